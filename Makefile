@@ -1,0 +1,57 @@
+# Every verb sets up what it needs. `make PYTHON=python3.12 setup` chooses another Python.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check bench crash lock clean
+
+help: ## Show these verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Install everything into .venv
+
+demo: $(READY) ## Run one real job on this machine and show what happens
+	@$(BIN)/foreman demo
+
+run: $(READY) ## Start Foreman (settings: config/foreman.toml, FOREMAN_…)
+	@exec $(BIN)/foreman serve
+
+test: $(READY) ## Run the tests
+	@$(BIN)/pytest -n auto
+
+check: $(READY) ## The whole gate: format, lint, types, import contracts, tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(MAKE) --no-print-directory test
+
+bench: $(READY) ## Measure it, one line per figure
+	@$(BIN)/python -m tests.bench
+
+crash: $(READY) ## Kill it 25 times and see that nothing is lost
+	@$(BIN)/python -m tests.crash
+
+lock: ## Write requirements.txt anew from pyproject.toml (needs uv)
+	@uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-header --no-annotate -q -o requirements.txt
+
+clean: ## Remove .venv and whatever the tools left
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*
+	@find foreman tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew when what is to be installed has changed; what pip says is kept for the case that it fails.
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Foreman needs Python 3.11 or newer as $(PYTHON); another one: make PYTHON=python3.12 setup" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "Making $(VENV) …"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing $$(grep -c == requirements.txt) pinned packages into $(VENV); the first time takes a minute …"
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input \
+	    --require-hashes --no-deps -r requirements.txt > $(VENV)/setup.log 2>&1 \
+	    && $(BIN)/python -m pip install --disable-pip-version-check --no-input \
+	    --no-deps --no-build-isolation -e . >> $(VENV)/setup.log 2>&1 \
+	    || { tail -n 20 $(VENV)/setup.log >&2; echo "make setup failed; all of it is in $(VENV)/setup.log" >&2; exit 1; }
+	@touch $@
+	@echo "Ready."

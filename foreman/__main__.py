@@ -1,0 +1,27 @@
+"""The program: `foreman` and `python -m foreman`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run what the arguments say; ends the process."""
+    match sys.argv[1:]:
+        # What Foreman starts for itself, many times and in a hurry: nothing else is imported for it.
+        case ["leash", *rest]:
+            from foreman.targets import leash
+
+            sys.exit(leash.main(rest))
+        case ["engine", *rest]:
+            from foreman.targets import engine
+
+            sys.exit(engine.main(rest))
+        case _:
+            from foreman.cli import main as command_line
+
+            command_line()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The actors: each owns one thing and is told about the rest."""

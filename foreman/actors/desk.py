@@ -1,0 +1,297 @@
+"""The desk: applies messages to the store. Plain synchronous code; the queue actor runs it on its thread."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
+
+from foreman import schedule
+from foreman.errors import (
+    ForemanError,
+    IdempotencyMismatch,
+    IllegalStep,
+    Interrupted,
+    JobNotFound,
+    QueueFull,
+    StoreBroken,
+    StoreFull,
+)
+from foreman.job import RUNNING, TERMINAL, Change, Draft, Instant, Job, State, check_step
+from foreman.messages import (
+    Accepted,
+    Answered,
+    Began,
+    Cancel,
+    Checkpoint,
+    Claim,
+    Commit,
+    Finished,
+    Message,
+    Note,
+    Prune,
+    Submit,
+    TakeBack,
+    Work,
+)
+from foreman.retry import Again, Backoff, after
+from foreman.schedule import Resident
+from foreman.store.protocol import Reader, Writer
+
+FAR = 1000  # queue positions are exact up to here
+LANES = 1000  # different drain keys that may wait at once; each costs every claim a look
+OVERDUE_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that decide about jobs."""
+
+    max_queue: int = 100_000
+    starvation_limit: float = 600  # seconds
+    job_ttl: float = 7 * 86400  # seconds; 0 keeps for ever
+    backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))
+
+
+class Desk:
+    """Decides with pure functions, writes through the store."""
+
+    def __init__(
+        self,
+        store: Writer,
+        rules: Rules,
+        *,
+        clock: Callable[[], Instant],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.store = store
+        self.rules = rules
+        self.clock = clock
+        self.chance = chance
+        self.resident: Resident | None = None  # as the last claim told it
+        self.next_due: Instant | None = None  # when `tick` will next have something to do
+        self._changes: list[Change] = []
+        self._woken = False
+        self._steps: dict[type, Callable[[Any, Instant], object]] = {
+            Submit: self._submit,
+            Claim: self._claim,
+            Began: self._began,
+            Finished: self._finished,
+            TakeBack: self._take_back,
+            Cancel: self._cancel,
+            Note: self._note,
+            Prune: self._prune,
+        }
+
+    def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
+        """Apply the messages in one transaction; their answers, on disk when this returns.
+
+        An answer may be a ForemanError, which then wrote nothing. When the disk is full the members are tried one by
+        one, so that a large one does not take the small ones with it. Raises StoreBroken when the store cannot go on.
+        """
+        alone = [message for message in batch if isinstance(message, Checkpoint)]
+        together = [message for message in batch if not isinstance(message, Checkpoint)]
+        try:
+            answers, commit = self._in_one(together)
+        except StoreFull:
+            tried = [self._in_one_or_full(message) for message in together]
+            answers = [answer for answer, _ in tried]
+            changes = [change for _, done in tried for change in done.changes]
+            commit = Commit(changes, woken=any(done.woken for _, done in tried))
+        by_message = dict(zip(map(id, together), answers, strict=True))
+        by_message |= {id(message): self._checkpoint() for message in alone}
+        return [by_message[id(message)] for message in batch], commit
+
+    def tick(self) -> Commit:
+        """Wake the jobs whose time has come and expire those whose time has passed."""
+        return self._in_one([])[1]
+
+    def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
+        self._changes, self._woken = [], False
+        now = self.clock()
+        with self.store.transaction():
+            self._keep_time(now)
+            answers = [self._answer(message, now) for message in batch]
+            self.next_due = self.store.next_due()
+        return answers, Commit(self._changes, self._woken)
+
+    def _in_one_or_full(self, message: Message[Any]) -> tuple[object, Commit]:
+        try:
+            answers, commit = self._in_one([message])
+        except StoreFull as fault:
+            return fault, Commit([])
+        return answers[0], commit
+
+    def _answer(self, message: Message[Any], now: Instant) -> object:
+        try:
+            return self._steps[type(message)](message, now)
+        except StoreBroken:
+            raise
+        except StoreFull:
+            raise
+        except ForemanError as fault:  # every step decides before it writes
+            return fault
+
+    def _keep_time(self, now: Instant) -> None:
+        due = self.store.next_due()
+        if due is None or due > now:
+            return
+        self._woken = self.store.wake(now) > 0
+        for job in self.store.overdue(now, OVERDUE_AT_ONCE):
+            words = "not started by the time given in start_by"
+            self._put(self._ended(job, State.EXPIRED, now, error=words, code="expired"), job, now)
+
+    # One method a message. Each decides first and writes last.
+
+    def _submit(self, message: Submit, now: Instant) -> Accepted:
+        draft = message.draft
+        if draft.idempotency_key and (known := self.store.by_idempotency_key(draft.idempotency_key)):
+            job, fingerprint = known
+            if fingerprint != draft.fingerprint:
+                raise IdempotencyMismatch
+            return Accepted(job, position(self.store, job, self.resident, now, self.rules.starvation_limit))
+        self._check_room(draft)
+        place = self._place_of_next(draft, now)
+        self._changes += self.store.add([draft], now=now)
+        return Accepted(self._find(draft.id), place)
+
+    def _check_room(self, draft: Draft) -> None:
+        lanes = self.store.lanes()
+        if sum(lane.ready + lane.parked for lane in lanes) >= self.rules.max_queue:
+            raise QueueFull(f"the queue is full: {self.rules.max_queue} jobs are waiting", "max_queue raises the limit")
+        if len(lanes) >= LANES and not any(lane.key == draft.key for lane in lanes):
+            raise QueueFull(f"{LANES} different models and load options are waiting", "use fewer different options")
+
+    def _place_of_next(self, draft: Draft, now: Instant) -> int:
+        """The position of a job about to be added: behind all that wait in its key and tier, so nothing is counted."""
+        limit = self.rules.starvation_limit
+        slices = self.store.slices(now=now, limit=limit, most=FAR)
+        level = schedule.tier(draft.priority, now, now=now, limit=limit)
+        before = schedule.ahead(slices, self.resident, key=draft.key, at_tier=level, now=now, limit=limit)
+        before += sum(part.count for part in slices if part.key == draft.key and part.tier == level)
+        return min(before + 1, FAR)
+
+    def _claim(self, message: Claim, now: Instant) -> Work | None:
+        self.resident = message.resident
+        if self.store.note("paused") == "true":
+            return None
+        head = schedule.choose(self.store.heads(), message.resident, now=now, limit=self.rules.starvation_limit)
+        if head is None:
+            return None
+        if any(job.key != head.key for job in self.store.running()):
+            return None  # the key changes only when the running ones are done
+        job = self._find(head.id)
+        claimed = replace(
+            job,
+            state=State.LOADING,
+            attempt=job.attempt + 1,
+            lease=job.lease + 1,
+            started_at=job.started_at or now,
+            error=None,
+            error_code=None,
+        )
+        payload = self.store.payload(job.id)
+        if payload is None:
+            raise StoreBroken(f"job {job.id} has no payload")
+        self._put(claimed, job, now)
+        if message.warm and message.resident and message.resident.key == job.key:
+            claimed = self._put(replace(claimed, state=State.WORKING), claimed, now)
+        return Work(claimed, payload)
+
+    def _began(self, message: Began, now: Instant) -> None:
+        job = self._held(message.job_id, message.lease)
+        if job and job.state is State.LOADING:
+            self._put(replace(job, state=State.WORKING), job, now)
+
+    def _finished(self, message: Finished, now: Instant) -> None:
+        job = self._held(message.job_id, message.lease)
+        if job is None:
+            return
+        if isinstance(message.outcome, ForemanError):
+            self._fault(job, message.outcome, now)
+            return
+        if job.state is State.LOADING:  # its Began is overtaken by nothing, so it was never sent
+            job = self._put(replace(job, state=State.WORKING), job, now)
+        self.store.keep(job.id, message.outcome.artifacts)
+        self._put(self._ended(job, State.DONE, now), job, now)
+
+    def _take_back(self, message: TakeBack, now: Instant) -> int:
+        running = self.store.running()
+        for job in running:
+            self._fault(job, Interrupted(), now)
+        return len(running)
+
+    def _cancel(self, message: Cancel, now: Instant) -> Job:
+        job = self._find(message.job_id)
+        if job.state is State.CANCELLED:
+            return job
+        if job.state in TERMINAL:
+            raise IllegalStep("cancel", job.state)
+        return self._put(self._ended(job, State.CANCELLED, now), job, now)
+
+    def _note(self, message: Note, now: Instant) -> None:
+        self.store.set_note(message.name, message.value)
+
+    def _prune(self, message: Prune, now: Instant) -> int:
+        doomed = self.store.prunable(now, message.most)
+        self.store.delete(doomed)
+        return len(doomed)
+
+    def _checkpoint(self) -> int:
+        return self.store.checkpoint()
+
+    # What the steps share.
+
+    def _find(self, job_id: str) -> Job:
+        job = self.store.job(job_id)
+        if job is None:
+            raise JobNotFound
+        return job
+
+    def _held(self, job_id: str, lease: int) -> Job | None:
+        """The job, if this claim of it is still the current one."""
+        job = self.store.job(job_id)
+        return job if job and job.state in RUNNING and job.lease == lease else None
+
+    def _fault(self, job: Job, fault: ForemanError, now: Instant) -> None:
+        what = after(
+            fault, attempt=job.attempt, max_attempts=job.max_attempts, backoff=self.rules.backoff, chance=self.chance()
+        )
+        if isinstance(what, Again):
+            again = replace(
+                job,
+                state=State.QUEUED,
+                attempt=job.attempt if what.spent else job.attempt - 1,
+                ready_at=now + what.wait if what.wait > 0 else None,
+                error=str(fault),
+                error_code=fault.code,
+            )
+            self._put(again, job, now)
+        else:
+            self._put(self._ended(job, State.FAILED, now, error=str(fault), code=fault.code), job, now)
+
+    def _ended(self, job: Job, state: State, now: Instant, *, error: str | None = None, code: str | None = None) -> Job:
+        expires = now + self.rules.job_ttl if self.rules.job_ttl else None
+        return replace(
+            job, state=state, completed_at=now, expires_at=expires, error=error, error_code=code, ready_at=None
+        )
+
+    def _put(self, job: Job, before: Job, now: Instant) -> Job:
+        check_step("change", before.state, job.state)
+        self._changes.append(self.store.put(job, previous=before.state, now=now))
+        return job
+
+
+def position(store: Reader, job: Job, resident: Resident | None, now: Instant, limit: float) -> int | None:
+    """The job's place in the queue as it stands: 1 is next, FAR means that or more, None when it does not wait."""
+    if job.state is not State.QUEUED:
+        return None
+    at_tier = schedule.tier(job.priority, job.since, now=now, limit=limit)
+    before = store.rank(job, tier=at_tier, now=now, limit=limit, most=FAR)
+    if before < FAR:
+        slices = store.slices(now=now, limit=limit, most=FAR)
+        before += schedule.ahead(slices, resident, key=job.key, at_tier=at_tier, now=now, limit=limit)
+    return min(before + 1, FAR)

@@ -1,0 +1,109 @@
+"""The inventory: which models the target has, and whether it is there at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+import trio
+
+from foreman.errors import ModelNotFound, TargetDown, TargetFault, TargetUnavailable
+from foreman.messages import Note, Queue
+from foreman.targets.protocol import Model, Target
+
+log = structlog.get_logger()
+
+PROBE_DEADLINE = 5.0  # seconds
+DEGRADED_POLL = 1.0  # seconds between probes while the target is away
+NOTE = "inventory"  # where the last known models are kept over restarts
+
+
+class Inventory:
+    """Polls the target. `up` is False while it is away; work waits for `wait_up`."""
+
+    def __init__(self, target: Target, queue: Queue, *, poll_interval: float, remembered: str | None = None) -> None:
+        self._target = target
+        self._queue = queue
+        self._interval = poll_interval
+        self._probing = trio.Lock()
+        self._probes = 0
+        self._came_up = trio.Event()
+        self._went_down = trio.Event()
+        self.up = True  # until a probe says otherwise
+        self.fault: TargetFault | None = None
+        self.models: Sequence[Model] = msgspec.json.decode(remembered, type=list[Model]) if remembered else []
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Probe for ever: every `poll_interval` seconds, every second while the target is away."""
+        await self.probe()
+        task_status.started()
+        while True:
+            if self.up:
+                with trio.move_on_after(self._interval):
+                    await self._went_down.wait()
+            if not self.up:
+                await trio.sleep(DEGRADED_POLL)
+            await self.probe()
+
+    async def probe(self) -> None:
+        """Ask the target now. Several callers at once share one question."""
+        asked = self._probes
+        async with self._probing:
+            if self._probes != asked:
+                return
+            try:
+                with trio.fail_after(PROBE_DEADLINE):
+                    models = await self._target.models()
+            except trio.TooSlowError:
+                self.report_down(TargetUnavailable(self._target.name, f"no answer within {PROBE_DEADLINE:g} s"))
+            except TargetFault as fault:
+                self.report_down(fault)
+            else:
+                await self._learn(models)
+            self._probes += 1
+
+    async def resolve(self, name: str) -> Model:
+        """The model called `name`, by name or alias; asks the target once more when it is not known.
+
+        Raises ModelNotFound; TargetDown when the target cannot be asked.
+        """
+        found = self._find(name)
+        if found is None and self.up:
+            await self.probe()
+            found = self._find(name)
+        if found is None:
+            if self.fault is not None:
+                raise TargetDown(name, self.fault)
+            raise ModelNotFound(name, [model.name for model in self.models])
+        return found
+
+    async def wait_up(self) -> None:
+        while not self.up:
+            await self._came_up.wait()
+
+    def report_down(self, fault: TargetFault) -> None:
+        """The target could not be reached: work waits until a probe finds it again."""
+        self.fault = fault
+        if self.up:
+            self.up = False
+            log.warning("target is away", why=str(fault))
+            self._went_down.set()
+            self._went_down = trio.Event()
+
+    async def _learn(self, models: list[Model]) -> None:
+        changed = models != self.models
+        self.models, self.fault = models, None
+        if not self.up:
+            self.up = True
+            log.info("target is back", models=len(models))
+            self._came_up.set()
+            self._came_up = trio.Event()
+        if changed:
+            await self._queue.tell(Note(name=NOTE, value=msgspec.json.encode(models).decode()))
+
+    def _find(self, name: str) -> Model | None:
+        for model in self.models:
+            if name == model.name or name in model.aliases:
+                return model
+        return None

@@ -1,0 +1,32 @@
+"""The janitor: removes what is past its time, and keeps the database's files small."""
+
+from __future__ import annotations
+
+import structlog
+import trio
+
+from foreman.messages import Checkpoint, Prune, Queue
+
+log = structlog.get_logger()
+
+ROUND = 30.0  # seconds between rounds
+BATCH = 200  # jobs removed in one transaction: a few milliseconds of the writer's time
+
+
+async def run(queue: Queue, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Sweep for ever, in small batches that let other work in between."""
+    task_status.started()
+    while True:
+        await trio.sleep(ROUND)
+        await sweep(queue)
+
+
+async def sweep(queue: Queue) -> int:
+    """Remove every job whose time is over and fold the log; how many were removed."""
+    total = 0
+    while removed := await queue.ask(Prune(most=BATCH)):
+        total += removed
+    if total:
+        log.info("pruned", jobs=total)
+    await queue.ask(Checkpoint())
+    return total

@@ -1,0 +1,269 @@
+"""The worker: takes jobs for free slots and runs each against the target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from foreman.actors.inventory import Inventory
+from foreman.actors.relay import Relay, Track
+from foreman.errors import (
+    AnswerTooLarge,
+    AttemptTimeout,
+    Drained,
+    ForemanError,
+    TargetBusy,
+    TargetSilent,
+    TargetUnavailable,
+)
+from foreman.job import TERMINAL, Artifact, Instant, Job, State
+from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
+from foreman.schedule import Resident
+from foreman.targets.protocol import Call, Target
+from foreman.targets.answer import Answer
+
+log = structlog.get_logger()
+
+PACE = 0.2  # weight of the newest job in the average that estimates are made of
+BUSY_PAUSE = 2.0  # seconds a slot rests when the target says it is busy and names no time
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the worker waits, in seconds, and how much it takes, in bytes."""
+
+    attempt: float = 3600
+    first_chunk: float = 600
+    stall: float = 120
+    max_answer: int = 64 * 2**20
+
+
+@dataclass(slots=True)
+class _Attempt:
+    job: Job
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    reason: ForemanError | None = None  # why the scope was cancelled; None: the job was
+
+
+class Worker:
+    """Runs up to `slots` jobs of one drain key together."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        target: Target,
+        relay: Relay,
+        inventory: Inventory,
+        *,
+        slots: int = 1,
+        patience: Patience | None = None,
+        clock: Callable[[], Instant],
+    ) -> None:
+        self._queue = queue
+        self._target = target
+        self._relay = relay
+        self._inventory = inventory
+        self._patience = patience or Patience()
+        self._clock = clock
+        self._running: dict[str, _Attempt] = {}
+        self._idle: set[trio.CancelScope] = set()
+        self._claiming = trio.Lock()  # one idle slot at a time asks for work, so that a bell costs one question
+        self._bell = trio.Event()
+        self._draining = False
+        self._seconds_each: float | None = None  # a moving average over the jobs that ended well
+        self.slots = slots
+        self.resident: Resident | None = None
+
+    def notice(self, commit: Commit) -> None:
+        """Stop what was cancelled; look for work when there may be some."""
+        stirred = commit.woken
+        for change in commit.changes:
+            if change.state is State.CANCELLED and change.job_id in self._running:
+                self._running[change.job_id].scope.cancel()
+            stirred = stirred or change.state is State.QUEUED or change.state in TERMINAL
+        if stirred:
+            self.ring()
+
+    def target_resident(self) -> str | None:
+        """The drain key that the target holds now."""
+        return self._target.resident()
+
+    def estimate(self, position: int | None) -> float | None:
+        """Seconds until a job at `position` will have ended, judged by the recent ones; None when there is no telling."""
+        if position is None or self._seconds_each is None:
+            return None
+        return (position + len(self._running)) * self._seconds_each / self.slots
+
+    def ring(self) -> None:
+        """Have an idle slot look for work."""
+        self._bell.set()
+        self._bell = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take back what a predecessor left running, then work until drained."""
+        self._running.clear()
+        taken = await self._queue.ask(TakeBack())
+        if taken:
+            log.warning("took back jobs that were running", jobs=taken)
+        async with trio.open_nursery() as nursery:
+            for _ in range(self.slots):
+                nursery.start_soon(self._slot)
+            task_status.started()
+
+    async def drain(self, grace: float) -> None:
+        """Claim nothing more; give the running jobs `grace` seconds, then put what is left back in the queue."""
+        self._draining = True
+        for scope in self._idle:
+            scope.cancel()
+        with trio.move_on_after(grace):
+            while self._running:
+                await self._bell.wait()
+        self.stop_running()
+        while self._running:
+            await self._bell.wait()
+
+    def stop_running(self) -> None:
+        """Put what runs back in the queue at once, its attempts not spent."""
+        for attempt in self._running.values():
+            attempt.reason = Drained()
+            attempt.scope.cancel()
+
+    async def _slot(self) -> None:
+        work = await self._claim()
+        while not self._draining:
+            if work is None:
+                work = await self._wait_for_work()
+                continue
+            fault = await self._attempt(work)
+            if isinstance(fault, TargetUnavailable):
+                self._inventory.report_down(fault)
+            elif isinstance(fault, TargetBusy):
+                await self._rest(fault.retry_after if fault.retry_after is not None else BUSY_PAUSE)
+            work = await self._claim() if self._inventory.up and not self._draining else None
+        if work is not None:
+            await self._queue.tell(Finished(job_id=work.job.id, lease=work.job.lease, outcome=Drained()))
+
+    async def _claim(self) -> Work | None:
+        warm = self.resident is not None and self._target.is_resident(self.resident.key)
+        work = await self._queue.ask(Claim(resident=self.resident, warm=warm))
+        if work and (self.resident is None or self.resident.key != work.job.key):
+            self.resident = Resident(work.job.key, self._clock())
+        return work
+
+    async def _wait_for_work(self) -> Work | None:
+        """Look once more, then wait for the bell; None when the worker is draining."""
+        with self._interruptible():
+            await self._claiming.acquire()
+        if not self._claiming.locked() or self._draining:
+            return None
+        try:
+            with self._interruptible():
+                await self._inventory.wait_up()
+                bell = self._bell
+            if self._draining:
+                return None
+            work = await self._claim()
+            if work is None:
+                with self._interruptible():
+                    await bell.wait()
+            return work
+        finally:
+            self._claiming.release()
+
+    async def _rest(self, seconds: float) -> None:
+        with self._interruptible():
+            await trio.sleep(seconds)
+
+    def _interruptible(self) -> _Idle:
+        return _Idle(self._idle, self._draining)
+
+    async def _attempt(self, work: Work) -> ForemanError | None:
+        """Run the job; tell the queue how it ended. The fault, if there was one."""
+        job = work.job
+        track = self._relay.track(job.id)
+        track.begin(job.attempt)
+        attempt = self._running[job.id] = _Attempt(job)
+        outcome: Answered | ForemanError | None = None
+        began = trio.current_time()
+        try:
+            with attempt.scope:
+                outcome = await self._run(work, track)
+            if attempt.scope.cancelled_caught:
+                outcome = attempt.reason
+        finally:
+            if self._running.get(job.id) is attempt:
+                del self._running[job.id]
+            if self._draining:
+                self.ring()
+        fault = outcome if isinstance(outcome, ForemanError) else None
+        seconds = trio.current_time() - began
+        if isinstance(outcome, Answered):
+            last = self._seconds_each if self._seconds_each is not None else seconds
+            self._seconds_each = last + PACE * (seconds - last)
+        log.info(
+            "attempt ended",
+            job=job.id,
+            model=job.model,
+            attempt=job.attempt,
+            outcome=fault.code if fault else "cancelled" if outcome is None else "done",
+            seconds=round(seconds, 3),
+        )
+        if outcome is not None:
+            await self._queue.tell(Finished(job_id=job.id, lease=job.lease, outcome=outcome))
+        return fault
+
+    async def _run(self, work: Work, track: Track) -> Answered | ForemanError:
+        job = work.job
+        call = Call(model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload)
+        seconds = job.timeout or self._patience.attempt
+        try:
+            with trio.fail_after(seconds):
+                if not self._target.is_resident(job.key):
+                    await self._target.load(call)
+                if job.state is State.LOADING:
+                    await self._queue.tell(Began(job_id=job.id, lease=job.lease))
+                answer = await self._collect(call, track)
+            return Answered([Artifact(name="completion", content_type="application/json", data=answer)])
+        except trio.TooSlowError:
+            return AttemptTimeout(seconds)
+        except ForemanError as fault:
+            return fault
+
+    async def _collect(self, call: Call, track: Track) -> bytes:
+        answer, size = Answer(call.endpoint, self._target.name), 0
+        patience = self._patience.first_chunk
+        async with self._target.answer(call) as chunks:
+            while True:
+                with trio.move_on_after(patience) as waiting:
+                    chunk = await anext(chunks, None)
+                if waiting.cancelled_caught:
+                    raise TargetSilent(self._target.name, patience)
+                if chunk is None:
+                    return answer.result()
+                size += len(chunk.data)
+                if size > self._patience.max_answer:
+                    raise AnswerTooLarge(self._patience.max_answer)
+                answer.add(chunk.data)
+                track.append(chunk.data, last=chunk.last)
+                patience = self._patience.stall
+
+
+class _Idle:
+    """A wait that draining may end."""
+
+    def __init__(self, idle: set[trio.CancelScope], over: bool) -> None:
+        self._scopes = idle
+        self._scope = trio.CancelScope()
+        if over:
+            self._scope.cancel()
+
+    def __enter__(self) -> None:
+        self._scopes.add(self._scope)
+        self._scope.__enter__()
+
+    def __exit__(self, *exc: object) -> bool | None:
+        self._scopes.discard(self._scope)
+        return self._scope.__exit__(*exc)  # type: ignore[arg-type]

@@ -1,0 +1,3 @@
+"""The command line: one file per family of verbs."""
+
+from foreman.cli.root import main as main

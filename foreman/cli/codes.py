@@ -1,0 +1,42 @@
+"""Exit codes, and the one line that a fault is on the command line."""
+
+from __future__ import annotations
+
+from foreman.client.faults import ClientFault, ConnectFailed, NotForeman, Refused, Unauthorized
+from foreman.errors import ForemanError, SettingInvalid
+
+FAILED = 1
+MISUSED = 2  # click's own code for a wrong call, too
+NO_DAEMON = 3
+REFUSED = 4
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+EPILOG = (
+    "Exit codes: 0 done; 1 the job failed, was cancelled or expired, or the program failed; 2 wrong usage or settings; "
+    "3 no Foreman could be reached; 4 Foreman refused (token, unknown model or job, full queue); 130 interrupted."
+)
+
+
+def line_and_code(error: BaseException) -> tuple[str, int] | None:
+    """What to say about an expected fault and how to exit; None for a bug."""
+    if isinstance(error, BaseExceptionGroup):
+        known = [found for inner in error.exceptions if (found := line_and_code(inner))]
+        return known[0] if known else None
+    match error:
+        case SettingInvalid():
+            return _with_hint(error), MISUSED
+        case ForemanError():
+            return _with_hint(error), FAILED
+        case ConnectFailed() | NotForeman():
+            return str(error), NO_DAEMON
+        case Unauthorized():
+            return f"{error.message}: set FOREMAN_TOKEN, or give --token", REFUSED
+        case Refused():
+            return str(error), REFUSED
+        case ClientFault():
+            return str(error), FAILED
+    return None
+
+
+def _with_hint(error: ForemanError) -> str:
+    return f"{error}; {error.hint}" if error.hint else str(error)

@@ -1,0 +1,71 @@
+"""`foreman config`: the settings in force and where each comes from."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from dotenv import dotenv_values
+from rich.text import Text
+
+from foreman.cli.codes import EPILOG
+from foreman.cli.screen import show_table
+from foreman.cli.settings import shown, takes_settings, without_secrets
+from foreman.settings import DEFAULT_FILE, PREFIX, Settings, load
+
+
+@click.command(epilog=EPILOG, short_help="Print the settings in force and where each comes from.")
+@click.option("--json", "as_json", is_flag=True, help='Print {"file": …, "settings": {NAME: {"value": …, "from": …}}}.')
+@takes_settings
+def config(config: Path | None, as_json: bool, **flags: Any) -> None:
+    """Print the settings that 'foreman serve' would run with, and where each comes from.
+
+    Takes the same flags as 'foreman serve'. Secrets are shown as ***.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = load(config, given)
+    file = _file(config)
+    origins = _origins(given, file)
+    if as_json:
+        found = {
+            name: {"value": without_secrets(getattr(settings, name)), "from": origins[name]}
+            for name in Settings.model_fields
+        }
+        click.echo(msgspec.json.format(msgspec.json.encode({"file": file and str(file), "settings": found})))
+        return
+    show_table(
+        ("SETTING", "FROM", "VALUE"),
+        (
+            (name, Text(origins[name], style="dim" if origins[name] == "default" else ""), shown(name, value))
+            for name, value in ((name, getattr(settings, name)) for name in Settings.model_fields)
+        ),
+    )
+    click.echo(f"file: {file}" if file else f"file: none (there is no {DEFAULT_FILE})", err=True)
+
+
+def _file(config: Path | None) -> Path | None:
+    named = config or (Path(os.environ["FOREMAN_CONFIG"]) if os.environ.get("FOREMAN_CONFIG") else None)
+    return named or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+
+
+def _origins(given: dict[str, Any], file: Path | None) -> dict[str, str]:
+    """The strongest source that names each setting."""
+    variables = {name.lower() for name in os.environ}
+    dotenv = {name.lower() for name in dotenv_values(".env")}
+    in_file = tomllib.loads(file.read_text(encoding="utf-8")) if file else {}
+    origins = {}
+    for name in Settings.model_fields:
+        variable = f"{PREFIX}{name}".lower()
+        strongest_first = {
+            "flag": name in given,
+            "environment": variable in variables,
+            "secret file": f"{variable}_file" in variables,
+            ".env": variable in dotenv,
+            "file": name in in_file,
+        }
+        origins[name] = next((origin for origin, names_it in strongest_first.items() if names_it), "default")
+    return origins

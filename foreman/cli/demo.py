@@ -1,0 +1,118 @@
+"""`foreman demo`: one real job on one's own machine, from start to end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from foreman.cli.codes import EPILOG, FAILED, INTERRUPTED
+from foreman.cli.daemon import Daemon, NotReady, running
+from foreman.cli.follow import follow
+from foreman.cli.screen import STATE_STYLES, Typed, console, plain, span
+from foreman.client import Chunk, Client, ClientFault, Event, Job, StartsOver, text_of
+from foreman.job import TERMINAL, State
+
+MODEL = "smollm2:135m"
+PROMPT = "Write one sentence about a lighthouse."
+OPTIONS = {"num_predict": 96, "temperature": 0.2}
+
+
+@click.command(epilog=EPILOG, short_help="Run one real job on this machine and show what happens.")
+@click.argument("prompt", default=PROMPT)
+def demo(prompt: str) -> None:
+    """Run PROMPT through a Foreman of its own and a small real model, and show what happens.
+
+    Nothing is left behind: the database, the server and the model are gone when it ends.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        with running() as daemon:
+            try:
+                job = _show(daemon, prompt)
+            except (NotReady, ClientFault) as fault:
+                _explain(str(fault), daemon)
+                sys.exit(FAILED)
+            if job.state is not State.DONE:
+                _explain(f"the job {job.state}: {job.error}", daemon)
+                sys.exit(FAILED)
+    except KeyboardInterrupt:
+        click.echo("\nstopped", err=True)
+        sys.exit(INTERRUPTED)
+    _say_what_next()
+
+
+def _show(daemon: Daemon, prompt: str) -> Job:
+    """Tell the story of one job as it happens; the finished job."""
+    began = time.monotonic()
+    click.echo("Starting foreman with a database of its own and the embedded model …")
+    daemon.wait_ready()
+    click.echo(f"Ready at {daemon.url} after {span(time.monotonic() - began)}.")
+    changes: dict[State, Event] = {}
+    typed, out = Typed(), console()
+    with Client(daemon.url) as client:
+        accepted = client.submit(MODEL, prompt, options=OPTIONS)
+        click.echo(f"Submitted {accepted.job_id} to {MODEL}: {prompt}\n")
+        for news in follow(client, accepted.job_id):
+            match news:
+                case Event():
+                    typed.end_line()
+                    changes[news.state] = news
+                    after = span((news.timestamp - changes[State.QUEUED].timestamp).total_seconds())
+                    out.print(f"{news.state:<10}", style=STATE_STYLES[news.state], end="")
+                    out.print(f"+{after}")
+                    if news.state in TERMINAL:
+                        click.echo()
+                case Chunk():
+                    typed.add(news.text)
+                case StartsOver():
+                    typed.start_over()
+                case Job():
+                    _close(news, changes)
+                    return news
+    raise AssertionError("the last word is the job")
+
+
+def _close(job: Job, changes: dict[State, Event]) -> None:
+    if job.state is not State.DONE or State.LOADING not in changes or State.WORKING not in changes:
+        return
+    if not text_of(job.result).strip():
+        click.echo("The model had nothing to say.")
+    load = changes[State.WORKING].timestamp - changes[State.LOADING].timestamp
+    work = changes[State.DONE].timestamp - changes[State.WORKING].timestamp
+    tokens = job.result.get("eval_count") if isinstance(job.result, dict) else None
+    words = f" for {tokens} tokens ({tokens / work.total_seconds():.0f} a second)" if tokens and work else ""
+    loaded, answered = span(load.total_seconds()), span(work.total_seconds())
+    click.echo(f"A real answer through a durable queue: {loaded} to load the model, {answered}{words}.")
+
+
+def _say_what_next() -> None:
+    program = "foreman" if shutil.which("foreman") else os.path.relpath(Path(sys.executable).parent / "foreman")
+    click.echo("Everything that ran is stopped, and its data folder is removed. Next:")
+    for what, line in {
+        "keep one running": f"{program} serve",
+        "use it from another terminal": f'{program} submit "Why is the sky blue?"',
+        "put it in front of your own Ollama": f"FOREMAN_OLLAMA_URL=http://127.0.0.1:11434 {program} serve",
+        "or of vLLM, llama-server, LM Studio": f"FOREMAN_OPENAI_URL=http://127.0.0.1:8000 {program} serve",
+    }.items():
+        click.echo(f"  {what:<37}{line}")
+
+
+def _explain(what: str, daemon: Daemon) -> None:
+    click.echo(plain(f"foreman: the demo failed: {what}"), err=True)
+    lines = daemon.last_lines()
+    if lines:
+        click.echo("The last lines of its log:", err=True)
+    for line in lines:
+        click.echo(f"  {plain(line)}", err=True)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

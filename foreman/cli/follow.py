@@ -1,0 +1,117 @@
+"""Everything that happens to a job, in the order in which it happened, until its end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
+
+from foreman.client import Chunk, Client, ClientFault, Event, Job, StartsOver
+from foreman.client.faults import Busy, ConnectFailed
+from foreman.job import TERMINAL, State
+
+LOOKS = (0.05, 1.0)  # seconds between looks at the events: while there is news, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The job's place in the queue, told when it changes; 1 is next."""
+
+    position: int
+    eta_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """Foreman cannot be reached just now; the client keeps trying."""
+
+
+_Box: TypeAlias = "SimpleQueue[Chunk | StartsOver | ClientFault | None]"
+
+
+def follow(client: Client, job_id: str) -> Iterator[Event | Waiting | Away | Chunk | StartsOver | Job]:
+    """Tell each change of state exactly once and the output as it comes; the finished job is the last word.
+
+    The change that ends the job is told after the last chunk. Raises what the client raises once its patience is over.
+    """
+    box: _Box = SimpleQueue()
+    threading.Thread(target=_read_stream, args=(client, job_id, box), daemon=True).start()
+    look, talking = _Look(client, job_id), False
+    for piece in _pieces(box, look.pause):
+        if not (talking and isinstance(piece, Chunk)):  # while it talks, its state is known
+            yield from look.news(waiting=piece is None)
+        if piece is not None:
+            talking = isinstance(piece, Chunk)
+            yield piece
+    yield from look.rest()
+    yield client.job(job_id)
+
+
+class _Look:
+    """What was told of a job's states, and what is new."""
+
+    def __init__(self, client: Client, job_id: str) -> None:
+        self._client = client
+        self._job_id = job_id
+        self._told = 0  # the newest `seq`
+        self._state = State.QUEUED
+        self._place: int | None = None
+        self._news_at = time.monotonic()
+
+    def pause(self) -> float:
+        """Seconds until the next look: longer, the longer nothing has happened."""
+        return min(LOOKS[1], LOOKS[0] * (1 + time.monotonic() - self._news_at))
+
+    def news(self, *, waiting: bool) -> Iterator[Event | Waiting | Away]:
+        """Changes but the last, which `rest` tells; while it waits for its turn, also its place."""
+        try:
+            events = [event for event in self._unknown() if event.state not in TERMINAL]
+            job = self._client.job(self._job_id) if waiting and not events and self._state is State.QUEUED else None
+        except (ConnectFailed, Busy):
+            yield Away()  # the stream decides when to give up
+            return
+        yield from self._tell(events)
+        if job and job.queue_position and job.queue_position != self._place:
+            self._place = job.queue_position
+            yield Waiting(job.queue_position, job.eta_seconds)
+
+    def rest(self) -> Iterator[Event]:
+        yield from self._tell(self._unknown())
+
+    def _unknown(self) -> list[Event]:
+        return [event for event in self._client.events(self._job_id) if event.seq > self._told]
+
+    def _tell(self, events: list[Event]) -> Iterator[Event]:
+        for event in events:
+            self._told, self._state, self._place = event.seq, event.state, None
+            self._news_at = time.monotonic()
+            yield event
+
+
+def _pieces(box: _Box, pause: Callable[[], float]) -> Iterator[Chunk | StartsOver | None]:
+    """What the stream says, and None whenever it has said nothing for a while."""
+    while True:
+        try:
+            piece = box.get(timeout=pause())
+        except Empty:
+            yield None
+            continue
+        if isinstance(piece, ClientFault):
+            raise piece
+        if piece is None:
+            return
+        yield piece
+
+
+def _read_stream(client: Client, job_id: str, box: _Box) -> None:
+    try:
+        for piece in client.stream(job_id):
+            box.put(piece)
+        box.put(None)
+    except ClientFault as fault:
+        box.put(fault)
+    except RuntimeError:  # the client was closed: nobody listens any more
+        return

@@ -1,0 +1,145 @@
+"""`foreman jobs` and `foreman show`: what was asked, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+import msgspec
+from rich.text import Text
+
+from foreman.cli.codes import EPILOG
+from foreman.cli.connect import reaches_foreman
+from foreman.cli.screen import between, console, plain, show_table, span, state_text
+from foreman.client import Client, Event, Job, Page, requests, text_of
+from foreman.job import State
+
+LONGEST_PAGE = 500  # jobs that Foreman lists at once
+
+
+@click.command(epilog=EPILOG)
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
+@click.option("-m", "--model", metavar="NAME", help="Only jobs for this model.")
+@click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this lane.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
+@click.option("--after", metavar="ID", help="Only jobs older than this one.")
+@click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "next": ID or null}.')
+@reaches_foreman
+def jobs(
+    state: str | None,
+    model: str | None,
+    priority: str | None,
+    limit: int,
+    after: str | None,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
+) -> None:
+    """List jobs, newest first."""
+    found: list[msgspec.Raw] = []
+    with Client(url, token) as client:
+        while True:
+            size = min(limit - len(found), LONGEST_PAGE)
+            ask = requests.jobs(state=state, model=model, priority=priority, limit=size, after=after)
+            page = msgspec.json.decode(client.raw(ask), type=_RawPage)
+            found += page.jobs
+            after = page.next
+            if not after or len(found) >= limit:
+                break
+    if as_json:
+        click.echo(msgspec.json.encode(_RawPage(found, after)))
+        return
+    rows = msgspec.json.decode(msgspec.json.encode(_RawPage(found)), type=Page).jobs
+    if not rows:
+        click.echo("no jobs", err=True)
+        return
+    show_table(("ID", "STATE", "MODEL", "PRIORITY", "ATTEMPT", "AGE", "TOOK", "ERROR"), map(_row, rows))
+    if after:
+        click.echo(f"more: --after {after}", err=True)
+
+
+@click.command(epilog=EPILOG, short_help="Show a job: its timeline and its answer.")
+@click.argument("job_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help='Print the job as JSON, its changes under "events".')
+@reaches_foreman
+def show(job_id: str, as_json: bool, url: str | None, token: str | None) -> None:
+    """Show a job: what it is, what happened to it and when, and its answer."""
+    with Client(url, token) as client:
+        raw = client.raw(requests.job(job_id))
+        events = client.raw(requests.events(job_id))
+    if as_json:
+        whole = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        whole |= msgspec.json.decode(events, type=dict[str, msgspec.Raw])
+        click.echo(msgspec.json.encode(whole))
+        return
+    _show_job(msgspec.json.decode(raw, type=Job))
+    _show_timeline(msgspec.json.decode(events, type=_Events).events)
+    _show_answer(msgspec.json.decode(raw, type=Job))
+
+
+class _RawPage(msgspec.Struct):
+    jobs: list[msgspec.Raw]
+    next: str | None = None
+
+
+class _Events(msgspec.Struct):
+    events: list[Event]
+
+
+def _row(job: Job) -> Sequence[str | Text]:
+    age = span((datetime.now(UTC) - job.created_at).total_seconds())
+    attempt = f"{job.attempt}/{job.max_attempts}"
+    took = between(job.started_at, job.completed_at)
+    return job.job_id, state_text(job.state), job.model, job.priority, attempt, age, took, job.error or ""
+
+
+def _show_job(job: Job) -> None:
+    place = f", position {job.queue_position}" if job.queue_position else ""
+    lines = {
+        "job": job.job_id,
+        "state": state_text(job.state) + Text(place),
+        "model": job.model,
+        "endpoint": job.endpoint,
+        "priority": job.priority,
+        "attempt": f"{job.attempt} of {job.max_attempts}",
+        "custom id": job.custom_id,
+        "metadata": ", ".join(f"{name}={value}" for name, value in (job.metadata or {}).items()),
+        "error": Text(plain(job.error), style="red") if job.error else None,
+        "artifacts": ", ".join(f"{found.name} ({found.content_type}, {found.size} bytes)" for found in job.artifacts),
+        "kept until": job.expires_at and _clock(job.expires_at, day=True),
+    }
+    out = console()
+    for name, value in lines.items():
+        if value:
+            out.print(Text(f"{name:<12}", style="bold") + (Text(plain(value)) if isinstance(value, str) else value))
+
+
+def _show_timeline(events: list[Event]) -> None:
+    """Each change with its time of day and how long the state before it lasted."""
+    out = console()
+    out.print()
+    before: datetime | None = None
+    for event in events:
+        lasted = f"+{between(before, event.timestamp)}" if before else _clock(event.timestamp, day=True)[:10]
+        attempt = f"  attempt {event.attempt}" if event.attempt else ""
+        error = f"  {plain(event.error)}" if event.error else ""
+        out.print(
+            Text(f"{_clock(event.timestamp)}  {lasted:>12}  "),
+            state_text(f"{event.state:<10}"),
+            Text(attempt + error),
+            sep="",
+        )
+        before = event.timestamp
+
+
+def _show_answer(job: Job) -> None:
+    if job.result is None:
+        return
+    text = text_of(job.result)
+    click.echo()
+    click.echo(plain(text) if text else msgspec.json.format(msgspec.json.encode(job.result)))
+
+
+def _clock(at: datetime, *, day: bool = False) -> str:
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S" if day else "%H:%M:%S.%f")[: None if day else 12]

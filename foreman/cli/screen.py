@@ -1,0 +1,149 @@
+"""What a person sees: tables, a line that tells how things stand, and text as it comes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import click
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+STATE_STYLES = {
+    "queued": "yellow",
+    "loading": "cyan",
+    "working": "blue",
+    "done": "green",
+    "failed": "red",
+    "cancelled": "magenta",
+    "expired": "magenta",
+}
+PIPED_WIDTH = 1000  # columns; whoever reads a pipe wants whole cells
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
+
+
+def plain(text: str) -> str:
+    """The text without what a terminal would obey: models and servers say what they like."""
+    return _CONTROLS.sub("", text)
+
+
+def console(*, err: bool = False) -> Console:
+    stream = sys.stderr if err else sys.stdout
+    return Console(
+        file=stream,
+        width=None if stream.isatty() else PIPED_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not stream.isatty(),
+    )
+
+
+def state_text(state: str) -> Text:
+    return Text(plain(state), style=STATE_STYLES.get(state, ""))
+
+
+def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Columns under heads; the last one gives way when the terminal is narrow."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads[:-1]:
+        table.add_column(head, no_wrap=True)
+    table.add_column(heads[-1], no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
+    console().print(table)
+
+
+def span(seconds: float) -> str:
+    """A length of time: 0.42 s, 3.1 s, 4 min 10 s, 2 h 5 min, 3 d 4 h."""
+    if seconds < 1:
+        return f"{max(0.0, seconds):.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    for size, name, lesser, lesser_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            whole, rest = divmod(seconds, size)
+            return f"{whole:.0f} {name} {rest // lesser:.0f} {lesser_name}"
+    return ""
+
+
+def between(begin: datetime | None, end: datetime | None) -> str:
+    return span((end - begin).total_seconds()) if begin and end else ""
+
+
+class Standing:
+    """One line on standard error that says how things stand; a list of lines where that is no terminal."""
+
+    def __init__(self) -> None:
+        self._console = console(err=True)
+        self._status: Status | None = None
+        self._told = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
+
+    def tell(self, line: str) -> None:
+        """Put `line` in the place of the last one."""
+        line = plain(line)
+        if line == self._told:
+            return
+        self._told = line
+        if not self._console.is_terminal:
+            click.echo(line, err=True)
+        elif self._status:
+            self._status.update(Text(line))
+        else:
+            self._status = self._console.status(Text(line))
+            self._status.start()
+
+    def clear(self) -> None:
+        self._told = ""
+        if self._status:
+            self._status.stop()
+            self._status = None
+
+
+class Typed:
+    """An answer on standard output, written as it comes and never twice."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+        self._said = ""
+
+    def add(self, text: str) -> None:
+        self._said += plain(text)
+        if self._said.startswith(self._shown):
+            self._write(self._said[len(self._shown) :])
+            self._shown = self._said
+        elif not self._shown.startswith(self._said):  # another attempt found other words
+            self._write(f"\n\n{self._said}")
+            self._shown = self._said
+
+    def start_over(self) -> None:
+        """The answer begins anew; as long as it says what is shown already, nothing is written."""
+        self._said = ""
+
+    def finish(self, whole: str) -> None:
+        """Write what of the whole answer is not shown yet, and end the line."""
+        self._said = ""
+        self.add(whole)
+        self.end_line()
+
+    def end_line(self) -> None:
+        if self._shown and not self._shown.endswith("\n"):
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        click.echo(text, nl=False)
+        sys.stdout.flush()

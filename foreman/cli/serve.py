@@ -1,0 +1,28 @@
+"""`foreman serve`: Foreman itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from foreman import settings
+from foreman.cli.codes import EPILOG
+from foreman.cli.settings import takes_settings
+
+
+@click.command(epilog=EPILOG, short_help="Start Foreman.")
+@takes_settings
+def serve(config: Path | None, **flags: Any) -> None:
+    """Start Foreman and serve until SIGTERM or Ctrl-C; a second one leaves at once.
+
+    Every flag is a setting. Settings are read from, in rising order: defaults, the TOML file, .env, the environment
+    (FOREMAN_ and the name in upper case; secrets also from the file that FOREMAN_…_FILE names), flags. Without a
+    target Foreman runs a small model of its own. 'foreman config' prints what is in force.
+    """
+    chosen = settings.load(config, {name: value for name, value in flags.items() if value is not None})
+    from foreman import supervisor  # the whole server; a wrong setting need not wait for it
+
+    sys.exit(supervisor.serve(chosen))

@@ -1,0 +1,79 @@
+"""The settings as options of a verb, and as they are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from pydantic import BeforeValidator, SecretStr
+from pydantic_core import PydanticUndefined
+
+from foreman.cli.explain import EXPLAINED
+from foreman.settings import ManagedModel, Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NOT_FLAGS = {"models"}  # tables; they belong into the file
+HIDDEN = "***"
+_TIMES = ((86400, "d"), (3600, "h"), (60, "min"))
+_SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
+
+def takes_settings(verb: F) -> F:
+    """Give a verb --config and a flag for every scalar setting; they come as text, for the settings to judge."""
+    for name, field in reversed(Settings.model_fields.items()):
+        if name in NOT_FLAGS:
+            continue
+        flag = "--" + name.replace("_", "-")
+        default = None if field.default is PydanticUndefined else shown(name, field.default)
+        words = EXPLAINED.get(name, "") + (f"  [default: {default}]" if default and default != "no" else "")
+        if field.annotation is bool:
+            verb = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=words)(verb)
+        else:
+            verb = click.option(flag, name, metavar="VALUE", help=words)(verb)
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The TOML file to read.  [default: FOREMAN_CONFIG, else config/foreman.toml if it is there]",
+    )(verb)
+
+
+def shown(name: str, value: Any) -> str:
+    """A value as people write it: secrets hidden, times and sizes with their unit."""
+    plain = without_secrets(value)
+    field = Settings.model_fields[name]
+    if isinstance(plain, bool):
+        return "yes" if plain else "no"
+    if isinstance(plain, list):
+        return ", ".join(item["name"] if isinstance(item, dict) else str(item) for item in plain)
+    if field.annotation is float:
+        return _measured(plain, _TIMES, "s")
+    if field.annotation is int and any(isinstance(part, BeforeValidator) for part in field.metadata):
+        return _measured(plain, _SIZES, "B")
+    return str(plain)
+
+
+def without_secrets(value: Any) -> Any:
+    """The value as JSON knows it, with *** for every secret that is set."""
+    match value:
+        case SecretStr():
+            return HIDDEN if value.get_secret_value() else ""
+        case ManagedModel():
+            fields = value.model_dump()
+            return fields | {"env": dict.fromkeys(fields["env"], HIDDEN)}
+        case tuple() | list():
+            return [without_secrets(item) for item in value]
+        case Path():
+            return str(value)
+        case str():
+            return re.sub(r"//[^/@]+@", f"//{HIDDEN}@", value)
+    return value
+
+
+def _measured(value: float, units: Sequence[tuple[int, str]], least: str) -> str:
+    size, unit = next(((size, unit) for size, unit in units if value >= size and value % size == 0), (1, least))
+    return f"{value / size:g} {unit}"

@@ -1,0 +1,180 @@
+"""`foreman submit`: a prompt in, its answer out."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from foreman.cli.codes import EPILOG, FAILED, INTERRUPTED, REFUSED
+from foreman.cli.connect import reaches_foreman
+from foreman.cli.follow import Away, Waiting, follow
+from foreman.cli.screen import Standing, Typed, plain, span
+from foreman.client import Accepted, Chunk, Client, Event, Job, NotForeman, NotFound, StartsOver, requests, text_of
+from foreman.client.payload import Fields, body_of
+from foreman.job import Endpoint, State
+
+ENDPOINTS = get_args(Endpoint)
+
+
+def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    """NAME=VALUE pairs; a value that is JSON is taken as such, anything else as text."""
+    options: dict[str, Any] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"must be NAME=VALUE; given: {pair}")
+        try:
+            options[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            options[name] = value
+    return options
+
+
+@click.command(epilog=EPILOG, short_help="Submit a prompt and show its answer as it comes.")
+@click.argument("prompt", required=False)
+@click.option("-m", "--model", metavar="NAME", help="Which model answers.  [default: the first one the target has]")
+@click.option("-s", "--system", metavar="TEXT", help="What the model is told before the prompt.")
+@click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Its lane.  [default: normal]")
+@click.option(
+    "--endpoint",
+    type=click.Choice(ENDPOINTS),
+    default="/api/chat",
+    show_default=True,
+    metavar="PATH",
+    help=f"Where the prompt goes: one of {', '.join(ENDPOINTS)}.",
+)
+@click.option(
+    "-o",
+    "--option",
+    "options",
+    multiple=True,
+    callback=_option,
+    metavar="NAME=VALUE",
+    help="An option of the model, such as temperature=0; may be repeated.",
+)
+@click.option("--timeout", type=float, metavar="SECONDS", help="The longest one attempt may take.")
+@click.option("--max-attempts", type=int, metavar="N", help="How often it is tried, 1 to 20.")
+@click.option("--no-wait", is_flag=True, help="Print the job's id and leave; 'foreman show ID' tells the rest.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the finished job (with --no-wait the accepted one) as JSON."
+)
+@reaches_foreman
+def submit(
+    prompt: str | None,
+    model: str | None,
+    system: str | None,
+    options: dict[str, Any],
+    no_wait: bool,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
+    **fields: Any,
+) -> None:
+    """Submit PROMPT as a job and show its answer as it comes.
+
+    Without PROMPT, or when it is -, the prompt is read from standard input. The job is stored before anything else
+    happens: whatever becomes of this command, the job will be done. The answer goes to standard output, everything
+    else to standard error.
+    """
+    prompt = _prompt(prompt)
+    with Client(url, token) as client:
+        model = model or _first_model(client)
+        own: Fields = {name: value for name, value in fields.items() if value is not None}  # type: ignore[assignment]
+        body = body_of(model, prompt, system=system, options=options, fields=own)
+        try:
+            accepted = client.raw(requests.submit(body))
+        except NotFound as fault:
+            if fault.code == "model_not_found":
+                fault.message = f"model {model!r} not found"
+            raise
+        job_id = msgspec.json.decode(accepted, type=Accepted).job_id
+        if no_wait:
+            click.echo(accepted if as_json else job_id)
+            return
+        try:
+            job = _watch(client, job_id, model, show_text=not as_json)
+        except KeyboardInterrupt:
+            click.echo(f"foreman: the job goes on without you: foreman show {job_id}", err=True)
+            sys.exit(INTERRUPTED)
+        if as_json:
+            click.echo(client.raw(requests.job(job_id)))
+        if job.state is not State.DONE:
+            why = f": {job.error}" if job.error else ""
+            click.echo(plain(f"foreman: job {job_id} {_ended(job)}{why}"), err=True)
+            sys.exit(FAILED)
+
+
+def _prompt(given: str | None) -> str:
+    if given is not None and given != "-":
+        return given
+    if given is None and sys.stdin.isatty():
+        raise click.UsageError("give a PROMPT, or pipe one in")
+    try:
+        read = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise click.UsageError("standard input is not UTF-8 text") from None
+    if not read.strip():
+        raise click.UsageError("standard input holds no prompt")
+    return read
+
+
+def _first_model(client: Client) -> str:
+    try:
+        known = client.models()
+    except (NotFound, NotForeman):
+        known = []
+    if not known:
+        click.echo("foreman: cannot tell which models there are: give one with --model", err=True)
+        sys.exit(REFUSED)
+    return known[0]
+
+
+def _watch(client: Client, job_id: str, model: str, *, show_text: bool) -> Job:
+    """Tell how the job stands until it ends; its text goes to standard output."""
+    typed = Typed()
+    with Standing() as standing:
+        for news in follow(client, job_id):
+            match news:
+                case Chunk():
+                    if show_text and news.text:
+                        standing.clear()
+                        typed.add(news.text)
+                    elif news.thinking:
+                        standing.tell("thinking")
+                case Waiting():
+                    about = f", about {span(news.eta_seconds)}" if news.eta_seconds else ""
+                    standing.tell(f"queued, position {news.position}{about}")
+                case Event():
+                    if news.state in _STANDINGS:
+                        again = " again" if news.state is State.QUEUED and news.previous_state else ""
+                        standing.tell(_STANDINGS[news.state].format(model=model) + again)
+                case StartsOver():
+                    typed.start_over()
+                    standing.tell(f"attempt {news.attempt}")
+                case Away():
+                    standing.tell(f"no answer from {client.url}, trying again")
+                case Job():
+                    standing.clear()
+                    if show_text and news.state is State.DONE:
+                        typed.finish(text_of(news.result) or _as_json(news.result))
+                    else:
+                        typed.end_line()
+                    return news
+    raise AssertionError("the last word is the job")
+
+
+_STANDINGS = {State.QUEUED: "queued", State.LOADING: "loading model {model}", State.WORKING: "working"}
+
+
+def _as_json(result: Any) -> str:
+    """An answer without words: embeddings, calls of tools."""
+    return msgspec.json.format(msgspec.json.encode(result)).decode() if result is not None else ""
+
+
+def _ended(job: Job) -> str:
+    return {State.FAILED: "failed", State.CANCELLED: "was cancelled", State.EXPIRED: "expired"}.get(
+        job.state, job.state
+    )

@@ -1,0 +1,58 @@
+"""What a caller of Foreman may meet, each fault a type of its own."""
+
+from __future__ import annotations
+
+
+class ClientFault(Exception):
+    """An expected fault; its text is one sentence, with the remedy where there is one."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.hint}" if self.hint else self.message
+
+
+class ConnectFailed(ClientFault):
+    """No answer came: nothing listens there, or it fell silent, or the connection broke."""
+
+    def __init__(self, url: str, why: str = "") -> None:
+        if why:
+            super().__init__(f"cannot reach foreman at {url}: {why}")
+        else:
+            super().__init__(f"no foreman at {url}", "start one with 'foreman serve', or set FOREMAN_URL")
+        self.url = url
+
+
+class NotForeman(ClientFault):
+    """Something answered that does not speak Foreman's API."""
+
+    def __init__(self, url: str, what: str) -> None:
+        super().__init__(f"what answers at {url} is not a foreman ({what})", "set FOREMAN_URL to where one listens")
+
+
+class Refused(ClientFault):
+    """Foreman understood and said no (4xx), or failed itself (5xx)."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.code = code  # stable, see the list of error codes
+
+
+class Unauthorized(Refused):
+    """The token is missing, wrong, or not enough (401, 403)."""
+
+
+class NotFound(Refused):
+    """There is no such job, model, artifact or route (404)."""
+
+
+class Busy(Refused):
+    """Foreman cannot take this now; the same call may succeed in `retry_after` seconds (429, 503)."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str | None, retry_after: float) -> None:
+        super().__init__(status, code, message, hint)
+        self.retry_after = retry_after

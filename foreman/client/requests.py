@@ -1,0 +1,182 @@
+"""What is asked of Foreman and how its answers are read; no I/O, shared by every client."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from foreman import __version__
+from foreman.client.faults import Busy, ClientFault, NotForeman, NotFound, Refused, Unauthorized
+from foreman.client.types import Accepted, Events, Health, Job, Page, Queue
+
+T = TypeVar("T")
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[T]):
+    """One request; `answer` is what its answer is read as."""
+
+    answer: type[T]
+    path: str
+    method: str = "GET"
+    params: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where Foreman is, and what opens it."""
+
+    url: str
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        own = {"User-Agent": f"foreman-client/{__version__}"}
+        return own | {"Authorization": f"Bearer {self.token}"} if self.token else own
+
+
+def address(url: str | None = None, token: str | None = None) -> Address:
+    """Fill in what is not given from FOREMAN_URL and FOREMAN_TOKEN; of several tokens the first is used."""
+    url = url or os.environ.get("FOREMAN_URL") or DEFAULT_URL
+    token = token or os.environ.get("FOREMAN_TOKEN") or ""
+    if "://" not in url:
+        url = f"http://{url}"
+    return Address(url.rstrip("/"), token.partition(",")[0].strip())
+
+
+def submit(body: Mapping[str, Any], idempotency_key: str | None = None) -> Ask[Accepted]:
+    headers = {"Content-Type": "application/json"}
+    if idempotency_key is not None:
+        headers["Idempotency-Key"] = idempotency_key
+    return Ask(Accepted, "/jobs", "POST", headers=headers, body=msgspec.json.encode(body))
+
+
+def job(job_id: str) -> Ask[Job]:
+    return Ask(Job, _job_path(job_id))
+
+
+def jobs(
+    *,
+    state: str | None = None,
+    model: str | None = None,
+    priority: str | None = None,
+    limit: int | None = None,
+    after: str | None = None,
+) -> Ask[Page]:
+    wanted = {"state": state, "model": model, "priority": priority, "limit": limit, "after": after}
+    return Ask(Page, "/jobs", params={name: str(value) for name, value in wanted.items() if value is not None})
+
+
+def events(job_id: str) -> Ask[Events]:
+    return Ask(Events, f"{_job_path(job_id)}/events")
+
+
+def stream(job_id: str) -> Ask[bytes]:
+    """Server-sent events: their comments keep the line alive while the job waits."""
+    return Ask(bytes, f"{_job_path(job_id)}/stream", headers={"Accept": "text/event-stream"})
+
+
+def artifact(job_id: str, name: str) -> Ask[bytes]:
+    return Ask(bytes, f"{_job_path(job_id)}/artifacts/{quote(name, safe='')}")
+
+
+def queue() -> Ask[Queue]:
+    return Ask(Queue, "/queue")
+
+
+def cancel(job_id: str) -> Ask[Job]:
+    return Ask(Job, f"{_job_path(job_id)}/cancel", "POST")
+
+
+def health() -> Ask[Health]:
+    return Ask(Health, "/healthz")
+
+
+def ready() -> Ask[bytes]:
+    return Ask(bytes, "/readyz")
+
+
+class OpenAIModels(msgspec.Struct):
+    """The answer of /v1/models."""
+
+    class Entry(msgspec.Struct):
+        id: str
+
+    data: list[Entry]
+
+    @property
+    def names(self) -> list[str]:
+        return [entry.id for entry in self.data]
+
+
+class NativeModels(msgspec.Struct):
+    """The answer of /api/tags."""
+
+    class Entry(msgspec.Struct):
+        name: str
+
+    models: list[Entry]
+
+    @property
+    def names(self) -> list[str]:
+        return [entry.name for entry in self.models]
+
+
+def models() -> Ask[OpenAIModels]:
+    return Ask(OpenAIModels, "/v1/models")
+
+
+def tags() -> Ask[NativeModels]:
+    return Ask(NativeModels, "/api/tags")
+
+
+def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: bytes) -> T:
+    """What an answer says; raises the fault it is."""
+    if not 200 <= status < 300:
+        raise fault(url, status, headers, body)
+    if issubclass(ask.answer, bytes):
+        return body  # type: ignore[return-value]
+    try:
+        return msgspec.json.decode(body, type=ask.answer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotForeman(url, f"{ask.path}: {error}") from None
+
+
+def fault(url: str, status: int, headers: Mapping[str, str], body: bytes) -> ClientFault:
+    """The fault that an answer other than 2xx stands for. `headers` finds names in any case."""
+    try:
+        told = msgspec.json.decode(body, type=_Told)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return NotForeman(url, f"status {status}")
+    message = told.error if isinstance(told.error, str) else str(told.error.get("message") or f"status {status}")
+    said = (status, told.code, message, told.hint)
+    if status == 401 or (status == 403 and told.code != "host_not_allowed"):
+        return Unauthorized(*said)
+    if status == 404:
+        return NotFound(*said)
+    if status in (429, 503):
+        return Busy(*said, retry_after=_seconds(headers.get("retry-after", "")))
+    return Refused(*said)
+
+
+class _Told(msgspec.Struct):
+    error: str | dict[str, Any]
+    code: str = ""
+    hint: str | None = None
+
+
+def _job_path(job_id: str) -> str:
+    return f"/jobs/{quote(job_id, safe='')}"
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.isascii() and text.isdigit() else 5.0

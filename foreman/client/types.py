@@ -1,0 +1,123 @@
+"""What Foreman answers, typed. Keys that a newer Foreman adds are ignored."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from foreman.job import TERMINAL, State
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A job that is stored and will be done."""
+
+    job_id: str
+    state: State = State.QUEUED
+    queue_position: int | None = None  # 1 is next
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """A named, typed blob of a finished job: small ones carry `data`, others a `url` below Foreman's own."""
+
+    name: str
+    content_type: str
+    size: int  # bytes
+    data: str | None = None
+    encoding: str | None = None  # "base64", or none when `data` is the text itself
+    url: str | None = None
+
+    @property
+    def content(self) -> bytes | None:
+        """The bytes of `data`; None when they are behind `url`."""
+        if self.data is None:
+            return None
+        return base64.b64decode(self.data) if self.encoding == "base64" else self.data.encode()
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job as Foreman shows it. Lists leave out `result` and the data of artifacts."""
+
+    job_id: str
+    state: State
+    model: str
+    created_at: datetime
+    attempt: int  # attempts spent, the running one included
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    result: Any = None  # the target's final answer, in the shape of `endpoint`
+    error: str | None = None
+    error_code: str | None = None
+    artifacts: list[Artifact] = []
+    endpoint: str = "/api/chat"
+    priority: str = "normal"
+    max_attempts: int = 1
+    metadata: dict[str, str] | None = None
+    custom_id: str | None = None
+    queue_position: int | None = None  # 1 is next; 1000 stands for 1000 or more
+    eta_seconds: float | None = None
+    not_before: datetime | None = None
+    expires_at: datetime | None = None  # when it will be pruned
+
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Jobs, newest first, and where the next page begins."""
+
+    jobs: list[Job]
+    next: str | None = None  # pass as `after`; None at the end
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One change of a job's state."""
+
+    seq: int
+    job_id: str
+    state: State
+    timestamp: datetime
+    previous_state: str = ""  # empty when the job was just made
+    model: str = ""
+    attempt: int = 0
+    error: str | None = None
+    custom_id: str | None = None
+
+
+class Events(msgspec.Struct, frozen=True):
+    """The changes of one job, oldest first."""
+
+    events: list[Event]
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A job that runs now."""
+
+    job_id: str
+    model: str
+    state: State
+    attempt: int = 0
+    started_at: datetime | None = None
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """What waits and what runs."""
+
+    queued: int
+    by_model: dict[str, dict[str, int]] = {}  # model → priority → jobs
+    running: list[Running] = []
+    resident: str | None = None
+    slots: int = 1
+    paused: bool = False
+    degraded: bool = False  # the target cannot be reached
+    oldest_seconds: float | None = None
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether Foreman is alive, and whether it reaches its target."""
+
+    status: str
+    degraded: bool = False

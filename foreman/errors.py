@@ -1,0 +1,330 @@
+"""Every fault Foreman speaks of, each with a stable code and what it costs the job it meets."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Cost(Enum):
+    """What a fault costs the attempt it ends."""
+
+    NOTHING = "nothing"  # the target never had the request: queued again, attempt not spent
+    ATTEMPT = "attempt"  # spent; queued again until `max_attempts`
+    JOB = "job"  # another attempt cannot help
+
+
+class ForemanError(Exception):
+    """An expected fault; its text is one sentence that may be shown to anyone."""
+
+    code: ClassVar[str] = "internal_error"  # public: add codes, never rename one
+    cost: ClassVar[Cost] = Cost.JOB
+    hint: str | None = None  # the remedy, where there is one
+
+
+# What a caller got wrong, or asked at the wrong moment
+
+
+class BodyUnreadable(ForemanError):
+    code = "body_unreadable"
+
+    def __init__(self) -> None:
+        super().__init__("failed to read request body")
+
+
+class InvalidJson(ForemanError):
+    code = "invalid_json"
+
+    def __init__(self, why: str | None = None) -> None:
+        super().__init__("invalid JSON body")
+        self.hint = why
+
+
+class ModelRequired(ForemanError):
+    code = "model_required"
+
+    def __init__(self) -> None:
+        super().__init__("model is required")
+
+
+class FieldInvalid(ForemanError):
+    """A field has a value that is not allowed."""
+
+    code = "field_invalid"
+
+    def __init__(self, field: str, given: object, allowed: str) -> None:
+        shown = given if isinstance(given, str) else repr(given)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        super().__init__(f"{field}: {allowed}; given: {shown}")
+        self.field = field
+
+
+class BodyTooLarge(ForemanError):
+    code = "body_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request body is larger than {limit} bytes")
+        self.hint = "the setting max_body raises the limit"
+
+
+class WrongContentType(ForemanError):
+    code = "wrong_content_type"
+
+    def __init__(self, given: str, allowed: str) -> None:
+        super().__init__(f"Content-Type must be {allowed}; given: {given or 'none'}")
+
+
+class ModelNotFound(ForemanError):
+    """The target's inventory does not have the model, not even after asking it again."""
+
+    code = "model_not_found"
+
+    def __init__(self, model: str, known: list[str] | None = None) -> None:
+        super().__init__("model not found")
+        self.model = model
+        if known:
+            self.hint = f"the target has: {', '.join(known[:10])}"
+
+
+class JobNotFound(ForemanError):
+    code = "job_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("job not found")
+
+
+class ArtifactNotFound(ForemanError):
+    code = "artifact_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("artifact not found")
+
+
+class Unauthorized(ForemanError):
+    code = "unauthorized"
+
+    def __init__(self, *, given: bool) -> None:
+        super().__init__("the token is not known here" if given else "a token is needed")
+        self.hint = "send Authorization: Bearer TOKEN with one of the tokens of the setting token"
+
+
+class HostNotAllowed(ForemanError):
+    """The Host header is not a name of this server: a web page may be rebinding DNS."""
+
+    code = "host_not_allowed"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"host {host[:100]!r} is not served here")
+        self.hint = "add it to the setting allowed_hosts"
+
+
+class IllegalStep(ForemanError):
+    """The job's state does not allow what was asked."""
+
+    code = "illegal_step"
+
+    def __init__(self, verb: str, state: str) -> None:
+        super().__init__(f"cannot {verb} a job that is {state}")
+
+
+class IdempotencyMismatch(ForemanError):
+    code = "idempotency_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__("Idempotency-Key was already used with another body")
+
+
+class Unavailable(ForemanError):
+    """Foreman cannot take this now; the same call later may succeed."""
+
+    retry_after: float = 5  # seconds
+
+
+class QueueFull(Unavailable):
+    code = "queue_full"
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
+class Draining(Unavailable):
+    code = "draining"
+
+    def __init__(self) -> None:
+        super().__init__("foreman is shutting down")
+
+
+class StoreFull(Unavailable):
+    """The disk has no room; nothing of this message was stored."""
+
+    code = "store_full"
+    retry_after = 30
+
+    def __init__(self) -> None:
+        super().__init__("no space left to store this")
+
+
+class TargetDown(Unavailable):
+    """The target is away, and the model is not one it was known to have."""
+
+    code = "target_down"
+
+    def __init__(self, model: str, fault: Exception) -> None:
+        super().__init__(f"cannot ask the target for model {model!r}: {fault}")
+
+
+# What keeps Foreman from starting or going on
+
+
+class SettingInvalid(ForemanError):
+    code = "setting_invalid"
+
+    def __init__(self, name: str, given: object, allowed: str) -> None:
+        super().__init__(f"setting {name}: {allowed}; given: {given!r}")
+
+
+class StoreRefused(ForemanError):
+    """The database cannot be opened: in use, made by a newer program, or not a database."""
+
+    code = "store_refused"
+
+
+class StoreBroken(ForemanError):
+    """A commit failed in a way that leaves unknown what is on disk; only a restart knows."""
+
+    code = "store_broken"
+
+
+# What a target did. `cost` decides what follows (see retry.py).
+
+
+class TargetFault(ForemanError):
+    """The target did not give an answer."""
+
+    code = "target_fault"
+    cost = Cost.ATTEMPT
+    retry_after: float | None = None  # seconds, when the target named a time
+
+
+class TargetUnavailable(TargetFault):
+    """No connection could be made; the request was never sent."""
+
+    code = "target_unavailable"
+    cost = Cost.NOTHING
+
+    def __init__(self, target: str, why: str) -> None:
+        super().__init__(f"cannot reach {target}: {why}")
+
+
+class TargetBusy(TargetFault):
+    """The target answered 429 or 503: it has not begun."""
+
+    code = "target_busy"
+    cost = Cost.NOTHING
+
+    def __init__(self, target: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{target} is busy")
+        self.retry_after = retry_after
+
+
+class TargetLost(TargetFault):
+    """The connection broke after the request was sent."""
+
+    code = "target_lost"
+
+    def __init__(self, target: str, why: str) -> None:
+        super().__init__(f"{target} broke off: {why}")
+
+
+class TargetSilent(TargetFault):
+    """The target took the request and then said nothing; another attempt may help."""
+
+    code = "target_silent"
+
+    def __init__(self, target: str, waited: float) -> None:
+        super().__init__(f"{target} said nothing for {waited:g} s")
+
+
+class AttemptTimeout(TargetFault):
+    code = "attempt_timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the attempt took longer than {seconds:g} s")
+
+
+class TargetFailed(TargetFault):
+    """The target answered 5xx, or sent an error in the middle of its stream."""
+
+    code = "target_failed"
+
+    def __init__(self, target: str, words: str) -> None:
+        super().__init__(f"{target} failed: {words}")
+
+
+class TargetGarbled(TargetFault):
+    """What the target sent is not what its protocol allows."""
+
+    code = "target_garbled"
+
+    def __init__(self, target: str, what: str) -> None:
+        super().__init__(f"{target} sent something unreadable: {what}")
+
+
+class ModelCrashed(TargetFault):
+    """A managed child ended or never became ready; the text carries its last log lines."""
+
+    code = "model_crashed"
+
+    def __init__(self, model: str, what: str, last_lines: list[str]) -> None:
+        said = f"; it last said: {' | '.join(last_lines)}" if last_lines else ""
+        super().__init__(f"the server of {model} {what}{said}")
+
+
+class TargetRefused(TargetFault):
+    """The target answered 4xx: the request itself is wrong. Its own words are the text."""
+
+    code = "target_refused"
+    cost = Cost.JOB
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class AnswerTooLarge(TargetFault):
+    code = "answer_too_large"
+    cost = Cost.JOB
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the answer is larger than {limit} bytes")
+        self.hint = "the setting max_answer raises the limit"
+
+
+class NotServed(TargetFault):
+    """This kind of target has no such endpoint."""
+
+    code = "not_served"
+    cost = Cost.JOB
+
+    def __init__(self, target: str, endpoint: str) -> None:
+        super().__init__(f"{target} does not serve {endpoint}")
+
+
+class Interrupted(TargetFault):
+    """Foreman itself stopped while the job ran."""
+
+    code = "interrupted"
+
+    def __init__(self) -> None:
+        super().__init__("foreman stopped while this job was running")
+
+
+class Drained(TargetFault):
+    """Foreman was asked to stop, and the job did not end within the grace."""
+
+    code = "drained"
+    cost = Cost.NOTHING
+
+    def __init__(self) -> None:
+        super().__init__("foreman is shutting down")

@@ -1,0 +1,1 @@
+"""The HTTP actor: routes that read, ask and show."""

@@ -1,0 +1,89 @@
+"""Hypercorn behind a guard: what one connection does ends that connection and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from socket import socket
+
+import hypercorn.trio.run as hypercorn_run
+import structlog
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config, Sockets
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.trio.tcp_server import TCPServer
+from quart_trio import QuartTrio
+
+log = structlog.get_logger()
+
+SEND_PATIENCE = 2.0  # seconds that a client may take no bytes at all once the server is leaving
+NEVER_READING = 60.0  # seconds otherwise
+CLOSE_GRACE = 3.0  # seconds for open connections when the server leaves
+
+
+class GuardedConnection(TCPServer):
+    """One connection.
+
+    Hypercorn lets any exception but OSError end the server and the nursery around it (a stray byte after a websocket
+    upgrade is enough), and sends in a shield without a deadline, so that a client which stops reading would hold up
+    shutdown for ever.
+    """
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        except* Exception as group:  # the boundary between one client and the rest
+            log.info("connection ended by a fault", fault=repr(group.exceptions[0])[:200])
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_PATIENCE):
+                await trio.aclose_forcefully(self.stream)
+
+    async def protocol_send(self, event: Event) -> None:
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
+            try:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()) as scope:
+                    await self.stream.send_all(event.data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                scope.cancel()
+                await self.protocol.handle(Closed())
+                return
+        if scope.cancelled_caught:
+            await trio.aclose_forcefully(self.stream)
+            await self.protocol.handle(Closed())
+
+    def _patience(self) -> float:
+        return SEND_PATIENCE if self.context.terminated.is_set() else NEVER_READING
+
+
+async def serve(
+    app: QuartTrio,
+    listening: socket,
+    *,
+    until: Callable[[], Awaitable[None]],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `until` returns; the listening socket is the caller's."""
+    config = Config()
+    config.accesslog = None
+    config.errorlog = None
+    config.graceful_timeout = CLOSE_GRACE
+    config.keep_alive_timeout = 75
+    config.keep_alive_max_requests = math.inf  # type: ignore[assignment]
+    config.websocket_ping_interval = 20
+    config.include_server_header = False
+    config.websocket_max_message_size = 64 * 1024
+    hypercorn_run.TCPServer = GuardedConnection  # type: ignore[misc]
+    sockets = Sockets(secure_sockets=[], insecure_sockets=[listening.dup()], quic_sockets=[])
+    sockets.insecure_sockets[0].setblocking(False)
+    async with trio.open_nursery() as nursery:
+
+        async def started(*, task_status: trio.TaskStatus[None]) -> None:
+            await hypercorn_run.worker_serve(
+                ASGIWrapper(app), config, sockets=sockets, shutdown_trigger=until, task_status=task_status
+            )
+
+        await nursery.start(started)
+        task_status.started()

@@ -1,0 +1,71 @@
+"""The service's own routes: is it alive, is it ready, what waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Blueprint, Response
+
+from foreman import __version__
+from foreman.http.deps import deps
+from foreman.http.problems import json_answer
+from foreman.job import Job
+from foreman.store.protocol import Lane, Reader
+from foreman.wire import rfc3339
+
+service = Blueprint("service", __name__)
+
+
+@service.get("/healthz")
+async def healthz() -> Response:
+    """Alive; `degraded` while the target cannot be reached."""
+    inventory = deps().inventory
+    shown: dict[str, Any] = {"status": "ok", "degraded": not inventory.up, "version": __version__}
+    if inventory.fault is not None:
+        shown["target_error"] = str(inventory.fault)
+    return json_answer(shown)
+
+
+@service.get("/readyz")
+async def readyz() -> Response:
+    """Ready for jobs; 503 while draining."""
+    ready = not deps().draining
+    return json_answer({"status": "ready" if ready else "draining"}, 200 if ready else 503)
+
+
+@service.get("/queue")
+async def queue() -> Response:
+    """What waits, what runs, what is resident."""
+    known = deps()
+
+    def read(store: Reader) -> tuple[list[Lane], list[Job], float | None, bool]:
+        oldest = min((head.since for head in store.heads()), default=None)
+        return store.lanes(), store.running(), oldest, store.note("paused") == "true"
+
+    lanes, running, oldest, paused = await known.readers.read(read)
+    by_model: dict[str, dict[str, int]] = {}
+    for lane in lanes:
+        counts = by_model.setdefault(lane.model, {"high": 0, "normal": 0, "low": 0})
+        counts[lane.priority.word] += lane.ready + lane.parked
+    resident = known.worker.target_resident()
+    return json_answer(
+        {
+            "queued": sum(lane.ready + lane.parked for lane in lanes),
+            "by_model": by_model,
+            "running": [
+                {
+                    "job_id": job.id,
+                    "model": job.model,
+                    "state": job.state,
+                    "attempt": job.attempt,
+                    "started_at": rfc3339(job.started_at),
+                }
+                for job in running
+            ],
+            "resident": resident.partition(" {")[0] if resident else None,
+            "slots": known.settings.slots,
+            "paused": paused,
+            "degraded": not known.inventory.up,
+            "oldest_seconds": None if oldest is None else round(max(0.0, known.clock() - oldest), 3),
+        }
+    )

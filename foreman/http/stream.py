@@ -1,0 +1,137 @@
+"""The output of a job as it is produced, as NDJSON or SSE, for any number of readers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import trio
+from quart import Response, request
+
+from foreman.actors.relay import Track
+from foreman.errors import JobNotFound
+from foreman.http.deps import deps
+from foreman.job import TERMINAL, Job, State
+from foreman.store.protocol import Reader
+
+COMMENT_EVERY = 10.0  # seconds between the comments that keep an idle SSE connection open
+NAMED_EVENTS = ("/v1/responses", "/v1/messages")  # their SSE events carry the type as a name too
+WITH_DONE = ("/v1/chat/completions", "/v1/completions")
+
+
+async def follow(job_id: str) -> Response:
+    """`GET /jobs/{id}/stream`."""
+    known = deps()
+    track = known.relay.track(job_id)  # held before the read, so that no later change is missed
+    job = await known.readers.read(lambda store: store.job(job_id))
+    if job is None:
+        raise JobNotFound
+    wants_sse = "text/event-stream" in request.headers.get("Accept", "")
+    frame = Sse(job.endpoint) if wants_sse else Ndjson()
+    source = stored(job) if job.state in TERMINAL else live(track)
+    body = with_comments(framed(source, frame), frame) if wants_sse else framed(source, frame)
+    response = Response(body, content_type=frame.content_type)
+    response.timeout = None
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Foreman-Job-Id"] = job_id
+    return response
+
+
+class Ndjson:
+    """One JSON value a line."""
+
+    content_type = "application/x-ndjson"
+
+    def chunk(self, data: bytes) -> bytes:
+        return data + b"\n"
+
+    def notice(self, value: dict[str, object]) -> bytes:
+        return self.chunk(msgspec.json.encode(value))
+
+    def end(self) -> bytes:
+        return b""
+
+
+class Sse:
+    """Server-sent events, each with one JSON value; named and closed the way the endpoint's own stream is."""
+
+    content_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, endpoint: str) -> None:
+        self._named = endpoint in NAMED_EVENTS
+        self._done = endpoint in WITH_DONE or not endpoint.startswith("/v1/")
+
+    def chunk(self, data: bytes) -> bytes:
+        if self._named and (name := _type_of(data)):
+            return b"event: " + name + b"\ndata: " + data + b"\n\n"
+        return b"data: " + data + b"\n\n"
+
+    def notice(self, value: dict[str, object]) -> bytes:
+        return b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+    def end(self) -> bytes:
+        return b"data: [DONE]\n\n" if self._done else b""
+
+
+async def live(track: Track) -> AsyncIterator[bytes | dict[str, object]]:
+    """Chunks as they come; notices of a new attempt and of an end other than done."""
+    async for piece in track.follow():
+        if piece.chunk is not None:
+            yield piece.chunk
+        elif piece.attempt is not None:
+            yield {"foreman": {"attempt": piece.attempt}}
+        elif piece.ended is not None and piece.ended.state is not State.DONE:
+            yield ended_badly(piece.ended.state, piece.ended.error)
+
+
+async def stored(job: Job) -> AsyncIterator[bytes | dict[str, object]]:
+    """The whole answer of a job that has ended, as one chunk."""
+
+    def read(store: Reader) -> bytes | None:
+        completion = store.artifact(job.id, "completion")
+        return completion.data if completion else None
+
+    answer = await deps().readers.read(read) if job.state is State.DONE else None
+    yield answer if answer is not None else ended_badly(job.state, job.error)
+
+
+def ended_badly(state: State, error: str | None) -> dict[str, object]:
+    return {"error": error or f"the job was {state}", "foreman": {"state": state}}
+
+
+async def framed(source: AsyncIterator[bytes | dict[str, object]], frame: Ndjson | Sse) -> AsyncIterator[bytes]:
+    async for item in source:
+        yield frame.chunk(item) if isinstance(item, bytes) else frame.notice(item)
+    closing = frame.end()
+    if closing:
+        yield closing
+
+
+async def with_comments(lines: AsyncIterator[bytes], frame: Ndjson | Sse) -> AsyncIterator[bytes]:
+    """The lines, with an SSE comment wherever nothing came for a while."""
+    send, receive = trio.open_memory_channel[bytes](0)
+
+    async def pump() -> None:
+        async with send:
+            async for line in lines:
+                await send.send(line)
+
+    yield b": waiting\n\n"
+    async with trio.open_nursery() as nursery, receive:
+        nursery.start_soon(pump)
+        while True:
+            with trio.move_on_after(COMMENT_EVERY) as quiet:
+                try:
+                    line = await receive.receive()
+                except trio.EndOfChannel:
+                    return
+            yield b": waiting\n\n" if quiet.cancelled_caught else line
+
+
+def _type_of(data: bytes) -> bytes | None:
+    kind = msgspec.json.decode(data, type=_Typed).type
+    return kind.encode() if kind else None
+
+
+class _Typed(msgspec.Struct):
+    type: str | None = None

@@ -1,0 +1,157 @@
+"""What a job is: its states and legal steps, its draft, its record, and its drain key."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from foreman.errors import IllegalStep
+
+Instant: TypeAlias = float  # seconds since the epoch, UTC
+DrainKey: TypeAlias = str  # jobs of one key can follow each other without a reload
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    LOADING = "loading"  # the model is being made resident
+    WORKING = "working"  # the target has the request
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Priority(IntEnum):
+    """Lower goes first."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+RUNNING = frozenset({State.LOADING, State.WORKING})
+TERMINAL = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.EXPIRED})
+
+STEPS: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.LOADING, State.CANCELLED, State.EXPIRED, State.FAILED}),
+    State.LOADING: frozenset({State.WORKING, State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.WORKING: frozenset({State.DONE, State.FAILED, State.QUEUED, State.CANCELLED}),
+    State.DONE: frozenset(),
+    State.FAILED: frozenset({State.QUEUED}),
+    State.CANCELLED: frozenset({State.QUEUED}),
+    State.EXPIRED: frozenset({State.QUEUED}),
+}
+
+Endpoint = Literal[
+    "/api/chat",
+    "/api/generate",
+    "/api/embed",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/embeddings",
+]
+
+# Changing one of these makes Ollama load the model again, so they are part of the drain key.
+RELOADING_OPTIONS = (
+    "num_ctx",
+    "num_batch",
+    "num_gpu",
+    "main_gpu",
+    "use_mmap",
+    "num_thread",
+    "draft_num_predict",
+    "adapters",
+)
+
+
+def check_step(verb: str, before: State, after: State) -> None:
+    """Raise IllegalStep if a job may not go from `before` to `after`."""
+    if after not in STEPS[before]:
+        raise IllegalStep(verb, before)
+
+
+def drain_key(model: str, options: dict[str, object] | None = None) -> DrainKey:
+    """The model, plus those of its options that would make the server load it anew."""
+    chosen = {name: options[name] for name in RELOADING_OPTIONS if options and name in options}
+    if not chosen:
+        return model
+    return f"{model} {msgspec.json.encode(chosen, order='sorted').decode()}"
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as submitted, checked, with its id; not yet stored."""
+
+    id: str
+    model: str  # as the caller named it
+    key: DrainKey
+    endpoint: Endpoint
+    payload: bytes  # JSON for the target, Foreman's own fields taken out
+    priority: Priority = Priority.NORMAL
+    max_attempts: int = 3
+    not_before: Instant | None = None
+    start_by: Instant | None = None
+    timeout: float | None = None  # seconds
+    metadata: dict[str, str] | None = None
+    custom_id: str | None = None
+    webhook_url: str | None = None
+    webhook_events: tuple[State, ...] | None = None  # None: all
+    idempotency_key: str | None = None
+    fingerprint: bytes | None = None  # digest of the body that came with the idempotency key
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as stored, without its payload, answer and artifacts."""
+
+    id: str
+    state: State
+    model: str
+    key: DrainKey
+    endpoint: Endpoint
+    priority: Priority
+    attempt: int  # attempts spent, the running one included
+    max_attempts: int
+    lease: int  # grows with every claim; fences the writes of a claim that is no longer current
+    created_at: Instant
+    since: Instant  # when it began to wait
+    ready_at: Instant | None = None  # stays queued until then
+    start_by: Instant | None = None
+    timeout: float | None = None
+    started_at: Instant | None = None
+    completed_at: Instant | None = None
+    expires_at: Instant | None = None  # when it will be pruned
+    error: str | None = None
+    error_code: str | None = None
+    metadata: dict[str, str] | None = None
+    custom_id: str | None = None
+    webhook_url: str | None = None
+    webhook_events: tuple[State, ...] | None = None
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the event log: a job went from `previous` to `state`."""
+
+    seq: int
+    job_id: str
+    state: State
+    previous: State | None  # None: the job was just made
+    at: Instant
+    model: str
+    attempt: int
+    error: str | None = None
+    custom_id: str | None = None
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """A named, typed blob of a finished job."""
+
+    name: str
+    content_type: str
+    data: bytes

@@ -1,0 +1,149 @@
+"""All that may cross a channel: what is asked of the queue, and what a commit tells the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import trio
+
+from foreman.errors import ForemanError
+from foreman.job import Artifact, Change, Draft, Job
+from foreman.schedule import Resident
+
+T = TypeVar("T")
+
+
+class Reply(Generic[T]):
+    """One answer, settled once, awaited by at most one task."""
+
+    __slots__ = ("_done", "_outcome")
+
+    def __init__(self) -> None:
+        self._done = trio.Event()
+        self._outcome: T | ForemanError | None = None
+
+    def settle(self, outcome: T | ForemanError) -> None:
+        self._outcome = outcome
+        self._done.set()
+
+    async def wait(self) -> T:
+        """The answer; raises the ForemanError it was settled with."""
+        await self._done.wait()
+        if isinstance(self._outcome, ForemanError):
+            raise self._outcome
+        return self._outcome  # type: ignore[return-value]
+
+
+@dataclass(slots=True, kw_only=True)
+class Message(Generic[T]):
+    """Something asked of the queue; `T` is what it answers."""
+
+    reply: Reply[T] = field(default_factory=Reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    job: Job
+    position: int | None  # 1 is next; None when it no longer waits
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claimed job with what its target needs."""
+
+    job: Job
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An attempt that ended well."""
+
+    artifacts: Sequence[Artifact]  # the completion first
+
+
+@dataclass(slots=True)
+class Submit(Message[Accepted]):
+    draft: Draft
+
+
+@dataclass(slots=True)
+class Claim(Message["Work | None"]):
+    """Take the next job for a free slot; None when none may run now."""
+
+    resident: Resident | None
+    warm: bool  # whether `resident` can start without loading
+
+
+@dataclass(slots=True)
+class Began(Message[None]):
+    """The target has the request."""
+
+    job_id: str
+    lease: int
+
+
+@dataclass(slots=True)
+class Finished(Message[None]):
+    """An attempt ended. Dropped when the lease is no longer current."""
+
+    job_id: str
+    lease: int
+    outcome: Answered | ForemanError
+
+
+@dataclass(slots=True)
+class TakeBack(Message[int]):
+    """Requeue the jobs that a worker left running when it died; how many there were."""
+
+
+@dataclass(slots=True)
+class Cancel(Message[Job]):
+    job_id: str
+
+
+@dataclass(slots=True)
+class Note(Message[None]):
+    """Keep a small fact over restarts."""
+
+    name: str
+    value: str
+
+
+@dataclass(slots=True)
+class Prune(Message[int]):
+    """Remove up to `most` jobs whose time is over; how many were removed."""
+
+    most: int
+
+
+@dataclass(slots=True)
+class Checkpoint(Message[int]):
+    """Fold the database's log; its size in bytes before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction changed."""
+
+    changes: Sequence[Change]
+    woken: bool = False  # parked jobs became claimable
+
+
+class Listener(Protocol):
+    """Called on the event loop after every commit; must not block."""
+
+    def __call__(self, commit: Commit, /) -> None: ...
+
+
+class Queue(Protocol):
+    """What the other actors know of the queue actor."""
+
+    async def ask(self, message: Message[T]) -> T:
+        """Send and wait for the answer, which is on disk when it comes. Raises the fault it was answered with."""
+
+    async def tell(self, message: Message[T]) -> None:
+        """Send without waiting for the answer. Messages of one sender are applied in the order sent."""
+

@@ -1,0 +1,88 @@
+"""Restart budgets: an actor that fails starts again, but not for ever."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from foreman.errors import StoreBroken
+
+log = structlog.get_logger()
+
+
+class ActorReturned(Exception):
+    """An actor returned while nobody asked it to."""
+
+
+class OutOfRestarts(Exception):
+    """An actor failed more often than its budget allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`most` restarts in `window` seconds; the pause before each doubles from `first` to `longest` seconds."""
+
+    most: int = 5
+    window: float = 60
+    first: float = 1
+    longest: float = 60
+
+
+async def keep_running(
+    name: str,
+    run: Callable[..., Awaitable[None]],
+    *,
+    leaving: Callable[[], bool],
+    budget: Budget | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run an actor, again after each failure; returns when it returns while `leaving()`.
+
+    `run` takes a `task_status` and calls `started()` once it serves. Raises OutOfRestarts when the budget is spent, and
+    StoreBroken at once: no restart can mend a store.
+    """
+    budget = budget or Budget()
+    failures: deque[float] = deque(maxlen=budget.most)
+    pause = budget.first
+    starting = _OnlyOnce(task_status)
+    while True:
+        began = trio.current_time()
+        try:
+            await run(task_status=starting)
+            if leaving():
+                return
+            raise ActorReturned(f"{name} returned")
+        except StoreBroken:
+            raise
+        except Exception as error:  # the boundary between an actor and the rest
+            if leaving() or starting.pending:
+                raise  # what fails at its first start is a refusal to start, not a crash
+            log.error("actor failed", actor=name, error=repr(error), exc_info=error)
+        now = trio.current_time()
+        if len(failures) == budget.most and now - failures[0] < budget.window:
+            raise OutOfRestarts(f"{name} failed {budget.most + 1} times in {budget.window:g} s")
+        failures.append(now)
+        pause = budget.first if now - began > budget.window else pause
+        await trio.sleep(pause * random.uniform(0.8, 1.2))
+        pause = min(budget.longest, pause * 2)
+
+
+class _OnlyOnce(trio.TaskStatus[None]):
+    """Passes on the first `started()`; those of later runs have nobody waiting."""
+
+    def __init__(self, status: trio.TaskStatus[None]) -> None:
+        self._status: trio.TaskStatus[None] | None = status
+
+    @property
+    def pending(self) -> bool:
+        return self._status is not None
+
+    def started(self, value: None = None) -> None:
+        if self._status is not None:
+            self._status.started()
+            self._status = None

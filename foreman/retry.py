@@ -1,0 +1,50 @@
+"""What follows a fault: pure decisions about backoff and attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foreman.errors import Cost, ForemanError, TargetFault
+
+RETRY_AFTER_CAP = 120.0  # seconds; clients and targets alike take more for "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Delays that double from `first` to `longest` seconds, each moved by up to ±`jitter` of itself."""
+
+    first: float
+    longest: float
+    jitter: float = 0.2
+
+    def delay(self, tries: int, chance: float) -> float:
+        """Seconds to wait after the `tries`-th failure (1, 2, …); `chance` is a random number in [0, 1)."""
+        plain = min(self.longest, self.first * 2.0 ** min(tries - 1, 60))
+        return plain * (1 + self.jitter * (2 * chance - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The job goes back to the queue."""
+
+    wait: float  # seconds
+    spent: bool  # whether the attempt counts
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The job has failed."""
+
+
+def after(fault: ForemanError, *, attempt: int, max_attempts: int, backoff: Backoff, chance: float) -> Again | GiveUp:
+    """Decide what follows when attempt number `attempt` of `max_attempts` ended in `fault`."""
+    asked = fault.retry_after if isinstance(fault, TargetFault) else None
+    if fault.cost is Cost.JOB:
+        return GiveUp()
+    if fault.cost is Cost.ATTEMPT:
+        if attempt >= max_attempts:
+            return GiveUp()
+        return Again(wait=backoff.delay(attempt, chance), spent=True)
+    if fault.code == "target_busy":
+        return Again(wait=min(asked, RETRY_AFTER_CAP) if asked is not None else backoff.delay(1, chance), spent=False)
+    return Again(wait=0, spent=False)

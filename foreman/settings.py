@@ -1,0 +1,244 @@
+"""The settings: one flat record, read once at start."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from foreman.errors import SettingInvalid
+
+PREFIX = "FOREMAN_"
+DEFAULT_FILE = Path("config/foreman.toml")
+NOT_SETTINGS = {"FOREMAN_CONFIG", "FOREMAN_URL", "FOREMAN_ENGINE_KEY"}  # read elsewhere, by design
+
+_UNITS = {"": 1, "ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def _scaled(scale: Mapping[str, float], example: str) -> BeforeValidator:
+    def read(value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError(f"must be a number or text like {example!r}")
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
+        if not match or match[2].lower() not in scale:
+            raise ValueError(f"must be a number or text like {example!r}")
+        return float(match[1]) * scale[match[2].lower()]
+
+    return BeforeValidator(read)
+
+
+def _commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _check_url(value: str) -> str:
+    if value:
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("must be an http:// or https:// address")
+    return value.rstrip("/")
+
+
+def _check_addr(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be HOST:PORT or :PORT")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("must be [IPv6]:PORT")
+    return value
+
+
+Seconds = Annotated[float, _scaled(_UNITS, "10 min"), Field(ge=0, le=10 * 365 * 86400, allow_inf_nan=False)]
+PositiveSeconds = Annotated[Seconds, Field(gt=0)]
+Size = Annotated[int, _scaled(_SIZES, "64 MiB"), Field(ge=1)]
+Url = Annotated[str, AfterValidator(_check_url)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_commas)]
+
+
+class ManagedModel(BaseModel):
+    """A model whose server Foreman starts, checks, swaps and stops itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    command: list[str] = Field(min_length=1)  # {port}, {model}, {slots} and {key} are filled in
+    model: str | None = None  # what {model} stands for; the name when not given
+    slots: int = Field(1, ge=1, le=1024)  # what {slots} stands for
+    ttl: Seconds = 0  # idle seconds after which it is unloaded; 0 keeps it
+    ready: str = "/health"  # answers 200 once the model can be used
+    ready_timeout: PositiveSeconds = 600
+    env: dict[str, str] = {}
+    aliases: list[str] = []
+    embedding: bool = False  # it serves embeddings, beside whatever else is resident
+
+
+class Settings(BaseSettings):
+    """All settings in force. Times are seconds, sizes are bytes."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_file_encoding="utf-8")
+
+    addr: Annotated[str, AfterValidator(_check_addr)] = "127.0.0.1:8080"
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("foreman", appauthor=False)))
+
+    ollama_url: Url = ""
+    ollama_token: SecretStr = SecretStr("")
+    openai_url: Url = ""
+    openai_token: SecretStr = SecretStr("")
+    models: list[ManagedModel] = []
+
+    token: Secrets = ()
+    insecure: bool = False
+    allowed_hosts: Words = ()
+
+    slots: int = Field(1, ge=1, le=1024)
+    max_queue: int = Field(100_000, ge=1)
+    max_body: Size = 64 * 2**20
+    max_answer: Size = 64 * 2**20
+
+    max_attempts: int = Field(3, ge=1, le=20)
+    retry_backoff: PositiveSeconds = 2
+    retry_backoff_max: PositiveSeconds = 300
+    attempt_timeout: PositiveSeconds = 3600
+    first_chunk_timeout: PositiveSeconds = 600
+    stall_timeout: PositiveSeconds = 120
+    starvation_limit: PositiveSeconds = 600
+
+    keep_alive: str | int = -1
+    poll_interval: PositiveSeconds = 30
+
+    job_ttl: Seconds = 7 * 86400
+    artifact_inline_limit: Size = 262_144
+
+    shutdown_grace: Seconds = 30
+    log_format: Literal["", "console", "json"] = ""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def host(self) -> str:
+        """The address to bind; none in `addr` means every one."""
+        return self.addr.rpartition(":")[0].strip("[]") or "0.0.0.0"
+
+    @property
+    def port(self) -> int:
+        return int(self.addr.rpartition(":")[2])
+
+    @property
+    def only_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Highest first: flags, FOREMAN_…, FOREMAN_…_FILE, .env, the TOML file."""
+        toml = TomlConfigSettingsSource(settings_cls, settings_cls.model_config.get("toml_file"))
+        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings, toml
+
+
+class _SecretFiles(EnvSettingsSource):
+    """`FOREMAN_TOKEN_FILE=/run/secrets/token` stands for `FOREMAN_TOKEN` with what the file holds."""
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, field in self.settings_cls.model_fields.items():
+            path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
+            if path and "SecretStr" in str(field.annotation):
+                try:
+                    found[name] = Path(path).read_text(encoding="utf-8").strip()
+                except (OSError, UnicodeDecodeError) as error:
+                    raise SettingInvalid(f"{name}_file", path, f"must be a readable text file ({error})") from error
+        return found
+
+
+def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings from every source.
+
+    `config` is a TOML file; without it FOREMAN_CONFIG, then config/foreman.toml if there is one. Raises SettingInvalid
+    with one line that names the setting, what was given and what is allowed.
+    """
+    if config is None and (named := os.environ.get("FOREMAN_CONFIG")):
+        config = Path(named)
+    if config is not None and not config.is_file():
+        raise SettingInvalid("config", str(config), "must be a TOML file that exists")
+    chosen = config or DEFAULT_FILE
+    _refuse_unknown_variables()
+
+    class Sourced(Settings):
+        model_config = SettingsConfigDict(toml_file=chosen, env_file=".env")
+
+    try:
+        settings = Sourced(**dict(flags or {}))
+    except ValidationError as error:
+        raise _in_one_line(error) from None
+    except ValueError as error:  # a TOML syntax error
+        raise SettingInvalid("config", str(chosen), f"must be valid TOML ({error})") from error
+    _check_together(settings)
+    return settings
+
+
+def _refuse_unknown_variables() -> None:
+    known = {f"{PREFIX}{name.upper()}": field for name, field in Settings.model_fields.items()}
+    allowed = NOT_SETTINGS | {name if not end else name + end for name in known for end in ("", "_FILE")}
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable not in allowed:
+            raise SettingInvalid(variable, os.environ[variable], f"there is no such setting{_nearest(variable, known)}")
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {near[0]}?" if near else "; `foreman config` lists them"
+
+
+def _in_one_line(error: ValidationError) -> SettingInvalid:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or "config"
+    if first["type"] == "extra_forbidden":
+        return SettingInvalid(name, first["input"], f"there is no such setting{_nearest(name, Settings.model_fields)}")
+    given = "***" if "token" in name or "secret" in name else first["input"]
+    return SettingInvalid(name, given, first["msg"].removeprefix("Value error, "))
+
+
+def _check_together(settings: Settings) -> None:
+    targets = [name for name in ("ollama_url", "openai_url", "models") if getattr(settings, name)]
+    if len(targets) > 1:
+        raise SettingInvalid(targets[1], targets, "set only one of ollama_url, openai_url and models")
+    if not settings.only_loopback and not settings.token and not settings.insecure:
+        raise SettingInvalid("addr", settings.addr, "a public address needs a token (or insecure = true)")
+    names = [name for model in settings.models for name in (model.name, *model.aliases)]
+    doubled = {name for name in names if names.count(name) > 1}
+    if doubled:
+        raise SettingInvalid("models", sorted(doubled), "names and aliases must be unique")

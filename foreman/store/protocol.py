@@ -1,0 +1,114 @@
+"""What a storage engine must do; every engine runs through the same conformance suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from foreman.job import Artifact, Change, Draft, DrainKey, Instant, Job, Priority, State
+from foreman.schedule import Head, Slice
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of one drain key and priority wait."""
+
+    key: DrainKey
+    priority: Priority
+    model: str
+    ready: int
+    parked: int  # waiting for a time to come
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """An artifact without its data."""
+
+    name: str
+    content_type: str
+    size: int  # bytes
+
+
+class Reader(Protocol):
+    """Reads. Each call sees one consistent state and holds no lock when it returns."""
+
+    def job(self, job_id: str) -> Job | None: ...
+
+    def payload(self, job_id: str) -> bytes | None: ...
+
+    def jobs(
+        self,
+        *,
+        state: State | None = None,
+        model: str | None = None,
+        priority: Priority | None = None,
+        before: str | None = None,
+        limit: int,
+    ) -> list[Job]:
+        """Newest first; `before` is the id of the last one already seen."""
+
+    def running(self) -> list[Job]: ...
+
+    def shapes(self, job_id: str) -> list[Shape]: ...
+
+    def artifact(self, job_id: str, name: str) -> Artifact | None: ...
+
+    def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
+        """The event log after `after`, oldest first."""
+
+    def seqs(self) -> tuple[int, int]:
+        """The oldest `seq` kept and the newest ever given; (newest + 1, newest) when none is kept."""
+
+    def lanes(self) -> list[Lane]: ...
+
+    def heads(self) -> list[Head]:
+        """The oldest claimable job of every lane."""
+
+    def slices(self, *, now: Instant, limit: float, most: int) -> list[Slice]:
+        """The claimable jobs by lane and tier; each count is exact up to `most`."""
+
+    def rank(self, job: Job, *, tier: int, now: Instant, limit: float, most: int) -> int:
+        """How many claimable jobs of the job's own key and tier go before it; exact up to `most`."""
+
+    def note(self, name: str) -> str | None: ...
+
+
+class Writer(Reader, Protocol):
+    """The one writer. Every write happens inside `transaction()`."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing, on disk when it ends without raising.
+
+        Raises StoreFull when there is no room (nothing was written), StoreBroken when nobody can know what was.
+        """
+
+    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
+        """Insert jobs in state queued, each with its first change."""
+
+    def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
+        """The job submitted under `key` and the fingerprint of its body."""
+
+    def put(self, job: Job, *, previous: State, now: Instant) -> Change:
+        """Write the job as it is after a change of state, and the change."""
+
+    def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None: ...
+
+    def delete(self, job_ids: Sequence[str]) -> None:
+        """Remove terminal jobs and all that hangs on them."""
+
+    def wake(self, now: Instant) -> int:
+        """Make claimable the queued jobs whose time has come; how many."""
+
+    def overdue(self, now: Instant, limit: int) -> list[Job]:
+        """Queued jobs whose `start_by` has passed."""
+
+    def next_due(self) -> Instant | None:
+        """When `wake` or `overdue` will next find something."""
+
+    def prunable(self, now: Instant, limit: int) -> list[str]: ...
+
+    def set_note(self, name: str, value: str) -> None: ...
+
+    def checkpoint(self) -> int:
+        """Fold the log into the database and return free pages to the file system; the log's size in bytes before."""

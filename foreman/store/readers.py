@@ -1,0 +1,38 @@
+"""The reader threads: a few connections, each read on one of them, never on the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import trio
+
+from foreman.store.protocol import Reader
+
+T = TypeVar("T")
+
+READERS = 3  # enough that one long list does not hold up the short reads
+
+
+class Source(Protocol):
+    def reader(self) -> Reader: ...
+
+
+class Readers:
+    """Runs reads in threads, each with a connection that no other thread uses meanwhile."""
+
+    def __init__(self, source: Source, count: int = READERS) -> None:
+        self._free = [source.reader() for _ in range(count)]
+        self._limiter = trio.CapacityLimiter(count)
+
+    async def read(self, question: Callable[[Reader], T]) -> T:
+        """Ask one question of the store; the connection is free again when the thread has ended, cancelled or not."""
+
+        def ask() -> T:
+            reader = self._free.pop()
+            try:
+                return question(reader)
+            finally:
+                self._free.append(reader)
+
+        return await trio.to_thread.run_sync(ask, limiter=self._limiter)

@@ -1,0 +1,154 @@
+"""The reads of the SQLite store, for the writer's connection and the readers' alike."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from foreman.job import Artifact, Change, Instant, Job, Priority, State
+from foreman.schedule import Head, Slice
+from foreman.store.protocol import Lane, Shape
+from foreman.store.rows import COLUMNS, read_change, read_job
+
+# Named, because the planner may otherwise prefer the index on state alone and read every queued job.
+_TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
+_CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
+_CHANGE = """
+    SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id
+    FROM events e JOIN jobs j ON j.id = e.job_id
+"""
+
+
+class SqliteReader:
+    """Reads through one connection. Every call fetches all rows, so no read transaction outlives it."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+        return self._db.execute(sql, values).fetchall()
+
+    def _value(self, sql: str, values: tuple[object, ...] = ()) -> object:
+        row = self._db.execute(sql, values).fetchall()
+        return row[0][0] if row else None
+
+    def job(self, job_id: str) -> Job | None:
+        rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,))
+        return read_job(rows[0]) if rows else None
+
+    def payload(self, job_id: str) -> bytes | None:
+        body = self._value("SELECT body FROM payloads WHERE job_id = ?", (job_id,))
+        return body if isinstance(body, bytes) else None
+
+    def jobs(
+        self,
+        *,
+        state: State | None = None,
+        model: str | None = None,
+        priority: Priority | None = None,
+        before: str | None = None,
+        limit: int,
+    ) -> list[Job]:
+        asked = {"state = ?": state, "model = ?": model, "priority = ?": priority, "id < ?": before}
+        given = {test: value for test, value in asked.items() if value is not None}
+        where = f"WHERE {' AND '.join(given)}" if given else ""
+        sql = f"SELECT {COLUMNS} FROM jobs {where} ORDER BY id DESC LIMIT ?"
+        return [read_job(row) for row in self._rows(sql, (*given.values(), limit))]
+
+    def running(self) -> list[Job]:
+        sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"
+        return [read_job(row) for row in self._rows(sql)]
+
+    def shapes(self, job_id: str) -> list[Shape]:
+        sql = "SELECT name, content_type, size FROM artifacts WHERE job_id = ? ORDER BY position"
+        return [Shape(name=str(n), content_type=str(t), size=int(str(s))) for n, t, s in self._rows(sql, (job_id,))]
+
+    def artifact(self, job_id: str, name: str) -> Artifact | None:
+        sql = "SELECT name, content_type, data FROM artifacts WHERE job_id = ? AND name = ?"
+        for found, content_type, data in self._db.execute(sql, (job_id, name)).fetchall():
+            return Artifact(name=found, content_type=content_type, data=data)
+        return None
+
+    def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
+        if job_id is None:
+            rows = self._rows(f"{_CHANGE} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (after, limit))
+        else:
+            sql = f"{_CHANGE} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
+            rows = self._rows(sql, (job_id, after, limit))
+        return [read_change(row) for row in rows]
+
+    def seqs(self) -> tuple[int, int]:
+        newest = int(str(self._value("SELECT seq FROM sqlite_sequence WHERE name = 'events'") or 0))
+        oldest = self._value("SELECT min(seq) FROM events")
+        return (int(str(oldest)) if oldest is not None else newest + 1), newest
+
+    def lanes(self) -> list[Lane]:
+        rows = self._db.execute("SELECT drain_key, priority, model, ready, parked FROM lanes").fetchall()
+        return [Lane(key=k, priority=Priority(p), model=m, ready=r, parked=w) for k, p, m, r, w in rows]
+
+    def heads(self) -> list[Head]:
+        sql = f"""
+            SELECT j.drain_key, j.priority, j.since, j.id
+            FROM (SELECT DISTINCT drain_key, priority FROM lanes WHERE ready > 0) l JOIN jobs j ON j.id = (
+                SELECT id FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = l.drain_key AND priority = l.priority
+                ORDER BY since, id LIMIT 1)
+        """
+        return [Head(*row) for row in self._db.execute(sql).fetchall()]
+
+    def slices(self, *, now: Instant, limit: float, most: int) -> list[Slice]:
+        ready: dict[tuple[str, int], int] = {}
+        for lane in self.lanes():
+            ready[lane.key, lane.priority] = ready.get((lane.key, lane.priority), 0) + lane.ready
+        found: list[Slice] = []
+        for head in self.heads():
+            left = min(ready[head.key, head.priority], most)
+            first: tuple[float, str] | None = (head.since, head.id)
+            for level in range(head.priority + 1):
+                aged = level < head.priority
+                count = left
+                if aged:  # those that waited long enough to have climbed to this tier
+                    waited_since = now - limit * (head.priority - level)
+                    if first is None or first[0] > waited_since:
+                        continue
+                    count = min(left, self._count_until(head.key, head.priority, waited_since, most))
+                    upto: float | None = waited_since
+                else:
+                    upto = None
+                if count and first is not None:
+                    found.append(Slice(head.key, level, first, count))
+                left -= count
+                if left <= 0:
+                    break
+                first = self._first_after(head.key, head.priority, upto) if upto is not None else None
+        return found
+
+    def _count_until(self, key: str, priority: int, since: float, most: int) -> int:
+        sql = f"""SELECT count(*) FROM (SELECT 1 FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
+                  AND since <= ? LIMIT ?)"""
+        return int(str(self._value(sql, (key, priority, since, most))))
+
+    def _first_after(self, key: str, priority: int, since: float) -> tuple[float, str] | None:
+        sql = f"""SELECT since, id FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ? AND since > ?
+                  ORDER BY since, id LIMIT 1"""
+        for found, job_id in self._db.execute(sql, (key, priority, since)).fetchall():
+            return found, job_id
+        return None
+
+    def rank(self, job: Job, *, tier: int, now: Instant, limit: float, most: int) -> int:
+        total = 0
+        for priority in Priority:
+            if priority < tier:
+                continue
+            # The times of waiting that put a job of this priority into the tier.
+            newest = now - limit * (priority - tier)
+            oldest = now - limit * (priority - tier + 1) if tier > 0 else None
+            sql = f"""
+                SELECT count(*) FROM (SELECT 1 FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
+                AND since <= ? AND (since, id) < (?, ?) AND (? IS NULL OR since > ?) LIMIT ?)"""
+            top = newest if priority > tier else float("inf")
+            values = (job.key, int(priority), top, job.since, job.id, oldest, oldest, most)
+            total += int(str(self._value(sql, values)))
+        return min(total, most)
+
+    def note(self, name: str) -> str | None:
+        value = self._value("SELECT value FROM notes WHERE name = ?", (name,))
+        return str(value) if value is not None else None

@@ -1,0 +1,89 @@
+"""Rows to records and back."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from foreman.job import Change, Draft, Instant, Job, Priority, State
+
+COLUMNS = (
+    "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
+    "start_by, timeout, started_at, completed_at, expires_at, error, error_code, metadata, custom_id, webhook_url, "
+    "webhook_events"
+)
+
+_decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
+_decode_events = msgspec.json.Decoder(tuple[State, ...]).decode
+
+
+def read_job(row: sqlite3.Row | tuple[object, ...]) -> Job:
+    """A row of COLUMNS as a Job."""
+    values = tuple(row)
+    metadata, events = values[19], values[22]
+    return Job(
+        id=values[0],
+        state=State(values[1]),
+        model=values[2],
+        key=values[3],
+        endpoint=values[4],
+        priority=Priority(values[5]),
+        attempt=values[6],
+        max_attempts=values[7],
+        lease=values[8],
+        created_at=values[9],
+        since=values[10],
+        ready_at=values[11],
+        start_by=values[12],
+        timeout=values[13],
+        started_at=values[14],
+        completed_at=values[15],
+        expires_at=values[16],
+        error=values[17],
+        error_code=values[18],
+        metadata=_decode_metadata(metadata) if metadata is not None else None,
+        custom_id=values[20],
+        webhook_url=values[21],
+        webhook_events=_decode_events(events) if events is not None else None,
+    )
+
+
+def read_change(row: tuple[object, ...]) -> Change:
+    """A row of (seq, job_id, state, previous, at, model, attempt, error, custom_id) as a Change."""
+    seq, job_id, state, previous, at, model, attempt, error, custom_id = row
+    return Change(
+        seq=seq,  # type: ignore[arg-type]
+        job_id=job_id,  # type: ignore[arg-type]
+        state=State(str(state)),
+        previous=State(str(previous)) if previous is not None else None,
+        at=at,  # type: ignore[arg-type]
+        model=model,  # type: ignore[arg-type]
+        attempt=attempt,  # type: ignore[arg-type]
+        error=error,  # type: ignore[arg-type]
+        custom_id=custom_id,  # type: ignore[arg-type]
+    )
+
+
+def draft_row(draft: Draft, now: Instant) -> tuple[object, ...]:
+    """The values that `INSERT INTO jobs` takes for a draft."""
+    parked = draft.not_before is not None and draft.not_before > now
+    return (
+        draft.id,
+        draft.model,
+        draft.key,
+        draft.endpoint,
+        int(draft.priority),
+        draft.max_attempts,
+        now,
+        max(now, draft.not_before or 0.0),
+        draft.not_before if parked else None,
+        draft.start_by,
+        draft.timeout,
+        msgspec.json.encode(draft.metadata).decode() if draft.metadata is not None else None,
+        draft.custom_id,
+        draft.webhook_url,
+        msgspec.json.encode(draft.webhook_events).decode() if draft.webhook_events is not None else None,
+        draft.idempotency_key,
+        draft.fingerprint,
+    )

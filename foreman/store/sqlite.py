@@ -1,0 +1,244 @@
+"""The store on SQLite: one connection that writes, a few that read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+from foreman.errors import StoreBroken, StoreFull, StoreRefused
+from foreman.job import Artifact, Change, Draft, Instant, Job, State
+from foreman.store.migrate import bring_up_to_date
+from foreman.store.reads import SqliteReader
+from foreman.store.rows import COLUMNS, draft_row, read_job
+
+FREE_PAGES_AT_ONCE = 500  # returned to the file system by one checkpoint
+_FATAL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
+
+
+class SqliteWriter(SqliteReader):
+    """The one writer. Opening it takes the data folder's lock, which the kernel frees however the process ends.
+
+    Raises StoreRefused when another Foreman holds the lock, or the file is not a database of this program.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = _lock(path.with_name("foreman.lock"))
+        self.path = path
+        try:
+            super().__init__(_open(path))
+            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before the first table
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA wal_autocheckpoint = 4000")
+            bring_up_to_date(self._db, str(path))
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise StoreRefused(f"the database {path} cannot be used: {error}") from error
+        except StoreRefused:
+            os.close(self._lock)
+            raise
+        self._waiting: Counter[tuple[str, int, str, bool]] = Counter()  # changes to `lanes` not yet written
+
+    def reader(self) -> SqliteReader:
+        """A reader with a connection of its own."""
+        db = _open(self.path)
+        db.execute("PRAGMA query_only = ON")
+        return SqliteReader(db)
+
+    def close(self) -> None:
+        self._db.close()
+        os.close(self._lock)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._write_lanes()
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            self._waiting.clear()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise _translate(error) from error
+            raise
+
+    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
+        self._db.executemany(
+            """INSERT INTO jobs (state, id, model, drain_key, endpoint, priority, max_attempts, created_at, since,
+               ready_at, start_by, timeout, metadata, custom_id, webhook_url, webhook_events, idempotency_key,
+               fingerprint) VALUES ('queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            [draft_row(draft, now) for draft in drafts],
+        )
+        self._db.executemany("INSERT INTO payloads VALUES (?, ?)", [(draft.id, draft.payload) for draft in drafts])
+        self._db.executemany(
+            "INSERT INTO events (job_id, state, at, attempt) VALUES (?, 'queued', ?, 0)",
+            [(draft.id, now) for draft in drafts],
+        )
+        last = int(str(self._value("SELECT last_insert_rowid()")))
+        changes = []
+        for seq, draft in enumerate(drafts, start=last - len(drafts) + 1):
+            parked = draft.not_before is not None and draft.not_before > now
+            self._waiting[draft.key, draft.priority, draft.model, parked] += 1
+            change = Change(
+                seq=seq,
+                job_id=draft.id,
+                state=State.QUEUED,
+                previous=None,
+                at=now,
+                model=draft.model,
+                attempt=0,
+                custom_id=draft.custom_id,
+            )
+            if draft.webhook_url is not None:
+                self._post(change, draft.webhook_url, draft.webhook_events)
+            changes.append(change)
+        return changes
+
+    def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
+        rows = self._rows(f"SELECT {COLUMNS}, fingerprint FROM jobs WHERE idempotency_key = ?", (key,))
+        return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None  # type: ignore[call-overload]
+
+    def put(self, job: Job, *, previous: State, now: Instant) -> Change:
+        if previous is State.QUEUED:
+            # Read before the write, inside the transaction: a job may have been woken since `job` was made.
+            parked = self._value("SELECT ready_at IS NOT NULL FROM jobs WHERE id = ?", (job.id,))
+            self._waiting[job.key, job.priority, job.model, bool(parked)] -= 1
+        if job.state is State.QUEUED:
+            self._waiting[job.key, job.priority, job.model, job.ready_at is not None] += 1
+        self._db.execute(
+            """UPDATE jobs SET state = ?, attempt = ?, max_attempts = ?, lease = ?, since = ?, ready_at = ?,
+               start_by = ?, started_at = ?, completed_at = ?, expires_at = ?, error = ?, error_code = ?
+               WHERE id = ?""",
+            (job.state, job.attempt, job.max_attempts, job.lease, job.since, job.ready_at, job.start_by,
+             job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.id),
+        )  # fmt: skip
+        cursor = self._db.execute(
+            "INSERT INTO events (job_id, state, previous, at, attempt, error) VALUES (?, ?, ?, ?, ?, ?)",
+            (job.id, job.state, previous, now, job.attempt, job.error),
+        )
+        change = Change(
+            seq=cursor.lastrowid or 0,
+            job_id=job.id,
+            state=job.state,
+            previous=previous,
+            at=now,
+            model=job.model,
+            attempt=job.attempt,
+            error=job.error,
+            custom_id=job.custom_id,
+        )
+        if job.webhook_url is not None:
+            self._post(change, job.webhook_url, job.webhook_events)
+        return change
+
+    def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
+        self._db.execute("DELETE FROM artifacts WHERE job_id = ?", (job_id,))
+        self._db.executemany(
+            "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?)",
+            [(job_id, n, a.name, a.content_type, len(a.data), a.data) for n, a in enumerate(artifacts)],
+        )
+
+    def delete(self, job_ids: Sequence[str]) -> None:
+        self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
+
+    def wake(self, now: Instant) -> int:
+        woken = self._db.execute(
+            """UPDATE jobs INDEXED BY jobs_to_wake SET ready_at = NULL WHERE state = 'queued' AND ready_at <= ?
+               RETURNING drain_key, priority, model""",
+            (now,),
+        ).fetchall()
+        for key, priority, model in woken:
+            self._waiting[key, priority, model, True] -= 1
+            self._waiting[key, priority, model, False] += 1
+        return len(woken)
+
+    def overdue(self, now: Instant, limit: int) -> list[Job]:
+        sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_expire
+                  WHERE state = 'queued' AND start_by <= ? ORDER BY start_by LIMIT ?"""
+        return [read_job(row) for row in self._rows(sql, (now, limit))]
+
+    def next_due(self) -> Instant | None:
+        due = self._rows("""
+            SELECT (SELECT ready_at FROM jobs INDEXED BY jobs_to_wake
+                    WHERE state = 'queued' AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1),
+                   (SELECT start_by FROM jobs INDEXED BY jobs_to_expire
+                    WHERE state = 'queued' AND start_by IS NOT NULL ORDER BY start_by LIMIT 1)""")[0]
+        return min((float(str(at)) for at in due if at is not None), default=None)
+
+    def prunable(self, now: Instant, limit: int) -> list[str]:
+        sql = "SELECT id FROM jobs WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"
+        return [str(row[0]) for row in self._rows(sql, (now, limit))]
+
+    def set_note(self, name: str, value: str) -> None:
+        self._db.execute("INSERT INTO notes VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
+
+    def checkpoint(self) -> int:
+        log = self.path.with_name(self.path.name + "-wal")
+        size = log.stat().st_size if log.exists() else 0
+        try:
+            # execute() would free a single page: it stops at the first row the pragma returns.
+            self._db.executescript(f"PRAGMA incremental_vacuum({FREE_PAGES_AT_ONCE})")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise _translate(error) from error
+        return size
+
+    def _post(self, change: Change, url: str, wanted: tuple[State, ...] | None) -> None:
+        if wanted is None or change.state in wanted:
+            parts = urlsplit(url)
+            self._db.execute(
+                "INSERT INTO deliveries (seq, job_id, receiver, url, state, due_at) VALUES (?, ?, ?, ?, 'due', ?)",
+                (change.seq, change.job_id, f"{parts.scheme}://{parts.netloc}", url, change.at),
+            )
+
+    def _write_lanes(self) -> None:
+        for (key, priority, model, parked), more in self._waiting.items():
+            if more:
+                column = "parked" if parked else "ready"
+                self._db.execute(
+                    f"""INSERT INTO lanes VALUES (?, ?, ?, ?, ?)
+                        ON CONFLICT DO UPDATE SET {column} = {column} + excluded.{column}""",
+                    (key, priority, model, 0 if parked else more, more if parked else 0),
+                )
+        if any(more < 0 for more in self._waiting.values()):
+            self._db.execute("DELETE FROM lanes WHERE ready = 0 AND parked = 0")
+        self._waiting.clear()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA busy_timeout = 5000")
+    return db
+
+
+def _lock(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreRefused(f"the data folder {path.parent} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise StoreRefused(f"another foreman is using {path.parent}: stop it, or choose another data_dir") from error
+    return handle
+
+
+def _translate(error: sqlite3.Error) -> Exception:
+    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if kind == sqlite3.SQLITE_FULL:
+        return StoreFull()
+    if kind in _FATAL:
+        return StoreBroken(f"the database failed ({getattr(error, 'sqlite_errorname', 'unknown')}): {error}")
+    return error

@@ -1,0 +1,188 @@
+"""The supervisor: opens the store, starts the actors inside-out, drains them outside-in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+import trio
+
+from foreman import __version__, logs
+from foreman.actors import janitor
+from foreman.actors.desk import Desk, Rules
+from foreman.actors.inventory import NOTE, Inventory
+from foreman.actors.queue import QueueActor
+from foreman.actors.relay import Relay
+from foreman.actors.worker import Patience, Worker
+from foreman.errors import SettingInvalid
+from foreman.http import server
+from foreman.http.app import build
+from foreman.http.deps import Deps
+from foreman.restart import keep_running
+from foreman.retry import Backoff
+from foreman.settings import ManagedModel, Settings
+from foreman.store.readers import Readers
+from foreman.store.sqlite import SqliteWriter
+from foreman.targets.engine import default_model
+from foreman.targets.managed import ManagedTarget
+from foreman.targets.ollama import OllamaTarget
+from foreman.targets.openai import OpenAITarget
+from foreman.targets.protocol import Target
+from foreman.watchdog import Watchdog
+
+log = structlog.get_logger()
+
+BACKLOG = 1024  # connections that may wait to be accepted
+LAST_WORDS = 5.0  # seconds for the last commits once nothing runs any more
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What `main` reports once it serves."""
+
+    url: str
+
+
+def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
+    """Run until SIGTERM or SIGINT; the process's exit code. A second signal leaves at once."""
+    logs.configure(settings.log_format, settings.log_level)
+    return trio.run(
+        partial(main, settings, clock=clock), instruments=[Watchdog()], strict_exception_groups=True
+    )
+
+
+async def main(
+    settings: Settings,
+    *,
+    clock: Callable[[], float] = time.time,
+    task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
+) -> int:
+    """The whole program: returns its exit code after a drain, raises what no restart can mend."""
+    listening = _listen(settings)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, listening:
+        store = SqliteWriter(settings.data_dir / "foreman.db")
+        try:
+            async with trio.open_nursery() as nursery:
+                house = _build(settings, store, clock)
+                await house.start(nursery, listening)
+                url = _url(settings, listening)
+                log.info("foreman serves", version=__version__, url=url, target=house.target.name)
+                task_status.started(Running(url))
+                async for _ in signals:
+                    break
+                log.info("draining", grace=settings.shutdown_grace)
+                nursery.start_soon(_leave_at_next, signals)
+                await house.drain(settings.shutdown_grace)
+                nursery.cancel_scope.cancel()
+        finally:
+            store.close()
+    log.info("stopped")
+    return 0
+
+
+@dataclass(slots=True)
+class _House:
+    """The actors, and the order in which they come and go."""
+
+    deps: Deps
+    queue: QueueActor
+    worker: Worker
+    inventory: Inventory
+    target: Target
+    closing: trio.Event
+
+    async def start(self, nursery: trio.Nursery, listening: socket.socket) -> None:
+        """Inside-out: whoever starts finds the ones it needs at work."""
+        await nursery.start(self._supervised("queue", self.queue.run))
+        await nursery.start(self._supervised("target", self.target.run))
+        await nursery.start(self._supervised("inventory", self.inventory.run))
+        await nursery.start(self._supervised("worker", self.worker.run))
+        await nursery.start(self._supervised("janitor", partial(janitor.run, self.queue)))
+        http = partial(server.serve, build(self.deps), listening, until=self.closing.wait)
+        await nursery.start(self._supervised("http", http))
+
+    async def drain(self, grace: float) -> None:
+        """Outside-in: no new jobs, no new claims, the running ones get their grace, then the last commits."""
+        self.deps.draining = True
+        await self.worker.drain(grace)
+        self.closing.set()
+        await self.queue.close()
+        with trio.move_on_after(LAST_WORDS):
+            await self.queue.wait_closed()
+
+    def _supervised(self, name: str, run: Callable[..., object]) -> Callable[..., object]:
+        return partial(keep_running, name, run, leaving=lambda: self.deps.draining)  # type: ignore[arg-type]
+
+
+def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -> _House:
+    rules = Rules(
+        max_queue=settings.max_queue,
+        starvation_limit=settings.starvation_limit,
+        job_ttl=settings.job_ttl,
+        backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),
+    )
+    patience = Patience(
+        attempt=settings.attempt_timeout,
+        first_chunk=settings.first_chunk_timeout,
+        stall=settings.stall_timeout,
+        max_answer=settings.max_answer,
+    )
+    queue = QueueActor(Desk(store, rules, clock=clock))
+    relay = Relay()
+    target = _target(settings)
+    inventory = Inventory(target, queue, poll_interval=settings.poll_interval, remembered=store.note(NOTE))
+    worker = Worker(queue, target, relay, inventory, slots=settings.slots, patience=patience, clock=clock)
+    queue.add_listener(relay.notice)
+    queue.add_listener(worker.notice)
+    deps = Deps(
+        settings=settings,
+        queue=queue,
+        readers=Readers(store),
+        relay=relay,
+        inventory=inventory,
+        worker=worker,
+        clock=clock,
+    )
+    return _House(deps, queue, worker, inventory, target, trio.Event())
+
+
+def _target(settings: Settings) -> Target:
+    if settings.ollama_url:
+        return OllamaTarget(settings.ollama_url, settings.ollama_token.get_secret_value(), settings.keep_alive)
+    if settings.openai_url:
+        return OpenAITarget(settings.openai_url, settings.openai_token.get_secret_value())
+    models: Sequence[ManagedModel] = settings.models
+    if not models:
+        log.info("no target is set: using the embedded model smollm2:135m", hint="set ollama_url or openai_url")
+        models = [ManagedModel.model_validate(default_model(settings.slots))]
+    return ManagedTarget(list(models), settings.data_dir)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise SettingInvalid("addr", settings.addr, f"cannot listen there ({error.strerror or error})") from error
+    return listening
+
+
+def _url(settings: Settings, listening: socket.socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listening.getsockname()[1]}"
+
+
+async def _leave_at_next(signals: object) -> None:
+    async for _ in signals:  # type: ignore[attr-defined]
+        log.warning("leaving at once")
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""Everything said to an inference server: three kinds of target, one protocol."""

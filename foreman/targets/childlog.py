@@ -1,0 +1,66 @@
+"""What a child server says: its last lines in memory, all of it in a file that cannot grow without end."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from pathlib import Path
+
+from foreman.targets.faults import clean
+
+MAX_FILE = 5 * 2**20  # bytes; then the file becomes `.log.1` and a new one is begun
+KEPT_LINES = 20
+MAX_LINE = 4096  # bytes; longer ones are cut into pieces
+
+
+class ChildLog:
+    """The output of one child, appended to `folder/<model>.log`."""
+
+    def __init__(self, folder: Path, model: str, secret: str) -> None:
+        """`secret` is blotted out wherever the child prints it."""
+        self.path = folder / f"{file_name(model)}.log"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._secret = secret.encode()
+        self._rest = b""
+        self._open()
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of output."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_LINE:
+            lines.append(self._rest)
+            self._rest = b""
+        self._keep(lines)
+
+    def last_lines(self) -> list[str]:
+        return list(self._lines)
+
+    def close(self) -> None:
+        if self._rest:
+            self._keep([self._rest])
+            self._rest = b""
+        self._file.close()
+
+    def _open(self) -> None:
+        self._file = self.path.open("ab")
+        self._size = self._file.tell()
+
+    def _keep(self, lines: list[bytes]) -> None:
+        if self._secret:
+            lines = [line.replace(self._secret, b"***") for line in lines]
+        self._lines.extend(text for line in lines if (text := clean(line.decode("utf-8", "replace"))))
+        data = b"".join(line + b"\n" for line in lines)
+        if self._size + len(data) > MAX_FILE:
+            self._file.close()
+            os.replace(self.path, self.path.with_suffix(".log.1"))
+            self._open()
+        self._file.write(data)
+        self._file.flush()
+        self._size += len(data)
+
+
+def file_name(model: str) -> str:
+    """A model's name as a file name that is safe everywhere."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", model).strip(".") or "model"

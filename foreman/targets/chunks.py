@@ -1,0 +1,108 @@
+"""Sends a request for an answer and gives its chunks as they arrive."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from foreman.errors import TargetFault, TargetGarbled, TargetUnavailable
+from foreman.job import Endpoint
+from foreman.targets.faults import fault_of
+from foreman.targets.http1 import Client, Response
+from foreman.targets.protocol import Chunk
+from foreman.targets.streams import Closer, Parser, Whole, parser_for
+
+ERROR_LIMIT = 65_536  # bytes of an error body that are read
+INVENTORY_LIMIT = 16 * 2**20  # bytes
+INVENTORY_TIMEOUT = 10.0  # seconds; the health probe waits no longer
+TAIL_PATIENCE = 0.05  # seconds spent on the end of a body, whose answer is complete, to keep the connection
+
+
+class Stage(Protocol):
+    """Turns the JSON values of a stream into chunks; see `streams.Closer`."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def take(self, value: bytes) -> list[Chunk]: ...
+
+    def end(self) -> list[Chunk]: ...
+
+
+class Chunks:
+    """The chunks of one answer; ends after the closing one."""
+
+    def __init__(self, response: Response, parser: Parser, stage: Stage) -> None:
+        self._response = response
+        self._parser = parser
+        self._stage = stage
+        self._ready: deque[Chunk] = deque()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the target has sent all of the answer."""
+        return self._stage.closed
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        while not self._ready:
+            if self._stage.closed:
+                raise StopAsyncIteration
+            data = await self._response.receive()
+            for value in self._parser.feed(data) if data else self._parser.end():
+                self._ready.extend(self._stage.take(value))
+            if not data:
+                self._ready.extend(self._stage.end())
+        return self._ready.popleft()
+
+
+class StageFor(Protocol):
+    def __call__(self, *, whole: bool) -> Stage: ...
+
+
+@asynccontextmanager
+async def answering(
+    client: Client, endpoint: Endpoint, payload: bytes, stage_for: StageFor | None = None
+) -> AsyncIterator[Chunks]:
+    """Post `payload`; yields when the target has begun to answer. Raises the TargetFault another status stands for."""
+    async with client.request("POST", endpoint, payload) as response:
+        if not 200 <= response.status < 300:
+            raise await fault_in(client.name, response)
+        media = response.headers.get("content-type", "")
+        parser = parser_for(endpoint, media, sized="content-length" in response.headers, target=client.name)
+        whole = isinstance(parser, Whole)
+        stage = stage_for(whole=whole) if stage_for else Closer(endpoint, client.name, whole=whole)
+        chunks = Chunks(response, parser, stage)
+        yield chunks
+        if chunks.closed:
+            with trio.move_on_after(TAIL_PATIENCE):
+                await response.read_some(ERROR_LIMIT)
+
+
+async def fault_in(target: str, response: Response) -> TargetFault:
+    """The fault an error response stands for; reads what it says."""
+    body = await response.read_some(ERROR_LIMIT)
+    return fault_of(target, response.status, response.headers, body, now=time.time())
+
+
+async def inventory(client: Client, path: str, key: str) -> list[dict[str, Any]]:
+    """The list under `key` of what GET `path` answers. Raises TargetFault; TargetUnavailable when nothing comes."""
+    with trio.move_on_after(INVENTORY_TIMEOUT):
+        async with client.request("GET", path) as response:
+            if response.status != 200:
+                raise await fault_in(client.name, response)
+            body = await response.read(INVENTORY_LIMIT)
+        try:
+            entries: list[dict[str, Any]] | None = msgspec.json.decode(body, type=dict[str, Any]).get(key)
+            return msgspec.convert(entries or [], type=list[dict[str, Any]])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise TargetGarbled(client.name, f"no list of models at {path}") from error
+    raise TargetUnavailable(client.name, f"no list of models within {INVENTORY_TIMEOUT:g} s")

@@ -1,0 +1,185 @@
+"""Managed models: their servers are started, checked, swapped and stopped by Foreman itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from foreman.errors import NotServed, TargetFault, TargetLost, TargetRefused, TargetUnavailable
+from foreman.job import DrainKey
+from foreman.settings import ManagedModel
+from foreman.targets.child import Child
+from foreman.targets.openai import Told, rfc3339
+from foreman.targets.protocol import Call, Chunk, Model
+from foreman.targets.streams import EMBEDDING
+from foreman.targets.translate import loaded, only_loads
+
+DEATH_PATIENCE = 2.0  # seconds from a broken connection until the child's end is known, if it has ended
+
+
+class ManagedTarget:
+    """Several models, of which one is resident at a time; those for embeddings stay beside it.
+
+    There is nothing here that a TargetUnavailable could wait for: whatever happens, the next load starts anew.
+    """
+
+    name = "managed models"
+
+    def __init__(self, models: Sequence[ManagedModel], data_dir: Path) -> None:
+        """The output of the children goes to `data_dir`/logs."""
+        self._models = {name: model for model in models for name in (model.name, *model.aliases)}
+        self._listed = list(models)
+        self._logs = data_dir / "logs"
+        self._children: dict[str, Child] = {}  # by the model's name; each one the latest
+        self._resident: DrainKey | None = None
+        self._nursery: trio.Nursery | None = None
+        self._running = trio.Event()
+        self._swap = trio.Lock()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._running.set()
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            self._running = trio.Event()
+            self._children.clear()
+            self._resident = None
+
+    async def models(self) -> list[Model]:
+        """What the settings list; never fails."""
+        return [
+            Model(name=model.name, aliases=tuple(model.aliases), embedding=model.embedding) for model in self._listed
+        ]
+
+    async def load(self, call: Call) -> None:
+        """Start the model's server, in place of the resident one, and wait until it is ready. Raises ModelCrashed."""
+        if only_loads(call.endpoint, call.payload) != "unload":
+            await self._ready_child(call)
+
+    def is_resident(self, key: DrainKey) -> bool:
+        model = self._models.get(_model_of(key))
+        child = self._children.get(model.name) if model else None
+        return child is not None and child.ready
+
+    def resident(self) -> DrainKey | None:
+        return self._resident if self._resident and self.is_resident(self._resident) else None
+
+    async def unload(self, model: str) -> None:
+        """Stop the model's server once no answer needs it."""
+        spec = self._models.get(model)
+        async with self._swap:
+            child = self._children.get(spec.name) if spec else None
+            if child is not None:
+                await _retire(child)
+
+    @asynccontextmanager
+    async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+        reason = only_loads(call.endpoint, call.payload)
+        if reason is not None:
+            await (self.unload(call.model) if reason == "unload" else self._ready_child(call))
+            yield Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
+            return
+        child = await self._ready_child(call)
+        with child.used():
+            try:
+                asked = child.voice.answer(call, served_as=child.served_as, load_ns=child.take_load_ns())
+                async with asked as chunks:
+                    yield _Watched(chunks, child)
+            except (TargetLost, TargetUnavailable) as fault:
+                raise await _explained(fault, child) from fault
+
+    async def _ready_child(self, call: Call) -> Child:
+        model = self._models.get(call.model)
+        if model is None:
+            raise TargetRefused(404, f"model '{call.model}' not found")
+        if model.embedding and call.endpoint not in EMBEDDING:
+            raise NotServed(f"the embedding model {model.name}", call.endpoint)
+        child = self._children.get(model.name)
+        if child is None or not child.usable:
+            # Only the choice is made under the lock; all who want the same child then wait for it together.
+            async with self._swap:
+                child = self._children.get(model.name)
+                if child is None or not child.usable:
+                    await self._make_room(model)
+                    child = await self._start(model)
+        await child.wait_ready()
+        if not model.embedding:
+            self._resident = call.key
+        return child
+
+    async def _make_room(self, model: ManagedModel) -> None:
+        for other in list(self._children.values()):
+            if other.model.name == model.name or not (other.model.embedding or model.embedding):
+                await _retire(other)
+
+    async def _start(self, model: ManagedModel) -> Child:
+        await self._running.wait()
+        assert self._nursery is not None
+        child = self._children[model.name] = Child(model, self._logs)
+        self._nursery.start_soon(self._keep, child)
+        return child
+
+    async def _keep(self, child: Child) -> None:
+        async with trio.open_nursery() as nursery:
+            if child.model.ttl:
+                nursery.start_soon(_retire_when_idle, child)
+            await child.run()
+            nursery.cancel_scope.cancel()
+        if self._children.get(child.model.name) is child:
+            del self._children[child.model.name]
+
+
+class _Watched:
+    """Chunks of a child; when it dies in the middle they end with what it last said."""
+
+    def __init__(self, chunks: AsyncIterator[Chunk], child: Child) -> None:
+        self._chunks = chunks
+        self._child = child
+
+    def __aiter__(self) -> _Watched:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        try:
+            return await self._chunks.__anext__()
+        except (TargetLost, TargetUnavailable) as fault:
+            raise await _explained(fault, self._child) from fault
+
+
+async def _explained(fault: TargetFault, child: Child) -> TargetFault:
+    """What a broken connection to a child means: that it died, that it hangs up while alive, or that it is deaf."""
+    with trio.move_on_after(DEATH_PATIENCE):
+        await child.wait_ended()
+    if child.ended or child.leaving:
+        return child.crash()
+    if isinstance(fault, TargetUnavailable):
+        child.abandon()
+        return child.crash("does not take connections any more")
+    return fault
+
+
+async def _retire(child: Child) -> None:
+    """Stop a child as soon as nobody uses it; a new one may be started when this returns."""
+    child.leaving = True
+    try:
+        await child.wait_unused()
+        await child.stop()
+    finally:
+        child.leaving = child.stopping  # whoever wanted it gone may have been cancelled before
+
+
+async def _retire_when_idle(child: Child) -> None:
+    await child.wait_idle(child.model.ttl)
+    child.abandon()
+
+
+def _model_of(key: DrainKey) -> str:
+    return key.partition(" ")[0]

@@ -1,0 +1,148 @@
+"""A server that speaks OpenAI's API; Ollama's native endpoints are translated for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import trio
+
+from foreman.job import DrainKey, Endpoint
+from foreman.targets.chunks import answering, inventory
+from foreman.targets.http1 import Client
+from foreman.targets.payloads import streaming
+from foreman.targets.protocol import Call, Chunk, Model
+from foreman.targets.streams import EMBEDDING, NATIVE, Closer
+from foreman.targets.translate import NativeStream, loaded, native_embed, only_loads, to_openai
+
+
+class OpenAITarget:
+    """One OpenAI-compatible server. It loads what it serves by its own rules, so nothing is ever loaded here."""
+
+    def __init__(self, url: str, token: str = "", *, name: str = "") -> None:
+        """`url` with or without the `/v1` at its end."""
+        self.name = name or f"server at {url}"
+        self._client = Client(url.rstrip("/").removesuffix("/v1"), token, name=self.name)
+        self._latest: DrainKey | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._client.close()
+
+    async def models(self) -> list[Model]:
+        entries = await inventory(self._client, "/v1/models", "data")
+        return [_model(entry) for entry in entries if isinstance(entry.get("id"), str)]
+
+    async def load(self, call: Call) -> None:
+        pass
+
+    def is_resident(self, key: DrainKey) -> bool:
+        return True
+
+    def resident(self) -> DrainKey | None:
+        """The key used last: where a server does swap models, that is the one to go on with."""
+        return self._latest
+
+    @asynccontextmanager
+    async def answer(
+        self, call: Call, *, served_as: str | None = None, load_ns: int = 0
+    ) -> AsyncIterator[AsyncIterator[Chunk]]:
+        """See `Target.answer`; `served_as` is the server's own name of the model, where it differs from the caller's,
+        and `load_ns` what a native answer reports as its load_duration."""
+        if call.endpoint not in EMBEDDING:
+            self._latest = call.key
+        if call.endpoint not in NATIVE:
+            payload = streaming(call.endpoint, call.payload, model=served_as)
+            async with answering(self._client, call.endpoint, payload) as chunks:
+                yield chunks
+        elif reason := only_loads(call.endpoint, call.payload):
+            yield Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
+        else:
+            asked = to_openai(call.endpoint, call.payload, served_as or call.model)
+            started = time.monotonic_ns()
+
+            def translating(*, whole: bool) -> _Translating:
+                closer = Closer(asked.endpoint, self.name, whole=whole)
+                return _Translating(call, closer, self.name, started, load_ns)
+
+            async with answering(self._client, asked.endpoint, asked.payload, translating) as chunks:
+                yield chunks
+
+    def close(self) -> None:
+        """Close every connection now."""
+        self._client.close()
+
+
+class Told:
+    """An answer of one chunk that nobody had to be asked for."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._left = [chunk]
+
+    def __aiter__(self) -> Told:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
+class _Translating:
+    """A closer whose chunks are translated into those of the native endpoint."""
+
+    def __init__(self, call: Call, closer: Closer, target: str, started: int, load_ns: int) -> None:
+        self._endpoint: Endpoint = call.endpoint
+        self._model = call.model
+        self._closer = closer
+        self._target = target
+        self._started = started
+        self._load_ns = load_ns
+        self._finished = False
+        self._native = NativeStream(call.endpoint, call.model, target, load_ns=load_ns)
+
+    @property
+    def closed(self) -> bool:
+        return self._closer.closed
+
+    def take(self, value: bytes) -> list[Chunk]:
+        return self._translated(self._closer.take(value))
+
+    def end(self) -> list[Chunk]:
+        return self._translated(self._closer.end())
+
+    def _translated(self, chunks: list[Chunk]) -> list[Chunk]:
+        elapsed = time.monotonic_ns() - self._started
+        if self._endpoint == "/api/embed":
+            return [
+                native_embed(chunk.data, self._model, self._target, load_ns=self._load_ns, elapsed_ns=elapsed)
+                for chunk in chunks
+            ]
+        now = rfc3339(time.time())
+        native = [
+            made for chunk in chunks for made in self._native.take(chunk.data, created_at=now, elapsed_ns=elapsed)
+        ]
+        if self._closer.closed and not self._finished:
+            self._finished = True
+            native += self._native.finish(created_at=now, elapsed_ns=elapsed)
+        return native
+
+
+def rfc3339(now: float) -> str:
+    """Epoch seconds as Ollama writes times."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _model(entry: dict[str, Any]) -> Model:
+    aliases = entry.get("aliases")
+    return Model(
+        name=entry["id"],
+        aliases=tuple(a for a in aliases if isinstance(a, str)) if isinstance(aliases, list) else (),
+        details=entry,
+    )

@@ -1,0 +1,66 @@
+"""What the rest of Foreman knows of an inference server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+import trio
+
+from foreman.job import DrainKey, Endpoint
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a target's inventory."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    embedding: bool = False
+    details: dict[str, object] = {}  # the target's own entry, as it gave it
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt, as a target needs to know it."""
+
+    model: str
+    key: DrainKey
+    endpoint: Endpoint
+    payload: bytes  # a JSON object
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A piece of an answer in the endpoint's own shape.
+
+    `data` is one JSON value without line ends: an NDJSON line of `/api/*`, the data of one SSE event of `/v1/*`.
+    `last` marks the one that closes the answer (`done: true`, or the only one of an answer that is not streamed).
+    """
+
+    data: bytes
+    last: bool = False
+
+
+class Target(Protocol):
+    """An inference server. Every method raises only `TargetFault`s, and is cancellable at any await."""
+
+    name: str  # for sentences: "ollama at http://127.0.0.1:11434"
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Live until cancelled: whatever the target needs in the background. On the way out, leave nothing running."""
+
+    async def models(self) -> list[Model]:
+        """The inventory; also the health probe. Raises TargetUnavailable when nobody answers."""
+
+    async def load(self, call: Call) -> None:
+        """Make the call's drain key resident; returns when it is. Does nothing where the target has no such notion."""
+
+    def is_resident(self, key: DrainKey) -> bool:
+        """Whether, as far as is known, a call of `key` can start without loading."""
+
+    def resident(self) -> DrainKey | None:
+        """The drain key that was loaded last and is still there."""
+
+    def answer(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
+        """Send the call; its chunks as they arrive. Leaving the context closes the connection to the target at once
+        if the answer has not ended."""

@@ -1,0 +1,264 @@
+"""The JSON of /jobs: what callers send, read strictly, and what they are shown."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+import msgspec
+
+from foreman.errors import FieldInvalid, ForemanError, InvalidJson, ModelRequired
+from foreman.job import Change, Draft, Endpoint, Instant, Job, Priority, State, drain_key
+
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
+MAX_ATTEMPTS = 20
+MAX_TIMEOUT = 30 * 86400  # seconds
+MODEL_LENGTH = 256
+_FAR_FUTURE = 100 * 366 * 86400  # seconds
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """A body as read: Foreman's own fields apart from the target's payload."""
+
+    model: str
+    own: dict[str, Any]
+    payload: dict[str, msgspec.Raw]  # in the caller's order, each value as the caller wrote it
+
+    def draft(
+        self,
+        job_id: str,
+        *,
+        canonical: str,
+        max_attempts: int,
+        endpoint: Endpoint | None = None,
+        idempotency_key: str | None = None,
+    ) -> Draft:
+        """The job this asks for. `canonical` is the target's own name of the model, `max_attempts` the default."""
+        payload = msgspec.json.encode(self.payload)
+        own = {"endpoint": "/api/chat", "max_attempts": max_attempts} | self.own
+        if endpoint is not None:
+            own["endpoint"] = endpoint
+        return Draft(
+            id=job_id,
+            model=self.model,
+            key=drain_key(canonical, _options(self.payload)),
+            payload=payload,
+            idempotency_key=idempotency_key,
+            fingerprint=hashlib.sha256(payload + repr(sorted(self.own.items())).encode()).digest()
+            if idempotency_key
+            else None,
+            **own,
+        )
+
+
+def read_object(body: bytes) -> dict[str, msgspec.Raw]:
+    """A body that must be a JSON object; its values stay as written. Raises InvalidJson."""
+    try:
+        body.decode()  # msgspec does not look into strings it passes on
+        return _decode_object(body)
+    except UnicodeDecodeError as error:
+        raise InvalidJson(f"not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise InvalidJson("nested too deeply") from None
+    except msgspec.ValidationError:
+        raise InvalidJson("the body must be a JSON object") from None
+    except msgspec.DecodeError as error:
+        raise InvalidJson(str(error)) from None
+
+
+def read_submission(body: bytes, *, now: Instant) -> Submission:
+    """A body of `POST /jobs`. Raises InvalidJson, ModelRequired, FieldInvalid."""
+    payload = read_object(body)
+    model = read_model(payload)
+    own = {name: _read(name, payload.pop(name), reader) for name, reader in _OWN.items() if name in payload}
+    own = {_RENAMED.get(name, name): value for name, value in own.items() if value is not None}
+    if own.get("not_before", 0) > now + _FAR_FUTURE:
+        raise FieldInvalid("not_before", rfc3339(own["not_before"]), "must be a time within the next 100 years")
+    if "start_by" in own and own["start_by"] <= own.get("not_before", 0):
+        raise FieldInvalid("start_by", rfc3339(own["start_by"]), "must be later than not_before")
+    return Submission(model, own, payload)
+
+
+def read_model(payload: Mapping[str, msgspec.Raw]) -> str:
+    """The payload's model. Raises ModelRequired, FieldInvalid."""
+    if "model" not in payload:
+        raise ModelRequired
+    model = _read("model", payload["model"], _text(MODEL_LENGTH))
+    if not model:
+        raise ModelRequired
+    return str(model)
+
+
+def read_call(body: bytes) -> Submission:
+    """A body of one of the target's own routes: nothing in it is Foreman's. Raises InvalidJson, ModelRequired."""
+    payload = read_object(body)
+    return Submission(read_model(payload), {}, payload)
+
+
+def read_idempotency_key(given: str | None) -> str | None:
+    if given is None or re.fullmatch(r"[!-~]{1,255}", given):
+        return given
+    raise FieldInvalid("Idempotency-Key", given, "must be 1 to 255 visible ASCII characters")
+
+
+def _options(payload: Mapping[str, msgspec.Raw]) -> dict[str, object] | None:
+    if "options" not in payload:
+        return None
+    try:
+        found = msgspec.json.decode(payload["options"])
+    except (msgspec.DecodeError, RecursionError):
+        return None  # the target's business, and the target will say so
+    return found if isinstance(found, dict) else None
+
+
+# One reader a field: takes the decoded value, raises ValueError with what is allowed.
+
+
+def _read(name: str, raw: msgspec.Raw, reader: Callable[[Any], Any]) -> Any:
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise FieldInvalid(name, bytes(raw).decode(errors="replace"), "must be valid JSON text or numbers") from None
+    if value is None and name != "model":
+        return None
+    try:
+        return reader(value)
+    except ValueError as allowed:
+        raise FieldInvalid(name, value, str(allowed)) from None
+
+
+def _text(length: int) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > length or "\0" in value:
+            raise ValueError(f"must be text of at most {length} characters without NUL")
+        return value
+
+    return read
+
+
+def _choice(words: Sequence[str], make: Callable[[str], Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return make(value)
+
+    return read
+
+
+def _number(kind: type, low: float, high: float, words: str) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        allowed = (int,) if kind is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, allowed) or not low <= value <= high:
+            raise ValueError(words)
+        return kind(value)
+
+    return read
+
+
+def _time(value: Any) -> Instant:
+    try:
+        return msgspec.convert(value, datetime).astimezone(UTC).timestamp() if "T" in str(value).upper() else _no_time()
+    except (msgspec.ValidationError, OverflowError, ValueError):
+        return _no_time()
+
+
+def _no_time() -> Instant:
+    raise ValueError("must be an RFC 3339 time such as 2030-01-31T18:00:00Z")
+
+
+def _metadata(value: Any) -> dict[str, str]:
+    good = isinstance(value, dict) and len(value) <= 16
+    if not good or not all(isinstance(v, str) and len(v) <= 1024 and "\0" not in k + v for k, v in value.items()):
+        raise ValueError("must be an object of at most 16 strings of at most 1024 characters")
+    return dict(value)
+
+
+def _states(value: Any) -> tuple[State, ...]:
+    words = [state.value for state in State]
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) and v in words for v in value):
+        raise ValueError(f"must be a list of states out of {', '.join(words)}")
+    return tuple(State(word) for word in dict.fromkeys(value))
+
+
+_OWN: dict[str, Callable[[Any], Any]] = {
+    "state_webhook_url": _text(2048),
+    "webhook_events": _states,
+    "endpoint": _choice(ENDPOINTS, str),
+    "priority": _choice([p.word for p in Priority], lambda word: Priority[word.upper()]),
+    "not_before": _time,
+    "start_by": _time,
+    "timeout": _number(float, 0.001, MAX_TIMEOUT, f"must be a number of seconds above 0 and up to {MAX_TIMEOUT}"),
+    "max_attempts": _number(int, 1, MAX_ATTEMPTS, f"must be a whole number from 1 to {MAX_ATTEMPTS}"),
+    "metadata": _metadata,
+    "custom_id": _text(64),
+}
+_RENAMED = {"state_webhook_url": "webhook_url"}
+
+
+# What callers are shown
+
+
+def rfc3339(at: Instant | None) -> str | None:
+    """Epoch seconds as RFC 3339 in UTC, to the millisecond."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def links(job_id: str) -> dict[str, str]:
+    base = f"/jobs/{job_id}"
+    return {"self": base, "events": f"{base}/events", "stream": f"{base}/stream", "cancel": f"{base}/cancel"}
+
+
+def show_accepted(job: Job, position: int | None) -> dict[str, Any]:
+    return {"job_id": job.id, "state": job.state, "queue_position": position, "links": links(job.id)}
+
+
+def show_job(job: Job, *, position: int | None = None, eta: float | None = None) -> dict[str, Any]:
+    """A job as a list shows it: without its result and the data of its artifacts."""
+    return {
+        "job_id": job.id,
+        "state": job.state,
+        "model": job.model,
+        "created_at": rfc3339(job.created_at),
+        "started_at": rfc3339(job.started_at),
+        "completed_at": rfc3339(job.completed_at),
+        "attempt": job.attempt,
+        "error": job.error,
+        "error_code": job.error_code,
+        "endpoint": job.endpoint,
+        "priority": job.priority.word,
+        "max_attempts": job.max_attempts,
+        "metadata": job.metadata,
+        "custom_id": job.custom_id,
+        "queue_position": position,
+        "eta_seconds": None if eta is None else round(eta, 1),
+        "not_before": rfc3339(job.ready_at),
+        "expires_at": rfc3339(job.expires_at),
+        "links": links(job.id),
+    }
+
+
+def show_change(change: Change) -> dict[str, Any]:
+    return {
+        "type": "state",
+        "seq": change.seq,
+        "job_id": change.job_id,
+        "state": change.state,
+        "previous_state": change.previous or "",
+        "timestamp": rfc3339(change.at),
+        "model": change.model,
+        "attempt": change.attempt,
+        "error": change.error,
+        "custom_id": change.custom_id,
+    }
+
+
+def show_fault(fault: ForemanError) -> dict[str, str]:
+    shown = {"error": str(fault), "code": fault.code}
+    return shown | {"hint": fault.hint} if fault.hint else shown

@@ -1,0 +1,155 @@
+"""Real upstream processes, and a target of every kind in front of one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import trio
+
+from foreman.job import Endpoint
+from foreman.settings import ManagedModel
+from foreman.targets.http1 import Client
+from foreman.targets.managed import ManagedTarget
+from foreman.targets.ollama import OllamaTarget
+from foreman.targets.openai import OpenAITarget
+from foreman.targets.protocol import Call, Chunk, Target
+from foreman.targets.streams import Answer
+
+KINDS = ("ollama", "openai", "managed")
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
+UPSTREAM = [sys.executable, "-m", "tests.upstream"]
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Upstream:
+    """A running upstream server."""
+
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def log(self) -> dict[str, Any]:
+        return await log_of(self.port)
+
+    async def script(self, default: str) -> None:
+        client = Client(self.url)
+        await client.fetch("POST", "/_script", json.dumps({"default": default}).encode(), limit=1000)
+        client.close()
+
+
+async def log_of(port: int) -> dict[str, Any]:
+    client = Client(f"http://127.0.0.1:{port}")
+    _, body = await client.fetch("GET", "/_log", limit=100_000_000)
+    client.close()
+    log: dict[str, Any] = json.loads(body)
+    return log
+
+
+@asynccontextmanager
+async def started_upstream(*args: str) -> AsyncIterator[Upstream]:
+    command = [*UPSTREAM, *args]
+    process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    try:
+        with trio.fail_after(30):
+            said = b""
+            while not said.endswith(b"\n"):
+                said += await process.stdout.receive_some()
+        yield Upstream(**json.loads(said))
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+@dataclass
+class Rig:
+    """A target in front of a scripted server."""
+
+    kind: str
+    target: Target
+    port: Callable[[], int]
+
+    async def log(self) -> dict[str, Any]:
+        return await log_of(self.port())
+
+
+def managed_model(name: str, *args: str, **fields: Any) -> ManagedModel:
+    command = [*UPSTREAM, "--kind", "openai", "--port", "{port}", "--models", "{model}", *args]
+    return ManagedModel(name=name, command=command, **fields)
+
+
+def port_of(target: ManagedTarget, model: str) -> int:
+    return target._children[model]._port
+
+
+@pytest.fixture(params=KINDS)
+async def rig(request: pytest.FixtureRequest, nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Rig]:
+    if request.param == "managed":
+        target = ManagedTarget([managed_model("a"), managed_model("b")], tmp_path)
+        await nursery.start(target.run)
+        yield Rig("managed", target, lambda: port_of(target, "a"))
+        return
+    async with started_upstream("--kind", request.param) as upstream:
+        fronts: dict[str, Any] = {"ollama": OllamaTarget, "openai": OpenAITarget}
+        front = fronts[request.param](upstream.url)
+        await nursery.start(front.run)
+        yield Rig(request.param, front, lambda: upstream.port)
+
+
+def call(text: str = "hello", endpoint: Endpoint = "/api/chat", model: str = "a", **fields: Any) -> Call:
+    """A call whose text may carry directives for the upstream."""
+    if endpoint in ("/api/generate", "/v1/completions"):
+        payload = {"model": model, "prompt": text, **fields}
+    elif endpoint in ("/api/embed", "/v1/embeddings", "/v1/responses"):
+        payload = {"model": model, "input": text, **fields}
+    else:
+        payload = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
+    return Call(model=model, key=model, endpoint=endpoint, payload=json.dumps(payload).encode())
+
+
+async def chunks_of(target: Target, asked: Call) -> list[Chunk]:
+    await target.load(asked)
+    async with target.answer(asked) as chunks:
+        return [chunk async for chunk in chunks]
+
+
+def joined(asked: Call, chunks: list[Chunk]) -> dict[str, Any]:
+    answer = Answer(asked.endpoint)
+    for chunk in chunks:
+        answer.add(chunk.data)
+    result: dict[str, Any] = json.loads(answer.result())
+    return result
+
+
+def text_in(endpoint: Endpoint, result: dict[str, Any]) -> str:
+    """The text of a final answer."""
+    ways: dict[str, Callable[[], Any]] = {
+        "/api/chat": lambda: result["message"]["content"],
+        "/api/generate": lambda: result["response"],
+        "/v1/chat/completions": lambda: result["choices"][0]["message"]["content"],
+        "/v1/completions": lambda: result["choices"][0]["text"],
+        "/v1/responses": lambda: result["output"][0]["content"][0]["text"],
+        "/v1/messages": lambda: result["content"][0]["text"],
+    }
+    text: str = ways[endpoint]()
+    return text
+
+
+async def until(condition: Callable[[], Any], seconds: float = 5) -> None:
+    """Poll until an awaitable condition is true; fails after `seconds`."""
+    with trio.fail_after(seconds):
+        while not await condition():  # noqa: ASYNC110 - what is waited for is in another process
+            await trio.sleep(0.01)

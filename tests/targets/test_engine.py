@@ -1,0 +1,86 @@
+"""The embedded engine with its real model, and what it says when it cannot serve."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from foreman.job import Endpoint
+from foreman.settings import ManagedModel
+from foreman.targets import engine
+from foreman.targets.managed import ManagedTarget
+from tests.targets.conftest import ROOT, call, chunks_of, joined, text_in
+
+ENGINE = [sys.executable, "-c", "import sys; from foreman.targets.engine import main; sys.exit(main(sys.argv[1:]))"]
+NAME = engine.DEFAULT_NAME
+
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("xllamacpp") is None or engine.find_model(engine.DEFAULT_MODEL) is None,
+    reason="needs the extra `embedded`",
+)
+
+
+@pytest.fixture
+async def embedded(nursery: trio.Nursery, tmp_path: Path) -> ManagedTarget:
+    fields = engine.default_model(slots=2)
+    options = fields["command"][fields["command"].index("engine") + 1 :]
+    target = ManagedTarget([ManagedModel(**{**fields, "command": [*ENGINE, *options]})], tmp_path)
+    await nursery.start(target.run)
+    return target
+
+
+@installed
+async def test_the_real_model_answers_on_every_face(embedded: ManagedTarget) -> None:
+    asks: list[tuple[Endpoint, dict[str, Any]]] = [
+        ("/api/chat", {"options": {"num_predict": 8, "temperature": 0}}),
+        ("/api/generate", {"options": {"num_predict": 8, "temperature": 0}}),
+        ("/v1/chat/completions", {"max_tokens": 8, "temperature": 0}),
+        ("/v1/completions", {"max_tokens": 8, "temperature": 0}),
+        ("/v1/responses", {"max_output_tokens": 8, "temperature": 0}),
+        ("/v1/messages", {"max_tokens": 8, "temperature": 0}),
+    ]
+    with trio.fail_after(120):
+        for endpoint, fields in asks:
+            asked = call("Say hello in one word.", endpoint, model=NAME, **fields)
+            chunks = await chunks_of(embedded, asked)
+            assert chunks[-1].last and len(chunks) > 3, endpoint
+            result = joined(asked, chunks)
+            assert text_in(endpoint, result).strip(), endpoint
+            if endpoint == "/api/chat":
+                assert result["model"] == NAME and result["done_reason"] == "length"
+                assert result["eval_count"] == 8 and result["prompt_eval_count"] > 5
+                assert result["load_duration"] > 0 and result["eval_duration"] > 0
+            if endpoint == "/v1/chat/completions":
+                assert result["usage"]["completion_tokens"] == 8
+
+
+@installed
+async def test_the_real_model_follows_a_schema(embedded: ManagedTarget) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1, "maximum": 9}}, "required": ["n"]}
+    asked = call("Give a number.", model=NAME, format=schema, options={"num_predict": 40})
+    with trio.fail_after(120):
+        text = joined(asked, await chunks_of(embedded, asked))["message"]["content"]
+    assert '"n"' in text
+
+
+@pytest.mark.parametrize("argv", [["--model", "/no/such/file.gguf"]])
+def test_what_is_missing_is_one_line_with_the_remedy(argv: list[str]) -> None:
+    done = subprocess.run([*ENGINE, *argv], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "pip install 'foreman-llm[embedded]'" in done.stderr
+
+
+def test_the_default_is_a_managed_model_that_this_program_runs() -> None:
+    model = ManagedModel(**engine.default_model())
+    assert model.name == NAME and model.command[:4] == [sys.executable, "-m", "foreman", "engine"]
+
+
+def test_the_single_executable_runs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert engine.default_model()["command"][:2] == [sys.executable, "engine"]

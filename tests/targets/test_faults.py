@@ -1,0 +1,64 @@
+"""Statuses and error bodies in the words of Foreman."""
+
+from __future__ import annotations
+
+import pytest
+
+from foreman.errors import TargetBusy, TargetFailed, TargetFault, TargetRefused
+from foreman.targets.faults import fault_of, retry_after, words_of
+
+NOW = 1_767_323_045.0  # Fri, 02 Jan 2026 03:04:05 GMT
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        (429, TargetBusy),
+        (503, TargetBusy),
+        (500, TargetFailed),
+        (504, TargetFailed),
+        (404, TargetRefused),
+        (302, TargetRefused),
+    ],
+)
+def test_the_status_chooses_the_fault(status: int, fault: type[TargetFault]) -> None:
+    assert type(fault_of("t", status, {}, b"", now=NOW)) is fault
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("5", 5.0),
+        ("1.5", 1.5),
+        ("999", 120.0),
+        ("Fri, 02 Jan 2026 03:04:35 GMT", 30.0),
+        ("Fri, 02 Jan 2026 03:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-1", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_read(said: str | None, meant: float | None) -> None:
+    assert retry_after(said, NOW) == meant
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error":"flat"}', "flat"),
+        (b'{"error":{"message":"deep","type":"x"}}', "deep"),
+        (b'{"type":"error","error":{"type":"t","message":"anthropic"}}', "anthropic"),
+        (b'{"message":"m"}', "m"),
+        (b'{"detail":"d"}', "d"),
+        (b'{"detail":[{"loc":1}]}', '[{"loc":1}]'),
+        (b'{"error":{"error":{"error":{"error":{"message":"x"}}}}}', None),
+        (b"plain\n  text\x00", "plain   text"),
+        (b"<html><h1>502</h1>", ""),
+        (b"", ""),
+        (b"{}", ""),
+        (b"null", ""),
+    ],
+)
+def test_the_words_are_found_in_every_shape(body: bytes, words: str | None) -> None:
+    assert (words is None and words_of(body)) or words_of(body) == words

@@ -1,0 +1,263 @@
+"""The HTTP client against servers that behave, and servers that do not."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+from foreman.errors import TargetGarbled, TargetLost, TargetUnavailable
+from foreman.targets import http1
+from foreman.targets.http1 import Client
+
+Serve = Callable[[trio.SocketStream], Awaitable[None]]
+Clients = Callable[..., Client]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def request_from(stream: trio.SocketStream) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = await stream.receive_some()
+        if not piece:
+            return b""
+        data += piece
+    return data
+
+
+@asynccontextmanager
+async def serving(serve: Serve) -> AsyncIterator[str]:
+    async with trio.open_nursery() as nursery:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+
+        async def guarded(stream: trio.SocketStream) -> None:
+            async with stream:
+                with suppress(trio.BrokenResourceError):  # clients leave in these tests
+                    await serve(stream)
+
+        nursery.start_soon(partial(trio.serve_listeners, guarded, [listener]))
+        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def client_of() -> AsyncIterator[Clients]:
+    """Makes clients that are closed when the test ends."""
+    made: list[Client] = []
+
+    def make(*args: str, **named: str) -> Client:
+        made.append(Client(*args, **named))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+def replies(*answers: bytes) -> Serve:
+    """One of the answers for each request; then the connection closes."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        for answer in answers:
+            if not await request_from(stream):
+                return
+            await stream.send_all(answer)
+
+    return serve
+
+
+@pytest.mark.parametrize("path", ["", "/", "/proxy", "/proxy/"])
+async def test_sends_prefix_token_host_and_json(path: str, client_of: Clients) -> None:
+    seen: list[bytes] = []
+
+    async def serve(stream: trio.SocketStream) -> None:
+        seen.append(await request_from(stream))
+        await stream.send_all(OK)
+
+    async with serving(serve) as url:
+        response, body = await client_of(url + path, " secret\n").fetch("POST", "/api/chat", b"{}", limit=10)
+    assert (response.status, body) == (200, b"ok")
+    prefix = path.rstrip("/").encode()
+    assert seen[0].startswith(b"POST %s/api/chat HTTP/1.1\r\n" % prefix)
+    host = url.removeprefix("http://").encode()
+    for header in (b"Host: " + host, b"Authorization: Bearer secret", b"Content-Length: 2"):
+        assert header.lower() in seen[0].lower()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections are used again the moment they are free."""
+    monkeypatch.setattr(http1, "SETTLE", 0.0)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_connections_are_used_again(client_of: Clients) -> None:
+    opened = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal opened
+        opened += 1
+        await replies(OK, OK, OK)(stream)
+
+    async with serving(serve) as url:
+        client = client_of(url)
+        for _ in range(3):
+            await client.fetch("GET", "/", limit=10)
+    assert opened == 1
+
+
+async def test_a_connection_closed_while_idle_is_replaced(client_of: Clients) -> None:
+    async with serving(replies(OK)) as url:
+        client = client_of(url)
+        for _ in range(3):
+            assert (await client.fetch("GET", "/", limit=10))[1] == b"ok"
+            await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_an_old_idle_connection_is_not_trusted(monkeypatch: pytest.MonkeyPatch, client_of: Clients) -> None:
+    opened = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal opened
+        opened += 1
+        await replies(OK, OK)(stream)
+
+    monkeypatch.setattr(http1, "IDLE_LIMIT", -1.0)
+    async with serving(serve) as url:
+        client = client_of(url)
+        await client.fetch("GET", "/", limit=10)
+        await client.fetch("GET", "/", limit=10)
+    assert opened == 2
+
+
+async def test_a_server_that_hangs_up_right_after_its_answer_costs_nothing(client_of: Clients) -> None:
+    async with serving(replies(OK)) as url:
+        client = client_of(url)
+        for _ in range(200):
+            assert (await client.fetch("GET", "/", limit=10))[1] == b"ok"
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_request_that_may_have_arrived_is_not_sent_twice(client_of: Clients) -> None:
+    requests = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal requests
+        await request_from(stream)
+        await stream.send_all(OK)
+        if await request_from(stream):
+            requests += 1
+
+    async with serving(serve) as url:
+        client = client_of(url)
+        await client.fetch("GET", "/", limit=10)
+        with pytest.raises(TargetLost):
+            await client.fetch("GET", "/", limit=10)
+    assert requests == 1
+
+
+async def test_an_early_answer_to_a_large_body_is_read(client_of: Clients) -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        await request_from(stream)
+        await stream.send_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        await stream.send_eof()
+        while await stream.receive_some(1_000_000):
+            pass
+
+    async with serving(serve) as url:
+        response, body = await client_of(url).fetch("POST", "/", bytes(20_000_000), limit=10)
+    assert (response.status, body) == (413, b"no")
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (b"", TargetLost),
+        (b"HTTP/1.1 200 OK\r\nContent-", TargetLost),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", TargetLost),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", TargetLost),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", TargetGarbled),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", TargetGarbled),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", TargetGarbled),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b"x" * 20, TargetGarbled),  # beyond the limit asked for
+    ],
+)
+async def test_what_goes_wrong_is_told_apart(answer: bytes, fault: type[Exception], client_of: Clients) -> None:
+    async with serving(replies(answer)) as url:
+        with pytest.raises(fault):
+            await client_of(url).fetch("GET", "/", limit=10)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK,
+        b"HTTP/1.0 200 OK\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1;x=y\r\nk\r\n0\r\nT: x\r\n\r\n",
+    ],
+)
+async def test_every_legal_way_to_answer(answer: bytes, client_of: Clients) -> None:
+    async with serving(replies(answer)) as url:
+        assert (await client_of(url).fetch("GET", "/", limit=10))[1] == b"ok"
+
+
+async def test_a_port_nobody_listens_on(client_of: Clients) -> None:
+    with trio.socket.socket() as held:
+        await held.bind(("127.0.0.1", 0))
+        client = client_of(f"http://127.0.0.1:{held.getsockname()[1]}", name="the server")
+        with pytest.raises(TargetUnavailable, match=r"cannot reach the server: .*refused"):
+            await client.fetch("GET", "/", limit=10)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 70 + ".invalid"])
+async def test_a_name_nobody_has(host: str, client_of: Clients) -> None:
+    with pytest.raises(TargetUnavailable), trio.fail_after(30):
+        await client_of(f"http://{host}").fetch("GET", "/", limit=10)
+
+
+async def test_connecting_has_a_deadline(monkeypatch: pytest.MonkeyPatch, client_of: Clients) -> None:
+    async def never(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(trio, "open_tcp_stream", never)
+    monkeypatch.setattr(http1, "CONNECT_TIMEOUT", 0.05)
+    with pytest.raises(TargetUnavailable, match="no connection within"):
+        await client_of("http://127.0.0.1:9").fetch("GET", "/", limit=10)
+
+
+async def test_closing_the_client_ends_running_answers(client_of: Clients) -> None:
+    async with serving(replies(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", OK)) as url:
+        client = client_of(url)
+        async with client.request("GET", "/") as response:
+            assert await response.receive() == b"short"
+            client.close()
+            with pytest.raises(TargetLost):
+                await response.receive()
+
+
+async def test_https_is_checked(monkeypatch: pytest.MonkeyPatch, client_of: Clients) -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        tls = trio.SSLStream(stream, context, server_side=True)
+        await replies(OK, OK)(tls)  # type: ignore[arg-type]
+
+    async with serving(serve) as url:
+        client = client_of(url.replace("http:", "https:"))
+        with pytest.raises(TargetUnavailable, match="TLS"):
+            await client.fetch("GET", "/", limit=10)
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)
+        monkeypatch.setattr(http1, "_tls", lambda: trusting)
+        for _ in range(2):
+            assert (await client.fetch("GET", "/", limit=10))[1] == b"ok"

@@ -1,0 +1,253 @@
+"""Managed models: started on demand, swapped, unloaded, restarted, and never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from foreman.errors import ModelCrashed, NotServed
+from foreman.settings import ManagedModel
+from foreman.targets.childlog import KEPT_LINES, MAX_FILE, ChildLog
+from foreman.targets.managed import ManagedTarget
+from tests.targets.conftest import ROOT, call, chunks_of, log_of, managed_model, port_of, until
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:  # a zombie is dead
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return not Path("/proc").is_dir()
+
+
+async def started(nursery: trio.Nursery, folder: Path, *models: ManagedModel) -> ManagedTarget:
+    target = ManagedTarget(models, folder)
+    await nursery.start(target.run)
+    return target
+
+
+async def pid_of(target: ManagedTarget, model: str) -> int:
+    pid: int = (await log_of(port_of(target, model)))["pid"]
+    return pid
+
+
+async def test_nothing_runs_until_it_is_needed(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(nursery, tmp_path, managed_model("a", aliases=["other"]))
+    assert target.resident() is None and not target.is_resident("a")
+    assert [(model.name, model.aliases) for model in await target.models()] == [("a", ("other",))]
+    await target.load(call(model="other"))
+    assert target.is_resident("a") and target.is_resident('other {"num_ctx":1}') and target.resident() == "other"
+
+
+async def test_loads_of_one_model_share_one_start(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(nursery, tmp_path, managed_model("a"))
+    pids = set()
+
+    async def load() -> None:
+        await target.load(call())
+        pids.add(await pid_of(target, "a"))
+
+    async with trio.open_nursery() as loads:
+        for _ in range(5):
+            loads.start_soon(load)
+    assert len(pids) == 1
+
+
+async def test_another_model_takes_the_place_when_no_answer_needs_it(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(nursery, tmp_path, managed_model("a"), managed_model("b"))
+    await target.load(call())
+    first = await pid_of(target, "a")
+    order: list[str] = []
+
+    async def answer() -> None:
+        await chunks_of(target, call("#every=0.02 #chunks=20"))
+        order.append("answered")
+
+    async def swap() -> None:
+        await target.load(call(model="b"))
+        order.append("swapped")
+
+    async with trio.open_nursery() as both:
+        both.start_soon(answer)
+        await until(lambda: _asked(target))
+        both.start_soon(swap)
+    assert order == ["answered", "swapped"]
+    assert target.resident() == "b" and not target.is_resident("a") and not alive(first)
+
+
+async def _asked(target: ManagedTarget) -> bool:
+    return bool((await log_of(port_of(target, "a")))["requests"])
+
+
+async def test_embedding_models_stay_beside_the_others(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(nursery, tmp_path, managed_model("a"), managed_model("e", embedding=True))
+    await target.load(call())
+    await chunks_of(target, call("hi", "/api/embed", model="e"))
+    assert target.is_resident("a") and target.is_resident("e") and target.resident() == "a"
+    with pytest.raises(NotServed):
+        await chunks_of(target, call(model="e"))
+
+
+async def test_an_idle_model_is_unloaded_after_its_ttl(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(nursery, tmp_path, managed_model("a", ttl=0.2))
+    await chunks_of(target, call("#every=0.1 #chunks=5"))  # longer than the ttl, but in use
+    assert target.is_resident("a")
+    pid = await pid_of(target, "a")
+
+    async def gone() -> bool:
+        return not target.is_resident("a") and not alive(pid)
+
+    await until(gone)
+    await chunks_of(target, call())
+    assert target.is_resident("a")
+
+
+async def test_a_crash_is_told_with_the_last_words_and_the_next_load_starts_anew(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    target = await started(nursery, tmp_path, managed_model("a"))
+    with pytest.raises(ModelCrashed, match=r"the server of a ended with status 3; it last said: .*out of memory"):
+        await chunks_of(target, call("#die"))
+    assert not target.is_resident("a") and target.resident() is None
+    assert (await chunks_of(target, call()))[-1].last
+    assert "out of memory" in (tmp_path / "logs" / "a.log").read_text()
+
+
+async def test_a_crash_while_idle_is_noticed(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(nursery, tmp_path, managed_model("a"))
+    await target.load(call())
+    os.kill(await pid_of(target, "a"), signal.SIGKILL)
+
+    async def noticed() -> bool:
+        return not target.is_resident("a")
+
+    await until(noticed)
+    assert (await chunks_of(target, call()))[-1].last
+
+
+async def test_a_server_that_cannot_start_says_why(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(
+        nursery,
+        tmp_path,
+        managed_model("a", "--fail", "no such file: weights.gguf"),
+        ManagedModel(name="n", command=["/no/such/program"], slots=1),
+        managed_model("slow", "--never-ready", ready_timeout=0.3),
+    )
+    with pytest.raises(ModelCrashed, match=r"ended with status 7; .*weights\.gguf"):
+        await target.load(call())
+    with pytest.raises(ModelCrashed, match="cannot run /no/such/program"):
+        await target.load(call(model="n"))
+    with pytest.raises(ModelCrashed, match=r"was not ready within 0\.3 s"):
+        await target.load(call(model="slow"))
+
+
+async def test_a_cancelled_load_leaves_the_target_usable(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(nursery, tmp_path, managed_model("a", "--never-ready"), managed_model("b"))
+    with trio.move_on_after(0.2):
+        await target.load(call())
+    await target.load(call(model="b"))
+    assert target.resident() == "b"
+
+
+async def test_unload_stops_the_server(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(nursery, tmp_path, managed_model("a"))
+    await target.load(call())
+    pid = await pid_of(target, "a")
+    await target.unload("a")
+    assert not target.is_resident("a") and not alive(pid)
+
+
+async def test_the_key_is_given_to_the_child_and_never_logged(nursery: trio.Nursery, tmp_path: Path) -> None:
+    show = (
+        'import os, sys; print("key", sys.argv[1], os.environ["FOREMAN_ENGINE_KEY"], os.environ.get("FOREMAN_TOKEN"))'
+    )
+    model = ManagedModel(name="k/ü:1", command=[sys.executable, "-c", show, "{key}"], slots=1)
+    target = await started(nursery, tmp_path, model)
+    with pytest.raises(ModelCrashed, match=r"key \*\*\* \*\*\* None"):
+        await target.load(call(model="k/ü:1"))
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["k_1.log"]
+
+
+async def test_leaving_run_leaves_nothing_running(tmp_path: Path) -> None:
+    target = ManagedTarget([managed_model("a")], tmp_path)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(target.run)
+        await target.load(call())
+        pid = await pid_of(target, "a")
+        nursery.cancel_scope.cancel()
+    assert not alive(pid)
+
+
+STUBBORN = """
+import http.server, os, signal, subprocess, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"{os.getpid()} {grandchild.pid}".encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+PARENT = """
+import sys, trio
+from pathlib import Path
+from foreman.settings import ManagedModel
+from foreman.targets.http1 import Client
+from foreman.targets.managed import ManagedTarget
+from tests.targets.conftest import call, port_of
+
+async def main():
+    model = ManagedModel(name="a", command=[sys.executable, "-c", sys.argv[2], "{port}"], slots=1)
+    target = ManagedTarget([model], Path(sys.argv[1]))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(target.run)
+        await target.load(call())
+        _, pids = await Client(f"http://127.0.0.1:{port_of(target, 'a')}").fetch("GET", "/", limit=100)
+        print(pids.decode(), flush=True)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_children_die_with_foreman_however_it_ends(tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path), STUBBORN]
+    parent = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, cwd=ROOT)
+    assert parent.stdout is not None
+    with trio.fail_after(30):
+        said = b""
+        while not said.endswith(b"\n"):
+            piece = await parent.stdout.receive_some()
+            assert piece, "the parent ended"
+            said += piece
+    child, grandchild = map(int, said.split())
+    assert alive(child) and alive(grandchild)
+    parent.send_signal(number)
+    await parent.wait()
+
+    async def gone() -> bool:
+        return not alive(child) and not alive(grandchild)
+
+    await until(gone)
+
+
+def test_a_childs_log_does_not_grow_without_end(tmp_path: Path) -> None:
+    log = ChildLog(tmp_path, "m", "secret")
+    for number in range(1200):
+        log.write(b"%d secret " % number + b"x" * 10_000 + b"\n")
+    log.close()
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["m.log", "m.log.1"]
+    assert all(file.stat().st_size <= MAX_FILE for file in files)
+    assert len(log.last_lines()) == KEPT_LINES and "1199 ***" in log.last_lines()[-1]

@@ -1,0 +1,358 @@
+"""Streams taken apart, however they are cut, and answers joined."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreman.errors import TargetFailed, TargetGarbled, TargetLost
+from foreman.job import Endpoint
+from foreman.targets.streams import Answer, Closer, Ndjson, Parser, Sse, Whole, is_usage_only, parser_for
+
+VALUES = ['{"a":"ü 🦊"}', '{"b":[1,2]}', '{"c":"\\u2028 \\n"}', '{"d":"\u2028\x85"}']
+
+
+def fed(parser: Parser, data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    found: list[bytes] = []
+    for start, end in pairwise(edges):
+        found += parser.feed(data[start:end])
+    return found + parser.end()
+
+
+@given(st.lists(st.integers(min_value=0), max_size=12), st.sampled_from(["\n", "\r\n", "\n\n"]), st.booleans())
+def test_ndjson_survives_any_cut(cuts: list[int], ending: str, ended: bool) -> None:
+    text = ending.join(VALUES) + (ending if ended else "")
+    assert fed(Ndjson("t"), text.encode(), cuts) == [value.encode() for value in VALUES]
+
+
+@given(st.lists(st.integers(min_value=0), max_size=12), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
+def test_sse_survives_any_cut(cuts: list[int], ending: str, ended: bool) -> None:
+    lines = [": a comment", "event: x", "id: 7", ""]
+    for value in VALUES:
+        lines += [f"data: {value}", ""]
+    lines += ["data:[DONE]", "", "data:", ""]
+    text = "\ufeff" + ending.join(lines) + (ending if ended else "")
+    assert fed(Sse("t"), text.encode(), cuts) == [*(value.encode() for value in VALUES), b"[DONE]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "events"),
+    [
+        ('data: {\ndata: "a": 1}\n\n', [b'{\n"a": 1}']),
+        ("retry: 10\n\n", []),
+        ("data\n\n", []),
+        ('error: {"message":"no"}\n\n', [b'{"error":{"message":"no"}}']),
+        ('data: {"cut":1}', [b'{"cut":1}']),
+    ],
+)
+def test_sse_by_the_standard(text: str, events: list[bytes]) -> None:
+    assert fed(Sse("t"), text.encode(), []) == events
+
+
+@pytest.mark.parametrize("parser", [Ndjson("t", 100), Sse("t", 100), Whole("t", 100)])
+def test_a_value_without_end_is_refused(parser: Parser) -> None:
+    parser.feed(b"x" * 60)
+    with pytest.raises(TargetGarbled, match="100 bytes"):
+        parser.feed(b"x" * 60)
+
+
+def test_an_event_of_endless_short_lines_is_refused() -> None:
+    parser = Sse("t", 100)
+    parser.feed(b"data: xxxxxxx\n" * 10)
+    with pytest.raises(TargetGarbled):
+        parser.feed(b"data: xxxxxxx\n" * 10)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "media", "sized", "parser"),
+    [
+        ("/api/chat", "application/x-ndjson", False, Ndjson),
+        ("/api/chat", "application/json; charset=utf-8", True, Whole),
+        ("/api/chat", "application/json", False, Ndjson),
+        ("/api/generate", "", False, Ndjson),
+        ("/v1/chat/completions", "text/event-stream", False, Sse),
+        ("/v1/chat/completions", "application/json", False, Whole),
+        ("/v1/messages", "", False, Sse),
+        ("/api/embed", "application/json", False, Whole),
+        ("/v1/embeddings", "", False, Whole),
+    ],
+)
+def test_the_media_type_tells_how_to_read(endpoint: Endpoint, media: str, sized: bool, parser: type[Parser]) -> None:
+    assert type(parser_for(endpoint, media, sized=sized, target="t")) is parser
+
+
+def closed(endpoint: Endpoint, *values: str) -> list[tuple[str, bool]]:
+    closer = Closer(endpoint, "t")
+    chunks = [chunk for value in values for chunk in closer.take(value.encode())] + closer.end()
+    return [(chunk.data.decode(), chunk.last) for chunk in chunks]
+
+
+TOKEN = '{"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}'
+STOP = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
+USAGE = '{"choices":[],"usage":{"total_tokens":3}}'
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "values", "last"),
+    [
+        ("/api/chat", ['{"done":false}', '{"done":true}'], '{"done":true}'),
+        ("/v1/chat/completions", [TOKEN, STOP, USAGE, "[DONE]"], USAGE),
+        ("/v1/chat/completions", [TOKEN, STOP, "[DONE]"], STOP),
+        ("/v1/chat/completions", [TOKEN, STOP, USAGE], USAGE),
+        ("/v1/completions", [TOKEN, STOP], STOP),
+        (
+            "/v1/responses",
+            ['{"type":"response.created"}', '{"type":"response.completed"}'],
+            '{"type":"response.completed"}',
+        ),
+        ("/v1/messages", ['{"type":"ping"}', '{"type":"message_stop"}'], '{"type":"message_stop"}'),
+    ],
+)
+def test_the_closing_chunk_is_marked(endpoint: Endpoint, values: list[str], last: str) -> None:
+    expected = [(value, value == last) for value in values if value != "[DONE]"]
+    assert closed(endpoint, *values) == expected
+
+
+def test_no_token_waits_for_the_next_one() -> None:
+    closer = Closer("/v1/chat/completions", "t")
+    assert [chunk.data.decode() for chunk in closer.take(TOKEN.encode())] == [TOKEN]
+
+
+@pytest.mark.parametrize("endpoint", ["/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages"])
+def test_a_stream_that_just_ends_is_lost(endpoint: Endpoint) -> None:
+    with pytest.raises(TargetLost):
+        closed(endpoint, '{"type":"x"}' if "chat" not in endpoint else TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ('{"error":"plain words"}', "plain words"),
+        ('{"error":{"message":"deep words","code":500}}', "deep words"),
+        ('{"type":"error","error":{"type":"overloaded_error","message":"too busy"}}', "too busy"),
+        ('{"type":"error","message":"flat words","code":null}', "flat words"),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages"])
+def test_an_error_in_the_stream_is_a_fault_with_its_words(endpoint: Endpoint, value: str, words: str) -> None:
+    with pytest.raises(TargetFailed, match=words):
+        Closer(endpoint, "t").take(value.encode())
+    with pytest.raises(TargetFailed, match=words):
+        Answer(endpoint).add(value.encode())
+
+
+@pytest.mark.parametrize("value", [b"{", b"[1]", b"nonsense", b'"text"', b"[" * 100_000, b"\xff"])
+def test_what_is_not_an_object_is_garbled(value: bytes) -> None:
+    with pytest.raises(TargetGarbled):
+        Closer("/api/chat", "t").take(value)
+    with pytest.raises(TargetGarbled):
+        Answer("/api/chat").add(value)
+
+
+def test_line_ends_are_taken_out_of_values() -> None:
+    [chunk] = Closer("/v1/chat/completions", "t", whole=True).take(b'{\n "a": 1.50,\r\n "b": "x\\ny"\n}')
+    assert chunk.data == b'{"a":1.50,"b":"x\\ny"}' and chunk.last
+
+
+def test_usage_alone_is_told_from_the_rest() -> None:
+    assert is_usage_only(USAGE.encode())
+    assert not is_usage_only(STOP.encode())
+    assert not is_usage_only(b'{"choices":[{"index":0}],"usage":{"a":1}}')
+
+
+def join(endpoint: Endpoint, *values: Any) -> Any:
+    answer = Answer(endpoint)
+    for value in values:
+        answer.add(json.dumps(value).encode())
+    return json.loads(answer.result())
+
+
+def test_joins_native_chat() -> None:
+    def say(**message: Any) -> dict[str, Any]:
+        return {
+            "model": "m",
+            "created_at": "t1",
+            "message": {"role": "assistant", "content": "", **message},
+            "done": False,
+        }
+
+    call = {"function": {"name": "f", "arguments": {"x": 1}}}
+    result = join(
+        "/api/chat",
+        say(thinking="hm "),
+        say(thinking="yes"),
+        say(content="Hel") | {"logprobs": [{"token": "Hel", "logprob": -1}]},
+        say(content="lo") | {"logprobs": [{"token": "lo", "logprob": -2}]},
+        say(tool_calls=[call]),
+        say(tool_calls=[call]),
+        say() | {"created_at": "t2", "done": True, "done_reason": "stop", "eval_count": 4},
+    )
+    assert list(result)[:4] == ["model", "created_at", "message", "done"]
+    assert result["message"] == {
+        "role": "assistant",
+        "content": "Hello",
+        "thinking": "hm yes",
+        "tool_calls": [call, call],
+    }
+    assert (result["created_at"], result["done"], result["eval_count"]) == ("t2", True, 4)
+    assert [entry["token"] for entry in result["logprobs"]] == ["Hel", "lo"]
+
+
+def test_joins_native_generate() -> None:
+    result = join(
+        "/api/generate",
+        {"model": "m", "response": "a", "done": False},
+        {"model": "m", "response": "", "thinking": "hm", "done": False},
+        {"model": "m", "response": "b", "done": True, "context": [1, 2]},
+    )
+    assert result == {"model": "m", "response": "ab", "done": True, "thinking": "hm", "context": [1, 2]}
+
+
+def test_joins_chat_completions_by_choice() -> None:
+    def delta(index: int, reason: str | None = None, **fields: Any) -> dict[str, Any]:
+        choice = {"index": index, "delta": fields, "logprobs": None, "finish_reason": reason}
+        return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+    def tool(index: int, **fields: Any) -> dict[str, Any]:
+        return delta(1, tool_calls=[{"index": index, **fields}])
+
+    first = delta(0, role="assistant", content="")
+    first["choices"][0]["logprobs"] = {"content": [{"token": "a", "top_logprobs": []}]}
+    second = delta(0, content="b", reasoning_content="why")
+    second["choices"][0]["logprobs"] = {"content": [{"token": "b", "top_logprobs": []}]}
+    result = join(
+        "/v1/chat/completions",
+        first,
+        delta(1, role="assistant", content=None),
+        second,
+        delta(0, content="c", reasoning_content=" not"),
+        tool(0, id="t0", type="function", function={"name": "f", "arguments": ""}),
+        tool(0, function={"arguments": '{"x"'}),
+        tool(1, id="t1", type="function", function={"name": "g", "arguments": "{}"}),
+        tool(0, function={"arguments": ":1}"}),
+        delta(0, "stop"),
+        delta(1, "tool_calls"),
+        {
+            "id": "c",
+            "object": "chat.completion.chunk",
+            "choices": [],
+            "usage": {"total_tokens": 9},
+            "timings": {"n": 1},
+        },
+    )
+    assert result["object"] == "chat.completion" and result["usage"] == {"total_tokens": 9}
+    assert result["timings"] == {"n": 1} and result["model"] == "m"
+    zero, one = result["choices"]
+    assert zero["message"] == {"role": "assistant", "content": "bc", "reasoning_content": "why not"}
+    assert [entry["token"] for entry in zero["logprobs"]["content"]] == ["a", "b"]
+    assert (zero["finish_reason"], one["finish_reason"]) == ("stop", "tool_calls")
+    assert one["message"]["content"] is None
+    assert one["message"]["tool_calls"] == [
+        {"id": "t0", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
+        {"id": "t1", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+    ]
+
+
+def test_joins_completions() -> None:
+    def text(index: int, said: str, reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": index, "text": said, "logprobs": {"tokens": [said]}, "finish_reason": reason}
+        return {"id": "c", "object": "text_completion", "choices": [choice]}
+
+    result = join("/v1/completions", text(1, "x"), text(0, "a"), text(0, "b", "length"), text(1, "y", "stop"))
+    assert result["object"] == "text_completion"
+    assert [(c["text"], c["finish_reason"], c["logprobs"]["tokens"]) for c in result["choices"]] == [
+        ("ab", "length", ["a", "b"]),
+        ("xy", "stop", ["x", "y"]),
+    ]
+
+
+@pytest.mark.parametrize("ending", ["completed", "incomplete", "failed"])
+def test_joins_responses(ending: str) -> None:
+    whole = {"id": "r", "object": "response", "status": ending, "output": []}
+    result = join(
+        "/v1/responses",
+        {"type": "response.created", "response": {"status": "in_progress"}},
+        {"type": "response.output_text.delta", "delta": "x"},
+        {"type": f"response.{ending}", "response": whole},
+    )
+    assert result == whole
+
+
+def test_joins_messages() -> None:
+    start = {"id": "m", "type": "message", "role": "assistant", "content": [], "usage": {"input_tokens": 3}}
+    tool = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+
+    def fill(index: int, kind: str, **fields: Any) -> dict[str, Any]:
+        return {"type": "content_block_delta", "index": index, "delta": {"type": kind, **fields}}
+
+    result = join(
+        "/v1/messages",
+        {"type": "message_start", "message": start},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}},
+        {"type": "ping"},
+        fill(0, "thinking_delta", thinking="h"),
+        fill(0, "thinking_delta", thinking="m"),
+        fill(0, "signature_delta", signature="sig"),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
+        fill(1, "text_delta", text="Hel"),
+        fill(1, "text_delta", text="lo"),
+        {"type": "content_block_start", "index": 2, "content_block": tool},
+        fill(2, "input_json_delta", partial_json='{"a"'),
+        fill(2, "input_json_delta", partial_json=": 1}"),
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 7}},
+        {"type": "message_stop"},
+    )
+    assert result["content"] == [
+        {"type": "thinking", "thinking": "hm", "signature": "sig"},
+        {"type": "text", "text": "Hello"},
+        {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}},
+    ]
+    assert result["stop_reason"] == "tool_use" and result["usage"] == {"input_tokens": 3, "output_tokens": 7}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "value"),
+    [
+        ("/api/chat", {"model": "m", "message": {"role": "assistant", "content": "x"}, "done": True}),
+        ("/api/generate", {"model": "m", "response": "x", "done": True}),
+        ("/api/embed", {"embeddings": [[1.0]]}),
+        ("/v1/embeddings", {"object": "list", "data": []}),
+        ("/v1/chat/completions", {"object": "chat.completion", "choices": [{"index": 0, "message": {"content": "x"}}]}),
+        ("/v1/responses", {"object": "response", "error": None, "output": []}),
+        ("/v1/messages", {"type": "message", "content": []}),
+    ],
+)
+def test_a_whole_answer_is_kept_byte_for_byte(endpoint: Endpoint, value: object) -> None:
+    data = json.dumps(value).encode()
+    answer = Answer(endpoint)
+    answer.add(data)
+    assert answer.result() == data and answer.size == len(data)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/embed"]
+)
+def test_no_chunk_makes_no_answer(endpoint: Endpoint) -> None:
+    with pytest.raises(TargetGarbled):
+        Answer(endpoint).result()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "value"),
+    [
+        ("/api/chat", {"message": "text"}),
+        ("/v1/chat/completions", {"choices": ["text"]}),
+        ("/v1/messages", {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta"}}),
+        ("/v1/messages", {"no": "type"}),
+    ],
+)
+def test_chunks_of_an_unknown_shape_are_garbled(endpoint: Endpoint, value: object) -> None:
+    with pytest.raises(TargetGarbled):
+        Answer(endpoint).add(json.dumps(value).encode())

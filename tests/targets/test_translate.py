@@ -1,0 +1,367 @@
+"""Ollama's API and OpenAI's, translated both ways."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from foreman.errors import TargetGarbled, TargetRefused
+from foreman.job import Endpoint
+from foreman.targets.protocol import Chunk
+from foreman.targets.translate import (
+    NativeStream,
+    embed_as_embeddings,
+    embeddings_as_embed,
+    is_zero,
+    loaded,
+    native_embed,
+    only_loads,
+    to_openai,
+)
+from foreman.targets.translate_answer import native_logprobs
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
+ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def asked(endpoint: Endpoint, payload: object, model: str = "m") -> tuple[str, Any]:
+    made = to_openai(endpoint, json.dumps(payload).encode(), model)
+    return made.endpoint, json.loads(made.payload)
+
+
+def chat(**fields: Any) -> Any:
+    endpoint, payload = asked("/api/chat", ASK | fields)
+    assert endpoint == "/v1/chat/completions"
+    return payload
+
+
+def test_a_plain_chat() -> None:
+    assert chat() == {"model": "m", "messages": [{"role": "user", "content": "hi"}], **STREAMED}
+
+
+def test_the_servers_own_name_of_the_model_is_used() -> None:
+    assert asked("/api/chat", ASK, model="org/real")[1]["model"] == "org/real"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"temperature": 0.1, "top_p": 0.2, "top_k": 3, "min_p": 0.4, "seed": 5}, None),
+        ({"stop": ["a", "b"]}, None),
+        ({"presence_penalty": 1, "frequency_penalty": -1, "mirostat": 2, "mirostat_tau": 5.0}, None),
+        ({"num_predict": 12}, {"max_tokens": 12}),
+        ({"num_predict": -1}, {}),
+        ({"num_predict": -2}, {}),
+        ({"repeat_penalty": 1.1}, {"repeat_penalty": 1.1, "repetition_penalty": 1.1}),
+        ({"num_ctx": 9, "num_gpu": 1}, {}),
+        ({"temperature": None}, {}),
+        (None, {}),
+    ],
+)
+def test_options(given: dict[str, Any] | None, expected: dict[str, Any] | None) -> None:
+    payload = chat(options=given)
+    rest = {name: payload[name] for name in payload if name not in ("model", "messages", *STREAMED)}
+    assert rest == (given if expected is None else expected)
+
+
+SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"format": "json"}, {"response_format": {"type": "json_object"}}),
+        ({"format": ""}, {}),
+        ({"format": None}, {}),
+        (
+            {"format": SCHEMA},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True},
+                }
+            },
+        ),
+        ({"think": True}, {"chat_template_kwargs": {"enable_thinking": True}}),
+        ({"think": False}, {"chat_template_kwargs": {"enable_thinking": False}}),
+        (
+            {"think": "max"},
+            {
+                "reasoning_effort": "high",
+                "chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "high"},
+            },
+        ),
+        ({"logprobs": True, "top_logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),
+        ({"logprobs": False, "top_logprobs": 3}, {}),
+        ({"tools": [{"type": "function"}]}, {"tools": [{"type": "function"}]}),
+        ({"keep_alive": "5m", "stream": False, "unknown": 1}, {}),
+    ],
+)
+def test_fields(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    payload = chat(**fields)
+    assert {name: payload[name] for name in payload if name not in ("model", "messages", *STREAMED)} == expected
+
+
+@pytest.mark.parametrize(
+    ("magic", "kind"),
+    [(b"\x89PNG\r\n", "png"), (b"\xff\xd8\xff\xe0", "jpeg"), (b"GIF89a", "gif"), (b"RIFF\0\0\0\0WEBP", "webp")],
+)
+def test_images_become_data_addresses(magic: bytes, kind: str) -> None:
+    image = base64.b64encode(magic + bytes(30)).decode()
+    payload = chat(messages=[{"role": "user", "content": "what?", "images": [image]}])
+    assert payload["messages"][0]["content"] == [
+        {"type": "text", "text": "what?"},
+        {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{image}"}},
+    ]
+
+
+def test_tool_calls_and_their_answers_find_each_other() -> None:
+    def call(name: str, **extra: str) -> dict[str, Any]:
+        return {"function": {"name": name, "arguments": {"x": "ü"}}, **extra}
+
+    told = chat(
+        messages=[
+            {"role": "assistant", "content": "", "tool_calls": [call("f"), call("g"), call("h", id="own")]},
+            {"role": "tool", "tool_name": "g", "content": "2"},
+            {"role": "tool", "content": "1"},
+            {"role": "tool", "tool_call_id": "own", "content": "3"},
+            {"role": "assistant", "thinking": "hm", "tool_calls": [call("f")]},
+            {"role": "tool", "tool_name": "f", "content": "4"},
+            {"role": "tool", "content": "nobody asked"},
+        ]
+    )["messages"]
+    calls = told[0]["tool_calls"]
+    assert [one["id"] for one in calls] == ["call_0", "call_1", "own"]
+    assert json.loads(calls[0]["function"]["arguments"]) == {"x": "ü"}
+    answers = [message["tool_call_id"] for message in told if message["role"] == "tool"]
+    assert answers == ["call_1", "call_0", "own", "call_3", "call_unknown"]
+    assert told[4]["reasoning_content"] == "hm"
+
+
+def test_generate_is_a_chat_of_one_prompt() -> None:
+    ask = {"model": "m", "prompt": "p", "system": "s", "images": [PNG], "options": {"seed": 1}}
+    endpoint, payload = asked("/api/generate", ask)
+    assert endpoint == "/v1/chat/completions" and payload["seed"] == 1
+    assert payload["messages"][0] == {"role": "system", "content": "s"}
+    assert payload["messages"][1]["content"][0] == {"type": "text", "text": "p"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"raw": True}, {"prompt": "p"}),
+        ({"suffix": "s"}, {"prompt": "p", "suffix": "s"}),
+        ({"raw": True, "logprobs": True, "top_logprobs": 2}, {"prompt": "p", "logprobs": 2}),
+    ],
+)
+def test_raw_prompts_and_suffixes_go_to_completions(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    endpoint, payload = asked("/api/generate", {"model": "m", "prompt": "p", **fields})
+    assert endpoint == "/v1/completions" and payload == {"model": "m", **expected, **STREAMED}
+
+
+def test_embed_both_ways() -> None:
+    endpoint, payload = asked("/api/embed", {"model": "m", "input": ["a", "b"], "dimensions": 2, "truncate": True})
+    assert endpoint == "/v1/embeddings"
+    assert payload == {"model": "m", "input": ["a", "b"], "encoding_format": "float", "dimensions": 2}
+    data = [{"index": 1, "embedding": [0.30]}, {"index": 0, "embedding": [1e-7]}]
+    answer = json.dumps({"data": data, "usage": {"prompt_tokens": 4}}).encode()
+    native = json.loads(native_embed(answer, "mine", "t", load_ns=1, elapsed_ns=2).data)
+    assert native == {
+        "model": "mine",
+        "embeddings": [[1e-7], [0.3]],
+        "total_duration": 3,
+        "load_duration": 1,
+        "prompt_eval_count": 4,
+    }
+    with pytest.raises(TargetGarbled):
+        native_embed(b'{"data": 1}', "m", "t", load_ns=0, elapsed_ns=0)
+
+
+def test_the_older_embeddings() -> None:
+    assert json.loads(embeddings_as_embed(b'{"model":"m","prompt":"p"}')) == {"model": "m", "input": "p"}
+    assert json.loads(embed_as_embeddings(b'{"embeddings":[[1.5]]}')) == {"embedding": [1.5]}
+    assert json.loads(embed_as_embeddings(b"{}")) == {"embedding": []}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "payload", "expected"),
+    [
+        ("/api/chat", {"messages": []}, "load"),
+        ("/api/chat", {}, "load"),
+        ("/api/chat", {"messages": [], "keep_alive": 0}, "unload"),
+        ("/api/chat", {"messages": [], "keep_alive": "0s"}, "unload"),
+        ("/api/chat", {"messages": [], "keep_alive": "10m"}, "load"),
+        ("/api/chat", {"messages": [{"content": "x"}], "keep_alive": 0}, None),
+        ("/api/generate", {"prompt": ""}, "load"),
+        ("/api/generate", {"keep_alive": 0}, "unload"),
+        ("/api/generate", {"prompt": "x"}, None),
+        ("/api/embed", {}, None),
+        ("/v1/chat/completions", {"messages": []}, None),
+    ],
+)
+def test_requests_that_only_load(endpoint: Endpoint, payload: dict[str, Any], expected: str | None) -> None:
+    assert only_loads(endpoint, json.dumps(payload).encode()) == expected
+
+
+@pytest.mark.parametrize("value", [0, 0.0, "0", "0s", "0m"])
+def test_keep_alive_zero(value: object) -> None:
+    assert is_zero(value) and not is_zero(None) and not is_zero(-1) and not is_zero("-1") and not is_zero("10s")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "payload"),
+    [
+        ("/api/chat", {"messages": "hi"}),
+        ("/api/chat", {"messages": [{"content": 5}]}),
+        ("/api/chat", {"messages": [{"content": "x", "images": ["not base64!"]}]}),
+        ("/api/chat", {"messages": [{"content": "x"}], "format": "yaml"}),
+        ("/api/generate", {"prompt": 5}),
+        ("/api/embed", {"input": 5}),
+        ("/api/chat", []),
+    ],
+)
+def test_what_is_wrong_in_a_request_is_refused(endpoint: Endpoint, payload: object) -> None:
+    with pytest.raises(TargetRefused) as caught:
+        to_openai(endpoint, json.dumps(payload).encode(), "m")
+    assert caught.value.status == 400
+
+
+def test_the_answer_to_a_load() -> None:
+    said = json.loads(loaded("/api/chat", "m", "T", "load").data)
+    message = {"role": "assistant", "content": ""}
+    assert said == {"model": "m", "created_at": "T", "message": message, "done": True, "done_reason": "load"}
+    assert json.loads(loaded("/api/generate", "m", "T", "unload").data)["response"] == ""
+
+
+def native(endpoint: Endpoint, *values: dict[str, Any], load_ns: int = 0) -> list[dict[str, Any]]:
+    stream = NativeStream(endpoint, "mine", "t", load_ns=load_ns)
+    chunks: list[Chunk] = []
+    for number, value in enumerate(values):
+        chunks += stream.take(json.dumps(value).encode(), created_at="T", elapsed_ns=100 * (number + 1))
+    chunks += stream.finish(created_at="T", elapsed_ns=1000)
+    assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    return [json.loads(chunk.data) for chunk in chunks]
+
+
+def delta(reason: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"model": "theirs", "choices": [{"index": 0, "delta": fields, "finish_reason": reason}]}
+
+
+def test_a_chat_answer() -> None:
+    first, second, third, last = native(
+        "/api/chat",
+        delta(role="assistant", content=None),
+        delta(reasoning_content="hm"),
+        delta(content="Hel"),
+        delta(content="lo"),
+        delta("stop"),
+        {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}},
+        load_ns=50,
+    )
+    assert first["message"] == {"role": "assistant", "content": "", "thinking": "hm"}
+    assert (second["message"]["content"], third["message"]["content"]) == ("Hel", "lo")
+    assert all(chunk["model"] == "mine" and chunk["created_at"] == "T" for chunk in (first, second, third, last))
+    assert second == {"model": "mine", "created_at": "T", "message": second["message"], "done": False}
+    assert last == {
+        "model": "mine",
+        "created_at": "T",
+        "message": {"role": "assistant", "content": ""},
+        "done": True,
+        "done_reason": "stop",
+        "total_duration": 1050,
+        "load_duration": 50,
+        "prompt_eval_count": 7,
+        "prompt_eval_duration": 200,
+        "eval_count": 2,
+        "eval_duration": 800,
+    }
+
+
+def test_a_generate_answer_of_either_endpoint() -> None:
+    chat_said = native("/api/generate", delta(content="a"), delta("length"))
+    text_said = native("/api/generate", {"choices": [{"index": 0, "text": "a", "finish_reason": "length"}]})
+    for first, last in (chat_said, text_said):
+        assert first == {"model": "mine", "created_at": "T", "response": "a", "done": False}
+        assert last["response"] == "" and last["done_reason"] == "length"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("stop", "stop"), ("length", "length"), ("tool_calls", "stop"), ("content_filter", "stop"), (None, "stop")],
+)
+def test_the_reason_of_the_end(said: str | None, meant: str) -> None:
+    assert native("/api/chat", delta(said, content="x"))[-1]["done_reason"] == meant
+
+
+def test_timings_are_whole_nanoseconds() -> None:
+    timings = {"prompt_n": 3, "cache_n": 2, "prompt_ms": 1.2345678, "predicted_n": 9, "predicted_ms": 20.5}
+    last = native("/api/chat", delta("stop") | {"timings": timings})[-1]
+    assert (last["prompt_eval_count"], last["eval_count"]) == (5, 9)
+    assert (last["prompt_eval_duration"], last["eval_duration"]) == (1_234_568, 20_500_000)
+    assert type(last["prompt_eval_duration"]) is int
+
+
+def test_tool_calls_come_whole_in_one_chunk() -> None:
+    def piece(index: int, **fields: Any) -> dict[str, Any]:
+        return delta(tool_calls=[{"index": index, **fields}])
+
+    said, last = native(
+        "/api/chat",
+        piece(0, id="t0", function={"name": "f", "arguments": ""}),
+        piece(0, function={"arguments": '{"x"'}),
+        piece(1, id="t1", function={"name": "g"}),
+        piece(0, function={"arguments": ":1}"}),
+        delta("tool_calls"),
+    )
+    assert said["message"]["tool_calls"] == [
+        {"id": "t0", "function": {"index": 0, "name": "f", "arguments": {"x": 1}}},
+        {"id": "t1", "function": {"index": 1, "name": "g", "arguments": {}}},
+    ]
+    assert said["message"]["content"] == "" and last["done"]
+
+
+def test_tool_calls_that_were_cut_off() -> None:
+    broken = delta(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": '{"x'}}])
+    [last] = native("/api/chat", broken, delta("length"))
+    assert last["done_reason"] == "length"
+    with pytest.raises(TargetGarbled, match="tool call"):
+        native("/api/chat", broken, delta("tool_calls"))
+
+
+def test_an_answer_that_is_not_streamed() -> None:
+    message = {"role": "assistant", "content": "x", "tool_calls": [{"id": "t", "function": {"name": "f"}}]}
+    whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}}
+    text, call, last = native("/api/chat", whole)
+    assert text["message"]["content"] == "x" and call["message"]["tool_calls"] and last["prompt_eval_count"] == 1
+
+
+def test_log_probabilities() -> None:
+    entry = {
+        "token": "ü",
+        "logprob": -0.5,
+        "bytes": None,
+        "top_logprobs": [{"token": "a", "logprob": -1, "bytes": [97]}],
+    }
+    assert native_logprobs({"content": [entry]}) == [
+        {
+            "token": "ü",
+            "logprob": -0.5,
+            "bytes": [195, 188],
+            "top_logprobs": [{"token": "a", "logprob": -1, "bytes": [97]}],
+        }
+    ]
+    assert native_logprobs({"tokens": ["a"], "token_logprobs": [None]}) == [{"token": "a", "logprob": 0.0}]
+    assert native_logprobs(None) == []
+    value = delta(content="x")
+    value["choices"][0]["logprobs"] = {"content": [entry]}
+    assert native("/api/chat", value)[0]["logprobs"][0]["token"] == "ü"
+
+
+@pytest.mark.parametrize("value", [{"choices": ["x"]}, {"choices": [{"delta": "x"}]}, {"choices": 5}])
+def test_chunks_of_an_unknown_shape_are_garbled(value: dict[str, Any]) -> None:
+    with pytest.raises(TargetGarbled):
+        native("/api/chat", value)
