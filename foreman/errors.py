@@ -127,6 +127,42 @@ class IllegalStep(ForemanError):
         super().__init__(f"cannot {verb} a job that is {state}")
 
 
+class AdminRequired(ForemanError):
+    code = "admin_required"
+
+    def __init__(self) -> None:
+        super().__init__("this needs the admin token")
+        self.hint = "send Authorization: Bearer TOKEN with one of the tokens of the setting admin_token"
+
+
+class NotOnThisTarget(ForemanError):
+    """The route belongs to Ollama, and the target is no Ollama."""
+
+    code = "not_on_this_target"
+
+    def __init__(self, path: str, target: str) -> None:
+        super().__init__(f"{path} manages models of an Ollama server; the target here is {target}")
+
+
+class JobEnded(ForemanError):
+    """The job a caller waited for was cancelled, expired, or failed before its caller could be told more."""
+
+    code = "job_ended"
+
+    def __init__(self, state: str, error: str | None) -> None:
+        super().__init__(error or f"the job was {state}")
+        self.state = state
+
+
+class StreamBroken(ForemanError):
+    """An attempt failed in the middle of a stream; the next one would repeat what was already sent."""
+
+    code = "stream_broken"
+
+    def __init__(self, attempt: int) -> None:
+        super().__init__(f"the answer broke off and attempt {attempt} would start over; the job's stream has it")
+
+
 class IdempotencyMismatch(ForemanError):
     code = "idempotency_mismatch"
 

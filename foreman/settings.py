@@ -111,6 +111,7 @@ class Settings(BaseSettings):
     models: list[ManagedModel] = []
 
     token: Secrets = ()
+    admin_token: Secrets = ()
     insecure: bool = False
     allowed_hosts: Words = ()
 
@@ -128,6 +129,8 @@ class Settings(BaseSettings):
     starvation_limit: PositiveSeconds = 600
 
     keep_alive: str | int = -1
+    embed_model: str = ""
+    embed_concurrency: int = Field(8, ge=1, le=1024)
     poll_interval: PositiveSeconds = 30
 
     job_ttl: Seconds = 7 * 86400

@@ -16,6 +16,7 @@ import trio
 from foreman import __version__, logs
 from foreman.actors import janitor
 from foreman.actors.desk import Desk, Rules
+from foreman.actors.embeddings import Embeddings
 from foreman.actors.inventory import NOTE, Inventory
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
@@ -24,6 +25,7 @@ from foreman.errors import SettingInvalid
 from foreman.http import server
 from foreman.http.app import build
 from foreman.http.deps import Deps
+from foreman.http.gate import Gate
 from foreman.restart import keep_running
 from foreman.retry import Backoff
 from foreman.settings import ManagedModel, Settings
@@ -103,6 +105,7 @@ class _House:
         await nursery.start(self._supervised("target", self.target.run))
         await nursery.start(self._supervised("inventory", self.inventory.run))
         await nursery.start(self._supervised("worker", self.worker.run))
+        await nursery.start(self._supervised("embeddings", self.deps.embeddings.run))
         await nursery.start(self._supervised("janitor", partial(janitor.run, self.queue)))
         http = partial(server.serve, build(self.deps), listening, until=self.closing.wait)
         await nursery.start(self._supervised("http", http))
@@ -147,6 +150,11 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
         relay=relay,
         inventory=inventory,
         worker=worker,
+        embeddings=Embeddings(
+            target, inventory, concurrency=settings.embed_concurrency, warm=settings.embed_model
+        ),
+        target=target,
+        gate=Gate(settings),
         clock=clock,
     )
     return _House(deps, queue, worker, inventory, target, trio.Event())

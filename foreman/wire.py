@@ -35,14 +35,13 @@ class Submission(msgspec.Struct, frozen=True):
         *,
         canonical: str,
         max_attempts: int,
-        endpoint: Endpoint | None = None,
         idempotency_key: str | None = None,
+        **given: Any,
     ) -> Draft:
-        """The job this asks for. `canonical` is the target's own name of the model, `max_attempts` the default."""
+        """The job this asks for. `canonical` is the target's own name of the model, `max_attempts` the default;
+        `given` are fields of the draft that the caller's route decides."""
         payload = msgspec.json.encode(self.payload)
-        own = {"endpoint": "/api/chat", "max_attempts": max_attempts} | self.own
-        if endpoint is not None:
-            own["endpoint"] = endpoint
+        own = {"endpoint": "/api/chat", "max_attempts": max_attempts} | self.own | given
         return Draft(
             id=job_id,
             model=self.model,

@@ -82,6 +82,10 @@ class Inventory:
         while not self.up:
             await self._came_up.wait()
 
+    async def wait_down(self) -> None:
+        while self.up:
+            await self._went_down.wait()
+
     def report_down(self, fault: TargetFault) -> None:
         """The target could not be reached: work waits until a probe finds it again."""
         self.fault = fault

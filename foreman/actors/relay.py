@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import trio
 
+from foreman.errors import ForemanError
 from foreman.job import RUNNING, TERMINAL, Change, State
 from foreman.messages import Commit
 
@@ -28,17 +28,19 @@ class Track:
         self.job_id = job_id
         self.state: State | None = None  # None until the relay has heard of it
         self.attempt = 0
-        self._attempts = 0  # how often it started over
-        self._chunks: list[bytes] = []
+        self.result: bytes | None = None  # the whole answer, once the target has given it
+        self.fault: ForemanError | None = None  # how the last attempt ended, if it did not end well
+        self.turn = 0  # grows whenever an attempt starts over
+        self.chunks: list[bytes] = []  # what the current attempt has said
         self._last: bytes | None = None  # held until the answer is on disk
-        self._ended: Change | None = None
+        self.ended: Change | None = None
         self._news = trio.Event()
 
     def begin(self, attempt: int) -> None:
         """A new attempt: what the last one said is void."""
-        self._attempts += 1
+        self.turn += 1
         self.attempt = attempt
-        self._chunks, self._last = [], None
+        self.chunks, self._last = [], None
         self._tell()
 
     def append(self, chunk: bytes, *, last: bool = False) -> None:
@@ -46,43 +48,65 @@ class Track:
         if last:
             self._last = chunk
             return
-        self._chunks.append(chunk)
+        self.chunks.append(chunk)
         self._tell()
 
     def notice(self, change: Change) -> None:
         self.state = change.state
         if change.state in TERMINAL:
             if change.state is State.DONE and self._last is not None:
-                self._chunks.append(self._last)
-            self._ended = change
+                self.chunks.append(self._last)
+            self.ended = change
         else:
-            self._ended = None
+            self.ended = None
         self._tell()
 
-    async def wait_change(self) -> None:
-        """Return when anything new is on the track; ask `state` and `follow` what."""
-        await self._news.wait()
+    def follow(self) -> Follower:
+        """Read from the first chunk to the end of the job."""
+        return Follower(self)
 
-    async def follow(self) -> AsyncIterator[Piece]:
-        """From the first chunk to the end of the job, as it comes."""
-        seen, attempt, position = self._attempts, self.attempt, 0
-        while True:
-            if seen != self._attempts:
-                if position or (seen and attempt != self.attempt):
-                    yield Piece(attempt=self.attempt)
-                seen, attempt, position = self._attempts, self.attempt, 0
-            elif position < len(self._chunks):
-                position += 1
-                yield Piece(chunk=self._chunks[position - 1])
-            elif self._ended:
-                yield Piece(ended=self._ended)
-                return
-            else:
-                await self._news.wait()
+    async def wait(self) -> None:
+        """Return when there is anything new."""
+        await self._news.wait()
 
     def _tell(self) -> None:
         self._news.set()
         self._news = trio.Event()
+
+
+class Follower:
+    """A reader's place on a track. A cancelled `next` loses nothing."""
+
+    def __init__(self, track: Track) -> None:
+        self._track = track
+        self._turn, self._attempt, self._position = track.turn, track.attempt, 0
+        self._over = False
+
+    def __aiter__(self) -> Follower:
+        return self
+
+    async def __anext__(self) -> Piece:
+        if self._over:
+            raise StopAsyncIteration
+        return await self.next()
+
+    async def next(self) -> Piece:
+        """Wait for the next piece; the last one carries the change that ended the job."""
+        track = self._track
+        while True:
+            if self._turn != track.turn:
+                again = self._position or (self._turn and self._attempt != track.attempt)
+                self._turn, self._attempt, self._position = track.turn, track.attempt, 0
+                if again:
+                    return Piece(attempt=track.attempt)
+            elif self._position < len(track.chunks):
+                self._position += 1
+                return Piece(chunk=track.chunks[self._position - 1])
+            elif track.ended:
+                self._over = True
+                return Piece(ended=track.ended)
+            else:
+                await track.wait()
 
 
 class Relay:

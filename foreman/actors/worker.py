@@ -91,6 +91,11 @@ class Worker:
         """The drain key that the target holds now."""
         return self._target.resident()
 
+    @property
+    def busy(self) -> bool:
+        """Whether every slot has a job."""
+        return len(self._running) >= self.slots
+
     def estimate(self, position: int | None) -> float | None:
         """Seconds until a job at `position` will have ended, judged by the recent ones; None when there is no telling."""
         if position is None or self._seconds_each is None:
@@ -200,7 +205,9 @@ class Worker:
                 self.ring()
         fault = outcome if isinstance(outcome, ForemanError) else None
         seconds = trio.current_time() - began
+        track.fault = fault
         if isinstance(outcome, Answered):
+            track.result = outcome.artifacts[0].data
             last = self._seconds_each if self._seconds_each is not None else seconds
             self._seconds_each = last + PACE * (seconds - last)
         log.info(

@@ -8,13 +8,16 @@ from typing import cast
 
 from quart import current_app
 
+from foreman.actors.embeddings import Embeddings
 from foreman.actors.inventory import Inventory
 from foreman.actors.relay import Relay
 from foreman.actors.worker import Worker
+from foreman.http.gate import Gate
 from foreman.job import Instant
 from foreman.messages import Queue
 from foreman.settings import Settings
 from foreman.store.readers import Readers
+from foreman.targets.protocol import Target
 
 KEY = "foreman"
 
@@ -27,6 +30,9 @@ class Deps:
     relay: Relay
     inventory: Inventory
     worker: Worker
+    embeddings: Embeddings
+    target: Target
+    gate: Gate
     clock: Callable[[], Instant]
     draining: bool = False
 

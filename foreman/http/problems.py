@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Protocol
 
 import msgspec
 import structlog
 from quart import Quart, Response
 from werkzeug.exceptions import HTTPException
 
-from foreman.errors import BodyTooLarge, ForemanError, Unavailable
+from foreman.errors import (
+    AttemptTimeout,
+    BodyTooLarge,
+    Cost,
+    ForemanError,
+    TargetFault,
+    TargetRefused,
+    TargetSilent,
+    Unavailable,
+)
 from foreman.wire import show_fault
 
 log = structlog.get_logger()
@@ -20,31 +32,78 @@ STATUS = {
     "model_required": 400,
     "unauthorized": 401,
     "host_not_allowed": 403,
+    "admin_required": 403,
     "model_not_found": 404,
     "job_not_found": 404,
     "artifact_not_found": 404,
     "illegal_step": 409,
+    "job_ended": 409,
     "body_too_large": 413,
     "wrong_content_type": 415,
     "field_invalid": 422,
     "idempotency_mismatch": 422,
+    "not_on_this_target": 501,
+    "not_served": 501,
     "store_full": 507,
     "queue_full": 503,
     "draining": 503,
     "target_down": 503,
 }
+COME_AGAIN = frozenset({"queue_full", "draining", "store_full", "target_down", "target_unavailable", "target_busy"})
+INTERNAL = {"error": "internal error", "code": "internal_error"}
 MAX_RETRY_AFTER = 120  # seconds; the openai SDK gives up on more
 
 
-def answer(fault: ForemanError) -> Response:
-    """A fault as /jobs and the service routes show it."""
-    status = STATUS.get(fault.code, 500)
-    shown = show_fault(fault) if status != 500 else {"error": "internal error", "code": "internal_error"}
+class Answering(Protocol):
+    """A target's response, of which the head is there."""
+
+    status: int
+    headers: dict[str, str]
+
+    async def receive(self) -> bytes: ...
+
+
+def status_of(fault: ForemanError) -> int:
+    """The HTTP status of a fault; what a target did shows as its own 4xx, or as 502 and 504."""
+    if isinstance(fault, TargetRefused):
+        return fault.status
+    if isinstance(fault, (TargetSilent, AttemptTimeout)):
+        return 504
+    if isinstance(fault, TargetFault) and fault.code not in STATUS:
+        return 503 if fault.cost is Cost.NOTHING else 502
+    return STATUS.get(fault.code, 500)
+
+
+def answer(fault: ForemanError, shown: object = None) -> Response:
+    """A fault as /jobs and the service routes show it, or as `shown`."""
+    status = status_of(fault)
+    if shown is None:
+        shown = show_fault(fault) if status != 500 else INTERNAL
     response = json_answer(shown, status)
-    if isinstance(fault, Unavailable):
-        response.headers["Retry-After"] = str(min(MAX_RETRY_AFTER, math.ceil(fault.retry_after)))
+    if status in (503, 507):
+        seconds = fault.retry_after if isinstance(fault, Unavailable) else 5
+        response.headers["Retry-After"] = str(min(MAX_RETRY_AFTER, math.ceil(seconds)))
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+async def relayed(answering: AbstractAsyncContextManager[Answering]) -> Response:
+    """A target's answer as it is, passed on as it comes. Raises TargetFault."""
+    exits = AsyncExitStack()
+    try:
+        found = await exits.enter_async_context(answering)
+    except BaseException:
+        await exits.aclose()
+        raise
+
+    async def body() -> AsyncIterator[bytes]:
+        async with exits:
+            while data := await found.receive():
+                yield data
+
+    response = Response(body(), found.status, content_type=found.headers.get("content-type"))
+    response.timeout = None
     return response
 
 
@@ -57,7 +116,7 @@ def install(app: Quart) -> None:
 
     @app.errorhandler(ForemanError)
     async def expected(fault: ForemanError) -> Response:
-        if fault.code not in STATUS:
+        if status_of(fault) == 500:
             log.error("request failed", fault=fault.code, words=str(fault))
         return answer(fault)
 
@@ -75,4 +134,4 @@ def install(app: Quart) -> None:
     @app.errorhandler(Exception)
     async def bug(error: Exception) -> Response:
         log.error("request failed", exc_info=error)
-        return json_answer({"error": "internal error", "code": "internal_error"}, 500)
+        return json_answer(INTERNAL, 500)

@@ -8,7 +8,7 @@ import msgspec
 import trio
 from quart import Response, request
 
-from foreman.actors.relay import Track
+from foreman.actors.relay import Follower, Piece
 from foreman.errors import JobNotFound
 from foreman.http.deps import deps
 from foreman.job import TERMINAL, Job, State
@@ -28,8 +28,7 @@ async def follow(job_id: str) -> Response:
         raise JobNotFound
     wants_sse = "text/event-stream" in request.headers.get("Accept", "")
     frame = Sse(job.endpoint) if wants_sse else Ndjson()
-    source = stored(job) if job.state in TERMINAL else live(track)
-    body = with_comments(framed(source, frame), frame) if wants_sse else framed(source, frame)
+    body = stored(job, frame) if job.state in TERMINAL else live(track.follow(), frame)
     response = Response(body, content_type=frame.content_type)
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
@@ -73,18 +72,33 @@ class Sse:
         return b"data: [DONE]\n\n" if self._done else b""
 
 
-async def live(track: Track) -> AsyncIterator[bytes | dict[str, object]]:
+async def next_or_comment(follower: Follower, frame: Ndjson | Sse, comment: str) -> Piece | bytes:
+    """The next piece, or a comment when nothing came for a while; NDJSON knows no comments, so its readers wait."""
+    with trio.move_on_after(COMMENT_EVERY if isinstance(frame, Sse) else float("inf")):
+        return await follower.next()
+    return f": {comment}\n\n".encode()
+
+
+async def live(follower: Follower, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
     """Chunks as they come; notices of a new attempt and of an end other than done."""
-    async for piece in track.follow():
-        if piece.chunk is not None:
-            yield piece.chunk
+    if isinstance(frame, Sse):
+        yield b": waiting\n\n"  # so that the reader has the head of the answer now
+    while True:
+        piece = await next_or_comment(follower, frame, "waiting")
+        if isinstance(piece, bytes):
+            yield piece
+        elif piece.chunk is not None:
+            yield frame.chunk(piece.chunk)
         elif piece.attempt is not None:
-            yield {"foreman": {"attempt": piece.attempt}}
-        elif piece.ended is not None and piece.ended.state is not State.DONE:
-            yield ended_badly(piece.ended.state, piece.ended.error)
+            yield frame.notice({"foreman": {"attempt": piece.attempt}})
+        elif piece.ended is not None:
+            if piece.ended.state is not State.DONE:
+                yield frame.notice(ended_badly(piece.ended.state, piece.ended.error))
+            yield frame.end()
+            return
 
 
-async def stored(job: Job) -> AsyncIterator[bytes | dict[str, object]]:
+async def stored(job: Job, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
     """The whole answer of a job that has ended, as one chunk."""
 
     def read(store: Reader) -> bytes | None:
@@ -92,40 +106,12 @@ async def stored(job: Job) -> AsyncIterator[bytes | dict[str, object]]:
         return completion.data if completion else None
 
     answer = await deps().readers.read(read) if job.state is State.DONE else None
-    yield answer if answer is not None else ended_badly(job.state, job.error)
+    yield frame.chunk(answer) if answer is not None else frame.notice(ended_badly(job.state, job.error))
+    yield frame.end()
 
 
 def ended_badly(state: State, error: str | None) -> dict[str, object]:
     return {"error": error or f"the job was {state}", "foreman": {"state": state}}
-
-
-async def framed(source: AsyncIterator[bytes | dict[str, object]], frame: Ndjson | Sse) -> AsyncIterator[bytes]:
-    async for item in source:
-        yield frame.chunk(item) if isinstance(item, bytes) else frame.notice(item)
-    closing = frame.end()
-    if closing:
-        yield closing
-
-
-async def with_comments(lines: AsyncIterator[bytes], frame: Ndjson | Sse) -> AsyncIterator[bytes]:
-    """The lines, with an SSE comment wherever nothing came for a while."""
-    send, receive = trio.open_memory_channel[bytes](0)
-
-    async def pump() -> None:
-        async with send:
-            async for line in lines:
-                await send.send(line)
-
-    yield b": waiting\n\n"
-    async with trio.open_nursery() as nursery, receive:
-        nursery.start_soon(pump)
-        while True:
-            with trio.move_on_after(COMMENT_EVERY) as quiet:
-                try:
-                    line = await receive.receive()
-                except trio.EndOfChannel:
-                    return
-            yield b": waiting\n\n" if quiet.cancelled_caught else line
 
 
 def _type_of(data: bytes) -> bytes | None:

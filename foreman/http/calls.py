@@ -1,0 +1,210 @@
+"""Synchronous calls: the target's own routes, where every call is a durable job that its caller waits for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+import trio
+from quart import Response, request
+from ulid import ULID
+
+from foreman import wire
+from foreman.actors.relay import Piece, Track
+from foreman.errors import Draining, FieldInvalid, ForemanError, JobEnded, StreamBroken
+from foreman.http.deps import Deps, deps
+from foreman.http.jobs import read_body
+from foreman.http.stream import Ndjson, Sse, next_or_comment
+from foreman.job import Change, Endpoint, Priority, State
+from foreman.messages import Cancel, Submit
+from foreman.store.protocol import Reader
+from foreman.targets.streams import is_usage_only
+
+UNDECIDED = 0.25  # seconds in which a fault still gets a status of its own; then the head of the answer goes out
+COUNTED_ON_REQUEST = ("/v1/chat/completions", "/v1/completions")  # usage in a chunk of its own
+GOODBYE = 5.0  # seconds to tell the queue that a caller has left
+
+
+class Face(Protocol):
+    """How one API says things."""
+
+    streams_by_default: bool
+
+    def fault(self, fault: ForemanError) -> Response:
+        """A fault before anything else was answered."""
+
+    def fault_line(self, fault: ForemanError) -> dict[str, object]:
+        """A fault after the stream began."""
+
+    def frame(self, endpoint: Endpoint) -> Ndjson | Sse:
+        """How chunks are framed."""
+
+
+async def run(face: Face, endpoint: Endpoint) -> Response:
+    """Answer a call of the target's own API: store it, wait for its turn, pass on what the target says."""
+    known = deps()
+    if known.draining:
+        raise Draining
+    keep, priority = _wishes()
+    submission = wire.read_call(await read_body())
+    model = await known.inventory.resolve(submission.model)
+    job_id = str(ULID())
+    track = known.relay.track(job_id)  # before the job exists, so that nothing it says is missed
+    draft = submission.draft(
+        job_id,
+        canonical=model.name,
+        max_attempts=known.settings.max_attempts,
+        endpoint=endpoint,
+        priority=priority,
+    )
+    caller = _Caller(known, track, keep=keep, usage=_wants_usage(endpoint, submission.payload))
+    try:
+        accepted = await known.queue.ask(Submit(draft=draft))
+        waits = accepted.position if known.worker.busy or (accepted.position or 0) > 1 else None
+        streamed = _wants_stream(submission.payload, default=face.streams_by_default)
+        response = await (_streamed(face, caller, endpoint, waits) if streamed else _whole(face, caller))
+    except BaseException:
+        await caller.leave()
+        raise
+    response.headers["X-Foreman-Job-Id"] = job_id
+    if waits:
+        response.headers["X-Foreman-Queue-Position"] = str(waits)
+    return response
+
+
+class _Caller:
+    """Somebody who waits for a job, and what becomes of the job when they leave."""
+
+    def __init__(self, known: Deps, track: Track, *, keep: bool, usage: bool) -> None:
+        self._known = known
+        self._keep = keep
+        self.track = track
+        self.follower = track.follow()
+        self.ended: Change | None = None
+        self._usage = usage
+
+    def wants(self, chunk: bytes) -> bool:
+        """Whether the caller asked for this: Foreman has the target count tokens also for those who did not."""
+        return self._usage or not is_usage_only(chunk)
+
+    async def next(self) -> Piece:
+        return self._seen(await self.follower.next())
+
+    async def next_or_comment(self, frame: Ndjson | Sse, comment: str) -> Piece | bytes:
+        found = await next_or_comment(self.follower, frame, comment)
+        return found if isinstance(found, bytes) else self._seen(found)
+
+    def _seen(self, piece: Piece) -> Piece:
+        if piece.ended is not None:
+            self.ended = piece.ended
+        return piece
+
+    async def answer(self) -> bytes:
+        """The whole answer of a job that is done."""
+        if self.track.result is not None:
+            return self.track.result
+
+        def read(store: Reader) -> bytes:
+            found = store.artifact(self.track.job_id, "completion")
+            return found.data if found else b"{}"
+
+        return await self._known.readers.read(read)
+
+    def fault(self, ended: Change) -> ForemanError:
+        if ended.state is State.FAILED and self.track.fault is not None:
+            return self.track.fault
+        return JobEnded(ended.state, ended.error)
+
+    async def leave(self) -> None:
+        """Cancel the job, unless it has ended or its caller asked to keep it."""
+        if self.ended is None and not self._keep:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + GOODBYE):
+                await self._known.queue.tell(Cancel(job_id=self.track.job_id))
+
+
+async def _whole(face: Face, caller: _Caller) -> Response:
+    while caller.ended is None:
+        await caller.next()
+    if caller.ended.state is not State.DONE:
+        return face.fault(caller.fault(caller.ended))
+    return Response(await caller.answer(), content_type="application/json")
+
+
+async def _streamed(face: Face, caller: _Caller, endpoint: Endpoint, waits: int | None) -> Response:
+    first: Piece | None = None
+    if not waits:
+        with trio.move_on_after(UNDECIDED):
+            first = await _something(caller)
+        if first and first.ended and first.ended.state is not State.DONE:
+            return face.fault(caller.fault(first.ended))
+    frame = face.frame(endpoint)
+    response = Response(_body(face, caller, frame, first, waits), content_type=frame.content_type)
+    response.timeout = None
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+async def _something(caller: _Caller) -> Piece:
+    """The first piece worth an answer: a chunk or the end."""
+    while True:
+        piece = await caller.next()
+        if piece.chunk is not None or piece.ended is not None:
+            return piece
+
+
+async def _body(
+    face: Face, caller: _Caller, frame: Ndjson | Sse, first: Piece | None, waits: int | None
+) -> AsyncIterator[bytes]:
+    said = False
+    comment = f"queued {waits}" if waits else "working"
+    found: Piece | bytes | None = first
+    try:
+        if isinstance(frame, Sse) and waits:
+            yield f": {comment}\n\n".encode()
+        while True:
+            piece = found or await caller.next_or_comment(frame, comment)
+            found = None
+            if isinstance(piece, bytes):
+                yield piece
+            elif piece.chunk is not None:
+                said = True
+                comment = "working"
+                if caller.wants(piece.chunk):
+                    yield frame.chunk(piece.chunk)
+            elif piece.attempt is not None and said:
+                yield frame.notice(face.fault_line(StreamBroken(piece.attempt)))
+                return
+            elif piece.ended is not None:
+                if piece.ended.state is State.DONE:
+                    yield frame.end()
+                else:
+                    yield frame.notice(face.fault_line(caller.fault(piece.ended)))
+                return
+    finally:
+        await caller.leave()
+
+
+def _wishes() -> tuple[bool, Priority]:
+    keep = request.headers.get("X-Foreman-On-Disconnect", "cancel")
+    if keep not in ("cancel", "keep"):
+        raise FieldInvalid("X-Foreman-On-Disconnect", keep, "must be cancel or keep")
+    word = request.headers.get("X-Foreman-Priority", Priority.HIGH.word)
+    if word not in [priority.word for priority in Priority]:
+        raise FieldInvalid("X-Foreman-Priority", word, "must be one of high, normal, low")
+    return keep == "keep", Priority[word.upper()]
+
+
+def _wants_stream(payload: dict[str, msgspec.Raw], *, default: bool) -> bool:
+    given = bytes(payload["stream"]) if "stream" in payload else b"null"
+    return default if given == b"null" else given == b"true"
+
+
+def _wants_usage(endpoint: Endpoint, payload: dict[str, msgspec.Raw]) -> bool:
+    if endpoint not in COUNTED_ON_REQUEST:
+        return True
+    try:
+        options = msgspec.json.decode(payload.get("stream_options", msgspec.Raw(b"null")))
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return isinstance(options, dict) and options.get("include_usage") is True

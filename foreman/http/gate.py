@@ -1,0 +1,69 @@
+"""Who may come in: the Host header, the tokens, and who is admin."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from ipaddress import ip_address
+from socket import gethostname
+
+from pydantic import SecretStr
+from quart import request
+
+from foreman.errors import AdminRequired, HostNotAllowed, Unauthorized
+from foreman.settings import Settings
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+EVERYWHERE = frozenset({"0.0.0.0", "::"})
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Gate:
+    """Judges the request at hand."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._admins = _secrets(settings.admin_token)
+        self._tokens = _secrets(settings.token)
+        self._everywhere = settings.host in EVERYWHERE
+        self._hosts = LOOPBACK_NAMES | {host.lower() for host in settings.allowed_hosts} | {settings.host.lower()}
+        if self._everywhere:
+            self._hosts |= {gethostname().lower(), gethostname().lower() + ".local"}
+
+    def check(self) -> None:
+        """Raises HostNotAllowed, Unauthorized."""
+        host = _host_of(request.headers.get("Host", ""))
+        if host not in self._hosts and not (self._everywhere and _is_address(host)):
+            raise HostNotAllowed(host)
+        if self._tokens and request.path not in OPEN_PATHS and not self._holds(self._tokens + self._admins):
+            raise Unauthorized(given="Authorization" in request.headers)
+
+    def check_admin(self) -> None:
+        """Raises AdminRequired when an admin token is set and the request does not carry one."""
+        if self._admins and not self._holds(self._admins):
+            raise AdminRequired
+
+    def _holds(self, tokens: Sequence[bytes]) -> bool:
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        # All are compared, so that the time taken says nothing about which one was near.
+        matches = [hmac.compare_digest(given.strip().encode(), token) for token in tokens]
+        return kind.lower() == "bearer" and any(matches)
+
+
+def _secrets(tokens: Sequence[SecretStr]) -> list[bytes]:
+    return [token.get_secret_value().encode() for token in tokens]
+
+
+def _host_of(header: str) -> str:
+    host = header.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if ":" in host else host
+
+
+def _is_address(host: str) -> bool:
+    """A rebinding page needs a name: an address in Host is what the user typed."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""The OpenAI face: `/v1/*` as an OpenAI-compatible server answers it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Blueprint, Response
+
+from foreman.errors import ForemanError, ModelNotFound
+from foreman.http import calls, problems
+from foreman.http.deps import deps
+from foreman.http.jobs import read_body
+from foreman.http.ollama import embedded
+from foreman.http.problems import json_answer
+from foreman.http.stream import Sse
+from foreman.job import Endpoint
+from foreman.targets.protocol import Model
+
+openai = Blueprint("openai", __name__)
+
+KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+class OpenAIFace:
+    streams_by_default = False
+
+    def fault(self, fault: ForemanError) -> Response:
+        response = problems.answer(fault, self.fault_line(fault))
+        if fault.code not in problems.COME_AGAIN:
+            response.headers["X-Should-Retry"] = "false"  # the job had its attempts; another call would be another job
+        return response
+
+    def fault_line(self, fault: ForemanError) -> dict[str, object]:
+        words = f"model '{fault.model}' not found" if isinstance(fault, ModelNotFound) else str(fault)
+        kind = KINDS.get(problems.status_of(fault), "server_error")
+        param = getattr(fault, "field", "model" if isinstance(fault, ModelNotFound) else None)
+        return {"error": {"message": words, "type": kind, "param": param, "code": fault.code}}
+
+    def frame(self, endpoint: Endpoint) -> Sse:
+        return Sse(endpoint)
+
+
+FACE = OpenAIFace()
+
+
+@openai.errorhandler(ForemanError)
+async def shaped(fault: ForemanError) -> Response:
+    return FACE.fault(fault)
+
+
+@openai.post("/v1/chat/completions")
+async def chat_completions() -> Response:
+    return await calls.run(FACE, "/v1/chat/completions")
+
+
+@openai.post("/v1/completions")
+async def completions() -> Response:
+    return await calls.run(FACE, "/v1/completions")
+
+
+@openai.post("/v1/responses")
+async def responses() -> Response:
+    return await calls.run(FACE, "/v1/responses")
+
+
+@openai.post("/v1/messages")
+async def messages() -> Response:
+    return await calls.run(FACE, "/v1/messages")
+
+
+@openai.post("/v1/embeddings")
+async def embeddings() -> Response:
+    return Response(await embedded("/v1/embeddings", await read_body()), content_type="application/json")
+
+
+@openai.get("/v1/models")
+async def models() -> Response:
+    return json_answer({"object": "list", "data": [_entry(model) for model in deps().inventory.models]})
+
+
+@openai.get("/v1/models/<path:name>")
+async def model(name: str) -> Response:
+    return json_answer(_entry(await deps().inventory.resolve(name)))
+
+
+def _entry(model: Model) -> dict[str, Any]:
+    created = model.details.get("created")
+    owner = model.details.get("owned_by")
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": created if isinstance(created, int) else 0,
+        "owned_by": owner if isinstance(owner, str) else "library",
+    }

@@ -1,0 +1,168 @@
+"""The verbs against a real Foreman in front of a scripted server."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from foreman.client import Chunk, Client, Refused, StartsOver
+from foreman.job import Endpoint, State
+from tests.cli.conftest import ROOT, TOKEN, House, a_house, environment
+
+
+def test_the_answer_goes_to_standard_output_and_how_it_stands_to_the_other(house: House) -> None:
+    done = house.run("submit", "-m", "a", "hello #chunks=3 #every=0.05")
+    assert (done.returncode, done.stdout) == (0, "w0 w1 w2 \n")
+    told = [line for line in done.stderr.splitlines() if "position" not in line]
+    assert told == ["queued", "loading model a", "working"]
+
+
+@pytest.mark.parametrize("words", [[], ["-"]])
+def test_a_prompt_may_come_from_standard_input(house: House, words: list[str]) -> None:
+    done = house.run("submit", "-m", "a", *words, given="#echo ünïcode\n")
+    assert done.stdout.split() == ["#echo", "ünïcode"]
+
+
+@pytest.mark.parametrize(
+    "endpoint", [path for path in get_args(Endpoint) if path.startswith("/api/") and "embed" not in path]
+)
+def test_the_text_is_shown_whatever_the_endpoint(house: House, endpoint: str) -> None:
+    assert house.run("submit", "-m", "a", "--endpoint", endpoint, "hi").stdout == "w0 w1 w2 \n"
+
+
+def test_an_answer_without_words_is_shown_as_json(house: House) -> None:
+    done = house.run("submit", "-m", "a", "--endpoint", "/api/embed", "hi")
+    assert msgspec.json.decode(done.stdout)["embeddings"] == [[2.0, 0.5, -1.0]]
+
+
+def test_no_wait_prints_the_id_and_show_tells_the_rest(house: House) -> None:
+    job_id = house.run("submit", "-m", "a", "--no-wait", "--priority", "low", "hi #slow=0.2").stdout.strip()
+    with house.client() as client:
+        list(client.stream(job_id))
+    shown = house.run("show", job_id).stdout
+    assert re.search(rf"^job +{job_id}$", shown, re.MULTILINE)
+    assert re.search(r"^priority +low$", shown, re.MULTILINE)
+    assert re.findall(r"  (queued|loading|working|done) ", shown) == ["queued", "loading", "working", "done"]
+    assert shown.endswith("\nw0 w1 w2 \n")
+
+
+def test_show_as_json_has_the_job_and_its_events(house: House) -> None:
+    job = msgspec.json.decode(house.run("submit", "-m", "a", "--json", "hi").stdout)
+    assert (job["state"], job["result"]["message"]["content"]) == ("done", "w0 w1 w2 ")
+    shown = msgspec.json.decode(house.run("show", "--json", job["job_id"]).stdout)
+    assert [event["state"] for event in shown["events"]] == ["queued", "loading", "working", "done"]
+
+
+def test_the_accepted_job_as_json(house: House) -> None:
+    accepted = msgspec.json.decode(house.run("submit", "-m", "a", "--json", "--no-wait", "hi").stdout)
+    assert accepted["links"]["self"] == f"/jobs/{accepted['job_id']}"
+
+
+def test_options_reach_the_target(house: House) -> None:
+    done = house.run("submit", "-m", "a", "-o", "seed=7", "-o", "stop=now", "--json", "hi")
+    assert done.returncode == 0
+    with Client(house.upstream) as upstream:
+        from foreman.client.requests import Ask
+
+        log = msgspec.json.decode(upstream.raw(Ask(bytes, "/_log")))
+    assert {"seed": 7, "stop": "now"} in [(entry["payload"] or {}).get("options") for entry in log["requests"]]
+
+
+def test_a_failed_job_is_one_line_with_the_targets_words_and_exit_code_1(house: House) -> None:
+    done = house.run("submit", "-m", "a", "hi #status=400")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"foreman: job \w{26} failed: told to by hi #status=400", done.stderr.splitlines()[-1])
+
+
+def test_a_target_that_breaks_off_is_tried_again_and_the_text_is_shown_once(house: House) -> None:
+    done = house.run("submit", "-m", "a", "again #break=1 #chunks=5")
+    assert (done.returncode, done.stdout) == (0, "w0 w1 w2 w3 w4 \n")
+    assert "queued again" in done.stderr
+
+
+def test_an_unknown_model_is_one_line_with_the_known_ones(house: House) -> None:
+    done = house.run("submit", "-m", "nope", "hi")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == "foreman: model 'nope' not found: the target has: a, b, c\n"
+
+
+def test_a_wrong_field_is_one_line(house: House) -> None:
+    done = house.run("submit", "-m", "a", "--max-attempts", "99", "hi")
+    assert done.returncode == 4
+    assert done.stderr == "foreman: max_attempts: must be a whole number from 1 to 20; given: 99\n"
+
+
+@pytest.mark.parametrize(("token", "why"), [("", "a token is needed"), ("wrong", "the token is not known here")])
+def test_a_wrong_token_is_one_line_that_says_what_to_do(house: House, token: str, why: str) -> None:
+    done = house.run("jobs", FOREMAN_TOKEN=token)
+    assert done.returncode == 4
+    assert done.stderr == f"foreman: {why}: set FOREMAN_TOKEN, or give --token\n"
+
+
+def test_an_unknown_job_is_one_line(house: House) -> None:
+    done = house.run("show", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    assert (done.returncode, done.stderr) == (4, "foreman: job not found\n")
+
+
+def test_jobs_are_listed_newest_first_filtered_and_by_pages(house: House) -> None:
+    with house.client() as client:
+        ids = [client.submit("b", f"page {n}").job_id for n in range(5)]
+        for job_id in ids:
+            list(client.stream(job_id))
+    listed = house.run("jobs", "--model", "b", "--state", "done", "-n", "3")
+    assert re.findall(r"^(\w{26})  done ", listed.stdout, re.MULTILINE) == ids[:1:-1]
+    assert listed.stdout.splitlines()[0].split() == "ID STATE MODEL PRIORITY ATTEMPT AGE TOOK ERROR".split()
+    assert "\x1b" not in listed.stdout
+    after = re.search(r"--after (\w{26})", listed.stderr)
+    assert after
+    rest = msgspec.json.decode(house.run("jobs", "--model", "b", "--json", "--after", after[1]).stdout)
+    assert [job["job_id"] for job in rest["jobs"]] == ids[1::-1]
+    assert rest["next"] is None
+
+
+def test_whoever_stops_waiting_is_told_that_the_job_goes_on(house: House) -> None:
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "foreman", "submit", "-m", "a", "hi #slow=2"],
+        cwd=ROOT,
+        env=environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == "queued\n"
+        waiting.send_signal(signal.SIGINT)
+        said = waiting.stderr.read()
+    assert waiting.returncode == 130
+    left = re.search(r"the job goes on without you: foreman show (\w{26})\n$", said)
+    assert left
+    with house.client() as client:
+        assert not client.job(left[1]).ended
+        client.cancel(left[1])
+        assert client.job(left[1]).state is State.CANCELLED
+        with pytest.raises(Refused):
+            client.job("nonsense")
+
+
+def test_a_stream_lives_through_a_killed_foreman(tmp_path: Path) -> None:
+    with a_house(tmp_path) as house, house.client() as client:
+        job_id = client.submit("a", "long #chunks=40 #every=0.05").job_id
+        pieces = client.stream(job_id)
+        assert [next(pieces) for _ in range(3)]
+        house.kill()
+        time.sleep(0.3)
+        house.start()
+        rest = list(pieces)
+        over = max(n for n, piece in enumerate(rest) if isinstance(piece, StartsOver))
+        text = "".join(piece.text for piece in rest[over:] if isinstance(piece, Chunk))
+        assert text == "".join(f"w{n} " for n in range(40))
+        assert client.job(job_id).attempt == 2
+        assert house.kill(signal.SIGTERM) == 0

@@ -1,0 +1,121 @@
+"""Help, versions, and what a person sees."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from foreman import __version__
+from foreman.cli.root import VERBS
+from foreman.cli.screen import Typed, plain, span
+from tests.cli.conftest import ROOT, Invoke, environment
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_every_verb_explains_itself_and_its_exit_codes(invoke: Invoke, verb: str, flag: str) -> None:
+    result = invoke(verb, flag)
+    assert result.exit_code == 0
+    assert f"Usage: foreman {verb}" in result.stdout
+    assert "Exit codes: 0 done;" in result.stdout
+
+
+def test_help_lists_every_verb_in_whole_sentences(invoke: Invoke) -> None:
+    said = invoke("--help").stdout
+    assert all(f"\n  {verb} " in said for verb in VERBS)
+    assert "..." not in said
+
+
+def test_the_version(invoke: Invoke) -> None:
+    assert invoke("--version").stdout == f"foreman {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["jobs"], ["show", "J1"], ["submit", "hi"], ["submit", "-m", "a", "hi"]])
+def test_no_daemon_is_one_line_that_says_what_to_do(invoke: Invoke, words: list[str]) -> None:
+    with socket.socket() as probe:  # bound and not listening: refused for sure
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        result = invoke(*words, "--url", url)
+    assert result.exit_code == 3
+    assert result.output == f"foreman: no foreman at {url}: start one with 'foreman serve', or set FOREMAN_URL\n"
+
+
+def test_an_address_that_is_none_is_one_line(invoke: Invoke) -> None:
+    result = invoke("jobs", "--url", "http://[::1")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("foreman: cannot reach foreman at http://[::1: not an address")
+
+
+def test_a_verb_that_is_none_is_wrong_usage(invoke: Invoke) -> None:
+    assert invoke("sumbit").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "said"),
+    [
+        (["submit", "-o", "seed", "hi"], None, "must be NAME=VALUE; given: seed"),
+        (["submit"], "  \n", "standard input holds no prompt"),
+        (["submit", "--endpoint", "/api/chit", "hi"], None, "'/api/chit' is not one of"),
+    ],
+)
+def test_wrong_usage_says_what_is_right(invoke: Invoke, words: list[str], given: str | None, said: str) -> None:
+    result = invoke(*words, given=given)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_the_hidden_verbs_start_without_the_rest() -> None:
+    """A leash is started with every child; what it must not wait for is not imported."""
+    script = (
+        "import sys; sys.argv = ['foreman', 'leash', '--', 'true']\n"
+        "from foreman.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, {'trio', 'click', 'httpx2', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0 set()\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-1, "0.00 s"),
+        (0.123, "0.12 s"),
+        (9.96, "10.0 s"),
+        (250, "4 min 10 s"),
+        (7500, "2 h 5 min"),
+        (273600, "3 d 4 h"),
+    ],
+)
+def test_spans_are_told_in_two_units_at_most(seconds: float, said: str) -> None:
+    assert span(seconds) == said
+
+
+def test_a_terminal_gets_no_orders_from_a_model() -> None:
+    assert plain("a\x1b[31mb\x07\x9b2J\r\n\tc\x7f") == "a[31mb2J\n\tc"
+
+
+def test_an_answer_is_written_once_however_often_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    typed = Typed()
+    for piece in ("one ", "two "):
+        typed.add(piece)
+    typed.start_over()
+    for piece in ("one ", "two ", "three"):
+        typed.add(piece)
+    typed.finish("one two three four")
+    assert capsys.readouterr().out == "one two three four\n"
+
+
+def test_another_answer_of_another_attempt_is_set_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    typed = Typed()
+    typed.add("one two")
+    typed.start_over()
+    typed.add("one")
+    typed.add(" three")
+    typed.finish("one three")
+    assert capsys.readouterr().out == "one two\n\none three\n"

@@ -1,0 +1,95 @@
+"""Streams and texts, without a server."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreman.client.payload import body_of
+from foreman.client.stream import Chunk, Pieces, StartsOver
+from foreman.client.text import text_of, thinking_of
+
+VALUES: list[dict[str, Any]] = [
+    {"response": "a\u2028b"},
+    {"foreman": {"attempt": 2}},
+    {"response": "ü\r\n"},
+    {"done": True},
+]
+MEANT = [Chunk(VALUES[0]), StartsOver(2), Chunk(VALUES[2]), Chunk(VALUES[3])]
+
+
+@given(st.sampled_from(["\n", "\r\n"]), st.booleans(), st.lists(st.integers(0, 120)))
+def test_a_stream_means_the_same_however_it_is_cut(end: str, sse: bool, cuts: list[int]) -> None:
+    lines = [msgspec.json.encode(value).decode() for value in VALUES]
+    text = "".join(f": hm{end}{end}data: {line}{end}{end}" if sse else line + end for line in lines).encode()
+    pieces = Pieces("text/event-stream; charset=utf-8" if sse else "application/x-ndjson")
+    edges = [0, *sorted(cuts), len(text)]
+    found = [piece for a, b in pairwise(edges) for piece in pieces.feed(text[a:b])]
+    assert found == MEANT
+
+
+def test_how_a_job_ended_is_no_chunk() -> None:
+    assert Pieces("application/x-ndjson").feed(b'{"error":"no","foreman":{"state":"failed"}}\n') == []
+
+
+def test_what_is_not_json_is_a_fault() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        Pieces("application/x-ndjson").feed(b"hello\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"message": {"content": "x"}}, "x"),
+        ({"response": "x", "done": True}, "x"),
+        ({"choices": [{"delta": {"content": "x"}}]}, "x"),
+        ({"choices": [{"message": {"content": "x"}}]}, "x"),
+        ({"choices": [{"text": "x"}]}, "x"),
+        ({"type": "response.output_text.delta", "delta": "x"}, "x"),
+        ({"type": "response.function_call_arguments.delta", "delta": "{}"}, ""),
+        ({"type": "response.completed", "response": {"object": "response", "output": []}}, ""),
+        ({"object": "response", "output": [{"content": [{"text": "x"}, {"text": "y"}]}, {"type": "reasoning"}]}, "xy"),
+        ({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x"}}, "x"),
+        ({"type": "message", "content": [{"type": "text", "text": "x"}, {"type": "tool_use"}]}, "x"),
+        ({"choices": [{"delta": {"content": None}}]}, ""),
+        ({"choices": []}, ""),
+        ({"embeddings": [[1.0]]}, ""),
+        (None, ""),
+    ],
+)
+def test_the_text_is_found_in_every_shape(value: Any, text: str) -> None:
+    assert text_of(value) == text
+
+
+def test_thinking_is_found() -> None:
+    assert thinking_of({"message": {"content": "", "thinking": "hm"}}) == "hm"
+    assert thinking_of({"choices": [{"delta": {"reasoning_content": "hm"}}]}) == "hm"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "prompt"),
+    [
+        ("/api/chat", {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "p"}]}),
+        ("/api/generate", {"prompt": "p", "system": "s"}),
+        ("/api/embed", {"input": "p"}),
+        ("/v1/completions", {"prompt": "s\n\np"}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "p"}], "system": "s", "max_tokens": 4096}),
+    ],
+)
+def test_a_prompt_is_put_the_way_its_endpoint_wants_it(endpoint: str, prompt: dict[str, Any]) -> None:
+    body = body_of("m", "p", system="s", options={"seed": 7}, fields={"endpoint": endpoint})
+    options = {"options": {"seed": 7}} if endpoint.startswith("/api/") else {"seed": 7}
+    assert body == {"model": "m", **prompt, **options, "endpoint": endpoint}
+
+
+def test_the_payload_wins() -> None:
+    assert body_of("m", "p", payload={"messages": [], "stream": False}) == {
+        "model": "m",
+        "messages": [],
+        "stream": False,
+    }

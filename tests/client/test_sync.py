@@ -1,0 +1,184 @@
+"""The client against a real server on the loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from foreman.client import Busy, Chunk, Client, ConnectFailed, NotForeman, NotFound, Refused, StartsOver, Unauthorized
+from foreman.job import State
+from tests.client.conftest import Told
+
+JOB: dict[str, Any] = {
+    "job_id": "J1",
+    "state": "done",
+    "model": "m",
+    "created_at": "2026-01-02T03:04:05.678Z",
+    "attempt": 1,
+    "artifacts": [
+        {"name": "image-0.png", "content_type": "image/png", "size": 2, "data": "AAE=", "encoding": "base64"}
+    ],
+    "result": {"message": {"content": "hello"}},
+    "something_new": [1],
+}
+
+
+def test_a_job_is_typed_and_keys_of_a_newer_foreman_are_ignored(told: Told) -> None:
+    told.answer("GET /jobs/J1", JOB)
+    with Client() as client:
+        job = client.job("J1")
+    assert job.state is State.DONE
+    assert job.ended
+    assert job.created_at == datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
+    assert job.artifacts[0].content == b"\x00\x01"
+
+
+def test_a_prompt_is_submitted_in_the_words_of_its_endpoint(told: Told) -> None:
+    told.answer("POST /jobs", {"job_id": "J1", "state": "queued", "queue_position": 3}, 202)
+    with Client() as client:
+        accepted = client.submit(
+            "m",
+            "hi",
+            system="be brief",
+            options={"seed": 1},
+            idempotency_key="k",
+            endpoint="/v1/responses",
+            priority="low",
+        )
+    assert (accepted.job_id, accepted.queue_position) == ("J1", 3)
+    _, headers, body = told.asked[0]
+    assert headers["Idempotency-Key"] == "k"
+    assert json.loads(body) == {
+        "model": "m",
+        "input": "hi",
+        "instructions": "be brief",
+        "seed": 1,
+        "endpoint": "/v1/responses",
+        "priority": "low",
+    }
+
+
+def test_the_token_comes_from_the_environment_and_of_several_the_first(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREMAN_TOKEN", "one, two")
+    told.answer("GET /healthz", {"status": "ok", "degraded": True})
+    with Client() as client:
+        assert client.health().degraded
+    assert told.asked[0][1]["Authorization"] == "Bearer one"
+
+
+def test_proxies_of_the_environment_are_not_used(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    told.answer("GET /healthz", {"status": "ok"})
+    with Client() as client:
+        assert client.health().status == "ok"
+
+
+def test_pages_are_asked_for_by_cursor(told: Told) -> None:
+    told.answer("GET /jobs", {"jobs": [JOB], "next": "J1"})
+    with Client() as client:
+        page = client.jobs(state="done", limit=1, after="J2")
+    assert page.next == "J1"
+    assert told.asked[0][0] == "GET /jobs?state=done&limit=1&after=J2"
+
+
+def test_names_cannot_leave_their_place_in_the_path(told: Told) -> None:
+    with Client() as client, pytest.raises(NotFound):
+        client.artifact("../queue", "a/b?c")
+    assert told.asked[0][0] == "GET /jobs/..%2Fqueue/artifacts/a%2Fb%3Fc"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, "unauthorized", Unauthorized),
+        (403, "host_not_allowed", Refused),
+        (404, "job_not_found", NotFound),
+        (409, "illegal_step", Refused),
+        (503, "queue_full", Busy),
+        (500, "internal_error", Refused),
+    ],
+)
+def test_each_refusal_is_a_fault_of_its_own_type(told: Told, status: int, code: str, kind: type[Refused]) -> None:
+    told.answer("GET /jobs/J1", {"error": "no", "code": code, "hint": "do this"}, status, Retry_After="7")
+    with Client() as client, pytest.raises(Refused) as caught:
+        client.job("J1")
+    assert type(caught.value) is kind
+    assert (caught.value.status, caught.value.code, str(caught.value)) == (status, code, "no: do this")
+    if isinstance(caught.value, Busy):
+        assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, b"404 page not found"), (200, b"<html>"), (200, b'{"a": 1}')])
+def test_what_is_not_a_foreman_is_called_so(told: Told, status: int, body: bytes) -> None:
+    told.answer("GET /jobs/J1", body, status)
+    with Client() as client, pytest.raises(NotForeman, match="is not a foreman"):
+        client.job("J1")
+
+
+def test_nobody_there_says_what_to_do() -> None:
+    with socket.socket() as probe:  # bound and not listening: refused for sure
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        with Client(url) as client, pytest.raises(ConnectFailed) as caught:
+            client.queue()
+    assert str(caught.value) == f"no foreman at {url}: start one with 'foreman serve', or set FOREMAN_URL"
+
+
+def test_a_silent_server_costs_the_timeout_and_no_more() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with Client(url, timeout=0.2) as client, pytest.raises(ConnectFailed, match="no answer in time"):
+            client.queue()
+
+
+def test_models_are_found_on_a_server_that_has_only_the_native_list(told: Told) -> None:
+    told.answer("GET /api/tags", {"models": [{"name": "a"}, {"name": "b"}]})
+    with Client() as client:
+        assert client.models() == ["a", "b"]
+
+
+def test_a_stream_yields_chunks_and_notices_of_another_attempt(told: Told) -> None:
+    told.stream(
+        "GET /jobs/J1/stream",
+        b': waiting\n\ndata: {"message":{"content":"on',
+        b'e\xe2\x80\xa8"}}\n\ndata: {"foreman":{"attempt":2}}\n\n',
+        b'data: {"message":{"content":"two"},"done":true}\n\ndata: [DONE]\n\n',
+    )
+    told.answer("GET /jobs/J1", JOB)
+    with Client() as client:
+        first, notice, last = client.stream("J1")
+    assert isinstance(first, Chunk)
+    assert first.text == "one\u2028"
+    assert notice == StartsOver(2)
+    assert last == Chunk({"message": {"content": "two"}, "done": True})
+
+
+def test_a_stream_that_breaks_is_taken_up_again_and_starts_over(told: Told) -> None:
+    told.stream("GET /jobs/J1/stream", b'{"response":"on"}\n', media="application/x-ndjson", whole=False)
+    told.stream("GET /jobs/J1/stream", b'{"response":"one"}\n', media="application/x-ndjson")
+    told.answer("GET /jobs/J1", JOB)
+    with Client() as client:
+        pieces = list(client.stream("J1"))
+    assert pieces == [Chunk({"response": "on"}), StartsOver(1), Chunk({"response": "one"})]
+
+
+def test_a_stream_that_ends_before_its_job_is_taken_up_again(told: Told) -> None:
+    told.stream("GET /jobs/J1/stream")
+    told.stream("GET /jobs/J1/stream", b'data: {"response":"one"}\n\n')
+    told.answer("GET /jobs/J1", JOB | {"state": "queued"})
+    told.answer("GET /jobs/J1", JOB)
+    with Client() as client:
+        assert list(client.stream("J1")) == [Chunk({"response": "one"})]
+
+
+def test_the_stream_of_an_unknown_job_is_a_fault_at_once(told: Told) -> None:
+    told.answer("GET /jobs/J1/stream", {"error": "job not found", "code": "job_not_found"}, 404)
+    with Client() as client, pytest.raises(NotFound, match="job not found"):
+        next(client.stream("J1"))
