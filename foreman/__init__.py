@@ -1,3 +1,20 @@
 """Foreman: a durable, observable job queue in front of your own inference server."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foreman.receiver import verify_webhook as verify_webhook
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "verify_webhook"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: the hidden verbs that hold child processes must start in a moment.
+    if name == "verify_webhook":
+        from foreman.receiver import verify_webhook  # noqa: PLC0415
+
+        return verify_webhook
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -163,6 +163,31 @@ class StreamBroken(ForemanError):
         super().__init__(f"the answer broke off and attempt {attempt} would start over; the job's stream has it")
 
 
+class CursorGone(ForemanError):
+    """The changes after a cursor were pruned: whoever holds it has to look at the jobs anew."""
+
+    code = "cursor_gone"
+
+    def __init__(self, after: int, oldest: int) -> None:
+        super().__init__(f"after: the changes since {after} are no longer kept, the oldest is {oldest}")
+
+
+class DeliveryNotFound(ForemanError):
+    code = "delivery_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("delivery not found")
+
+
+class WebhookRefused(FieldInvalid):
+    """The webhook's URL leads where no webhook may go."""
+
+    code = "webhook_refused"
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__("state_webhook_url", url, why)
+
+
 class IdempotencyMismatch(ForemanError):
     code = "idempotency_mismatch"
 

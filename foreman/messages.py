@@ -146,4 +146,3 @@ class Queue(Protocol):
 
     async def tell(self, message: Message[T]) -> None:
         """Send without waiting for the answer. Messages of one sender are applied in the order sent."""
-

@@ -64,7 +64,9 @@ def _turn(key: str, resident: Resident | None, now: float, limit: float) -> int:
     return 0 if now - resident.since < limit else 2
 
 
-def ahead(slices: Sequence[Slice], resident: Resident | None, *, key: str, at_tier: int, now: float, limit: float) -> int:
+def ahead(
+    slices: Sequence[Slice], resident: Resident | None, *, key: str, at_tier: int, now: float, limit: float
+) -> int:
     """How many jobs of *other* keys and tiers would run before the jobs of `key` at `at_tier`.
 
     The queue as it stands, nothing arriving and nothing ageing: tier after tier; within a tier the key at work drains,
@@ -82,5 +84,6 @@ def ahead(slices: Sequence[Slice], resident: Resident | None, *, key: str, at_ti
             if level == at_tier and chosen == key:
                 return total
             total += sum(part.count for part in waiting.pop(chosen))
-            turn = Resident(chosen, now)
+            if turn is None or turn.key != chosen:
+                turn = Resident(chosen, now)
     return total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import difflib
 import ipaddress
 import os
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -69,6 +72,17 @@ def _check_addr(value: str) -> str:
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("must be [IPv6]:PORT")
     return value
+
+
+def _check_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for secret in secrets:
+        text = secret.get_secret_value()
+        if text.startswith("whsec_"):
+            try:
+                base64.b64decode(text[6:] + "=" * (-len(text[6:]) % 4), validate=True)
+            except binascii.Error:
+                raise ValueError("a secret that begins with whsec_ must go on in base64") from None
+    return secrets
 
 
 Seconds = Annotated[float, _scaled(_UNITS, "10 min"), Field(ge=0, le=10 * 365 * 86400, allow_inf_nan=False)]
@@ -136,6 +150,17 @@ class Settings(BaseSettings):
     job_ttl: Seconds = 7 * 86400
     artifact_inline_limit: Size = 262_144
 
+    webhook_secret: Annotated[Secrets, AfterValidator(_check_secrets)] = ()
+    webhook_timeout: PositiveSeconds = 15
+    webhook_retries: int = Field(5, ge=0, le=50)
+    webhook_backoff: PositiveSeconds = 5
+    webhook_backoff_max: PositiveSeconds = 600
+    webhook_concurrency: int = Field(32, ge=1, le=1024)
+    webhook_per_receiver: int = Field(4, ge=1, le=256)
+    webhook_allow: Words = ()
+
+    feed_history: int = Field(10_000, ge=100, le=10_000_000)
+
     shutdown_grace: Seconds = 30
     log_format: Literal["", "console", "json"] = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -169,7 +194,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Highest first: flags, FOREMAN_…, FOREMAN_…_FILE, .env, the TOML file."""
         toml = TomlConfigSettingsSource(settings_cls, settings_cls.model_config.get("toml_file"))
+        if isinstance(dotenv_settings, EnvSettingsSource):  # the file may be there for other programs too
+            dotenv_settings.env_vars = _ours(dotenv_settings.env_vars)
         return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings, toml
+
+
+def _ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    others = {name.lower() for name in NOT_SETTINGS}
+    return {name: v for name, v in variables.items() if name.startswith(PREFIX.lower()) and name not in others}
 
 
 class _SecretFiles(EnvSettingsSource):
@@ -179,12 +211,16 @@ class _SecretFiles(EnvSettingsSource):
         found: dict[str, Any] = {}
         for name, field in self.settings_cls.model_fields.items():
             path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
-            if path and "SecretStr" in str(field.annotation):
+            if path and _is_secret(field):
                 try:
                     found[name] = Path(path).read_text(encoding="utf-8").strip()
                 except (OSError, UnicodeDecodeError) as error:
                     raise SettingInvalid(f"{name}_file", path, f"must be a readable text file ({error})") from error
         return found
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
 
 
 def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -215,7 +251,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
 
 def _refuse_unknown_variables() -> None:
     known = {f"{PREFIX}{name.upper()}": field for name, field in Settings.model_fields.items()}
-    allowed = NOT_SETTINGS | {name if not end else name + end for name in known for end in ("", "_FILE")}
+    allowed = NOT_SETTINGS | set(known) | {f"{name}_FILE" for name, field in known.items() if _is_secret(field)}
     for variable in os.environ:
         if variable.startswith(PREFIX) and variable not in allowed:
             raise SettingInvalid(variable, os.environ[variable], f"there is no such setting{_nearest(variable, known)}")

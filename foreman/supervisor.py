@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,9 +54,7 @@ class Running:
 def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
     """Run until SIGTERM or SIGINT; the process's exit code. A second signal leaves at once."""
     logs.configure(settings.log_format, settings.log_level)
-    return trio.run(
-        partial(main, settings, clock=clock), instruments=[Watchdog()], strict_exception_groups=True
-    )
+    return trio.run(partial(main, settings, clock=clock), instruments=[Watchdog()], strict_exception_groups=True)
 
 
 async def main(
@@ -119,8 +117,8 @@ class _House:
         with trio.move_on_after(LAST_WORDS):
             await self.queue.wait_closed()
 
-    def _supervised(self, name: str, run: Callable[..., object]) -> Callable[..., object]:
-        return partial(keep_running, name, run, leaving=lambda: self.deps.draining)  # type: ignore[arg-type]
+    def _supervised(self, name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        return partial(keep_running, name, run, leaving=lambda: self.deps.draining)
 
 
 def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -> _House:
@@ -150,9 +148,7 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
         relay=relay,
         inventory=inventory,
         worker=worker,
-        embeddings=Embeddings(
-            target, inventory, concurrency=settings.embed_concurrency, warm=settings.embed_model
-        ),
+        embeddings=Embeddings(target, inventory, concurrency=settings.embed_concurrency, warm=settings.embed_model),
         target=target,
         gate=Gate(settings),
         clock=clock,

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
 
@@ -18,6 +18,8 @@ MAX_ATTEMPTS = 20
 MAX_TIMEOUT = 30 * 86400  # seconds
 MODEL_LENGTH = 256
 _FAR_FUTURE = 100 * 366 * 86400  # seconds
+
+_Zoned = Annotated[datetime, msgspec.Meta(tz=True)]  # RFC 3339 has no local times
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -41,7 +43,7 @@ class Submission(msgspec.Struct, frozen=True):
         """The job this asks for. `canonical` is the target's own name of the model, `max_attempts` the default;
         `given` are fields of the draft that the caller's route decides."""
         payload = msgspec.json.encode(self.payload)
-        own = {"endpoint": "/api/chat", "max_attempts": max_attempts} | self.own | given
+        own: dict[str, Any] = {"endpoint": "/api/chat", "max_attempts": max_attempts} | self.own | given
         return Draft(
             id=job_id,
             model=self.model,
@@ -161,7 +163,7 @@ def _number(kind: type, low: float, high: float, words: str) -> Callable[[Any], 
 
 def _time(value: Any) -> Instant:
     try:
-        return msgspec.convert(value, datetime).astimezone(UTC).timestamp() if "T" in str(value).upper() else _no_time()
+        return msgspec.convert(value, _Zoned).timestamp() if "T" in str(value).upper() else _no_time()
     except (msgspec.ValidationError, OverflowError, ValueError):
         return _no_time()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -69,10 +70,11 @@ class Worker:
         self._patience = patience or Patience()
         self._clock = clock
         self._running: dict[str, _Attempt] = {}
-        self._idle: set[trio.CancelScope] = set()
-        self._claiming = trio.Lock()  # one idle slot at a time asks for work, so that a bell costs one question
-        self._bell = trio.Event()
-        self._draining = False
+        self._idle = trio.lowlevel.ParkingLot()  # slots with nothing to do
+        self._ending = trio.lowlevel.ParkingLot()  # who waits for an attempt to end
+        self._waits: set[trio.CancelScope] = set()  # those that draining ends
+        self._rings = 0
+        self._draining = trio.Event()
         self._seconds_each: float | None = None  # a moving average over the jobs that ended well
         self.slots = slots
         self.resident: Resident | None = None
@@ -103,9 +105,9 @@ class Worker:
         return (position + len(self._running)) * self._seconds_each / self.slots
 
     def ring(self) -> None:
-        """Have an idle slot look for work."""
-        self._bell.set()
-        self._bell = trio.Event()
+        """Have one idle slot look for work; if it finds some, it wakes the next."""
+        self._rings += 1
+        self._idle.unpark()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take back what a predecessor left running, then work until drained."""
@@ -120,15 +122,15 @@ class Worker:
 
     async def drain(self, grace: float) -> None:
         """Claim nothing more; give the running jobs `grace` seconds, then put what is left back in the queue."""
-        self._draining = True
-        for scope in self._idle:
+        self._draining.set()
+        for scope in self._waits:
             scope.cancel()
         with trio.move_on_after(grace):
             while self._running:
-                await self._bell.wait()
+                await self._ending.park()
         self.stop_running()
         while self._running:
-            await self._bell.wait()
+            await self._ending.park()
 
     def stop_running(self) -> None:
         """Put what runs back in the queue at once, its attempts not spent."""
@@ -137,19 +139,33 @@ class Worker:
             attempt.scope.cancel()
 
     async def _slot(self) -> None:
-        work = await self._claim()
-        while not self._draining:
-            if work is None:
-                work = await self._wait_for_work()
-                continue
+        while work := await self._next():
             fault = await self._attempt(work)
             if isinstance(fault, TargetUnavailable):
                 self._inventory.report_down(fault)
             elif isinstance(fault, TargetBusy):
-                await self._rest(fault.retry_after if fault.retry_after is not None else BUSY_PAUSE)
-            work = await self._claim() if self._inventory.up and not self._draining else None
-        if work is not None:
-            await self._queue.tell(Finished(job_id=work.job.id, lease=work.job.lease, outcome=Drained()))
+                rest = fault.retry_after if fault.retry_after is not None else BUSY_PAUSE
+                with self._until_draining():
+                    await trio.sleep(rest)
+
+    async def _next(self) -> Work | None:
+        """Work for this slot, waited for; None when the worker is draining."""
+        while not self._draining.is_set():
+            if not self._inventory.up:
+                with self._until_draining():
+                    await self._inventory.wait_up()
+                continue
+            rings = self._rings
+            work = await self._claim()
+            if work and self._draining.is_set():
+                await self._queue.tell(Finished(job_id=work.job.id, lease=work.job.lease, outcome=Drained()))
+            elif work:
+                self._idle.unpark()  # where there was one there may be more
+                return work
+            elif rings == self._rings:
+                with self._until_draining():
+                    await self._idle.park()
+        return None
 
     async def _claim(self) -> Work | None:
         warm = self.resident is not None and self._target.is_resident(self.resident.key)
@@ -158,32 +174,15 @@ class Worker:
             self.resident = Resident(work.job.key, self._clock())
         return work
 
-    async def _wait_for_work(self) -> Work | None:
-        """Look once more, then wait for the bell; None when the worker is draining."""
-        with self._interruptible():
-            await self._claiming.acquire()
-        if not self._claiming.locked() or self._draining:
-            return None
-        try:
-            with self._interruptible():
-                await self._inventory.wait_up()
-                bell = self._bell
-            if self._draining:
-                return None
-            work = await self._claim()
-            if work is None:
-                with self._interruptible():
-                    await bell.wait()
-            return work
-        finally:
-            self._claiming.release()
-
-    async def _rest(self, seconds: float) -> None:
-        with self._interruptible():
-            await trio.sleep(seconds)
-
-    def _interruptible(self) -> _Idle:
-        return _Idle(self._idle, self._draining)
+    @contextmanager
+    def _until_draining(self) -> Iterator[None]:
+        """A wait that draining ends. Claims are never in one: a claim given up half-way would be nobody's."""
+        with trio.CancelScope() as scope:
+            self._waits.add(scope)
+            try:
+                yield
+            finally:
+                self._waits.discard(scope)
 
     async def _attempt(self, work: Work) -> ForemanError | None:
         """Run the job; tell the queue how it ended. The fault, if there was one."""
@@ -201,8 +200,7 @@ class Worker:
         finally:
             if self._running.get(job.id) is attempt:
                 del self._running[job.id]
-            if self._draining:
-                self.ring()
+            self._ending.unpark_all()
         fault = outcome if isinstance(outcome, ForemanError) else None
         seconds = trio.current_time() - began
         track.fault = fault
@@ -256,21 +254,3 @@ class Worker:
                 answer.add(chunk.data)
                 track.append(chunk.data, last=chunk.last)
                 patience = self._patience.stall
-
-
-class _Idle:
-    """A wait that draining may end."""
-
-    def __init__(self, idle: set[trio.CancelScope], over: bool) -> None:
-        self._scopes = idle
-        self._scope = trio.CancelScope()
-        if over:
-            self._scope.cancel()
-
-    def __enter__(self) -> None:
-        self._scopes.add(self._scope)
-        self._scope.__enter__()
-
-    def __exit__(self, *exc: object) -> bool | None:
-        self._scopes.discard(self._scope)
-        return self._scope.__exit__(*exc)  # type: ignore[arg-type]

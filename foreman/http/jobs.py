@@ -191,4 +191,3 @@ def _whole(name: str, given: str | None, default: int, most: int) -> int:
     if not (given.isascii() and given.isdigit() and len(given) < 10 and 1 <= int(given) <= most):
         raise FieldInvalid(name, given, f"must be a whole number from 1 to {most}")
     return int(given)
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from socket import socket
 
 import hypercorn.trio.run as hypercorn_run
@@ -75,15 +76,11 @@ async def serve(
     config.websocket_ping_interval = 20
     config.include_server_header = False
     config.websocket_max_message_size = 64 * 1024
-    hypercorn_run.TCPServer = GuardedConnection  # type: ignore[misc]
+    hypercorn_run.TCPServer = GuardedConnection  # type: ignore[attr-defined]
     sockets = Sockets(secure_sockets=[], insecure_sockets=[listening.dup()], quic_sockets=[])
     sockets.insecure_sockets[0].setblocking(False)
     async with trio.open_nursery() as nursery:
-
-        async def started(*, task_status: trio.TaskStatus[None]) -> None:
-            await hypercorn_run.worker_serve(
-                ASGIWrapper(app), config, sockets=sockets, shutdown_trigger=until, task_status=task_status
-            )
-
-        await nursery.start(started)
+        await nursery.start(
+            partial(hypercorn_run.worker_serve, ASGIWrapper(app), config, sockets=sockets, shutdown_trigger=until)
+        )
         task_status.started()

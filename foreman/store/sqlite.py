@@ -178,7 +178,9 @@ class SqliteWriter(SqliteReader):
         return [str(row[0]) for row in self._rows(sql, (now, limit))]
 
     def set_note(self, name: str, value: str) -> None:
-        self._db.execute("INSERT INTO notes VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
+        self._db.execute(
+            "INSERT INTO notes VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value)
+        )
 
     def checkpoint(self) -> int:
         log = self.path.with_name(self.path.name + "-wal")

@@ -18,7 +18,7 @@ from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.streams import EMBEDDING
 from foreman.targets.translate import loaded, only_loads
 
-DEATH_PATIENCE = 2.0  # seconds from a broken connection until the child's end is known, if it has ended
+DEATH_PATIENCE = 1.0  # seconds from a broken connection until the child's end is known, if it has ended
 
 
 class ManagedTarget:
@@ -89,11 +89,15 @@ class ManagedTarget:
             return
         child = await self._ready_child(call)
         with child.used():
+            begun = False
             try:
                 asked = child.voice.answer(call, served_as=child.served_as, load_ns=child.take_load_ns())
                 async with asked as chunks:
+                    begun = True
                     yield _Watched(chunks, child)
             except (TargetLost, TargetUnavailable) as fault:
+                if begun:
+                    raise  # explained where it was met
                 raise await _explained(fault, child) from fault
 
     async def _ready_child(self, call: Call) -> Child:

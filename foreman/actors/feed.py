@@ -1,0 +1,85 @@
+"""The feed: every change in order, the latest from memory and the older from the store. A subscriber is a cursor."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+
+import trio
+
+from foreman.errors import CursorGone, FieldInvalid
+from foreman.job import Change
+from foreman.messages import Commit
+from foreman.store.readers import Readers
+
+PAGE = 500  # changes read at once
+
+
+class Feed:
+    """Keeps the last `history` changes in memory."""
+
+    def __init__(self, readers: Readers, *, history: int, newest: int) -> None:
+        """`newest` is the store's newest seq."""
+        self._readers = readers
+        self._kept: deque[Change] = deque(maxlen=history)
+        self._news = trio.Event()
+        self.history = history
+        self.newest = newest
+
+    def notice(self, commit: Commit) -> None:
+        if commit.changes:
+            self._kept.extend(commit.changes)
+            self.newest = commit.changes[-1].seq
+            self._news.set()
+            self._news = trio.Event()
+
+    async def wait_beyond(self, seq: int) -> None:
+        """Return when there are changes after `seq`."""
+        while self.newest <= seq:
+            await self._news.wait()
+
+    async def oldest(self) -> int:
+        """The first seq after which nothing has been pruned."""
+        return await self._readers.read(lambda store: store.horizon()) + 1
+
+    async def check(self, after: int) -> None:
+        """Raises CursorGone when changes after `after` were pruned, FieldInvalid when there never was such a seq."""
+        if after > self.newest:
+            raise FieldInvalid("after", after, f"must be a seq up to {self.newest}, the newest")
+        oldest = await self.oldest()
+        if after < oldest - 1:
+            raise CursorGone(after, oldest)
+
+    async def read(self, after: int) -> list[Change]:
+        """Up to a page of the changes after `after`, oldest first; empty when there are none yet."""
+        if after >= self.newest:
+            return []
+        if self._kept and self._kept[0].seq <= after + 1:
+            start = max(0, len(self._kept) - (self.newest - after))
+            return [change for change in islice(self._kept, start, start + PAGE) if change.seq > after]
+        return await self._readers.read(lambda store: store.changes(after=after, limit=PAGE))
+
+
+class Subscription:
+    """One reader's place in the feed, with what it wants to hear of."""
+
+    def __init__(self, feed: Feed, after: int, wanted: Callable[[Change], bool]) -> None:
+        self._feed = feed
+        self._wanted = wanted
+        self._patience = (feed.newest - after) + feed.history
+        self.after = after
+
+    @property
+    def too_slow(self) -> bool:
+        """Whether the reader has fallen further behind than it was when it came, by more than the feed remembers."""
+        return self._feed.newest - self.after > self._patience
+
+    async def next(self) -> list[Change]:
+        """The next changes this reader wants, in order; waits for some."""
+        while True:
+            await self._feed.wait_beyond(self.after)
+            changes = await self._feed.read(self.after)
+            self.after = changes[-1].seq if changes else self._feed.newest
+            if wanted := [change for change in changes if self._wanted(change)]:
+                return wanted

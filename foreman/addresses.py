@@ -1,0 +1,112 @@
+"""Which addresses a webhook may go to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from urllib.parse import SplitResult, urlsplit
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+SETTING = "webhook_allow"
+
+_NEVER = [
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",  # this host, in some stacks
+        "169.254.0.0/16",  # link-local, with most clouds' metadata in it
+        "100.100.100.200/32",  # metadata
+        "192.0.0.192/32",  # metadata
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/128",
+        "fe80::/10",
+        "fd00:ec2::254/128",  # metadata
+        "ff00::/8",
+    )
+]
+_LOOPBACK = [ip_network(text) for text in ("127.0.0.0/8", "::1/128")]
+_PRIVATE = [
+    ip_network(text)
+    for text in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10")
+]
+_NAT64 = IPv6Network("64:ff9b::/96")
+_COMPATIBLE = IPv6Network("::/96")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is allowed besides public addresses."""
+
+    networks: Sequence[Network] = ()
+    names: frozenset[str] = frozenset()
+    loopback: bool = False
+
+    @classmethod
+    def read(cls, allowed: Sequence[str], *, loopback: bool) -> Rules:
+        """`allowed` holds networks in CIDR form and host names."""
+        networks: list[Network] = []
+        names: set[str] = set()
+        for text in allowed:
+            try:
+                networks.append(ip_network(text, strict=False))
+            except ValueError:
+                names.add(text.lower())
+        return cls(networks, frozenset(names), loopback)
+
+    def refusal(self, address: Address, *, name: str = "") -> str | None:
+        """Why a webhook to `address`, which `name` resolved to, is refused; None when it may go there."""
+        inner = _embedded(address)
+        if inner is not None:
+            if _in(inner, _NEVER) or _in(inner, _LOOPBACK) or not _public(inner):
+                return f"{address} stands for {inner}, which is refused in this form"
+            return None
+        if _in(address, _NEVER):
+            return f"{address} is link-local, metadata, multicast or reserved, which is never allowed"
+        if _public(address) or _in(address, self.networks) or name.lower() in self.names:
+            return None
+        if self.loopback and _in(address, _LOOPBACK):
+            return None
+        return f"{address} is not a public address; the setting {SETTING} allows networks and names"
+
+
+def read_url(text: str) -> SplitResult:
+    """A webhook's URL in its parts. Raises ValueError with what is allowed."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("must be an http:// or https:// address") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError("must be an http:// or https:// address")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must carry no user name or password")
+    if any(ord(letter) <= 32 or ord(letter) == 127 for letter in text):
+        raise ValueError("must carry no spaces or control characters")
+    return parts
+
+
+def _in(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks if network.version == address.version)
+
+
+def _public(address: Address) -> bool:
+    return address.is_global and not _in(address, _NEVER) and not _in(address, _PRIVATE) and not address.is_multicast
+
+
+def _embedded(address: Address) -> IPv4Address | None:
+    """The IPv4 address inside an IPv6 one, which some router on the way may turn it into."""
+    if isinstance(address, IPv4Address):
+        return None
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    low = IPv4Address(int(address) & 0xFFFFFFFF)
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        return low
+    return None

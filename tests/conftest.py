@@ -1,0 +1,60 @@
+"""What every test shares: no error goes unnoticed, no setting comes from outside, and data has a place of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from structlog.testing import capture_logs
+
+hypothesis.settings.register_profile("foreman", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("foreman")
+
+LOUD = ("error", "critical", "exception")
+
+
+class Logged:
+    """The log lines of a test."""
+
+    def __init__(self, lines: list[MutableMapping[str, Any]]) -> None:
+        self.lines = lines
+        self._claimed: list[int] = []
+
+    def events(self, event: str) -> list[MutableMapping[str, Any]]:
+        return [line for line in self.lines if line["event"] == event]
+
+    def claim(self, event: str) -> list[MutableMapping[str, Any]]:
+        """The error lines of `event`, which the test expects: there must be one."""
+        found = [line for line in self.events(event) if line["log_level"] in LOUD]
+        assert found, f"no error {event!r} was logged, only {self.lines}"
+        self._claimed += map(id, found)
+        return found
+
+    def unclaimed(self) -> list[MutableMapping[str, Any]]:
+        return [line for line in self.lines if line["log_level"] in LOUD and id(line) not in self._claimed]
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[Logged]:
+    """What is logged in this process; an error that the test does not claim fails it."""
+    with capture_logs() as lines:
+        logged = Logged(lines)
+        yield logged
+    assert not logged.unclaimed(), "an error was logged that the test did not expect"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("FOREMAN_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data folder that does not exist yet."""
+    return tmp_path / "data"

@@ -1,0 +1,29 @@
+"""Faults as the world knows them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from foreman.errors import ForemanError, TargetFault, Unavailable
+
+BASES = (ForemanError, TargetFault, Unavailable)  # families; none of them is raised itself
+
+
+def every_fault(base: type[ForemanError] = ForemanError) -> Iterator[type[ForemanError]]:
+    for kind in base.__subclasses__():
+        if kind.__module__ == "foreman.errors":
+            yield kind
+        yield from every_fault(kind)
+
+
+def test_every_fault_has_a_code_of_its_own() -> None:
+    raised = [kind for kind in every_fault() if kind not in BASES]
+    assert len(raised) > 30
+    assert [kind.__name__ for kind in raised if "code" not in vars(kind)] == []
+    assert [code for code, times in Counter(kind.code for kind in raised).items() if times > 1] == []
+
+
+def test_every_code_is_snake_case() -> None:
+    assert [kind.code for kind in every_fault() if not re.fullmatch(r"[a-z]+(_[a-z]+)*", kind.code)] == []

@@ -1,0 +1,64 @@
+"""What a job is."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from foreman.errors import IllegalStep
+from foreman.job import RELOADING_OPTIONS, RUNNING, TERMINAL, State, check_step, drain_key
+
+S = State
+LEGAL = {
+    (S.QUEUED, S.LOADING),
+    (S.QUEUED, S.CANCELLED),
+    (S.QUEUED, S.EXPIRED),
+    (S.QUEUED, S.FAILED),
+    (S.LOADING, S.WORKING),
+    (S.LOADING, S.QUEUED),
+    (S.LOADING, S.FAILED),
+    (S.LOADING, S.CANCELLED),
+    (S.WORKING, S.DONE),
+    (S.WORKING, S.FAILED),
+    (S.WORKING, S.QUEUED),
+    (S.WORKING, S.CANCELLED),
+    (S.FAILED, S.QUEUED),
+    (S.CANCELLED, S.QUEUED),
+    (S.EXPIRED, S.QUEUED),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), sorted(LEGAL))
+def test_a_legal_step_may_be_taken(before: State, after: State) -> None:
+    check_step("change", before, after)
+    assert before is not after
+
+
+@pytest.mark.parametrize(("before", "after"), sorted(set(product(S, S)) - LEGAL))
+def test_any_other_step_is_refused_with_the_state_it_was_in(before: State, after: State) -> None:
+    with pytest.raises(IllegalStep, match=f"cannot cancel a job that is {before}"):
+        check_step("cancel", before, after)
+
+
+def test_every_state_is_queued_running_or_terminal() -> None:
+    assert {S.QUEUED} | RUNNING | TERMINAL == set(S)
+    assert not RUNNING & TERMINAL
+
+
+def test_a_model_without_options_is_its_own_drain_key() -> None:
+    assert drain_key("llama3") == drain_key("llama3", {}) == "llama3"
+
+
+def test_options_that_need_no_reload_do_not_part_jobs() -> None:
+    assert drain_key("m", {"temperature": 0.7, "seed": 1}) == "m"
+
+
+@pytest.mark.parametrize("option", RELOADING_OPTIONS)
+def test_options_that_make_the_server_reload_part_jobs(option: str) -> None:
+    keys = {drain_key("m"), drain_key("m", {option: 1}), drain_key("m", {option: 2}), drain_key("n", {option: 1})}
+    assert len(keys) == 4
+
+
+def test_the_order_of_options_does_not_part_jobs() -> None:
+    assert drain_key("m", {"num_ctx": 1, "num_gpu": 2}) == drain_key("m", {"num_gpu": 2, "num_ctx": 1})

@@ -1,0 +1,197 @@
+"""The settings: where they come from and what they may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foreman.errors import SettingInvalid
+from foreman.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, empty at first."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def toml(text: str, path: str = "config/foreman.toml") -> Path:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def refusal(**flags: Any) -> str:
+    with pytest.raises(SettingInvalid) as fault:
+        load(flags=flags)
+    return str(fault.value)
+
+
+def test_without_any_source_the_defaults_hold() -> None:
+    settings = load()
+    assert (settings.addr, settings.slots, settings.max_attempts) == ("127.0.0.1:8080", 1, 3)
+    assert (settings.shutdown_grace, settings.max_body, settings.job_ttl) == (30, 64 * 2**20, 7 * 86400)
+    assert settings.only_loopback
+
+
+def test_each_source_outranks_the_ones_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [load().slots]
+    toml("slots = 2")
+    seen.append(load().slots)
+    Path(".env").write_text("FOREMAN_SLOTS=3\n", encoding="utf-8")
+    seen.append(load().slots)
+    monkeypatch.setenv("FOREMAN_SLOTS", "4")
+    seen.append(load().slots)
+    seen.append(load(flags={"slots": 5}).slots)
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_a_file_that_is_named_takes_the_place_of_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    toml("slots = 2")
+    named, from_variable = toml("slots = 6", "other.toml"), toml("slots = 7", "third.toml")
+    monkeypatch.setenv("FOREMAN_CONFIG", str(from_variable))
+    assert load().slots == 7
+    assert load(named).slots == 6
+
+
+def test_the_lines_of_others_in_an_env_file_are_left_alone() -> None:
+    Path(".env").write_text("DATABASE_URL=x\nFOREMAN_SLOTS=3\nOPENAI_API_KEY=k\n", encoding="utf-8")
+    assert load().slots == 3
+
+
+def test_a_config_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SettingInvalid, match=r"^setting config: must be a TOML file that exists; given: 'nowhere.toml'$"):
+        load(Path("nowhere.toml"))
+
+
+def test_a_syntax_error_names_the_file() -> None:
+    toml("slots = = 2")
+    words = refusal()
+    assert words.startswith("setting config: must be valid TOML (")
+    assert "foreman.toml" in words
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("1.5 h", 5400), ("10 min", 600), ("250ms", 0.25), ("7 d", 604800), ("2W", 1209600)]
+)
+def test_times_may_carry_a_unit(text: str, seconds: float) -> None:
+    assert load(flags={"attempt_timeout": text}).attempt_timeout == seconds
+
+
+@pytest.mark.parametrize(("text", "size"), [("100", 100), ("64 MiB", 2**26), ("1GB", 10**9), ("1.5 kib", 1536)])
+def test_sizes_may_carry_a_unit(text: str, size: int) -> None:
+    assert load(flags={"max_body": text}).max_body == size
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "allowed"),
+    [
+        ("slots", 0, "greater than or equal to 1"),
+        ("slots", "many", "a valid integer"),
+        ("max_attempts", 21, "less than or equal to 20"),
+        ("attempt_timeout", "5 fortnights", "must be a number or text like '10 min'"),
+        ("attempt_timeout", 0, "greater than 0"),
+        ("attempt_timeout", "nan", "must be a number or text like '10 min'"),
+        ("attempt_timeout", float("nan"), ""),
+        ("attempt_timeout", True, "must be a number or text like '10 min'"),
+        ("max_body", "64 Miles", "must be a number or text like '64 MiB'"),
+        ("addr", "localhost", "must be HOST:PORT or :PORT"),
+        ("addr", "localhost:http", "must be HOST:PORT or :PORT"),
+        ("addr", "localhost:99999", "must be HOST:PORT or :PORT"),
+        ("addr", "::1:8080", "must be [IPv6]:PORT"),
+        ("ollama_url", "localhost:11434", "must be an http:// or https:// address"),
+        ("ollama_url", "http://", "must be an http:// or https:// address"),
+        ("ollama_url", "http://[::1", "must be an http:// or https:// address"),
+        ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("models", [{"name": "m", "command": []}], "at least 1"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_what_was_given_and_what_is_allowed(
+    name: str, given: object, allowed: str
+) -> None:
+    words = refusal(**{name: given})
+    assert words.startswith(f"setting {name}")
+    assert allowed in words
+    assert "; given: " in words
+    assert "\n" not in words
+
+
+def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_one() -> None:
+    toml("slot = 2")
+    assert refusal() == "setting slot: there is no such setting, did you mean slots?; given: 2"
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREMAN_OLAMA_URL", "http://x")
+    assert "FOREMAN_OLAMA_URL: there is no such setting, did you mean FOREMAN_OLLAMA_URL?" in refusal()
+
+
+def test_an_unknown_key_in_the_env_file_is_refused() -> None:
+    Path(".env").write_text("FOREMAN_SLOT=3\n", encoding="utf-8")
+    assert "there is no such setting" in refusal()
+
+
+def test_an_unknown_key_of_a_model_is_refused() -> None:
+    assert refusal(models=[{"name": "m", "command": ["x"], "comand": 1}]).startswith("setting models.0.comand: ")
+
+
+def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREMAN_TOKEN_FILE", str(toml("one,two\n", "secret")))
+    assert [token.get_secret_value() for token in load().token] == ["one", "two"]
+
+
+def test_the_variable_outranks_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREMAN_OLLAMA_TOKEN_FILE", str(toml("from the file", "secret")))
+    monkeypatch.setenv("FOREMAN_OLLAMA_TOKEN", "from the variable")
+    assert load().ollama_token.get_secret_value() == "from the variable"
+
+
+def test_a_secret_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREMAN_TOKEN_FILE", "/nowhere/token")
+    assert "setting token_file: must be a readable text file" in refusal()
+
+
+def test_only_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREMAN_SLOTS_FILE", str(toml("7", "slots")))
+    assert "FOREMAN_SLOTS_FILE" in refusal()
+
+
+def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREMAN_TOKEN", "hush")
+    assert "hush" not in repr(load())
+
+
+@pytest.mark.parametrize("addr", [":8080", "0.0.0.0:8080", "[::]:8080", "192.168.1.5:80", "example.com:80"])
+def test_a_public_address_without_a_token_is_refused(addr: str) -> None:
+    assert refusal(addr=addr) == f"setting addr: a public address needs a token (or insecure = true); given: {addr!r}"
+    assert load(flags={"addr": addr, "token": "t"}).token
+    assert load(flags={"addr": addr, "insecure": True}).insecure
+
+
+@pytest.mark.parametrize("addr", ["127.0.0.1:0", "localhost:80", "[::1]:80", "127.9.9.9:80"])
+def test_a_loopback_address_needs_no_token(addr: str) -> None:
+    assert load(flags={"addr": addr}).only_loopback
+
+
+def test_only_one_target_may_be_set() -> None:
+    words = refusal(ollama_url="http://a", openai_url="http://b")
+    assert "set only one of ollama_url, openai_url and models" in words
+
+
+def test_names_of_models_are_unique() -> None:
+    models = [{"name": "a", "command": ["x"]}, {"name": "b", "command": ["x"], "aliases": ["a"]}]
+    assert refusal(models=models) == "setting models: names and aliases must be unique; given: ['a']"
+
+
+def test_models_may_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREMAN_MODELS", '[{"name": "m", "command": ["serve", "{port}"], "ttl": "5 min"}]')
+    assert [(model.name, model.ttl) for model in load().models] == [("m", 300)]
+
+
+def test_the_host_and_port_are_read_out_of_the_address() -> None:
+    hosts = [(s.host, s.port) for s in (Settings(addr=":0"), Settings(addr="[::1]:5"), Settings(addr="a.b:6"))]
+    assert hosts == [("0.0.0.0", 0), ("::1", 5), ("a.b", 6)]
