@@ -14,7 +14,7 @@ __all__ = ["__version__", "verify_webhook"]
 def __getattr__(name: str) -> Any:
     # Imported when asked for: the hidden verbs that hold child processes must start in a moment.
     if name == "verify_webhook":
-        from foreman.receiver import verify_webhook  # noqa: PLC0415
+        from foreman.receiver import verify_webhook
 
         return verify_webhook
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -172,6 +172,12 @@ class CursorGone(ForemanError):
         super().__init__(f"after: the changes since {after} are no longer kept, the oldest is {oldest}")
 
 
+class QueryInvalid(FieldInvalid):
+    """A part of the feed's query is not understood."""
+
+    code = "query_invalid"
+
+
 class DeliveryNotFound(ForemanError):
     code = "delivery_not_found"
 

@@ -147,6 +147,29 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     error: str | None = None
     custom_id: str | None = None
+    posted: bool = False  # a webhook carries it
+
+
+class DeliveryState(StrEnum):
+    DUE = "due"
+    DELIVERED = "delivered"
+    DEAD = "dead"  # the last retry failed; may be redelivered
+    STOPPED = "stopped"  # the receiver answered 410 for this job
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """The webhook of one change."""
+
+    seq: int  # of the change; there is one delivery for each
+    job_id: str
+    receiver: str  # scheme://host:port
+    url: str
+    state: DeliveryState
+    attempts: int
+    due_at: Instant
+    status: int | None = None  # of the last answer
+    error: str | None = None
+    ended_at: Instant | None = None
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):

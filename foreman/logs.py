@@ -9,7 +9,7 @@ import structlog
 
 
 def configure(log_format: str, log_level: str) -> None:
-    """Set up logging for this process, to standard error; `log_format` is console, json, or empty to go by the terminal."""
+    """Log to standard error; `log_format` is console, json, or empty to go by whether that is a terminal."""
     console = log_format == "console" or (not log_format and sys.stderr.isatty())
     shared: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,

@@ -9,10 +9,13 @@ from typing import Generic, Protocol, TypeVar
 import trio
 
 from foreman.errors import ForemanError
-from foreman.job import Artifact, Change, Draft, Job
+from foreman.job import Artifact, Change, Delivery, Draft, Job
+from foreman.retry import Sent
 from foreman.schedule import Resident
 
 T = TypeVar("T")
+
+PAUSED = "paused"  # the note that says whether the queue is: "true" or not
 
 
 class Reply(Generic[T]):
@@ -70,6 +73,13 @@ class Submit(Message[Accepted]):
 
 
 @dataclass(slots=True)
+class SubmitMany(Message[None]):
+    """All of them or, when there is no room, none."""
+
+    drafts: Sequence[Draft]
+
+
+@dataclass(slots=True)
 class Claim(Message["Work | None"]):
     """Take the next job for a free slot; None when none may run now."""
 
@@ -105,6 +115,36 @@ class Cancel(Message[Job]):
 
 
 @dataclass(slots=True)
+class Retry(Message[Job]):
+    """Put a job that ended badly back in the queue, with fresh attempts."""
+
+    job_id: str
+
+
+@dataclass(slots=True)
+class Delete(Message[None]):
+    """Remove a job that has ended, with all that hangs on it."""
+
+    job_id: str
+
+
+@dataclass(slots=True)
+class DeliveryEnded(Message[None]):
+    """An attempt to deliver a webhook ended."""
+
+    delivery: Delivery
+    sent: Sent
+
+
+@dataclass(slots=True)
+class Redeliver(Message[Delivery]):
+    """Deliver a change once more, whatever became of it before."""
+
+    job_id: str
+    seq: int
+
+
+@dataclass(slots=True)
 class Note(Message[None]):
     """Keep a small fact over restarts."""
 
@@ -129,7 +169,8 @@ class Commit:
     """What one transaction changed."""
 
     changes: Sequence[Change]
-    woken: bool = False  # parked jobs became claimable
+    stirred: bool = False  # there may be work although no change says so: jobs woke, the queue was resumed
+    posted: bool = False  # there are webhooks to deliver
 
 
 class Listener(Protocol):

@@ -48,3 +48,38 @@ def after(fault: ForemanError, *, attempt: int, max_attempts: int, backoff: Back
     if fault.code == "target_busy":
         return Again(wait=min(asked, RETRY_AFTER_CAP) if asked is not None else backoff.delay(1, chance), spent=False)
     return Again(wait=0, spent=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How one attempt to deliver a webhook ended."""
+
+    status: int | None = None  # None: no answer
+    error: str | None = None
+    retry_after: float | None = None  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The receiver has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The receiver wants no more of this job (410)."""
+
+
+def after_sending(
+    sent: Sent, *, attempts: int, retries: int, backoff: Backoff, chance: float
+) -> Delivered | Stop | Again | GiveUp:
+    """Decide what follows attempt number `attempts` to deliver, with `retries` allowed after the first."""
+    if sent.status is not None and 200 <= sent.status < 300:
+        return Delivered()
+    if sent.status == 410:
+        return Stop()
+    if attempts > retries:
+        return GiveUp()
+    wait = backoff.delay(attempts, chance)
+    if sent.retry_after is not None:
+        wait = min(max(wait, sent.retry_after), max(RETRY_AFTER_CAP, backoff.longest))
+    return Again(wait=wait, spent=True)

@@ -107,7 +107,7 @@ class ManagedModel(BaseModel):
     ready_timeout: PositiveSeconds = 600
     env: dict[str, str] = {}
     aliases: list[str] = []
-    embedding: bool = False  # it serves embeddings, beside whatever else is resident
+    embedding: bool = False  # it serves embeddings, beside whatever else is resident, its namesake too
 
 
 class Settings(BaseSettings):
@@ -277,7 +277,12 @@ def _check_together(settings: Settings) -> None:
         raise SettingInvalid(targets[1], targets, "set only one of ollama_url, openai_url and models")
     if not settings.only_loopback and not settings.token and not settings.insecure:
         raise SettingInvalid("addr", settings.addr, "a public address needs a token (or insecure = true)")
-    names = [name for model in settings.models for name in (model.name, *model.aliases)]
-    doubled = {name for name in names if names.count(name) > 1}
+    named = [(name, model) for model in settings.models for name in (model.name, *model.aliases)]
+    kinds = [(name, model.embedding) for name, model in named]
+    owners = {(name, model.name) for name, model in named}
+    doubled = {name for name, model in named if kinds.count((name, model.embedding)) > 1}
+    doubled |= {name for name, _ in named if sum(name == owned for owned, _ in owners) > 1}
     if doubled:
-        raise SettingInvalid("models", sorted(doubled), "names and aliases must be unique")
+        raise SettingInvalid(
+            "models", sorted(doubled), "names and aliases must be unique, but for one more of a name with embedding"
+        )

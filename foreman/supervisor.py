@@ -13,13 +13,16 @@ from functools import partial
 import structlog
 import trio
 
-from foreman import __version__, logs
+from foreman import __version__, addresses, logs
 from foreman.actors import janitor
 from foreman.actors.desk import Desk, Rules
 from foreman.actors.embeddings import Embeddings
+from foreman.actors.feed import Feed
 from foreman.actors.inventory import NOTE, Inventory
+from foreman.actors.poster import Poster
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
+from foreman.actors.webhooks import Limits, Webhooks
 from foreman.actors.worker import Patience, Worker
 from foreman.errors import SettingInvalid
 from foreman.http import server
@@ -31,7 +34,7 @@ from foreman.retry import Backoff
 from foreman.settings import ManagedModel, Settings
 from foreman.store.readers import Readers
 from foreman.store.sqlite import SqliteWriter
-from foreman.targets.engine import default_model
+from foreman.targets.engine import default_models
 from foreman.targets.managed import ManagedTarget
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
@@ -94,6 +97,7 @@ class _House:
     queue: QueueActor
     worker: Worker
     inventory: Inventory
+    webhooks: Webhooks
     target: Target
     closing: trio.Event
 
@@ -104,13 +108,14 @@ class _House:
         await nursery.start(self._supervised("inventory", self.inventory.run))
         await nursery.start(self._supervised("worker", self.worker.run))
         await nursery.start(self._supervised("embeddings", self.deps.embeddings.run))
+        await nursery.start(self._supervised("webhooks", self.webhooks.run))
         await nursery.start(self._supervised("janitor", partial(janitor.run, self.queue)))
         http = partial(server.serve, build(self.deps), listening, until=self.closing.wait)
         await nursery.start(self._supervised("http", http))
 
     async def drain(self, grace: float) -> None:
         """Outside-in: no new jobs, no new claims, the running ones get their grace, then the last commits."""
-        self.deps.draining = True
+        self.deps.leaving.set()
         await self.worker.drain(grace)
         self.closing.set()
         await self.queue.close()
@@ -127,6 +132,8 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
         starvation_limit=settings.starvation_limit,
         job_ttl=settings.job_ttl,
         backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),
+        webhook_retries=settings.webhook_retries,
+        webhook_backoff=Backoff(settings.webhook_backoff, settings.webhook_backoff_max),
     )
     patience = Patience(
         attempt=settings.attempt_timeout,
@@ -139,12 +146,32 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
     target = _target(settings)
     inventory = Inventory(target, queue, poll_interval=settings.poll_interval, remembered=store.note(NOTE))
     worker = Worker(queue, target, relay, inventory, slots=settings.slots, patience=patience, clock=clock)
+    readers = Readers(store)
+    feed = Feed(readers, history=settings.feed_history, newest=store.seqs()[1])
+    poster = Poster(
+        addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback),
+        secrets=[secret.get_secret_value() for secret in settings.webhook_secret],
+        timeout=settings.webhook_timeout,
+        clock=clock,
+    )
+    webhooks = Webhooks(
+        queue,
+        readers,
+        poster,
+        limits=Limits(settings.webhook_concurrency, settings.webhook_per_receiver),
+        inline=settings.artifact_inline_limit,
+        clock=clock,
+    )
     queue.add_listener(relay.notice)
+    queue.add_listener(feed.notice)
+    queue.add_listener(webhooks.notice)
     queue.add_listener(worker.notice)
     deps = Deps(
         settings=settings,
         queue=queue,
-        readers=Readers(store),
+        readers=readers,
+        feed=feed,
+        poster=poster,
         relay=relay,
         inventory=inventory,
         worker=worker,
@@ -153,7 +180,7 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
         gate=Gate(settings),
         clock=clock,
     )
-    return _House(deps, queue, worker, inventory, target, trio.Event())
+    return _House(deps, queue, worker, inventory, webhooks, target, trio.Event())
 
 
 def _target(settings: Settings) -> Target:
@@ -164,7 +191,7 @@ def _target(settings: Settings) -> Target:
     models: Sequence[ManagedModel] = settings.models
     if not models:
         log.info("no target is set: using the embedded model smollm2:135m", hint="set ollama_url or openai_url")
-        models = [ManagedModel.model_validate(default_model(settings.slots))]
+        models = [ManagedModel.model_validate(fields) for fields in default_models(settings.slots)]
     return ManagedTarget(list(models), settings.data_dir)
 
 

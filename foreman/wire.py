@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 import msgspec
 
 from foreman.errors import FieldInvalid, ForemanError, InvalidJson, ModelRequired
-from foreman.job import Change, Draft, Endpoint, Instant, Job, Priority, State, drain_key
+from foreman.job import Change, Delivery, Draft, Endpoint, Instant, Job, Priority, State, drain_key
 
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 MAX_ATTEMPTS = 20
@@ -257,6 +257,36 @@ def show_change(change: Change) -> dict[str, Any]:
         "attempt": change.attempt,
         "error": change.error,
         "custom_id": change.custom_id,
+    }
+
+
+def show_webhook(change: Change, job: Job) -> dict[str, Any]:
+    """The body of a webhook, without `result` and `artifacts`."""
+    return {
+        "job_id": job.id,
+        "state": change.state,
+        "previous_state": change.previous or "",
+        "timestamp": rfc3339(change.at),
+        "model": job.model,
+        "attempt": change.attempt,
+        "error": change.error if change.state is State.FAILED else None,
+        "seq": change.seq,
+        "custom_id": job.custom_id,
+        "metadata": job.metadata,
+    }
+
+
+def show_delivery(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "delivery_id": str(delivery.seq),
+        "seq": delivery.seq,
+        "url": delivery.url,
+        "state": delivery.state,
+        "attempts": delivery.attempts,
+        "due_at": rfc3339(delivery.due_at),
+        "status": delivery.status,
+        "error": delivery.error,
+        "ended_at": rfc3339(delivery.ended_at),
     }
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from foreman import schedule
 from foreman.errors import (
+    DeliveryNotFound,
     ForemanError,
     IdempotencyMismatch,
     IllegalStep,
@@ -20,24 +21,29 @@ from foreman.errors import (
     StoreBroken,
     StoreFull,
 )
-from foreman.job import RUNNING, TERMINAL, Change, Draft, Instant, Job, State, check_step
+from foreman.job import RUNNING, TERMINAL, Change, Delivery, DeliveryState, Draft, Instant, Job, State, check_step
 from foreman.messages import (
+    PAUSED,
     Accepted,
-    Answered,
     Began,
     Cancel,
     Checkpoint,
     Claim,
     Commit,
+    Delete,
+    DeliveryEnded,
     Finished,
     Message,
     Note,
     Prune,
+    Redeliver,
+    Retry,
     Submit,
+    SubmitMany,
     TakeBack,
     Work,
 )
-from foreman.retry import Again, Backoff, after
+from foreman.retry import Again, Backoff, Delivered, Stop, after, after_sending
 from foreman.schedule import Resident
 from foreman.store.protocol import Reader, Writer
 
@@ -54,6 +60,8 @@ class Rules:
     starvation_limit: float = 600  # seconds
     job_ttl: float = 7 * 86400  # seconds; 0 keeps for ever
     backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))
+    webhook_retries: int = 5
+    webhook_backoff: Backoff = field(default_factory=lambda: Backoff(5, 600))
 
 
 class Desk:
@@ -74,14 +82,20 @@ class Desk:
         self.resident: Resident | None = None  # as the last claim told it
         self.next_due: Instant | None = None  # when `tick` will next have something to do
         self._changes: list[Change] = []
-        self._woken = False
+        self._stirred = False
+        self._redelivers = False
         self._steps: dict[type, Callable[[Any, Instant], object]] = {
             Submit: self._submit,
+            SubmitMany: self._submit_many,
             Claim: self._claim,
             Began: self._began,
             Finished: self._finished,
             TakeBack: self._take_back,
             Cancel: self._cancel,
+            Retry: self._retry,
+            Delete: self._delete,
+            DeliveryEnded: self._delivery_ended,
+            Redeliver: self._redeliver,
             Note: self._note,
             Prune: self._prune,
         }
@@ -100,7 +114,9 @@ class Desk:
             tried = [self._in_one_or_full(message) for message in together]
             answers = [answer for answer, _ in tried]
             changes = [change for _, done in tried for change in done.changes]
-            commit = Commit(changes, woken=any(done.woken for _, done in tried))
+            commit = Commit(
+                changes, stirred=any(done.stirred for _, done in tried), posted=any(done.posted for _, done in tried)
+            )
         by_message = dict(zip(map(id, together), answers, strict=True))
         by_message |= {id(message): self._checkpoint() for message in alone}
         return [by_message[id(message)] for message in batch], commit
@@ -110,13 +126,14 @@ class Desk:
         return self._in_one([])[1]
 
     def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
-        self._changes, self._woken = [], False
+        self._changes, self._stirred, self._redelivers = [], False, False
         now = self.clock()
         with self.store.transaction():
             self._keep_time(now)
             answers = [self._answer(message, now) for message in batch]
             self.next_due = self.store.next_due()
-        return answers, Commit(self._changes, self._woken)
+        posted = self._redelivers or any(change.posted for change in self._changes)
+        return answers, Commit(self._changes, self._stirred, posted)
 
     def _in_one_or_full(self, message: Message[Any]) -> tuple[object, Commit]:
         try:
@@ -139,7 +156,7 @@ class Desk:
         due = self.store.next_due()
         if due is None or due > now:
             return
-        self._woken = self.store.wake(now) > 0
+        self._stirred = self.store.wake(now) > 0
         for job in self.store.overdue(now, OVERDUE_AT_ONCE):
             words = "not started by the time given in start_by"
             self._put(self._ended(job, State.EXPIRED, now, error=words, code="expired"), job, now)
@@ -153,16 +170,23 @@ class Desk:
             if fingerprint != draft.fingerprint:
                 raise IdempotencyMismatch
             return Accepted(job, position(self.store, job, self.resident, now, self.rules.starvation_limit))
-        self._check_room(draft)
+        self._check_room([draft])
         place = self._place_of_next(draft, now)
         self._changes += self.store.add([draft], now=now)
         return Accepted(self._find(draft.id), place)
 
-    def _check_room(self, draft: Draft) -> None:
+    def _submit_many(self, message: SubmitMany, now: Instant) -> None:
+        self._check_room(message.drafts)
+        self._changes += self.store.add(message.drafts, now=now)
+
+    def _check_room(self, drafts: Sequence[Draft]) -> None:
         lanes = self.store.lanes()
-        if sum(lane.ready + lane.parked for lane in lanes) >= self.rules.max_queue:
-            raise QueueFull(f"the queue is full: {self.rules.max_queue} jobs are waiting", "max_queue raises the limit")
-        if len(lanes) >= LANES and not any(lane.key == draft.key for lane in lanes):
+        most = self.rules.max_queue
+        if sum(lane.ready + lane.parked for lane in lanes) + len(drafts) > most:
+            raise QueueFull(f"the queue is full: it takes {most} jobs", "the setting max_queue raises the limit")
+        waiting = {lane.key for lane in lanes}
+        fresh = {draft.key for draft in drafts} - waiting
+        if fresh and len(waiting) + len(fresh) > LANES:
             raise QueueFull(f"{LANES} different models and load options are waiting", "use fewer different options")
 
     def _place_of_next(self, draft: Draft, now: Instant) -> int:
@@ -176,7 +200,7 @@ class Desk:
 
     def _claim(self, message: Claim, now: Instant) -> Work | None:
         self.resident = message.resident
-        if self.store.note("paused") == "true":
+        if self.store.note(PAUSED) == "true":
             return None
         head = schedule.choose(self.store.heads(), message.resident, now=now, limit=self.rules.starvation_limit)
         if head is None:
@@ -232,12 +256,70 @@ class Desk:
             raise IllegalStep("cancel", job.state)
         return self._put(self._ended(job, State.CANCELLED, now), job, now)
 
+    def _retry(self, message: Retry, now: Instant) -> Job:
+        job = self._find(message.job_id)
+        if job.state not in (State.FAILED, State.CANCELLED, State.EXPIRED):
+            raise IllegalStep("retry", job.state)
+        self._check_room([])
+        fresh = replace(
+            job,
+            state=State.QUEUED,
+            attempt=0,
+            since=now,
+            ready_at=None,
+            start_by=None,
+            started_at=None,
+            completed_at=None,
+            expires_at=None,
+            error=None,
+            error_code=None,
+        )
+        return self._put(fresh, job, now)
+
+    def _delete(self, message: Delete, now: Instant) -> None:
+        job = self._find(message.job_id)
+        if job.state not in TERMINAL:
+            raise IllegalStep("delete", job.state)
+        self.store.delete([job.id])
+
+    def _delivery_ended(self, message: DeliveryEnded, now: Instant) -> None:
+        rules, sent = self.rules, message.sent
+        tried = replace(message.delivery, attempts=message.delivery.attempts + 1, status=sent.status, error=sent.error)
+        what = after_sending(
+            sent,
+            attempts=tried.attempts,
+            retries=rules.webhook_retries,
+            backoff=rules.webhook_backoff,
+            chance=self.chance(),
+        )
+        if isinstance(what, Again):
+            self._redelivers = True  # so that the dispatcher looks when it is due again
+            self.store.settle(replace(tried, due_at=now + what.wait))
+        elif isinstance(what, Delivered):
+            self.store.settle(replace(tried, state=DeliveryState.DELIVERED, ended_at=now))
+        else:
+            self.store.settle(replace(tried, state=DeliveryState.DEAD, ended_at=now))
+        if isinstance(what, Stop):
+            self.store.settle(replace(tried, state=DeliveryState.STOPPED, ended_at=now))
+            self.store.stop_deliveries(tried.job_id, now=now)
+
+    def _redeliver(self, message: Redeliver, now: Instant) -> Delivery:
+        self._find(message.job_id)
+        for delivery in self.store.deliveries(message.job_id):
+            if delivery.seq == message.seq:
+                again = replace(delivery, state=DeliveryState.DUE, attempts=0, due_at=now, ended_at=None)
+                self.store.settle(again)
+                self._redelivers = True
+                return again
+        raise DeliveryNotFound
+
     def _note(self, message: Note, now: Instant) -> None:
         self.store.set_note(message.name, message.value)
+        self._stirred = True
 
     def _prune(self, message: Prune, now: Instant) -> int:
         doomed = self.store.prunable(now, message.most)
-        self.store.delete(doomed)
+        self.store.delete(doomed, pruning=True)
         return len(doomed)
 
     def _checkpoint(self) -> int:

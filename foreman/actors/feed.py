@@ -8,7 +8,7 @@ from itertools import islice
 
 import trio
 
-from foreman.errors import CursorGone, FieldInvalid
+from foreman.errors import CursorGone, QueryInvalid
 from foreman.job import Change
 from foreman.messages import Commit
 from foreman.store.readers import Readers
@@ -44,9 +44,9 @@ class Feed:
         return await self._readers.read(lambda store: store.horizon()) + 1
 
     async def check(self, after: int) -> None:
-        """Raises CursorGone when changes after `after` were pruned, FieldInvalid when there never was such a seq."""
+        """Raises CursorGone when changes after `after` were pruned, QueryInvalid when there never was such a seq."""
         if after > self.newest:
-            raise FieldInvalid("after", after, f"must be a seq up to {self.newest}, the newest")
+            raise QueryInvalid("after", after, f"must be a seq up to {self.newest}, the newest")
         oldest = await self.oldest()
         if after < oldest - 1:
             raise CursorGone(after, oldest)

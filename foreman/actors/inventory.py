@@ -68,10 +68,10 @@ class Inventory:
 
         Raises ModelNotFound; TargetDown when the target cannot be asked.
         """
-        found = self._find(name)
+        found = self.find(name)
         if found is None and self.up:
             await self.probe()
-            found = self._find(name)
+            found = self.find(name)
         if found is None:
             if self.fault is not None:
                 raise TargetDown(name, self.fault)
@@ -106,7 +106,8 @@ class Inventory:
         if changed:
             await self._queue.tell(Note(name=NOTE, value=msgspec.json.encode(models).decode()))
 
-    def _find(self, name: str) -> Model | None:
+    def find(self, name: str) -> Model | None:
+        """The model called `name`, as far as is known now."""
         for model in self.models:
             if name == model.name or name in model.aliases:
                 return model

@@ -23,8 +23,8 @@ from foreman.errors import (
 from foreman.job import TERMINAL, Artifact, Instant, Job, State
 from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
 from foreman.schedule import Resident
-from foreman.targets.protocol import Call, Target
 from foreman.targets.answer import Answer
+from foreman.targets.protocol import Call, Target
 
 log = structlog.get_logger()
 
@@ -81,7 +81,7 @@ class Worker:
 
     def notice(self, commit: Commit) -> None:
         """Stop what was cancelled; look for work when there may be some."""
-        stirred = commit.woken
+        stirred = commit.stirred
         for change in commit.changes:
             if change.state is State.CANCELLED and change.job_id in self._running:
                 self._running[change.job_id].scope.cancel()
@@ -99,7 +99,7 @@ class Worker:
         return len(self._running) >= self.slots
 
     def estimate(self, position: int | None) -> float | None:
-        """Seconds until a job at `position` will have ended, judged by the recent ones; None when there is no telling."""
+        """Seconds until a job at `position` will have ended, judged by the recent ones; None when unknown."""
         if position is None or self._seconds_each is None:
             return None
         return (position + len(self._running)) * self._seconds_each / self.slots

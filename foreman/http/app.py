@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from quart import request, websocket
 from quart_trio import QuartTrio
 
 from foreman.http import problems
 from foreman.http.deps import KEY, Deps
+from foreman.http.events import events
 from foreman.http.jobs import jobs
 from foreman.http.ollama import ollama
 from foreman.http.openai import openai
@@ -20,12 +22,16 @@ def build(found: Deps) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = found.settings.max_body
     app.config["BODY_TIMEOUT"] = BODY_PATIENCE
     app.extensions[KEY] = found
-    for room in (jobs, service, ollama, openai):
+    for room in (jobs, events, service, ollama, openai):
         app.register_blueprint(room)
     problems.install(app)
 
     @app.before_request
     async def gate() -> None:
-        found.gate.check()
+        found.gate.check(request)
+
+    @app.before_websocket
+    async def websocket_gate() -> None:
+        found.gate.check(websocket)
 
     return app

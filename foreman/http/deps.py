@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
+import trio
 from quart import current_app
 
 from foreman.actors.embeddings import Embeddings
+from foreman.actors.feed import Feed
 from foreman.actors.inventory import Inventory
+from foreman.actors.poster import Poster
 from foreman.actors.relay import Relay
 from foreman.actors.worker import Worker
 from foreman.http.gate import Gate
@@ -34,7 +37,13 @@ class Deps:
     target: Target
     gate: Gate
     clock: Callable[[], Instant]
-    draining: bool = False
+    feed: Feed
+    poster: Poster
+    leaving: trio.Event = field(default_factory=trio.Event)  # no new jobs are taken any more
+
+    @property
+    def draining(self) -> bool:
+        return self.leaving.is_set()
 
 
 def deps() -> Deps:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from socket import gethostname
 
 from pydantic import SecretStr
-from quart import request
+from quart.wrappers import BaseRequestWebsocket
 
 from foreman.errors import AdminRequired, HostNotAllowed, Unauthorized
 from foreman.settings import Settings
@@ -19,7 +19,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Gate:
-    """Judges the request at hand."""
+    """Judges requests and websockets."""
 
     def __init__(self, settings: Settings) -> None:
         self._admins = _secrets(settings.admin_token)
@@ -29,24 +29,25 @@ class Gate:
         if self._everywhere:
             self._hosts |= {gethostname().lower(), gethostname().lower() + ".local"}
 
-    def check(self) -> None:
+    def check(self, request: BaseRequestWebsocket) -> None:
         """Raises HostNotAllowed, Unauthorized."""
         host = _host_of(request.headers.get("Host", ""))
         if host not in self._hosts and not (self._everywhere and _is_address(host)):
             raise HostNotAllowed(host)
-        if self._tokens and request.path not in OPEN_PATHS and not self._holds(self._tokens + self._admins):
+        if self._tokens and request.path not in OPEN_PATHS and not _holds(request, self._tokens + self._admins):
             raise Unauthorized(given="Authorization" in request.headers)
 
-    def check_admin(self) -> None:
+    def check_admin(self, request: BaseRequestWebsocket) -> None:
         """Raises AdminRequired when an admin token is set and the request does not carry one."""
-        if self._admins and not self._holds(self._admins):
+        if self._admins and not _holds(request, self._admins):
             raise AdminRequired
 
-    def _holds(self, tokens: Sequence[bytes]) -> bool:
-        kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        # All are compared, so that the time taken says nothing about which one was near.
-        matches = [hmac.compare_digest(given.strip().encode(), token) for token in tokens]
-        return kind.lower() == "bearer" and any(matches)
+
+def _holds(request: BaseRequestWebsocket, tokens: Sequence[bytes]) -> bool:
+    kind, _, given = request.headers.get("Authorization", "").partition(" ")
+    # All are compared, so that the time taken says nothing about which one was near.
+    matches = [hmac.compare_digest(given.strip().encode(), token) for token in tokens]
+    return kind.lower() == "bearer" and any(matches)
 
 
 def _secrets(tokens: Sequence[SecretStr]) -> list[bytes]:

@@ -4,42 +4,48 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+import trio
 from quart import Blueprint, Response, request
 from ulid import ULID
 
 from foreman import wire
 from foreman.actors.desk import position
+from foreman.actors.results import show_results
 from foreman.errors import (
     ArtifactNotFound,
     BodyTooLarge,
     BodyUnreadable,
+    DeliveryNotFound,
     Draining,
     FieldInvalid,
     JobNotFound,
     WrongContentType,
 )
-from foreman.http import stream
+from foreman.http import bulk, stream
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
-from foreman.job import Artifact, Job, Priority, State
-from foreman.messages import Cancel, Submit
-from foreman.store.protocol import Reader, Shape
+from foreman.job import TERMINAL, Artifact, Job, Priority, State
+from foreman.messages import Cancel, Delete, Redeliver, Retry, Submit
+from foreman.store.protocol import Reader
 
 jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 
-COMPLETION = "completion"
 PAGE = 50
 LONGEST_PAGE = 500
+LONGEST_WAIT = 300  # seconds
+NDJSON = "application/x-ndjson"
 EVENTS_OF_A_JOB = 1000  # most that one answer lists
 
 
 @jobs.post("")
 async def submit() -> Response:
-    """Accept a job: read, ask, show."""
+    """Accept a job, or many as NDJSON: read, ask, show."""
     known = deps()
     if known.draining:
         raise Draining
+    if media_type() == NDJSON:
+        return await bulk.submit()
+    wait = _preferred_wait(request.headers.get("Prefer"))
     idempotency_key = wire.read_idempotency_key(request.headers.get("Idempotency-Key"))
     submission = wire.read_submission(await read_json_body(), now=known.clock())
     model = await known.inventory.resolve(submission.model)
@@ -49,10 +55,30 @@ async def submit() -> Response:
         max_attempts=known.settings.max_attempts,
         idempotency_key=idempotency_key,
     )
+    if draft.webhook_url is not None:
+        await known.poster.check(draft.webhook_url)
     accepted = await known.queue.ask(Submit(draft=draft))
-    response = json_answer(wire.show_accepted(accepted.job, accepted.position), 202)
+    response = await _ended(accepted.job.id, wait) if wait else None
+    if response is None:
+        response = json_answer(wire.show_accepted(accepted.job, accepted.position), 202)
     response.headers["Location"] = f"/jobs/{accepted.job.id}"
+    if wait:
+        response.headers["Preference-Applied"] = f"wait={wait}"
     return response
+
+
+async def _ended(job_id: str, wait: int) -> Response | None:
+    """The job as it is shown, if it ends within `wait` seconds."""
+    known = deps()
+    track = known.relay.track(job_id)
+    job = await known.readers.read(lambda store: store.job(job_id))
+    if job is not None and job.state not in TERMINAL:
+        with trio.move_on_after(wait):
+            async for _ in track.follow():
+                pass
+        if track.ended is None:
+            return None
+    return await show(job_id)
 
 
 @jobs.get("")
@@ -86,36 +112,46 @@ async def show(job_id: str) -> Response:
             raise JobNotFound
         place = position(store, job, known.worker.resident, now, limit)
         shown = wire.show_job(job, position=place, eta=known.worker.estimate(place))
-        return shown | _results(store, job, inline)
+        return shown | show_results(store, job.id, inline)
 
     return json_answer(await known.readers.read(read))
-
-
-def _results(store: Reader, job: Job, inline: int) -> dict[str, Any]:
-    shown: dict[str, Any] = {"result": None, "artifacts": []}
-    for shape in store.shapes(job.id):
-        small = shape.size <= inline
-        artifact = store.artifact(job.id, shape.name) if small or shape.name == COMPLETION else None
-        if artifact is not None and shape.name == COMPLETION:
-            shown["result"] = msgspec.Raw(artifact.data)
-        shown["artifacts"].append(show_artifact(job.id, shape, artifact if small else None))
-    return shown
-
-
-def show_artifact(job_id: str, shape: Shape, artifact: Artifact | None) -> dict[str, Any]:
-    """An artifact in a job or a webhook: with its data when that is small enough to be given, else with its URL."""
-    shown: dict[str, Any] = {"name": shape.name, "content_type": shape.content_type, "size": shape.size}
-    if artifact is None:
-        return shown | {"url": f"/jobs/{job_id}/artifacts/{shape.name}"}
-    if shape.content_type.startswith(("text/", "application/json")):
-        return shown | {"data": artifact.data.decode(errors="replace")}
-    return shown | {"encoding": "base64", "data": artifact.data}  # msgspec writes bytes as base64
 
 
 @jobs.post("/<job_id>/cancel")
 async def cancel(job_id: str) -> Response:
     job = await deps().queue.ask(Cancel(job_id=job_id))
     return json_answer(wire.show_job(job))
+
+
+@jobs.post("/<job_id>/retry")
+async def retry(job_id: str) -> Response:
+    return json_answer(wire.show_job(await deps().queue.ask(Retry(job_id=job_id))))
+
+
+@jobs.delete("/<job_id>")
+async def delete(job_id: str) -> Response:
+    await deps().queue.ask(Delete(job_id=job_id))
+    return Response(b"", 204)
+
+
+@jobs.get("/<job_id>/deliveries")
+async def deliveries(job_id: str) -> Response:
+    """The log of the job's webhooks."""
+
+    def read(store: Reader) -> list[dict[str, Any]]:
+        if store.job(job_id) is None:
+            raise JobNotFound
+        return [wire.show_delivery(delivery) for delivery in store.deliveries(job_id)]
+
+    return json_answer({"deliveries": await deps().readers.read(read)})
+
+
+@jobs.post("/<job_id>/deliveries/<delivery_id>/redeliver")
+async def redeliver(job_id: str, delivery_id: str) -> Response:
+    if not (delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) < 19):
+        raise DeliveryNotFound
+    delivery = await deps().queue.ask(Redeliver(job_id=job_id, seq=int(delivery_id)))
+    return json_answer(wire.show_delivery(delivery), 202)
 
 
 @jobs.get("/<job_id>/events")
@@ -154,10 +190,13 @@ async def artifact(job_id: str, name: str) -> Response:
 
 async def read_json_body() -> bytes:
     """The body of a JSON request. Raises WrongContentType, BodyTooLarge, BodyUnreadable."""
-    kind = request.headers.get("Content-Type", "")
-    if kind.partition(";")[0].strip().lower() != "application/json":
-        raise WrongContentType(kind, "application/json")
+    if media_type() != "application/json":
+        raise WrongContentType(request.headers.get("Content-Type", ""), f"application/json or {NDJSON}")
     return await read_body()
+
+
+def media_type() -> str:
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 async def read_body() -> bytes:
@@ -175,6 +214,15 @@ def check_id(name: str, value: str) -> None:
         ULID.from_str(value)
     except ValueError:
         raise FieldInvalid(name, value, "must be a job id (26 letters and digits)") from None
+
+
+def _preferred_wait(prefer: str | None) -> int | None:
+    """The seconds of `Prefer: wait=N` (RFC 7240); other preferences are left alone, as that RFC asks."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition(";")[0].strip().partition("=")
+        if name.strip().lower() == "wait":
+            return _whole("Prefer: wait", value.strip(), 0, LONGEST_WAIT)
+    return None
 
 
 def _choice(name: str, given: str | None, allowed: dict[str, Any]) -> Any:

@@ -168,7 +168,7 @@ async def blob(digest: str) -> Response:
 
 async def _managed(path: str) -> Response:
     known = deps()
-    known.gate.check_admin()
+    known.gate.check_admin(request)
     if not isinstance(known.target, OllamaTarget):
         raise NotOnThisTarget(path, known.target.name)
     answer = await passed_on(known.target, await read_body())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from foreman import __version__
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
 from foreman.job import Job
+from foreman.messages import PAUSED, Note
 from foreman.store.protocol import Lane, Reader
 from foreman.wire import rfc3339
 
@@ -33,6 +34,15 @@ async def readyz() -> Response:
     return json_answer({"status": "ready" if ready else "draining"}, 200 if ready else 503)
 
 
+@service.post("/queue/<any(pause, resume):verb>")
+async def pause(verb: str) -> Response:
+    """Stop or go on claiming; what runs goes on. Survives restarts."""
+    known = deps()
+    known.gate.check_admin(request)
+    await known.queue.ask(Note(name=PAUSED, value="true" if verb == "pause" else "false"))
+    return json_answer({"paused": verb == "pause"})
+
+
 @service.get("/queue")
 async def queue() -> Response:
     """What waits, what runs, what is resident."""
@@ -40,7 +50,7 @@ async def queue() -> Response:
 
     def read(store: Reader) -> tuple[list[Lane], list[Job], float | None, bool]:
         oldest = min((head.since for head in store.heads()), default=None)
-        return store.lanes(), store.running(), oldest, store.note("paused") == "true"
+        return store.lanes(), store.running(), oldest, store.note(PAUSED) == "true"
 
     lanes, running, oldest, paused = await known.readers.read(read)
     by_model: dict[str, dict[str, int]] = {}

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from foreman.job import Artifact, Change, Draft, DrainKey, Instant, Job, Priority, State
+from foreman.job import Artifact, Change, Delivery, Draft, DrainKey, Instant, Job, Priority, State
 from foreman.schedule import Head, Slice
 
 
@@ -32,6 +32,9 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 class Reader(Protocol):
     """Reads. Each call sees one consistent state and holds no lock when it returns."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """All reads inside see the same state. Never held over an await; not for the writer, whose state is its own."""
 
     def job(self, job_id: str) -> Job | None: ...
 
@@ -59,6 +62,20 @@ class Reader(Protocol):
 
     def seqs(self) -> tuple[int, int]:
         """The oldest `seq` kept and the newest ever given; (newest + 1, newest) when none is kept."""
+
+    def horizon(self) -> int:
+        """The newest `seq` that pruning has removed; 0 when it never removed any."""
+
+    def deliveries(self, job_id: str) -> list[Delivery]:
+        """A job's deliveries, oldest first."""
+
+    def receivers(self) -> list[tuple[str, Instant]]:
+        """Every receiver with a delivery still to be made, and when its first one is due."""
+
+    def due(self, receiver: str, *, now: Instant, besides: frozenset[int], limit: int) -> list[Delivery]:
+        """The receiver's deliveries that are due, earliest first, without those whose `seq` is in `besides`."""
+
+    def change(self, seq: int) -> Change | None: ...
 
     def lanes(self) -> list[Lane]: ...
 
@@ -94,8 +111,8 @@ class Writer(Reader, Protocol):
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None: ...
 
-    def delete(self, job_ids: Sequence[str]) -> None:
-        """Remove terminal jobs and all that hangs on them."""
+    def delete(self, job_ids: Sequence[str], *, pruning: bool = False) -> None:
+        """Remove terminal jobs and all that hangs on them. Pruning moves the horizon."""
 
     def wake(self, now: Instant) -> int:
         """Make claimable the queued jobs whose time has come; how many."""
@@ -105,6 +122,12 @@ class Writer(Reader, Protocol):
 
     def next_due(self) -> Instant | None:
         """When `wake` or `overdue` will next find something."""
+
+    def settle(self, delivery: Delivery) -> None:
+        """Write how an attempt to deliver ended."""
+
+    def stop_deliveries(self, job_id: str, *, now: Instant) -> None:
+        """Make no further delivery of this job, nor of its changes to come."""
 
     def prunable(self, now: Instant, limit: int) -> list[str]: ...
 

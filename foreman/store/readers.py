@@ -26,12 +26,13 @@ class Readers:
         self._limiter = trio.CapacityLimiter(count)
 
     async def read(self, question: Callable[[Reader], T]) -> T:
-        """Ask one question of the store; the connection is free again when the thread has ended, cancelled or not."""
+        """Ask one question; a cancelled one holds its connection until its thread has ended."""
 
         def ask() -> T:
             reader = self._free.pop()
             try:
-                return question(reader)
+                with reader.snapshot():
+                    return question(reader)
             finally:
                 self._free.append(reader)
 

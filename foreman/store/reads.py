@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from foreman.job import Artifact, Change, Instant, Job, Priority, State
+from foreman.job import Artifact, Change, Delivery, Instant, Job, Priority, State
 from foreman.schedule import Head, Slice
 from foreman.store.protocol import Lane, Shape
-from foreman.store.rows import COLUMNS, read_change, read_job
+from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
+
+HORIZON = "horizon"  # the note that says how far pruning has come
 
 # Named, because the planner may otherwise prefer the index on state alone and read every queued job.
 _TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
@@ -30,6 +34,14 @@ class SqliteReader:
     def _value(self, sql: str, values: tuple[object, ...] = ()) -> object:
         row = self._db.execute(sql, values).fetchall()
         return row[0][0] if row else None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
 
     def job(self, job_id: str) -> Job | None:
         rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,))
@@ -81,6 +93,37 @@ class SqliteReader:
         oldest = self._value("SELECT min(seq) FROM events")
         return (int(str(oldest)) if oldest is not None else newest + 1), newest
 
+    def horizon(self) -> int:
+        return int(self.note(HORIZON) or 0)
+
+    def deliveries(self, job_id: str) -> list[Delivery]:
+        rows = self._rows(f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? ORDER BY seq", (job_id,))
+        return [read_delivery(row) for row in rows]
+
+    def receivers(self) -> list[tuple[str, Instant]]:
+        # One seek a receiver: DISTINCT would read every row of a receiver that has been away for a week.
+        rows = self._db.execute("""
+            WITH RECURSIVE named(receiver) AS (
+                SELECT min(receiver) FROM deliveries INDEXED BY deliveries_due WHERE state = 'due'
+                UNION ALL
+                SELECT (SELECT min(receiver) FROM deliveries INDEXED BY deliveries_due
+                        WHERE state = 'due' AND receiver > named.receiver)
+                FROM named WHERE named.receiver IS NOT NULL)
+            SELECT receiver, (SELECT min(due_at) FROM deliveries INDEXED BY deliveries_due
+                              WHERE state = 'due' AND receiver = named.receiver)
+            FROM named WHERE receiver IS NOT NULL""").fetchall()
+        return [(receiver, due_at) for receiver, due_at in rows]
+
+    def due(self, receiver: str, *, now: Instant, besides: frozenset[int], limit: int) -> list[Delivery]:
+        sql = f"""SELECT {DELIVERY} FROM deliveries INDEXED BY deliveries_due
+                  WHERE state = 'due' AND receiver = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"""
+        rows = self._rows(sql, (receiver, now, limit + len(besides)))
+        return [found for found in map(read_delivery, rows) if found.seq not in besides][:limit]
+
+    def change(self, seq: int) -> Change | None:
+        rows = self._rows(f"{_CHANGE} WHERE e.seq = ?", (seq,))
+        return read_change(rows[0]) if rows else None
+
     def lanes(self) -> list[Lane]:
         rows = self._db.execute("SELECT drain_key, priority, model, ready, parked FROM lanes").fetchall()
         return [Lane(key=k, priority=Priority(p), model=m, ready=r, parked=w) for k, p, m, r, w in rows]
@@ -102,6 +145,7 @@ class SqliteReader:
         for head in self.heads():
             left = min(ready[head.key, head.priority], most)
             first: tuple[float, str] | None = (head.since, head.id)
+            taken = 0
             for level in range(head.priority + 1):
                 aged = level < head.priority
                 count = left
@@ -109,13 +153,14 @@ class SqliteReader:
                     waited_since = now - limit * (head.priority - level)
                     if first is None or first[0] > waited_since:
                         continue
-                    count = min(left, self._count_until(head.key, head.priority, waited_since, most))
+                    count = min(left, self._count_until(head.key, head.priority, waited_since, most) - taken)
                     upto: float | None = waited_since
                 else:
                     upto = None
                 if count and first is not None:
                     found.append(Slice(head.key, level, first, count))
                 left -= count
+                taken += count
                 if left <= 0:
                     break
                 first = self._first_after(head.key, head.priority, upto) if upto is not None else None

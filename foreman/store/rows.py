@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 import msgspec
 
-from foreman.job import Change, Draft, Instant, Job, Priority, State
+from foreman.job import Change, Delivery, DeliveryState, Draft, Instant, Job, Priority, State
 
 COLUMNS = (
     "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
     "start_by, timeout, started_at, completed_at, expires_at, error, error_code, metadata, custom_id, webhook_url, "
     "webhook_events"
 )
+
+DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at"
 
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _decode_events = msgspec.json.Decoder(tuple[State, ...]).decode
@@ -49,19 +52,36 @@ def read_job(row: sqlite3.Row | tuple[object, ...]) -> Job:
     )
 
 
-def read_change(row: tuple[object, ...]) -> Change:
+def read_change(row: tuple[Any, ...]) -> Change:
     """A row of (seq, job_id, state, previous, at, model, attempt, error, custom_id) as a Change."""
     seq, job_id, state, previous, at, model, attempt, error, custom_id = row
     return Change(
-        seq=seq,  # type: ignore[arg-type]
-        job_id=job_id,  # type: ignore[arg-type]
-        state=State(str(state)),
-        previous=State(str(previous)) if previous is not None else None,
-        at=at,  # type: ignore[arg-type]
-        model=model,  # type: ignore[arg-type]
-        attempt=attempt,  # type: ignore[arg-type]
-        error=error,  # type: ignore[arg-type]
-        custom_id=custom_id,  # type: ignore[arg-type]
+        seq=seq,
+        job_id=job_id,
+        state=State(state),
+        previous=State(previous) if previous is not None else None,
+        at=at,
+        model=model,
+        attempt=attempt,
+        error=error,
+        custom_id=custom_id,
+    )
+
+
+def read_delivery(row: tuple[Any, ...]) -> Delivery:
+    """A row of DELIVERY as a Delivery."""
+    seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at = row
+    return Delivery(
+        seq=seq,
+        job_id=job_id,
+        receiver=receiver,
+        url=url,
+        state=DeliveryState(state),
+        attempts=attempts,
+        due_at=due_at,
+        status=status,
+        error=error,
+        ended_at=ended_at,
     )
 
 

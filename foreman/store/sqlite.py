@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
 
 from foreman.errors import StoreBroken, StoreFull, StoreRefused
-from foreman.job import Artifact, Change, Draft, Instant, Job, State
+from foreman.job import Artifact, Change, Delivery, Draft, Instant, Job, State
+from foreman.schedule import Head
 from foreman.store.migrate import bring_up_to_date
-from foreman.store.reads import SqliteReader
+from foreman.store.protocol import Lane
+from foreman.store.reads import HORIZON, SqliteReader
 from foreman.store.rows import COLUMNS, draft_row, read_job
 
 FREE_PAGES_AT_ONCE = 500  # returned to the file system by one checkpoint
@@ -70,6 +73,14 @@ class SqliteWriter(SqliteReader):
                 raise _translate(error) from error
             raise
 
+    def lanes(self) -> list[Lane]:
+        self._write_lanes()
+        return super().lanes()
+
+    def heads(self) -> list[Head]:
+        self._write_lanes()
+        return super().heads()
+
     def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
         self._db.executemany(
             """INSERT INTO jobs (state, id, model, drain_key, endpoint, priority, max_attempts, created_at, since,
@@ -97,9 +108,7 @@ class SqliteWriter(SqliteReader):
                 attempt=0,
                 custom_id=draft.custom_id,
             )
-            if draft.webhook_url is not None:
-                self._post(change, draft.webhook_url, draft.webhook_events)
-            changes.append(change)
+            changes.append(self._posted(change, draft.webhook_url, draft.webhook_events))
         return changes
 
     def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
@@ -135,9 +144,7 @@ class SqliteWriter(SqliteReader):
             error=job.error,
             custom_id=job.custom_id,
         )
-        if job.webhook_url is not None:
-            self._post(change, job.webhook_url, job.webhook_events)
-        return change
+        return self._posted(change, job.webhook_url, job.webhook_events)
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
         self._db.execute("DELETE FROM artifacts WHERE job_id = ?", (job_id,))
@@ -146,7 +153,32 @@ class SqliteWriter(SqliteReader):
             [(job_id, n, a.name, a.content_type, len(a.data), a.data) for n, a in enumerate(artifacts)],
         )
 
-    def delete(self, job_ids: Sequence[str]) -> None:
+    def settle(self, delivery: Delivery) -> None:
+        self._db.execute(
+            """UPDATE deliveries SET state = ?, attempts = ?, due_at = ?, status = ?, error = ?, ended_at = ?
+               WHERE seq = ?""",
+            (
+                delivery.state,
+                delivery.attempts,
+                delivery.due_at,
+                delivery.status,
+                delivery.error,
+                delivery.ended_at,
+                delivery.seq,
+            ),
+        )
+
+    def stop_deliveries(self, job_id: str, *, now: Instant) -> None:
+        self._db.execute("UPDATE jobs SET webhook_url = NULL WHERE id = ?", (job_id,))
+        self._db.execute(
+            "UPDATE deliveries SET state = 'stopped', ended_at = ? WHERE job_id = ? AND state = 'due'", (now, job_id)
+        )
+
+    def delete(self, job_ids: Sequence[str], *, pruning: bool = False) -> None:
+        if pruning and job_ids:
+            marks = ", ".join("?" * len(job_ids))
+            newest = self._value(f"SELECT max(seq) FROM events WHERE job_id IN ({marks})", tuple(job_ids))
+            self.set_note(HORIZON, str(max(self.horizon(), int(str(newest or 0)))))
         self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
 
     def wake(self, now: Instant) -> int:
@@ -193,13 +225,16 @@ class SqliteWriter(SqliteReader):
             raise _translate(error) from error
         return size
 
-    def _post(self, change: Change, url: str, wanted: tuple[State, ...] | None) -> None:
-        if wanted is None or change.state in wanted:
-            parts = urlsplit(url)
-            self._db.execute(
-                "INSERT INTO deliveries (seq, job_id, receiver, url, state, due_at) VALUES (?, ?, ?, ?, 'due', ?)",
-                (change.seq, change.job_id, f"{parts.scheme}://{parts.netloc}", url, change.at),
-            )
+    def _posted(self, change: Change, url: str | None, wanted: tuple[State, ...] | None) -> Change:
+        """The change, with a delivery of its own if the job's webhook wants it."""
+        if url is None or (wanted is not None and change.state not in wanted):
+            return change
+        parts = urlsplit(url)
+        self._db.execute(
+            "INSERT INTO deliveries (seq, job_id, receiver, url, state, due_at) VALUES (?, ?, ?, ?, 'due', ?)",
+            (change.seq, change.job_id, f"{parts.scheme}://{parts.netloc}", url, change.at),
+        )
+        return replace(change, posted=True)
 
     def _write_lanes(self) -> None:
         for (key, priority, model, parked), more in self._waiting.items():

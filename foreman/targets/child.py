@@ -40,7 +40,8 @@ class Child:
         self._key = secrets.token_urlsafe(24)
         self._port = free_port()
         url = f"http://127.0.0.1:{self._port}"
-        self.voice = OpenAITarget(url, self._key, name=f"the server of {model.name}")
+        self.called = f"{model.name} for embeddings" if model.embedding else model.name
+        self.voice = OpenAITarget(url, self._key, name=f"the server of {self.called}")
         self._probe = Client(url, self._key)
         self._settled = trio.Event()  # ready, or never to be
         self._ended = trio.Event()
@@ -126,12 +127,12 @@ class Child:
     def crash(self, what: str = "was stopped") -> ModelCrashed:
         """The fault of an answer that this child will not give any more."""
         lines = self._log.last_lines() if self._log else []
-        return ModelCrashed(self.model.name, self._end_told or what, lines)
+        return ModelCrashed(self.called, self._end_told or what, lines)
 
     async def run(self) -> None:
         """Start the server, watch it until it ends or `stop` is called; on the way out it is gone, whatever happens."""
         try:
-            with contextlib.closing(ChildLog(self._logs, self.model.name, self._key)) as self._log:
+            with contextlib.closing(ChildLog(self._logs, self._log_name(), self._key)) as self._log:
                 process = await self._spawn()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read, process)
@@ -150,6 +151,9 @@ class Child:
             self.voice.close()
             self._ended.set()
             self._settled.set()
+
+    def _log_name(self) -> str:
+        return f"{self.model.name}-embedding" if self.model.embedding else self.model.name
 
     async def _spawn(self) -> trio.Process:
         own = {name: value for name, value in os.environ.items() if not name.startswith("FOREMAN_")}

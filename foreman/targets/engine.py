@@ -55,16 +55,16 @@ def find_model(named: str) -> Path | None:
     return next((folder / _FILE for folder in folders if (folder / _FILE).is_file()), None)
 
 
-def default_model(slots: int = 1) -> dict[str, Any]:
-    """The fields of a settings.ManagedModel that serves the embedded default."""
+def default_models(slots: int = 1) -> list[dict[str, Any]]:
+    """The fields of two settings.ManagedModels of one name, the embedded default: one that chats, one for embeddings."""
     this = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "foreman"]
     options = ["--port", "{port}", "--model", DEFAULT_MODEL, "--slots", "{slots}", "--ctx", str(DEFAULT_CONTEXT)]
-    return {
-        "name": DEFAULT_NAME,
-        "command": [*this, "engine", *options, "--alias", "{model}"],
-        "slots": slots,
-        "aliases": ["smollm2"],
-    }
+    command = [*this, "engine", *options, "--alias", "{model}"]
+    model = {"name": DEFAULT_NAME, "aliases": ["smollm2"]}
+    return [
+        {**model, "command": command, "slots": slots},
+        {**model, "command": [*command, "--embedding"], "embedding": True},
+    ]
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -88,7 +88,11 @@ def _parameters(p: Any, asked: argparse.Namespace, path: Path) -> Any:
     p.cpuparams.n_threads = asked.threads or os.cpu_count() or 1
     p.ui = False
     p.cors_origins = ""  # no browser has business here
-    p.embedding = asked.embedding
+    if asked.embedding:
+        p.embedding = True
+        if asked.model == DEFAULT_MODEL:
+            p.pooling_type = 1  # LLAMA_POOLING_TYPE_MEAN; its file names none
+        p.n_batch = p.n_ubatch = asked.ctx  # a text is embedded in one go, or refused
     if asked.alias:
         p.model_alias = {asked.alias}
     if key := os.environ.get(KEY_VARIABLE):

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import trio
 
@@ -17,6 +18,8 @@ from foreman.targets.openai import Told, rfc3339
 from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.streams import EMBEDDING
 from foreman.targets.translate import loaded, only_loads
+
+Place: TypeAlias = tuple[str, bool]  # a model's name, and whether it is the one of that name for embeddings
 
 DEATH_PATIENCE = 1.0  # seconds from a broken connection until the child's end is known, if it has ended
 
@@ -31,10 +34,12 @@ class ManagedTarget:
 
     def __init__(self, models: Sequence[ManagedModel], data_dir: Path) -> None:
         """The output of the children goes to `data_dir`/logs."""
-        self._models = {name: model for model in models for name in (model.name, *model.aliases)}
-        self._listed = list(models)
+        named = [(name, model) for model in models for name in (model.name, *model.aliases)]
+        self._chatting = {name: model for name, model in named if not model.embedding}
+        self._embedding = {name: model for name, model in named if model.embedding}
+        self._listed = _listed(models)
         self._logs = data_dir / "logs"
-        self._children: dict[str, Child] = {}  # by the model's name; each one the latest
+        self._children: dict[Place, Child] = {}  # each one the latest
         self._resident: DrainKey | None = None
         self._nursery: trio.Nursery | None = None
         self._running = trio.Event()
@@ -55,9 +60,7 @@ class ManagedTarget:
 
     async def models(self) -> list[Model]:
         """What the settings list; never fails."""
-        return [
-            Model(name=model.name, aliases=tuple(model.aliases), embedding=model.embedding) for model in self._listed
-        ]
+        return list(self._listed)
 
     async def load(self, call: Call) -> None:
         """Start the model's server, in place of the resident one, and wait until it is ready. Raises ModelCrashed."""
@@ -65,18 +68,16 @@ class ManagedTarget:
             await self._ready_child(call)
 
     def is_resident(self, key: DrainKey) -> bool:
-        model = self._models.get(_model_of(key))
-        child = self._children.get(model.name) if model else None
+        child = self._child(_model_of(key))
         return child is not None and child.ready
 
     def resident(self) -> DrainKey | None:
         return self._resident if self._resident and self.is_resident(self._resident) else None
 
     async def unload(self, model: str) -> None:
-        """Stop the model's server once no answer needs it."""
-        spec = self._models.get(model)
+        """Stop the model's server once no answer needs it. The one that only embeds stays."""
         async with self._swap:
-            child = self._children.get(spec.name) if spec else None
+            child = self._child(model)
             if child is not None:
                 await _retire(child)
 
@@ -101,16 +102,16 @@ class ManagedTarget:
                 raise await _explained(fault, child) from fault
 
     async def _ready_child(self, call: Call) -> Child:
-        model = self._models.get(call.model)
+        model = self._wanted(call.model, embedding=call.endpoint in EMBEDDING)
         if model is None:
             raise TargetRefused(404, f"model '{call.model}' not found")
         if model.embedding and call.endpoint not in EMBEDDING:
             raise NotServed(f"the embedding model {model.name}", call.endpoint)
-        child = self._children.get(model.name)
+        child = self._children.get(_place(model))
         if child is None or not child.usable:
             # Only the choice is made under the lock; all who want the same child then wait for it together.
             async with self._swap:
-                child = self._children.get(model.name)
+                child = self._children.get(_place(model))
                 if child is None or not child.usable:
                     await self._make_room(model)
                     child = await self._start(model)
@@ -119,15 +120,24 @@ class ManagedTarget:
             self._resident = call.key
         return child
 
+    def _wanted(self, name: str, *, embedding: bool) -> ManagedModel | None:
+        """The entry that serves such a call, or would refuse it."""
+        first, second = (self._embedding, self._chatting) if embedding else (self._chatting, self._embedding)
+        return first.get(name) or second.get(name)
+
+    def _child(self, name: str) -> Child | None:
+        model = self._wanted(name, embedding=False)
+        return self._children.get(_place(model)) if model else None
+
     async def _make_room(self, model: ManagedModel) -> None:
         for other in list(self._children.values()):
-            if other.model.name == model.name or not (other.model.embedding or model.embedding):
+            if _place(other.model) == _place(model) or not (other.model.embedding or model.embedding):
                 await _retire(other)
 
     async def _start(self, model: ManagedModel) -> Child:
         await self._running.wait()
         assert self._nursery is not None
-        child = self._children[model.name] = Child(model, self._logs)
+        child = self._children[_place(model)] = Child(model, self._logs)
         self._nursery.start_soon(self._keep, child)
         return child
 
@@ -137,8 +147,8 @@ class ManagedTarget:
                 nursery.start_soon(_retire_when_idle, child)
             await child.run()
             nursery.cancel_scope.cancel()
-        if self._children.get(child.model.name) is child:
-            del self._children[child.model.name]
+        if self._children.get(_place(child.model)) is child:
+            del self._children[_place(child.model)]
 
 
 class _Watched:
@@ -183,6 +193,24 @@ async def _retire(child: Child) -> None:
 async def _retire_when_idle(child: Child) -> None:
     await child.wait_idle(child.model.ttl)
     child.abandon()
+
+
+def _place(model: ManagedModel) -> Place:
+    return model.name, model.embedding
+
+
+def _listed(models: Sequence[ManagedModel]) -> list[Model]:
+    """Each name once; one that is served by two, one of them for embeddings, can do both."""
+    listed: dict[str, Model] = {}
+    for model in sorted(models, key=lambda model: model.embedding):
+        known = listed.get(model.name)
+        if known is None:
+            listed[model.name] = Model(name=model.name, aliases=tuple(model.aliases), embedding=model.embedding)
+        else:
+            both = tuple(dict.fromkeys((*known.aliases, *model.aliases)))
+            capabilities = ["completion", "tools", "embedding"]
+            listed[model.name] = Model(name=model.name, aliases=both, details={"capabilities": capabilities})
+    return list(listed.values())
 
 
 def _model_of(key: DrainKey) -> str:

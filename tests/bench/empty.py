@@ -1,0 +1,35 @@
+"""Foreman's own HTTP stack with one route that does nothing: what a request costs before any of it is Foreman's."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+
+import trio
+from quart import Response
+from quart_trio import QuartTrio
+
+from foreman.http import server
+from foreman.http.problems import json_answer
+
+
+async def main() -> None:
+    app = QuartTrio("empty", static_folder=None)
+
+    @app.post("/")
+    async def nothing() -> Response:
+        return json_answer({}, 202)
+
+    over = trio.Event()
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lambda task_status: server.serve(app, listening, until=over.wait, task_status=task_status))
+            print(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), flush=True)
+            await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)
+            over.set()
+
+
+if __name__ == "__main__":
+    trio.run(main)

@@ -1,0 +1,75 @@
+"""An inference server that answers at once, in Ollama's words: as fast as Python and a socket allow."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import sys
+
+import trio
+
+MODELS = ("m0", "m1", "m2")
+_STAMP = b'{"model":"m0","created_at":"2026-01-02T03:04:05.678901Z",'
+_SAID = _STAMP + b'"message":{"role":"assistant","content":"Hello there."},"done":false}\n'
+_COUNTS = (
+    b'"done_reason":"stop","total_duration":50,"load_duration":1,"prompt_eval_count":5,"prompt_eval_duration":9,'
+    b'"eval_count":3,"eval_duration":40}\n'
+)
+_LAST = _STAMP + b'"message":{"role":"assistant","content":""},"done":true,' + _COUNTS
+_WHOLE = _STAMP + b'"message":{"role":"assistant","content":"Hello there."},"done":true,' + _COUNTS
+_LOADED = _STAMP + b'"response":"","done":true,"done_reason":"load"}\n'
+
+
+def answer(body: bytes, kind: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (kind, len(body), body)
+
+
+TAGS = answer(json.dumps({"models": [{"name": name, "model": name} for name in MODELS]}).encode(), b"application/json")
+LOADED = answer(_LOADED, b"application/json")
+STREAMED = answer(_SAID + _LAST, b"application/x-ndjson")
+WHOLE = answer(_WHOLE, b"application/json")
+
+
+async def serve(stream: trio.SocketStream, *, silent: bool) -> None:
+    """One connection; a silent server takes chats and never answers them."""
+    stream.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
+    buffer = b""
+    try:
+        while data := await stream.receive_some(65_536):
+            buffer += data
+            while (end := buffer.find(b"\r\n\r\n")) >= 0:
+                head = buffer[:end].lower()
+                at = head.find(b"content-length:")
+                length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+                if len(buffer) < end + 4 + length:
+                    break
+                body, buffer = buffer[end + 4 : end + 4 + length], buffer[end + 4 + length :]
+                if head.startswith(b"get "):
+                    await stream.send_all(TAGS)
+                elif head.startswith(b"post /api/generate"):
+                    await stream.send_all(LOADED)
+                elif silent:
+                    await trio.sleep_forever()
+                else:
+                    await stream.send_all(STREAMED if b'"stream":true' in body else WHOLE)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+
+
+async def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--silent", action="store_true", help="never answer a chat")
+    told = parser.parse_args(argv)
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=1024)
+        handler = functools.partial(serve, silent=told.silent)
+        nursery.start_soon(functools.partial(trio.serve_listeners, handler, listeners))
+        print(json.dumps({"port": listeners[0].socket.getsockname()[1], "pid": os.getpid()}), flush=True)
+        await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(main, sys.argv[1:])

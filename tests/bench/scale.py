@@ -1,0 +1,111 @@
+"""What Foreman costs with nothing to do, and with a million jobs waiting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import trio
+
+from tests.bench.claims import CLAIMS
+from tests.bench.daemon import Daemon, child, ready_after
+from tests.bench.figures import Figure, Wanted, middle, percentile
+from tests.bench.instant import MODELS
+from tests.bench.stored import PAYLOAD, fill
+from tests.bench.wire import ask, get, post
+
+MILLION = 1_000_000
+FEW = 1000  # jobs of the small store that the large one is held against
+SETTLED = 1.0  # seconds after which a started daemon has grown to its size
+
+
+async def idle(rounds: int) -> list[Figure]:
+    """Without jobs, without engine; the reference is `python -c pass`, which is what any Python program pays."""
+    starts, sizes, bare = [], [], []
+    with TemporaryDirectory() as folder:
+        for number in range(rounds + 1):
+            async with _up(Path(folder) / "data") as (daemon, took):
+                await trio.sleep(SETTLED)
+                if number:  # the first one compiles modules and makes the database
+                    starts.append(took)
+                    sizes.append(daemon.memory("VmHWM"))
+                    bare.append(await _python())
+    seconds = middle([took for took, _ in bare])
+    size = middle([size for _, size in bare])
+    return [
+        Figure("idle: ready after", middle(starts), "s", "bare Python", seconds, Wanted("<", 1.5)),
+        Figure("idle: memory at most", middle(sizes), "MB", "bare Python", size, Wanted("<", 100)),
+    ]
+
+
+async def million(rounds: int) -> list[Figure]:
+    with TemporaryDirectory() as folder:
+        large, small = Path(folder) / "large", Path(folder) / "small"
+        await trio.to_thread.run_sync(fill, large, MILLION, MODELS)
+        await trio.to_thread.run_sync(fill, small, FEW, MODELS)
+        claims = {data_dir: await _claims(data_dir) for data_dir in (small, large)}
+        starts: dict[Path, list[float]] = {small: [], large: []}
+        sizes: dict[Path, list[float]] = {small: [], large: []}
+        async with child("tests.bench.instant", "--silent") as target:
+            url = f"http://127.0.0.1:{target['port']}"
+            for _ in range(rounds):
+                for data_dir in (small, large):
+                    settings = {"ollama_url": url, "max_queue": 10 * MILLION, "shutdown_grace": 0}
+                    async with _up(data_dir, **settings) as (daemon, took):
+                        await _use(daemon)
+                        starts[data_dir].append(took)
+                        sizes[data_dir].append(daemon.memory("VmHWM"))
+    against = f"{FEW} jobs"
+    return [
+        Figure("million: ready after", middle(starts[large]), "s", against, middle(starts[small]), Wanted("<", 3)),
+        Figure(
+            "million: claim, 99 of 100 within",
+            1000 * percentile(claims[large], 0.99),
+            "ms",
+            against,
+            1000 * percentile(claims[small], 0.99),
+            Wanted("<", 5),
+        ),
+        Figure("million: memory at most", middle(sizes[large]), "MB", against, middle(sizes[small]), Wanted("<", 200)),
+    ]
+
+
+@asynccontextmanager
+async def _up(data_dir: Path, **settings: object) -> AsyncIterator[tuple[Daemon, float]]:
+    daemon = Daemon(data_dir, **settings)
+    try:
+        yield daemon, await ready_after(daemon)
+        await daemon.stop()
+    finally:
+        await daemon.kill()
+
+
+async def _use(daemon: Daemon) -> None:
+    """A little of everything that reads the queue, so that its cost shows in the daemon's size."""
+    job_id = ""
+    for number in range(50):
+        job = {"model": MODELS[number % len(MODELS)], **PAYLOAD}
+        job_id = (await ask(daemon.port, post("/jobs", job), status=202))["job_id"]
+    for path in ("/queue", f"/jobs/{job_id}", "/jobs?limit=500", f"/jobs/{job_id}/events"):
+        await ask(daemon.port, get(path))
+    await trio.sleep(SETTLED)
+
+
+async def _claims(data_dir: Path) -> list[float]:
+    async with child("tests.bench.claims", str(data_dir)) as took:
+        assert len(took) == CLAIMS
+        return [float(seconds) for seconds in took]
+
+
+async def _python() -> tuple[float, float]:
+    """Seconds and megabytes of a Python that does nothing."""
+    began = trio.current_time()
+    code = "import json, resource; print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+    import subprocess
+    import sys
+
+    done = await trio.run_process([sys.executable, "-c", code], capture_stdout=True, stdin=subprocess.DEVNULL)
+    return trio.current_time() - began, json.loads(done.stdout) * 1024 / 1e6

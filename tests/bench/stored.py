@@ -1,0 +1,71 @@
+"""The database from outside: filled before Foreman starts, watched and read while and after it works."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import trio
+from ulid import ULID
+
+from foreman.job import Draft, Priority
+from foreman.store.sqlite import SqliteWriter
+from tests.bench.instant import MODELS
+
+GROUP = 10_000  # jobs in one transaction
+LOOK = 0.1  # seconds between looks at the database
+PAYLOAD = {"messages": [{"role": "user", "content": "Say hello, and be brief about it."}]}
+
+
+def fill(data_dir: Path, count: int, models: tuple[str, ...] = MODELS[:1]) -> None:
+    """Queue `count` jobs, spread over `models` and, when there are several, over the priorities."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    store = SqliteWriter(data_dir / "foreman.db")
+    try:
+        for first in range(0, count, GROUP):
+            drafts = [_draft(n, models) for n in range(first, min(first + GROUP, count))]
+            with store.transaction():
+                store.add(drafts, now=time.time())
+        store.checkpoint()
+    finally:
+        store.close()
+
+
+def _draft(number: int, models: tuple[str, ...]) -> Draft:
+    model = models[number % len(models)]
+    priority = Priority(number // len(models) % 3) if len(models) > 1 else Priority.NORMAL
+    payload = json.dumps({"model": model, **PAYLOAD}).encode()
+    return Draft(id=str(ULID()), model=model, key=model, endpoint="/api/chat", payload=payload, priority=priority)
+
+
+@contextmanager
+def reading(database: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as db:
+        yield db
+
+
+async def wait_done(database: Path, count: int, *, within: float) -> None:
+    """Until `count` jobs in all are done."""
+    with reading(database) as db, trio.fail_after(within):
+        while db.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0] < count:
+            await trio.sleep(LOOK)
+
+
+def jobs_per_second(database: Path, *, after: int = 0) -> float:
+    """The pace of the jobs done since event `after`, from the first claim to the last end, by Foreman's own clock."""
+    with reading(database) as db:
+        done, began, ended = db.execute(
+            """SELECT count(*) FILTER (WHERE state = 'done'), min(at) FILTER (WHERE state = 'loading'),
+               max(at) FILTER (WHERE state = 'done') FROM events WHERE seq > ?""",
+            (after,),
+        ).fetchone()
+    return float(done / (ended - began))
+
+
+def newest_seq(database: Path) -> int:
+    with reading(database) as db:
+        return int(db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])

@@ -1,0 +1,78 @@
+"""The engines under test: each is opened through a factory, so that another one runs through the same suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from msgspec.structs import replace
+
+from foreman.job import Draft, Job, State
+from foreman.store.protocol import Reader, Writer
+from foreman.store.sqlite import SqliteWriter
+
+
+class Store(Writer, Protocol):
+    """What every engine gives beyond the protocol."""
+
+    def reader(self) -> Reader: ...
+
+    def close(self) -> None: ...
+
+
+Engine = Callable[[Path], Store]
+
+ENGINES: dict[str, Engine] = {"sqlite": lambda folder: SqliteWriter(folder / "foreman.db")}
+
+
+@pytest.fixture(params=ENGINES)
+def open_store(request: pytest.FixtureRequest, data_dir: Path) -> Iterator[Callable[[], Store]]:
+    """Opens the store; called again, it closes the one before and opens the same data anew."""
+    opened: list[Store] = []
+
+    def again() -> Store:
+        if opened:
+            opened.pop().close()
+        opened.append(ENGINES[request.param](data_dir))
+        return opened[0]
+
+    yield again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: Callable[[], Store]) -> Store:
+    return open_store()
+
+
+def draft(number: int | str = 1, **fields: Any) -> Draft:
+    """A draft whose id sorts by its number."""
+    plain: dict[str, Any] = {"model": "m", "endpoint": "/api/chat", "payload": b'{"model":"m"}'}
+    plain |= {"id": f"{number:0>3}", "key": fields.get("model", "m")}
+    return Draft(**(plain | fields))
+
+
+def add(store: Writer, *drafts: Draft, now: float = 100) -> list[Job]:
+    with store.transaction():
+        store.add(drafts, now=now)
+    return [job for job in (store.job(one.id) for one in drafts) if job is not None]
+
+
+def put(store: Writer, job: Job, now: float = 100, **fields: Any) -> Job:
+    """Change the job and write it."""
+    after = replace(job, **fields)
+    with store.transaction():
+        store.put(after, previous=job.state, now=now)
+    return after
+
+
+def claimed(store: Writer, job: Job, now: float = 100) -> Job:
+    return put(store, job, now, state=State.LOADING, attempt=job.attempt + 1, lease=job.lease + 1, started_at=now)
+
+
+def done(store: Writer, job: Job, now: float = 100, expires_at: float | None = None) -> Job:
+    working = put(store, claimed(store, job, now), now, state=State.WORKING)
+    return put(store, working, now, state=State.DONE, completed_at=now, expires_at=expires_at)

@@ -1,0 +1,241 @@
+"""What every storage engine must do: jobs, their changes, and what hangs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from foreman.job import Artifact, Priority, State
+from foreman.store.protocol import Shape
+from tests.store.conftest import Store, add, claimed, done, draft, put
+
+
+def completion(data: bytes = b"{}") -> Artifact:
+    return Artifact(name="completion", content_type="application/json", data=data)
+
+
+def test_a_job_comes_back_as_it_was_submitted(store: Store) -> None:
+    given = draft(
+        model="ünï",
+        key='ünï {"num_ctx":8}',
+        endpoint="/v1/messages",
+        payload=b'{"model":"\xc3\xbc"}',
+        priority=Priority.LOW,
+        max_attempts=7,
+        start_by=500.0,
+        timeout=2.5,
+        metadata={"k": "v", "ä": "🦙"},
+        custom_id="mine",
+        webhook_url="http://receiver/x",
+        webhook_events=(State.DONE, State.FAILED),
+    )
+    [job] = add(store, given, now=100)
+    for name in given.__struct_fields__:
+        if name not in ("payload", "not_before", "idempotency_key", "fingerprint"):
+            assert getattr(job, name) == getattr(given, name), name
+    assert (job.state, job.attempt, job.lease, job.created_at, job.since) == (State.QUEUED, 0, 0, 100, 100)
+    assert (job.ready_at, job.started_at, job.completed_at, job.expires_at, job.error) == (None,) * 5
+    assert store.payload(job.id) == given.payload
+
+
+def test_what_is_not_there_is_none(store: Store) -> None:
+    assert store.job("x") is None
+    assert store.payload("x") is None
+    assert store.artifact("x", "completion") is None
+    assert store.by_idempotency_key("x") is None
+    assert store.note("x") is None
+    assert store.next_due() is None
+    assert (store.shapes("x"), store.lanes(), store.heads(), store.running(), store.jobs(limit=9)) == ([], [], [], [], [])
+
+
+def test_a_change_of_state_is_kept_whole(store: Store) -> None:
+    [job] = add(store, draft())
+    after = put(
+        store,
+        claimed(store, job, now=110),
+        120,
+        state=State.QUEUED,
+        ready_at=140.0,
+        error="it broke",
+        error_code="target_lost",
+        since=120.0,
+        max_attempts=9,
+        start_by=900.0,
+    )
+    assert store.job(job.id) == after
+    ended = put(store, claimed(store, after), 150, state=State.FAILED, completed_at=150.0, expires_at=160.0)
+    assert store.job(job.id) == ended
+
+
+def test_a_job_is_there_after_the_store_was_opened_again(open_store: Callable[[], Store]) -> None:
+    [job] = add(open_store(), draft())
+    assert open_store().job(job.id) == job
+
+
+def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
+    [old] = add(store, draft(1))
+
+    def fail_in_the_middle() -> None:
+        with store.transaction():
+            store.add([draft(2, webhook_url="http://r/")], now=100)
+            store.set_note("paused", "true")
+            store.delete([old.id])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_in_the_middle()
+    assert [job.id for job in store.jobs(limit=9)] == [old.id]
+    assert store.note("paused") is None
+    assert [lane.ready for lane in store.lanes()] == [1]
+    assert [change.job_id for change in store.changes(limit=9)] == [old.id]
+
+
+def test_the_same_id_twice_is_refused_and_leaves_the_first(store: Store) -> None:
+    add(store, draft(1, custom_id="first"))
+    with pytest.raises(Exception, match="UNIQUE"):
+        add(store, draft(2), draft(1, custom_id="second"))
+    assert [job.custom_id for job in store.jobs(limit=9)] == ["first"]
+
+
+def test_an_idempotency_key_finds_its_job_and_fingerprint(store: Store) -> None:
+    add(store, draft(1), draft(2, idempotency_key="k", fingerprint=b"\x00\xff"), draft(3))
+    found = store.by_idempotency_key("k")
+    assert found is not None
+    assert (found[0].id, found[1]) == ("002", b"\x00\xff")
+
+
+def test_lists_are_newest_first_filtered_and_paged(store: Store) -> None:
+    add(store, *(draft(n, model="ab"[n % 2], priority=Priority(n % 3)) for n in range(1, 10)))
+    [third] = [job for job in store.jobs(limit=9) if job.id == "003"]
+    claimed(store, third)
+
+    def ids(**asked: object) -> str:
+        return "".join(job.id[-1] for job in store.jobs(**{"limit": 20, **asked}))  # type: ignore[arg-type]
+
+    assert ids() == "987654321"
+    assert ids(limit=2) == "98"
+    assert ids(before="004") == "321"
+    assert ids(model="a") == "8642"
+    assert ids(priority=Priority.HIGH) == "963"
+    assert ids(state=State.LOADING) == "3"
+    assert ids(state=State.QUEUED, model="b", priority=Priority.HIGH, before="009", limit=1) == ""
+    assert ids(state=State.QUEUED, model="b", before="009", limit=1) == "7"
+
+
+def test_running_are_the_loading_and_the_working_oldest_start_first(store: Store) -> None:
+    jobs = add(store, *(draft(n) for n in range(1, 5)))
+    second, first = claimed(store, jobs[0], now=120), claimed(store, jobs[1], now=110)
+    second = put(store, second, state=State.WORKING)
+    done(store, jobs[2])
+    assert store.running() == [first, second]
+
+
+def test_artifacts_are_kept_in_order_and_replaced_as_a_whole(store: Store) -> None:
+    [job] = add(store, draft())
+    image = Artifact(name="image-0.png", content_type="image/png", data=b"\x89PNG\x00")
+    with store.transaction():
+        store.keep(job.id, [completion(b"1"), completion(b"2")][:1])
+        store.keep(job.id, [completion(b"{ }"), image])
+    assert store.shapes(job.id) == [
+        Shape(name="completion", content_type="application/json", size=3),
+        Shape(name="image-0.png", content_type="image/png", size=5),
+    ]
+    assert store.artifact(job.id, "image-0.png") == image
+    assert store.artifact(job.id, "completion") == completion(b"{ }")
+
+
+def test_every_change_has_the_next_seq_and_says_what_happened(store: Store) -> None:
+    with store.transaction():
+        made = store.add([draft(1, custom_id="c"), draft(2)], now=100)
+    job = store.job("001")
+    assert job is not None
+    failed = put(store, claimed(store, job, now=110), 120, state=State.FAILED, error="broke")
+    log = store.changes(limit=99)
+    assert log[:2] == made
+    assert [change.seq for change in log] == [1, 2, 3, 4]
+    assert [(change.previous, change.state) for change in store.changes(job_id="001", limit=9)] == [
+        (None, State.QUEUED),
+        (State.QUEUED, State.LOADING),
+        (State.LOADING, State.FAILED),
+    ]
+    last = log[-1]
+    assert (last.at, last.model, last.attempt, last.error, last.custom_id) == (120, "m", failed.attempt, "broke", "c")
+
+
+def test_the_log_is_read_in_pages(store: Store) -> None:
+    add(store, *(draft(n) for n in range(1, 8)))
+    assert [change.seq for change in store.changes(after=2, limit=3)] == [3, 4, 5]
+    assert [change.seq for change in store.changes(after=3, job_id="004", limit=3)] == [4]
+    assert store.changes(after=7, limit=3) == []
+
+
+def test_a_seq_is_never_used_again_even_when_its_job_is_gone(open_store: Callable[[], Store]) -> None:
+    store = open_store()
+    assert store.seqs() == (1, 0)
+    add(store, draft(1))
+    [second] = add(store, draft(2))
+    assert store.seqs() == (1, 2)
+    with store.transaction():
+        store.delete(["001", second.id])
+    assert store.seqs() == (3, 2)
+    store = open_store()
+    add(store, draft(3))
+    assert [change.seq for change in store.changes(limit=9)] == [3]
+    assert store.seqs() == (3, 3)
+
+
+def test_deleting_a_job_takes_all_that_hangs_on_it(store: Store) -> None:
+    jobs = add(store, draft(1, webhook_url="http://r/x"), draft(2))
+    for job in jobs:
+        done(store, job)
+        with store.transaction():
+            store.keep(job.id, [completion()])
+    with store.transaction():
+        store.delete(["001"])
+    assert [job.id for job in store.jobs(limit=9)] == ["002"]
+    assert (store.payload("001"), store.shapes("001"), store.changes(job_id="001", limit=9)) == (None, [], [])
+    assert len(store.shapes("002")) == 1
+
+
+def test_what_is_past_its_time_can_be_pruned_the_longest_first(store: Store) -> None:
+    jobs = add(store, *(draft(n) for n in range(1, 6)))
+    for job, expires in zip(jobs, [300.0, 200.0, 100.0, None], strict=False):
+        done(store, job, expires_at=expires)
+    assert store.prunable(250, 9) == ["003", "002"]
+    assert store.prunable(300, 2) == ["003", "002"]
+    assert store.prunable(99, 9) == []
+
+
+def test_notes_are_kept_and_overwritten(open_store: Callable[[], Store]) -> None:
+    store = open_store()
+    for value in ("true", "false"):
+        with store.transaction():
+            store.set_note("paused", value)
+    assert open_store().note("paused") == "false"
+
+
+def test_a_checkpoint_folds_the_log(store: Store) -> None:
+    add(store, *(draft(n, payload=b"x" * 10_000) for n in range(100)))
+    assert store.checkpoint() > 1_000_000
+    assert store.checkpoint() == 0
+    assert len(store.jobs(limit=200)) == 100
+
+
+def test_a_reader_sees_what_was_committed_and_nothing_else(store: Store) -> None:
+    reader = store.reader()
+    with store.transaction():
+        store.add([draft(1)], now=100)
+        assert reader.job("001") is None
+    assert reader.job("001") == store.job("001")
+
+
+def test_a_snapshot_stands_still_while_the_writer_goes_on(store: Store) -> None:
+    reader = store.reader()
+    add(store, draft(1))
+    with reader.snapshot():
+        before = reader.lanes()
+        add(store, draft(2, model="other"))
+        assert reader.lanes() == before
+        assert reader.job("002") is None
+    assert reader.job("002") is not None

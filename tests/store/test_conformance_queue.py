@@ -1,0 +1,186 @@
+"""What every storage engine must do: who waits, in which lane, and for how long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foreman import schedule
+from foreman.actors.desk import position
+from foreman.job import Priority, State
+from foreman.schedule import Head, Slice
+from foreman.store.protocol import Lane
+from tests.store.conftest import Store, add, claimed, done, draft, put
+
+LIMIT = 100.0
+
+
+def lane(key: str = "m", priority: Priority = Priority.NORMAL, *, ready: int = 0, parked: int = 0) -> Lane:
+    return Lane(key=key, priority=priority, model=key, ready=ready, parked=parked)
+
+
+def counted(store: Store) -> list[Lane]:
+    """The lanes as the jobs themselves tell."""
+    found: dict[tuple[str, Priority, str], list[int]] = {}
+    for job in store.jobs(state=State.QUEUED, limit=1000):
+        found.setdefault((job.key, job.priority, job.model), [0, 0])[job.ready_at is not None] += 1
+    return sorted(
+        (
+            Lane(key=key, priority=priority, model=model, ready=ready, parked=parked)
+            for (key, priority, model), (ready, parked) in found.items()
+        ),
+        key=repr,
+    )
+
+
+def test_lanes_count_the_waiting(store: Store) -> None:
+    add(store, draft(1), draft(2), draft(3, model="b"), draft(4, priority=Priority.HIGH), draft(5, not_before=500.0))
+    assert sorted(store.lanes(), key=repr) == sorted(
+        [lane(ready=2, parked=1), lane("b", ready=1), lane("m", Priority.HIGH, ready=1)], key=repr
+    )
+
+
+def test_names_of_one_model_share_a_key_but_not_a_lane(store: Store) -> None:
+    add(store, draft(1, model="m", key="m:latest"), draft(2, model="m:latest", key="m:latest"))
+    assert [(one.key, one.model, one.ready) for one in store.lanes()] == [("m:latest", "m", 1), ("m:latest", "m:latest", 1)]
+    assert [head.id for head in store.heads()] == ["001"]
+
+
+def test_an_empty_lane_goes_away(store: Store) -> None:
+    [job] = add(store, draft(1))
+    running = claimed(store, job)
+    assert store.lanes() == []
+    put(store, running, state=State.QUEUED, ready_at=150.0)
+    assert store.lanes() == [lane(parked=1)]
+
+
+def test_lanes_are_exact_inside_the_transaction_that_changes_them(store: Store) -> None:
+    with store.transaction():
+        store.add([draft(1)], now=100)
+        assert store.lanes() == [lane(ready=1)]
+        assert [head.id for head in store.heads()] == ["001"]
+        store.add([draft(2)], now=100)
+        assert store.lanes() == [lane(ready=2)]
+        assert store.slices(now=100, limit=LIMIT, most=1000) == [Slice("m", 1, (100.0, "001"), 2)]
+
+
+def test_heads_are_the_oldest_claimable_of_every_lane(store: Store) -> None:
+    add(store, draft(3), now=90)
+    jobs = add(store, draft(1), draft(2, model="b"), draft(4, model="b", priority=Priority.LOW), draft(5, model="c"))
+    claimed(store, jobs[-1])
+    add(store, draft(6, model="d", not_before=500.0))
+    assert sorted(store.heads(), key=lambda head: head.id) == [
+        Head("b", 1, 100.0, "002"),
+        Head("m", 1, 90.0, "003"),
+        Head("b", 2, 100.0, "004"),
+    ]
+
+
+def test_a_parked_job_is_woken_when_its_time_comes(store: Store) -> None:
+    add(store, draft(1, not_before=500.0), draft(2, not_before=600.0), draft(3, not_before=50.0))
+    assert [head.id for head in store.heads()] == ["003"]
+    assert store.next_due() == 500
+    with store.transaction():
+        assert store.wake(499.9) == 0
+        assert store.wake(500) == 1
+    woken = store.job("001")
+    assert woken is not None
+    assert (woken.ready_at, woken.since) == (None, 500)
+    assert store.lanes() == [lane(ready=2, parked=1)]
+    assert store.next_due() == 600
+
+
+def test_the_overdue_are_those_whose_start_by_has_passed(store: Store) -> None:
+    jobs = add(store, draft(1, start_by=300.0), draft(2, start_by=200.0), draft(3), draft(4, start_by=150.0))
+    claimed(store, jobs[3])
+    assert store.next_due() == 200
+    assert [job.id for job in store.overdue(199, 9)] == []
+    assert [job.id for job in store.overdue(300, 9)] == ["002", "001"]
+    assert [job.id for job in store.overdue(300, 1)] == ["002"]
+
+
+def test_the_next_due_is_the_sooner_of_waking_and_expiring(store: Store) -> None:
+    add(store, draft(1, not_before=400.0), draft(2, start_by=300.0))
+    assert store.next_due() == 300
+    add(store, draft(3, not_before=250.0, start_by=900.0))
+    assert store.next_due() == 250
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "park", "claim", "requeue", "cancel", "wake", "finish"]),
+        st.sampled_from("ab"),
+        st.sampled_from(list(Priority)),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps)
+def test_lanes_stay_exact_whatever_happens(store: Store, steps: list[tuple[str, str, Priority]]) -> None:
+    empty(store)
+    for n, (verb, model, priority) in enumerate(steps):
+        waiting = store.jobs(state=State.QUEUED, limit=99)
+        running = store.running()
+        if verb in ("add", "park"):
+            add(store, draft(n, model=model, priority=priority, not_before=200.0 + n if verb == "park" else None))
+        elif verb == "claim" and waiting:
+            claimed(store, waiting[0])
+        elif verb == "requeue" and running:
+            put(store, running[0], state=State.QUEUED, ready_at=150.0 if n % 2 else None)
+        elif verb == "cancel" and waiting:
+            put(store, waiting[-1], state=State.CANCELLED)
+        elif verb == "finish" and running:
+            put(store, running[0], state=State.FAILED)
+        elif verb == "wake":
+            with store.transaction():
+                store.wake(200.0 + n / 2)
+        assert sorted(store.lanes(), key=repr) == counted(store)
+
+
+def empty(store: Store) -> None:
+    for job in store.jobs(state=State.QUEUED, limit=999):
+        put(store, job, state=State.CANCELLED)
+    with store.transaction():
+        store.delete([job.id for job in store.jobs(limit=999)])
+
+
+waits = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from(list(Priority)), st.integers(0, 350)), min_size=1, max_size=12
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(waits, st.none() | st.sampled_from("abc"))
+def test_positions_are_the_order_in_which_the_jobs_would_be_taken(
+    store: Store, waiting: list[tuple[str, Priority, int]], resident_key: str | None
+) -> None:
+    empty(store)
+    now = 1000.0
+    for n, (model, priority, age) in enumerate(waiting):
+        add(store, draft(n, model=model, priority=priority), now=now - age)
+    resident = schedule.Resident(resident_key, now) if resident_key else None
+    places = {
+        job.id: position(store, job, resident, now, LIMIT) for job in store.jobs(state=State.QUEUED, limit=99)
+    }
+    for place in range(1, len(waiting) + 1):
+        head = schedule.choose(store.heads(), resident, now=now, limit=LIMIT)
+        assert head is not None
+        assert places[head.id] == place
+        if resident is None or resident.key != head.key:
+            resident = schedule.Resident(head.key, now)
+        job = store.job(head.id)
+        assert job is not None
+        done(store, job)
+
+
+def test_positions_are_counted_no_further_than_asked(store: Store) -> None:
+    add(store, *(draft(n) for n in range(20)))
+    [last] = add(store, draft(20))
+    asked: dict[str, Any] = {"now": 100.0, "limit": LIMIT}
+    assert store.rank(last, tier=1, most=5, **asked) == 5
+    assert store.rank(last, tier=1, most=1000, **asked) == 20
+    assert store.slices(most=5, **asked) == [Slice("m", 1, (100.0, "000"), 5)]

@@ -1,0 +1,242 @@
+"""What only the SQLite store does: its file, its lock, its plans, and what a full disk means."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foreman.errors import StoreBroken, StoreFull, StoreRefused
+from foreman.job import Priority, State
+from foreman.store import migrate
+from foreman.store.sqlite import SqliteWriter
+from tests.store.conftest import add, claimed, done, draft, put
+
+
+@pytest.fixture
+def path(data_dir: Path) -> Path:
+    return data_dir / "foreman.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteWriter]:
+    store = SqliteWriter(path)
+    yield store
+    store.close()
+
+
+def pragma(db: sqlite3.Connection, name: str) -> Any:
+    return db.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def test_every_connection_is_durable_and_keeps_foreign_keys(store: SqliteWriter) -> None:
+    for db in (store._db, store.reader()._db):
+        assert pragma(db, "synchronous") == 2  # FULL: a commit is synced before it returns
+        assert pragma(db, "journal_mode") == "wal"
+        assert pragma(db, "foreign_keys") == 1
+
+
+def test_free_pages_can_be_returned_to_the_file_system(store: SqliteWriter) -> None:
+    assert pragma(store._db, "auto_vacuum") == 2  # incremental, which counts only before the first table
+    jobs = add(store, *(draft(n, payload=b"x" * 20_000) for n in range(50)))
+    for job in jobs:
+        done(store, job)
+    store.checkpoint()
+    before = store.path.stat().st_size
+    with store.transaction():
+        store.delete([job.id for job in jobs])
+    store.checkpoint()
+    assert store.path.stat().st_size < before - 500_000
+
+
+def test_every_table_is_strict(store: SqliteWriter) -> None:
+    tables = store._db.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'").fetchall()
+    own = {name: strict for name, strict in tables if not name.startswith("sqlite_")}
+    assert {"jobs", "payloads", "artifacts", "events", "deliveries", "lanes", "notes"} <= set(own)
+    assert set(own.values()) == {1}
+
+
+def test_a_value_of_the_wrong_type_is_refused(store: SqliteWriter) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="cannot store TEXT value in REAL column"):
+        add(store, draft(start_by="soon"))
+
+
+def test_a_reader_cannot_write(store: SqliteWriter) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        store.reader()._db.execute("DELETE FROM jobs")
+
+
+def test_a_new_file_gets_the_newest_schema_and_keeps_it(path: Path) -> None:
+    newest = max(migrate.steps())
+    for _ in range(2):
+        store = SqliteWriter(path)
+        assert pragma(store._db, "user_version") == newest
+        store.close()
+
+
+def test_schema_steps_are_numbered_without_a_gap() -> None:
+    assert sorted(migrate.steps()) == list(range(1, len(migrate.steps()) + 1))
+
+
+def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqliteWriter(path)
+    [job] = add(store, draft(1))
+    store.close()
+    steps = migrate.steps()
+    later = max(steps) + 1
+    monkeypatch.setattr(migrate, "steps", lambda: steps | {later: "ALTER TABLE notes ADD COLUMN extra TEXT;"})
+    store = SqliteWriter(path)
+    assert pragma(store._db, "user_version") == later
+    assert store.job("001") == job
+    store.close()
+
+
+def test_a_step_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SqliteWriter(path).close()
+    steps = migrate.steps()
+    broken = "CREATE TABLE half (x TEXT) STRICT; CREATE TABLE jobs (x TEXT);"
+    monkeypatch.setattr(migrate, "steps", lambda: steps | {max(steps) + 1: broken})
+    with pytest.raises(StoreRefused, match="already exists"):
+        SqliteWriter(path)
+    monkeypatch.undo()
+    store = SqliteWriter(path)
+    assert pragma(store._db, "user_version") == max(steps)
+    assert store._db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'half'").fetchone() == (0,)
+    store.close()
+
+
+def test_the_file_of_a_newer_program_is_refused_and_left_alone(path: Path) -> None:
+    store = SqliteWriter(path)
+    store._db.execute("PRAGMA user_version = 999")
+    store.close()
+    with pytest.raises(StoreRefused, match="has schema version 999, this foreman knows up to"):
+        SqliteWriter(path)
+    db = sqlite3.connect(path)
+    assert pragma(db, "user_version") == 999
+    db.close()
+
+
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"these are my notes, and not a database at all\n" * 100)
+    with pytest.raises(StoreRefused, match="cannot be used: file is not a database"):
+        SqliteWriter(path)
+    assert path.read_bytes().startswith(b"these are my notes")
+
+
+def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreRefused, match="cannot be written: "):
+        SqliteWriter(tmp_path / "file" / "data" / "foreman.db")
+
+
+OPEN_IT = """
+import sys
+from pathlib import Path
+from foreman.errors import StoreRefused
+from foreman.store.sqlite import SqliteWriter
+try:
+    SqliteWriter(Path(sys.argv[1]))
+except StoreRefused as fault:
+    print(fault)
+else:
+    print("opened")
+"""
+
+
+def opened_by_another_process(path: Path) -> str:
+    command = [sys.executable, "-c", OPEN_IT, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def test_a_second_process_is_refused_until_the_first_has_left(path: Path) -> None:
+    store = SqliteWriter(path)
+    assert opened_by_another_process(path) == (
+        f"another foreman is using {path.parent}: stop it, or choose another data_dir"
+    )
+    store.close()
+    assert opened_by_another_process(path) == "opened"
+
+
+def test_the_data_folder_is_for_its_owner_only(store: SqliteWriter) -> None:
+    assert store.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_full_disk_rolls_the_transaction_back_and_the_next_small_one_succeeds(store: SqliteWriter) -> None:
+    pages = int(pragma(store._db, "page_count"))
+    store._db.execute(f"PRAGMA max_page_count = {pages + 20}")
+    with pytest.raises(StoreFull, match="^no space left to store this$"):
+        add(store, draft(1), draft(2, payload=b"x" * 1_000_000))
+    assert store.jobs(limit=9) == []
+    assert store.lanes() == []
+    assert len(add(store, draft(3))) == 1
+    assert [one.ready for one in store.lanes()] == [1]
+
+
+def test_an_io_error_breaks_the_store(store: SqliteWriter) -> None:
+    def fail() -> None:
+        with store.transaction():
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"
+            raise error
+
+    with pytest.raises(StoreBroken, match="SQLITE_IOERR_FSYNC"):
+        fail()
+
+
+HOT = {
+    "claim": lambda store, job: store.heads(),
+    "find": lambda store, job: store.job(job.id),
+    "payload": lambda store, job: store.payload(job.id),
+    "running": lambda store, job: store.running(),
+    "slices": lambda store, job: store.slices(now=1e6, limit=100.0, most=1000),
+    "rank": lambda store, job: store.rank(job, tier=0, now=1e6, limit=100.0, most=1000),
+    "lanes": lambda store, job: store.lanes(),
+    "wake": lambda store, job: store.wake(1e6),
+    "overdue": lambda store, job: store.overdue(1e6, 10),
+    "next_due": lambda store, job: store.next_due(),
+    "prunable": lambda store, job: store.prunable(1e6, 10),
+    "idempotency": lambda store, job: store.by_idempotency_key("k"),
+    "submit": lambda store, job: store.add([draft(999)], now=1),
+    "change": lambda store, job: store.put(job, previous=job.state, now=1),
+    "keep": lambda store, job: store.keep(job.id, []),
+    "shapes": lambda store, job: store.shapes(job.id),
+    "delete": lambda store, job: store.delete([job.id]),
+    "events of a job": lambda store, job: store.changes(job_id=job.id, limit=10),
+    "events": lambda store, job: store.changes(after=1, limit=10),
+    "list by state": lambda store, job: store.jobs(state=State.QUEUED, limit=10),
+    "list": lambda store, job: store.jobs(before=job.id, limit=10),
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_no_hot_query_reads_all_jobs(store: SqliteWriter, name: str) -> None:
+    jobs = add(store, *(draft(n, priority=Priority(n % 3), start_by=200.0 if n == 7 else None) for n in range(20)))
+    put(store, claimed(store, jobs[3]), state=State.QUEUED, ready_at=300.0)
+    asked: list[str] = []
+    with store.transaction():
+        store._db.set_trace_callback(asked.append)
+        HOT[name](store, jobs[5])
+        store._db.set_trace_callback(None)
+        assert asked
+        plans = {sql: _plan(store._db, sql) for sql in asked if not sql.startswith("--")}
+    assert plans
+    allowed = r"SCAN jobs$" if name == "list" else r"^$"  # in the order of its key and with a limit: a page
+    scans = [
+        (sql, step)
+        for sql, steps in plans.items()
+        for step in steps
+        if re.match(r"SCAN (jobs|j|events|e|payloads|artifacts|deliveries)\b", step) and not re.match(allowed, step)
+    ]
+    assert scans == []
+    assert [step for steps in plans.values() for step in steps if "TEMP B-TREE" in step and name == "claim"] == []
+
+
+def _plan(db: sqlite3.Connection, sql: str) -> list[str]:
+    return [str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {sql.replace('Inf', '9e999')}").fetchall()]
