@@ -10,8 +10,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from foreman import schedule
+from foreman.actors import outbox, place
 from foreman.errors import (
-    DeliveryNotFound,
     ForemanError,
     IdempotencyMismatch,
     IllegalStep,
@@ -21,7 +21,7 @@ from foreman.errors import (
     StoreBroken,
     StoreFull,
 )
-from foreman.job import RUNNING, TERMINAL, Change, Delivery, DeliveryState, Draft, Instant, Job, State, check_step
+from foreman.job import RUNNING, TERMINAL, Change, Delivery, Draft, Instant, Job, State, check_step
 from foreman.messages import (
     PAUSED,
     Accepted,
@@ -43,13 +43,13 @@ from foreman.messages import (
     TakeBack,
     Work,
 )
-from foreman.retry import Again, Backoff, Delivered, Stop, after, after_sending
+from foreman.retry import Again, Backoff, after
 from foreman.schedule import Resident
-from foreman.store.protocol import Reader, Writer
+from foreman.store.protocol import Writer
 
-FAR = 1000  # queue positions are exact up to here
 LANES = 1000  # different drain keys that may wait at once; each costs every claim a look
 OVERDUE_AT_ONCE = 500
+FULL_PAUSE = 5.0  # seconds until what a full disk left undone is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ class Desk:
         self.chance = chance
         self.resident: Resident | None = None  # as the last claim told it
         self.next_due: Instant | None = None  # when `tick` will next have something to do
+        self._owed: list[Finished] = []  # ends of attempts that the disk had no room for: nobody else would tell them
         self._changes: list[Change] = []
         self._stirred = False
         self._redelivers = False
@@ -107,13 +108,15 @@ class Desk:
         one, so that a large one does not take the small ones with it. Raises StoreBroken when the store cannot go on.
         """
         alone = [message for message in batch if isinstance(message, Checkpoint)]
-        together = [message for message in batch if not isinstance(message, Checkpoint)]
+        together = [*self._owed, *(message for message in batch if not isinstance(message, Checkpoint))]
+        self._owed = []
         try:
             answers, commit = self._in_one(together)
         except StoreFull:
             tried = [self._in_one_or_full(message) for message in together]
             answers = [answer for answer, _ in tried]
             changes = [change for _, done in tried for change in done.changes]
+            self.next_due = self.clock() + FULL_PAUSE
             commit = Commit(
                 changes, stirred=any(done.stirred for _, done in tried), posted=any(done.posted for _, done in tried)
             )
@@ -123,7 +126,7 @@ class Desk:
 
     def tick(self) -> Commit:
         """Wake the jobs whose time has come and expire those whose time has passed."""
-        return self._in_one([])[1]
+        return self.apply([])[1]
 
     def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
         self._changes, self._stirred, self._redelivers = [], False, False
@@ -139,6 +142,8 @@ class Desk:
         try:
             answers, commit = self._in_one([message])
         except StoreFull as fault:
+            if isinstance(message, Finished):
+                self._owed.append(message)
             return fault, Commit([])
         return answers[0], commit
 
@@ -169,11 +174,11 @@ class Desk:
             job, fingerprint = known
             if fingerprint != draft.fingerprint:
                 raise IdempotencyMismatch
-            return Accepted(job, position(self.store, job, self.resident, now, self.rules.starvation_limit))
+            return Accepted(job, place.of(self.store, job, self.resident, now, self.rules.starvation_limit))
         self._check_room([draft])
-        place = self._place_of_next(draft, now)
+        position = place.of_next(self.store, draft, self.resident, now, self.rules.starvation_limit)
         self._changes += self.store.add([draft], now=now)
-        return Accepted(self._find(draft.id), place)
+        return Accepted(self._find(draft.id), position)
 
     def _submit_many(self, message: SubmitMany, now: Instant) -> None:
         self._check_room(message.drafts)
@@ -188,15 +193,6 @@ class Desk:
         fresh = {draft.key for draft in drafts} - waiting
         if fresh and len(waiting) + len(fresh) > LANES:
             raise QueueFull(f"{LANES} different models and load options are waiting", "use fewer different options")
-
-    def _place_of_next(self, draft: Draft, now: Instant) -> int:
-        """The position of a job about to be added: behind all that wait in its key and tier, so nothing is counted."""
-        limit = self.rules.starvation_limit
-        slices = self.store.slices(now=now, limit=limit, most=FAR)
-        level = schedule.tier(draft.priority, now, now=now, limit=limit)
-        before = schedule.ahead(slices, self.resident, key=draft.key, at_tier=level, now=now, limit=limit)
-        before += sum(part.count for part in slices if part.key == draft.key and part.tier == level)
-        return min(before + 1, FAR)
 
     def _claim(self, message: Claim, now: Instant) -> Work | None:
         self.resident = message.resident
@@ -283,35 +279,22 @@ class Desk:
         self.store.delete([job.id])
 
     def _delivery_ended(self, message: DeliveryEnded, now: Instant) -> None:
-        rules, sent = self.rules, message.sent
-        tried = replace(message.delivery, attempts=message.delivery.attempts + 1, status=sent.status, error=sent.error)
-        what = after_sending(
-            sent,
-            attempts=tried.attempts,
+        rules = self.rules
+        self._redelivers |= outbox.settle(
+            self.store,
+            message.delivery,
+            message.sent,
             retries=rules.webhook_retries,
             backoff=rules.webhook_backoff,
             chance=self.chance(),
+            now=now,
         )
-        if isinstance(what, Again):
-            self._redelivers = True  # so that the dispatcher looks when it is due again
-            self.store.settle(replace(tried, due_at=now + what.wait))
-        elif isinstance(what, Delivered):
-            self.store.settle(replace(tried, state=DeliveryState.DELIVERED, ended_at=now))
-        else:
-            self.store.settle(replace(tried, state=DeliveryState.DEAD, ended_at=now))
-        if isinstance(what, Stop):
-            self.store.settle(replace(tried, state=DeliveryState.STOPPED, ended_at=now))
-            self.store.stop_deliveries(tried.job_id, now=now)
 
     def _redeliver(self, message: Redeliver, now: Instant) -> Delivery:
         self._find(message.job_id)
-        for delivery in self.store.deliveries(message.job_id):
-            if delivery.seq == message.seq:
-                again = replace(delivery, state=DeliveryState.DUE, attempts=0, due_at=now, ended_at=None)
-                self.store.settle(again)
-                self._redelivers = True
-                return again
-        raise DeliveryNotFound
+        again = outbox.redeliver(self.store, message.job_id, message.seq, now=now)
+        self._redelivers = True
+        return again
 
     def _note(self, message: Note, now: Instant) -> None:
         self.store.set_note(message.name, message.value)
@@ -322,8 +305,11 @@ class Desk:
         self.store.delete(doomed, pruning=True)
         return len(doomed)
 
-    def _checkpoint(self) -> int:
-        return self.store.checkpoint()
+    def _checkpoint(self) -> int | StoreFull:
+        try:
+            return self.store.checkpoint()
+        except StoreFull as fault:
+            return fault
 
     # What the steps share.
 
@@ -365,15 +351,3 @@ class Desk:
         check_step("change", before.state, job.state)
         self._changes.append(self.store.put(job, previous=before.state, now=now))
         return job
-
-
-def position(store: Reader, job: Job, resident: Resident | None, now: Instant, limit: float) -> int | None:
-    """The job's place in the queue as it stands: 1 is next, FAR means that or more, None when it does not wait."""
-    if job.state is not State.QUEUED:
-        return None
-    at_tier = schedule.tier(job.priority, job.since, now=now, limit=limit)
-    before = store.rank(job, tier=at_tier, now=now, limit=limit, most=FAR)
-    if before < FAR:
-        slices = store.slices(now=now, limit=limit, most=FAR)
-        before += schedule.ahead(slices, resident, key=job.key, at_tier=at_tier, now=now, limit=limit)
-    return min(before + 1, FAR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 import trio
 
+from foreman.errors import StoreFull
 from foreman.messages import Checkpoint, Prune, Queue
 
 log = structlog.get_logger()
@@ -24,9 +25,12 @@ async def run(queue: Queue, *, task_status: trio.TaskStatus[None] = trio.TASK_ST
 async def sweep(queue: Queue) -> int:
     """Remove every job whose time is over and fold the log; how many were removed."""
     total = 0
-    while removed := await queue.ask(Prune(most=BATCH)):
-        total += removed
+    try:
+        while removed := await queue.ask(Prune(most=BATCH)):
+            total += removed
+        await queue.ask(Checkpoint())
+    except StoreFull as fault:
+        log.warning("cannot prune", why=str(fault))
     if total:
         log.info("pruned", jobs=total)
-    await queue.ask(Checkpoint())
     return total

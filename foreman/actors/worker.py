@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,6 +16,7 @@ from foreman.errors import (
     AttemptTimeout,
     Drained,
     ForemanError,
+    StoreFull,
     TargetBusy,
     TargetSilent,
     TargetUnavailable,
@@ -24,7 +25,8 @@ from foreman.job import TERMINAL, Artifact, Instant, Job, State
 from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
 from foreman.schedule import Resident
 from foreman.targets.answer import Answer
-from foreman.targets.protocol import Call, Target
+from foreman.targets.images import images
+from foreman.targets.protocol import Call, Chunk, Target
 
 log = structlog.get_logger()
 
@@ -71,9 +73,10 @@ class Worker:
         self._clock = clock
         self._running: dict[str, _Attempt] = {}
         self._idle = trio.lowlevel.ParkingLot()  # slots with nothing to do
-        self._ending = trio.lowlevel.ParkingLot()  # who waits for an attempt to end
+        self._ending = trio.lowlevel.ParkingLot()  # who waits for the slots to end
         self._waits: set[trio.CancelScope] = set()  # those that draining ends
         self._rings = 0
+        self._slots_alive = 0
         self._draining = trio.Event()
         self._seconds_each: float | None = None  # a moving average over the jobs that ended well
         self.slots = slots
@@ -112,11 +115,13 @@ class Worker:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take back what a predecessor left running, then work until drained."""
         self._running.clear()
+        self._slots_alive = 0
         taken = await self._queue.ask(TakeBack())
         if taken:
             log.warning("took back jobs that were running", jobs=taken)
         async with trio.open_nursery() as nursery:
             for _ in range(self.slots):
+                self._slots_alive += 1
                 nursery.start_soon(self._slot)
             task_status.started()
 
@@ -125,11 +130,12 @@ class Worker:
         self._draining.set()
         for scope in self._waits:
             scope.cancel()
+        # A slot that waits for the answer to its claim may yet get a job: it has ended once it gave that back.
         with trio.move_on_after(grace):
-            while self._running:
+            while self._slots_alive:
                 await self._ending.park()
         self.stop_running()
-        while self._running:
+        while self._slots_alive:
             await self._ending.park()
 
     def stop_running(self) -> None:
@@ -139,6 +145,13 @@ class Worker:
             attempt.scope.cancel()
 
     async def _slot(self) -> None:
+        try:
+            await self._work()
+        finally:
+            self._slots_alive -= 1
+            self._ending.unpark_all()
+
+    async def _work(self) -> None:
         while work := await self._next():
             fault = await self._attempt(work)
             if isinstance(fault, TargetUnavailable):
@@ -156,7 +169,13 @@ class Worker:
                     await self._inventory.wait_up()
                 continue
             rings = self._rings
-            work = await self._claim()
+            try:
+                work = await self._claim()
+            except StoreFull as fault:
+                log.warning("cannot take a job", why=str(fault))
+                with self._until_draining():
+                    await trio.sleep(fault.retry_after)
+                continue
             if work and self._draining.is_set():
                 await self._queue.tell(Finished(job_id=work.job.id, lease=work.job.lease, outcome=Drained()))
             elif work:
@@ -200,7 +219,6 @@ class Worker:
         finally:
             if self._running.get(job.id) is attempt:
                 del self._running[job.id]
-            self._ending.unpark_all()
         fault = outcome if isinstance(outcome, ForemanError) else None
         seconds = trio.current_time() - began
         track.fault = fault
@@ -231,7 +249,8 @@ class Worker:
                 if job.state is State.LOADING:
                     await self._queue.tell(Began(job_id=job.id, lease=job.lease))
                 answer = await self._collect(call, track)
-            return Answered([Artifact(name="completion", content_type="application/json", data=answer)])
+            completion = Artifact(name="completion", content_type="application/json", data=answer)
+            return Answered([completion, *images(answer)])
         except trio.TooSlowError:
             return AttemptTimeout(seconds)
         except ForemanError as fault:
@@ -240,9 +259,12 @@ class Worker:
     async def _collect(self, call: Call, track: Track) -> bytes:
         answer, size = Answer(call.endpoint, self._target.name), 0
         patience = self._patience.first_chunk
-        async with self._target.answer(call) as chunks:
+        chunks: AsyncIterator[Chunk] | None = None
+        async with AsyncExitStack() as exits:
             while True:
                 with trio.move_on_after(patience) as waiting:
+                    if chunks is None:  # the head of the answer is waited for too
+                        chunks = await exits.enter_async_context(self._target.answer(call))
                     chunk = await anext(chunks, None)
                 if waiting.cancelled_caught:
                     raise TargetSilent(self._target.name, patience)

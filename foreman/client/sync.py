@@ -14,6 +14,7 @@ import msgspec
 
 from foreman.client import requests
 from foreman.client.faults import Busy, ConnectFailed, NotForeman, NotFound
+from foreman.client.patience import Patience
 from foreman.client.payload import Fields, body_of
 from foreman.client.requests import Ask
 from foreman.client.stream import Chunk, Pieces, StartsOver
@@ -23,7 +24,6 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT = 5.0  # seconds
 STREAM_SILENCE = 60.0  # seconds; Foreman sends a comment far more often than that
-PAUSES = (0.2, 2.0)  # seconds between tries to reconnect: the first, the longest
 
 
 class Client:
@@ -135,26 +135,25 @@ class Client:
         A broken connection is made anew for up to `patience` seconds. What follows then begins at the first chunk
         again, which a StartsOver announces, just as one does when the job is tried again.
         """
-        connected, said, deadline, pause = False, False, 0.0, PAUSES[0]
+        trouble, said = Patience(patience), False
         while True:
             try:
                 with self._streaming(requests.stream(job_id)) as response:
+                    trouble.connected(time.monotonic())
                     if said:
                         said = False
                         yield StartsOver(self.job(job_id).attempt)
-                    connected, deadline, pause = True, 0.0, PAUSES[0]
                     for piece in _pieces(self.url, response):
                         said = True
                         yield piece
                 if self.job(job_id).ended:
                     return
+                pause: float | None = trouble.ended()
             except (ConnectFailed, Busy):
-                now = time.monotonic()
-                deadline = deadline or now + patience
-                if not connected or now >= deadline:
+                pause = trouble.broke(time.monotonic())
+                if pause is None:
                     raise
             time.sleep(pause)
-            pause = min(PAUSES[1], pause * 2)
 
     def _ask(self, ask: Ask[T]) -> T:
         return requests.read(ask, *self._send(ask))

@@ -8,6 +8,7 @@ from quart_trio import QuartTrio
 from foreman.http import problems
 from foreman.http.deps import KEY, Deps
 from foreman.http.events import events
+from foreman.http.exchange import Exchange
 from foreman.http.jobs import jobs
 from foreman.http.ollama import ollama
 from foreman.http.openai import openai
@@ -22,6 +23,7 @@ def build(found: Deps) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = found.settings.max_body
     app.config["BODY_TIMEOUT"] = BODY_PATIENCE
     app.extensions[KEY] = found
+    app.asgi_http_class = Exchange
     for room in (jobs, events, service, ollama, openai):
         app.register_blueprint(room)
     problems.install(app)

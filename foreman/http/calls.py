@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Protocol
 
 import msgspec
@@ -12,7 +11,7 @@ from ulid import ULID
 
 from foreman import wire
 from foreman.actors.relay import Piece, Track
-from foreman.errors import Draining, FieldInvalid, ForemanError, JobEnded, StreamBroken
+from foreman.errors import Draining, FieldInvalid, ForemanError, InvalidJson, JobEnded, StreamBroken
 from foreman.http.deps import Deps, deps
 from foreman.http.jobs import read_body
 from foreman.http.stream import Ndjson, Sse, next_or_comment
@@ -21,6 +20,7 @@ from foreman.messages import Cancel, Submit
 from foreman.store.protocol import Reader
 from foreman.targets.streams import is_usage_only
 
+NOTHING = "missing request body"
 UNDECIDED = 0.25  # seconds in which a fault still gets a status of its own; then the head of the answer goes out
 COUNTED_ON_REQUEST = ("/v1/chat/completions", "/v1/completions")  # usage in a chunk of its own
 GOODBYE = 5.0  # seconds to tell the queue that a caller has left
@@ -47,7 +47,7 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
     if known.draining:
         raise Draining
     keep, priority = _wishes()
-    submission = wire.read_call(await read_body())
+    submission = await read()
     model = await known.inventory.resolve(submission.model)
     job_id = str(ULID())
     track = known.relay.track(job_id)  # before the job exists, so that nothing it says is missed
@@ -73,6 +73,21 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
     return response
 
 
+async def read() -> wire.Submission:
+    """The body of a call. Raises InvalidJson, ModelRequired, BodyTooLarge."""
+    body = await read_body()
+    if not body.strip():
+        raise InvalidJson(NOTHING)
+    return wire.read_call(body)
+
+
+def plainly_wrong(response: Response) -> Response:
+    """These APIs know no 422: what is wrong with a request is a 400."""
+    if response.status_code == 422:
+        response.status_code = 400
+    return response
+
+
 class _Caller:
     """Somebody who waits for a job, and what becomes of the job when they leave."""
 
@@ -83,6 +98,7 @@ class _Caller:
         self.follower = track.follow()
         self.ended: Change | None = None
         self._usage = usage
+        self._left = False
 
     def wants(self, chunk: bytes) -> bool:
         """Whether the caller asked for this: Foreman has the target count tokens also for those who did not."""
@@ -117,8 +133,9 @@ class _Caller:
         return JobEnded(ended.state, ended.error)
 
     async def leave(self) -> None:
-        """Cancel the job, unless it has ended or its caller asked to keep it."""
-        if self.ended is None and not self._keep:
+        """Cancel the job, unless it has ended or its caller asked to keep it. One that Foreman leaves did not leave."""
+        if self.ended is None and not self._keep and not self._left and not self._known.draining:
+            self._left = True
             with trio.CancelScope(shield=True, deadline=trio.current_time() + GOODBYE):
                 await self._known.queue.tell(Cancel(job_id=self.track.job_id))
 
@@ -139,7 +156,7 @@ async def _streamed(face: Face, caller: _Caller, endpoint: Endpoint, waits: int 
         if first and first.ended and first.ended.state is not State.DONE:
             return face.fault(caller.fault(first.ended))
     frame = face.frame(endpoint)
-    response = Response(_body(face, caller, frame, first, waits), content_type=frame.content_type)
+    response = Response(_Body(face, caller, frame, first, waits), content_type=frame.content_type)
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -153,36 +170,52 @@ async def _something(caller: _Caller) -> Piece:
             return piece
 
 
-async def _body(
-    face: Face, caller: _Caller, frame: Ndjson | Sse, first: Piece | None, waits: int | None
-) -> AsyncIterator[bytes]:
-    said = False
-    comment = f"queued {waits}" if waits else "working"
-    found: Piece | bytes | None = first
-    try:
+class _Body:
+    """A streamed answer. Quart closes it at its end, and when the caller is gone."""
+
+    def __init__(
+        self, face: Face, caller: _Caller, frame: Ndjson | Sse, first: Piece | None, waits: int | None
+    ) -> None:
+        self._face = face
+        self._caller = caller
+        self._frame = frame
+        self._found: Piece | bytes | None = first
+        self._comment = f"queued {waits}" if waits else "working"
         if isinstance(frame, Sse) and waits:
-            yield f": {comment}\n\n".encode()
-        while True:
-            piece = found or await caller.next_or_comment(frame, comment)
-            found = None
+            self._found = f": {self._comment}\n\n".encode()
+        self._said = False
+        self._over = False
+
+    def __aiter__(self) -> _Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._over:
+            piece = self._found or await self._caller.next_or_comment(self._frame, self._comment)
+            self._found = None
             if isinstance(piece, bytes):
-                yield piece
-            elif piece.chunk is not None:
-                said = True
-                comment = "working"
-                if caller.wants(piece.chunk):
-                    yield frame.chunk(piece.chunk)
-            elif piece.attempt is not None and said:
-                yield frame.notice(face.fault_line(StreamBroken(piece.attempt)))
-                return
+                return piece
+            if piece.chunk is not None:
+                self._said = True
+                self._comment = "working"
+                if self._caller.wants(piece.chunk):
+                    return self._frame.chunk(piece.chunk)
+            elif piece.attempt is not None and self._said:
+                return self._last(StreamBroken(piece.attempt))
             elif piece.ended is not None:
-                if piece.ended.state is State.DONE:
-                    yield frame.end()
-                else:
-                    yield frame.notice(face.fault_line(caller.fault(piece.ended)))
-                return
-    finally:
-        await caller.leave()
+                if piece.ended.state is not State.DONE:
+                    return self._last(self._caller.fault(piece.ended))
+                self._over = True
+                if end := self._frame.end():
+                    return end
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        await self._caller.leave()
+
+    def _last(self, fault: ForemanError) -> bytes:
+        self._over = True
+        return self._frame.notice(self._face.fault_line(fault))
 
 
 def _wishes() -> tuple[bool, Priority]:

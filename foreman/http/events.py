@@ -10,7 +10,7 @@ from quart import Blueprint, Response, request, websocket
 from werkzeug.datastructures import MultiDict
 
 from foreman.actors.feed import Subscription
-from foreman.errors import CursorGone, QueryInvalid, ForemanError, WrongContentType
+from foreman.errors import CursorGone, ForemanError, QueryInvalid, WrongContentType
 from foreman.http.deps import Deps, deps
 from foreman.job import Change, State
 from foreman.wire import show_change

@@ -9,7 +9,7 @@ from quart import Blueprint, Response, request
 from ulid import ULID
 
 from foreman import wire
-from foreman.actors.desk import position
+from foreman.actors import place
 from foreman.actors.results import show_results
 from foreman.errors import (
     ArtifactNotFound,
@@ -110,8 +110,8 @@ async def show(job_id: str) -> Response:
         job = store.job(job_id)
         if job is None:
             raise JobNotFound
-        place = position(store, job, known.worker.resident, now, limit)
-        shown = wire.show_job(job, position=place, eta=known.worker.estimate(place))
+        position = place.of(store, job, known.worker.resident, now, limit)
+        shown = wire.show_job(job, position=position, eta=known.worker.estimate(position))
         return shown | show_results(store, job.id, inline)
 
     return json_answer(await known.readers.read(read))

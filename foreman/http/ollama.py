@@ -20,12 +20,14 @@ from foreman.errors import (
 from foreman.http import calls, problems
 from foreman.http.deps import deps
 from foreman.http.jobs import read_body
+from foreman.http.passing import pass_on
 from foreman.http.problems import json_answer
 from foreman.http.stream import Ndjson
 from foreman.job import Endpoint, drain_key
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.protocol import Call, Model
 from foreman.targets.translate import embed_as_embeddings, embeddings_as_embed
+from foreman.wire import Submission
 
 ollama = Blueprint("ollama", __name__)
 
@@ -38,7 +40,7 @@ class OllamaFace:
     streams_by_default = True
 
     def fault(self, fault: ForemanError) -> Response:
-        return problems.answer(fault, self.fault_line(fault))
+        return calls.plainly_wrong(problems.answer(fault, self.fault_line(fault)))
 
     def fault_line(self, fault: ForemanError) -> dict[str, object]:
         if isinstance(fault, ModelNotFound):
@@ -46,6 +48,8 @@ class OllamaFace:
         if isinstance(fault, QueueFull):
             return {"error": BUSY}
         if isinstance(fault, InvalidJson) and fault.hint:
+            if fault.hint == calls.NOTHING:
+                return {"error": fault.hint}
             return {"error": f"{fault}: {fault.hint}"}
         return {"error": str(fault)}
 
@@ -61,6 +65,12 @@ async def flat(fault: ForemanError) -> Response:
     return FACE.fault(fault)
 
 
+@ollama.get("/")
+async def root() -> Response:
+    """What tells clients that a server is there."""
+    return Response("Ollama is running", content_type="text/plain; charset=utf-8")
+
+
 @ollama.post("/api/chat")
 async def chat() -> Response:
     return await calls.run(FACE, "/api/chat")
@@ -73,43 +83,42 @@ async def generate() -> Response:
 
 @ollama.post("/api/embed")
 async def embed() -> Response:
-    return Response(await embedded("/api/embed", await read_body()), content_type="application/json")
+    return Response(await embedded("/api/embed", await calls.read()), content_type="application/json")
 
 
 @ollama.post("/api/embeddings")
 async def embeddings() -> Response:
     """The older form: one `prompt`, one `embedding`."""
-    target, body = deps().target, await read_body()
+    target, asked = deps().target, await calls.read()
+    body = msgspec.json.encode(asked.payload)
     if isinstance(target, OllamaTarget):  # whose older route does not normalise, as its newer one does
-        await deps().inventory.resolve(wire.read_call(body).model)
-        return await passed_on(target, body)
-    wire.read_call(body)
-    answer = await embedded("/api/embed", embeddings_as_embed(body))
+        await deps().inventory.resolve(asked.model)
+        return await pass_on(target, body)
+    answer = await embedded("/api/embed", wire.read_call(embeddings_as_embed(body)))
     return Response(embed_as_embeddings(answer), content_type="application/json")
 
 
-async def embedded(endpoint: Endpoint, body: bytes) -> bytes:
+async def embedded(endpoint: Endpoint, asked: Submission) -> bytes:
     """The target's answer to a call for embeddings, which waits for no chat."""
     known = deps()
-    submission = wire.read_call(body)
-    model = await known.inventory.resolve(submission.model)
-    payload = msgspec.json.encode(submission.payload)
+    model = await known.inventory.resolve(asked.model)
+    payload = msgspec.json.encode(asked.payload)
     return await known.embeddings.embed(
-        Call(model=submission.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
+        Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
     )
 
 
 @ollama.get("/api/version")
 async def version() -> Response:
     target = deps().target
-    return await passed_on(target) if isinstance(target, OllamaTarget) else json_answer({"version": VERSION})
+    return await pass_on(target) if isinstance(target, OllamaTarget) else json_answer({"version": VERSION})
 
 
 @ollama.get("/api/tags")
 async def tags() -> Response:
     known = deps()
     if isinstance(known.target, OllamaTarget):
-        return await passed_on(known.target)
+        return await pass_on(known.target)
     return json_answer({"models": [_tag(model) for model in known.inventory.models]})
 
 
@@ -117,7 +126,7 @@ async def tags() -> Response:
 async def ps() -> Response:
     known = deps()
     if isinstance(known.target, OllamaTarget):
-        return await passed_on(known.target)
+        return await pass_on(known.target)
     resident = known.worker.target_resident()
     loaded = [model for model in known.inventory.models if resident and drain_key(model.name) == resident]
     never = "2318-01-01T00:00:00Z"
@@ -136,7 +145,7 @@ async def show() -> Response:
     known = deps()
     body = await read_body()
     if isinstance(known.target, OllamaTarget):
-        return await passed_on(known.target, body)
+        return await pass_on(known.target, body)
     fields = wire.read_object(body)
     if "model" not in fields and "name" in fields:  # what older clients call it
         fields["model"] = fields["name"]
@@ -149,7 +158,7 @@ async def show() -> Response:
             "license": "",
             "details": _tag(model)["details"],
             "model_info": {"general.architecture": "unknown", "unknown.context_length": _context(model)},
-            "capabilities": ["embedding"] if model.embedding else ["completion", "tools"],
+            "capabilities": _capabilities(model),
             "modified_at": LONG_AGO,
         }
     )
@@ -158,27 +167,22 @@ async def show() -> Response:
 @ollama.route("/api/<any(pull, push, create, copy, delete):verb>", methods=["POST", "DELETE"])
 async def manage(verb: str) -> Response:
     """Routes that change the server's models."""
-    return await _managed(f"/api/{verb}")
+    return await pass_on(_manageable(), await read_body(), at_end=deps().inventory.probe)
 
 
 @ollama.route("/api/blobs/<digest>", methods=["POST", "HEAD", "GET"])
 async def blob(digest: str) -> Response:
-    return await _managed(f"/api/blobs/{digest}")
+    """A file of a model, passed on as it comes: it may be larger than memory."""
+    return await pass_on(_manageable(), request.body if request.method == "POST" else None)
 
 
-async def _managed(path: str) -> Response:
+def _manageable() -> OllamaTarget:
+    """The target, if it is one whose models can be changed here and by this caller."""
     known = deps()
     known.gate.check_admin(request)
     if not isinstance(known.target, OllamaTarget):
-        raise NotOnThisTarget(path, known.target.name)
-    answer = await passed_on(known.target, await read_body())
-    await known.inventory.probe()
-    return answer
-
-
-async def passed_on(target: OllamaTarget, body: bytes | None = None) -> Response:
-    """The target's own answer to this request."""
-    return await problems.relayed(target.pass_on(request.method, request.full_path.rstrip("?"), body))
+        raise NotOnThisTarget(request.path, known.target.name)
+    return known.target
 
 
 def _tag(model: Model) -> dict[str, Any]:
@@ -200,6 +204,13 @@ def _tag(model: Model) -> dict[str, Any]:
             "quantization_level": "",
         },
     }
+
+
+def _capabilities(model: Model) -> list[object]:
+    known = model.details.get("capabilities")
+    if isinstance(known, list):
+        return known
+    return ["embedding"] if model.embedding else ["completion", "tools"]
 
 
 def _context(model: Model) -> int:

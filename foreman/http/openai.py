@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
-from foreman.errors import ForemanError, ModelNotFound
+from foreman.errors import ForemanError, InvalidJson, ModelNotFound
 from foreman.http import calls, problems
 from foreman.http.deps import deps
-from foreman.http.jobs import read_body
 from foreman.http.ollama import embedded
 from foreman.http.problems import json_answer
 from foreman.http.stream import Sse
@@ -33,13 +32,15 @@ class OpenAIFace:
     streams_by_default = False
 
     def fault(self, fault: ForemanError) -> Response:
-        response = problems.answer(fault, self.fault_line(fault))
+        response = calls.plainly_wrong(problems.answer(fault, self.fault_line(fault)))
         if fault.code not in problems.COME_AGAIN:
             response.headers["X-Should-Retry"] = "false"  # the job had its attempts; another call would be another job
         return response
 
     def fault_line(self, fault: ForemanError) -> dict[str, object]:
         words = f"model '{fault.model}' not found" if isinstance(fault, ModelNotFound) else str(fault)
+        if isinstance(fault, InvalidJson) and fault.hint:
+            words = f"{words}: {fault.hint}"
         kind = KINDS.get(problems.status_of(fault), "server_error")
         param = getattr(fault, "field", "model" if isinstance(fault, ModelNotFound) else None)
         return {"error": {"message": words, "type": kind, "param": param, "code": fault.code}}
@@ -48,12 +49,24 @@ class OpenAIFace:
         return Sse(endpoint)
 
 
+class MessagesFace(OpenAIFace):
+    """Faults that Anthropic's clients read too."""
+
+    def fault_line(self, fault: ForemanError) -> dict[str, object]:
+        line = super().fault_line(fault)
+        error = line["error"]
+        if isinstance(error, dict) and error["type"] == "server_error":
+            error["type"] = "overloaded_error" if fault.code in problems.COME_AGAIN else "api_error"
+        return {"type": "error", **line}
+
+
 FACE = OpenAIFace()
+MESSAGES_FACE = MessagesFace()
 
 
 @openai.errorhandler(ForemanError)
 async def shaped(fault: ForemanError) -> Response:
-    return FACE.fault(fault)
+    return (MESSAGES_FACE if request.path == "/v1/messages" else FACE).fault(fault)
 
 
 @openai.post("/v1/chat/completions")
@@ -73,12 +86,12 @@ async def responses() -> Response:
 
 @openai.post("/v1/messages")
 async def messages() -> Response:
-    return await calls.run(FACE, "/v1/messages")
+    return await calls.run(MESSAGES_FACE, "/v1/messages")
 
 
 @openai.post("/v1/embeddings")
 async def embeddings() -> Response:
-    return Response(await embedded("/v1/embeddings", await read_body()), content_type="application/json")
+    return Response(await embedded("/v1/embeddings", await calls.read()), content_type="application/json")
 
 
 @openai.get("/v1/models")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Protocol
 
 import msgspec
 import structlog
@@ -58,15 +55,6 @@ INTERNAL = {"error": "internal error", "code": "internal_error"}
 MAX_RETRY_AFTER = 120  # seconds; the openai SDK gives up on more
 
 
-class Answering(Protocol):
-    """A target's response, of which the head is there."""
-
-    status: int
-    headers: dict[str, str]
-
-    async def receive(self) -> bytes: ...
-
-
 def status_of(fault: ForemanError) -> int:
     """The HTTP status of a fault; what a target did shows as its own 4xx, or as 502 and 504."""
     if isinstance(fault, TargetRefused):
@@ -89,25 +77,6 @@ def answer(fault: ForemanError, shown: object = None) -> Response:
         response.headers["Retry-After"] = str(min(MAX_RETRY_AFTER, math.ceil(seconds)))
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    return response
-
-
-async def relayed(answering: AbstractAsyncContextManager[Answering]) -> Response:
-    """A target's answer as it is, passed on as it comes. Raises TargetFault."""
-    exits = AsyncExitStack()
-    try:
-        found = await exits.enter_async_context(answering)
-    except BaseException:
-        await exits.aclose()
-        raise
-
-    async def body() -> AsyncIterator[bytes]:
-        async with exits:
-            while data := await found.receive():
-                yield data
-
-    response = Response(body(), found.status, content_type=found.headers.get("content-type"))
-    response.timeout = None
     return response
 
 

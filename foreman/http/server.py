@@ -6,6 +6,7 @@ import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from socket import socket
+from typing import ClassVar
 
 import hypercorn.trio.run as hypercorn_run
 import structlog
@@ -31,6 +32,8 @@ class GuardedConnection(TCPServer):
     shutdown for ever.
     """
 
+    sending: ClassVar[set[trio.CancelScope]] = set()  # the sends of one server that are under way
+
     async def run(self) -> None:
         try:
             await super().run()
@@ -46,7 +49,11 @@ class GuardedConnection(TCPServer):
         async with self.send_lock:
             try:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()) as scope:
-                    await self.stream.send_all(event.data)
+                    self.sending.add(scope)
+                    try:
+                        await self.stream.send_all(event.data)
+                    finally:
+                        self.sending.discard(scope)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 scope.cancel()
                 await self.protocol.handle(Closed())
@@ -67,6 +74,13 @@ async def serve(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `until` returns; the listening socket is the caller's."""
+    sending: set[trio.CancelScope] = set()
+
+    async def leaving() -> None:
+        await until()
+        for scope in sending:  # they began with the patience of better days
+            scope.deadline = min(scope.deadline, trio.current_time() + SEND_PATIENCE)
+
     config = Config()
     config.accesslog = None
     config.errorlog = None
@@ -76,11 +90,12 @@ async def serve(
     config.websocket_ping_interval = 20
     config.include_server_header = False
     config.websocket_max_message_size = 64 * 1024
-    hypercorn_run.TCPServer = GuardedConnection  # type: ignore[attr-defined]
+    guard: type[TCPServer] = type("Connection", (GuardedConnection,), {"sending": sending})
+    hypercorn_run.TCPServer = guard  # type: ignore[attr-defined]
     sockets = Sockets(secure_sockets=[], insecure_sockets=[listening.dup()], quic_sockets=[])
     sockets.insecure_sockets[0].setblocking(False)
     async with trio.open_nursery() as nursery:
         await nursery.start(
-            partial(hypercorn_run.worker_serve, ASGIWrapper(app), config, sockets=sockets, shutdown_trigger=until)
+            partial(hypercorn_run.worker_serve, ASGIWrapper(app), config, sockets=sockets, shutdown_trigger=leaving)
         )
         task_status.started()

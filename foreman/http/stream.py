@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import trio
+from msgspec.structs import replace
 from quart import Response, request
 
 from foreman.actors.relay import Follower, Piece
@@ -28,7 +29,7 @@ async def follow(job_id: str) -> Response:
         raise JobNotFound
     wants_sse = "text/event-stream" in request.headers.get("Accept", "")
     frame = Sse(job.endpoint) if wants_sse else Ndjson()
-    body = stored(job, frame) if job.state in TERMINAL else live(track.follow(), frame)
+    body = stored(job, frame) if job.state in TERMINAL else live(job, track.follow(), frame)
     response = Response(body, content_type=frame.content_type)
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
@@ -66,7 +67,7 @@ class Sse:
         return b"data: " + data + b"\n\n"
 
     def notice(self, value: dict[str, object]) -> bytes:
-        return b"data: " + msgspec.json.encode(value) + b"\n\n"
+        return self.chunk(msgspec.json.encode(value))
 
     def end(self) -> bytes:
         return b"data: [DONE]\n\n" if self._done else b""
@@ -79,18 +80,27 @@ async def next_or_comment(follower: Follower, frame: Ndjson | Sse, comment: str)
     return f": {comment}\n\n".encode()
 
 
-async def live(follower: Follower, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
+async def live(job: Job, follower: Follower, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
     """Chunks as they come; notices of a new attempt and of an end other than done."""
     if isinstance(frame, Sse):
         yield b": waiting\n\n"  # so that the reader has the head of the answer now
+    said = False
     while True:
         piece = await next_or_comment(follower, frame, "waiting")
         if isinstance(piece, bytes):
             yield piece
         elif piece.chunk is not None:
+            said = True
             yield frame.chunk(piece.chunk)
         elif piece.attempt is not None:
             yield frame.notice({"foreman": {"attempt": piece.attempt}})
+        elif (
+            piece.ended is not None and not said
+        ):  # joined after the last chunk and before the commit: nothing was held
+            ended = replace(job, state=piece.ended.state, error=piece.ended.error)
+            async for part in stored(ended, frame):
+                yield part
+            return
         elif piece.ended is not None:
             if piece.ended.state is not State.DONE:
                 yield frame.notice(ended_badly(piece.ended.state, piece.ended.error))

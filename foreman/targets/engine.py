@@ -56,7 +56,7 @@ def find_model(named: str) -> Path | None:
 
 
 def default_models(slots: int = 1) -> list[dict[str, Any]]:
-    """The fields of two settings.ManagedModels of one name, the embedded default: one that chats, one for embeddings."""
+    """The fields of the settings.ManagedModels of the embedded default: of one name, the second for embeddings."""
     this = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "foreman"]
     options = ["--port", "{port}", "--model", DEFAULT_MODEL, "--slots", "{slots}", "--ctx", str(DEFAULT_CONTEXT)]
     command = [*this, "engine", *options, "--alias", "{model}"]

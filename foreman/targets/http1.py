@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import h11
@@ -20,6 +21,9 @@ SETTLE = 0.02  # seconds; llama.cpp closes after every streamed answer without s
 MAX_HEAD = 65_536  # bytes of a response head
 READ_SIZE = 65_536  # bytes
 MAX_IDLE = 64  # connections kept; more than that are closed when their answer ends
+
+
+Body: TypeAlias = bytes | AsyncIterable[bytes]
 
 
 class Client:
@@ -40,13 +44,16 @@ class Client:
         self._busy: set[_Connection] = set()
 
     @asynccontextmanager
-    async def request(self, method: str, path: str, body: bytes | None = None) -> AsyncIterator[Response]:
-        """Send a request, `body` being JSON; yields when the head of the response is there, whatever its status.
+    async def request(
+        self, method: str, path: str, body: Body | None = None, *, length: int | None = None
+    ) -> AsyncIterator[Response]:
+        """Send a request, `body` being JSON, or the pieces of an upload of `length` bytes (None: not known); yields
+        when the head of the response is there, whatever its status.
 
         Leaving the context before the body has ended closes the connection at once. Has no deadline but the one for
         connecting. Raises TargetUnavailable (nothing was sent), TargetLost or TargetGarbled.
         """
-        connection, response = await self._exchange(method, path, body)
+        connection, response = await self._exchange(method, path, body, length)
         try:
             yield response
         finally:
@@ -67,13 +74,14 @@ class Client:
             connection.close()
         self._idle.clear()
 
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[_Connection, Response]:
-        headers = list(self._headers)
-        if body is not None:
-            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    async def _exchange(
+        self, method: str, path: str, body: Body | None, length: int | None
+    ) -> tuple[_Connection, Response]:
+        headers = self._headers + _headers_for(body, length)
         request = h11.Request(method=method, target=self._prefix + path, headers=headers)
         while True:
-            kept = self._take_idle()
+            # What comes in pieces cannot be sent twice, so it goes where no server has hung up meanwhile.
+            kept = self._take_idle() if body is None or isinstance(body, bytes) else None
             connection = kept or await self._connect()
             self._busy.add(connection)
             try:
@@ -191,16 +199,22 @@ class _Connection:
             return False
         return not self._tcp.socket.is_readable()
 
-    async def send(self, request: h11.Request, body: bytes | None) -> bool:
+    async def send(self, request: h11.Request, body: Body | None) -> bool:
         """Send all of it; False if the connection broke, when an early answer may still be waiting to be read."""
         data = self._h11.send(request) or b""
-        if body is not None:
-            data += self._h11.send(h11.Data(data=body)) or b""
-        data += self._h11.send(h11.EndOfMessage()) or b""
         try:
+            if isinstance(body, bytes):
+                data += self._h11.send(h11.Data(data=body)) or b""
+            elif body is not None:
+                async for piece in body:
+                    await self._stream.send_all(data + (self._h11.send(h11.Data(data=piece)) or b""))
+                    data = b""
+            data += self._h11.send(h11.EndOfMessage()) or b""
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
+        except h11.LocalProtocolError as error:  # more or fewer bytes than were announced
+            raise TargetLost(self.name, f"the upload did not keep to its length ({error})") from error
         return True
 
     async def head(self) -> h11.Response:
@@ -252,6 +266,15 @@ class _Connection:
             return bytes(await self._stream.receive_some(READ_SIZE))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
+
+
+def _headers_for(body: Body | None, length: int | None) -> list[tuple[str, str]]:
+    if body is None:
+        return []
+    if isinstance(body, bytes):
+        return [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    framing = ("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))
+    return [("Content-Type", "application/octet-stream"), framing]
 
 
 @cache

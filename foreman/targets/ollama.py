@@ -12,7 +12,7 @@ import trio
 from foreman.errors import TargetLost, TargetRefused, TargetSilent, TargetUnavailable
 from foreman.job import DrainKey
 from foreman.targets.chunks import ERROR_LIMIT, answering, fault_in, inventory
-from foreman.targets.http1 import Client, Response
+from foreman.targets.http1 import Body, Client, Response
 from foreman.targets.payloads import fields_of, reload_options, streaming
 from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.streams import EMBEDDING
@@ -93,9 +93,12 @@ class OllamaTarget:
         elif call.endpoint not in EMBEDDING:
             self._resident = call.key
 
-    def pass_on(self, method: str, path: str, body: bytes | None = None) -> AbstractAsyncContextManager[Response]:
-        """Any other request of the Ollama API, as it is; the response whatever its status. Raises TargetFault."""
-        return self._client.request(method, path, body)
+    def pass_on(
+        self, method: str, path: str, body: Body | None = None, *, length: int | None = None
+    ) -> AbstractAsyncContextManager[Response]:
+        """Any other request of the Ollama API, as it is; the response whatever its status. A body in pieces is sent as
+        they come; `length` is what they add up to, if that is known. Raises TargetFault."""
+        return self._client.request(method, path, body, length=length)
 
 
 def _kept(fields: dict[str, msgspec.Raw]) -> Any:

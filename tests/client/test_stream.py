@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreman.client.patience import STEADY, Patience
 from foreman.client.payload import body_of
 from foreman.client.stream import Chunk, Pieces, StartsOver
 from foreman.client.text import text_of, thinking_of
@@ -93,3 +94,27 @@ def test_the_payload_wins() -> None:
         "messages": [],
         "stream": False,
     }
+
+
+def test_a_stream_that_never_began_is_not_tried_again() -> None:
+    assert Patience(60).broke(0) is None
+
+
+def test_trouble_is_borne_as_long_as_was_said() -> None:
+    patience = Patience(10)
+    patience.connected(0)
+    pauses = [patience.broke(now) for now in (100, 101, 102, 103, 104, 105, 109.9, 110)]
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, None]
+
+
+def test_only_a_connection_that_holds_ends_the_trouble() -> None:
+    patience = Patience(10)
+    for now in (0, 5, 9):
+        patience.connected(now)
+        assert patience.broke(now + STEADY / 2)
+    patience.connected(20)
+    assert patience.broke(20 + STEADY) == 0.2
+    patience.connected(26)
+    assert patience.broke(36) is not None
+    patience.connected(37)
+    assert patience.broke(37 + STEADY / 2) is not None

@@ -182,3 +182,10 @@ def test_the_stream_of_an_unknown_job_is_a_fault_at_once(told: Told) -> None:
     told.answer("GET /jobs/J1/stream", {"error": "job not found", "code": "job_not_found"}, 404)
     with Client() as client, pytest.raises(NotFound, match="job not found"):
         next(client.stream("J1"))
+
+
+def test_a_stream_that_always_breaks_is_given_up(told: Told) -> None:
+    told.stream("GET /jobs/J1/stream", b": waiting\n\n", whole=False)
+    told.answer("GET /jobs/J1", JOB)
+    with Client() as client, pytest.raises(ConnectFailed, match="cannot reach foreman"):
+        list(client.stream("J1", patience=0.3))

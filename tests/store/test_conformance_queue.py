@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreman import schedule
-from foreman.actors.desk import position
+from foreman.actors.place import of as position
 from foreman.job import Priority, State
 from foreman.schedule import Head, Slice
 from foreman.store.protocol import Lane

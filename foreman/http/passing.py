@@ -1,0 +1,58 @@
+"""Requests that go to an Ollama target as they are, and its answers as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from quart import Response, request
+
+from foreman.targets.http1 import Body
+from foreman.targets.http1 import Response as Answering
+from foreman.targets.ollama import OllamaTarget
+
+PASSED = ("content-type", "content-length")  # of the answer's head; the rest is the connection's own
+
+
+async def pass_on(
+    target: OllamaTarget, body: Body | None = None, *, at_end: Callable[[], Awaitable[None]] | None = None
+) -> Response:
+    """The target's own answer to the request at hand, its body streamed; `at_end` is awaited once the target has said
+    all of it. Raises TargetFault."""
+    exits = AsyncExitStack()
+    try:
+        path = request.full_path.rstrip("?")
+        length = request.content_length
+        found = await exits.enter_async_context(target.pass_on(request.method, path, body, length=length))
+    except BaseException:
+        await exits.aclose()
+        raise
+    response = Response(Passed(found, exits, at_end), found.status)
+    for name in PASSED:
+        if name in found.headers:
+            response.headers[name] = found.headers[name]
+    response.timeout = None
+    return response
+
+
+class Passed:
+    """A body on its way through; closing it closes what it comes from."""
+
+    def __init__(self, found: Answering, exits: AsyncExitStack, at_end: Callable[[], Awaitable[None]] | None) -> None:
+        self._found = found
+        self._exits = exits
+        self._at_end = at_end
+
+    def __aiter__(self) -> Passed:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self._found.receive()
+        if not data:
+            if self._at_end is not None:
+                await self._at_end()
+            raise StopAsyncIteration
+        return data
+
+    async def aclose(self) -> None:
+        await self._exits.aclose()

@@ -1,0 +1,67 @@
+"""Images in a target's answer, wherever the different APIs put them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from foreman.job import Artifact
+
+_HINTS = (b'"image', b"data:image/", b'"b64_json"')
+_KINDS = {  # by content: what a server calls an image is not always what it is
+    b"\x89PNG\r\n\x1a\n": ("image/png", "png"),
+    b"\xff\xd8\xff": ("image/jpeg", "jpg"),
+    b"GIF87a": ("image/gif", "gif"),
+    b"GIF89a": ("image/gif", "gif"),
+}
+
+
+def images(answer: bytes) -> list[Artifact]:
+    """Every image of a final answer as `image-0.png`, …, in the order of appearance."""
+    if not any(hint in answer for hint in _HINTS):
+        return []
+    found: list[Artifact] = []
+    for text in _texts(msgspec.json.decode(answer)):
+        data = _decoded(text)
+        kind = _kind(data)
+        if kind is not None:
+            content_type, ending = kind
+            found.append(Artifact(name=f"image-{len(found)}.{ending}", content_type=content_type, data=data))
+    return found
+
+
+def _texts(value: Any, key: str = "") -> Iterator[str]:
+    """The texts that may be images: data URIs anywhere, base64 where an API is known to put it."""
+    if isinstance(value, str):
+        if value.startswith("data:image/") or key in ("image", "images", "b64_json"):
+            yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item, key)
+    elif isinstance(value, dict):
+        if value.get("type") == "image_generation_call" and isinstance(value.get("result"), str):
+            yield value["result"]
+        if value.get("type") == "base64" and isinstance(value.get("data"), str):
+            yield value["data"]
+        for name, item in value.items():
+            yield from _texts(item, name)
+
+
+def _decoded(text: str) -> bytes:
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _kind(data: bytes) -> tuple[str, str] | None:
+    for magic, kind in _KINDS.items():
+        if data.startswith(magic):
+            return kind
+    return ("image/webp", "webp") if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None

@@ -1,0 +1,220 @@
+"""The actors over a real store and a scripted target; with the autojump clock, nothing here waits for real."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import trio
+
+from foreman.actors.desk import Desk, Rules
+from foreman.actors.inventory import Inventory
+from foreman.actors.queue import QueueActor
+from foreman.actors.relay import Relay
+from foreman.actors.worker import Patience, Worker
+from foreman.errors import ForemanError, TargetFault
+from foreman.job import Draft, Job, State
+from foreman.messages import Commit, Submit
+from foreman.retry import Backoff
+from foreman.store.sqlite import SqliteWriter
+from foreman.targets.protocol import Call, Chunk, Model
+
+T = TypeVar("T")
+
+START = 1_000_000.0  # when the tests' clocks begin
+EVEN = 0.5  # a chance that leaves every delay as it is
+
+Script = Callable[[Call], AsyncIterator[Chunk]]
+
+
+def chunk(text: str = "", *, last: bool = False) -> Chunk:
+    done = b',"done_reason":"stop"' if last else b""
+    message = b'"message":{"role":"assistant","content":"%s"}' % text.encode()
+    return Chunk(b'{"model":"m",%s,"done":%s%s}' % (message, b"true" if last else b"false", done), last=last)
+
+
+def saying(*words: str, seconds: float = 0) -> Script:
+    """Says the words, each after a pause, and ends."""
+
+    async def script(call: Call) -> AsyncIterator[Chunk]:
+        for word in words:
+            await trio.sleep(seconds)
+            yield chunk(word)
+        yield chunk(last=True)
+
+    return script
+
+
+def failing(fault: ForemanError, *words: str) -> Script:
+    """Says the words, then fails."""
+
+    async def script(call: Call) -> AsyncIterator[Chunk]:
+        for word in words:
+            yield chunk(word)
+        await trio.lowlevel.checkpoint()
+        raise fault
+
+    return script
+
+
+def silent(*words: str) -> Script:
+    """Says the words, then nothing more."""
+
+    async def script(call: Call) -> AsyncIterator[Chunk]:
+        for word in words:
+            yield chunk(word)
+        await trio.sleep_forever()
+
+    return script
+
+
+@dataclass
+class FakeTarget:
+    """A target that follows scripts, one an answer; the last one again and again."""
+
+    scripts: list[Script] = field(default_factory=lambda: [saying("hello")])
+    load_seconds: float = 0
+    down: TargetFault | None = None
+    inventory: list[str] = field(default_factory=lambda: ["m", "a", "b", "c"])
+    name: str = "the target"
+    loads: list[str] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)  # payloads, in order
+    probes: list[float] = field(default_factory=list)
+    together: int = 0  # answers under way
+    most_together: int = 0
+    left_early: int = 0
+    loaded: str | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        await trio.sleep_forever()
+
+    async def models(self) -> list[Model]:
+        self.probes.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        if self.down:
+            raise self.down
+        return [Model(name=name) for name in self.inventory]
+
+    async def load(self, call: Call) -> None:
+        await trio.sleep(self.load_seconds)
+        if self.down:
+            raise self.down
+        self.loads.append(call.key)
+        self.loaded = call.key
+
+    def is_resident(self, key: str) -> bool:
+        return self.loaded == key
+
+    def resident(self) -> str | None:
+        return self.loaded
+
+    @asynccontextmanager
+    async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+        if self.down:
+            raise self.down
+        self.answered.append(call.payload.decode())
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        self.together += 1
+        self.most_together = max(self.most_together, self.together)
+        try:
+            yield script(call)
+        except BaseException:
+            self.left_early += 1
+            raise
+        finally:
+            self.together -= 1
+
+
+async def inline(function: Callable[..., T], /, *args: object) -> T:
+    """In place of a thread, which the autojump clock would not wait for."""
+    await trio.lowlevel.checkpoint()
+    return function(*args)
+
+
+def draft(number: int = 1, model: str = "m", **fields: Any) -> Draft:
+    plain: dict[str, Any] = {"endpoint": "/api/chat", "payload": b"%d" % number, "key": model}
+    return Draft(**({"id": f"{number:03}", "model": model} | plain | fields))
+
+
+@dataclass
+class House:
+    """The actors that a job meets, at work."""
+
+    store: SqliteWriter
+    queue: QueueActor
+    worker: Worker
+    relay: Relay
+    inventory: Inventory
+    target: FakeTarget
+    commits: list[Commit]
+    nursery: trio.Nursery
+    _news: trio.Event = field(default_factory=trio.Event)
+
+    def notice(self, commit: Commit) -> None:
+        self.commits.append(commit)
+        self._news.set()
+        self._news = trio.Event()
+
+    async def submit(self, *drafts: Draft) -> None:
+        for one in drafts:
+            await self.queue.ask(Submit(draft=one))
+
+    def job(self, number: int = 1) -> Job:
+        job = self.store.job(f"{number:03}")
+        assert job is not None
+        return job
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a commit makes it so."""
+        while not condition():
+            await self._news.wait()
+
+    async def until_state(self, state: State, number: int = 1) -> Job:
+        await self.until(lambda: self.job(number).state is state)
+        return self.job(number)
+
+    def states(self, number: int = 1) -> list[str]:
+        return [change.state.value for change in self.store.changes(job_id=f"{number:03}", limit=99)]
+
+
+@pytest.fixture
+def store(data_dir: Path) -> Iterator[SqliteWriter]:
+    store = SqliteWriter(data_dir / "foreman.db")
+    yield store
+    store.close()
+
+
+def now() -> float:
+    return START + trio.current_time()
+
+
+@pytest.fixture
+def start_house(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Awaitable[House]]:
+    """Starts the queue, the inventory and the worker over a target."""
+
+    async def start(
+        *scripts: Script,
+        target: FakeTarget | None = None,
+        slots: int = 1,
+        patience: Patience | None = None,
+        rules: Rules | None = None,
+    ) -> House:
+        target = target or FakeTarget(list(scripts) or [saying("hello")])
+        rules = rules or Rules(backoff=Backoff(2, 300))
+        queue = QueueActor(Desk(store, rules, clock=now, chance=lambda: EVEN), offload=inline)
+        relay = Relay()
+        inventory = Inventory(target, queue, poll_interval=30)
+        worker = Worker(queue, target, relay, inventory, slots=slots, patience=patience, clock=now)
+        house = House(store, queue, worker, relay, inventory, target, [], nursery)
+        for listener in (relay.notice, worker.notice, house.notice):
+            queue.add_listener(listener)
+        for actor in (queue.run, inventory.run, worker.run):
+            await nursery.start(actor)
+        return house
+
+    return start

@@ -1,0 +1,259 @@
+"""The worker, against targets that do as a test tells them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from foreman.actors.desk import Rules
+from foreman.actors.worker import Patience
+from foreman.errors import TargetBusy, TargetFailed, TargetLost, TargetRefused, TargetUnavailable
+from foreman.job import Priority, State
+from foreman.messages import Cancel
+from foreman.retry import Backoff
+from tests.actors.conftest import FakeTarget, House, Script, draft, failing, saying, silent
+
+Start = Callable[..., Awaitable[House]]
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+def text_of(house: House, number: int = 1) -> str:
+    artifact = house.store.artifact(f"{number:03}", "completion")
+    assert artifact is not None
+    text: str = json.loads(artifact.data)["message"]["content"]
+    return text
+
+
+async def test_a_job_is_loaded_worked_on_and_done(start_house: Start) -> None:
+    house = await start_house(saying("hel", "lo"))
+    await house.submit(draft())
+    job = await house.until_state(State.DONE)
+    assert house.states() == ["queued", "loading", "working", "done"]
+    assert (job.attempt, job.error, text_of(house)) == (1, None, "hello")
+    assert house.target.loads == ["m"]
+
+
+async def test_jobs_of_one_key_are_loaded_once_and_run_one_after_the_other(start_house: Start) -> None:
+    house = await start_house(saying("x", seconds=1))
+    await house.submit(*(draft(n) for n in range(1, 6)))
+    await house.until(lambda: all(house.job(n).state is State.DONE for n in range(1, 6)))
+    assert (house.target.loads, house.target.most_together) == (["m"], 1)
+    assert house.target.answered == ["1", "2", "3", "4", "5"]
+
+
+async def test_interleaved_keys_cost_one_load_each(start_house: Start) -> None:
+    house = await start_house(saying("x", seconds=0.01))
+    await house.submit(*(draft(n, "abc"[n % 3]) for n in range(60)))
+    await house.until(lambda: all(house.job(n).state is State.DONE for n in range(60)))
+    assert sorted(house.target.loads) == ["a", "b", "c"]
+
+
+async def test_a_high_job_for_another_model_runs_next(start_house: Start) -> None:
+    house = await start_house(saying("x", seconds=1))
+    await house.submit(*(draft(n, "a") for n in range(1, 5)))
+    await house.until_state(State.WORKING)
+    await house.submit(draft(9, "b", priority=Priority.HIGH))
+    await house.until_state(State.DONE, 4)
+    assert house.target.answered == ["1", "9", "2", "3", "4"]
+
+
+async def test_slots_run_jobs_of_one_key_together_and_never_of_two(start_house: Start) -> None:
+    together: list[str] = []
+
+    async def script(call):  # type: ignore[no-untyped-def]
+        together.append(call.key)
+        assert set(together) == {call.key}
+        await trio.sleep(5)
+        together.remove(call.key)
+        async for chunk in saying("x")(call):
+            yield chunk
+
+    house = await start_house(script, slots=3)
+    await house.submit(*(draft(n, "ab"[n % 2]) for n in range(10)))
+    await house.until(lambda: all(house.job(n).state is State.DONE for n in range(10)))
+    assert house.target.most_together == 3
+    assert house.target.loads == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("script", "seconds"), [(silent(), 30), (silent("a word"), 12)], ids=["from the start", "in the middle"]
+)
+async def test_a_silent_target_costs_its_patience_and_no_more(
+    start_house: Start, autojump_clock: MockClock, script: Script, seconds: float
+) -> None:
+    house = await start_house(script, patience=Patience(first_chunk=30, stall=12))
+    await house.submit(draft(max_attempts=1))
+    job = await house.until_state(State.FAILED)
+    assert (job.error_code, job.error) == ("target_silent", f"the target said nothing for {seconds:g} s")
+    assert trio.current_time() == pytest.approx(seconds)
+    assert house.target.left_early == 1
+
+
+async def test_a_target_that_goes_on_talking_is_never_silent(start_house: Start) -> None:
+    house = await start_house(saying(*"abcdef", seconds=10), patience=Patience(first_chunk=11, stall=11))
+    await house.submit(draft())
+    assert (await house.until_state(State.DONE)).attempt == 1
+    assert trio.current_time() == pytest.approx(60)
+
+
+async def test_an_attempt_has_its_time_however_much_it_talks(start_house: Start) -> None:
+    house = await start_house(saying(*"abcdef" * 20, seconds=1))
+    await house.submit(draft(timeout=7.0, max_attempts=1))
+    job = await house.until_state(State.FAILED)
+    assert (job.error_code, trio.current_time()) == ("attempt_timeout", pytest.approx(7))
+
+
+async def test_loading_counts_against_the_time_of_the_attempt(start_house: Start) -> None:
+    house = await start_house(target=FakeTarget(load_seconds=1000))
+    await house.submit(draft(timeout=5.0, max_attempts=1))
+    assert (await house.until_state(State.FAILED)).error_code == "attempt_timeout"
+    assert house.states() == ["queued", "loading", "failed"]
+
+
+async def test_an_answer_may_only_be_so_large(start_house: Start) -> None:
+    house = await start_house(saying(*["x" * 100] * 50), patience=Patience(max_answer=2000))
+    await house.submit(draft())
+    job = await house.until_state(State.FAILED)
+    assert (job.error_code, job.attempt) == ("answer_too_large", 1)
+
+
+async def test_a_target_that_breaks_twice_is_done_on_attempt_three(start_house: Start) -> None:
+    lost = TargetLost("the target", "reset")
+    house = await start_house(failing(lost, "half"), failing(lost, "half"), saying("whole"))
+    await house.submit(draft())
+    job = await house.until_state(State.DONE)
+    assert (job.attempt, job.error, text_of(house)) == (3, None, "whole")
+    assert trio.current_time() == pytest.approx(2 + 4)
+
+
+async def test_a_target_that_always_breaks_fails_the_job_with_its_last_words(start_house: Start) -> None:
+    house = await start_house(*(failing(TargetFailed("the target", f"no {n}")) for n in (1, 2, 3)))
+    await house.submit(draft())
+    job = await house.until_state(State.FAILED)
+    assert (job.attempt, job.error, job.error_code) == (3, "the target failed: no 3", "target_failed")
+
+
+async def test_a_refused_request_fails_at_once_with_the_targets_words(start_house: Start) -> None:
+    house = await start_house(failing(TargetRefused(400, "num_ctx must be positive")))
+    await house.submit(draft())
+    job = await house.until_state(State.FAILED)
+    assert (job.attempt, job.error) == (1, "num_ctx must be positive")
+    assert trio.current_time() == 0
+
+
+async def test_a_busy_target_is_left_in_peace_for_as_long_as_it_asked(start_house: Start) -> None:
+    house = await start_house(failing(TargetBusy("the target", 40)), saying("x"))
+    await house.submit(draft(1), draft(2))
+    await house.until(lambda: house.job(1).state is house.job(2).state is State.DONE)
+    assert trio.current_time() == pytest.approx(40)
+    assert (house.job(1).attempt, house.job(2).attempt) == (1, 1)
+    assert house.inventory.up
+
+
+async def test_work_waits_for_a_target_that_is_away_and_costs_no_attempt(start_house: Start) -> None:
+    house = await start_house(saying("x"))
+    house.target.down = TargetUnavailable("the target", "connection refused")
+    await house.submit(draft(1), draft(2))
+    await house.until(lambda: "loading" in house.states() and house.job().state is State.QUEUED)
+    await trio.sleep(100)
+    assert [house.job(n).attempt for n in (1, 2)] == [0, 0]
+    assert house.states() == ["queued", "loading", "queued"]
+    assert not house.inventory.up
+    house.target.down = None
+    back = trio.current_time()
+    await house.until(lambda: house.job(1).state is house.job(2).state is State.DONE)
+    assert trio.current_time() - back <= 3
+    assert house.job(1).attempt == 1
+
+
+async def test_cancelling_closes_the_request_to_the_target_and_the_next_job_runs(start_house: Start) -> None:
+    house = await start_house(silent("a word"), saying("x"))
+    await house.submit(draft(1), draft(2))
+    await house.until_state(State.WORKING)
+    await trio.sleep(1)
+    cancelled = await house.queue.ask(Cancel(job_id="001"))
+    await house.until_state(State.DONE, 2)
+    assert (cancelled.state, house.job(1).state) == (State.CANCELLED, State.CANCELLED)
+    assert (house.target.left_early, trio.current_time()) == (1, 1)
+
+
+async def test_a_result_that_comes_after_the_cancel_is_dropped(start_house: Start) -> None:
+    house = await start_house(saying("x", seconds=1))
+    await house.submit(draft())
+    await house.until_state(State.WORKING)
+    with trio.CancelScope(shield=True):
+        await trio.sleep(1)  # the answer and the cancel are under way in the same moment
+        await house.queue.ask(Cancel(job_id="001"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert house.states()[-1] == house.job().state
+    assert house.states().count("cancelled") + house.states().count("done") == 1
+
+
+async def test_draining_claims_nothing_more_and_lets_the_running_ones_end(start_house: Start) -> None:
+    house = await start_house(saying("x", seconds=10), slots=2)
+    await house.submit(*(draft(n) for n in range(1, 5)))
+    await house.until(lambda: house.job(2).state is State.WORKING)
+    await house.worker.drain(30)
+    await house.until(lambda: house.job(1).state is house.job(2).state is State.DONE)
+    assert trio.current_time() == pytest.approx(10)
+    assert [(house.job(n).state, house.job(n).attempt) for n in (3, 4)] == [(State.QUEUED, 0)] * 2
+
+
+async def test_draining_puts_back_what_does_not_end_in_time_unspent(start_house: Start) -> None:
+    house = await start_house(saying("x", seconds=100), slots=4)
+    await house.submit(*(draft(n) for n in range(1, 7)))
+    await house.until(lambda: all(house.job(n).state is State.WORKING for n in range(1, 5)))
+    await house.worker.drain(5)
+    assert trio.current_time() == pytest.approx(5)
+    await house.queue.close()
+    await house.queue.wait_closed()
+    assert [(house.job(n).state, house.job(n).attempt) for n in range(1, 7)] == [(State.QUEUED, 0)] * 6
+    assert house.target.together == 0
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_job_claimed_while_the_drain_begins_is_put_back_before_the_queue_closes(
+    start_house: Start, turns: int
+) -> None:
+    house = await start_house(silent())
+    with trio.CancelScope():
+        house.nursery.start_soon(house.submit, draft())
+        for _ in range(turns):
+            await trio.lowlevel.checkpoint()
+        await house.worker.drain(0)
+        await house.queue.close()
+        await house.queue.wait_closed()
+    found = house.store.job("001")
+    assert found is None or (found.state, found.attempt) == (State.QUEUED, 0)
+
+
+async def test_an_idle_worker_drains_at_once(start_house: Start) -> None:
+    house = await start_house(slots=3)
+    await house.worker.drain(30)
+    assert trio.current_time() == 0
+
+
+async def test_a_worker_takes_back_what_its_predecessor_left_running(start_house: Start) -> None:
+    house = await start_house(silent(), saying("x"), rules=Rules(backoff=Backoff(2, 300)))
+    await house.submit(draft())
+    await house.until_state(State.WORKING)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(house.worker.run)
+        job = await house.until_state(State.DONE)
+        nursery.cancel_scope.cancel()
+    assert (job.attempt, house.states().count("queued")) == (2, 2)
+
+
+async def test_the_estimate_follows_the_recent_jobs(start_house: Start) -> None:
+    house = await start_house(saying("x", seconds=10), slots=2)
+    assert house.worker.estimate(1) is None
+    await house.submit(draft())
+    await house.until_state(State.DONE)
+    await trio.testing.wait_all_tasks_blocked()
+    assert house.worker.estimate(3) == pytest.approx(15)
+    assert house.worker.estimate(None) is None
