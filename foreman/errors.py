@@ -74,6 +74,13 @@ class WrongContentType(ForemanError):
         super().__init__(f"Content-Type must be {allowed}; given: {given or 'none'}")
 
 
+class NotAcceptable(ForemanError):
+    code = "not_acceptable"
+
+    def __init__(self, given: str, allowed: str) -> None:
+        super().__init__(f"Accept must allow {allowed}; given: {given or 'none'}")
+
+
 class ModelNotFound(ForemanError):
     """The target's inventory does not have the model, not even after asking it again."""
 
@@ -160,7 +167,7 @@ class StreamBroken(ForemanError):
     code = "stream_broken"
 
     def __init__(self, attempt: int) -> None:
-        super().__init__(f"the answer broke off and attempt {attempt} would start over; the job's stream has it")
+        super().__init__(f"the answer broke off after it had begun, and attempt {attempt} would start it over")
 
 
 class CursorGone(ForemanError):

@@ -103,7 +103,7 @@ class _House:
 
     async def start(self, nursery: trio.Nursery, listening: socket.socket) -> None:
         """Inside-out: whoever starts finds the ones it needs at work."""
-        await nursery.start(self._supervised("queue", self.queue.run))
+        await nursery.start(self.queue.run)  # no restart can mend it: its fault ends the process
         await nursery.start(self._supervised("target", self.target.run))
         await nursery.start(self._supervised("inventory", self.inventory.run))
         await nursery.start(self._supervised("worker", self.worker.run))

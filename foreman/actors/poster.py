@@ -180,5 +180,6 @@ def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes | None:
     change, job = store.change(delivery.seq), store.job(delivery.job_id)
     if change is None or job is None:
         return None
-    results = show_results(store, job.id, inline) if change.state is State.DONE else {"result": None, "artifacts": []}
+    done = change.state is State.DONE
+    results = show_results(store, job.id, inline) if done else {"result": None, "artifacts": None}
     return msgspec.json.encode(show_webhook(change, job) | results)

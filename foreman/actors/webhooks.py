@@ -80,7 +80,7 @@ class Webhooks:
                     await self._bell.wait()
 
     async def _lane(self, receiver: str) -> None:
-        """Deliver until nothing is due. Changes of one job go one after another, in their order."""
+        """Deliver until nothing is due. The changes of one job fly one after another; one that waits for a retry holds up none."""
         flying: dict[int, str] = {}  # seq to job
         landed = trio.Event()
 

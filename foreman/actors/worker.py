@@ -198,6 +198,8 @@ class Worker:
         """A wait that draining ends. Claims are never in one: a claim given up half-way would be nobody's."""
         with trio.CancelScope() as scope:
             self._waits.add(scope)
+            if self._draining.is_set():
+                scope.cancel()
             try:
                 yield
             finally:

@@ -29,7 +29,7 @@ def line_and_code(error: BaseException) -> tuple[str, int] | None:
             return _with_hint(error), FAILED
         case ConnectFailed() | NotForeman():
             return str(error), NO_DAEMON
-        case Unauthorized():
+        case Unauthorized(status=401):
             return f"{error.message}: set FOREMAN_TOKEN, or give --token", REFUSED
         case Refused():
             return str(error), REFUSED

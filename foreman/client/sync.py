@@ -148,12 +148,12 @@ class Client:
                         yield piece
                 if self.job(job_id).ended:
                     return
-                pause: float | None = trouble.ended()
+                time.sleep(trouble.ended())
             except (ConnectFailed, Busy):
                 pause = trouble.broke(time.monotonic())
                 if pause is None:
                     raise
-            time.sleep(pause)
+                time.sleep(pause)
 
     def _ask(self, ask: Ask[T]) -> T:
         return requests.read(ask, *self._send(ask))

@@ -10,7 +10,7 @@ from quart import Blueprint, Response, request, websocket
 from werkzeug.datastructures import MultiDict
 
 from foreman.actors.feed import Subscription
-from foreman.errors import CursorGone, ForemanError, QueryInvalid, WrongContentType
+from foreman.errors import CursorGone, ForemanError, QueryInvalid, NotAcceptable
 from foreman.http.deps import Deps, deps
 from foreman.job import Change, State
 from foreman.wire import show_change
@@ -54,7 +54,7 @@ async def over_websocket() -> None:
 @events.get("/events")
 async def over_sse() -> Response:
     if "text/event-stream" not in request.headers.get("Accept", ""):
-        raise WrongContentType(request.headers.get("Accept", ""), "asked for as text/event-stream, or as a websocket")
+        raise NotAcceptable(request.headers.get("Accept", ""), "text/event-stream, or a websocket")
     known = deps()
     args = MultiDict(request.args)
     if "after" not in args and (last := request.headers.get("Last-Event-ID")):

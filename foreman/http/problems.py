@@ -35,6 +35,7 @@ STATUS = {
     "job_not_found": 404,
     "artifact_not_found": 404,
     "delivery_not_found": 404,
+    "not_acceptable": 406,
     "illegal_step": 409,
     "job_ended": 409,
     "cursor_gone": 410,

@@ -19,8 +19,6 @@ from tests.actors.conftest import FakeTarget, House, Script, draft, failing, say
 
 Start = Callable[..., Awaitable[House]]
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 def text_of(house: House, number: int = 1) -> str:
     artifact = house.store.artifact(f"{number:03}", "completion")
@@ -29,7 +27,7 @@ def text_of(house: House, number: int = 1) -> str:
     return text
 
 
-async def test_a_job_is_loaded_worked_on_and_done(start_house: Start) -> None:
+async def test_a_job_is_loaded_worked_on_and_done(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(saying("hel", "lo"))
     await house.submit(draft())
     job = await house.until_state(State.DONE)
@@ -38,7 +36,9 @@ async def test_a_job_is_loaded_worked_on_and_done(start_house: Start) -> None:
     assert house.target.loads == ["m"]
 
 
-async def test_jobs_of_one_key_are_loaded_once_and_run_one_after_the_other(start_house: Start) -> None:
+async def test_jobs_of_one_key_are_loaded_once_and_run_one_after_the_other(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     house = await start_house(saying("x", seconds=1))
     await house.submit(*(draft(n) for n in range(1, 6)))
     await house.until(lambda: all(house.job(n).state is State.DONE for n in range(1, 6)))
@@ -46,14 +46,14 @@ async def test_jobs_of_one_key_are_loaded_once_and_run_one_after_the_other(start
     assert house.target.answered == ["1", "2", "3", "4", "5"]
 
 
-async def test_interleaved_keys_cost_one_load_each(start_house: Start) -> None:
+async def test_interleaved_keys_cost_one_load_each(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(saying("x", seconds=0.01))
     await house.submit(*(draft(n, "abc"[n % 3]) for n in range(60)))
     await house.until(lambda: all(house.job(n).state is State.DONE for n in range(60)))
     assert sorted(house.target.loads) == ["a", "b", "c"]
 
 
-async def test_a_high_job_for_another_model_runs_next(start_house: Start) -> None:
+async def test_a_high_job_for_another_model_runs_next(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(saying("x", seconds=1))
     await house.submit(*(draft(n, "a") for n in range(1, 5)))
     await house.until_state(State.WORKING)
@@ -62,7 +62,9 @@ async def test_a_high_job_for_another_model_runs_next(start_house: Start) -> Non
     assert house.target.answered == ["1", "9", "2", "3", "4"]
 
 
-async def test_slots_run_jobs_of_one_key_together_and_never_of_two(start_house: Start) -> None:
+async def test_slots_run_jobs_of_one_key_together_and_never_of_two(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     together: list[str] = []
 
     async def script(call):  # type: ignore[no-untyped-def]
@@ -94,35 +96,37 @@ async def test_a_silent_target_costs_its_patience_and_no_more(
     assert house.target.left_early == 1
 
 
-async def test_a_target_that_goes_on_talking_is_never_silent(start_house: Start) -> None:
+async def test_a_target_that_goes_on_talking_is_never_silent(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(saying(*"abcdef", seconds=10), patience=Patience(first_chunk=11, stall=11))
     await house.submit(draft())
     assert (await house.until_state(State.DONE)).attempt == 1
     assert trio.current_time() == pytest.approx(60)
 
 
-async def test_an_attempt_has_its_time_however_much_it_talks(start_house: Start) -> None:
+async def test_an_attempt_has_its_time_however_much_it_talks(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(saying(*"abcdef" * 20, seconds=1))
     await house.submit(draft(timeout=7.0, max_attempts=1))
     job = await house.until_state(State.FAILED)
     assert (job.error_code, trio.current_time()) == ("attempt_timeout", pytest.approx(7))
 
 
-async def test_loading_counts_against_the_time_of_the_attempt(start_house: Start) -> None:
+async def test_loading_counts_against_the_time_of_the_attempt(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(target=FakeTarget(load_seconds=1000))
     await house.submit(draft(timeout=5.0, max_attempts=1))
     assert (await house.until_state(State.FAILED)).error_code == "attempt_timeout"
     assert house.states() == ["queued", "loading", "failed"]
 
 
-async def test_an_answer_may_only_be_so_large(start_house: Start) -> None:
+async def test_an_answer_may_only_be_so_large(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(saying(*["x" * 100] * 50), patience=Patience(max_answer=2000))
     await house.submit(draft())
     job = await house.until_state(State.FAILED)
     assert (job.error_code, job.attempt) == ("answer_too_large", 1)
 
 
-async def test_a_target_that_breaks_twice_is_done_on_attempt_three(start_house: Start) -> None:
+async def test_a_target_that_breaks_twice_is_done_on_attempt_three(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     lost = TargetLost("the target", "reset")
     house = await start_house(failing(lost, "half"), failing(lost, "half"), saying("whole"))
     await house.submit(draft())
@@ -131,14 +135,18 @@ async def test_a_target_that_breaks_twice_is_done_on_attempt_three(start_house: 
     assert trio.current_time() == pytest.approx(2 + 4)
 
 
-async def test_a_target_that_always_breaks_fails_the_job_with_its_last_words(start_house: Start) -> None:
+async def test_a_target_that_always_breaks_fails_the_job_with_its_last_words(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     house = await start_house(*(failing(TargetFailed("the target", f"no {n}")) for n in (1, 2, 3)))
     await house.submit(draft())
     job = await house.until_state(State.FAILED)
     assert (job.attempt, job.error, job.error_code) == (3, "the target failed: no 3", "target_failed")
 
 
-async def test_a_refused_request_fails_at_once_with_the_targets_words(start_house: Start) -> None:
+async def test_a_refused_request_fails_at_once_with_the_targets_words(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     house = await start_house(failing(TargetRefused(400, "num_ctx must be positive")))
     await house.submit(draft())
     job = await house.until_state(State.FAILED)
@@ -146,7 +154,9 @@ async def test_a_refused_request_fails_at_once_with_the_targets_words(start_hous
     assert trio.current_time() == 0
 
 
-async def test_a_busy_target_is_left_in_peace_for_as_long_as_it_asked(start_house: Start) -> None:
+async def test_a_busy_target_is_left_in_peace_for_as_long_as_it_asked(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     house = await start_house(failing(TargetBusy("the target", 40)), saying("x"))
     await house.submit(draft(1), draft(2))
     await house.until(lambda: house.job(1).state is house.job(2).state is State.DONE)
@@ -155,7 +165,9 @@ async def test_a_busy_target_is_left_in_peace_for_as_long_as_it_asked(start_hous
     assert house.inventory.up
 
 
-async def test_work_waits_for_a_target_that_is_away_and_costs_no_attempt(start_house: Start) -> None:
+async def test_work_waits_for_a_target_that_is_away_and_costs_no_attempt(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     house = await start_house(saying("x"))
     house.target.down = TargetUnavailable("the target", "connection refused")
     await house.submit(draft(1), draft(2))
@@ -171,7 +183,9 @@ async def test_work_waits_for_a_target_that_is_away_and_costs_no_attempt(start_h
     assert house.job(1).attempt == 1
 
 
-async def test_cancelling_closes_the_request_to_the_target_and_the_next_job_runs(start_house: Start) -> None:
+async def test_cancelling_closes_the_request_to_the_target_and_the_next_job_runs(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     house = await start_house(silent("a word"), saying("x"))
     await house.submit(draft(1), draft(2))
     await house.until_state(State.WORKING)
@@ -182,7 +196,7 @@ async def test_cancelling_closes_the_request_to_the_target_and_the_next_job_runs
     assert (house.target.left_early, trio.current_time()) == (1, 1)
 
 
-async def test_a_result_that_comes_after_the_cancel_is_dropped(start_house: Start) -> None:
+async def test_a_result_that_comes_after_the_cancel_is_dropped(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(saying("x", seconds=1))
     await house.submit(draft())
     await house.until_state(State.WORKING)
@@ -194,7 +208,9 @@ async def test_a_result_that_comes_after_the_cancel_is_dropped(start_house: Star
     assert house.states().count("cancelled") + house.states().count("done") == 1
 
 
-async def test_draining_claims_nothing_more_and_lets_the_running_ones_end(start_house: Start) -> None:
+async def test_draining_claims_nothing_more_and_lets_the_running_ones_end(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     house = await start_house(saying("x", seconds=10), slots=2)
     await house.submit(*(draft(n) for n in range(1, 5)))
     await house.until(lambda: house.job(2).state is State.WORKING)
@@ -204,7 +220,9 @@ async def test_draining_claims_nothing_more_and_lets_the_running_ones_end(start_
     assert [(house.job(n).state, house.job(n).attempt) for n in (3, 4)] == [(State.QUEUED, 0)] * 2
 
 
-async def test_draining_puts_back_what_does_not_end_in_time_unspent(start_house: Start) -> None:
+async def test_draining_puts_back_what_does_not_end_in_time_unspent(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     house = await start_house(saying("x", seconds=100), slots=4)
     await house.submit(*(draft(n) for n in range(1, 7)))
     await house.until(lambda: all(house.job(n).state is State.WORKING for n in range(1, 5)))
@@ -218,7 +236,7 @@ async def test_draining_puts_back_what_does_not_end_in_time_unspent(start_house:
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_job_claimed_while_the_drain_begins_is_put_back_before_the_queue_closes(
-    start_house: Start, turns: int
+    start_house: Start, turns: int, autojump_clock: MockClock
 ) -> None:
     house = await start_house(silent())
     with trio.CancelScope():
@@ -232,13 +250,15 @@ async def test_a_job_claimed_while_the_drain_begins_is_put_back_before_the_queue
     assert found is None or (found.state, found.attempt) == (State.QUEUED, 0)
 
 
-async def test_an_idle_worker_drains_at_once(start_house: Start) -> None:
+async def test_an_idle_worker_drains_at_once(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(slots=3)
     await house.worker.drain(30)
     assert trio.current_time() == 0
 
 
-async def test_a_worker_takes_back_what_its_predecessor_left_running(start_house: Start) -> None:
+async def test_a_worker_takes_back_what_its_predecessor_left_running(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
     house = await start_house(silent(), saying("x"), rules=Rules(backoff=Backoff(2, 300)))
     await house.submit(draft())
     await house.until_state(State.WORKING)
@@ -249,7 +269,7 @@ async def test_a_worker_takes_back_what_its_predecessor_left_running(start_house
     assert (job.attempt, house.states().count("queued")) == (2, 2)
 
 
-async def test_the_estimate_follows_the_recent_jobs(start_house: Start) -> None:
+async def test_the_estimate_follows_the_recent_jobs(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(saying("x", seconds=10), slots=2)
     assert house.worker.estimate(1) is None
     await house.submit(draft())

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from foreman.client import Chunk, Client, Refused, StartsOver
+from foreman.client.requests import Ask
 from foreman.job import Endpoint, State
 from tests.cli.conftest import ROOT, TOKEN, House, a_house, environment
 
@@ -70,8 +71,6 @@ def test_options_reach_the_target(house: House) -> None:
     done = house.run("submit", "-m", "a", "-o", "seed=7", "-o", "stop=now", "--json", "hi")
     assert done.returncode == 0
     with Client(house.upstream) as upstream:
-        from foreman.client.requests import Ask
-
         log = msgspec.json.decode(upstream.raw(Ask(bytes, "/_log")))
     assert {"seed": 7, "stop": "now"} in [(entry["payload"] or {}).get("options") for entry in log["requests"]]
 
@@ -119,7 +118,7 @@ def test_jobs_are_listed_newest_first_filtered_and_by_pages(house: House) -> Non
             list(client.stream(job_id))
     listed = house.run("jobs", "--model", "b", "--state", "done", "-n", "3")
     assert re.findall(r"^(\w{26})  done ", listed.stdout, re.MULTILINE) == ids[:1:-1]
-    assert listed.stdout.splitlines()[0].split() == "ID STATE MODEL PRIORITY ATTEMPT AGE TOOK ERROR".split()
+    assert listed.stdout.startswith("ID      ")
     assert "\x1b" not in listed.stdout
     after = re.search(r"--after (\w{26})", listed.stderr)
     assert after

@@ -26,7 +26,7 @@ def test_every_verb_explains_itself_and_its_exit_codes(invoke: Invoke, verb: str
 def test_help_lists_every_verb_in_whole_sentences(invoke: Invoke) -> None:
     said = invoke("--help").stdout
     assert all(f"\n  {verb} " in said for verb in VERBS)
-    assert "..." not in said
+    assert "..." not in said.partition("Commands:")[2]
 
 
 def test_the_version(invoke: Invoke) -> None:
@@ -75,10 +75,12 @@ def test_the_hidden_verbs_start_without_the_rest() -> None:
         "try: main()\n"
         "except SystemExit as end: print(end.code, {'trio', 'click', 'httpx2', 'pydantic'} & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "0 set()\n"
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as leash:  # the end of its input would end it
+        assert leash.stdout is not None
+        assert leash.stdout.read() == "0 set()\n"
 
 
 @pytest.mark.parametrize(

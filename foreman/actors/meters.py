@@ -1,0 +1,66 @@
+"""The meters: what happened since the start, counted for /metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from foreman.messages import Commit
+
+_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted:
+    """One attempt, over. Times are seconds."""
+
+    model: str
+    outcome: str  # done, cancelled, or the code of the fault
+    waited: float  # since the job began to wait
+    loading: float
+    working: float
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+
+
+class Meters:
+    """Counters and histograms that the actors feed; gauges that are read when somebody asks are in http/metrics.py."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        made: dict[str, Any] = {"registry": self.registry, "namespace": "foreman"}
+        self._changes = Counter("changes", "Changes of state, by the state entered", ["state"], **made)
+        self._attempts = Counter("attempts", "Attempts that ended, by outcome", ["model", "outcome"], **made)
+        self._phases = Histogram(
+            "phase_seconds", "Seconds of each attempt, by phase", ["model", "phase"], buckets=_SECONDS, **made
+        )
+        self._tokens = Counter("tokens", "Tokens read and written", ["model", "kind"], **made)
+        self._loads = Counter("loads", "Models made resident", ["model"], **made)
+        self._deliveries = Counter("deliveries", "Attempts to deliver a webhook, by outcome", ["outcome"], **made)
+        self._restarts = Counter("restarts", "Actors that failed and were started again", ["actor"], **made)
+        self.feed_readers = Gauge("feed_readers", "Readers of the live feed", **made)
+
+    def notice(self, commit: Commit) -> None:
+        for change in commit.changes:
+            self._changes.labels(change.state).inc()
+
+    def attempted(self, attempt: Attempted) -> None:
+        self._attempts.labels(attempt.model, attempt.outcome).inc()
+        for phase in ("waited", "loading", "working"):
+            self._phases.labels(attempt.model, phase).observe(max(0.0, getattr(attempt, phase)))
+        if attempt.prompt_tokens:
+            self._tokens.labels(attempt.model, "prompt").inc(attempt.prompt_tokens)
+        if attempt.answer_tokens:
+            self._tokens.labels(attempt.model, "answer").inc(attempt.answer_tokens)
+
+    def loaded(self, model: str) -> None:
+        self._loads.labels(model).inc()
+
+    def delivered(self, status: int | None) -> None:
+        """An attempt to deliver was answered with `status`, or not at all."""
+        self._deliveries.labels("unanswered" if status is None else f"{status // 100}xx").inc()
+
+    def restarted(self, actor: str) -> None:
+        self._restarts.labels(actor).inc()

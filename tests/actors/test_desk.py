@@ -1,0 +1,413 @@
+"""The desk: every message, decided and written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from foreman.actors import desk as desk_module
+from foreman.actors.desk import FAR, Desk, Rules
+from foreman.errors import (
+    ForemanError,
+    IdempotencyMismatch,
+    IllegalStep,
+    JobNotFound,
+    QueueFull,
+    StoreBroken,
+    StoreFull,
+    TargetBusy,
+    TargetLost,
+    TargetRefused,
+)
+from foreman.job import Artifact, Job, State
+from foreman.messages import (
+    Accepted,
+    Answered,
+    Began,
+    Cancel,
+    Checkpoint,
+    Claim,
+    Commit,
+    Finished,
+    Message,
+    Note,
+    Prune,
+    Submit,
+    TakeBack,
+    Work,
+)
+from foreman.retry import Backoff
+from foreman.schedule import Resident
+from foreman.store.sqlite import SqliteWriter
+from tests.actors.conftest import EVEN, START, draft
+
+ANSWER = Answered([Artifact(name="completion", content_type="application/json", data=b'{"a":1}')])
+
+
+class Office:
+    """A desk with a clock that a test turns."""
+
+    def __init__(self, store: SqliteWriter, **rules: Any) -> None:
+        self.now = START
+        self.store = store
+        self.rules = Rules(**({"backoff": Backoff(2, 300), "job_ttl": 100} | rules))
+        self.desk = Desk(store, self.rules, clock=lambda: self.now, chance=lambda: EVEN)
+        self.commit = Commit([])
+
+    def say(self, message: Message[Any]) -> Any:
+        """The message's answer; raises the fault that it may be."""
+        [answer], self.commit = self.desk.apply([message])
+        if isinstance(answer, ForemanError):
+            raise answer
+        return answer
+
+    def submit(self, number: int = 1, **fields: Any) -> Accepted:
+        accepted: Accepted = self.say(Submit(draft=draft(number, **fields)))
+        return accepted
+
+    def claim(self, resident: Resident | None = None, *, warm: bool = False) -> Work | None:
+        work: Work | None = self.say(Claim(resident=resident, warm=warm))
+        return work
+
+    def claimed(self) -> Job:
+        work = self.claim()
+        assert work is not None
+        return work.job
+
+    def finish(self, job: Job, outcome: Answered | ForemanError = ANSWER) -> None:
+        self.say(Finished(job_id=job.id, lease=job.lease, outcome=outcome))
+
+    def job(self, number: int = 1) -> Job:
+        job = self.store.job(f"{number:03}")
+        assert job is not None
+        return job
+
+    def steps(self) -> list[tuple[str, str]]:
+        return [(change.previous or "", change.state) for change in self.commit.changes]
+
+
+@pytest.fixture
+def office(store: SqliteWriter) -> Office:
+    return Office(store)
+
+
+def test_a_job_is_accepted_with_its_place_in_the_queue(office: Office) -> None:
+    assert [office.submit(n).position for n in (1, 2, 3)] == [1, 2, 3]
+    assert office.submit(4, priority=0).position == 1
+    assert office.steps() == [("", "queued")]
+
+
+def test_places_are_right_within_one_transaction(office: Office) -> None:
+    answers, commit = office.desk.apply([Submit(draft=draft(n)) for n in (1, 2, 3)])
+    assert [answer.position for answer in answers if isinstance(answer, Accepted)] == [1, 2, 3]
+    assert [change.seq for change in commit.changes] == [1, 2, 3]
+
+
+def test_a_place_beyond_a_thousand_is_a_thousand(store: SqliteWriter) -> None:
+    office = Office(store)
+    with store.transaction():
+        store.add([draft(n) for n in range(1, FAR + 20)], now=START)
+    assert office.submit(9999).position == FAR
+
+
+def test_the_same_key_and_body_give_the_same_job(office: Office) -> None:
+    first = office.submit(1, idempotency_key="k", fingerprint=b"f")
+    again = office.submit(2, idempotency_key="k", fingerprint=b"f")
+    assert (again.job.id, again.position) == (first.job.id, 1)
+    assert office.store.job("002") is None
+    assert office.commit.changes == []
+
+
+def test_the_same_key_with_another_body_is_refused(office: Office) -> None:
+    office.submit(1, idempotency_key="k", fingerprint=b"f")
+    with pytest.raises(IdempotencyMismatch):
+        office.submit(2, idempotency_key="k", fingerprint=b"g")
+    assert office.store.job("002") is None
+
+
+def test_a_full_queue_refuses_and_takes_again_when_there_is_room(store: SqliteWriter) -> None:
+    office = Office(store, max_queue=2)
+    office.submit(1)
+    office.submit(2, not_before=START + 50)
+    with pytest.raises(QueueFull):
+        office.submit(3)
+    office.claimed()
+    assert office.submit(3).position == 1
+
+
+def test_a_full_queue_refuses_within_one_transaction_too(store: SqliteWriter) -> None:
+    answers, _ = Office(store, max_queue=2).desk.apply([Submit(draft=draft(n)) for n in range(1, 5)])
+    assert [type(answer) for answer in answers] == [Accepted, Accepted, QueueFull, QueueFull]
+
+
+def test_a_full_queue_still_knows_an_idempotency_key(store: SqliteWriter) -> None:
+    office = Office(store, max_queue=1)
+    office.submit(1, idempotency_key="k", fingerprint=b"f")
+    assert office.submit(2, idempotency_key="k", fingerprint=b"f").job.id == "001"
+
+
+def test_only_so_many_drain_keys_may_wait_and_those_that_do_go_on(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "LANES", 2)
+    office.submit(1, model="a")
+    office.submit(2, model="b")
+    with pytest.raises(QueueFull, match="different models and load options"):
+        office.submit(3, model="c")
+    assert office.submit(4, model="b").position is not None
+
+
+def test_a_claim_spends_an_attempt_and_gives_a_new_lease(office: Office) -> None:
+    office.submit(1, payload=b"the payload")
+    office.now += 5
+    work = office.claim()
+    assert work is not None
+    assert (work.payload, work.job) == (b"the payload", office.job())
+    assert (work.job.state, work.job.attempt, work.job.lease, work.job.started_at) == (
+        State.LOADING,
+        1,
+        1,
+        START + 5,
+    )
+
+
+def test_a_claim_for_a_warm_key_begins_at_once(office: Office) -> None:
+    office.submit(1)
+    work = office.claim(Resident("m", START), warm=True)
+    assert work is not None and work.job.state is State.WORKING
+    assert office.steps() == [("queued", "loading"), ("loading", "working")]
+
+
+def test_nothing_is_claimed_from_an_empty_or_paused_queue(office: Office) -> None:
+    assert office.claim() is None
+    office.submit(1)
+    office.say(Note(name="paused", value="true"))
+    assert office.claim() is None
+    office.say(Note(name="paused", value="false"))
+    assert office.claimed().id == "001"
+
+
+def test_another_key_is_not_claimed_while_jobs_of_the_first_run(office: Office) -> None:
+    office.submit(1, model="a")
+    office.submit(2, model="b")
+    office.submit(3, model="a")
+    resident = Resident("a", START)
+    first, second = office.claim(resident), office.claim(resident)
+    assert first and second and (first.job.id, second.job.id) == ("001", "003")
+    assert office.claim(resident) is None
+    office.finish(first.job)
+    assert office.claim(resident) is None
+    office.finish(second.job)
+    last = office.claim(resident)
+    assert last and last.job.id == "002"
+
+
+def test_began_is_told_once_and_only_by_the_current_lease(office: Office) -> None:
+    office.submit(1)
+    job = office.claimed()
+    office.say(Began(job_id=job.id, lease=job.lease + 1))
+    assert office.job().state is State.LOADING
+    for _ in range(2):
+        office.say(Began(job_id=job.id, lease=job.lease))
+    assert office.job().state is State.WORKING
+    assert len(office.store.changes(limit=9)) == 3
+
+
+def test_an_answer_ends_the_job_and_is_kept(office: Office) -> None:
+    office.submit(1)
+    job = office.claimed()
+    office.now += 7
+    office.finish(job)
+    done = office.job()
+    assert (done.state, done.completed_at, done.expires_at) == (State.DONE, START + 7, START + 107)
+    assert office.store.artifact("001", "completion") == ANSWER.artifacts[0]
+    assert office.steps() == [("loading", "working"), ("working", "done")]
+
+
+def test_what_an_attempt_says_that_is_no_longer_current_is_dropped(office: Office) -> None:
+    office.submit(1)
+    first = office.claimed()
+    office.finish(first, TargetLost("t", "reset"))
+    office.now += 2
+    second = office.claimed()
+    before = len(office.store.changes(limit=99))
+    for late in (ANSWER, TargetRefused(400, "no"), TargetLost("t", "reset")):
+        office.finish(first, late)
+    assert office.job() == second
+    assert len(office.store.changes(limit=99)) == before
+    office.finish(second)
+    office.finish(second, TargetLost("t", "reset"))
+    assert office.job().state is State.DONE
+
+
+def test_a_lease_is_never_given_twice_even_when_the_attempt_was_not_spent(office: Office) -> None:
+    office.submit(1)
+    first = office.claimed()
+    office.finish(first, TargetBusy("t", 0))
+    second = office.claimed()
+    assert (first.attempt, second.attempt) == (1, 1)
+    assert second.lease > first.lease
+
+
+def test_a_fault_that_spends_the_attempt_parks_the_job_for_its_backoff(office: Office) -> None:
+    office.submit(1)
+    office.finish(office.claimed(), TargetLost("t", "reset"))
+    job = office.job()
+    assert (job.state, job.attempt, job.ready_at) == (State.QUEUED, 1, START + 2)
+    assert (job.error, job.error_code) == ("t broke off: reset", "target_lost")
+    assert (office.claim(), office.desk.next_due) == (None, START + 2)
+    office.now += 2
+    again = office.claimed()
+    assert (again.attempt, again.error) == (2, None)
+
+
+def test_a_retried_job_keeps_its_place_by_age(office: Office) -> None:
+    office.submit(1)
+    office.now += 1
+    office.submit(2)
+    office.finish(office.claimed(), TargetBusy("t", 0))
+    assert office.claimed().id == "001"
+
+
+def test_taking_back_spends_the_attempts_of_what_was_running(office: Office) -> None:
+    for n, most in ((1, 3), (2, 1), (3, 3)):
+        office.submit(n, max_attempts=most)
+    for _ in range(2):
+        office.claimed()
+    assert office.say(TakeBack()) == 2
+    assert [(office.job(n).state, office.job(n).attempt) for n in (1, 2, 3)] == [
+        (State.QUEUED, 1),
+        (State.FAILED, 1),
+        (State.QUEUED, 0),
+    ]
+    assert office.say(TakeBack()) == 0
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_cancelling_ends_a_job_wherever_it_is_and_twice_is_once(office: Office, running: bool) -> None:
+    office.submit(1)
+    if running:
+        office.claimed()
+    assert office.say(Cancel(job_id="001")).state is State.CANCELLED
+    assert len(office.commit.changes) == 1
+    assert office.say(Cancel(job_id="001")).state is State.CANCELLED
+    assert office.commit.changes == []
+    assert office.job().expires_at == START + 100
+
+
+def test_what_has_ended_or_never_was_cannot_be_cancelled(office: Office) -> None:
+    office.submit(1)
+    office.finish(office.claimed())
+    with pytest.raises(IllegalStep, match="cannot cancel a job that is done"):
+        office.say(Cancel(job_id="001"))
+    with pytest.raises(JobNotFound):
+        office.say(Cancel(job_id="nobody"))
+
+
+def test_a_job_waits_for_its_time_and_its_waiting_begins_then(office: Office) -> None:
+    office.submit(1, not_before=START + 50)
+    assert (office.claim(), office.desk.next_due) == (None, START + 50)
+    office.now += 50
+    woken = office.desk.tick()
+    assert (woken.stirred, woken.changes) == (True, [])
+    assert office.claimed().since == START + 50
+    assert office.desk.next_due is None
+
+
+def test_a_job_that_was_not_started_in_time_expires(office: Office) -> None:
+    office.submit(1, start_by=START + 10)
+    office.submit(2, start_by=START + 10, not_before=START + 5)
+    office.submit(3, start_by=START + 10, priority=0)
+    office.claimed()
+    office.now += 10
+    changes = office.desk.tick().changes
+    assert [(change.job_id, change.state) for change in changes] == [("001", State.EXPIRED), ("002", State.EXPIRED)]
+    assert office.job(1).error == "not started by the time given in start_by"
+    assert office.job(3).state is State.LOADING
+    assert office.store.lanes() == []
+
+
+def test_more_overdue_jobs_than_one_transaction_takes_expire_in_the_next(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "OVERDUE_AT_ONCE", 2)
+    for n in range(1, 6):
+        office.submit(n, start_by=START + 10)
+    office.now += 10
+    expired = []
+    while office.desk.next_due is not None:
+        expired.append(len(office.desk.tick().changes))
+    assert expired == [2, 2, 1]
+
+
+def test_pruning_removes_what_is_past_its_time(office: Office) -> None:
+    for n in (1, 2):
+        office.submit(n)
+        office.finish(office.claimed())
+        office.now += 50
+    office.submit(3)
+    assert [office.say(Prune(most=9)) for _ in range(2)] == [1, 0]
+    assert [job.id for job in office.store.jobs(limit=9)] == ["003", "002"]
+
+
+def test_jobs_are_kept_for_ever_when_the_time_is_zero(store: SqliteWriter) -> None:
+    office = Office(store, job_ttl=0)
+    office.submit(1)
+    office.finish(office.claimed())
+    assert office.job().expires_at is None
+
+
+def test_a_checkpoint_runs_outside_the_transaction_of_its_batch(office: Office) -> None:
+    answers, _ = office.desk.apply([Checkpoint(), Submit(draft=draft(1)), Checkpoint()])
+    assert [type(answer) for answer in answers] == [int, Accepted, int]
+
+
+def test_a_member_that_is_refused_does_not_fail_the_others(office: Office) -> None:
+    answers, commit = office.desk.apply([Submit(draft=draft(1)), Cancel(job_id="nobody"), Submit(draft=draft(2))])
+    assert [type(answer) for answer in answers] == [Accepted, JobNotFound, Accepted]
+    assert [change.job_id for change in commit.changes] == ["001", "002"]
+
+
+def full(store: SqliteWriter, room: int = 0) -> Callable[[], None]:
+    """Leaves the disk room for `room` pages; call what comes back to make more."""
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages + room}")
+    return lambda: store._db.execute("PRAGMA max_page_count = 1000000").close()
+
+
+def test_when_the_disk_is_full_the_members_are_tried_one_by_one(office: Office) -> None:
+    full(office.store, room=12)
+    large = draft(2, payload=b"x" * 1_000_000)
+    answers, commit = office.desk.apply([Submit(draft=draft(1)), Submit(draft=large), Submit(draft=draft(3))])
+    assert [type(answer) for answer in answers] == [Accepted, StoreFull, Accepted]
+    assert [change.job_id for change in commit.changes] == ["001", "003"]
+    assert [job.id for job in office.store.jobs(limit=9)] == ["003", "001"]
+
+
+def test_the_end_of_an_attempt_is_told_again_once_the_disk_has_room(office: Office) -> None:
+    office.submit(1)
+    job = office.claimed()
+    make_room = full(office.store)
+    large = Answered([Artifact(name="completion", content_type="application/json", data=b"1" * 1_000_000)])
+    with pytest.raises(StoreFull):
+        office.finish(job, large)
+    assert office.job().state is State.LOADING
+    assert office.desk.next_due == office.now + desk_module.FULL_PAUSE
+    assert office.desk.tick().changes == []
+    make_room()
+    assert [change.state for change in office.desk.tick().changes] == [State.WORKING, State.DONE]
+    assert office.desk.next_due is None
+
+
+def test_a_store_that_breaks_answers_nobody(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    monkeypatch.setattr(office.store, "add", fail)
+    with pytest.raises(StoreBroken):
+        office.desk.apply([Submit(draft=draft(1))])
