@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 Address = IPv4Address | IPv6Address
@@ -30,9 +31,18 @@ _NEVER = [
 _LOOPBACK = [ip_network(text) for text in ("127.0.0.0/8", "::1/128")]
 _PRIVATE = [
     ip_network(text)
-    for text in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10")
+    for text in (
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "fc00::/7",
+        "fec0::/10",
+        "64:ff9b:1::/48",
+    )
 ]
 _NAT64 = IPv6Network("64:ff9b::/96")
+_TRANSLATED = IPv6Network("::ffff:0:0:0/96")  # RFC 2765
 _COMPATIBLE = IPv6Network("::/96")
 
 
@@ -61,10 +71,10 @@ class Rules:
         inner = _embedded(address)
         if inner is not None:
             if _in(inner, _NEVER) or _in(inner, _LOOPBACK) or not _public(inner):
-                return f"{address} stands for {inner}, which is refused in this form"
+                return f"{address} stands for {inner}; the setting {SETTING} allows that address only in its own form"
             return None
         if _in(address, _NEVER):
-            return f"{address} is link-local, metadata, multicast or reserved, which is never allowed"
+            return f"{address} is link-local, metadata, multicast or reserved, which not even {SETTING} allows"
         if _public(address) or _in(address, self.networks) or name.lower() in self.names:
             return None
         if self.loopback and _in(address, _LOOPBACK):
@@ -85,7 +95,21 @@ def read_url(text: str) -> SplitResult:
         raise ValueError("must carry no user name or password")
     if any(ord(letter) <= 32 or ord(letter) == 127 for letter in text):
         raise ValueError("must carry no spaces or control characters")
+    if not _plain(parts.hostname):
+        raise ValueError(f"must write an IP address in its usual form, which the setting {SETTING} is about")
     return parts
+
+
+def _plain(host: str) -> bool:
+    """Whether the host is a name, or an address as it is usually written: 0x7f.1 and 2130706433 are neither."""
+    last = host.rstrip(".").rpartition(".")[2]
+    if not re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last):
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _in(address: Address, networks: Sequence[Network]) -> bool:
@@ -107,6 +131,6 @@ def _embedded(address: Address) -> IPv4Address | None:
     if address.teredo is not None:
         return address.teredo[1]
     low = IPv4Address(int(address) & 0xFFFFFFFF)
-    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+    if address in _NAT64 or address in _TRANSLATED or (address in _COMPATIBLE and int(address) > 1):
         return low
     return None

@@ -38,6 +38,7 @@ async def keep_running(
     run: Callable[..., Awaitable[None]],
     *,
     leaving: Callable[[], bool],
+    restarted: Callable[[str], None] = lambda name: None,
     budget: Budget | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -67,6 +68,7 @@ async def keep_running(
         if len(failures) == budget.most and now - failures[0] < budget.window:
             raise OutOfRestarts(f"{name} failed {budget.most + 1} times in {budget.window:g} s")
         failures.append(now)
+        restarted(name)
         pause = budget.first if now - began > budget.window else pause
         await trio.sleep(pause * random.uniform(0.8, 1.2))
         pause = min(budget.longest, pause * 2)

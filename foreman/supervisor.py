@@ -19,6 +19,7 @@ from foreman.actors.desk import Desk, Rules
 from foreman.actors.embeddings import Embeddings
 from foreman.actors.feed import Feed
 from foreman.actors.inventory import NOTE, Inventory
+from foreman.actors.meters import Meters
 from foreman.actors.poster import Poster
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
@@ -57,7 +58,7 @@ class Running:
 def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
     """Run until SIGTERM or SIGINT; the process's exit code. A second signal leaves at once."""
     logs.configure(settings.log_format, settings.log_level)
-    return trio.run(partial(main, settings, clock=clock), instruments=[Watchdog()], strict_exception_groups=True)
+    return trio.run(partial(main, settings, clock=clock))
 
 
 async def main(
@@ -123,7 +124,9 @@ class _House:
             await self.queue.wait_closed()
 
     def _supervised(self, name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-        return partial(keep_running, name, run, leaving=lambda: self.deps.draining)
+        return partial(
+            keep_running, name, run, leaving=lambda: self.deps.draining, restarted=self.deps.meters.restarted
+        )
 
 
 def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -> _House:
@@ -145,7 +148,11 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
     relay = Relay()
     target = _target(settings)
     inventory = Inventory(target, queue, poll_interval=settings.poll_interval, remembered=store.note(NOTE))
-    worker = Worker(queue, target, relay, inventory, slots=settings.slots, patience=patience, clock=clock)
+    meters, watchdog = Meters(), Watchdog()
+    trio.lowlevel.add_instrument(watchdog)
+    worker = Worker(
+        queue, target, relay, inventory, slots=settings.slots, patience=patience, clock=clock, meters=meters
+    )
     readers = Readers(store)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs()[1])
     poster = Poster(
@@ -160,12 +167,14 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
         poster,
         limits=Limits(settings.webhook_concurrency, settings.webhook_per_receiver),
         inline=settings.artifact_inline_limit,
+        meters=meters,
         clock=clock,
     )
     queue.add_listener(relay.notice)
     queue.add_listener(feed.notice)
     queue.add_listener(webhooks.notice)
     queue.add_listener(worker.notice)
+    queue.add_listener(meters.notice)
     deps = Deps(
         settings=settings,
         queue=queue,
@@ -178,6 +187,9 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
         embeddings=Embeddings(target, inventory, concurrency=settings.embed_concurrency, warm=settings.embed_model),
         target=target,
         gate=Gate(settings),
+        meters=meters,
+        watchdog=watchdog,
+        log_size=store.log_size,
         clock=clock,
     )
     return _House(deps, queue, worker, inventory, webhooks, target, trio.Event())

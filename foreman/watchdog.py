@@ -17,7 +17,7 @@ class Watchdog(trio.abc.Instrument):
 
     def __init__(self, limit: float = TOO_LONG) -> None:
         self._limit = limit
-        self._began = 0.0
+        self._began = time.perf_counter()  # it may be put in place in the middle of a step
         self.longest = 0.0  # seconds
         self.held = 0  # how often the limit was passed
 

@@ -76,8 +76,11 @@ def read_submission(body: bytes, *, now: Instant) -> Submission:
     """A body of `POST /jobs`. Raises InvalidJson, ModelRequired, FieldInvalid."""
     payload = read_object(body)
     model = read_model(payload)
-    own = {name: _read(name, payload.pop(name), reader) for name, reader in _OWN.items() if name in payload}
-    own = {_RENAMED.get(name, name): value for name, value in own.items() if value is not None}
+    own: dict[str, Any] = {}
+    for name in [name for name in payload if name in _OWN]:
+        value = _read(name, payload.pop(name), _OWN[name])
+        if value is not None:
+            own[_RENAMED.get(name, name)] = value
     if own.get("not_before", 0) > now + _FAR_FUTURE:
         raise FieldInvalid("not_before", rfc3339(own["not_before"]), "must be a time within the next 100 years")
     if "start_by" in own and own["start_by"] <= own.get("not_before", 0):
@@ -89,7 +92,7 @@ def read_model(payload: Mapping[str, msgspec.Raw]) -> str:
     """The payload's model. Raises ModelRequired, FieldInvalid."""
     if "model" not in payload:
         raise ModelRequired
-    model = _read("model", payload["model"], _text(MODEL_LENGTH))
+    model = _read("model", payload["model"], _model)
     if not model:
         raise ModelRequired
     return str(model)
@@ -186,6 +189,7 @@ def _states(value: Any) -> tuple[State, ...]:
     return tuple(State(word) for word in dict.fromkeys(value))
 
 
+_model = _text(MODEL_LENGTH)
 _OWN: dict[str, Callable[[Any], Any]] = {
     "state_webhook_url": _text(2048),
     "webhook_events": _states,

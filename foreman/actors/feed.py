@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
-from itertools import islice
 
 import trio
 
 from foreman.errors import CursorGone, QueryInvalid
 from foreman.job import Change
 from foreman.messages import Commit
+from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
 
 PAGE = 500  # changes read at once
@@ -52,13 +53,24 @@ class Feed:
             raise CursorGone(after, oldest)
 
     async def read(self, after: int) -> list[Change]:
-        """Up to a page of the changes after `after`, oldest first; empty when there are none yet."""
+        """Up to a page of the changes after `after`, oldest first; empty when there are none yet, or no longer any.
+
+        Raises CursorGone when some of them were pruned.
+        """
         if after >= self.newest:
             return []
-        if self._kept and self._kept[0].seq <= after + 1:
-            start = max(0, len(self._kept) - (self.newest - after))
-            return [change for change in islice(self._kept, start, start + PAGE) if change.seq > after]
-        return await self._readers.read(lambda store: store.changes(after=after, limit=PAGE))
+        kept = self._kept
+        if kept and kept[0].seq <= after + 1:
+            # Near its end a deque is found into at once, and that is where most readers are.
+            start = bisect_right(kept, after, key=lambda change: change.seq)
+            return [kept[place] for place in range(start, min(len(kept), start + PAGE))]
+
+        def older(store: Reader) -> list[Change]:
+            if after < store.horizon():  # pruned since this reader came
+                raise CursorGone(after, store.horizon() + 1)
+            return store.changes(after=after, limit=PAGE)
+
+        return await self._readers.read(older)
 
 
 class Subscription:
@@ -76,10 +88,14 @@ class Subscription:
         return self._feed.newest - self.after > self._patience
 
     async def next(self) -> list[Change]:
-        """The next changes this reader wants, in order; waits for some."""
+        """The next changes this reader wants, in order; waits for some. A cancelled call loses nothing.
+
+        Raises CursorGone when they were pruned before it came to them.
+        """
         while True:
             await self._feed.wait_beyond(self.after)
+            newest = self._feed.newest
             changes = await self._feed.read(self.after)
-            self.after = changes[-1].seq if changes else self._feed.newest
+            self.after = changes[-1].seq if changes else newest  # all of them went with the jobs they were of
             if wanted := [change for change in changes if self._wanted(change)]:
                 return wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any
@@ -55,19 +56,30 @@ class Poster:
             headers={"User-Agent": f"foreman/{__version__}", "Content-Type": "application/json"},
         )
 
-    async def check(self, url: str) -> None:
-        """Raises WebhookRefused when no webhook may go to `url`: why, and the setting that would allow it."""
+    async def check(self, url: str, judged: dict[str, str | None] | None = None) -> None:
+        """Raises WebhookRefused when no webhook may go to `url`: why, and the setting that would allow it.
+
+        `judged` remembers receivers for a caller who has many URLs, of which most name the same host.
+        """
+        judged = {} if judged is None else judged
         try:
             parts = addresses.read_url(url)
         except ValueError as allowed:
             raise WebhookRefused(url, str(allowed)) from None
+        receiver = f"{parts.scheme}://{parts.netloc}"
+        if receiver not in judged:
+            judged[receiver] = await self._refusal(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        if (why := judged[receiver]) is not None:
+            raise WebhookRefused(url, why)
+
+    async def _refusal(self, host: str, port: int) -> str | None:
         try:
-            await self._judge.choose(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+            await self._judge.choose(host, port)
         except _Refused as why:
-            raise WebhookRefused(url, str(why)) from None
+            return str(why)
         except OSError as error:
-            words = f"its host name cannot be resolved ({error.strerror or error})"
-            raise WebhookRefused(url, words) from None
+            return f"its host name cannot be resolved ({error.strerror or error})"
+        return None
 
     async def post(self, delivery: Delivery, body: bytes) -> Sent:
         """One attempt. Never raises: what went wrong is the answer."""
@@ -170,16 +182,18 @@ def _retry_after(text: str | None, now: Instant) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except ValueError:
+        at = parsedate_to_datetime(text)
+        return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, TypeError, IndexError, OverflowError):  # what the parser makes of an odd date varies
         return None
 
 
-def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes | None:
-    """The body of a webhook; None when the job is gone."""
+def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes:
+    """The body of a webhook, of which artifacts of more than `inline` bytes are no part."""
     change, job = store.change(delivery.seq), store.job(delivery.job_id)
     if change is None or job is None:
-        return None
-    done = change.state is State.DONE
-    results = show_results(store, job.id, inline) if done else {"result": None, "artifacts": None}
+        raise LookupError(f"delivery {delivery.seq} has outlived its job")  # the schema rules it out
+    results: dict[str, Any] = {"result": None, "artifacts": None}
+    if change.state is State.DONE:
+        results = show_results(store, job.id, inline, whole=False)
     return msgspec.json.encode(show_webhook(change, job) | results)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 import trio
 
+from foreman.actors.meters import Meters
 from foreman.actors.poster import Poster, payload_of
 from foreman.job import Delivery, Instant
 from foreman.messages import Commit, DeliveryEnded, Queue
@@ -16,7 +18,10 @@ from foreman.store.readers import Readers
 
 log = structlog.get_logger()
 
-READ_AHEAD = 16  # deliveries that a lane reads at once
+GONE = 410  # the receiver wants no more of this job
+READ_AHEAD = 32  # deliveries that a lane holds at most
+READ_BYTES = 2**20  # of payloads after which it reads no further ahead
+REMEMBERED = 10_000  # receivers whose last answer is known
 SLEEP_AT_MOST = 60.0  # seconds between looks, so that a clock set forward is noticed
 
 
@@ -40,6 +45,7 @@ class Webhooks:
         limits: Limits,
         inline: int,
         clock: Callable[[], Instant],
+        meters: Meters | None = None,
     ) -> None:
         """`inline` is the size in bytes up to which an artifact travels in the webhook itself."""
         self._queue = queue
@@ -48,12 +54,14 @@ class Webhooks:
         self._limits = limits
         self._inline = inline
         self._clock = clock
+        self._meters = meters or Meters()
         self._bell = trio.Event()
         self._lanes: set[str] = set()
-        self._suspects: set[str] = set()  # receivers whose last answer was none or no good one
-        # Receivers in trouble share half of the room: however many hang, there is some left for the others.
+        self._well: dict[str, bool] = {}  # whether the last answer of a receiver was a good one
+        # However many receivers hang, there is room left for strangers, and more for those that are known to be well.
         self._room = trio.CapacityLimiter(limits.together)
-        self._room_for_suspects = trio.CapacityLimiter(max(1, limits.together // 2))
+        self._room_for_strangers = trio.CapacityLimiter(max(1, limits.together * 3 // 4))
+        self._room_for_the_ill = trio.CapacityLimiter(max(1, limits.together // 2))
 
     def notice(self, commit: Commit) -> None:
         if commit.posted:
@@ -80,14 +88,16 @@ class Webhooks:
                     await self._bell.wait()
 
     async def _lane(self, receiver: str) -> None:
-        """Deliver until nothing is due. The changes of one job fly one after another; one that waits for a retry holds up none."""
+        """Deliver until nothing is due. Changes of one job go one after another, in their order."""
+        waiting: dict[int, tuple[Delivery, bytes]] = {}  # what was read and not sent, by seq
         flying: dict[int, str] = {}  # seq to job
         landed = trio.Event()
 
-        async def fly(delivery: Delivery) -> None:
-            nonlocal landed
+        async def fly(delivery: Delivery, body: bytes) -> None:
             try:
-                await self._deliver(delivery)
+                if await self._deliver(delivery, body) == GONE:
+                    for seq in [seq for seq, (other, _) in waiting.items() if other.job_id == delivery.job_id]:
+                        del waiting[seq]
             finally:
                 del flying[delivery.seq]
                 landed.set()
@@ -95,15 +105,13 @@ class Webhooks:
         try:
             async with trio.open_nursery() as nursery:
                 while True:
-                    landed = trio.Event()
-                    bell = self._bell
-                    ready = await self._ready(receiver, flying)
-                    for delivery in ready:
-                        if len(flying) >= self._width(receiver):
-                            break
-                        if delivery.job_id not in flying.values():
-                            flying[delivery.seq] = delivery.job_id
-                            nursery.start_soon(fly, delivery)
+                    landed, bell = trio.Event(), self._bell
+                    if not _sendable(waiting, flying) and len(waiting) < READ_AHEAD:
+                        waiting |= await self._read(receiver, frozenset((*flying, *waiting)), READ_AHEAD - len(waiting))
+                    while len(flying) < self._width(receiver) and (seq := _sendable(waiting, flying)):
+                        delivery, body = waiting.pop(seq)
+                        flying[seq] = delivery.job_id
+                        nursery.start_soon(fly, delivery, body)
                     if not flying:
                         return
                     await _either(landed, bell if len(flying) < self._width(receiver) else landed)
@@ -112,26 +120,53 @@ class Webhooks:
             self._bell.set()  # something may have become due between the last look and here
 
     def _width(self, receiver: str) -> int:
-        return 1 if receiver in self._suspects else self._limits.per_receiver
+        return self._limits.per_receiver if self._well.get(receiver) else 1
 
-    async def _ready(self, receiver: str, flying: dict[int, str]) -> list[Delivery]:
-        now, besides = self._clock(), frozenset(flying)
-        return await self._readers.read(lambda store: store.due(receiver, now=now, besides=besides, limit=READ_AHEAD))
+    async def _read(self, receiver: str, besides: frozenset[int], most: int) -> dict[int, tuple[Delivery, bytes]]:
+        """What is due with its payloads, in one visit to the store."""
 
-    async def _deliver(self, delivery: Delivery) -> None:
-        body = await self._readers.read(lambda store: self._payload(store, delivery))
-        if body is None:
-            return  # the job was deleted meanwhile
-        room = self._room_for_suspects if delivery.receiver in self._suspects else self._room
-        async with room:
+        def read(store: Reader) -> dict[int, tuple[Delivery, bytes]]:
+            found: dict[int, tuple[Delivery, bytes]] = {}
+            size = 0
+            for delivery in store.due(receiver, now=self._clock(), besides=besides, limit=most):
+                body = payload_of(store, delivery, self._inline)
+                found[delivery.seq] = delivery, body
+                size += len(body)
+                if size > READ_BYTES:
+                    break
+            return found
+
+        return await self._readers.read(read)
+
+    async def _deliver(self, delivery: Delivery, body: bytes) -> int | None:
+        """The status of the receiver's answer, once what it means is on disk."""
+        async with self._admitted(delivery.receiver):
             sent = await self._poster.post(delivery, body)
-        good = sent.status is not None and sent.status < 500
-        (self._suspects.discard if good else self._suspects.add)(delivery.receiver)
+        self._meters.delivered(sent.status)
+        self._well.pop(delivery.receiver, None)
+        self._well[delivery.receiver] = sent.status is not None and sent.status < 500
+        if len(self._well) > REMEMBERED:
+            del self._well[next(iter(self._well))]
         log.debug("webhook", job=delivery.job_id, seq=delivery.seq, status=sent.status, error=sent.error)
         await self._queue.ask(DeliveryEnded(delivery=delivery, sent=sent))
+        return sent.status
 
-    def _payload(self, store: Reader, delivery: Delivery) -> bytes | None:
-        return payload_of(store, delivery, self._inline)
+    @asynccontextmanager
+    async def _admitted(self, receiver: str) -> AsyncIterator[None]:
+        well = self._well.get(receiver)
+        async with AsyncExitStack() as rooms:
+            if well is False:
+                await rooms.enter_async_context(self._room_for_the_ill)
+            if not well:
+                await rooms.enter_async_context(self._room_for_strangers)
+            await rooms.enter_async_context(self._room)
+            yield
+
+
+def _sendable(waiting: dict[int, tuple[Delivery, bytes]], flying: dict[int, str]) -> int | None:
+    """The first one that waits for no other of its job."""
+    busy = set(flying.values())
+    return next((seq for seq, (delivery, _) in waiting.items() if delivery.job_id not in busy), None)
 
 
 async def _either(one: trio.Event, other: trio.Event) -> None:

@@ -10,6 +10,7 @@ import structlog
 import trio
 
 from foreman.actors.inventory import Inventory
+from foreman.actors.meters import Attempted, Meters
 from foreman.actors.relay import Relay, Track
 from foreman.errors import (
     AnswerTooLarge,
@@ -24,7 +25,7 @@ from foreman.errors import (
 from foreman.job import TERMINAL, Artifact, Instant, Job, State
 from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
 from foreman.schedule import Resident
-from foreman.targets.answer import Answer
+from foreman.targets.answer import Answer, tokens
 from foreman.targets.images import images
 from foreman.targets.protocol import Call, Chunk, Target
 
@@ -47,6 +48,8 @@ class Patience:
 @dataclass(slots=True)
 class _Attempt:
     job: Job
+    claimed_at: Instant
+    began_at: Instant | None = None  # when the target got the request
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     reason: ForemanError | None = None  # why the scope was cancelled; None: the job was
 
@@ -64,7 +67,9 @@ class Worker:
         slots: int = 1,
         patience: Patience | None = None,
         clock: Callable[[], Instant],
+        meters: Meters | None = None,
     ) -> None:
+        self._meters = meters or Meters()
         self._queue = queue
         self._target = target
         self._relay = relay
@@ -210,37 +215,55 @@ class Worker:
         job = work.job
         track = self._relay.track(job.id)
         track.begin(job.attempt)
-        attempt = self._running[job.id] = _Attempt(job)
+        attempt = self._running[job.id] = _Attempt(job, self._clock())
         outcome: Answered | ForemanError | None = None
-        began = trio.current_time()
         try:
             with attempt.scope:
-                outcome = await self._run(work, track)
+                outcome = await self._run(work, track, attempt)
             if attempt.scope.cancelled_caught:
                 outcome = attempt.reason
         finally:
             if self._running.get(job.id) is attempt:
                 del self._running[job.id]
         fault = outcome if isinstance(outcome, ForemanError) else None
-        seconds = trio.current_time() - began
         track.fault = fault
         if isinstance(outcome, Answered):
             track.result = outcome.artifacts[0].data
+        self._account(attempt, "cancelled" if outcome is None else fault.code if fault else "done", track.result)
+        if outcome is not None:
+            await self._queue.tell(Finished(job_id=job.id, lease=job.lease, outcome=outcome))
+        return fault
+
+    def _account(self, attempt: _Attempt, outcome: str, answer: bytes | None) -> None:
+        job, now = attempt.job, self._clock()
+        seconds = max(0.0, now - attempt.claimed_at)
+        prompt, written = tokens(answer) if outcome == "done" and answer else (0, 0)
+        if outcome == "done":
             last = self._seconds_each if self._seconds_each is not None else seconds
             self._seconds_each = last + PACE * (seconds - last)
+        began_at = attempt.began_at or now
+        ended = Attempted(
+            model=job.model,
+            outcome=outcome,
+            waited=attempt.claimed_at - job.since,
+            loading=began_at - attempt.claimed_at,
+            working=now - began_at,
+            prompt_tokens=prompt,
+            answer_tokens=written,
+        )
+        self._meters.attempted(ended)
         log.info(
             "attempt ended",
             job=job.id,
             model=job.model,
             attempt=job.attempt,
-            outcome=fault.code if fault else "cancelled" if outcome is None else "done",
-            seconds=round(seconds, 3),
+            outcome=outcome,
+            waited=round(ended.waited, 3),
+            loading=round(ended.loading, 3),
+            working=round(ended.working, 3),
         )
-        if outcome is not None:
-            await self._queue.tell(Finished(job_id=job.id, lease=job.lease, outcome=outcome))
-        return fault
 
-    async def _run(self, work: Work, track: Track) -> Answered | ForemanError:
+    async def _run(self, work: Work, track: Track, attempt: _Attempt) -> Answered | ForemanError:
         job = work.job
         call = Call(model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload)
         seconds = job.timeout or self._patience.attempt
@@ -248,6 +271,8 @@ class Worker:
             with trio.fail_after(seconds):
                 if not self._target.is_resident(job.key):
                     await self._target.load(call)
+                    self._meters.loaded(job.model)
+                attempt.began_at = self._clock()
                 if job.state is State.LOADING:
                     await self._queue.tell(Began(job_id=job.id, lease=job.lease))
                 answer = await self._collect(call, track)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quart import request, websocket
+from quart import Response, request, websocket
 from quart_trio import QuartTrio
 
 from foreman.http import problems
@@ -10,6 +10,7 @@ from foreman.http.deps import KEY, Deps
 from foreman.http.events import events
 from foreman.http.exchange import Exchange
 from foreman.http.jobs import jobs
+from foreman.http.metrics import metrics
 from foreman.http.ollama import ollama
 from foreman.http.openai import openai
 from foreman.http.service import service
@@ -24,13 +25,20 @@ def build(found: Deps) -> QuartTrio:
     app.config["BODY_TIMEOUT"] = BODY_PATIENCE
     app.extensions[KEY] = found
     app.asgi_http_class = Exchange
-    for room in (jobs, events, service, ollama, openai):
+    for room in (jobs, events, service, metrics, ollama, openai):
         app.register_blueprint(room)
     problems.install(app)
 
     @app.before_request
     async def gate() -> None:
         found.gate.check(request)
+
+    @app.after_request
+    async def hang_up_on_what_was_not_read(response: Response) -> Response:
+        # Hypercorn neither reads the rest of a body nor goes on to the next request: a client must not wait for it.
+        if response.status_code == 413 or not request.body._complete.is_set():
+            response.headers["Connection"] = "close"
+        return response
 
     @app.before_websocket
     async def websocket_gate() -> None:

@@ -132,6 +132,10 @@ class _Caller:
             return self.track.fault
         return JobEnded(ended.state, ended.error)
 
+    def keep(self) -> None:
+        """Have the job go on whatever happens."""
+        self._keep = True
+
     async def leave(self) -> None:
         """Cancel the job, unless it has ended or its caller asked to keep it. One that Foreman leaves did not leave."""
         if self.ended is None and not self._keep and not self._left and not self._known.draining:
@@ -201,6 +205,7 @@ class _Body:
                 if self._caller.wants(piece.chunk):
                     return self._frame.chunk(piece.chunk)
             elif piece.attempt is not None and self._said:
+                self._caller.keep()  # it did not leave: the answer that it was denied goes on
                 return self._last(StreamBroken(piece.attempt))
             elif piece.ended is not None:
                 if piece.ended.state is not State.DONE:

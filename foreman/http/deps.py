@@ -12,6 +12,7 @@ from quart import current_app
 from foreman.actors.embeddings import Embeddings
 from foreman.actors.feed import Feed
 from foreman.actors.inventory import Inventory
+from foreman.actors.meters import Meters
 from foreman.actors.poster import Poster
 from foreman.actors.relay import Relay
 from foreman.actors.worker import Worker
@@ -21,6 +22,7 @@ from foreman.messages import Queue
 from foreman.settings import Settings
 from foreman.store.readers import Readers
 from foreman.targets.protocol import Target
+from foreman.watchdog import Watchdog
 
 KEY = "foreman"
 
@@ -39,6 +41,9 @@ class Deps:
     clock: Callable[[], Instant]
     feed: Feed
     poster: Poster
+    meters: Meters
+    watchdog: Watchdog
+    log_size: Callable[[], int]  # bytes of the database's log
     leaving: trio.Event = field(default_factory=trio.Event)  # no new jobs are taken any more
 
     @property

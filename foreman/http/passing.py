@@ -42,15 +42,20 @@ class Passed:
         self._found = found
         self._exits = exits
         self._at_end = at_end
+        length = found.headers.get("content-length")
+        self._left = int(length) if length else None
 
     def __aiter__(self) -> Passed:
         return self
 
     async def __anext__(self) -> bytes:
         data = await self._found.receive()
+        if self._left is not None:
+            self._left -= len(data)
+        if (not data or self._left == 0) and self._at_end is not None:  # before the caller can know of the end
+            at_end, self._at_end = self._at_end, None
+            await at_end()
         if not data:
-            if self._at_end is not None:
-                await self._at_end()
             raise StopAsyncIteration
         return data
 

@@ -14,6 +14,7 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config, Sockets
 from hypercorn.events import Closed, Event, RawData
+from hypercorn.logging import Logger
 from hypercorn.trio.tcp_server import TCPServer
 from quart_trio import QuartTrio
 
@@ -44,7 +45,9 @@ class GuardedConnection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         if not isinstance(event, RawData):
-            await super().protocol_send(event)
+            # The end of an answer cancels the task that is about to close the connection behind it.
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()):
+                await super().protocol_send(event)
             return
         async with self.send_lock:
             try:
@@ -66,6 +69,13 @@ class GuardedConnection(TCPServer):
         return SEND_PATIENCE if self.context.terminated.is_set() else NEVER_READING
 
 
+class _Faults(Logger):
+    """What fails once an answer's head is out, where no route can answer for it any more."""
+
+    async def exception(self, message: str, *args: object, **kwargs: object) -> None:
+        log.error("answer broke off", why=message, exc_info=True)
+
+
 async def serve(
     app: QuartTrio,
     listening: socket,
@@ -84,6 +94,7 @@ async def serve(
     config = Config()
     config.accesslog = None
     config.errorlog = None
+    config.logger_class = _Faults
     config.graceful_timeout = CLOSE_GRACE
     config.keep_alive_timeout = 75
     config.keep_alive_max_requests = math.inf  # type: ignore[assignment]

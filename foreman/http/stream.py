@@ -14,6 +14,7 @@ from foreman.errors import JobNotFound
 from foreman.http.deps import deps
 from foreman.job import TERMINAL, Job, State
 from foreman.store.protocol import Reader
+from foreman.store.readers import Readers
 
 COMMENT_EVERY = 10.0  # seconds between the comments that keep an idle SSE connection open
 NAMED_EVENTS = ("/v1/responses", "/v1/messages")  # their SSE events carry the type as a name too
@@ -29,7 +30,8 @@ async def follow(job_id: str) -> Response:
         raise JobNotFound
     wants_sse = "text/event-stream" in request.headers.get("Accept", "")
     frame = Sse(job.endpoint) if wants_sse else Ndjson()
-    body = stored(job, frame) if job.state in TERMINAL else live(job, track.follow(), frame)
+    readers = known.readers
+    body = stored(job, readers, frame) if job.state in TERMINAL else live(job, readers, track.follow(), frame)
     response = Response(body, content_type=frame.content_type)
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
@@ -80,7 +82,7 @@ async def next_or_comment(follower: Follower, frame: Ndjson | Sse, comment: str)
     return f": {comment}\n\n".encode()
 
 
-async def live(job: Job, follower: Follower, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
+async def live(job: Job, readers: Readers, follower: Follower, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
     """Chunks as they come; notices of a new attempt and of an end other than done."""
     if isinstance(frame, Sse):
         yield b": waiting\n\n"  # so that the reader has the head of the answer now
@@ -98,7 +100,7 @@ async def live(job: Job, follower: Follower, frame: Ndjson | Sse) -> AsyncIterat
             piece.ended is not None and not said
         ):  # joined after the last chunk and before the commit: nothing was held
             ended = replace(job, state=piece.ended.state, error=piece.ended.error)
-            async for part in stored(ended, frame):
+            async for part in stored(ended, readers, frame):
                 yield part
             return
         elif piece.ended is not None:
@@ -108,14 +110,15 @@ async def live(job: Job, follower: Follower, frame: Ndjson | Sse) -> AsyncIterat
             return
 
 
-async def stored(job: Job, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
-    """The whole answer of a job that has ended, as one chunk."""
+async def stored(job: Job, readers: Readers, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
+    """The whole answer of a job that has ended, as one chunk. A body is sent when its request's context is gone, so
+    it asks for nothing there."""
 
     def read(store: Reader) -> bytes | None:
         completion = store.artifact(job.id, "completion")
         return completion.data if completion else None
 
-    answer = await deps().readers.read(read) if job.state is State.DONE else None
+    answer = await readers.read(read) if job.state is State.DONE else None
     yield frame.chunk(answer) if answer is not None else frame.notice(ended_badly(job.state, job.error))
     yield frame.end()
 

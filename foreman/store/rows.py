@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -16,6 +18,12 @@ COLUMNS = (
 )
 
 DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at"
+DRAFT = (
+    "id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at, start_by, timeout, "
+    "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint"
+)
+
+ROWS_AT_ONCE = 50  # in one statement
 
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _decode_events = msgspec.json.Decoder(tuple[State, ...]).decode
@@ -86,10 +94,11 @@ def read_delivery(row: tuple[Any, ...]) -> Delivery:
 
 
 def draft_row(draft: Draft, now: Instant) -> tuple[object, ...]:
-    """The values that `INSERT INTO jobs` takes for a draft."""
+    """The values of DRAFT, for a job in state queued."""
     parked = draft.not_before is not None and draft.not_before > now
     return (
         draft.id,
+        "queued",
         draft.model,
         draft.key,
         draft.endpoint,
@@ -107,3 +116,18 @@ def draft_row(draft: Draft, now: Instant) -> tuple[object, ...]:
         draft.idempotency_key,
         draft.fingerprint,
     )
+
+
+def insert(db: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert the rows in their order, many with one statement.
+
+    Every step of a statement gives up the interpreter's lock, and beside a busy event loop it takes up to 5 ms to get
+    it back: a thousand single rows would take as long as everybody else wishes.
+    """
+    sql = f"INSERT INTO {table} ({columns}) VALUES "
+    row = f"({', '.join('?' * (columns.count(',') + 1))})"
+    whole = len(rows) - len(rows) % ROWS_AT_ONCE
+    for start in range(0, whole, ROWS_AT_ONCE):
+        values = tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE]))
+        db.execute(sql + ", ".join([row] * ROWS_AT_ONCE), values)
+    db.executemany(sql + row, rows[whole:])

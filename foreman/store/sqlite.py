@@ -8,6 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from foreman.schedule import Head
 from foreman.store.migrate import bring_up_to_date
 from foreman.store.protocol import Lane
 from foreman.store.reads import HORIZON, SqliteReader
-from foreman.store.rows import COLUMNS, draft_row, read_job
+from foreman.store.rows import COLUMNS, DRAFT, draft_row, insert, read_job
 
 FREE_PAGES_AT_ONCE = 500  # returned to the file system by one checkpoint
 _FATAL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
@@ -82,19 +83,14 @@ class SqliteWriter(SqliteReader):
         return super().heads()
 
     def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
-        self._db.executemany(
-            """INSERT INTO jobs (state, id, model, drain_key, endpoint, priority, max_attempts, created_at, since,
-               ready_at, start_by, timeout, metadata, custom_id, webhook_url, webhook_events, idempotency_key,
-               fingerprint) VALUES ('queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-            [draft_row(draft, now) for draft in drafts],
-        )
-        self._db.executemany("INSERT INTO payloads VALUES (?, ?)", [(draft.id, draft.payload) for draft in drafts])
-        self._db.executemany(
-            "INSERT INTO events (job_id, state, at, attempt) VALUES (?, 'queued', ?, 0)",
-            [(draft.id, now) for draft in drafts],
-        )
+        if not drafts:
+            return []
+        insert(self._db, "jobs", DRAFT, [draft_row(draft, now) for draft in drafts])
+        insert(self._db, "payloads", "job_id, body", [(draft.id, draft.payload) for draft in drafts])
+        insert(self._db, "events", "job_id, state, at, attempt", [(draft.id, "queued", now, 0) for draft in drafts])
         last = int(str(self._value("SELECT last_insert_rowid()")))
-        changes = []
+        changes: list[Change] = []
+        posted: list[tuple[Change, str]] = []
         for seq, draft in enumerate(drafts, start=last - len(drafts) + 1):
             parked = draft.not_before is not None and draft.not_before > now
             self._waiting[draft.key, draft.priority, draft.model, parked] += 1
@@ -108,7 +104,11 @@ class SqliteWriter(SqliteReader):
                 attempt=0,
                 custom_id=draft.custom_id,
             )
-            changes.append(self._posted(change, draft.webhook_url, draft.webhook_events))
+            if _wanted(State.QUEUED, draft.webhook_url, draft.webhook_events):
+                change = replace(change, posted=True)
+                posted.append((change, draft.webhook_url or ""))
+            changes.append(change)
+        self._post(posted)
         return changes
 
     def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
@@ -144,7 +144,10 @@ class SqliteWriter(SqliteReader):
             error=job.error,
             custom_id=job.custom_id,
         )
-        return self._posted(change, job.webhook_url, job.webhook_events)
+        if not _wanted(change.state, job.webhook_url, job.webhook_events):
+            return change
+        self._post([(change, job.webhook_url or "")])
+        return replace(change, posted=True)
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
         self._db.execute("DELETE FROM artifacts WHERE job_id = ?", (job_id,))
@@ -214,9 +217,13 @@ class SqliteWriter(SqliteReader):
             "INSERT INTO notes VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value)
         )
 
-    def checkpoint(self) -> int:
+    def log_size(self) -> int:
+        """Bytes of the write-ahead log; any thread may ask."""
         log = self.path.with_name(self.path.name + "-wal")
-        size = log.stat().st_size if log.exists() else 0
+        return log.stat().st_size if log.exists() else 0
+
+    def checkpoint(self) -> int:
+        size = self.log_size()
         try:
             # execute() would free a single page: it stops at the first row the pragma returns.
             self._db.executescript(f"PRAGMA incremental_vacuum({FREE_PAGES_AT_ONCE})")
@@ -225,16 +232,10 @@ class SqliteWriter(SqliteReader):
             raise _translate(error) from error
         return size
 
-    def _posted(self, change: Change, url: str | None, wanted: tuple[State, ...] | None) -> Change:
-        """The change, with a delivery of its own if the job's webhook wants it."""
-        if url is None or (wanted is not None and change.state not in wanted):
-            return change
-        parts = urlsplit(url)
-        self._db.execute(
-            "INSERT INTO deliveries (seq, job_id, receiver, url, state, due_at) VALUES (?, ?, ?, ?, 'due', ?)",
-            (change.seq, change.job_id, f"{parts.scheme}://{parts.netloc}", url, change.at),
-        )
-        return replace(change, posted=True)
+    def _post(self, posted: Sequence[tuple[Change, str]]) -> None:
+        """Write a delivery for each of the changes, to the URL beside it."""
+        rows = [(c.seq, c.job_id, _receiver_of(url), url, "due", c.at) for c, url in posted]
+        insert(self._db, "deliveries", "seq, job_id, receiver, url, state, due_at", rows)
 
     def _write_lanes(self) -> None:
         for (key, priority, model, parked), more in self._waiting.items():
@@ -248,6 +249,16 @@ class SqliteWriter(SqliteReader):
         if any(more < 0 for more in self._waiting.values()):
             self._db.execute("DELETE FROM lanes WHERE ready = 0 AND parked = 0")
         self._waiting.clear()
+
+
+def _wanted(state: State, url: str | None, wanted: tuple[State, ...] | None) -> bool:
+    return url is not None and (wanted is None or state in wanted)
+
+
+@lru_cache(maxsize=256)
+def _receiver_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -61,6 +61,33 @@ class Answer:
         return TargetGarbled(self._target, "a chunk of an unknown shape")
 
 
+def tokens(answer: bytes) -> tuple[int, int]:
+    """How many tokens a final answer says were read and written; 0 where it does not say."""
+    try:
+        counted = _COUNTED.decode(answer)
+    except msgspec.MsgspecError:
+        return 0, 0
+    usage = counted.usage or _Usage()
+    read = counted.prompt_eval_count or usage.prompt_tokens or usage.input_tokens
+    return read, counted.eval_count or usage.completion_tokens or usage.output_tokens
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class _Counted(msgspec.Struct):
+    prompt_eval_count: int = 0
+    eval_count: int = 0
+    usage: _Usage | None = None
+
+
+_COUNTED = msgspec.json.Decoder(_Counted)
+
+
 class _Single:
     """Endpoints that answer with one value; the last one counts."""
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from foreman.actors import desk as desk_module
-from foreman.actors.desk import FAR, Desk, Rules
+from foreman.actors.desk import Desk, Rules
+from foreman.actors.place import FAR
 from foreman.errors import (
     ForemanError,
     IdempotencyMismatch,

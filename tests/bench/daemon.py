@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,9 +26,9 @@ class DaemonEnded(Exception):
 
 
 class Daemon:
-    """`foreman serve` on a port of its own choice. Settings are given as text; the log goes to a file beside the data."""
+    """`foreman serve` on a port of its own choice, with the given settings; the log goes to a file beside the data."""
 
-    def __init__(self, data_dir: Path, *, wrapper: Sequence[str] = (), **settings: object) -> None:
+    def __init__(self, data_dir: Path, wrapper: Sequence[str] = (), /, **settings: object) -> None:
         self.data_dir = data_dir
         self.database = data_dir / "foreman.db"
         self.log = data_dir / "serve.log"
@@ -181,7 +180,7 @@ async def _first_line(process: trio.Process) -> bytes:
         while not said.endswith(b"\n"):
             data = await process.stdout.receive_some()
             if not data:
-                raise RuntimeError(f"{process.args} ended: {said!r}")
+                raise RuntimeError(f"a child ended: {said!r}")
             said += data
     return said
 
@@ -194,13 +193,3 @@ async def _end(process: trio.Process) -> None:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 await pipe.aclose()
-
-
-async def ready_after(daemon: Daemon) -> float:
-    """Start it; seconds until `/readyz` said yes."""
-    from tests.bench.wire import ask, get
-
-    began = time.perf_counter()
-    await daemon.start()
-    await ask(daemon.port, get("/readyz"))
-    return time.perf_counter() - began

@@ -8,11 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import trio
-
 from tests.bench.daemon import Daemon, engine, serving
 from tests.bench.figures import Figure, Wanted, middle
-from tests.bench.stored import jobs_per_second, newest_seq, wait_done
+from tests.bench.stored import jobs_per_second, newest_seq, reading, wait_done
 from tests.bench.wire import ask, connected, get, post
 
 MODEL = "smollm2:135m"
@@ -105,7 +103,7 @@ async def _asked_directly(port: int, question: str) -> float:
 
 async def _together(daemon: Daemon, count: int) -> float:
     before = newest_seq(daemon.database)
-    had = await trio.to_thread.run_sync(_done, daemon)
+    had = _done(daemon)
     for number in range(count):
         question = f"Write a few sentences about the number {had + number}."
         await ask(daemon.port, post("/jobs", _chat(question, SHORT)), status=202)
@@ -114,8 +112,6 @@ async def _together(daemon: Daemon, count: int) -> float:
 
 
 def _done(daemon: Daemon) -> int:
-    from tests.bench.stored import reading
-
     with reading(daemon.database) as db:
         return int(db.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0])
 

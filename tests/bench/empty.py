@@ -25,7 +25,9 @@ async def main() -> None:
     over = trio.Event()
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         async with trio.open_nursery() as nursery:
-            await nursery.start(lambda task_status: server.serve(app, listening, until=over.wait, task_status=task_status))
+            await nursery.start(
+                lambda task_status: server.serve(app, listening, until=over.wait, task_status=task_status)
+            )
             print(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), flush=True)
             await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)
             over.set()

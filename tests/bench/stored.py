@@ -50,8 +50,20 @@ def reading(database: Path) -> Iterator[sqlite3.Connection]:
 
 async def wait_done(database: Path, count: int, *, within: float) -> None:
     """Until `count` jobs in all are done."""
-    with reading(database) as db, trio.fail_after(within):
-        while db.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0] < count:
+    with trio.fail_after(within):
+        await _wait_for(database, "SELECT count(*) >= ? FROM jobs WHERE state = 'done'", count)
+
+
+async def wait_ended(database: Path) -> None:
+    """Until no job waits or runs."""
+    await _wait_for(database, "SELECT count(*) = 0 FROM jobs WHERE state IN ('queued', 'loading', 'working')")
+
+
+async def _wait_for(database: Path, question: str, *values: object) -> None:
+    with reading(database) as db:
+        while True:
+            if db.execute(question, values).fetchone()[0]:
+                return
             await trio.sleep(LOOK)
 
 

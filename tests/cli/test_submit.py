@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import get_args
 
@@ -157,7 +156,6 @@ def test_a_stream_lives_through_a_killed_foreman(tmp_path: Path) -> None:
         pieces = client.stream(job_id)
         assert [next(pieces) for _ in range(3)]
         house.kill()
-        time.sleep(0.3)
         house.start()
         rest = list(pieces)
         over = max(n for n, piece in enumerate(rest) if isinstance(piece, StartsOver))

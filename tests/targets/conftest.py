@@ -102,7 +102,8 @@ async def rig(request: pytest.FixtureRequest, nursery: trio.Nursery, tmp_path: P
         await nursery.start(target.run)
         yield Rig("managed", target, lambda: port_of(target, "a"))
         return
-    async with started_upstream("--kind", request.param) as upstream:
+    speaks = "both" if request.param == "ollama" else request.param  # an Ollama server speaks OpenAI's API too
+    async with started_upstream("--kind", speaks) as upstream:
         fronts: dict[str, Any] = {"ollama": OllamaTarget, "openai": OpenAITarget}
         front = fronts[request.param](upstream.url)
         await nursery.start(front.run)

@@ -29,8 +29,6 @@ SPOKEN: list[Endpoint] = [e for e in ENDPOINTS if "embed" not in e]
 
 @pytest.mark.parametrize("endpoint", SPOKEN)
 async def test_streams_every_endpoint_and_joins_it(rig: Rig, endpoint: Endpoint) -> None:
-    if rig.kind == "ollama" and endpoint.startswith("/v1/"):
-        pytest.skip("the scripted ollama speaks its own API only")
     asked = call("hello #chunks=5", endpoint)
     chunks = await chunks_of(rig.target, asked)
     assert len(chunks) >= 6
@@ -65,8 +63,6 @@ async def test_a_target_that_does_not_stream_gives_one_chunk(rig: Rig) -> None:
 
 @pytest.mark.parametrize("endpoint", ["/api/embed", "/v1/embeddings"])
 async def test_embeddings_are_one_chunk(rig: Rig, endpoint: Endpoint) -> None:
-    if rig.kind == "ollama" and endpoint == "/v1/embeddings":
-        pytest.skip("the scripted ollama speaks its own API only")
     asked = call("four", endpoint)
     chunks = await chunks_of(rig.target, asked)
     assert len(chunks) == 1 and chunks[0].last
@@ -209,10 +205,9 @@ async def test_many_answers_run_together(rig: Rig) -> None:
     assert sorted(int(text.split()[-1]) for text in results) == list(range(40))
 
 
+@pytest.mark.parametrize("rig", ["openai", "managed"], indirect=True)  # ollama does this itself
 @pytest.mark.parametrize("messages", [[], None])
 async def test_no_messages_load_and_keep_alive_zero_unloads(rig: Rig, messages: list[object] | None) -> None:
-    if rig.kind == "ollama":
-        pytest.skip("ollama does this itself")
     fields: dict[str, Any] = {} if messages is None else {"messages": messages}
     load = call(**fields) if fields else call("", "/api/generate")
     [chunk] = await chunks_of(rig.target, load)

@@ -1,0 +1,157 @@
+"""The inventory: which models there are, and whether the target is there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from foreman.actors.inventory import NOTE, Inventory
+from foreman.errors import ModelNotFound, TargetDown, TargetUnavailable
+from foreman.messages import Message
+from foreman.targets.protocol import Model
+from tests.actors.conftest import FakeTarget
+
+GONE = TargetUnavailable("the target", "connection refused")
+
+
+class Told:
+    """A queue that only listens."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message[object]] = []
+
+    async def ask(self, message):  # type: ignore[no-untyped-def]
+        self.messages.append(message)
+
+    tell = ask
+
+
+Start = Callable[..., Awaitable[Inventory]]
+
+
+@pytest.fixture
+def target() -> FakeTarget:
+    return FakeTarget(inventory=["m", "n"])
+
+
+@pytest.fixture
+def queue() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def start(target: FakeTarget, queue: Told, nursery: trio.Nursery) -> Start:
+    async def started(remembered: str | None = None) -> Inventory:
+        inventory = Inventory(target, queue, poll_interval=30, remembered=remembered)
+        await nursery.start(inventory.run)
+        return inventory
+
+    return started
+
+
+async def test_a_healthy_target_is_asked_at_every_interval(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    inventory = await start()
+    await trio.sleep(95)
+    assert target.probes == pytest.approx([0, 30, 60, 90])
+    assert (inventory.up, inventory.fault) == (True, None)
+
+
+async def test_a_target_that_is_away_is_asked_every_second_until_it_is_back(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    target.down = GONE
+    inventory = await start()
+    assert (inventory.up, inventory.fault) == (False, GONE)
+    await trio.sleep(4.5)
+    assert target.probes == pytest.approx([0, 1, 2, 3, 4])
+    target.down = None
+    await inventory.wait_up()
+    assert trio.current_time() == pytest.approx(5)
+    assert inventory.fault is None
+
+
+async def test_what_the_worker_saw_counts_at_once(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    inventory = await start()
+    await trio.sleep(10)
+    inventory.report_down(GONE)
+    assert not inventory.up
+    await inventory.wait_up()
+    assert trio.current_time() == pytest.approx(11)
+
+
+async def test_a_target_that_does_not_answer_the_probe_is_away(
+    start: Start, target: FakeTarget, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "models", trio.sleep_forever)
+    inventory = await start()
+    assert "no answer within 5 s" in str(inventory.fault)
+    assert trio.current_time() == pytest.approx(5)
+
+
+async def test_an_unknown_model_is_asked_for_once_more(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    inventory = await start()
+    target.inventory.append("new")
+    assert (await inventory.resolve("new")).name == "new"
+    with pytest.raises(ModelNotFound) as fault:
+        await inventory.resolve("nowhere")
+    assert "m, n, new" in str(fault.value.hint)
+    assert len(target.probes) == 3
+
+
+async def test_many_who_miss_a_model_share_one_question(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    inventory = await start()
+    target.inventory.append("new")
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(inventory.resolve, "new")
+    assert len(target.probes) == 2
+
+
+async def test_a_model_is_found_by_its_alias(start: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def models() -> list[Model]:
+        return [Model(name="m:latest", aliases=("m",))]
+
+    monkeypatch.setattr(FakeTarget, "models", lambda self: models())
+    assert (await (await start()).resolve("m")).name == "m:latest"
+
+
+async def test_known_models_are_still_known_while_the_target_is_away(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    inventory = await start()
+    target.down = GONE
+    inventory.report_down(GONE)
+    assert (await inventory.resolve("m")).name == "m"
+    with pytest.raises(TargetDown, match="connection refused"):
+        await inventory.resolve("unknown")
+
+
+async def test_the_last_known_models_outlive_the_process(
+    start: Start, target: FakeTarget, queue: Told, autojump_clock: MockClock
+) -> None:
+    await start()
+    [note] = queue.messages
+    assert getattr(note, "name", None) == NOTE
+    target.down = GONE
+    inventory = await start(remembered=getattr(note, "value", None))
+    assert [model.name for model in inventory.models] == ["m", "n"]
+    assert not inventory.up
+
+
+async def test_what_has_not_changed_is_not_written_again(
+    start: Start, queue: Told, autojump_clock: MockClock
+) -> None:
+    await start()
+    await trio.sleep(300)
+    assert len(queue.messages) == 1

@@ -1,0 +1,131 @@
+"""Restart budgets, and who held the loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from foreman.errors import StoreBroken
+from foreman.restart import ActorReturned, Budget, OutOfRestarts, keep_running
+from foreman.watchdog import Watchdog
+from tests.conftest import Logged
+
+STEADY = Budget(most=5, window=60, first=1, longest=60)
+
+
+class Actor:
+    """Starts, lives `seconds`, then does what its script says; the last entry again and again."""
+
+    def __init__(self, *script: Exception | None, seconds: float = 0, refuses: bool = False) -> None:
+        self.starts: list[float] = []
+        self._script = list(script)
+        self._seconds = seconds
+        self._refuses = refuses
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self.starts.append(trio.current_time())
+        if not self._refuses:
+            task_status.started()
+        await trio.sleep(self._seconds)
+        what = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        if what is not None:
+            raise what
+
+
+@pytest.fixture
+def _even_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+
+
+async def supervise(actor: Actor, *, leaving: Callable[[], bool] = lambda: False) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def supervised(*, task_status: trio.TaskStatus[None]) -> None:
+            await keep_running("actor", actor.run, leaving=leaving, budget=STEADY, task_status=task_status)
+
+        await nursery.start(supervised)
+
+
+def only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    [error] = group.exceptions
+    return only(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+@pytest.mark.usefixtures("_even_pauses")
+async def test_an_actor_that_fails_starts_again_after_doubling_pauses_until_its_budget_is_spent(
+    autojump_clock: MockClock, logged: Logged
+) -> None:
+    actor = Actor(ValueError("bug"))
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await supervise(actor)
+    assert isinstance(only(caught.value), OutOfRestarts)
+    assert actor.starts == pytest.approx([0, 1, 3, 7, 15, 31])
+    assert len(logged.claim("actor failed")) == 6
+
+
+@pytest.mark.usefixtures("_even_pauses")
+async def test_an_actor_that_works_for_a_while_has_its_budget_back(autojump_clock: MockClock, logged: Logged) -> None:
+    actor = Actor(ValueError("bug"), seconds=61)
+    with trio.move_on_after(61 * 20):
+        await supervise(actor)
+    assert len(actor.starts) > 15
+    pauses = [after - before - 61 for before, after in zip(actor.starts, actor.starts[1:], strict=False)]
+    assert pauses == pytest.approx([1] * len(pauses))
+    logged.claim("actor failed")
+
+
+async def test_an_actor_that_returns_unasked_has_failed(autojump_clock: MockClock, logged: Logged) -> None:
+    actor = Actor(None)
+    with pytest.raises(BaseExceptionGroup):
+        await supervise(actor)
+    assert repr(ActorReturned("actor returned")) in {line["error"] for line in logged.claim("actor failed")}
+
+
+async def test_an_actor_that_was_asked_to_leave_may_return(autojump_clock: MockClock) -> None:
+    actor = Actor(None, seconds=5)
+    await supervise(actor, leaving=lambda: True)
+    assert (len(actor.starts), trio.current_time()) == (1, 5)
+
+
+async def test_a_broken_store_is_not_tried_again(autojump_clock: MockClock) -> None:
+    actor = Actor(StoreBroken("the disk is gone"), seconds=1)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await supervise(actor)
+    assert isinstance(only(caught.value), StoreBroken)
+    assert len(actor.starts) == 1
+
+
+async def test_an_actor_that_never_started_is_a_refusal_to_start(autojump_clock: MockClock) -> None:
+    actor = Actor(ValueError("cannot start"), refuses=True)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await supervise(actor)
+    assert repr(only(caught.value)) == "ValueError('cannot start')"
+    assert len(actor.starts) == 1
+
+
+async def test_the_watchdog_names_the_task_that_held_the_loop(logged: Logged) -> None:
+    watchdog = Watchdog(limit=0.02)
+    trio.lowlevel.add_instrument(watchdog)
+
+    async def greedy() -> None:
+        time.sleep(0.03)  # noqa: ASYNC251 - holding the loop is the point
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(greedy)
+    trio.lowlevel.remove_instrument(watchdog)
+    [line] = [line for line in logged.events("a task held the loop") if line["task"].endswith("greedy")]
+    assert line["seconds"] >= 0.03
+    assert watchdog.held >= 1
+    assert watchdog.longest >= 0.03
+
+
+async def test_the_watchdog_says_nothing_of_tasks_that_wait(logged: Logged) -> None:
+    watchdog = Watchdog(limit=5)
+    trio.lowlevel.add_instrument(watchdog)
+    await trio.sleep(0.01)
+    trio.lowlevel.remove_instrument(watchdog)
+    assert (watchdog.held, logged.events("a task held the loop")) == (0, [])

@@ -1,0 +1,73 @@
+"""Before a 202 leaves, its job is on disk: the system calls of a real Foreman."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.bench.daemon import Daemon, child
+from tests.bench.wire import connected, post
+
+JOBS = 50
+CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+async def test_no_202_leaves_before_its_job_is_synced(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    # -y names the file of each descriptor; the strings are cut where the status has been said.
+    strace = ["strace", "-f", "-y", "-s", "16", "-e", "trace=fdatasync,fsync,sendto,sendmsg", "-o", str(trace)]
+    async with child("tests.bench.instant", "--silent") as target:
+        url = f"http://127.0.0.1:{target['port']}"
+        daemon = Daemon(tmp_path / "data", strace, ollama_url=url, shutdown_grace=0)
+        try:
+            await daemon.start()
+            async with connected(daemon.port) as connection:
+                for number in range(JOBS):
+                    job = {"model": "m0", "messages": [{"role": "user", "content": f"number {number}"}]}
+                    with trio.fail_after(30):
+                        status, _ = await connection.exchange(post("/jobs", job))
+                    assert status == 202
+            assert await daemon.stop() == 0
+        finally:
+            await daemon.kill()
+    synced, unsynced = _read(trace)
+    assert unsynced == []
+    assert synced >= _commits(daemon.database) >= JOBS
+
+
+def _read(trace: Path) -> tuple[int, list[int]]:
+    """How many syncs of the database's log ended well, and which 202s left without one of their own."""
+    synced, since, sent = 0, 0, 0
+    unsynced: list[int] = []
+    syncing: set[str] = set()  # threads whose sync of the log has begun
+    for line in trace.read_text().splitlines():
+        match = CALL.match(line)
+        if not match:
+            continue
+        thread, call = match.groups()
+        if call in ("fdatasync", "fsync"):
+            if "foreman.db-wal>" in line:
+                syncing.add(thread)
+            if line.endswith("= 0") and thread in syncing:
+                syncing.discard(thread)
+                synced, since = synced + 1, since + 1
+        elif '"HTTP/1.1 202' in line and "<unfinished" not in line.partition('"')[0]:
+            sent += 1
+            if not since:
+                unsynced.append(sent)
+            since = 0
+    assert sent == JOBS
+    return synced, unsynced
+
+
+def _commits(database: Path) -> int:
+    """At least so many transactions changed a job: all that one of them does bears the same time."""
+    with closing(sqlite3.connect(database)) as db:
+        return int(db.execute("SELECT count(DISTINCT at) FROM events").fetchone()[0])

@@ -1,0 +1,191 @@
+"""The routes that change an Ollama server's models: passed through as they come, to those who may."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx2
+import ollama
+import pytest
+
+from tests.daemon import Daemon, an_upstream
+
+PIECE = b"weights " * 8192
+
+
+class Server(ThreadingHTTPServer):
+    """As much of an Ollama server as manages models."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.go_on = threading.Event()
+        self.models = ["a"]
+        self.blobs: dict[str, int] = {}
+        self.heads: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.say(200, {"models": [{"name": name, "model": name} for name in self.server.models], "version": "0.99.0"})
+
+    def do_HEAD(self) -> None:
+        self.server.heads.append(self.path)
+        self.say(200 if self.path.rpartition("/")[2] in self.server.blobs or "blobs" not in self.path else 404, {})
+
+    def do_DELETE(self) -> None:
+        self.server.models.remove(json.loads(self.body())["model"])
+        self.say(200, {})
+
+    def do_POST(self) -> None:
+        if self.path.startswith("/api/blobs/"):
+            self.take_blob()
+            return
+        asked = json.loads(self.body())
+        if self.path != "/api/pull":
+            self.say(200, {"status": "success"})
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.piece(b'{"status":"pulling manifest"}\n')
+        self.server.go_on.wait(30)
+        self.server.models.append(asked["model"])
+        self.piece(b'{"status":"success"}\n')
+        self.piece(b"")
+
+    def take_blob(self) -> None:
+        digest, size = hashlib.sha256(), 0
+        for piece in self.pieces():
+            digest.update(piece)
+            size += len(piece)
+        named = self.path.rpartition("/")[2]
+        good = named == f"sha256:{digest.hexdigest()}"
+        if good:
+            self.server.blobs[named] = size
+        self.say(201 if good else 400, {} if good else {"error": "digest mismatch"})
+
+    def pieces(self) -> Iterator[bytes]:
+        if "Content-Length" in self.headers:
+            left = int(self.headers["Content-Length"])
+            while left:
+                piece = self.rfile.read(min(left, 65536))
+                left -= len(piece)
+                yield piece
+            return
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
+    def body(self) -> bytes:
+        return b"".join(self.pieces())
+
+    def piece(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def say(self, status: int, value: object) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.go_on.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_blob_is_streamed_through_however_large_it_is(
+    serve: Callable[..., Daemon], server: Server, sized: bool
+) -> None:
+    daemon = serve(ollama_url=server.url, max_body="1 MiB")
+    size = 640 * len(PIECE)
+    digest = hashlib.sha256(PIECE * 640).hexdigest()
+    headers = {"Content-Length": str(size)} if sized else {}
+    path = f"/api/blobs/sha256:{digest}"
+    assert daemon.http.head(path).status_code == 404
+    sent = daemon.http.post(path, content=(PIECE for _ in range(640)), headers=headers)
+    assert sent.status_code == 201, sent.text
+    assert server.blobs == {f"sha256:{digest}": size}
+    assert daemon.http.head(path).status_code == 200
+    wrong = daemon.http.post("/api/blobs/sha256:0", content=b"x")
+    assert (wrong.status_code, wrong.json()) == (400, {"error": "digest mismatch"})
+    assert daemon.http.post("/api/create", content=PIECE * 32).status_code == 413
+
+
+def test_progress_is_passed_on_as_it_comes_and_the_model_known_at_once(
+    serve: Callable[..., Daemon], server: Server
+) -> None:
+    daemon = serve(ollama_url=server.url)
+    client = ollama.Client(host=daemon.url, trust_env=False)
+    with client._client:
+        progress = client.pull("new", stream=True)
+        assert next(iter(progress)).status == "pulling manifest"
+        assert "new" not in daemon.http.get("/v1/models").text
+        server.go_on.set()
+        assert [part.status for part in progress] == ["success"]
+        assert "new" in daemon.http.get("/v1/models").text
+        assert client.delete("new").status == "success"
+        assert "new" not in daemon.http.get("/v1/models").text
+        assert client.copy("a", "b").status == "success"
+
+
+def test_only_the_admins_token_manages(serve: Callable[..., Daemon], server: Server) -> None:
+    daemon = serve(ollama_url=server.url, token="caller", admin_token="admin")
+    given: list[tuple[str, int]] = [("", 401), ("Bearer wrong", 401), ("Bearer caller", 403), ("Bearer admin", 200)]
+    with httpx2.Client(base_url=daemon.url, trust_env=False) as http:
+        for token, status in given:
+            headers = {"Authorization": token} if token else {}
+            answer = http.post("/api/copy", json={"source": "a", "destination": "b"}, headers=headers)
+            assert answer.status_code == status, answer.text
+            assert status == 200 or set(answer.json()) == {"error"}
+
+
+def test_an_admin_token_alone_leaves_the_rest_open(serve: Callable[..., Daemon], server: Server) -> None:
+    daemon = serve(ollama_url=server.url, admin_token="admin")
+    assert daemon.http.get("/api/tags").status_code == 200
+    assert daemon.http.request("DELETE", "/api/delete", json={"model": "a"}).status_code == 403
+    assert server.models == ["a"]
+
+
+@pytest.mark.parametrize("path", ["/api/tags", "/api/ps", "/api/version"])
+def test_heads_are_passed_on_as_heads(serve: Callable[..., Daemon], server: Server, path: str) -> None:
+    answer = serve(ollama_url=server.url).http.head(path)
+    assert answer.status_code == 200 and answer.content == b""
+    assert server.heads == [path]
+
+
+def test_other_targets_have_no_models_to_manage(serve: Callable[..., Daemon]) -> None:
+    with an_upstream("--kind", "openai") as upstream:
+        http = serve(openai_url=upstream.url).http
+        routes: list[tuple[str, str]] = [("POST", f"/api/{verb}") for verb in ("pull", "push", "create", "copy")]
+        for method, path in [*routes, ("DELETE", "/api/delete"), ("POST", "/api/blobs/sha256:0")]:
+            answer: Any = http.request(method, path, json={"model": "a"})
+            assert answer.status_code == 501 and "manages models of an Ollama server" in answer.json()["error"]

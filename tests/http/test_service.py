@@ -1,0 +1,89 @@
+"""The service's own routes, and who may come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.daemon import Daemon
+from tests.http.conftest import Api
+
+Fresh = Callable[..., Api]
+
+
+def test_a_healthy_foreman_says_so(api: Api) -> None:
+    assert api.http.get("/healthz").json()["degraded"] is False
+    ready = api.http.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+
+
+def test_the_queue_tells_who_waits_and_who_runs(fresh: Fresh) -> None:
+    api = fresh()
+    running = api.submit("#silent")
+    api.until_state("working", running)
+    waiting = [api.submit("x", "b", priority="high"), api.submit("x"), api.submit("x", "b")]
+    parked = api.submit("x", not_before="2090-01-01T00:00:00Z")
+    queue = api.http.get("/queue").json()
+    assert (queue["queued"], queue["slots"], queue["paused"], queue["degraded"]) == (4, 1, False, False)
+    assert queue["by_model"] == {"a": {"high": 0, "normal": 2, "low": 0}, "b": {"high": 1, "normal": 1, "low": 0}}
+    [one] = queue["running"]
+    assert (one["job_id"], one["model"], one["state"], one["attempt"]) == (running, "a", "working", 1)
+    assert queue["resident"] == "a"
+    assert 0 <= queue["oldest_seconds"] < 60
+    assert [api.job(job_id)["queue_position"] for job_id in waiting] == [1, 2, 3 if parked else 0]
+
+
+def test_positions_change_when_a_high_job_arrives(fresh: Fresh) -> None:
+    api = fresh()
+    running = api.submit("#silent")
+    api.until_state("working", running)
+    normal = api.submit("x")
+    assert api.job(normal)["queue_position"] == 1
+    high = api.post("x", priority="high").json()
+    assert high["queue_position"] == 1
+    assert api.job(normal)["queue_position"] == 2
+
+
+def test_with_a_token_every_route_but_the_probes_wants_it(fresh: Fresh) -> None:
+    api = fresh(token="hush,other")
+    api.daemon.token = ""
+    with api.daemon.client() as stranger:
+        assert [stranger.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+        for path in ("/queue", "/jobs", "/nowhere"):
+            refused = stranger.get(path)
+            assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+            assert refused.headers["www-authenticate"] == "Bearer"
+        for wrong in ("Bearer wrong", "Bearer", "Basic hush", "hush", "Bearer hush,other", "Bearer \xff"):
+            assert stranger.get("/queue", headers={"Authorization": wrong.encode("latin-1")}).status_code == 401
+        for right in ("Bearer hush", "bearer other"):
+            assert stranger.get("/queue", headers={"Authorization": right}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", ""])
+def test_a_name_that_is_not_ours_is_refused(api: Api, host: str) -> None:
+    response = api.http.get("/queue", headers={"Host": host})
+    assert response.status_code in (400, 403)
+    if response.status_code == 403:
+        assert response.json()["code"] == "host_not_allowed"
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:1234", "127.0.0.1", "LOCALHOST", "[::1]:80", "[::1]"])
+def test_the_names_of_the_loopback_are_ours(api: Api, host: str) -> None:
+    assert api.http.get("/queue", headers={"Host": host}).status_code == 200
+
+
+def test_a_name_may_be_allowed(fresh: Fresh) -> None:
+    api = fresh(allowed_hosts="foreman.example, other")
+    assert api.http.get("/queue", headers={"Host": "Foreman.Example:443"}).status_code == 200
+    assert api.http.get("/queue", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_a_second_foreman_on_the_same_data_is_refused_in_one_line(fresh: Fresh) -> None:
+    api = fresh()
+    second = Daemon(api.daemon.data_dir, ollama_url=api.upstream.url).start(ready=False)
+    assert second.wait() != 0
+    text = "\n".join(second.child.lines)
+    second.close()
+    assert "another foreman is using" in text
+    assert "Traceback" not in text
