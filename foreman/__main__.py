@@ -18,9 +18,18 @@ def main() -> None:
 
             sys.exit(engine.main(rest))
         case _:
-            from foreman.cli import main as command_line
+            _command_line()
 
-            command_line()
+
+def _command_line() -> None:
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not when it is to be ignored
+        # Until a verb begins, Ctrl-C just ends the process: an import that it breaks into would tell in a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from foreman.cli import main as command_line
+
+    command_line()
 
 
 if __name__ == "__main__":

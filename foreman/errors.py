@@ -264,6 +264,15 @@ class StoreRefused(ForemanError):
     code = "store_refused"
 
 
+class StoreRejected(ForemanError):
+    """A value that the store cannot hold got past the checks; nothing of its message was stored."""
+
+    code = "store_rejected"
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(f"the store rejected a value ({type(why).__name__}: {why})")
+
+
 class StoreBroken(ForemanError):
     """A commit failed in a way that leaves unknown what is on disk; only a restart knows."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from foreman.errors import StoreBroken
+from foreman.errors import Draining, StoreBroken
 
 log = structlog.get_logger()
 
@@ -61,6 +61,8 @@ async def keep_running(
         except StoreBroken:
             raise
         except Exception as error:  # the boundary between an actor and the rest
+            if leaving() and _only_draining(error):
+                return  # the queue closed before this actor did
             if leaving() or starting.pending:
                 raise  # what fails at its first start is a refusal to start, not a crash
             log.error("actor failed", actor=name, error=repr(error), exc_info=error)
@@ -72,6 +74,12 @@ async def keep_running(
         pause = budget.first if now - began > budget.window else pause
         await trio.sleep(pause * random.uniform(0.8, 1.2))
         pause = min(budget.longest, pause * 2)
+
+
+def _only_draining(error: Exception) -> bool:
+    if isinstance(error, ExceptionGroup):
+        return error.split(Draining)[1] is None
+    return isinstance(error, Draining)
 
 
 class _OnlyOnce(trio.TaskStatus[None]):

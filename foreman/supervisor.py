@@ -45,7 +45,7 @@ from foreman.watchdog import Watchdog
 log = structlog.get_logger()
 
 BACKLOG = 1024  # connections that may wait to be accepted
-LAST_WORDS = 5.0  # seconds for the last commits once nothing runs any more
+LAST_WORDS = 5.0  # seconds for the last commits once nothing runs any more, and again for the last answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ class _House:
     webhooks: Webhooks
     target: Target
     closing: trio.Event
+    closed: trio.Event  # the server has answered whom it could
 
     async def start(self, nursery: trio.Nursery, listening: socket.socket) -> None:
         """Inside-out: whoever starts finds the ones it needs at work."""
@@ -111,17 +112,22 @@ class _House:
         await nursery.start(self._supervised("embeddings", self.deps.embeddings.run))
         await nursery.start(self._supervised("webhooks", self.webhooks.run))
         await nursery.start(self._supervised("janitor", partial(janitor.run, self.queue)))
-        http = partial(server.serve, build(self.deps), listening, until=self.closing.wait)
-        await nursery.start(self._supervised("http", http))
+        await nursery.start(self._supervised("http", partial(self._serve, listening)))
 
     async def drain(self, grace: float) -> None:
         """Outside-in: no new jobs, no new claims, the running ones get their grace, then the last commits."""
         self.deps.leaving.set()
         await self.worker.drain(grace)
-        self.closing.set()
         await self.queue.close()
         with trio.move_on_after(LAST_WORDS):
             await self.queue.wait_closed()
+        self.closing.set()  # only now: whoever follows a job that has just ended is told so
+        with trio.move_on_after(LAST_WORDS):
+            await self.closed.wait()
+
+    async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
+        await server.serve(build(self.deps), listening, until=self.closing.wait, task_status=task_status)
+        self.closed.set()
 
     def _supervised(self, name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         return partial(
@@ -192,7 +198,7 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
         log_size=store.log_size,
         clock=clock,
     )
-    return _House(deps, queue, worker, inventory, webhooks, target, trio.Event())
+    return _House(deps, queue, worker, inventory, webhooks, target, trio.Event(), trio.Event())
 
 
 def _target(settings: Settings) -> Target:

@@ -20,6 +20,7 @@ from foreman.errors import (
     QueueFull,
     StoreBroken,
     StoreFull,
+    StoreRejected,
 )
 from foreman.job import RUNNING, TERMINAL, Change, Delivery, Draft, Instant, Job, State, check_step
 from foreman.messages import (
@@ -104,19 +105,20 @@ class Desk:
     def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
         """Apply the messages in one transaction; their answers, on disk when this returns.
 
-        An answer may be a ForemanError, which then wrote nothing. When the disk is full the members are tried one by
-        one, so that a large one does not take the small ones with it. Raises StoreBroken when the store cannot go on.
+        An answer may be a ForemanError, which then wrote nothing. When the disk is full, or the store rejects a
+        member, the members are tried one by one, so that one does not take the others with it. Raises StoreBroken when the store cannot go on.
         """
         alone = [message for message in batch if isinstance(message, Checkpoint)]
         together = [*self._owed, *(message for message in batch if not isinstance(message, Checkpoint))]
         self._owed = []
         try:
             answers, commit = self._in_one(together)
-        except StoreFull:
-            tried = [self._in_one_or_full(message) for message in together]
+        except (StoreFull, StoreRejected) as fault:
+            tried = [self._in_one_or_fault(message) for message in together]
             answers = [answer for answer, _ in tried]
             changes = [change for _, done in tried for change in done.changes]
-            self.next_due = self.clock() + FULL_PAUSE
+            if isinstance(fault, StoreFull):
+                self.next_due = self.clock() + FULL_PAUSE
             commit = Commit(
                 changes, stirred=any(done.stirred for _, done in tried), posted=any(done.posted for _, done in tried)
             )
@@ -138,11 +140,11 @@ class Desk:
         posted = self._redelivers or any(change.posted for change in self._changes)
         return answers, Commit(self._changes, self._stirred, posted)
 
-    def _in_one_or_full(self, message: Message[Any]) -> tuple[object, Commit]:
+    def _in_one_or_fault(self, message: Message[Any]) -> tuple[object, Commit]:
         try:
             answers, commit = self._in_one([message])
-        except StoreFull as fault:
-            if isinstance(message, Finished):
+        except (StoreFull, StoreRejected) as fault:
+            if isinstance(fault, StoreFull) and isinstance(message, Finished):
                 self._owed.append(message)
             return fault, Commit([])
         return answers[0], commit
@@ -150,9 +152,7 @@ class Desk:
     def _answer(self, message: Message[Any], now: Instant) -> object:
         try:
             return self._steps[type(message)](message, now)
-        except StoreBroken:
-            raise
-        except StoreFull:
+        except (StoreBroken, StoreFull, StoreRejected):
             raise
         except ForemanError as fault:  # every step decides before it writes
             return fault

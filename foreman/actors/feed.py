@@ -80,10 +80,11 @@ class Subscription:
         self._feed = feed
         self._wanted = wanted
         self._patience = (feed.newest - after) + feed.history
+        self.newest = feed.newest  # when the reader came
         self.after = after
 
     @property
-    def too_slow(self) -> bool:
+    def too_far_behind(self) -> bool:
         """Whether the reader has fallen further behind than it was when it came, by more than the feed remembers."""
         return self._feed.newest - self.after > self._patience
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -25,8 +27,18 @@ from foreman.store.protocol import Reader
 from foreman.wire import show_webhook
 
 READ_AT_MOST = 4096  # bytes of a receiver's answer
-CONNECTIONS = 64
+READ_PATIENCE = 2.0  # seconds for them
+KEPT = 64  # connections that are kept for the next delivery
 LOOKUP_PATIENCE = 5.0  # seconds for a name
+PORTS = {"http": 80, "https": 443}
+AS_FOREMAN = {"User-Agent": f"foreman/{__version__}", "Content-Type": "application/json"}
+UNDELIVERED = (
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.TimeoutException,
+    httpcore2.UnsupportedProtocol,
+    httpcore2.ConnectionNotAvailable,
+)
 
 Resolve = Callable[[str, int], Any]  # a coroutine function that gives what getaddrinfo gives
 
@@ -48,13 +60,18 @@ class Poster:
         self._secrets = secrets
         self._timeout = timeout
         self._clock = clock
-        self._client = httpx2.AsyncClient(
-            transport=_Transport(_Judged(self._judge)),
-            trust_env=False,  # a proxy from the environment would carry the answers of the jobs
-            follow_redirects=False,
-            timeout=None,  # one deadline covers the whole attempt
-            headers={"User-Agent": f"foreman/{__version__}", "Content-Type": "application/json"},
+        # The pool alone: what a client adds on top (cookies, redirects, proxies) no webhook may have, and it costs as
+        # much as the sending itself.
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=httpx2.create_ssl_context(trust_env=False),
+            max_connections=None,  # how many deliveries run together is decided elsewhere
+            max_keepalive_connections=KEPT,
+            keepalive_expiry=4.0,
+            network_backend=_Judged(self._judge),
         )
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
 
     async def check(self, url: str, judged: dict[str, str | None] | None = None) -> None:
         """Raises WebhookRefused when no webhook may go to `url`: why, and the setting that would allow it.
@@ -64,11 +81,12 @@ class Poster:
         judged = {} if judged is None else judged
         try:
             parts = addresses.read_url(url)
+            target, _ = _target(url)
         except ValueError as allowed:
             raise WebhookRefused(url, str(allowed)) from None
         receiver = f"{parts.scheme}://{parts.netloc}"
         if receiver not in judged:
-            judged[receiver] = await self._refusal(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+            judged[receiver] = await self._refusal(target.host.decode(), target.port or PORTS[parts.scheme])
         if (why := judged[receiver]) is not None:
             raise WebhookRefused(url, why)
 
@@ -84,31 +102,49 @@ class Poster:
     async def post(self, delivery: Delivery, body: bytes) -> Sent:
         """One attempt. Never raises: what went wrong is the answer."""
         now = self._clock()
-        headers = sign(body, webhook_id=f"msg_{delivery.job_id}_{delivery.seq}", secrets=self._secrets, now=now)
+        webhook_id = f"msg_{delivery.job_id}_{delivery.seq}"
+        headers = AS_FOREMAN | sign(body, webhook_id=webhook_id, secrets=self._secrets, now=now)
         try:
             with trio.fail_after(self._timeout):
                 return await self._post(delivery.url, body, headers)
         except trio.TooSlowError:
             return Sent(error=f"no answer within {self._timeout:g} s")
-        except (httpx2.HTTPError, httpx2.InvalidURL, _Refused, OSError) as error:
+        except (*UNDELIVERED, _Refused, OSError, ValueError) as error:
             return Sent(error=str(error)[:500] or type(error).__name__)
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> Sent:
-        async with self._client.stream("POST", url, content=body, headers=headers) as response:
-            read = 0
-            async for piece in response.aiter_raw():
-                read += len(piece)
-                if read > READ_AT_MOST:
-                    break  # leaving the stream closes the connection
-            status = response.status_code
+        target, host = _target(url)
+        sent = [("Host", host), *headers.items()]
+        async with self._pool.stream("POST", target, headers=sent, content=body) as response:
+            await _read_a_little(response)
+            status = response.status
+            asked = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
             return Sent(
                 status=status,
                 error=None if 200 <= status < 300 else f"the receiver answered {status}",
-                retry_after=_retry_after(response.headers.get("Retry-After"), self._clock()),
+                retry_after=None if asked is None else _retry_after(asked.decode("latin-1"), self._clock()),
             )
 
 
-_PORTS = {"http": 80, "https": 443}
+async def _read_a_little(response: httpcore2.Response) -> None:
+    """Read a short body, so that the connection can be used again; whatever else comes, the status was the answer."""
+    read = 0
+    with trio.move_on_after(READ_PATIENCE), suppress(*UNDELIVERED):
+        async for piece in response.aiter_stream():
+            read += len(piece)
+            if read > READ_AT_MOST:
+                return  # leaving the stream closes the connection
+
+
+@lru_cache(maxsize=1024)
+def _target(url: str) -> tuple[httpcore2.URL, str]:
+    """The URL as it is connected to, names in their ASCII form, and its Host header. Raises ValueError."""
+    try:
+        parts = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"must be an http:// or https:// address ({error})") from None
+    target = httpcore2.URL(scheme=parts.raw_scheme, host=parts.raw_host, port=parts.port, target=parts.raw_path)
+    return target, parts.netloc.decode()
 
 
 class _Refused(Exception):
@@ -164,21 +200,7 @@ class _Judged(AsyncNetworkBackend):
         await trio.sleep(seconds)
 
 
-class _Transport(httpx2.AsyncHTTPTransport):
-    def __init__(self, backend: AsyncNetworkBackend) -> None:
-        super().__init__(trust_env=False)
-        self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=httpx2.create_ssl_context(trust_env=False),
-            max_connections=CONNECTIONS,
-            max_keepalive_connections=CONNECTIONS,
-            keepalive_expiry=4.0,
-            network_backend=backend,
-        )
-
-
-def _retry_after(text: str | None, now: Instant) -> float | None:
-    if text is None:
-        return None
+def _retry_after(text: str, now: Instant) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:

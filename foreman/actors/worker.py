@@ -22,7 +22,7 @@ from foreman.errors import (
     TargetSilent,
     TargetUnavailable,
 )
-from foreman.job import TERMINAL, Artifact, Instant, Job, State
+from foreman.job import Artifact, Instant, Job, State
 from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
 from foreman.schedule import Resident
 from foreman.targets.answer import Answer, tokens
@@ -93,7 +93,8 @@ class Worker:
         for change in commit.changes:
             if change.state is State.CANCELLED and change.job_id in self._running:
                 self._running[change.job_id].scope.cancel()
-            stirred = stirred or change.state is State.QUEUED or change.state in TERMINAL
+            # What ends needs no bell: the slot that ran it looks for work next, and wakes the others if there is more.
+            stirred = stirred or change.state is State.QUEUED
         if stirred:
             self.ring()
 

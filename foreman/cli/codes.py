@@ -11,10 +11,17 @@ NO_DAEMON = 3
 REFUSED = 4
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-EPILOG = (
+EXIT_CODES = (
     "Exit codes: 0 done; 1 the job failed, was cancelled or expired, or the program failed; 2 wrong usage or settings; "
-    "3 no Foreman could be reached; 4 Foreman refused (token, unknown model or job, full queue); 130 interrupted."
+    "3 no Foreman could be reached; 4 Foreman refused (token, unknown model or job, full queue, illegal step), "
+    "be it one of many; 130 interrupted."
 )
+
+
+def epilog(*examples: str) -> str:
+    """What a verb's help ends with: how it is called, and how it exits."""
+    lines = "\n".join(f"  {example}" for example in examples)
+    return f"\b\n{'Examples' if len(examples) > 1 else 'Example'}:\n{lines}\n\n{EXIT_CODES}"
 
 
 def line_and_code(error: BaseException) -> tuple[str, int] | None:

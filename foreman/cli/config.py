@@ -12,13 +12,16 @@ import msgspec
 from dotenv import dotenv_values
 from rich.text import Text
 
-from foreman.cli.codes import EPILOG
+from foreman.cli.codes import epilog
 from foreman.cli.screen import show_table
 from foreman.cli.settings import shown, takes_settings, without_secrets
 from foreman.settings import DEFAULT_FILE, PREFIX, Settings, load
 
 
-@click.command(epilog=EPILOG, short_help="Print the settings in force and where each comes from.")
+@click.command(
+    epilog=epilog("foreman config", "foreman config --json"),
+    short_help="Print the settings in force and where each comes from.",
+)
 @click.option("--json", "as_json", is_flag=True, help='Print {"file": …, "settings": {NAME: {"value": …, "from": …}}}.')
 @takes_settings
 def config(config: Path | None, as_json: bool, **flags: Any) -> None:

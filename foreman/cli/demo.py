@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 
 import click
 
-from foreman.cli.codes import EPILOG, FAILED, INTERRUPTED
+from foreman.cli.codes import FAILED, INTERRUPTED, epilog
 from foreman.cli.daemon import Daemon, NotReady, running
 from foreman.cli.follow import follow
-from foreman.cli.screen import STATE_STYLES, Typed, console, plain, span
+from foreman.cli.screen import STATE_STYLES, Typed, console, plain, span, this_program
 from foreman.client import Chunk, Client, ClientFault, Event, Job, StartsOver, text_of
 from foreman.job import TERMINAL, State
 
@@ -24,7 +21,10 @@ PROMPT = "Write one sentence about a lighthouse."
 OPTIONS = {"num_predict": 96, "temperature": 0.2}
 
 
-@click.command(epilog=EPILOG, short_help="Run one real job on this machine and show what happens.")
+@click.command(
+    epilog=epilog("foreman demo", 'foreman demo "Name three colours."'),
+    short_help="Run one real job on this machine and show what happens.",
+)
 @click.argument("prompt", default=PROMPT)
 def demo(prompt: str) -> None:
     """Run PROMPT through a Foreman of its own and a small real model, and show what happens.
@@ -94,7 +94,7 @@ def _close(job: Job, changes: dict[State, Event]) -> None:
 
 
 def _say_what_next() -> None:
-    program = "foreman" if shutil.which("foreman") else os.path.relpath(Path(sys.executable).parent / "foreman")
+    program = this_program()
     click.echo("Everything that ran is stopped, and its data folder is removed. Next:")
     for what, line in {
         "keep one running": f"{program} serve",

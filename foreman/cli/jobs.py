@@ -9,7 +9,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.codes import EPILOG
+from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.screen import between, console, plain, show_table, span, state_text
 from foreman.client import Client, Event, Job, Page, requests, text_of
@@ -18,7 +18,7 @@ from foreman.job import State
 LONGEST_PAGE = 500  # jobs that Foreman lists at once
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=epilog("foreman jobs --state failed -n 100", "foreman jobs --json"))
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
 @click.option("-m", "--model", metavar="NAME", help="Only jobs for this model.")
 @click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this lane.")
@@ -59,7 +59,9 @@ def jobs(
         click.echo(f"more: --after {after}", err=True)
 
 
-@click.command(epilog=EPILOG, short_help="Show a job: its timeline and its answer.")
+@click.command(
+    epilog=epilog("foreman show 01M851ES4ND9PVJWPF0KQPVXTA"), short_help="Show a job: its timeline and its answer."
+)
 @click.argument("job_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help='Print the job as JSON, its changes under "events".')
 @reaches_foreman

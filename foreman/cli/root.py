@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import signal
 from typing import Any
 
 import click
 
 from foreman import __version__
-from foreman.cli.codes import EPILOG, INTERRUPTED, line_and_code
+from foreman.cli.codes import EXIT_CODES, INTERRUPTED, line_and_code
 from foreman.cli.screen import plain
 
-VERBS = {
-    "serve": "foreman.cli.serve",
-    "demo": "foreman.cli.demo",
-    "submit": "foreman.cli.submit",
-    "jobs": "foreman.cli.jobs",
-    "show": "foreman.cli.jobs",
-    "config": "foreman.cli.config",
+GROUPS = {
+    "Run it": {"serve": "serve", "demo": "demo", "config": "config"},
+    "Give it work": {"submit": "submit", "jobs": "jobs", "show": "jobs"},
+    "Change a job": {"cancel": "steps", "retry": "steps", "rm": "steps"},
+    "Hold the queue": {"pause": "queue", "resume": "queue"},
+    "Webhooks": {"listen": "listen", "deliveries": "deliveries", "redeliver": "deliveries"},
 }
+VERBS = {verb: f"foreman.cli.{module}" for group in GROUPS.values() for verb, module in group.items()}
+
+LONGEST_LINE = 80  # columns of what the overview says of a verb
 
 
 class Verbs(click.Group):
@@ -33,6 +36,26 @@ class Verbs(click.Group):
         verb = getattr(importlib.import_module(VERBS[cmd_name]), cmd_name)
         assert isinstance(verb, click.Command)
         return verb
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        widest = max(map(len, VERBS))
+        for title, verbs in GROUPS.items():
+            rows = [(verb.ljust(widest), self._line(ctx, verb)) for verb in verbs]  # one column over all groups
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def _line(self, ctx: click.Context, verb: str) -> str:
+        command = self.get_command(ctx, verb)
+        assert command is not None
+        return command.get_short_help_str(limit=LONGEST_LINE)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        found = super().resolve_command(ctx, args)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as __main__ left it; from here on verbs answer to it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -50,7 +73,7 @@ class Verbs(click.Group):
 
 @click.group(
     cls=Verbs,
-    epilog=EPILOG,
+    epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="foreman", message="%(prog)s %(version)s")

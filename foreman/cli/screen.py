@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +34,11 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newl
 def plain(text: str) -> str:
     """The text without what a terminal would obey: models and servers say what they like."""
     return _CONTROLS.sub("", text)
+
+
+def this_program() -> str:
+    """How to call this very program from where one is."""
+    return "foreman" if shutil.which("foreman") else os.path.relpath(Path(sys.executable).parent / "foreman")
 
 
 def console(*, err: bool = False) -> Console:

@@ -9,11 +9,14 @@ from typing import Any
 import click
 
 from foreman import settings
-from foreman.cli.codes import EPILOG
+from foreman.cli.codes import epilog
 from foreman.cli.settings import takes_settings
 
 
-@click.command(epilog=EPILOG, short_help="Start Foreman.")
+@click.command(
+    epilog=epilog("foreman serve", "foreman serve --ollama-url http://127.0.0.1:11434 --slots 2"),
+    short_help="Start Foreman.",
+)
 @takes_settings
 def serve(config: Path | None, **flags: Any) -> None:
     """Start Foreman and serve until SIGTERM or Ctrl-C; a second one leaves at once.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, get_args
+from typing import IO, Any, get_args
 
 import click
 import msgspec
+from click.core import ParameterSource
 
-from foreman.cli.codes import EPILOG, FAILED, INTERRUPTED, REFUSED
+from foreman.cli.bulk import submit_file
+from foreman.cli.codes import FAILED, INTERRUPTED, REFUSED, epilog
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, Waiting, follow
 from foreman.cli.screen import Standing, Typed, plain, span
@@ -17,6 +19,7 @@ from foreman.client.payload import Fields, body_of
 from foreman.job import Endpoint, State
 
 ENDPOINTS = get_args(Endpoint)
+WITH_FILE = {"file", "no_wait", "as_json", "url", "token"}
 
 
 def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
@@ -33,7 +36,14 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
     return options
 
 
-@click.command(epilog=EPILOG, short_help="Submit a prompt and show its answer as it comes.")
+@click.command(
+    epilog=epilog(
+        'foreman submit --model smollm2:135m "Name three colours."',
+        "git diff | foreman submit --system 'Write a commit message.'",
+        "foreman submit --file jobs.ndjson",
+    ),
+    short_help="Submit a prompt and show its answer, or a file of jobs.",
+)
 @click.argument("prompt", required=False)
 @click.option("-m", "--model", metavar="NAME", help="Which model answers.  [default: the first one the target has]")
 @click.option("-s", "--system", metavar="TEXT", help="What the model is told before the prompt.")
@@ -57,9 +67,19 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="The longest one attempt may take.")
 @click.option("--max-attempts", type=int, metavar="N", help="How often it is tried, 1 to 20.")
+@click.option("--webhook", "state_webhook_url", metavar="URL", help="Every change of its state is posted there.")
+@click.option(
+    "--file",
+    type=click.File("rb", lazy=False),
+    metavar="FILE",
+    help="Submit every line of FILE (- is standard input), each the body of POST /jobs, and do not wait.",
+)
 @click.option("--no-wait", is_flag=True, help="Print the job's id and leave; 'foreman show ID' tells the rest.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print the finished job (with --no-wait the accepted one) as JSON."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the finished job (with --no-wait the accepted one, with --file what became of each line) as JSON.",
 )
 @reaches_foreman
 def submit(
@@ -67,6 +87,7 @@ def submit(
     model: str | None,
     system: str | None,
     options: dict[str, Any],
+    file: IO[bytes] | None,
     no_wait: bool,
     as_json: bool,
     url: str | None,
@@ -78,7 +99,14 @@ def submit(
     Without PROMPT, or when it is -, the prompt is read from standard input. The job is stored before anything else
     happens: whatever becomes of this command, the job will be done. The answer goes to standard output, everything
     else to standard error.
+
+    With --file many jobs are stored, and none is waited for. Lines that Foreman refuses are told by number; the others
+    are stored all the same.
     """
+    if file is not None:
+        _check_alone()
+        with Client(url, token) as client:
+            sys.exit(submit_file(client, file, as_json=as_json))
     prompt = _prompt(prompt)
     with Client(url, token) as client:
         model = model or _first_model(client)
@@ -105,6 +133,15 @@ def submit(
             why = f": {job.error}" if job.error else ""
             click.echo(plain(f"foreman: job {job_id} {_ended(job)}{why}"), err=True)
             sys.exit(FAILED)
+
+
+def _check_alone() -> None:
+    """What would have to hold for every line of a file belongs into its lines."""
+    ctx = click.get_current_context()
+    for param in ctx.command.params:
+        given = param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+        if given and param.name not in WITH_FILE:
+            raise click.UsageError(f"{param.opts[-1]} and --file do not go together: each line says that for itself")
 
 
 def _prompt(given: str | None) -> str:

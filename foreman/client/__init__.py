@@ -12,7 +12,20 @@ from foreman.client.faults import (
 from foreman.client.stream import Chunk, StartsOver
 from foreman.client.sync import Client
 from foreman.client.text import text_of
-from foreman.client.types import Accepted, Artifact, Event, Health, Job, Page, Queue, Running
+from foreman.client.types import (
+    Accepted,
+    Artifact,
+    Delivery,
+    Event,
+    Health,
+    Job,
+    Page,
+    Queue,
+    Rejected,
+    Running,
+    Submitted,
+    Taken,
+)
 
 __all__ = [
     "Accepted",
@@ -22,6 +35,7 @@ __all__ = [
     "Client",
     "ClientFault",
     "ConnectFailed",
+    "Delivery",
     "Event",
     "Health",
     "Job",
@@ -30,8 +44,11 @@ __all__ = [
     "Page",
     "Queue",
     "Refused",
+    "Rejected",
     "Running",
     "StartsOver",
+    "Submitted",
+    "Taken",
     "Unauthorized",
     "text_of",
 ]

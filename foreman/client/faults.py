@@ -24,6 +24,7 @@ class ConnectFailed(ClientFault):
         else:
             super().__init__(f"no foreman at {url}", "start one with 'foreman serve', or set FOREMAN_URL")
         self.url = url
+        self.nobody = not why  # nothing listens there, so that nothing was heard either
 
 
 class NotForeman(ClientFault):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -12,7 +12,18 @@ import msgspec
 
 from foreman import __version__
 from foreman.client.faults import Busy, ClientFault, NotForeman, NotFound, Refused, Unauthorized
-from foreman.client.types import Accepted, Events, Health, Job, Page, Queue
+from foreman.client.types import (
+    Accepted,
+    Deliveries,
+    Delivery,
+    Events,
+    Health,
+    Job,
+    Page,
+    Paused,
+    Queue,
+    Submitted,
+)
 
 T = TypeVar("T")
 
@@ -26,9 +37,10 @@ class Ask(Generic[T]):
     answer: type[T]
     path: str
     method: str = "GET"
-    params: dict[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    answers: tuple[int, ...] = ()  # statuses other than 2xx that are no faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,12 @@ def submit(body: Mapping[str, Any], idempotency_key: str | None = None) -> Ask[A
     if idempotency_key is not None:
         headers["Idempotency-Key"] = idempotency_key
     return Ask(Accepted, "/jobs", "POST", headers=headers, body=msgspec.json.encode(body))
+
+
+def submit_many(lines: bytes) -> Ask[Submitted]:
+    """`lines` is NDJSON; that none of them was accepted (422) is an answer like any other."""
+    headers = {"Content-Type": "application/x-ndjson"}
+    return Ask(Submitted, "/jobs", "POST", headers=headers, body=lines, answers=(422,))
 
 
 def job(job_id: str) -> Ask[Job]:
@@ -95,6 +113,38 @@ def queue() -> Ask[Queue]:
 
 def cancel(job_id: str) -> Ask[Job]:
     return Ask(Job, f"{_job_path(job_id)}/cancel", "POST")
+
+
+def retry(job_id: str) -> Ask[Job]:
+    return Ask(Job, f"{_job_path(job_id)}/retry", "POST")
+
+
+def delete(job_id: str) -> Ask[bytes]:
+    return Ask(bytes, _job_path(job_id), "DELETE")
+
+
+def deliveries(job_id: str) -> Ask[Deliveries]:
+    return Ask(Deliveries, f"{_job_path(job_id)}/deliveries")
+
+
+def redeliver(job_id: str, delivery_id: str) -> Ask[Delivery]:
+    return Ask(Delivery, f"{_job_path(job_id)}/deliveries/{quote(delivery_id, safe='')}/redeliver", "POST")
+
+
+def pause() -> Ask[Paused]:
+    return Ask(Paused, "/queue/pause", "POST")
+
+
+def resume() -> Ask[Paused]:
+    return Ask(Paused, "/queue/resume", "POST")
+
+
+def feed(after: int | None, job_id: Sequence[str], model: Sequence[str], state: Sequence[str]) -> Ask[bytes]:
+    """Server-sent events: the changes of all jobs, or of those that the filters let through."""
+    wanted: dict[str, str | Sequence[str]] = {"job_id": job_id, "model": model, "state": state}
+    if after is not None:
+        wanted["after"] = str(after)
+    return Ask(bytes, "/events", params=wanted, headers={"Accept": "text/event-stream"})
 
 
 def health() -> Ask[Health]:
@@ -141,7 +191,7 @@ def tags() -> Ask[NativeModels]:
 
 def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: bytes) -> T:
     """What an answer says; raises the fault it is."""
-    if not 200 <= status < 300:
+    if not 200 <= status < 300 and status not in ask.answers:
         raise fault(url, status, headers, body)
     if issubclass(ask.answer, bytes):
         return body  # type: ignore[return-value]

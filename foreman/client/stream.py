@@ -29,23 +29,21 @@ class StartsOver(msgspec.Struct, frozen=True):
     attempt: int
 
 
-class Pieces:
-    """Bytes of a job's stream in, chunks and notices out."""
+class Values:
+    """Bytes of a stream in, the JSON texts it carries out."""
 
     def __init__(self, content_type: str) -> None:
         self._events = content_type.partition(";")[0].strip().lower() == "text/event-stream"
         self._rest: list[bytes] = []
         self._data: list[bytes] = []
 
-    def feed(self, data: bytes) -> list[Chunk | StartsOver]:
-        """Take the next bytes. Raises msgspec.DecodeError for what is no JSON object."""
+    def feed(self, data: bytes) -> list[bytes]:
         *lines, rest = data.split(b"\n")  # only at LF: a JSON text may hold every other line separator there is
         if lines:
             lines[0] = b"".join(self._rest) + lines[0]
             self._rest.clear()
         self._rest.append(rest)
-        values = [value for line in lines if (value := self._value(line.removesuffix(b"\r")))]
-        return [piece for value in values if (piece := _piece(value))]
+        return [value for line in lines if (value := self._value(line.removesuffix(b"\r")))]
 
     def _value(self, line: bytes) -> bytes:
         if not self._events:
@@ -57,6 +55,17 @@ class Pieces:
             self._data.clear()
             return whole
         return b""
+
+
+class Pieces:
+    """Bytes of a job's stream in, chunks and notices out."""
+
+    def __init__(self, content_type: str) -> None:
+        self._values = Values(content_type)
+
+    def feed(self, data: bytes) -> list[Chunk | StartsOver]:
+        """Take the next bytes. Raises msgspec.DecodeError for what is no JSON object."""
+        return [piece for value in self._values.feed(data) if (piece := _piece(value))]
 
 
 def _piece(value: bytes) -> Chunk | StartsOver | None:

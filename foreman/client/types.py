@@ -19,6 +19,33 @@ class Accepted(msgspec.Struct, frozen=True):
     queue_position: int | None = None  # 1 is next
 
 
+class Taken(msgspec.Struct, frozen=True):
+    """A line of many that is stored as a job."""
+
+    line: int  # 1 is the first
+    job_id: str
+    custom_id: str | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of many that is not a job."""
+
+    line: int
+    error: str
+    code: str = ""
+    hint: str | None = None
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """What became of many lines."""
+
+    accepted: int
+    rejected: int
+    jobs: list[Taken] = []
+    errors: list[Rejected] = []
+    last: int = 0  # the number of the last line that this answers for
+
+
 class Artifact(msgspec.Struct, frozen=True):
     """A named, typed blob of a finished job: small ones carry `data`, others a `url` below Foreman's own."""
 
@@ -93,6 +120,26 @@ class Events(msgspec.Struct, frozen=True):
     events: list[Event]
 
 
+class Delivery(msgspec.Struct, frozen=True):
+    """The webhook of one change of a job."""
+
+    delivery_id: str
+    seq: int  # of the change
+    url: str
+    state: str  # due, delivered, dead (its last retry failed), or stopped (the receiver answered 410)
+    attempts: int
+    due_at: datetime | None = None
+    status: int | None = None  # of the last answer
+    error: str | None = None
+    ended_at: datetime | None = None
+
+
+class Deliveries(msgspec.Struct, frozen=True):
+    """The webhooks of one job, oldest first."""
+
+    deliveries: list[Delivery]
+
+
 class Running(msgspec.Struct, frozen=True):
     """A job that runs now."""
 
@@ -114,6 +161,12 @@ class Queue(msgspec.Struct, frozen=True):
     paused: bool = False
     degraded: bool = False  # the target cannot be reached
     oldest_seconds: float | None = None
+
+
+class Paused(msgspec.Struct, frozen=True):
+    """Whether queued jobs are kept from starting."""
+
+    paused: bool
 
 
 class Health(msgspec.Struct, frozen=True):

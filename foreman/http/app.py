@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quart import Response, request, websocket
+from quart import request, websocket
 from quart_trio import QuartTrio
 
 from foreman.http import problems
@@ -32,13 +32,6 @@ def build(found: Deps) -> QuartTrio:
     @app.before_request
     async def gate() -> None:
         found.gate.check(request)
-
-    @app.after_request
-    async def hang_up_on_what_was_not_read(response: Response) -> Response:
-        # Hypercorn neither reads the rest of a body nor goes on to the next request: a client must not wait for it.
-        if response.status_code == 413 or not request.body._complete.is_set():
-            response.headers["Connection"] = "close"
-        return response
 
     @app.before_websocket
     async def websocket_gate() -> None:

@@ -10,7 +10,7 @@ from quart import Blueprint, Response, request, websocket
 from werkzeug.datastructures import MultiDict
 
 from foreman.actors.feed import Subscription
-from foreman.errors import CursorGone, ForemanError, QueryInvalid, NotAcceptable
+from foreman.errors import CursorGone, ForemanError, NotAcceptable, QueryInvalid
 from foreman.http.deps import Deps, deps
 from foreman.job import Change, State
 from foreman.wire import show_change
@@ -18,6 +18,7 @@ from foreman.wire import show_change
 events = Blueprint("events", __name__)
 
 PING_EVERY = 20.0  # seconds between SSE comments; hypercorn pings websockets as often
+STOPPED = 1.0  # seconds that one change waits for a reader; one that reads at all, at whatever pace, is no trouble
 GOING_AWAY, TOO_SLOW, BAD_QUERY, GONE = 1012, 1013, 4400, 4410  # close codes
 FILTERS = ("after", "job_id", "model", "state")
 
@@ -35,20 +36,28 @@ async def over_websocket() -> None:
     except ForemanError as fault:
         await websocket.close(BAD_QUERY, str(fault)[:120])
         return
-    await websocket.send(await _hello(known))
-    code = GOING_AWAY
+    await websocket.send(await _hello(known, subscription))
+    code, words = GOING_AWAY, "restarting"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_until, known.leaving, nursery.cancel_scope)
         # Without someone to receive, the reader's going would never be noticed.
         nursery.start_soon(_discard)
+        code, words = await _tell(subscription)
+        nursery.cancel_scope.cancel()
+    await websocket.close(code, words)
+
+
+async def _tell(subscription: Subscription) -> tuple[int, str]:
+    """Send the changes until this reader can be told no more: with which code to close, and why."""
+    try:
         while True:
             for change in await subscription.next():
+                began = trio.current_time()
                 await websocket.send(msgspec.json.encode(show_change(change)).decode())
-            if subscription.too_slow:
-                code = TOO_SLOW
-                break
-        nursery.cancel_scope.cancel()
-    await websocket.close(code, "restarting" if code == GOING_AWAY else "fell too far behind")
+                if trio.current_time() - began > STOPPED and subscription.too_far_behind:
+                    return TOO_SLOW, "fell too far behind"
+    except CursorGone as fault:
+        return GONE, str(fault)[:120]
 
 
 @events.get("/events")
@@ -67,15 +76,36 @@ async def over_sse() -> Response:
 
 
 async def _sse(known: Deps, subscription: Subscription) -> AsyncIterator[bytes]:
-    yield b"data: " + (await _hello(known)).encode() + b"\n\n"
-    while not known.leaving.is_set() and not subscription.too_slow:
-        changes: list[Change] = []
-        with trio.move_on_after(PING_EVERY):
-            changes = await subscription.next()
+    yield b"data: " + (await _hello(known, subscription)).encode() + b"\n\n"
+    while not known.leaving.is_set():
+        try:
+            changes = await _next(known, subscription)
+        except CursorGone:
+            return  # when the reader comes back with its last id, the answer says so
+        for change in changes:
+            began = trio.current_time()
+            yield b"id: %d\ndata: %s\n\n" % (change.seq, msgspec.json.encode(show_change(change)))
+            if trio.current_time() - began > STOPPED and subscription.too_far_behind:
+                return
         if not changes:
             yield b": ping\n\n"
-        for change in changes:
-            yield b"id: %d\ndata: %s\n\n" % (change.seq, msgspec.json.encode(show_change(change)))
+
+
+async def _next(known: Deps, subscription: Subscription) -> list[Change]:
+    """The next changes; none when nothing came for a while, or Foreman stops."""
+    changes: list[Change] = []
+    gone: CursorGone | None = None
+    with trio.move_on_after(PING_EVERY) as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until, known.leaving, scope)
+            try:
+                changes = await subscription.next()
+            except CursorGone as fault:
+                gone = fault
+            nursery.cancel_scope.cancel()
+    if gone is not None:
+        raise gone
+    return changes
 
 
 async def _subscribe(known: Deps, args: MultiDict[str, str]) -> Subscription:
@@ -107,9 +137,9 @@ def _filter(args: MultiDict[str, str]) -> Callable[[Change], bool]:
     return wanted
 
 
-async def _hello(known: Deps) -> str:
-    newest = known.feed.newest
-    hello = {"type": "hello", "seq": newest, "oldest": await known.feed.oldest()}
+async def _hello(known: Deps, subscription: Subscription) -> str:
+    # The newest when the subscription began: whoever comes back with this `seq` has missed nothing in between.
+    hello = {"type": "hello", "seq": subscription.newest, "oldest": await known.feed.oldest()}
     return msgspec.json.encode(hello).decode()
 
 

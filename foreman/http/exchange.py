@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable
+from hypercorn.typing import (
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    HTTPResponseBodyEvent,
+    HTTPResponseStartEvent,
+)
 from quart.typing import ResponseTypes
+from quart.utils import encode_headers
 from quart.wrappers import Request
 from quart.wrappers.request import Body
-from quart.wrappers.response import IterableBody
+from quart.wrappers.response import DataBody, IterableBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
 from werkzeug.exceptions import RequestTimeout
@@ -19,12 +26,19 @@ from werkzeug.exceptions import RequestTimeout
 UPLOADS = "/api/blobs/"  # whole models, far beyond what a request may otherwise hold
 LINES = "application/x-ndjson"  # many jobs, read as they come
 ROOM = 2**20  # bytes of an upload that wait for its reader before the sender has to
+TOO_LARGE = 413
 LINGER = 2  # seconds for the rest of a request that is answered before its end
 PATIENCE = 60  # seconds for the next piece of an upload
 
 
 class Exchange(TrioASGIHTTPConnection):
     """What Quart does for a request, with three changes: see the methods."""
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        request = self._create_request_from_scope(send)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.handle_request, nursery, request, send)
+            await self.handle_messages(nursery, request, receive)
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         request = super()._create_request_from_scope(send)
@@ -44,6 +58,8 @@ class Exchange(TrioASGIHTTPConnection):
     ) -> None:
         response = await self.app.handle_request(request)
         await _rest_of(request.body)
+        if response.status_code == TOO_LARGE or not request.body._complete.is_set():
+            response.headers["Connection"] = "close"  # what was not read would be taken for the next request
         seconds: Any = getattr(response, "timeout", ...)
         if seconds is ...:
             seconds = self.app.config["RESPONSE_TIMEOUT"]
@@ -53,12 +69,22 @@ class Exchange(TrioASGIHTTPConnection):
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
         try:
-            await super()._send_response(send, response)
+            if isinstance(whole := response.response, DataBody):
+                body = whole.data[whole.begin : whole.end]
+                await _send_whole(send, response.status_code, encode_headers(response.headers), body)
+            else:
+                await super()._send_response(send, response)
         finally:
             # A caller may leave before the body was begun, and then Quart does not close it.
-            body: Any = response.response
-            if isinstance(body, IterableBody) and hasattr(body.iter, "aclose"):
-                await body.iter.aclose()
+            streamed: Any = response.response
+            if isinstance(streamed, IterableBody) and hasattr(streamed.iter, "aclose"):
+                await streamed.iter.aclose()
+
+
+async def _send_whole(send: ASGISendCallable, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """Quart would tell of the body and of its end apart, each with a round through the server."""
+    await send(cast(HTTPResponseStartEvent, {"type": "http.response.start", "status": status, "headers": headers}))
+    await send(cast(HTTPResponseBodyEvent, {"type": "http.response.body", "body": body, "more_body": False}))
 
 
 class Upload(TrioBody):

@@ -6,6 +6,7 @@ from typing import Any
 
 import trio
 from quart import Blueprint, Response, request
+from quart.wrappers.response import DataBody
 from ulid import ULID
 
 from foreman import wire
@@ -73,12 +74,20 @@ async def _ended(job_id: str, wait: int) -> Response | None:
     track = known.relay.track(job_id)
     job = await known.readers.read(lambda store: store.job(job_id))
     if job is not None and job.state not in TERMINAL:
-        with trio.move_on_after(wait):
-            async for _ in track.follow():
-                pass
+        with trio.move_on_after(wait) as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_until, known.leaving, scope)
+                async for _ in track.follow():
+                    pass
+                nursery.cancel_scope.cancel()
         if track.ended is None:
             return None
     return await show(job_id)
+
+
+async def _until(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 @jobs.get("")
@@ -180,12 +189,23 @@ async def artifact(job_id: str, name: str) -> Response:
         return found
 
     found = await deps().readers.read(read)
-    response = Response(found.data, content_type=found.content_type)
+    response = _Raw(found.data, content_type=found.content_type)
     # An artifact is a model's words: whatever it looks like, it must not run as a page of this origin.
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     await response.add_etag()
     return await response.make_conditional(request, accept_ranges=True, complete_length=len(found.data))
+
+
+class _Blob(DataBody):
+    """A body of which a part may be asked for, counted from its end too (RFC 9110, 14.1.2)."""
+
+    async def make_conditional(self, begin: int, end: int | None) -> int:
+        return await super().make_conditional(max(0, len(self.data) + begin) if begin < 0 else begin, end)
+
+
+class _Raw(Response):
+    data_body_class = _Blob
 
 
 async def read_json_body() -> bytes:

@@ -6,6 +6,7 @@ import math
 
 import msgspec
 import structlog
+from h11 import LocalProtocolError, RemoteProtocolError
 from quart import Quart, Response
 from werkzeug.exceptions import HTTPException
 
@@ -104,6 +105,13 @@ def install(app: Quart) -> None:
             if header == "Allow":
                 response.headers[header] = value
         return response
+
+    @app.errorhandler(LocalProtocolError)
+    @app.errorhandler(RemoteProtocolError)
+    async def broken_protocol(error: Exception) -> Response:
+        # The client's doing, found out while answering it: its connection ends, and nobody needs to be woken.
+        log.info("connection ended by a fault", fault=repr(error)[:200])
+        return json_answer({"error": "the connection broke its protocol", "code": "broken_protocol"}, 400)
 
     @app.errorhandler(Exception)
     async def bug(error: Exception) -> Response:

@@ -49,6 +49,8 @@ class GuardedConnection(TCPServer):
             with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()):
                 await super().protocol_send(event)
             return
+        if not event.data:
+            return
         async with self.send_lock:
             try:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()) as scope:

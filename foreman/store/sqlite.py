@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from foreman.errors import StoreBroken, StoreFull, StoreRefused
+from foreman.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
 from foreman.job import Artifact, Change, Delivery, Draft, Instant, Job, State
 from foreman.schedule import Head
 from foreman.store.migrate import bring_up_to_date
@@ -70,7 +70,7 @@ class SqliteWriter(SqliteReader):
             self._waiting.clear()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, (sqlite3.Error, OverflowError, UnicodeEncodeError)):
                 raise _translate(error) from error
             raise
 
@@ -283,7 +283,9 @@ def _lock(path: Path) -> int:
     return handle
 
 
-def _translate(error: sqlite3.Error) -> Exception:
+def _translate(error: sqlite3.Error | OverflowError | UnicodeEncodeError) -> Exception:
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeEncodeError)):
+        return StoreRejected(error)
     kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if kind == sqlite3.SQLITE_FULL:
         return StoreFull()

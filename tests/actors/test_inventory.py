@@ -75,9 +75,7 @@ async def test_a_target_that_is_away_is_asked_every_second_until_it_is_back(
     assert inventory.fault is None
 
 
-async def test_what_the_worker_saw_counts_at_once(
-    start: Start, target: FakeTarget, autojump_clock: MockClock
-) -> None:
+async def test_what_the_worker_saw_counts_at_once(start: Start, target: FakeTarget, autojump_clock: MockClock) -> None:
     inventory = await start()
     await trio.sleep(10)
     inventory.report_down(GONE)
@@ -118,7 +116,9 @@ async def test_many_who_miss_a_model_share_one_question(
     assert len(target.probes) == 2
 
 
-async def test_a_model_is_found_by_its_alias(start: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_is_found_by_its_alias(
+    start: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def models() -> list[Model]:
         return [Model(name="m:latest", aliases=("m",))]
 
@@ -149,9 +149,7 @@ async def test_the_last_known_models_outlive_the_process(
     assert not inventory.up
 
 
-async def test_what_has_not_changed_is_not_written_again(
-    start: Start, queue: Told, autojump_clock: MockClock
-) -> None:
+async def test_what_has_not_changed_is_not_written_again(start: Start, queue: Told, autojump_clock: MockClock) -> None:
     await start()
     await trio.sleep(300)
     assert len(queue.messages) == 1

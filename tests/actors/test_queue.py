@@ -54,7 +54,7 @@ async def test_what_is_asked_together_shares_a_transaction(
         for n in range(BATCH + 44):
             askers.start_soon(queue.ask, Submit(draft=draft(n)))
     assert desk.batches == [BATCH, 44]
-    assert len(desk.store.jobs(limit=999)) == BATCH + 44  # type: ignore[attr-defined]
+    assert len(desk.store.jobs(limit=999)) == BATCH + 44
 
 
 async def test_a_member_that_fails_hears_its_fault_and_the_others_succeed(
@@ -75,7 +75,7 @@ async def test_a_member_that_fails_hears_its_fault_and_the_others_succeed(
         askers.start_soon(cancel_nobody)
         askers.start_soon(queue.ask, Submit(draft=draft(2)))
     assert (desk.batches, len(refused)) == ([3], 1)
-    assert len(desk.store.jobs(limit=9)) == 2  # type: ignore[attr-defined]
+    assert len(desk.store.jobs(limit=9)) == 2
 
 
 async def test_listeners_hear_of_a_commit_after_it_is_on_disk(
@@ -84,7 +84,9 @@ async def test_listeners_hear_of_a_commit_after_it_is_on_disk(
     queue = QueueActor(desk, offload=inline)
     heard: list[tuple[str, bool]] = []
     reader = desk.store.reader()  # type: ignore[attr-defined]
-    queue.add_listener(lambda commit: heard.extend((c.job_id, reader.job(c.job_id) is not None) for c in commit.changes))
+    queue.add_listener(
+        lambda commit: heard.extend((c.job_id, reader.job(c.job_id) is not None) for c in commit.changes)
+    )
     await nursery.start(queue.run)
     await queue.ask(Submit(draft=draft()))
     await wait_all_tasks_blocked()

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from foreman.actors.desk import Rules
 from foreman.actors.worker import Patience
-from foreman.errors import Draining, TargetBusy, TargetFailed, TargetLost, TargetRefused, TargetUnavailable
+from foreman.errors import Draining, IllegalStep, TargetBusy, TargetFailed, TargetLost, TargetRefused, TargetUnavailable
 from foreman.job import Priority, State
 from foreman.messages import Cancel
 from foreman.retry import Backoff
@@ -108,7 +108,8 @@ async def test_an_attempt_has_its_time_however_much_it_talks(start_house: Start,
     house = await start_house(saying(*"abcdef" * 20, seconds=1))
     await house.submit(draft(timeout=7.0, max_attempts=1))
     job = await house.until_state(State.FAILED)
-    assert (job.error_code, trio.current_time()) == ("attempt_timeout", pytest.approx(7))
+    assert job.error_code == "attempt_timeout"
+    assert trio.current_time() == pytest.approx(7)
 
 
 async def test_loading_counts_against_the_time_of_the_attempt(start_house: Start, autojump_clock: MockClock) -> None:
@@ -201,8 +202,8 @@ async def test_a_result_that_comes_after_the_cancel_is_dropped(start_house: Star
     house = await start_house(saying("x", seconds=1))
     await house.submit(draft())
     await house.until_state(State.WORKING)
-    with trio.CancelScope(shield=True):
-        await trio.sleep(1)  # the answer and the cancel are under way in the same moment
+    await trio.sleep(1)  # the answer and the cancel are under way in the same moment
+    with contextlib.suppress(IllegalStep):
         await house.queue.ask(Cancel(job_id="001"))
     await trio.testing.wait_all_tasks_blocked()
     assert house.states()[-1] == house.job().state

@@ -22,6 +22,7 @@ from foreman.targets.child import free_port
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "open sesame"
+SECRET = "whsec_Zm9yZW1hbiBvZiB0aGUgeWFyZA=="
 Invoke = Callable[..., Result]
 
 
@@ -48,6 +49,7 @@ class House:
 
     folder: Path
     upstream: str
+    flags: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -63,6 +65,9 @@ class House:
             "retry-backoff": "50 ms",
             "slots": "8",
             "log-level": "error",
+            "webhook-secret": SECRET,
+            "webhook-retries": "0",
+            **self.flags,
         }
         words = [word for name, value in flags.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
@@ -97,6 +102,18 @@ class House:
             check=False,
         )
 
+    def begin(self, *words: str, **env: str) -> subprocess.Popen[str]:
+        """Start the program as a user would, to talk with it while it runs."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "foreman", *words],
+            cwd=ROOT,
+            env=environment(**{"FOREMAN_URL": self.url, "FOREMAN_TOKEN": TOKEN, **env}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def client(self) -> Client:
         return Client(self.url, TOKEN)
 
@@ -106,11 +123,13 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def a_house(folder: Path) -> Iterator[House]:
+def a_house(folder: Path, **flags: str) -> Iterator[House]:
+    """`flags` of `foreman serve`, with _ for -."""
     command = [sys.executable, "-m", "tests.upstream", "--kind", "ollama"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as upstream:
         assert upstream.stdout is not None
-        house = House(folder, f"http://127.0.0.1:{json.loads(upstream.stdout.readline())['port']}")
+        url = f"http://127.0.0.1:{json.loads(upstream.stdout.readline())['port']}"
+        house = House(folder, url, {name.replace("_", "-"): value for name, value in flags.items()})
         try:
             house.start()
             yield house

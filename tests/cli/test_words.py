@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import socket
 import subprocess
 import sys
 
+import click
 import pytest
 
 from foreman import __version__
-from foreman.cli.root import VERBS
+from foreman.cli.codes import EXIT_CODES
+from foreman.cli.root import GROUPS, VERBS, foreman
 from foreman.cli.screen import Typed, plain, span
 from tests.cli.conftest import ROOT, Invoke, environment
 
@@ -21,19 +25,54 @@ def test_every_verb_explains_itself_and_its_exit_codes(invoke: Invoke, verb: str
     assert result.exit_code == 0
     assert f"Usage: foreman {verb}" in result.stdout
     assert "Exit codes: 0 done;" in result.stdout
+    assert re.search(rf"\n  Examples?:\n    .*foreman {verb}\b", result.stdout)
 
 
 def test_help_lists_every_verb_in_whole_sentences(invoke: Invoke) -> None:
     said = invoke("--help").stdout
-    assert all(f"\n  {verb} " in said for verb in VERBS)
-    assert "..." not in said.partition("Commands:")[2]
+    assert re.findall(r"^  ([a-z]+)  +[A-Z].*\.$", said, re.MULTILINE) == list(VERBS)
+    assert re.findall(r"^(\w.*):$", said, re.MULTILINE) == ["Options", *GROUPS]
+    assert "..." not in said.partition("Options:")[2]
+
+
+def test_the_documentation_has_every_verb_option_and_exit_code(invoke: Invoke) -> None:
+    """Settings are documented on a page of their own."""
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^  ([a-z]+)  +[A-Z]", invoke("--help").stdout, re.MULTILINE)
+    parts = dict(re.findall(r"^### foreman (\w+)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
+    assert list(parts) == listed
+    ctx = click.Context(foreman)
+    for verb in set(listed) - {"serve", "config"}:
+        command = foreman.get_command(ctx, verb)
+        assert command is not None
+        options = {name for param in command.params for name in param.opts if name.startswith("--")}
+        missing = {name for name in options - {"--url", "--token"} if f"`{name}" not in parts[verb]}
+        assert not missing, f"docs/cli.md does not say what foreman {verb} does with {missing}"
+    codes = re.findall(r"(?:^|[:;] )(\d+) ", EXIT_CODES)
+    assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == codes
 
 
 def test_the_version(invoke: Invoke) -> None:
     assert invoke("--version").stdout == f"foreman {__version__}\n"
 
 
-@pytest.mark.parametrize("words", [["jobs"], ["show", "J1"], ["submit", "hi"], ["submit", "-m", "a", "hi"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["jobs"],
+        ["show", "J1"],
+        ["submit", "hi"],
+        ["submit", "-m", "a", "hi"],
+        ["submit", "--file", __file__],
+        ["cancel", "J1", "J2"],
+        ["retry", "J1"],
+        ["rm", "J1"],
+        ["pause"],
+        ["resume"],
+        ["deliveries", "J1"],
+        ["redeliver", "J1", "1"],
+    ],
+)
 def test_no_daemon_is_one_line_that_says_what_to_do(invoke: Invoke, words: list[str]) -> None:
     with socket.socket() as probe:  # bound and not listening: refused for sure
         probe.bind(("127.0.0.1", 0))
@@ -59,6 +98,12 @@ def test_a_verb_that_is_none_is_wrong_usage(invoke: Invoke) -> None:
         (["submit", "-o", "seed", "hi"], None, "must be NAME=VALUE; given: seed"),
         (["submit"], "  \n", "standard input holds no prompt"),
         (["submit", "--endpoint", "/api/chit", "hi"], None, "'/api/chit' is not one of"),
+        (["submit", "--file", "-", "--priority", "low"], "{}", "--priority and --file do not go together"),
+        (["submit", "--file", "-", "hi"], "{}", "prompt and --file do not go together"),
+        (["submit", "--file", "-"], "", "standard input holds no jobs"),
+        (["submit", "--file", "none.ndjson"], None, "No such file"),
+        (["cancel"], None, "Missing argument 'ID...'"),
+        (["listen", "--secret", "whsec_*"], None, "must go on in base64"),
     ],
 )
 def test_wrong_usage_says_what_is_right(invoke: Invoke, words: list[str], given: str | None, said: str) -> None:
@@ -81,6 +126,34 @@ def test_the_hidden_verbs_start_without_the_rest() -> None:
     ) as leash:  # the end of its input would end it
         assert leash.stdout is not None
         assert leash.stdout.read() == "0 set()\n"
+
+
+def test_ctrl_c_in_the_first_moments_says_nothing() -> None:
+    """The import that it breaks into is one that never ends."""
+    script = (
+        "import importlib.abc, sys\n"
+        "class Slow(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'foreman.cli': print('importing', flush=True); sys.stdin.read()\n"
+        "sys.meta_path.insert(0, Slow()); sys.argv = ['foreman', 'jobs']\n"
+        "from foreman.__main__ import main\n"
+        "main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as slow:
+        assert slow.stdout is not None
+        assert slow.stdout.readline() == "importing\n"
+        slow.send_signal(signal.SIGINT)
+        assert slow.wait(30) == -signal.SIGINT  # which a shell shows as 130
+        assert slow.stderr is not None
+        assert slow.stderr.read() == ""
 
 
 @pytest.mark.parametrize(

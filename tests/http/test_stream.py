@@ -178,7 +178,7 @@ def test_a_part_of_an_artifact_may_be_asked_for(api: Api) -> None:
 
 
 def test_a_large_artifact_is_given_by_its_url(api: Api) -> None:
-    job = api.ended(api.submit("#gigabyte=0.4"))
+    job = api.ended(api.submit("y" * 300_000 + " #echo"))
     [artifact] = job["artifacts"]
     assert artifact["size"] > 262_144
     assert "data" not in artifact

@@ -115,12 +115,20 @@ CASES: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("a wrong field", b'{"model":"a","priority":"urgent"}', {}, 422, "priority: must be one of high, normal, low"),
     ("another type", b'{"model":"a"}', {"Content-Type": "text/plain"}, 415, "Content-Type must be application/json"),
     ("no type", b'{"model":"a"}', {"Content-Type": ""}, 415, "Content-Type must be application/json"),
-    ("too large", b'{"model":"a","x":"' + b"y" * 2**20 + b'"}', {}, 413, "the request body is larger than 1048576 bytes"),
+    (
+        "too large",
+        b'{"model":"a","x":"' + b"y" * 2**20 + b'"}',
+        {},
+        413,
+        "the request body is larger than 1048576 bytes",
+    ),
     ("a bad key", b'{"model":"a"}', {"Idempotency-Key": "a b"}, 422, "Idempotency-Key: must be"),
 ]
 
 
-@pytest.mark.parametrize(("body", "headers", "status", "words"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "words"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+)
 def test_what_cannot_be_accepted_is_refused_in_words(
     api: Api, body: bytes, headers: dict[str, str], status: int, words: str
 ) -> None:

@@ -64,7 +64,9 @@ def test_the_lines_of_others_in_an_env_file_are_left_alone() -> None:
 
 
 def test_a_config_file_that_is_not_there_is_refused() -> None:
-    with pytest.raises(SettingInvalid, match=r"^setting config: must be a TOML file that exists; given: 'nowhere.toml'$"):
+    with pytest.raises(
+        SettingInvalid, match=r"^setting config: must be a TOML file that exists; given: 'nowhere.toml'$"
+    ):
         load(Path("nowhere.toml"))
 
 
@@ -76,7 +78,8 @@ def test_a_syntax_error_names_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("1.5 h", 5400), ("10 min", 600), ("250ms", 0.25), ("7 d", 604800), ("2W", 1209600)]
+    ("text", "seconds"),
+    [("90", 90), ("1.5 h", 5400), ("10 min", 600), ("250ms", 0.25), ("7 d", 604800), ("2W", 1209600)],
 )
 def test_times_may_carry_a_unit(text: str, seconds: float) -> None:
     assert load(flags={"attempt_timeout": text}).attempt_timeout == seconds

@@ -134,7 +134,8 @@ def test_our_fields_are_taken_out_and_the_rest_goes_on_as_it_came() -> None:
     draft = drafted(
         '{"zz": 1.50, "model":"m", "messages" : [{"content":"Grüße 🦙 \\u00e9","role":"user"}], "priority": "low",'
         '"big": 123456789012345678901234567890, "small": 1e-7, "neg": -0.0, "aa": {"b": 1, "a": [true, null]},'
-        '"metadata": {"k": "v"}, "custom_id": "c", "timeout": 5, "max_attempts": 4, "endpoint": "/api/generate"}'.encode()
+        '"metadata": {"k": "v"}, "custom_id": "c",'
+        '"timeout": 5, "max_attempts": 4, "endpoint": "/api/generate"}'.encode()
     )
     assert draft.payload.decode() == (
         '{"zz":1.50,"model":"m","messages":[{"content":"Grüße 🦙 \\u00e9","role":"user"}],'

@@ -44,7 +44,10 @@ def test_lanes_count_the_waiting(store: Store) -> None:
 
 def test_names_of_one_model_share_a_key_but_not_a_lane(store: Store) -> None:
     add(store, draft(1, model="m", key="m:latest"), draft(2, model="m:latest", key="m:latest"))
-    assert [(one.key, one.model, one.ready) for one in store.lanes()] == [("m:latest", "m", 1), ("m:latest", "m:latest", 1)]
+    assert [(one.key, one.model, one.ready) for one in store.lanes()] == [
+        ("m:latest", "m", 1),
+        ("m:latest", "m:latest", 1),
+    ]
     assert [head.id for head in store.heads()] == ["001"]
 
 
@@ -163,9 +166,7 @@ def test_positions_are_the_order_in_which_the_jobs_would_be_taken(
     for n, (model, priority, age) in enumerate(waiting):
         add(store, draft(n, model=model, priority=priority), now=now - age)
     resident = schedule.Resident(resident_key, now) if resident_key else None
-    places = {
-        job.id: position(store, job, resident, now, LIMIT) for job in store.jobs(state=State.QUEUED, limit=99)
-    }
+    places = {job.id: position(store, job, resident, now, LIMIT) for job in store.jobs(state=State.QUEUED, limit=99)}
     for place in range(1, len(waiting) + 1):
         head = schedule.choose(store.heads(), resident, now=now, limit=LIMIT)
         assert head is not None

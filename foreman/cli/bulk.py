@@ -1,0 +1,141 @@
+"""Many jobs out of a file: `foreman submit --file`."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from typing import IO
+
+import click
+import msgspec
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from foreman.cli.codes import FAILED, INTERRUPTED, MISUSED, REFUSED, line_and_code
+from foreman.cli.screen import console, plain
+from foreman.client import Busy, Client, ClientFault, ConnectFailed, Rejected, Submitted, Taken, Unauthorized
+
+TOLD = 20  # rejected lines that are told one by one; --json has them all
+
+
+def submit_file(client: Client, file: IO[bytes], *, as_json: bool) -> int:
+    """Send every line, tell what became of them, and return the exit code."""
+    sum_, stopped = _Sum(keep=as_json), None
+    with _Reading(file) as reading:
+        try:
+            for part in client.submit_parts(reading.lines()):
+                sum_.add(part)
+                reading.show(sum_.accepted)
+        except (ClientFault, KeyboardInterrupt) as error:
+            stopped = error
+    why, code = _why(stopped)
+    if stopped is None and not sum_.last:
+        click.echo(f"foreman: {reading.name} holds no jobs", err=True)
+        return MISUSED
+    if as_json:
+        click.echo(msgspec.json.encode(sum_.shown() | ({"error": why} if why else {})))
+    elif sum_.last:
+        _tell(sum_, reading.name)
+    if why:
+        click.echo(plain(f"foreman: {why}"), err=True)
+    if rest := _rest(stopped, sum_.last):
+        click.echo(f"foreman: of {reading.name} from line {sum_.last + 1} on {rest}", err=True)
+    return code or (REFUSED if sum_.rejected else 0)
+
+
+class _Sum:
+    """What became of all lines so far; with `keep`, of each."""
+
+    def __init__(self, *, keep: bool) -> None:
+        self.accepted = self.rejected = self.last = 0
+        self.errors: list[Rejected] = []
+        self._jobs: list[Taken] = []
+        self._keep = keep
+
+    def add(self, part: Submitted) -> None:
+        self.accepted += part.accepted
+        self.rejected += part.rejected
+        self.last = part.last
+        self.errors += part.errors if self._keep else part.errors[: TOLD - len(self.errors)]
+        if self._keep:
+            self._jobs += part.jobs
+
+    def shown(self) -> dict[str, object]:
+        return {
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "jobs": self._jobs,
+            "errors": self.errors,
+            "last_line": self.last,
+        }
+
+
+class _Reading:
+    """A file as it is read, with a bar on standard error where that is a terminal."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        name = getattr(file, "name", 0)
+        self.name = "standard input" if name in ("<stdin>", 0) else str(name)
+        self._file = file
+        self._read = 0
+        err = console(err=True)
+        self._bar = Progress(
+            TextColumn("{task.fields[jobs]:,} jobs"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=_size(file), jobs=0)
+
+    def __enter__(self) -> _Reading:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def lines(self) -> Iterator[bytes]:
+        for line in self._file:
+            self._read += len(line)
+            yield line
+
+    def show(self, jobs: int) -> None:
+        self._bar.update(self._task, completed=self._read, jobs=jobs)
+
+
+def _size(file: IO[bytes]) -> int | None:
+    """Bytes of a regular file; None for a pipe, whose end nobody knows."""
+    try:
+        found = os.fstat(file.fileno())
+    except (OSError, io.UnsupportedOperation):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _tell(sum_: _Sum, name: str) -> None:
+    for error in sum_.errors:
+        hint = f": {error.hint}" if error.hint else ""
+        click.echo(plain(f"{name}:{error.line}: {error.error}{hint}"), err=True)
+    if sum_.rejected > len(sum_.errors):
+        click.echo(f"… and {sum_.rejected - len(sum_.errors):,} more; --json lists them all", err=True)
+    click.echo(f"accepted {sum_.accepted:,}, rejected {sum_.rejected:,}")
+
+
+def _rest(stopped: BaseException | None, last: int) -> str:
+    """What is known about the lines that have no answer; empty where nobody would ask."""
+    unheard = isinstance(stopped, (Busy, Unauthorized)) or (isinstance(stopped, ConnectFailed) and stopped.nobody)
+    if unheard:
+        return "nothing is stored" if last else ""
+    return "it is not known what is stored" if stopped else ""
+
+
+def _why(stopped: BaseException | None) -> tuple[str, int]:
+    if stopped is None:
+        return "", 0
+    if isinstance(stopped, KeyboardInterrupt):
+        return "interrupted", INTERRUPTED
+    return line_and_code(stopped) or (str(stopped), FAILED)

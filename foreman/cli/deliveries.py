@@ -1,0 +1,83 @@
+"""`foreman deliveries` and `foreman redeliver`: the webhooks of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+import msgspec
+from rich.text import Text
+
+from foreman.cli.codes import epilog
+from foreman.cli.connect import reaches_foreman
+from foreman.cli.screen import show_table, state_text
+from foreman.client import Client, Delivery, requests
+from foreman.client.types import Deliveries
+
+STYLES = {"due": "yellow", "delivered": "green", "dead": "red", "stopped": "magenta"}
+
+
+@click.command(epilog=epilog("foreman deliveries 01M851ES4ND9PVJWPF0KQPVXTA"), short_help="List the webhooks of a job.")
+@click.argument("job_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help='Print {"deliveries": […]}.')
+@reaches_foreman
+def deliveries(job_id: str, as_json: bool, url: str | None, token: str | None) -> None:
+    """List the webhooks of a job, oldest first: of which change each tells, and what came of it.
+
+    One that is due has WHEN it is tried next, any other when it ended. ANSWER is the status of the last attempt.
+    """
+    with Client(url, token) as client:
+        raw = client.raw(requests.deliveries(job_id))
+        if as_json:
+            click.echo(raw)
+            return
+        changes = {event.seq: event.state for event in client.events(job_id)}
+    rows = msgspec.json.decode(raw, type=Deliveries).deliveries
+    if not rows:
+        click.echo("no deliveries", err=True)
+        return
+    show_table(
+        ("DELIVERY", "CHANGE", "STATE", "ATTEMPTS", "ANSWER", "WHEN", "URL", "ERROR"),
+        (_row(delivery, changes.get(delivery.seq, "")) for delivery in rows),
+    )
+
+
+@click.command(
+    epilog=epilog("foreman redeliver 01M851ES4ND9PVJWPF0KQPVXTA 42"), short_help="Send a webhook of a job again."
+)
+@click.argument("job_id", metavar="ID")
+@click.argument("delivery_id", metavar="DELIVERY")
+@click.option("--json", "as_json", is_flag=True, help="Print the delivery as JSON.")
+@reaches_foreman
+def redeliver(job_id: str, delivery_id: str, as_json: bool, url: str | None, token: str | None) -> None:
+    """Send a webhook of a job again, whatever came of it, with all its retries.
+
+    'foreman deliveries ID' lists them, and tells afterwards what came of it.
+    """
+    with Client(url, token) as client:
+        raw = client.raw(requests.redeliver(job_id, delivery_id))
+    if as_json:
+        click.echo(raw)
+        return
+    delivery = msgspec.json.decode(raw, type=Delivery)
+    click.echo(f"delivery {delivery.delivery_id} is {delivery.state} again")
+
+
+def _row(delivery: Delivery, change: str) -> Sequence[str | Text]:
+    due = delivery.state == "due"
+    answer = str(delivery.status) if delivery.status is not None else ""
+    return (
+        delivery.delivery_id,
+        state_text(change),
+        Text(delivery.state, style=STYLES.get(delivery.state, "")),
+        str(delivery.attempts),
+        answer,
+        _clock(delivery.due_at if due else delivery.ended_at),
+        delivery.url,
+        delivery.error or "",
+    )
+
+
+def _clock(at: datetime | None) -> str:
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else ""

@@ -1,0 +1,34 @@
+"""`foreman pause` and `foreman resume`: whether queued jobs may start."""
+
+from __future__ import annotations
+
+import click
+
+from foreman.cli.codes import epilog
+from foreman.cli.connect import reaches_foreman
+from foreman.client import Client, requests
+
+_json = click.option("--json", "as_json", is_flag=True, help='Print {"paused": true or false}.')
+
+
+@click.command(epilog=epilog("foreman pause"), short_help="Start no more jobs; what runs goes on.")
+@_json
+@reaches_foreman
+def pause(as_json: bool, url: str | None, token: str | None) -> None:
+    """Start no more jobs until 'foreman resume', restarts of Foreman included.
+
+    Running jobs go on, new ones are accepted and wait. Where an admin token is set it wants that one.
+    """
+    with Client(url, token) as client:
+        answer = client.raw(requests.pause())
+    click.echo(answer if as_json else "paused: running jobs go on, new ones wait")
+
+
+@click.command(epilog=epilog("foreman resume"), short_help="Start jobs again.")
+@_json
+@reaches_foreman
+def resume(as_json: bool, url: str | None, token: str | None) -> None:
+    """Start jobs again after 'foreman pause'. Where an admin token is set it wants that one."""
+    with Client(url, token) as client:
+        answer = client.raw(requests.resume())
+    click.echo(answer if as_json else "resumed")

@@ -1,0 +1,96 @@
+"""`foreman cancel`, `retry` and `rm`: one step for each of several jobs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+import msgspec
+
+from foreman.cli.codes import REFUSED, epilog
+from foreman.cli.connect import reaches_foreman
+from foreman.cli.screen import plain
+from foreman.client import Busy, Client, Refused, Unauthorized, requests
+from foreman.client.requests import Ask
+
+EXAMPLE = "01M851ES4ND9PVJWPF0KQPVXTA"
+
+_ids = click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+_json = click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "errors": [{"job_id", "error", …}]}.')
+
+
+@click.command(
+    epilog=epilog(
+        f"foreman cancel {EXAMPLE}",
+        "foreman jobs --state queued --json | jq -r '.jobs[].job_id' | xargs foreman cancel",
+    ),
+    short_help="Cancel jobs that have not ended.",
+)
+@_ids
+@_json
+@reaches_foreman
+def cancel(job_ids: tuple[str, ...], as_json: bool, url: str | None, token: str | None) -> None:
+    """Cancel jobs that have not ended; one that runs is cut off within a second.
+
+    To cancel a cancelled job again does no harm. What cannot be cancelled is told, and the others are cancelled.
+    """
+    _step(job_ids, requests.cancel, "cancelled", as_json, url, token)
+
+
+@click.command(
+    epilog=epilog(
+        f"foreman retry {EXAMPLE}",
+        "foreman jobs --state failed --json | jq -r '.jobs[].job_id' | xargs foreman retry",
+    ),
+    short_help="Queue failed, cancelled or expired jobs again.",
+)
+@_ids
+@_json
+@reaches_foreman
+def retry(job_ids: tuple[str, ...], as_json: bool, url: str | None, token: str | None) -> None:
+    """Queue failed, cancelled or expired jobs again, under the same ids and with all their attempts."""
+    _step(job_ids, requests.retry, "queued again", as_json, url, token)
+
+
+@click.command(epilog=epilog(f"foreman rm {EXAMPLE}"), short_help="Remove jobs that have ended, and all they left.")
+@_ids
+@_json
+@reaches_foreman
+def rm(job_ids: tuple[str, ...], as_json: bool, url: str | None, token: str | None) -> None:
+    """Remove jobs that have ended, with their answers, artifacts, events and deliveries. There is no way back."""
+    _step(job_ids, requests.delete, "removed", as_json, url, token)
+
+
+def _step(
+    job_ids: tuple[str, ...],
+    ask_of: Callable[[str], Ask[Any]],
+    said: str,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
+) -> None:
+    """Ask for each job; a refusal that concerns one of them does not keep the others from it."""
+    jobs: list[object] = []
+    errors: list[dict[str, str]] = []
+    try:
+        with Client(url, token) as client:
+            for job_id in dict.fromkeys(job_ids):
+                try:
+                    answer = client.raw(ask_of(job_id))
+                except (Unauthorized, Busy):  # concerns all
+                    raise
+                except Refused as fault:
+                    errors.append({"job_id": job_id, "error": str(fault), "code": fault.code})
+                    if not as_json:
+                        click.echo(plain(f"foreman: {job_id}: {fault}"), err=True)
+                    continue
+                jobs.append(msgspec.Raw(answer) if answer else {"job_id": job_id})
+                if not as_json:
+                    click.echo(plain(f"{job_id}  {said}"))
+    finally:
+        if as_json and (jobs or errors):
+            click.echo(msgspec.json.encode({"jobs": jobs, "errors": errors}))
+    if errors:
+        sys.exit(REFUSED)

@@ -1,0 +1,59 @@
+"""A desk with a clock that a test turns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foreman.actors.desk import Desk, Rules
+from foreman.errors import ForemanError
+from foreman.job import Artifact, Job
+from foreman.messages import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Work
+from foreman.retry import Backoff
+from foreman.schedule import Resident
+from foreman.store.sqlite import SqliteWriter
+from tests.actors.conftest import EVEN, START, draft
+
+ANSWER = Answered([Artifact(name="completion", content_type="application/json", data=b'{"a":1}')])
+
+
+class Office:
+    """A desk with a clock that a test turns."""
+
+    def __init__(self, store: SqliteWriter, **rules: Any) -> None:
+        self.now = START
+        self.store = store
+        given: dict[str, Any] = {"backoff": Backoff(2, 300), "job_ttl": 100} | rules
+        self.rules = Rules(**given)
+        self.desk = Desk(store, self.rules, clock=lambda: self.now, chance=lambda: EVEN)
+        self.commit = Commit([])
+
+    def say(self, message: Message[Any]) -> Any:
+        """The message's answer; raises the fault that it may be."""
+        [answer], self.commit = self.desk.apply([message])
+        if isinstance(answer, ForemanError):
+            raise answer
+        return answer
+
+    def submit(self, number: int = 1, **fields: Any) -> Accepted:
+        accepted: Accepted = self.say(Submit(draft=draft(number, **fields)))
+        return accepted
+
+    def claim(self, resident: Resident | None = None, *, warm: bool = False) -> Work | None:
+        work: Work | None = self.say(Claim(resident=resident, warm=warm))
+        return work
+
+    def claimed(self) -> Job:
+        work = self.claim()
+        assert work is not None
+        return work.job
+
+    def finish(self, job: Job, outcome: Answered | ForemanError = ANSWER) -> None:
+        self.say(Finished(job_id=job.id, lease=job.lease, outcome=outcome))
+
+    def job(self, number: int = 1) -> Job:
+        job = self.store.job(f"{number:03}")
+        assert job is not None
+        return job
+
+    def steps(self) -> list[tuple[str, str]]:
+        return [(change.previous or "", change.state) for change in self.commit.changes]

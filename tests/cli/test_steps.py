@@ -1,0 +1,88 @@
+"""The verbs that change jobs and the queue, against a real Foreman."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from foreman.client import Client
+from foreman.job import State
+from tests.cli.conftest import House, a_house
+
+UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+LATER = "2099-01-01T00:00:00Z"
+
+
+def some(client: Client, count: int) -> list[str]:
+    """Jobs that wait for a day that does not come."""
+    return [client.submit("a", "hi", payload={"not_before": LATER}).job_id for _ in range(count)]
+
+
+def test_several_jobs_go_through_all_steps(house: House) -> None:
+    with house.client() as client:
+        ids = some(client, 2)
+    for verb, said in (("cancel", "cancelled"), ("cancel", "cancelled"), ("rm", "removed")):
+        done = house.run(verb, *ids)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines() == [f"{job_id}  {said}" for job_id in ids]
+    assert house.run("show", ids[0]).stderr == "foreman: job not found\n"
+
+
+def test_a_job_that_refuses_does_not_keep_the_others(house: House) -> None:
+    with house.client() as client:
+        one, other = some(client, 2)
+        done = house.run("cancel", one, UNKNOWN, other)
+        assert client.job(other).state is State.CANCELLED
+    assert (done.returncode, done.stderr) == (4, f"foreman: {UNKNOWN}: job not found\n")
+    assert done.stdout == f"{one}  cancelled\n{other}  cancelled\n"
+
+
+def test_a_failed_job_is_tried_again(house: House) -> None:
+    job_id = house.run("submit", "-m", "a", "--no-wait", "retry me #status=400 #times=1").stdout.strip()
+    with house.client() as client:
+        list(client.stream(job_id))
+        assert client.job(job_id).state is State.FAILED
+        assert house.run("retry", job_id).stdout == f"{job_id}  queued again\n"
+        list(client.stream(job_id))
+        assert client.job(job_id).state is State.DONE
+    refused = house.run("retry", job_id)
+    assert (refused.returncode, refused.stderr) == (4, f"foreman: {job_id}: cannot retry a job that is done\n")
+
+
+def test_steps_as_json_are_one_object(house: House) -> None:
+    with house.client() as client:
+        (job_id,) = some(client, 1)
+    cancelled = house.run("cancel", "--json", job_id, UNKNOWN)
+    assert cancelled.returncode == 4
+    told = msgspec.json.decode(cancelled.stdout)
+    assert [(job["job_id"], job["state"]) for job in told["jobs"]] == [(job_id, "cancelled")]
+    assert told["errors"] == [{"job_id": UNKNOWN, "error": "job not found", "code": "job_not_found"}]
+    assert msgspec.json.decode(house.run("rm", "--json", job_id).stdout) == {"jobs": [{"job_id": job_id}], "errors": []}
+
+
+def test_a_token_that_is_wrong_is_told_once(house: House) -> None:
+    done = house.run("cancel", UNKNOWN, UNKNOWN[::-1], FOREMAN_TOKEN="wrong")
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+
+
+def test_a_paused_queue_starts_nothing_until_it_is_resumed(house: House) -> None:
+    with house.client() as client:
+        try:
+            assert house.run("pause").stdout == "paused: running jobs go on, new ones wait\n"
+            assert client.queue().paused
+            assert house.run("pause", "--json").stdout == '{"paused":true}\n'
+            job_id = client.submit("a", "hi").job_id
+        finally:
+            assert house.run("resume").stdout == "resumed\n"
+        list(client.stream(job_id))
+        assert client.job(job_id).state is State.DONE
+        assert house.run("resume", "--json").stdout == '{"paused":false}\n'
+
+
+def test_where_an_admin_token_is_set_pausing_wants_it(tmp_path: Path) -> None:
+    with a_house(tmp_path, admin_token="boss") as house:
+        refused = house.run("pause")
+        assert (refused.returncode, refused.stdout) == (4, "")
+        assert refused.stderr.startswith("foreman: this needs the admin token: ")
+        assert house.run("pause", FOREMAN_TOKEN="boss").returncode == 0

@@ -1,0 +1,31 @@
+"""A reader that stops reading is closed, and costs nobody anything."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.ask import chat, submit_many
+from tests.daemon import Daemon, Upstream
+from tests.feed.conftest import Closed, following, joined
+
+JOBS = 20_000  # their events are more than what sockets hold
+PATIENCE = 90  # seconds
+
+
+async def test_a_reader_that_stops_is_closed_with_1013_and_slows_nobody(upstream: Upstream, tmp_path: Path) -> None:
+    settings = {"ollama_url": upstream.url, "feed_history": 100}
+    with Daemon(tmp_path / "data", **settings) as daemon, trio.fail_after(PATIENCE):
+        daemon.http.post("/queue/pause")
+        async with joined(daemon, buffer=4096) as stopped:
+            async with following(daemon) as feed, trio.open_nursery() as nursery:
+                jobs = [chat("x", custom_id="c" * 64) for _ in range(JOBS)]
+                nursery.start_soon(trio.to_thread.run_sync, partial(submit_many, daemon, jobs))
+                assert [event["seq"] for event in await feed.take(JOBS)] == list(range(1, JOBS + 1))
+            with pytest.raises(Closed) as closed:
+                await stopped.take(JOBS + 2)
+        assert closed.value.code == 1013
+        assert not daemon.errors

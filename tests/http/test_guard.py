@@ -1,0 +1,126 @@
+"""The guard around the server: what one connection does ends that connection and nothing else."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.http.conftest import Api
+
+Fresh = Callable[..., Api]
+
+UPGRADE = (
+    b"GET /events HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+H2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+H2_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+H2C = (
+    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"
+)
+# HEADERS of stream 1 (indexed :method GET, :scheme http, literal :path with a byte above 127), END_HEADERS.
+H2_BAD_PATH = b"\x00\x00\x06\x01\x04\x00\x00\x00\x01" + b"\x82\x86\x04\x02/\xff"
+H2_GET = b"\x00\x00\x0d\x01\x05\x00\x00\x00\x01" + b"\x82\x86\x84\x41\x08localhos"
+H2_DATA_AFTER_THE_END = b"\x00\x00\x04\x00\x00\x00\x00\x00\x01more"
+
+CRASHES = {
+    "stray bytes after a websocket upgrade": [UPGRADE, b"\xff" * 64 + b"stray"],
+    "stray bytes with a websocket upgrade": [UPGRADE + b"GET / HTTP/1.1\r\n\r\n"],
+    "h2c with a path that is not ASCII": [
+        (
+            b"GET /\xff HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+            b"HTTP2-Settings: AAMAAABk\r\n\r\n"
+        )
+    ],
+    "HTTP/2 with a path that is not ASCII": [H2_PREFACE + H2_SETTINGS, H2_BAD_PATH],
+    "HTTP/2 data after the end": [H2_PREFACE + H2_SETTINGS + H2_GET, H2_DATA_AFTER_THE_END * 3],
+    "h2c, then nonsense": [H2C, H2_PREFACE + b"\x00" * 40],
+    "no HTTP at all": [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100],
+    "a head without an end": [b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 100_000],
+    "two lengths": [b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"],
+    "a broken chunk": [
+        (
+            b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n"
+        )
+    ],
+    "nothing": [b""],
+}
+
+
+@contextmanager
+def connected(api: Api) -> Iterator[socket.socket]:
+    host, _, port = api.daemon.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as raw:
+        yield raw
+
+
+def answered(raw: socket.socket, seconds: float = 0.3) -> bytes:
+    """What comes within a moment."""
+    raw.settimeout(seconds)
+    try:
+        return raw.recv(65536)
+    except (TimeoutError, ConnectionError):
+        return b""
+
+
+@pytest.mark.parametrize("name", CRASHES)
+def test_a_malformed_client_ends_its_own_connection_and_nothing_else(api: Api, name: str) -> None:
+    with api.daemon.client() as bystander:
+        assert bystander.get("/healthz").status_code == 200
+        with connected(api) as raw:
+            for packet in CRASHES[name]:
+                try:
+                    raw.sendall(packet)
+                except ConnectionError:
+                    break
+                answered(raw)
+        for _ in range(3):
+            assert bystander.get("/healthz").status_code == 200
+        assert api.ended(api.submit("still at work"))["state"] == "done"
+
+
+def test_clients_that_vanish_in_the_middle_do_not_matter(api: Api) -> None:
+    job_id = api.submit("#chunks=20 #every=0.02")
+    for _ in range(5):
+        with connected(api) as raw:
+            raw.sendall(f"GET /jobs/{job_id}/stream HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            raw.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00"
+            )  # close with a reset
+        with connected(api) as raw:
+            raw.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+    assert api.ended(job_id)["state"] == "done"
+
+
+def test_a_client_that_never_reads_does_not_hold_up_the_shutdown(fresh: Fresh) -> None:
+    api = fresh(shutdown_grace=1)
+    job_id = api.submit("y" * 9_000_000 + " #echo")
+    api.until_state("done", job_id)
+    with connected(api) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.sendall(f"GET /jobs/{job_id}/artifacts/completion HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert raw.recv(10)
+        api.daemon.terminate()
+        began = time.monotonic()
+        assert api.daemon.wait(20) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_a_client_that_keeps_its_connection_does_not_hold_up_the_shutdown(fresh: Fresh) -> None:
+    api = fresh()
+    with connected(api) as idle, connected(api) as half:
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answered(idle, 5).startswith(b"HTTP/1.1 200")
+        half.sendall(
+            b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
+        api.daemon.terminate()
+        began = time.monotonic()
+        assert api.daemon.wait(20) == 0
+        assert time.monotonic() - began < 10
