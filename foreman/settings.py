@@ -38,7 +38,7 @@ _SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mi
 def _scaled(scale: Mapping[str, float], example: str) -> BeforeValidator:
     def read(value: object) -> object:
         if isinstance(value, bool):
-            raise ValueError(f"must be a number or text like {example!r}")
+            raise ValueError(f"must be a number or text like {example!r}")  # noqa: TRY004 pydantic wants a ValueError
         if not isinstance(value, str):
             return value
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)

@@ -105,8 +105,9 @@ class Desk:
     def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
         """Apply the messages in one transaction; their answers, on disk when this returns.
 
-        An answer may be a ForemanError, which then wrote nothing. When the disk is full, or the store rejects a
-        member, the members are tried one by one, so that one does not take the others with it. Raises StoreBroken when the store cannot go on.
+        An answer may be a ForemanError, which then wrote nothing.
+        When the disk is full, or the store rejects a member, the members are tried one by one, so that one does not
+        take the others with it. Raises StoreBroken when the store cannot go on.
         """
         alone = [message for message in batch if isinstance(message, Checkpoint)]
         together = [*self._owed, *(message for message in batch if not isinstance(message, Checkpoint))]

@@ -164,6 +164,9 @@ class Response:
         return data[:limit]
 
 
+_OVER = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+
+
 class _ClosedEarly(Exception):
     """The peer closed the connection before any byte of an answer."""
 
@@ -234,7 +237,7 @@ class _Connection:
             self._h11.receive_data(data)
 
     async def body(self) -> bytes:
-        while True:
+        while self._h11.their_state not in _OVER:  # past its end h11 would wait for the connection's
             event = self._next_event()
             if isinstance(event, h11.Data):
                 if event.data:
@@ -244,8 +247,9 @@ class _Connection:
                 self._h11.receive_data(data)
                 if not data:
                     return self._at_end_of_file()
-            else:  # EndOfMessage, or PAUSED when asked again after it
-                return b""
+            else:  # EndOfMessage
+                break
+        return b""
 
     def _at_end_of_file(self) -> bytes:
         # Only an answer without a length (HTTP/1.0 style) may end this way.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -46,7 +47,7 @@ class Feed:
         self.stream = stream
         self.hello: dict[str, Any] = {}
         self._protocol = WSConnection(ConnectionType.CLIENT)
-        self._events = iter(())
+        self._events: deque[Any] = deque()
         self._text = ""
 
     async def join(self, host: str, target: str, headers: dict[str, str]) -> None:
@@ -77,12 +78,10 @@ class Feed:
         return [await self.next() for _ in range(count)]
 
     async def _next_event(self) -> Any:
-        while True:
-            for event in self._events:
-                return event
-            data = await self.stream.receive_some(65536)
-            self._protocol.receive_data(data or None)
-            self._events = iter(list(self._protocol.events()))  # type: ignore[assignment]
+        while not self._events:
+            self._protocol.receive_data(await self.stream.receive_some(65536) or None)
+            self._events.extend(self._protocol.events())
+        return self._events.popleft()
 
 
 @asynccontextmanager
