@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
+import msgspec
 import structlog
 
 
@@ -22,7 +23,7 @@ def configure(log_format: str, log_level: str) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
         ]
     else:
-        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_as_json)]
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(log_level),
@@ -30,3 +31,7 @@ def configure(log_format: str, log_level: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.getLogger("hypercorn").setLevel(logging.CRITICAL)
+
+
+def _as_json(event: structlog.types.EventDict, **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()

@@ -58,6 +58,7 @@ class Work:
 
     job: Job
     payload: bytes
+    more: bool = True  # whether another slot may find work too
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@
 two tries of the same text, `#status=429` answers so (`#after=3`: Retry-After; `#times=1`: only the first try),
 `#garbage` and `#nothttp` are unreadable, `#gigabyte=64` streams that many MiB, `#longline=64` is one line of that many
 MiB, `#silent` never answers, `#stall` stops in the middle, `#error` puts an error into the stream, `#cut` ends it
-early, `#plain` does not stream, `#echo` says the text back, `#tool` calls a tool, `#think` thinks first, `#die` ends
-the process.
+early, `#plain` does not stream, `#echo` says the text back, `#tool` calls a tool, `#think` thinks first, `#image`
+shows a picture, `#die` ends the process.
 """
 
 from __future__ import annotations
@@ -281,6 +281,9 @@ def fill(path: str, model: str, text: str) -> dict[str, Any]:
     return {"id": "c1", "object": kind, "created": 1, "model": model, "choices": [choice]}
 
 
+PIXEL = (  # a PNG of one dot
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 TOOL = {"name": "weather", "arguments": {"city": "Ulm"}}
 COUNTS = {
     "total_duration": 50,
@@ -303,6 +306,9 @@ def say_native(path: str, model: str, words: list[str], told: dict[str, float]) 
         chunks.insert(
             0, framed(path, fill(path, model, "") | {"message": {"role": "assistant", "content": "", "thinking": "hm"}})
         )
+    if "image" in told:
+        shown = {"role": "assistant", "content": "", "images": [PIXEL]}
+        chunks.append(framed(path, fill(path, model, "") | {"message": shown}))
     if "tool" in told:
         call = {"role": "assistant", "content": "", "tool_calls": [{"function": TOOL}]}
         chunks.append(framed(path, fill(path, model, "") | {"message": call}))

@@ -202,9 +202,12 @@ class Desk:
         head = schedule.choose(self.store.heads(), message.resident, now=now, limit=self.rules.starvation_limit)
         if head is None:
             return None
-        if any(job.key != head.key for job in self.store.running()):
+        if self.store.running_keys() - {head.key}:
             return None  # the key changes only when the running ones are done
-        job = self._find(head.id)
+        found = self.store.with_payload(head.id)
+        if found is None:
+            raise StoreBroken(f"job {head.id} or its payload is not there")
+        job, payload = found
         claimed = replace(
             job,
             state=State.LOADING,
@@ -214,13 +217,10 @@ class Desk:
             error=None,
             error_code=None,
         )
-        payload = self.store.payload(job.id)
-        if payload is None:
-            raise StoreBroken(f"job {job.id} has no payload")
         self._put(claimed, job, now)
         if message.warm and message.resident and message.resident.key == job.key:
             claimed = self._put(replace(claimed, state=State.WORKING), claimed, now)
-        return Work(claimed, payload)
+        return Work(claimed, payload, more=bool(self.store.heads()))
 
     def _began(self, message: Began, now: Instant) -> None:
         job = self._held(message.job_id, message.lease)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -27,7 +27,7 @@ from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, Ta
 from foreman.schedule import Resident
 from foreman.targets.answer import Answer, tokens
 from foreman.targets.images import images
-from foreman.targets.protocol import Call, Chunk, Target
+from foreman.targets.protocol import Call, Target
 
 log = structlog.get_logger()
 
@@ -185,7 +185,8 @@ class Worker:
             if work and self._draining.is_set():
                 await self._queue.tell(Finished(job_id=work.job.id, lease=work.job.lease, outcome=Drained()))
             elif work:
-                self._idle.unpark()  # where there was one there may be more
+                if work.more:
+                    self._idle.unpark()
                 return work
             elif rings == self._rings:
                 with self._until_draining():
@@ -287,20 +288,15 @@ class Worker:
     async def _collect(self, call: Call, track: Track) -> bytes:
         answer, size = Answer(call.endpoint, self._target.name), 0
         patience = self._patience.first_chunk
-        chunks: AsyncIterator[Chunk] | None = None
-        async with AsyncExitStack() as exits:
-            while True:
-                with trio.move_on_after(patience) as waiting:
-                    if chunks is None:  # the head of the answer is waited for too
-                        chunks = await exits.enter_async_context(self._target.answer(call))
-                    chunk = await anext(chunks, None)
-                if waiting.cancelled_caught:
-                    raise TargetSilent(self._target.name, patience)
-                if chunk is None:
-                    return answer.result()
-                size += len(chunk.data)
-                if size > self._patience.max_answer:
-                    raise AnswerTooLarge(self._patience.max_answer)
-                answer.add(chunk.data)
-                track.append(chunk.data, last=chunk.last)
-                patience = self._patience.stall
+        with trio.move_on_after(patience) as waiting:  # one scope, whose end every chunk moves
+            async with self._target.answer(call) as chunks:
+                async for chunk in chunks:
+                    size += len(chunk.data)
+                    if size > self._patience.max_answer:
+                        raise AnswerTooLarge(self._patience.max_answer)
+                    answer.add(chunk.data)
+                    track.append(chunk.data, last=chunk.last)
+                    patience = self._patience.stall
+                    waiting.deadline = trio.current_time() + patience
+                return answer.result()
+        raise TargetSilent(self._target.name, patience)

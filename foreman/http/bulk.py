@@ -29,10 +29,13 @@ async def submit() -> Response:
     """`POST /jobs` with NDJSON. Lines that were stored stay stored, whatever comes after them."""
     if "Idempotency-Key" in request.headers:
         raise FieldInvalid("Idempotency-Key", request.headers["Idempotency-Key"], "is for one job, not for many")
+    limit = deps().settings.max_body
+    if request.content_length is not None and request.content_length > limit:
+        raise BodyTooLarge(limit)
     intake = _Intake(deps())
     number = 0
     try:
-        async for lines in _lines(deps().settings.max_body):
+        async for lines in _lines(limit):
             for line in lines:
                 number += 1
                 if number > MOST_LINES:
@@ -119,8 +122,6 @@ def _ids() -> Iterator[str]:
 
 async def _lines(limit: int) -> AsyncIterator[list[bytes]]:
     """The request's lines as they arrive. Raises BodyTooLarge."""
-    if request.content_length is not None and request.content_length > limit:
-        raise BodyTooLarge(limit)
     rest: list[bytes] = []  # the pieces of a line that has not ended
     size = 0
     async for piece in request.body:

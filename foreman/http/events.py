@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 
 import msgspec
 import trio
@@ -53,7 +54,7 @@ async def _tell(subscription: Subscription) -> tuple[int, str]:
         while True:
             for change in await subscription.next():
                 began = trio.current_time()
-                await websocket.send(msgspec.json.encode(show_change(change)).decode())
+                await websocket.send(_text(change))
                 if trio.current_time() - began > STOPPED and subscription.too_far_behind:
                     return TOO_SLOW, "fell too far behind"
     except CursorGone as fault:
@@ -84,7 +85,7 @@ async def _sse(known: Deps, subscription: Subscription) -> AsyncIterator[bytes]:
             return  # when the reader comes back with its last id, the answer says so
         for change in changes:
             began = trio.current_time()
-            yield b"id: %d\ndata: %s\n\n" % (change.seq, msgspec.json.encode(show_change(change)))
+            yield f"id: {change.seq}\ndata: {_text(change)}\n\n".encode()
             if trio.current_time() - began > STOPPED and subscription.too_far_behind:
                 return
         if not changes:
@@ -141,6 +142,12 @@ async def _hello(known: Deps, subscription: Subscription) -> str:
     # The newest when the subscription began: whoever comes back with this `seq` has missed nothing in between.
     hello = {"type": "hello", "seq": subscription.newest, "oldest": await known.feed.oldest()}
     return msgspec.json.encode(hello).decode()
+
+
+@lru_cache(maxsize=1024)
+def _text(change: Change) -> str:
+    """A change as all readers get it."""
+    return msgspec.json.encode(show_change(change)).decode()
 
 
 async def _until(event: trio.Event, scope: trio.CancelScope) -> None:

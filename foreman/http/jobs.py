@@ -193,6 +193,7 @@ async def artifact(job_id: str, name: str) -> Response:
     # An artifact is a model's words: whatever it looks like, it must not run as a page of this origin.
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    response.headers["Accept-Ranges"] = "bytes"
     await response.add_etag()
     return await response.make_conditional(request, accept_ranges=True, complete_length=len(found.data))
 

@@ -40,6 +40,8 @@ class Reader(Protocol):
 
     def payload(self, job_id: str) -> bytes | None: ...
 
+    def with_payload(self, job_id: str) -> tuple[Job, bytes] | None: ...
+
     def jobs(
         self,
         *,
@@ -52,6 +54,8 @@ class Reader(Protocol):
         """Newest first; `before` is the id of the last one already seen."""
 
     def running(self) -> list[Job]: ...
+
+    def running_keys(self) -> set[DrainKey]: ...
 
     def shapes(self, job_id: str) -> list[Shape]: ...
 

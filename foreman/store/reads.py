@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from foreman.job import Artifact, Change, Delivery, Instant, Job, Priority, State
+from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority, State
 from foreman.schedule import Head, Slice
 from foreman.store.protocol import Lane, Shape
 from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
@@ -28,7 +29,7 @@ class SqliteReader:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         return self._db.execute(sql, values).fetchall()
 
     def _value(self, sql: str, values: tuple[object, ...] = ()) -> object:
@@ -69,6 +70,16 @@ class SqliteReader:
     def running(self) -> list[Job]:
         sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"
         return [read_job(row) for row in self._rows(sql)]
+
+    def running_keys(self) -> set[DrainKey]:
+        # One seek a state, and most often nothing or one key behind it.
+        rows = self._rows("SELECT drain_key FROM jobs WHERE state IN ('loading', 'working')")
+        return {row[0] for row in rows}
+
+    def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
+        sql = f"SELECT {COLUMNS}, body FROM jobs JOIN payloads ON job_id = id WHERE id = ?"
+        rows = self._rows(sql, (job_id,))
+        return (read_job(rows[0]), rows[0][-1]) if rows else None
 
     def shapes(self, job_id: str) -> list[Shape]:
         sql = "SELECT name, content_type, size FROM artifacts WHERE job_id = ? ORDER BY position"

@@ -113,7 +113,7 @@ class SqliteWriter(SqliteReader):
 
     def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
         rows = self._rows(f"SELECT {COLUMNS}, fingerprint FROM jobs WHERE idempotency_key = ?", (key,))
-        return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None  # type: ignore[call-overload]
+        return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None
 
     def put(self, job: Job, *, previous: State, now: Instant) -> Change:
         if previous is State.QUEUED:

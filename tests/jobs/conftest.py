@@ -1,0 +1,22 @@
+"""A Foreman over the scripted upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.daemon import Daemon, Upstream, an_upstream
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with an_upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("foreman") / "data", ollama_url=upstream.url, shutdown_grace=0) as daemon:
+        yield daemon
+        assert not daemon.errors
