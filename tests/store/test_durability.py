@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 COMMIT = """
 import sys
@@ -29,6 +32,7 @@ def syncs(folder: Path, commits: int) -> int:
     return len(re.findall(r"\b(?:fdatasync|fsync)\(", trace.read_text()))
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_every_commit_is_synced_before_it_returns(tmp_path: Path) -> None:
     """Needs strace (apt install strace): kill -9 cannot tell a synced commit from one that is not."""
     opening, with_commits = syncs(tmp_path / "none", 0), syncs(tmp_path / "some", 50)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import operator
 import subprocess
 import sys
@@ -22,12 +21,6 @@ from tests.targets.conftest import ROOT, call, chunks_of, joined, text_in
 ENGINE = [sys.executable, "-c", "import sys; from foreman.targets.engine import main; sys.exit(main(sys.argv[1:]))"]
 NAME = engine.DEFAULT_NAME
 
-installed = pytest.mark.skipif(
-    importlib.util.find_spec("xllamacpp") is None or engine.find_model(engine.DEFAULT_MODEL) is None,
-    reason="needs the extra `embedded`",
-)
-
-
 @pytest.fixture
 async def embedded(nursery: trio.Nursery, tmp_path: Path) -> ManagedTarget:
     models = []
@@ -39,7 +32,6 @@ async def embedded(nursery: trio.Nursery, tmp_path: Path) -> ManagedTarget:
     return target
 
 
-@installed
 async def test_the_real_model_answers_on_every_face(embedded: ManagedTarget) -> None:
     asks: list[tuple[Endpoint, dict[str, Any]]] = [
         ("/api/chat", {"options": {"num_predict": 8, "temperature": 0}}),
@@ -64,7 +56,6 @@ async def test_the_real_model_answers_on_every_face(embedded: ManagedTarget) -> 
                 assert result["usage"]["completion_tokens"] == 8
 
 
-@installed
 async def test_the_real_model_follows_a_schema(embedded: ManagedTarget) -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1, "maximum": 9}}, "required": ["n"]}
     asked = call("Give a number.", model=NAME, format=schema, options={"num_predict": 40})
@@ -80,7 +71,6 @@ def test_what_is_missing_is_one_line_with_the_remedy(argv: list[str]) -> None:
     assert done.stderr.count("\n") == 1 and "pip install 'foreman-llm[embedded]'" in done.stderr
 
 
-@installed
 async def test_the_real_model_embeds_in_a_child_beside_the_one_that_chats(embedded: ManagedTarget) -> None:
     with trio.fail_after(120):
         await embedded.load(call(model=NAME))
