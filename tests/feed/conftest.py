@@ -18,13 +18,13 @@ from wsproto.events import AcceptConnection, CloseConnection, Ping, RejectConnec
 from tests.daemon import Daemon, Upstream, an_upstream
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def upstream() -> Iterator[Upstream]:
     with an_upstream() as upstream:
         yield upstream
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(tmp_path_factory.mktemp("foreman") / "data", ollama_url=upstream.url) as daemon:
         yield daemon

@@ -12,7 +12,7 @@ from tests.ask import chat, submit_many
 from tests.daemon import Daemon, Upstream
 from tests.feed.conftest import Closed, following, joined
 
-JOBS = 20_000  # their events are more than what sockets hold
+JOBS = 10_000  # their events are more than what sockets hold
 PATIENCE = 90  # seconds
 
 

@@ -9,13 +9,13 @@ import pytest
 from tests.daemon import Daemon, Upstream, an_upstream
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def upstream() -> Iterator[Upstream]:
     with an_upstream() as upstream:
         yield upstream
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(tmp_path_factory.mktemp("foreman") / "data", ollama_url=upstream.url, shutdown_grace=0) as daemon:
         yield daemon

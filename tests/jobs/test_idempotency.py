@@ -21,14 +21,14 @@ def post(daemon: Daemon, key: str, **fields: Any) -> httpx2.Response:
 def test_the_same_key_fifty_times_at_once_makes_one_job(daemon: Daemon) -> None:
     def ask(number: int) -> tuple[int, str]:
         with daemon.client() as client:
-            answer = client.post("/jobs", json=chat("once only", model="b"), headers={"Idempotency-Key": "same"})
+            answer = client.post("/jobs", json=chat("once only", model="c"), headers={"Idempotency-Key": "same"})
             return answer.status_code, answer.json()["job_id"]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(ask, range(AT_ONCE)))
     assert {status for status, _ in answers} == {202}
     (job_id,) = {job_id for _, job_id in answers}
-    assert [job["job_id"] for job in daemon.http.get("/jobs", params={"model": "b"}).json()["jobs"]] == [job_id]
+    assert [job["job_id"] for job in daemon.http.get("/jobs", params={"model": "c"}).json()["jobs"]] == [job_id]
 
 
 OTHERS: list[dict[str, Any]] = [

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from foreman.errors import StoreBroken, StoreFull, StoreRefused
+from foreman.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
 from foreman.job import Priority, State
 from foreman.store import migrate
 from foreman.store.sqlite import SqliteWriter
@@ -63,7 +63,7 @@ def test_every_table_is_strict(store: SqliteWriter) -> None:
 
 
 def test_a_value_of_the_wrong_type_is_refused(store: SqliteWriter) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="cannot store TEXT value in REAL column"):
+    with pytest.raises(StoreRejected, match="cannot store TEXT value in REAL column"):
         add(store, draft(start_by="soon"))
 
 

@@ -21,6 +21,7 @@ from tests.targets.conftest import ROOT, call, chunks_of, joined, text_in
 ENGINE = [sys.executable, "-c", "import sys; from foreman.targets.engine import main; sys.exit(main(sys.argv[1:]))"]
 NAME = engine.DEFAULT_NAME
 
+
 @pytest.fixture
 async def embedded(nursery: trio.Nursery, tmp_path: Path) -> ManagedTarget:
     models = []

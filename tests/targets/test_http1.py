@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 
 import pytest
@@ -160,6 +160,48 @@ async def test_a_request_that_may_have_arrived_is_not_sent_twice(client_of: Clie
         with pytest.raises(TargetLost):
             await client.fetch("GET", "/", limit=10)
     assert requests == 1
+
+
+async def test_asking_past_the_end_of_a_body_waits_for_nothing(client_of: Clients) -> None:
+    async with serving(replies(OK)) as url, client_of(url).request("GET", "/") as response:
+        assert await response.receive() == b"ok"
+        with trio.fail_after(1):
+            assert [await response.receive() for _ in range(3)] == [b"", b"", b""]
+
+
+@pytest.mark.parametrize(("length", "framing"), [(6, b"content-length: 6"), (None, b"transfer-encoding: chunked")])
+async def test_an_upload_is_sent_as_it_comes(length: int | None, framing: bytes, client_of: Clients) -> None:
+    arrived = b""
+    seen = trio.Event()
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal arrived
+        while b"def" not in arrived:
+            arrived += await stream.receive_some()
+            if b"abc" in arrived:
+                seen.set()
+        await stream.send_all(OK)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"abc"
+        await seen.wait()
+        yield b"def"
+
+    async with serving(serve) as url:
+        with trio.fail_after(5):
+            async with client_of(url).request("POST", "/", pieces(), length=length) as response:
+                assert response.status == 200
+    assert framing in arrived.lower()
+
+
+async def test_an_upload_that_breaks_its_word_is_a_fault(client_of: Clients) -> None:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield b"abc"
+
+    async with serving(replies(OK)) as url, aclosing(pieces()) as upload:
+        with pytest.raises(TargetLost, match="did not keep to its length"):
+            async with client_of(url).request("POST", "/", upload, length=2):
+                pass
 
 
 async def test_an_early_answer_to_a_large_body_is_read(client_of: Clients) -> None:

@@ -25,7 +25,7 @@ def alive(pid: int) -> bool:
         return False
     try:  # a zombie is dead
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ended between the two looks
         return not Path("/proc").is_dir()
 
 
@@ -95,6 +95,22 @@ async def test_embedding_models_stay_beside_the_others(nursery: trio.Nursery, tm
     assert target.is_resident("a") and target.is_resident("e") and target.resident() == "a"
     with pytest.raises(NotServed):
         await chunks_of(target, call(model="e"))
+
+
+async def test_one_name_may_have_a_server_that_chats_and_one_that_embeds(nursery: trio.Nursery, tmp_path: Path) -> None:
+    pair = managed_model("a", aliases=["x"]), managed_model("a", aliases=["x"], embedding=True)
+    target = await started(nursery, tmp_path, *pair, managed_model("b"))
+    listed = {model.name: model for model in await target.models()}
+    assert list(listed) == ["a", "b"]
+    assert not listed["a"].embedding and listed["a"].aliases == ("x",)
+    await chunks_of(target, call("hi", "/api/embed", model="x"))
+    assert not target.is_resident("a") and target.resident() is None  # nobody has chatted yet
+    await chunks_of(target, call("hi"))
+    assert target.resident() == "a"
+    await chunks_of(target, call("hi", model="b"))
+    await target.unload("a")
+    assert sorted(target._children) == [("a", True), ("b", False)]
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["a-embedding.log", "a.log", "b.log"]
 
 
 async def test_an_idle_model_is_unloaded_after_its_ttl(nursery: trio.Nursery, tmp_path: Path) -> None:

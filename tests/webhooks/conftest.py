@@ -12,13 +12,13 @@ from tests.receiver import SECRET
 QUICK = {"webhook_secret": SECRET, "webhook_backoff": 0.05, "webhook_backoff_max": 0.2, "shutdown_grace": 0}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def upstream() -> Iterator[Upstream]:
     with an_upstream() as upstream:
         yield upstream
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("foreman") / "data"
     with Daemon(folder, ollama_url=upstream.url, **QUICK) as daemon:
