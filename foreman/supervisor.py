@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from foreman.watchdog import Watchdog
 log = structlog.get_logger()
 
 BACKLOG = 1024  # connections that may wait to be accepted
+SWITCH_INTERVAL = 0.0005  # seconds: the writer's thread gets the interpreter back ten times sooner than by default
 LAST_WORDS = 5.0  # seconds for the last commits once nothing runs any more, and again for the last answers
 
 
@@ -58,6 +60,7 @@ class Running:
 def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
     """Run until SIGTERM or SIGINT; the process's exit code. A second signal leaves at once."""
     logs.configure(settings.log_format, settings.log_level)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     return trio.run(partial(main, settings, clock=clock))
 
 

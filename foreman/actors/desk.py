@@ -81,7 +81,8 @@ class Desk:
         self.clock = clock
         self.chance = chance
         self.resident: Resident | None = None  # as the last claim told it
-        self.next_due: Instant | None = None  # when `tick` will next have something to do
+        self.next_due = store.next_due()  # when `tick` will next have something to do
+        self._paused: bool | None = None  # as the note says; None: to be read
         self._owed: list[Finished] = []  # ends of attempts that the disk had no room for: nobody else would tell them
         self._changes: list[Change] = []
         self._stirred = False
@@ -115,6 +116,7 @@ class Desk:
         try:
             answers, commit = self._in_one(together)
         except (StoreFull, StoreRejected) as fault:
+            self._paused = None  # what was read of a transaction that never was
             tried = [self._in_one_or_fault(message) for message in together]
             answers = [answer for answer, _ in tried]
             changes = [change for _, done in tried for change in done.changes]
@@ -159,8 +161,7 @@ class Desk:
             return fault
 
     def _keep_time(self, now: Instant) -> None:
-        due = self.store.next_due()
-        if due is None or due > now:
+        if self.next_due is None or self.next_due > now:
             return
         self._stirred = self.store.wake(now) > 0
         for job in self.store.overdue(now, OVERDUE_AT_ONCE):
@@ -197,9 +198,12 @@ class Desk:
 
     def _claim(self, message: Claim, now: Instant) -> Work | None:
         self.resident = message.resident
-        if self.store.note(PAUSED) == "true":
+        if self._paused is None:
+            self._paused = self.store.note(PAUSED) == "true"
+        if self._paused:
             return None
-        head = schedule.choose(self.store.heads(), message.resident, now=now, limit=self.rules.starvation_limit)
+        heads = self.store.heads()
+        head = schedule.choose(heads, message.resident, now=now, limit=self.rules.starvation_limit)
         if head is None:
             return None
         if self.store.running_keys() - {head.key}:
@@ -217,10 +221,12 @@ class Desk:
             error=None,
             error_code=None,
         )
-        self._put(claimed, job, now)
         if message.warm and message.resident and message.resident.key == job.key:
-            claimed = self._put(replace(claimed, state=State.WORKING), claimed, now)
-        return Work(claimed, payload, more=bool(self.store.heads()))
+            claimed = replace(claimed, state=State.WORKING)
+            self._changes += self.store.begin(claimed, now=now)
+        else:
+            self._put(claimed, job, now)
+        return Work(claimed, payload, more=len(heads) > 1 or self.store.ready() > 0)
 
     def _began(self, message: Began, now: Instant) -> None:
         job = self._held(message.job_id, message.lease)
@@ -299,6 +305,7 @@ class Desk:
 
     def _note(self, message: Note, now: Instant) -> None:
         self.store.set_note(message.name, message.value)
+        self._paused = None
         self._stirred = True
 
     def _prune(self, message: Prune, now: Instant) -> int:

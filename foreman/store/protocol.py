@@ -83,6 +83,9 @@ class Reader(Protocol):
 
     def lanes(self) -> list[Lane]: ...
 
+    def ready(self) -> int:
+        """How many jobs may be claimed."""
+
     def heads(self) -> list[Head]:
         """The oldest claimable job of every lane."""
 
@@ -113,7 +116,11 @@ class Writer(Reader, Protocol):
     def put(self, job: Job, *, previous: State, now: Instant) -> Change:
         """Write the job as it is after a change of state, and the change."""
 
-    def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None: ...
+    def begin(self, job: Job, *, now: Instant) -> list[Change]:
+        """Write a job that was queued and is working now, with both changes: its model is loaded already."""
+
+    def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
+        """Store the artifacts of a job that is done: once, since nothing follows that state."""
 
     def delete(self, job_ids: Sequence[str], *, pruning: bool = False) -> None:
         """Remove terminal jobs and all that hangs on them. Pruning moves the horizon."""

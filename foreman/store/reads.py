@@ -139,6 +139,9 @@ class SqliteReader:
         rows = self._db.execute("SELECT drain_key, priority, model, ready, parked FROM lanes").fetchall()
         return [Lane(key=k, priority=Priority(p), model=m, ready=r, parked=w) for k, p, m, r, w in rows]
 
+    def ready(self) -> int:
+        return int(str(self._value("SELECT coalesce(sum(ready), 0) FROM lanes")))
+
     def heads(self) -> list[Head]:
         sql = f"""
             SELECT j.drain_key, j.priority, j.since, j.id

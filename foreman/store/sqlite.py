@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from foreman.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
-from foreman.job import Artifact, Change, Delivery, Draft, Instant, Job, State
+from foreman.job import RUNNING, Artifact, Change, Delivery, Draft, Instant, Job, State
 from foreman.schedule import Head
 from foreman.store.migrate import bring_up_to_date
 from foreman.store.protocol import Lane
@@ -78,8 +78,12 @@ class SqliteWriter(SqliteReader):
         self._write_lanes()
         return super().lanes()
 
+    def ready(self) -> int:
+        return super().ready() + sum(more for (*_, parked), more in self._waiting.items() if not parked)
+
     def heads(self) -> list[Head]:
-        self._write_lanes()
+        if any(more > 0 for more in self._waiting.values()):  # a lane may be missing; an empty one does no harm
+            self._write_lanes()
         return super().heads()
 
     def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
@@ -116,9 +120,23 @@ class SqliteWriter(SqliteReader):
         return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None
 
     def put(self, job: Job, *, previous: State, now: Instant) -> Change:
+        self._write(job, previous)
+        return self._log(job, job.state, previous, now)
+
+    def begin(self, job: Job, *, now: Instant) -> list[Change]:
+        self._write(job, State.QUEUED)
+        return [
+            self._log(job, State.LOADING, State.QUEUED, now),
+            self._log(job, State.WORKING, State.LOADING, now),
+        ]
+
+    def _write(self, job: Job, previous: State) -> None:
         if previous is State.QUEUED:
-            # Read before the write, inside the transaction: a job may have been woken since `job` was made.
-            parked = self._value("SELECT ready_at IS NOT NULL FROM jobs WHERE id = ?", (job.id,))
+            # A claim comes with the job as read in this transaction. For the others it is read before the write: they
+            # may have been woken since.
+            parked: object = job.ready_at is not None
+            if job.state not in RUNNING:
+                parked = self._value("SELECT ready_at IS NOT NULL FROM jobs WHERE id = ?", (job.id,))
             self._waiting[job.key, job.priority, job.model, bool(parked)] -= 1
         if job.state is State.QUEUED:
             self._waiting[job.key, job.priority, job.model, job.ready_at is not None] += 1
@@ -129,28 +147,30 @@ class SqliteWriter(SqliteReader):
             (job.state, job.attempt, job.max_attempts, job.lease, job.since, job.ready_at, job.start_by,
              job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.id),
         )  # fmt: skip
+
+    def _log(self, job: Job, state: State, previous: State, now: Instant) -> Change:
         cursor = self._db.execute(
             "INSERT INTO events (job_id, state, previous, at, attempt, error) VALUES (?, ?, ?, ?, ?, ?)",
-            (job.id, job.state, previous, now, job.attempt, job.error),
+            (job.id, state, previous, now, job.attempt, job.error),
         )
+        posted = _wanted(state, job.webhook_url, job.webhook_events)
         change = Change(
             seq=cursor.lastrowid or 0,
             job_id=job.id,
-            state=job.state,
+            state=state,
             previous=previous,
             at=now,
             model=job.model,
             attempt=job.attempt,
             error=job.error,
             custom_id=job.custom_id,
+            posted=posted,
         )
-        if not _wanted(change.state, job.webhook_url, job.webhook_events):
-            return change
-        self._post([(change, job.webhook_url or "")])
-        return replace(change, posted=True)
+        if posted:
+            self._post([(change, job.webhook_url or "")])
+        return change
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
-        self._db.execute("DELETE FROM artifacts WHERE job_id = ?", (job_id,))
         self._db.executemany(
             "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?)",
             [(job_id, n, a.name, a.content_type, len(a.data), a.data) for n, a in enumerate(artifacts)],

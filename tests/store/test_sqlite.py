@@ -205,7 +205,7 @@ HOT = {
     "idempotency": lambda store, job: store.by_idempotency_key("k"),
     "submit": lambda store, job: store.add([draft(999)], now=1),
     "change": lambda store, job: store.put(job, previous=job.state, now=1),
-    "keep": lambda store, job: store.keep(job.id, []),
+    "begin": lambda store, job: store.begin(replace(job, state=State.WORKING), now=200),
     "shapes": lambda store, job: store.shapes(job.id),
     "delete": lambda store, job: store.delete([job.id]),
     "events of a job": lambda store, job: store.changes(job_id=job.id, limit=10),
