@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from foreman.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
 from foreman.job import Priority, State
