@@ -115,7 +115,7 @@ def test_the_children_of_managed_models_are_gone_when_foreman_is(fresh: Fresh) -
 
 
 def test_what_was_accepted_survives_a_kill_and_is_done_once(fresh: Fresh) -> None:
-    api = fresh(slots=4)
+    api = fresh(slots=4, max_attempts=20)  # each kill spends an attempt of what runs
     ids: list[str] = []
     for n in range(3):
         ids += [api.submit(f"round {n} job {m} #slow=0.05") for m in range(8)]
