@@ -17,6 +17,14 @@ hypothesis.settings.load_profile("foreman")
 LOUD = ("error", "critical", "exception")
 
 
+def pytest_configure() -> None:
+    """Give each worker, and so its children, a core of its own: engines that spin on all of them starve each other."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
+
+
 class Logged:
     """The log lines of a test."""
 

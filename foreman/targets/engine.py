@@ -73,7 +73,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--model", default=DEFAULT_MODEL, help=f"a GGUF file, or {DEFAULT_MODEL}")
     parser.add_argument("--slots", type=int, default=1, help="answers at a time")
     parser.add_argument("--ctx", type=int, default=DEFAULT_CONTEXT, help="tokens of context for each slot")
-    parser.add_argument("--threads", type=int, default=0, help="0: one per core")
+    parser.add_argument("--threads", type=int, default=0, help="0: one for each core it may use")
     parser.add_argument("--embedding", action="store_true", help="serve embeddings")
     parser.add_argument("--alias", default="", help="the model's name in answers")
     return parser.parse_args(argv)
@@ -85,7 +85,7 @@ def _parameters(p: Any, asked: argparse.Namespace, path: Path) -> Any:
     p.n_parallel = asked.slots
     p.n_ctx = asked.ctx * asked.slots  # llama.cpp divides it among the slots
     p.cache_ram_mib = CACHE_MIB
-    p.cpuparams.n_threads = asked.threads or os.cpu_count() or 1
+    p.cpuparams.n_threads = asked.threads or _usable_cores()
     p.ui = False
     p.cors_origins = ""  # no browser has business here
     if asked.embedding:
@@ -98,6 +98,11 @@ def _parameters(p: Any, asked: argparse.Namespace, path: Path) -> Any:
     if key := os.environ.get(KEY_VARIABLE):
         p.api_keys = [key]
     return p
+
+
+def _usable_cores() -> int:
+    """Those a container or taskset leaves us: threads beyond them would wait for each other at every token."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _missing(what: str) -> int:
