@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from foreman.messages import Commit
 
@@ -40,7 +40,6 @@ class Meters:
         self._loads = Counter("loads", "Models made resident", ["model"], **made)
         self._deliveries = Counter("deliveries", "Attempts to deliver a webhook, by outcome", ["outcome"], **made)
         self._restarts = Counter("restarts", "Actors that failed and were started again", ["actor"], **made)
-        self.feed_readers = Gauge("feed_readers", "Readers of the live feed", **made)
 
     def notice(self, commit: Commit) -> None:
         for change in commit.changes:

@@ -59,5 +59,7 @@ class _Now:
         age = 0.0 if self._oldest is None else max(0.0, known.clock() - self._oldest)
         yield GaugeMetricFamily("foreman_oldest_wait_seconds", "How long the first in line has waited", age)
         yield GaugeMetricFamily("foreman_target_up", "1 while the target answers", float(known.inventory.up))
-        yield GaugeMetricFamily("foreman_loop_held_seconds", "Longest step of a task so far", known.watchdog.longest)
+        yield GaugeMetricFamily(
+            "foreman_loop_held_seconds", "Longest turn of the event loop so far", known.watchdog.longest
+        )
         yield GaugeMetricFamily("foreman_wal_bytes", "Size of the database's log", known.log_size())

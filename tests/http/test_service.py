@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.daemon import Daemon
+from tests.daemon import ROOT, Daemon
 from tests.http.conftest import Api
 
 Fresh = Callable[..., Api]
@@ -16,6 +16,18 @@ def test_a_healthy_foreman_says_so(api: Api) -> None:
     assert api.http.get("/healthz").json()["degraded"] is False
     ready = api.http.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+
+
+def test_the_metrics_count_what_happened_and_each_is_documented(fresh: Fresh) -> None:
+    api = fresh()
+    api.ended(api.submit("x"))
+    shown = api.http.get("/metrics").text
+    assert 'foreman_changes_total{state="done"} 1.0' in shown
+    assert 'outcome="done"} 1.0' in shown
+    assert "foreman_target_up 1.0" in shown
+    documented = (ROOT / "docs" / "metrics.md").read_text()
+    names = [line.split()[2] for line in shown.splitlines() if line.startswith("# TYPE")]
+    assert [name for name in names if not name.endswith("_created") and f"`{name}`" not in documented] == []
 
 
 def test_the_queue_tells_who_waits_and_who_runs(fresh: Fresh) -> None:
