@@ -6,6 +6,7 @@ import codecs
 from typing import Any, Protocol
 
 import msgspec
+from ulid import ULID
 
 from foreman.errors import TargetFailed, TargetGarbled, TargetLost
 from foreman.job import Endpoint
@@ -124,6 +125,7 @@ class Closer:
         self._target = target
         self._whole = whole or endpoint in EMBEDDING
         self._endpoint = endpoint
+        self._unopened = endpoint == "/v1/messages" and not self._whole
         self._held: bytes | None = None  # may turn out to be the last; only closing chunks are held back
         self._finished = False
 
@@ -140,6 +142,10 @@ class Closer:
             raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} ({error})") from error
         if peek.error or peek.type == "error":
             raise TargetFailed(self._target, said(msgspec.json.decode(value)) or "an error without words")
+        if self._unopened and peek.type in ("message_start", "content_block_start", "message_delta"):
+            self._unopened = False
+            if peek.type != "message_start":
+                return [Chunk(_opening()), *self.take(value)]
         if self._whole or self._is_closing(peek):
             self.closed = True
             return [Chunk(value, last=True)]
@@ -175,6 +181,13 @@ class Closer:
         if self._endpoint == "/v1/responses":
             return peek.type in RESPONSES_END or peek.object == "response"
         return self._endpoint == "/v1/messages" and peek.type in ("message_stop", "message")
+
+
+def _opening() -> bytes:
+    """The event that llama.cpp leaves out when its first token is only a part of a character."""
+    told = {"content": [], "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 0, "output_tokens": 0}}
+    message = {"id": f"msg_{ULID()}", "type": "message", "role": "assistant", "model": "", **told}
+    return msgspec.json.encode({"type": "message_start", "message": message})
 
 
 RESPONSES_END = frozenset({"response.completed", "response.incomplete", "response.failed"})

@@ -138,7 +138,8 @@ def test_messages_are_jobs_in_anthropics_words(front: Front) -> None:
     assert front.ended(answer.headers["X-Foreman-Job-Id"])["result"] == answer.json()
     streamed = front.http.post("/v1/messages", json={**asked, "stream": True})
     names = [line.removeprefix("event: ") for line in streamed.text.splitlines() if line.startswith("event: ")]
-    assert "content_block_delta" in names and names[-1] == "message_stop" and "[DONE]" not in streamed.text
+    assert names[0] == "message_start" and "content_block_delta" in names and names[-1] == "message_stop"
+    assert "[DONE]" not in streamed.text
     fault = front.http.post("/v1/messages", json={**asked, "model": "m"})
     assert fault.status_code == 404 and fault.json()["type"] == "error"
     assert fault.json()["error"]["type"] == "not_found_error"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 from wsproto import WSConnection
-from wsproto.connection import ConnectionType
+from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Ping, RejectConnection, Request, TextMessage
 
 from tests.daemon import Daemon, Upstream, an_upstream
@@ -71,7 +71,7 @@ class Feed:
             elif isinstance(event, CloseConnection):
                 await self.stream.send_all(self._protocol.send(event.response()))
                 raise Closed(event.code, event.reason or "")
-            elif isinstance(event, Ping):
+            elif isinstance(event, Ping) and self._protocol.state is ConnectionState.OPEN:
                 await self.stream.send_all(self._protocol.send(event.response()))
 
     async def take(self, count: int) -> list[dict[str, Any]]:

@@ -119,6 +119,19 @@ def test_the_closing_chunk_is_marked(endpoint: Endpoint, values: list[str], last
     assert closed(endpoint, *values) == expected
 
 
+def test_a_message_that_starts_without_a_word_is_opened() -> None:
+    block = '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}'
+    delta = '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"😀"}}'
+    stop = '{"type":"message_delta","delta":{"stop_reason":"max_tokens"},"usage":{"output_tokens":2}}'
+    (opening, _), *rest = closed("/v1/messages", block, delta, stop, '{"type":"message_stop"}')
+    assert [value for value, _ in rest] == [block, delta, stop, '{"type":"message_stop"}']
+    result = join("/v1/messages", *(json.loads(value) for value in (opening, *(value for value, _ in rest))))
+    assert result["id"].startswith("msg_") and result["content"][0]["text"] == "😀"
+    assert result["usage"] == {"input_tokens": 0, "output_tokens": 2} and result["stop_reason"] == "max_tokens"
+    started = '{"type":"message_start","message":{"id":"m"}}'
+    assert [value for value, _ in closed("/v1/messages", started, block, '{"type":"message_stop"}')][0] == started
+
+
 def test_no_token_waits_for_the_next_one() -> None:
     closer = Closer("/v1/chat/completions", "t")
     assert [chunk.data.decode() for chunk in closer.take(TOKEN.encode())] == [TOKEN]
