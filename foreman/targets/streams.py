@@ -185,7 +185,12 @@ class Closer:
 
 def _opening() -> bytes:
     """The event that llama.cpp leaves out when its first token is only a part of a character."""
-    told = {"content": [], "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 0, "output_tokens": 0}}
+    told: dict[str, object] = {
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 0, "output_tokens": 0},
+    }
     message = {"id": f"msg_{ULID()}", "type": "message", "role": "assistant", "model": "", **told}
     return msgspec.json.encode({"type": "message_start", "message": message})
 
