@@ -41,25 +41,35 @@ class Meters:
         self._deliveries = Counter("deliveries", "Attempts to deliver a webhook, by outcome", ["outcome"], **made)
         self._restarts = Counter("restarts", "Actors that failed and were started again", ["actor"], **made)
 
+        self._children: dict[tuple[object, ...], Any] = {}  # finding them anew would take longer than counting
+
     def notice(self, commit: Commit) -> None:
         for change in commit.changes:
-            self._changes.labels(change.state).inc()
+            self._of(self._changes, change.state).inc()
 
     def attempted(self, attempt: Attempted) -> None:
-        self._attempts.labels(attempt.model, attempt.outcome).inc()
-        for phase in ("waited", "loading", "working"):
-            self._phases.labels(attempt.model, phase).observe(max(0.0, getattr(attempt, phase)))
+        model = attempt.model
+        self._of(self._attempts, model, attempt.outcome).inc()
+        self._of(self._phases, model, "waited").observe(max(0.0, attempt.waited))
+        self._of(self._phases, model, "loading").observe(max(0.0, attempt.loading))
+        self._of(self._phases, model, "working").observe(max(0.0, attempt.working))
         if attempt.prompt_tokens:
-            self._tokens.labels(attempt.model, "prompt").inc(attempt.prompt_tokens)
+            self._of(self._tokens, model, "prompt").inc(attempt.prompt_tokens)
         if attempt.answer_tokens:
-            self._tokens.labels(attempt.model, "answer").inc(attempt.answer_tokens)
+            self._of(self._tokens, model, "answer").inc(attempt.answer_tokens)
 
     def loaded(self, model: str) -> None:
-        self._loads.labels(model).inc()
+        self._of(self._loads, model).inc()
 
     def delivered(self, status: int | None) -> None:
         """An attempt to deliver was answered with `status`, or not at all."""
-        self._deliveries.labels("unanswered" if status is None else f"{status // 100}xx").inc()
+        self._of(self._deliveries, "unanswered" if status is None else f"{status // 100}xx").inc()
 
     def restarted(self, actor: str) -> None:
-        self._restarts.labels(actor).inc()
+        self._of(self._restarts, actor).inc()
+
+    def _of(self, meter: Counter | Histogram, *labels: str) -> Any:
+        child = self._children.get((meter, *labels))
+        if child is None:
+            child = self._children[meter, *labels] = meter.labels(*labels)
+        return child

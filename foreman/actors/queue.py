@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -34,13 +35,21 @@ def writer_thread() -> Offload:
 
 
 class QueueActor:
-    """Applies messages in groups, one transaction each."""
+    """Applies messages in groups, one transaction each.
+
+    The writer's thread takes the messages itself, for as long as there are any: at full load it never waits for the
+    event loop, and the groups are as large as what came during the last one.
+    """
 
     def __init__(self, desk: Desk, *, offload: Offload | None = None) -> None:
         self._desk = desk
         self._offload = offload or writer_thread()
-        self._send, self._inbox = trio.open_memory_channel[Message[Any]](INBOX)
+        self._inbox: deque[Message[Any]] = deque()
+        self._full = trio.lowlevel.ParkingLot()  # who waits for room in it
+        self._news = trio.Event()  # something was told, or the queue closes
         self._listeners: list[Listener] = []
+        self._fault: Exception | None = None  # of a listener
+        self._closing = False
         self._closed = trio.Event()
 
     def add_listener(self, listener: Listener) -> None:
@@ -57,61 +66,67 @@ class QueueActor:
 
     async def tell(self, message: Message[T]) -> None:
         """Send without waiting for the answer. Messages of one sender are applied in the order sent."""
-        try:
-            self._send.send_nowait(message)  # no checkpoint: what is told in one go is committed in one go
-        except trio.WouldBlock:
-            await self._send.send(message)
-        except trio.BrokenResourceError:
-            raise Draining from None
-        except trio.ClosedResourceError:
-            raise Draining from None
+        while len(self._inbox) >= INBOX and not self._closing:
+            await self._full.park()
+        if self._closing:
+            raise Draining
+        self._inbox.append(message)
+        self._news.set()
 
     async def close(self) -> None:
         """Take no more messages; `run` returns when it has applied those it has."""
-        await self._send.aclose()
+        self._closing = True
+        self._news.set()
+        self._full.unpark_all()
 
     async def wait_closed(self) -> None:
         """Return when `run` has applied all there was."""
         await self._closed.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Apply messages until closed. Raises StoreBroken, which ends the process."""
+        """Apply messages until closed. Raises StoreBroken, which ends the process, and what a listener raised."""
+        token = trio.lowlevel.current_trio_token()
         task_status.started()
-        async with self._inbox:
-            while True:
-                batch: list[Message[Any]] = []
-                with trio.move_on_after(self._patience()):
-                    try:
-                        batch = [await self._inbox.receive()]
-                    except trio.EndOfChannel:
-                        self._closed.set()
-                        return
-                if batch:
-                    await self._apply(batch + self._take_nowait(BATCH - 1))
-                else:
-                    self._ring(await self._offload(self._desk.tick))
+        while True:
+            with trio.move_on_after(self._patience()):
+                await self._news.wait()
+            if not self._closing:
+                self._news = trio.Event()
+            # Shielded: a commit that has begun is told to those who asked, also while the process is leaving.
+            with trio.CancelScope(shield=True):
+                await self._offload(self._write, token)
+            if fault := self._fault:
+                self._fault = None
+                raise fault
+            if self._closing and not self._inbox:
+                self._closed.set()
+                return
 
     def _patience(self) -> float:
         due = self._desk.next_due
         return float("inf") if due is None else max(0.0, due - self._desk.clock())
 
-    def _take_nowait(self, most: int) -> list[Message[Any]]:
-        taken: list[Message[Any]] = []
-        while len(taken) < most:
-            try:
-                taken.append(self._inbox.receive_nowait())
-            except (trio.WouldBlock, trio.EndOfChannel):
-                break
-        return taken
+    def _write(self, token: trio.lowlevel.TrioToken) -> None:
+        """Apply what there is and what comes meanwhile; with nothing there, do what is due."""
+        if not self._inbox and self._patience() == 0:
+            token.run_sync_soon(self._ring, self._desk.tick())
+        while self._fault is None and (batch := self._take()):
+            answers, commit = self._desk.apply(batch)
+            token.run_sync_soon(self._told, batch, answers, commit)
 
-    async def _apply(self, batch: Sequence[Message[Any]]) -> None:
-        # Shielded: a commit that has begun is told to those who asked, also while the process is leaving.
-        with trio.CancelScope(shield=True):
-            answers, commit = await self._offload(self._desk.apply, batch)
+    def _take(self) -> list[Message[Any]]:
+        return [self._inbox.popleft() for _ in range(min(BATCH, len(self._inbox)))]
+
+    def _told(self, batch: Sequence[Message[Any]], answers: Sequence[object], commit: Commit) -> None:
+        self._full.unpark_all()
         for message, answer in zip(batch, answers, strict=True):
             message.reply.settle(answer)
         self._ring(commit)
 
     def _ring(self, commit: Commit) -> None:
-        for listener in self._listeners:
-            listener(commit)
+        try:
+            for listener in self._listeners:
+                listener(commit)
+        except Exception as error:  # nothing may leave a callback of the event loop; the actor fails with it
+            self._fault = error
+            self._news.set()

@@ -21,7 +21,9 @@ async def pass_on(
     all of it. Raises TargetFault."""
     exits = AsyncExitStack()
     try:
-        path = request.full_path.rstrip("?")
+        path = request.scope["raw_path"].decode("latin-1")
+        if query := request.query_string:
+            path += "?" + query.decode("latin-1")
         length = request.content_length
         found = await exits.enter_async_context(target.pass_on(request.method, path, body, length=length))
     except BaseException:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Protocol
 
 import msgspec
@@ -49,6 +49,12 @@ class Chunks:
         """Whether the target has sent all of the answer."""
         return self._stage.closed
 
+    async def finish(self) -> None:
+        """Take the end of a body whose answer is complete, if it comes soon: that keeps the connection."""
+        if not self._response.over:
+            with trio.move_on_after(TAIL_PATIENCE):
+                await self._response.read_some(ERROR_LIMIT)
+
     def __aiter__(self) -> Chunks:
         return self
 
@@ -68,23 +74,59 @@ class StageFor(Protocol):
     def __call__(self, *, whole: bool) -> Stage: ...
 
 
-@asynccontextmanager
-async def answering(
-    client: Client, endpoint: Endpoint, payload: bytes, stage_for: StageFor | None = None
-) -> AsyncIterator[Chunks]:
-    """Post `payload`; yields when the target has begun to answer. Raises the TargetFault another status stands for."""
-    async with client.request("POST", endpoint, payload) as response:
+class Answering:
+    """An answer that is asked for: a context that posts `payload` and gives the chunks once the target has begun to
+    answer. Entering it raises the TargetFault another status stands for.
+
+    `ended` is told how it ended: by which exception, or None.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        endpoint: Endpoint,
+        payload: bytes,
+        stage_for: StageFor | None = None,
+        ended: Callable[[BaseException | None], None] | None = None,
+    ) -> None:
+        self._client = client
+        self._endpoint = endpoint
+        self._stage_for = stage_for
+        self._ended = ended
+        self._request = client.request("POST", endpoint, payload)
+        self._chunks: Chunks | None = None
+
+    async def __aenter__(self) -> Chunks:
+        try:
+            self._chunks = await self._begin(await self._request.__aenter__())
+        except BaseException as error:
+            self._end(error)
+            raise
+        return self._chunks
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None and self._chunks is not None and self._chunks.closed:
+                await self._chunks.finish()
+        finally:
+            self._end(error)
+
+    async def _begin(self, response: Response) -> Chunks:
+        endpoint, name = self._endpoint, self._client.name
         if not 200 <= response.status < 300:
-            raise await fault_in(client.name, response)
+            raise await fault_in(name, response)
         media = response.headers.get("content-type", "")
-        parser = parser_for(endpoint, media, sized="content-length" in response.headers, target=client.name)
+        parser = parser_for(endpoint, media, sized="content-length" in response.headers, target=name)
         whole = isinstance(parser, Whole)
-        stage = stage_for(whole=whole) if stage_for else Closer(endpoint, client.name, whole=whole)
-        chunks = Chunks(response, parser, stage)
-        yield chunks
-        if chunks.closed:
-            with trio.move_on_after(TAIL_PATIENCE):
-                await response.read_some(ERROR_LIMIT)
+        stage = self._stage_for(whole=whole) if self._stage_for else Closer(endpoint, name, whole=whole)
+        return Chunks(response, parser, stage)
+
+    def _end(self, error: BaseException | None) -> None:
+        self._request.leave()
+        if self._ended is not None:
+            self._ended(error)
 
 
 async def fault_in(target: str, response: Response) -> TargetFault:

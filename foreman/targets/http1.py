@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable
 from functools import cache
+from types import TracebackType
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-import h11
+import httptools
 import trio
 
 from foreman.errors import TargetGarbled, TargetLost, TargetUnavailable
@@ -37,31 +38,21 @@ class Client:
         self._host = parts.hostname or ""
         self._secure = parts.scheme == "https"
         self._port = parts.port or (443 if self._secure else 80)
-        self._headers = [("Host", parts.netloc.rpartition("@")[2]), ("User-Agent", "foreman"), ("Accept", "*/*")]
+        headers = [f"Host: {parts.netloc.rpartition('@')[2]}", "User-Agent: foreman", "Accept: */*"]
         if token.strip():
-            self._headers.append(("Authorization", f"Bearer {token.strip()}"))
+            headers.append(f"Authorization: Bearer {token.strip()}")
+        self._headers = "\r\n".join(_plain(header) for header in headers)
         self._idle: deque[_Connection] = deque()  # longest idle first
         self._busy: set[_Connection] = set()
 
-    @asynccontextmanager
-    async def request(
-        self, method: str, path: str, body: Body | None = None, *, length: int | None = None
-    ) -> AsyncIterator[Response]:
-        """Send a request, `body` being JSON, or the pieces of an upload of `length` bytes (None: not known); yields
-        when the head of the response is there, whatever its status.
+    def request(self, method: str, path: str, body: Body | None = None, *, length: int | None = None) -> Request:
+        """A request, to be sent by `async with`, which gives the Response.
 
-        Leaving the context before the body has ended closes the connection at once. Has no deadline but the one for
-        connecting. Raises TargetUnavailable (nothing was sent), TargetLost or TargetGarbled.
+        `path` is percent-encoded; `body` is JSON, or the pieces of an upload of `length` bytes (None: not known).
         """
-        connection, response = await self._exchange(method, path, body, length)
-        try:
-            yield response
-        finally:
-            self._busy.discard(connection)
-            if connection.can_serve_again() and len(self._idle) < MAX_IDLE:
-                self._idle.append(connection)
-            else:
-                connection.close()
+        lines = f"{method} {_plain(self._prefix + path, spaces=False)} HTTP/1.1\r\n{self._headers}\r\n"
+        head = f"{lines}{_headers_for(body, length)}\r\n".encode("latin-1")
+        return Request(self, method == "HEAD", head, body, length)
 
     async def fetch(self, method: str, path: str, body: bytes | None = None, *, limit: int) -> tuple[Response, bytes]:
         """A whole exchange; raises TargetGarbled besides when the body is larger than `limit` bytes."""
@@ -74,19 +65,17 @@ class Client:
             connection.close()
         self._idle.clear()
 
-    async def _exchange(
-        self, method: str, path: str, body: Body | None, length: int | None
-    ) -> tuple[_Connection, Response]:
-        headers = self._headers + _headers_for(body, length)
-        request = h11.Request(method=method, target=self._prefix + path, headers=headers)
+    async def _exchange(self, request: Request) -> _Connection:
+        body = request.body
         while True:
             # What comes in pieces cannot be sent twice, so it goes where no server has hung up meanwhile.
             kept = self._take_idle() if body is None or isinstance(body, bytes) else None
             connection = kept or await self._connect()
             self._busy.add(connection)
             try:
-                whole = await connection.send(request, body)
-                return connection, Response(connection, await connection.head())
+                whole = await connection.send(request)
+                await connection.receive_head()
+                return connection
             except _ClosedEarly:
                 self._discard(connection)
                 # A kept connection the server had closed meanwhile: the request never got there in whole. After a
@@ -96,6 +85,13 @@ class Client:
             except BaseException:
                 self._discard(connection)
                 raise
+
+    def _release(self, connection: _Connection) -> None:
+        self._busy.discard(connection)
+        if connection.can_serve_again() and len(self._idle) < MAX_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def _discard(self, connection: _Connection) -> None:
         self._busy.discard(connection)
@@ -130,13 +126,52 @@ class Client:
         raise TargetUnavailable(self.name, f"no connection within {CONNECT_TIMEOUT:g} s")
 
 
+class Request:
+    """One exchange, a context: entering it sends the request and waits for the head of the answer, whatever its status;
+    leaving it before the body has ended closes the connection at once.
+
+    Has no deadline but the one for connecting. Entering raises TargetUnavailable (nothing was sent), TargetLost or
+    TargetGarbled.
+    """
+
+    __slots__ = ("_client", "_connection", "bodiless", "body", "head", "length")
+
+    def __init__(self, client: Client, bodiless: bool, head: bytes, body: Body | None, length: int | None) -> None:
+        self._client = client
+        self._connection: _Connection | None = None
+        self.bodiless = bodiless  # whether its answer ends with the head
+        self.head = head
+        self.body = body
+        self.length = length
+
+    async def __aenter__(self) -> Response:
+        self._connection = await self._client._exchange(self)
+        return Response(self._connection)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave the context, from wherever."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._client._release(connection)
+
+
 class Response:
     """The head of a response, and its body as it arrives."""
 
-    def __init__(self, connection: _Connection, head: h11.Response) -> None:
-        self.status: int = head.status_code
-        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+    def __init__(self, connection: _Connection) -> None:
         self._connection = connection
+        self.status = connection.reading.status
+        self.headers = connection.reading.headers
+
+    @property
+    def over(self) -> bool:
+        """Whether all of the body has been read."""
+        return self._connection.reading.over
 
     async def receive(self) -> bytes:
         """The next piece of the body, empty at its end. Raises TargetLost, TargetGarbled."""
@@ -164,9 +199,6 @@ class Response:
         return data[:limit]
 
 
-_OVER = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
-
-
 class _ClosedEarly(Exception):
     """The peer closed the connection before any byte of an answer."""
 
@@ -176,7 +208,8 @@ class _Connection:
         self.name = name
         self._stream = stream
         self._tcp = tcp
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self.reading = _Reading()
+        self._sent = False
         self._idle_since = 0.0
 
     def close(self) -> None:
@@ -185,13 +218,8 @@ class _Connection:
 
     def can_serve_again(self) -> bool:
         """Whether the exchange has ended well; if so the connection is ready for the next one."""
-        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
-            return False
-        if self._h11.trailing_data[0] or self._tcp.socket.fileno() < 0:
-            return False
-        self._h11.start_next_cycle()
         self._idle_since = trio.current_time()
-        return True
+        return self._sent and self.reading.over and self.reading.kept and self._tcp.socket.fileno() >= 0
 
     def idle_for(self) -> float:
         return trio.current_time() - self._idle_since
@@ -202,68 +230,70 @@ class _Connection:
             return False
         return not self._tcp.socket.is_readable()
 
-    async def send(self, request: h11.Request, body: Body | None) -> bool:
+    async def send(self, request: Request) -> bool:
         """Send all of it; False if the connection broke, when an early answer may still be waiting to be read."""
-        data = self._h11.send(request) or b""
+        self.reading = _Reading(bodiless=request.bodiless)
+        self._sent = False
         try:
-            if isinstance(body, bytes):
-                data += self._h11.send(h11.Data(data=body)) or b""
-            elif body is not None:
-                async for piece in body:
-                    await self._stream.send_all(data + (self._h11.send(h11.Data(data=piece)) or b""))
-                    data = b""
-            data += self._h11.send(h11.EndOfMessage()) or b""
-            await self._stream.send_all(data)
+            if request.body is None or isinstance(request.body, bytes):
+                await self._stream.send_all(request.head + (request.body or b""))
+            else:
+                await self._send_pieces(request.head, request.body, request.length)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
-        except h11.LocalProtocolError as error:  # more or fewer bytes than were announced
-            raise TargetLost(self.name, f"the upload did not keep to its length ({error})") from error
+        self._sent = True
         return True
 
-    async def head(self) -> h11.Response:
-        seen = False
-        while True:
-            event = self._next_event()
-            if isinstance(event, h11.Response):
-                return event
-            if isinstance(event, h11.InformationalResponse):
-                continue
+    async def _send_pieces(self, head: bytes, body: AsyncIterable[bytes], length: int | None) -> None:
+        sent = 0
+        async for piece in body:
+            sent += len(piece)
+            if length is not None and sent > length:
+                break
+            if piece:
+                framed = piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
+                await self._stream.send_all(head + framed)
+                head = b""
+        if length is not None and sent != length:
+            words = f"more than {length}" if sent > length else f"{sent} of {length}"
+            raise TargetLost(self.name, f"the upload did not keep to its length: {words} bytes came")
+        if length is None or head:
+            await self._stream.send_all(head + (b"0\r\n\r\n" if length is None else b""))
+
+    async def receive_head(self) -> None:
+        """Wait until `reading` has the status and the headers."""
+        reading, size = self.reading, 0
+        while not reading.begun:
+            if size >= MAX_HEAD:
+                raise TargetGarbled(self.name, f"not HTTP/1.1 (a head of more than {MAX_HEAD} bytes)")
             data = await self._receive()
             if not data:
-                if not seen:
+                if not size:
                     raise _ClosedEarly
                 raise TargetLost(self.name, "the connection closed inside the head of an answer")
-            seen = True
-            self._h11.receive_data(data)
+            size += len(data)
+            self._feed(data)
 
     async def body(self) -> bytes:
-        while self._h11.their_state not in _OVER:  # past its end h11 would wait for the connection's
-            event = self._next_event()
-            if isinstance(event, h11.Data):
-                if event.data:
-                    return bytes(event.data)
-            elif event is h11.NEED_DATA:
-                data = await self._receive()
-                self._h11.receive_data(data)
-                if not data:
-                    return self._at_end_of_file()
-            else:  # EndOfMessage
-                break
-        return b""
+        """The next piece, empty at the end."""
+        reading = self.reading
+        while not reading.pieces and not reading.over:
+            data = await self._receive()
+            if data:
+                self._feed(data)
+            elif reading.ends_with_connection:
+                reading.over = True
+            else:
+                raise TargetLost(self.name, "the connection closed in the middle of an answer")
+        pieces, reading.pieces = reading.pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _at_end_of_file(self) -> bytes:
-        # Only an answer without a length (HTTP/1.0 style) may end this way.
+    def _feed(self, data: bytes) -> None:
         try:
-            self._h11.next_event()
-        except h11.RemoteProtocolError:
-            raise TargetLost(self.name, "the connection closed in the middle of an answer") from None
-        return b""
-
-    def _next_event(self) -> object:
-        try:
-            return self._h11.next_event()
-        except h11.RemoteProtocolError as error:
-            raise TargetGarbled(self.name, f"not HTTP/1.1 ({error})") from error
+            self.reading.feed(data)
+        except httptools.HttpParserError as error:
+            if not self.reading.over:
+                raise TargetGarbled(self.name, f"not HTTP/1.1 ({error})") from error
 
     async def _receive(self) -> bytes:
         try:
@@ -272,13 +302,77 @@ class _Connection:
             return b""
 
 
-def _headers_for(body: Body | None, length: int | None) -> list[tuple[str, str]]:
+class _Reading:
+    """One answer as it is parsed; the `on_` methods are what the parser calls."""
+
+    def __init__(self, *, bodiless: bool = False) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}  # names in lower case
+        self.pieces: list[bytes] = []  # of the body, not yet taken
+        self.begun = False  # the head is there
+        self.over = False
+        self.kept = False  # the connection may be used again
+        self.ends_with_connection = False
+        self._bodiless = bodiless
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Raises httptools.HttpParserError; what follows the end of the answer may be the cause."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.kept = False
+            raise
+
+    def on_message_begin(self) -> None:
+        if self.over:
+            self.kept = False  # nobody asked for more
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.over:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self.over:
+            return
+        self.status = self._parser.get_status_code()
+        if self.status < 200:
+            self.headers = {}
+            return
+        self.begun = True
+        framed = "content-length" in self.headers or "transfer-encoding" in self.headers
+        self.ends_with_connection = not framed
+        if self._bodiless:
+            self.on_message_complete()
+
+    def on_body(self, data: bytes) -> None:
+        if not self.over:
+            self.pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        if self.begun and not self.over:
+            self.over = True
+            self.kept = self._parser.should_keep_alive()
+
+
+def _headers_for(body: Body | None, length: int | None) -> str:
     if body is None:
-        return []
+        return ""
     if isinstance(body, bytes):
-        return [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    framing = ("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))
-    return [("Content-Type", "application/octet-stream"), framing]
+        return f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+    return f"Content-Type: application/octet-stream\r\n{framing}\r\n"
+
+
+def _plain(text: str, *, spaces: bool = True) -> str:
+    """`text`, which goes into the head of a request. Raises ValueError for what could end a line there."""
+    if not (_LINE if spaces else _WORD).fullmatch(text):
+        raise ValueError(f"not fit for the head of a request: {text!r}")
+    return text
+
+
+_LINE = re.compile(r"[\x20-\x7e\xa0-\xff]*")
+_WORD = re.compile(r"[\x21-\x7e]*")
 
 
 @cache

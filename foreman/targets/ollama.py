@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
@@ -11,10 +10,10 @@ import trio
 
 from foreman.errors import TargetLost, TargetRefused, TargetSilent, TargetUnavailable
 from foreman.job import DrainKey
-from foreman.targets.chunks import ERROR_LIMIT, answering, fault_in, inventory
+from foreman.targets.chunks import ERROR_LIMIT, Answering, fault_in, inventory
 from foreman.targets.http1 import Body, Client, Response
 from foreman.targets.payloads import fields_of, reload_options, streaming
-from foreman.targets.protocol import Call, Chunk, Model
+from foreman.targets.protocol import Call, Model
 from foreman.targets.streams import EMBEDDING
 from foreman.targets.translate import is_zero, only_loads
 
@@ -79,19 +78,18 @@ class OllamaTarget:
     def resident(self) -> DrainKey | None:
         return self._resident
 
-    @asynccontextmanager
-    async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+    def answer(self, call: Call) -> Answering:
         payload = streaming(call.endpoint, call.payload, keep_alive=self._keep_alive)
-        try:
-            async with answering(self._client, call.endpoint, payload) as chunks:
-                yield chunks
-        except (TargetUnavailable, TargetLost):
-            self._resident = None
-            raise
-        if is_zero(_kept(fields_of(payload))):
-            self._resident = None  # the caller had it unloaded after the answer
-        elif call.endpoint not in EMBEDDING:
-            self._resident = call.key
+
+        def ended(error: BaseException | None) -> None:
+            if isinstance(error, (TargetUnavailable, TargetLost)):
+                self._resident = None
+            elif error is None and is_zero(_kept(fields_of(payload))):
+                self._resident = None  # the caller had it unloaded after the answer
+            elif error is None and call.endpoint not in EMBEDDING:
+                self._resident = call.key
+
+        return Answering(self._client, call.endpoint, payload, ended=ended)
 
     def pass_on(
         self, method: str, path: str, body: Body | None = None, *, length: int | None = None

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import trio
 
 from foreman.job import DrainKey, Endpoint
-from foreman.targets.chunks import answering, inventory
+from foreman.targets.chunks import Answering, inventory
 from foreman.targets.http1 import Client
 from foreman.targets.payloads import streaming
 from foreman.targets.protocol import Call, Chunk, Model
@@ -49,30 +47,24 @@ class OpenAITarget:
         """The key used last: where a server does swap models, that is the one to go on with."""
         return self._latest
 
-    @asynccontextmanager
-    async def answer(
-        self, call: Call, *, served_as: str | None = None, load_ns: int = 0
-    ) -> AsyncIterator[AsyncIterator[Chunk]]:
+    def answer(self, call: Call, *, served_as: str | None = None, load_ns: int = 0) -> Answering | Told:
         """See `Target.answer`; `served_as` is the server's own name of the model, where it differs from the caller's,
         and `load_ns` what a native answer reports as its load_duration."""
         if call.endpoint not in EMBEDDING:
             self._latest = call.key
         if call.endpoint not in NATIVE:
             payload = streaming(call.endpoint, call.payload, model=served_as)
-            async with answering(self._client, call.endpoint, payload) as chunks:
-                yield chunks
-        elif reason := only_loads(call.endpoint, call.payload):
-            yield Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
-        else:
-            asked = to_openai(call.endpoint, call.payload, served_as or call.model)
-            started = time.monotonic_ns()
+            return Answering(self._client, call.endpoint, payload)
+        if reason := only_loads(call.endpoint, call.payload):
+            return Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
+        asked = to_openai(call.endpoint, call.payload, served_as or call.model)
+        started = time.monotonic_ns()
 
-            def translating(*, whole: bool) -> _Translating:
-                closer = Closer(asked.endpoint, self.name, whole=whole)
-                return _Translating(call, closer, self.name, started, load_ns)
+        def translating(*, whole: bool) -> _Translating:
+            closer = Closer(asked.endpoint, self.name, whole=whole)
+            return _Translating(call, closer, self.name, started, load_ns)
 
-            async with answering(self._client, asked.endpoint, asked.payload, translating) as chunks:
-                yield chunks
+        return Answering(self._client, asked.endpoint, asked.payload, translating)
 
     def close(self) -> None:
         """Close every connection now."""
@@ -80,10 +72,16 @@ class OpenAITarget:
 
 
 class Told:
-    """An answer of one chunk that nobody had to be asked for."""
+    """An answer of one chunk that nobody had to be asked for; its own context."""
 
     def __init__(self, chunk: Chunk) -> None:
         self._left = [chunk]
+
+    async def __aenter__(self) -> Told:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
 
     def __aiter__(self) -> Told:
         return self

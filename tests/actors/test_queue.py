@@ -193,6 +193,29 @@ async def test_a_broken_store_ends_the_actor(
         await queue.run()
 
 
+async def test_a_listener_that_fails_ends_the_actor_and_not_the_process(
+    desk: CountingDesk, autojump_clock: MockClock
+) -> None:
+    queue = QueueActor(desk, offload=inline)
+    failing = [True]
+
+    def listener(commit: Commit) -> None:
+        if failing.pop():
+            raise LookupError("a bug")
+
+    queue.add_listener(listener)
+    message = Submit(draft=draft(1))
+    await queue.tell(message)
+    with pytest.raises(LookupError):
+        await queue.run()
+    assert (await message.reply.wait()).job.id == "001"
+    async with trio.open_nursery() as nursery:
+        failing.append(False)
+        await nursery.start(queue.run)
+        assert (await queue.ask(Submit(draft=draft(2)))).job.id == "002"
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_real_queue_writes_in_a_thread_of_its_own(store: SqliteWriter, nursery: trio.Nursery) -> None:
     desk = CountingDesk(store, Rules(), clock=time.time)
     queue = QueueActor(desk)

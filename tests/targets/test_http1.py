@@ -162,6 +162,29 @@ async def test_a_request_that_may_have_arrived_is_not_sent_twice(client_of: Clie
     assert requests == 1
 
 
+async def test_an_answer_to_head_has_no_body(client_of: Clients) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n"
+    async with serving(replies(answer, OK)) as url:
+        with trio.fail_after(5):
+            response, body = await client_of(url).fetch("HEAD", "/", limit=10)
+    assert (response.status, response.headers["content-length"], body) == (200, "20", b"")
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("more", [b"x", OK])
+async def test_what_nobody_asked_for_is_nobodys_answer(more: bytes, client_of: Clients) -> None:
+    async with serving(replies(OK + more, OK + more)) as url:
+        client = client_of(url)
+        for _ in range(3):  # each on a connection of its own
+            assert (await client.fetch("GET", "/", limit=10))[1] == b"ok"
+
+
+@pytest.mark.parametrize("path", ["/a b", "/a\r\nX: y", "/\N{SNOWMAN}"])
+async def test_a_path_cannot_end_its_line(path: str, client_of: Clients) -> None:
+    with pytest.raises(ValueError, match="not fit for the head"):
+        client_of("http://127.0.0.1:9").request("GET", path)
+
+
 async def test_asking_past_the_end_of_a_body_waits_for_nothing(client_of: Clients) -> None:
     async with serving(replies(OK)) as url, client_of(url).request("GET", "/") as response:
         assert await response.receive() == b"ok"
