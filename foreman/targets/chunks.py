@@ -42,7 +42,9 @@ class Chunks:
         self._response = response
         self._parser = parser
         self._stage = stage
+        self._values: deque[bytes] = deque()
         self._ready: deque[Chunk] = deque()
+        self._ended = False
 
     @property
     def closed(self) -> bool:
@@ -60,13 +62,16 @@ class Chunks:
 
     async def __anext__(self) -> Chunk:
         while not self._ready:
-            if self._stage.closed:
+            if self._values:  # one by one: a fault in the second must not cost the first
+                self._ready.extend(self._stage.take(self._values.popleft()))
+            elif self._stage.closed:
                 raise StopAsyncIteration
-            data = await self._response.receive()
-            for value in self._parser.feed(data) if data else self._parser.end():
-                self._ready.extend(self._stage.take(value))
-            if not data:
+            elif self._ended:
                 self._ready.extend(self._stage.end())
+            else:
+                data = await self._response.receive()
+                self._values.extend(self._parser.feed(data) if data else self._parser.end())
+                self._ended = not data
         return self._ready.popleft()
 
 

@@ -209,6 +209,7 @@ class _Connection:
         self._stream = stream
         self._tcp = tcp
         self.reading = _Reading()
+        self._fault: TargetGarbled | None = None  # comes after what was understood
         self._sent = False
         self._idle_since = 0.0
 
@@ -264,6 +265,8 @@ class _Connection:
         """Wait until `reading` has the status and the headers."""
         reading, size = self.reading, 0
         while not reading.begun:
+            if self._fault:
+                raise self._fault
             if size >= MAX_HEAD:
                 raise TargetGarbled(self.name, f"not HTTP/1.1 (a head of more than {MAX_HEAD} bytes)")
             data = await self._receive()
@@ -278,6 +281,8 @@ class _Connection:
         """The next piece, empty at the end."""
         reading = self.reading
         while not reading.pieces and not reading.over:
+            if self._fault:
+                raise self._fault
             data = await self._receive()
             if data:
                 self._feed(data)
@@ -292,8 +297,7 @@ class _Connection:
         try:
             self.reading.feed(data)
         except httptools.HttpParserError as error:
-            if not self.reading.over:
-                raise TargetGarbled(self.name, f"not HTTP/1.1 ({error})") from error
+            self._fault = TargetGarbled(self.name, f"not HTTP/1.1 ({error})")
 
     async def _receive(self) -> bytes:
         try:

@@ -11,12 +11,15 @@ import sys
 
 import trio
 
-from tests.bench import drain, embedded, scale, submit
+from tests.bench import calls, drain, embedded, scale, submit
 from tests.bench.figures import Measure
 
 FAMILIES: dict[str, Measure] = {
     "submit": submit.submit,
     "drain": drain.drain,
+    "chat": calls.chat,
+    "chunks": calls.chunks,
+    "embeddings": calls.embeddings,
     "tokens": embedded.tokens,
     "slots": embedded.slots,
     "idle": scale.idle,

@@ -7,9 +7,11 @@ import functools
 import json
 import os
 import sys
+import time
 
 import trio
 
+CHUNKS_PER_SECOND = 200
 MODELS = ("m0", "m1", "m2")
 _STAMP = b'{"model":"m0","created_at":"2026-01-02T03:04:05.678901Z",'
 _SAID = _STAMP + b'"message":{"role":"assistant","content":"Hello there."},"done":false}\n'
@@ -28,12 +30,13 @@ def answer(body: bytes, kind: bytes) -> bytes:
 
 TAGS = answer(json.dumps({"models": [{"name": name, "model": name} for name in MODELS]}).encode(), b"application/json")
 LOADED = answer(_LOADED, b"application/json")
+EMBEDDED = answer(b'{"model":"m0","embeddings":[[%s]]}' % b",".join([b"0.0123"] * 384), b"application/json")
 STREAMED = answer(_SAID + _LAST, b"application/x-ndjson")
 WHOLE = answer(_WHOLE, b"application/json")
 
 
-async def serve(stream: trio.SocketStream, *, silent: bool) -> None:
-    """One connection; a silent server takes chats and never answers them."""
+async def serve(stream: trio.SocketStream, *, silent: bool, chunks: int) -> None:
+    """One connection. A silent server takes chats and never answers them; one with `chunks` takes its time."""
     stream.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
     buffer = b""
     try:
@@ -50,21 +53,39 @@ async def serve(stream: trio.SocketStream, *, silent: bool) -> None:
                     await stream.send_all(TAGS)
                 elif head.startswith(b"post /api/generate"):
                     await stream.send_all(LOADED)
+                elif head.startswith(b"post /api/embed"):
+                    await stream.send_all(EMBEDDED)
                 elif silent:
                     await trio.sleep_forever()
+                elif chunks:
+                    await paced(stream, chunks)
                 else:
                     await stream.send_all(STREAMED if b'"stream":true' in body else WHOLE)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
 
 
+async def paced(stream: trio.SocketStream, chunks: int) -> None:
+    """CHUNKS_PER_SECOND, each with the moment it was sent."""
+    await stream.send_all(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    began = trio.current_time()
+    for number in range(chunks):
+        await trio.sleep_until(began + number / CHUNKS_PER_SECOND)
+        said = b'%s"message":{"role":"assistant","content":"%.6f"},"done":false}\n' % (_STAMP, time.perf_counter())
+        await stream.send_all(b"%x\r\n%b\r\n" % (len(said), said))
+    await stream.send_all(b"%x\r\n%b\r\n0\r\n\r\n" % (len(_LAST), _LAST))
+
+
 async def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--silent", action="store_true", help="never answer a chat")
+    parser.add_argument("--chunks", type=int, default=0, help="stream each chat as so many chunks, in their time")
     told = parser.parse_args(argv)
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=1024)
-        handler = functools.partial(serve, silent=told.silent)
+        handler = functools.partial(serve, silent=told.silent, chunks=told.chunks)
         nursery.start_soon(functools.partial(trio.serve_listeners, handler, listeners))
         print(json.dumps({"port": listeners[0].socket.getsockname()[1], "pid": os.getpid()}), flush=True)
         await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)

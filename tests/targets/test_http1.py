@@ -259,6 +259,14 @@ async def test_what_goes_wrong_is_told_apart(answer: bytes, fault: type[Exceptio
             await client_of(url).fetch("GET", "/", limit=10)
 
 
+async def test_nonsense_costs_nothing_of_what_came_before_it(client_of: Clients) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nsound\r\nzz\r\n"
+    async with serving(replies(answer)) as url, client_of(url).request("GET", "/") as response:
+        assert await response.receive() == b"sound"
+        with pytest.raises(TargetGarbled):
+            await response.receive()
+
+
 @pytest.mark.parametrize(
     "answer",
     [

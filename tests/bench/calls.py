@@ -1,0 +1,125 @@
+"""Synchronous calls through Foreman beside the same calls to the target."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import trio
+
+from tests.bench.daemon import child, serving
+from tests.bench.figures import Figure, Wanted, middle, percentile
+from tests.bench.instant import CHUNKS_PER_SECOND, MODELS
+from tests.bench.stored import PAYLOAD
+from tests.bench.wire import connected, post, rate
+
+SLOTS = 8
+SECONDS = 2.0  # of each rate
+CALLS = 300  # one after the other
+CHUNKS = 400  # of one answer
+PAUSE = 0.025  # seconds between calls, as a person or a script leaves them: each finds everything at rest
+
+CHAT = post("/api/chat", {"model": MODELS[0], **PAYLOAD, "stream": False})
+STREAM = post("/api/chat", {"model": MODELS[0], **PAYLOAD, "stream": True})
+EMBED = post("/api/embed", {"model": MODELS[0], "input": "a cat"})
+
+
+async def chat(rounds: int) -> list[Figure]:
+    """Whole answers of an instant target: what one caller waits longer, and how many calls there can be."""
+    alone: list[float] = []
+    through: list[float] = []
+    direct: list[float] = []
+    together: list[float] = []
+    with TemporaryDirectory() as folder:
+        async with (
+            child("tests.bench.instant") as target,
+            serving(Path(folder) / "data", ollama_url=f"http://127.0.0.1:{target['port']}", slots=SLOTS) as daemon,
+        ):
+            load = {"connections": SLOTS, "seconds": SECONDS, "status": 200}
+            for _ in range(rounds):
+                alone.append(await _latency(target["port"]))
+                through.append(await _latency(daemon.port))
+                direct.append(await rate(target["port"], CHAT, **load))  # type: ignore[arg-type]
+                together.append(await rate(daemon.port, CHAT, **load))  # type: ignore[arg-type]
+    more = middle(through) - middle(alone)
+    return [
+        Figure("/api/chat, time added", more, "ms", "direct", middle(alone), Wanted("≤", 5)),
+        Figure(f"/api/chat, {SLOTS} callers", middle(together), "calls/s", "direct", middle(direct), Wanted("≥", 400)),
+    ]
+
+
+async def chunks(rounds: int) -> list[Figure]:
+    """Streams of a target that takes its time: when the first chunk is there, and how long each is on its way."""
+    firsts: dict[str, list[float]] = {"direct": [], "through": []}
+    lags: dict[str, list[float]] = {"direct": [], "through": []}
+    with TemporaryDirectory() as folder:
+        async with (
+            child("tests.bench.instant", "--chunks", str(CHUNKS)) as target,
+            serving(Path(folder) / "data", ollama_url=f"http://127.0.0.1:{target['port']}", slots=SLOTS) as daemon,
+        ):
+            for _ in range(rounds):
+                for name, port in (("direct", target["port"]), ("through", daemon.port)):
+                    async with trio.open_nursery() as nursery:
+                        for _ in range(SLOTS):
+                            nursery.start_soon(_streamed, port, firsts[name], lags[name])
+    more = middle(firsts["through"]) - middle(firsts["direct"])
+    what = f"{SLOTS} streams of {CHUNKS_PER_SECOND}/s"
+    interval = 1000 / CHUNKS_PER_SECOND
+    ways = middle(lags["through"]), middle(lags["direct"])
+    lates = percentile(lags["through"], 0.99), percentile(lags["direct"], 0.99)
+    return [
+        Figure(f"first chunk added, {SLOTS} streams", more, "ms", "direct", middle(firsts["direct"]), Wanted("≤", 8)),
+        Figure(f"each chunk's way, {what}", ways[0], "ms", "direct", ways[1], Wanted("<", interval)),
+        Figure("the same, 99 % of them", lates[0], "ms", "direct", lates[1], Wanted("<", 5 * interval)),
+    ]
+
+
+async def embeddings(rounds: int) -> list[Figure]:
+    """What goes past the queue, beside a route that only passes on."""
+    bare: list[float] = []
+    through: list[float] = []
+    with TemporaryDirectory() as folder:
+        async with child("tests.bench.instant") as target:
+            url = f"http://127.0.0.1:{target['port']}"
+            async with (
+                child("tests.bench.proxy", url) as proxy,
+                serving(Path(folder) / "data", ollama_url=url) as daemon,
+            ):
+                load = {"connections": SLOTS, "seconds": SECONDS, "status": 200}
+                for _ in range(rounds):
+                    bare.append(await rate(proxy["port"], EMBED, **load))  # type: ignore[arg-type]
+                    through.append(await rate(daemon.port, EMBED, **load))  # type: ignore[arg-type]
+    wanted = Wanted("≥", 0.5, "ratio")
+    return [Figure(f"/api/embed, {SLOTS} callers", middle(through), "calls/s", "bare proxy", middle(bare), wanted)]
+
+
+async def _latency(port: int) -> float:
+    """Milliseconds of one call, the median of many on one connection."""
+    took: list[float] = []
+    async with connected(port) as connection:
+        for _ in range(CALLS):
+            began = time.perf_counter()
+            status, body = await connection.exchange(CHAT)
+            took.append((time.perf_counter() - began) * 1000)
+            if status != 200:
+                raise RuntimeError(f"answered {status}: {body[:300]!r}")
+            await trio.sleep(PAUSE)
+    return middle(took)
+
+
+async def _streamed(port: int, firsts: list[float], lags: list[float]) -> None:
+    """One stream: milliseconds until its first chunk, and from each chunk's sending to its arrival."""
+    async with connected(port) as connection:
+        began = time.perf_counter()
+        first = True
+        async for piece in connection.stream(STREAM):
+            arrived = time.perf_counter()
+            if first:
+                firsts.append((arrived - began) * 1000)
+                first = False
+            for line in piece.splitlines():
+                value = json.loads(line)
+                if not value["done"]:
+                    lags.append((arrived - float(value["message"]["content"])) * 1000)

@@ -1,0 +1,46 @@
+"""Foreman's own HTTP stack with one route that passes requests on and does nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from foreman.http import server
+from foreman.targets.http1 import Client
+
+LIMIT = 2**20  # bytes of an answer
+
+
+async def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    client = Client(parser.parse_args(argv).url)
+    app = QuartTrio("proxy", static_folder=None)
+
+    @app.post("/<path:path>")
+    async def passed(path: str) -> Response:
+        asked: bytes = await request.body
+        found, body = await client.fetch("POST", f"/{path}", asked, limit=LIMIT)
+        return Response(body, found.status, content_type=found.headers["content-type"])
+
+    over = trio.Event()
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                lambda task_status: server.serve(app, listening, until=over.wait, task_status=task_status)
+            )
+            print(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), flush=True)
+            await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)
+            over.set()
+    client.close()
+
+
+if __name__ == "__main__":
+    trio.run(main, sys.argv[1:])
