@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from socket import socket
@@ -13,7 +14,7 @@ import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config, Sockets
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.logging import Logger
 from hypercorn.trio.tcp_server import TCPServer
 from quart_trio import QuartTrio
@@ -29,13 +30,16 @@ class GuardedConnection(TCPServer):
     """One connection.
 
     Hypercorn lets any exception but OSError end the server and the nursery around it (a stray byte after a websocket
-    upgrade is enough), and sends in a shield without a deadline, so that a client which stops reading would hold up
-    shutdown for ever.
+    upgrade is enough), sends in a shield without a deadline, so that a client which stops reading would hold up
+    shutdown for ever, and spends more on the timer of an idle connection, a task for each request, than on the bytes.
     """
 
     sending: ClassVar[set[trio.CancelScope]] = set()  # the sends of one server that are under way
+    _idle: trio.CancelScope  # around the wait for the end; its deadline is infinite while a request is answered
+    _reading = True
 
     async def run(self) -> None:
+        self._idle = trio.CancelScope(deadline=trio.current_time() + self.config.keep_alive_timeout)
         try:
             await super().run()
         except* Exception as group:  # the boundary between one client and the rest
@@ -44,19 +48,45 @@ class GuardedConnection(TCPServer):
                 await trio.aclose_forcefully(self.stream)
 
     async def protocol_send(self, event: Event) -> None:
-        if not isinstance(event, RawData):
+        if isinstance(event, RawData):
+            if rest := self._send_now(event.data):
+                await self._send(rest)
+        elif isinstance(event, Updated):
+            self._idle.deadline = trio.current_time() + self.config.keep_alive_timeout if event.idle else math.inf
+        else:
             # The end of an answer cancels the task that is about to close the connection behind it.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()):
                 await super().protocol_send(event)
-            return
-        if not event.data:
-            return
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        self._reading = False
+        self._idle.cancel()
+
+    async def _idle_timeout(self) -> None:
+        with self._idle:
+            await self.context.terminated.wait()
+        if self._reading and self._idle.deadline < math.inf:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()):
+                await self._initiate_server_close()
+
+    def _send_now(self, data: bytes) -> bytes:
+        """Hand the kernel what it takes without waiting, nearly always all of it; the rest."""
+        stream: object = self.stream  # not one with TLS, whatever Hypercorn's annotation says
+        if not isinstance(stream, trio.SocketStream) or self.send_lock.locked():
+            return data
+        try:
+            return data[os.write(stream.socket.fileno(), data) :]
+        except OSError:
+            return data  # waiting will tell what is wrong
+
+    async def _send(self, data: bytes) -> None:
         async with self.send_lock:
             try:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()) as scope:
                     self.sending.add(scope)
                     try:
-                        await self.stream.send_all(event.data)
+                        await self.stream.send_all(data)
                     finally:
                         self.sending.discard(scope)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
