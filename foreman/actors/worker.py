@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 import trio
@@ -45,13 +45,38 @@ class Patience:
     max_answer: int = 64 * 2**20
 
 
-@dataclass(slots=True)
 class _Attempt:
-    job: Job
-    claimed_at: Instant
-    began_at: Instant | None = None  # when the target got the request
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    reason: ForemanError | None = None  # why the scope was cancelled; None: the job was
+    """One attempt under way. One scope serves all that can end it early: a cancel, a drain, and each deadline."""
+
+    def __init__(self, job: Job, claimed_at: Instant, seconds: float) -> None:
+        self.job = job
+        self.claimed_at = claimed_at
+        self.began_at: Instant | None = None  # when the target got the request
+        self._seconds = seconds
+        self._ends_at = trio.current_time() + seconds
+        self._patience = seconds
+        self._stopped = False
+        self._reason: ForemanError | None = None
+        self.scope = trio.CancelScope(deadline=self._ends_at)
+
+    def stop(self, reason: ForemanError | None) -> None:
+        """End it now; no `reason`: its job was cancelled."""
+        if not self._stopped:
+            self._stopped, self._reason = True, reason
+            self.scope.cancel()
+
+    def wait_for_chunk(self, patience: float) -> None:
+        """Have it end in `patience` seconds, if that is before its time."""
+        self._patience = patience
+        self.scope.deadline = min(self._ends_at, trio.current_time() + patience)
+
+    def why(self, target: str) -> ForemanError | None:
+        """What ended it early."""
+        if self._stopped:
+            return self._reason
+        if self.scope.deadline < self._ends_at:
+            return TargetSilent(target, self._patience)
+        return AttemptTimeout(self._seconds)
 
 
 class Worker:
@@ -92,7 +117,7 @@ class Worker:
         stirred = commit.stirred
         for change in commit.changes:
             if change.state is State.CANCELLED and change.job_id in self._running:
-                self._running[change.job_id].scope.cancel()
+                self._running[change.job_id].stop(None)
             # What ends needs no bell: the slot that ran it looks for work next, and wakes the others if there is more.
             stirred = stirred or change.state is State.QUEUED
         if stirred:
@@ -147,8 +172,7 @@ class Worker:
     def stop_running(self) -> None:
         """Put what runs back in the queue at once, its attempts not spent."""
         for attempt in self._running.values():
-            attempt.reason = Drained()
-            attempt.scope.cancel()
+            attempt.stop(Drained())
 
     async def _slot(self) -> None:
         try:
@@ -217,13 +241,14 @@ class Worker:
         job = work.job
         track = self._relay.track(job.id)
         track.begin(job.attempt)
-        attempt = self._running[job.id] = _Attempt(job, self._clock())
+        seconds = job.timeout or self._patience.attempt
+        attempt = self._running[job.id] = _Attempt(job, self._clock(), seconds)
         outcome: Answered | ForemanError | None = None
         try:
             with attempt.scope:
                 outcome = await self._run(work, track, attempt)
             if attempt.scope.cancelled_caught:
-                outcome = attempt.reason
+                outcome = attempt.why(self._target.name)
         finally:
             if self._running.get(job.id) is attempt:
                 del self._running[job.id]
@@ -268,35 +293,28 @@ class Worker:
     async def _run(self, work: Work, track: Track, attempt: _Attempt) -> Answered | ForemanError:
         job = work.job
         call = Call(model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload)
-        seconds = job.timeout or self._patience.attempt
         try:
-            with trio.fail_after(seconds):
-                if not self._target.is_resident(job.key):
-                    await self._target.load(call)
-                    self._meters.loaded(job.model)
-                attempt.began_at = self._clock()
-                if job.state is State.LOADING:
-                    await self._queue.tell(Began(job_id=job.id, lease=job.lease))
-                answer = await self._collect(call, track)
-            completion = Artifact(name="completion", content_type="application/json", data=answer)
-            return Answered([completion, *images(answer)])
-        except trio.TooSlowError:
-            return AttemptTimeout(seconds)
+            if not self._target.is_resident(job.key):
+                await self._target.load(call)
+                self._meters.loaded(job.model)
+            attempt.began_at = self._clock()
+            if job.state is State.LOADING:
+                await self._queue.tell(Began(job_id=job.id, lease=job.lease))
+            answer = await self._collect(call, track, attempt)
         except ForemanError as fault:
             return fault
+        completion = Artifact(name="completion", content_type="application/json", data=answer)
+        return Answered([completion, *images(answer)])
 
-    async def _collect(self, call: Call, track: Track) -> bytes:
+    async def _collect(self, call: Call, track: Track, attempt: _Attempt) -> bytes:
         answer, size = Answer(call.endpoint, self._target.name), 0
-        patience = self._patience.first_chunk
-        with trio.move_on_after(patience) as waiting:  # one scope, whose end every chunk moves
-            async with self._target.answer(call) as chunks:
-                async for chunk in chunks:
-                    size += len(chunk.data)
-                    if size > self._patience.max_answer:
-                        raise AnswerTooLarge(self._patience.max_answer)
-                    answer.add(chunk.data)
-                    track.append(chunk.data, last=chunk.last)
-                    patience = self._patience.stall
-                    waiting.deadline = trio.current_time() + patience
-                return answer.result()
-        raise TargetSilent(self._target.name, patience)
+        attempt.wait_for_chunk(self._patience.first_chunk)
+        async with self._target.answer(call) as chunks:
+            async for chunk in chunks:
+                size += len(chunk.data)
+                if size > self._patience.max_answer:
+                    raise AnswerTooLarge(self._patience.max_answer)
+                answer.add(chunk.data)
+                track.append(chunk.data, last=chunk.last)
+                attempt.wait_for_chunk(self._patience.stall)
+        return answer.result()

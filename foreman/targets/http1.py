@@ -237,7 +237,7 @@ class _Connection:
         self._sent = False
         try:
             if request.body is None or isinstance(request.body, bytes):
-                await self._stream.send_all(request.head + (request.body or b""))
+                await self._send_all(request.head + (request.body or b""))
             else:
                 await self._send_pieces(request.head, request.body, request.length)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -299,10 +299,25 @@ class _Connection:
         except httptools.HttpParserError as error:
             self._fault = TargetGarbled(self.name, f"not HTTP/1.1 ({error})")
 
+    # Without TLS the socket is used itself: a Trio stream around it would double the cost of a short answer.
+
+    async def _send_all(self, data: bytes) -> None:
+        if self._stream is not self._tcp:
+            await self._stream.send_all(data)
+            return
+        try:
+            sent = await self._tcp.socket.send(data)
+        except OSError as error:
+            raise trio.BrokenResourceError from error
+        if sent < len(data):
+            await self._stream.send_all(data[sent:])
+
     async def _receive(self) -> bytes:
         try:
+            if self._stream is self._tcp:
+                return await self._tcp.socket.recv(READ_SIZE)
             return bytes(await self._stream.receive_some(READ_SIZE))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
 

@@ -84,7 +84,7 @@ class OllamaTarget:
         def ended(error: BaseException | None) -> None:
             if isinstance(error, (TargetUnavailable, TargetLost)):
                 self._resident = None
-            elif error is None and is_zero(_kept(fields_of(payload))):
+            elif error is None and b'"keep_alive"' in payload and is_zero(_kept(fields_of(payload))):
                 self._resident = None  # the caller had it unloaded after the answer
             elif error is None and call.endpoint not in EMBEDDING:
                 self._resident = call.key
