@@ -11,7 +11,7 @@ import sys
 
 import trio
 
-from tests.bench import calls, drain, embedded, scale, submit
+from tests.bench import calls, drain, embedded, jobs, scale, submit
 from tests.bench.figures import Measure
 
 FAMILIES: dict[str, Measure] = {
@@ -20,6 +20,9 @@ FAMILIES: dict[str, Measure] = {
     "chat": calls.chat,
     "chunks": calls.chunks,
     "embeddings": calls.embeddings,
+    "bulk": jobs.bulk,
+    "webhooks": jobs.webhooks,
+    "feed": jobs.feed,
     "tokens": embedded.tokens,
     "slots": embedded.slots,
     "idle": scale.idle,

@@ -22,7 +22,7 @@ CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)")
 async def test_no_202_leaves_before_its_job_is_synced(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     # -y names the file of each descriptor; the strings are cut where the status has been said.
-    strace = ["strace", "-f", "-y", "-s", "16", "-e", "trace=fdatasync,fsync,sendto,sendmsg", "-o", str(trace)]
+    strace = ["strace", "-f", "-y", "-s", "16", "-e", "trace=fdatasync,fsync,write,sendto,sendmsg", "-o", str(trace)]
     async with child("tests.bench.instant", "--silent") as target:
         url = f"http://127.0.0.1:{target['port']}"
         daemon = Daemon(tmp_path / "data", strace, ollama_url=url, shutdown_grace=0)
