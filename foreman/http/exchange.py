@@ -63,8 +63,11 @@ class Exchange(TrioASGIHTTPConnection):
         seconds: Any = getattr(response, "timeout", ...)
         if seconds is ...:
             seconds = self.app.config["RESPONSE_TIMEOUT"]
-        with trio.move_on_after(float("inf") if seconds is None else seconds):
+        if seconds is None or isinstance(response.response, DataBody):
             await self._send_response(send, response)
+        else:
+            with trio.move_on_after(seconds):
+                await self._send_response(send, response)
         nursery.cancel_scope.cancel()
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from socket import socket
 from typing import ClassVar
@@ -21,6 +22,7 @@ from quart_trio import QuartTrio
 
 log = structlog.get_logger()
 
+READ_SIZE = 65_536  # bytes
 SEND_PATIENCE = 2.0  # seconds that a client may take no bytes at all once the server is leaving
 NEVER_READING = 60.0  # seconds otherwise
 CLOSE_GRACE = 3.0  # seconds for open connections when the server leaves
@@ -59,7 +61,11 @@ class GuardedConnection(TCPServer):
                 await super().protocol_send(event)
 
     async def _read_data(self) -> None:
-        await super()._read_data()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while data := await self.stream.receive_some(READ_SIZE):
+                await self.protocol.handle(RawData(bytes(data)))
+            await self.protocol.handle(RawData(b""))
+        await self.protocol.handle(Closed())
         self._reading = False
         self._idle.cancel()
 

@@ -65,7 +65,7 @@ async def webhooks(rounds: int) -> list[Figure]:
             receiver = _Receiver()
             port = await nursery.start(receiver.run)
             async with _holding(Path(folder) / "data") as daemon:
-                told = {**JOB, "webhook_url": f"http://127.0.0.1:{port}/", "webhook_events": ["queued"]}
+                told = {**JOB, "state_webhook_url": f"http://127.0.0.1:{port}/", "webhook_events": ["queued"]}
 
                 async def announced() -> None:
                     await _submit(daemon, [told] * DELIVERIES)
