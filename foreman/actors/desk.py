@@ -83,6 +83,8 @@ class Desk:
         self.resident: Resident | None = None  # as the last claim told it
         self.next_due = store.next_due()  # when `tick` will next have something to do
         self._paused: bool | None = None  # as the note says; None: to be read
+        self._running: dict[str, Job] = {}  # as the store has them: nobody else writes there
+        self._recall()
         self._owed: list[Finished] = []  # ends of attempts that the disk had no room for: nobody else would tell them
         self._changes: list[Change] = []
         self._stirred = False
@@ -116,7 +118,6 @@ class Desk:
         try:
             answers, commit = self._in_one(together)
         except (StoreFull, StoreRejected) as fault:
-            self._paused = None  # what was read of a transaction that never was
             tried = [self._in_one_or_fault(message) for message in together]
             answers = [answer for answer, _ in tried]
             changes = [change for _, done in tried for change in done.changes]
@@ -136,12 +137,21 @@ class Desk:
     def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
         self._changes, self._stirred, self._redelivers = [], False, False
         now = self.clock()
-        with self.store.transaction():
-            self._keep_time(now)
-            answers = [self._answer(message, now) for message in batch]
-            self.next_due = self.store.next_due()
+        try:
+            with self.store.transaction():
+                self._keep_time(now)
+                answers = [self._answer(message, now) for message in batch]
+                self.next_due = self.store.next_due()
+        except (StoreFull, StoreRejected):
+            self._recall()  # of a transaction that never was
+            raise
         posted = self._redelivers or any(change.posted for change in self._changes)
         return answers, Commit(self._changes, self._stirred, posted)
+
+    def _recall(self) -> None:
+        """Forget what was known of the store, and look again."""
+        self._paused = None
+        self._running = {job.id: job for job in self.store.running()}
 
     def _in_one_or_fault(self, message: Message[Any]) -> tuple[object, Commit]:
         try:
@@ -206,7 +216,7 @@ class Desk:
         head = schedule.choose(heads, message.resident, now=now, limit=self.rules.starvation_limit)
         if head is None:
             return None
-        if self.store.running_keys() - {head.key}:
+        if any(job.key != head.key for job in self._running.values()):
             return None  # the key changes only when the running ones are done
         found = self.store.with_payload(head.id)
         if found is None:
@@ -224,6 +234,7 @@ class Desk:
         if message.warm and message.resident and message.resident.key == job.key:
             claimed = replace(claimed, state=State.WORKING)
             self._changes += self.store.begin(claimed, now=now)
+            self._running[job.id] = claimed
         else:
             self._put(claimed, job, now)
         return Work(claimed, payload, more=len(heads) > 1 or self.store.ready() > 0)
@@ -246,7 +257,7 @@ class Desk:
         self._put(self._ended(job, State.DONE, now), job, now)
 
     def _take_back(self, message: TakeBack, now: Instant) -> int:
-        running = self.store.running()
+        running = list(self._running.values())
         for job in running:
             self._fault(job, Interrupted(), now)
         return len(running)
@@ -329,8 +340,8 @@ class Desk:
 
     def _held(self, job_id: str, lease: int) -> Job | None:
         """The job, if this claim of it is still the current one."""
-        job = self.store.job(job_id)
-        return job if job and job.state in RUNNING and job.lease == lease else None
+        job = self._running.get(job_id)
+        return job if job and job.lease == lease else None
 
     def _fault(self, job: Job, fault: ForemanError, now: Instant) -> None:
         what = after(
@@ -358,4 +369,8 @@ class Desk:
     def _put(self, job: Job, before: Job, now: Instant) -> Job:
         check_step("change", before.state, job.state)
         self._changes.append(self.store.put(job, previous=before.state, now=now))
+        if job.state in RUNNING:
+            self._running[job.id] = job
+        else:
+            self._running.pop(job.id, None)
         return job

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority, State
+from foreman.job import Artifact, Change, Delivery, Instant, Job, Priority, State
 from foreman.schedule import Head, Slice
 from foreman.store.protocol import Lane, Shape
 from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
@@ -70,11 +70,6 @@ class SqliteReader:
     def running(self) -> list[Job]:
         sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"
         return [read_job(row) for row in self._rows(sql)]
-
-    def running_keys(self) -> set[DrainKey]:
-        # One seek a state, and most often nothing or one key behind it.
-        rows = self._rows("SELECT drain_key FROM jobs WHERE state IN ('loading', 'working')")
-        return {row[0] for row in rows}
 
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
         sql = f"SELECT {COLUMNS}, body FROM jobs JOIN payloads ON job_id = id WHERE id = ?"

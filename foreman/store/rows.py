@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -118,16 +119,20 @@ def draft_row(draft: Draft, now: Instant) -> tuple[object, ...]:
     )
 
 
-def insert(db: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[object, ...]]) -> None:
-    """Insert the rows in their order, many with one statement.
+def insert(db: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[object, ...]]) -> int:
+    """Insert the rows in their order, many with one statement; the last one's number.
 
     Every step of a statement gives up the interpreter's lock, and beside a busy event loop it takes up to 5 ms to get
     it back: a thousand single rows would take as long as everybody else wishes.
     """
-    sql = f"INSERT INTO {table} ({columns}) VALUES "
+    last = 0
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        last = db.execute(_insertion(table, columns, len(some)), tuple(chain.from_iterable(some))).lastrowid or 0
+    return last
+
+
+@lru_cache(maxsize=256)
+def _insertion(table: str, columns: str, count: int) -> str:
     row = f"({', '.join('?' * (columns.count(',') + 1))})"
-    whole = len(rows) - len(rows) % ROWS_AT_ONCE
-    for start in range(0, whole, ROWS_AT_ONCE):
-        values = tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE]))
-        db.execute(sql + ", ".join([row] * ROWS_AT_ONCE), values)
-    db.executemany(sql + row, rows[whole:])
+    return f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * count)}"

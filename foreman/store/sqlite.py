@@ -91,8 +91,8 @@ class SqliteWriter(SqliteReader):
             return []
         insert(self._db, "jobs", DRAFT, [draft_row(draft, now) for draft in drafts])
         insert(self._db, "payloads", "job_id, body", [(draft.id, draft.payload) for draft in drafts])
-        insert(self._db, "events", "job_id, state, at, attempt", [(draft.id, "queued", now, 0) for draft in drafts])
-        last = int(str(self._value("SELECT last_insert_rowid()")))
+        rows = [(draft.id, "queued", now, 0) for draft in drafts]
+        last = insert(self._db, "events", "job_id, state, at, attempt", rows)
         changes: list[Change] = []
         posted: list[tuple[Change, str]] = []
         for seq, draft in enumerate(drafts, start=last - len(drafts) + 1):
@@ -121,14 +121,11 @@ class SqliteWriter(SqliteReader):
 
     def put(self, job: Job, *, previous: State, now: Instant) -> Change:
         self._write(job, previous)
-        return self._log(job, job.state, previous, now)
+        return self._log(job, [(job.state, previous)], now)[0]
 
     def begin(self, job: Job, *, now: Instant) -> list[Change]:
         self._write(job, State.QUEUED)
-        return [
-            self._log(job, State.LOADING, State.QUEUED, now),
-            self._log(job, State.WORKING, State.LOADING, now),
-        ]
+        return self._log(job, [(State.LOADING, State.QUEUED), (State.WORKING, State.LOADING)], now)
 
     def _write(self, job: Job, previous: State) -> None:
         if previous is State.QUEUED:
@@ -148,27 +145,27 @@ class SqliteWriter(SqliteReader):
              job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.id),
         )  # fmt: skip
 
-    def _log(self, job: Job, state: State, previous: State, now: Instant) -> Change:
-        cursor = self._db.execute(
-            "INSERT INTO events (job_id, state, previous, at, attempt, error) VALUES (?, ?, ?, ?, ?, ?)",
-            (job.id, state, previous, now, job.attempt, job.error),
-        )
-        posted = _wanted(state, job.webhook_url, job.webhook_events)
-        change = Change(
-            seq=cursor.lastrowid or 0,
-            job_id=job.id,
-            state=state,
-            previous=previous,
-            at=now,
-            model=job.model,
-            attempt=job.attempt,
-            error=job.error,
-            custom_id=job.custom_id,
-            posted=posted,
-        )
-        if posted:
-            self._post([(change, job.webhook_url or "")])
-        return change
+    def _log(self, job: Job, steps: Sequence[tuple[State, State]], now: Instant) -> list[Change]:
+        """The changes, each a state and the one before it."""
+        rows = [(job.id, state, previous, now, job.attempt, job.error) for state, previous in steps]
+        last = insert(self._db, "events", "job_id, state, previous, at, attempt, error", rows)
+        changes = [
+            Change(
+                seq=last - len(steps) + number,
+                job_id=job.id,
+                state=state,
+                previous=previous,
+                at=now,
+                model=job.model,
+                attempt=job.attempt,
+                error=job.error,
+                custom_id=job.custom_id,
+                posted=_wanted(state, job.webhook_url, job.webhook_events),
+            )
+            for number, (state, previous) in enumerate(steps, start=1)
+        ]
+        self._post([(change, job.webhook_url or "") for change in changes if change.posted])
+        return changes
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
         self._db.executemany(
