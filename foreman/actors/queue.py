@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 import trio
@@ -16,6 +17,7 @@ T = TypeVar("T")
 
 BATCH = 256  # messages in one transaction: enough to share a sync, few enough to answer soon
 INBOX = 1024  # messages that may wait before a sender has to
+LINGER = 0.05  # seconds that the writer's thread waits for more: to call it back would cost more than a transaction
 
 
 class Offload(Protocol):
@@ -37,14 +39,15 @@ def writer_thread() -> Offload:
 class QueueActor:
     """Applies messages in groups, one transaction each.
 
-    The writer's thread takes the messages itself, for as long as there are any: at full load it never waits for the
-    event loop, and the groups are as large as what came during the last one.
+    The writer's thread takes the messages itself, for as long as there are any: under load it never waits for the event
+    loop, and the groups are as large as what came during the last one.
     """
 
     def __init__(self, desk: Desk, *, offload: Offload | None = None) -> None:
         self._desk = desk
         self._offload = offload or writer_thread()
-        self._inbox: deque[Message[Any]] = deque()
+        self._linger = 0.0 if offload else LINGER
+        self._inbox: SimpleQueue[Message[Any]] = SimpleQueue()
         self._full = trio.lowlevel.ParkingLot()  # who waits for room in it
         self._news = trio.Event()  # something was told, or the queue closes
         self._listeners: list[Listener] = []
@@ -66,11 +69,11 @@ class QueueActor:
 
     async def tell(self, message: Message[T]) -> None:
         """Send without waiting for the answer. Messages of one sender are applied in the order sent."""
-        while len(self._inbox) >= INBOX and not self._closing:
+        while self._inbox.qsize() >= INBOX and not self._closing:
             await self._full.park()
         if self._closing:
             raise Draining
-        self._inbox.append(message)
+        self._inbox.put(message)
         self._news.set()
 
     async def close(self) -> None:
@@ -98,7 +101,7 @@ class QueueActor:
             if fault := self._fault:
                 self._fault = None
                 raise fault
-            if self._closing and not self._inbox:
+            if self._closing and self._inbox.empty():
                 self._closed.set()
                 return
 
@@ -108,14 +111,19 @@ class QueueActor:
 
     def _write(self, token: trio.lowlevel.TrioToken) -> None:
         """Apply what there is and what comes meanwhile; with nothing there, do what is due."""
-        if not self._inbox and self._patience() == 0:
+        if self._inbox.empty() and self._patience() == 0:
             token.run_sync_soon(self._ring, self._desk.tick())
         while self._fault is None and (batch := self._take()):
             answers, commit = self._desk.apply(batch)
             token.run_sync_soon(self._told, batch, answers, commit)
 
     def _take(self) -> list[Message[Any]]:
-        return [self._inbox.popleft() for _ in range(min(BATCH, len(self._inbox)))]
+        taken: list[Message[Any]] = []
+        with suppress(Empty):
+            taken.append(self._inbox.get(timeout=0 if self._closing else min(self._linger, self._patience())))
+            while len(taken) < BATCH:
+                taken.append(self._inbox.get_nowait())
+        return taken
 
     def _told(self, batch: Sequence[Message[Any]], answers: Sequence[object], commit: Commit) -> None:
         self._full.unpark_all()
