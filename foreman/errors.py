@@ -125,6 +125,16 @@ class HostNotAllowed(ForemanError):
         self.hint = "add it to the setting allowed_hosts"
 
 
+class OriginNotAllowed(ForemanError):
+    """A web page of another site sent the request, from the browser of somebody who may."""
+
+    code = "origin_not_allowed"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"web pages of {origin[:100]!r} may not use this server")
+        self.hint = "add it to the setting cors_origins"
+
+
 class IllegalStep(ForemanError):
     """The job's state does not allow what was asked."""
 

@@ -65,6 +65,13 @@ def _check_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s@?#]+/?", origin, re.IGNORECASE):
+            raise ValueError("each must be an origin such as https://chat.example.org, or *")
+    return origins
+
+
 def _check_addr(value: str) -> str:
     host, colon, port = value.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
@@ -128,6 +135,7 @@ class Settings(BaseSettings):
     admin_token: Secrets = ()
     insecure: bool = False
     allowed_hosts: Words = ()
+    cors_origins: Annotated[Words, AfterValidator(_check_origins)] = ()
 
     slots: int = Field(1, ge=1, le=1024)
     max_queue: int = Field(100_000, ge=1)

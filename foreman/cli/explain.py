@@ -13,6 +13,7 @@ EXPLAINED = {
     "admin_token": "What callers must send to change the target's models (pull, delete, …).",
     "insecure": "Allow a public address without a token.",
     "allowed_hosts": "Host names served besides those of the loopback and of addr, separated by commas.",
+    "cors_origins": "Sites whose web pages may use Foreman, such as https://chat.example.org, separated by commas.",
     "slots": "Jobs of one model that run together.",
     "max_queue": "Queued jobs beyond which new ones are refused.",
     "max_body": "The largest request body, such as 64 MiB.",

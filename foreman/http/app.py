@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from quart import request, websocket
+from quart import Response, request, websocket
 from quart_trio import QuartTrio
 
-from foreman.http import problems
+from foreman.http import cors, problems
 from foreman.http.deps import KEY, Deps
 from foreman.http.events import events
 from foreman.http.exchange import Exchange
@@ -30,11 +30,21 @@ def build(found: Deps) -> QuartTrio:
     problems.install(app)
 
     @app.before_request
-    async def gate() -> None:
-        found.gate.check(request)
+    async def gate() -> Response | None:
+        found.gate.check_source(request)
+        if cors.is_preflight(request):
+            return cors.preflight(request)
+        found.gate.check_token(request)
+        return None
+
+    @app.after_request
+    async def permit(response: Response) -> Response:
+        cors.permit(found.gate, request, response)
+        return response
 
     @app.before_websocket
     async def websocket_gate() -> None:
-        found.gate.check(websocket)
+        found.gate.check_source(websocket)
+        found.gate.check_token(websocket)
 
     return app

@@ -1,4 +1,4 @@
-"""Who may come in: the Host header, the tokens, and who is admin."""
+"""Who may come in: the Host and Origin headers, the tokens, and who is admin."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from socket import gethostname
 from pydantic import SecretStr
 from quart.wrappers import BaseRequestWebsocket
 
-from foreman.errors import AdminRequired, HostNotAllowed, Unauthorized
+from foreman.errors import AdminRequired, HostNotAllowed, OriginNotAllowed, Unauthorized
 from foreman.settings import Settings
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
+EVERY_ORIGIN = "*"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -26,14 +27,26 @@ class Gate:
         self._tokens = _secrets(settings.token)
         self._everywhere = settings.host in EVERYWHERE
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in settings.allowed_hosts} | {settings.host.lower()}
+        self._origins = {origin.lower().rstrip("/") for origin in settings.cors_origins}
         if self._everywhere:
             self._hosts |= {gethostname().lower(), gethostname().lower() + ".local"}
 
-    def check(self, request: BaseRequestWebsocket) -> None:
-        """Raises HostNotAllowed, Unauthorized."""
-        host = _host_of(request.headers.get("Host", ""))
+    def check_source(self, request: BaseRequestWebsocket) -> None:
+        """Raises HostNotAllowed; OriginNotAllowed for what a web page of another site has its reader's browser send."""
+        named = request.headers.get("Host", "").strip().lower()
+        host = _host_of(named)
         if host not in self._hosts and not (self._everywhere and _is_address(host)):
             raise HostNotAllowed(host)
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.lower().partition("://")[2] != named and not self.allows(origin):
+            raise OriginNotAllowed(origin)
+
+    def allows(self, origin: str) -> bool:
+        """Whether pages of another site may use this server."""
+        return origin.lower() in self._origins or EVERY_ORIGIN in self._origins
+
+    def check_token(self, request: BaseRequestWebsocket) -> None:
+        """Raises Unauthorized."""
         if self._tokens and request.path not in OPEN_PATHS and not _holds(request, self._tokens + self._admins):
             raise Unauthorized(given="Authorization" in request.headers)
 
@@ -55,10 +68,9 @@ def _secrets(tokens: Sequence[SecretStr]) -> list[bytes]:
 
 
 def _host_of(header: str) -> str:
-    host = header.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if ":" in host else host
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.rpartition(":")[0] if ":" in header else header
 
 
 def _is_address(host: str) -> bool:

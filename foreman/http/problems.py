@@ -31,6 +31,7 @@ STATUS = {
     "query_invalid": 400,
     "unauthorized": 401,
     "host_not_allowed": 403,
+    "origin_not_allowed": 403,
     "admin_required": 403,
     "model_not_found": 404,
     "job_not_found": 404,

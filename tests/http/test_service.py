@@ -95,6 +95,36 @@ def test_a_name_may_be_allowed(fresh: Fresh) -> None:
     assert api.http.get("/queue", headers={"Host": "evil.example"}).status_code == 403
 
 
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost.evil.example", "http://localhost:1"]
+)
+def test_pages_of_other_sites_are_refused_on_every_route(api: Api, origin: str) -> None:
+    for method, path in (("GET", "/queue"), ("POST", "/jobs"), ("POST", "/api/chat"), ("OPTIONS", "/jobs")):
+        response = api.http.request(method, path, headers={"Origin": origin})
+        assert (response.status_code, "Access-Control-Allow-Origin" in response.headers) == (403, False)
+    upgrade = {"Origin": origin, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    response = api.http.get("/events", headers=upgrade | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert response.status_code == 403
+
+
+def test_its_own_pages_are_served(api: Api) -> None:
+    assert api.http.get("/queue", headers={"Origin": api.daemon.url}).status_code == 200
+
+
+def test_a_site_may_be_allowed(fresh: Fresh) -> None:
+    api = fresh(cors_origins="https://Chat.example", token="hush")
+    asked = {"Origin": "https://chat.example", "Access-Control-Request-Method": "POST"}
+    with httpx2.Client(base_url=api.daemon.url, trust_env=False) as stranger:
+        preflight = stranger.options("/jobs", headers=asked | {"Access-Control-Request-Headers": "authorization"})
+        assert preflight.status_code == 204
+        assert preflight.headers["Access-Control-Allow-Origin"] == "https://chat.example"
+        assert preflight.headers["Access-Control-Allow-Headers"] == "authorization"
+        refused = stranger.get("/queue", headers={"Origin": "https://chat.example"})
+        assert refused.status_code == 401 and "Access-Control-Allow-Origin" in refused.headers
+    response = api.http.get("/queue", headers={"Origin": "https://chat.example", "Authorization": "Bearer hush"})
+    assert response.status_code == 200 and "X-Foreman-Job-Id" in response.headers["Access-Control-Expose-Headers"]
+
+
 def test_a_second_foreman_on_the_same_data_is_refused_in_one_line(fresh: Fresh) -> None:
     api = fresh()
     second = Daemon(api.daemon.data_dir, ollama_url=api.upstream.url).start(ready=False)

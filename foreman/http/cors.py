@@ -1,0 +1,36 @@
+"""What browsers are told, so that pages of the sites in `cors_origins` may use this server."""
+
+from __future__ import annotations
+
+from quart import Response
+from quart.wrappers import Request
+
+from foreman.http.gate import Gate
+
+METHODS = "GET, POST, DELETE, HEAD"
+EXPOSED = "X-Foreman-Job-Id, X-Foreman-Queue-Position, Retry-After, Location, ETag"
+REMEMBERED = "600"  # seconds a browser need not ask again
+
+
+def is_preflight(request: Request) -> bool:
+    """Whether a browser asks if it may ask; such a request bears no token."""
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def preflight(request: Request) -> Response:
+    """Yes, with whatever headers the page wants to send."""
+    response = Response(b"", 204)
+    response.headers["Access-Control-Allow-Methods"] = METHODS
+    response.headers["Access-Control-Max-Age"] = REMEMBERED
+    if wanted := request.headers.get("Access-Control-Request-Headers"):
+        response.headers["Access-Control-Allow-Headers"] = wanted
+    return response
+
+
+def permit(gate: Gate, request: Request, response: Response) -> None:
+    """Let the page that sent the request read the answer, if its site is in `cors_origins`."""
+    origin = request.headers.get("Origin")
+    if origin is not None and gate.allows(origin):
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        response.headers["Vary"] = "Origin"
