@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     token: Secrets = ()
     admin_token: Secrets = ()
     insecure: bool = False
+    tls_cert: str = ""  # a path
+    tls_key: str = ""
     allowed_hosts: Words = ()
     cors_origins: Annotated[Words, AfterValidator(_check_origins)] = ()
 
@@ -285,6 +287,8 @@ def _check_together(settings: Settings) -> None:
         raise SettingInvalid(targets[1], targets, "set only one of ollama_url, openai_url and models")
     if not settings.only_loopback and not settings.token and not settings.insecure:
         raise SettingInvalid("addr", settings.addr, "a public address needs a token (or insecure = true)")
+    if settings.tls_key and not settings.tls_cert:
+        raise SettingInvalid("tls_key", settings.tls_key, "needs tls_cert too")
     named = [(name, model) for model in settings.models for name in (model.name, *model.aliases)]
     kinds = [(name, model.embedding) for name, model in named]
     owners = {(name, model.name) for name, model in named}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -103,6 +104,7 @@ class _House:
     inventory: Inventory
     webhooks: Webhooks
     target: Target
+    tls: ssl.SSLContext | None
     closing: trio.Event
     closed: trio.Event  # the server has answered whom it could
 
@@ -129,7 +131,8 @@ class _House:
             await self.closed.wait()
 
     async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
-        await server.serve(build(self.deps), listening, until=self.closing.wait, task_status=task_status)
+        app = build(self.deps)
+        await server.serve(app, listening, until=self.closing.wait, tls=self.tls, task_status=task_status)
         self.closed.set()
 
     def _supervised(self, name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -201,7 +204,17 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
         log_size=store.log_size,
         clock=clock,
     )
-    return _House(deps, queue, worker, inventory, webhooks, target, trio.Event(), trio.Event())
+    return _House(deps, queue, worker, inventory, webhooks, target, _tls(settings), trio.Event(), trio.Event())
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.tls_cert:
+        return None
+    try:
+        return server.tls_context(settings.tls_cert, settings.tls_key)
+    except OSError as error:  # ssl.SSLError too
+        why = error.strerror or str(error)
+        raise SettingInvalid("tls_cert", settings.tls_cert, f"cannot be used with its key ({why})") from error
 
 
 def _target(settings: Settings) -> Target:
@@ -231,7 +244,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _url(settings: Settings, listening: socket.socket) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{listening.getsockname()[1]}"
+    return f"{'https' if settings.tls_cert else 'http'}://{host}:{listening.getsockname()[1]}"
 
 
 async def _leave_at_next(signals: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -101,6 +102,7 @@ class Daemon:
         self._child: Child | None = None
         self.url = ""
         self.http = httpx2.Client()
+        self.trust: ssl.SSLContext | bool = False  # what its certificate is checked against
 
     def start(self, *, ready: bool = True) -> Daemon:
         """Start it, again if it ran before; returns when /readyz answers."""
@@ -120,7 +122,7 @@ class Daemon:
     def client(self) -> httpx2.Client:
         """A client of its own, with the token that the daemon wants."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return httpx2.Client(base_url=self.url, headers=headers, trust_env=False, timeout=60)
+        return httpx2.Client(base_url=self.url, headers=headers, verify=self.trust, trust_env=False, timeout=60)
 
     @property
     def child(self) -> Child:

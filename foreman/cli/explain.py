@@ -12,6 +12,8 @@ EXPLAINED = {
     "token": "What callers must send; several are separated by commas. Better FOREMAN_TOKEN or FOREMAN_TOKEN_FILE.",
     "admin_token": "What callers must send to change the target's models (pull, delete, …).",
     "insecure": "Allow a public address without a token.",
+    "tls_cert": "Serve HTTPS with this certificate chain, a PEM file.",
+    "tls_key": "Its private key, when that is in a file of its own.",
     "allowed_hosts": "Host names served besides those of the loopback and of addr, separated by commas.",
     "cors_origins": "Sites whose web pages may use Foreman, such as https://chat.example.org, separated by commas.",
     "slots": "Jobs of one model that run together.",

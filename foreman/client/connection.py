@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ class Connection:
                 headers=address.headers,
                 timeout=httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
                 trust_env=False,  # proxies of the environment are not for prompts
+                verify=_trusted() if address.url.startswith("https:") else False,
             )
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise ConnectFailed(self.url, f"not an address ({error})") from None
@@ -69,3 +71,8 @@ class Connection:
             raise ConnectFailed(self.url, "no answer in time") from None
         except httpx2.TransportError as error:
             raise ConnectFailed(self.url, str(error) or type(error).__name__) from None
+
+
+def _trusted() -> ssl.SSLContext:
+    """The system's authorities, or those of SSL_CERT_FILE."""
+    return ssl.create_default_context()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -107,6 +108,14 @@ class GuardedConnection(TCPServer):
         return SEND_PATIENCE if self.context.terminated.is_set() else NEVER_READING
 
 
+def tls_context(cert: str, key: str) -> ssl.SSLContext:
+    """For HTTPS with HTTP/1.1. Raises OSError when the files cannot be read or do not belong together."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key or None)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 class _Faults(Logger):
     """What fails once an answer's head is out, where no route can answer for it any more."""
 
@@ -119,6 +128,7 @@ async def serve(
     listening: socket,
     *,
     until: Callable[[], Awaitable[None]],
+    tls: ssl.SSLContext | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `until` returns; the listening socket is the caller's."""
@@ -141,8 +151,12 @@ async def serve(
     config.websocket_max_message_size = 64 * 1024
     guard: type[TCPServer] = type("Connection", (GuardedConnection,), {"sending": sending})
     hypercorn_run.TCPServer = guard  # type: ignore[attr-defined]
-    sockets = Sockets(secure_sockets=[], insecure_sockets=[listening.dup()], quic_sockets=[])
-    sockets.insecure_sockets[0].setblocking(False)
+    served = listening.dup()
+    served.setblocking(False)
+    if tls is not None:
+        config.create_ssl_context = lambda: tls  # type: ignore[method-assign]
+    plain, secure = ([served], []) if tls is None else ([], [served])
+    sockets = Sockets(secure_sockets=secure, insecure_sockets=plain, quic_sockets=[])
     async with trio.open_nursery() as nursery:
         await nursery.start(
             partial(hypercorn_run.worker_serve, ASGIWrapper(app), config, sockets=sockets, shutdown_trigger=leaving)
