@@ -1,0 +1,65 @@
+"""`foreman backup` and `foreman check`: the database itself, whether or not Foreman runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from foreman.cli.codes import FAILED, epilog
+from foreman.settings import load
+from foreman.store import care
+
+_where = click.option(
+    "--data-dir", type=click.Path(path_type=Path), metavar="FOLDER", help="Of the database.  [default: the setting's]"
+)
+_config = click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The TOML file that says where the data is."
+)
+
+
+@click.command(
+    epilog=epilog("foreman backup /mnt/backups/foreman.db"), short_help="Copy the database, also while Foreman runs."
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@_where
+@_config
+@click.option("--json", "as_json", is_flag=True, help='Print {"file": …, "bytes": …}.')
+def backup(file: Path, data_dir: Path | None, config: Path | None, as_json: bool) -> None:
+    """Copy the database to FILE as it is at this moment; nothing that runs is held up.
+
+    To restore it, stop Foreman, put the copy in the place of foreman.db, and remove foreman.db-wal and foreman.db-shm.
+    """
+    size = care.backup(_database(data_dir, config), file)
+    if as_json:
+        click.echo(msgspec.json.encode({"file": str(file), "bytes": size}))
+    else:
+        click.echo(f"{file}: {size} bytes")
+
+
+@click.command(epilog=epilog("foreman check", "foreman check --json"), short_help="Look for damage in the database.")
+@_where
+@_config
+@click.option("--json", "as_json", is_flag=True, help='Print {"jobs": …, "problems": […], …}.')
+@click.pass_context
+def check(ctx: click.Context, data_dir: Path | None, config: Path | None, as_json: bool) -> None:
+    """Read the whole database and say what does not hold; exits with 1 if anything does not."""
+    report = care.check(_database(data_dir, config))
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        jobs = ", ".join(f"{count} {state}" for state, count in report.jobs.items()) or "no jobs"
+        click.echo(f"{report.database}: schema {report.schema}, {jobs}, {report.events} events")
+        for problem in report.problems:
+            click.echo(f"problem: {problem}")
+        if report.problems:
+            click.echo("foreman: the database is damaged; stop Foreman and restore a backup", err=True)
+        else:
+            click.echo("no problems")
+    ctx.exit(FAILED if report.problems else 0)
+
+
+def _database(data_dir: Path | None, config: Path | None) -> Path:
+    settings = load(config, {"data_dir": data_dir} if data_dir else {})
+    return settings.data_dir / "foreman.db"

@@ -1,0 +1,108 @@
+"""Looking after a database, whether or not Foreman runs on it: a safe copy, and a thorough look."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from foreman.errors import StoreRefused
+from foreman.store.migrate import steps
+
+SOME = 5  # problems of one kind that are told
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a look at a database found."""
+
+    database: str
+    schema: int
+    newest_schema: int  # that this program knows
+    jobs: dict[str, int]  # by state
+    events: int
+    problems: list[str]
+
+
+def backup(database: Path, file: Path) -> int:
+    """Copy the database to `file` as it is at this moment, also while it is written to; the size in bytes.
+
+    The file is there in whole or not at all. Raises StoreRefused.
+    """
+    if file.exists():
+        raise StoreRefused(f"{file} exists already: choose another name, or remove it first")
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with _reading(database) as db:
+            db.execute("VACUUM INTO ?", (str(part),))
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        os.link(part, file)  # unlike a rename it replaces nothing
+        return file.stat().st_size
+    except FileExistsError:
+        raise StoreRefused(f"{file} exists already: choose another name, or remove it first") from None
+    except (sqlite3.Error, OSError) as error:
+        raise StoreRefused(f"the database cannot be copied to {file}: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check(database: Path) -> Report:
+    """Read all of it and say what does not hold. Raises StoreRefused when it is no database at all."""
+    newest = max(steps())
+    try:
+        with _reading(database) as db:
+            schema = int(db.execute("PRAGMA user_version").fetchone()[0])
+            problems = [str(row[0]) for row in db.execute(f"PRAGMA integrity_check({SOME})") if row[0] != "ok"]
+            jobs: dict[str, int] = {}
+            events = 0
+            if schema == newest:
+                jobs = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state").fetchall())
+                events = int(db.execute("SELECT count(*) FROM events").fetchone()[0])
+                problems += _contradictions(db)
+            elif schema == 0:
+                problems.append("it holds no tables of Foreman's")
+            elif schema > newest:
+                problems.append(f"its schema {schema} is newer than this foreman, which knows {newest}")
+    except sqlite3.Error as error:
+        raise StoreRefused(f"the database {database} cannot be read: {error}") from error
+    return Report(str(database), schema, newest, jobs, events, problems)
+
+
+_QUESTIONS = {
+    "job {} has no payload": "SELECT id FROM jobs WHERE NOT EXISTS (SELECT 1 FROM payloads WHERE job_id = id)",
+    "job {} is done and has no answer": (
+        "SELECT id FROM jobs WHERE state = 'done' AND NOT EXISTS (SELECT 1 FROM artifacts WHERE job_id = id)"
+    ),
+    "job {} is not in the state that its last event says": """
+        SELECT id FROM jobs j
+        WHERE state IS NOT (SELECT state FROM events WHERE job_id = j.id ORDER BY seq DESC LIMIT 1)""",
+    "the count of waiting jobs of {} is wrong": """
+        SELECT drain_key FROM (
+            SELECT drain_key, priority, model, ready_at IS NULL AS free, count(*) AS n FROM jobs WHERE state = 'queued'
+            GROUP BY 1, 2, 3, 4
+            UNION ALL SELECT drain_key, priority, model, 1, -ready FROM lanes
+            UNION ALL SELECT drain_key, priority, model, 0, -parked FROM lanes)
+        GROUP BY drain_key, priority, model, free HAVING sum(n) != 0""",
+}
+
+
+def _contradictions(db: sqlite3.Connection) -> list[str]:
+    found = [
+        f"row {row[1]} of {row[0]} belongs to nothing in {row[2]}"
+        for row in db.execute("PRAGMA foreign_key_check").fetchmany(SOME)
+    ]
+    for words, question in _QUESTIONS.items():
+        found += [words.format(row[0]) for row in db.execute(question).fetchmany(SOME)]
+    return found
+
+
+@contextmanager
+def _reading(database: Path) -> Iterator[sqlite3.Connection]:
+    if not database.is_file():
+        raise StoreRefused(f"there is no database {database}: name its folder with --data-dir")
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=5)) as db:
+        yield db
