@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench crash lock clean
+.PHONY: help setup demo run test check bench crash prove lock clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: $(READY) ## Measure it, one line per figure
 
 crash: $(READY) ## Kill it 25 times and see that nothing is lost
 	@$(BIN)/python -m tests.crash
+
+prove: $(READY) ## Try 2,000 random histories of the queue against a plain model of it
+	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py
 
 lock: ## Write requirements.txt anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-header --no-annotate -q -o requirements.txt

@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 hypothesis.settings.register_profile("foreman", deadline=None)  # a busy machine is no failure
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("foreman")
 
 LOUD = ("error", "critical", "exception")

@@ -1,0 +1,303 @@
+"""Desk and store against a plain model of them, in whatever order things may happen."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from foreman import schedule
+from foreman.actors.desk import Desk, Rules
+from foreman.errors import (
+    ForemanError,
+    IllegalStep,
+    Interrupted,
+    JobNotFound,
+    TargetBusy,
+    TargetLost,
+    TargetRefused,
+    TargetUnavailable,
+)
+from foreman.job import RUNNING, STEPS, TERMINAL, Artifact, Priority, State
+from foreman.messages import (
+    PAUSED,
+    Answered,
+    Began,
+    Cancel,
+    Claim,
+    Delete,
+    Finished,
+    Message,
+    Note,
+    Prune,
+    Retry,
+    Submit,
+    SubmitMany,
+    TakeBack,
+    Work,
+)
+from foreman.retry import Again, Backoff, after
+from foreman.schedule import Head, Resident
+from foreman.store import care
+from foreman.store.sqlite import SqliteWriter
+from tests.actors.conftest import draft
+
+RULES = Rules(starvation_limit=60, job_ttl=300, backoff=Backoff(2, 300))
+FAULTS = [
+    TargetLost("t", "it hung up"),
+    TargetUnavailable("t", "refused"),
+    TargetBusy("t", 7.0),
+    TargetRefused(400, "no such thing"),
+]
+KEYS = ["a", "b", "c"]
+
+
+@dataclass
+class Known:
+    """A job as the model has it."""
+
+    id: str
+    key: str
+    priority: int
+    max_attempts: int
+    since: float
+    ready_at: float | None
+    start_by: float | None
+    state: State = State.QUEUED
+    attempt: int = 0
+    lease: int = 0
+    expires_at: float | None = None
+    states: list[State] = field(default_factory=lambda: [State.QUEUED])
+
+
+class Machine(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "foreman.db"
+        self.now = 1_000_000.0
+        self.jobs: dict[str, Known] = {}
+        self.made = 0
+        self.paused = False
+        self.resident: Resident | None = None
+        self._open()
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.close()
+            problems = care.check(self.path).problems
+            self.folder.cleanup()
+            assert problems == []
+
+    def _open(self) -> None:
+        self.store = SqliteWriter(self.path)
+        self.desk = Desk(self.store, RULES, clock=lambda: self.now, chance=lambda: 0.5)
+
+    def _tell(self, message: Message[Any]) -> Any:
+        """Have the desk apply it, and keep the model's time; the answer."""
+        for job in self.jobs.values():
+            if job.state is State.QUEUED and job.ready_at is not None and job.ready_at <= self.now:
+                job.ready_at = None
+            if job.state is State.QUEUED and job.start_by is not None and job.start_by <= self.now:
+                self._end(job, State.EXPIRED)
+        [answer], _ = self.desk.apply([message])
+        return answer
+
+    def _enter(self, job: Known, state: State) -> None:
+        job.state = state
+        job.states.append(state)
+
+    def _end(self, job: Known, state: State) -> None:
+        self._enter(job, state)
+        job.ready_at, job.expires_at = None, self.now + RULES.job_ttl
+
+    def _fault(self, job: Known, fault: ForemanError) -> None:
+        what = after(fault, attempt=job.attempt, max_attempts=job.max_attempts, backoff=RULES.backoff, chance=0.5)
+        if isinstance(what, Again):
+            job.attempt -= not what.spent
+            job.ready_at = self.now + what.wait if what.wait else None
+            self._enter(job, State.QUEUED)
+        else:
+            self._end(job, State.FAILED)
+
+    def _draft(self, key: str, priority: Priority, attempts: int, wait: float | None, patience: float | None) -> Any:
+        self.made += 1
+        made = draft(
+            self.made,
+            key,
+            priority=priority,
+            max_attempts=attempts,
+            not_before=self.now + wait if wait is not None else None,
+            start_by=self.now + patience if patience is not None else None,
+        )
+        parked = self.now + wait if wait else None
+        since = max(self.now, self.now + (wait or 0))
+        self.jobs[made.id] = Known(made.id, key, int(priority), attempts, since, parked, made.start_by)
+        return made
+
+    drafts = st.tuples(
+        st.sampled_from(KEYS),
+        st.sampled_from(Priority),
+        st.integers(1, 3),
+        st.one_of(st.none(), st.none(), st.sampled_from([0.0, 5.0, 100.0])),
+        st.one_of(st.none(), st.none(), st.sampled_from([4.0, 90.0])),
+    )
+
+    def _some(self, number: int) -> Known | None:
+        """One of the jobs, by a number that hypothesis may choose freely; None is one that nobody made."""
+        known = [*self.jobs.values(), None]
+        return known[number % len(known)]
+
+    @rule(asked=drafts)
+    def submit(self, asked: Any) -> None:
+        made = self._draft(*asked)
+        accepted = self._tell(Submit(draft=made))
+        assert accepted.job.id == made.id and accepted.position >= 1
+
+    @rule(asked=st.lists(drafts, min_size=1, max_size=5))
+    def submit_many(self, asked: list[Any]) -> None:
+        assert self._tell(SubmitMany(drafts=[self._draft(*one) for one in asked])) is None
+
+    @rule(warm=st.booleans())
+    def claim(self, warm: bool) -> None:
+        work = self._tell(Claim(resident=self.resident, warm=warm))
+        ready = [
+            Head(job.key, job.priority, job.since, job.id)
+            for job in self.jobs.values()
+            if job.state is State.QUEUED and job.ready_at is None
+        ]
+        head = schedule.choose(ready, self.resident, now=self.now, limit=RULES.starvation_limit)
+        running = {job.key for job in self.jobs.values() if job.state in RUNNING}
+        if self.paused or head is None or running - {head.key}:
+            assert work is None
+            return
+        assert isinstance(work, Work) and work.job.id == head.id and work.payload == b"%d" % int(head.id)
+        job = self.jobs[head.id]
+        job.attempt, job.lease = job.attempt + 1, job.lease + 1
+        self._enter(job, State.LOADING)
+        if warm and self.resident and self.resident.key == job.key:
+            self._enter(job, State.WORKING)
+        assert (work.job.attempt, work.job.lease, work.job.state) == (job.attempt, job.lease, job.state)
+        if self.resident is None or self.resident.key != job.key:
+            self.resident = Resident(job.key, self.now)
+
+    @rule(number=st.integers(0, 1000), stale=st.booleans())
+    def began(self, number: int, stale: bool) -> None:
+        job = self._some(number)
+        if job is None:
+            return
+        self._tell(Began(job_id=job.id, lease=job.lease - stale))
+        if not stale and job.state is State.LOADING:
+            self._enter(job, State.WORKING)
+
+    @rule(number=st.integers(0, 1000), stale=st.booleans(), fault=st.one_of(st.none(), st.sampled_from(FAULTS)))
+    def finished(self, number: int, stale: bool, fault: ForemanError | None) -> None:
+        running = [job for job in self.jobs.values() if job.state in RUNNING]
+        job = running[number % len(running)] if running and number % 4 else self._some(number)
+        if job is None:
+            return
+        answer = Answered([Artifact(name="completion", content_type="application/json", data=b"{}")])
+        self._tell(Finished(job_id=job.id, lease=job.lease - stale, outcome=fault or answer))
+        if stale or job.state not in RUNNING:
+            return
+        if fault is not None:
+            self._fault(job, fault)
+            return
+        if job.state is State.LOADING:
+            self._enter(job, State.WORKING)
+        self._end(job, State.DONE)
+
+    @rule(number=st.integers(0, 1000))
+    def cancel(self, number: int) -> None:
+        job = self._some(number)
+        answer = self._tell(Cancel(job_id=job.id if job else "nobody"))
+        if job is None:
+            assert isinstance(answer, JobNotFound)
+        elif job.state in TERMINAL - {State.CANCELLED}:
+            assert isinstance(answer, IllegalStep)
+        elif job.state is not State.CANCELLED:
+            self._end(job, State.CANCELLED)
+
+    @rule(number=st.integers(0, 1000))
+    def retry(self, number: int) -> None:
+        job = self._some(number)
+        answer = self._tell(Retry(job_id=job.id if job else "nobody"))
+        if job is None:
+            assert isinstance(answer, JobNotFound)
+        elif job.state not in (State.FAILED, State.CANCELLED, State.EXPIRED):
+            assert isinstance(answer, IllegalStep)
+        else:
+            job.attempt, job.since, job.start_by, job.expires_at = 0, self.now, None, None
+            self._enter(job, State.QUEUED)
+
+    @rule(number=st.integers(0, 1000))
+    def delete(self, number: int) -> None:
+        job = self._some(number)
+        answer = self._tell(Delete(job_id=job.id if job else "nobody"))
+        if job is None:
+            assert isinstance(answer, JobNotFound)
+        elif job.state not in TERMINAL:
+            assert isinstance(answer, IllegalStep)
+        else:
+            del self.jobs[job.id]
+
+    @rule(most=st.integers(1, 3))
+    def prune(self, most: int) -> None:
+        removed = self._tell(Prune(most=most))
+        over = [job for job in self.jobs.values() if job.expires_at is not None and job.expires_at <= self.now]
+        assert removed == min(most, len(over))
+        for job in over:
+            if self.store.job(job.id) is None:
+                del self.jobs[job.id]
+
+    @rule(paused=st.booleans())
+    def pause(self, paused: bool) -> None:
+        self._tell(Note(name=PAUSED, value="true" if paused else "false"))
+        self.paused = paused
+
+    @rule(seconds=st.sampled_from([0.5, 3.0, 61.0, 400.0]), back=st.integers(0, 9))
+    def time_passes(self, seconds: float, back: int) -> None:
+        self.now += seconds if back else -seconds  # now and then a clock is set back
+
+    @precondition(lambda self: self.jobs)
+    @rule()
+    def crash(self) -> None:
+        self.store.close()
+        self._open()
+        taken = self._tell(TakeBack())
+        running = [job for job in self.jobs.values() if job.state in RUNNING]
+        assert taken == len(running)
+        for job in running:
+            self._fault(job, Interrupted())
+        self.resident = None
+
+    @invariant()
+    def store_and_model_agree(self) -> None:
+        if not hasattr(self, "jobs"):
+            return
+        found = {job.id: job for job in self.store.jobs(limit=1000)}
+        late = {  # their time has come, and nothing has been told since
+            job.id
+            for job in self.jobs.values()
+            if job.state is State.QUEUED and job.ready_at is not None and job.ready_at <= self.now
+        }
+        assert found.keys() == self.jobs.keys()
+        for job in self.jobs.values():
+            stored = found[job.id]
+            assert (stored.state, stored.attempt, stored.lease) == (job.state, job.attempt, job.lease)
+            assert stored.ready_at == job.ready_at or job.id in late
+            said = [change.state for change in self.store.changes(job_id=job.id, limit=10_000)]
+            assert said == job.states
+            assert all(after in STEPS[before] for before, after in pairwise(said))
+        seqs = [change.seq for change in self.store.changes(limit=100_000)]
+        assert seqs == sorted(set(seqs))
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(stateful_step_count=40)
