@@ -17,12 +17,32 @@ class Cost(Enum):
 class ForemanError(Exception):
     """An expected fault; its text is one sentence that may be shown to anyone."""
 
-    code: ClassVar[str] = "internal_error"  # public: add codes, never rename one
+    code: str = "internal_error"  # public: add codes, never rename one
     cost: ClassVar[Cost] = Cost.JOB
     hint: str | None = None  # the remedy, where there is one
 
 
 # What a caller got wrong, or asked at the wrong moment
+
+
+class Internal(ForemanError):
+    """What callers hear of a bug: nothing of it."""
+
+    code = "internal_error"
+
+    def __init__(self) -> None:
+        super().__init__("internal error")
+
+
+class Misrouted(ForemanError):
+    """No route takes such a request, or the server gave up on it before there was one."""
+
+    code = "misrouted"  # its instances have the name of their status: not_found, method_not_allowed, …
+
+    def __init__(self, status: int, name: str) -> None:
+        super().__init__(name)
+        self.status = status
+        self.code = name.replace(" ", "_")
 
 
 class BodyUnreadable(ForemanError):

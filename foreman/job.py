@@ -86,6 +86,11 @@ def drain_key(model: str, options: dict[str, object] | None = None) -> DrainKey:
     return f"{model} {msgspec.json.encode(chosen, order='sorted').decode()}"
 
 
+def model_of(key: DrainKey) -> str:
+    """The model of a drain key."""
+    return key.partition(" {")[0]
+
+
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A job as submitted, checked, with its id; not yet stored."""
 

@@ -62,6 +62,8 @@ def _check_url(value: str) -> str:
             good = False
         if not good:
             raise ValueError("must be an http:// or https:// address")
+        if "@" in parts.netloc:  # it would be said wherever the address is
+            raise ValueError("must carry no user name and no password; ollama_token and openai_token open a server")
     return value.rstrip("/")
 
 

@@ -11,10 +11,12 @@ from foreman.http.events import events
 from foreman.http.exchange import Exchange
 from foreman.http.jobs import jobs
 from foreman.http.metrics import metrics
+from foreman.http.ollama import FACE as OLLAMA_FACE
 from foreman.http.ollama import ollama
-from foreman.http.openai import openai
+from foreman.http.openai import FACE, MESSAGES_FACE, openai
 from foreman.http.service import service
 
+FACES = {"/v1/messages": MESSAGES_FACE.fault, "/v1/": FACE.fault, "/api/": OLLAMA_FACE.fault}
 BODY_PATIENCE = 60  # seconds for a whole request body
 
 
@@ -27,7 +29,7 @@ def build(found: Deps) -> QuartTrio:
     app.asgi_http_class = Exchange
     for room in (jobs, events, service, metrics, ollama, openai):
         app.register_blueprint(room)
-    problems.install(app)
+    problems.install(app, FACES)
 
     @app.before_request
     async def gate() -> Response | None:

@@ -10,9 +10,10 @@ import msgspec
 import trio
 from quart import Response, request
 from ulid import ULID
+from werkzeug.exceptions import RequestTimeout
 
 from foreman import wire
-from foreman.errors import BodyTooLarge, FieldInvalid, ForemanError
+from foreman.errors import BodyTooLarge, BodyUnreadable, FieldInvalid, ForemanError
 from foreman.http.deps import Deps, deps
 from foreman.http.problems import json_answer
 from foreman.job import Draft
@@ -44,8 +45,10 @@ async def submit() -> Response:
                     await intake.take(number, line)
                 if number % BREATH == 0:
                     await trio.lowlevel.checkpoint()
-    except (BodyTooLarge, FieldInvalid) as fault:  # the caller still has to hear what was stored before
-        intake.reject(max(number, 1), fault)
+    except (BodyTooLarge, BodyUnreadable) as fault:  # the caller still has to hear what was stored before
+        intake.reject(number + 1, fault)
+    except FieldInvalid as fault:
+        intake.reject(number, fault)
     await intake.store()
     return json_answer(intake.shown(), 202 if intake.accepted else 422)
 
@@ -121,10 +124,10 @@ def _ids() -> Iterator[str]:
 
 
 async def _lines(limit: int) -> AsyncIterator[list[bytes]]:
-    """The request's lines as they arrive. Raises BodyTooLarge."""
+    """The request's lines as they arrive. Raises BodyTooLarge, BodyUnreadable."""
     rest: list[bytes] = []  # the pieces of a line that has not ended
     size = 0
-    async for piece in request.body:
+    async for piece in _pieces():
         size += len(piece)
         if size > limit:
             raise BodyTooLarge(limit)
@@ -136,3 +139,12 @@ async def _lines(limit: int) -> AsyncIterator[list[bytes]]:
             yield lines
     if last := b"".join(rest):
         yield [last]
+
+
+async def _pieces() -> AsyncIterator[bytes]:
+    """The body as it arrives. Raises BodyUnreadable when nothing comes for too long."""
+    try:
+        async for piece in request.body:
+            yield piece
+    except RequestTimeout:
+        raise BodyUnreadable from None

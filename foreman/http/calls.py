@@ -14,6 +14,7 @@ from foreman.actors.relay import Piece, Track
 from foreman.errors import Draining, FieldInvalid, ForemanError, InvalidJson, JobEnded, StreamBroken
 from foreman.http.deps import Deps, deps
 from foreman.http.jobs import read_body
+from foreman.http.problems import public
 from foreman.http.stream import Ndjson, Sse, next_or_comment
 from foreman.job import Change, Endpoint, Priority, State
 from foreman.messages import Cancel, Submit
@@ -220,7 +221,7 @@ class _Body:
 
     def _last(self, fault: ForemanError) -> bytes:
         self._over = True
-        return self._frame.notice(self._face.fault_line(fault))
+        return self._frame.notice(self._face.fault_line(public(fault)))
 
 
 def _wishes() -> tuple[bool, Priority]:

@@ -8,7 +8,10 @@ from quart.wrappers import Request
 from foreman.http.gate import Gate
 
 METHODS = "GET, POST, DELETE, HEAD"
-EXPOSED = "X-Foreman-Job-Id, X-Foreman-Queue-Position, Retry-After, Location, ETag"
+EXPOSED = (
+    "X-Foreman-Job-Id, X-Foreman-Queue-Position, X-Should-Retry, Retry-After, Location, Preference-Applied, "
+    "Content-Range, ETag"
+)
 REMEMBERED = "600"  # seconds a browser need not ask again
 
 
@@ -29,8 +32,10 @@ def preflight(request: Request) -> Response:
 
 def permit(gate: Gate, request: Request, response: Response) -> None:
     """Let the page that sent the request read the answer, if its site is in `cors_origins`."""
+    if not gate.allows_any:
+        return
+    response.vary.add("Origin")
     origin = request.headers.get("Origin")
     if origin is not None and gate.allows(origin):
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = EXPOSED
-        response.headers["Vary"] = "Origin"

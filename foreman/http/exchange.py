@@ -42,7 +42,7 @@ class Exchange(TrioASGIHTTPConnection):
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         request = super()._create_request_from_scope(send)
-        if request.path.startswith(UPLOADS) or request.mimetype == LINES:
+        if request.path.startswith(UPLOADS) or (request.path == "/jobs" and request.mimetype == LINES):
             request.body = Upload()
         return request
 

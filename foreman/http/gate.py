@@ -41,6 +41,10 @@ class Gate:
         if origin is not None and origin.lower().partition("://")[2] != named and not self.allows(origin):
             raise OriginNotAllowed(origin)
 
+    @property
+    def allows_any(self) -> bool:
+        return bool(self._origins)
+
     def allows(self, origin: str) -> bool:
         """Whether pages of another site may use this server."""
         return origin.lower() in self._origins or EVERY_ORIGIN in self._origins

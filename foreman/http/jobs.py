@@ -25,7 +25,7 @@ from foreman.errors import (
 from foreman.http import bulk, stream
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
-from foreman.job import TERMINAL, Artifact, Job, Priority, State
+from foreman.job import TERMINAL, Artifact, Change, Job, Priority, State
 from foreman.messages import Cancel, Delete, Redeliver, Retry, Submit
 from foreman.store.protocol import Reader
 
@@ -36,6 +36,7 @@ LONGEST_PAGE = 500
 LONGEST_WAIT = 300  # seconds
 NDJSON = "application/x-ndjson"
 EVENTS_OF_A_JOB = 1000  # most that one answer lists
+MOST_SEQ = 999_999_999
 
 
 @jobs.post("")
@@ -128,13 +129,14 @@ async def show(job_id: str) -> Response:
 
 @jobs.post("/<job_id>/cancel")
 async def cancel(job_id: str) -> Response:
-    job = await deps().queue.ask(Cancel(job_id=job_id))
-    return json_answer(wire.show_job(job))
+    await deps().queue.ask(Cancel(job_id=job_id))
+    return await show(job_id)
 
 
 @jobs.post("/<job_id>/retry")
 async def retry(job_id: str) -> Response:
-    return json_answer(wire.show_job(await deps().queue.ask(Retry(job_id=job_id))))
+    await deps().queue.ask(Retry(job_id=job_id))
+    return await show(job_id)
 
 
 @jobs.delete("/<job_id>")
@@ -165,12 +167,18 @@ async def redeliver(job_id: str, delivery_id: str) -> Response:
 
 @jobs.get("/<job_id>/events")
 async def events(job_id: str) -> Response:
-    def read(store: Reader) -> list[dict[str, Any]]:
+    """The job's events, oldest first, from `?after=SEQ` on; `next` is where a further answer would go on."""
+    after = _whole("after", request.args.get("after"), 0, MOST_SEQ, least=0)
+
+    def read(store: Reader) -> list[Change]:
         if store.job(job_id) is None:
             raise JobNotFound
-        return [wire.show_change(change) for change in store.changes(job_id=job_id, limit=EVENTS_OF_A_JOB)]
+        return store.changes(job_id=job_id, after=after, limit=EVENTS_OF_A_JOB + 1)
 
-    return json_answer({"events": await deps().readers.read(read)})
+    found = await deps().readers.read(read)
+    listed = found[:EVENTS_OF_A_JOB]
+    following = listed[-1].seq if len(found) > len(listed) else None
+    return json_answer({"events": [wire.show_change(change) for change in listed], "next": following})
 
 
 @jobs.get("/<job_id>/stream")
@@ -254,9 +262,9 @@ def _choice(name: str, given: str | None, allowed: dict[str, Any]) -> Any:
     return allowed[given]
 
 
-def _whole(name: str, given: str | None, default: int, most: int) -> int:
+def _whole(name: str, given: str | None, default: int, most: int, *, least: int = 1) -> int:
     if given is None:
         return default
-    if not (given.isascii() and given.isdigit() and len(given) < 10 and 1 <= int(given) <= most):
-        raise FieldInvalid(name, given, f"must be a whole number from 1 to {most}")
+    if not (given.isascii() and given.isdigit() and len(given) < 10 and least <= int(given) <= most):
+        raise FieldInvalid(name, given, f"must be a whole number from {least} to {most}")
     return int(given)

@@ -23,7 +23,7 @@ from foreman.http.jobs import read_body
 from foreman.http.passing import pass_on
 from foreman.http.problems import json_answer
 from foreman.http.stream import Ndjson
-from foreman.job import Endpoint, drain_key
+from foreman.job import Endpoint, drain_key, model_of
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.protocol import Call, Model
 from foreman.targets.translate import embed_as_embeddings, embeddings_as_embed
@@ -40,7 +40,7 @@ class OllamaFace:
     streams_by_default = True
 
     def fault(self, fault: ForemanError) -> Response:
-        return calls.plainly_wrong(problems.answer(fault, self.fault_line(fault)))
+        return calls.plainly_wrong(problems.answer(fault, self.fault_line))
 
     def fault_line(self, fault: ForemanError) -> dict[str, object]:
         if isinstance(fault, ModelNotFound):
@@ -58,11 +58,6 @@ class OllamaFace:
 
 
 FACE = OllamaFace()
-
-
-@ollama.errorhandler(ForemanError)
-async def flat(fault: ForemanError) -> Response:
-    return FACE.fault(fault)
 
 
 @ollama.get("/")
@@ -128,7 +123,7 @@ async def ps() -> Response:
     if isinstance(known.target, OllamaTarget):
         return await pass_on(known.target)
     resident = known.worker.target_resident()
-    loaded = [model for model in known.inventory.models if resident and drain_key(model.name) == resident]
+    loaded = [model for model in known.inventory.models if resident and model.name == model_of(resident)]
     never = "2318-01-01T00:00:00Z"
     return json_answer(
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
 from foreman.errors import ForemanError, InvalidJson, ModelNotFound
 from foreman.http import calls, problems
@@ -32,7 +32,7 @@ class OpenAIFace:
     streams_by_default = False
 
     def fault(self, fault: ForemanError) -> Response:
-        response = calls.plainly_wrong(problems.answer(fault, self.fault_line(fault)))
+        response = calls.plainly_wrong(problems.answer(fault, self.fault_line))
         if fault.code not in problems.COME_AGAIN:
             response.headers["X-Should-Retry"] = "false"  # the job had its attempts; another call would be another job
         return response
@@ -62,11 +62,6 @@ class MessagesFace(OpenAIFace):
 
 FACE = OpenAIFace()
 MESSAGES_FACE = MessagesFace()
-
-
-@openai.errorhandler(ForemanError)
-async def shaped(fault: ForemanError) -> Response:
-    return (MESSAGES_FACE if request.path == "/v1/messages" else FACE).fault(fault)
 
 
 @openai.post("/v1/chat/completions")

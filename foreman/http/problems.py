@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import msgspec
 import structlog
 from h11 import LocalProtocolError, RemoteProtocolError
-from quart import Quart, Response
+from quart import Quart, Response, has_request_context, request, websocket
 from werkzeug.exceptions import HTTPException
 
 from foreman.errors import (
@@ -15,6 +16,8 @@ from foreman.errors import (
     BodyTooLarge,
     Cost,
     ForemanError,
+    Internal,
+    Misrouted,
     TargetFault,
     TargetRefused,
     TargetSilent,
@@ -54,14 +57,16 @@ STATUS = {
     "target_down": 503,
 }
 COME_AGAIN = frozenset({"queue_full", "draining", "store_full", "target_down", "target_unavailable", "target_busy"})
-INTERNAL = {"error": "internal error", "code": "internal_error"}
 MAX_RETRY_AFTER = 120  # seconds; the openai SDK gives up on more
 
 
 def status_of(fault: ForemanError) -> int:
     """The HTTP status of a fault; what a target did shows as its own 4xx, or as 502 and 504."""
-    if isinstance(fault, TargetRefused):
+    if isinstance(fault, Misrouted):
         return fault.status
+    if isinstance(fault, TargetRefused):
+        # What is about Foreman's own dealings with the target is not the caller's: its token, a redirect.
+        return fault.status if 400 <= fault.status < 500 and fault.status not in (401, 407) else 502
     if isinstance(fault, (TargetSilent, AttemptTimeout)):
         return 504
     if isinstance(fault, TargetFault) and fault.code not in STATUS:
@@ -69,14 +74,21 @@ def status_of(fault: ForemanError) -> int:
     return STATUS.get(fault.code, 500)
 
 
-def answer(fault: ForemanError, shown: object = None) -> Response:
-    """A fault as /jobs and the service routes show it, or as `shown`."""
+def public(fault: ForemanError) -> ForemanError:
+    """The fault as callers may hear of it; one that only a bug explains is logged, and hidden from them."""
+    if status_of(fault) != 500 or isinstance(fault, Internal):
+        return fault
+    log.error("request failed", fault=fault.code, words=str(fault))
+    return Internal()
+
+
+def answer(fault: ForemanError, shape: Callable[[ForemanError], object] = show_fault) -> Response:
+    """A fault as /jobs and the service routes show it, or in another `shape`."""
+    fault = public(fault)
     status = status_of(fault)
-    if shown is None:
-        shown = show_fault(fault) if status != 500 else INTERNAL
-    response = json_answer(shown, status)
+    response = json_answer(shape(fault), status)
     if status in (503, 507):
-        seconds = fault.retry_after if isinstance(fault, Unavailable) else 5
+        seconds = getattr(fault, "retry_after", None) or Unavailable.retry_after
         response.headers["Retry-After"] = str(min(MAX_RETRY_AFTER, math.ceil(seconds)))
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
@@ -87,21 +99,24 @@ def json_answer(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, content_type="application/json")
 
 
-def install(app: Quart) -> None:
-    """Have every fault of a route answered here."""
+def install(app: Quart, faces: Mapping[str, Callable[[ForemanError], Response]]) -> None:
+    """Have every fault of a route answered in the shape of the face that its path belongs to: `faces` are given by the
+    beginning of the path, the longest first."""
+
+    def shown(fault: ForemanError) -> Response:
+        path = request.path if has_request_context() else websocket.path
+        face = next((face for start, face in faces.items() if path.startswith(start)), answer)
+        return face(fault)
 
     @app.errorhandler(ForemanError)
     async def expected(fault: ForemanError) -> Response:
-        if status_of(fault) == 500:
-            log.error("request failed", fault=fault.code, words=str(fault))
-        return answer(fault)
+        return shown(fault)
 
     @app.errorhandler(HTTPException)
     async def routing(error: HTTPException) -> Response:
         if error.code == 413:
-            return answer(BodyTooLarge(int(app.config["MAX_CONTENT_LENGTH"])))
-        name = (error.name or "error").lower()
-        response = json_answer({"error": name, "code": name.replace(" ", "_")}, error.code or 500)
+            return shown(BodyTooLarge(int(app.config["MAX_CONTENT_LENGTH"])))
+        response = shown(Misrouted(error.code or 500, (error.name or "error").lower()))
         for header, value in error.get_headers():
             if header == "Allow":
                 response.headers[header] = value
@@ -112,9 +127,9 @@ def install(app: Quart) -> None:
     async def broken_protocol(error: Exception) -> Response:
         # The client's doing, found out while answering it: its connection ends, and nobody needs to be woken.
         log.info("connection ended by a fault", fault=repr(error)[:200])
-        return json_answer({"error": "the connection broke its protocol", "code": "broken_protocol"}, 400)
+        return shown(Misrouted(400, "broken protocol"))
 
     @app.errorhandler(Exception)
     async def bug(error: Exception) -> Response:
         log.error("request failed", exc_info=error)
-        return json_answer(INTERNAL, 500)
+        return shown(Internal())

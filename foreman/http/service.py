@@ -9,7 +9,7 @@ from quart import Blueprint, Response, request
 from foreman import __version__
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
-from foreman.job import Job
+from foreman.job import Job, model_of
 from foreman.messages import PAUSED, Note
 from foreman.store.protocol import Lane, Reader
 from foreman.wire import rfc3339
@@ -72,7 +72,7 @@ async def queue() -> Response:
                 }
                 for job in running
             ],
-            "resident": resident.partition(" {")[0] if resident else None,
+            "resident": model_of(resident) if resident else None,
             "slots": known.settings.slots,
             "paused": paused,
             "degraded": not known.inventory.up,

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import trio
 
 from foreman.errors import NotServed, TargetFault, TargetLost, TargetRefused, TargetUnavailable
-from foreman.job import DrainKey
+from foreman.job import DrainKey, model_of
 from foreman.settings import ManagedModel
 from foreman.targets.child import Child
 from foreman.targets.openai import Told, rfc3339
@@ -68,7 +68,7 @@ class ManagedTarget:
             await self._ready_child(call)
 
     def is_resident(self, key: DrainKey) -> bool:
-        child = self._child(_model_of(key))
+        child = self._child(model_of(key))
         return child is not None and child.ready
 
     def resident(self) -> DrainKey | None:
@@ -211,7 +211,3 @@ def _listed(models: Sequence[ManagedModel]) -> list[Model]:
             capabilities = ["completion", "tools", "embedding"]
             listed[model.name] = Model(name=model.name, aliases=both, details={"capabilities": capabilities})
     return list(listed.values())
-
-
-def _model_of(key: DrainKey) -> str:
-    return key.partition(" ")[0]
