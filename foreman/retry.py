@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from foreman.errors import Cost, ForemanError, TargetFault
 
+LEAST_WAIT = 1.0  # seconds; "at once", said by a busy target, would be a loop
 RETRY_AFTER_CAP = 120.0  # seconds; clients and targets alike take more for "never"
 
 
@@ -46,7 +47,8 @@ def after(fault: ForemanError, *, attempt: int, max_attempts: int, backoff: Back
             return GiveUp()
         return Again(wait=backoff.delay(attempt, chance), spent=True)
     if fault.code == "target_busy":
-        return Again(wait=min(asked, RETRY_AFTER_CAP) if asked is not None else backoff.delay(1, chance), spent=False)
+        wait = min(asked, RETRY_AFTER_CAP) if asked is not None else backoff.delay(1, chance)
+        return Again(wait=max(wait, LEAST_WAIT), spent=False)
     return Again(wait=0, spent=False)
 
 

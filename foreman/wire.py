@@ -166,7 +166,9 @@ def _number(kind: type, low: float, high: float, words: str) -> Callable[[Any], 
 
 def _time(value: Any) -> Instant:
     try:
-        return msgspec.convert(value, _Zoned).timestamp() if "T" in str(value).upper() else _no_time()
+        at = msgspec.convert(value, _Zoned).timestamp() if "T" in str(value).upper() else _no_time()
+        rfc3339(at)  # a zone may move the first and last day of the calendar out of it
+        return at
     except (msgspec.ValidationError, OverflowError, ValueError):
         return _no_time()
 

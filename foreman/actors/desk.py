@@ -352,6 +352,7 @@ class Desk:
                 job,
                 state=State.QUEUED,
                 attempt=job.attempt if what.spent else job.attempt - 1,
+                since=job.since if what.spent or not what.wait else now,  # a busy target may have time for others
                 ready_at=now + what.wait if what.wait > 0 else None,
                 error=str(fault),
                 error_code=fault.code,

@@ -17,6 +17,7 @@ from foreman.errors import (
     AttemptTimeout,
     Drained,
     ForemanError,
+    Internal,
     StoreFull,
     TargetBusy,
     TargetSilent,
@@ -32,6 +33,9 @@ from foreman.targets.protocol import Call, Target
 log = structlog.get_logger()
 
 PACE = 0.2  # weight of the newest job in the average that estimates are made of
+BREATH = 20  # chunks that came together between chances for everybody else
+CHUNK_COST = 64  # bytes of memory that a chunk takes besides its data; a flood of tiny ones must end too
+LEAST_REST = 1.0  # seconds, whatever a busy target says
 BUSY_PAUSE = 2.0  # seconds a slot rests when the target says it is busy and names no time
 
 
@@ -187,7 +191,7 @@ class Worker:
             if isinstance(fault, TargetUnavailable):
                 self._inventory.report_down(fault)
             elif isinstance(fault, TargetBusy):
-                rest = fault.retry_after if fault.retry_after is not None else BUSY_PAUSE
+                rest = max(LEAST_REST, fault.retry_after if fault.retry_after is not None else BUSY_PAUSE)
                 with self._until_draining():
                     await trio.sleep(rest)
 
@@ -301,17 +305,23 @@ class Worker:
             if job.state is State.LOADING:
                 await self._queue.tell(Began(job_id=job.id, lease=job.lease))
             answer = await self._collect(call, track, attempt)
+            completion = Artifact(name="completion", content_type="application/json", data=answer)
+            return Answered([completion, *images(answer)])
         except ForemanError as fault:
             return fault
-        completion = Artifact(name="completion", content_type="application/json", data=answer)
-        return Answered([completion, *images(answer)])
+        except Exception:  # the boundary between one attempt and the others, which are not to be lost with it
+            log.exception("attempt failed by a bug", job=job.id)
+            return Internal()
 
     async def _collect(self, call: Call, track: Track, attempt: _Attempt) -> bytes:
-        answer, size = Answer(call.endpoint, self._target.name), 0
+        answer, size, count = Answer(call.endpoint, self._target.name), 0, 0
         attempt.wait_for_chunk(self._patience.first_chunk)
         async with self._target.answer(call) as chunks:
             async for chunk in chunks:
-                size += len(chunk.data)
+                count += 1
+                if count % BREATH == 0:
+                    await trio.lowlevel.checkpoint()
+                size += len(chunk.data) + CHUNK_COST
                 if size > self._patience.max_answer:
                     raise AnswerTooLarge(self._patience.max_answer)
                 answer.add(chunk.data)

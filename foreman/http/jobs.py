@@ -50,14 +50,17 @@ async def submit() -> Response:
     wait = _preferred_wait(request.headers.get("Prefer"))
     idempotency_key = wire.read_idempotency_key(request.headers.get("Idempotency-Key"))
     submission = wire.read_submission(await read_json_body(), now=known.clock())
-    model = await known.inventory.resolve(submission.model)
+    again = idempotency_key is not None and await known.readers.read(
+        lambda store: store.by_idempotency_key(idempotency_key) is not None
+    )  # which is answered as before, whatever has become of its model and its receiver
+    canonical = submission.model if again else (await known.inventory.resolve(submission.model)).name
     draft = submission.draft(
         str(ULID()),
-        canonical=model.name,
+        canonical=canonical,
         max_attempts=known.settings.max_attempts,
         idempotency_key=idempotency_key,
     )
-    if draft.webhook_url is not None:
+    if draft.webhook_url is not None and not again:
         await known.poster.check(draft.webhook_url)
     accepted = await known.queue.ask(Submit(draft=draft))
     response = await _ended(accepted.job.id, wait) if wait else None

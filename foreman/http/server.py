@@ -18,12 +18,16 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config, Sockets
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.logging import Logger
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import EventWrapper
 from quart_trio import QuartTrio
 
 log = structlog.get_logger()
 
 READ_SIZE = 65_536  # bytes
+PIECE = 65_536  # bytes of an answer that a slow client has NEVER_READING seconds for
+REFUSED_HANDSHAKE = b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close"
 SEND_PATIENCE = 2.0  # seconds that a client may take no bytes at all once the server is leaving
 NEVER_READING = 60.0  # seconds otherwise
 CLOSE_GRACE = 3.0  # seconds for open connections when the server leaves
@@ -54,6 +58,8 @@ class GuardedConnection(TCPServer):
         if isinstance(event, RawData):
             if rest := self._send_now(event.data):
                 await self._send(rest)
+            if event.data.startswith(REFUSED_HANDSHAKE):
+                self._idle.deadline = trio.current_time() + SEND_PATIENCE  # Hypercorn means to close it, and does not
         elif isinstance(event, Updated):
             self._idle.deadline = trio.current_time() + self.config.keep_alive_timeout if event.idle else math.inf
         else:
@@ -62,6 +68,9 @@ class GuardedConnection(TCPServer):
                 await super().protocol_send(event)
 
     async def _read_data(self) -> None:
+        if isinstance(http1 := self.protocol.protocol, H11Protocol):
+            http1.can_read = _Turn(self, http1)
+            http1._check_protocol = _stay  # type: ignore[assignment, method-assign]
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while data := await self.stream.receive_some(READ_SIZE):
                 await self.protocol.handle(RawData(bytes(data)))
@@ -90,10 +99,12 @@ class GuardedConnection(TCPServer):
     async def _send(self, data: bytes) -> None:
         async with self.send_lock:
             try:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()) as scope:
+                with trio.CancelScope(shield=True) as scope:
                     self.sending.add(scope)
                     try:
-                        await self.stream.send_all(data)
+                        for start in range(0, len(data), PIECE):
+                            scope.deadline = trio.current_time() + self._patience()
+                            await self.stream.send_all(data[start : start + PIECE])
                     finally:
                         self.sending.discard(scope)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -114,6 +125,45 @@ def tls_context(cert: str, key: str) -> ssl.SSLContext:
     context.load_cert_chain(cert, key or None)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+class _Turn(EventWrapper):
+    """The wait of a client that has sent its next request already, until the last one is answered.
+
+    Hypercorn would read nothing meanwhile, and so never learn that the client has gone.
+    """
+
+    def __init__(self, connection: GuardedConnection, http1: H11Protocol) -> None:
+        super().__init__()
+        self._connection = connection
+        self._http1 = http1
+        self._gone = False
+
+    async def wait(self) -> None:
+        """Raises BrokenResourceError when the client has gone, or sends more than READ_SIZE ahead."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read_ahead, nursery.cancel_scope)
+            await super().wait()
+            nursery.cancel_scope.cancel()
+        if self._gone:
+            raise trio.BrokenResourceError
+
+    async def _read_ahead(self, waiting: trio.CancelScope) -> None:
+        size = 0
+        while size < READ_SIZE:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                data = await self._connection.stream.receive_some(READ_SIZE)
+                if data:
+                    size += len(data)
+                    self._http1.connection.receive_data(bytes(data))
+                    continue
+            break
+        self._gone = True
+        waiting.cancel()
+
+
+async def _stay(request: object) -> None:
+    """In place of the look whether a client wants HTTP/2 without TLS: it would get round the limits on slow readers."""
 
 
 class _Faults(Logger):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import trio
@@ -129,8 +131,11 @@ def ended_badly(state: State, error: str | None) -> dict[str, object]:
 
 def _type_of(data: bytes) -> bytes | None:
     kind = msgspec.json.decode(data, type=_Typed).type
-    return kind.encode() if kind else None
+    return kind.encode() if isinstance(kind, str) and _NAME.fullmatch(kind) else None
 
 
 class _Typed(msgspec.Struct):
-    type: str | None = None
+    type: Any = None
+
+
+_NAME = re.compile(r"[\w.-]+")

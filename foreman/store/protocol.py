@@ -55,6 +55,9 @@ class Reader(Protocol):
 
     def running(self) -> list[Job]: ...
 
+    def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
+        """The job submitted under `key` and the fingerprint of its body."""
+
     def shapes(self, job_id: str) -> list[Shape]: ...
 
     def artifact(self, job_id: str, name: str) -> Artifact | None: ...
@@ -107,9 +110,6 @@ class Writer(Reader, Protocol):
 
     def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
         """Insert jobs in state queued, each with its first change."""
-
-    def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
-        """The job submitted under `key` and the fingerprint of its body."""
 
     def put(self, job: Job, *, previous: State, now: Instant) -> Change:
         """Write the job as it is after a change of state, and the change."""

@@ -76,6 +76,10 @@ class SqliteReader:
         rows = self._rows(sql, (job_id,))
         return (read_job(rows[0]), rows[0][-1]) if rows else None
 
+    def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
+        rows = self._db.execute(f"SELECT {COLUMNS}, fingerprint FROM jobs WHERE idempotency_key = ?", (key,)).fetchall()
+        return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None
+
     def shapes(self, job_id: str) -> list[Shape]:
         sql = "SELECT name, content_type, size FROM artifacts WHERE job_id = ? ORDER BY position"
         return [Shape(name=str(n), content_type=str(t), size=int(str(s))) for n, t, s in self._rows(sql, (job_id,))]

@@ -115,10 +115,6 @@ class SqliteWriter(SqliteReader):
         self._post(posted)
         return changes
 
-    def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
-        rows = self._rows(f"SELECT {COLUMNS}, fingerprint FROM jobs WHERE idempotency_key = ?", (key,))
-        return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None
-
     def put(self, job: Job, *, previous: State, now: Instant) -> Change:
         self._write(job, previous)
         return self._log(job, [(job.state, previous)], now)[0]

@@ -14,6 +14,8 @@ from foreman.targets.faults import said
 _SENT_WHOLE = frozenset({"role", "id", "type", "object", "name", "model", "finish_reason", "stop_reason", "format"})
 
 
+MOST_TOKENS = 10**9  # that one answer is believed to have
+_ODD = (TypeError, AttributeError, KeyError, ValueError, IndexError, RecursionError)  # what nonsense leads to
 _GROWING = ("response", "thinking", "logprobs")  # of the top level of a native chunk
 
 
@@ -42,7 +44,7 @@ class Answer:
                 self._plain = data
             else:
                 self._joiner.add(value)
-        except (TypeError, AttributeError, KeyError, ValueError, IndexError) as error:
+        except _ODD as error:
             raise self._odd() from error
 
     def result(self) -> bytes:
@@ -51,7 +53,7 @@ class Answer:
             return self._plain
         try:
             joined = self._joiner.result()
-        except (TypeError, AttributeError, KeyError, ValueError, IndexError) as error:
+        except _ODD as error:
             raise self._odd() from error
         if joined is None:
             raise TargetGarbled(self._target, "a stream without an answer")
@@ -69,7 +71,8 @@ def tokens(answer: bytes) -> tuple[int, int]:
         return 0, 0
     usage = counted.usage or _Usage()
     read = counted.prompt_eval_count or usage.prompt_tokens or usage.input_tokens
-    return read, counted.eval_count or usage.completion_tokens or usage.output_tokens
+    written = counted.eval_count or usage.completion_tokens or usage.output_tokens
+    return min(max(read, 0), MOST_TOKENS), min(max(written, 0), MOST_TOKENS)
 
 
 class _Usage(msgspec.Struct):

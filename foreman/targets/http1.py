@@ -279,12 +279,15 @@ class _Connection:
 
     async def body(self) -> bytes:
         """The next piece, empty at the end."""
-        reading = self.reading
+        reading, size = self.reading, 0
         while not reading.pieces and not reading.over:
             if self._fault:
                 raise self._fault
+            if size >= MAX_HEAD:
+                raise TargetGarbled(self.name, f"not HTTP/1.1 (more than {MAX_HEAD} bytes between two pieces)")
             data = await self._receive()
             if data:
+                size += len(data)
                 self._feed(data)
             elif reading.ends_with_connection:
                 reading.over = True
@@ -296,7 +299,7 @@ class _Connection:
     def _feed(self, data: bytes) -> None:
         try:
             self.reading.feed(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fault = TargetGarbled(self.name, f"not HTTP/1.1 ({error})")
 
     # Without TLS the socket is used itself: a Trio stream around it would double the cost of a short answer.
@@ -339,7 +342,7 @@ class _Reading:
         """Raises httptools.HttpParserError; what follows the end of the answer may be the cause."""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.kept = False
             raise
 
@@ -348,7 +351,7 @@ class _Reading:
             self.kept = False  # nobody asked for more
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.over:
+        if not self.begun:  # trailers are nobody's
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:

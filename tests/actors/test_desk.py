@@ -14,6 +14,7 @@ from foreman.errors import (
     TargetBusy,
     TargetLost,
     TargetRefused,
+    TargetUnavailable,
 )
 from foreman.job import State
 from foreman.messages import (
@@ -187,7 +188,7 @@ def test_what_an_attempt_says_that_is_no_longer_current_is_dropped(office: Offic
 def test_a_lease_is_never_given_twice_even_when_the_attempt_was_not_spent(office: Office) -> None:
     office.submit(1)
     first = office.claimed()
-    office.finish(first, TargetBusy("t", 0))
+    office.finish(first, TargetUnavailable("t", "refused"))
     second = office.claimed()
     assert (first.attempt, second.attempt) == (1, 1)
     assert second.lease > first.lease
@@ -209,8 +210,19 @@ def test_a_retried_job_keeps_its_place_by_age(office: Office) -> None:
     office.submit(1)
     office.now += 1
     office.submit(2)
-    office.finish(office.claimed(), TargetBusy("t", 0))
+    office.finish(office.claimed(), TargetUnavailable("t", "refused"))
     assert office.claimed().id == "001"
+
+
+def test_a_job_that_met_a_busy_target_goes_to_the_end_of_its_lane(office: Office) -> None:
+    office.submit(1)
+    office.now += 1
+    office.submit(2)
+    first = office.claimed()
+    office.now += 1
+    office.finish(first, TargetBusy("t", 0))
+    office.now += 1
+    assert [office.claimed().id, office.claimed().id] == ["002", "001"]
 
 
 def test_taking_back_spends_the_attempts_of_what_was_running(office: Office) -> None:

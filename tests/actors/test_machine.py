@@ -121,6 +121,7 @@ class Machine(RuleBasedStateMachine):
         what = after(fault, attempt=job.attempt, max_attempts=job.max_attempts, backoff=RULES.backoff, chance=0.5)
         if isinstance(what, Again):
             job.attempt -= not what.spent
+            job.since = job.since if what.spent or not what.wait else self.now
             job.ready_at = self.now + what.wait if what.wait else None
             self._enter(job, State.QUEUED)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
@@ -16,7 +16,9 @@ from foreman.errors import Draining, IllegalStep, TargetBusy, TargetFailed, Targ
 from foreman.job import Priority, State
 from foreman.messages import Cancel
 from foreman.retry import Backoff
-from tests.actors.conftest import FakeTarget, House, Script, draft, failing, saying, silent
+from foreman.targets.protocol import Call, Chunk
+from tests.actors.conftest import FakeTarget, House, Script, chunk, draft, failing, saying, silent
+from tests.conftest import Logged
 
 Start = Callable[..., Awaitable[House]]
 
@@ -73,8 +75,8 @@ async def test_slots_run_jobs_of_one_key_together_and_never_of_two(
         assert set(together) == {call.key}
         await trio.sleep(5)
         together.remove(call.key)
-        async for chunk in saying("x")(call):
-            yield chunk
+        async for piece in saying("x")(call):
+            yield piece
 
     house = await start_house(script, slots=3)
     await house.submit(*(draft(n, "ab"[n % 2]) for n in range(10)))
@@ -283,3 +285,48 @@ async def test_the_estimate_follows_the_recent_jobs(start_house: Start, autojump
     await trio.testing.wait_all_tasks_blocked()
     assert house.worker.estimate(3) == pytest.approx(15)
     assert house.worker.estimate(None) is None
+
+
+async def test_a_bug_met_in_one_attempt_fails_that_job_alone(
+    start_house: Callable[..., Awaitable[House]], autojump_clock: MockClock, logged: Logged
+) -> None:
+    async def buggy(call: Call) -> AsyncIterator[Chunk]:
+        yield chunk("a")
+        raise ZeroDivisionError
+
+    house = await start_house(buggy, saying("b"))
+    await house.submit(draft(1), draft(2))
+    failed = await house.until_state(State.FAILED, 1)
+    assert (failed.error, failed.error_code, failed.attempt) == ("internal error", "internal_error", 1)
+    assert (await house.until_state(State.DONE, 2)).attempt == 1
+    logged.claim("attempt failed by a bug")
+
+
+async def test_a_flood_of_tiny_chunks_ends_and_lets_others_in_between(
+    start_house: Callable[..., Awaitable[House]], autojump_clock: MockClock
+) -> None:
+    async def flood(call: Call) -> AsyncIterator[Chunk]:
+        while True:
+            yield chunk()  # never waits
+
+    house = await start_house(flood, patience=Patience(max_answer=2_000_000))
+    await house.submit(draft(max_attempts=1))
+    turns = 0
+    while house.job().state is not State.FAILED:
+        turns += 1
+        await trio.lowlevel.checkpoint()
+    assert house.job().error_code == "answer_too_large" and turns > 100
+
+
+async def test_a_busy_target_may_have_time_for_others(
+    start_house: Callable[..., Awaitable[House]], autojump_clock: MockClock
+) -> None:
+    async def busy(call: Call) -> AsyncIterator[Chunk]:
+        await trio.sleep(1)
+        raise TargetBusy("t", 0.0)
+        yield
+
+    house = await start_house(busy, saying("b"), saying("a"))
+    await house.submit(draft(1), draft(2))
+    await house.until_state(State.DONE, 1)
+    assert house.target.answered == ["1", "2", "1"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests.daemon import until
 from tests.http.conftest import Api
 
 Fresh = Callable[..., Api]
@@ -96,6 +99,51 @@ def test_clients_that_vanish_in_the_middle_do_not_matter(api: Api) -> None:
         with connected(api) as raw:
             raw.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
     assert api.ended(job_id)["state"] == "done"
+
+
+def test_who_has_sent_the_next_request_already_is_missed_all_the_same(api: Api) -> None:
+    parked = api.submit(not_before="2090-01-01T00:00:00Z")
+    body = b'{"model":"a","stream":false,"messages":[{"role":"user","content":"#slow=30"}]}'
+    after = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connected(api) as raw:
+        head = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+        raw.sendall(head + body + after)
+        until(lambda: any(job["state"] == "working" for job in api.http.get("/queue").json()["running"]))
+    until(lambda: not api.http.get("/queue").json()["running"])
+    files = Path(f"/proc/{api.daemon.pid}/fd")
+    before = len(list(files.iterdir()))
+    for _ in range(20):
+        with connected(api) as raw:
+            raw.sendall(f"GET /jobs/{parked}/stream HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() + after)
+            assert answered(raw, 5).startswith(b"HTTP/1.1 200")
+    until(lambda: len(list(files.iterdir())) <= before)
+    api.http.post(f"/jobs/{parked}/cancel")
+
+
+def test_requests_sent_ahead_are_answered_in_their_order(api: Api) -> None:
+    asked = [b"/healthz", b"/nowhere", b"/readyz"] * 5
+    with connected(api) as raw:
+        raw.sendall(b"".join(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path for path in asked))
+        said = b""
+        raw.settimeout(10)
+        while said.count(b"HTTP/1.1 ") < len(asked):
+            said += raw.recv(65536)
+    assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"200", b"404", b"200"] * 5
+
+
+@pytest.mark.parametrize("packet", [H2C, H2_PREFACE])
+def test_http_2_is_not_spoken(api: Api, packet: bytes) -> None:
+    with connected(api) as raw:
+        raw.sendall(packet)
+        assert re.match(rb"HTTP/1.1 [24]\d\d", answered(raw, 5))
+
+
+def test_a_refused_handshake_ends_the_connection(api: Api) -> None:
+    with connected(api) as raw:
+        raw.sendall(UPGRADE + b"\xff\xff\xff\xff")
+        raw.settimeout(10)
+        while raw.recv(65536):
+            pass
 
 
 def test_a_client_that_never_reads_does_not_hold_up_the_shutdown(fresh: Fresh) -> None:

@@ -69,6 +69,10 @@ def test_a_busy_target_that_names_no_time_is_asked_after_the_first_backoff() -> 
     assert what_follows(TargetBusy("t"), attempt=2) == Again(wait=2, spent=False)
 
 
+def test_a_busy_target_that_says_at_once_is_given_a_second() -> None:
+    assert what_follows(TargetBusy("t", retry_after=0)) == Again(wait=1, spent=False)
+
+
 def test_a_busy_target_cannot_send_a_job_away_for_ever() -> None:
     assert what_follows(TargetBusy("t", retry_after=1e9)) == Again(wait=RETRY_AFTER_CAP, spent=False)
 

@@ -43,6 +43,8 @@ WRONG: list[tuple[str, object, str]] = [
     ("not_before", "tomorrow", "an RFC 3339 time such as"),
     ("not_before", 1800000000, "an RFC 3339 time"),
     ("not_before", "2030-01-31T18:00:00", "an RFC 3339 time"),
+    ("not_before", "9999-12-31T23:59:59-23:59", "an RFC 3339 time"),
+    ("start_by", "0001-01-01T00:00:00+23:59", "an RFC 3339 time"),
     ("not_before", "9030-01-31T18:00:00Z", "within the next 100 years"),
     ("start_by", "2030-02-30T18:00:00Z", "an RFC 3339 time"),
     ("start_by", True, "an RFC 3339 time"),

@@ -249,6 +249,8 @@ async def test_an_early_answer_to_a_large_body_is_read(client_of: Clients) -> No
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", TargetLost),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", TargetGarbled),
         (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", TargetGarbled),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello", TargetGarbled),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"T: x\r\n" * 50_000, TargetGarbled),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000 + b"\r\n\r\n", TargetGarbled),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b"x" * 20, TargetGarbled),  # beyond the limit asked for
     ],

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from foreman.errors import TargetFailed, TargetGarbled, TargetLost
 from foreman.job import Endpoint
+from foreman.targets.answer import tokens
 from foreman.targets.streams import Answer, Closer, Ndjson, Parser, Sse, Whole, is_usage_only, parser_for
 
 VALUES = ['{"a":"ü 🦊"}', '{"b":[1,2]}', '{"c":"\\u2028 \\n"}', '{"d":"\u2028\x85"}']
@@ -347,6 +348,19 @@ def test_a_whole_answer_is_kept_byte_for_byte(endpoint: Endpoint, value: object)
     answer = Answer(endpoint)
     answer.add(data)
     assert answer.result() == data and answer.size == len(data)
+
+
+def test_an_answer_nested_beyond_measure_is_nonsense() -> None:
+    nested = b'{"a":' * 900 + b"1" + b"}" * 900
+    answer = Answer("/api/chat")
+    answer.add(b'{"message":{"tool_calls":[{"function":{"arguments":%s}}]},"done":false}' % nested)
+    with pytest.raises(TargetGarbled):
+        answer.result()
+
+
+@pytest.mark.parametrize(("said", "counted"), [(b"-5", 0), (b"7", 7), (b"1" * 18, 10**9)])
+def test_counts_of_tokens_are_believed_within_reason(said: bytes, counted: int) -> None:
+    assert tokens(b'{"prompt_eval_count":%s,"eval_count":%s}' % (said, said)) == (counted, counted)
 
 
 @pytest.mark.parametrize(
