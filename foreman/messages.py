@@ -1,4 +1,4 @@
-"""All that may cross a channel: what is asked of the queue, and what a commit tells the others."""
+"""All that actors say to each other: what is asked of the queue, and what a commit tells the others."""
 
 from __future__ import annotations
 

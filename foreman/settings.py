@@ -280,6 +280,8 @@ def _in_one_line(error: ValidationError) -> SettingInvalid:
     if first["type"] == "extra_forbidden":
         return SettingInvalid(name, first["input"], f"there is no such setting{_nearest(name, Settings.model_fields)}")
     given = "***" if "token" in name or "secret" in name else first["input"]
+    if isinstance(given, str):
+        given = re.sub(r"//[^/]*@", "//***@", given)
     return SettingInvalid(name, given, first["msg"].removeprefix("Value error, "))
 
 

@@ -40,6 +40,7 @@ def deliveries(job_id: str, as_json: bool, url: str | None, token: str | None) -
     show_table(
         ("DELIVERY", "CHANGE", "STATE", "ATTEMPTS", "ANSWER", "WHEN", "URL", "ERROR"),
         (_row(delivery, changes.get(delivery.seq, "")) for delivery in rows),
+        spare=("WHEN", "ATTEMPTS", "URL", "CHANGE"),
     )
 
 

@@ -54,7 +54,11 @@ def jobs(
     if not rows:
         click.echo("no jobs", err=True)
         return
-    show_table(("ID", "STATE", "MODEL", "PRIORITY", "ATTEMPT", "AGE", "TOOK", "ERROR"), map(_row, rows))
+    show_table(
+        ("ID", "STATE", "MODEL", "PRIORITY", "ATTEMPT", "AGE", "TOOK", "ERROR"),
+        map(_row, rows),
+        spare=("PRIORITY", "ATTEMPT", "AGE", "TOOK"),
+    )
     if after:
         click.echo(f"more: --after {after}", err=True)
 

@@ -6,13 +6,14 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
@@ -27,6 +28,8 @@ STATE_STYLES = {
     "cancelled": "magenta",
     "expired": "magenta",
 }
+LEAST_OF_LAST = 12  # columns that the last one of a table is worth
+GAP = 2  # columns between those of a table
 PIPED_WIDTH = 1000  # columns; whoever reads a pipe wants whole cells
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 
@@ -57,15 +60,30 @@ def state_text(state: str) -> Text:
     return Text(plain(state), style=STATE_STYLES.get(state, ""))
 
 
-def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Columns under heads; the last one gives way when the terminal is narrow."""
+def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, spare: Sequence[str] = ()) -> None:
+    """Columns under heads. When the terminal is narrow the `spare` ones are left out, the first of them first, and the
+    last column of all is cut; no other is."""
+    cells = [[Text(plain(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    widths = {
+        head: max([cell_len(head), *(row[number].cell_len for row in cells)]) for number, head in enumerate(heads)
+    }
+    room = console().width
+    left = [head for head in spare if head in widths]
+    while left and _width(heads, widths) > room:
+        del widths[left.pop(0)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in heads[:-1]:
-        table.add_column(head, no_wrap=True)
-    table.add_column(heads[-1], no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
+    for head, width in widths.items():
+        last = head == heads[-1]
+        table.add_column(head, no_wrap=True, overflow="ellipsis", min_width=None if last else width)
+    for row in cells:
+        table.add_row(*(cell for head, cell in zip(heads, row, strict=True) if head in widths))
     console().print(table)
+
+
+def _width(heads: Sequence[str], widths: Mapping[str, int]) -> int:
+    """Of the table, if its last column has no more than LEAST_OF_LAST."""
+    shown = [min(width, LEAST_OF_LAST) if head == heads[-1] else width for head, width in widths.items()]
+    return sum(shown) + GAP * (len(shown) - 1)
 
 
 def span(seconds: float) -> str:

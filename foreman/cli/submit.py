@@ -13,7 +13,7 @@ from foreman.cli.bulk import submit_file
 from foreman.cli.codes import FAILED, INTERRUPTED, REFUSED, epilog
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, Waiting, follow
-from foreman.cli.screen import Standing, Typed, plain, span
+from foreman.cli.screen import Standing, Typed, plain, span, this_program
 from foreman.client import Accepted, Chunk, Client, Event, Job, NotForeman, NotFound, StartsOver, requests, text_of
 from foreman.client.payload import Fields, body_of
 from foreman.job import Endpoint, State
@@ -125,7 +125,7 @@ def submit(
         try:
             job = _watch(client, job_id, model, show_text=not as_json)
         except KeyboardInterrupt:
-            click.echo(f"foreman: the job goes on without you: foreman show {job_id}", err=True)
+            click.echo(f"foreman: the job goes on without you: {this_program()} show {job_id}", err=True)
             sys.exit(INTERRUPTED)
         if as_json:
             click.echo(client.raw(requests.job(job_id)))

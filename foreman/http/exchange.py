@@ -32,7 +32,8 @@ PATIENCE = 60  # seconds for the next piece of an upload
 
 
 class Exchange(TrioASGIHTTPConnection):
-    """What Quart does for a request, with three changes: see the methods."""
+    """What Quart does for a request, but: uploads wait for their reader, a refused request is read to its end, a whole
+    answer is sent in one go, and a stream is closed however it ends."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         request = self._create_request_from_scope(send)

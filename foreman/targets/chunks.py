@@ -20,7 +20,7 @@ from foreman.targets.streams import Closer, Parser, Whole, parser_for
 
 ERROR_LIMIT = 65_536  # bytes of an error body that are read
 INVENTORY_LIMIT = 16 * 2**20  # bytes
-INVENTORY_TIMEOUT = 10.0  # seconds; the health probe waits no longer
+INVENTORY_TIMEOUT = 10.0  # seconds; the health probe does not even wait that long
 TAIL_PATIENCE = 0.05  # seconds spent on the end of a body, whose answer is complete, to keep the connection
 
 

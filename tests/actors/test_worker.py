@@ -323,8 +323,9 @@ async def test_a_busy_target_may_have_time_for_others(
 ) -> None:
     async def busy(call: Call) -> AsyncIterator[Chunk]:
         await trio.sleep(1)
+        for words in list[str]():
+            yield chunk(words)
         raise TargetBusy("t", 0.0)
-        yield
 
     house = await start_house(busy, saying("b"), saying("a"))
     await house.submit(draft(1), draft(2))

@@ -140,7 +140,7 @@ def test_whoever_stops_waiting_is_told_that_the_job_goes_on(house: House) -> Non
         waiting.send_signal(signal.SIGINT)
         said = waiting.stderr.read()
     assert waiting.returncode == 130
-    left = re.search(r"the job goes on without you: foreman show (\w{26})\n$", said)
+    left = re.search(r"the job goes on without you: \S*foreman show (\w{26})\n$", said)
     assert left
     with house.client() as client:
         assert not client.job(left[1]).ended
