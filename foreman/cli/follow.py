@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
+from foreman.cli.screen import this_program
 from foreman.client import Chunk, Client, ClientFault, Event, Job, StartsOver
 from foreman.client.faults import Busy, ConnectFailed
 from foreman.job import TERMINAL, State
@@ -18,10 +19,11 @@ LOOKS = (0.05, 1.0)  # seconds between looks at the events: while there is news,
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The job's place in the queue, told when it changes; 1 is next."""
+    """The job's place in the queue, and why nothing moves there; told when it changes. 1 is next."""
 
     position: int
     eta_seconds: float | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class _Look:
         self._job_id = job_id
         self._told = 0  # the newest `seq`
         self._state = State.QUEUED
-        self._place: int | None = None
+        self._place: tuple[int, str] | None = None
         self._news_at = time.monotonic()
 
     def pause(self) -> float:
@@ -70,13 +72,20 @@ class _Look:
         try:
             events = [event for event in self._unknown() if event.state not in TERMINAL]
             job = self._client.job(self._job_id) if waiting and not events and self._state is State.QUEUED else None
+            why = self._why() if job and job.queue_position else ""
         except (ConnectFailed, Busy):
             yield Away()  # the stream decides when to give up
             return
         yield from self._tell(events)
-        if job and job.queue_position and job.queue_position != self._place:
-            self._place = job.queue_position
-            yield Waiting(job.queue_position, job.eta_seconds)
+        if job and job.queue_position and (job.queue_position, why) != self._place:
+            self._place = job.queue_position, why
+            yield Waiting(job.queue_position, job.eta_seconds, why)
+
+    def _why(self) -> str:
+        queue = self._client.queue()
+        if queue.paused:
+            return f"the queue is paused, '{this_program()} resume' lets it go on"
+        return (self._client.health().target_error or "the target is away") if queue.degraded else ""
 
     def rest(self) -> Iterator[Event]:
         yield from self._tell(self._unknown())

@@ -183,7 +183,7 @@ def _watch(client: Client, job_id: str, model: str, *, show_text: bool) -> Job:
                         standing.tell("thinking")
                 case Waiting():
                     about = f", about {span(news.eta_seconds)}" if news.eta_seconds else ""
-                    standing.tell(f"queued, position {news.position}{about}")
+                    standing.tell(f"queued, position {news.position}{f': {news.why}' if news.why else about}")
                 case Event():
                     if news.state in _STANDINGS:
                         again = " again" if news.state is State.QUEUED and news.previous_state else ""

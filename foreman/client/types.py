@@ -174,3 +174,4 @@ class Health(msgspec.Struct, frozen=True):
 
     status: str
     degraded: bool = False
+    target_error: str | None = None  # why not

@@ -26,7 +26,7 @@ from foreman.http import bulk, stream
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
 from foreman.job import TERMINAL, Artifact, Change, Job, Priority, State
-from foreman.messages import Cancel, Delete, Redeliver, Retry, Submit
+from foreman.messages import PAUSED, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.store.protocol import Reader
 
 jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
@@ -124,7 +124,8 @@ async def show(job_id: str) -> Response:
         if job is None:
             raise JobNotFound
         position = place.of(store, job, known.worker.resident, now, limit)
-        shown = wire.show_job(job, position=position, eta=known.worker.estimate(position))
+        stands = not known.inventory.up or store.note(PAUSED) == "true"
+        shown = wire.show_job(job, position=position, eta=None if stands else known.worker.estimate(position))
         return shown | show_results(store, job.id, inline)
 
     return json_answer(await known.readers.read(read))

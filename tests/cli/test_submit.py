@@ -163,3 +163,23 @@ def test_a_stream_lives_through_a_killed_foreman(tmp_path: Path) -> None:
         assert text == "".join(f"w{n} " for n in range(40))
         assert client.job(job_id).attempt == 2
         assert house.kill(signal.SIGTERM) == 0
+
+
+def test_why_nothing_moves_is_told(house: House) -> None:
+    with house.client() as client:
+        client.pause()
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "foreman", "submit", "-m", "a", "later"],
+            cwd=ROOT,
+            env=environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with waiting:
+            assert waiting.stderr is not None
+            assert waiting.stderr.readline() == "queued\n"
+            assert waiting.stderr.readline().startswith("queued, position 1: the queue is paused")
+            assert client.job(client.jobs().jobs[0].job_id).eta_seconds is None
+            client.resume()
+            assert "working" in waiting.stderr.read()
+        assert waiting.returncode == 0
