@@ -55,6 +55,7 @@ STATUS = {
     "queue_full": 503,
     "draining": 503,
     "target_down": 503,
+    "stream_broken": 502,
 }
 COME_AGAIN = frozenset({"queue_full", "draining", "store_full", "target_down", "target_unavailable", "target_busy"})
 MAX_RETRY_AFTER = 120  # seconds; the openai SDK gives up on more
@@ -104,9 +105,13 @@ def install(app: Quart, faces: Mapping[str, Callable[[ForemanError], Response]])
     beginning of the path, the longest first."""
 
     def shown(fault: ForemanError) -> Response:
-        path = request.path if has_request_context() else websocket.path
+        handshake = not has_request_context()
+        path = websocket.path if handshake else request.path
         face = next((face for start, face in faces.items() if path.startswith(start)), answer)
-        return face(fault)
+        response = face(fault)
+        if handshake:
+            response.headers["Connection"] = "close"  # Hypercorn closes it, and does not say so
+        return response
 
     @app.errorhandler(ForemanError)
     async def expected(fault: ForemanError) -> Response:
