@@ -140,7 +140,7 @@ class _Turn(EventWrapper):
         self._gone = False
 
     async def wait(self) -> None:
-        """Raises BrokenResourceError when the client has gone, or sends more than READ_SIZE ahead."""
+        """Raises BrokenResourceError when the client has gone."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_ahead, nursery.cancel_scope)
             await super().wait()
@@ -149,17 +149,18 @@ class _Turn(EventWrapper):
             raise trio.BrokenResourceError
 
     async def _read_ahead(self, waiting: trio.CancelScope) -> None:
+        """Up to READ_SIZE: a client that has sent more has its say when its turn has come."""
         size = 0
         while size < READ_SIZE:
+            data = b""
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 data = await self._connection.stream.receive_some(READ_SIZE)
-                if data:
-                    size += len(data)
-                    self._http1.connection.receive_data(bytes(data))
-                    continue
-            break
-        self._gone = True
-        waiting.cancel()
+            if not data:
+                self._gone = True
+                waiting.cancel()
+                return
+            size += len(data)
+            self._http1.connection.receive_data(bytes(data))
 
 
 async def _stay(request: object) -> None:

@@ -19,6 +19,7 @@ SLOTS = 8
 SECONDS = 2.0  # of each rate
 CALLS = 300  # one after the other
 CHUNKS = 400  # of one answer
+ARRIVAL = 0.1  # seconds between the beginnings of streams that then run side by side
 PAUSE = 0.025  # seconds between calls, as a person or a script leaves them: each finds everything at rest
 
 CHAT = post("/api/chat", {"model": MODELS[0], **PAYLOAD, "stream": False})
@@ -62,8 +63,8 @@ async def chunks(rounds: int) -> list[Figure]:
             for _ in range(rounds):
                 for name, port in (("direct", target["port"]), ("through", daemon.port)):
                     async with trio.open_nursery() as nursery:
-                        for _ in range(SLOTS):
-                            nursery.start_soon(_streamed, port, firsts[name], lags[name])
+                        for number in range(SLOTS):
+                            nursery.start_soon(_streamed, port, number * ARRIVAL, firsts[name], lags[name])
     more = middle(firsts["through"]) - middle(firsts["direct"])
     what = f"{SLOTS} streams of {CHUNKS_PER_SECOND}/s"
     interval = 1000 / CHUNKS_PER_SECOND
@@ -109,8 +110,9 @@ async def _latency(port: int) -> float:
     return middle(took)
 
 
-async def _streamed(port: int, firsts: list[float], lags: list[float]) -> None:
+async def _streamed(port: int, after: float, firsts: list[float], lags: list[float]) -> None:
     """One stream: milliseconds until its first chunk, and from each chunk's sending to its arrival."""
+    await trio.sleep(after)
     async with connected(port) as connection:
         began = time.perf_counter()
         first = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
@@ -129,6 +130,20 @@ def test_requests_sent_ahead_are_answered_in_their_order(api: Api) -> None:
         while said.count(b"HTTP/1.1 ") < len(asked):
             said += raw.recv(65536)
     assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"200", b"404", b"200"] * 5
+
+
+def test_a_long_request_may_follow_before_the_last_is_answered(api: Api) -> None:
+    body = json.dumps(
+        {"model": "a", "stream": False, "messages": [{"role": "user", "content": "x" * 300_000}]}
+    ).encode()
+    head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with connected(api) as raw:
+        raw.sendall(2 * (head % len(body) + body))
+        said = b""
+        raw.settimeout(10)
+        while said.count(b"HTTP/1.1 ") < 2:
+            said += raw.recv(65536) or pytest.fail("the connection ended")
+    assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"202", b"202"]
 
 
 @pytest.mark.parametrize("packet", [H2C, H2_PREFACE])
