@@ -259,6 +259,13 @@ class Draining(Unavailable):
         super().__init__("foreman is shutting down")
 
 
+class TooManyConnections(Unavailable):
+    code = "too_many_connections"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"all {most} connections are taken")
+
+
 class StoreFull(Unavailable):
     """The disk has no room; nothing of this message was stored."""
 

@@ -140,6 +140,10 @@ class Settings(BaseSettings):
     tls_key: str = ""
     allowed_hosts: Words = ()
     cors_origins: Annotated[Words, AfterValidator(_check_origins)] = ()
+    max_connections: int = Field(1024, ge=1, le=1_000_000)
+    idle_timeout: PositiveSeconds = 75
+    body_timeout: PositiveSeconds = 60
+    send_timeout: PositiveSeconds = 60
 
     slots: int = Field(1, ge=1, le=1024)
     max_queue: int = Field(100_000, ge=1)

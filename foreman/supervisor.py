@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -48,6 +49,7 @@ log = structlog.get_logger()
 
 BACKLOG = 1024  # connections that may wait to be accepted
 SWITCH_INTERVAL = 0.0005  # seconds: the writer's thread gets the interpreter back ten times sooner than by default
+OWN_FILES = 512  # descriptors besides those of clients: targets, receivers, the database, children
 LAST_WORDS = 5.0  # seconds for the last commits once nothing runs any more, and again for the last answers
 
 
@@ -62,6 +64,7 @@ def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
     """Run until SIGTERM or SIGINT; the process's exit code. A second signal leaves at once."""
     logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
+    _allow_files(settings.max_connections + OWN_FILES)
     return trio.run(partial(main, settings, clock=clock))
 
 
@@ -132,7 +135,11 @@ class _House:
 
     async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
         app = build(self.deps)
-        await server.serve(app, listening, until=self.closing.wait, tls=self.tls, task_status=task_status)
+        settings = self.deps.settings
+        limits = server.Limits(settings.max_connections, settings.idle_timeout, settings.send_timeout)
+        await server.serve(
+            app, listening, until=self.closing.wait, tls=self.tls, limits=limits, task_status=task_status
+        )
         self.closed.set()
 
     def _supervised(self, name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -227,6 +234,14 @@ def _target(settings: Settings) -> Target:
         log.info("no target is set: using the embedded model smollm2:135m", hint="set ollama_url or openai_url")
         models = [ManagedModel.model_validate(fields) for fields in default_models(settings.slots)]
     return ManagedTarget(list(models), settings.data_dir)
+
+
+def _allow_files(wanted: int) -> None:
+    """Many systems let a program open 256 or 1,024 files until it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _listen(settings: Settings) -> socket.socket:

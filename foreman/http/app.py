@@ -17,14 +17,13 @@ from foreman.http.openai import FACE, MESSAGES_FACE, openai
 from foreman.http.service import service
 
 FACES = {"/v1/messages": MESSAGES_FACE.fault, "/v1/": FACE.fault, "/api/": OLLAMA_FACE.fault}
-BODY_PATIENCE = 60  # seconds for a whole request body
 
 
 def build(found: Deps) -> QuartTrio:
     """The app over these actors."""
     app = QuartTrio("foreman", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = found.settings.max_body
-    app.config["BODY_TIMEOUT"] = BODY_PATIENCE
+    app.config["BODY_TIMEOUT"] = found.settings.body_timeout
     app.extensions[KEY] = found
     app.asgi_http_class = Exchange
     for room in (jobs, events, service, metrics, ollama, openai):

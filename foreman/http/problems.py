@@ -53,6 +53,7 @@ STATUS = {
     "not_served": 501,
     "store_full": 507,
     "queue_full": 503,
+    "too_many_connections": 503,
     "draining": 503,
     "target_down": 503,
     "stream_broken": 502,

@@ -7,11 +7,13 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from socket import socket
 from typing import ClassVar
 
 import hypercorn.trio.run as hypercorn_run
+import msgspec
 import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -23,14 +25,25 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper
 from quart_trio import QuartTrio
 
+from foreman.errors import TooManyConnections
+from foreman.wire import show_fault
+
 log = structlog.get_logger()
 
 READ_SIZE = 65_536  # bytes
-PIECE = 65_536  # bytes of an answer that a slow client has NEVER_READING seconds for
+PIECE = 65_536  # bytes of an answer that a slow client has its patience for
 REFUSED_HANDSHAKE = b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close"
 SEND_PATIENCE = 2.0  # seconds that a client may take no bytes at all once the server is leaving
-NEVER_READING = 60.0  # seconds otherwise
 CLOSE_GRACE = 3.0  # seconds for open connections when the server leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What clients may take. Times are seconds."""
+
+    connections: int = 1024  # at a time
+    idle: float = 75.0  # between two requests, and until the head of one is whole
+    send: float = 60.0  # for each PIECE of an answer
 
 
 class GuardedConnection(TCPServer):
@@ -41,18 +54,32 @@ class GuardedConnection(TCPServer):
     shutdown for ever, and spends more on the timer of an idle connection, a task for each request, than on the bytes.
     """
 
-    sending: ClassVar[set[trio.CancelScope]] = set()  # the sends of one server that are under way
+    limits: ClassVar[Limits]
+    open: ClassVar[set[GuardedConnection]]  # all of one server
+    sending: ClassVar[set[trio.CancelScope]]  # the sends of one server that are under way
     _idle: trio.CancelScope  # around the wait for the end; its deadline is infinite while a request is answered
     _reading = True
 
     async def run(self) -> None:
-        self._idle = trio.CancelScope(deadline=trio.current_time() + self.config.keep_alive_timeout)
+        self._idle = trio.CancelScope(deadline=trio.current_time() + self.limits.idle)
+        self.open.add(self)
         try:
-            await super().run()
+            if len(self.open) <= self.limits.connections:
+                await super().run()
+            else:
+                await self._turn_away()
         except* Exception as group:  # the boundary between one client and the rest
             log.info("connection ended by a fault", fault=repr(group.exceptions[0])[:200])
             with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_PATIENCE):
                 await trio.aclose_forcefully(self.stream)
+        finally:
+            self.open.discard(self)
+
+    async def _turn_away(self) -> None:
+        with trio.move_on_after(SEND_PATIENCE), suppress(trio.BrokenResourceError):
+            await self.stream.receive_some(READ_SIZE)  # closed with the request unread, the answer would be lost
+            await self.stream.send_all(_full(self.limits.connections))
+        await trio.aclose_forcefully(self.stream)
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData):
@@ -61,7 +88,7 @@ class GuardedConnection(TCPServer):
             if event.data.startswith(REFUSED_HANDSHAKE):
                 self._idle.deadline = trio.current_time() + SEND_PATIENCE  # Hypercorn means to close it, and does not
         elif isinstance(event, Updated):
-            self._idle.deadline = trio.current_time() + self.config.keep_alive_timeout if event.idle else math.inf
+            self._idle.deadline = trio.current_time() + self.limits.idle if event.idle else math.inf
         else:
             # The end of an answer cancels the task that is about to close the connection behind it.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()):
@@ -116,7 +143,17 @@ class GuardedConnection(TCPServer):
             await self.protocol.handle(Closed())
 
     def _patience(self) -> float:
-        return SEND_PATIENCE if self.context.terminated.is_set() else NEVER_READING
+        return SEND_PATIENCE if self.context.terminated.is_set() else self.limits.send
+
+
+def _full(most: int) -> bytes:
+    fault = TooManyConnections(most)
+    body = msgspec.json.encode(show_fault(fault))
+    head = (
+        f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"Retry-After: {fault.retry_after}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def tls_context(cert: str, key: str) -> ssl.SSLContext:
@@ -154,13 +191,13 @@ class _Turn(EventWrapper):
         while size < READ_SIZE:
             data = b""
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                data = await self._connection.stream.receive_some(READ_SIZE)
+                data = bytes(await self._connection.stream.receive_some(READ_SIZE))
             if not data:
                 self._gone = True
                 waiting.cancel()
                 return
             size += len(data)
-            self._http1.connection.receive_data(bytes(data))
+            self._http1.connection.receive_data(data)
 
 
 async def _stay(request: object) -> None:
@@ -180,6 +217,7 @@ async def serve(
     *,
     until: Callable[[], Awaitable[None]],
     tls: ssl.SSLContext | None = None,
+    limits: Limits | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `until` returns; the listening socket is the caller's."""
@@ -195,12 +233,12 @@ async def serve(
     config.errorlog = None
     config.logger_class = _Faults
     config.graceful_timeout = CLOSE_GRACE
-    config.keep_alive_timeout = 75
     config.keep_alive_max_requests = math.inf  # type: ignore[assignment]
     config.websocket_ping_interval = 20
     config.include_server_header = False
     config.websocket_max_message_size = 64 * 1024
-    guard: type[TCPServer] = type("Connection", (GuardedConnection,), {"sending": sending})
+    own = {"sending": sending, "open": set(), "limits": limits or Limits()}
+    guard: type[TCPServer] = type("Connection", (GuardedConnection,), own)
     hypercorn_run.TCPServer = guard  # type: ignore[attr-defined]
     served = listening.dup()
     served.setblocking(False)
