@@ -108,6 +108,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     custom_id: str | None = None
     webhook_url: str | None = None
     webhook_events: tuple[State, ...] | None = None  # None: all
+    owner: str = ""  # the name of the token that it came with
     idempotency_key: str | None = None
     fingerprint: bytes | None = None  # digest of the body that came with the idempotency key
 
@@ -138,6 +139,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     custom_id: str | None = None
     webhook_url: str | None = None
     webhook_events: tuple[State, ...] | None = None
+    owner: str = ""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,7 +50,8 @@ def _scaled(scale: Mapping[str, float], example: str) -> BeforeValidator:
 
 
 def _commas(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    """Commas, or lines as a file of secrets has them."""
+    return [part.strip() for part in re.split(r"[,\n]", value) if part.strip()] if isinstance(value, str) else value
 
 
 def _check_url(value: str) -> str:

@@ -10,7 +10,7 @@ EXPLAINED = {
     "openai_url": "Front this OpenAI-compatible server (vLLM, llama-server, LM Studio, SGLang, …).",
     "openai_token": "What opens it.",
     "token": "What callers must send; several are separated by commas. Better FOREMAN_TOKEN or FOREMAN_TOKEN_FILE.",
-    "admin_token": "What callers must send to pause, to read /metrics, and to change the target's models.",
+    "admin_token": "What callers must send to pause, to change others' jobs or models, and to read /metrics.",
     "insecure": "Allow a public address without a token.",
     "tls_cert": "Serve HTTPS with this certificate chain, a PEM file.",
     "tls_key": "Its private key, when that is in a file of its own.",

@@ -110,6 +110,7 @@ def _show_job(job: Job) -> None:
         "priority": job.priority,
         "attempt": f"{job.attempt} of {job.max_attempts}",
         "custom id": job.custom_id,
+        "owner": job.owner,
         "metadata": ", ".join(f"{name}={value}" for name, value in (job.metadata or {}).items()),
         "error": Text(plain(job.error), style="red") if job.error else None,
         "artifacts": ", ".join(f"{found.name} ({found.content_type}, {found.size} bytes)" for found in job.artifacts),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 import click
@@ -15,6 +16,9 @@ BYTES = 32
     epilog=epilog("foreman token > /etc/foreman/token", "FOREMAN_TOKEN_FILE=/etc/foreman/token foreman serve"),
     short_help="Print a new token; nothing is changed.",
 )
-def token() -> None:
+@click.option("--name", help="Whose it is: printed as NAME:TOKEN, so that this caller's jobs are told from others'.")
+def token(name: str | None) -> None:
     """Print a new random token, for the settings token, admin_token and webhook_secret. Nothing is stored."""
-    click.echo(secrets.token_urlsafe(BYTES))
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+        raise click.BadParameter("must be up to 64 letters, digits, dots, dashes and underscores", param_hint="--name")
+    click.echo((f"{name}:" if name else "") + secrets.token_urlsafe(BYTES))

@@ -83,6 +83,7 @@ class Job(msgspec.Struct, frozen=True):
     max_attempts: int = 1
     metadata: dict[str, str] | None = None
     custom_id: str | None = None
+    owner: str | None = None  # the name of the token that it was submitted with
     queue_position: int | None = None  # 1 is next; 1000 stands for 1000 or more
     eta_seconds: float | None = None
     not_before: datetime | None = None

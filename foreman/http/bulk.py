@@ -58,6 +58,7 @@ class _Intake:
 
     def __init__(self, known: Deps) -> None:
         self._known = known
+        self._owner = known.gate.caller(request)
         self._drafts: list[tuple[int, Draft]] = []
         self._ids = _ids()
         self._judged: dict[str, str | None] = {}  # receivers, and why one is refused
@@ -108,7 +109,9 @@ class _Intake:
         known = self._known
         submission = wire.read_submission(line, now=known.clock())
         model = known.inventory.find(submission.model) or await known.inventory.resolve(submission.model)
-        draft = submission.draft(next(self._ids), canonical=model.name, max_attempts=known.settings.max_attempts)
+        draft = submission.draft(
+            next(self._ids), canonical=model.name, max_attempts=known.settings.max_attempts, owner=self._owner
+        )
         if draft.webhook_url is not None:
             await known.poster.check(draft.webhook_url, self._judged)
         return draft

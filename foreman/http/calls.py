@@ -58,6 +58,7 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
         max_attempts=known.settings.max_attempts,
         endpoint=endpoint,
         priority=priority,
+        owner=known.gate.caller(request),
     )
     caller = _Caller(known, track, keep=keep, usage=_wants_usage(endpoint, submission.payload))
     try:

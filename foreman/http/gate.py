@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from socket import gethostname
 
@@ -15,6 +16,7 @@ from foreman.settings import Settings
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 EVERY_ORIGIN = "*"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -23,8 +25,8 @@ class Gate:
     """Judges requests and websockets."""
 
     def __init__(self, settings: Settings) -> None:
-        self._admins = _secrets(settings.admin_token)
-        self._tokens = _secrets(settings.token)
+        self._admins = _named(settings.admin_token, "admin")
+        self._tokens = _named(settings.token, "")
         self._everywhere = settings.host in EVERYWHERE
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in settings.allowed_hosts} | {settings.host.lower()}
         self._origins = {origin.lower().rstrip("/") for origin in settings.cors_origins}
@@ -51,24 +53,45 @@ class Gate:
 
     def check_token(self, request: BaseRequestWebsocket) -> None:
         """Raises Unauthorized."""
-        if self._tokens and request.path not in OPEN_PATHS and not _holds(request, self._tokens + self._admins):
+        if self._tokens and request.path not in OPEN_PATHS and self._bearer(request) is None:
             raise Unauthorized(given="Authorization" in request.headers)
 
     def check_admin(self, request: BaseRequestWebsocket) -> None:
         """Raises AdminRequired when an admin token is set and the request does not carry one."""
-        if self._admins and not _holds(request, self._admins):
+        if self._admins and _holder(request, self._admins) is None:
             raise AdminRequired
 
+    def caller(self, request: BaseRequestWebsocket) -> str:
+        """The name of the token that the request carries; empty when it has none."""
+        return self._bearer(request) or ""
 
-def _holds(request: BaseRequestWebsocket, tokens: Sequence[bytes]) -> bool:
+    def check_owner(self, request: BaseRequestWebsocket, owner: str) -> None:
+        """Raises AdminRequired for what another caller has submitted, when an admin token is set."""
+        if self.caller(request) != owner:
+            self.check_admin(request)
+
+    def _bearer(self, request: BaseRequestWebsocket) -> str | None:
+        return _holder(request, {**self._tokens, **self._admins})
+
+
+def _holder(request: BaseRequestWebsocket, tokens: Mapping[bytes, str]) -> str | None:
     kind, _, given = request.headers.get("Authorization", "").partition(" ")
     # All are compared, so that the time taken says nothing about which one was near.
-    matches = [hmac.compare_digest(given.strip().encode(), token) for token in tokens]
-    return kind.lower() == "bearer" and any(matches)
+    matches = [name for token, name in tokens.items() if hmac.compare_digest(given.strip().encode(), token)]
+    return matches[0] if matches and kind.lower() == "bearer" else None
 
 
-def _secrets(tokens: Sequence[SecretStr]) -> list[bytes]:
-    return [token.get_secret_value().encode() for token in tokens]
+def _named(tokens: Sequence[SecretStr], default: str) -> dict[bytes, str]:
+    """Who sends which token. One set as `alice:SECRET` is alice's, and may be sent with the name or without."""
+    found: dict[bytes, str] = {}
+    for token in tokens:
+        text = token.get_secret_value()
+        name, _, secret = text.partition(":")
+        if secret and NAME.fullmatch(name):
+            found |= {text.encode(): name, secret.encode(): name}
+        else:
+            found[text.encode()] = default
+    return found
 
 
 def _host_of(header: str) -> str:

@@ -59,6 +59,7 @@ async def submit() -> Response:
         canonical=canonical,
         max_attempts=known.settings.max_attempts,
         idempotency_key=idempotency_key,
+        owner=known.gate.caller(request),
     )
     if draft.webhook_url is not None and not again:
         await known.poster.check(draft.webhook_url)
@@ -133,20 +134,31 @@ async def show(job_id: str) -> Response:
 
 @jobs.post("/<job_id>/cancel")
 async def cancel(job_id: str) -> Response:
+    await _check_owner(job_id)
     await deps().queue.ask(Cancel(job_id=job_id))
     return await show(job_id)
 
 
 @jobs.post("/<job_id>/retry")
 async def retry(job_id: str) -> Response:
+    await _check_owner(job_id)
     await deps().queue.ask(Retry(job_id=job_id))
     return await show(job_id)
 
 
 @jobs.delete("/<job_id>")
 async def delete(job_id: str) -> Response:
+    await _check_owner(job_id)
     await deps().queue.ask(Delete(job_id=job_id))
     return Response(b"", 204)
+
+
+async def _check_owner(job_id: str) -> None:
+    """Raises JobNotFound, AdminRequired."""
+    job = await deps().readers.read(lambda store: store.job(job_id))
+    if job is None:
+        raise JobNotFound
+    deps().gate.check_owner(request, job.owner)
 
 
 @jobs.get("/<job_id>/deliveries")
@@ -165,6 +177,7 @@ async def deliveries(job_id: str) -> Response:
 async def redeliver(job_id: str, delivery_id: str) -> Response:
     if not (delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) < 19):
         raise DeliveryNotFound
+    await _check_owner(job_id)
     delivery = await deps().queue.ask(Redeliver(job_id=job_id, seq=int(delivery_id)))
     return json_answer(wire.show_delivery(delivery), 202)
 

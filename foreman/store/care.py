@@ -59,7 +59,7 @@ def check(database: Path) -> Report:
             problems = [str(row[0]) for row in db.execute(f"PRAGMA integrity_check({SOME})") if row[0] != "ok"]
             jobs: dict[str, int] = {}
             events = 0
-            if schema == newest:
+            if 0 < schema <= newest:
                 jobs = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state").fetchall())
                 events = int(db.execute("SELECT count(*) FROM events").fetchone()[0])
                 problems += _contradictions(db)

@@ -15,13 +15,13 @@ from foreman.job import Change, Delivery, DeliveryState, Draft, Instant, Job, Pr
 COLUMNS = (
     "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
     "start_by, timeout, started_at, completed_at, expires_at, error, error_code, metadata, custom_id, webhook_url, "
-    "webhook_events"
+    "webhook_events, owner"
 )
 
 DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at"
 DRAFT = (
     "id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at, start_by, timeout, "
-    "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint"
+    "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner"
 )
 
 ROWS_AT_ONCE = 50  # in one statement
@@ -58,6 +58,7 @@ def read_job(row: sqlite3.Row | tuple[object, ...]) -> Job:
         custom_id=values[20],
         webhook_url=values[21],
         webhook_events=_decode_events(events) if events is not None else None,
+        owner=values[23],
     )
 
 
@@ -116,6 +117,7 @@ def draft_row(draft: Draft, now: Instant) -> tuple[object, ...]:
         msgspec.json.encode(draft.webhook_events).decode() if draft.webhook_events is not None else None,
         draft.idempotency_key,
         draft.fingerprint,
+        draft.owner,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx2
 import pytest
 
-from tests.daemon import ROOT, Daemon
+from tests.daemon import ROOT, Daemon, until
 from tests.http.conftest import Api
 
 Fresh = Callable[..., Api]
@@ -68,7 +68,16 @@ def test_with_a_token_every_route_but_the_probes_wants_it(fresh: Fresh) -> None:
             refused = stranger.get(path)
             assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
             assert refused.headers["www-authenticate"] == "Bearer"
-        for wrong in ("Bearer wrong", "Bearer", "Basic hush", "hush", "Bearer hush,other", "Bearer \xff"):
+        for wrong in (
+            "Bearer wrong",
+            "Bearer hus",
+            "Bearer hushh",
+            "Bearer",
+            "Basic hush",
+            "hush",
+            "Bearer hush,other",
+            "Bearer \xff",
+        ):
             header = {b"Authorization": wrong.encode("latin-1")}
             assert stranger.get("/queue", headers=header).status_code == 401
         for right in ("Bearer hush", "bearer other"):
@@ -124,6 +133,42 @@ def test_a_site_may_be_allowed(fresh: Fresh) -> None:
         assert refused.status_code == 401 and "Access-Control-Allow-Origin" in refused.headers
     response = api.http.get("/queue", headers={"Origin": "https://chat.example", "Authorization": "Bearer hush"})
     assert response.status_code == 200 and "X-Foreman-Job-Id" in response.headers["Access-Control-Expose-Headers"]
+
+
+def test_what_one_caller_has_submitted_only_that_one_or_an_admin_changes(fresh: Fresh) -> None:
+    api = fresh(token="alice:one,bob:two,plain", admin_token="boss")
+    alice, bob, plain, boss = ({"Authorization": f"Bearer {token}"} for token in ("alice:one", "two", "plain", "boss"))
+    with httpx2.Client(base_url=api.daemon.url, trust_env=False) as http:
+
+        def submit(who: dict[str, str], text: str = "#fail=400", **fields: str) -> str:
+            payload = {"model": "a", "messages": [{"role": "user", "content": text}], **fields}
+            return str(http.post("/jobs", json=payload, headers=who).json()["job_id"])
+
+        parked = submit(alice, not_before="2090-01-01T00:00:00Z")
+        for headers in (alice, bob, plain, boss):
+            assert http.get(f"/jobs/{parked}", headers=headers).json()["owner"] == "alice"
+        for method, path in (
+            ("POST", "/cancel"),
+            ("POST", "/retry"),
+            ("DELETE", ""),
+            ("POST", "/deliveries/1/redeliver"),
+        ):
+            for headers in (bob, plain):
+                refused = http.request(method, f"/jobs/{parked}{path}", headers=headers)
+                assert (refused.status_code, refused.json()["code"]) == (403, "admin_required"), path
+        assert http.post(f"/jobs/{parked}/cancel", headers=alice).status_code == 200
+        assert http.post(f"/jobs/{parked}/retry", headers=boss).status_code == 200
+        until(lambda: http.get(f"/jobs/{parked}", headers=boss).json()["state"] == "failed")
+        assert http.delete(f"/jobs/{parked}", headers=alice).status_code == 204
+        line = b'{"model": "a", "messages": [], "not_before": "2090-01-01T00:00:00Z"}'
+        many = http.post("/jobs", content=line, headers=bob | {"Content-Type": "application/x-ndjson"}).json()["jobs"]
+        called = http.post(
+            "/api/chat", json={"model": "a", "messages": [{"role": "user", "content": "x"}]}, headers=bob
+        )
+        for job_id in (many[0]["job_id"], called.headers["X-Foreman-Job-Id"]):
+            assert http.get(f"/jobs/{job_id}", headers=boss).json()["owner"] == "bob"
+        assert http.get(f"/jobs/{submit(boss)}", headers=boss).json()["owner"] == "admin"
+        assert http.get(f"/jobs/{submit(plain)}", headers=boss).json()["owner"] is None
 
 
 def test_a_second_foreman_on_the_same_data_is_refused_in_one_line(fresh: Fresh) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -95,6 +96,56 @@ def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.Mon
     store = SqliteWriter(path)
     assert pragma(store._db, "user_version") == later
     assert store.job("001") == job
+    store.close()
+
+
+@pytest.mark.parametrize("before", range(1, max(migrate.steps())))
+def test_the_file_of_every_older_program_is_brought_up_to_date(
+    path: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    path.parent.mkdir()
+    db = sqlite3.connect(path)
+    for number in range(1, before + 1):
+        db.executescript(migrate.steps()[number])
+    db.executescript(f"""
+        INSERT INTO jobs (id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since)
+            VALUES ('001', 'done', 'm', 'm', '/api/chat', 1, 3, 1.0, 1.0);
+        INSERT INTO payloads VALUES ('001', x'7b7d');
+        PRAGMA user_version = {before};
+    """)
+    db.close()
+    store = SqliteWriter(path)
+    job = store.job("001")
+    assert job is not None and (job.state, job.model, job.owner) == ("done", "m", "")
+    add(store, draft(2, owner="alice"))
+    stored = store.job("002")
+    assert stored is not None and stored.owner == "alice"
+    store.close()
+
+
+def test_a_kill_in_the_middle_of_a_step_changes_nothing(path: Path) -> None:
+    path.parent.mkdir()
+    db = sqlite3.connect(path)
+    db.executescript(migrate.steps()[1] + "PRAGMA user_version = 1;")
+    db.close()
+    program = (
+        "import os, sqlite3, sys\n"
+        "from pathlib import Path\n"
+        "from foreman.store import migrate\n"
+        "from foreman.store.sqlite import SqliteWriter\n"
+        "known = migrate.steps()\n"
+        "db = sqlite3.connect(sys.argv[1])\n"
+        "db.create_function('die', 0, lambda: os.kill(os.getpid(), 9))\n"
+        "migrate.steps = lambda: known | {2: known[2] + 'SELECT die();'}\n"
+        "migrate.bring_up_to_date(db, sys.argv[1])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == -signal.SIGKILL
+    db = sqlite3.connect(path)
+    assert pragma(db, "user_version") == 1
+    assert "owner" not in [column[1] for column in db.execute("PRAGMA table_info(jobs)")]
+    db.close()
+    store = SqliteWriter(path)
+    assert pragma(store._db, "user_version") == max(migrate.steps())
     store.close()
 
 

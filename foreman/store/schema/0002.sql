@@ -1,0 +1,3 @@
+-- Whose job it is: the name of the token that submitted it.
+
+ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
