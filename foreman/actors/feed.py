@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
+from weakref import WeakSet
 
 import trio
 
@@ -25,6 +26,7 @@ class Feed:
         self._readers = readers
         self._kept: deque[Change] = deque(maxlen=history)
         self._news = trio.Event()
+        self.subscriptions: WeakSet[Subscription] = WeakSet()  # the readers there are
         self.history = history
         self.newest = newest
 
@@ -77,6 +79,7 @@ class Subscription:
     """One reader's place in the feed, with what it wants to hear of."""
 
     def __init__(self, feed: Feed, after: int, wanted: Callable[[Change], bool]) -> None:
+        feed.subscriptions.add(self)
         self._feed = feed
         self._wanted = wanted
         self._patience = (feed.newest - after) + feed.history

@@ -59,6 +59,7 @@ class _Now:
         age = 0.0 if self._oldest is None else max(0.0, known.clock() - self._oldest)
         yield GaugeMetricFamily("foreman_oldest_wait_seconds", "How long the first in line has waited", age)
         yield GaugeMetricFamily("foreman_target_up", "1 while the target answers", float(known.inventory.up))
+        yield GaugeMetricFamily("foreman_feed_readers", "Readers of the feed", len(known.feed.subscriptions))
         yield GaugeMetricFamily(
             "foreman_loop_held_seconds", "Longest turn of the event loop so far", known.watchdog.longest
         )

@@ -31,6 +31,19 @@ def test_the_metrics_count_what_happened_and_each_is_documented(fresh: Fresh) ->
     assert [name for name in names if not name.endswith("_created") and f"`{name}`" not in documented] == []
 
 
+def test_the_metrics_know_how_many_read_the_feed(fresh: Fresh) -> None:
+    api = fresh()
+
+    def readers() -> str:
+        return next(
+            line for line in api.http.get("/metrics").text.splitlines() if line.startswith("foreman_feed_readers ")
+        )
+
+    with api.daemon.client() as other, other.stream("GET", "/events", headers={"Accept": "text/event-stream"}):
+        assert readers() == "foreman_feed_readers 1.0"
+    until(lambda: readers() == "foreman_feed_readers 0.0")
+
+
 def test_the_queue_tells_who_waits_and_who_runs(fresh: Fresh) -> None:
     api = fresh()
     running = api.submit("#silent")
