@@ -11,7 +11,7 @@ So a backlog of K keys costs K loads, a high job overtakes after the current one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -64,26 +64,36 @@ def _turn(key: str, resident: Resident | None, now: float, limit: float) -> int:
     return 0 if now - resident.since < limit else 2
 
 
-def ahead(
-    slices: Sequence[Slice], resident: Resident | None, *, key: str, at_tier: int, now: float, limit: float
-) -> int:
-    """How many jobs of *other* keys and tiers would run before the jobs of `key` at `at_tier`.
+def turns(
+    slices: Sequence[Slice], resident: Resident | None, *, now: float, limit: float
+) -> Iterator[tuple[int, str, int]]:
+    """In which order tiers and keys would run, and how many jobs each time, as (tier, key, count).
 
     The queue as it stands, nothing arriving and nothing ageing: tier after tier; within a tier the key at work drains,
     then the key with the oldest job.
     """
-    total = 0
     turn = resident
-    for level in range(at_tier + 1):
+    for level in sorted({part.tier for part in slices}):
         waiting: dict[str, list[Slice]] = {}
         for part in slices:
             if part.tier == level and part.count:
                 waiting.setdefault(part.key, []).append(part)
         while waiting:
             chosen = min(waiting, key=lambda k: (_turn(k, turn, now, limit), min(p.first for p in waiting[k])))
-            if level == at_tier and chosen == key:
-                return total
-            total += sum(part.count for part in waiting.pop(chosen))
+            yield level, chosen, sum(part.count for part in waiting.pop(chosen))
             if turn is None or turn.key != chosen:
                 turn = Resident(chosen, now)
+
+
+def ahead(
+    slices: Sequence[Slice], resident: Resident | None, *, key: str, at_tier: int, now: float, limit: float
+) -> int:
+    """How many jobs of *other* keys and tiers would run before the jobs of `key` at `at_tier`."""
+    total = 0
+    # Itself may have none yet: it would be the youngest of its tier.
+    mine = (at_tier, key)
+    for level, other, count in turns(slices, resident, now=now, limit=limit):
+        if level > at_tier or (level, other) == mine:
+            break
+        total += count
     return total

@@ -25,6 +25,17 @@ def of(store: Reader, job: Job, resident: Resident | None, now: Instant, limit: 
     return min(before + 1, FAR)
 
 
+def line(store: Reader, resident: Resident | None, now: Instant, limit: float, most: int) -> list[Job]:
+    """The jobs that would run next, in their order; up to `most`."""
+    found: list[Job] = []
+    slices = store.slices(now=now, limit=limit, most=most)
+    for level, key, _ in schedule.turns(slices, resident, now=now, limit=limit):
+        found += store.line(key, tier=level, now=now, limit=limit, most=most - len(found))
+        if len(found) >= most:
+            break
+    return found
+
+
 def of_next(store: Reader, draft: Draft, resident: Resident | None, now: Instant, limit: float) -> int:
     """The position of a job about to be added: behind all that wait in its key and tier, so no rows are counted."""
     slices = store.slices(now=now, limit=limit, most=FAR)

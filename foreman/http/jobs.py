@@ -101,7 +101,7 @@ async def listing() -> Response:
     asked = request.args
     state = _choice("state", asked.get("state"), {state.value: state for state in State})
     priority = _choice("priority", asked.get("priority"), {p.word: p for p in Priority})
-    limit = _whole("limit", asked.get("limit"), PAGE, LONGEST_PAGE)
+    limit = read_limit()
     after = asked.get("after")
     if after is not None:
         check_id("after", after)
@@ -260,6 +260,11 @@ def check_id(name: str, value: str) -> None:
         ULID.from_str(value)
     except ValueError:
         raise FieldInvalid(name, value, "must be a job id (26 letters and digits)") from None
+
+
+def read_limit() -> int:
+    """`?limit=`: how many jobs a list shows."""
+    return _whole("limit", request.args.get("limit"), PAGE, LONGEST_PAGE)
 
 
 def _preferred_wait(prefer: str | None) -> int | None:

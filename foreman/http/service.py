@@ -7,12 +7,14 @@ from typing import Any
 from quart import Blueprint, Response, request
 
 from foreman import __version__
+from foreman.actors import place
 from foreman.http.deps import deps
+from foreman.http.jobs import read_limit
 from foreman.http.problems import json_answer
 from foreman.job import Job, model_of
 from foreman.messages import PAUSED, Note
 from foreman.store.protocol import Lane, Reader
-from foreman.wire import rfc3339
+from foreman.wire import rfc3339, show_job
 
 service = Blueprint("service", __name__)
 
@@ -41,6 +43,25 @@ async def pause(verb: str) -> Response:
     known.gate.check_admin(request)
     await known.queue.ask(Note(name=PAUSED, value="true" if verb == "pause" else "false"))
     return json_answer({"paused": verb == "pause"})
+
+
+@service.get("/queue/jobs")
+async def line() -> Response:
+    """The jobs that wait, in the order in which they would run if nothing else came."""
+    known = deps()
+    most = read_limit()
+    now, limit = known.clock(), known.settings.starvation_limit
+
+    def read(store: Reader) -> tuple[list[Job], bool]:
+        return place.line(store, known.worker.resident, now, limit, most), store.note(PAUSED) == "true"
+
+    waiting, paused = await known.readers.read(read)
+    stands = paused or not known.inventory.up
+    shown = [
+        show_job(job, position=position, eta=None if stands else known.worker.estimate(position))
+        for position, job in enumerate(waiting, 1)
+    ]
+    return json_answer({"jobs": shown})
 
 
 @service.get("/queue")

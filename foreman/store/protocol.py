@@ -96,6 +96,9 @@ class Reader(Protocol):
     def rank(self, job: Job, *, tier: int, now: Instant, limit: float, most: int) -> int:
         """How many claimable jobs of the job's own key and tier go before it; exact up to `most`."""
 
+    def line(self, key: DrainKey, *, tier: int, now: Instant, limit: float, most: int) -> list[Job]:
+        """The first claimable jobs of a key and tier, in the order in which they would run."""
+
     def note(self, name: str) -> str | None: ...
 
 

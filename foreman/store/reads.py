@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from foreman.job import Artifact, Change, Delivery, Instant, Job, Priority, State
+from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority, State
 from foreman.schedule import Head, Slice
 from foreman.store.protocol import Lane, Shape
 from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
@@ -192,21 +193,30 @@ class SqliteReader:
         return None
 
     def rank(self, job: Job, *, tier: int, now: Instant, limit: float, most: int) -> int:
+        sql = f"""
+            SELECT count(*) FROM (SELECT 1 FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
+            AND since > ? AND since <= ? AND (since, id) < (?, ?) LIMIT ?)"""
         total = 0
-        for priority in Priority:
-            if priority < tier:
-                continue
-            # The times of waiting that put a job of this priority into the tier.
-            newest = now - limit * (priority - tier)
-            oldest = now - limit * (priority - tier + 1) if tier > 0 else None
-            sql = f"""
-                SELECT count(*) FROM (SELECT 1 FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
-                AND since <= ? AND (since, id) < (?, ?) AND (? IS NULL OR since > ?) LIMIT ?)"""
-            top = newest if priority > tier else float("inf")
-            values = (job.key, int(priority), top, job.since, job.id, oldest, oldest, most)
-            total += int(str(self._value(sql, values)))
+        for priority, after, upto in _waits(tier, now, limit):
+            total += int(str(self._value(sql, (job.key, priority, after, upto, job.since, job.id, most))))
         return min(total, most)
+
+    def line(self, key: DrainKey, *, tier: int, now: Instant, limit: float, most: int) -> list[Job]:
+        sql = f"""SELECT {COLUMNS} FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
+                  AND since > ? AND since <= ? ORDER BY since, id LIMIT ?"""
+        found: list[Job] = []
+        for priority, after, upto in _waits(tier, now, limit):
+            found += map(read_job, self._rows(sql, (key, priority, after, upto, most)))
+        return sorted(found, key=lambda job: (job.since, job.id))[:most]
 
     def note(self, name: str) -> str | None:
         value = self._value("SELECT value FROM notes WHERE name = ?", (name,))
         return str(value) if value is not None else None
+
+
+def _waits(tier: int, now: Instant, limit: float) -> Iterator[tuple[int, float, float]]:
+    """Which jobs are of a tier: by priority, waiting since after the first time and up to the second."""
+    for priority in range(tier, max(Priority) + 1):
+        climbed = priority - tier
+        after = now - limit * (climbed + 1) if tier > 0 else -math.inf
+        yield priority, after, now - limit * climbed if climbed else math.inf

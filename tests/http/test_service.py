@@ -148,6 +148,20 @@ def test_a_site_may_be_allowed(fresh: Fresh) -> None:
     assert response.status_code == 200 and "X-Foreman-Job-Id" in response.headers["Access-Control-Expose-Headers"]
 
 
+def test_the_queue_lists_its_jobs_in_the_order_in_which_they_would_run(fresh: Fresh) -> None:
+    api = fresh()
+    running = api.submit("#silent")
+    api.until_state("working", running)
+    last, first, second = api.submit("x", "b"), api.submit("x", "b", priority="high"), api.submit("x", "a")
+    api.submit("x", not_before="2090-01-01T00:00:00Z")
+    shown = api.http.get("/queue/jobs").json()["jobs"]
+    assert [(job["job_id"], job["queue_position"]) for job in shown] == [(first, 1), (last, 2), (second, 3)]
+    assert [api.job(job["job_id"])["queue_position"] for job in shown] == [1, 2, 3]
+    assert [job["job_id"] for job in api.http.get("/queue/jobs?limit=1").json()["jobs"]] == [first]
+    refused = api.http.get("/queue/jobs?limit=0")
+    assert (refused.status_code, refused.json()["code"]) == (422, "field_invalid")
+
+
 def test_what_one_caller_has_submitted_only_that_one_or_an_admin_changes(fresh: Fresh) -> None:
     api = fresh(token="alice:one,bob:two,plain", admin_token="boss")
     alice, bob, plain, boss = ({"Authorization": f"Bearer {token}"} for token in ("alice:one", "two", "plain", "boss"))

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreman import schedule
+from foreman.actors.place import line as in_line
 from foreman.actors.place import of as position
 from foreman.job import Priority, State
 from foreman.schedule import Head, Slice
@@ -167,6 +168,9 @@ def test_positions_are_the_order_in_which_the_jobs_would_be_taken(
         add(store, draft(n, model=model, priority=priority), now=now - age)
     resident = schedule.Resident(resident_key, now) if resident_key else None
     places = {job.id: position(store, job, resident, now, LIMIT) for job in store.jobs(state=State.QUEUED, limit=99)}
+    line = [job.id for job in in_line(store, resident, now, LIMIT, most=99)]
+    assert line == sorted(places, key=lambda job_id: places[job_id] or 0)
+    assert [job.id for job in in_line(store, resident, now, LIMIT, most=3)] == line[:3]
     for place in range(1, len(waiting) + 1):
         head = schedule.choose(store.heads(), resident, now=now, limit=LIMIT)
         assert head is not None
