@@ -14,7 +14,8 @@ from quart.wrappers import BaseRequestWebsocket
 from foreman.errors import AdminRequired, HostNotAllowed, OriginNotAllowed, Unauthorized
 from foreman.settings import Settings
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
+OPEN_FOLDER = "/static/"  # of the page, which asks for the token itself
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 EVERY_ORIGIN = "*"
@@ -53,7 +54,8 @@ class Gate:
 
     def check_token(self, request: BaseRequestWebsocket) -> None:
         """Raises Unauthorized."""
-        if self._tokens and request.path not in OPEN_PATHS and self._bearer(request) is None:
+        is_open = request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
+        if self._tokens and not is_open and self._bearer(request) is None:
             raise Unauthorized(given="Authorization" in request.headers)
 
     def check_admin(self, request: BaseRequestWebsocket) -> None:

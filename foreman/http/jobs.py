@@ -132,6 +132,19 @@ async def show(job_id: str) -> Response:
     return json_answer(await known.readers.read(read))
 
 
+@jobs.get("/<job_id>/request")
+async def asked(job_id: str) -> Response:
+    """What the target is asked: the body as submitted, without Foreman's own fields."""
+
+    def read(store: Reader) -> bytes:
+        found = store.payload(job_id)
+        if found is None:
+            raise JobNotFound
+        return found
+
+    return Response(await deps().readers.read(read), content_type="application/json")
+
+
 @jobs.post("/<job_id>/cancel")
 async def cancel(job_id: str) -> Response:
     await _check_owner(job_id)

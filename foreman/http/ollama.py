@@ -60,12 +60,6 @@ class OllamaFace:
 FACE = OllamaFace()
 
 
-@ollama.get("/")
-async def root() -> Response:
-    """What tells clients that a server is there."""
-    return Response("Ollama is running", content_type="text/plain; charset=utf-8")
-
-
 @ollama.post("/api/chat")
 async def chat() -> Response:
     return await calls.run(FACE, "/api/chat")
