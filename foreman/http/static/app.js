@@ -14,6 +14,8 @@ const jobs = new Jobs();
 const history = new History();
 let leave = () => {};
 
+jobs.addEventListener("reset", () => history.recall([...jobs.known.values()]));
+
 const feed = new Feed({
   onchanges(changes) {
     jobs.apply(changes);
@@ -30,10 +32,7 @@ const feed = new Feed({
     say(link.querySelector("span"), state);
   },
   onreset() {
-    jobs.reset().then(
-      () => history.recall([...jobs.known.values()]),
-      (fault) => toast(fault.message, "bad"),
-    );
+    jobs.reset().catch((fault) => toast(fault.message, "bad"));
   },
 });
 

@@ -27,11 +27,12 @@ export class History {
     this.buckets.clear();
     const now = Date.now();
     for (const job of jobs) {
-      if (job.completed_at) this.at(Date.parse(job.completed_at)).ended += 1;
-      if (job.started_at) this.at(Date.parse(job.started_at)).waits.push((Date.parse(job.started_at) - Date.parse(job.created_at)) / 1000);
+      if (job.completed_at && now - Date.parse(job.completed_at) < BUCKET * BUCKETS) this.at(Date.parse(job.completed_at)).ended += 1;
+      if (job.started_at && now - Date.parse(job.started_at) < BUCKET * BUCKETS) this.at(Date.parse(job.started_at)).waits.push((Date.parse(job.started_at) - Date.parse(job.created_at)) / 1000);
     }
     for (let time = now - BUCKET * BUCKETS; time <= now; time += BUCKET) {
-      this.at(time).depth = jobs.filter((job) => Date.parse(job.created_at) <= time && Date.parse(job.started_at ?? job.completed_at ?? now + 1) > time).length;
+      const waited = (job) => Date.parse(job.created_at) <= time && !(Date.parse(job.started_at ?? job.completed_at) <= time);
+      this.at(time).depth = jobs.filter(waited).length;
     }
   }
 
@@ -86,7 +87,7 @@ export class Chart {
       let drawing = false;
       values.forEach((value, place) => {
         if (value !== null) path += `${drawing ? "L" : "M"}${x(place).toFixed(1)} ${y(value).toFixed(1)}`;
-        if (value !== null && !drawing) path += "h0.1";
+        if (value !== null && !drawing) path += "h2";
         drawing ||= value !== null;
       });
     }

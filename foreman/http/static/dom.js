@@ -38,22 +38,19 @@ export function toast(text, kind = "") {
   setTimeout(() => note.remove(), 6000);
 }
 
-/** Run `work` at most once in `pause` ms, the last wish included. */
+/** Run `work` one at a time and at most once in `pause` ms, the last wish included. */
 export function gently(work, pause) {
-  let timer = null;
+  let busy = false;
   let again = false;
-  return function wish() {
-    if (timer) {
-      again = true;
-      return;
+  return async function wish() {
+    again = true;
+    if (busy) return;
+    busy = true;
+    while (again) {
+      again = false;
+      await work();
+      await new Promise((resolve) => setTimeout(resolve, pause));
     }
-    work();
-    timer = setTimeout(() => {
-      timer = null;
-      if (again) {
-        again = false;
-        wish();
-      }
-    }, pause);
+    busy = false;
   };
 }

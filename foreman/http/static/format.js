@@ -4,10 +4,10 @@ export const STATES = ["queued", "loading", "working", "done", "failed", "cancel
 export const ENDED = new Set(["done", "failed", "cancelled", "expired"]);
 export const RUNNING = new Set(["loading", "working"]);
 
-/** Seconds in words: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min, 4 d. */
+/** Seconds in words: 40 ms, 1.5 s, 12 s, 3 min 20 s, 2 h 5 min, 4 d. */
 export function seconds(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  if (value < 0) return "0 s";
+  if (value < 1) return `${Math.max(0, Math.round(value * 1000))} ms`;
   if (value < 10) return `${value.toFixed(1)} s`;
   const whole = Math.round(value);
   if (whole < 60) return `${whole} s`;

@@ -120,7 +120,7 @@ export function job(main, { jobs, id }) {
         "ol.steps",
         {},
         parts.map(({ event, lasted }) =>
-          h("li", {}, pill(event.state), h("span.muted", {}, moment(event.timestamp)), event.attempt > 0 && h("span.muted", {}, `attempt ${event.attempt}`), lasted > 0 && h("span", {}, seconds(lasted)), event.error && h("span.bad.grow", {}, event.error)),
+          h("li", {}, pill(event.state), h("span.muted", {}, moment(event.timestamp)), event.attempt > 0 && h("span.muted", {}, `attempt ${event.attempt}`), lasted > 0 && h("span", {}, seconds(lasted)), event.error && h("span.bad", {}, event.error)),
         ),
       ),
     );

@@ -57,7 +57,7 @@ export function now(main, { jobs, history }) {
 
   function showState(health, ps) {
     const away = queue.degraded;
-    cards.Target.show(away ? "away" : "up", health.target_error ?? `Foreman ${health.version}`, away ? "bad" : "good");
+    cards.Target.show(away ? "away" : "up", health.target_error ?? "answers", away ? "bad" : "good");
     const loaded = ps?.models?.map((model) => model.name) ?? [];
     const resident = queue.resident ?? loaded[0] ?? null;
     cards.Model.show(resident ?? "none", resident ? "loaded" : "loaded with the first job");
@@ -127,7 +127,7 @@ export function now(main, { jobs, history }) {
     const { ended, depths, waits } = history;
     const perMinute = ended.slice(-7, -1).reduce((sum, value) => sum + value, 0);
     charts[0].draw(ended.map((value) => value * 6), count(perMinute), (top) => count(Math.round(top)));
-    charts[1].draw(depths, count(depths.at(-1)), count);
+    charts[1].draw(depths, count(queue?.queued ?? depths.at(-1)), count);
     charts[2].draw(waits, seconds(waits.filter((value) => value !== null).at(-1) ?? null), seconds);
   }
 

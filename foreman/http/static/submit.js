@@ -29,7 +29,7 @@ export function submit(main) {
         field("Attempts at most", input("max_attempts", { type: "number", min: 1, max: 20, placeholder: "3" })),
         field("Time limit", input("timeout", { type: "number", min: 1, step: "any" }), "seconds for one attempt"),
         field("Custom id", input("custom_id", { maxLength: 64 })),
-        field("Webhook", input("webhook_url", { type: "url", placeholder: "https://…" })),
+        field("Webhook", input("state_webhook_url", { type: "url", placeholder: "https://…" })),
       ),
     ),
     fault,
