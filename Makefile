@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench crash prove lock clean
+.PHONY: help setup demo run test check bench coverage crash prove lock clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ check: $(READY) ## The whole gate: format, lint, types, import contracts, tests
 
 bench: $(READY) ## Measure it, one line per figure
 	@$(BIN)/python -m tests.bench
+
+coverage: $(READY) ## Run the tests and see which lines and branches none of them reaches
+	@$(BIN)/pytest -n auto --cov --cov-report=term-missing
 
 crash: $(READY) ## Kill it 25 times and see that nothing is lost
 	@$(BIN)/python -m tests.crash
