@@ -93,7 +93,7 @@ def read_url(text: str) -> SplitResult:
         raise ValueError("must be an http:// or https:// address")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must carry no user name or password")
-    if any(ord(letter) <= 32 or ord(letter) == 127 for letter in text):
+    if any(letter == " " or not letter.isprintable() for letter in text):
         raise ValueError("must carry no spaces or control characters")
     if not _plain(parts.hostname):
         raise ValueError(f"must write an IP address in its usual form, which the setting {SETTING} is about")

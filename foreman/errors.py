@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import ClassVar
 
@@ -77,6 +78,16 @@ class FieldInvalid(ForemanError):
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         super().__init__(f"{field}: {allowed}; given: {shown}")
         self.field = field
+
+
+class RangeInvalid(FieldInvalid):
+    """No part of the artifact is what was asked for."""
+
+    code = "requested_range_not_satisfiable"
+
+    def __init__(self, given: str, size: int) -> None:
+        super().__init__("Range", given, f"must be a range such as bytes=0-99 within the {size} bytes there are")
+        self.size = size
 
 
 class BodyTooLarge(ForemanError):
@@ -228,7 +239,8 @@ class WebhookRefused(FieldInvalid):
     code = "webhook_refused"
 
     def __init__(self, url: str, why: str) -> None:
-        super().__init__("state_webhook_url", url, why)
+        shown = re.sub(r"(?<=//)[^/?#]*@", "***@", url.partition("?")[0])  # a query or a password may be a secret
+        super().__init__("state_webhook_url", shown + "?***" * ("?" in url), why)
 
 
 class IdempotencyMismatch(ForemanError):

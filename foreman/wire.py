@@ -19,6 +19,11 @@ MAX_TIMEOUT = 30 * 86400  # seconds
 MODEL_LENGTH = 256
 _FAR_FUTURE = 100 * 366 * 86400  # seconds
 
+SURROGATE = "half of a surrogate pair, such as \\ud800 alone, is no text"
+_LONE = re.compile(
+    rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][\da-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F])"
+)
+
 _Zoned = Annotated[datetime, msgspec.Meta(tz=True)]  # RFC 3339 has no local times
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -69,7 +74,7 @@ def read_object(body: bytes) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError:
         raise InvalidJson("the body must be a JSON object") from None
     except msgspec.DecodeError as error:
-        raise InvalidJson(str(error)) from None
+        raise InvalidJson(SURROGATE if _LONE.search(body) else str(error)) from None
 
 
 def read_submission(body: bytes, *, now: Instant) -> Submission:
@@ -124,16 +129,18 @@ def _options(payload: Mapping[str, msgspec.Raw]) -> dict[str, object] | None:
 
 
 def _read(name: str, raw: msgspec.Raw, reader: Callable[[Any], Any]) -> Any:
+    value: Any
     try:
         value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise FieldInvalid(name, bytes(raw).decode(errors="replace"), "must be valid JSON text or numbers") from None
+    except (msgspec.DecodeError, RecursionError):
+        value = ...  # a number out of all range, which no reader takes
     if value is None and name != "model":
         return None
     try:
         return reader(value)
     except ValueError as allowed:
-        raise FieldInvalid(name, value, str(allowed)) from None
+        given = value if isinstance(value, str) else bytes(raw).decode()
+        raise FieldInvalid(name, given, str(allowed)) from None
 
 
 def _text(length: int) -> Callable[[Any], str]:

@@ -13,7 +13,7 @@ from ulid import ULID
 from werkzeug.exceptions import RequestTimeout
 
 from foreman import wire
-from foreman.errors import BodyTooLarge, BodyUnreadable, FieldInvalid, ForemanError
+from foreman.errors import BodyTooLarge, BodyUnreadable, FieldInvalid, ForemanError, InvalidJson
 from foreman.http.deps import Deps, deps
 from foreman.http.problems import json_answer
 from foreman.job import Draft
@@ -50,6 +50,8 @@ async def submit() -> Response:
     except FieldInvalid as fault:
         intake.reject(number, fault)
     await intake.store()
+    if not intake.accepted and not intake.rejected:
+        intake.reject(1, InvalidJson("there is no line with a job"))
     return json_answer(intake.shown(), 202 if intake.accepted else 422)
 
 
@@ -68,6 +70,10 @@ class _Intake:
     @property
     def accepted(self) -> int:
         return len(self._stored)
+
+    @property
+    def rejected(self) -> int:
+        return len(self._errors)
 
     async def take(self, number: int, line: bytes) -> None:
         try:
@@ -100,7 +106,7 @@ class _Intake:
         self._errors.sort(key=lambda error: error["line"])
         return {
             "accepted": self.accepted,
-            "rejected": len(self._errors),
+            "rejected": self.rejected,
             "jobs": self._stored,
             "errors": self._errors,
         }

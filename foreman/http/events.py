@@ -113,7 +113,7 @@ async def _subscribe(known: Deps, args: MultiDict[str, str]) -> Subscription:
     after = known.feed.newest
     if (text := args.get("after")) is not None:
         if not (text.isascii() and text.isdigit() and len(text) < 19):
-            raise QueryInvalid("after", text, "must be the seq of an event")
+            raise QueryInvalid("after", text, "must be the seq of an event, a whole number")
         after = int(text)
         await known.feed.check(after)
     return Subscription(known.feed, after, _filter(args))
@@ -122,11 +122,11 @@ async def _subscribe(known: Deps, args: MultiDict[str, str]) -> Subscription:
 def _filter(args: MultiDict[str, str]) -> Callable[[Change], bool]:
     unknown = set(args) - set(FILTERS)
     if unknown:
-        raise QueryInvalid("query", sorted(unknown), f"must be out of {', '.join(FILTERS)}")
+        raise QueryInvalid("query", ", ".join(sorted(unknown)), f"must be out of {', '.join(FILTERS)}")
     jobs, models, states = (frozenset(args.getlist(name)) for name in FILTERS[1:])
     odd = states - {state.value for state in State}
     if odd:
-        raise QueryInvalid("state", sorted(odd), f"must be out of {', '.join(State)}")
+        raise QueryInvalid("state", ", ".join(sorted(odd)), f"must be out of {', '.join(State)}")
 
     def wanted(change: Change) -> bool:
         return (

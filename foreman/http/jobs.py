@@ -8,6 +8,7 @@ import trio
 from quart import Blueprint, Response, request
 from quart.wrappers.response import DataBody
 from ulid import ULID
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from foreman import wire
 from foreman.actors import place
@@ -20,6 +21,7 @@ from foreman.errors import (
     Draining,
     FieldInvalid,
     JobNotFound,
+    RangeInvalid,
     WrongContentType,
 )
 from foreman.http import bulk, stream
@@ -233,7 +235,13 @@ async def artifact(job_id: str, name: str) -> Response:
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     response.headers["Accept-Ranges"] = "bytes"
     await response.add_etag()
-    return await response.make_conditional(request, accept_ranges=True, complete_length=len(found.data))
+    asked = request.headers.get("Range", "")
+    one = asked.lower().startswith("bytes=") and "," not in asked
+    size = len(found.data) if one else None  # without it ranges are ignored, as other kinds may be (RFC 9110, 14.2)
+    try:
+        return await response.make_conditional(request, accept_ranges=True, complete_length=size)
+    except RequestedRangeNotSatisfiable:
+        raise RangeInvalid(asked, len(found.data)) from None
 
 
 class _Blob(DataBody):

@@ -18,6 +18,7 @@ from foreman.errors import (
     ForemanError,
     Internal,
     Misrouted,
+    RangeInvalid,
     TargetFault,
     TargetRefused,
     TargetSilent,
@@ -46,6 +47,7 @@ STATUS = {
     "cursor_gone": 410,
     "body_too_large": 413,
     "wrong_content_type": 415,
+    "requested_range_not_satisfiable": 416,
     "field_invalid": 422,
     "webhook_refused": 422,
     "idempotency_mismatch": 422,
@@ -92,6 +94,8 @@ def answer(fault: ForemanError, shape: Callable[[ForemanError], object] = show_f
     if status in (503, 507):
         seconds = getattr(fault, "retry_after", None) or Unavailable.retry_after
         response.headers["Retry-After"] = str(min(MAX_RETRY_AFTER, math.ceil(seconds)))
+    if isinstance(fault, RangeInvalid):
+        response.headers["Content-Range"] = f"bytes */{fault.size}"
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -26,6 +26,7 @@ from hypercorn.trio.worker_context import EventWrapper
 from quart_trio import QuartTrio
 
 from foreman.errors import TooManyConnections
+from foreman.http import frames
 from foreman.wire import show_fault
 
 log = structlog.get_logger()
@@ -240,6 +241,7 @@ async def serve(
     own = {"sending": sending, "open": set(), "limits": limits or Limits()}
     guard: type[TCPServer] = type("Connection", (GuardedConnection,), own)
     hypercorn_run.TCPServer = guard  # type: ignore[attr-defined]
+    frames.install()
     served = listening.dup()
     served.setblocking(False)
     if tls is not None:

@@ -9,15 +9,18 @@ import msgspec
 import trio
 
 from foreman.errors import TargetLost, TargetRefused, TargetSilent, TargetUnavailable
-from foreman.job import DrainKey
+from foreman.job import DrainKey, Endpoint
 from foreman.targets.chunks import ERROR_LIMIT, Answering, fault_in, inventory
 from foreman.targets.http1 import Body, Client, Response
-from foreman.targets.payloads import fields_of, reload_options, streaming
+from foreman.targets.payloads import Fields, fields_of, reload_options, streaming
 from foreman.targets.protocol import Call, Model
 from foreman.targets.streams import EMBEDDING
-from foreman.targets.translate import is_zero, only_loads
+from foreman.targets.translate import is_zero
 
 LOAD_TIMEOUT = 600.0  # seconds for one model to be read from disk
+
+_NOTHING = msgspec.Raw(b"null")
+_EMPTY = frozenset({b"null", b"[]", b'""'})
 
 
 class OllamaTarget:
@@ -48,9 +51,9 @@ class OllamaTarget:
 
     async def load(self, call: Call) -> None:
         """Have Ollama load the model by a request without a prompt. What it refuses, the real request will explain."""
-        if self.is_resident(call.key) or call.endpoint in EMBEDDING or only_loads(call.endpoint, call.payload):
-            return
         fields = fields_of(call.payload)
+        if self.is_resident(call.key) or call.endpoint in EMBEDDING or _only_loads(call.endpoint, fields):
+            return
         ask: dict[str, Any] = {"model": call.model, "stream": False}
         if options := reload_options(fields):
             ask["options"] = options
@@ -99,8 +102,17 @@ class OllamaTarget:
         return self._client.request(method, path, body, length=length)
 
 
-def _kept(fields: dict[str, msgspec.Raw]) -> Any:
-    return msgspec.json.decode(fields["keep_alive"]) if "keep_alive" in fields else None
+def _only_loads(endpoint: Endpoint, fields: Fields) -> bool:
+    """Whether the request itself is one without a prompt. Only Ollama judges what its fields hold."""
+    asked = {"/api/chat": "messages", "/api/generate": "prompt"}.get(endpoint)
+    return asked is not None and bytes(fields.get(asked, _NOTHING)).translate(None, b" \t\r\n") in _EMPTY
+
+
+def _kept(fields: Fields) -> Any:
+    try:
+        return msgspec.json.decode(fields.get("keep_alive", _NOTHING))
+    except msgspec.DecodeError:
+        return None  # a number out of all range: Ollama will say so
 
 
 def _duration(keep_alive: str | int) -> str | int | None:

@@ -38,7 +38,7 @@ def streaming(endpoint: Endpoint, payload: bytes, *, model: str | None = None, k
 def reload_options(fields: Fields) -> Fields:
     """Those of the payload's `options` that make Ollama load the model anew."""
     raw = fields.get("options")
-    if raw is None or bytes(raw).strip() == b"null":
+    if raw is None or not bytes(raw).lstrip().startswith(b"{"):
         return {}
     options = fields_of(raw)
     return {name: options[name] for name in RELOADING_OPTIONS if name in options}

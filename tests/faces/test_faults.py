@@ -22,36 +22,6 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
-WRONG: list[tuple[bytes, int, str]] = [
-    (b"", 400, "missing request body"),
-    (b"{", 400, "invalid JSON body: Input data was truncated"),
-    (b"[]", 400, "invalid JSON body: the body must be a JSON object"),
-    (b'{"messages": []}', 400, "model is required"),
-    (b'{"model": ""}', 400, "model is required"),
-    (b'{"model": 3}', 400, "model: must be text of at most 256 characters without NUL; given: 3"),
-    (b'{"model": "m", "messages": []}', 404, "model 'm' not found"),
-]
-
-
-def test_what_is_wrong_with_a_request_is_said_in_the_words_of_its_face(
-    serve: Callable[..., Daemon], upstream: Upstream
-) -> None:
-    http = serve(ollama_url=upstream.url).http
-    for body, status, words in WRONG:
-        for path in ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings"):
-            answer = http.post(path, content=body)
-            assert (answer.status_code, answer.json()) == (status, {"error": words}), (path, body)
-        for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"):
-            answer = http.post(path, content=body)
-            error = answer.json()["error"]
-            assert answer.status_code == status and set(error) == {"message", "type", "param", "code"}
-            assert error["message"].endswith(words) and answer.headers["X-Should-Retry"] == "false"
-            assert answer.json().get("type") == ("error" if path == "/v1/messages" else None)
-    wrong = http.post("/api/chat", json=chat("x"), headers={"X-Foreman-Priority": "urgent"})
-    assert (wrong.status_code, wrong.json()["error"][:43]) == (400, "X-Foreman-Priority: must be one of high, no")
-    assert http.get("/jobs").json()["jobs"] == []
-
-
 def test_a_targets_refusal_keeps_its_status_and_words(serve: Callable[..., Daemon], upstream: Upstream) -> None:
     front = Front(serve(ollama_url=upstream.url, max_attempts=1))
     for stream in (False, True):

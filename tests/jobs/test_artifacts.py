@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.ask import chat, fault, submit
+from tests.ask import chat
 from tests.daemon import Daemon
 from tests.upstream import PIXEL
 
@@ -72,10 +72,3 @@ def test_artifacts_are_served_in_ranges_and_not_twice(daemon: Daemon) -> None:
     assert daemon.http.get(url, headers={"Range": f"bytes={len(whole.content)}-"}).status_code == 416
     known = daemon.http.get(url, headers={"If-None-Match": whole.headers["etag"]})
     assert (known.status_code, known.content) == (304, b"")
-
-
-def test_artifacts_that_are_not_there(daemon: Daemon) -> None:
-    job = submit(daemon)
-    assert fault(daemon.http.get(f"/jobs/{job}/artifacts/image-7.png")) == (404, "artifact_not_found")
-    assert fault(daemon.http.get("/jobs/none/artifacts/completion")) == (404, "job_not_found")
-    assert fault(daemon.http.get("/jobs/none/artifacts/..%2f..%2fetc%2fpasswd"))[0] == 404

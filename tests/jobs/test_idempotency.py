@@ -56,9 +56,3 @@ def test_the_same_key_with_another_body_is_refused(daemon: Daemon, other: dict[s
     again = post(daemon, key, **fields)
     assert (again.status_code, again.json()["job_id"]) == (202, first.json()["job_id"])
     assert again.headers["location"] == first.headers["location"]
-
-
-@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "ü"])
-def test_a_key_of_another_form_is_refused(daemon: Daemon, key: str) -> None:
-    answer = daemon.http.post("/jobs", json=chat(), headers=[(b"Idempotency-Key", key.encode())])
-    assert fault(answer) == (422, "field_invalid")
