@@ -143,7 +143,7 @@ class Upstream:
         if "silent" in told:
             await pause(stream, 3600)
         if "die" in told:
-            print("about to die: out of memory", file=sys.stderr, flush=True)
+            print(f"about to die: out of memory at {text}", file=sys.stderr, flush=True)
             os._exit(3)
         if "nothttp" in told:
             await stream.send_all(b"220 smtp.example.com ready\r\n\r\n")

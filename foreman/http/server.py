@@ -59,16 +59,16 @@ class GuardedConnection(TCPServer):
     open: ClassVar[set[GuardedConnection]]  # all of one server
     sending: ClassVar[set[trio.CancelScope]]  # the sends of one server that are under way
     _idle: trio.CancelScope  # around the wait for the end; its deadline is infinite while a request is answered
+    _end: trio.CancelScope  # around all of it
     _reading = True
 
     async def run(self) -> None:
         self._idle = trio.CancelScope(deadline=trio.current_time() + self.limits.idle)
+        self._end = trio.CancelScope()
         self.open.add(self)
         try:
-            if len(self.open) <= self.limits.connections:
-                await super().run()
-            else:
-                await self._turn_away()
+            with self._end:
+                await (super().run() if len(self.open) <= self.limits.connections else self._turn_away())
         except* Exception as group:  # the boundary between one client and the rest
             log.info("connection ended by a fault", fault=repr(group.exceptions[0])[:200])
             with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_PATIENCE):
@@ -87,7 +87,8 @@ class GuardedConnection(TCPServer):
             if rest := self._send_now(event.data):
                 await self._send(rest)
             if event.data.startswith(REFUSED_HANDSHAKE):
-                self._idle.deadline = trio.current_time() + SEND_PATIENCE  # Hypercorn means to close it, and does not
+                # Hypercorn means to close it, and neither does nor tells the route, which would wait for ever.
+                self._end.deadline = trio.current_time() + SEND_PATIENCE
         elif isinstance(event, Updated):
             self._idle.deadline = trio.current_time() + self.limits.idle if event.idle else math.inf
         else:

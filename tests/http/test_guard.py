@@ -161,6 +161,21 @@ def test_a_refused_handshake_ends_the_connection(api: Api) -> None:
             pass
 
 
+def test_refused_handshakes_take_no_connections_for_ever(fresh: Fresh) -> None:
+    api = fresh(max_connections=5)
+    for _ in range(10):
+        with connected(api) as raw:
+            raw.sendall(UPGRADE + b"GET / HTTP/1.1\r\n\r\n")
+            assert answered(raw, 5)
+
+    def let_in() -> bool:
+        with connected(api) as raw:
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return answered(raw, 5).startswith(b"HTTP/1.1 200")
+
+    until(let_in)
+
+
 def test_a_client_that_never_reads_does_not_hold_up_the_shutdown(fresh: Fresh) -> None:
     api = fresh(shutdown_grace=1)
     job_id = api.submit("y" * 9_000_000 + " #echo")
