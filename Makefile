@@ -35,7 +35,7 @@ bench: $(READY) ## Measure it, one line per figure
 coverage: $(READY) ## Run the tests and see which lines and branches none of them reaches
 	@$(BIN)/pytest -n auto --cov --cov-report=term-missing
 
-crash: $(READY) ## Kill it 25 times and see that nothing is lost
+crash: $(READY) ## Kill it 1,000 times, at random and named moments, and see that nothing is lost
 	@$(BIN)/python -m tests.crash
 
 prove: $(READY) ## Try 2,000 random histories of the queue against a plain model of it

@@ -5,29 +5,43 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import trio
 
-from tests.crash.campaign import campaign
+from tests.crash.campaign import Tally, campaign
+
+LOOK = 10.0  # seconds between lines
 
 
 async def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.crash", description="Kill Foreman; see that nothing is lost."
     )
-    parser.add_argument("--kills", type=int, default=25)
-    parser.add_argument("--jobs", type=int, default=500)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--lanes", type=int, default=4, help="how many Foremen live at a time")
     parser.add_argument("--seed", type=int, default=None, help="of the random moments; a new one by default")
-    parser.add_argument("--seconds", type=float, default=600, help="longest it may take")
+    parser.add_argument("--seconds", type=float, default=1800, help="longest it may take")
     told = parser.parse_args(argv)
     seed = told.seed if told.seed is not None else random.SystemRandom().randrange(2**32)
-    print(f"seed {seed}: {told.jobs} jobs, {told.kills} kills", flush=True)
+    print(f"seed {seed}: {told.kills} kills, {told.lanes} Foremen at a time", flush=True)
+    tally, began = Tally(), time.monotonic()
+
+    async def show() -> None:
+        while True:
+            await trio.sleep(LOOK)
+            print(f"{time.monotonic() - began:5.0f} s  {tally}", flush=True)
+
     with TemporaryDirectory() as folder:
-        report = await campaign(Path(folder), jobs=told.jobs, kills=told.kills, seed=seed, seconds=told.seconds)
-    print(report)
-    return 0 if report.verdict.ok else 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(show)
+            with trio.fail_after(told.seconds):
+                await campaign(Path(folder), tally, kills=told.kills, seed=seed, lanes=told.lanes)
+            nursery.cancel_scope.cancel()
+    print(f"{tally.report()}\n{time.monotonic() - began:.0f} s")
+    return 0 if tally.verdict.ok and tally.kills.total() == told.kills else 1
 
 
 if __name__ == "__main__":

@@ -1,148 +1,252 @@
-"""One campaign: jobs are submitted and run while Foreman is killed at random moments and started again."""
+"""A campaign: jobs are submitted and run while Foreman is killed, at random moments and at named points.
+
+It goes in rounds. Each has a data folder of its own, is killed some 25 times, and is judged once all has ended.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
-from tests.bench.daemon import Daemon, child
+from tests.bench.daemon import child
 from tests.bench.stored import wait_ended
 from tests.bench.wire import ask, connected, get, post
-from tests.crash.verdict import Verdict, judge
+from tests.crash.lives import Lives, lives
+from tests.crash.verdict import Told, Verdict, judge
+from tests.crash.victim import POINTS
+from tests.receiver import Receiver, a_receiver
 
 MODELS = ("a", "b", "c")
 SLOTS = 4
 CLIENTS = 4  # that submit at a time
-LIFE = (0.05, 1.2)  # seconds between serving and SIGKILL
-UNBORN = 0.15  # share of the kills that come before Foreman serves
-CHUNKS = 4  # of one answer
+EVERY = 0.02  # seconds between the chunks of an answer, of which there are four
+ROUND = 25  # kills; no job may meet more than 20 of them
+JOBS = 3  # for each kill
+LIFE = (0.0, 0.5)  # seconds between serving and a kill at a random moment
+UNBORN = 0.15  # seconds in which a Foreman starts, more or less
+PASSAGES = {"before commit": 6, "after commit": 6, "claimed": 3, "answered": 3, "notified": 6, "migration": 6}
+PATIENCE = 10.0  # seconds until one that did not come to its point is killed where it is
+SETTLE = 60.0  # seconds for all to end once nobody kills any more
+KEY = b"\r\nIdempotency-Key: "
 FAULTS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+
+Kill = str | None  # a named point, or: at a random moment
 
 
 @dataclass(slots=True)
-class Told:
-    """What the submitting side knows: the truth that the database is held against."""
+class Tally:
+    """What the rounds have brought so far."""
 
-    tried: set[str] = field(default_factory=set)  # custom ids, answered or not
-    acknowledged: dict[str, str] = field(default_factory=dict)  # job id to custom id, for each 202
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    verdict: Verdict
-    told: Told
-    kills: int
-    unborn: int  # kills before Foreman served
-    seconds: float
+    verdict: Verdict = field(default_factory=Verdict)
+    kills: Counter[str] = field(default_factory=Counter)  # by point; also "a random moment", "before it served"
+    rounds: int = 0
+    acknowledged: int = 0
+    unanswered: int = 0  # submissions
 
     def __str__(self) -> str:
-        told, found = self.told, self.verdict
+        found = self.verdict
         return (
-            f"{len(told.acknowledged)} jobs acknowledged, {len(told.tried) - len(told.acknowledged)} "
-            f"submissions without an answer ({found.unacknowledged} of them stored)\n"
-            f"{self.kills} kills ({self.unborn} before it served), {found.interrupted} attempts interrupted, "
-            f"{found.events} events, {self.seconds:.0f} s\n"
-            f"lost {found.lost}, doubled {found.doubled}, illegal {found.illegal}"
+            f"{self.kills.total()} kills, {self.rounds} rounds judged: "
+            f"{found.lost} lost, {found.doubled} doubled, {found.illegal} illegal"
+        )
+
+    def report(self) -> str:
+        found = self.verdict
+        return (
+            f"{self.acknowledged} jobs acknowledged; {self.unanswered} submissions without an answer, "
+            f"{found.unacknowledged} of them stored; {found.pruned} jobs pruned\n"
+            f"{found.interrupted} attempts interrupted, {found.events} events, "
+            f"{found.delivered} webhooks arrived, {found.repeated} of them not for the first time\n"
+            + "".join(f"  {count:5} kills: {point}\n" for point, count in sorted(self.kills.items()))
+            + str(self)
             + "".join(f"\n  {line}" for line in found.complaints)
         )
 
 
-async def campaign(folder: Path, *, jobs: int, kills: int, seed: int, seconds: float) -> Report:
-    """Run it in `folder`. Raises trio.TooSlowError when it has not ended after `seconds`."""
+async def campaign(folder: Path, tally: Tally, *, kills: int, seed: int, lanes: int = 1) -> None:
+    """Kill so many times in all, in `lanes` rounds at a time; `tally` grows meanwhile."""
     chance = random.Random(seed)
-    began = time.monotonic()
-    told = Told()
-    unborn = 0
-    # Paced so that work is there for every kill: a fair share of jobs is submitted, and run, in each life.
-    every = SLOTS * (sum(LIFE) / 2) * kills / jobs / CHUNKS * 0.8
+    plans = [_plan(min(ROUND, kills - before), chance) for before in range(0, kills, ROUND)]
+    rounds = [(number, plan, random.Random(chance.random())) for number, plan in enumerate(plans)]
     async with child("tests.upstream", "--kind", "ollama", "--models", ",".join(MODELS)) as upstream:
-        daemon = Daemon(
-            folder / "data",
-            ollama_url=f"http://127.0.0.1:{upstream['port']}",
-            slots=SLOTS,
-            max_attempts=20,
-            retry_backoff="50ms",
-            retry_backoff_max="200ms",
-            shutdown_grace="10s",
-        )
+        url = f"http://127.0.0.1:{upstream['port']}"
+
+        async def lane() -> None:
+            async with lives(folder / "parents.log") as victims:
+                while rounds:
+                    number, plan, own = rounds.pop(0)
+                    with a_receiver() as receiver:
+                        await _Round(folder / f"{number}", url, victims, receiver, own, tally).run(plan)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(lanes):
+                nursery.start_soon(lane)
+
+
+def _plan(kills: int, chance: random.Random) -> list[Kill]:
+    """The schema is made but once, at first; and only what has ended can be pruned."""
+    named: list[Kill] = [point for point in POINTS if point != "migration"]
+    rest = [*named, *(chance.choice([*named, *[None] * len(named)]) for _ in range(kills))][: kills - 1]
+    return ["migration", *sorted(rest, key=lambda point: chance.random() + (point == "pruning"))]
+
+
+class _Round:
+    """One data folder, from its first Foreman to its last."""
+
+    def __init__(
+        self, folder: Path, upstream: str, victims: Lives, receiver: Receiver, chance: random.Random, tally: Tally
+    ) -> None:
+        self._victims = victims
+        self._receiver = receiver
+        self._chance = chance
+        self._tally = tally
+        self._told = Told()
+        self._database = folder / "foreman.db"
+        self._settings: dict[str, object] = {
+            "addr": "127.0.0.1:0",
+            "data_dir": str(folder),
+            "log_format": "json",
+            "ollama_url": upstream,
+            "slots": SLOTS,
+            "max_attempts": 20,
+            "retry_backoff": "50ms",
+            "retry_backoff_max": "200ms",
+            "webhook_retries": 50,
+            "webhook_backoff": "50ms",
+            "webhook_backoff_max": "200ms",
+            "shutdown_grace": "10s",
+        }
+
+    async def run(self, plan: Sequence[Kill]) -> None:
+        for number, point in enumerate(plan, start=1):
+            if point == "pruning" and not _retire(self._database, self._told):
+                await self._peaceful_life(JOBS * number)
+                _retire(self._database, self._told)
+            found = await self._life(point, due=JOBS * number)
+            self._tally.kills[found] += 1
+        await self._peaceful_life(JOBS * len(plan))
+        tally, told = self._tally, self._told
+        tally.verdict += judge(self._database, told, list(self._receiver.got))
+        tally.rounds += 1
+        tally.acknowledged += len(told.acknowledged)
+        tally.unanswered += told.unanswered
+
+    async def _life(self, point: Kill, *, due: int) -> str:
+        """Start, submit until `due` jobs are acknowledged in all, kill; where it died."""
+        victims, chance = self._victims, self._chance
+        nth = chance.randint(1, PASSAGES.get(point, 1)) if point else 1
+        await victims.begin(self._settings, point=point, nth=nth)
+        if point is None and chance.random() < 0.2:
+            with trio.move_on_after(chance.uniform(0, UNBORN)):
+                await victims.wait_serving()
+            await victims.kill()
+            where = "before it served"
+        else:
+            where = "a random moment"
+            if await victims.wait_serving():
+                async with trio.open_nursery() as nursery:
+                    for _ in range(CLIENTS):
+                        nursery.start_soon(self._submit, due)
+                    with trio.move_on_after(PATIENCE if point else chance.uniform(*LIFE)):
+                        await victims.ended.wait()
+                    await victims.kill()
+                    nursery.cancel_scope.cancel()
+        if victims.code != -9:
+            self._tally.verdict.complain("illegal", f"it ended with {victims.code}: {victims.words[-5:]}")
+        return victims.died_at or where
+
+    async def _peaceful_life(self, jobs: int) -> None:
+        """Start, submit what is missing, let everything end, leave in order."""
+        victims, told = self._victims, self._told
+        await victims.begin(self._settings)
+        if not await victims.wait_serving():
+            raise AssertionError(f"it does not start any more: {victims.words[-5:]}")
+        async with trio.open_nursery() as nursery:
+            for _ in range(CLIENTS):
+                nursery.start_soon(self._submit, jobs)
+        with trio.fail_after(SETTLE):
+            await wait_ended(self._database)
+        for job_id, custom_id in told.acknowledged.items():
+            if job_id not in told.retired:
+                shown = await ask(victims.port, get(f"/jobs/{job_id}"))
+                said = shown["result"]["message"]["content"] if shown["result"] else ""
+                if shown["state"] != "done" or not said.startswith(f"{custom_id} "):
+                    self._tally.verdict.complain("lost", f"{custom_id}, {job_id}, is shown as {shown}")
+        with trio.fail_after(SETTLE):
+            await self._settled()
+        if code := await victims.stop():
+            self._tally.verdict.complain("illegal", f"it left with {code}: {victims.words[-5:]}")
+
+    async def _settled(self) -> None:
+        """Until no webhook is due, and what was to be pruned is."""
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=10)) as db:
+            question = """SELECT count(*) = 0 FROM jobs WHERE expires_at < 10
+                          OR EXISTS (SELECT 1 FROM deliveries WHERE state = 'due')"""
+            while not db.execute(question).fetchone()[0]:  # noqa: ASYNC110 - it happens in another process
+                await trio.sleep(0.05)
+
+    async def _submit(self, due: int) -> None:
+        """One client: submit until `due` are acknowledged; a broken connection ends it.
+
+        What it had asked stays unknown; with an idempotency key it is asked again.
+        """
+        told, chance = self._told, self._chance
+        pause = chance.choice((0, 0.1))  # now in a burst, now spread over the life
         try:
-            with trio.fail_after(seconds):
-                for life in range(kills):
-                    due = min(jobs, jobs * (life + 1) * 4 // (kills * 3))
-                    unborn += not await _life(daemon, told, chance, due=due, every=every)
-                await _last_life(daemon, told, chance, jobs=jobs, every=every)
-        finally:
-            await daemon.kill()
-    verdict = judge(daemon.database, told.tried, told.acknowledged)
-    return Report(verdict, told, kills, unborn, time.monotonic() - began)
+            async with connected(self._victims.port) as connection:
+                while told.again or len(told.acknowledged) < due:
+                    custom_id, request = told.again.popitem() if told.again else self._draft()
+                    answered = False
+                    try:
+                        with trio.fail_after(30):
+                            status, body = await connection.exchange(request)
+                        answered = True
+                    finally:
+                        told.unanswered += not answered
+                        if not answered and KEY in request:
+                            told.again[custom_id] = request
+                    if status != 202:
+                        raise AssertionError(f"answered {status}: {body!r}")
+                    told.acknowledged[json.loads(body)["job_id"]] = custom_id
+                    await trio.sleep(pause and chance.uniform(0, pause))
+        except FAULTS:
+            pass
+
+    def _draft(self) -> tuple[str, bytes]:
+        custom_id = f"job-{len(self._told.tried)}"
+        self._told.tried.add(custom_id)
+        text = f"{custom_id} says hello #echo #every={EVERY}"
+        job = {
+            "model": self._chance.choice(MODELS),
+            "messages": [{"role": "user", "content": text}],
+            "custom_id": custom_id,
+            "state_webhook_url": self._receiver.url,
+        }
+        request = post("/jobs", job)
+        if self._chance.random() < 0.5:
+            request = request.replace(b"\r\n", KEY + custom_id.encode() + b"\r\n", 1)
+        return custom_id, request
 
 
-async def _life(daemon: Daemon, told: Told, chance: random.Random, *, due: int, every: float) -> bool:
-    """Start, submit until `due` jobs are acknowledged in all, kill; whether it got as far as serving."""
-    await daemon.spawn()
-    if chance.random() < UNBORN:
-        with trio.move_on_after(chance.uniform(0, 1)):
-            await daemon.wait_serving()
-        await daemon.kill()
-        return False
-    await daemon.wait_serving()
-    async with _submitting(daemon, told, chance, due=due, every=every):
-        await trio.sleep(chance.uniform(*LIFE))
-        await daemon.kill()
-    return True
+def _retire(database: Path, told: Told) -> bool:
+    """While no Foreman runs: have some jobs that have ended, and of which all is told, be past their time.
 
-
-async def _last_life(daemon: Daemon, told: Told, chance: random.Random, *, jobs: int, every: float) -> None:
-    """Start, submit what is missing, let everything end, leave in order."""
-    await daemon.start()
-    async with trio.open_nursery() as nursery:
-        for _ in range(CLIENTS):
-            nursery.start_soon(_submit, daemon.port, told, chance, jobs, every)
-    await wait_ended(daemon.database)
-    for job_id, custom_id in told.acknowledged.items():
-        shown = await ask(daemon.port, get(f"/jobs/{job_id}"))
-        said = shown["result"]["message"]["content"] if shown["result"] else ""
-        if shown["state"] != "done" or not said.startswith(f"{custom_id} "):
-            raise AssertionError(f"{custom_id}, {job_id}, is shown as {shown}")
-    code = await daemon.stop()
-    if code:
-        raise AssertionError(f"exit code {code}: {daemon.words()[-2000:]}")
-
-
-@asynccontextmanager
-async def _submitting(
-    daemon: Daemon, told: Told, chance: random.Random, *, due: int, every: float
-) -> AsyncIterator[None]:
-    async with trio.open_nursery() as nursery:
-        for _ in range(CLIENTS):
-            nursery.start_soon(_submit, daemon.port, told, chance, due, every)
-        yield
-        nursery.cancel_scope.cancel()
-
-
-async def _submit(port: int, told: Told, chance: random.Random, due: int, every: float) -> None:
-    """One client: submit until `due` are acknowledged; a broken connection ends it, what it had asked stays unknown."""
-    # Now in a burst, now spread over the life.
-    pause = chance.choice((0, CLIENTS * (sum(LIFE) / 2) / max(1, due - len(told.acknowledged))))
-    try:
-        async with connected(port) as connection:
-            while len(told.acknowledged) < due:
-                custom_id = f"job-{len(told.tried)}"
-                told.tried.add(custom_id)
-                text = f"{custom_id} says hello #echo #every={every:.4f}"
-                job = {"model": chance.choice(MODELS), "messages": [{"role": "user", "content": text}]}
-                with trio.fail_after(30):
-                    status, body = await connection.exchange(post("/jobs", job | {"custom_id": custom_id}))
-                if status != 202:
-                    raise AssertionError(f"answered {status}: {body!r}")
-                told.acknowledged[json.loads(body)["job_id"]] = custom_id
-                await trio.sleep(pause and chance.uniform(0, 2 * pause))
-    except FAULTS:
-        pass
+    Whether there were any.
+    """
+    with closing(sqlite3.connect(database)) as db:
+        rows = db.execute("""SELECT id FROM jobs WHERE state = 'done' AND NOT EXISTS (
+                             SELECT 1 FROM deliveries WHERE job_id = id AND state <> 'delivered') LIMIT 10""")
+        ripe = [job_id for (job_id,) in rows]
+        for job_id in ripe:
+            told.retired[job_id] = dict(db.execute("SELECT seq, state FROM events WHERE job_id = ?", (job_id,)))
+            db.execute("UPDATE jobs SET expires_at = 1 WHERE id = ?", (job_id,))
+        db.commit()
+    return bool(ripe)
