@@ -106,6 +106,8 @@ class Worker:
         self._patience = patience or Patience()
         self._clock = clock
         self._running: dict[str, _Attempt] = {}
+        self._claims = 0  # asked for, their answers not yet taken
+        self._cancelled: set[str] = set()  # jobs cancelled meanwhile: one of them may be in such an answer
         self._idle = trio.lowlevel.ParkingLot()  # slots with nothing to do
         self._ending = trio.lowlevel.ParkingLot()  # who waits for the slots to end
         self._waits: set[trio.CancelScope] = set()  # those that draining ends
@@ -120,8 +122,13 @@ class Worker:
         """Stop what was cancelled; look for work when there may be some."""
         stirred = commit.stirred
         for change in commit.changes:
-            if change.state is State.CANCELLED and change.job_id in self._running:
-                self._running[change.job_id].stop(None)
+            if change.state is State.CANCELLED:
+                if attempt := self._running.get(change.job_id):
+                    attempt.stop(None)
+                elif self._claims:
+                    self._cancelled.add(change.job_id)
+            elif change.state is State.QUEUED:  # retried: the next claim of it counts
+                self._cancelled.discard(change.job_id)
             # What ends needs no bell: the slot that ran it looks for work next, and wakes the others if there is more.
             stirred = stirred or change.state is State.QUEUED
         if stirred:
@@ -150,7 +157,8 @@ class Worker:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take back what a predecessor left running, then work until drained."""
         self._running.clear()
-        self._slots_alive = 0
+        self._cancelled.clear()
+        self._claims = self._slots_alive = 0
         taken = await self._queue.ask(TakeBack())
         if taken:
             log.warning("took back jobs that were running", jobs=taken)
@@ -210,7 +218,9 @@ class Worker:
                 with self._until_draining():
                     await trio.sleep(fault.retry_after)
                 continue
-            if work and self._draining.is_set():
+            if work and work.job.id in self._cancelled:
+                self._cancelled.discard(work.job.id)
+            elif work and self._draining.is_set():
                 await self._queue.tell(Finished(job_id=work.job.id, lease=work.job.lease, outcome=Drained()))
             elif work:
                 if work.more:
@@ -223,7 +233,13 @@ class Worker:
 
     async def _claim(self) -> Work | None:
         warm = self.resident is not None and self._target.is_resident(self.resident.key)
-        work = await self._queue.ask(Claim(resident=self.resident, warm=warm))
+        if not self._claims:
+            self._cancelled.clear()
+        self._claims += 1
+        try:
+            work = await self._queue.ask(Claim(resident=self.resident, warm=warm))
+        finally:
+            self._claims -= 1
         if work and (self.resident is None or self.resident.key != work.job.key):
             self.resident = Resident(work.job.key, self._clock())
         return work

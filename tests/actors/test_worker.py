@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import trio
@@ -14,7 +15,7 @@ from foreman.actors.desk import Rules
 from foreman.actors.worker import Patience
 from foreman.errors import Draining, IllegalStep, TargetBusy, TargetFailed, TargetLost, TargetRefused, TargetUnavailable
 from foreman.job import Priority, State
-from foreman.messages import Cancel
+from foreman.messages import Cancel, Claim, Message
 from foreman.retry import Backoff
 from foreman.targets.protocol import Call, Chunk
 from tests.actors.conftest import FakeTarget, House, Script, chunk, draft, failing, saying, silent
@@ -198,6 +199,25 @@ async def test_cancelling_closes_the_request_to_the_target_and_the_next_job_runs
     await house.until_state(State.DONE, 2)
     assert (cancelled.state, house.job(1).state) == (State.CANCELLED, State.CANCELLED)
     assert (house.target.left_early, trio.current_time()) == (1, 1)
+
+
+async def test_a_job_that_is_cancelled_before_its_slot_hears_of_it_is_not_run(
+    start_house: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await start_house()
+    tell = house.queue.tell
+
+    async def telling(message: Message[Any]) -> None:
+        await tell(message)
+        if isinstance(message, Claim) and house.states() == ["queued"]:
+            await tell(Cancel(job_id="001"))  # one transaction has both
+
+    monkeypatch.setattr(house.queue, "tell", telling)
+    await trio.testing.wait_all_tasks_blocked()  # the slot has asked once, and found nothing
+    await house.submit(draft(1), draft(2))
+    await house.until_state(State.DONE, 2)
+    assert house.states() == ["queued", "loading", "cancelled"]
+    assert house.target.answered == ["2"]
 
 
 async def test_a_result_that_comes_after_the_cancel_is_dropped(start_house: Start, autojump_clock: MockClock) -> None:
