@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -97,6 +97,8 @@ class Child:
 class Daemon:
     """`foreman serve` as a child. Settings are keyword arguments; a list or dict is given as JSON."""
 
+    command: Sequence[str] = (sys.executable, "-m", "foreman", "serve")
+
     def __init__(self, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
         self.token = str(settings.get("token", ""))
@@ -113,8 +115,7 @@ class Daemon:
     def start(self, *, ready: bool = True) -> Daemon:
         """Start it, again if it ran before; returns when /readyz answers."""
         self.close()
-        command = [sys.executable, "-m", "foreman", "serve"]
-        self._child = Child(command, env=self._env, stream="stderr")
+        self._child = Child([*self.command], env=self._env, stream="stderr")
         if ready:
             try:
                 self.url = self._child.line(_url_in)

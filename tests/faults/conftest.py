@@ -1,0 +1,35 @@
+"""The scripted upstream, and Foremen with a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import Upstream, an_upstream
+from tests.faults.broken import Broken
+
+Break = Callable[..., Broken]
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    with an_upstream("--kind", "ollama") as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def serve(data_dir: Path, upstream: Upstream) -> Iterator[Break]:
+    """Starts a Foreman in which the named fault may come."""
+    started: list[Broken] = []
+
+    def start(fault: str, **settings: object) -> Broken:
+        given = {"ollama_url": upstream.url, "retry_backoff": 0.05, "retry_backoff_max": 0.1} | settings
+        started.append(Broken(fault, data_dir, **given))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        daemon.close()
