@@ -75,9 +75,9 @@ def test_a_client_that_reads_nothing_is_not_sent_to_for_ever(fresh: Fresh) -> No
     files = Path(f"/proc/{api.daemon.pid}/fd")
     with connected(api) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        before = len(list(files.iterdir()))
         raw.sendall(f"GET /jobs/{job_id}/artifacts/completion HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert raw.recv(10)
+        before = len(list(files.iterdir()))
         until(lambda: len(list(files.iterdir())) < before)
 
 

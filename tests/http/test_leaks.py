@@ -17,9 +17,9 @@ from tests.ask import chat
 from tests.daemon import Upstream, an_upstream, until
 from tests.faults.broken import Broken
 
-CALLS = int(os.environ.get("LEAK_CALLS", "510"))
+CALLS = int(os.environ.get("LEAK_CALLS", "153"))
 TOGETHER = 17  # calls that hang up at once, as many as there are slots
-WARM = 153  # calls before the first count: caches fill, pools and histories reach their sizes
+WARM = 102  # calls before the first count: caches fill, pools and histories reach their sizes
 SPARE = 4  # kept connections and idle threads come and go
 MEMORY = 5e6  # bytes by which it may have grown: an answer under way takes some 50,000
 
