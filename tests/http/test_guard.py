@@ -35,6 +35,7 @@ H2_DATA_AFTER_THE_END = b"\x00\x00\x04\x00\x00\x00\x00\x00\x01more"
 CRASHES = {
     "stray bytes after a websocket upgrade": [UPGRADE, b"\xff" * 64 + b"stray"],
     "stray bytes with a websocket upgrade": [UPGRADE + b"GET / HTTP/1.1\r\n\r\n"],
+    "a websocket upgrade with a header that is not ASCII": [UPGRADE[:-2] + b"Sec-WebSocket-Protocol: \xff\r\n\r\n"],
     "h2c with a path that is not ASCII": [
         (
             b"GET /\xff HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
