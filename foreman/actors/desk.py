@@ -22,7 +22,7 @@ from foreman.errors import (
     StoreFull,
     StoreRejected,
 )
-from foreman.job import RUNNING, TERMINAL, Change, Delivery, Draft, Instant, Job, State, check_step
+from foreman.job import RUNNING, TERMINAL, Change, Delivery, DeliveryState, Draft, Instant, Job, State, check_step
 from foreman.messages import (
     PAUSED,
     Accepted,
@@ -298,7 +298,7 @@ class Desk:
 
     def _delivery_ended(self, message: DeliveryEnded, now: Instant) -> None:
         rules = self.rules
-        self._redelivers |= outbox.settle(
+        state = outbox.settle(
             self.store,
             message.delivery,
             message.sent,
@@ -307,6 +307,9 @@ class Desk:
             chance=self.chance(),
             now=now,
         )
+        self._redelivers |= state is DeliveryState.DUE
+        if state is DeliveryState.STOPPED and (job := self._running.get(message.delivery.job_id)):
+            self._running[job.id] = replace(job, webhook_url=None)
 
     def _redeliver(self, message: Redeliver, now: Instant) -> Delivery:
         self._find(message.job_id)

@@ -12,13 +12,19 @@ from foreman.store.protocol import Writer
 
 def settle(
     store: Writer, delivery: Delivery, sent: Sent, *, retries: int, backoff: Backoff, chance: float, now: Instant
-) -> bool:
-    """Write how an attempt ended; whether there will be another."""
+) -> DeliveryState:
+    """Write how an attempt ended; what state that leaves its delivery in.
+
+    One that was redelivered while it was on its way stays due, with all its retries.
+    """
+    stored = _find(store, delivery.job_id, delivery.seq)
+    if stored is None or (stored.attempts, stored.due_at) != (delivery.attempts, delivery.due_at):
+        return stored.state if stored else DeliveryState.STOPPED
     tried = replace(delivery, attempts=delivery.attempts + 1, status=sent.status, error=sent.error)
     what = after_sending(sent, attempts=tried.attempts, retries=retries, backoff=backoff, chance=chance)
     if isinstance(what, Again):
         store.settle(replace(tried, due_at=now + what.wait))
-        return True
+        return DeliveryState.DUE
     state = DeliveryState.DEAD
     if isinstance(what, Delivered):
         state = DeliveryState.DELIVERED
@@ -26,14 +32,18 @@ def settle(
         state = DeliveryState.STOPPED
         store.stop_deliveries(delivery.job_id, now=now)
     store.settle(replace(tried, state=state, ended_at=now))
-    return False
+    return state
 
 
 def redeliver(store: Writer, job_id: str, seq: int, *, now: Instant) -> Delivery:
     """Make a delivery due again, with all its retries. Raises DeliveryNotFound."""
-    for delivery in store.deliveries(job_id):
-        if delivery.seq == seq:
-            again = replace(delivery, state=DeliveryState.DUE, attempts=0, due_at=now, ended_at=None)
-            store.settle(again)
-            return again
-    raise DeliveryNotFound
+    delivery = _find(store, job_id, seq)
+    if delivery is None:
+        raise DeliveryNotFound
+    again = replace(delivery, state=DeliveryState.DUE, attempts=0, due_at=now, ended_at=None)
+    store.settle(again)
+    return again
+
+
+def _find(store: Writer, job_id: str, seq: int) -> Delivery | None:
+    return next((delivery for delivery in store.deliveries(job_id) if delivery.seq == seq), None)

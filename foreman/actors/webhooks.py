@@ -11,8 +11,10 @@ import trio
 
 from foreman.actors.meters import Meters
 from foreman.actors.poster import Poster, payload_of
+from foreman.errors import StoreFull
 from foreman.job import Delivery, Instant
 from foreman.messages import Commit, DeliveryEnded, Queue
+from foreman.retry import Sent
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
 
@@ -148,8 +150,18 @@ class Webhooks:
         if len(self._well) > REMEMBERED:
             del self._well[next(iter(self._well))]
         log.debug("webhook", job=delivery.job_id, seq=delivery.seq, status=sent.status, error=sent.error)
-        await self._queue.ask(DeliveryEnded(delivery=delivery, sent=sent))
+        await self._store(delivery, sent)
         return sent.status
+
+    async def _store(self, delivery: Delivery, sent: Sent) -> None:
+        """Have it written down how an attempt ended, once there is room for it."""
+        while True:
+            try:
+                await self._queue.ask(DeliveryEnded(delivery=delivery, sent=sent))
+                return
+            except StoreFull as fault:
+                log.warning("cannot store how a webhook ended", why=str(fault))
+                await trio.sleep(fault.retry_after)
 
     @asynccontextmanager
     async def _admitted(self, receiver: str) -> AsyncIterator[None]:

@@ -159,14 +159,23 @@ class Worker:
         self._running.clear()
         self._cancelled.clear()
         self._claims = self._slots_alive = 0
-        taken = await self._queue.ask(TakeBack())
-        if taken:
-            log.warning("took back jobs that were running", jobs=taken)
+        await self._take_back()
         async with trio.open_nursery() as nursery:
             for _ in range(self.slots):
                 self._slots_alive += 1
                 nursery.start_soon(self._slot)
             task_status.started()
+
+    async def _take_back(self) -> None:
+        while True:
+            try:
+                taken = await self._queue.ask(TakeBack())
+                break
+            except StoreFull as fault:
+                log.warning("cannot take back the jobs that were running", why=str(fault))
+                await trio.sleep(fault.retry_after)
+        if taken:
+            log.warning("took back jobs that were running", jobs=taken)
 
     async def drain(self, grace: float) -> None:
         """Claim nothing more; give the running jobs `grace` seconds, then put what is left back in the queue."""

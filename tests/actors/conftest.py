@@ -20,6 +20,8 @@ from foreman.errors import ForemanError, TargetFault
 from foreman.job import Draft, Job, State
 from foreman.messages import Commit, Submit
 from foreman.retry import Backoff
+from foreman.store.protocol import Reader
+from foreman.store.readers import Readers
 from foreman.store.sqlite import SqliteWriter
 from foreman.targets.protocol import Call, Chunk, Model
 
@@ -134,6 +136,17 @@ async def inline(function: Callable[..., T], /, *args: object) -> T:
     """In place of a thread, which the autojump clock would not wait for."""
     await trio.lowlevel.checkpoint()
     return function(*args)
+
+
+class InlineReaders(Readers):
+    """Reads on the event loop, for the same reason."""
+
+    async def read(self, question: Callable[[Reader], T]) -> T:
+        await trio.lowlevel.checkpoint()
+        with self._free[0].snapshot():
+            answer = question(self._free[0])
+        await trio.lowlevel.checkpoint()
+        return answer
 
 
 def draft(number: int = 1, model: str = "m", **fields: Any) -> Draft:

@@ -13,9 +13,18 @@ from trio.testing import MockClock
 
 from foreman.actors.desk import Rules
 from foreman.actors.worker import Patience
-from foreman.errors import Draining, IllegalStep, TargetBusy, TargetFailed, TargetLost, TargetRefused, TargetUnavailable
+from foreman.errors import (
+    Draining,
+    IllegalStep,
+    StoreFull,
+    TargetBusy,
+    TargetFailed,
+    TargetLost,
+    TargetRefused,
+    TargetUnavailable,
+)
 from foreman.job import Priority, State
-from foreman.messages import Cancel, Claim, Message
+from foreman.messages import Cancel, Claim, Message, TakeBack
 from foreman.retry import Backoff
 from foreman.targets.protocol import Call, Chunk
 from tests.actors.conftest import FakeTarget, House, Script, chunk, draft, failing, saying, silent
@@ -351,3 +360,19 @@ async def test_a_busy_target_may_have_time_for_others(
     await house.submit(draft(1), draft(2))
     await house.until_state(State.DONE, 1)
     assert house.target.answered == ["1", "2", "1"]
+
+
+async def test_a_worker_that_finds_the_disk_full_takes_back_later(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
+    house = await start_house()
+    refusals, ask = [StoreFull(), StoreFull()], house.queue.ask
+
+    async def full(message: Any) -> Any:
+        if isinstance(message, TakeBack) and refusals:
+            raise refusals.pop()
+        return await ask(message)
+
+    house.queue.ask = full  # type: ignore[method-assign]
+    await house.nursery.start(house.worker.run)
+    assert (refusals, trio.current_time()) == ([], 2 * StoreFull.retry_after)

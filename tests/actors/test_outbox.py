@@ -1,0 +1,89 @@
+"""Deliveries that end at an awkward moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import trio
+from trio.testing import MockClock
+
+from foreman import addresses
+from foreman.actors.poster import Poster
+from foreman.actors.webhooks import Limits, Webhooks
+from foreman.errors import StoreFull
+from foreman.job import Delivery, DeliveryState
+from foreman.messages import DeliveryEnded, Redeliver
+from foreman.retry import Sent
+from foreman.store.sqlite import SqliteWriter
+from tests.actors.conftest import InlineReaders, now
+from tests.actors.office import Office
+
+URL = "http://10.0.0.1:9000/hook"
+
+
+def test_a_delivery_that_is_redelivered_on_its_way_keeps_all_its_retries(data_dir: Path) -> None:
+    office = Office(SqliteWriter(data_dir / "foreman.db"), webhook_retries=0)
+    office.submit(webhook_url=URL)
+    [on_its_way] = office.store.deliveries("001")
+    office.now += 1
+    office.say(Redeliver(job_id="001", seq=on_its_way.seq))
+    office.say(DeliveryEnded(delivery=on_its_way, sent=Sent(status=500)))
+    [left] = office.store.deliveries("001")
+    assert (left.state, left.attempts) == (DeliveryState.DUE, 0)
+    assert office.commit.posted
+    office.say(DeliveryEnded(delivery=left, sent=Sent(status=500)))
+    assert office.store.deliveries("001")[0].state is DeliveryState.DEAD
+    office.store.close()
+
+
+def test_a_receiver_that_is_gone_hears_no_more_of_a_job_that_runs(data_dir: Path) -> None:
+    office = Office(SqliteWriter(data_dir / "foreman.db"))
+    office.submit(webhook_url=URL, webhook_events=("queued", "done"))
+    job = office.claimed()
+    office.say(DeliveryEnded(delivery=office.store.deliveries("001")[0], sent=Sent(status=410)))
+    office.finish(job)
+    assert [delivery.state for delivery in office.store.deliveries("001")] == [DeliveryState.STOPPED]
+    office.store.close()
+
+
+class Receiver(Poster):
+    def __init__(self) -> None:
+        super().__init__(addresses.Rules.read([], loopback=False), secrets=[], timeout=1, clock=now)
+        self.got = 0
+
+    async def post(self, delivery: Delivery, body: bytes) -> Sent:
+        self.got += 1
+        return Sent(status=200)
+
+
+class FullQueue:
+    """Has no room, and then has."""
+
+    def __init__(self, refusals: int) -> None:
+        self._refusals = refusals
+        self.told = trio.Event()
+
+    async def ask(self, message: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        self._refusals -= 1
+        if self._refusals >= 0:
+            raise StoreFull
+        self.told.set()
+
+    async def tell(self, message: Any) -> None:
+        await self.ask(message)
+
+
+async def test_how_a_webhook_ended_is_told_again_once_the_disk_has_room(
+    data_dir: Path, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office = Office(SqliteWriter(data_dir / "foreman.db"))
+    office.submit(webhook_url=URL)
+    queue, receiver = FullQueue(refusals=3), Receiver()
+    webhooks = Webhooks(queue, InlineReaders(office.store, count=1), receiver, limits=Limits(), inline=100, clock=now)
+    await nursery.start(webhooks.run)
+    await queue.told.wait()
+    assert receiver.got == 1
+    nursery.cancel_scope.cancel()
+    office.store.close()
