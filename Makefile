@@ -40,6 +40,7 @@ crash: $(READY) ## Kill it 1,000 times, at random and named moments, and see tha
 
 prove: $(READY) ## Try 2,000 random histories of the queue against a plain model of it, and 5,000 callers that hang up
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py
+	@$(BIN)/pytest -n auto -q tests/sim --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
 
 lock: ## Write requirements.txt anew from pyproject.toml (needs uv)

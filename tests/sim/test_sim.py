@@ -1,0 +1,20 @@
+"""Thousands of virtual hours of trouble, in which every promise is kept. One history again:
+`python -m pytest tests/sim --sim-seed N`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.sim.world import simulate
+
+
+def test_every_promise_is_kept_through_any_history(seed: int, tmp_path: Path) -> None:
+    told = simulate(seed, tmp_path)
+    assert told.jobs and told.hours, told
+
+
+def test_a_seed_gives_the_same_history_twice(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    once, again, other = simulate(14, first), simulate(14, second), simulate(1, tmp_path / "other")
+    assert (once.digest, once.hours, once.tally) == (again.digest, again.hours, again.tally)
+    assert once.digest != other.digest

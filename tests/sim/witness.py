@@ -1,0 +1,309 @@
+"""The witness: a store that writes down what it commits, and says at once what may not be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from foreman.errors import StoreFull
+from foreman.job import RUNNING, STEPS, TERMINAL, Artifact, Change, Delivery, DeliveryState, Draft, Instant, Job, State
+from foreman.messages import PAUSED
+from foreman.store.reads import SqliteReader
+from foreman.store.sqlite import SqliteWriter
+
+FREE = {"drained", "target_busy", "target_unavailable"}  # what ends an attempt and does not count it
+HOPELESS = {"target_refused", "answer_too_large", "internal_error"}  # what fails a job at once
+SLACK = 10.0  # seconds that a slow disk may take between a decision and who hears of it
+
+
+class PowerCut(BaseException):
+    """The process is gone, in the middle of whatever it did."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """A job as its commits tell it."""
+
+    draft: Draft
+    state: State = State.QUEUED
+    spent: int = 0
+    lease: int = 0
+    since: Instant = 0
+    ready_at: Instant | None = None
+    start_by: Instant | None = None
+    expires_at: Instant | None = None
+    changed_at: float = 0  # by the clock that nobody sets
+    answers: int = 0  # stored
+    stopped: bool = False  # by a 410
+
+
+@dataclass
+class Book:
+    """All that was ever committed, over every life of the process, and every complaint."""
+
+    time: Callable[[], float]  # that nobody sets
+    slots: int
+    limit: float  # the starvation limit, seconds
+    jobs: dict[str, Seen] = field(default_factory=dict)
+    gone: dict[str, Seen] = field(default_factory=dict)
+    asked_to_delete: set[str] = field(default_factory=set)
+    history: list[Change] = field(default_factory=list)
+    posted: dict[int, str] = field(default_factory=dict)  # seq to job
+    said: dict[str, str] = field(default_factory=dict)  # what the target said last, by job
+    said_under: dict[str, int] = field(default_factory=dict)  # the lease of that call
+    refused: Counter[int] = field(default_factory=Counter)  # posts that failed since they were made due, by seq
+    complaints: list[str] = field(default_factory=list)
+    tally: Counter[str] = field(default_factory=Counter)
+    latest: Instant = 0  # that any clock has shown
+    turn: str | None = None  # the key that runs
+    turn_began: Instant | None = None  # None: before a clock was set
+    was_full: bool = False
+
+    def complain(self, words: str) -> None:
+        self.complaints.append(words)
+
+    def digest(self) -> str:
+        lines = (f"{c.seq} {c.job_id} {c.state} {c.previous} {c.at!r} {c.attempt} {c.error}" for c in self.history)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def running(self) -> list[Seen]:
+        return [seen for seen in self.jobs.values() if seen.state in RUNNING]
+
+    # What a commit holds, in its order.
+
+    def added(self, drafts: Sequence[Draft], changes: Sequence[Change]) -> None:
+        for draft, change in zip(drafts, changes, strict=True):
+            if draft.id in self.jobs or draft.id in self.gone:
+                self.complain(f"{draft.id} was added twice")
+            since = max(change.at, draft.not_before or 0)
+            self.jobs[draft.id] = Seen(draft, since=since, ready_at=draft.not_before, start_by=draft.start_by)
+            self._log(change)
+
+    def put(self, job: Job, previous: State, changes: Sequence[Change], kept: Sequence[Artifact]) -> None:
+        seen = self.jobs[job.id]
+        if previous is not seen.state:
+            self.complain(f"{job.id} goes from {previous} to {job.state}, and was {seen.state}")
+        if job.state in RUNNING and previous is State.QUEUED:
+            self._claimed(seen, job)
+        elif job.state is State.QUEUED:
+            self._queued(seen, job, previous)
+        elif job.state is State.DONE:
+            self._done(seen, job, kept)
+        elif job.state is State.FAILED:
+            self._failed(seen, job)
+        elif job.state is State.EXPIRED and (seen.start_by is None or self.latest < seen.start_by):
+            self.complain(f"{job.id} expired before its time")
+        if kept and job.state is not State.DONE:
+            self.complain(f"{job.id} is {job.state} and has an answer")
+        if (job.expires_at is not None) != (job.state in TERMINAL):
+            self.complain(f"{job.id} is {job.state} and is to be pruned at {job.expires_at}")
+        seen.since, seen.ready_at, seen.start_by = job.since, job.ready_at, job.start_by
+        seen.expires_at = job.expires_at
+        for change in changes:
+            self._log(change)
+
+    def removed(self, job_id: str, *, pruning: bool, now: Instant) -> None:
+        seen = self.jobs.pop(job_id)
+        self.gone[job_id] = seen
+        if seen.state not in TERMINAL:
+            self.complain(f"{job_id} was removed while {seen.state}")
+        if pruning and (seen.expires_at is None or seen.expires_at > now):
+            self.complain(f"{job_id} was pruned before its time")
+        if not pruning and job_id not in self.asked_to_delete:
+            self.complain(f"{job_id} was deleted, and nobody asked for it")
+        self.tally["pruned" if pruning else "deleted"] += 1
+
+    def _log(self, change: Change) -> None:
+        if change.seq != len(self.history) + 1:
+            self.complain(f"event {change.seq} follows event {len(self.history)}")
+        seen = self.jobs[change.job_id]
+        first = change.previous is None
+        if change.state not in STEPS[change.previous] if change.previous else change.state is not State.QUEUED:
+            self.complain(f"{change.job_id} went from {change.previous} to {change.state}")
+        if not first and change.previous is not seen.state:
+            self.complain(f"event {change.seq} says {change.previous}, and {change.job_id} was {seen.state}")
+        draft = seen.draft
+        wanted = draft.webhook_url is not None and not seen.stopped
+        wanted = wanted and (draft.webhook_events is None or change.state in draft.webhook_events)
+        if change.posted is not wanted:
+            self.complain(f"event {change.seq} of {draft.id} has a webhook: {change.posted}, wanted: {wanted}")
+        if change.posted:
+            self.posted[change.seq] = change.job_id
+        seen.state, seen.changed_at = change.state, self.time()
+        self.history.append(change)
+        self.tally[change.state] += 1
+
+    def _claimed(self, seen: Seen, job: Job) -> None:
+        seen.lease += 1
+        if job.lease != seen.lease:
+            self.complain(f"{job.id} has lease {job.lease} after {seen.lease - 1}")
+        if job.attempt != seen.spent + 1 or job.attempt > job.max_attempts:
+            self.complain(f"{job.id} is claimed as {job.attempt} of {job.max_attempts}, {seen.spent} were spent")
+        others = [other for other in self.running() if other is not seen]
+        if len(others) >= self.slots:
+            self.complain(f"{job.id} is claimed while {len(others)} run in {self.slots} slots")
+        if any(other.draft.key != job.key for other in others):
+            self.complain(f"{job.id} of {job.key} is claimed while {others[0].draft.key} runs")
+        if seen.ready_at is not None and seen.ready_at > self.latest:
+            self.complain(f"{job.id} is claimed {seen.ready_at - self.latest:g} s before its time")
+
+    def _queued(self, seen: Seen, job: Job, previous: State) -> None:
+        if previous in TERMINAL:
+            seen.spent, seen.answers = 0, 0
+        elif job.error_code not in FREE:
+            seen.spent += 1
+            if seen.spent >= job.max_attempts:
+                self.complain(f"{job.id} is tried again after {seen.spent} of {job.max_attempts} attempts")
+        if job.attempt != seen.spent:
+            self.complain(f"{job.id} has {job.attempt} attempts, {seen.spent} were spent ({job.error_code})")
+        self.tally[str(job.error_code)] += 1
+
+    def _done(self, seen: Seen, job: Job, kept: Sequence[Artifact]) -> None:
+        seen.answers += len(kept)
+        texts = [msgspec.json.decode(artifact.data)["message"]["content"] for artifact in kept]
+        if self.said_under.get(job.id) != job.lease:
+            self.complain(f"{job.id} is done under lease {job.lease} with an answer of an earlier one")
+        if seen.answers != 1 or texts != [self.said.get(job.id)]:
+            self.complain(f"{job.id} is done with {texts}, its target said {self.said.get(job.id)!r}")
+
+    def _failed(self, seen: Seen, job: Job) -> None:
+        seen.spent += 1
+        if job.attempt != seen.spent:
+            self.complain(f"{job.id} failed in attempt {job.attempt}, {seen.spent} were spent")
+        if job.error_code not in HOPELESS and (job.attempt < job.max_attempts or job.error_code in FREE):
+            self.complain(f"{job.id} gave up in {job.attempt} of {job.max_attempts}: {job.error_code}")
+
+    def fairness(self, job: Job, now: Instant, oldest: Iterable[tuple[str, Instant]]) -> None:
+        """`job` is claimed while the oldest claimable job of each key waits since then.
+
+        A job that has waited twice the limit is in the highest tier. From then on a younger one of another key goes
+        first only within the turn of a key. That lasts no longer than the limit, and begins with the oldest job of
+        those keys whose turn has not just ended.
+        """
+        begins, had_its_turn = job.key != self.turn, self.turn
+        lasted = now - self.turn_began if self.turn_began is not None else None
+        if begins:
+            self.turn, self.turn_began = job.key, now
+        for key, since in oldest:
+            starves = key != job.key and now - since >= 2 * self.limit and since < job.since
+            if begins:
+                starves = starves and (key != had_its_turn or (lasted is not None and lasted < self.limit - SLACK))
+            else:
+                starves = starves and lasted is not None and lasted >= self.limit + SLACK
+            if starves:
+                self.complain(f"{job.id} of {job.key} overtakes {key}, which waits for {now - since:g} s")
+
+
+class WatchedStore(SqliteWriter):
+    """The real store; can lose power before or after a commit, and run out of room."""
+
+    def __init__(self, path: Path, book: Book) -> None:
+        super().__init__(path)
+        self._db.execute("PRAGMA synchronous = OFF")  # a simulated crash leaves the system's caches alone
+        self.book = book
+        self.fuse: Literal["before", "after"] | None = None  # when the next commit that writes loses power
+        self.full = False
+        self._noted: list[Callable[[], None]] = []
+        self._kept: dict[str, list[Artifact]] = defaultdict(list)
+        self._readers: list[SqliteReader] = []
+
+    def reader(self) -> SqliteReader:
+        self._readers.append(super().reader())
+        return self._readers[-1]
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader._db.close()
+        super().close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._noted, self._kept = [], defaultdict(list)
+        fuse = self.fuse
+        try:
+            with super().transaction():
+                yield
+                if self._noted and self.full:
+                    raise StoreFull
+                if self._noted and fuse == "before":
+                    raise PowerCut
+        except StoreFull:
+            self.book.was_full = True
+            raise
+        for write_down in self._noted:
+            write_down()
+        if self._noted:
+            self.book.was_full = False
+            if fuse == "after":
+                raise PowerCut
+
+    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
+        changes = super().add(drafts, now=now)
+        self._noted.append(lambda: self.book.added(drafts, changes))
+        return changes
+
+    def put(self, job: Job, *, previous: State, now: Instant) -> Change:
+        if job.state in RUNNING and previous is State.QUEUED:
+            self._watch_claim(job, now)
+        change = super().put(job, previous=previous, now=now)
+        kept = self._kept.pop(job.id, [])
+        self._noted.append(lambda: self.book.put(job, previous, [change], kept))
+        return change
+
+    def begin(self, job: Job, *, now: Instant) -> list[Change]:
+        self._watch_claim(job, now)
+        changes = super().begin(job, now=now)
+        self._noted.append(lambda: self.book.put(job, State.QUEUED, changes, []))
+        return changes
+
+    def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
+        self._kept[job_id] += artifacts
+        super().keep(job_id, self._kept[job_id])
+
+    def delete(self, job_ids: Sequence[str], *, pruning: bool = False) -> None:
+        super().delete(job_ids, pruning=pruning)
+        for job_id in job_ids:
+            self._noted.append(lambda job_id=job_id: self._removed(job_id, pruning))  # type: ignore[misc]
+
+    def _removed(self, job_id: str, pruning: bool) -> None:
+        self.book.removed(job_id, pruning=pruning, now=self.book.latest)
+
+    def settle(self, delivery: Delivery) -> None:
+        super().settle(delivery)
+        self._noted.append(lambda: self._settled(delivery))
+
+    def _settled(self, delivery: Delivery) -> None:
+        if delivery.state is DeliveryState.DUE and not delivery.attempts:
+            self.book.refused[delivery.seq] = 0
+
+    def stop_deliveries(self, job_id: str, *, now: Instant) -> None:
+        super().stop_deliveries(job_id, now=now)
+        self._noted.append(lambda: self._stopped(job_id))
+
+    def _stopped(self, job_id: str) -> None:
+        if seen := self.book.jobs.get(job_id):
+            seen.stopped = True
+
+    def set_note(self, name: str, value: str) -> None:
+        super().set_note(name, value)
+        self._noted.append(lambda: None)
+
+    def _watch_claim(self, job: Job, now: Instant) -> None:
+        if self.note(PAUSED) == "true":
+            self.book.complain(f"{job.id} is claimed while the queue is paused")
+        late = job.start_by is not None and job.start_by <= now
+        # What came in the same transaction is not looked at again, and who was tried before did start in time.
+        if late and job.attempt == 1 and job.id in self.book.jobs and not self.book.was_full:
+            self.book.complain(f"{job.id} is claimed after its start_by")
+        waiting = self._rows(
+            "SELECT drain_key, min(since) FROM jobs WHERE state = 'queued' AND ready_at IS NULL AND id <> ? GROUP BY 1",
+            (job.id,),
+        )
+        self._noted.append(lambda: self.book.fairness(job, now, waiting))
