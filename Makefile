@@ -38,8 +38,8 @@ coverage: $(READY) ## Run the tests and see which lines and branches none of the
 crash: $(READY) ## Kill it 1,000 times, at random and named moments, and see that nothing is lost
 	@$(BIN)/python -m tests.crash
 
-prove: $(READY) ## Try 2,000 random histories of the queue against a plain model of it, and 5,000 callers that hang up
-	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py
+prove: $(READY) ## Random histories, requests, days of trouble and hang-ups, thousands of each (half an hour)
+	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py tests/proof
 	@$(BIN)/pytest -n auto -q tests/sim --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
 

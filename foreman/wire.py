@@ -163,8 +163,10 @@ def _choice(words: Sequence[str], make: Callable[[str], Any]) -> Callable[[Any],
 
 def _number(kind: type, low: float, high: float, words: str) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
-        allowed = (int,) if kind is int else (int, float)
-        if isinstance(value, bool) or not isinstance(value, allowed) or not low <= value <= high:
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())  # 3.0 is a whole number
+        if isinstance(value, bool) or not (whole if kind is int else isinstance(value, (int, float))):
+            raise ValueError(words)
+        if not low <= value <= high:
             raise ValueError(words)
         return kind(value)
 

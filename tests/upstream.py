@@ -106,6 +106,8 @@ class Upstream:
         try:
             asked = json.loads(body)
         except ValueError:
+            asked = None
+        if not isinstance(asked, dict):
             return await self.reply(stream, 400, {"error": "invalid JSON"})
         return await self.post(stream, path, asked)
 

@@ -14,6 +14,7 @@ from foreman.http.metrics import metrics
 from foreman.http.ollama import FACE as OLLAMA_FACE
 from foreman.http.ollama import ollama
 from foreman.http.openai import FACE, MESSAGES_FACE, openai
+from foreman.http.openapi import openapi
 from foreman.http.page import page
 from foreman.http.service import service
 
@@ -27,7 +28,7 @@ def build(found: Deps) -> QuartTrio:
     app.config["BODY_TIMEOUT"] = found.settings.body_timeout
     app.extensions[KEY] = found
     app.asgi_http_class = Exchange
-    for room in (page, jobs, events, service, metrics, ollama, openai):
+    for room in (page, jobs, events, service, metrics, openapi, ollama, openai):
         app.register_blueprint(room)
     problems.install(app, FACES)
 

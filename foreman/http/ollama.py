@@ -153,7 +153,8 @@ async def show() -> Response:
     )
 
 
-@ollama.route("/api/<any(pull, push, create, copy, delete):verb>", methods=["POST", "DELETE"])
+@ollama.post("/api/<any(pull, push, create, copy):verb>")
+@ollama.delete("/api/<any(delete):verb>")
 async def manage(verb: str) -> Response:
     """Routes that change the server's models."""
     return await pass_on(_manageable(), await read_body(), at_end=deps().inventory.probe)

@@ -118,7 +118,9 @@ def test_lists_are_filtered_and_read_page_by_page(upstream: Upstream, tmp_path: 
         assert pages == [newest_first[:5], newest_first[5:10], newest_first[10:]]
 
 
-@pytest.mark.parametrize("query", ["state=x", "priority=1", "limit=0", "limit=501", "limit=x", "after=x"])
+@pytest.mark.parametrize(
+    "query", ["state=x", "priority=1", "limit=0", "limit=501", "limit=x", "after=x", f"after=0{25 * 'a'}"]
+)
 def test_a_list_that_cannot_be_is_refused(daemon: Daemon, query: str) -> None:
     assert fault(daemon.http.get(f"/jobs?{query}")) == (422, "field_invalid")
 

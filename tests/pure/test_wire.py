@@ -27,6 +27,10 @@ def drafted(body: bytes, **given: Any) -> Draft:
     return wire.read_submission(body, now=NOW).draft("1", canonical="m", max_attempts=3, **given)
 
 
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    assert repr(read(max_attempts=3.0).own["max_attempts"]) == "3"
+
+
 def test_a_doubled_key_counts_once_and_the_last_one_wins() -> None:
     draft = drafted(b'{"model": "allowed", "model": "m", "priority": "low", "priority": "high"}')
     assert (draft.model, draft.priority) == ("m", Priority.HIGH)

@@ -1,0 +1,354 @@
+"""/openapi.json: what every route takes and gives."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeAlias
+
+import msgspec
+from quart import Blueprint, Response
+
+from foreman import __version__
+from foreman.http.jobs import JOB_ID, LONGEST_PAGE, LONGEST_WAIT, MOST_SEQ, NDJSON, PAGE
+from foreman.http.openapi_pieces import (
+    ANTHROPIC,
+    ANY,
+    JSON,
+    OLLAMA,
+    OPENAI,
+    SERVICE,
+    SSE,
+    Face,
+    answered,
+    events,
+    given,
+    header,
+    link,
+    operation,
+    path,
+    query,
+    streamed,
+)
+from foreman.http.openapi_shapes import ANYTHING, COUNT, MODEL, PRIORITY, SHAPES, STATE, TEXT, many, ref, words
+
+openapi = Blueprint("openapi", __name__)
+
+Paths: TypeAlias = dict[str, dict[str, Any]]
+
+# Faults that go together, by their codes
+BODY = ("body_unreadable", "body_too_large", "request_timeout")
+WRITE = ("draining", "store_full")
+ASKED = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
+PASSED = ("target_unavailable", "target_lost", "target_silent", "target_garbled")
+RUN = (
+    *PASSED,
+    "target_busy",
+    "target_failed",
+    "target_refused",
+    "drained",
+    "attempt_timeout",
+    "model_crashed",
+    "interrupted",
+    "answer_too_large",
+    "not_served",
+)
+ONE_JOB = ("job_not_found", "not_found")
+
+ABOUT = """A durable job queue in front of your own inference server.
+
+Every GET route answers HEAD too. Objects may get further keys. A connection beyond the setting `max_connections` is
+answered 503 `too_many_connections`, in the shape of `Fault`, whatever its route, and closed; a request that is no HTTP
+is answered 400. `/api/…` and `/v1/…` are the APIs of Ollama and OpenAI: where an answer is the target's own, its shape
+is described by them."""
+
+
+@openapi.get("/openapi.json")
+async def describe() -> Response:
+    """This API, for programs."""
+    return Response(_encoded(), content_type=JSON)
+
+
+@cache
+def _encoded() -> bytes:
+    return msgspec.json.encode(document())
+
+
+def document() -> dict[str, Any]:
+    """The description, as OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Foreman", "version": __version__, "license": {"name": "MIT"}, "description": ABOUT},
+        "servers": [{"url": "/"}],
+        "security": [{"token": []}, {}],
+        "paths": _jobs() | _one_job() | _service() | _ollama() | _openai(),
+        "components": {
+            "schemas": SHAPES,
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "One of the settings token and admin_token; none is needed where none is set.",
+                }
+            },
+        },
+    }
+
+
+def _jobs() -> Paths:
+    submitted = given({"anyOf": [ref("Accepted"), ref("Submitted")]}, links=_job_links("$response.body#/job_id"))
+    submitted["headers"] = {"Location": {"schema": TEXT, "description": "Of one job."}}
+    return {
+        "/jobs": {
+            "post": operation(
+                "submit",
+                "Store a job, or many",
+                {"202": submitted, "200": given(ref("Job")), "422": given(ref("Submitted"))},
+                (*BODY, *ASKED, *WRITE, "wrong_content_type", "webhook_refused", "idempotency_mismatch", "queue_full"),
+                parameters=[
+                    header("Idempotency-Key", {"type": "string", "pattern": "^[!-~]{1,255}$"}, "For one job only."),
+                    header("Prefer", TEXT, f"wait=N holds the answer until the job has ended, N ≤ {LONGEST_WAIT} s."),
+                ],
+                body={JSON: ref("Submission"), NDJSON: TEXT | {"description": "A Submission a line."}},
+                description="202 once it is on disk. 200 with `Prefer: wait=N` when the job has ended by then. Lines "
+                "of NDJSON are stored one by one: 202 if any is accepted, else 422, and `Submitted` in both cases.",
+            ),
+            "get": operation(
+                "list_jobs",
+                "List jobs, newest first",
+                {"200": given(ref("Page"), links=_job_links("$response.body#/jobs/0/job_id"))},
+                ("field_invalid",),
+                parameters=[
+                    query("state", STATE),
+                    query("model", TEXT, "As submitted."),
+                    query("priority", PRIORITY),
+                    query("limit", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE}),
+                    query("after", {"type": "string", "pattern": f"^{JOB_ID}$"}, "The `next` of the page before."),
+                ],
+            ),
+        }
+    }
+
+
+def _job_links(job_id: str) -> dict[str, Any]:
+    names = ("show_job", "cancel_job", "retry_job", "job_events", "job_stream", "deliveries", "delete_job")
+    return {name: link(name, {"job_id": job_id}) for name in names}
+
+
+def _one_job() -> Paths:
+    job = path("job_id", {"type": "string", "pattern": f"^{JOB_ID}$"})
+    step = (*ONE_JOB, *WRITE, "admin_required", "illegal_step")
+    artifact = {ANY: ANYTHING}
+    ranges = {"ETag": TEXT, "Accept-Ranges": words("bytes")}
+    redeliver = {
+        "job_id": "$request.path.job_id",
+        "delivery_id": "$response.body#/deliveries/0/delivery_id",
+    }
+    named = {"job_id": "$request.path.job_id", "name": "$response.body#/artifacts/0/name"}
+    return {
+        "/jobs/{job_id}": {
+            "parameters": [job],
+            "get": operation(
+                "show_job",
+                "Its state, and its result once it is done",
+                {"200": given(ref("Job"), links={"artifact": link("artifact", named)})},
+                ONE_JOB,
+            ),
+            "delete": operation("delete_job", "Remove a job that has ended", {"204": given()}, step),
+        },
+        "/jobs/{job_id}/cancel": {
+            "parameters": [job],
+            "post": operation("cancel_job", "Cancel it, also while it runs", {"200": given(ref("Job"))}, step),
+        },
+        "/jobs/{job_id}/retry": {
+            "parameters": [job],
+            "post": operation(
+                "retry_job",
+                "Queue it again after it has failed, expired or been cancelled",
+                {"200": given(ref("Job"))},
+                (*step, "queue_full"),
+            ),
+        },
+        "/jobs/{job_id}/events": {
+            "parameters": [job],
+            "get": operation(
+                "job_events",
+                "Its changes of state",
+                {"200": given(ref("Changes"))},
+                (*ONE_JOB, "field_invalid"),
+                parameters=[query("after", COUNT | {"maximum": MOST_SEQ}, "The seq that they come after.")],
+            ),
+        },
+        "/jobs/{job_id}/stream": {
+            "parameters": [job],
+            "get": operation(
+                "job_stream",
+                "Its output as it is produced",
+                {"200": streamed(NDJSON, SSE)},
+                ONE_JOB,
+                description="The chunks of the endpoint's own stream, from the first one; server-sent events with "
+                "`Accept: text/event-stream`. It ends with the job.",
+            ),
+        },
+        "/jobs/{job_id}/artifacts/{name}": {
+            "parameters": [job, path("name", TEXT)],
+            "get": operation(
+                "artifact",
+                "The bytes of an artifact",
+                {
+                    "200": answered("All of it.", artifact, headers=ranges),
+                    "206": answered("The part asked for.", artifact, headers=ranges | {"Content-Range": TEXT}),
+                    "304": answered("It is what the caller has."),
+                },
+                (*ONE_JOB, "artifact_not_found", "requested_range_not_satisfiable"),
+                parameters=[
+                    header("Range", TEXT, "As bytes=0-99."),
+                    header("If-None-Match", TEXT, "An ETag that the caller has."),
+                ],
+            ),
+        },
+        "/jobs/{job_id}/deliveries": {
+            "parameters": [job],
+            "get": operation(
+                "deliveries",
+                "The log of its webhooks",
+                {"200": given(ref("Deliveries"), links={"redeliver": link("redeliver", redeliver)})},
+                ONE_JOB,
+            ),
+        },
+        "/jobs/{job_id}/deliveries/{delivery_id}/redeliver": {
+            "parameters": [job, path("delivery_id", TEXT)],
+            "post": operation(
+                "redeliver",
+                "Send a webhook again",
+                {"202": given(ref("Delivery"))},
+                (*ONE_JOB, *WRITE, "delivery_not_found", "admin_required"),
+            ),
+        },
+    }
+
+
+def _service() -> Paths:
+    def service(name: str, summary: str, shape: str, *faults: str, **more: Any) -> dict[str, Any]:
+        return operation(name, summary, {"200": given(ref(shape))}, faults, face=SERVICE, **more)
+
+    ready = {"200": given(ref("Readiness")), "503": given(ref("Readiness"))}
+    plain = {"200": answered("Text.", {"text/plain": TEXT})}
+    return {
+        "/events": {
+            "get": operation(
+                "feed",
+                "Every change of every job, as it happens",
+                {
+                    "200": answered("Hello, and then changes.", {SSE: events(ref("Hello"), ref("Change"))}),
+                    "101": answered("A WebSocket, with the same messages."),
+                },
+                ("query_invalid", "not_acceptable", "cursor_gone"),
+                face=SERVICE,
+                description="Server-sent events with `Accept: text/event-stream`; else it is the start of a WebSocket.",
+                parameters=[
+                    query(
+                        "after", COUNT | {"maximum": 10**18 - 1}, "A seq up to the newest: what came after it first."
+                    ),
+                    query("job_id", many(TEXT)),
+                    query("model", many(TEXT)),
+                    query("state", many(STATE)),
+                    header("Last-Event-ID", TEXT, "Stands for `after` where that is not given."),
+                ],
+            )
+        },
+        "/queue": {"get": service("queue", "What waits, what runs, which model is loaded", "Queue")},
+        "/queue/pause": {"post": service("pause", "Let no queued job start", "Paused", *WRITE, "admin_required")},
+        "/queue/resume": {"post": service("resume", "Let queued jobs start", "Paused", *WRITE, "admin_required")},
+        "/healthz": {"get": service("health", "Is it alive", "Health", needs_token=False)},
+        "/readyz": {"get": operation("ready", "Does it take jobs", ready, (), face=SERVICE, needs_token=False)},
+        "/metrics": {"get": operation("metrics", "Figures for Prometheus", plain, ("admin_required",), face=SERVICE)},
+        "/openapi.json": {
+            "get": operation("describe", "This description", {"200": given({"type": "object"})}, (), face=SERVICE)
+        },
+        "/": {"get": operation("root", "Says that a server is there", plain, (), face=SERVICE)},
+    }
+
+
+def _ollama() -> Paths:
+    def call(name: str) -> dict[str, Any]:
+        return {"post": _call(name, f"Ollama's /api/{name}: a job whose caller waits", OLLAMA, NDJSON)}
+
+    def passed(name: str, *faults: str, **more: Any) -> dict[str, Any]:
+        answers = {"default": answered("The target's own answer.", {ANY: ANYTHING})}
+        return operation(name, "Ollama's own", answers, (*PASSED, *faults), face=OLLAMA, **more)
+
+    managing = ("admin_required", "not_on_this_target")
+    any_body = {ANY: ANYTHING}
+    managed = {
+        f"/api/{verb}": {"post": passed(verb, *managing, *BODY, body=any_body)}
+        for verb in ("pull", "push", "create", "copy")
+    }
+    return {
+        "/api/chat": call("chat"),
+        "/api/generate": call("generate"),
+        "/api/embed": {"post": _embedding("embed", OLLAMA)},
+        "/api/embeddings": {"post": passed("embeddings", *BODY, *ASKED, *RUN, body={JSON: ref("Call")})},
+        "/api/version": {"get": passed("version")},
+        "/api/tags": {"get": passed("tags")},
+        "/api/ps": {"get": passed("ps")},
+        "/api/show": {"post": passed("show", *BODY, *ASKED, body={JSON: {"type": "object"}})},
+        **managed,
+        "/api/delete": {"delete": passed("delete", *managing, *BODY, body=any_body)},
+        "/api/blobs/{digest}": {
+            "parameters": [path("digest", TEXT)],
+            "post": passed("put_blob", *managing, "not_found", "request_timeout", body=any_body),
+            "get": passed("blob", *managing, "not_found"),
+            "head": passed("has_blob", *managing, "not_found"),
+        },
+    }
+
+
+def _openai() -> Paths:
+    def call(name: str, face: Face = OPENAI) -> dict[str, Any]:
+        return {"post": _call(name.replace("/", "_"), f"/v1/{name}: a job whose caller waits", face, SSE)}
+
+    def about_models(name: str, shape: str, *faults: str) -> dict[str, Any]:
+        return operation(name, "What the target has", {"200": given(ref(shape))}, faults, face=OPENAI)
+
+    return {
+        "/v1/chat/completions": call("chat/completions"),
+        "/v1/completions": call("completions"),
+        "/v1/responses": call("responses"),
+        "/v1/messages": call("messages", ANTHROPIC),
+        "/v1/embeddings": {"post": _embedding("openai_embeddings", OPENAI)},
+        "/v1/models": {"get": about_models("models", "OpenAIModels")},
+        "/v1/models/{name}": {
+            "parameters": [path("name", MODEL | {"description": "It may hold slashes."})],
+            "get": about_models("model", "OpenAIModel", "model_not_found", "target_down", "not_found"),
+        },
+    }
+
+
+def _call(name: str, summary: str, face: Face, stream: str) -> dict[str, Any]:
+    headers = {"X-Foreman-Job-Id": TEXT}
+    found = streamed(stream, headers=headers)
+    found["content"][JSON] = {"schema": ANYTHING}
+    return operation(
+        name,
+        summary,
+        {"200": found},
+        (*BODY, *ASKED, *WRITE, *RUN, "queue_full", "job_ended"),
+        face=face,
+        parameters=[
+            header("X-Foreman-Priority", PRIORITY, "high by default."),
+            header("X-Foreman-On-Disconnect", words("cancel", "keep"), "What becomes of the job; cancel by default."),
+        ],
+        body={JSON: ref("Call")},
+        description="Any content type is taken for JSON.",
+    )
+
+
+def _embedding(name: str, face: Face) -> dict[str, Any]:
+    return operation(
+        name,
+        "Embeddings, past the queue",
+        {"200": given(ANYTHING)},
+        (*BODY, *ASKED, *RUN),
+        face=face,
+        body={JSON: ref("Call")},
+    )
