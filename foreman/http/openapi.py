@@ -130,7 +130,16 @@ def _jobs() -> Paths:
 
 
 def _job_links(job_id: str) -> dict[str, Any]:
-    names = ("show_job", "cancel_job", "retry_job", "job_events", "job_stream", "deliveries", "delete_job")
+    names = (
+        "show_job",
+        "cancel_job",
+        "retry_job",
+        "job_request",
+        "job_events",
+        "job_stream",
+        "deliveries",
+        "delete_job",
+    )
     return {name: link(name, {"job_id": job_id}) for name in names}
 
 
@@ -154,6 +163,10 @@ def _one_job() -> Paths:
                 ONE_JOB,
             ),
             "delete": operation("delete_job", "Remove a job that has ended", {"204": given()}, step),
+        },
+        "/jobs/{job_id}/request": {
+            "parameters": [job],
+            "get": operation("job_request", "What the target is asked", {"200": given({"type": "object"})}, ONE_JOB),
         },
         "/jobs/{job_id}/cancel": {
             "parameters": [job],
@@ -233,6 +246,9 @@ def _service() -> Paths:
 
     ready = {"200": given(ref("Readiness")), "503": given(ref("Readiness"))}
     plain = {"200": answered("Text.", {"text/plain": TEXT})}
+    known = {"304": answered("It is what the caller has.")}
+    page = {"200": answered("The page, or `Ollama is running`.", {"text/plain": TEXT, "text/html": TEXT})} | known
+    part = {"200": answered("The file.", {ANY: ANYTHING})} | known
     return {
         "/events": {
             "get": operation(
@@ -257,6 +273,17 @@ def _service() -> Paths:
             )
         },
         "/queue": {"get": service("queue", "What waits, what runs, which model is loaded", "Queue")},
+        "/queue/jobs": {
+            "get": service(
+                "queue_jobs",
+                "What waits, in the order in which it would run",
+                "Line",
+                "field_invalid",
+                parameters=[
+                    query("limit", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE})
+                ],
+            )
+        },
         "/queue/pause": {"post": service("pause", "Let no queued job start", "Paused", *WRITE, "admin_required")},
         "/queue/resume": {"post": service("resume", "Let queued jobs start", "Paused", *WRITE, "admin_required")},
         "/healthz": {"get": service("health", "Is it alive", "Health", needs_token=False)},
@@ -265,7 +292,11 @@ def _service() -> Paths:
         "/openapi.json": {
             "get": operation("describe", "This description", {"200": given({"type": "object"})}, (), face=SERVICE)
         },
-        "/": {"get": operation("root", "Says that a server is there", plain, (), face=SERVICE)},
+        "/": {"get": operation("root", "For browsers a page; else words", page, (), face=SERVICE, needs_token=False)},
+        "/static/{name}": {
+            "parameters": [path("name", TEXT)],
+            "get": operation("static", "A part of the page", part, ("not_found",), face=SERVICE, needs_token=False),
+        },
     }
 
 

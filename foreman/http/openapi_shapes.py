@@ -153,6 +153,7 @@ SHAPES: dict[str, Schema] = {
         }
     ),
     "Page": record({"jobs": many(ref("ListedJob")), "next": or_null(TEXT)}, description="Newest first."),
+    "Line": record({"jobs": many(ref("ListedJob"))}, description="The first in line first."),
     "Artifact": record(
         {"name": TEXT, "content_type": TEXT, "size": COUNT},
         {"data": TEXT, "encoding": words("base64"), "url": TEXT},
