@@ -58,6 +58,7 @@ class Work:
 
     job: Job
     payload: bytes
+    seq: int  # of the change that claimed it
     more: bool = True  # whether another slot may find work too
 
 

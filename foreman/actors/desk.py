@@ -237,7 +237,7 @@ class Desk:
             self._running[job.id] = claimed
         else:
             self._put(claimed, job, now)
-        return Work(claimed, payload, more=len(heads) > 1 or self.store.ready() > 0)
+        return Work(claimed, payload, self._changes[-1].seq, more=len(heads) > 1 or self.store.ready() > 0)
 
     def _began(self, message: Began, now: Instant) -> None:
         job = self._held(message.job_id, message.lease)

@@ -107,7 +107,7 @@ class Worker:
         self._clock = clock
         self._running: dict[str, _Attempt] = {}
         self._claims = 0  # asked for, their answers not yet taken
-        self._cancelled: set[str] = set()  # jobs cancelled meanwhile: one of them may be in such an answer
+        self._cancelled: dict[str, int] = {}  # jobs cancelled meanwhile, and the seq: one may be in such an answer
         self._idle = trio.lowlevel.ParkingLot()  # slots with nothing to do
         self._ending = trio.lowlevel.ParkingLot()  # who waits for the slots to end
         self._waits: set[trio.CancelScope] = set()  # those that draining ends
@@ -125,10 +125,8 @@ class Worker:
             if change.state is State.CANCELLED:
                 if attempt := self._running.get(change.job_id):
                     attempt.stop(None)
-                elif self._claims:
-                    self._cancelled.add(change.job_id)
-            elif change.state is State.QUEUED:  # retried: the next claim of it counts
-                self._cancelled.discard(change.job_id)
+                if self._claims:
+                    self._cancelled[change.job_id] = change.seq
             # What ends needs no bell: the slot that ran it looks for work next, and wakes the others if there is more.
             stirred = stirred or change.state is State.QUEUED
         if stirred:
@@ -227,9 +225,9 @@ class Worker:
                 with self._until_draining():
                     await trio.sleep(fault.retry_after)
                 continue
-            if work and work.job.id in self._cancelled:
-                self._cancelled.discard(work.job.id)
-            elif work and self._draining.is_set():
+            if work and self._cancelled.get(work.job.id, 0) > work.seq:
+                continue
+            if work and self._draining.is_set():
                 await self._queue.tell(Finished(job_id=work.job.id, lease=work.job.lease, outcome=Drained()))
             elif work:
                 if work.more:

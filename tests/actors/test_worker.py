@@ -24,7 +24,7 @@ from foreman.errors import (
     TargetUnavailable,
 )
 from foreman.job import Priority, State
-from foreman.messages import Cancel, Claim, Message, TakeBack
+from foreman.messages import Cancel, Claim, Message, Retry, TakeBack
 from foreman.retry import Backoff
 from foreman.targets.protocol import Call, Chunk
 from tests.actors.conftest import FakeTarget, House, Script, chunk, draft, failing, saying, silent
@@ -227,6 +227,26 @@ async def test_a_job_that_is_cancelled_before_its_slot_hears_of_it_is_not_run(
     await house.until_state(State.DONE, 2)
     assert house.states() == ["queued", "loading", "cancelled"]
     assert house.target.answered == ["2"]
+
+
+async def test_a_claim_that_was_cancelled_is_not_run_although_its_job_is_retried(
+    start_house: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await start_house()
+    tell = house.queue.tell
+
+    async def telling(message: Message[Any]) -> None:
+        await tell(message)
+        if isinstance(message, Claim) and house.states() == ["queued"]:
+            await tell(Cancel(job_id="001"))
+            await tell(Retry(job_id="001"))
+
+    monkeypatch.setattr(house.queue, "tell", telling)
+    await trio.testing.wait_all_tasks_blocked()  # the slot has asked once, and found nothing
+    await house.submit(draft())
+    await house.until_state(State.DONE)
+    assert house.states() == ["queued", "loading", "cancelled", "queued", "loading", "working", "done"]
+    assert house.target.answered == ["1"]
 
 
 async def test_a_result_that_comes_after_the_cancel_is_dropped(start_house: Start, autojump_clock: MockClock) -> None:

@@ -54,6 +54,7 @@ class ScriptedTarget:
         self._crash = trio.Event()
         self._at_work: dict[int, Call] = {}
         self._calls = 0
+        self._newest: dict[str, int] = {}  # call of each job
         self.ways = WAYS
         self.up = True
         self.mute = False  # takes the connection and answers no probe
@@ -93,7 +94,7 @@ class ScriptedTarget:
         number = self._calls
         self._at_work[number] = call
         job_id = call.payload.decode()
-        self._book.said[job_id] = ""
+        self._book.said[job_id], self._newest[job_id] = "", number
         known = self._book.jobs.get(job_id)
         self._book.said_under[job_id] = known.lease if known else 0
         if len(self._at_work) > self._book.slots:
@@ -130,6 +131,7 @@ class ScriptedTarget:
                 await self._unless_it_crashes(float("inf"))
         pause = dice.choice([60, 100]) if way == "slowly" else dice.choice([0, 0, 0.5, 10])
         words = [f"{job_id}#{number}", *(f" {n}" for n in range(dice.randint(0, 5)))]
+        said = ""
         for n, word in enumerate(words):
             await self._unless_it_crashes(pause)
             if n and way == "breaks off":
@@ -138,7 +140,9 @@ class ScriptedTarget:
                 await self._unless_it_crashes(float("inf"))
             if way == "garbage":
                 yield Chunk(dice.choice([b"{", b"[]", b'{"error": "nonsense"}', b"\xff"]))
-            self._book.said[job_id] += word
+            said += word
+            if self._newest[job_id] == number:  # one that was cancelled a moment ago may get this far
+                self._book.said[job_id] = said
             yield Chunk(b'{"model":"m","message":{"role":"assistant","content":"%s"},"done":false}' % word.encode())
         if way == "talks too much":
             yield Chunk(b'{"message":{"content":"%s"},"done":false}' % (b"x" * 20_000))
