@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench coverage crash prove lock clean
+.PHONY: help setup demo run test check bench coverage crash prove audit lock clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ prove: $(READY) ## Random histories, requests, days of trouble and hang-ups, tho
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py tests/proof
 	@$(BIN)/pytest -n auto -q tests/sim --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
+
+audit: ## Look the pinned packages up in the database of known vulnerabilities (needs uv)
+	@uvx pip-audit --disable-pip --require-hashes --requirement requirements.txt
 
 lock: ## Write requirements.txt anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-header --no-annotate -q -o requirements.txt
