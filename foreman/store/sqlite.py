@@ -47,16 +47,20 @@ class SqliteWriter(SqliteReader):
         except StoreRefused:
             os.close(self._lock)
             raise
+        self._lent: list[sqlite3.Connection] = []  # of readers
         self._waiting: Counter[tuple[str, int, str, bool]] = Counter()  # changes to `lanes` not yet written
 
     def reader(self) -> SqliteReader:
-        """A reader with a connection of its own."""
+        """A reader with a connection of its own, which is closed with the store."""
         db = _open(self.path)
         db.execute("PRAGMA query_only = ON")
+        self._lent.append(db)
         return SqliteReader(db)
 
     def close(self) -> None:
-        self._db.close()
+        """Close it, its own connection last: the last one folds the log, so that all is in one file."""
+        for db in (*self._lent, self._db):
+            db.close()
         os.close(self._lock)
 
     @contextmanager

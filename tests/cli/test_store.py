@@ -34,6 +34,7 @@ def database(daemon: Daemon) -> Path:
     _submit(daemon, "later", wait=False)
     daemon.terminate()
     assert daemon.wait() == 0
+    assert sorted(file.name for file in daemon.data_dir.iterdir()) == ["foreman.db", "foreman.lock"]
     return daemon.data_dir / "foreman.db"
 
 

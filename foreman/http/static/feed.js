@@ -6,7 +6,8 @@ const PAUSES = [300, 1000, 2000, 5000]; // ms before connecting again
 /**
  * Every change of state, once and in order, however often the connection breaks: it goes on after the last seq seen.
  * `onchanges` gets those of one frame together, `onlink` "live" or "reconnecting", `onreset` is called where the
- * history has a hole (at the start, after pruning, on another database) and all must be read anew.
+ * history has a hole (at the start, after pruning, on another database) and all must be read anew. A page that nobody
+ * sees lets go of its connection, of which a browser has six for one server, and catches up when it is seen again.
  */
 export class Feed {
   constructor({ onchanges, onlink, onreset }) {
@@ -18,11 +19,13 @@ export class Feed {
 
   async run() {
     for (let failures = 0; ; failures++) {
+      await seen();
       try {
         await this.follow(() => (failures = 0));
       } catch (error) {
         if (error instanceof Fault && error.status >= 400 && error.status < 500) this.seq = null;
       }
+      if (document.hidden) continue;
       this.onlink("reconnecting");
       await new Promise((resolve) => setTimeout(resolve, PAUSES[Math.min(failures, PAUSES.length - 1)]));
     }
@@ -31,6 +34,7 @@ export class Feed {
   async follow(arrived) {
     const control = new AbortController();
     let alarm = setTimeout(() => control.abort(), SILENCE);
+    document.addEventListener("visibilitychange", () => document.hidden && control.abort(), { signal: control.signal });
     try {
       const from = this.seq === null ? "" : `?after=${this.seq}`;
       const response = await ask(`/events${from}`, { headers: { Accept: "text/event-stream" }, signal: control.signal });
@@ -41,6 +45,7 @@ export class Feed {
       }
     } finally {
       clearTimeout(alarm);
+      control.abort();
     }
   }
 
@@ -58,9 +63,7 @@ export class Feed {
     this.waiting.push(event);
     if (this.scheduled) return;
     this.scheduled = true;
-    // A hidden page draws no frames, and keeps up all the same.
-    if (document.hidden) setTimeout(() => this.flush(), 250);
-    else requestAnimationFrame(() => this.flush());
+    requestAnimationFrame(() => this.flush());
   }
 
   flush() {
@@ -70,4 +73,8 @@ export class Feed {
     this.onchanges(changes);
     document.documentElement.dataset.seq = this.seq;
   }
+}
+
+async function seen() {
+  while (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
 }

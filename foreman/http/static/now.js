@@ -90,7 +90,7 @@ export function now(main, { jobs, history }) {
   }
 
   function showRunning() {
-    const active = jobs.order.map((id) => jobs.known.get(id)).filter((job) => RUNNING.has(job.state));
+    const active = document.hidden ? [] : jobs.order.map((id) => jobs.known.get(id)).filter((job) => RUNNING.has(job.state));
     const ids = new Set(active.map((job) => job.job_id));
     for (const [id, one] of shown) {
       if (ids.has(id)) continue;
@@ -145,11 +145,13 @@ export function now(main, { jobs, history }) {
   jobs.addEventListener("changes", changed);
   jobs.addEventListener("reset", changed);
   const clock = setInterval(changed, 2000);
+  document.addEventListener("visibilitychange", showRunning); // a page that nobody sees follows no texts
   changed();
 
   return () => {
     alive = false;
     clearInterval(clock);
+    document.removeEventListener("visibilitychange", showRunning);
     jobs.removeEventListener("changes", changed);
     jobs.removeEventListener("reset", changed);
     for (const one of shown.values()) one.live?.stop();
