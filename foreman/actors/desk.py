@@ -228,6 +228,7 @@ class Desk:
             attempt=job.attempt + 1,
             lease=job.lease + 1,
             started_at=job.started_at or now,
+            start_by=None,  # it has: the pauses between its attempts are not held against it
             error=None,
             error_code=None,
         )

@@ -13,6 +13,7 @@ from foreman.errors import (
     StoreBroken,
     StoreFull,
     StoreRejected,
+    TargetLost,
 )
 from foreman.job import Artifact, State
 from foreman.messages import (
@@ -54,6 +55,14 @@ def test_a_job_that_was_not_started_in_time_expires(office: Office) -> None:
     assert office.job(1).error == "not started by the time given in start_by"
     assert office.job(3).state is State.LOADING
     assert office.store.lanes() == []
+
+
+def test_a_job_that_was_started_in_time_may_take_its_later_attempts_when_they_come(office: Office) -> None:
+    office.submit(1, start_by=START + 10)
+    office.finish(office.claimed(), TargetLost("t", "reset"))
+    office.now += 3600
+    office.desk.tick()
+    assert office.claimed().attempt == 2
 
 
 def test_more_overdue_jobs_than_one_transaction_takes_expire_in_the_next(

@@ -180,7 +180,7 @@ class Machine(RuleBasedStateMachine):
             return
         assert isinstance(work, Work) and work.job.id == head.id and work.payload == b"%d" % int(head.id)
         job = self.jobs[head.id]
-        job.attempt, job.lease = job.attempt + 1, job.lease + 1
+        job.attempt, job.lease, job.start_by = job.attempt + 1, job.lease + 1, None
         self._enter(job, State.LOADING)
         if warm and self.resident and self.resident.key == job.key:
             self._enter(job, State.WORKING)

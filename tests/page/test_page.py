@@ -31,6 +31,12 @@ def caught_up(page: Page, daemon: Daemon) -> None:
     page.wait_for_function("wanted => Number(document.documentElement.dataset.seq) >= wanted", arg=sum(counted))
 
 
+def serious(page: Page) -> list[tuple[str, str]]:
+    """What axe-core finds that would keep somebody from using the page."""
+    found = Axe().run(page).response["violations"]
+    return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+
+
 def test_a_job_from_the_form_to_its_answer_without_a_reload(page: Page, fresh: Fresh) -> None:
     daemon = fresh()
     opened(page, daemon)
@@ -191,23 +197,23 @@ def test_the_token_is_asked_for_and_remembered(page: Page, fresh: Fresh) -> None
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_serious_stands_in_anybodys_way(page: Page, fresh: Fresh, theme: str) -> None:
     daemon = fresh(webhook_allow="127.0.0.1", max_attempts=1)
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    for view in ("", "#/jobs"):  # with nothing in it
+        opened(page, daemon, view)
+        assert serious(page) == []
     done = submit(daemon, "#think #image x", state_webhook_url="http://127.0.0.1:9/")
     failed = submit(daemon, f"#break=1 {theme}")
     until(lambda: (state(daemon, done), state(daemon, failed)) == ("done", "failed"))
     running = submit(daemon, "#chunks=1000 #every=0.1")
     submit(daemon, "waits", priority="high")
     until(lambda: job(daemon, running)["state"] == "working")
-    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     for view in ("", "#/jobs", "#/new", f"#/jobs/{done}", f"#/jobs/{failed}", f"#/jobs/{running}"):
         for width in (390, 1280):
             page.set_viewport_size({"width": width, "height": 800})
             opened(page, daemon, view)
             expect(page.locator("main h1")).to_have_count(1)
             expect(page.locator(".card, .window").first).to_be_visible()
-            found = Axe().run(page).response["violations"]
-            assert [
-                (one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")
-            ] == []
+            assert serious(page) == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width
     daemon.http.post(f"/jobs/{running}/cancel")
 

@@ -124,6 +124,7 @@ export function list(main, { jobs }) {
     }
     say(total, ids.length ? `${count(ids.length)}${next ? " newest" : ""} ${ids.length === 1 ? "job" : "jobs"}` : "No job fits.");
     older.hidden = !next;
+    body.role = ids.length ? "rowgroup" : "none";
   }
 
   /** Of a job that came just now the feed tells not everything. */

@@ -120,7 +120,7 @@ export function now(main, { jobs, history }) {
 
   function showRecent() {
     const ended = jobs.order.slice(0, 200).map((id) => jobs.known.get(id)).filter((job) => !RUNNING.has(job.state) && job.state !== "queued");
-    fill(recent, ended.length ? ended.slice(0, RECENT).map((job) => row(job)) : h("p.muted.pad", {}, "No job has ended yet. ", h("a", { href: "#/new" }, "Submit one"), "."));
+    fill(recent, ended.length ? ended.slice(0, RECENT).map((job) => row(job)) : h("div.pad.muted", { role: "row" }, h("span", { role: "cell" }, "No job has ended yet. ", h("a", { href: "#/new" }, "Submit one"), ".")));
   }
 
   function showCharts() {
