@@ -69,7 +69,8 @@ class Feed:
                     text, self._text = self._text, ""
                     return dict(json.loads(text))
             elif isinstance(event, CloseConnection):
-                await self.stream.send_all(self._protocol.send(event.response()))
+                with suppress(trio.BrokenResourceError):  # the other side need not wait for our goodbye
+                    await self.stream.send_all(self._protocol.send(event.response()))
                 raise Closed(event.code, event.reason or "")
             elif isinstance(event, Ping) and self._protocol.state is ConnectionState.OPEN:
                 await self.stream.send_all(self._protocol.send(event.response()))
