@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
+from foreman.endpoints import Endpoint
 from foreman.errors import IllegalStep
 
 Instant: TypeAlias = float  # seconds since the epoch, UTC
@@ -47,17 +48,6 @@ STEPS: dict[State, frozenset[State]] = {
     State.CANCELLED: frozenset({State.QUEUED}),
     State.EXPIRED: frozenset({State.QUEUED}),
 }
-
-Endpoint = Literal[
-    "/api/chat",
-    "/api/generate",
-    "/api/embed",
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/responses",
-    "/v1/messages",
-    "/v1/embeddings",
-]
 
 # Changing one of these makes Ollama load the model again, so they are part of the drain key.
 RELOADING_OPTIONS = (

@@ -6,14 +6,14 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import msgspec
 
+from foreman.endpoints import ENDPOINTS
 from foreman.errors import FieldInvalid, ForemanError, InvalidJson, ModelRequired
-from foreman.job import Change, Delivery, Draft, Endpoint, Instant, Job, Priority, State, drain_key
+from foreman.job import Change, Delivery, Draft, Instant, Job, Priority, State, drain_key
 
-ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 MAX_ATTEMPTS = 20
 MAX_TIMEOUT = 30 * 86400  # seconds
 MODEL_LENGTH = 256

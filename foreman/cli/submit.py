@@ -16,7 +16,8 @@ from foreman.cli.follow import Away, Waiting, follow
 from foreman.cli.screen import Standing, Typed, plain, span, this_program
 from foreman.client import Accepted, Chunk, Client, Event, Job, NotForeman, NotFound, StartsOver, requests, text_of
 from foreman.client.payload import Fields, body_of
-from foreman.job import Endpoint, State
+from foreman.endpoints import Endpoint
+from foreman.job import State
 
 ENDPOINTS = get_args(Endpoint)
 WITH_FILE = {"file", "no_wait", "as_json", "url", "token"}

@@ -11,19 +11,20 @@ from ulid import ULID
 
 from foreman import wire
 from foreman.actors.relay import Piece, Track
+from foreman.endpoints import COMPLETIONS, Endpoint
 from foreman.errors import Draining, FieldInvalid, ForemanError, InvalidJson, JobEnded, StreamBroken
+from foreman.http.body import read_body
 from foreman.http.deps import Deps, deps
-from foreman.http.jobs import read_body
 from foreman.http.problems import public
 from foreman.http.stream import Ndjson, Sse, next_or_comment
-from foreman.job import Change, Endpoint, Priority, State
+from foreman.job import Change, Priority, State, drain_key
 from foreman.messages import Cancel, Submit
 from foreman.store.protocol import Reader
+from foreman.targets.protocol import Call
 from foreman.targets.streams import is_usage_only
 
 NOTHING = "missing request body"
 UNDECIDED = 0.25  # seconds in which a fault still gets a status of its own; then the head of the answer goes out
-COUNTED_ON_REQUEST = ("/v1/chat/completions", "/v1/completions")  # usage in a chunk of its own
 GOODBYE = 5.0  # seconds to tell the queue that a caller has left
 
 
@@ -73,6 +74,16 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
     if waits:
         response.headers["X-Foreman-Queue-Position"] = str(waits)
     return response
+
+
+async def embed(endpoint: Endpoint, asked: wire.Submission) -> bytes:
+    """The target's answer to a call for embeddings, which waits for no chat."""
+    known = deps()
+    model = await known.inventory.resolve(asked.model)
+    payload = msgspec.json.encode(asked.payload)
+    return await known.embeddings.embed(
+        Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
+    )
 
 
 async def read() -> wire.Submission:
@@ -241,7 +252,7 @@ def _wants_stream(payload: dict[str, msgspec.Raw], *, default: bool) -> bool:
 
 
 def _wants_usage(endpoint: Endpoint, payload: dict[str, msgspec.Raw]) -> bool:
-    if endpoint not in COUNTED_ON_REQUEST:
+    if endpoint not in COMPLETIONS:
         return True
     try:
         options = msgspec.json.decode(payload.get("stream_options", msgspec.Raw(b"null")))

@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import trio
 from quart import Blueprint, Response, request
-from quart.wrappers.response import DataBody
 from ulid import ULID
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from foreman import wire
 from foreman.actors import place
 from foreman.actors.results import show_results
-from foreman.errors import (
-    ArtifactNotFound,
-    BodyTooLarge,
-    BodyUnreadable,
-    DeliveryNotFound,
-    Draining,
-    FieldInvalid,
-    JobNotFound,
-    RangeInvalid,
-    WrongContentType,
-)
-from foreman.http import bulk, stream
+from foreman.errors import DeliveryNotFound, Draining, JobNotFound
+from foreman.http import artifacts, bulk, stream
+from foreman.http.body import NDJSON, media_type, read_json_body
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
-from foreman.job import TERMINAL, Artifact, Change, Job, Priority, State
+from foreman.http.query import check_id, choice, read_limit, whole
+from foreman.job import TERMINAL, Change, Job, Priority, State
 from foreman.messages import PAUSED, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.store.protocol import Reader
 
 jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 
-PAGE = 50
-LONGEST_PAGE = 500
 LONGEST_WAIT = 300  # seconds
-NDJSON = "application/x-ndjson"
 EVENTS_OF_A_JOB = 1000  # most that one answer lists
 MOST_SEQ = 999_999_999
-JOB_ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID as it is shown
 
 
 @jobs.post("")
@@ -103,8 +88,8 @@ async def _until(event: trio.Event, scope: trio.CancelScope) -> None:
 async def listing() -> Response:
     """Newest first, a page at a time."""
     asked = request.args
-    state = _choice("state", asked.get("state"), {state.value: state for state in State})
-    priority = _choice("priority", asked.get("priority"), {p.word: p for p in Priority})
+    state = choice("state", asked.get("state"), {state.value: state for state in State})
+    priority = choice("priority", asked.get("priority"), {p.word: p for p in Priority})
     limit = read_limit()
     after = asked.get("after")
     if after is not None:
@@ -202,7 +187,7 @@ async def redeliver(job_id: str, delivery_id: str) -> Response:
 @jobs.get("/<job_id>/events")
 async def events(job_id: str) -> Response:
     """The job's events, oldest first, from `?after=SEQ` on; `next` is where a further answer would go on."""
-    after = _whole("after", request.args.get("after"), 0, MOST_SEQ, least=0)
+    after = whole("after", request.args.get("after"), 0, MOST_SEQ, least=0)
 
     def read(store: Reader) -> list[Change]:
         if store.job(job_id) is None:
@@ -222,70 +207,7 @@ async def follow(job_id: str) -> Response:
 
 @jobs.get("/<job_id>/artifacts/<name>")
 async def artifact(job_id: str, name: str) -> Response:
-    def read(store: Reader) -> Artifact:
-        if store.job(job_id) is None:
-            raise JobNotFound
-        found = store.artifact(job_id, name)
-        if found is None:
-            raise ArtifactNotFound
-        return found
-
-    found = await deps().readers.read(read)
-    response = _Raw(found.data, content_type=found.content_type)
-    # An artifact is a model's words: whatever it looks like, it must not run as a page of this origin.
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
-    response.headers["Accept-Ranges"] = "bytes"
-    await response.add_etag()
-    asked = request.headers.get("Range", "")
-    one = asked.lower().startswith("bytes=") and "," not in asked
-    size = len(found.data) if one else None  # without it ranges are ignored, as other kinds may be (RFC 9110, 14.2)
-    try:
-        return await response.make_conditional(request, accept_ranges=True, complete_length=size)
-    except RequestedRangeNotSatisfiable:
-        raise RangeInvalid(asked, len(found.data)) from None
-
-
-class _Blob(DataBody):
-    """A body of which a part may be asked for, counted from its end too (RFC 9110, 14.1.2)."""
-
-    async def make_conditional(self, begin: int, end: int | None) -> int:
-        return await super().make_conditional(max(0, len(self.data) + begin) if begin < 0 else begin, end)
-
-
-class _Raw(Response):
-    data_body_class = _Blob
-
-
-async def read_json_body() -> bytes:
-    """The body of a JSON request. Raises WrongContentType, BodyTooLarge, BodyUnreadable."""
-    if media_type() != "application/json":
-        raise WrongContentType(request.headers.get("Content-Type", ""), f"application/json or {NDJSON}")
-    return await read_body()
-
-
-def media_type() -> str:
-    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-async def read_body() -> bytes:
-    limit = deps().settings.max_body
-    if request.content_length is not None and request.content_length > limit:
-        raise BodyTooLarge(limit)
-    body = await request.get_data(cache=False)
-    if not isinstance(body, bytes):
-        raise BodyUnreadable
-    return body
-
-
-def check_id(name: str, value: str) -> None:
-    if not re.fullmatch(JOB_ID, value):
-        raise FieldInvalid(name, value, "must be a job id (26 letters and digits)")
-
-
-def read_limit() -> int:
-    """`?limit=`: how many jobs a list shows."""
-    return _whole("limit", request.args.get("limit"), PAGE, LONGEST_PAGE)
+    return await artifacts.fetch(job_id, name)
 
 
 def _preferred_wait(prefer: str | None) -> int | None:
@@ -293,21 +215,5 @@ def _preferred_wait(prefer: str | None) -> int | None:
     for preference in (prefer or "").split(","):
         name, _, value = preference.partition(";")[0].strip().partition("=")
         if name.strip().lower() == "wait":
-            return _whole("Prefer: wait", value.strip(), 0, LONGEST_WAIT)
+            return whole("Prefer: wait", value.strip(), 0, LONGEST_WAIT)
     return None
-
-
-def _choice(name: str, given: str | None, allowed: dict[str, Any]) -> Any:
-    if given is None:
-        return None
-    if given not in allowed:
-        raise FieldInvalid(name, given, f"must be one of {', '.join(allowed)}")
-    return allowed[given]
-
-
-def _whole(name: str, given: str | None, default: int, most: int, *, least: int = 1) -> int:
-    if given is None:
-        return default
-    if not (given.isascii() and given.isdigit() and len(given) < 10 and least <= int(given) <= most):
-        raise FieldInvalid(name, given, f"must be a whole number from {least} to {most}")
-    return int(given)

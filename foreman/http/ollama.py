@@ -10,6 +10,7 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from foreman import wire
+from foreman.endpoints import Endpoint
 from foreman.errors import (
     ForemanError,
     InvalidJson,
@@ -18,16 +19,15 @@ from foreman.errors import (
     QueueFull,
 )
 from foreman.http import calls, problems
+from foreman.http.body import read_body
 from foreman.http.deps import deps
-from foreman.http.jobs import read_body
 from foreman.http.passing import pass_on
 from foreman.http.problems import json_answer
 from foreman.http.stream import Ndjson
-from foreman.job import Endpoint, drain_key, model_of
+from foreman.job import model_of
 from foreman.targets.ollama import OllamaTarget
-from foreman.targets.protocol import Call, Model
+from foreman.targets.protocol import Model
 from foreman.targets.translate import embed_as_embeddings, embeddings_as_embed
-from foreman.wire import Submission
 
 ollama = Blueprint("ollama", __name__)
 
@@ -72,7 +72,7 @@ async def generate() -> Response:
 
 @ollama.post("/api/embed")
 async def embed() -> Response:
-    return Response(await embedded("/api/embed", await calls.read()), content_type="application/json")
+    return Response(await calls.embed("/api/embed", await calls.read()), content_type="application/json")
 
 
 @ollama.post("/api/embeddings")
@@ -83,18 +83,8 @@ async def embeddings() -> Response:
     if isinstance(target, OllamaTarget):  # whose older route does not normalise, as its newer one does
         await deps().inventory.resolve(asked.model)
         return await pass_on(target, body)
-    answer = await embedded("/api/embed", wire.read_call(embeddings_as_embed(body)))
+    answer = await calls.embed("/api/embed", wire.read_call(embeddings_as_embed(body)))
     return Response(embed_as_embeddings(answer), content_type="application/json")
-
-
-async def embedded(endpoint: Endpoint, asked: Submission) -> bytes:
-    """The target's answer to a call for embeddings, which waits for no chat."""
-    known = deps()
-    model = await known.inventory.resolve(asked.model)
-    payload = msgspec.json.encode(asked.payload)
-    return await known.embeddings.embed(
-        Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
-    )
 
 
 @ollama.get("/api/version")

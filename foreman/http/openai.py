@@ -6,13 +6,12 @@ from typing import Any
 
 from quart import Blueprint, Response
 
+from foreman.endpoints import Endpoint
 from foreman.errors import ForemanError, InvalidJson, ModelNotFound
 from foreman.http import calls, problems
 from foreman.http.deps import deps
-from foreman.http.ollama import embedded
 from foreman.http.problems import json_answer
 from foreman.http.stream import Sse
-from foreman.job import Endpoint
 from foreman.targets.protocol import Model
 
 openai = Blueprint("openai", __name__)
@@ -86,7 +85,7 @@ async def messages() -> Response:
 
 @openai.post("/v1/embeddings")
 async def embeddings() -> Response:
-    return Response(await embedded("/v1/embeddings", await calls.read()), content_type="application/json")
+    return Response(await calls.embed("/v1/embeddings", await calls.read()), content_type="application/json")
 
 
 @openai.get("/v1/models")

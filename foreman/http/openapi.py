@@ -9,7 +9,8 @@ import msgspec
 from quart import Blueprint, Response
 
 from foreman import __version__
-from foreman.http.jobs import JOB_ID, LONGEST_PAGE, LONGEST_WAIT, MOST_SEQ, NDJSON, PAGE
+from foreman.http.body import NDJSON
+from foreman.http.jobs import LONGEST_WAIT, MOST_SEQ
 from foreman.http.openapi_pieces import (
     ANTHROPIC,
     ANY,
@@ -30,6 +31,7 @@ from foreman.http.openapi_pieces import (
     streamed,
 )
 from foreman.http.openapi_shapes import ANYTHING, COUNT, MODEL, PRIORITY, SHAPES, STATE, TEXT, many, ref, words
+from foreman.http.query import JOB_ID, LONGEST_PAGE, PAGE
 
 openapi = Blueprint("openapi", __name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foreman.http.jobs import NDJSON
+from foreman.http.body import NDJSON
 from foreman.http.openapi_shapes import COUNT, TEXT, Schema, ref, words
 from foreman.http.problems import STATUS
 

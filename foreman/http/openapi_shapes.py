@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from foreman.http.jobs import JOB_ID
+from foreman.endpoints import ENDPOINTS
+from foreman.http.query import JOB_ID
 from foreman.job import DeliveryState, Priority, State
-from foreman.wire import ENDPOINTS, MAX_ATTEMPTS, MAX_TIMEOUT, MODEL_LENGTH
+from foreman.wire import MAX_ATTEMPTS, MAX_TIMEOUT, MODEL_LENGTH
 
 Schema: TypeAlias = dict[str, Any]
 

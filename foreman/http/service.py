@@ -9,8 +9,8 @@ from quart import Blueprint, Response, request
 from foreman import __version__
 from foreman.actors import place
 from foreman.http.deps import deps
-from foreman.http.jobs import read_limit
 from foreman.http.problems import json_answer
+from foreman.http.query import read_limit
 from foreman.job import Job, model_of
 from foreman.messages import PAUSED, Note
 from foreman.store.protocol import Lane, Reader

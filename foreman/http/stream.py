@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from quart import Response, request
 
 from foreman.actors.relay import Follower, Piece
+from foreman.endpoints import TYPED
 from foreman.errors import JobNotFound
 from foreman.http.deps import deps
 from foreman.job import TERMINAL, Job, State
@@ -19,8 +20,6 @@ from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
 
 COMMENT_EVERY = 10.0  # seconds between the comments that keep an idle SSE connection open
-NAMED_EVENTS = ("/v1/responses", "/v1/messages")  # their SSE events carry the type as a name too
-WITH_DONE = ("/v1/chat/completions", "/v1/completions")
 
 
 async def follow(job_id: str) -> Response:
@@ -62,11 +61,10 @@ class Sse:
     content_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, endpoint: str) -> None:
-        self._named = endpoint in NAMED_EVENTS
-        self._done = endpoint in WITH_DONE or not endpoint.startswith("/v1/")
+        self._typed = endpoint in TYPED
 
     def chunk(self, data: bytes) -> bytes:
-        if self._named and (name := _type_of(data)):
+        if self._typed and (name := _type_of(data)):
             return b"event: " + name + b"\ndata: " + data + b"\n\n"
         return b"data: " + data + b"\n\n"
 
@@ -74,7 +72,7 @@ class Sse:
         return self.chunk(msgspec.json.encode(value))
 
     def end(self) -> bytes:
-        return b"data: [DONE]\n\n" if self._done else b""
+        return b"" if self._typed else b"data: [DONE]\n\n"
 
 
 async def next_or_comment(follower: Follower, frame: Ndjson | Sse, comment: str) -> Piece | bytes:

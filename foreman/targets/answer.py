@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from foreman.endpoints import Endpoint
 from foreman.errors import TargetFailed, TargetFault, TargetGarbled
-from foreman.job import Endpoint
 from foreman.targets.faults import said
 
 # Strings that are sent whole, maybe more than once; all others in a delta are pieces to be joined.

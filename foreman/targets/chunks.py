@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
+from foreman.endpoints import Endpoint
 from foreman.errors import TargetFault, TargetGarbled, TargetUnavailable
-from foreman.job import Endpoint
 from foreman.targets.faults import fault_of
 from foreman.targets.http1 import Client, Response
 from foreman.targets.protocol import Chunk

@@ -10,13 +10,13 @@ from typing import TypeAlias
 
 import trio
 
+from foreman.endpoints import EMBEDDING
 from foreman.errors import NotServed, TargetFault, TargetLost, TargetRefused, TargetUnavailable
 from foreman.job import DrainKey, model_of
 from foreman.settings import ManagedModel
 from foreman.targets.child import Child
 from foreman.targets.openai import Told, rfc3339
 from foreman.targets.protocol import Call, Chunk, Model
-from foreman.targets.streams import EMBEDDING
 from foreman.targets.translate import loaded, only_loads
 
 Place: TypeAlias = tuple[str, bool]  # a model's name, and whether it is the one of that name for embeddings

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import trio
 
+from foreman.endpoints import EMBEDDING, Endpoint
 from foreman.errors import TargetLost, TargetRefused, TargetSilent, TargetUnavailable
-from foreman.job import DrainKey, Endpoint
+from foreman.job import DrainKey
 from foreman.targets.chunks import ERROR_LIMIT, Answering, fault_in, inventory
 from foreman.targets.http1 import Body, Client, Response
 from foreman.targets.payloads import Fields, fields_of, reload_options, streaming
 from foreman.targets.protocol import Call, Model
-from foreman.targets.streams import EMBEDDING
 from foreman.targets.translate import is_zero
 
 LOAD_TIMEOUT = 600.0  # seconds for one model to be read from disk

@@ -8,12 +8,13 @@ from typing import Any
 
 import trio
 
-from foreman.job import DrainKey, Endpoint
+from foreman.endpoints import EMBEDDING, NATIVE, Endpoint
+from foreman.job import DrainKey
 from foreman.targets.chunks import Answering, inventory
 from foreman.targets.http1 import Client
 from foreman.targets.payloads import streaming
 from foreman.targets.protocol import Call, Chunk, Model
-from foreman.targets.streams import EMBEDDING, NATIVE, Closer
+from foreman.targets.streams import Closer
 from foreman.targets.translate import NativeStream, loaded, native_embed, only_loads, to_openai
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from foreman.endpoints import COMPLETIONS, EMBEDDING, Endpoint
 from foreman.errors import TargetRefused
-from foreman.job import RELOADING_OPTIONS, Endpoint
-from foreman.targets.streams import COUNTED, EMBEDDING
+from foreman.job import RELOADING_OPTIONS
 
 Fields = dict[str, msgspec.Raw]  # numbers, key order and text stay as they came
 
@@ -28,7 +28,7 @@ def streaming(endpoint: Endpoint, payload: bytes, *, model: str | None = None, k
         fields["model"] = msgspec.Raw(msgspec.json.encode(model))
     if endpoint not in EMBEDDING:
         fields["stream"] = _TRUE
-    if endpoint in COUNTED:
+    if endpoint in COMPLETIONS:
         fields["stream_options"] = _with_usage(fields.get("stream_options"))
     if keep_alive is not None and endpoint.startswith("/api/"):
         fields.setdefault("keep_alive", msgspec.Raw(msgspec.json.encode(keep_alive)))

@@ -9,7 +9,8 @@ from typing import Protocol
 import msgspec
 import trio
 
-from foreman.job import DrainKey, Endpoint
+from foreman.endpoints import Endpoint
+from foreman.job import DrainKey
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,18 +8,14 @@ from typing import Any, Protocol
 import msgspec
 from ulid import ULID
 
+from foreman.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
 from foreman.errors import TargetFailed, TargetGarbled, TargetLost
-from foreman.job import Endpoint
 from foreman.targets.answer import Answer as Answer
 from foreman.targets.faults import said
 from foreman.targets.protocol import Chunk
 
 MAX_VALUE = 64 * 2**20  # bytes of one JSON value; an answer may be one value, with images or embeddings in it
 DONE = b"[DONE]"  # how OpenAI's streams end
-
-NATIVE = frozenset({"/api/chat", "/api/generate", "/api/embed"})
-EMBEDDING = frozenset({"/api/embed", "/v1/embeddings"})
-COUNTED = frozenset({"/v1/chat/completions", "/v1/completions"})  # their usage must be asked for
 
 
 class Parser(Protocol):
@@ -149,7 +145,7 @@ class Closer:
         if self._whole or self._is_closing(peek):
             self.closed = True
             return [Chunk(value, last=True)]
-        if self._endpoint not in COUNTED:
+        if self._endpoint not in COMPLETIONS:
             return [Chunk(value)]
         if isinstance(peek.choices, list) and any(c.get("message") for c in peek.choices if isinstance(c, dict)):
             self.closed = True  # not a stream after all
@@ -212,7 +208,7 @@ def parser_for(endpoint: Endpoint, content_type: str, *, sized: bool, target: st
 
 
 def is_usage_only(chunk: bytes) -> bool:
-    """Whether a chunk of COUNTED endpoints carries nothing but the usage, which only who asked for it expects."""
+    """Whether a chunk of COMPLETIONS carries nothing but the usage, which only who asked for it expects."""
     if b'"usage"' not in chunk:
         return False
     peek = _PEEK.decode(chunk)

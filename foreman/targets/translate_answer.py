@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from foreman.endpoints import Endpoint
 from foreman.errors import TargetGarbled
-from foreman.job import Endpoint
 from foreman.targets.protocol import Chunk
 
 MILLISECOND = 1_000_000  # nanoseconds

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from foreman.endpoints import Endpoint
 from foreman.errors import TargetRefused
-from foreman.job import Endpoint
 
 T = TypeVar("T")
 

@@ -14,7 +14,8 @@ import pytest
 
 from foreman.client import Chunk, Client, Refused, StartsOver
 from foreman.client.requests import Ask
-from foreman.job import Endpoint, State
+from foreman.endpoints import Endpoint
+from foreman.job import State
 from tests.cli.conftest import ROOT, TOKEN, House, a_house, environment
 
 

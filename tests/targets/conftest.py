@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 import trio
 
-from foreman.job import Endpoint
+from foreman.endpoints import Endpoint
 from foreman.settings import ManagedModel
 from foreman.targets.http1 import Client
 from foreman.targets.managed import ManagedTarget

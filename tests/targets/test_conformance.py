@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from foreman.endpoints import Endpoint
 from foreman.errors import (
     Cost,
     ModelCrashed,
@@ -18,7 +19,6 @@ from foreman.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from foreman.job import Endpoint
 from foreman.targets import http1
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget

@@ -12,7 +12,7 @@ import pytest
 import trio
 from msgspec import structs
 
-from foreman.job import Endpoint
+from foreman.endpoints import Endpoint
 from foreman.settings import ManagedModel
 from foreman.targets import engine
 from foreman.targets.managed import ManagedTarget

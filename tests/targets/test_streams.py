@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreman.endpoints import Endpoint
 from foreman.errors import TargetFailed, TargetGarbled, TargetLost
-from foreman.job import Endpoint
 from foreman.targets.answer import tokens
 from foreman.targets.streams import Answer, Closer, Ndjson, Parser, Sse, Whole, is_usage_only, parser_for
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from foreman.endpoints import Endpoint
 from foreman.errors import TargetGarbled, TargetRefused
-from foreman.job import Endpoint
 from foreman.targets.protocol import Chunk
 from foreman.targets.translate import (
     NativeStream,

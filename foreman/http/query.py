@@ -1,0 +1,40 @@
+"""What stands in the query of an address: read, or refused with what is allowed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from quart import request
+
+from foreman.errors import FieldInvalid
+
+PAGE = 50
+LONGEST_PAGE = 500
+JOB_ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID as it is shown
+
+
+def check_id(name: str, value: str) -> None:
+    if not re.fullmatch(JOB_ID, value):
+        raise FieldInvalid(name, value, "must be a job id (26 letters and digits)")
+
+
+def read_limit() -> int:
+    """`?limit=`: how many jobs a list shows."""
+    return whole("limit", request.args.get("limit"), PAGE, LONGEST_PAGE)
+
+
+def choice(name: str, given: str | None, allowed: dict[str, Any]) -> Any:
+    if given is None:
+        return None
+    if given not in allowed:
+        raise FieldInvalid(name, given, f"must be one of {', '.join(allowed)}")
+    return allowed[given]
+
+
+def whole(name: str, given: str | None, default: int, most: int, *, least: int = 1) -> int:
+    if given is None:
+        return default
+    if not (given.isascii() and given.isdigit() and len(given) < 10 and least <= int(given) <= most):
+        raise FieldInvalid(name, given, f"must be a whole number from {least} to {most}")
+    return int(given)
