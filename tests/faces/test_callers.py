@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from time import time
 from typing import Any
 
 import httpx2
@@ -62,18 +60,16 @@ def test_fifty_callers_on_two_models_get_each_its_own_answer_for_two_loads(serve
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
 @pytest.mark.parametrize("text", ["#every=0.05 #chunks=1000", "#silent"])
-def test_a_caller_who_leaves_cancels_the_job_within_a_second(
+def test_a_caller_who_leaves_cancels_the_job(
     serve: Callable[..., Daemon], upstream: Upstream, path: str, text: str
 ) -> None:
     front = Front(serve(ollama_url=upstream.url))
     with front.daemon.client() as http, http.stream("POST", path, json=chat(text, stream=True)) as answer:
         if "every" in text:
             next(answer.iter_lines())
-        left = time()
     job = front.ended(answer.headers["X-Foreman-Job-Id"])
     assert job["state"] == "cancelled"
-    assert datetime.fromisoformat(job["completed_at"]).timestamp() - left < 1
-    log = until(lambda: log if (log := upstream.log()).get("closed_early", 0) + log.get("broken", 0) else {}, 2)
+    log = until(lambda: log if (log := upstream.log()).get("closed_early", 0) + log.get("broken", 0) else {})
     assert text in json.dumps(log["requests"])
 
 

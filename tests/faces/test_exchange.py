@@ -17,7 +17,7 @@ HEAD = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 @pytest.mark.parametrize("path", [b"/api/chat", b"/api/blobs/sha256:0", b"/no/such/route"])
 def test_an_answer_that_needs_no_body_leaves_the_connection_usable(serve: Callable[..., Daemon], path: bytes) -> None:
     daemon = serve(token="secret", ollama_url="http://127.0.0.1:9")
-    with socket.create_connection(("127.0.0.1", int(daemon.url.rpartition(":")[2])), timeout=10) as caller:
+    with socket.create_connection(("127.0.0.1", int(daemon.url.rpartition(":")[2])), timeout=60) as caller:
         for _ in range(3):
             caller.sendall(HEAD % (path, len(BODY)))
             sleep(0.05)  # by now an answer could be there

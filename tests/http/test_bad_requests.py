@@ -289,7 +289,7 @@ def memory(daemon: Daemon) -> int:
 @contextmanager
 def connected(daemon: Daemon) -> Iterator[socket.socket]:
     host, _, port = daemon.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as client:
+    with socket.create_connection((host, int(port)), timeout=60) as client:
         yield client
 
 

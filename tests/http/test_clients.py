@@ -21,7 +21,7 @@ HEAD = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/jso
 @contextmanager
 def connected(api: Api) -> Iterator[socket.socket]:
     host, _, port = api.daemon.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as raw:
+    with socket.create_connection((host, int(port)), timeout=60) as raw:
         yield raw
 
 

@@ -55,7 +55,7 @@ def garbled(api: Api) -> None:
         f"{upgrade}{PROMPT} {CLIENT}\r\n\r\n" * 2,
         f"GET /{PROMPT}\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ):
-        with socket.create_connection((host, int(port)), timeout=10) as raw, suppress(ConnectionError):
+        with socket.create_connection((host, int(port)), timeout=60) as raw, suppress(ConnectionError):
             raw.sendall(text.encode("latin-1"))
             raw.shutdown(socket.SHUT_WR)
             while raw.recv(65536):

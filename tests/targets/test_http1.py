@@ -165,7 +165,7 @@ async def test_a_request_that_may_have_arrived_is_not_sent_twice(client_of: Clie
 async def test_an_answer_to_head_has_no_body(client_of: Clients) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n"
     async with serving(replies(answer, OK)) as url:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             response, body = await client_of(url).fetch("HEAD", "/", limit=10)
     assert (response.status, response.headers["content-length"], body) == (200, "20", b"")
 
@@ -188,7 +188,7 @@ async def test_a_path_cannot_end_its_line(path: str, client_of: Clients) -> None
 async def test_asking_past_the_end_of_a_body_waits_for_nothing(client_of: Clients) -> None:
     async with serving(replies(OK)) as url, client_of(url).request("GET", "/") as response:
         assert await response.receive() == b"ok"
-        with trio.fail_after(1):
+        with trio.fail_after(30):
             assert [await response.receive() for _ in range(3)] == [b"", b"", b""]
 
 
@@ -211,7 +211,7 @@ async def test_an_upload_is_sent_as_it_comes(length: int | None, framing: bytes,
         yield b"def"
 
     async with serving(serve) as url:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with client_of(url).request("POST", "/", pieces(), length=length) as response:
                 assert response.status == 200
     assert framing in arrived.lower()
