@@ -31,8 +31,8 @@ class Internal(ForemanError):
 
     code = "internal_error"
 
-    def __init__(self) -> None:
-        super().__init__("internal error")
+    def __init__(self, words: str = "internal error") -> None:
+        super().__init__(words)
 
 
 class Misrouted(ForemanError):

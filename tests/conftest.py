@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ LOUD = ("error", "critical", "exception")
 
 
 def pytest_configure() -> None:
-    """Give each worker, and so its children, a core of its own: engines that spin on all of them starve each other."""
+    """Give each worker, and so its children, a core of its own: engines that spin on all of them starve each other. And
+    let the children hear Ctrl-C, which a shell has its background jobs ignore, and they theirs."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))

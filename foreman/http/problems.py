@@ -83,7 +83,12 @@ def public(fault: ForemanError) -> ForemanError:
     if status_of(fault) != 500 or isinstance(fault, Internal):
         return fault
     log.error("request failed", fault=fault.code, words=str(fault))
-    return Internal()
+    return _internal()
+
+
+def _internal() -> Internal:
+    creating = has_request_context() and (request.method, request.path) == ("POST", "/jobs")
+    return Internal("failed to create job") if creating else Internal()
 
 
 def answer(fault: ForemanError, shape: Callable[[ForemanError], object] = show_fault) -> Response:
@@ -142,4 +147,4 @@ def install(app: Quart, faces: Mapping[str, Callable[[ForemanError], Response]])
     @app.errorhandler(Exception)
     async def bug(error: Exception) -> Response:
         log.error("request failed", exc_info=error)
-        return shown(Internal())
+        return shown(_internal())

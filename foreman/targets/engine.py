@@ -60,7 +60,7 @@ def default_models(slots: int = 1) -> list[dict[str, Any]]:
     this = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "foreman"]
     options = ["--port", "{port}", "--model", DEFAULT_MODEL, "--slots", "{slots}", "--ctx", str(DEFAULT_CONTEXT)]
     command = [*this, "engine", *options, "--alias", "{model}"]
-    model = {"name": DEFAULT_NAME, "aliases": ["smollm2"]}
+    model = {"name": DEFAULT_NAME, "aliases": ["smollm2"], "context": DEFAULT_CONTEXT}
     return [
         {**model, "command": command, "slots": slots},
         {**model, "command": [*command, "--embedding"], "embedding": True},

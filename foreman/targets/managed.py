@@ -205,9 +205,11 @@ def _listed(models: Sequence[ManagedModel]) -> list[Model]:
     for model in sorted(models, key=lambda model: model.embedding):
         known = listed.get(model.name)
         if known is None:
-            listed[model.name] = Model(name=model.name, aliases=tuple(model.aliases), embedding=model.embedding)
+            details: dict[str, object] = {"max_model_len": model.context}
+            aliases = tuple(model.aliases)
+            listed[model.name] = Model(name=model.name, aliases=aliases, embedding=model.embedding, details=details)
         else:
             both = tuple(dict.fromkeys((*known.aliases, *model.aliases)))
-            capabilities = ["completion", "tools", "embedding"]
-            listed[model.name] = Model(name=model.name, aliases=both, details={"capabilities": capabilities})
+            details = {**known.details, "capabilities": ["completion", "tools", "embedding"]}
+            listed[model.name] = Model(name=model.name, aliases=both, details=details)
     return list(listed.values())

@@ -1,0 +1,55 @@
+"""What callers hear of a bug: that there was one, in the shape of their face, and nothing of it."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+from quart import Blueprint, Response
+from quart_trio import QuartTrio
+
+from foreman.errors import StoreBroken
+from foreman.http import problems
+from foreman.http.app import FACES
+
+PLAIN = {"error": "internal error", "code": "internal_error"}
+
+
+def an_app(fault: Exception) -> QuartTrio:
+    """One of which every route fails."""
+    routes = Blueprint("routes", __name__)
+
+    async def fail(path: str) -> Response:
+        raise fault
+
+    routes.add_url_rule("/<path:path>", view_func=fail, methods=["GET", "POST"])
+    app = QuartTrio(__name__)
+    app.register_blueprint(routes)
+    problems.install(app, FACES)
+    return app
+
+
+@pytest.mark.parametrize(
+    "fault", [ZeroDivisionError("a secret"), StoreBroken("/a/path: a secret")], ids=["bug", "fault"]
+)
+@pytest.mark.parametrize(
+    ("method", "path", "said"),
+    [
+        ("POST", "/jobs", PLAIN | {"error": "failed to create job"}),
+        ("GET", "/jobs", PLAIN),
+        ("POST", "/jobs/x/cancel", PLAIN),
+        ("POST", "/api/chat", {"error": "internal error"}),
+        (
+            "POST",
+            "/v1/completions",
+            {"error": {"message": "internal error", "type": "server_error", "param": None, "code": "internal_error"}},
+        ),
+    ],
+)
+async def test_a_bug_is_logged_and_answered_with_its_sentence_alone(
+    fault: Exception, method: str, path: str, said: object
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        client = an_app(fault).test_client()
+        response = await (client.post(path) if method == "POST" else client.get(path))
+    assert (response.status_code, await response.get_json()) == (500, said)
+    assert [entry["log_level"] for entry in logs] == ["error"]
