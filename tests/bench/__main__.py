@@ -11,7 +11,7 @@ import sys
 
 import trio
 
-from tests.bench import calls, drain, embedded, jobs, scale, submit
+from tests.bench import calls, drain, embedded, jobs, page, scale, submit
 from tests.bench.figures import Measure
 
 FAMILIES: dict[str, Measure] = {
@@ -25,6 +25,7 @@ FAMILIES: dict[str, Measure] = {
     "feed": jobs.feed,
     "tokens": embedded.tokens,
     "slots": embedded.slots,
+    "page": page.page,
     "idle": scale.idle,
     "million": scale.million,
 }

@@ -47,7 +47,7 @@ async def bulk(rounds: int) -> list[Figure]:
             for number in range(rounds):
                 raw.append(await trio.to_thread.run_sync(_inserted, Path(folder) / f"raw{number}"))
                 began = time.perf_counter()
-                await _submit(daemon, [JOB] * JOBS)
+                await submit_lines(daemon, [JOB] * JOBS)
                 stored.append(JOBS / (time.perf_counter() - began))
     value, reference = middle(stored), middle(raw)
     return [
@@ -68,7 +68,7 @@ async def webhooks(rounds: int) -> list[Figure]:
                 told = {**JOB, "state_webhook_url": f"http://127.0.0.1:{port}/", "webhook_events": ["queued"]}
 
                 async def announced() -> None:
-                    await _submit(daemon, [told] * DELIVERIES)
+                    await submit_lines(daemon, [told] * DELIVERIES)
 
                 for _ in range(rounds):
                     bare.append(await receiver.rate(lambda: _posted(port)))
@@ -101,7 +101,8 @@ async def _holding(data_dir: Path) -> AsyncIterator[Daemon]:
             yield daemon
 
 
-async def _submit(daemon: Daemon, jobs: list[dict[str, Any]]) -> None:
+async def submit_lines(daemon: Daemon, jobs: list[dict[str, Any]]) -> None:
+    """All of them in one request."""
     lines = b"\n".join(json.dumps(job).encode() for job in jobs)
     request = post("/jobs", lines).replace(b"application/json", b"application/x-ndjson", 1)
     answer = await ask(daemon.port, request, status=202)
