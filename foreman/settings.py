@@ -62,7 +62,8 @@ def _check_url(value: str) -> str:
         except ValueError:
             good = False
         if not good:
-            raise ValueError("must be an http:// or https:// address")
+            meant = "" if "://" in value else f"; did you mean http://{value}?"
+            raise ValueError(f"must be an http:// or https:// address{meant}")
         if "@" in parts.netloc:  # it would be said wherever the address is
             raise ValueError("must carry no user name and no password; ollama_token and openai_token open a server")
     return value.rstrip("/")

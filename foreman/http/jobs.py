@@ -16,7 +16,7 @@ from foreman.http import artifacts, bulk, stream
 from foreman.http.body import NDJSON, media_type, read_json_body
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
-from foreman.http.query import check_id, choice, read_limit, whole
+from foreman.http.query import check_id, check_names, choice, read_limit, whole
 from foreman.job import TERMINAL, Change, Job, Priority, State
 from foreman.messages import PAUSED, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.store.protocol import Reader
@@ -87,6 +87,7 @@ async def _until(event: trio.Event, scope: trio.CancelScope) -> None:
 @jobs.get("")
 async def listing() -> Response:
     """Newest first, a page at a time."""
+    check_names("state", "model", "priority", "limit", "after")
     asked = request.args
     state = choice("state", asked.get("state"), {state.value: state for state in State})
     priority = choice("priority", asked.get("priority"), {p.word: p for p in Priority})
@@ -187,6 +188,7 @@ async def redeliver(job_id: str, delivery_id: str) -> Response:
 @jobs.get("/<job_id>/events")
 async def events(job_id: str) -> Response:
     """The job's events, oldest first, from `?after=SEQ` on; `next` is where a further answer would go on."""
+    check_names("after")
     after = whole("after", request.args.get("after"), 0, MOST_SEQ, least=0)
 
     def read(store: Reader) -> list[Change]:

@@ -10,7 +10,7 @@ from foreman import __version__
 from foreman.actors import place
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
-from foreman.http.query import read_limit
+from foreman.http.query import check_names, read_limit
 from foreman.job import Job, model_of
 from foreman.messages import PAUSED, Note
 from foreman.store.protocol import Lane, Reader
@@ -49,6 +49,7 @@ async def pause(verb: str) -> Response:
 async def line() -> Response:
     """The jobs that wait, in the order in which they would run if nothing else came."""
     known = deps()
+    check_names("limit")
     most = read_limit()
     now, limit = known.clock(), known.settings.starvation_limit
 

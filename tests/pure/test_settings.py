@@ -106,7 +106,11 @@ def test_sizes_may_carry_a_unit(text: str, size: int) -> None:
         ("addr", "localhost:http", "must be HOST:PORT or :PORT"),
         ("addr", "localhost:99999", "must be HOST:PORT or :PORT"),
         ("addr", "::1:8080", "must be [IPv6]:PORT"),
-        ("ollama_url", "localhost:11434", "must be an http:// or https:// address"),
+        (
+            "ollama_url",
+            "localhost:11434",
+            "must be an http:// or https:// address; did you mean http://localhost:11434?",
+        ),
         ("ollama_url", "http://", "must be an http:// or https:// address"),
         ("ollama_url", "http://[::1", "must be an http:// or https:// address"),
         ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
