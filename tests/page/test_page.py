@@ -218,6 +218,13 @@ def test_nothing_serious_stands_in_anybodys_way(page: Page, fresh: Fresh, theme:
     daemon.http.post(f"/jobs/{running}/cancel")
 
 
+def test_a_request_that_nobody_can_read_as_words_is_shown_as_it_is(page: Page, fresh: Fresh) -> None:
+    daemon = fresh(max_attempts=1)
+    job_id = daemon.http.post("/jobs", json={"model": "a", "messages": "nonsense"}).json()["job_id"]
+    opened(page, daemon, f"#/jobs/{job_id}")
+    expect(page.locator("pre").first).to_contain_text('"messages": "nonsense"')
+
+
 def test_it_is_used_by_keyboard_alone(page: Page, fresh: Fresh) -> None:
     daemon = fresh()
     opened(page, daemon)

@@ -25,8 +25,8 @@ export function whole(result) {
 
 /** What was asked, as `[{ role, text, images }]`. */
 export function asked(request) {
-  const list = request.messages ?? (Array.isArray(request.input) ? request.input : null);
-  const said = (list ?? []).map((message) => ({
+  const list = [request.messages, request.input].find(Array.isArray) ?? [];
+  const said = list.filter((message) => message !== null && typeof message === "object").map((message) => ({
     role: message.role ?? "user",
     text: texts(message.content),
     images: (message.images ?? []).length + (Array.isArray(message.content) ? message.content.filter((part) => /image/.test(part?.type)).length : 0),

@@ -129,11 +129,12 @@ export function job(main, { jobs, id }) {
   function showRequest(found) {
     const said = asked(found);
     const { messages, prompt, input, system, instructions, ...rest } = found;
+    const raw = (what) => h("pre", { tabIndex: 0 }, JSON.stringify(what, null, 2));
     fill(
       request,
       h("h2", {}, "Asked"),
       said.map((message) => h("div.message", {}, h("span.label", {}, message.role), h("p.text", {}, message.text), message.images > 0 && h("p.muted", {}, `with ${message.images} image${message.images > 1 ? "s" : ""}`))),
-      h("details", {}, h("summary", {}, "The rest of the request"), h("pre", { tabIndex: 0 }, JSON.stringify(rest, null, 2))),
+      said.length ? h("details", {}, h("summary", {}, "The rest of the request"), raw(rest)) : raw(found),
     );
   }
 
