@@ -13,6 +13,8 @@ MAX_FILE = 5 * 2**20  # bytes; then the file becomes `.log.1` and a new one is b
 KEPT_LINES = 20
 MAX_LINE = 4096  # bytes; longer ones are cut into pieces
 
+_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"|:,()]+/)+")
+
 
 class ChildLog:
     """The output of one child, appended to `folder/<model>.log`."""
@@ -35,7 +37,8 @@ class ChildLog:
         self._keep(lines)
 
     def last_lines(self) -> list[str]:
-        return list(self._lines)
+        """What it said last, for callers: where its files lie is not for them."""
+        return [_FOLDERS.sub("…/", line) for line in self._lines]
 
     def close(self) -> None:
         if self._rest:

@@ -160,7 +160,7 @@ async def test_a_server_that_cannot_start_says_why(nursery: trio.Nursery, tmp_pa
     )
     with pytest.raises(ModelCrashed, match=r"ended with status 7; .*weights\.gguf"):
         await target.load(call())
-    with pytest.raises(ModelCrashed, match="cannot run /no/such/program"):
+    with pytest.raises(ModelCrashed, match="cannot run …/program"):
         await target.load(call(model="n"))
     with pytest.raises(ModelCrashed, match=r"was not ready within 0\.3 s"):
         await target.load(call(model="slow"))
@@ -267,3 +267,11 @@ def test_a_childs_log_does_not_grow_without_end(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["m.log", "m.log.1"]
     assert all(file.stat().st_size <= MAX_FILE for file in files)
     assert len(log.last_lines()) == KEPT_LINES and "1199 ***" in log.last_lines()[-1]
+
+
+def test_callers_do_not_hear_where_a_childs_files_lie(tmp_path: Path) -> None:
+    log = ChildLog(tmp_path, "m", "")
+    log.write(b"cannot open '/srv/models/q4.gguf': see /etc/llama/x.conf, http://127.0.0.1:80/v1/models\n")
+    log.close()
+    assert log.last_lines() == ["cannot open '…/q4.gguf': see …/x.conf, http://127.0.0.1:80/v1/models"]
+    assert "/srv/models/" in (tmp_path / "m.log").read_text()
