@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 from foreman.errors import Cost, ForemanError, TargetFault
 
@@ -22,6 +25,21 @@ class Backoff:
         """Seconds to wait after the `tries`-th failure (1, 2, …); `chance` is a random number in [0, 1)."""
         plain = min(self.longest, self.first * 2.0 ** min(tries - 1, 60))
         return plain * (1 + self.jitter * (2 * chance - 1))
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds to wait by a Retry-After header (RFC 9110 section 10.2.3); None if it says nothing readable.
+
+    `now` is in epoch seconds.
+    """
+    value = (value or "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+        return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, TypeError, IndexError, OverflowError):  # what the parser makes of an odd date varies
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
@@ -21,7 +19,7 @@ from foreman import __version__, addresses
 from foreman.actors.results import show_results
 from foreman.errors import WebhookRefused
 from foreman.job import Delivery, Instant, State
-from foreman.retry import Sent
+from foreman.retry import Sent, retry_after
 from foreman.signature import sign
 from foreman.store.protocol import Reader
 from foreman.wire import show_webhook
@@ -118,11 +116,11 @@ class Poster:
         async with self._pool.stream("POST", target, headers=sent, content=body) as response:
             await _read_a_little(response)
             status = response.status
-            asked = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
+            asked = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
             return Sent(
                 status=status,
                 error=None if 200 <= status < 300 else f"the receiver answered {status}",
-                retry_after=None if asked is None else _retry_after(asked.decode("latin-1"), self._clock()),
+                retry_after=retry_after(asked.decode("latin-1"), self._clock()),
             )
 
 
@@ -198,16 +196,6 @@ class _Judged(AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
-
-
-def _retry_after(text: str, now: Instant) -> float | None:
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        at = parsedate_to_datetime(text)
-        return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now)
-    except (ValueError, TypeError, IndexError, OverflowError):  # what the parser makes of an odd date varies
-        return None
 
 
 def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import trio
 
 from foreman.errors import ForemanError
-from foreman.job import RUNNING, TERMINAL, Change, State
+from foreman.job import TERMINAL, Change, State
 from foreman.messages import Commit
 
 
@@ -26,7 +26,6 @@ class Track:
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        self.state: State | None = None  # None until the relay has heard of it
         self.attempt = 0
         self.result: bytes | None = None  # the whole answer, once the target has given it
         self.fault: ForemanError | None = None  # how the last attempt ended, if it did not end well
@@ -52,7 +51,6 @@ class Track:
         self._tell()
 
     def notice(self, change: Change) -> None:
-        self.state = change.state
         if change.state in TERMINAL:
             if change.state is State.DONE and self._last is not None:
                 self.chunks.append(self._last)
@@ -128,6 +126,3 @@ class Relay:
             track = self._tracks.get(change.job_id)
             if track is not None:
                 track.notice(change)
-
-    def statistics(self) -> dict[str, int]:
-        return {"tracks": len(self._tracks), "running": sum(t.state in RUNNING for t in self._tracks.values())}

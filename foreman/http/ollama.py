@@ -27,7 +27,7 @@ from foreman.http.stream import Ndjson
 from foreman.job import model_of
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.protocol import Model
-from foreman.targets.translate import embed_as_embeddings, embeddings_as_embed
+from foreman.targets.translate_request import embed_as_embeddings, embeddings_as_embed
 
 ollama = Blueprint("ollama", __name__)
 

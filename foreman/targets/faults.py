@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 import msgspec
 
 from foreman.errors import TargetBusy, TargetFailed, TargetFault, TargetRefused
-from foreman.retry import RETRY_AFTER_CAP
+from foreman.retry import RETRY_AFTER_CAP, retry_after
 
 MAX_WORDS = 500  # characters of the target's own text that are kept
 BUSY = frozenset({429, 503})
@@ -20,27 +19,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 def fault_of(target: str, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> TargetFault:
     """The fault a status other than 2xx stands for; `headers` have lower-case names, `now` is in epoch seconds."""
     if status in BUSY:
-        return TargetBusy(target, retry_after(headers.get("retry-after"), now))
+        asked = retry_after(headers.get("retry-after"), now)
+        return TargetBusy(target, None if asked is None else min(asked, RETRY_AFTER_CAP))
     if status >= 500:
         return TargetFailed(target, words_of(body) or f"status {status}")
     if status >= 400:
         return TargetRefused(status, words_of(body) or f"{target} answered {status}")
     return TargetRefused(status, f"{target} answered {status}, which is not followed")
-
-
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110 section 10.2.3), capped; None if it says nothing readable."""
-    if not value:
-        return None
-    value = value.strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
-        seconds = float(value)
-    else:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - now
-        except (ValueError, OverflowError):
-            return None
-    return min(max(seconds, 0.0), RETRY_AFTER_CAP)
 
 
 def words_of(body: bytes) -> str:

@@ -17,7 +17,8 @@ from foreman.settings import ManagedModel
 from foreman.targets.child import Child
 from foreman.targets.openai import Told, rfc3339
 from foreman.targets.protocol import Call, Chunk, Model
-from foreman.targets.translate import loaded, only_loads
+from foreman.targets.translate_answer import loaded
+from foreman.targets.translate_request import only_loads
 
 Place: TypeAlias = tuple[str, bool]  # a model's name, and whether it is the one of that name for embeddings
 

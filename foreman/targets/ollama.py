@@ -15,7 +15,7 @@ from foreman.targets.chunks import ERROR_LIMIT, Answering, fault_in, inventory
 from foreman.targets.http1 import Body, Client, Response
 from foreman.targets.payloads import Fields, fields_of, reload_options, streaming
 from foreman.targets.protocol import Call, Model
-from foreman.targets.translate import is_zero
+from foreman.targets.translate_request import is_zero
 
 LOAD_TIMEOUT = 600.0  # seconds for one model to be read from disk
 

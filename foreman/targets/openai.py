@@ -15,7 +15,8 @@ from foreman.targets.http1 import Client
 from foreman.targets.payloads import streaming
 from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.streams import Closer
-from foreman.targets.translate import NativeStream, loaded, native_embed, only_loads, to_openai
+from foreman.targets.translate_answer import NativeStream, loaded, native_embed
+from foreman.targets.translate_request import only_loads, to_openai
 
 
 class OpenAITarget:

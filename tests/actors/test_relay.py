@@ -166,5 +166,4 @@ def test_a_track_that_nobody_holds_is_gone() -> None:
     track.append(b"a")
     del track
     gc.collect()
-    assert relay.statistics()["tracks"] == 0
     assert relay.track("j").chunks == []

@@ -19,10 +19,11 @@ from foreman.errors import (
     TargetSilent,
     TargetUnavailable,
 )
-from foreman.retry import RETRY_AFTER_CAP, Again, Backoff, GiveUp, after
+from foreman.retry import RETRY_AFTER_CAP, Again, Backoff, GiveUp, after, retry_after
 
 EVEN = 0.5  # a chance that leaves the delay as it is
 BACKOFF = Backoff(2, 300)
+NOW = 1_767_323_045.0  # Fri, 02 Jan 2026 03:04:05 GMT
 
 
 def what_follows(fault: ForemanError, *, attempt: int = 1, max_attempts: int = 3) -> Again | GiveUp:
@@ -85,3 +86,23 @@ def test_a_request_that_is_wrong_is_not_tried_again() -> None:
 def test_a_delay_stays_within_its_jitter_of_the_longest(tries: int, chance: float) -> None:
     backoff = Backoff(2, 300)
     assert 2 * 0.8 <= backoff.delay(tries, chance) <= 300 * 1.2
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("5", 5.0),
+        ("1.5", 1.5),
+        ("999", 999.0),
+        ("Fri, 02 Jan 2026 03:04:35 GMT", 30.0),
+        ("Fri, 02 Jan 2026 03:00:00 GMT", 0.0),
+        ("Fri, 02 Jan 2026 03:04:35 -0000", 30.0),
+        ("soon", None),
+        ("Fri, 99 Jan 2026 03:04:35 GMT", None),
+        ("-1", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_read(said: str | None, meant: float | None) -> None:
+    assert retry_after(said, NOW) == meant

@@ -11,17 +11,8 @@ import pytest
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetGarbled, TargetRefused
 from foreman.targets.protocol import Chunk
-from foreman.targets.translate import (
-    NativeStream,
-    embed_as_embeddings,
-    embeddings_as_embed,
-    is_zero,
-    loaded,
-    native_embed,
-    only_loads,
-    to_openai,
-)
-from foreman.targets.translate_answer import native_logprobs
+from foreman.targets.translate_answer import NativeStream, loaded, native_embed, native_logprobs
+from foreman.targets.translate_request import embed_as_embeddings, embeddings_as_embed, is_zero, only_loads, to_openai
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
