@@ -12,6 +12,8 @@ import hypothesis
 import pytest
 from structlog.testing import capture_logs
 
+from tests.daemon import Upstream, an_upstream
+
 hypothesis.settings.register_profile("foreman", deadline=None)  # a busy machine is no failure
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("foreman")
@@ -65,6 +67,13 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("FOREMAN_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    """The scripted upstream, of all kinds, for tests that mind nobody else's requests."""
+    with an_upstream() as upstream:
+        yield upstream
 
 
 @pytest.fixture

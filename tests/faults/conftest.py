@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import Upstream, an_upstream
+from tests.daemon import Upstream
 from tests.faults.broken import Broken
 
 Break = Callable[..., Broken]
-
-
-@pytest.fixture(scope="session")
-def upstream() -> Iterator[Upstream]:
-    with an_upstream("--kind", "ollama") as upstream:
-        yield upstream
 
 
 @pytest.fixture

@@ -15,13 +15,7 @@ from wsproto import WSConnection
 from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Ping, RejectConnection, Request, TextMessage
 
-from tests.daemon import Daemon, Upstream, an_upstream
-
-
-@pytest.fixture(scope="session")
-def upstream() -> Iterator[Upstream]:
-    with an_upstream() as upstream:
-        yield upstream
+from tests.daemon import Daemon, Upstream
 
 
 @pytest.fixture(scope="session")

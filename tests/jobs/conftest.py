@@ -6,13 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.daemon import Daemon, Upstream, an_upstream
-
-
-@pytest.fixture(scope="session")
-def upstream() -> Iterator[Upstream]:
-    with an_upstream() as upstream:
-        yield upstream
+from tests.daemon import Daemon, Upstream
 
 
 @pytest.fixture(scope="session")

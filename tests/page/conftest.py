@@ -10,17 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.daemon import Daemon, Upstream, an_upstream
+from tests.daemon import Daemon, Upstream
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 30_000  # ms
 WIDE = {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="session")
-def upstream() -> Iterator[Upstream]:
-    with an_upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.daemon import Daemon, Upstream, an_upstream
+from tests.daemon import Daemon, Upstream
 from tests.receiver import SECRET
 
 QUICK = {"webhook_secret": SECRET, "webhook_backoff": 0.05, "webhook_backoff_max": 0.2, "shutdown_grace": 0}
-
-
-@pytest.fixture(scope="session")
-def upstream() -> Iterator[Upstream]:
-    with an_upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture(scope="session")
