@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
+from foreman.http.events import STOPPED
 from tests.ask import chat, submit_many
 from tests.daemon import Daemon, Upstream
 from tests.feed.conftest import Closed, following, joined
@@ -20,12 +22,26 @@ async def test_a_reader_that_stops_is_closed_with_1013_and_slows_nobody(upstream
     settings = {"ollama_url": upstream.url, "feed_history": 100}
     with Daemon(tmp_path / "data", **settings) as daemon, trio.fail_after(PATIENCE):
         daemon.http.post("/queue/pause")
+
+        async def submit() -> None:
+            jobs = [chat("x", custom_id="c" * 64) for _ in range(JOBS)]
+            while True:
+                await trio.to_thread.run_sync(partial(submit_many, daemon, jobs))
+
         async with joined(daemon, buffer=4096) as stopped:
             async with following(daemon) as feed, trio.open_nursery() as nursery:
-                jobs = [chat("x", custom_id="c" * 64) for _ in range(JOBS)]
-                nursery.start_soon(trio.to_thread.run_sync, partial(submit_many, daemon, jobs))
-                assert [event["seq"] for event in await feed.take(JOBS)] == list(range(1, JOBS + 1))
+                nursery.start_soon(submit)
+                seen = await feed.take(JOBS)
+                while at(seen[-1]) - at(seen[JOBS - 1]) < 2 * STOPPED:  # for so long nobody could tell the other one
+                    seen.append(await feed.next())
+                nursery.cancel_scope.cancel()
+            assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
             with pytest.raises(Closed) as closed:
-                await stopped.take(JOBS + 2)
+                await stopped.take(len(seen) + 2)
         assert closed.value.code == 1013
         assert not daemon.errors
+
+
+def at(event: dict[str, str]) -> float:
+    """When it happened, in epoch seconds."""
+    return datetime.fromisoformat(event["timestamp"]).timestamp()
