@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench coverage crash prove audit lock clean
+.PHONY: help setup demo run test check bench coverage crash prove docs audit lock clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ prove: $(READY) ## Random histories, requests, days of trouble and hang-ups, tho
 	@$(BIN)/pytest -n auto -q tests/sim --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
 
+docs: $(READY) ## Build the documentation's site into site/; a broken link fails it
+	@$(BIN)/zensical build --clean --strict
+
 audit: ## Look the pinned packages up in the database of known vulnerabilities (needs uv)
 	@uvx pip-audit --disable-pip --require-hashes --requirement requirements.txt
 
@@ -50,7 +53,7 @@ lock: ## Write requirements.txt anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-header --no-annotate -q -o requirements.txt
 
 clean: ## Remove .venv and whatever the tools left
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* .cache site
 	@find foreman tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew when what is to be installed has changed; what pip says is kept for the case that it fails.

@@ -304,7 +304,7 @@ def _service() -> Paths:
 
 def _ollama() -> Paths:
     def call(name: str) -> dict[str, Any]:
-        return {"post": _call(name, f"Ollama's /api/{name}: a job whose caller waits", OLLAMA, NDJSON)}
+        return {"post": _call(name, "A job whose caller waits", OLLAMA, NDJSON)}
 
     def passed(name: str, *faults: str, **more: Any) -> dict[str, Any]:
         answers = {"default": answered("The target's own answer.", {ANY: ANYTHING})}
@@ -338,7 +338,7 @@ def _ollama() -> Paths:
 
 def _openai() -> Paths:
     def call(name: str, face: Face = OPENAI) -> dict[str, Any]:
-        return {"post": _call(name.replace("/", "_"), f"/v1/{name}: a job whose caller waits", face, SSE)}
+        return {"post": _call(name.replace("/", "_"), "A job whose caller waits", face, SSE)}
 
     def about_models(name: str, shape: str, *faults: str) -> dict[str, Any]:
         return operation(name, "What the target has", {"200": given(ref(shape))}, faults, face=OPENAI)
