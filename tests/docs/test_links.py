@@ -1,0 +1,49 @@
+"""Every link of the pages leads somewhere, on the site and where the files are read as they are."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+
+from tests.daemon import ROOT
+from tests.docs.pages import PAGES, Page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=repr)
+def test_its_links_lead_somewhere(page: Page) -> None:
+    by_path = {page.path: page for page in PAGES}
+    for link in page.links():
+        path, _, anchor = link.partition("#")
+        target = (page.path.parent / path).resolve() if path else page.path
+        assert target.exists(), f"{page}: {link}"
+        if anchor:
+            assert anchor in by_path[target].anchors, f"{page}: {link}"
+        if page.name.startswith("docs/"):
+            assert target.is_relative_to(ROOT / "docs"), f"{page}: {link} is not on the site"
+
+
+def test_there_are_links_to_judge() -> None:
+    assert sum(len(list(page.links())) for page in PAGES) > 100
+
+
+def test_the_site_has_every_page_once() -> None:
+    settings = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))
+    listed = list(pages_of(settings["project"]["nav"]))
+    assert len(listed) == len(set(listed))
+    assert {page.name.removeprefix("docs/") for page in PAGES[1:]} == set(listed)
+
+
+def pages_of(nav: Any) -> list[str]:
+    if isinstance(nav, str):
+        return [nav]
+    parts = nav.values() if isinstance(nav, dict) else nav
+    return [page for part in parts for page in pages_of(part)]
+
+
+def test_the_start_page_leads_to_every_other() -> None:
+    start = next(page for page in PAGES if page.name == "docs/index.md")
+    linked = set(re.findall(r"\]\(([^)#]+\.md)\)", start.text))
+    assert {page.name.removeprefix("docs/") for page in PAGES[1:]} - {"index.md"} == linked

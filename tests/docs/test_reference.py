@@ -1,0 +1,72 @@
+"""The reference is whole: every setting, fault, route and kind of message has its place.
+
+Metrics are held against a running Foreman in tests/http/test_service.py, verbs against their help in
+tests/cli/test_words.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from foreman.http.openapi import document
+from foreman.http.openapi_pieces import EVERYWHERE, STATUSES
+from foreman.http.openapi_shapes import SHAPES
+from foreman.job import State
+from foreman.settings import ManagedModel, Settings
+from tests.docs.pages import page
+from tests.pure.test_errors import every_fault
+
+HIDDEN = {"misrouted", "store_rejected"}  # callers hear the name of the status, and internal_error
+
+
+def test_every_setting_has_a_line() -> None:
+    lines = re.findall(r"^\| `([a-z_]+)` \|", page("docs/settings.md").text, re.MULTILINE)
+    assert sorted([*Settings.model_fields, *ManagedModel.model_fields]) == sorted(lines)
+
+
+def test_every_code_of_a_fault_has_a_place() -> None:
+    words = set(re.findall(r"`([a-z_0-9]+)`", page("docs/jobs.md").text))
+    assert {fault.code for fault in every_fault()} - words == HIDDEN
+
+
+def test_every_route_has_a_line_that_says_what_the_description_says() -> None:
+    lines = re.findall(r"^\| `(?:GET|POST|DELETE|HEAD) .*\|$", page("docs/api.md").text, re.MULTILINE)
+    wanted = list(lines_of_routes())
+    assert lines == wanted, "docs/api.md should have:\n" + "\n".join(wanted)
+
+
+def lines_of_routes() -> Iterator[str]:
+    for path, methods in document()["paths"].items():
+        for method in ("get", "post", "delete", "head"):
+            if (operation := methods.get(method)) is None:
+                continue
+            line = f"| `{method.upper()} {path}` | {operation['summary']}"
+            if operation["tags"][0] in ("jobs", "service"):
+                line += f" | {' '.join(f'`{code}`' for code in own_codes(operation['responses']))}"
+            yield line.rstrip() + " |"
+
+
+def own_codes(responses: dict[str, dict[str, str]]) -> Iterator[str]:
+    for status, answer in responses.items():
+        if status[0] in "45":
+            codes = re.findall(r"[a-z_]+", answer["description"])
+            yield from (code for code in codes if code in STATUSES and code not in (*EVERYWHERE, "unauthorized"))
+
+
+@pytest.mark.parametrize("shape", ["Hello", "Change"])
+def test_every_message_of_the_feed_and_each_of_its_keys_is_told(shape: str) -> None:
+    text = page("docs/feed.md").text
+    [kind] = SHAPES[shape]["properties"]["type"]["enum"]
+    assert f"### `{kind}`" in text
+    part = text.partition(f"### `{kind}`")[2].partition("\n#")[0]
+    cells = "".join(re.findall(r"^\| (`.*?) \|", part, re.MULTILINE))
+    assert set(SHAPES[shape]["properties"]) == set(re.findall(r"`([a-z_]+)`", cells))
+
+
+def test_every_state_of_a_job_is_told_where_states_are() -> None:
+    for name in ("docs/jobs.md", "docs/feed.md"):
+        words = set(re.findall(r"`([a-z]+)`", page(name).text))
+        assert {state.value for state in State} <= words, name
