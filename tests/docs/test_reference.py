@@ -32,6 +32,14 @@ def test_every_code_of_a_fault_has_a_place() -> None:
     assert {fault.code for fault in every_fault()} - words == HIDDEN
 
 
+def test_the_status_that_a_code_is_said_to_have_is_the_one_that_it_has() -> None:
+    faults = page("docs/jobs.md").text.partition("## Faults")[2]
+    told = {code: int(status) for status, code in re.findall(r"^\| (\d+) \| `(\w+)` \|", faults, re.MULTILINE)}
+    told |= {code: int(status) for code, status in re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", faults, re.MULTILINE)}
+    known = STATUSES | {"broken_protocol": 400, "method_not_allowed": 405}  # of requests that no route gets
+    assert told == {code: known.get(code) for code in told}
+
+
 def test_every_route_has_a_line_that_says_what_the_description_says() -> None:
     lines = re.findall(r"^\| `(?:GET|POST|DELETE|HEAD) .*\|$", page("docs/api.md").text, re.MULTILINE)
     wanted = list(lines_of_routes())
