@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench coverage crash prove docs audit lock clean
+.PHONY: help setup demo run test check bench coverage docs crash prove audit lock clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: $(READY) ## Measure it, one line per figure
 coverage: $(READY) ## Run the tests and see which lines and branches none of them reaches
 	@$(BIN)/pytest -n auto --cov --cov-report=term-missing
 
+docs: $(READY) ## Build the documentation's site into site/; a broken link fails it
+	@$(BIN)/zensical build --clean --strict
+
 crash: $(READY) ## Kill it 1,000 times, at random and named moments, and see that nothing is lost
 	@$(BIN)/python -m tests.crash
 
@@ -42,9 +45,6 @@ prove: $(READY) ## Random histories, requests, days of trouble and hang-ups, tho
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py tests/proof
 	@$(BIN)/pytest -n auto -q tests/sim --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
-
-docs: $(READY) ## Build the documentation's site into site/; a broken link fails it
-	@$(BIN)/zensical build --clean --strict
 
 audit: ## Look the pinned packages up in the database of known vulnerabilities (needs uv)
 	@uvx pip-audit --disable-pip --require-hashes --requirement requirements.txt
