@@ -23,6 +23,7 @@ from tests.docs.pages import Block, Page
 MODEL = "smollm2:135m"
 SECRET = "change-me"
 PATIENCE = 60  # seconds for the examples of one page
+TOOLS = ("bash", "cat", "rm", "sed", "sleep")  # beside curl and foreman; what changes a machine has no place here
 CURL = """#!/bin/sh
 exec {curl} "$@" -w '%{{stderr}}@curl %{{http_code}}\\n'
 """  # with its real path; it adds which status came
@@ -38,18 +39,24 @@ class Ran:
 
 
 class Workshop:
-    """A folder to try examples in, beside a Foreman that is where the pages say it is, but for the port."""
+    """A folder to try examples in, beside a Foreman that is where the pages say it is, but for the port.
 
-    def __init__(self, folder: Path, foreman: Daemon) -> None:
+    `$JOB` is a job of the reader's, which has ended.
+    """
+
+    def __init__(self, folder: Path, foreman: Daemon, job_id: str) -> None:
         self.folder = folder
         self.foreman = foreman
+        self.job_id = job_id
         self._ports = {"8080": foreman.url.rpartition(":")[2]}
         folder.joinpath(".venv").symlink_to(sys.prefix)
-        found = shutil.which("curl")
-        assert found, "the examples need curl"
-        (folder / "bin").mkdir()
-        (folder / "bin" / "curl").write_text(CURL.format(curl=found))
-        (folder / "bin" / "curl").chmod(0o755)
+        self.tools = folder / "tools"
+        self.tools.mkdir()
+        for name in TOOLS:
+            self.tools.joinpath(name).symlink_to(_path_of(name))
+        self.tools.joinpath("foreman").symlink_to(Path(sys.prefix) / "bin" / "foreman")
+        self.tools.joinpath("curl").write_text(CURL.format(curl=_path_of("curl")))
+        self.tools.joinpath("curl").chmod(0o755)
 
     def sh(self, page: Page, *wanted: str) -> Ran:
         """Run its blocks in one shell, one after the other; the first that fails ends it.
@@ -69,7 +76,7 @@ class Workshop:
             return "\n".join([output, *(file.read_text() for file in sorted(self.folder.glob("beside-*.txt")))])
 
         try:
-            code, output = self._run(["bash", "script.sh"])
+            code, output = self._run([_path_of("bash"), "script.sh"])
             if code == 0:
                 with suppress(AssertionError):  # the test shows what was said
                     until(lambda: all(re.search(pattern, said()) for pattern in wanted))
@@ -88,8 +95,7 @@ class Workshop:
     def _run(self, command: list[str]) -> tuple[int, str]:
         """Its exit code and what it said; whatever it has left running is ended."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("FOREMAN_")}
-        paths = [self.folder / "bin", Path(sys.prefix) / "bin", os.environ["PATH"]]
-        env |= {"PATH": os.pathsep.join(map(str, paths)), "FOREMAN_URL": self.foreman.url}
+        env |= {"PATH": str(self.tools), "FOREMAN_URL": self.foreman.url, "JOB": self.job_id}
         told = self.folder / "output.txt"
         with told.open("w") as output:
             child = subprocess.Popen(
@@ -131,6 +137,12 @@ class Workshop:
         return "\n".join(lines)
 
 
+def _path_of(name: str) -> str:
+    found = shutil.which(name)
+    assert found, f"the examples need {name}"
+    return found
+
+
 @pytest.fixture(scope="session")
 def foreman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with an_upstream("--kind", "both", "--models", MODEL) as upstream:
@@ -141,4 +153,6 @@ def foreman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def workshop(tmp_path: Path, foreman: Daemon) -> Workshop:
-    return Workshop(tmp_path, foreman)
+    payload = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
+    job = foreman.http.post("/jobs", json=payload, headers={"Prefer": "wait=60"}).json()
+    return Workshop(tmp_path, foreman, job["job_id"])

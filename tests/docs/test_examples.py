@@ -12,7 +12,10 @@ from foreman.cli.root import foreman as program
 from tests.docs.conftest import Workshop
 from tests.docs.pages import PAGES, Page
 
-COMMANDS = "docs/cli.md"  # its examples are about files, ids and terminals of the reader's own; they are parsed below
+ELSEWHERE = {
+    "docs/cli.md",  # about files and terminals of the reader's own; parsed below, and tests/cli has each verb
+    "docs/python.md",  # with a real model, in tests/client
+}
 PROMISED = {  # what a page says that its reader will see, where an exit code does not tell
     "README.md": (r"done +\w{26} +attempt 1",),  # from foreman listen
     "docs/tutorial.md": (
@@ -24,7 +27,7 @@ PROMISED = {  # what a page says that its reader will see, where an exit code do
 
 
 def with_examples(*languages: str) -> list[Page]:
-    return [page for page in PAGES if page.name != COMMANDS and any(b.runs for b in page.blocks(*languages))]
+    return [page for page in PAGES if page.name not in ELSEWHERE and any(b.runs for b in page.blocks(*languages))]
 
 
 @pytest.mark.parametrize("page", with_examples("sh"), ids=repr)
