@@ -55,7 +55,7 @@ def command_lines() -> list[tuple[str, list[str]]]:
     for page in PAGES:
         for block in page.blocks("sh"):
             text = re.sub(r"xargs foreman (\w+)", r"foreman \1 ID", block.text.replace("\\\n", " "))
-            lines = re.findall(r"(?:^|[/|;] ?|=\S+ )foreman ([^|>#\n]+)", text, re.MULTILINE)
+            lines = re.findall(r"(?:^|[/|;] ?|=\S+ )foreman ([a-z][^|>#\n]*)", text, re.MULTILINE)
             found += [(page.name, shlex.split(line)) for line in lines]
     return found
 
