@@ -253,7 +253,8 @@ def _listen(settings: Settings) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
-        raise SettingInvalid("addr", settings.addr, f"cannot listen there ({error.strerror or error})") from error
+        why = f"cannot listen there ({error.strerror or error}): give another, such as FOREMAN_ADDR=127.0.0.1:8081"
+        raise SettingInvalid("addr", settings.addr, why) from error
     return listening
 
 
