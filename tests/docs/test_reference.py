@@ -78,3 +78,20 @@ def test_every_state_of_a_job_is_told_where_states_are() -> None:
     for name in ("docs/jobs.md", "docs/feed.md"):
         words = set(re.findall(r"`([a-z]+)`", page(name).text))
         assert {state.value for state in State} <= words, name
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ("Job", "docs/jobs.md"),
+        ("Submission", "docs/jobs.md"),
+        ("Accepted", "docs/jobs.md"),
+        ("Artifact", "docs/jobs.md"),
+        ("Queue", "docs/jobs.md"),
+        ("Health", "docs/jobs.md"),
+        ("Delivery", "docs/webhooks.md"),
+    ],
+)
+def test_every_key_of_an_answer_is_told(shape: str, name: str) -> None:
+    words = set(re.findall(r"[\w-]+", " ".join(re.findall(r"`([^`\n]+)`", page(name).text))))
+    assert set(SHAPES[shape]["properties"]) - words == set()
