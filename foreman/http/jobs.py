@@ -53,30 +53,28 @@ async def submit() -> Response:
     if draft.webhook_url is not None and not again:
         await known.poster.check(draft.webhook_url)
     accepted = await known.queue.ask(Submit(draft=draft))
-    response = await _ended(accepted.job.id, wait) if wait else None
-    if response is None:
+    if wait and await _ends(accepted.job.id, wait):
+        response = await _shown(accepted.job.id)
+    else:
         response = json_answer(wire.show_accepted(accepted.job, accepted.position), 202)
     response.headers["Location"] = f"/jobs/{accepted.job.id}"
-    if wait:
-        response.headers["Preference-Applied"] = f"wait={wait}"
-    return response
+    return _applied(response, wait)
 
 
-async def _ended(job_id: str, wait: int) -> Response | None:
-    """The job as it is shown, if it ends within `wait` seconds."""
+async def _ends(job_id: str, wait: int) -> bool:
+    """Return when the job has ended, or `wait` seconds are over, or Foreman is leaving: whether it has ended."""
     known = deps()
-    track = known.relay.track(job_id)
+    track = known.relay.track(job_id)  # held before the read, so that no later change is missed
     job = await known.readers.read(lambda store: store.job(job_id))
-    if job is not None and job.state not in TERMINAL:
-        with trio.move_on_after(wait) as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_until, known.leaving, scope)
-                async for _ in track.follow():
-                    pass
-                nursery.cancel_scope.cancel()
-        if track.ended is None:
-            return None
-    return await show(job_id)
+    if job is None or job.state in TERMINAL:
+        return True
+    with trio.move_on_after(wait) as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until, known.leaving, scope)
+            while track.ended is None:
+                await track.wait()
+            nursery.cancel_scope.cancel()
+    return track.ended is not None
 
 
 async def _until(event: trio.Event, scope: trio.CancelScope) -> None:
@@ -107,6 +105,14 @@ async def listing() -> Response:
 
 @jobs.get("/<job_id>")
 async def show(job_id: str) -> Response:
+    """The job as it is; with `Prefer: wait=N` as it is when it has ended, or after N seconds."""
+    wait = _preferred_wait(request.headers.get("Prefer"))
+    if wait:
+        await _ends(job_id, wait)
+    return _applied(await _shown(job_id), wait)
+
+
+async def _shown(job_id: str) -> Response:
     known = deps()
     now, limit, inline = known.clock(), known.settings.starvation_limit, known.settings.artifact_inline_limit
 
@@ -139,14 +145,14 @@ async def asked(job_id: str) -> Response:
 async def cancel(job_id: str) -> Response:
     await _check_owner(job_id)
     await deps().queue.ask(Cancel(job_id=job_id))
-    return await show(job_id)
+    return await _shown(job_id)
 
 
 @jobs.post("/<job_id>/retry")
 async def retry(job_id: str) -> Response:
     await _check_owner(job_id)
     await deps().queue.ask(Retry(job_id=job_id))
-    return await show(job_id)
+    return await _shown(job_id)
 
 
 @jobs.delete("/<job_id>")
@@ -219,3 +225,9 @@ def _preferred_wait(prefer: str | None) -> int | None:
         if name.strip().lower() == "wait":
             return whole("Prefer: wait", value.strip(), 0, LONGEST_WAIT)
     return None
+
+
+def _applied(response: Response, wait: int | None) -> Response:
+    if wait:
+        response.headers["Preference-Applied"] = f"wait={wait}"
+    return response

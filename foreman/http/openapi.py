@@ -56,6 +56,8 @@ RUN = (
 )
 ONE_JOB = ("job_not_found", "not_found")
 
+WAIT = header("Prefer", TEXT, f"wait=N holds the answer until the job has ended, N ≤ {LONGEST_WAIT} s.")
+
 ABOUT = """A durable job queue in front of your own inference server.
 
 Every GET route answers HEAD too. Objects may get further keys. A connection beyond the setting `max_connections` is
@@ -108,7 +110,7 @@ def _jobs() -> Paths:
                 (*BODY, *ASKED, *WRITE, "wrong_content_type", "webhook_refused", "idempotency_mismatch", "queue_full"),
                 parameters=[
                     header("Idempotency-Key", {"type": "string", "pattern": "^[!-~]{1,255}$"}, "For one job only."),
-                    header("Prefer", TEXT, f"wait=N holds the answer until the job has ended, N ≤ {LONGEST_WAIT} s."),
+                    WAIT,
                 ],
                 body={JSON: ref("Submission"), NDJSON: TEXT | {"description": "A Submission a line."}},
                 description="202 once it is on disk. 200 with `Prefer: wait=N` when the job has ended by then. Lines "
@@ -162,7 +164,8 @@ def _one_job() -> Paths:
                 "show_job",
                 "Its state, and its result once it is done",
                 {"200": given(ref("Job"), links={"artifact": link("artifact", named)})},
-                ONE_JOB,
+                (*ONE_JOB, "field_invalid"),
+                parameters=[WAIT],
             ),
             "delete": operation("delete_job", "Remove a job that has ended", {"204": given()}, step),
         },

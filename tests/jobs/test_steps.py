@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,34 @@ def test_a_caller_that_waited_long_enough_gets_the_job_as_accepted(daemon: Daemo
 @pytest.mark.parametrize("prefer", ["wait=301", "wait=x", "wait=-1", "wait"])
 def test_a_wait_that_is_not_allowed_is_refused(daemon: Daemon, prefer: str) -> None:
     assert fault(waiting(daemon, "x", prefer)) == (422, "field_invalid")
+
+
+def test_who_looks_at_a_job_may_wait_for_its_end(daemon: Daemon) -> None:
+    job_id = submit(daemon, "#slow=0.3")
+    path, patient = f"/jobs/{job_id}", {"Prefer": "wait=300"}
+    answer = daemon.http.get(path, headers=patient)
+    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=300")
+    assert answer.json()["state"] == "done"
+    assert daemon.http.get(path, headers=patient).json() == answer.json()  # it has ended: at once
+    assert "preference-applied" not in daemon.http.get(path).headers
+    assert fault(daemon.http.get(f"/jobs/{'0' * 26}", headers=patient)) == (404, "job_not_found")
+    assert fault(daemon.http.get(path, headers={"Prefer": "wait=301"})) == (422, "field_invalid")
+
+
+def test_who_looked_long_enough_sees_the_job_as_it_stands(daemon: Daemon) -> None:
+    job_id = submit(daemon, not_before=in_(3600))
+    answer = daemon.http.get(f"/jobs/{job_id}", headers={"Prefer": "wait=1"})
+    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=1")
+    assert answer.json()["state"] == "queued"
+    daemon.http.post(f"/jobs/{job_id}/cancel")
+
+
+def test_a_job_that_is_cancelled_has_ended_for_who_waits(daemon: Daemon) -> None:
+    job_id = submit(daemon, not_before=in_(3600))
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(daemon.http.get, f"/jobs/{job_id}", headers={"Prefer": "wait=300"})
+        daemon.http.post(f"/jobs/{job_id}/cancel")
+        assert waiter.result().json()["state"] == "cancelled"
 
 
 def test_a_job_that_ended_badly_can_be_tried_again(daemon: Daemon) -> None:
