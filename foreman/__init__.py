@@ -4,18 +4,33 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing's own would cost every start of a leash some milliseconds
 if TYPE_CHECKING:
-    from typing import Any
-
+    from foreman.client import AsyncClient as AsyncClient
+    from foreman.client import Client as Client
+    from foreman.client import ClientFault as ClientFault
+    from foreman.receiver import Receiver as Receiver
+    from foreman.receiver import SignatureInvalid as SignatureInvalid
     from foreman.receiver import verify_webhook as verify_webhook
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "verify_webhook"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClientFault",
+    "Receiver",
+    "SignatureInvalid",
+    "__version__",
+    "verify_webhook",
+]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Imported when asked for: the hidden verbs that hold child processes must start in a moment.
-    if name == "verify_webhook":
-        from foreman.receiver import verify_webhook
+    if name in ("AsyncClient", "Client", "ClientFault"):
+        from foreman import client
 
-        return verify_webhook
+        return getattr(client, name)
+    if name in ("Receiver", "SignatureInvalid", "verify_webhook"):
+        from foreman import receiver
+
+        return getattr(receiver, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,14 +1,30 @@
-"""The receiver's side of webhooks."""
+"""The receiver's side of webhooks: signatures checked, and a small server that waits for them."""
 
 from __future__ import annotations
 
 import json
+import sys
+import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from types import TracebackType
+from typing import Any, Self
 
+import msgspec
+
+from foreman.client.faults import NotEnded
+from foreman.client.types import Webhook
 from foreman.signature import SignatureInvalid as SignatureInvalid
-from foreman.signature import verify
+from foreman.signature import key_of, verify
+
+LOOPBACK = "127.0.0.1"
+MOST = 64 * 2**20  # bytes of a body; one with a 256 KiB answer inline is far smaller
+PATIENCE = 10.0  # seconds for a sender to say what it has to say
+REMEMBERED = 10_000  # webhooks, to tell which one came before, and ends of jobs that nobody has asked for yet
 
 
 def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str) -> dict[str, Any]:
@@ -20,3 +36,172 @@ def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str) -> dict
     verify(body, headers, secret, now=time.time())
     payload: dict[str, Any] = json.loads(body)
     return payload
+
+
+class Receiver:
+    """Receives webhooks in a thread of its own, and lets other threads wait for the end of a job.
+
+    Use it in a `with` statement, and submit jobs with its `url` as their `state_webhook_url`. `secrets` are what
+    Foreman signs with; with any given, what none of them signed is refused. `on` is called in the server's threads with
+    each webhook, once; when it raises, Foreman sends that webhook again. It listens on the loopback, where only a
+    Foreman on this machine reaches it, unless `host` names another address; `port` 0 takes a free one. `url` is what
+    Foreman shall call when that is not the address itself, as behind a proxy.
+
+    Raises OSError when it cannot listen there, ValueError for a malformed secret.
+    """
+
+    def __init__(
+        self,
+        *secrets: str,
+        host: str = LOOPBACK,
+        port: int = 0,
+        url: str | None = None,
+        on: Callable[[Webhook], object] | None = None,
+    ) -> None:
+        for secret in secrets:
+            key_of(secret)
+        self._secrets = secrets
+        self._on = on
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[str, Webhook] = OrderedDict()
+        self._news = threading.Condition()
+        self._post = Post(host, port, self._take)
+        self.url = url or self._post.url
+
+    def __enter__(self) -> Self:
+        self._post.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Receive no more."""
+        self._post.close()
+
+    def wait(self, job_id: str, *, within: float | None = None) -> Webhook:
+        """The webhook that tells how the job ended, also if it came before; it is given once.
+
+        The last 10,000 that nobody has waited for are kept. Raises NotEnded after `within` seconds. A job whose
+        `webhook_events` leave out its end is waited for in vain.
+        """
+        with self._news:
+            if not self._news.wait_for(lambda: job_id in self._ended, within):
+                raise NotEnded(job_id, within or 0.0)
+            return self._ended.pop(job_id)
+
+    def _take(self, received: Received) -> int:
+        if self._secrets and judge(received, self._secrets)[0] != GOOD:
+            return 401
+        try:
+            webhook = msgspec.json.decode(received.body, type=Webhook)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return 400
+        with self._news:
+            if received.id and received.id in self._seen:
+                return 204
+        if self._on is not None:
+            self._on(webhook)
+        with self._news:
+            _remember(self._seen, received.id, None)
+            if webhook.ended:
+                _remember(self._ended, webhook.job_id, webhook)
+                self._news.notify_all()
+        return 204
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request that may be a webhook."""
+
+    headers: Mapping[str, str]  # their names in lower case
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """The same each time one webhook is sent; empty when the sender gave none."""
+        return self.headers.get("webhook-id", "")
+
+
+GOOD, BAD, MISSING, UNCHECKED = "good", "bad", "missing", "not checked"
+
+
+def judge(received: Received, secrets: Sequence[str]) -> tuple[str, str]:
+    """What is to be said of its signature, GOOD if one of the secrets made it, and why it is BAD."""
+    if not {"webhook-signature", "x-foreman-signature"} & received.headers.keys():
+        return MISSING, ""
+    why = ""
+    for secret in secrets:
+        try:
+            verify(received.body, received.headers, secret, now=time.time())
+            return GOOD, ""
+        except SignatureInvalid as error:
+            why = str(error)
+    return (BAD, why) if secrets else (UNCHECKED, "")
+
+
+class Post:
+    """An HTTP server that hands each POST to `take`, which says the status to answer, in a thread for each sender.
+
+    Raises OSError when it cannot listen on `host` and `port`; 0 takes a free one.
+    """
+
+    def __init__(self, host: str, port: int, take: Callable[[Received], int]) -> None:
+        self._server = _Server(host, port, take)
+        self.url = f"http://{host}:{self._server.server_address[1]}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class _Server(ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, host: str, port: int, take: Callable[[Received], int]) -> None:
+        super().__init__((host, port), _Handler)
+        self.take = take
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):  # a sender that left in the middle is nobody's fault
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = PATIENCE
+    server: _Server
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            self._answer(411)
+        elif len(length) > 10 or int(length) > MOST:
+            self._answer(413)
+        elif len(body := self.rfile.read(int(length))) == int(length):
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self._answer(self.server.take(Received(headers, body)))
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def _remember(kept: OrderedDict[str, Any], name: str, value: object) -> None:
+    kept[name] = value
+    if len(kept) > REMEMBERED:
+        kept.popitem(last=False)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler
 from queue import Queue
-from socketserver import ThreadingTCPServer
 from typing import Any
 
 import click
@@ -19,13 +15,10 @@ from rich.text import Text
 
 from foreman.cli.codes import FAILED, epilog
 from foreman.cli.screen import console, plain, state_text, this_program
-from foreman.receiver import SignatureInvalid, verify_webhook
+from foreman.receiver import LOOPBACK, Post, Received, judge
 from foreman.signature import key_of
 
-HOST = "127.0.0.1"  # and nothing else: whoever can reach it can make it print
-PORT = 9000
-MOST = 64 * 2**20  # bytes of a body; one with a 256 KiB answer inline is far smaller
-PATIENCE = 10.0  # seconds for a sender to say what it has to say
+PORT = 9000  # of the loopback and nothing else: whoever can reach it can make it print
 WAITING = 1000  # webhooks that may wait to be printed
 REMEMBERED = 10_000  # webhook ids, to tell which one came before
 
@@ -78,67 +71,25 @@ def listen(port: int, secrets: list[str], status: int, as_json: bool) -> None:
     Prints at the start where it listens and how to send a job's webhooks there. Ctrl-C ends it. Foreman posts to the
     loopback only if it listens on the loopback itself, or if its setting 'webhook_allow' says so.
     """
-    inbox: Queue[_Received] = Queue(WAITING)
+    inbox: Queue[tuple[datetime, Received]] = Queue(WAITING)
+
+    def take(received: Received) -> int:
+        inbox.put((datetime.now(UTC), received))
+        return status
+
     try:
-        server = _Server(port, status, inbox)
+        post = Post(LOOPBACK, port, take)
     except OSError as error:
-        click.echo(f"foreman: cannot listen on {HOST}:{port}: {error.strerror}: give another --port", err=True)
+        click.echo(f"foreman: cannot listen on {LOOPBACK}:{port}: {error.strerror}: give another --port", err=True)
         sys.exit(FAILED)
     printer = _Printer(secrets, as_json=as_json)
     try:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        _greet(f"http://{HOST}:{server.server_address[1]}/", checked=bool(secrets))
+        post.start()
+        _greet(post.url, checked=bool(secrets))
         while True:
-            printer.show(inbox.get())
+            printer.show(*inbox.get())
     except KeyboardInterrupt:
         return
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    headers: Mapping[str, str]  # their names in lower case
-    body: bytes
-    at: datetime
-
-
-class _Server(ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, port: int, status: int, inbox: Queue[_Received]) -> None:
-        super().__init__((HOST, port), _Handler)
-        self.status = status
-        self.inbox = inbox
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # a sender that left in the middle is nobody's fault
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = PATIENCE
-    server: _Server
-
-    def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()):
-            self._answer(411)
-        elif len(length) > 10 or int(length) > MOST:
-            self._answer(413)
-        elif len(body := self.rfile.read(int(length))) == int(length):
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            self.server.inbox.put(_Received(headers, body, datetime.now(UTC)))
-            self._answer(self.server.status)
-
-    def _answer(self, status: int) -> None:
-        self.send_response(status)
-        if status != 204:
-            self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 class _Printer:
@@ -149,14 +100,14 @@ class _Printer:
         self._as_json = as_json
         self._seen: deque[str] = deque(maxlen=REMEMBERED)
 
-    def show(self, received: _Received) -> None:
-        payload, (signature, why) = _payload(received.body), _judge(received, self._secrets)
-        webhook_id = received.headers.get("webhook-id", "")
+    def show(self, at: datetime, received: Received) -> None:
+        payload, (signature, why) = _payload(received.body), judge(received, self._secrets)
+        webhook_id = received.id
         again = bool(webhook_id) and webhook_id in self._seen
         self._seen.append(webhook_id)
         if self._as_json:
             shown = {
-                "received_at": received.at.isoformat(),
+                "received_at": at.isoformat(),
                 "signature": signature,
                 "signature_error": why or None,
                 "webhook_id": webhook_id or None,
@@ -165,7 +116,7 @@ class _Printer:
             }
             click.echo(json.dumps(shown, ensure_ascii=False))
             return
-        line = Text(f"{received.at.astimezone():%H:%M:%S}  ")
+        line = Text(f"{at.astimezone():%H:%M:%S}  ")
         if payload is None:
             line += Text(f"{len(received.body)} bytes that are no webhook of Foreman's")
         else:
@@ -186,22 +137,6 @@ def _payload(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _judge(received: _Received, secrets: Sequence[str]) -> tuple[str, str]:
-    """`good`, `bad` and why, `missing`, or `not checked` where no secret is known."""
-    if not {"webhook-signature", "x-foreman-signature"} & received.headers.keys():
-        return "missing", ""
-    why = ""
-    for secret in secrets:
-        try:
-            verify_webhook(received.body, received.headers, secret)
-            return "good", ""
-        except SignatureInvalid as error:
-            why = str(error)
-        except (ValueError, RecursionError):  # well signed, but no JSON
-            return "good", ""
-    return ("bad", why) if secrets else ("not checked", "")
 
 
 def _greet(url: str, *, checked: bool) -> None:

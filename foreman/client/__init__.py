@@ -1,14 +1,20 @@
 """The library: what a program says to a running Foreman, over its public API only."""
 
+from foreman.client.answer import ToolCall, Usage
+from foreman.client.asynchronous import AsyncClient
 from foreman.client.faults import (
     Busy,
     ClientFault,
     ConnectFailed,
+    JobFailed,
+    NotEnded,
     NotForeman,
     NotFound,
+    NotTheShape,
     Refused,
     Unauthorized,
 )
+from foreman.client.payload import Fields
 from foreman.client.stream import Chunk, StartsOver
 from foreman.client.sync import Client
 from foreman.client.text import text_of
@@ -25,11 +31,14 @@ from foreman.client.types import (
     Running,
     Submitted,
     Taken,
+    Webhook,
 )
+from foreman.job import State
 
 __all__ = [
     "Accepted",
     "Artifact",
+    "AsyncClient",
     "Busy",
     "Chunk",
     "Client",
@@ -37,18 +46,26 @@ __all__ = [
     "ConnectFailed",
     "Delivery",
     "Event",
+    "Fields",
     "Health",
     "Job",
+    "JobFailed",
+    "NotEnded",
     "NotForeman",
     "NotFound",
+    "NotTheShape",
     "Page",
     "Queue",
     "Refused",
     "Rejected",
     "Running",
     "StartsOver",
+    "State",
     "Submitted",
     "Taken",
+    "ToolCall",
     "Unauthorized",
+    "Usage",
+    "Webhook",
     "text_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,17 @@ def parts(payloads: Iterable[Mapping[str, Any] | bytes], *, lines: int = LINES, 
         weight += len(line) + 1
     if held:
         yield Part(first, held)
+
+
+def together(answers: Sequence[Submitted]) -> Submitted:
+    """The answers to all parts as one."""
+    return Submitted(
+        sum(answer.accepted for answer in answers),
+        sum(answer.rejected for answer in answers),
+        [taken for answer in answers for taken in answer.jobs],
+        [error for answer in answers for error in answer.errors],
+        last=answers[-1].last if answers else 0,
+    )
 
 
 def too_large(answer: Submitted) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from foreman.client.types import Job
+
 
 class ClientFault(Exception):
     """An expected fault; its text is one sentence, with the remedy where there is one."""
@@ -57,3 +59,29 @@ class Busy(Refused):
     def __init__(self, status: int, code: str, message: str, hint: str | None, retry_after: float) -> None:
         super().__init__(status, code, message, hint)
         self.retry_after = retry_after
+
+
+class JobFailed(ClientFault):
+    """The job that was waited for ended, but not as `done`: it failed, expired, or was cancelled."""
+
+    def __init__(self, job: Job) -> None:
+        ended = {"failed": "failed", "expired": "expired"}.get(job.state, f"was {job.state}")
+        super().__init__(f"job {job.job_id} {ended}", job.error)
+        self.job = job
+        self.code = job.error_code  # stable, see the list of error codes; None where somebody cancelled it
+
+
+class NotEnded(ClientFault):
+    """The job has not ended within the time that was given. It goes on."""
+
+    def __init__(self, job_id: str, waited: float) -> None:
+        super().__init__(f"job {job_id} has not ended within {waited:g} s")
+        self.job_id = job_id
+
+
+class NotTheShape(ClientFault):
+    """The answer is not of the type that was asked for; `text` is what the model said."""
+
+    def __init__(self, wanted: str, why: str, text: str) -> None:
+        super().__init__(f"the answer is no {wanted}: {why}")
+        self.text = text

@@ -41,6 +41,7 @@ class Ask(Generic[T]):
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     answers: tuple[int, ...] = ()  # statuses other than 2xx that are no faults
+    held: float = 0.0  # seconds for which Foreman may hold the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,16 @@ def submit_many(lines: bytes) -> Ask[Submitted]:
     return Ask(Submitted, "/jobs", "POST", headers=headers, body=lines, answers=(422,))
 
 
-def job(job_id: str) -> Ask[Job]:
-    return Ask(Job, _job_path(job_id))
+def job(job_id: str, *, wait: int = 0) -> Ask[Job]:
+    """With `wait` the answer is held until the job has ended, for up to so many seconds."""
+    if not wait:
+        return Ask(Job, _job_path(job_id))
+    return Ask(Job, _job_path(job_id), headers={"Prefer": f"wait={wait}"}, held=wait)
+
+
+def payload(job_id: str) -> Ask[dict[str, Any]]:
+    """What the target is asked."""
+    return Ask(dict[str, Any], f"{_job_path(job_id)}/request")
 
 
 def jobs(
@@ -139,9 +148,14 @@ def resume() -> Ask[Paused]:
     return Ask(Paused, "/queue/resume", "POST")
 
 
-def feed(after: int | None, job_id: Sequence[str], model: Sequence[str], state: Sequence[str]) -> Ask[bytes]:
+def waiting(limit: int | None = None) -> Ask[Page]:
+    """What waits, in the order in which it would run."""
+    return Ask(Page, "/queue/jobs", params={} if limit is None else {"limit": str(limit)})
+
+
+def feed(after: int | None, filters: Mapping[str, Sequence[str]]) -> Ask[bytes]:
     """Server-sent events: the changes of all jobs, or of those that the filters let through."""
-    wanted: dict[str, str | Sequence[str]] = {"job_id": job_id, "model": model, "state": state}
+    wanted: dict[str, str | Sequence[str]] = dict(filters)
     if after is not None:
         wanted["after"] = str(after)
     return Ask(bytes, "/events", params=wanted, headers={"Accept": "text/event-stream"})
@@ -193,7 +207,7 @@ def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: b
     """What an answer says; raises the fault it is."""
     if not 200 <= status < 300 and status not in ask.answers:
         raise fault(url, status, headers, body)
-    if issubclass(ask.answer, bytes):
+    if ask.answer is bytes:
         return body  # type: ignore[return-value]
     try:
         return msgspec.json.decode(body, type=ask.answer)

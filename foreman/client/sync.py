@@ -1,29 +1,26 @@
-"""The client for programs without an event loop."""
+"""The client for programs without an event loop; every conversation is in talks.py."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
-import httpx2
-import msgspec
-
-from foreman.client import bulk, requests
+from foreman.client import bulk, requests, shapes, talks
 from foreman.client.connection import Connection
-from foreman.client.faults import Busy, ConnectFailed, NotForeman, NotFound, Refused
-from foreman.client.feed import Feed
-from foreman.client.patience import Patience
 from foreman.client.payload import Fields, body_of
 from foreman.client.requests import Ask
-from foreman.client.stream import Chunk, Pieces, StartsOver
-from foreman.client.types import Accepted, Delivery, Event, Health, Job, Page, Queue, Rejected, Submitted
+from foreman.client.stream import Chunk, StartsOver
+from foreman.client.types import Accepted, Artifact, Delivery, Event, Health, Job, Page, Queue, Submitted
+
+T = TypeVar("T")
+
+PATIENCE = 60.0  # seconds
 
 
 class Client:
-    """Talks to one Foreman. May be shared by threads; close it, or use it in a `with` statement.
+    """Talks to one Foreman. Threads may share it; close it, or use it in a `with` statement.
 
     `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the longest
     wait for one answer, in seconds. Every method raises a ClientFault: ConnectFailed, Unauthorized, NotFound, Busy,
@@ -31,10 +28,12 @@ class Client:
     """
 
     def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = 30.0) -> None:
-        self._line = Connection(url, token, timeout=timeout)
-        self.url = self._line.url
+        address = requests.address(url, token)
+        self.url = address.url
+        self._line = Connection(address, timeout)
 
     def close(self) -> None:
+        """Close its connections. What is under way on them fails."""
         self._line.close()
 
     def __enter__(self) -> Self:
@@ -54,15 +53,17 @@ class Client:
         options: Mapping[str, Any] | None = None,
         payload: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        patience: float = 0.0,
         **fields: Unpack[Fields],
     ) -> Accepted:
         """Store a job; it is on disk when this returns.
 
         The prompt is put the way the job's `endpoint` wants it; `payload` holds whatever else the target shall get
-        (`messages`, `tools`, `format`, …). The same `idempotency_key` with the same job gives the same job back.
+        (`messages`, `tools`, `format`, …). The same `idempotency_key` with the same job gives the same job back. While
+        the queue is full or no answer comes, it is tried again for up to `patience` seconds, and stored once.
         """
         body = body_of(model, prompt, system=system, options=options, payload=payload, fields=fields)
-        return self._line.ask(requests.submit(body, idempotency_key))
+        return self._line.hold(talks.submit(body, idempotency_key, patience))
 
     def submit_many(self, payloads: Iterable[Mapping[str, Any] | bytes]) -> Submitted:
         """Store many jobs, each the body of POST /jobs or a line of its JSON; they are on disk when this returns.
@@ -70,24 +71,95 @@ class Client:
         Sent in as many requests as it takes. A bad payload is reported by its place among all (1 is the first) and
         harms no other. A fault in the middle leaves stored what was accepted; `submit_parts` tells how far it came.
         """
-        whole = list(self.submit_parts(payloads))
-        return Submitted(
-            sum(part.accepted for part in whole),
-            sum(part.rejected for part in whole),
-            [taken for part in whole for taken in part.jobs],
-            [error for part in whole for error in part.errors],
-            last=whole[-1].last if whole else 0,
-        )
+        return bulk.together(list(self.submit_parts(payloads)))
 
     def submit_parts(
         self, payloads: Iterable[Mapping[str, Any] | bytes], *, lines: int = bulk.LINES
-    ) -> Iterator[Submitted]:
+    ) -> Generator[Submitted, None, None]:
         """Like submit_many, with an answer after every request of up to `lines` lines; sent as it is iterated."""
-        for part in bulk.parts(payloads, lines=lines):
-            yield from self._submit(part)
+        return self._line.listen(talks.submit_parts(payloads, lines))
+
+    def run(
+        self,
+        model: str,
+        prompt: str | None = None,
+        *,
+        system: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        within: float | None = None,
+        patience: float = PATIENCE,
+        **fields: Unpack[Fields],
+    ) -> Job:
+        """Submit a job, wait for it, and return it with its answer; the arguments are those of submit and wait.
+
+        Raises JobFailed when it ends other than done, NotEnded after `within` seconds. Whatever becomes of this call,
+        a job that was stored will be done.
+        """
+        body = body_of(model, prompt, system=system, options=options, payload=payload, fields=fields)
+        return self._line.hold(talks.run(body, idempotency_key, within, patience))
+
+    def run_as(
+        self,
+        kind: type[T],
+        model: str,
+        prompt: str | None = None,
+        *,
+        system: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        within: float | None = None,
+        patience: float = PATIENCE,
+        **fields: Unpack[Fields],
+    ) -> T:
+        """Like run, for an answer of the type `kind`: the model is held to its JSON schema.
+
+        `kind` is a dataclass, a TypedDict, a msgspec.Struct, a model of Pydantic, or made of these. Raises NotTheShape
+        when the answer is none, as when it was cut off; ValueError for an endpoint whose answers have no schema.
+        """
+        wanted = shapes.asking_for(kind, fields.get("endpoint", "/api/chat")) | dict(payload or {})
+        body = body_of(model, prompt, system=system, options=options, payload=wanted, fields=fields)
+        job = self._line.hold(talks.run(body, idempotency_key, within, patience))
+        return shapes.read(kind, job.text)
+
+    def wait(self, job_id: str, *, within: float | None = None, patience: float = PATIENCE) -> Job:
+        """The job once it has ended, however it ended: Foreman holds its answer until then.
+
+        A broken connection is made anew for up to `patience` seconds. Raises NotEnded after `within` seconds.
+        """
+        return self._line.hold(talks.wait(job_id, within, patience))
+
+    def stream(self, job_id: str, *, patience: float = PATIENCE) -> Generator[Chunk | StartsOver, None, None]:
+        """The output from its first chunk to the end of the job, as it is produced; `job` then says how it ended.
+
+        A broken connection is made anew for up to `patience` seconds. What follows then begins at the first chunk
+        again, which a StartsOver announces, just as one does when the job is tried again.
+        """
+        return self._line.listen(talks.stream(self.url, job_id, patience))
+
+    def feed(
+        self,
+        *,
+        after: int | None = None,
+        job_id: Sequence[str] = (),
+        model: Sequence[str] = (),
+        state: Sequence[str] = (),
+        patience: float = PATIENCE,
+    ) -> Generator[Event, None, None]:
+        """The changes of all jobs, or of those the filters let through, each once and in order, for ever.
+
+        Begins with what came after the `seq` `after`, without it when it is first iterated. A broken connection is made
+        anew for up to `patience` seconds and goes on where it broke. Raises Refused (410, `cursor_gone`) when what came
+        after `after` is no longer kept.
+        """
+        filters = {"job_id": job_id, "model": model, "state": state}
+        return self._line.listen(talks.feed(self.url, after, filters, patience))
 
     def job(self, job_id: str) -> Job:
-        return self._line.ask(requests.job(job_id))
+        """The job as it is now."""
+        return self._ask(requests.job(job_id))
 
     def jobs(
         self,
@@ -99,148 +171,88 @@ class Client:
         after: str | None = None,
     ) -> Page:
         """One page of jobs, newest first; its `next` is the `after` of the following one."""
-        return self._line.ask(requests.jobs(state=state, model=model, priority=priority, limit=limit, after=after))
+        return self._ask(requests.jobs(state=state, model=model, priority=priority, limit=limit, after=after))
 
     def events(self, job_id: str) -> list[Event]:
         """The job's changes of state, oldest first."""
-        return self._line.ask(requests.events(job_id)).events
+        return self._ask(requests.events(job_id)).events
 
-    def artifact(self, job_id: str, name: str) -> bytes:
-        return self._line.ask(requests.artifact(job_id, name))
+    def payload(self, job_id: str) -> dict[str, Any]:
+        """What the target is asked: the job as submitted, without Foreman's own fields."""
+        return self._ask(requests.payload(job_id))
+
+    def artifacts(self, job_id: str) -> list[Artifact]:
+        """What came out of a job that is done; empty until then."""
+        return self._ask(requests.job(job_id)).artifacts
+
+    def artifact(self, job_id: str, name: str = "completion") -> bytes:
+        """The bytes of one artifact; `completion` is the answer's JSON."""
+        return self._ask(requests.artifact(job_id, name))
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job that has not ended; a running one is cut off. Raises Refused (409) for one that has."""
-        return self._line.ask(requests.cancel(job_id))
+        return self._ask(requests.cancel(job_id))
 
     def retry(self, job_id: str) -> Job:
         """Queue a failed, cancelled or expired job again, with all its attempts. Raises Refused (409) for another."""
-        return self._line.ask(requests.retry(job_id))
+        return self._ask(requests.retry(job_id))
 
     def delete(self, job_id: str) -> None:
         """Remove a job that has ended, with all that hangs on it. Raises Refused (409) for one that has not."""
-        self._line.ask(requests.delete(job_id))
+        self._ask(requests.delete(job_id))
 
     def deliveries(self, job_id: str) -> list[Delivery]:
         """The job's webhooks, oldest first."""
-        return self._line.ask(requests.deliveries(job_id)).deliveries
+        return self._ask(requests.deliveries(job_id)).deliveries
 
     def redeliver(self, job_id: str, delivery_id: str) -> Delivery:
         """Make a delivery due again, with all its retries."""
-        return self._line.ask(requests.redeliver(job_id, delivery_id))
+        return self._ask(requests.redeliver(job_id, delivery_id))
+
+    def queue(self) -> Queue:
+        """What waits, what runs, and which model is loaded."""
+        return self._ask(requests.queue())
+
+    def waiting(self, *, limit: int | None = None) -> list[Job]:
+        """The jobs that may start, in the order in which they would if nothing else came; 50, or `limit` up to 500."""
+        return self._ask(requests.waiting(limit)).jobs
 
     def pause(self) -> None:
         """Start no more jobs; running ones go on, new ones are accepted. Survives restarts."""
-        self._line.ask(requests.pause())
+        self._ask(requests.pause())
 
     def resume(self) -> None:
         """Start jobs again."""
-        self._line.ask(requests.resume())
-
-    def queue(self) -> Queue:
-        return self._line.ask(requests.queue())
+        self._ask(requests.resume())
 
     def health(self) -> Health:
-        return self._line.ask(requests.health())
+        """Whether Foreman is alive, and whether it reaches its target."""
+        return self._ask(requests.health())
 
     def ready(self) -> bool:
         """Whether Foreman takes jobs now."""
-        try:
-            self._line.ask(requests.ready())
-        except (Busy, NotForeman):  # its 503 tells a state, no fault
-            return False
-        return True
+        return self._line.hold(talks.ready())
 
     def models(self) -> list[str]:
         """The names of the models that jobs may ask for."""
-        try:
-            return self._line.ask(requests.models()).names
-        except (NotFound, NotForeman):
-            return self._line.ask(requests.tags()).names
+        return self._line.hold(talks.models())
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | Sequence[str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> bytes:
+        """The body of the answer on any other route, as it came; any other status than 2xx is raised as its fault."""
+        return self._ask(Ask(bytes, path, method, params or {}, dict(headers or {}), body))
 
     def raw(self, ask: Ask[Any]) -> bytes:
         """The body of an answer as it came. Raises the fault that any other status than 2xx is."""
         unread: Ask[bytes] = replace(ask, answer=bytes)
-        return self._line.ask(unread)
+        return self._ask(unread)
 
-    def stream(self, job_id: str, *, patience: float = 60.0) -> Iterator[Chunk | StartsOver]:
-        """The output from its first chunk to the end of the job, as it is produced; `job()` then says how it ended.
-
-        A broken connection is made anew for up to `patience` seconds. What follows then begins at the first chunk
-        again, which a StartsOver announces, just as one does when the job is tried again.
-        """
-        trouble, said = Patience(patience), False
-        while True:
-            try:
-                with self._line.streaming(requests.stream(job_id)) as response:
-                    trouble.connected(time.monotonic())
-                    if said:
-                        said = False
-                        yield StartsOver(self.job(job_id).attempt)
-                    for piece in _pieces(self.url, response):
-                        said = True
-                        yield piece
-                if self.job(job_id).ended:
-                    return
-                time.sleep(trouble.ended())
-            except (ConnectFailed, Busy):
-                pause = trouble.broke(time.monotonic())
-                if pause is None:
-                    raise
-                time.sleep(pause)
-
-    def feed(
-        self,
-        *,
-        after: int | None = None,
-        job_id: Sequence[str] = (),
-        model: Sequence[str] = (),
-        state: Sequence[str] = (),
-        patience: float = 60.0,
-    ) -> Iterator[Event]:
-        """The changes of all jobs, or of those the filters let through, each once and in order, for ever.
-
-        Begins with what came after the `seq` `after`, without it when it is first iterated. A broken connection is made
-        anew for up to `patience` seconds and goes on where it broke. Raises Refused (410, `cursor_gone`) when what came
-        after `after` is no longer kept.
-        """
-        trouble, feed = Patience(patience), Feed(after)
-        while True:
-            feed.begin()
-            try:
-                with self._line.streaming(requests.feed(feed.after, job_id, model, state)) as response:
-                    trouble.connected(time.monotonic())
-                    for data in response.iter_bytes():
-                        try:
-                            events = feed.feed(data)
-                        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                            raise NotForeman(self.url, f"/events: {error}") from None
-                        yield from events
-                time.sleep(trouble.ended())
-            except (ConnectFailed, Busy):
-                pause = trouble.broke(time.monotonic())
-                if pause is None:
-                    raise
-                time.sleep(pause)
-
-    def _submit(self, part: bulk.Part) -> Iterator[Submitted]:
-        try:
-            answer = self._line.ask(requests.submit_many(part.body))
-        except Refused as fault:
-            if fault.code != bulk.TOO_LARGE:
-                raise
-            answer = Submitted(0, 1, [], [Rejected(1, fault.message, fault.code, fault.hint)])
-        if bulk.too_large(answer) and len(part.lines) > 1:  # this Foreman takes less than most
-            for half in part.halves():
-                yield from self._submit(half)
-        else:
-            yield part.numbered(answer)
-
-
-def _pieces(url: str, response: httpx2.Response) -> Iterator[Chunk | StartsOver]:
-    pieces = Pieces(response.headers.get("content-type", ""))
-    for data in response.iter_bytes():
-        try:
-            found = pieces.feed(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise NotForeman(url, f"a stream that is not JSON, {error}") from None
-        yield from found
+    def _ask(self, ask: Ask[T]) -> T:
+        return self._line.hold(talks.ask(ask))

@@ -9,39 +9,39 @@ from typing import Any
 def text_of(value: Any) -> str:
     """The text in a chunk of a stream or in a final answer; empty when it has none."""
     return _first(
-        _at(value, "message", "content"),  # /api/chat
-        _at(value, "response"),  # /api/generate
-        _at(value, "choices", 0, "delta", "content"),  # /v1/chat/completions, streamed
-        _at(value, "choices", 0, "message", "content"),
-        _at(value, "choices", 0, "text"),  # /v1/completions
-        _at(value, "delta") if _at(value, "type") == "response.output_text.delta" else None,  # /v1/responses, streamed
-        _at(value, "delta", "text") if _at(value, "type") == "content_block_delta" else None,  # /v1/messages, streamed
+        at(value, "message", "content"),  # /api/chat
+        at(value, "response"),  # /api/generate
+        at(value, "choices", 0, "delta", "content"),  # /v1/chat/completions, streamed
+        at(value, "choices", 0, "message", "content"),
+        at(value, "choices", 0, "text"),  # /v1/completions
+        at(value, "delta") if at(value, "type") == "response.output_text.delta" else None,  # /v1/responses, streamed
+        at(value, "delta", "text") if at(value, "type") == "content_block_delta" else None,  # /v1/messages, streamed
         "".join(_blocks(value)),
     )
 
 
 def thinking_of(value: Any) -> str:
     """What a reasoning model says to itself in a chunk or a final answer."""
-    choice = _at(value, "choices", 0, "delta") or _at(value, "choices", 0, "message")
+    choice = at(value, "choices", 0, "delta") or at(value, "choices", 0, "message")
     return _first(
-        _at(value, "message", "thinking"),
-        _at(value, "thinking"),
-        _at(choice, "reasoning_content"),
-        _at(choice, "reasoning"),
-        _at(value, "delta", "thinking"),
+        at(value, "message", "thinking"),
+        at(value, "thinking"),
+        at(choice, "reasoning_content"),
+        at(choice, "reasoning"),
+        at(value, "delta", "thinking"),
     )
 
 
 def _blocks(value: Any) -> Iterable[str]:
     """The text blocks of a whole answer of /v1/messages or /v1/responses."""
-    if _at(value, "type") == "message":
-        blocks = _list(_at(value, "content"))
-    elif _at(value, "object") == "response":
-        blocks = [block for item in _list(_at(value, "output")) for block in _list(_at(item, "content"))]
+    if at(value, "type") == "message":
+        blocks = _list(at(value, "content"))
+    elif at(value, "object") == "response":
+        blocks = [block for item in _list(at(value, "output")) for block in _list(at(item, "content"))]
     else:
         return
     for block in blocks:
-        if isinstance(text := _at(block, "text"), str):
+        if isinstance(text := at(block, "text"), str):
             yield text
 
 
@@ -53,7 +53,8 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _at(value: Any, *path: str | int) -> Any:
+def at(value: Any, *path: str | int) -> Any:
+    """What is found in a JSON value along `path`; None where it does not go on."""
     for step in path:
         if isinstance(step, int):
             value = value[step] if isinstance(value, list) and len(value) > step else None

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from foreman.client.answer import ToolCall, Usage, embeddings_of, tool_calls_of, usage_of
+from foreman.client.text import text_of, thinking_of
 from foreman.job import TERMINAL, State
 
 
@@ -92,6 +94,57 @@ class Job(msgspec.Struct, frozen=True):
     @property
     def ended(self) -> bool:
         return self.state in TERMINAL
+
+    @property
+    def text(self) -> str:
+        """The words of the answer, whichever shape it has; empty when it has none."""
+        return text_of(self.result)
+
+    @property
+    def thinking(self) -> str:
+        """What a reasoning model said to itself."""
+        return thinking_of(self.result)
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The functions that the model wants called."""
+        return tool_calls_of(self.result)
+
+    @property
+    def embeddings(self) -> list[list[float]]:
+        """The vectors of a job for an endpoint of embeddings, one for each input."""
+        return embeddings_of(self.result)
+
+    @property
+    def usage(self) -> Usage:
+        """How many tokens went in and came out."""
+        return usage_of(self.result)
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """What Foreman posts to a job's `state_webhook_url`: one change of its state."""
+
+    job_id: str
+    state: State
+    timestamp: datetime
+    model: str
+    attempt: int
+    seq: int  # grows from change to change
+    previous_state: str = ""  # empty when the job was just made
+    error: str | None = None
+    result: Any = None  # of a job that is done, unless it is large; then the artifact `completion` has it
+    artifacts: list[Artifact] | None = None
+    custom_id: str | None = None
+    metadata: dict[str, str] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def text(self) -> str:
+        """The words of the answer; empty when it has none, or is large."""
+        return text_of(self.result)
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -1,0 +1,248 @@
+"""The conversations with Foreman: what is asked, how answers are read, when it is asked again; no I/O.
+
+Each is a generator that yields what is to be done and is sent what came of it; a fault is thrown into it. Client and
+AsyncClient do what is yielded, each in its own way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+from uuid import uuid4
+
+import msgspec
+
+from foreman.client import bulk, requests
+from foreman.client.faults import Busy, ClientFault, ConnectFailed, JobFailed, NotEnded, NotForeman, NotFound, Refused
+from foreman.client.feed import Feed
+from foreman.client.patience import PAUSES, Patience
+from foreman.client.requests import Ask
+from foreman.client.stream import Chunk, Pieces, StartsOver
+from foreman.client.types import Accepted, Event, Job, Rejected, Submitted
+from foreman.job import State
+
+T = TypeVar("T")
+
+LONG_POLL = 60  # seconds that one answer may be held; proxies tend to give up after 60 or more
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Do nothing for a while."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Begin an answer that is read as it comes, in place of one that is open; what comes of it is its content type."""
+
+    ask: Ask[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What comes of it are the next bytes of the answer that is open; none at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell(Generic[T]):
+    """Something for the caller."""
+
+    value: T
+
+
+Step: TypeAlias = Ask[Any] | Pause | Open | Read
+Talk: TypeAlias = Generator[Step, Any, T]
+Telling: TypeAlias = Generator[Step | Tell[T], Any, None]
+Clock: TypeAlias = Callable[[], float]  # seconds
+
+
+class Held(Generic[T]):
+    """A conversation under way: `step` is what it wants done, None once it is over and has come to `result`."""
+
+    step: Any
+    result: T
+
+    def __init__(self, talk: Generator[Any, Any, T]) -> None:
+        self._talk = talk
+        self.send(None)
+
+    def send(self, reply: object) -> None:
+        """What came of the step."""
+        self._go(lambda: self._talk.send(reply))
+
+    def throw(self, fault: ClientFault) -> None:
+        """What kept the step from being done. Raises it, or another, where the conversation cannot bear it."""
+        self._go(lambda: self._talk.throw(fault))
+
+    def _go(self, on: Callable[[], Any]) -> None:
+        try:
+            self.step = on()
+        except StopIteration as end:
+            self.step, self.result = None, end.value
+
+
+def ask(request: Ask[T]) -> Talk[T]:
+    """One request and its answer."""
+    answer: T = yield request
+    return answer
+
+
+def submit(body: Mapping[str, Any], key: str | None, patience: float, clock: Clock = time.monotonic) -> Talk[Accepted]:
+    """Store a job; while there is no room for it, or no answer comes, try again for up to `patience` seconds.
+
+    With patience, a job without a key gets one, so that it is stored once however often it is sent.
+    """
+    key = key or (uuid4().hex if patience else None)
+    until, pause = clock() + patience, PAUSES[0]
+    while True:
+        try:
+            return (yield from ask(requests.submit(body, key)))
+        except (Busy, ConnectFailed) as fault:
+            left = until - clock()
+            if left <= 0:
+                raise
+            wanted = fault.retry_after if isinstance(fault, Busy) else pause
+        yield Pause(min(wanted, left))
+        pause = min(pause * 2, PAUSES[1])
+
+
+def submit_parts(payloads: Iterable[Mapping[str, Any] | bytes], lines: int = bulk.LINES) -> Telling[Submitted]:
+    """Store many jobs, with an answer after every request."""
+    for part in bulk.parts(payloads, lines=lines):
+        yield from _submit_part(part)
+
+
+def wait(job_id: str, within: float | None, patience: float, clock: Clock = time.monotonic) -> Talk[Job]:
+    """The job once it has ended: each answer is held until then, or for a minute. Raises NotEnded."""
+    trouble = Patience(patience)
+    until = None if within is None else clock() + within
+    first = True  # its answer comes at once: only who has reached Foreman is patient when it goes away
+    while True:
+        began = clock()
+        left = LONG_POLL if until is None else max(0.0, until - began)
+        held = 0 if first else min(LONG_POLL, int(left))  # whole seconds; of the last one no answer is held
+        try:
+            job = yield from ask(requests.job(job_id, wait=held))
+        except (ConnectFailed, Busy):
+            pause = trouble.broke(clock())
+            if pause is None or (until is not None and clock() >= until):
+                raise
+        else:
+            trouble.connected(clock())
+            if job.ended:
+                return job
+            if until is not None and clock() >= until:
+                raise NotEnded(job_id, within or 0.0)
+            held_out = clock() - began >= held > 0
+            if first or held_out:
+                first = False
+                continue
+            pause = trouble.ended()
+        yield Pause(pause if until is None else min(pause, max(0.0, until - clock())))
+
+
+def run(
+    body: Mapping[str, Any], key: str | None, within: float | None, patience: float, clock: Clock = time.monotonic
+) -> Talk[Job]:
+    """Store a job and wait for it. Raises JobFailed when it is not done in the end, NotEnded."""
+    until = None if within is None else clock() + within
+    accepted = yield from submit(body, key, patience if within is None else min(patience, within), clock)
+    left = None if until is None else max(0.0, until - clock())
+    job = yield from wait(accepted.job_id, left, patience, clock)
+    if job.state is not State.DONE:
+        raise JobFailed(job)
+    return job
+
+
+def models() -> Talk[list[str]]:
+    """The names of the models, also of a server that has only the native list."""
+    try:
+        return (yield from ask(requests.models())).names
+    except (NotFound, NotForeman):
+        return (yield from ask(requests.tags())).names
+
+
+def ready() -> Talk[bool]:
+    """Whether Foreman takes jobs now."""
+    try:
+        yield from ask(requests.ready())
+    except (Busy, NotForeman):  # its 503 tells a state, no fault
+        return False
+    return True
+
+
+def stream(url: str, job_id: str, patience: float, clock: Clock = time.monotonic) -> Telling[Chunk | StartsOver]:
+    """The output of a job from its first chunk to its end; a broken connection is made anew and starts over."""
+    trouble, said = Patience(patience), False
+    while True:
+        try:
+            pieces = Pieces((yield Open(requests.stream(job_id))))
+            trouble.connected(clock())
+            if said:
+                said = False
+                yield Tell(StartsOver((yield from ask(requests.job(job_id))).attempt))
+            while data := (yield Read()):
+                try:
+                    found = pieces.feed(data)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise NotForeman(url, f"a stream that is not JSON, {error}") from None
+                for piece in found:
+                    said = True
+                    yield Tell(piece)
+            if (yield from ask(requests.job(job_id))).ended:
+                return
+            pause = trouble.ended()
+        except (ConnectFailed, Busy):
+            again = trouble.broke(clock())
+            if again is None:
+                raise
+            pause = again
+        yield Pause(pause)
+
+
+def feed(
+    url: str,
+    after: int | None,
+    filters: Mapping[str, Sequence[str]],
+    patience: float,
+    clock: Clock = time.monotonic,
+) -> Telling[Event]:
+    """The changes of all jobs, or of those the filters let through; a broken connection goes on where it broke."""
+    trouble, feed = Patience(patience), Feed(after)
+    while True:
+        feed.begin()
+        try:
+            yield Open(requests.feed(feed.after, filters))
+            trouble.connected(clock())
+            while data := (yield Read()):
+                try:
+                    events = feed.feed(data)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise NotForeman(url, f"/events: {error}") from None
+                for event in events:
+                    yield Tell(event)
+            pause = trouble.ended()
+        except (ConnectFailed, Busy):
+            again = trouble.broke(clock())
+            if again is None:
+                raise
+            pause = again
+        yield Pause(pause)
+
+
+def _submit_part(part: bulk.Part) -> Telling[Submitted]:
+    try:
+        answer = yield from ask(requests.submit_many(part.body))
+    except Refused as fault:
+        if fault.code != bulk.TOO_LARGE:
+            raise
+        answer = Submitted(0, 1, [], [Rejected(1, fault.message, fault.code, fault.hint)])
+    if bulk.too_large(answer) and len(part.lines) > 1:  # this Foreman takes less than most
+        for half in part.halves():
+            yield from _submit_part(half)
+    else:
+        yield Tell(part.numbered(answer))

@@ -1,0 +1,86 @@
+"""What is found in answers of each shape, and what is asked for an answer of a type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import pytest
+from pydantic import BaseModel
+
+from foreman.client import NotTheShape, ToolCall, Usage, shapes
+from foreman.client.answer import embeddings_of, tool_calls_of, usage_of
+
+CALL = ToolCall("add", {"a": 1})
+
+
+@dataclass
+class Colour:
+    name: str
+
+
+class Colours(TypedDict):
+    colours: list[Colour]
+
+
+class Model(BaseModel):
+    name: str
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"message": {"tool_calls": [{"function": {"name": "add", "arguments": {"a": 1}}}]}},
+        {"choices": [{"message": {"tool_calls": [{"function": {"name": "add", "arguments": '{"a":1}'}}]}}]},
+        {"output": [{"type": "reasoning"}, {"type": "function_call", "name": "add", "arguments": '{"a":1}'}]},
+        {"type": "message", "content": [{"type": "text"}, {"type": "tool_use", "name": "add", "input": {"a": 1}}]},
+    ],
+)
+def test_calls_of_tools_are_found_in_every_shape(answer: Any) -> None:
+    assert tool_calls_of(answer) == [CALL]
+
+
+def test_arguments_that_are_no_object_are_not_lost() -> None:
+    answer = {"message": {"tool_calls": [{"function": {"name": "add", "arguments": "{a"}}]}}
+    assert tool_calls_of(answer) == [ToolCall("add", {"": "{a"})]
+    assert tool_calls_of(None) == []
+
+
+def test_vectors_are_found_in_both_shapes() -> None:
+    assert embeddings_of({"embeddings": [[1.0], [2.0]]}) == [[1.0], [2.0]]
+    assert embeddings_of({"data": [{"embedding": [1.0]}, {"embedding": [2.0]}]}) == [[1.0], [2.0]]
+    assert embeddings_of({"message": {}}) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "usage"),
+    [
+        ({"prompt_eval_count": 3, "eval_count": 4}, Usage(3, 4)),
+        ({"usage": {"prompt_tokens": 3, "completion_tokens": 4}}, Usage(3, 4)),
+        ({"usage": {"input_tokens": 3, "output_tokens": 4}}, Usage(3, 4)),
+        (None, Usage()),
+    ],
+)
+def test_tokens_are_counted_in_every_shape(answer: Any, usage: Usage) -> None:
+    assert usage_of(answer) == usage
+
+
+def test_a_schema_goes_where_its_endpoint_looks_for_it() -> None:
+    schema = shapes.asking_for(Colour, "/api/chat")["format"]
+    assert schema["type"] == "object"
+    assert schema["properties"] == {"name": {"type": "string"}}
+    assert shapes.asking_for(Colour, "/v1/chat/completions")["response_format"]["json_schema"]["schema"] == schema
+    assert shapes.asking_for(Colour, "/v1/responses")["text"]["format"]["schema"] == schema
+    assert shapes.asking_for(Model, "/api/chat")["format"]["properties"]["name"]["type"] == "string"
+    with pytest.raises(ValueError, match="/v1/completions takes no type"):
+        shapes.asking_for(Colour, "/v1/completions")
+
+
+def test_an_answer_is_read_as_its_type_or_is_a_fault() -> None:
+    assert shapes.read(Colours, '{"colours": [{"name": "red"}]}') == {"colours": [Colour("red")]}
+    assert shapes.read(list[int], "[1]") == [1]
+    assert shapes.read(Model, '{"name": "red"}') == Model(name="red")
+    for kind in (Colour, Model):
+        with pytest.raises(NotTheShape, match=f"no {kind.__name__}") as caught:
+            shapes.read(kind, '{"nam')
+        assert caught.value.text == '{"nam'

@@ -1,0 +1,117 @@
+"""The client on an event loop: it is the other one's twin, and holds the same conversations on asyncio and on Trio."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+import anyio
+import pytest
+
+from foreman.client import AsyncClient, Chunk, Client, ConnectFailed, NotForeman, NotFound, StartsOver, State
+from tests.client.conftest import Told
+from tests.client.test_many import change, hello
+from tests.client.test_sync import JOB
+
+Run: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def run(request: pytest.FixtureRequest) -> Run:
+    return lambda test: anyio.run(test, backend=request.param)
+
+
+def public(kind: type) -> dict[str, Any]:
+    return {name: value for name, value in vars(kind).items() if not name.startswith("_") and inspect.isfunction(value)}
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    sync, twin = public(Client), public(AsyncClient)
+    twin["close"] = twin.pop("aclose")
+    assert set(sync) - set(twin) == {"raw"}
+    assert set(twin) <= set(sync)
+    for name, method in twin.items():
+        here, there = inspect.signature(sync[name]), inspect.signature(method)
+        assert here.parameters == there.parameters, name
+        told = str(here.return_annotation).replace("Generator[", "AsyncGenerator[").replace(", None, None]", ", None]")
+        assert told == there.return_annotation, name
+        assert inspect.iscoroutinefunction(method) != told.startswith("AsyncGenerator"), name
+        assert method.__doc__, name
+        assert inspect.getdoc(sync[name]) == inspect.getdoc(method), name
+
+
+def test_answers_and_faults_are_the_same(told: Told, run: Run) -> None:
+    told.answer("GET /jobs/J1", JOB)
+    told.answer("GET /queue", b"<html>")
+
+    async def test() -> None:
+        async with AsyncClient() as client:
+            job = await client.job("J1")
+            assert (job.state, job.text) == (State.DONE, "hello")
+            assert [artifact.content for artifact in await client.artifacts("J1")] == [b"\x00\x01"]
+            with pytest.raises(NotFound):
+                await client.job("J2")
+            with pytest.raises(NotForeman):
+                await client.queue()
+
+    run(test)
+
+
+def test_nobody_there_says_what_to_do(run: Run) -> None:
+    with socket.socket() as probe:  # bound and not listening: refused for sure
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+        async def test() -> None:
+            async with AsyncClient(url) as client:
+                with pytest.raises(ConnectFailed, match="start one with 'foreman serve'") as caught:
+                    await client.ready()
+                assert caught.value.nobody
+
+        run(test)
+
+
+def test_a_stream_that_breaks_is_taken_up_again_and_starts_over(told: Told, run: Run) -> None:
+    told.stream("GET /jobs/J1/stream", b'{"response":"on"}\n', media="application/x-ndjson", whole=False)
+    told.stream("GET /jobs/J1/stream", b'{"response":"one"}\n', media="application/x-ndjson")
+    told.answer("GET /jobs/J1", JOB)
+
+    async def test() -> None:
+        async with AsyncClient() as client:
+            pieces = [piece async for piece in client.stream("J1")]
+        assert pieces == [Chunk({"response": "on"}), StartsOver(1), Chunk({"response": "one"})]
+
+    run(test)
+
+
+def test_the_feed_goes_on_where_its_connection_broke_and_may_be_left(told: Told, run: Run) -> None:
+    told.stream("GET /events", hello(7), b": ping\n\n" + change(8)[:-9], whole=False)
+    told.stream("GET /events", hello(9), change(8), change(9), change(10))
+
+    async def test() -> None:
+        seqs: list[int] = []
+        async with AsyncClient() as client, aclosing(client.feed(model=["a"])) as feed:
+            async for event in feed:
+                seqs.append(event.seq)
+                if event.seq == 9:
+                    break
+        assert seqs == [8, 9]
+
+    run(test)
+    assert [path for path, _, _ in told.asked] == ["GET /events?model=a", "GET /events?model=a&after=7"]
+
+
+def test_a_wait_may_be_cancelled(told: Told, run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+        async def test() -> None:
+            async with AsyncClient(url) as client:
+                with anyio.move_on_after(0.05) as scope:
+                    await client.wait("J1")
+                assert scope.cancelled_caught
+
+        run(test)

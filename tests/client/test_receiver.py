@@ -1,0 +1,104 @@
+"""A receiver that others wait at: a real Foreman posts to it, and so do some who are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+
+from foreman import Receiver
+from foreman.client import NotEnded, State, Webhook
+from foreman.signature import sign
+from tests.cli.conftest import SECRET, House, a_house
+
+CHANGE: dict[str, Any] = {
+    "job_id": "J1",
+    "state": "done",
+    "previous_state": "working",
+    "timestamp": "2026-01-02T03:04:05Z",
+    "model": "m",
+    "attempt": 1,
+    "seq": 7,
+    "result": {"message": {"content": "hello"}},
+}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with a_house(tmp_path_factory.mktemp("house"), webhook_retries="3", webhook_backoff="100 ms") as house:
+        yield house
+
+
+def post(receiver: Receiver, change: dict[str, Any] | bytes, number: str, secret: str = SECRET) -> int:
+    body = change if isinstance(change, bytes) else msgspec.json.encode(change)
+    headers = sign(body, webhook_id=number, secrets=[secret], now=datetime.now().astimezone().timestamp())
+    return httpx2.post(receiver.url, content=body, headers=headers, trust_env=False).status_code
+
+
+def test_the_end_of_a_job_is_waited_for_where_foreman_tells_it(house: House) -> None:
+    told: list[Webhook] = []
+    with Receiver(SECRET, on=told.append) as receiver, house.client() as client:
+        job_id = client.submit("a", "#echo hi", state_webhook_url=receiver.url).job_id
+        done = receiver.wait(job_id)
+        assert (done.state, done.text) == (State.DONE, client.wait(job_id).text)
+        with pytest.raises(NotEnded):
+            receiver.wait(job_id, within=0.01)  # it was given already
+        many = [client.submit("a", f"{n}", state_webhook_url=receiver.url).job_id for n in range(20)]
+        with ThreadPoolExecutor(20) as pool:
+            assert [webhook.job_id for webhook in pool.map(receiver.wait, many)] == many
+    assert [webhook.state for webhook in told if webhook.job_id == job_id] == ["queued", "loading", "working", "done"]
+
+
+def test_a_webhook_that_could_not_be_handled_comes_again(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[int] = []
+
+    def handle(webhook: Webhook) -> None:
+        seen.append(webhook.seq)
+        if len(seen) == 1:
+            raise RuntimeError("the disk is full")
+
+    with Receiver(SECRET, on=handle) as receiver, house.client() as client:
+        job_id = client.submit("a", "x", state_webhook_url=receiver.url, webhook_events=["done"]).job_id
+        receiver.wait(job_id)
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
+    assert "the disk is full" in capsys.readouterr().err
+
+
+def test_what_is_not_signed_by_a_known_secret_is_refused() -> None:
+    told: list[Webhook] = []
+    with Receiver("another", SECRET, on=told.append) as receiver:
+        assert post(receiver, CHANGE, "1", secret="a stranger's") == 401
+        assert httpx2.post(receiver.url, json=CHANGE, trust_env=False).status_code == 401
+        assert told == []
+        assert post(receiver, CHANGE, "1") == 204
+        assert post(receiver, CHANGE, "1") == 204  # once more, as Foreman may send it
+        assert post(receiver, CHANGE, "2", secret="another") == 204
+        assert post(receiver, b"hello", "3") == 400
+        assert len(told) == 2
+        assert receiver.wait("J1").text == "hello"
+
+
+def test_without_secrets_whatever_comes_is_believed() -> None:
+    with Receiver() as receiver:
+        assert httpx2.post(receiver.url, json=CHANGE, trust_env=False).status_code == 204
+        assert httpx2.post(receiver.url, json={"hello": 1}, trust_env=False).status_code == 400
+        assert receiver.wait("J1").ended
+
+
+def test_a_secret_that_is_none_and_a_port_that_is_taken_are_faults() -> None:
+    with pytest.raises(ValueError, match="base64"):
+        Receiver("whsec_???")
+    with Receiver() as receiver, pytest.raises(OSError, match="in use"):
+        Receiver(port=int(receiver.url.rpartition(":")[2].strip("/")))
+
+
+def test_foreman_may_call_by_another_name() -> None:
+    receiver = Receiver(url="https://hooks.example.org/foreman")
+    assert receiver.url == "https://hooks.example.org/foreman"
+    receiver.close()
