@@ -66,7 +66,7 @@ class Receiver:
         self._ended: OrderedDict[str, Webhook] = OrderedDict()
         self._news = threading.Condition()
         self._post = Post(host, port, self._take)
-        self.url = url or self._post.url
+        self.url: str = url or self._post.url
 
     def __enter__(self) -> Self:
         self._post.start()
@@ -150,7 +150,7 @@ class Post:
 
     def __init__(self, host: str, port: int, take: Callable[[Received], int]) -> None:
         self._server = _Server(host, port, take)
-        self.url = f"http://{host}:{self._server.server_address[1]}/"
+        self.url: str = f"http://{host}:{self._server.server_address[1]}/"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
     def start(self) -> None:

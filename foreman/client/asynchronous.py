@@ -28,7 +28,7 @@ class AsyncClient:
 
     def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = 30.0) -> None:
         address = requests.address(url, token)
-        self.url = address.url
+        self.url: str = address.url
         self._line = AsyncConnection(address, timeout)
 
     async def aclose(self) -> None:

@@ -27,9 +27,10 @@ class Connection:
     """For callers without an event loop; threads may share it. `timeout` is the longest wait for one answer, in s."""
 
     def __init__(self, address: Address, timeout: float) -> None:
-        self.url, self.timeout = address.url, timeout
+        self.url: str = address.url
+        self.timeout: float = timeout
         with _address_faults(address.url):
-            self.http = httpx2.Client(
+            self.http: httpx2.Client = httpx2.Client(
                 base_url=address.url,
                 headers=address.headers,
                 limits=UNLIMITED,
@@ -74,9 +75,10 @@ class AsyncConnection:
     """For callers on an event loop of asyncio or Trio. `timeout` is the longest wait for one answer, in seconds."""
 
     def __init__(self, address: Address, timeout: float) -> None:
-        self.url, self.timeout = address.url, timeout
+        self.url: str = address.url
+        self.timeout: float = timeout
         with _address_faults(address.url):
-            self.http = httpx2.AsyncClient(
+            self.http: httpx2.AsyncClient = httpx2.AsyncClient(
                 base_url=address.url,
                 headers=address.headers,
                 limits=UNLIMITED,

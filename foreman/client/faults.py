@@ -26,7 +26,7 @@ class ConnectFailed(ClientFault):
         else:
             super().__init__(f"no foreman at {url}", "start one with 'foreman serve', or set FOREMAN_URL")
         self.url = url
-        self.nobody = not why  # nothing listens there, so that nothing was heard either
+        self.nobody: bool = not why  # nothing listens there, so that nothing was heard either
 
 
 class NotForeman(ClientFault):
@@ -68,7 +68,7 @@ class JobFailed(ClientFault):
         ended = {"failed": "failed", "expired": "expired"}.get(job.state, f"was {job.state}")
         super().__init__(f"job {job.job_id} {ended}", job.error)
         self.job = job
-        self.code = job.error_code  # stable, see the list of error codes; None where somebody cancelled it
+        self.code: str | None = job.error_code  # stable, see the list of error codes; None where somebody cancelled it
 
 
 class NotEnded(ClientFault):

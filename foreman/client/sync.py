@@ -29,7 +29,7 @@ class Client:
 
     def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = 30.0) -> None:
         address = requests.address(url, token)
-        self.url = address.url
+        self.url: str = address.url
         self._line = Connection(address, timeout)
 
     def close(self) -> None:
