@@ -167,6 +167,10 @@ class Event(msgspec.Struct, frozen=True):
     error: str | None = None
     custom_id: str | None = None
 
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL
+
 
 class Events(msgspec.Struct, frozen=True):
     """The changes of one job, oldest first."""

@@ -1,0 +1,59 @@
+"""Every Python example of the documentation, run as it stands against a real Foreman with the real small model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from foreman.client import Client
+from foreman.client.requests import DEFAULT_URL
+from tests.daemon import Daemon
+
+pytest.importorskip("xllamacpp")
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "python.md"
+
+
+def examples(page: Path, start: str = "") -> Iterator[object]:
+    """Each block of the page from the line `start` to the next section, named after the line on which it begins."""
+    text = page.read_text()
+    first = text.index(f"{start}\n")
+    last = text.find("\n## ", first) if start else -1
+    for block in re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE).finditer(text, first):
+        if last < 0 or block.start() < last:
+            yield pytest.param(block[1], id=f"{page.stem}:{text.count(chr(10), 0, block.start()) + 1}")
+
+
+def all_examples() -> list[object]:
+    found = [*examples(ROOT / "README.md", "### Python"), *examples(PAGE)]
+    assert len(found) > 10
+    return found
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("examples") / "data", shutdown_grace=0) as daemon:
+        yield daemon
+        assert not daemon.errors
+
+
+@pytest.mark.parametrize("code", all_examples())
+def test_an_example_runs_as_it_stands(
+    code: str, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FOREMAN_URL", daemon.url)
+    exec(compile(code.replace(DEFAULT_URL, daemon.url), "example", "exec"), {"__name__": "__main__"})
+    said = capsys.readouterr().out
+    assert said.strip()
+    if comment := re.search(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE):  # which says what is printed
+        assert said.strip() == comment[1]
+
+
+def test_every_method_of_the_client_is_documented() -> None:
+    page = PAGE.read_text()
+    methods = {name for name in vars(Client) if not name.startswith("_")} - {"raw"}
+    assert {name for name in methods if not re.search(rf"(`|client\.){name}\b", page)} == set()
