@@ -45,13 +45,8 @@ class Connection:
         """Do what a conversation wants, step after step; what it comes to. Raises the faults it raises."""
         with closing(_Line(self)) as line:
             held = Held(talk)
-            while (step := held.step) is not None:
-                try:
-                    reply = line.do(step)
-                except ClientFault as fault:
-                    held.throw(fault)
-                else:
-                    held.send(reply)
+            while held.step is not None:
+                line.go_on(held)
             return held.result
 
     def listen(self, talk: Telling[T]) -> Generator[T, None, None]:
@@ -62,13 +57,8 @@ class Connection:
                 if isinstance(step, Tell):
                     yield step.value
                     held.send(None)
-                    continue
-                try:
-                    reply = line.do(step)
-                except ClientFault as fault:
-                    held.throw(fault)
                 else:
-                    held.send(reply)
+                    line.go_on(held)
 
 
 class AsyncConnection:
@@ -93,13 +83,8 @@ class AsyncConnection:
         """Do what a conversation wants, step after step; what it comes to. Raises the faults it raises."""
         async with aclosing(_AsyncLine(self)) as line:
             held = Held(talk)
-            while (step := held.step) is not None:
-                try:
-                    reply = await line.do(step)
-                except ClientFault as fault:
-                    held.throw(fault)
-                else:
-                    held.send(reply)
+            while held.step is not None:
+                await line.go_on(held)
             return held.result
 
     async def listen(self, talk: Telling[T]) -> AsyncGenerator[T, None]:
@@ -110,13 +95,8 @@ class AsyncConnection:
                 if isinstance(step, Tell):
                     yield step.value
                     held.send(None)
-                    continue
-                try:
-                    reply = await line.do(step)
-                except ClientFault as fault:
-                    held.throw(fault)
                 else:
-                    held.send(reply)
+                    await line.go_on(held)
 
 
 class _Line:
@@ -127,7 +107,16 @@ class _Line:
         self._response: httpx2.Response | None = None
         self._bytes: Iterator[bytes] = iter(())
 
-    def do(self, step: Step) -> Any:
+    def go_on(self, held: Held[Any]) -> None:
+        """Do the step that is wanted, and say what came of it."""
+        try:
+            reply = self._do(held.step)
+        except ClientFault as fault:
+            held.throw(fault)
+        else:
+            held.send(reply)
+
+    def _do(self, step: Step) -> Any:
         match step:
             case Pause():
                 return time.sleep(step.seconds)
@@ -166,7 +155,16 @@ class _AsyncLine:
         self._response: httpx2.Response | None = None
         self._bytes: AsyncGenerator[bytes, None] | None = None
 
-    async def do(self, step: Step) -> Any:
+    async def go_on(self, held: Held[Any]) -> None:
+        """Do the step that is wanted, and say what came of it."""
+        try:
+            reply = await self._do(held.step)
+        except ClientFault as fault:
+            held.throw(fault)
+        else:
+            held.send(reply)
+
+    async def _do(self, step: Step) -> Any:
         match step:
             case Pause():
                 return await anyio.sleep(step.seconds)
@@ -223,7 +221,9 @@ def _faults(url: str) -> Iterator[None]:
     try:
         yield
     except httpx2.ConnectError as error:
-        raise ConnectFailed(url, "" if _refused(error) else str(error)) from None
+        raise ConnectFailed(url, "" if _refused(error) else str(error), nobody=True) from None
+    except httpx2.ConnectTimeout:
+        raise ConnectFailed(url, "no answer in time", nobody=True) from None
     except httpx2.TimeoutException:
         raise ConnectFailed(url, "no answer in time") from None
     except httpx2.TransportError as error:

@@ -20,13 +20,13 @@ class ClientFault(Exception):
 class ConnectFailed(ClientFault):
     """No answer came: nothing listens there, or it fell silent, or the connection broke."""
 
-    def __init__(self, url: str, why: str = "") -> None:
+    def __init__(self, url: str, why: str = "", *, nobody: bool = False) -> None:
         if why:
             super().__init__(f"cannot reach foreman at {url}: {why}")
         else:
             super().__init__(f"no foreman at {url}", "start one with 'foreman serve', or set FOREMAN_URL")
         self.url = url
-        self.nobody: bool = not why  # nothing listens there, so that nothing was heard either
+        self.nobody: bool = nobody or not why  # no connection was made, so that nothing was heard either
 
 
 class NotForeman(ClientFault):

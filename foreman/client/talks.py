@@ -94,16 +94,17 @@ def ask(request: Ask[T]) -> Talk[T]:
 def submit(body: Mapping[str, Any], key: str | None, patience: float, clock: Clock = time.monotonic) -> Talk[Accepted]:
     """Store a job; while there is no room for it, or no answer comes, try again for up to `patience` seconds.
 
-    With patience, a job without a key gets one, so that it is stored once however often it is sent.
+    Where nobody has answered yet, nobody is waited for. With patience, a job without a key gets one, so that it is
+    stored once however often it is sent.
     """
     key = key or (uuid4().hex if patience else None)
-    until, pause = clock() + patience, PAUSES[0]
+    until, pause, heard = clock() + patience, PAUSES[0], False
     while True:
         try:
             return (yield from ask(requests.submit(body, key)))
         except (Busy, ConnectFailed) as fault:
-            left = until - clock()
-            if left <= 0:
+            left, heard = until - clock(), heard or _heard(fault)
+            if left <= 0 or not heard:
                 raise
             wanted = fault.retry_after if isinstance(fault, Busy) else pause
         yield Pause(min(wanted, left))
@@ -120,14 +121,15 @@ def wait(job_id: str, within: float | None, patience: float, clock: Clock = time
     """The job once it has ended: each answer is held until then, or for a minute. Raises NotEnded."""
     trouble = Patience(patience)
     until = None if within is None else clock() + within
-    first = True  # its answer comes at once: only who has reached Foreman is patient when it goes away
     while True:
         began = clock()
         left = LONG_POLL if until is None else max(0.0, until - began)
-        held = 0 if first else min(LONG_POLL, int(left))  # whole seconds; of the last one no answer is held
+        held = min(LONG_POLL, int(left))  # whole seconds; of the last one no answer is held
         try:
             job = yield from ask(requests.job(job_id, wait=held))
-        except (ConnectFailed, Busy):
+        except (ConnectFailed, Busy) as fault:
+            if _heard(fault):
+                trouble.connected(began)
             pause = trouble.broke(clock())
             if pause is None or (until is not None and clock() >= until):
                 raise
@@ -137,11 +139,9 @@ def wait(job_id: str, within: float | None, patience: float, clock: Clock = time
                 return job
             if until is not None and clock() >= until:
                 raise NotEnded(job_id, within or 0.0)
-            held_out = clock() - began >= held > 0
-            if first or held_out:
-                first = False
-                continue
             pause = trouble.ended()
+            if clock() - began >= held > 0:
+                continue
         yield Pause(pause if until is None else min(pause, max(0.0, until - clock())))
 
 
@@ -232,6 +232,11 @@ def feed(
                 raise
             pause = again
         yield Pause(pause)
+
+
+def _heard(fault: ClientFault) -> bool:
+    """Whether somebody was there."""
+    return not (isinstance(fault, ConnectFailed) and fault.nobody)
 
 
 def _submit_part(part: bulk.Part) -> Telling[Submitted]:

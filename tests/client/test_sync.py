@@ -128,6 +128,8 @@ def test_nobody_there_says_what_to_do() -> None:
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
         with Client(url) as client, pytest.raises(ConnectFailed) as caught:
             client.queue()
+        with Client(url) as client, pytest.raises(ConnectFailed):
+            client.run("m", "hi")  # however patient: there was never anybody
     assert str(caught.value) == f"no foreman at {url}: start one with 'foreman serve', or set FOREMAN_URL"
 
 

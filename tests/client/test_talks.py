@@ -16,6 +16,7 @@ from foreman.client.talks import Held, Pause
 T = TypeVar("T")
 
 GONE = ConnectFailed("http://foreman", "it broke")
+NOBODY = ConnectFailed("http://foreman")
 FULL = Busy(503, "queue_full", "the queue is full", None, retry_after=7)
 
 
@@ -86,14 +87,14 @@ def test_without_patience_a_job_is_sent_once_and_without_a_key() -> None:
 
 
 def test_a_wait_is_held_again_and_again_without_a_pause() -> None:
-    played = Played([a_job("queued"), Slow(a_job("queued")), Slow(a_job("working")), a_job("done")])
+    played = Played([Slow(a_job("queued")), Slow(a_job("working")), a_job("done")])
     assert played.hold(talks.wait("J", None, 60, played.clock)).state is State.DONE
-    assert [ask.headers.get("Prefer") for ask in played.asked] == [None, "wait=60", "wait=60", "wait=60"]
+    assert [ask.headers.get("Prefer") for ask in played.asked] == ["wait=60"] * 3
     assert played.paused == []
 
 
 def test_a_server_that_does_not_hold_its_answer_is_not_asked_in_a_hurry() -> None:
-    played = Played([a_job("queued")] * 6 + [a_job("done")])
+    played = Played([a_job("queued")] * 5 + [a_job("done")])
     played.hold(talks.wait("J", None, 60, played.clock))
     assert played.paused == [0.2, 0.4, 0.8, 1.6, 2.0]
 
@@ -102,7 +103,7 @@ def test_a_wait_ends_when_its_time_is_over_and_not_before() -> None:
     played = Played([Slow(a_job("working"))])
     with pytest.raises(NotEnded, match=r"job J has not ended within 90\.5 s"):
         played.hold(talks.wait("J", 90.5, 60, played.clock))
-    assert [ask.headers.get("Prefer") for ask in played.asked[:4]] == [None, "wait=60", "wait=30", None]
+    assert [ask.headers.get("Prefer") for ask in played.asked[:3]] == ["wait=60", "wait=30", None]
     assert played.now == pytest.approx(190.5)
 
 
@@ -117,10 +118,17 @@ def test_a_wait_lives_through_a_restart_but_not_without_end() -> None:
 
 
 def test_nobody_there_is_told_at_once() -> None:
-    played = Played([GONE])
+    played = Played([NOBODY])
     with pytest.raises(ConnectFailed):
         played.hold(talks.wait("J", None, 60, played.clock))
+    with pytest.raises(ConnectFailed):
+        played.hold(talks.run({}, None, None, 60, played.clock))
     assert played.paused == []
+
+
+def test_a_foreman_that_is_away_for_a_while_is_waited_for() -> None:
+    played = Played([GONE, NOBODY, Accepted("J"), GONE, NOBODY, a_job("done")])
+    assert played.hold(talks.run({}, None, None, 60, played.clock)).state is State.DONE
 
 
 def test_an_unknown_job_is_not_waited_for() -> None:
@@ -141,5 +149,5 @@ def test_the_wait_for_room_counts_towards_the_time_of_a_run() -> None:
     played = Played([FULL, Accepted("J"), Slow(a_job("working"))])
     with pytest.raises(NotEnded):
         played.hold(talks.run({}, None, 20, 60, played.clock))
-    assert played.asked[3].headers["Prefer"] == "wait=13"
+    assert played.asked[2].headers["Prefer"] == "wait=13"
     assert played.now == pytest.approx(120)
