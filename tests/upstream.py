@@ -5,7 +5,7 @@ two tries of the same text, `#status=429` answers so (`#after=3`: Retry-After; `
 `#garbage` and `#nothttp` are unreadable, `#gigabyte=64` streams that many MiB, `#longline=64` is one line of that many
 MiB, `#silent` never answers, `#stall` stops in the middle, `#error` puts an error into the stream, `#cut` ends it
 early, `#plain` does not stream, `#echo` says the text back, `#tool` calls a tool, `#think` thinks first, `#image`
-shows a picture, `#die` ends the process.
+shows a picture, `#die` ends the process. Asked for a schema, it makes JSON of it up.
 """
 
 from __future__ import annotations
@@ -162,7 +162,10 @@ class Upstream:
             reason = "unload" if asked.get("keep_alive") == 0 else "load"
             done = {"model": asked["model"], "created_at": NOW, "response": "", "done": True, "done_reason": reason}
             return await self.reply(stream, 200, done)
-        words = text.split() if "echo" in told else [f"w{n}" for n in range(int(told.get("chunks", 3)))]
+        if isinstance(schema := asked.get("format"), dict):
+            words = [json.dumps(example_of(schema))]
+        else:
+            words = text.split() if "echo" in told else [f"w{n}" for n in range(int(told.get("chunks", 3)))]
         chunks = list(SAY[path](asked["model"], words, told))
         if "plain" in told or not asked.get("stream", path.startswith("/api/")):
             return await self.reply(stream, 200, whole(path, asked["model"], words))
@@ -241,6 +244,17 @@ class Upstream:
 
 def directives(text: str) -> dict[str, float]:
     return {name: float(value or 1) for name, value in DIRECTIVE.findall(text)} if "#" in text else {}
+
+
+def example_of(schema: dict[str, Any]) -> object:
+    """Something of that schema."""
+    match schema.get("type"):
+        case "object":
+            return {name: example_of(inner) for name, inner in schema["properties"].items()}
+        case "boolean":
+            return True
+        case _:
+            return "w0"
 
 
 def last_text(asked: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Every Python example of the documentation, run as it stands against a real Foreman with the real small model."""
+"""Every Python example of the documentation, run as it stands against a real Foreman."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import pytest
 
 from foreman.client import Client
 from foreman.client.requests import DEFAULT_URL
-from tests.daemon import Daemon
-
-pytest.importorskip("xllamacpp")
+from tests.daemon import Daemon, an_upstream
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "python.md"
@@ -36,7 +34,8 @@ def all_examples() -> list[object]:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("examples") / "data", shutdown_grace=0) as daemon:
+    data = tmp_path_factory.mktemp("examples") / "data"
+    with an_upstream("--models", "smollm2:135m") as upstream, Daemon(data, ollama_url=upstream.url) as daemon:
         yield daemon
         assert not daemon.errors
 
