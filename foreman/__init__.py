@@ -23,14 +23,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    # Imported when asked for: the hidden verbs that hold child processes must start in a moment.
-    if name in ("AsyncClient", "Client", "ClientFault"):
-        from foreman import client
+if not TYPE_CHECKING:  # or a misspelt name would be one to type checkers
 
-        return getattr(client, name)
-    if name in ("Receiver", "SignatureInvalid", "verify_webhook"):
-        from foreman import receiver
+    def __getattr__(name: str) -> object:
+        # Imported when asked for: the hidden verbs that hold child processes must start in a moment.
+        if name in ("AsyncClient", "Client", "ClientFault"):
+            from foreman import client
 
-        return getattr(receiver, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return getattr(client, name)
+        if name in ("Receiver", "SignatureInvalid", "verify_webhook"):
+            from foreman import receiver
+
+            return getattr(receiver, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
