@@ -25,7 +25,7 @@ from foreman.job import State
 
 T = TypeVar("T")
 
-LONG_POLL = 60  # seconds that one answer may be held; proxies tend to give up after 60 or more
+LONG_POLL = 30  # seconds that one answer may be held; proxies tend to give up after 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def submit_parts(payloads: Iterable[Mapping[str, Any] | bytes], lines: int = bul
 
 
 def wait(job_id: str, within: float | None, patience: float, clock: Clock = time.monotonic) -> Talk[Job]:
-    """The job once it has ended: each answer is held until then, or for a minute. Raises NotEnded."""
+    """The job once it has ended: each answer is held until then, or for half a minute. Raises NotEnded."""
     trouble = Patience(patience)
     until = None if within is None else clock() + within
     while True:
@@ -128,8 +128,8 @@ def wait(job_id: str, within: float | None, patience: float, clock: Clock = time
         try:
             job = yield from ask(requests.job(job_id, wait=held))
         except (ConnectFailed, Busy) as fault:
-            if _heard(fault):
-                trouble.connected(began)
+            if _heard(fault):  # a break ends what trouble there was before, but not a silence
+                trouble.connected(began if clock() - began <= held else clock())
             pause = trouble.broke(clock())
             if pause is None or (until is not None and clock() >= until):
                 raise
@@ -151,8 +151,11 @@ def run(
     """Store a job and wait for it. Raises JobFailed when it is not done in the end, NotEnded."""
     until = None if within is None else clock() + within
     accepted = yield from submit(body, key, patience if within is None else min(patience, within), clock)
-    left = None if until is None else max(0.0, until - clock())
-    job = yield from wait(accepted.job_id, left, patience, clock)
+    try:
+        left = None if until is None else max(0.0, until - clock())
+        job = yield from wait(accepted.job_id, left, patience, clock)
+    except NotEnded:
+        raise NotEnded(accepted.job_id, within or 0.0) from None
     if job.state is not State.DONE:
         raise JobFailed(job)
     return job

@@ -40,8 +40,8 @@ class Played:
             self.asked.append(step)
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             if isinstance(answer, Slow):
-                self.now += step.held
-                answer = answer.job
+                self.now += step.held + answer.longer
+                answer = answer.answer
             if isinstance(answer, ClientFault):
                 held.throw(answer)
             else:
@@ -55,7 +55,10 @@ class Played:
 
 @dataclass
 class Slow:
-    job: Job
+    """An answer, or a fault, that comes when it was held as long as it may be, or so many seconds later."""
+
+    answer: Job | ClientFault
+    longer: float = 0
 
 
 def a_job(state: str) -> Job:
@@ -89,7 +92,7 @@ def test_without_patience_a_job_is_sent_once_and_without_a_key() -> None:
 def test_a_wait_is_held_again_and_again_without_a_pause() -> None:
     played = Played([Slow(a_job("queued")), Slow(a_job("working")), a_job("done")])
     assert played.hold(talks.wait("J", None, 60, played.clock)).state is State.DONE
-    assert [ask.headers.get("Prefer") for ask in played.asked] == ["wait=60"] * 3
+    assert [ask.headers.get("Prefer") for ask in played.asked] == ["wait=30"] * 3
     assert played.paused == []
 
 
@@ -103,7 +106,7 @@ def test_a_wait_ends_when_its_time_is_over_and_not_before() -> None:
     played = Played([Slow(a_job("working"))])
     with pytest.raises(NotEnded, match=r"job J has not ended within 90\.5 s"):
         played.hold(talks.wait("J", 90.5, 60, played.clock))
-    assert [ask.headers.get("Prefer") for ask in played.asked[:3]] == ["wait=60", "wait=30", None]
+    assert [ask.headers.get("Prefer") for ask in played.asked[:4]] == ["wait=30"] * 3 + [None]
     assert played.now == pytest.approx(190.5)
 
 
@@ -115,6 +118,15 @@ def test_a_wait_lives_through_a_restart_but_not_without_end() -> None:
     with pytest.raises(ConnectFailed):
         played.hold(talks.wait("J", None, 10, played.clock))
     assert 10 <= sum(played.paused) < 13
+
+
+def test_connections_that_hold_may_break_for_ever_but_silence_ends_it() -> None:
+    played = Played([Slow(GONE)] * 20 + [a_job("done")])
+    assert played.hold(talks.wait("J", None, 60, played.clock)).ended
+    played = Played([Slow(GONE, longer=30)])
+    with pytest.raises(ConnectFailed):
+        played.hold(talks.wait("J", None, 60, played.clock))
+    assert len(played.asked) == 2
 
 
 def test_nobody_there_is_told_at_once() -> None:
@@ -147,7 +159,7 @@ def test_a_run_that_does_not_end_well_is_a_fault_that_has_the_job(state: str) ->
 
 def test_the_wait_for_room_counts_towards_the_time_of_a_run() -> None:
     played = Played([FULL, Accepted("J"), Slow(a_job("working"))])
-    with pytest.raises(NotEnded):
+    with pytest.raises(NotEnded, match="within 20 s"):
         played.hold(talks.run({}, None, 20, 60, played.clock))
     assert played.asked[2].headers["Prefer"] == "wait=13"
     assert played.now == pytest.approx(120)
