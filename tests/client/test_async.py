@@ -104,7 +104,7 @@ def test_the_feed_goes_on_where_its_connection_broke_and_may_be_left(told: Told,
     assert [path for path, _, _ in told.asked] == ["GET /events?model=a", "GET /events?model=a&after=7"]
 
 
-def test_a_wait_may_be_cancelled(told: Told, run: Run) -> None:
+def test_a_wait_may_be_cancelled(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
 
