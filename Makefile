@@ -1,12 +1,13 @@
 # Every verb sets up what it needs. `make PYTHON=python3.12 setup` chooses another Python.
 
 PYTHON ?= python3
+EMBEDDED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench coverage docs crash prove audit lock clean
+.PHONY: help setup demo run test check bench coverage docs crash prove binary audit lock clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,10 @@ prove: $(READY) ## Random histories, requests, days of trouble and hang-ups, tho
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py tests/proof
 	@$(BIN)/pytest -n auto -q tests/sim --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
+
+binary: $(READY) ## Build one file that runs without Python, and try it: dist/foreman (EMBEDDED=0: dist/foreman-slim)
+	@EMBEDDED=$(EMBEDDED) $(BIN)/pyinstaller --noconfirm --log-level ERROR --distpath dist --workpath build config/foreman.spec
+	@$(BIN)/pytest -q tests/deploy/test_binary.py --binary dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
 audit: ## Look the pinned packages up in the database of known vulnerabilities (needs uv)
 	@uvx pip-audit --disable-pip --require-hashes --requirement requirements.txt

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import trio
@@ -39,18 +40,20 @@ async def keep_running(
     *,
     leaving: Callable[[], bool],
     restarted: Callable[[str], None] = lambda name: None,
+    serves: Callable[[str], None] = lambda name: None,
     budget: Budget | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run an actor, again after each failure; returns when it returns while `leaving()`.
 
-    `run` takes a `task_status` and calls `started()` once it serves. Raises OutOfRestarts when the budget is spent, and
-    StoreBroken at once: no restart can mend a store.
+    `run` takes a `task_status` and calls `started()` once it serves, each time: `serves` is told then, `restarted`
+    after each failure. Raises OutOfRestarts when the budget is spent, and StoreBroken at once: no restart can mend a
+    store.
     """
     budget = budget or Budget()
     failures: deque[float] = deque(maxlen=budget.most)
     pause = budget.first
-    starting = _OnlyOnce(task_status)
+    starting = _OnlyOnce(task_status, partial(serves, name))
     while True:
         began = trio.current_time()
         try:
@@ -83,16 +86,18 @@ def _only_draining(error: Exception) -> bool:
 
 
 class _OnlyOnce(trio.TaskStatus[None]):
-    """Passes on the first `started()`; those of later runs have nobody waiting."""
+    """Passes on the first `started()`; at those of later runs only `serves` is called."""
 
-    def __init__(self, status: trio.TaskStatus[None]) -> None:
+    def __init__(self, status: trio.TaskStatus[None], serves: Callable[[], None]) -> None:
         self._status: trio.TaskStatus[None] | None = status
+        self._serves = serves
 
     @property
     def pending(self) -> bool:
         return self._status is not None
 
     def started(self, value: None = None) -> None:
+        self._serves()
         if self._status is not None:
             self._status.started()
             self._status = None

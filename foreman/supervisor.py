@@ -9,14 +9,15 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 import trio
 
-from foreman import __version__, addresses, logs
+from foreman import __version__, addresses, logs, program
 from foreman.actors import janitor
 from foreman.actors.desk import Desk, Rules
 from foreman.actors.embeddings import Embeddings
@@ -26,16 +27,19 @@ from foreman.actors.meters import Meters
 from foreman.actors.poster import Poster
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
+from foreman.actors.systemd import Systemd
 from foreman.actors.webhooks import Limits, Webhooks
 from foreman.actors.worker import Patience, Worker
-from foreman.errors import SettingInvalid
+from foreman.errors import SettingInvalid, StoreFull
 from foreman.http import server
 from foreman.http.app import build
 from foreman.http.deps import Deps
 from foreman.http.gate import Gate
+from foreman.messages import Prune
 from foreman.restart import keep_running
 from foreman.retry import Backoff
 from foreman.settings import ManagedModel, Settings
+from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
 from foreman.store.sqlite import SqliteWriter
 from foreman.targets.engine import default_models
@@ -50,6 +54,7 @@ log = structlog.get_logger()
 BACKLOG = 1024  # connections that may wait to be accepted
 SWITCH_INTERVAL = 0.0005  # seconds: the writer's thread gets the interpreter back ten times sooner than by default
 OWN_FILES = 512  # descriptors besides those of clients: targets, receivers, the database, children
+STOP_MARGIN = 30.0  # seconds beyond the grace that stopping may take: children to be ended, the last words
 LAST_WORDS = 5.0  # seconds for the last commits once nothing runs any more, and again for the last answers
 
 
@@ -75,6 +80,7 @@ async def main(
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> int:
     """The whole program: returns its exit code after a drain, raises what no restart can mend."""
+    systemd = Systemd.take(os.environ)
     listening = _listen(settings)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, listening:
         store = SqliteWriter(settings.data_dir / "foreman.db")
@@ -85,9 +91,12 @@ async def main(
                 url = _url(settings, listening)
                 log.info("foreman serves", version=__version__, url=url, target=house.target.name)
                 task_status.started(Running(url))
+                systemd.ready(url)
+                await nursery.start(house.supervised("systemd", partial(systemd.run, partial(house.look, url))))
                 async for _ in signals:
                     break
                 log.info("draining", grace=settings.shutdown_grace)
+                systemd.leaving(settings.shutdown_grace + STOP_MARGIN)
                 nursery.start_soon(_leave_at_next, signals)
                 await house.drain(settings.shutdown_grace)
                 nursery.cancel_scope.cancel()
@@ -110,17 +119,18 @@ class _House:
     tls: ssl.SSLContext | None
     closing: trio.Event
     closed: trio.Event  # the server has answered whom it could
+    down: set[str] = field(default_factory=set)  # the actors that failed and do not serve again yet
 
     async def start(self, nursery: trio.Nursery, listening: socket.socket) -> None:
         """Inside-out: whoever starts finds the ones it needs at work."""
         await nursery.start(self.queue.run)  # no restart can mend it: its fault ends the process
-        await nursery.start(self._supervised("target", self.target.run))
-        await nursery.start(self._supervised("inventory", self.inventory.run))
-        await nursery.start(self._supervised("worker", self.worker.run))
-        await nursery.start(self._supervised("embeddings", self.deps.embeddings.run))
-        await nursery.start(self._supervised("webhooks", self.webhooks.run))
-        await nursery.start(self._supervised("janitor", partial(janitor.run, self.queue)))
-        await nursery.start(self._supervised("http", partial(self._serve, listening)))
+        await nursery.start(self.supervised("target", self.target.run))
+        await nursery.start(self.supervised("inventory", self.inventory.run))
+        await nursery.start(self.supervised("worker", self.worker.run))
+        await nursery.start(self.supervised("embeddings", self.deps.embeddings.run))
+        await nursery.start(self.supervised("webhooks", self.webhooks.run))
+        await nursery.start(self.supervised("janitor", partial(janitor.run, self.queue)))
+        await nursery.start(self.supervised("http", partial(self._serve, listening)))
 
     async def drain(self, grace: float) -> None:
         """Outside-in: no new jobs, no new claims, the running ones get their grace, then the last commits."""
@@ -133,6 +143,16 @@ class _House:
         with trio.move_on_after(LAST_WORDS):
             await self.closed.wait()
 
+    async def look(self, url: str) -> str | None:
+        """How things stand, once the queue and a reader have shown that they work; None while an actor is down."""
+        if self.deps.draining:
+            return "draining"
+        with suppress(StoreFull):  # which no restart can mend
+            await self.queue.ask(Prune(most=0))  # through the writer's thread, and nothing to do there
+        waiting, running = await self.deps.readers.read(_depths)
+        away = "" if self.inventory.up else f"; {self.target.name} is away"
+        return None if self.down else f"{url}: {waiting} waiting, {running} running{away}"
+
     async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
         app = build(self.deps)
         settings = self.deps.settings
@@ -142,10 +162,19 @@ class _House:
         )
         self.closed.set()
 
-    def _supervised(self, name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    def supervised(self, name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         return partial(
-            keep_running, name, run, leaving=lambda: self.deps.draining, restarted=self.deps.meters.restarted
+            keep_running,
+            name,
+            run,
+            leaving=lambda: self.deps.draining,
+            restarted=self._failed,
+            serves=self.down.discard,
         )
+
+    def _failed(self, name: str) -> None:
+        self.down.add(name)
+        self.deps.meters.restarted(name)
 
 
 def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -> _House:
@@ -214,6 +243,10 @@ def _build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) 
     return _House(deps, queue, worker, inventory, webhooks, target, _tls(settings), trio.Event(), trio.Event())
 
 
+def _depths(store: Reader) -> tuple[int, int]:
+    return sum(lane.ready + lane.parked for lane in store.lanes()), len(store.running())
+
+
 def _tls(settings: Settings) -> ssl.SSLContext | None:
     if not settings.tls_cert:
         return None
@@ -263,7 +296,10 @@ def _url(settings: Settings, listening: socket.socket) -> str:
     return f"{'https' if settings.tls_cert else 'http'}://{host}:{listening.getsockname()[1]}"
 
 
-async def _leave_at_next(signals: object) -> None:
-    async for _ in signals:  # type: ignore[attr-defined]
+async def _leave_at_next(signals: AsyncIterator[int]) -> None:
+    began = trio.current_time()
+    async for number in signals:
+        if number == signal.SIGINT and trio.current_time() - began < program.ECHO:
+            continue  # one Ctrl-C may come twice: from the terminal, and passed on by a parent
         log.warning("leaving at once")
         os._exit(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 import click
 
 import foreman
+from foreman import program
 from foreman.client import Client, ClientFault
 from foreman.targets.child import free_port, leash_command
 
@@ -68,7 +68,7 @@ def running() -> Iterator[Daemon]:
         flags = ["--addr", f"127.0.0.1:{port}", "--data-dir", str(folder / "data"), "--shutdown-grace", "1"]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*leash_command(), *_this_program(), "serve", *flags, "--log-format", "console"],
+                [*leash_command(), *program.command(), "serve", *flags, "--log-format", "console"],
                 stdin=subprocess.PIPE,  # its end tells the leash that we are gone
                 stdout=log,
                 stderr=log,
@@ -96,10 +96,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _this_program() -> list[str]:
-    return [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "foreman"]
 
 
 def _clean_environment() -> dict[str, str]:

@@ -11,6 +11,7 @@ import click
 from foreman import __version__
 from foreman.cli.codes import EXIT_CODES, INTERRUPTED, line_and_code
 from foreman.cli.screen import plain
+from foreman.program import interrupt_handler
 
 GROUPS = {
     "Run it": {"serve": "serve", "demo": "demo", "config": "config"},
@@ -55,7 +56,7 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         found = super().resolve_command(ctx, args)
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as __main__ left it; from here on verbs answer to it
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, interrupt_handler())
         return found
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -19,6 +19,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from foreman import program
+
 STATE_STYLES = {
     "queued": "yellow",
     "loading": "cyan",
@@ -41,7 +43,10 @@ def plain(text: str) -> str:
 
 def this_program() -> str:
     """How to call this very program from where one is."""
-    return "foreman" if shutil.which("foreman") else os.path.relpath(Path(sys.executable).parent / "foreman")
+    if shutil.which("foreman"):
+        return "foreman"
+    path = Path(sys.executable)
+    return os.path.relpath(path if program.frozen() else path.parent / "foreman")
 
 
 def console(*, err: bool = False) -> Console:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from foreman import program
 from foreman.errors import ModelCrashed, TargetFault
 from foreman.settings import ManagedModel
 from foreman.targets import leash
@@ -241,8 +242,8 @@ class Child:
 
 def leash_command() -> list[str]:
     """How this very program starts its leash, from source and from the single executable."""
-    if getattr(sys, "frozen", False):
-        return [sys.executable, "leash", "--"]
+    if program.frozen():
+        return [*program.command(), "leash", "--"]
     # By its path, without the site packages: an eighth of the start-up time, and independent of the folder we run in.
     return [sys.executable, "-I", "-S", str(leash.__file__), "--"]
 

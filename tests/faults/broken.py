@@ -85,6 +85,17 @@ def full() -> None:
     _connect_with(Connection)
 
 
+def hung() -> None:
+    """The disk takes nothing and says nothing, until it is mended."""
+
+    class Connection(_Connection):
+        def begins(self) -> None:
+            while _heard[signal.SIGUSR1] > _heard[signal.SIGUSR2]:
+                time.sleep(QUICK)
+
+    _connect_with(Connection)
+
+
 def clock() -> None:
     """The clock goes an hour forward at each SIGUSR1, and an hour back at each SIGUSR2."""
 
@@ -109,6 +120,12 @@ def actor() -> None:
         return await sweep(queue)
 
     janitor.sweep = failing
+
+
+def down() -> None:
+    """The janitor fails once for each SIGUSR1, and stays away for an hour."""
+    actor()
+    restart.Budget = functools.partial(Budget, first=HOUR, longest=HOUR)  # type: ignore[assignment, misc]
 
 
 def counted() -> None:
@@ -138,8 +155,10 @@ FAULTS: dict[str, Callable[[], None]] = {
     "sync-lost": functools.partial(sync, kept=False),
     "sync-kept": functools.partial(sync, kept=True),
     "full": full,
+    "hung": hung,
     "clock": clock,
     "actor": actor,
+    "down": down,
     "counted": counted,
 }
 

@@ -93,8 +93,3 @@ def test_the_default_is_a_managed_model_that_this_program_runs() -> None:
     models = [ManagedModel(**fields) for fields in engine.default_models()]
     assert [(model.name, model.embedding) for model in models] == [(NAME, False), (NAME, True)]
     assert all(model.command[:4] == [sys.executable, "-m", "foreman", "engine"] for model in models)
-
-
-def test_the_single_executable_runs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert engine.default_models()[0]["command"][:2] == [sys.executable, "engine"]
