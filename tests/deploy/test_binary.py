@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.ask import chat
 from tests.daemon import Child, Daemon, an_upstream, until
+from tests.deploy.test_systemd import Hears
 
 ENGINE_START = 120.0  # seconds for a job on the embedded engine, on a busy machine
 OTHER = """
@@ -70,7 +72,7 @@ def test_it_serves_and_leaves_nothing_behind(binary: Path, tmp_path: Path) -> No
             assert page.status_code == 200 and "<html" in page.text
             assert daemon.http.get("/openapi.json").json()["paths"]
             assert "foreman_target_up 1.0" in daemon.http.get("/metrics").text
-            done = daemon.http.post("/api/chat", json=_chat("a"))
+            done = daemon.http.post("/api/chat", json=chat(stream=False))
             assert done.status_code == 200, done.text
             assert os.listdir(daemon.unpacks_to)
             daemon.terminate()
@@ -88,19 +90,31 @@ def test_one_ctrl_c_drains_although_it_comes_twice(binary: Path, tmp_path: Path)
         assert [line["event"] for line in daemon.logs][-2:] == ["draining", "stopped"]
 
 
+def test_systemd_hears_the_inner_process(binary: Path, tmp_path: Path) -> None:
+    hears = Hears(str(tmp_path / "notify"))
+    daemon = Binary(binary, tmp_path / "data", ollama_url="http://127.0.0.1:9")
+    daemon.command = ["/bin/sh", "-c", 'WATCHDOG_PID=$$ exec "$0" serve', str(binary)]
+    daemon._env |= {"NOTIFY_SOCKET": hears.address, "WATCHDOG_USEC": "200000"}
+    try:
+        with daemon:
+            assert hears.next()["READY"] == "1"
+            assert "is away" in hears.until("WATCHDOG")["STATUS"]
+            daemon.terminate()
+            hears.until("STOPPING")
+            assert daemon.wait() == 0
+    finally:
+        hears.close()
+
+
 def test_sigkill_takes_all_of_it_along(binary: Path, tmp_path: Path) -> None:
     with Binary(binary, tmp_path / "data", models=[{"name": "m", "command": [sys.executable, "-c", OTHER]}]) as daemon:
-        daemon.http.post("/jobs", json=_chat("m"))
+        daemon.http.post("/jobs", json=chat(model="m"))
         log = daemon.data_dir / "logs" / "m.log"
         told = until(lambda: _told(log), ENGINE_START)
         assert [name for name in told["env"] if name.startswith("_PYI_") or name == "LD_LIBRARY_PATH"] == []
         all_of_it = [_inner(daemon.pid), told["pid"]]
         daemon.kill()
         until(lambda: not any(map(_alive, all_of_it)))
-
-
-def _chat(model: str) -> dict[str, object]:
-    return {"model": model, "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
 
 
 def _told(log: Path) -> Any:
