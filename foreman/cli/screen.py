@@ -46,7 +46,8 @@ def this_program() -> str:
     if shutil.which("foreman"):
         return "foreman"
     path = Path(sys.executable)
-    return os.path.relpath(path if program.frozen() else path.parent / "foreman")
+    near = os.path.relpath(path if program.frozen() else path.parent / "foreman")
+    return near if os.sep in near else os.path.join(os.curdir, near)
 
 
 def console(*, err: bool = False) -> Console:
