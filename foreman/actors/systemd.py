@@ -54,6 +54,8 @@ class Systemd:
         or the event loop is held, nothing is said either, and systemd starts this service anew.
         """
         task_status.started()
+        if not self.address:
+            await trio.sleep_forever()
         while True:
             await trio.sleep(min(self.patience / 2, STATUS_EVERY))
             if (status := await look()) is not None:

@@ -7,8 +7,9 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -28,13 +29,15 @@ threading.Event().wait()
 class Binary(Daemon):
     """`foreman serve` of the executable: nothing of this environment reaches it but where to unpack itself."""
 
-    def __init__(self, binary: Path, data_dir: Path, **settings: object) -> None:
+    def __init__(
+        self, binary: Path, data_dir: Path, environment: Mapping[str, str] = MappingProxyType({}), **settings: object
+    ) -> None:
         super().__init__(data_dir, **settings)
         self.command = [str(binary), "serve"]
         self._env = {name: value for name, value in self._env.items() if name.startswith("FOREMAN_")}
         self.unpacks_to = data_dir.parent / "tmp"
         self.unpacks_to.mkdir()
-        self._env["TMPDIR"] = str(self.unpacks_to)
+        self._env |= {"TMPDIR": str(self.unpacks_to), **environment}
 
 
 @pytest.fixture
@@ -92,9 +95,9 @@ def test_one_ctrl_c_drains_although_it_comes_twice(binary: Path, tmp_path: Path)
 
 def test_systemd_hears_the_inner_process(binary: Path, tmp_path: Path) -> None:
     hears = Hears(str(tmp_path / "notify"))
-    daemon = Binary(binary, tmp_path / "data", ollama_url="http://127.0.0.1:9")
+    asks = {"NOTIFY_SOCKET": hears.address, "WATCHDOG_USEC": "200000"}
+    daemon = Binary(binary, tmp_path / "data", asks, ollama_url="http://127.0.0.1:9")
     daemon.command = ["/bin/sh", "-c", 'WATCHDOG_PID=$$ exec "$0" serve', str(binary)]
-    daemon._env |= {"NOTIFY_SOCKET": hears.address, "WATCHDOG_USEC": "200000"}
     try:
         with daemon:
             assert hears.next()["READY"] == "1"

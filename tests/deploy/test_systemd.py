@@ -145,6 +145,15 @@ def test_nobody_watches_who_does_not_say_so(given: dict[str, str]) -> None:
     assert Systemd.take(given).patience == math.inf
 
 
+async def test_without_systemd_nothing_is_looked_at(autojump_clock: MockClock) -> None:
+    async def look() -> str | None:
+        raise AssertionError("nobody asked")
+
+    with trio.move_on_after(100) as waited:
+        await Systemd.take({}).run(look)
+    assert waited.cancelled_caught
+
+
 def test_a_systemd_that_cannot_be_told_is_a_warning(logged: Logged, tmp_path: Path) -> None:
     Systemd(str(tmp_path / "nobody")).ready("here")
     [line] = logged.events("systemd could not be told")
