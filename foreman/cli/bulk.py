@@ -13,19 +13,22 @@ import msgspec
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from foreman.cli.codes import FAILED, INTERRUPTED, MISUSED, REFUSED, line_and_code
+from foreman.cli.output import print_ids
 from foreman.cli.screen import console, plain
 from foreman.client import Busy, Client, ClientFault, ConnectFailed, Rejected, Submitted, Taken, Unauthorized
 
 TOLD = 20  # rejected lines that are told one by one; --json has them all
 
 
-def submit_file(client: Client, file: IO[bytes], *, as_json: bool) -> int:
+def submit_file(client: Client, file: IO[bytes], *, as_json: bool, quiet: bool) -> int:
     """Send every line, tell what became of them, and return the exit code."""
     sum_, stopped = _Sum(keep=as_json), None
     with _Reading(file) as reading:
         try:
             for part in client.submit_parts(reading.lines()):
                 sum_.add(part)
+                if quiet and not as_json:
+                    print_ids(taken.job_id for taken in part.jobs)
                 reading.show(sum_.accepted)
         except (ClientFault, KeyboardInterrupt) as error:
             stopped = error
@@ -36,7 +39,7 @@ def submit_file(client: Client, file: IO[bytes], *, as_json: bool) -> int:
     if as_json:
         click.echo(msgspec.json.encode(sum_.shown() | ({"error": why} if why else {})))
     elif sum_.last:
-        _tell(sum_, reading.name)
+        _tell(sum_, reading.name, quiet=quiet)
     if why:
         click.echo(plain(f"foreman: {why}"), err=True)
     if rest := _rest(stopped, sum_.last):
@@ -116,13 +119,14 @@ def _size(file: IO[bytes]) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _tell(sum_: _Sum, name: str) -> None:
+def _tell(sum_: _Sum, name: str, *, quiet: bool) -> None:
     for error in sum_.errors:
         hint = f": {error.hint}" if error.hint else ""
         click.echo(plain(f"{name}:{error.line}: {error.error}{hint}"), err=True)
     if sum_.rejected > len(sum_.errors):
         click.echo(f"… and {sum_.rejected - len(sum_.errors):,} more; --json lists them all", err=True)
-    click.echo(f"accepted {sum_.accepted:,}, rejected {sum_.rejected:,}")
+    if not quiet:
+        click.echo(f"accepted {sum_.accepted:,}, rejected {sum_.rejected:,}")
 
 
 def _rest(stopped: BaseException | None, last: int) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.output import print_ids, quiet
 from foreman.cli.screen import show_table, state_text
 from foreman.client import Client, Delivery, requests
 from foreman.client.types import Deliveries
@@ -21,8 +22,9 @@ STYLES = {"due": "yellow", "delivered": "green", "dead": "red", "stopped": "mage
 @click.command(epilog=epilog("foreman deliveries 01M851ES4ND9PVJWPF0KQPVXTA"), short_help="List the webhooks of a job.")
 @click.argument("job_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help='Print {"deliveries": […]}.')
+@quiet()
 @reaches_foreman
-def deliveries(job_id: str, as_json: bool, url: str | None, token: str | None) -> None:
+def deliveries(job_id: str, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """List the webhooks of a job, oldest first: of which change each tells, and what came of it.
 
     One that is due has WHEN it is tried next, any other when it ended. ANSWER is the status of the last attempt.
@@ -32,8 +34,11 @@ def deliveries(job_id: str, as_json: bool, url: str | None, token: str | None) -
         if as_json:
             click.echo(raw)
             return
+        rows = msgspec.json.decode(raw, type=Deliveries).deliveries
+        if quiet:
+            print_ids(delivery.delivery_id for delivery in rows)
+            return
         changes = {event.seq: event.state for event in client.events(job_id)}
-    rows = msgspec.json.decode(raw, type=Deliveries).deliveries
     if not rows:
         click.echo("no deliveries", err=True)
         return

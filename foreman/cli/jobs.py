@@ -11,20 +11,24 @@ from rich.text import Text
 
 from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
-from foreman.cli.screen import between, console, plain, show_table, span, state_text
+from foreman.cli.output import print_ids, quiet
+from foreman.cli.screen import between, clock, console, plain, show_table, span, state_text
 from foreman.client import Client, Event, Job, Page, requests, text_of
 from foreman.job import State
 
 LONGEST_PAGE = 500  # jobs that Foreman lists at once
 
 
-@click.command(epilog=epilog("foreman jobs --state failed -n 100", "foreman jobs --json"))
+@click.command(
+    epilog=epilog("foreman jobs --state failed -n 100", "foreman jobs --quiet --state failed | xargs foreman retry")
+)
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
 @click.option("-m", "--model", metavar="NAME", help="Only jobs for this model.")
 @click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this lane.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--after", metavar="ID", help="Only jobs older than this one.")
 @click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "next": ID or null}.')
+@quiet()
 @reaches_foreman
 def jobs(
     state: str | None,
@@ -33,6 +37,7 @@ def jobs(
     limit: int,
     after: str | None,
     as_json: bool,
+    quiet: bool,
     url: str | None,
     token: str | None,
 ) -> None:
@@ -51,6 +56,9 @@ def jobs(
         click.echo(msgspec.json.encode(_RawPage(found, after)))
         return
     rows = msgspec.json.decode(msgspec.json.encode(_RawPage(found)), type=Page).jobs
+    if quiet:
+        print_ids(job.job_id for job in rows)
+        return
     if not rows:
         click.echo("no jobs", err=True)
         return
@@ -114,7 +122,7 @@ def _show_job(job: Job) -> None:
         "metadata": ", ".join(f"{name}={value}" for name, value in (job.metadata or {}).items()),
         "error": Text(plain(job.error), style="red") if job.error else None,
         "artifacts": ", ".join(f"{found.name} ({found.content_type}, {found.size} bytes)" for found in job.artifacts),
-        "kept until": job.expires_at and _clock(job.expires_at, day=True),
+        "kept until": job.expires_at and clock(job.expires_at, day=True),
     }
     out = console()
     for name, value in lines.items():
@@ -128,11 +136,11 @@ def _show_timeline(events: list[Event]) -> None:
     out.print()
     before: datetime | None = None
     for event in events:
-        lasted = f"+{between(before, event.timestamp)}" if before else _clock(event.timestamp, day=True)[:10]
+        lasted = f"+{between(before, event.timestamp)}" if before else clock(event.timestamp, day=True)[:10]
         attempt = f"  attempt {event.attempt}" if event.attempt else ""
         error = f"  {plain(event.error)}" if event.error else ""
         out.print(
-            Text(f"{_clock(event.timestamp)}  {lasted:>12}  "),
+            Text(f"{clock(event.timestamp)}  {lasted:>12}  "),
             state_text(f"{event.state:<10}"),
             Text(attempt + error),
             sep="",
@@ -146,7 +154,3 @@ def _show_answer(job: Job) -> None:
     text = text_of(job.result)
     click.echo()
     click.echo(plain(text) if text else msgspec.json.format(msgspec.json.encode(job.result)))
-
-
-def _clock(at: datetime, *, day: bool = False) -> str:
-    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S" if day else "%H:%M:%S.%f")[: None if day else 12]

@@ -109,10 +109,17 @@ def between(begin: datetime | None, end: datetime | None) -> str:
     return span((end - begin).total_seconds()) if begin and end else ""
 
 
-class Standing:
-    """One line on standard error that says how things stand; a list of lines where that is no terminal."""
+def clock(at: datetime, *, day: bool = False) -> str:
+    """The time of day here, to the millisecond; with `day` the date too, to the second."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S" if day else "%H:%M:%S.%f")[: None if day else 12]
 
-    def __init__(self) -> None:
+
+class Standing:
+    """One line on standard error that says how things stand; a list of lines where that is no terminal;
+    with `silent` none at all."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self._silent = silent
         self._console = console(err=True)
         self._status: Status | None = None
         self._told = ""
@@ -128,7 +135,7 @@ class Standing:
     def tell(self, line: str) -> None:
         """Put `line` in the place of the last one."""
         line = plain(line)
-        if line == self._told:
+        if self._silent or line == self._told:
             return
         self._told = line
         if not self._console.is_terminal:

@@ -11,6 +11,7 @@ import msgspec
 
 from foreman.cli.codes import REFUSED, epilog
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.output import quiet
 from foreman.cli.screen import plain
 from foreman.client import Busy, Client, Refused, Unauthorized, requests
 from foreman.client.requests import Ask
@@ -24,43 +25,46 @@ _json = click.option("--json", "as_json", is_flag=True, help='Print {"jobs": [â€
 @click.command(
     epilog=epilog(
         f"foreman cancel {EXAMPLE}",
-        "foreman jobs --state queued --json | jq -r '.jobs[].job_id' | xargs foreman cancel",
+        "foreman jobs --state queued --quiet | xargs foreman cancel",
     ),
     short_help="Cancel jobs that have not ended.",
 )
 @_ids
 @_json
+@quiet()
 @reaches_foreman
-def cancel(job_ids: tuple[str, ...], as_json: bool, url: str | None, token: str | None) -> None:
+def cancel(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """Cancel jobs that have not ended; one that runs is cut off within a second.
 
     To cancel a cancelled job again does no harm. What cannot be cancelled is told, and the others are cancelled.
     """
-    _step(job_ids, requests.cancel, "cancelled", as_json, url, token)
+    _step(job_ids, requests.cancel, "cancelled", as_json, quiet, url, token)
 
 
 @click.command(
     epilog=epilog(
         f"foreman retry {EXAMPLE}",
-        "foreman jobs --state failed --json | jq -r '.jobs[].job_id' | xargs foreman retry",
+        "foreman jobs --state failed --quiet | xargs foreman retry",
     ),
     short_help="Queue failed, cancelled or expired jobs again.",
 )
 @_ids
 @_json
+@quiet()
 @reaches_foreman
-def retry(job_ids: tuple[str, ...], as_json: bool, url: str | None, token: str | None) -> None:
+def retry(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """Queue failed, cancelled or expired jobs again, under the same ids and with all their attempts."""
-    _step(job_ids, requests.retry, "queued again", as_json, url, token)
+    _step(job_ids, requests.retry, "queued again", as_json, quiet, url, token)
 
 
 @click.command(epilog=epilog(f"foreman rm {EXAMPLE}"), short_help="Remove jobs that have ended, and all they left.")
 @_ids
 @_json
+@quiet()
 @reaches_foreman
-def rm(job_ids: tuple[str, ...], as_json: bool, url: str | None, token: str | None) -> None:
+def rm(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """Remove jobs that have ended, with their answers, artifacts, events and deliveries. There is no way back."""
-    _step(job_ids, requests.delete, "removed", as_json, url, token)
+    _step(job_ids, requests.delete, "removed", as_json, quiet, url, token)
 
 
 def _step(
@@ -68,6 +72,7 @@ def _step(
     ask_of: Callable[[str], Ask[Any]],
     said: str,
     as_json: bool,
+    quiet: bool,
     url: str | None,
     token: str | None,
 ) -> None:
@@ -88,7 +93,7 @@ def _step(
                     continue
                 jobs.append(msgspec.Raw(answer) if answer else {"job_id": job_id})
                 if not as_json:
-                    click.echo(plain(f"{job_id}  {said}"))
+                    click.echo(plain(job_id if quiet else f"{job_id}  {said}"))
     finally:
         if as_json and (jobs or errors):
             click.echo(msgspec.json.encode({"jobs": jobs, "errors": errors}))

@@ -13,6 +13,7 @@ from foreman.cli.bulk import submit_file
 from foreman.cli.codes import FAILED, INTERRUPTED, REFUSED, epilog
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, Waiting, follow
+from foreman.cli.output import quiet
 from foreman.cli.screen import Standing, Typed, plain, span, this_program
 from foreman.client import Accepted, Chunk, Client, Event, Job, NotForeman, NotFound, StartsOver, requests, text_of
 from foreman.client.payload import Fields, body_of
@@ -20,7 +21,7 @@ from foreman.endpoints import Endpoint
 from foreman.job import State
 
 ENDPOINTS = get_args(Endpoint)
-WITH_FILE = {"file", "no_wait", "as_json", "url", "token"}
+WITH_FILE = {"file", "no_wait", "as_json", "quiet", "url", "token"}
 
 
 def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
@@ -82,6 +83,7 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
     is_flag=True,
     help="Print the finished job (with --no-wait the accepted one, with --file what became of each line) as JSON.",
 )
+@quiet("Print the job's id and nothing else (with --file those of all that were stored, one a line).")
 @reaches_foreman
 def submit(
     prompt: str | None,
@@ -91,6 +93,7 @@ def submit(
     file: IO[bytes] | None,
     no_wait: bool,
     as_json: bool,
+    quiet: bool,
     url: str | None,
     token: str | None,
     **fields: Any,
@@ -107,7 +110,7 @@ def submit(
     if file is not None:
         _check_alone()
         with Client(url, token) as client:
-            sys.exit(submit_file(client, file, as_json=as_json))
+            sys.exit(submit_file(client, file, as_json=as_json, quiet=quiet))
     prompt = _prompt(prompt)
     with Client(url, token) as client:
         model = model or _first_model(client)
@@ -120,11 +123,13 @@ def submit(
                 fault.message = f"model {model!r} not found"
             raise
         job_id = msgspec.json.decode(accepted, type=Accepted).job_id
-        if no_wait:
+        if no_wait or (quiet and not as_json):
             click.echo(accepted if as_json else job_id)
+            sys.stdout.flush()  # whoever reads it need not wait for the job's end
+        if no_wait:
             return
         try:
-            job = _watch(client, job_id, model, show_text=not as_json)
+            job = _watch(client, job_id, model, show_text=not (as_json or quiet), silent=quiet)
         except KeyboardInterrupt:
             click.echo(f"foreman: the job goes on without you: {this_program()} show {job_id}", err=True)
             sys.exit(INTERRUPTED)
@@ -170,10 +175,10 @@ def _first_model(client: Client) -> str:
     return known[0]
 
 
-def _watch(client: Client, job_id: str, model: str, *, show_text: bool) -> Job:
+def _watch(client: Client, job_id: str, model: str, *, show_text: bool, silent: bool) -> Job:
     """Tell how the job stands until it ends; its text goes to standard output."""
     typed = Typed()
-    with Standing() as standing:
+    with Standing(silent=silent) as standing:
         for news in follow(client, job_id):
             match news:
                 case Chunk():

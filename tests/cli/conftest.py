@@ -49,6 +49,7 @@ class House:
 
     folder: Path
     upstream: str
+    stop_upstream: Callable[[], None]
     flags: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -129,7 +130,7 @@ def a_house(folder: Path, **flags: str) -> Iterator[House]:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as upstream:
         assert upstream.stdout is not None
         url = f"http://127.0.0.1:{json.loads(upstream.stdout.readline())['port']}"
-        house = House(folder, url, {name.replace("_", "-"): value for name, value in flags.items()})
+        house = House(folder, url, upstream.kill, {name.replace("_", "-"): value for name, value in flags.items()})
         try:
             house.start()
             yield house

@@ -60,6 +60,10 @@ def test_the_version(invoke: Invoke) -> None:
     "words",
     [
         ["jobs"],
+        ["ps"],
+        ["models"],
+        ["logs", "J1"],
+        ["logs", "--follow", "J1"],
         ["show", "J1"],
         ["submit", "hi"],
         ["submit", "-m", "a", "hi"],

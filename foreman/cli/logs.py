@@ -1,0 +1,126 @@
+"""`foreman logs`: what happened to one job, attempt by attempt."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import click
+import msgspec
+from rich.text import Text
+
+from foreman.cli.codes import FAILED, epilog
+from foreman.cli.connect import reaches_foreman
+from foreman.cli.follow import Away, follow
+from foreman.cli.output import quiet
+from foreman.cli.screen import between, clock, console, plain, state_text
+from foreman.client import Client, Event, Job, requests
+from foreman.job import RUNNING, TERMINAL, State
+
+
+class Attempt(msgspec.Struct):
+    """One try of a job."""
+
+    attempt: int
+    started_at: datetime
+    ended_at: datetime | None = None  # None while it runs
+    outcome: str | None = None  # the state that followed: done, failed, cancelled, or queued for another try
+    error: str | None = None
+
+
+class Attempts:
+    """Attempts as the changes of a job tell them, oldest first."""
+
+    def __init__(self) -> None:
+        self.known: list[Attempt] = []
+
+    def add(self, event: Event) -> Attempt | None:
+        """Take the next change; the attempt that it ended, if it did."""
+        running = self.known[-1] if self.known and self.known[-1].ended_at is None else None
+        if event.state in RUNNING:
+            if running is None:
+                self.known.append(Attempt(event.attempt, event.timestamp))
+            return None
+        if running is not None:
+            running.ended_at, running.outcome, running.error = event.timestamp, event.state.value, event.error
+        return running
+
+
+@click.command(
+    epilog=epilog("foreman logs 01M851ES4ND9PVJWPF0KQPVXTA", "foreman logs --follow 01M851ES4ND9PVJWPF0KQPVXTA"),
+    short_help="Show the events and attempts of a job.",
+)
+@click.argument("job_id", metavar="ID")
+@click.option("-f", "--follow", "follows", is_flag=True, help="Go on until the job has ended.")
+@click.option(
+    "--json", "as_json", is_flag=True, help='Print {"events": […], "attempts": […]}; with --follow one event a line.'
+)
+@quiet("With --follow: print nothing, the exit code tells how the job ended.")
+@reaches_foreman
+def logs(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
+    """Show every change of a job's state, when it came, what the attempt that it ended took, and what went wrong.
+
+    With --follow the exit code is 1 if the job failed, was cancelled or expired.
+    """
+    with Client(url, token) as client:
+        if not follows:
+            raw = client.raw(requests.events(job_id))
+            events = msgspec.json.decode(raw, type=requests.events(job_id).answer).events
+            if as_json:
+                _print_whole(raw, events)
+            elif not quiet:
+                _print(events)
+            return
+        job = _Followed(client, job_id)
+        changes = job.changes()
+        if as_json:
+            for event in changes:
+                click.echo(msgspec.json.encode(event))
+        else:
+            _print(changes, silent=quiet)
+    sys.exit(0 if job.state is State.DONE else FAILED)
+
+
+class _Followed:
+    """The changes of a job until its end, and how it ended."""
+
+    def __init__(self, client: Client, job_id: str) -> None:
+        self._client, self._job_id = client, job_id
+        self.state = State.QUEUED
+
+    def changes(self) -> Iterator[Event]:
+        for news in follow(self._client, self._job_id):
+            match news:
+                case Event():
+                    yield news
+                case Away():
+                    click.echo(f"no answer from {self._client.url}, trying again", err=True)
+                case Job():
+                    self.state = news.state
+
+
+def _print(events: Iterable[Event], *, silent: bool = False) -> None:
+    attempts, out = Attempts(), console()
+    for event in events:
+        ended = attempts.add(event)
+        if silent:
+            continue
+        said = [f"attempt {event.attempt}"] if event.state in RUNNING else []
+        if ended:
+            said.append(f"attempt {ended.attempt} took {between(ended.started_at, ended.ended_at)}")
+        elif event.state is State.QUEUED and event.previous_state:
+            said.append("again")
+        if event.error:
+            said.append(event.error)
+        style = "red" if event.error and event.state in TERMINAL else ""
+        when = clock(event.timestamp, day=True)
+        out.print(Text(f"{when}  ") + state_text(f"{event.state:<10}") + Text(plain(": ".join(said)), style=style))
+
+
+def _print_whole(raw: bytes, events: list[Event]) -> None:
+    attempts = Attempts()
+    for event in events:
+        attempts.add(event)
+    whole: dict[str, object] = {**msgspec.json.decode(raw, type=dict[str, msgspec.Raw])}
+    click.echo(msgspec.json.encode(whole | {"attempts": attempts.known}))

@@ -1,0 +1,115 @@
+"""`foreman models`: what the target has, and what is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+import msgspec
+from rich.text import Text
+
+from foreman.cli.codes import epilog
+from foreman.cli.connect import reaches_foreman
+from foreman.cli.output import Entries, Entry, described, listed, loaded, print_ids, quiet
+from foreman.cli.screen import plain, show_table
+from foreman.client import Client, ClientFault, ConnectFailed, Unauthorized
+from foreman.client.requests import Ask
+
+STYLES = {"loaded": "green", "away": "red"}
+UNITS = ("B", "KB", "MB", "GB", "TB")
+
+
+class Shown(msgspec.Struct):
+    """A model as it is told."""
+
+    name: str
+    state: str  # "loaded", "ready" to be loaded, or "away" with its target
+    size: int | None  # bytes
+    context: int | None  # tokens: those that it is loaded with, else those that it could take
+    queued: int
+
+
+@click.command(
+    epilog=epilog("foreman models", "foreman models --quiet"), short_help="List the target's models and their state."
+)
+@click.option("--json", "as_json", is_flag=True, help='Print {"models": […], "degraded": …, "target_error": …}.')
+@quiet("Print only the names, one a line.")
+@reaches_foreman
+def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
+    """List the models that jobs may ask for: which is loaded, their size and context, and how many jobs wait for each.
+
+    CONTEXT is how many tokens a loaded model was given, of another how many it could take.
+    """
+    with Client(url, token) as client:
+        names = client.models()
+        if quiet and not as_json:
+            print_ids(names)
+            return
+        health = client.health()
+        rows = _rows(client, names, away=health.degraded)
+    if as_json:
+        shown = {"models": rows, "degraded": health.degraded, "target_error": health.target_error}
+        click.echo(msgspec.json.encode(shown))
+        return
+    if health.degraded:
+        click.echo(plain(f"the target is away: {health.target_error}"), err=True)
+    if not rows:
+        click.echo("no models", err=True)
+        return
+    show_table(("STATE", "SIZE", "CONTEXT", "WAITING", "MODEL"), map(_row, rows), spare=("WAITING", "CONTEXT", "SIZE"))
+
+
+def _rows(client: Client, names: Sequence[str], *, away: bool) -> list[Shown]:
+    known = {} if away else _entries(client, listed())
+    there = {} if away else _entries(client, loaded())
+    waiting = client.queue().by_model
+    rows = []
+    for name in names:
+        at_work, entry = there.get(name), known.get(name)
+        context = at_work.context_length if at_work else None
+        rows.append(
+            Shown(
+                name,
+                "away" if away else "loaded" if at_work else "ready",
+                (entry.size if entry else None) or None,
+                context or (None if away else _context(client, name)),
+                sum(waiting.get(name, {}).values()),
+            )
+        )
+    return rows
+
+
+def _entries(client: Client, ask: Ask[Entries]) -> dict[str, Entry]:
+    """What a target says of its models; one that does not say it has its models all the same."""
+    try:
+        return {entry.name: entry for entry in msgspec.json.decode(client.raw(ask), type=Entries).models}
+    except (ConnectFailed, Unauthorized):
+        raise
+    except (ClientFault, msgspec.DecodeError):
+        return {}
+
+
+def _context(client: Client, name: str) -> int | None:
+    ask = described(name)
+    try:
+        return msgspec.json.decode(client.raw(ask), type=ask.answer).context
+    except (ClientFault, msgspec.DecodeError):
+        return None
+
+
+def _row(model: Shown) -> Sequence[str | Text]:
+    context = f"{model.context:,}" if model.context else ""
+    waiting = f"{model.queued:,}" if model.queued else ""
+    return Text(model.state, style=STYLES.get(model.state, "")), size(model.size), context, waiting, model.name
+
+
+def size(count: int | None) -> str:
+    """Bytes as people write them: 4.7 GB; empty where nobody knows."""
+    if not count:
+        return ""
+    value = float(count)
+    for unit in UNITS:
+        if value < 1000 or unit == UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.1f} {unit}" if value < 10 and unit != "B" else f"{value:.0f} {unit}"

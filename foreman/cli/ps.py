@@ -1,0 +1,78 @@
+"""`foreman ps`: what runs and what waits now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+import msgspec
+from rich.text import Text
+
+from foreman.cli.codes import epilog
+from foreman.cli.connect import reaches_foreman
+from foreman.cli.output import LONGEST_LINE, line, print_ids, quiet
+from foreman.cli.screen import between, plain, show_table, span, state_text
+from foreman.client import Client, Job, Page, Queue, Running, requests
+
+
+@click.command(
+    epilog=epilog("foreman ps", "foreman ps --quiet | xargs foreman cancel"), short_help="List what runs and waits now."
+)
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, LONGEST_LINE),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help=f"How many of those that wait, up to {LONGEST_LINE}.",
+)
+@click.option("--json", "as_json", is_flag=True, help='Print what GET /queue says, and "waiting": […].')
+@quiet()
+@reaches_foreman
+def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
+    """List the jobs that run and those that wait, in the order in which they would run if nothing else came."""
+    with Client(url, token) as client:
+        raw, waiting = client.raw(requests.queue()), client.raw(line(limit))
+        found, then = msgspec.json.decode(raw, type=Queue), msgspec.json.decode(waiting, type=Page).jobs
+        why = client.health().target_error if found.degraded and not (as_json or quiet) else None
+    if as_json:
+        shown = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        shown["waiting"] = msgspec.json.decode(waiting, type=dict[str, msgspec.Raw])["jobs"]
+        click.echo(msgspec.json.encode(shown))
+        return
+    if quiet:
+        print_ids([job.job_id for job in found.running] + [job.job_id for job in then])
+        return
+    click.echo(plain(summary(found, why)), err=True)
+    if found.running or then:
+        now = datetime.now(UTC)
+        show_table(
+            ("ID", "STATE", "PRIORITY", "FOR", "STARTS IN", "MODEL"),
+            [*(_running(job, now) for job in found.running), *(_waiting(job, now) for job in then)],
+            spare=("STARTS IN", "PRIORITY", "FOR"),
+        )
+    if found.queued > len(then):
+        click.echo(f"{found.queued - len(then):,} more: beyond --limit, or before their time", err=True)
+
+
+def summary(queue: Queue, why: str | None = None) -> str:
+    """The queue in one line: how much runs and waits, and what holds it up."""
+    said = [f"{len(queue.running)} of {queue.slots} running, {queue.queued:,} waiting"]
+    if queue.resident:
+        said.append(f"{queue.resident} is loaded")
+    if queue.paused:
+        said.append("paused until 'foreman resume'")
+    if queue.degraded:
+        said.append(why or "the target is away")
+    return "; ".join(said)
+
+
+def _running(job: Running, now: datetime) -> Sequence[str | Text]:
+    return job.job_id, state_text(job.state), "", between(job.started_at, now), "", job.model
+
+
+def _waiting(job: Job, now: datetime) -> Sequence[str | Text]:
+    eta = f"about {span(job.eta_seconds)}" if job.eta_seconds else ""
+    return job.job_id, state_text(job.state), job.priority, between(job.created_at, now), eta, job.model

@@ -1,0 +1,147 @@
+"""What runs, what waits, which models there are, and what happened to a job: against a real Foreman."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from foreman.cli.models import size
+from foreman.client import Client
+from tests.cli.conftest import ROOT, TOKEN, House, a_house, environment
+from tests.cli.test_steps import LATER, UNKNOWN
+
+FAILS_ONCE = "falls once #status=500 #times=1"
+
+
+@pytest.fixture(scope="module")
+def busy(house: House) -> tuple[str, str, str]:
+    """A job that runs for ever, one that waits for it, one that waits for another day."""
+    with house.client() as client:
+        runs = client.submit("a", "hi #stall").job_id
+        stands = client.submit("b", "hi").job_id
+        parked = client.submit("b", "hi", payload={"not_before": LATER}, priority="low").job_id
+        while not client.queue().running or client.queue().running[0].state != "working":
+            pass
+    return runs, stands, parked
+
+
+def ended(client: Client, text: str) -> str:
+    job_id = client.submit("a", text, priority="high").job_id
+    list(client.stream(job_id))
+    return job_id
+
+
+def test_ps_lists_what_runs_and_then_what_waits_in_order(house: House, busy: tuple[str, ...]) -> None:
+    done = house.run("ps")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "1 of 8 running, 2 waiting; a is loaded\n1 more: beyond --limit, or before their time\n",
+    )
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [(row[0], row[1]) for row in rows] == [(busy[0], "working"), (busy[1], "queued")]
+
+
+def test_ps_for_scripts(house: House, busy: tuple[str, ...]) -> None:
+    assert house.run("ps", "--quiet").stdout.split() == list(busy[:2])
+    shown = msgspec.json.decode(house.run("ps", "--json", "--limit", "1").stdout)
+    assert [job["job_id"] for job in shown["running"] + shown["waiting"]] == list(busy[:2])
+    assert shown["queued"] == 2
+
+
+def test_models_are_loaded_or_ready(house: House, busy: tuple[str, ...]) -> None:
+    rows = [line.split() for line in house.run("models").stdout.splitlines()[1:]]
+    assert [(row[0], row[-1]) for row in rows] == [("loaded", "a"), ("ready", "b"), ("ready", "c")]
+    shown = msgspec.json.decode(house.run("models", "--json").stdout)
+    assert [(model["name"], model["state"], model["queued"]) for model in shown["models"]] == [
+        ("a", "loaded", 0),
+        ("b", "ready", 2),
+        ("c", "ready", 0),
+    ]
+    assert shown["degraded"] is False
+    assert house.run("models", "--quiet").stdout.split() == ["a", "b", "c"]
+
+
+def test_a_model_s_size_is_told_as_people_write_it() -> None:
+    assert [size(count) for count in (None, 0, 1, 999, 4_661_000_000, 42_000_000_000)] == [
+        "", "", "1 B", "999 B", "4.7 GB", "42 GB",
+    ]  # fmt: skip
+
+
+def test_logs_tell_each_attempt_and_what_went_wrong(house: House) -> None:
+    with house.client() as client:
+        job_id = ended(client, FAILS_ONCE)
+    done = house.run("logs", job_id)
+    assert (done.returncode, done.stderr) == (0, "")
+    states = [line.split()[2] for line in done.stdout.splitlines()]
+    assert [state for state in states if state != "loading"] == ["queued", "working", "queued", "working", "done"]
+    (failed,) = (line for line in done.stdout.splitlines() if "failed" in line)
+    assert "attempt 1 took" in failed
+    assert "told to by falls once" in failed
+    shown = msgspec.json.decode(house.run("logs", "--json", job_id).stdout)
+    assert [event["state"] for event in shown["events"]] == states
+    assert [(told["attempt"], told["outcome"]) for told in shown["attempts"]] == [(1, "queued"), (2, "done")]
+
+
+def test_logs_follow_a_job_to_its_end(house: House) -> None:
+    with house.client() as client:
+        job_id = client.submit("a", "hi #stall", priority="high").job_id
+    with house.begin("logs", "--follow", job_id) as following:
+        assert following.stdout is not None
+        while "working" not in following.stdout.readline():
+            pass
+        assert house.run("cancel", "-q", job_id).stdout == f"{job_id}\n"
+        assert "cancelled" in following.stdout.read()
+        assert following.wait(30) == 1
+    waited = house.run("logs", "--follow", "--quiet", job_id)
+    assert (waited.returncode, waited.stdout, waited.stderr) == (1, "", "")
+    lines = house.run("logs", "--follow", "--json", job_id).stdout.splitlines()
+    assert [msgspec.json.decode(line)["state"] for line in lines][-1] == "cancelled"
+
+
+def test_logs_of_a_job_that_is_none(house: House) -> None:
+    done = house.run("logs", UNKNOWN)
+    assert (done.returncode, done.stdout, done.stderr) == (4, "", "foreman: job not found\n")
+
+
+def test_quiet_prints_ids_and_nothing_else(house: House, tmp_path: Path) -> None:
+    done = house.run("submit", "-q", "-m", "a", "-p", "high", "hi")
+    job_id = done.stdout.strip()
+    assert (done.returncode, done.stderr, len(job_id)) == (0, "", 26)
+    assert house.run("jobs", "--quiet", "--limit", "1").stdout.strip() == job_id
+    assert house.run("deliveries", "--quiet", job_id).stdout == ""
+    assert house.run("rm", "--quiet", job_id, UNKNOWN).stdout == f"{job_id}\n"
+    line = msgspec.json.encode({"model": "a", "messages": [], "not_before": LATER}).decode()
+    done = house.run("submit", "--quiet", "--file", "-", given=f"{line}\n{{}}\n{line}")
+    assert (done.returncode, [len(word) for word in done.stdout.split()]) == (4, [26, 26])
+    failed = house.run("submit", "-q", "-m", "a", "-p", "high", "bad #status=400")
+    assert (failed.returncode, len(failed.stdout)) == (1, 27)
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+def test_colours_are_for_terminals_that_want_them(house: House, busy: tuple[str, ...], no_color: bool) -> None:
+    ours, theirs = pty.openpty()
+    env = environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN, TERM="xterm-256color")
+    env |= {"NO_COLOR": "1"} if no_color else {}
+    subprocess.run([sys.executable, "-m", "foreman", "ps"], cwd=ROOT, env=env, stdout=theirs, check=True, timeout=60)
+    shown = os.read(ours, 65536)
+    os.close(ours)
+    os.close(theirs)
+    assert b"working" in shown
+    assert (b"\x1b[34m" not in shown) is no_color
+    assert b"\x1b" not in house.run("ps").stdout.encode()
+
+
+def test_while_the_target_is_away_its_models_are_known_and_away(tmp_path: Path) -> None:
+    with a_house(tmp_path, poll_interval="50 ms") as house, house.client() as client:
+        house.stop_upstream()
+        while not client.queue().degraded:
+            pass
+        rows = [line.split() for line in house.run("models").stdout.splitlines()[1:]]
+        assert [(row[0], row[-1]) for row in rows] == [("away", "a"), ("away", "b"), ("away", "c")]
+        assert "cannot reach ollama" in house.run("ps").stderr
