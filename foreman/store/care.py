@@ -13,6 +13,7 @@ import msgspec
 from foreman.errors import StoreRefused
 from foreman.store.migrate import steps
 
+SMALL = 64 * 2**20  # bytes that are read in a moment
 SOME = 5  # problems of one kind that are told
 
 
@@ -70,6 +71,25 @@ def check(database: Path) -> Report:
     except sqlite3.Error as error:
         raise StoreRefused(f"the database {database} cannot be read: {error}") from error
     return Report(str(database), schema, newest, jobs, events, problems)
+
+
+def glance(database: Path) -> str | None:
+    """What keeps this program from using it, as far as is soon seen; `check` reads all of it.
+
+    Raises StoreRefused when it is no database at all.
+    """
+    newest = max(steps())
+    try:
+        with _reading(database) as db:
+            schema = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if schema > newest:
+                return f"its schema {schema} is newer than this foreman, which knows {newest}"
+            if database.stat().st_size <= SMALL:
+                found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+                return None if found == "ok" else f"it is damaged: {found}"
+    except sqlite3.Error as error:
+        raise StoreRefused(f"it cannot be read: {error}") from error
+    return None
 
 
 _QUESTIONS = {

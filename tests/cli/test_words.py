@@ -13,6 +13,7 @@ import pytest
 
 from foreman import __version__
 from foreman.cli.codes import EXIT_CODES
+from foreman.cli.explain import EXPLAINED
 from foreman.cli.root import GROUPS, VERBS, foreman
 from foreman.cli.screen import Typed, plain, span
 from tests.cli.conftest import ROOT, Invoke, environment
@@ -46,7 +47,10 @@ def test_the_documentation_has_every_verb_option_and_exit_code(invoke: Invoke) -
         command = foreman.get_command(ctx, verb)
         assert command is not None
         options = {name for param in command.params for name in param.opts if name.startswith("--")}
-        missing = {name for name in options - {"--url", "--token"} if f"`{name}" not in parts[verb]}
+        settings = (
+            {"--config", *(f"--{name.replace('_', '-')}" for name in EXPLAINED)} if "--addr" in options else set()
+        )
+        missing = {name for name in options - settings - {"--url", "--token"} if f"`{name}" not in parts[verb]}
         assert not missing, f"docs/cli.md does not say what foreman {verb} does with {missing}"
     codes = re.findall(r"(?:^|[:;] )(\d+) ", EXIT_CODES)
     assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == codes

@@ -1,0 +1,104 @@
+"""The verb: runs the checks in order, and says what they found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.text import Text
+
+from foreman.cli.codes import FAILED, epilog
+from foreman.cli.doctor import beyond, here
+from foreman.cli.doctor.finding import Finding, bad, good
+from foreman.cli.screen import console, plain
+from foreman.cli.settings import takes_settings
+from foreman.errors import SettingInvalid
+from foreman.settings import DEFAULT_FILE, Settings, load
+
+MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
+
+
+@click.command(
+    epilog=epilog("foreman doctor", "foreman doctor --model qwen3:8b --webhook http://10.0.0.7:5678/webhook/llm"),
+    short_help="Say what keeps Foreman from working here, and what to do.",
+)
+@click.option("-m", "--model", metavar="NAME", help="Whether the target has this model.")
+@click.option("--webhook", metavar="URL", help="Whether webhooks may go there, and whether anything answers.")
+@click.option(
+    "--url",
+    envvar="FOREMAN_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="The running Foreman to ask.  [default: the one that listens on addr, if one does]",
+)
+@click.option("--json", "as_json", is_flag=True, help='Print {"ok": …, "checks": [{"check", "status", "what", "do"}]}.')
+@takes_settings
+def doctor(
+    config: Path | None,
+    model: str | None,
+    webhook: str | None,
+    url: str | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Check what 'foreman serve' would run with: settings, token, data folder, port, target; and a Foreman that runs.
+
+    One line each: it holds (✓), it may bite (!), or it is wrong (✗), with what to do. Exits with 1 if anything is
+    wrong. Takes the same flags as 'foreman serve'. Nothing is changed.
+    """
+    found: list[Finding] = []
+    for finding in _examine(
+        config, {name: value for name, value in flags.items() if value is not None}, model, webhook, url
+    ):
+        found.append(finding)
+        if not as_json:
+            _print(finding)
+    wrong = any(finding.status == "fail" for finding in found)
+    if as_json:
+        click.echo(msgspec.json.encode({"ok": not wrong, "checks": found}))
+    sys.exit(FAILED if wrong else 0)
+
+
+def _examine(
+    config: Path | None, flags: dict[str, Any], model: str | None, webhook: str | None, url: str | None
+) -> Iterator[Finding]:
+    try:
+        settings = _load(config, flags)
+    except SettingInvalid as invalid:
+        yield bad(
+            "settings", str(invalid), "mend that setting; 'foreman serve --help' explains each, the rest waits for it"
+        )
+        return
+    file = config or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    yield good("settings", str(file) if file else f"valid (there is no {DEFAULT_FILE})")
+    yield here.token(settings)
+    yield here.store(settings)
+    port, is_foreman = here.port(settings)
+    yield port
+    if url or is_foreman:
+        yield here.running(url or here.own_url(settings), settings)
+    target, known = beyond.target(settings)
+    yield target
+    if model:
+        yield beyond.model(model, known, settings)
+    if webhook:
+        yield beyond.webhook(webhook, settings)
+
+
+def _load(config: Path | None, flags: dict[str, Any]) -> Settings:
+    """The settings, also where nothing but a token is missing: that is told on its own."""
+    try:
+        return load(config, flags)
+    except SettingInvalid:
+        open_one = load(config, flags | {"insecure": True})
+        return open_one.model_copy(update={"insecure": False})
+
+
+def _print(finding: Finding) -> None:
+    mark, style = MARKS[finding.status]
+    do = Text(f" → {plain(finding.do)}", style="bold") if finding.do else Text()
+    console().print(Text(mark, style=style) + Text(f" {finding.check:<9} {plain(finding.what)}") + do)

@@ -1,0 +1,197 @@
+"""`foreman doctor`: each thing that can be wrong is named, with what to do."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from foreman.targets.child import free_port
+from tests.cli.conftest import TOKEN, House, Invoke
+from tests.daemon import Upstream, an_upstream
+from tests.receiver import Receiver
+
+Findings = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with an_upstream("--kind", "ollama", "--models", "a,b") as upstream:
+        yield upstream
+
+
+def examine(invoke: Invoke, folder: Path, *words: str, **settings: object) -> Findings:
+    """What each check found; the exit code must agree with `well`."""
+    well = settings.pop("well", False)
+    chosen = {"addr": f"127.0.0.1:{free_port()}", "data-dir": str(folder / "data"), **settings}
+    flags = [word for name, value in chosen.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    result = invoke("doctor", "--json", *flags, *words)
+    told = msgspec.json.decode(result.stdout)
+    assert (result.exit_code, told["ok"]) == ((0, True) if well else (1, False)), told
+    assert all(check["do"] for check in told["checks"] if check["status"] != "ok")
+    return {check["check"]: check for check in told["checks"]}
+
+
+def wrong(found: Findings) -> list[str]:
+    return [name for name, check in found.items() if check["status"] == "fail"]
+
+
+def test_where_all_is_well_it_says_so_and_leaves_nothing(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    found = examine(invoke, tmp_path, "--model", "a", well=True, ollama_url=upstream.url)
+    assert list(found) == ["settings", "token", "store", "port", "target", "model"]
+    assert {check["status"] for check in found.values()} == {"ok"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_for_people_each_is_one_line_with_the_next_step(invoke: Invoke, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    result = invoke("doctor", "--ollama-url", url, "--data-dir", str(tmp_path), "--addr", f"127.0.0.1:{free_port()}")
+    assert (result.exit_code, result.stderr) == (1, "")
+    lines = result.stdout.splitlines()
+    assert [line[:1] for line in lines] == ["✓", "✓", "✓", "✓", "✗"]
+    assert f"✗ target    cannot reach ollama at {url}" in lines[-1]
+    assert "→ start it, or set ollama_url to where it listens" in lines[-1]
+
+
+@pytest.mark.parametrize("kind", ["ollama", "openai"])
+def test_a_target_that_is_down(invoke: Invoke, tmp_path: Path, kind: str) -> None:
+    found = examine(invoke, tmp_path, "--model", "a", **{f"{kind}_url": f"http://127.0.0.1:{free_port()}"})
+    assert wrong(found) == ["target", "model"]
+    assert "cannot reach" in found["target"]["what"]
+    assert f"{kind}_url" in found["target"]["do"]
+
+
+def test_a_target_of_the_other_kind(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    with an_upstream("--kind", "openai") as other:
+        found = examine(invoke, tmp_path, ollama_url=other.url)
+    assert wrong(found) == ["target"]
+    assert found["target"]["do"] == "is ollama_url the right address?"
+
+
+def test_a_model_that_is_unknown(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    found = examine(invoke, tmp_path, "--model", "nope", ollama_url=upstream.url)
+    assert wrong(found) == ["model"]
+    assert found["model"]["what"] == "the target has no model nope; it has: a, b"
+    assert "ollama pull nope" in found["model"]["do"]
+
+
+def test_programs_and_files_of_managed_models_that_are_not_there(invoke: Invoke, tmp_path: Path) -> None:
+    table = tmp_path / "f.toml"
+    for line, said in (('command = ["no-such"]', "no-such"), ('command = ["sh"]\nmodel = "/no/file"', "/no/file")):
+        table.write_text(f'[[models]]\nname = "m"\n{line}\n', encoding="utf-8")
+        found = examine(invoke, tmp_path, "--config", str(table))
+        assert wrong(found) == ["target"]
+        assert said in found["target"]["what"]
+
+
+def test_a_port_that_another_program_has(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    with Receiver() as other:
+        found = examine(invoke, tmp_path, ollama_url=upstream.url, addr=f"127.0.0.1:{other.port}")
+    assert wrong(found) == ["port"]
+    assert "is taken by another program" in found["port"]["what"]
+    assert "--addr" in found["port"]["do"]
+
+
+def test_an_address_that_this_machine_has_not(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    found = examine(invoke, tmp_path, ollama_url=upstream.url, addr="192.0.2.1:8080", token="x")
+    assert wrong(found) == ["port"]
+
+
+@pytest.mark.parametrize("below", ["a file", "a file/data"])
+def test_a_data_folder_that_cannot_be_written_to(
+    invoke: Invoke, tmp_path: Path, upstream: Upstream, below: str
+) -> None:
+    """A file in its place stops root too."""
+    (tmp_path / "a file").touch()
+    found = examine(invoke, tmp_path, ollama_url=upstream.url, data_dir=str(tmp_path / below))
+    assert wrong(found) == ["store"]
+    assert found["store"]["what"].startswith(f"cannot write to {tmp_path / below} (")
+    assert "--data-dir" in found["store"]["do"]
+
+
+@pytest.mark.parametrize(("newer", "said"), [(True, "schema 99 is newer than this foreman"), (False, "cannot be read")])
+def test_a_database_that_is_newer_or_damaged(
+    invoke: Invoke, tmp_path: Path, upstream: Upstream, newer: bool, said: str
+) -> None:
+    if newer:
+        with closing(sqlite3.connect(tmp_path / "foreman.db")) as db:
+            db.execute("PRAGMA user_version = 99")
+    else:
+        (tmp_path / "foreman.db").write_bytes(b"no database at all, for certain" * 100)
+    found = examine(invoke, tmp_path, ollama_url=upstream.url, data_dir=str(tmp_path))
+    assert wrong(found) == ["store"]
+    assert said in found["store"]["what"]
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_a_public_address_without_a_token(invoke: Invoke, tmp_path: Path, upstream: Upstream, insecure: bool) -> None:
+    words = ["--insecure"] if insecure else []
+    addr = f"0.0.0.0:{free_port()}"
+    found = examine(invoke, tmp_path, *words, well=insecure, ollama_url=upstream.url, addr=addr)
+    assert found["token"]["status"] == ("warn" if insecure else "fail")
+    assert "foreman token" in found["token"]["do"]
+    assert "FOREMAN_TOKEN" in found["token"]["do"]
+
+
+def test_a_running_foreman_that_asks_for_a_token(
+    invoke: Invoke, tmp_path: Path, house: House, upstream: Upstream
+) -> None:
+    here = {"ollama_url": upstream.url, "addr": f"127.0.0.1:{house.port}"}
+    found = examine(invoke, tmp_path, **here)
+    assert wrong(found) == ["foreman"]
+    assert "asks for a token, and none is given" in found["foreman"]["what"]
+    assert "FOREMAN_TOKEN" in found["foreman"]["do"]
+    assert "refuses the token" in examine(invoke, tmp_path, **here, token="wrong")["foreman"]["what"]
+    found = examine(invoke, tmp_path, **here, token=TOKEN, well=True)
+    assert "a foreman 0." in found["port"]["what"]
+    assert "0 running, 0 waiting" in found["foreman"]["what"]
+
+
+def test_a_foreman_elsewhere_that_does_not_run(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    found = examine(invoke, tmp_path, "--url", f"http://127.0.0.1:{free_port()}", ollama_url=upstream.url)
+    assert wrong(found) == ["foreman"]
+    assert "foreman serve" in found["foreman"]["do"]
+
+
+@pytest.mark.parametrize(
+    ("url", "what", "do"),
+    [
+        ("http://10.1.2.3:5678/hook", "webhook_allow allows networks", "FOREMAN_WEBHOOK_ALLOW=10.1.2.3"),
+        ("http://169.254.169.254/", "not even webhook_allow", "another address"),
+        ("ftp://example.org/", "must be an http:// or https:// address", "mend it"),
+        ("http://no-such.invalid/", "cannot be resolved", "DNS"),
+    ],
+)
+def test_a_webhook_address_that_is_blocked(
+    invoke: Invoke, tmp_path: Path, upstream: Upstream, url: str, what: str, do: str
+) -> None:
+    found = examine(invoke, tmp_path, "--webhook", url, ollama_url=upstream.url)
+    assert wrong(found) == ["webhook"]
+    assert what in found["webhook"]["what"]
+    assert do in found["webhook"]["do"]
+
+
+def test_a_receiver_that_answers_and_one_that_does_not(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    with Receiver() as receiver:
+        found = examine(invoke, tmp_path, "--webhook", receiver.url, well=True, ollama_url=upstream.url)
+        assert "nothing was posted" in found["webhook"]["what"]
+        public = {"addr": f"0.0.0.0:{free_port()}", "token": "x"}
+        found = examine(invoke, tmp_path, "--webhook", receiver.url, ollama_url=upstream.url, **public)
+        assert "is not a public address" in found["webhook"]["what"]
+        examine(
+            invoke, tmp_path, "--webhook", receiver.url, well=True, ollama_url=upstream.url, **public,
+            webhook_allow="127.0.0.0/8",
+        )  # fmt: skip
+    found = examine(invoke, tmp_path, "--webhook", receiver.url, ollama_url=upstream.url)
+    assert "does not answer" in found["webhook"]["what"]
+
+
+def test_a_setting_that_is_wrong(invoke: Invoke, tmp_path: Path) -> None:
+    found = examine(invoke, tmp_path, slots="0")
+    assert wrong(found) == ["settings"]
+    assert "setting slots" in found["settings"]["what"]
