@@ -16,7 +16,7 @@ from foreman.program import interrupt_handler
 GROUPS = {
     "Run it": {"serve": "serve", "demo": "demo", "config": "config"},
     "Give it work": {"submit": "submit", "jobs": "jobs", "show": "jobs"},
-    "See what happens": {"ps": "ps", "models": "models", "logs": "logs"},
+    "See what happens": {"watch": "watch", "ps": "ps", "models": "models", "logs": "logs"},
     "Change a job": {"cancel": "steps", "retry": "steps", "rm": "steps"},
     "Hold the queue": {"pause": "queue", "resume": "queue"},
     "Webhooks": {"listen": "listen", "deliveries": "deliveries", "redeliver": "deliveries"},

@@ -65,6 +65,7 @@ def test_the_version(invoke: Invoke) -> None:
     [
         ["jobs"],
         ["ps"],
+        ["watch"],
         ["models"],
         ["logs", "J1"],
         ["logs", "--follow", "J1"],

@@ -1,0 +1,113 @@
+"""The verb: a live screen on a terminal, a line for each event anywhere else."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
+
+import click
+import msgspec
+from rich.console import Group
+from rich.text import Text
+
+from foreman.cli.codes import epilog
+from foreman.cli.connect import reaches_foreman
+from foreman.cli.screen import clock, console, plain, state_text
+from foreman.cli.watch.board import Board
+from foreman.cli.watch.drawing import draw
+from foreman.cli.watch.lookout import Lookout, News
+from foreman.cli.watch.terminal import keys, signals
+from foreman.client import Client, Event, Unauthorized
+from foreman.job import RUNNING
+
+FRAME = 0.1  # seconds between two pictures at least
+TICK = 1.0  # seconds after which ages are shown anew though nothing happened
+PAST = 50  # of the newest jobs, those that have ended are shown at first
+QUIT = "q"
+
+_Box: TypeAlias = "SimpleQueue[News | str | None]"  # news, a key, or None for a new size of the terminal
+
+
+@click.command(
+    epilog=epilog("foreman watch", "foreman watch | grep failed", "foreman watch --json"),
+    short_help="Watch the queue, running jobs and events live.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one event a line as JSON, on a terminal too.")
+@reaches_foreman
+def watch(as_json: bool, url: str | None, token: str | None) -> None:
+    """Show live what runs with its text as it comes, what waits in its order, and what happens. Quit with q or Ctrl-C.
+
+    In a pipe or a file it prints one line for each event instead. When Foreman goes away it waits for it, and goes on.
+    """
+    with Client(url, token) as client:
+        try:
+            if as_json or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+                _print_events(client, as_json=as_json)
+            else:
+                _show(client)
+        except KeyboardInterrupt:
+            return
+
+
+def _print_events(client: Client, *, as_json: bool) -> None:
+    out = console()
+    for event in client.feed(patience=math.inf):
+        if as_json:
+            click.echo(msgspec.json.encode(event))
+        else:
+            out.print(_line(event))
+        sys.stdout.flush()
+
+
+def _line(event: Event) -> Text:
+    attempt = f"  attempt {event.attempt}" if event.attempt else ""
+    error = f"  {event.error}" if event.error else ""
+    return (
+        Text(f"{clock(event.timestamp, day=True)}  {plain(event.job_id)}  ")
+        + state_text(f"{event.state:<10}")
+        + Text(plain(f"{event.model}{attempt}{error}"))
+    )
+
+
+def _show(client: Client) -> None:
+    """Draw until `q`. Raises a ClientFault when Foreman cannot be reached at first, or no longer lets us in."""
+    box: _Box = SimpleQueue()
+    board, lookout = Board(client.url), Lookout(client, box.put)
+    board.remember(client.jobs(limit=PAST).jobs)
+    board.take(lookout.snapshot())
+    lookout.start()
+    out = console()
+    with signals(lambda: box.put(None)), keys(box.put), out.screen() as screen:
+        while True:
+            lookout.follow(job.job_id for job in board.queue.running if job.state in RUNNING)
+            width, height = out.size
+            screen.update(Group(*draw(board, width, height, datetime.now(UTC))))
+            if _gather(box, board):
+                return
+
+
+def _gather(box: _Box, board: Board) -> bool:
+    """Take in news until there is a reason to draw again; True to quit."""
+    began, until = time.monotonic(), TICK
+    while (left := began + until - time.monotonic()) > 0:
+        try:
+            news = box.get(timeout=left)
+        except Empty:
+            return False
+        match news:
+            case None:
+                return False
+            case str():
+                if QUIT in news.lower():
+                    return True
+            case Unauthorized():
+                raise news
+            case _:
+                board.take(news)
+                until = FRAME
+    return False

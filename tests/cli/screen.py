@@ -1,0 +1,104 @@
+"""A program on a terminal of its own: a pseudo terminal, and a screen that shows what a person would see."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import pyte
+
+from tests.cli.conftest import ROOT
+
+PATIENCE = 30.0  # seconds
+LEAVES_OTHER_SCREEN = b"\x1b[?1049l"
+SHOWS_CURSOR = b"\x1b[?25h"
+
+
+class Terminal:
+    """Runs `foreman` with `words` on a terminal of `columns` by `lines`."""
+
+    def __init__(self, *words: str, env: dict[str, str], columns: int = 80, lines: int = 24) -> None:
+        self._ours, self._theirs = pty.openpty()  # theirs stays open, to see what is left of its modes
+        self._set_size(columns, lines)
+        self.modes = self._modes()
+        self.written = b""
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self._screen)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "foreman", *words],
+            cwd=ROOT,
+            env=env | {"TERM": "xterm-256color"},
+            stdin=self._theirs,
+            stdout=self._theirs,
+            stderr=self._theirs,
+            start_new_session=True,
+            preexec_fn=self._control,
+        )
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+        os.close(self._theirs)
+
+    def press(self, keys: str) -> None:
+        os.write(self._ours, keys.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change its size, as a window does that is drawn larger."""
+        self._screen.resize(lines, columns)
+        self._set_size(columns, lines)
+        os.kill(self.process.pid, signal.SIGWINCH)
+
+    def shows(self, wanted: Callable[[list[str]], Any]) -> list[str]:
+        """Its lines, once they are what is wanted."""
+        deadline = time.monotonic() + PATIENCE
+        while not wanted(self._screen.display):
+            assert time.monotonic() < deadline, "\n".join(["is not shown:", *self._screen.display])
+            self._read(0.1)
+        return list(self._screen.display)
+
+    def ends(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        deadline = time.monotonic() + PATIENCE
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, "does not end"
+            self._read(0.05)
+        self._read(0)
+        return self.process.returncode
+
+    @property
+    def restored(self) -> bool:
+        """Whether the terminal is what it was: the first screen, a cursor, its modes."""
+        end = self.written[self.written.rfind(b"\x1b[?1049h") :]
+        return LEAVES_OTHER_SCREEN in end and SHOWS_CURSOR in end and self._modes() == self.modes
+
+    def _read(self, patience: float) -> None:
+        while select.select([self._ours], [], [], patience)[0]:
+            data = os.read(self._ours, 65536)
+            self.written += data
+            self._stream.feed(data)
+            patience = 0
+
+    def _control(self) -> None:
+        fcntl.ioctl(self._theirs, termios.TIOCSCTTY, 0)
+
+    def _modes(self) -> list[Any]:
+        return termios.tcgetattr(self._theirs)
+
+    def _set_size(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))

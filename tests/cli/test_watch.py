@@ -1,0 +1,205 @@
+"""`foreman watch` on a real terminal, and in a pipe."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from foreman.cli.watch.board import Away, Board, Snapshot, Words
+from foreman.cli.watch.drawing import draw, last_words
+from foreman.client import Client, Event, Health, Job, Queue
+from foreman.client.requests import Ask
+from foreman.job import State
+from tests.cli.conftest import TOKEN, House, environment
+from tests.cli.screen import Terminal
+from tests.daemon import until
+
+NOW = datetime(2030, 1, 31, 18, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def told(house: House) -> Iterator[str]:
+    """A job that has said something and then goes on for ever."""
+    with house.client() as client:
+        job_id = client.submit("a", "once upon a time #echo #stall").job_id
+        yield job_id
+        client.cancel(job_id)
+
+
+@contextmanager
+def watching(house: House, *, columns: int = 80, lines: int = 24) -> Iterator[Terminal]:
+    env = environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN)
+    with Terminal("watch", env=env, columns=columns, lines=lines) as terminal:
+        yield terminal
+
+
+def shown(*wanted: str) -> Callable[[list[str]], bool]:
+    return lambda lines: all(word in "\n".join(lines) for word in wanted)
+
+
+def test_it_shows_a_running_job_with_its_words_and_leaves_at_q(house: House, told: str) -> None:
+    with watching(house) as terminal:
+        terminal.shows(shown("● live", told, "working", "once upon", "1 of 8 running"))
+        terminal.press("\x1a")  # Ctrl-Z, which would leave the shell with our screen
+        with house.client() as client:
+            other = client.submit("a", "hi", priority="high").job_id
+        terminal.shows(lambda lines: any("done" in line and other in line for line in lines))
+        terminal.press("q")
+        assert terminal.ends() == 0
+        assert terminal.restored
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(160, 50), (60, 12)])
+def test_it_follows_the_size_of_the_terminal_and_leaves_at_ctrl_c(
+    house: House, told: str, columns: int, lines: int
+) -> None:
+    with watching(house) as terminal:
+        terminal.shows(lambda found: found[-1].startswith("q quit"))
+        terminal.resize(columns, lines)
+        found = terminal.shows(lambda found: fills(found[0], columns) and found[-1].startswith("q quit"))
+        assert len(found) == lines
+        assert any(told in line for line in found)
+        terminal.press("\x03")
+        assert terminal.ends() == 0
+        assert terminal.restored
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_terminal_is_put_right_whatever_ends_it(house: House, number: signal.Signals) -> None:
+    with watching(house) as terminal:
+        terminal.shows(shown("● live"))
+        terminal.process.send_signal(number)
+        assert terminal.ends() == 128 + number
+        assert terminal.restored
+
+
+def test_it_waits_for_a_foreman_that_went_away_and_goes_on(house: House) -> None:
+    with watching(house) as terminal:
+        terminal.shows(shown("● live"))
+        house.kill()
+        terminal.shows(shown("no answer, trying again"))
+        house.start()
+        terminal.shows(shown("● live"))
+        with house.client() as client:
+            job_id = client.submit("b", "hi").job_id
+        terminal.shows(lambda lines: any("done" in line and job_id in line for line in lines))
+        terminal.press("q")
+        assert terminal.ends() == 0
+
+
+def test_in_a_pipe_it_prints_a_line_for_each_event(house: House) -> None:
+    with house.client() as client:
+        until(lambda: readers(client) == 0)  # those of other tests have gone
+        with house.begin("watch") as people, house.begin("watch", "--json") as scripts:
+            until(lambda: readers(client) == 2)
+            job_id = client.submit("c", "hi").job_id
+            assert people.stdout is not None
+            assert scripts.stdout is not None
+            lines = [people.stdout.readline().split() for _ in range(4)]
+            states = ["queued", "loading", "working", "done"]
+            assert [line[2:5] for line in lines] == [[job_id, state, "c"] for state in states]
+            first = msgspec.json.decode(scripts.stdout.readline(), type=Event)
+            assert (first.job_id, first.state) == (job_id, State.QUEUED)
+            for process in (people, scripts):
+                process.send_signal(signal.SIGINT)
+                assert process.wait(30) == 0
+                assert process.stderr is not None
+                assert process.stderr.read() == ""
+
+
+def fills(line: str, columns: int) -> bool:
+    """Whether it is the first line, from edge to edge."""
+    return line.startswith("Foreman") and line.endswith("● live") and len(line) == columns
+
+
+def readers(client: Client) -> int:
+    """Of the feed."""
+    found = re.search(rb"^foreman_feed_readers (\d+)", client.raw(Ask(bytes, "/metrics")), re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
+def test_without_a_foreman_the_screen_is_left_alone() -> None:
+    with Terminal("watch", env=environment(FOREMAN_URL="http://127.0.0.1:1")) as terminal:
+        assert terminal.ends() == 3
+        assert b"1049" not in terminal.written
+        assert b"foreman serve" in terminal.written
+
+
+def event(state: State, job_id: str = "J1", at: datetime = NOW, error: str | None = None) -> Event:
+    return Event(1, job_id, state, at, model="a", attempt=1, error=error)
+
+
+def a_board(**queue: object) -> Board:
+    board = Board("http://127.0.0.1:8080")
+    board.take(Snapshot(msgspec.convert({"queued": 0, **queue}, Queue), [], Health("ok", target_error="it is down")))
+    return board
+
+
+def text(board: Board, width: int = 80, height: int = 24) -> str:
+    lines = draw(board, width, height, NOW)
+    assert len(lines) == height
+    assert all(line.cell_len <= width for line in lines)
+    return "\n".join(line.plain for line in lines)
+
+
+@pytest.mark.parametrize("width", [1, 20, 80, 129, 130, 400])
+@pytest.mark.parametrize("height", [1, 2, 5, 10, 24, 100])
+def test_every_size_gets_its_very_lines(width: int, height: int) -> None:
+    board = a_board(queued=500, running=[{"job_id": f"J{n}", "model": "a", "state": "working"} for n in range(20)])
+    board.waiting = [Job(f"W{n}", State.QUEUED, "模型" * 40, NOW, 0) for n in range(60)]
+    for n in range(20):
+        board.take(Words(f"J{n}", "words and 字 " * 200))
+        board.take(event(State.FAILED, f"E{n}", error="it fell over " * 20))
+    text(board, width, height)
+
+
+def test_a_change_is_shown_before_the_queue_is_looked_at_again() -> None:
+    board = a_board(slots=2)
+    board.take(event(State.WORKING))
+    board.take(Words("J1", "old"))
+    board.take(Words("J1", "new words", anew=True))
+    assert "1 of 2 running" in text(board)
+    assert "new words" in text(board)
+    assert "old" not in text(board)
+    board.take(event(State.DONE, "J2", at=NOW - timedelta(seconds=61)))
+    board.take(event(State.DONE, at=NOW - timedelta(seconds=59)))
+    assert "nothing runs" in text(board)
+    assert "1 done in a minute" in text(board)
+    assert board.words == {}
+
+
+def test_what_holds_the_queue_up_is_said() -> None:
+    assert "paused" in text(a_board(paused=True))
+    board = a_board(degraded=True)
+    assert "the target is away" in text(board)
+    assert "target: it is down" in text(board)
+    board.take(Away("no foreman there"))
+    assert "no answer, trying again: no foreman there" in text(board)
+
+
+def test_those_that_have_no_room_are_counted() -> None:
+    board = a_board(queued=40, running=[{"job_id": f"J{n}", "model": "a", "state": "working"} for n in range(30)])
+    board.waiting = [Job(f"W{n}", State.QUEUED, "a", NOW, 0) for n in range(30)]
+    said = text(board)
+    runs, waits = (sum(f"{letter}{n} " in said for n in range(30)) for letter in "JW")
+    assert f"{30 - runs} more" in said
+    assert f"{40 - waits} more" in said
+
+
+def test_a_model_cannot_paint_on_the_screen() -> None:
+    board = a_board(running=[{"job_id": "J1", "model": "a\x1b[2J", "state": "working"}])
+    board.take(Words("J1", "red \x1b[31malert\r\n"))
+    assert "\x1b" not in text(board)
+
+
+def test_the_last_words_are_those_at_the_end() -> None:
+    assert last_words("one two three four", 9, 2) == ["three", "four"]
+    assert last_words("", 10, 2) == ["", ""]
+    assert last_words("字" * 10, 8, 2) == ["字" * 4, "字" * 2]
