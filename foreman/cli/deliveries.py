@@ -10,6 +10,7 @@ import msgspec
 from rich.text import Text
 
 from foreman.cli.codes import epilog
+from foreman.cli.completion import any_job
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.output import print_ids, quiet
 from foreman.cli.screen import show_table, state_text
@@ -20,7 +21,7 @@ STYLES = {"due": "yellow", "delivered": "green", "dead": "red", "stopped": "mage
 
 
 @click.command(epilog=epilog("foreman deliveries 01M851ES4ND9PVJWPF0KQPVXTA"), short_help="List the webhooks of a job.")
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=any_job)
 @click.option("--json", "as_json", is_flag=True, help='Print {"deliveries": […]}.')
 @quiet()
 @reaches_foreman
@@ -52,7 +53,7 @@ def deliveries(job_id: str, as_json: bool, quiet: bool, url: str | None, token: 
 @click.command(
     epilog=epilog("foreman redeliver 01M851ES4ND9PVJWPF0KQPVXTA 42"), short_help="Send a webhook of a job again."
 )
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=any_job)
 @click.argument("delivery_id", metavar="DELIVERY")
 @click.option("--json", "as_json", is_flag=True, help="Print the delivery as JSON.")
 @reaches_foreman

@@ -10,6 +10,7 @@ import msgspec
 from rich.text import Text
 
 from foreman.cli.codes import epilog
+from foreman.cli.completion import any_job, model_names
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.output import print_ids, quiet
 from foreman.cli.screen import between, clock, console, plain, show_table, span, state_text
@@ -23,7 +24,7 @@ LONGEST_PAGE = 500  # jobs that Foreman lists at once
     epilog=epilog("foreman jobs --state failed -n 100", "foreman jobs --quiet --state failed | xargs foreman retry")
 )
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
-@click.option("-m", "--model", metavar="NAME", help="Only jobs for this model.")
+@click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Only jobs for this model.")
 @click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this lane.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--after", metavar="ID", help="Only jobs older than this one.")
@@ -74,7 +75,7 @@ def jobs(
 @click.command(
     epilog=epilog("foreman show 01M851ES4ND9PVJWPF0KQPVXTA"), short_help="Show a job: its timeline and its answer."
 )
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=any_job)
 @click.option("--json", "as_json", is_flag=True, help='Print the job as JSON, its changes under "events".')
 @reaches_foreman
 def show(job_id: str, as_json: bool, url: str | None, token: str | None) -> None:

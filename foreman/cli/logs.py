@@ -11,6 +11,7 @@ import msgspec
 from rich.text import Text
 
 from foreman.cli.codes import FAILED, epilog
+from foreman.cli.completion import any_job
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, follow
 from foreman.cli.output import quiet
@@ -51,7 +52,7 @@ class Attempts:
     epilog=epilog("foreman logs 01M851ES4ND9PVJWPF0KQPVXTA", "foreman logs --follow 01M851ES4ND9PVJWPF0KQPVXTA"),
     short_help="Show the events and attempts of a job.",
 )
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=any_job)
 @click.option("-f", "--follow", "follows", is_flag=True, help="Go on until the job has ended.")
 @click.option(
     "--json", "as_json", is_flag=True, help='Print {"events": […], "attempts": […]}; with --follow one event a line.'

@@ -20,7 +20,13 @@ GROUPS = {
     "Change a job": {"cancel": "steps", "retry": "steps", "rm": "steps"},
     "Hold the queue": {"pause": "queue", "resume": "queue"},
     "Webhooks": {"listen": "listen", "deliveries": "deliveries", "redeliver": "deliveries"},
-    "Look after it": {"doctor": "doctor", "backup": "store", "check": "store", "token": "token"},
+    "Look after it": {
+        "doctor": "doctor",
+        "backup": "store",
+        "check": "store",
+        "token": "token",
+        "completion": "completion",
+    },
 }
 VERBS = {verb: f"foreman.cli.{module}" for group in GROUPS.values() for verb, module in group.items()}
 

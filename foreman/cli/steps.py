@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
 from foreman.cli.codes import REFUSED, epilog
+from foreman.cli.completion import Complete, ended_job, open_job, retried_job
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.output import quiet
 from foreman.cli.screen import plain
 from foreman.client import Busy, Client, Refused, Unauthorized, requests
 from foreman.client.requests import Ask
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 EXAMPLE = "01M851ES4ND9PVJWPF0KQPVXTA"
 
-_ids = click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+
+def _ids(complete: Complete) -> Callable[[F], F]:
+    return click.argument("job_ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete)
+
+
 _json = click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "errors": [{"job_id", "error", …}]}.')
 
 
@@ -29,7 +36,7 @@ _json = click.option("--json", "as_json", is_flag=True, help='Print {"jobs": [�
     ),
     short_help="Cancel jobs that have not ended.",
 )
-@_ids
+@_ids(open_job)
 @_json
 @quiet()
 @reaches_foreman
@@ -48,7 +55,7 @@ def cancel(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None
     ),
     short_help="Queue failed, cancelled or expired jobs again.",
 )
-@_ids
+@_ids(retried_job)
 @_json
 @quiet()
 @reaches_foreman
@@ -58,7 +65,7 @@ def retry(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None,
 
 
 @click.command(epilog=epilog(f"foreman rm {EXAMPLE}"), short_help="Remove jobs that have ended, and all they left.")
-@_ids
+@_ids(ended_job)
 @_json
 @quiet()
 @reaches_foreman

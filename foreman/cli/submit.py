@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from foreman.cli.bulk import submit_file
 from foreman.cli.codes import FAILED, INTERRUPTED, REFUSED, epilog
+from foreman.cli.completion import model_names
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, Waiting, follow
 from foreman.cli.output import quiet
@@ -47,7 +48,13 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
     short_help="Submit a prompt and show its answer, or a file of jobs.",
 )
 @click.argument("prompt", required=False)
-@click.option("-m", "--model", metavar="NAME", help="Which model answers.  [default: the first one the target has]")
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=model_names,
+    help="Which model answers.  [default: the first one the target has]",
+)
 @click.option("-s", "--system", metavar="TEXT", help="What the model is told before the prompt.")
 @click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Its lane.  [default: normal]")
 @click.option(

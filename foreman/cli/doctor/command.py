@@ -12,6 +12,7 @@ import msgspec
 from rich.text import Text
 
 from foreman.cli.codes import FAILED, epilog
+from foreman.cli.completion import model_names
 from foreman.cli.doctor import beyond, here
 from foreman.cli.doctor.finding import Finding, bad, good
 from foreman.cli.screen import console, plain
@@ -26,7 +27,7 @@ MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")
     epilog=epilog("foreman doctor", "foreman doctor --model qwen3:8b --webhook http://10.0.0.7:5678/webhook/llm"),
     short_help="Say what keeps Foreman from working here, and what to do.",
 )
-@click.option("-m", "--model", metavar="NAME", help="Whether the target has this model.")
+@click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Whether the target has this model.")
 @click.option("--webhook", metavar="URL", help="Whether webhooks may go there, and whether anything answers.")
 @click.option(
     "--url",

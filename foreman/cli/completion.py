@@ -1,0 +1,77 @@
+"""`foreman completion`: the shell completes verbs, options, job ids and models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from foreman.cli.codes import epilog
+from foreman.cli.screen import plain
+from foreman.client import Client, ClientFault
+from foreman.job import TERMINAL, State
+
+PROGRAM, VARIABLE = "foreman", "_FOREMAN_COMPLETE"
+PATIENCE = 1.0  # seconds: somebody waits at the keyboard
+OFFERED = 100  # of the newest jobs
+RETRIED = {State.FAILED, State.CANCELLED, State.EXPIRED}
+
+T = TypeVar("T")
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+@click.command(
+    epilog=epilog(
+        "source <(foreman completion bash)",
+        "source <(foreman completion zsh)",
+        "foreman completion fish > ~/.config/fish/completions/foreman.fish",
+    ),
+    short_help="Print what makes a shell complete foreman's words.",
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, /, shell: str) -> None:
+    """Print the script that makes SHELL complete verbs, options, ids of jobs and names of models.
+
+    Ids and names are asked of the Foreman that FOREMAN_URL names; where none answers at once, none are offered.
+    """
+    complete = get_completion_class(shell)
+    assert complete is not None
+    click.echo(complete(ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
+
+
+def jobs_in(states: Iterable[State]) -> Complete:
+    """Completes the ids of the newest jobs that are in one of these states; each with its state and model."""
+    wanted = frozenset(states)
+
+    def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+        given = ctx.params.get(param.name or "") or ()
+        return [
+            CompletionItem(job.job_id, help=plain(f"{job.state} {job.model}"))
+            for job in _ask(ctx, lambda client: client.jobs(limit=OFFERED).jobs)
+            if job.state in wanted and job.job_id.startswith(begun.upper()) and job.job_id not in given
+        ]
+
+    return complete
+
+
+any_job = jobs_in(State)
+open_job = jobs_in(set(State) - TERMINAL)
+ended_job = jobs_in(TERMINAL)
+retried_job = jobs_in(RETRIED)
+
+
+def model_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Completes the names of the target's models."""
+    return [CompletionItem(plain(name)) for name in _ask(ctx, Client.models) if name.startswith(begun)]
+
+
+def _ask(ctx: click.Context, ask: Callable[[Client], list[T]]) -> list[T]:
+    """The answer of the Foreman that the words so far name; nothing when there is none."""
+    try:
+        with Client(ctx.params.get("url"), ctx.params.get("token"), timeout=PATIENCE) as client:
+            return ask(client)
+    except ClientFault:
+        return []

@@ -1,0 +1,103 @@
+"""What a shell is told to complete, against a real Foreman."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import ROOT, TOKEN, House, Invoke, environment
+from tests.cli.test_steps import LATER
+
+
+@pytest.fixture(scope="module")
+def jobs(house: House) -> dict[str, str]:
+    """The ids of jobs by their state."""
+    with house.client() as client:
+        queued, cancelled = (client.submit("a", "hi", payload={"not_before": LATER}).job_id for _ in range(2))
+        client.cancel(cancelled)
+        done = client.submit("b", "hi").job_id
+        list(client.stream(done))
+    return {"queued": queued, "cancelled": cancelled, "done": done}
+
+
+def complete(*words: str, shell: str = "bash", **env: str) -> list[str]:
+    """What is offered for the last of these words; nothing may be said besides."""
+    asked = {"_FOREMAN_COMPLETE": f"{shell}_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-m", "foreman"], env=environment(**asked, **env), cwd=ROOT, capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return [line for line in done.stdout.splitlines() if line]
+
+
+def at(house: House) -> dict[str, str]:
+    return {"FOREMAN_URL": house.url, "FOREMAN_TOKEN": TOKEN}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_its_script(invoke: Invoke, shell: str) -> None:
+    result = invoke("completion", shell)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"_FOREMAN_COMPLETE={shell}_complete" in result.stdout
+
+
+def test_bash_completes_verbs_and_ids_with_it(house: House, jobs: dict[str, str], tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    assert bash
+    (tmp_path / "foreman").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m foreman "$@"\n', encoding="utf-8")
+    (tmp_path / "foreman").chmod(0o755)
+    script = (
+        'source <(foreman completion bash); COMP_WORDS=(foreman "$@"); COMP_CWORD=$#\n'
+        '_foreman_completion foreman; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    env = environment(**at(house), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    for words, offered in ((["can"], ["cancel"]), (["cancel", ""], [jobs["queued"]])):
+        done = subprocess.run(
+            [bash, "-c", script, "bash", *words],
+            env=env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert (done.stdout.split(), done.stderr) == (offered, "")
+
+
+def test_a_verb_is_offered_the_jobs_that_it_is_for(house: House, jobs: dict[str, str]) -> None:
+    offered = {
+        verb: {line.removeprefix("plain,") for line in complete("foreman", verb, "", **at(house))}
+        for verb in ("cancel", "retry", "rm", "logs")
+    }
+    assert offered == {
+        "cancel": {jobs["queued"]},
+        "retry": {jobs["cancelled"]},
+        "rm": {jobs["cancelled"], jobs["done"]},
+        "logs": set(jobs.values()),
+    }
+
+
+def test_what_is_begun_or_given_already_narrows_it(house: House, jobs: dict[str, str]) -> None:
+    begun = jobs["done"][:-1].lower()
+    assert complete("foreman", "show", begun, **at(house)) == [f"plain,{jobs['done']}"]
+    assert complete("foreman", "rm", jobs["done"], "", **at(house)) == [f"plain,{jobs['cancelled']}"]
+
+
+def test_shells_that_show_more_get_the_state_and_the_model(house: House, jobs: dict[str, str]) -> None:
+    assert complete("foreman", "retry", "", shell="zsh", **at(house)) == ["plain", jobs["cancelled"], "cancelled a"]
+
+
+def test_models_are_completed(house: House) -> None:
+    for words in (["submit", "--model"], ["jobs", "-m"], ["doctor", "-m"]):
+        assert complete("foreman", *words, "", **at(house)) == ["plain,a", "plain,b", "plain,c"]
+
+
+def test_without_a_foreman_or_its_token_nothing_is_offered(house: House) -> None:
+    assert complete("foreman", "cancel", "", FOREMAN_URL="http://127.0.0.1:1") == []
+    assert complete("foreman", "submit", "-m", "", FOREMAN_URL=house.url) == []
