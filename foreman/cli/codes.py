@@ -12,9 +12,9 @@ REFUSED = 4
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 the job failed, was cancelled or expired, or the program failed; 2 wrong usage or settings; "
-    "3 no Foreman could be reached; 4 Foreman refused (token, unknown model or job, full queue, illegal step), "
-    "be it one of many; 130 interrupted."
+    "Exit codes: 0 done; 1 the job failed, was cancelled or expired, a check found something wrong, or the program "
+    "failed; 2 wrong usage or settings; 3 no Foreman could be reached; 4 Foreman refused (token, unknown model or job, "
+    "full queue, illegal step), be it one of many; 130 interrupted."
 )
 
 

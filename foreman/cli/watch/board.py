@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from foreman.client import Event, Health, Job, Queue, Running
 from foreman.job import RUNNING, TERMINAL, State
 
 KEPT_EVENTS = 200
+KEPT_JOBS = 64  # whose words are kept
 KEPT_WORDS = 4000  # characters of a job's text; no screen shows more
 WINDOW = timedelta(minutes=1)  # of the throughput
 
@@ -59,11 +62,11 @@ class Board:
                 self.away = None
                 self.queue, self.waiting = news.queue, news.waiting
                 self.trouble = (news.health.target_error or "it is away") if news.queue.degraded else None
-                running = {job.job_id for job in self.queue.running}
-                self.words = {job_id: text for job_id, text in self.words.items() if job_id in running}
             case Words():
                 before = "" if news.anew else self.words.get(news.job_id, "")
                 self.words[news.job_id] = (before + news.text)[-KEPT_WORDS:]
+                while len(self.words) > KEPT_JOBS:  # whose end was not told
+                    del self.words[next(iter(self.words))]
             case Away():
                 self.away = news.why
             case Event():
@@ -98,17 +101,4 @@ class Board:
         if event.state in TERMINAL:
             self.words.pop(event.job_id, None)
             self.waiting = [job for job in self.waiting if job.job_id != event.job_id]
-        self.queue = _with(self.queue, list(running.values()))
-
-
-def _with(queue: Queue, running: list[Running]) -> Queue:
-    return Queue(
-        queue.queued,
-        queue.by_model,
-        running,
-        queue.resident,
-        queue.slots,
-        queue.paused,
-        queue.degraded,
-        queue.oldest_seconds,
-    )
+        self.queue = replace(self.queue, running=list(running.values()))

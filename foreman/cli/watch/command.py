@@ -23,7 +23,6 @@ from foreman.cli.watch.drawing import draw
 from foreman.cli.watch.lookout import Lookout, News
 from foreman.cli.watch.terminal import keys, signals
 from foreman.client import Client, Event, Unauthorized
-from foreman.job import RUNNING
 
 FRAME = 0.1  # seconds between two pictures at least
 TICK = 1.0  # seconds after which ages are shown anew though nothing happened
@@ -83,12 +82,15 @@ def _show(client: Client) -> None:
     lookout.start()
     out = console()
     with signals(lambda: box.put(None)), keys(box.put), out.screen() as screen:
-        while True:
-            lookout.follow(job.job_id for job in board.queue.running if job.state in RUNNING)
-            width, height = out.size
-            screen.update(Group(*draw(board, width, height, datetime.now(UTC))))
-            if _gather(box, board):
-                return
+        try:
+            done = False
+            while not done:
+                lookout.follow(job.job_id for job in board.queue.running)
+                width, height = out.size
+                screen.update(Group(*draw(board, width, height, datetime.now(UTC))))
+                done = _gather(box, board)
+        finally:
+            out.clear()  # else tmux, when its size has changed, leaves parts of this screen on the other
 
 
 def _gather(box: _Box, board: Board) -> bool:

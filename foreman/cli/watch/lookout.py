@@ -80,6 +80,7 @@ class Lookout:
             self._stir.clear()
 
     def _read_text(self, job_id: str) -> None:
+        self._tell(Words(job_id, "", anew=True))
         try:
             for piece in self._client.stream(job_id):
                 match piece:
