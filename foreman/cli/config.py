@@ -31,7 +31,7 @@ def config(config: Path | None, as_json: bool, **flags: Any) -> None:
     """
     given = {name: value for name, value in flags.items() if value is not None}
     settings = load(config, given)
-    file = _file(config)
+    file = file_of(config)
     origins = _origins(given, file)
     if as_json:
         found = {
@@ -50,7 +50,8 @@ def config(config: Path | None, as_json: bool, **flags: Any) -> None:
     click.echo(f"file: {file}" if file else f"file: none (there is no {DEFAULT_FILE})", err=True)
 
 
-def _file(config: Path | None) -> Path | None:
+def file_of(config: Path | None) -> Path | None:
+    """The TOML file that is read; None where there is none."""
     named = config or (Path(os.environ["FOREMAN_CONFIG"]) if os.environ.get("FOREMAN_CONFIG") else None)
     return named or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
 

@@ -145,3 +145,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """One for all the tests of a file."""
     with a_house(tmp_path_factory.mktemp("house")) as house:
         yield house
+
+
+@pytest.fixture
+def here(house: House, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Run a verb in this process, as a user of `house` with the right token; not one that starts threads."""
+    monkeypatch.setenv("FOREMAN_URL", house.url)
+    monkeypatch.setenv("FOREMAN_TOKEN", TOKEN)
+    return invoke

@@ -6,12 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import ROOT, TOKEN, House, Invoke, environment
 from tests.cli.test_steps import LATER
+
+Complete = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +28,24 @@ def jobs(house: House) -> dict[str, str]:
     return {"queued": queued, "cancelled": cancelled, "done": done}
 
 
-def complete(*words: str, shell: str = "bash", **env: str) -> list[str]:
-    """What is offered for the last of these words; nothing may be said besides."""
-    asked = {"_FOREMAN_COMPLETE": f"{shell}_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
-    done = subprocess.run(
-        [sys.executable, "-m", "foreman"], env=environment(**asked, **env), cwd=ROOT, capture_output=True, text=True,
-        timeout=60, check=True,
-    )  # fmt: skip
-    assert done.stderr == ""
-    return [line for line in done.stdout.splitlines() if line]
-
-
 def at(house: House) -> dict[str, str]:
     return {"FOREMAN_URL": house.url, "FOREMAN_TOKEN": TOKEN}
+
+
+@pytest.fixture
+def complete(invoke: Invoke) -> Complete:
+    """What is offered for the last of some words; nothing may be said besides."""
+
+    def ask(*words: str, shell: str = "bash", **env: str) -> list[str]:
+        asked = {"COMP_WORDS": " ".join(["foreman", *words]), "COMP_CWORD": str(len(words))}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {"_FOREMAN_COMPLETE": f"{shell}_complete", **asked, **env}.items():
+                patch.setenv(name, value)
+            result = invoke()
+        assert (result.exit_code, result.stderr) == (0, "")
+        return [line for line in result.stdout.splitlines() if line]
+
+    return ask
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -70,9 +78,9 @@ def test_bash_completes_verbs_and_ids_with_it(house: House, jobs: dict[str, str]
         assert (done.stdout.split(), done.stderr) == (offered, "")
 
 
-def test_a_verb_is_offered_the_jobs_that_it_is_for(house: House, jobs: dict[str, str]) -> None:
+def test_a_verb_is_offered_the_jobs_that_it_is_for(house: House, complete: Complete, jobs: dict[str, str]) -> None:
     offered = {
-        verb: {line.removeprefix("plain,") for line in complete("foreman", verb, "", **at(house))}
+        verb: {line.removeprefix("plain,") for line in complete(verb, "", **at(house))}
         for verb in ("cancel", "retry", "rm", "logs")
     }
     assert offered == {
@@ -83,21 +91,23 @@ def test_a_verb_is_offered_the_jobs_that_it_is_for(house: House, jobs: dict[str,
     }
 
 
-def test_what_is_begun_or_given_already_narrows_it(house: House, jobs: dict[str, str]) -> None:
+def test_what_is_begun_or_given_already_narrows_it(house: House, complete: Complete, jobs: dict[str, str]) -> None:
     begun = jobs["done"][:-1].lower()
-    assert complete("foreman", "show", begun, **at(house)) == [f"plain,{jobs['done']}"]
-    assert complete("foreman", "rm", jobs["done"], "", **at(house)) == [f"plain,{jobs['cancelled']}"]
+    assert complete("show", begun, **at(house)) == [f"plain,{jobs['done']}"]
+    assert complete("rm", jobs["done"], "", **at(house)) == [f"plain,{jobs['cancelled']}"]
 
 
-def test_shells_that_show_more_get_the_state_and_the_model(house: House, jobs: dict[str, str]) -> None:
-    assert complete("foreman", "retry", "", shell="zsh", **at(house)) == ["plain", jobs["cancelled"], "cancelled a"]
+def test_shells_that_show_more_get_the_state_and_the_model(
+    house: House, complete: Complete, jobs: dict[str, str]
+) -> None:
+    assert complete("retry", "", shell="zsh", **at(house)) == ["plain", jobs["cancelled"], "cancelled a"]
 
 
-def test_models_are_completed(house: House) -> None:
+def test_models_are_completed(house: House, complete: Complete) -> None:
     for words in (["submit", "--model"], ["jobs", "-m"], ["doctor", "-m"]):
-        assert complete("foreman", *words, "", **at(house)) == ["plain,a", "plain,b", "plain,c"]
+        assert complete(*words, "", **at(house)) == ["plain,a", "plain,b", "plain,c"]
 
 
-def test_without_a_foreman_or_its_token_nothing_is_offered(house: House) -> None:
-    assert complete("foreman", "cancel", "", FOREMAN_URL="http://127.0.0.1:1") == []
-    assert complete("foreman", "submit", "-m", "", FOREMAN_URL=house.url) == []
+def test_without_a_foreman_or_its_token_nothing_is_offered(house: House, complete: Complete) -> None:
+    assert complete("cancel", "", FOREMAN_URL="http://127.0.0.1:1") == []
+    assert complete("submit", "-m", "", FOREMAN_URL=house.url) == []

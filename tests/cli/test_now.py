@@ -13,7 +13,7 @@ import pytest
 
 from foreman.cli.models import size
 from foreman.client import Client
-from tests.cli.conftest import ROOT, TOKEN, House, a_house, environment
+from tests.cli.conftest import ROOT, TOKEN, House, Invoke, a_house, environment
 from tests.cli.test_steps import LATER, UNKNOWN
 
 FAILS_ONCE = "falls once #status=500 #times=1"
@@ -37,9 +37,9 @@ def ended(client: Client, text: str) -> str:
     return job_id
 
 
-def test_ps_lists_what_runs_and_then_what_waits_in_order(house: House, busy: tuple[str, ...]) -> None:
-    done = house.run("ps")
-    assert (done.returncode, done.stderr) == (
+def test_ps_lists_what_runs_and_then_what_waits_in_order(here: Invoke, busy: tuple[str, ...]) -> None:
+    done = here("ps")
+    assert (done.exit_code, done.stderr) == (
         0,
         "1 of 8 running, 2 waiting; a is loaded\n1 more: beyond --limit, or before their time\n",
     )
@@ -47,24 +47,24 @@ def test_ps_lists_what_runs_and_then_what_waits_in_order(house: House, busy: tup
     assert [(row[0], row[1]) for row in rows] == [(busy[0], "working"), (busy[1], "queued")]
 
 
-def test_ps_for_scripts(house: House, busy: tuple[str, ...]) -> None:
-    assert house.run("ps", "--quiet").stdout.split() == list(busy[:2])
-    shown = msgspec.json.decode(house.run("ps", "--json", "--limit", "1").stdout)
+def test_ps_for_scripts(here: Invoke, busy: tuple[str, ...]) -> None:
+    assert here("ps", "--quiet").stdout.split() == list(busy[:2])
+    shown = msgspec.json.decode(here("ps", "--json", "--limit", "1").stdout)
     assert [job["job_id"] for job in shown["running"] + shown["waiting"]] == list(busy[:2])
     assert shown["queued"] == 2
 
 
-def test_models_are_loaded_or_ready(house: House, busy: tuple[str, ...]) -> None:
-    rows = [line.split() for line in house.run("models").stdout.splitlines()[1:]]
+def test_models_are_loaded_or_ready(here: Invoke, busy: tuple[str, ...]) -> None:
+    rows = [line.split() for line in here("models").stdout.splitlines()[1:]]
     assert [(row[0], row[-1]) for row in rows] == [("loaded", "a"), ("ready", "b"), ("ready", "c")]
-    shown = msgspec.json.decode(house.run("models", "--json").stdout)
+    shown = msgspec.json.decode(here("models", "--json").stdout)
     assert [(model["name"], model["state"], model["queued"]) for model in shown["models"]] == [
         ("a", "loaded", 0),
         ("b", "ready", 2),
         ("c", "ready", 0),
     ]
     assert shown["degraded"] is False
-    assert house.run("models", "--quiet").stdout.split() == ["a", "b", "c"]
+    assert here("models", "--quiet").stdout.split() == ["a", "b", "c"]
 
 
 def test_a_model_s_size_is_told_as_people_write_it() -> None:
@@ -73,29 +73,29 @@ def test_a_model_s_size_is_told_as_people_write_it() -> None:
     ]  # fmt: skip
 
 
-def test_logs_tell_each_attempt_and_what_went_wrong(house: House) -> None:
+def test_logs_tell_each_attempt_and_what_went_wrong(house: House, here: Invoke) -> None:
     with house.client() as client:
         job_id = ended(client, FAILS_ONCE)
-    done = house.run("logs", job_id)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = here("logs", job_id)
+    assert (done.exit_code, done.stderr) == (0, "")
     states = [line.split()[2] for line in done.stdout.splitlines()]
     assert [state for state in states if state != "loading"] == ["queued", "working", "queued", "working", "done"]
     (failed,) = (line for line in done.stdout.splitlines() if "failed" in line)
     assert "attempt 1 took" in failed
     assert "told to by falls once" in failed
-    shown = msgspec.json.decode(house.run("logs", "--json", job_id).stdout)
+    shown = msgspec.json.decode(here("logs", "--json", job_id).stdout)
     assert [event["state"] for event in shown["events"]] == states
     assert [(told["attempt"], told["outcome"]) for told in shown["attempts"]] == [(1, "queued"), (2, "done")]
 
 
-def test_logs_follow_a_job_to_its_end(house: House) -> None:
+def test_logs_follow_a_job_to_its_end(house: House, here: Invoke) -> None:
     with house.client() as client:
         job_id = client.submit("a", "hi #stall", priority="high").job_id
     with house.begin("logs", "--follow", job_id) as following:
         assert following.stdout is not None
         while "working" not in following.stdout.readline():
             pass
-        assert house.run("cancel", "-q", job_id).stdout == f"{job_id}\n"
+        assert here("cancel", "-q", job_id).stdout == f"{job_id}\n"
         assert "cancelled" in following.stdout.read()
         assert following.wait(30) == 1
     waited = house.run("logs", "--follow", "--quiet", job_id)
@@ -104,21 +104,21 @@ def test_logs_follow_a_job_to_its_end(house: House) -> None:
     assert [msgspec.json.decode(line)["state"] for line in lines][-1] == "cancelled"
 
 
-def test_logs_of_a_job_that_is_none(house: House) -> None:
-    done = house.run("logs", UNKNOWN)
-    assert (done.returncode, done.stdout, done.stderr) == (4, "", "foreman: job not found\n")
+def test_logs_of_a_job_that_is_none(here: Invoke) -> None:
+    done = here("logs", UNKNOWN)
+    assert (done.exit_code, done.stdout, done.stderr) == (4, "", "foreman: job not found\n")
 
 
-def test_quiet_prints_ids_and_nothing_else(house: House, tmp_path: Path) -> None:
+def test_quiet_prints_ids_and_nothing_else(house: House, here: Invoke, tmp_path: Path) -> None:
     done = house.run("submit", "-q", "-m", "a", "-p", "high", "hi")
     job_id = done.stdout.strip()
     assert (done.returncode, done.stderr, len(job_id)) == (0, "", 26)
-    assert house.run("jobs", "--quiet", "--limit", "1").stdout.strip() == job_id
-    assert house.run("deliveries", "--quiet", job_id).stdout == ""
-    assert house.run("rm", "--quiet", job_id, UNKNOWN).stdout == f"{job_id}\n"
+    assert here("jobs", "--quiet", "--limit", "1").stdout.strip() == job_id
+    assert here("deliveries", "--quiet", job_id).stdout == ""
+    assert here("rm", "--quiet", job_id, UNKNOWN).stdout == f"{job_id}\n"
     line = msgspec.json.encode({"model": "a", "messages": [], "not_before": LATER}).decode()
-    done = house.run("submit", "--quiet", "--file", "-", given=f"{line}\n{{}}\n{line}")
-    assert (done.returncode, [len(word) for word in done.stdout.split()]) == (4, [26, 26])
+    stored = here("submit", "--quiet", "--file", "-", given=f"{line}\n{{}}\n{line}")
+    assert (stored.exit_code, [len(word) for word in stored.stdout.split()]) == (4, [26, 26])
     failed = house.run("submit", "-q", "-m", "a", "-p", "high", "bad #status=400")
     assert (failed.returncode, len(failed.stdout)) == (1, 27)
 

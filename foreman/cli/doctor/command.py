@@ -13,6 +13,7 @@ from rich.text import Text
 
 from foreman.cli.codes import FAILED, epilog
 from foreman.cli.completion import model_names
+from foreman.cli.config import file_of
 from foreman.cli.doctor import beyond, here
 from foreman.cli.doctor.finding import Finding, bad, good
 from foreman.cli.screen import console, plain
@@ -74,7 +75,7 @@ def _examine(
             "settings", str(invalid), "mend that setting; 'foreman serve --help' explains each, the rest waits for it"
         )
         return
-    file = config or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    file = file_of(config)
     yield good("settings", str(file) if file else f"valid (there is no {DEFAULT_FILE})")
     yield here.token(settings)
     yield here.store(settings)
