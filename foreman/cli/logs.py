@@ -15,7 +15,7 @@ from foreman.cli.completion import any_job
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, follow
 from foreman.cli.output import quiet
-from foreman.cli.screen import between, clock, console, plain, state_text
+from foreman.cli.screen import between, clock, console, one_line, state_text
 from foreman.client import Client, Event, Job, requests
 from foreman.job import RUNNING, TERMINAL, State
 
@@ -116,7 +116,7 @@ def _print(events: Iterable[Event], *, silent: bool = False) -> None:
             said.append(event.error)
         style = "red" if event.error and event.state in TERMINAL else ""
         when = clock(event.timestamp, day=True)
-        out.print(Text(f"{when}  ") + state_text(f"{event.state:<10}") + Text(plain(": ".join(said)), style=style))
+        out.print(Text(f"{when}  ") + state_text(f"{event.state:<10}") + Text(one_line(": ".join(said)), style=style))
 
 
 def _print_whole(raw: bytes, events: list[Event]) -> None:

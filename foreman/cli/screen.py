@@ -41,6 +41,11 @@ def plain(text: str) -> str:
     return _CONTROLS.sub("", text)
 
 
+def one_line(text: str) -> str:
+    """The same on one line; faults of crashed models carry the last lines of their logs."""
+    return " ".join(plain(text).split())
+
+
 def this_program() -> str:
     """How to call this very program from where one is."""
     if shutil.which("foreman"):

@@ -97,6 +97,15 @@ def test_a_port_that_another_program_has(invoke: Invoke, tmp_path: Path, upstrea
     assert "--addr" in found["port"]["do"]
 
 
+def test_with_tls_the_one_that_listens_may_be_a_foreman(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    with Receiver() as other:
+        addr = f"127.0.0.1:{other.port}"
+        found = examine(invoke, tmp_path, ollama_url=upstream.url, addr=addr, tls_cert=str(tmp_path / "none.pem"))
+    assert wrong(found) == ["tls"]
+    assert found["port"]["status"] == "warn"
+    assert "--url https://" in found["port"]["do"]
+
+
 def test_an_address_that_this_machine_has_not(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
     found = examine(invoke, tmp_path, ollama_url=upstream.url, addr="192.0.2.1:8080", token="x")
     assert wrong(found) == ["port"]

@@ -145,7 +145,7 @@ def a_board(**queue: object) -> Board:
 def text(board: Board, width: int = 80, height: int = 24) -> str:
     lines = draw(board, width, height, NOW)
     assert len(lines) == height
-    assert all(line.cell_len <= width for line in lines)
+    assert all(line.cell_len <= width and "\n" not in line.plain for line in lines)
     return "\n".join(line.plain for line in lines)
 
 
@@ -156,7 +156,7 @@ def test_every_size_gets_its_very_lines(width: int, height: int) -> None:
     board.waiting = [Job(f"W{n}", State.QUEUED, "模型" * 40, NOW, 0) for n in range(60)]
     for n in range(20):
         board.take(Words(f"J{n}", "words and 字 " * 200))
-        board.take(event(State.FAILED, f"E{n}", error="it fell over " * 20))
+        board.take(event(State.FAILED, f"E{n}", error="it fell over\n" * 20))
     text(board, width, height)
 
 

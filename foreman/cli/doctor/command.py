@@ -16,7 +16,7 @@ from foreman.cli.completion import model_names
 from foreman.cli.config import file_of
 from foreman.cli.doctor import beyond, here
 from foreman.cli.doctor.finding import Finding, bad, good
-from foreman.cli.screen import console, plain
+from foreman.cli.screen import console, one_line
 from foreman.cli.settings import takes_settings
 from foreman.errors import SettingInvalid
 from foreman.settings import DEFAULT_FILE, Settings, load
@@ -78,6 +78,8 @@ def _examine(
     file = file_of(config)
     yield good("settings", str(file) if file else f"valid (there is no {DEFAULT_FILE})")
     yield here.token(settings)
+    if settings.tls_cert:
+        yield here.certificate(settings)
     yield here.store(settings)
     port, is_foreman = here.port(settings)
     yield port
@@ -102,5 +104,5 @@ def _load(config: Path | None, flags: dict[str, Any]) -> Settings:
 
 def _print(finding: Finding) -> None:
     mark, style = MARKS[finding.status]
-    do = Text(f" → {plain(finding.do)}", style="bold") if finding.do else Text()
-    console().print(Text(mark, style=style) + Text(f" {finding.check:<9} {plain(finding.what)}") + do)
+    do = Text(f" → {one_line(finding.do)}", style="bold") if finding.do else Text()
+    console().print(Text(mark, style=style) + Text(f" {finding.check:<9} {one_line(finding.what)}") + do)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 import tempfile
 from pathlib import Path
 
 import msgspec
 
 from foreman.cli.doctor.finding import Finding, bad, doubtful, good
-from foreman.client import Client, ClientFault, Unauthorized, requests
+from foreman.client import Client, ClientFault, ConnectFailed, Unauthorized, requests
 from foreman.errors import StoreRefused
 from foreman.settings import Settings
 from foreman.store import care
@@ -87,10 +88,19 @@ def _not_free(settings: Settings, error: OSError) -> tuple[Finding, bool]:
     try:
         with Client(url, timeout=PATIENCE) as client:
             alive = _alive(client)
+    except ConnectFailed as fault:
+        if settings.tls_cert and not fault.nobody:
+            do = "ask it by the name in its certificate: --url https://NAME:PORT"
+            return doubtful("port", f"{settings.addr} is taken, perhaps by a foreman ({fault.message})", do), False
+        return _another(settings, fault)
     except ClientFault as fault:
-        do = f"stop it ('ss -ltnp sport = :{settings.port}' names it), or choose another port with --addr"
-        return bad("port", f"{settings.addr} is taken by another program ({fault.message})", do), False
+        return _another(settings, fault)
     return good("port", f"{settings.addr}, a foreman {alive.version} listens there already"), True
+
+
+def _another(settings: Settings, fault: ClientFault) -> tuple[Finding, bool]:
+    do = f"stop it ('ss -ltnp sport = :{settings.port}' names it), or choose another port with --addr"
+    return bad("port", f"{settings.addr} is taken by another program ({fault.message})", do), False
 
 
 def own_url(settings: Settings) -> str:
@@ -109,6 +119,16 @@ def token(settings: Settings) -> Finding:
     if settings.insecure:
         return doubtful("token", f"whoever reaches {settings.addr} may use it, as insecure says", do)
     return bad("token", f"{settings.addr} is open to other machines, and there is no token", do)
+
+
+def certificate(settings: Settings) -> Finding:
+    """Whether HTTPS can be served."""
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    except OSError as error:  # ssl.SSLError too
+        why = error.strerror or str(error)
+        return bad("tls", f"{settings.tls_cert} cannot be used with its key ({why})", "mend tls_cert and tls_key")
+    return good("tls", settings.tls_cert)
 
 
 def running(url: str, settings: Settings) -> Finding:

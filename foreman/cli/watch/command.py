@@ -17,7 +17,7 @@ from rich.text import Text
 
 from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
-from foreman.cli.screen import clock, console, plain, state_text
+from foreman.cli.screen import clock, console, one_line, plain, state_text
 from foreman.cli.watch.board import Board
 from foreman.cli.watch.drawing import draw
 from foreman.cli.watch.lookout import Lookout, News
@@ -65,11 +65,10 @@ def _print_events(client: Client, *, as_json: bool) -> None:
 
 def _line(event: Event) -> Text:
     attempt = f"  attempt {event.attempt}" if event.attempt else ""
-    error = f"  {event.error}" if event.error else ""
     return (
         Text(f"{clock(event.timestamp, day=True)}  {plain(event.job_id)}  ")
         + state_text(f"{event.state:<10}")
-        + Text(plain(f"{event.model}{attempt}{error}"))
+        + Text(one_line(f"{event.model}{attempt}") + (f"  {one_line(event.error)}" if event.error else ""))
     )
 
 

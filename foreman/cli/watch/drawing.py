@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.text import Text
 
-from foreman.cli.screen import STATE_STYLES, between, clock, plain, span
+from foreman.cli.screen import STATE_STYLES, between, clock, one_line, plain, span
 from foreman.cli.watch.board import Board
 from foreman.client import Event, Job, Running
 
@@ -31,6 +31,7 @@ def draw(board: Board, width: int, height: int, now: datetime) -> list[Text]:
         half = (width - GAP) // 2
         beside = zip(_fill(_waiting(board, room, now), room), _fill(_events(board, room), room), strict=True)
         for left, right in beside:
+            left.truncate(half)
             left.pad_right(half + GAP - left.cell_len)
             lines.append(left + right)
     else:
@@ -45,7 +46,7 @@ def draw(board: Board, width: int, height: int, now: datetime) -> list[Text]:
 def _name(board: Board, width: int) -> Text:
     left = Text("Foreman", style="bold") + Text(f"  {plain(board.url)}", style="not bold")
     if board.away:
-        right = Text(plain(f"no answer, trying again: {board.away}"), style="bold red")
+        right = Text(one_line(f"no answer, trying again: {board.away}"), style="bold red")
     elif board.trouble:
         right = Text("the target is away", style="bold red")
     elif board.queue.paused:
@@ -59,7 +60,7 @@ def _name(board: Board, width: int) -> Text:
 def _sum(board: Board, width: int, now: datetime) -> Text:
     queue = board.queue
     if board.trouble:
-        return Text(plain(f"target: {board.trouble}"), style="red")
+        return Text(one_line(f"target: {board.trouble}"), style="red")
     said = [
         f"model {queue.resident}" if queue.resident else "no model loaded",
         f"{len(queue.running)} of {queue.slots} running",
@@ -68,7 +69,7 @@ def _sum(board: Board, width: int, now: datetime) -> Text:
     ]
     if queue.oldest_seconds:
         said.append(f"oldest {span(queue.oldest_seconds)}")
-    return Text(plain(" · ".join(said)))
+    return Text(one_line(" · ".join(said)))
 
 
 def _running(board: Board, width: int, room: int, now: datetime) -> list[Text]:
@@ -89,7 +90,7 @@ def _running(board: Board, width: int, room: int, now: datetime) -> list[Text]:
 def _runs(job: Running, now: datetime) -> Text:
     attempt = f"  attempt {job.attempt}" if job.attempt > 1 else ""
     return _state_and_id(job.state, job.job_id) + Text(
-        f"{between(job.started_at, now):<{WHEN}}{plain(job.model)}{attempt}"
+        f"{between(job.started_at, now):<{WHEN}}{one_line(job.model)}{attempt}"
     )
 
 
@@ -124,7 +125,7 @@ def _waits(place: int, job: Job, now: datetime) -> Text:
         Text(f"{place:>8}  {set_cell_size(plain(job.job_id), ID + GAP)}")
         + Text(f"{between(job.created_at, now):<{WHEN}}")
         + Text(f"{job.priority:<8}", style=style)
-        + Text(f"{eta:<15}{plain(job.model)}")
+        + Text(f"{eta:<15}{one_line(job.model)}")
     )
 
 
@@ -134,7 +135,7 @@ def _events(board: Board, room: int) -> list[Text]:
 
 
 def _happened(event: Event) -> Text:
-    said = plain(f"{event.model}  {event.error or ''}")
+    said = f"{one_line(event.model)}  {one_line(event.error or '')}"
     return _state_and_id(event.state, event.job_id) + Text(f"{clock(event.timestamp)[:8]:<{WHEN}}{said}")
 
 

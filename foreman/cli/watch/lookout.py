@@ -20,6 +20,11 @@ PAUSE = 1.0  # seconds after a fault
 SHOWN = 60  # waiting jobs; no terminal has room for more
 FOLLOWED = 8  # jobs whose text is read at once
 
+UNKNOWN_PLACE = {
+    "cursor_gone",
+    "query_invalid",
+}  # what came after it is removed, or it is another database: from now on
+
 News: TypeAlias = Snapshot | Event | Words | Away | Unauthorized
 
 
@@ -60,10 +65,10 @@ class Lookout:
             except Unauthorized as fault:
                 self._tell(fault)
                 return
-            except Refused:  # what came after `after` is gone, or it is another database: go on from now
-                after = None
             except ClientFault as fault:
-                self._tell(Away(str(fault)))
+                if isinstance(fault, Refused) and fault.code in UNKNOWN_PLACE:
+                    after = None
+                self._tell(Away(fault.message))
             time.sleep(PAUSE)
 
     def _look(self) -> None:
