@@ -13,7 +13,7 @@ import pytest
 
 from foreman.cli.watch.board import Away, Board, Snapshot, Words
 from foreman.cli.watch.drawing import draw, last_words
-from foreman.client import Client, Event, Health, Job, Queue
+from foreman.client import Client, Event, Health, Job, Queue, Running
 from foreman.client.requests import Ask
 from foreman.job import State
 from tests.cli.conftest import TOKEN, House, environment
@@ -132,8 +132,12 @@ def test_without_a_foreman_the_screen_is_left_alone() -> None:
         assert b"foreman serve" in terminal.written
 
 
-def event(state: State, job_id: str = "J1", at: datetime = NOW, error: str | None = None) -> Event:
-    return Event(1, job_id, state, at, model="a", attempt=1, error=error)
+def event(state: State, job_id: str = "J1", at: datetime = NOW, error: str | None = None, seq: int = 1) -> Event:
+    return Event(seq, job_id, state, at, model="a", attempt=1, error=error)
+
+
+def a_job(job_id: str) -> Job:
+    return Job(job_id, State.QUEUED, "a", NOW, 0)
 
 
 def a_board(**queue: object) -> Board:
@@ -175,6 +179,18 @@ def test_a_change_is_shown_before_the_queue_is_looked_at_again() -> None:
     assert board.words == {}
 
 
+def test_a_look_at_the_queue_that_is_older_than_an_event_does_not_undo_it() -> None:
+    board = a_board()
+    asked_before = Snapshot(Queue(1, running=[Running("J1", "a", State.WORKING)]), [a_job("J2")], Health("ok"), since=4)
+    board.take(event(State.DONE, "J1", seq=5))
+    board.take(event(State.LOADING, "J2", seq=6))
+    board.take(asked_before)
+    assert [job.job_id for job in board.queue.running] == ["J2"]
+    assert board.waiting == []
+    board.take(Snapshot(Queue(0), [], Health("ok"), since=6))
+    assert board.queue.running == []
+
+
 def test_what_holds_the_queue_up_is_said() -> None:
     assert "paused" in text(a_board(paused=True))
     board = a_board(degraded=True)
@@ -186,7 +202,7 @@ def test_what_holds_the_queue_up_is_said() -> None:
 
 def test_those_that_have_no_room_are_counted() -> None:
     board = a_board(queued=40, running=[{"job_id": f"J{n}", "model": "a", "state": "working"} for n in range(30)])
-    board.waiting = [Job(f"W{n}", State.QUEUED, "a", NOW, 0) for n in range(30)]
+    board.waiting = [a_job(f"W{n}") for n in range(30)]
     said = text(board)
     runs, waits = (sum(f"{letter}{n} " in said for n in range(30)) for letter in "JW")
     assert f"{30 - runs} more" in said

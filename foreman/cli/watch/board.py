@@ -25,6 +25,7 @@ class Snapshot:
     queue: Queue
     waiting: Sequence[Job]  # in the order in which they would run
     health: Health
+    since: int = 0  # the newest event that was told before it was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,9 @@ class Board:
             case Snapshot():
                 self.away = None
                 self.queue, self.waiting = news.queue, news.waiting
+                for event in self.events:
+                    if event.seq > news.since:  # it may or may not know of this one: to play it again does no harm
+                        self._move(event)
                 self.trouble = (news.health.target_error or "it is away") if news.queue.degraded else None
             case Words():
                 before = "" if news.anew else self.words.get(news.job_id, "")
@@ -91,6 +95,12 @@ class Board:
         self.events.append(event)
         if event.state is State.DONE:
             self._done.append(event.timestamp)
+        if event.state in TERMINAL:
+            self.words.pop(event.job_id, None)
+        self._move(event)
+
+    def _move(self, event: Event) -> None:
+        """Put the job where it is now."""
         running = {job.job_id: job for job in self.queue.running}
         if event.state in RUNNING:
             began = running[event.job_id].started_at if event.job_id in running else event.timestamp
@@ -99,6 +109,5 @@ class Board:
         else:
             running.pop(event.job_id, None)
         if event.state in TERMINAL:
-            self.words.pop(event.job_id, None)
             self.waiting = [job for job in self.waiting if job.job_id != event.job_id]
         self.queue = replace(self.queue, running=list(running.values()))

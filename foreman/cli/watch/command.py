@@ -68,7 +68,7 @@ def _line(event: Event) -> Text:
     return (
         Text(f"{clock(event.timestamp, day=True)}  {plain(event.job_id)}  ")
         + state_text(f"{event.state:<10}")
-        + Text(one_line(f"{event.model}{attempt}") + (f"  {one_line(event.error)}" if event.error else ""))
+        + Text(f"{one_line(event.model)}{attempt}" + (f"  {one_line(event.error)}" if event.error else ""))
     )
 
 

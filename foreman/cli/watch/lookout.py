@@ -36,12 +36,13 @@ class Lookout:
         self._tell = tell
         self._stir = threading.Event()  # something happened: look at the queue
         self._followed: set[str] = set()
+        self._newest = 0  # `seq` of the events told
 
     def snapshot(self) -> Snapshot:
         """How it stands now. Raises a ClientFault."""
-        queue = self._client.queue()
+        since, queue = self._newest, self._client.queue()
         waiting = msgspec.json.decode(self._client.raw(line(SHOWN)), type=Page).jobs
-        return Snapshot(queue, waiting, self._client.health())
+        return Snapshot(queue, waiting, self._client.health(), since)
 
     def start(self) -> None:
         for work in (self._read_feed, self._look):
@@ -59,8 +60,8 @@ class Lookout:
         while True:
             try:
                 for event in self._client.feed(after=after, patience=math.inf):
-                    after = event.seq
                     self._tell(event)
+                    after = self._newest = event.seq
                     self._stir.set()
             except Unauthorized as fault:
                 self._tell(fault)
