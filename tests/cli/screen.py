@@ -22,6 +22,10 @@ from tests.cli.conftest import ROOT
 
 PATIENCE = 30.0  # seconds
 LEAVES_OTHER_SCREEN = b"\x1b[?1049l"
+AS_A_LOGIN = (  # a session whose terminal is standard input, so that its Ctrl-C is a signal
+    "import fcntl, os, sys, termios\n"
+    "os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
 SHOWS_CURSOR = b"\x1b[?25h"
 
 
@@ -36,14 +40,12 @@ class Terminal:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "foreman", *words],
+            [sys.executable, "-c", AS_A_LOGIN, sys.executable, "-m", "foreman", *words],
             cwd=ROOT,
             env=env | {"TERM": "xterm-256color"},
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,
-            start_new_session=True,
-            preexec_fn=self._control,
         )
 
     def __enter__(self) -> Terminal:
@@ -93,9 +95,6 @@ class Terminal:
             self.written += data
             self._stream.feed(data)
             patience = 0
-
-    def _control(self) -> None:
-        fcntl.ioctl(self._theirs, termios.TIOCSCTTY, 0)
 
     def _modes(self) -> list[Any]:
         return termios.tcgetattr(self._theirs)
