@@ -89,7 +89,7 @@ def _not_free(settings: Settings, error: OSError) -> tuple[Finding, bool]:
         with Client(url, timeout=PATIENCE) as client:
             alive = _alive(client)
     except ConnectFailed as fault:
-        if settings.tls_cert and not fault.nobody:
+        if settings.tls_cert:  # its name or its certificate may not be for here
             do = "ask it by the name in its certificate: --url https://NAME:PORT"
             return doubtful("port", f"{settings.addr} is taken, perhaps by a foreman ({fault.message})", do), False
         return _another(settings, fault)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import click
 import msgspec
-from rich.console import Group
+from rich.console import ConsoleDimensions, Group
 from rich.text import Text
 
 from foreman.cli.codes import epilog
@@ -85,7 +85,8 @@ def _show(client: Client) -> None:
             done = False
             while not done:
                 lookout.follow(job.job_id for job in board.queue.running)
-                width, height = out.size
+                width, height = os.get_terminal_size(sys.stdout.fileno())  # COLUMNS and LINES know of no new size
+                out.size = ConsoleDimensions(width, height)
                 screen.update(Group(*draw(board, width, height, datetime.now(UTC))))
                 done = _gather(box, board)
         finally:
