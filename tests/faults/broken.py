@@ -58,8 +58,11 @@ def sync(*, kept: bool) -> None:
     """A commit ends with an I/O error, and the file has it, or has it not."""
 
     class Connection(_Connection):
+        def begins(self) -> None:
+            self._before = self.total_changes
+
         def commits(self) -> None:
-            if not _heard[signal.SIGUSR1]:
+            if not _heard[signal.SIGUSR1] or self.total_changes == self._before:  # a claim that found nothing
                 return
             if kept:
                 super().commit()
