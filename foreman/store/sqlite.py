@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,18 +35,18 @@ class SqliteWriter(SqliteReader):
     def __init__(self, path: Path) -> None:
         self._lock = _lock(path.with_name("foreman.lock"))
         self.path = path
-        try:
-            super().__init__(_open(path))
-            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before the first table
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA wal_autocheckpoint = 4000")
-            bring_up_to_date(self._db, str(path))
-        except sqlite3.Error as error:
-            os.close(self._lock)
-            raise StoreRefused(f"the database {path} cannot be used: {error}") from error
-        except StoreRefused:
-            os.close(self._lock)
-            raise
+        with ExitStack() as opened:  # and closed again where the file is of no use
+            opened.callback(os.close, self._lock)
+            try:
+                db = opened.enter_context(closing(_open(path)))
+                db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before the first table
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA wal_autocheckpoint = 4000")
+                bring_up_to_date(db, str(path))
+            except sqlite3.Error as error:
+                raise StoreRefused(f"the database {path} cannot be used: {error}") from error
+            opened.pop_all()
+        super().__init__(db)
         self._lent: list[sqlite3.Connection] = []  # of readers
         self._waiting: Counter[tuple[str, int, str, bool]] = Counter()  # changes to `lanes` not yet written
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address  # which Pythons write in different ways
 from typing import Any
 
 import httpx2
@@ -148,8 +149,11 @@ URLS: list[tuple[str, str]] = [
     ("http://0.0.0.0/", f"0.0.0.0 {NEVER}"),
     ("http://[::]/", f":: {NEVER}"),
     ("http://224.0.0.1/", f"224.0.0.1 {NEVER}"),
-    ("http://[::ffff:169.254.169.254]/", f"::ffff:a9fe:a9fe stands for 169.254.169.254; {STANDS}"),
-    ("http://[::ffff:127.0.0.1]/", f"::ffff:7f00:1 stands for 127.0.0.1; {STANDS}"),
+    (
+        "http://[::ffff:169.254.169.254]/",
+        f"{ip_address('::ffff:169.254.169.254')} stands for 169.254.169.254; {STANDS}",
+    ),
+    ("http://[::ffff:127.0.0.1]/", f"{ip_address('::ffff:127.0.0.1')} stands for 127.0.0.1; {STANDS}"),
     ("http://[64:ff9b::a00:1]/", f"64:ff9b::a00:1 stands for 10.0.0.1; {STANDS}"),
     ("http://0x7f.1/", USUAL),
     ("http://0177.0.0.1/", USUAL),

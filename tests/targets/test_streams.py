@@ -351,7 +351,7 @@ def test_a_whole_answer_is_kept_byte_for_byte(endpoint: Endpoint, value: object)
 
 
 def test_an_answer_nested_beyond_measure_is_nonsense() -> None:
-    nested = b'{"a":' * 900 + b"1" + b"}" * 900
+    nested = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
     answer = Answer("/api/chat")
     answer.add(b'{"message":{"tool_calls":[{"function":{"arguments":%s}}]},"done":false}' % nested)
     with pytest.raises(TargetGarbled):
