@@ -94,7 +94,14 @@ def test_foremans_own_verifier_takes_what_foreman_sends_and_nothing_else(daemon:
     with pytest.raises(SignatureInvalid):
         verify_webhook(got.body, got.headers, "another secret")
     plain = {"X-Foreman-Signature": got.headers["x-foreman-signature"]}
-    assert verify_webhook(got.body, plain, SECRET)["job_id"] == job
+    with pytest.raises(SignatureInvalid):  # it could be of any time
+        verify_webhook(got.body, plain, SECRET)
+
+
+@pytest.mark.parametrize("stamp", ["", "now", "-1", "²", "9" * 400, "9" * 5000])
+def test_a_time_that_is_none_is_no_more_than_a_bad_signature(stamp: str) -> None:
+    with pytest.raises(SignatureInvalid):
+        verify_webhook(b"{}", {"webhook-signature": "v1,x", "webhook-timestamp": stamp}, SECRET)
 
 
 def test_each_of_several_secrets_verifies_while_they_are_rotated(upstream: Upstream, tmp_path: Path) -> None:
