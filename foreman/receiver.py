@@ -17,6 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from foreman.client.faults import NotEnded
+from foreman.client.reading import decode
 from foreman.client.types import Webhook
 from foreman.signature import SignatureInvalid as SignatureInvalid
 from foreman.signature import key_of, verify
@@ -96,8 +97,8 @@ class Receiver:
         if self._secrets and judge(received, self._secrets)[0] != GOOD:
             return 401
         try:
-            webhook = msgspec.json.decode(received.body, type=Webhook)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            webhook = decode(received.body, Webhook)
+        except msgspec.DecodeError:
             return 400
         with self._news:
             if received.id and received.id in self._seen:

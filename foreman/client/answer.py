@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
+from foreman.client.reading import decode
 from foreman.client.text import at
 
 
@@ -47,10 +48,10 @@ def usage_of(value: Any) -> Usage:
 
 def _arguments(function: Any) -> dict[str, Any]:
     """They are an object on /api/chat, its JSON on /v1/*, and `input` on /v1/messages."""
-    found = at(function, "arguments") or at(function, "input") or {}
+    found: Any = at(function, "arguments") or at(function, "input") or {}
     if isinstance(found, str):
         try:
-            found = msgspec.json.decode(found)
+            found = decode(found, object)
         except msgspec.DecodeError:  # models make mistakes
             found = {"": found}
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {"": found}

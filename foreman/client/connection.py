@@ -186,7 +186,7 @@ class _AsyncLine:
             await self._response.aclose()
             self._response = None
         if self._bytes is not None:
-            with suppress(httpx2.TransportError, StopAsyncIteration):
+            with suppress(httpx2.RequestError, StopAsyncIteration):
                 while True:  # what httpx2 would leave to the collector of garbage, of which Trio complains
                     await anext(self._bytes)
             self._bytes = None
@@ -226,7 +226,7 @@ def _faults(url: str) -> Iterator[None]:
         raise ConnectFailed(url, "no answer in time", nobody=True) from None
     except httpx2.TimeoutException:
         raise ConnectFailed(url, "no answer in time") from None
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:
         raise ConnectFailed(url, str(error) or type(error).__name__) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from foreman.client.reading import decode
 from foreman.client.stream import Values
 from foreman.client.types import Event
 
@@ -27,12 +28,12 @@ class Feed:
         return [event for value in self._values.feed(data) if (event := self._read(value)) is not None]
 
     def _read(self, value: bytes) -> Event | None:
-        kind = msgspec.json.decode(value, type=_Message)
+        kind = decode(value, _Message)
         if kind.type == "hello" and self.after is None:
             self.after = kind.seq  # nothing was told yet; whatever comes next comes after this
         if kind.type != "state":
             return None
-        event = msgspec.json.decode(value, type=Event)
+        event = decode(value, Event)
         self.after = event.seq
         return event
 

@@ -12,6 +12,7 @@ import msgspec
 
 from foreman import __version__
 from foreman.client.faults import Busy, ClientFault, NotForeman, NotFound, Refused, Unauthorized
+from foreman.client.reading import decode
 from foreman.client.types import (
     Accepted,
     Deliveries,
@@ -28,6 +29,7 @@ from foreman.client.types import (
 T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+LONGEST_RETRY = 3600.0  # seconds that Foreman, or what stands before it, may ask for until the next try
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,16 +212,16 @@ def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: b
     if ask.answer is bytes:
         return body  # type: ignore[return-value]
     try:
-        return msgspec.json.decode(body, type=ask.answer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode(body, ask.answer)
+    except msgspec.DecodeError as error:
         raise NotForeman(url, f"{ask.path}: {error}") from None
 
 
 def fault(url: str, status: int, headers: Mapping[str, str], body: bytes) -> ClientFault:
     """The fault that an answer other than 2xx stands for. `headers` finds names in any case."""
     try:
-        told = msgspec.json.decode(body, type=_Told)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        told = decode(body, _Told)
+    except msgspec.DecodeError:
         return NotForeman(url, f"status {status}")
     message = told.error if isinstance(told.error, str) else str(told.error.get("message") or f"status {status}")
     said = (status, told.code, message, told.hint)
@@ -243,4 +245,4 @@ def _job_path(job_id: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    return float(text) if text.isascii() and text.isdigit() else 5.0
+    return min(float(text), LONGEST_RETRY) if text.isascii() and text.isdigit() else 5.0

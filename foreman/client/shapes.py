@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from foreman.client.faults import NotTheShape
+from foreman.client.reading import decode
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ def read(kind: type[T], text: str) -> T:
     """The answer as a value of `kind`. Raises NotTheShape."""
     try:
         pydantics: Callable[[str], T] | None = getattr(kind, "model_validate_json", None)
-        return pydantics(text) if pydantics else msgspec.json.decode(text, type=kind)
+        return pydantics(text) if pydantics else decode(text, kind)
     except ValueError as error:  # msgspec's and Pydantic's faults are of this kind
         raise NotTheShape(_name(kind), str(error), text) from None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from foreman.client.reading import decode
 from foreman.client.text import text_of, thinking_of
 
 
@@ -71,7 +72,7 @@ class Pieces:
 def _piece(value: bytes) -> Chunk | StartsOver | None:
     if value == b"[DONE]":  # how OpenAI's streams end
         return None
-    found = msgspec.json.decode(value, type=dict[str, Any])
+    found = decode(value, dict[str, Any])
     notice = found.get("foreman")
     if isinstance(notice, dict):
         attempt = notice.get("attempt")

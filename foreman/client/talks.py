@@ -191,7 +191,7 @@ def stream(url: str, job_id: str, patience: float, clock: Clock = time.monotonic
             while data := (yield Read()):
                 try:
                     found = pieces.feed(data)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                except msgspec.DecodeError as error:
                     raise NotForeman(url, f"a stream that is not JSON, {error}") from None
                 for piece in found:
                     said = True
@@ -224,7 +224,7 @@ def feed(
             while data := (yield Read()):
                 try:
                     events = feed.feed(data)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                except msgspec.DecodeError as error:
                     raise NotForeman(url, f"/events: {error}") from None
                 for event in events:
                     yield Tell(event)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
 from foreman.client.answer import ToolCall, Usage, embeddings_of, tool_calls_of, usage_of
 from foreman.client.text import text_of, thinking_of
 from foreman.job import TERMINAL, State
+
+Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -72,10 +74,10 @@ class Job(msgspec.Struct, frozen=True):
     job_id: str
     state: State
     model: str
-    created_at: datetime
+    created_at: Moment
     attempt: int  # attempts spent, the running one included
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
+    started_at: Moment | None = None
+    completed_at: Moment | None = None
     result: Any = None  # the target's final answer, in the shape of `endpoint`
     error: str | None = None
     error_code: str | None = None
@@ -88,8 +90,8 @@ class Job(msgspec.Struct, frozen=True):
     owner: str | None = None  # the name of the token that it was submitted with
     queue_position: int | None = None  # 1 is next; 1000 stands for 1000 or more
     eta_seconds: float | None = None
-    not_before: datetime | None = None
-    expires_at: datetime | None = None  # when it will be pruned
+    not_before: Moment | None = None
+    expires_at: Moment | None = None  # when it will be pruned
 
     @property
     def ended(self) -> bool:
@@ -126,7 +128,7 @@ class Webhook(msgspec.Struct, frozen=True):
 
     job_id: str
     state: State
-    timestamp: datetime
+    timestamp: Moment
     model: str
     attempt: int
     seq: int  # grows from change to change
@@ -160,7 +162,7 @@ class Event(msgspec.Struct, frozen=True):
     seq: int
     job_id: str
     state: State
-    timestamp: datetime
+    timestamp: Moment
     previous_state: str = ""  # empty when the job was just made
     model: str = ""
     attempt: int = 0
@@ -186,10 +188,10 @@ class Delivery(msgspec.Struct, frozen=True):
     url: str
     state: str  # due, delivered, dead (its last retry failed), or stopped (the receiver answered 410)
     attempts: int
-    due_at: datetime | None = None
+    due_at: Moment | None = None
     status: int | None = None  # of the last answer
     error: str | None = None
-    ended_at: datetime | None = None
+    ended_at: Moment | None = None
 
 
 class Deliveries(msgspec.Struct, frozen=True):
@@ -205,7 +207,7 @@ class Running(msgspec.Struct, frozen=True):
     model: str
     state: State
     attempt: int = 0
-    started_at: datetime | None = None
+    started_at: Moment | None = None
 
 
 class Queue(msgspec.Struct, frozen=True):

@@ -84,3 +84,9 @@ def test_an_answer_is_read_as_its_type_or_is_a_fault() -> None:
         with pytest.raises(NotTheShape, match=f"no {kind.__name__}") as caught:
             shapes.read(kind, '{"nam')
         assert caught.value.text == '{"nam'
+
+
+def test_arguments_nested_too_deeply_are_shown_as_they_are() -> None:
+    nested = "[" * 5000
+    said = {"message": {"tool_calls": [{"function": {"name": "f", "arguments": nested}}]}}
+    assert tool_calls_of(said)[0].arguments == {"": nested}

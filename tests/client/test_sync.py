@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from foreman.client import Busy, Chunk, Client, ConnectFailed, NotForeman, NotFound, Refused, StartsOver, Unauthorized
+from foreman.client import (
+    Busy,
+    Chunk,
+    Client,
+    ClientFault,
+    ConnectFailed,
+    NotForeman,
+    NotFound,
+    Refused,
+    StartsOver,
+    Unauthorized,
+)
 from foreman.job import State
 from tests.client.conftest import Told
 
@@ -191,3 +202,31 @@ def test_a_stream_that_always_breaks_is_given_up(told: Told) -> None:
     told.answer("GET /jobs/J1", JOB)
     with Client() as client, pytest.raises(ConnectFailed, match="cannot reach foreman"):
         list(client.stream("J1", patience=0.3))
+
+
+DEEP = json.dumps(JOB)[:-1].encode() + b', "result": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "headers"),
+    [
+        (DEEP, 200, {}),
+        (b'{"error": {"a": ' + b"[" * 5000, 500, {}),
+        (json.dumps(JOB | {"created_at": "2026-01-02T03:04:05"}).encode(), 200, {}),
+        (b"no gzip", 200, {"Content_Encoding": "gzip"}),
+    ],
+    ids=["nested", "nested fault", "time without a zone", "no gzip"],
+)
+def test_whatever_answers_comes_to_a_fault_of_ours(
+    told: Told, answer: bytes, status: int, headers: dict[str, str]
+) -> None:
+    told.answer("GET /jobs/J1", answer, status, **headers)
+    with Client() as client, pytest.raises(ClientFault):
+        client.job("J1")
+
+
+def test_nobody_asks_for_a_pause_without_end(told: Told) -> None:
+    told.answer("GET /jobs/J1", {"error": "busy"}, 503, Retry_After="9" * 400)
+    with Client() as client, pytest.raises(Busy) as busy:
+        client.job("J1")
+    assert busy.value.retry_after == 3600
