@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -9,11 +10,12 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from foreman.cli.codes import epilog
-from foreman.cli.screen import plain
+from foreman.cli.screen import one_line
 from foreman.client import Client, ClientFault
 from foreman.job import TERMINAL, State
 
 PROGRAM, VARIABLE = "foreman", "_FOREMAN_COMPLETE"
+SAFE = re.compile(r"\w[\w.:/@+-]*", re.ASCII)  # one word to every shell: bash puts it on the line as it is
 PATIENCE = 1.0  # seconds: somebody waits at the keyboard
 OFFERED = 100  # of the newest jobs
 RETRIED = {State.FAILED, State.CANCELLED, State.EXPIRED}
@@ -49,9 +51,12 @@ def jobs_in(states: Iterable[State]) -> Complete:
     def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
         given = ctx.params.get(param.name or "") or ()
         return [
-            CompletionItem(job.job_id, help=plain(f"{job.state} {job.model}"))
+            CompletionItem(job.job_id, help=one_line(f"{job.state} {job.model}"))
             for job in _ask(ctx, lambda client: client.jobs(limit=OFFERED).jobs)
-            if job.state in wanted and job.job_id.startswith(begun.upper()) and job.job_id not in given
+            if SAFE.fullmatch(job.job_id)
+            and job.state in wanted
+            and job.job_id.startswith(begun.upper())
+            and job.job_id not in given
         ]
 
     return complete
@@ -65,7 +70,9 @@ retried_job = jobs_in(RETRIED)
 
 def model_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
     """Completes the names of the target's models."""
-    return [CompletionItem(plain(name)) for name in _ask(ctx, Client.models) if name.startswith(begun)]
+    return [
+        CompletionItem(name) for name in _ask(ctx, Client.models) if SAFE.fullmatch(name) and name.startswith(begun)
+    ]
 
 
 def _ask(ctx: click.Context, ask: Callable[[Client], list[T]]) -> list[T]:
