@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from foreman.client.faults import ClientFault, ConnectFailed, NotForeman, Refused, Unauthorized
 from foreman.errors import ForemanError, SettingInvalid
 
@@ -40,6 +42,8 @@ def line_and_code(error: BaseException) -> tuple[str, int] | None:
             return f"{error.message}: set FOREMAN_TOKEN, or give --token", REFUSED
         case Refused():
             return str(error), REFUSED
+        case msgspec.DecodeError():  # of what was asked raw
+            return f"what answers is not a foreman ({error}): set FOREMAN_URL to where one listens", NO_DAEMON
         case ClientFault():
             return str(error), FAILED
     return None

@@ -13,7 +13,7 @@ from foreman.cli.codes import epilog
 from foreman.cli.completion import any_job
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.output import print_ids, quiet
-from foreman.cli.screen import show_table, state_text
+from foreman.cli.screen import one_line, show_table, state_text
 from foreman.client import Client, Delivery, requests
 from foreman.client.types import Deliveries
 
@@ -68,7 +68,7 @@ def redeliver(job_id: str, delivery_id: str, as_json: bool, url: str | None, tok
         click.echo(raw)
         return
     delivery = msgspec.json.decode(raw, type=Delivery)
-    click.echo(f"delivery {delivery.delivery_id} is {delivery.state} again")
+    click.echo(one_line(f"delivery {delivery.delivery_id} is {delivery.state} again"))
 
 
 def _row(delivery: Delivery, change: str) -> Sequence[str | Text]:
@@ -77,7 +77,7 @@ def _row(delivery: Delivery, change: str) -> Sequence[str | Text]:
     return (
         delivery.delivery_id,
         state_text(change),
-        Text(delivery.state, style=STYLES.get(delivery.state, "")),
+        Text(one_line(delivery.state), style=STYLES.get(delivery.state, "")),
         str(delivery.attempts),
         answer,
         _clock(delivery.due_at if due else delivery.ended_at),

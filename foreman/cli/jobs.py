@@ -13,7 +13,7 @@ from foreman.cli.codes import epilog
 from foreman.cli.completion import any_job, model_names
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.output import print_ids, quiet
-from foreman.cli.screen import between, clock, console, plain, show_table, span, state_text
+from foreman.cli.screen import between, clock, console, one_line, plain, show_table, span, state_text
 from foreman.client import Client, Event, Job, Page, requests, text_of
 from foreman.job import State
 
@@ -51,7 +51,7 @@ def jobs(
             page = msgspec.json.decode(client.raw(ask), type=_RawPage)
             found += page.jobs
             after = page.next
-            if not after or len(found) >= limit:
+            if not (page.jobs and after) or len(found) >= limit:
                 break
     if as_json:
         click.echo(msgspec.json.encode(_RawPage(found, after)))
@@ -69,7 +69,7 @@ def jobs(
         spare=("PRIORITY", "ATTEMPT", "AGE", "TOOK"),
     )
     if after:
-        click.echo(f"more: --after {after}", err=True)
+        click.echo(one_line(f"more: --after {after}"), err=True)
 
 
 @click.command(
@@ -121,14 +121,14 @@ def _show_job(job: Job) -> None:
         "custom id": job.custom_id,
         "owner": job.owner,
         "metadata": ", ".join(f"{name}={value}" for name, value in (job.metadata or {}).items()),
-        "error": Text(plain(job.error), style="red") if job.error else None,
+        "error": Text(plain(job.error).replace("\n", "\n" + " " * 12), style="red") if job.error else None,
         "artifacts": ", ".join(f"{found.name} ({found.content_type}, {found.size} bytes)" for found in job.artifacts),
         "kept until": job.expires_at and clock(job.expires_at, day=True),
     }
     out = console()
     for name, value in lines.items():
         if value:
-            out.print(Text(f"{name:<12}", style="bold") + (Text(plain(value)) if isinstance(value, str) else value))
+            out.print(Text(f"{name:<12}", style="bold") + (Text(one_line(value)) if isinstance(value, str) else value))
 
 
 def _show_timeline(events: list[Event]) -> None:
@@ -139,7 +139,7 @@ def _show_timeline(events: list[Event]) -> None:
     for event in events:
         lasted = f"+{between(before, event.timestamp)}" if before else clock(event.timestamp, day=True)[:10]
         attempt = f"  attempt {event.attempt}" if event.attempt else ""
-        error = f"  {plain(event.error)}" if event.error else ""
+        error = f"  {one_line(event.error)}" if event.error else ""
         out.print(
             Text(f"{clock(event.timestamp)}  {lasted:>12}  "),
             state_text(f"{event.state:<10}"),
@@ -154,4 +154,4 @@ def _show_answer(job: Job) -> None:
         return
     text = text_of(job.result)
     click.echo()
-    click.echo(plain(text) if text else msgspec.json.format(msgspec.json.encode(job.result)))
+    click.echo(plain(text or msgspec.json.format(msgspec.json.encode(job.result)).decode()))

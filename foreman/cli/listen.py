@@ -14,7 +14,7 @@ import click
 from rich.text import Text
 
 from foreman.cli.codes import FAILED, epilog
-from foreman.cli.screen import console, plain, state_text, this_program
+from foreman.cli.screen import console, one_line, state_text, this_program
 from foreman.receiver import LOOPBACK, Post, Received, judge
 from foreman.signature import key_of
 
@@ -114,20 +114,20 @@ class _Printer:
                 "again": again,
                 "payload": payload,
             }
-            click.echo(json.dumps(shown, ensure_ascii=False))
+            click.echo(json.dumps(shown))
             return
         line = Text(f"{at.astimezone():%H:%M:%S}  ")
         if payload is None:
             line += Text(f"{len(received.body)} bytes that are no webhook of Foreman's")
         else:
             line += state_text(f"{payload.get('state')!s:<11}")
-            line += Text(plain(f"{payload.get('job_id')}  attempt {payload.get('attempt')}"))
+            line += Text("  attempt ".join(one_line(str(payload.get(name))) for name in ("job_id", "attempt")))
         style = {"good": "green", "bad": "red"}.get(signature, "dim")
         line += Text(f"  signature {signature}" + (f": {why}" if why else ""), style=style)
         if again:
             line += Text("  again", style="yellow")
         if payload and payload.get("error"):
-            line += Text(f"  {plain(str(payload['error']))}")
+            line += Text(f"  {one_line(str(payload['error']))}")
         console().print(line)
 
 

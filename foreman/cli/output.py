@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from foreman.cli.screen import plain
+from foreman.cli.screen import one_line
 from foreman.client import Page
 from foreman.client.requests import Ask
 
@@ -24,7 +24,7 @@ def quiet(what: str = "Print only the ids, one a line.") -> Callable[[F], F]:
 
 def print_ids(ids: Iterable[str]) -> None:
     for found in ids:
-        click.echo(plain(found))
+        click.echo(one_line(found))
 
 
 def line(limit: int) -> Ask[Page]:

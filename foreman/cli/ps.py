@@ -12,7 +12,7 @@ from rich.text import Text
 from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.output import LONGEST_LINE, line, print_ids, quiet
-from foreman.cli.screen import between, plain, show_table, span, state_text
+from foreman.cli.screen import between, one_line, show_table, span, state_text
 from foreman.client import Client, Job, Page, Queue, Running, requests
 
 
@@ -45,7 +45,7 @@ def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | Non
     if quiet:
         print_ids([job.job_id for job in found.running] + [job.job_id for job in then])
         return
-    click.echo(plain(summary(found, why)), err=True)
+    click.echo(one_line(summary(found, why)), err=True)
     if found.running or then:
         now = datetime.now(UTC)
         show_table(

@@ -33,7 +33,9 @@ STATE_STYLES = {
 LEAST_OF_LAST = 12  # columns that the last one of a table is worth
 GAP = 2  # columns between those of a table
 PIPED_WIDTH = 1000  # columns; whoever reads a pipe wants whole cells
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
+_CONTROLS = re.compile(  # all but tab and newline; those that turn the order of what is read; halves of surrogate pairs
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def plain(text: str) -> str:
@@ -68,13 +70,13 @@ def console(*, err: bool = False) -> Console:
 
 
 def state_text(state: str) -> Text:
-    return Text(plain(state), style=STATE_STYLES.get(state, ""))
+    return Text(plain(state).replace("\n", " "), style=STATE_STYLES.get(state, ""))
 
 
 def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, spare: Sequence[str] = ()) -> None:
     """Columns under heads. When the terminal is narrow the `spare` ones are left out, the first of them first, and the
     last column of all is cut; no other is."""
-    cells = [[Text(plain(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    cells = [[Text(one_line(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
     widths = {
         head: max([cell_len(head), *(row[number].cell_len for row in cells)]) for number, head in enumerate(heads)
     }

@@ -15,7 +15,7 @@ from foreman.cli.completion import model_names
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, Waiting, follow
 from foreman.cli.output import quiet
-from foreman.cli.screen import Standing, Typed, plain, span, this_program
+from foreman.cli.screen import Standing, Typed, one_line, plain, span, this_program
 from foreman.client import Accepted, Chunk, Client, Event, Job, NotForeman, NotFound, StartsOver, requests, text_of
 from foreman.client.payload import Fields, body_of
 from foreman.endpoints import Endpoint
@@ -131,7 +131,7 @@ def submit(
             raise
         job_id = msgspec.json.decode(accepted, type=Accepted).job_id
         if no_wait or (quiet and not as_json):
-            click.echo(accepted if as_json else job_id)
+            click.echo(accepted if as_json else one_line(job_id))
             sys.stdout.flush()  # whoever reads it need not wait for the job's end
         if no_wait:
             return

@@ -124,3 +124,19 @@ def ended(client: Client, job_id: str) -> Delivery:
     while (delivery := client.deliveries(job_id)[0]).state == "due":
         assert time.monotonic() < deadline
     return delivery
+
+
+def test_nobody_without_the_secret_ends_it_or_speaks_for_foreman(house: House) -> None:
+    forged = b'{"state": "done\\n12:00:00  done  J1  attempt 1  signature good\\u202e\\ud800", "error": "a\\nb"}'
+    with listening(house, FOREMAN_WEBHOOK_SECRET=SECRET) as (listener, url):
+        for stamp in ("9" * 400, "9" * 5000):
+            httpx2.post(url, content=forged, headers={"webhook-signature": "v1,x", "webhook-timestamp": stamp})
+        told = lines(listener, 2)
+    assert all("signature bad" in line and "attempt None" in line for line in told)
+    assert not {"\u202e", "\ud800"} & set("".join(told))
+
+
+def test_json_is_told_of_what_is_no_text(house: House) -> None:
+    with listening(house, "--json") as (listener, url):
+        httpx2.post(url, content=b'{"state": "\\ud800"}')
+        assert lines(listener, 1)[0].isascii()

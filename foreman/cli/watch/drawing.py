@@ -124,7 +124,7 @@ def _waits(place: int, job: Job, now: datetime) -> Text:
     return (
         Text(f"{place:>8}  {set_cell_size(plain(job.job_id), ID + GAP)}")
         + Text(f"{between(job.created_at, now):<{WHEN}}")
-        + Text(f"{job.priority:<8}", style=style)
+        + Text(f"{one_line(job.priority):<8}", style=style)
         + Text(f"{eta:<15}{one_line(job.model)}")
     )
 

@@ -8,11 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-import msgspec
-
-from foreman.cli.output import line
 from foreman.cli.watch.board import Away, Snapshot, Words
-from foreman.client import Chunk, Client, ClientFault, Event, Page, Refused, StartsOver, Unauthorized
+from foreman.client import Chunk, Client, ClientFault, Event, Refused, StartsOver, Unauthorized
 
 LOOKS = 1.0  # seconds between looks at the queue while nothing happens
 LEAST = 0.25  # seconds between looks however much happens
@@ -41,7 +38,7 @@ class Lookout:
     def snapshot(self) -> Snapshot:
         """How it stands now. Raises a ClientFault."""
         since, queue = self._newest, self._client.queue()
-        waiting = msgspec.json.decode(self._client.raw(line(SHOWN)), type=Page).jobs
+        waiting = self._client.waiting(limit=SHOWN)
         return Snapshot(queue, waiting, self._client.health(), since)
 
     def start(self) -> None:

@@ -1,0 +1,92 @@
+"""What answers where a Foreman is looked for may be anything: nothing of it reaches the terminal but text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from foreman.cli.watch.board import Board, Snapshot
+from foreman.cli.watch.drawing import draw
+from foreman.client import Health, Job, Queue
+from foreman.job import State
+from tests.cli.conftest import Invoke
+from tests.client.conftest import Told
+from tests.client.conftest import told as told
+
+EVIL = "\x1b]0;evil\x07\x9b31m\u202e\nforged"
+JOB: dict[str, Any] = {
+    "job_id": "J1",
+    "state": "done",
+    "model": f"m{EVIL}",
+    "created_at": "2026-01-02T03:04:05Z",
+    "attempt": 1,
+    "priority": f"p{EVIL}",
+    "custom_id": f"c{EVIL}",
+    "metadata": {"a": EVIL},
+    "error": EVIL,
+    "result": {"odd": "\x9b31m"},
+}
+DELIVERY = {"delivery_id": f"7{EVIL}", "seq": 7, "url": EVIL, "state": f"due{EVIL}", "attempts": 1}
+
+
+@pytest.fixture(autouse=True)
+def _answers(told: Told) -> None:
+    told.answer("GET /jobs", {"jobs": [JOB], "next": f"J0{EVIL}"})
+    told.answer("POST /jobs", {"job_id": f"J1{EVIL}"}, 202)
+    told.answer("GET /jobs/J1", JOB)
+    told.answer("GET /jobs/J1/events", {"events": []})
+    told.answer("GET /jobs/J1/deliveries", {"deliveries": [DELIVERY]})
+    told.answer("POST /jobs/J1/deliveries/7/redeliver", DELIVERY, 202)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["jobs -n 1", "show J1", "deliveries J1", "deliveries -q J1", "redeliver J1 7", "submit -m m --no-wait hi"],
+)
+def test_no_verb_prints_what_a_terminal_obeys(invoke: Invoke, words: str) -> None:
+    result = invoke(*words.split())
+    assert result.exit_code == 0
+    assert not set("\x1b\x07\x9b\u202e") & set(result.output)
+    assert not any(line.startswith("forged") for line in result.output.splitlines())
+
+
+def test_nor_does_watch() -> None:
+    now = datetime.now(UTC)
+    board = Board("http://x")
+    job = Job("J1", State.QUEUED, "m", now, 0, priority=EVIL)
+    board.take(Snapshot(Queue(1), [job], Health("ok")))
+    console = Console(width=100, color_system=None)
+    with console.capture() as seen:
+        console.print(*draw(board, 100, 20, now), sep="\n")
+    assert not set("\x1b\x07\x9b\u202e") & set(seen.get())
+
+
+def test_pages_without_jobs_are_the_end(told: Told, invoke: Invoke) -> None:
+    told.answer("GET /jobs", {"jobs": [], "next": "J0"})
+    invoke("jobs", "-n", "5")
+    assert invoke("jobs", "-n", "5").exit_code == 0
+    assert len(told.asked) < 5
+
+
+def test_what_is_no_foreman_is_one_line(told: Told, invoke: Invoke) -> None:
+    told.answer("GET /jobs/J1/deliveries", [])
+    invoke("deliveries", "J1")
+    result = invoke("deliveries", "J1")
+    assert result.exit_code == 3
+    assert "not a foreman" in result.stderr
+
+
+def test_shells_are_offered_nothing_but_words(told: Told, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = ["$(touch x)", "a;b", "`x`", "a b", "a\nb", "-x", "*"]
+    jobs = [JOB | {"job_id": name} for name in [*bad, "J2"]]
+    told.answer("GET /jobs", {"jobs": jobs})
+    told.answer("GET /v1/models", {"data": [{"id": name} for name in [*bad, "hf.co/a-b:7_b"]]})
+    invoke("jobs", "-n", "1")
+    for words, offered in {"show ": "plain,J2", "submit -m ": "plain,hf.co/a-b:7_b"}.items():
+        monkeypatch.setenv("_FOREMAN_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", f"foreman {words}")
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split()) + 1))
+        assert invoke().stdout.split("\n")[:-1] == [offered]
