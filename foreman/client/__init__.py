@@ -1,6 +1,6 @@
 """The library: what a program says to a running Foreman, over its public API only."""
 
-from foreman.client.answer import ToolCall, Usage
+from foreman.client.answer import ToolCall, Usage, text_of
 from foreman.client.asynchronous import AsyncClient
 from foreman.client.faults import (
     Busy,
@@ -17,7 +17,6 @@ from foreman.client.faults import (
 from foreman.client.payload import Fields
 from foreman.client.stream import Chunk, StartsOver
 from foreman.client.sync import Client
-from foreman.client.text import text_of
 from foreman.client.types import (
     Accepted,
     Artifact,

@@ -1,13 +1,13 @@
-"""What is in an answer beside its words, whichever endpoint's shape it has; no I/O."""
+"""What an answer holds, its words and all else, whichever endpoint's shape it has; no I/O."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
 
 from foreman.client.reading import decode
-from foreman.client.text import at
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -24,31 +24,74 @@ class Usage(msgspec.Struct, frozen=True):
     answer_tokens: int = 0
 
 
+def text_of(value: Any) -> str:
+    """The text in a chunk of a stream or in a final answer; empty when it has none."""
+    return _first(
+        _at(value, "message", "content"),  # /api/chat
+        _at(value, "response"),  # /api/generate
+        _at(value, "choices", 0, "delta", "content"),  # /v1/chat/completions, streamed
+        _at(value, "choices", 0, "message", "content"),
+        _at(value, "choices", 0, "text"),  # /v1/completions
+        _at(value, "delta") if _at(value, "type") == "response.output_text.delta" else None,  # /v1/responses, streamed
+        _at(value, "delta", "text") if _at(value, "type") == "content_block_delta" else None,  # /v1/messages, streamed
+        "".join(_blocks(value)),
+    )
+
+
+def thinking_of(value: Any) -> str:
+    """What a reasoning model says to itself in a chunk or a final answer."""
+    choice = _at(value, "choices", 0, "delta") or _at(value, "choices", 0, "message")
+    return _first(
+        _at(value, "message", "thinking"),
+        _at(value, "thinking"),
+        _at(choice, "reasoning_content"),
+        _at(choice, "reasoning"),
+        _at(value, "delta", "thinking"),
+    )
+
+
 def tool_calls_of(value: Any) -> list[ToolCall]:
     """The calls of functions in a final answer, in its order."""
-    message = at(value, "message") or at(value, "choices", 0, "message")
-    functions = [at(call, "function") for call in _list(at(message, "tool_calls"))]  # /api/chat, /v1/chat/completions
-    functions += [item for item in _list(at(value, "output")) if at(item, "type") == "function_call"]  # /v1/responses
-    functions += [block for block in _list(at(value, "content")) if at(block, "type") == "tool_use"]  # /v1/messages
-    return [ToolCall(str(at(found, "name")), _arguments(found)) for found in functions]
+    message = _at(value, "message") or _at(value, "choices", 0, "message")
+    functions = [_at(call, "function") for call in _list(_at(message, "tool_calls"))]  # /api/chat, /v1/chat/completions
+    functions += [item for item in _list(_at(value, "output")) if _at(item, "type") == "function_call"]  # /v1/responses
+    functions += [block for block in _list(_at(value, "content")) if _at(block, "type") == "tool_use"]  # /v1/messages
+    return [ToolCall(str(_at(found, "name")), _arguments(found)) for found in functions]
 
 
 def embeddings_of(value: Any) -> list[list[float]]:
     """The vectors of /api/embed and /v1/embeddings, one for each input."""
-    return _list(at(value, "embeddings")) or [_list(at(entry, "embedding")) for entry in _list(at(value, "data"))]
+    return _list(_at(value, "embeddings")) or [_list(_at(entry, "embedding")) for entry in _list(_at(value, "data"))]
 
 
 def usage_of(value: Any) -> Usage:
-    usage = at(value, "usage") or value
+    usage = _at(value, "usage") or value
     return Usage(
         _count(usage, "prompt_eval_count", "prompt_tokens", "input_tokens"),
         _count(usage, "eval_count", "completion_tokens", "output_tokens"),
     )
 
 
+def _blocks(value: Any) -> Iterable[str]:
+    """The text blocks of a whole answer of /v1/messages or /v1/responses."""
+    if _at(value, "type") == "message":
+        blocks = _list(_at(value, "content"))
+    elif _at(value, "object") == "response":
+        blocks = [block for item in _list(_at(value, "output")) for block in _list(_at(item, "content"))]
+    else:
+        return
+    for block in blocks:
+        if isinstance(text := _at(block, "text"), str):
+            yield text
+
+
+def _first(*found: Any) -> str:
+    return next((text for text in found if isinstance(text, str) and text), "")
+
+
 def _arguments(function: Any) -> dict[str, Any]:
     """They are an object on /api/chat, its JSON on /v1/*, and `input` on /v1/messages."""
-    found: Any = at(function, "arguments") or at(function, "input") or {}
+    found: Any = _at(function, "arguments") or _at(function, "input") or {}
     if isinstance(found, str):
         try:
             found = decode(found, object)
@@ -58,8 +101,18 @@ def _arguments(function: Any) -> dict[str, Any]:
 
 
 def _count(value: Any, *names: str) -> int:
-    return next((found for name in names if isinstance(found := at(value, name), int)), 0)
+    return next((found for name in names if isinstance(found := _at(value, name), int)), 0)
 
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _at(value: Any, *path: str | int) -> Any:
+    """What is found in a JSON value along `path`; None where it does not go on."""
+    for step in path:
+        if isinstance(step, int):
+            value = value[step] if isinstance(value, list) and len(value) > step else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+PATIENCE = 60.0  # seconds of trouble that a call bears unless told otherwise
 PAUSES = (0.2, 2.0)  # seconds between tries: the first, the longest; doubling
 STEADY = 5.0  # seconds; a connection that held as long ends the trouble before it
 

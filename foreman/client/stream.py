@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from foreman.client.answer import text_of, thinking_of
 from foreman.client.reading import decode
-from foreman.client.text import text_of, thinking_of
 
 
 class Chunk(msgspec.Struct, frozen=True):

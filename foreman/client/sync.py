@@ -9,14 +9,13 @@ from typing import Any, Self, TypeVar, Unpack
 
 from foreman.client import bulk, requests, shapes, talks
 from foreman.client.connection import Connection
+from foreman.client.patience import PATIENCE
 from foreman.client.payload import Fields, body_of
 from foreman.client.requests import Ask
 from foreman.client.stream import Chunk, StartsOver
 from foreman.client.types import Accepted, Artifact, Delivery, Event, Health, Job, Page, Queue, Submitted
 
 T = TypeVar("T")
-
-PATIENCE = 60.0  # seconds
 
 
 class Client:

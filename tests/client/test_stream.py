@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreman.client.answer import text_of, thinking_of
 from foreman.client.patience import STEADY, Patience
 from foreman.client.payload import body_of
 from foreman.client.stream import Chunk, Pieces, StartsOver
-from foreman.client.text import text_of, thinking_of
 
 VALUES: list[dict[str, Any]] = [
     {"response": "a\u2028b"},
