@@ -13,8 +13,9 @@ from foreman.cli.codes import epilog
 from foreman.cli.completion import any_job, model_names
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.output import print_ids, quiet
-from foreman.cli.screen import between, clock, console, one_line, plain, show_table, span, state_text
-from foreman.client import Client, Event, Job, Page, requests, text_of
+from foreman.cli.screen import between, clock, console, one_line, plain, show_table, state_text
+from foreman.client import Client, Event, Job, Page, requests
+from foreman.client.types import Events
 from foreman.job import State
 
 LONGEST_PAGE = 500  # jobs that Foreman lists at once
@@ -88,9 +89,10 @@ def show(job_id: str, as_json: bool, url: str | None, token: str | None) -> None
         whole |= msgspec.json.decode(events, type=dict[str, msgspec.Raw])
         click.echo(msgspec.json.encode(whole))
         return
-    _show_job(msgspec.json.decode(raw, type=Job))
-    _show_timeline(msgspec.json.decode(events, type=_Events).events)
-    _show_answer(msgspec.json.decode(raw, type=Job))
+    job = msgspec.json.decode(raw, type=Job)
+    _show_job(job)
+    _show_timeline(msgspec.json.decode(events, type=Events).events)
+    _show_answer(job)
 
 
 class _RawPage(msgspec.Struct):
@@ -98,12 +100,8 @@ class _RawPage(msgspec.Struct):
     next: str | None = None
 
 
-class _Events(msgspec.Struct):
-    events: list[Event]
-
-
 def _row(job: Job) -> Sequence[str | Text]:
-    age = span((datetime.now(UTC) - job.created_at).total_seconds())
+    age = between(job.created_at, datetime.now(UTC))
     attempt = f"{job.attempt}/{job.max_attempts}"
     took = between(job.started_at, job.completed_at)
     return job.job_id, state_text(job.state), job.model, job.priority, attempt, age, took, job.error or ""
@@ -152,6 +150,5 @@ def _show_timeline(events: list[Event]) -> None:
 def _show_answer(job: Job) -> None:
     if job.result is None:
         return
-    text = text_of(job.result)
     click.echo()
-    click.echo(plain(text or msgspec.json.format(msgspec.json.encode(job.result)).decode()))
+    click.echo(plain(job.text or msgspec.json.format(msgspec.json.encode(job.result)).decode()))

@@ -17,6 +17,7 @@ from foreman.cli.follow import Away, follow
 from foreman.cli.output import quiet
 from foreman.cli.screen import between, clock, console, one_line, state_text
 from foreman.client import Client, Event, Job, requests
+from foreman.client.types import Events
 from foreman.job import RUNNING, TERMINAL, State
 
 
@@ -67,7 +68,7 @@ def logs(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None
     with Client(url, token) as client:
         if not follows:
             raw = client.raw(requests.events(job_id))
-            events = msgspec.json.decode(raw, type=requests.events(job_id).answer).events
+            events = msgspec.json.decode(raw, type=Events).events
             if as_json:
                 _print_whole(raw, events)
             elif not quiet:

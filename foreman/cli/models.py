@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 import msgspec
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
-from foreman.cli.output import Entries, Entry, described, listed, loaded, print_ids, quiet
+from foreman.cli.output import print_ids, quiet
 from foreman.cli.screen import plain, show_table
 from foreman.client import Client, ClientFault, ConnectFailed, Unauthorized
 from foreman.client.requests import Ask
@@ -27,6 +28,30 @@ class Shown(msgspec.Struct):
     size: int | None  # bytes
     context: int | None  # tokens: those that it is loaded with, else those that it could take
     queued: int
+
+
+class Entry(msgspec.Struct):
+    """A model as /api/tags and /api/ps have it."""
+
+    name: str
+    size: int | None = None  # bytes
+    context_length: int | None = None  # tokens, where it is loaded
+
+
+class Entries(msgspec.Struct):
+    models: list[Entry] = []
+
+
+class Described(msgspec.Struct):
+    """What /api/show says of a model."""
+
+    model_info: dict[str, Any] = {}
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that it could take."""
+        found = [value for name, value in self.model_info.items() if name.endswith(".context_length")]
+        return next((value for value in found if isinstance(value, int)), None)
 
 
 @click.command(
@@ -60,8 +85,8 @@ def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> No
 
 
 def _rows(client: Client, names: Sequence[str], *, away: bool) -> list[Shown]:
-    known = {} if away else _entries(client, listed())
-    there = {} if away else _entries(client, loaded())
+    known = {} if away else _entries(client, _listed())
+    there = {} if away else _entries(client, _loaded())
     waiting = client.queue().by_model
     rows = []
     for name in names:
@@ -90,11 +115,26 @@ def _entries(client: Client, ask: Ask[Entries]) -> dict[str, Entry]:
 
 
 def _context(client: Client, name: str) -> int | None:
-    ask = described(name)
+    ask = _described(name)
     try:
         return msgspec.json.decode(client.raw(ask), type=ask.answer).context
     except (ClientFault, msgspec.DecodeError):
         return None
+
+
+def _listed() -> Ask[Entries]:
+    """The models of the target."""
+    return Ask(Entries, "/api/tags")
+
+
+def _loaded() -> Ask[Entries]:
+    """Those that are in memory."""
+    return Ask(Entries, "/api/ps")
+
+
+def _described(model: str) -> Ask[Described]:
+    headers = {"Content-Type": "application/json"}
+    return Ask(Described, "/api/show", "POST", headers=headers, body=msgspec.json.encode({"model": model}))
 
 
 def _row(model: Shown) -> Sequence[str | Text]:

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
-from foreman.cli.output import LONGEST_LINE, line, print_ids, quiet
+from foreman.cli.output import print_ids, quiet
 from foreman.cli.screen import between, one_line, show_table, span, state_text
 from foreman.client import Client, Job, Page, Queue, Running, requests
+
+MOST_WAITING = 500  # jobs that Foreman tells at once of those that wait
 
 
 @click.command(
@@ -22,11 +24,11 @@ from foreman.client import Client, Job, Page, Queue, Running, requests
 @click.option(
     "-n",
     "--limit",
-    type=click.IntRange(1, LONGEST_LINE),
+    type=click.IntRange(1, MOST_WAITING),
     default=20,
     show_default=True,
     metavar="N",
-    help=f"How many of those that wait, up to {LONGEST_LINE}.",
+    help=f"How many of those that wait, up to {MOST_WAITING}.",
 )
 @click.option("--json", "as_json", is_flag=True, help='Print what GET /queue says, and "waiting": […].')
 @quiet()
@@ -34,7 +36,7 @@ from foreman.client import Client, Job, Page, Queue, Running, requests
 def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """List the jobs that run and those that wait, in the order in which they would run if nothing else came."""
     with Client(url, token) as client:
-        raw, waiting = client.raw(requests.queue()), client.raw(line(limit))
+        raw, waiting = client.raw(requests.queue()), client.raw(requests.waiting(limit))
         found, then = msgspec.json.decode(raw, type=Queue), msgspec.json.decode(waiting, type=Page).jobs
         why = client.health().target_error if found.degraded and not (as_json or quiet) else None
     if as_json:

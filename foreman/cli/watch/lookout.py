@@ -17,10 +17,8 @@ PAUSE = 1.0  # seconds after a fault
 SHOWN = 60  # waiting jobs; no terminal has room for more
 FOLLOWED = 8  # jobs whose text is read at once
 
-UNKNOWN_PLACE = {
-    "cursor_gone",
-    "query_invalid",
-}  # what came after it is removed, or it is another database: from now on
+# What came after the last event told is removed, or it is another database: the feed goes on from now.
+UNKNOWN_PLACE = {"cursor_gone", "query_invalid"}
 
 News: TypeAlias = Snapshot | Event | Words | Away | Unauthorized
 
@@ -38,8 +36,7 @@ class Lookout:
     def snapshot(self) -> Snapshot:
         """How it stands now. Raises a ClientFault."""
         since, queue = self._newest, self._client.queue()
-        waiting = self._client.waiting(limit=SHOWN)
-        return Snapshot(queue, waiting, self._client.health(), since)
+        return Snapshot(queue, self._client.waiting(limit=SHOWN), self._client.health(), since)
 
     def start(self) -> None:
         for work in (self._read_feed, self._look):
