@@ -38,6 +38,7 @@ class Priority(IntEnum):
 
 RUNNING = frozenset({State.LOADING, State.WORKING})
 TERMINAL = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.EXPIRED})
+RETRIABLE = TERMINAL - {State.DONE}  # may be queued again by hand
 
 STEPS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.LOADING, State.CANCELLED, State.EXPIRED, State.FAILED}),

@@ -22,7 +22,19 @@ from foreman.errors import (
     StoreFull,
     StoreRejected,
 )
-from foreman.job import RUNNING, TERMINAL, Change, Delivery, DeliveryState, Draft, Instant, Job, State, check_step
+from foreman.job import (
+    RETRIABLE,
+    RUNNING,
+    TERMINAL,
+    Change,
+    Delivery,
+    DeliveryState,
+    Draft,
+    Instant,
+    Job,
+    State,
+    check_step,
+)
 from foreman.messages import (
     PAUSED,
     Accepted,
@@ -273,7 +285,7 @@ class Desk:
 
     def _retry(self, message: Retry, now: Instant) -> Job:
         job = self._find(message.job_id)
-        if job.state not in (State.FAILED, State.CANCELLED, State.EXPIRED):
+        if job.state not in RETRIABLE:
             raise IllegalStep("retry", job.state)
         self._check_room([])
         fresh = replace(

@@ -12,13 +12,12 @@ from click.shell_completion import CompletionItem, get_completion_class
 from foreman.cli.codes import epilog
 from foreman.cli.screen import one_line
 from foreman.client import Client, ClientFault
-from foreman.job import TERMINAL, State
+from foreman.job import RETRIABLE, TERMINAL, State
 
 PROGRAM, VARIABLE = "foreman", "_FOREMAN_COMPLETE"
 SAFE = re.compile(r"\w[\w.:/@+-]*", re.ASCII)  # one word to every shell: bash puts it on the line as it is
 PATIENCE = 1.0  # seconds: somebody waits at the keyboard
 OFFERED = 100  # of the newest jobs
-RETRIED = {State.FAILED, State.CANCELLED, State.EXPIRED}
 
 T = TypeVar("T")
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -65,7 +64,7 @@ def jobs_in(states: Iterable[State]) -> Complete:
 any_job = jobs_in(State)
 open_job = jobs_in(set(State) - TERMINAL)
 ended_job = jobs_in(TERMINAL)
-retried_job = jobs_in(RETRIED)
+retried_job = jobs_in(RETRIABLE)
 
 
 def model_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
