@@ -149,7 +149,7 @@ class Webhook(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Jobs, newest first, and where the next page begins."""
+    """Jobs in the order that was asked for, and where the next page begins."""
 
     jobs: list[Job]
     next: str | None = None  # pass as `after`; None at the end

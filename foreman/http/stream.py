@@ -96,9 +96,8 @@ async def live(job: Job, readers: Readers, follower: Follower, frame: Ndjson | S
             yield frame.chunk(piece.chunk)
         elif piece.attempt is not None:
             yield frame.notice({"foreman": {"attempt": piece.attempt}})
-        elif (
-            piece.ended is not None and not said
-        ):  # joined after the last chunk and before the commit: nothing was held
+        elif piece.ended is not None and not said:
+            # It was joined after the last chunk and before the commit: nothing was held.
             ended = replace(job, state=piece.ended.state, error=piece.ended.error)
             async for part in stored(ended, readers, frame):
                 yield part
