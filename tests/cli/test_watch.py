@@ -17,7 +17,7 @@ from foreman.client import Client, Event, Health, Job, Queue, Running
 from foreman.client.requests import Ask
 from foreman.job import State
 from tests.cli.conftest import TOKEN, House, environment
-from tests.cli.screen import Terminal
+from tests.cli.terminal import Terminal
 from tests.daemon import until
 
 NOW = datetime(2030, 1, 31, 18, 0, tzinfo=UTC)
