@@ -172,7 +172,7 @@ class AsyncClient:
         return await self._ask(requests.jobs(state=state, model=model, priority=priority, limit=limit, after=after))
 
     async def events(self, job_id: str) -> list[Event]:
-        """The job's changes of state, oldest first."""
+        """The job's changes of state, oldest first; of more than 1,000 the first 1,000."""
         return (await self._ask(requests.events(job_id))).events
 
     async def payload(self, job_id: str) -> dict[str, Any]:
