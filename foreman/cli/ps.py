@@ -51,9 +51,9 @@ def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | Non
     if found.running or then:
         now = datetime.now(UTC)
         show_table(
-            ("ID", "STATE", "PRIORITY", "FOR", "STARTS IN", "MODEL"),
+            ("ID", "STATE", "PRIORITY", "FOR", "READY IN", "MODEL"),
             [*(_running(job, now) for job in found.running), *(_waiting(job, now) for job in then)],
-            spare=("STARTS IN", "PRIORITY", "FOR"),
+            spare=("READY IN", "PRIORITY", "FOR"),
         )
     if found.queued > len(then):
         click.echo(f"{found.queued - len(then):,} more: beyond --limit, or before their time", err=True)

@@ -200,6 +200,14 @@ def test_what_holds_the_queue_up_is_said() -> None:
     assert "no answer, trying again: no foreman there" in text(board)
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(59.9, "in 59.9 s"), (3599, "in 59 min"), (86399, "in 23 h")])
+@pytest.mark.parametrize("width", [80, 160])
+def test_what_waits_has_room_for_its_model(width: int, seconds: float, said: str) -> None:
+    board = a_board(queued=1)
+    board.waiting = [Job("W1", State.QUEUED, "smollm2:135m", NOW, 0, eta_seconds=seconds)]
+    assert f"{said} smollm2:135m" in " ".join(text(board, width).split())
+
+
 def test_those_that_have_no_room_are_counted() -> None:
     board = a_board(queued=40, running=[{"job_id": f"J{n}", "model": "a", "state": "working"} for n in range(30)])
     board.waiting = [a_job(f"W{n}") for n in range(30)]

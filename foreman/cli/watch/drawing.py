@@ -12,7 +12,7 @@ from foreman.cli.screen import STATE_STYLES, between, clock, one_line, plain, sp
 from foreman.cli.watch.board import Board
 from foreman.client import Event, Job, Running
 
-STATE, ID, WHEN = 10, 26, 12  # columns
+STATE, ID, WHEN, LANE, READY = 10, 26, 12, 7, 10  # columns
 WIDE = 130  # columns from which on what waits and what happened stand side by side
 GAP = 2
 HEADER = 3
@@ -31,7 +31,7 @@ def draw(board: Board, width: int, height: int, now: datetime) -> list[Text]:
         half = (width - GAP) // 2
         beside = zip(_fill(_waiting(board, room, now), room), _fill(_events(board, room), room), strict=True)
         for left, right in beside:
-            left.truncate(half)
+            left.truncate(half, overflow="ellipsis")
             left.pad_right(half + GAP - left.cell_len)
             lines.append(left + right)
     else:
@@ -39,7 +39,7 @@ def draw(board: Board, width: int, height: int, now: datetime) -> list[Text]:
         lines += [*waiting, Text(), *_events(board, room - len(waiting) - 1)]
     lines = [*_fill(lines, height - 1), Text(HELP, style="dim")]
     for line in lines:
-        line.truncate(width)
+        line.truncate(width, overflow="ellipsis")
     return lines
 
 
@@ -62,13 +62,11 @@ def _sum(board: Board, width: int, now: datetime) -> Text:
     if board.trouble:
         return Text(one_line(f"target: {board.trouble}"), style="red")
     said = [
-        f"model {queue.resident}" if queue.resident else "no model loaded",
+        queue.resident or "no model loaded",
         f"{len(queue.running)} of {queue.slots} running",
-        f"{queue.queued:,} waiting",
+        f"{queue.queued:,} waiting" + (f", oldest {span(queue.oldest_seconds)}" if queue.oldest_seconds else ""),
         f"{board.per_minute(now):,} done in a minute",
     ]
-    if queue.oldest_seconds:
-        said.append(f"oldest {span(queue.oldest_seconds)}")
     return Text(one_line(" · ".join(said)))
 
 
@@ -105,7 +103,7 @@ def _waiting(board: Board, room: int, now: datetime) -> list[Text]:
     if not board.queue.queued:
         return [_title("WAITING"), _nothing("nothing waits")]
     lines = [_waits(place, job, now) for place, job in enumerate(board.waiting, 1)][: room - TITLE]
-    title = _title("WAITING", "FOR", "LANE    STARTS         MODEL")
+    title = _title("WAITING", "FOR", f"{'LANE':<{LANE}}{'READY':<{READY}}MODEL")
     return _with_rest([title, *lines], room, board.queue.queued - len(lines))
 
 
@@ -120,13 +118,18 @@ def _with_rest(lines: list[Text], room: int, more: int) -> list[Text]:
 
 def _waits(place: int, job: Job, now: datetime) -> Text:
     style = {"high": "bold", "low": "dim"}.get(job.priority, "")
-    eta = f"in {span(job.eta_seconds)}" if job.eta_seconds else ""
+    eta = f"in {guess(job.eta_seconds)}" if job.eta_seconds else ""
     return (
         Text(f"{place:>8}  {set_cell_size(plain(job.job_id), ID + GAP)}")
         + Text(f"{between(job.created_at, now):<{WHEN}}")
-        + Text(f"{one_line(job.priority):<8}", style=style)
-        + Text(f"{eta:<15}{one_line(job.model)}")
+        + Text(f"{one_line(job.priority):<{LANE}}", style=style)
+        + Text(f"{eta:<{READY}}{one_line(job.model)}")
     )
+
+
+def guess(seconds: float) -> str:
+    """A length of time in one unit: 3.1 s, 4 min, 2 h, 3 d."""
+    return " ".join(span(seconds).split()[:2])
 
 
 def _events(board: Board, room: int) -> list[Text]:
