@@ -38,6 +38,7 @@ coverage: $(READY) ## Run the tests and see which lines and branches none of the
 
 docs: $(READY) ## Build the documentation's site into site/; a broken link fails it
 	@$(BIN)/zensical build --clean --strict
+	@echo "Open site/index.html; its search needs a server: $(BIN)/python -m http.server -b 127.0.0.1 -d site 8001"
 
 crash: $(READY) ## Kill it 1,000 times, at random and named moments, and see that nothing is lost
 	@$(BIN)/python -m tests.crash
