@@ -61,6 +61,11 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not ctx.resilient_parsing:
+            from difflib import get_close_matches  # only here: every start would wait for it
+
+            if close := get_close_matches(args[0], VERBS, n=1):
+                ctx.fail(f"No such command '{args[0]}'. Did you mean '{close[0]}'?")
         found = super().resolve_command(ctx, args)
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as __main__ left it; from here on verbs answer to it
             signal.signal(signal.SIGINT, interrupt_handler())

@@ -98,7 +98,10 @@ def test_an_address_that_is_none_is_one_line(invoke: Invoke) -> None:
 
 
 def test_a_verb_that_is_none_is_wrong_usage(invoke: Invoke) -> None:
-    assert invoke("sumbit").exit_code == 2
+    assert invoke("frobnicate").exit_code == 2
+    meant = invoke("sumbit")
+    assert meant.exit_code == 2
+    assert "Did you mean 'submit'?" in meant.stderr
 
 
 @pytest.mark.parametrize(
