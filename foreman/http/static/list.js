@@ -19,7 +19,7 @@ export function list(main, { jobs }) {
   const state = select("State", "state", STATES);
   const priority = select("Priority", "priority", ["high", "normal", "low"]);
   const model = h("input", { type: "search", placeholder: "any", onchange: () => choose("model", model.value.trim()) });
-  const search = h("input", { type: "search", placeholder: "whole or end of an id, or custom id", autocomplete: "off" });
+  const search = h("input", { type: "search", placeholder: "an id or its end, or custom id", autocomplete: "off" });
   const total = h("p.muted", { role: "status" });
   const body = h("div.rows", { role: "rowgroup" });
   const view = h("div.window", { tabIndex: 0, "aria-label": "Jobs, newest first", role: "region" }, h("div.table", { role: "table", "aria-label": "Jobs" }, head(), body));
