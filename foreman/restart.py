@@ -69,6 +69,10 @@ async def keep_running(
             if leaving() or starting.pending:
                 raise  # what fails at its first start is a refusal to start, not a crash
             log.error("actor failed", actor=name, error=repr(error), exc_info=error)
+        except BaseExceptionGroup as group:  # it was cancelled too, by whoever leaves
+            if leaving() and (rest := group.split(Draining)[1]):
+                raise rest from None
+            raise
         now = trio.current_time()
         if len(failures) == budget.most and now - failures[0] < budget.window:
             raise OutOfRestarts(f"{name} failed {budget.most + 1} times in {budget.window:g} s")

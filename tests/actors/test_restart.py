@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.errors import StoreBroken
+from foreman.errors import Draining, StoreBroken
 from foreman.restart import ActorReturned, Budget, OutOfRestarts, keep_running
 from foreman.watchdog import Watchdog
 from tests.conftest import Logged
@@ -146,3 +146,21 @@ async def test_each_start_is_told_and_each_failure(autojump_clock: MockClock, lo
         )
     assert told[:3] == ["actor serves", "actor failed", "actor serves"]
     logged.claim("actor failed")
+
+
+async def test_a_queue_that_closes_is_no_fault_of_an_actor_that_is_cancelled_at_once() -> None:
+    async def refused() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.checkpoint()
+            raise Draining
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            nursery.start_soon(refused)
+            await trio.sleep_forever()
+
+    with trio.CancelScope() as leaving:
+        leaving.cancel()
+        await keep_running("it", run, leaving=lambda: True)
+    assert leaving.cancelled_caught
