@@ -91,7 +91,7 @@ class _Look:
         yield from self._tell(self._unknown())
 
     def _unknown(self) -> list[Event]:
-        return [event for event in self._client.events(self._job_id) if event.seq > self._told]
+        return self._client.events(self._job_id, after=self._told)
 
     def _tell(self, events: list[Event]) -> Iterator[Event]:
         for event in events:

@@ -15,7 +15,6 @@ from foreman.cli.connect import reaches_foreman
 from foreman.cli.output import print_ids, quiet
 from foreman.cli.screen import between, clock, console, one_line, plain, show_table, state_text
 from foreman.client import Client, Event, Job, Page, requests
-from foreman.client.types import Events
 from foreman.job import State
 
 LONGEST_PAGE = 500  # jobs that Foreman lists at once
@@ -83,15 +82,14 @@ def show(job_id: str, as_json: bool, url: str | None, token: str | None) -> None
     """Show a job: what it is, what happened to it and when, and its answer."""
     with Client(url, token) as client:
         raw = client.raw(requests.job(job_id))
-        events = client.raw(requests.events(job_id))
+        events = client.events(job_id)
     if as_json:
         whole = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-        whole |= msgspec.json.decode(events, type=dict[str, msgspec.Raw])
-        click.echo(msgspec.json.encode(whole))
+        click.echo(msgspec.json.encode({**whole, "events": events}))
         return
     job = msgspec.json.decode(raw, type=Job)
     _show_job(job)
-    _show_timeline(msgspec.json.decode(events, type=Events).events)
+    _show_timeline(events)
     _show_answer(job)
 
 

@@ -16,8 +16,7 @@ from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, follow
 from foreman.cli.output import quiet
 from foreman.cli.screen import between, clock, console, one_line, state_text
-from foreman.client import Client, Event, Job, requests
-from foreman.client.types import Events
+from foreman.client import Client, Event, Job
 from foreman.job import RUNNING, TERMINAL, State
 
 
@@ -67,10 +66,9 @@ def logs(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None
     """
     with Client(url, token) as client:
         if not follows:
-            raw = client.raw(requests.events(job_id))
-            events = msgspec.json.decode(raw, type=Events).events
+            events = client.events(job_id)
             if as_json:
-                _print_whole(raw, events)
+                _print_whole(events)
             elif not quiet:
                 _print(events)
             return
@@ -120,9 +118,8 @@ def _print(events: Iterable[Event], *, silent: bool = False) -> None:
         out.print(Text(f"{when}  ") + state_text(f"{event.state:<10}") + Text(one_line(": ".join(said)), style=style))
 
 
-def _print_whole(raw: bytes, events: list[Event]) -> None:
+def _print_whole(events: list[Event]) -> None:
     attempts = Attempts()
     for event in events:
         attempts.add(event)
-    whole: dict[str, object] = {**msgspec.json.decode(raw, type=dict[str, msgspec.Raw])}
-    click.echo(msgspec.json.encode(whole | {"attempts": attempts.known}))
+    click.echo(msgspec.json.encode({"events": events, "attempts": attempts.known}))

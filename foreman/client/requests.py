@@ -105,8 +105,8 @@ def jobs(
     return Ask(Page, "/jobs", params={name: str(value) for name, value in wanted.items() if value is not None})
 
 
-def events(job_id: str) -> Ask[Events]:
-    return Ask(Events, f"{_job_path(job_id)}/events")
+def events(job_id: str, after: int = 0) -> Ask[Events]:
+    return Ask(Events, f"{_job_path(job_id)}/events", params={"after": str(after)})
 
 
 def stream(job_id: str) -> Ask[bytes]:

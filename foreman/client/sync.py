@@ -172,9 +172,9 @@ class Client:
         """One page of jobs, newest first; its `next` is the `after` of the following one."""
         return self._ask(requests.jobs(state=state, model=model, priority=priority, limit=limit, after=after))
 
-    def events(self, job_id: str) -> list[Event]:
-        """The job's changes of state, oldest first; of more than 1,000 the first 1,000."""
-        return self._ask(requests.events(job_id)).events
+    def events(self, job_id: str, *, after: int = 0) -> list[Event]:
+        """The job's changes of state, oldest first; only those beyond `after`, the `seq` of one, if it is given."""
+        return self._line.hold(talks.events(job_id, after))
 
     def payload(self, job_id: str) -> dict[str, Any]:
         """What the target is asked: the job as submitted, without Foreman's own fields."""

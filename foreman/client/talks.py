@@ -161,6 +161,17 @@ def run(
     return job
 
 
+def events(job_id: str, after: int) -> Talk[list[Event]]:
+    """The changes of a job beyond the one with the seq `after`, page by page."""
+    found: list[Event] = []
+    while True:
+        page = yield from ask(requests.events(job_id, after))
+        found += page.events
+        if page.next is None or page.next <= after:
+            return found
+        after = page.next
+
+
 def models() -> Talk[list[str]]:
     """The names of the models, also of a server that has only the native list."""
     try:

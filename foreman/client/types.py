@@ -167,6 +167,7 @@ class Event(msgspec.Struct, frozen=True):
     attempt: int = 0
     error: str | None = None
     custom_id: str | None = None
+    type: str = "state"
 
     @property
     def ended(self) -> bool:
@@ -174,9 +175,10 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Events(msgspec.Struct, frozen=True):
-    """The changes of one job, oldest first."""
+    """Changes of one job, oldest first, and where the next page begins."""
 
     events: list[Event]
+    next: int | None = None  # pass as `after`; None at the end
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -9,9 +9,22 @@ from typing import Any, TypeVar
 
 import pytest
 
-from foreman.client import Accepted, Busy, ClientFault, ConnectFailed, Job, JobFailed, NotEnded, NotFound, State, talks
+from foreman.client import (
+    Accepted,
+    Busy,
+    ClientFault,
+    ConnectFailed,
+    Event,
+    Job,
+    JobFailed,
+    NotEnded,
+    NotFound,
+    State,
+    talks,
+)
 from foreman.client.requests import Ask
 from foreman.client.talks import Held, Pause
+from foreman.client.types import Events
 
 T = TypeVar("T")
 
@@ -163,3 +176,11 @@ def test_the_wait_for_room_counts_towards_the_time_of_a_run() -> None:
         played.hold(talks.run({}, None, 20, 60, played.clock))
     assert played.asked[2].headers["Prefer"] == "wait=13"
     assert played.now == pytest.approx(120)
+
+
+def test_the_changes_of_a_job_are_asked_for_page_by_page_to_the_end() -> None:
+    first, second = (Event(seq, "J", State.QUEUED, datetime(2026, 1, 2, tzinfo=UTC)) for seq in (7, 9))
+    played = Played([Events([first], next=7), Events([second])])
+    assert played.hold(talks.events("J", 0)) == [first, second]
+    assert [asked.params["after"] for asked in played.asked] == ["0", "7"]
+    assert Played([Events([first], next=7)]).hold(talks.events("J", 7)) == [first]  # pages that lead nowhere end

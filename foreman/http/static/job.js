@@ -29,7 +29,7 @@ export function job(main, { jobs, id }) {
 
   const refresh = gently(async () => {
     try {
-      const [found, { events }, log] = await Promise.all([get(`/jobs/${id}`), get(`/jobs/${id}/events`), get(`/jobs/${id}/deliveries`)]);
+      const [found, events, log] = await Promise.all([get(`/jobs/${id}`), changes(id), get(`/jobs/${id}/deliveries`)]);
       if (alive) show(found, events, log.deliveries);
     } catch (problem) {
       if (!alive) return;
@@ -236,6 +236,17 @@ export function job(main, { jobs, id }) {
     jobs.removeEventListener("reset", again);
     document.title = "Foreman";
   };
+}
+
+/** All changes of a job, page by page. */
+async function changes(id) {
+  const all = [];
+  for (let after = 0; after !== null; ) {
+    const { events, next } = await get(`/jobs/${id}/events?after=${after}`);
+    all.push(...events);
+    after = next;
+  }
+  return all;
 }
 
 const ENDED_DELIVERIES = new Set(["delivered", "dead", "stopped"]);
