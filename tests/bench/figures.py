@@ -44,9 +44,10 @@ class Figure:
         unit = f" {self.unit}" if self.wanted.of == "value" else ""
         wanted = f"{self.wanted.word} {self.wanted.number:g}{unit if self.wanted.of == 'value' else ' as a ratio'}"
         value = f"{_short(self.value)} {self.unit}"
+        ratio = f", ratio {self.ratio:.2f}" if self.reference else ""
         return (
-            f"{self.name:<32} {value:>15}   {self.against} {_short(self.reference)} {self.unit}, "
-            f"ratio {self.ratio:.2f}   wanted {wanted}: {'ok' if self.ok else 'short'}"
+            f"{self.name:<32} {value:>15}   {self.against} {_short(self.reference)} {self.unit}{ratio}   "
+            f"wanted {wanted}: {'ok' if self.ok else 'short'}"
         )
 
     def fields(self) -> dict[str, Any]:

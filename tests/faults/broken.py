@@ -19,7 +19,7 @@ from typing import Any
 
 import trio
 
-from foreman import restart, supervisor
+from foreman import house, restart, supervisor
 from foreman.__main__ import main
 from foreman.actors import janitor
 from foreman.restart import Budget
@@ -144,13 +144,13 @@ def counted() -> None:
             self.tasks -= 1
 
     count = Count()
-    build = supervisor._build
+    build = house.build
 
     def building(*given: Any) -> Any:
         trio.lowlevel.add_instrument(count)
         return build(*given)
 
-    supervisor._build = building  # type: ignore[assignment]
+    house.build = building  # type: ignore[assignment]
     _words.update(tasks=lambda: count.tasks)
 
 
