@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from foreman.cli.root import foreman
-from foreman.client import Client, ClientFault
+from foreman.client import Client
 from foreman.targets.child import free_port
+from tests.daemon import Daemon, Upstream, an_upstream
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "open sesame"
@@ -43,52 +40,15 @@ def invoke() -> Invoke:
     return run
 
 
-@dataclass
 class House:
-    """A `foreman serve` in front of a scripted server; may be killed and started again on the same data."""
+    """A Foreman in front of the scripted upstream, and its command line; killed and started again it keeps its port."""
 
-    folder: Path
-    upstream: str
-    stop_upstream: Callable[[], None]
-    flags: dict[str, str] = field(default_factory=dict)
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        flags = {
-            "addr": f"127.0.0.1:{self.port}",
-            "data-dir": str(self.folder),
-            "ollama-url": self.upstream,
-            "retry-backoff": "50 ms",
-            "slots": "8",
-            "log-level": "error",
-            "webhook-secret": SECRET,
-            "webhook-retries": "0",
-            **self.flags,
-        }
-        words = [word for name, value in flags.items() for word in (f"--{name}", value)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "foreman", "serve", *words], cwd=ROOT, env=environment(FOREMAN_TOKEN=TOKEN)
-        )
-        deadline = time.monotonic() + 30
-        with Client(self.url) as client:
-            while time.monotonic() < deadline:
-                try:
-                    if client.ready():
-                        return
-                except ClientFault:
-                    assert self.process.poll() is None, "foreman serve ended"
-                time.sleep(0.02)
-        raise AssertionError("foreman serve did not become ready")
-
-    def kill(self, number: int = signal.SIGKILL) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(30)
+    def __init__(self, folder: Path, upstream: Upstream, **settings: object) -> None:
+        self.upstream = upstream
+        self.url = f"http://127.0.0.1:{free_port()}"
+        given = {"retry_backoff": 0.05, "slots": 8, "webhook_secret": SECRET, "webhook_retries": 0} | settings
+        addr = self.url.removeprefix("http://")
+        self.daemon = Daemon(folder, addr=addr, ollama_url=upstream.url, token=TOKEN, **given)
 
     def run(self, *words: str, given: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run the program as a user would, with the right token."""
@@ -124,20 +84,12 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def a_house(folder: Path, **flags: str) -> Iterator[House]:
-    """`flags` of `foreman serve`, with _ for -."""
-    command = [sys.executable, "-m", "tests.upstream", "--kind", "ollama"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as upstream:
-        assert upstream.stdout is not None
-        url = f"http://127.0.0.1:{json.loads(upstream.stdout.readline())['port']}"
-        house = House(folder, url, upstream.kill, {name.replace("_", "-"): value for name, value in flags.items()})
-        try:
-            house.start()
+def a_house(folder: Path, **settings: object) -> Iterator[House]:
+    with an_upstream("--kind", "ollama") as upstream:
+        house = House(folder, upstream, **settings)
+        with house.daemon:
             yield house
-        finally:
-            if house.process is not None and house.process.poll() is None:
-                house.kill()
-            upstream.kill()
+            assert not house.daemon.errors
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def test_whoever_loses_foreman_in_the_middle_is_told_how_far_it_came(tmp_path: P
         sending.stdin.flush()
         with house.client() as client:
             wait_queued(client, LINES + 1)  # the first request was answered, or there would be no second one
-        house.kill()
+        house.daemon.kill()
         sending.stdin.close()
         assert sending.wait(30) == 3
         told = re.fullmatch(r"accepted ([12]0,000), rejected 0\n", sending.stdout.read())

@@ -150,7 +150,7 @@ def test_a_public_address_without_a_token(invoke: Invoke, tmp_path: Path, upstre
 def test_a_running_foreman_that_asks_for_a_token(
     invoke: Invoke, tmp_path: Path, house: House, upstream: Upstream
 ) -> None:
-    here = {"ollama_url": upstream.url, "addr": f"127.0.0.1:{house.port}"}
+    here = {"ollama_url": upstream.url, "addr": house.url.removeprefix("http://")}
     found = examine(invoke, tmp_path, **here)
     assert wrong(found) == ["foreman"]
     assert "asks for a token, and none is given" in found["foreman"]["what"]

@@ -139,7 +139,7 @@ def test_colours_are_for_terminals_that_want_them(house: House, busy: tuple[str,
 
 def test_while_the_target_is_away_its_models_are_known_and_away(tmp_path: Path) -> None:
     with a_house(tmp_path, poll_interval="50 ms") as house, house.client() as client:
-        house.stop_upstream()
+        house.upstream.stop()
         while not client.queue().degraded:
             pass
         rows = [line.split() for line in house.run("models").stdout.splitlines()[1:]]

@@ -70,7 +70,7 @@ def test_the_accepted_job_as_json(house: House) -> None:
 def test_options_reach_the_target(house: House) -> None:
     done = house.run("submit", "-m", "a", "-o", "seed=7", "-o", "stop=now", "--json", "hi")
     assert done.returncode == 0
-    with Client(house.upstream) as upstream:
+    with Client(house.upstream.url) as upstream:
         log = msgspec.json.decode(upstream.raw(Ask(bytes, "/_log")))
     assert {"seed": 7, "stop": "now"} in [(entry["payload"] or {}).get("options") for entry in log["requests"]]
 
@@ -156,14 +156,15 @@ def test_a_stream_lives_through_a_killed_foreman(tmp_path: Path) -> None:
         job_id = client.submit("a", "long #chunks=40 #every=0.05").job_id
         pieces = client.stream(job_id)
         assert [next(pieces) for _ in range(3)]
-        house.kill()
-        house.start()
+        house.daemon.kill()
+        house.daemon.start()
         rest = list(pieces)
         over = max(n for n, piece in enumerate(rest) if isinstance(piece, StartsOver))
         text = "".join(piece.text for piece in rest[over:] if isinstance(piece, Chunk))
         assert text == "".join(f"w{n} " for n in range(40))
         assert client.job(job_id).attempt == 2
-        assert house.kill(signal.SIGTERM) == 0
+        house.daemon.terminate()
+        assert house.daemon.wait() == 0
 
 
 def test_why_nothing_moves_is_told(house: House) -> None:

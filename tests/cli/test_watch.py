@@ -82,9 +82,9 @@ def test_the_terminal_is_put_right_whatever_ends_it(house: House, number: signal
 def test_it_waits_for_a_foreman_that_went_away_and_goes_on(house: House) -> None:
     with watching(house) as terminal:
         terminal.shows(shown("● live"))
-        house.kill()
+        house.daemon.kill()
         terminal.shows(shown("no answer, trying again"))
-        house.start()
+        house.daemon.start()
         terminal.shows(shown("● live"))
         with house.client() as client:
             job_id = client.submit("b", "hi").job_id

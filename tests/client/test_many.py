@@ -105,8 +105,8 @@ def test_the_feed_lives_through_a_killed_foreman_without_gap_or_repetition(tmp_p
                 told.append(event := next(feed))
                 if event.state is State.DONE:
                     left.remove(event.job_id)
-            house.kill()
-            house.start()
+            house.daemon.kill()
+            house.daemon.start()
         ids = {event.job_id for event in told}
         kept = [event for job_id in ids for event in client.events(job_id)]
         assert sorted(kept, key=lambda event: event.seq) == told

@@ -123,8 +123,8 @@ def test_a_wait_lives_through_a_killed_foreman(tmp_path: Path) -> None:
                     async for event in feed:
                         if event.state is State.WORKING:
                             break
-                await anyio.to_thread.run_sync(house.kill)
-                await anyio.to_thread.run_sync(house.start)
+                await anyio.to_thread.run_sync(house.daemon.kill)
+                await anyio.to_thread.run_sync(house.daemon.start)
             assert ended == [State.DONE]
 
         anyio.run(test, backend="trio")
