@@ -204,7 +204,7 @@ def test_a_stream_that_always_breaks_is_given_up(told: Told) -> None:
         list(client.stream("J1", patience=0.3))
 
 
-DEEP = json.dumps(JOB)[:-1].encode() + b', "result": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+DEEP = json.dumps(JOB)[:-1].encode() + b', "result": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
 
 
 @pytest.mark.parametrize(
