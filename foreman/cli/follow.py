@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from foreman.cli.screen import this_program
-from foreman.client import Chunk, Client, ClientFault, Event, Job, StartsOver
+from foreman.client import Chunk, Client, ClientFault, Event, Job, JobFailed, StartsOver
 from foreman.client.faults import Busy, ConnectFailed
 from foreman.job import TERMINAL, State
 
@@ -119,6 +119,8 @@ def _read_stream(client: Client, job_id: str, box: _Box) -> None:
     try:
         for piece in client.stream(job_id):
             box.put(piece)
+        box.put(None)
+    except JobFailed:  # how it ended is told last, with the job
         box.put(None)
     except ClientFault as fault:
         box.put(fault)

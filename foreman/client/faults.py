@@ -62,7 +62,7 @@ class Busy(Refused):
 
 
 class JobFailed(ClientFault):
-    """The job that was waited for ended, but not as `done`: it failed, expired, or was cancelled."""
+    """The job ended, but not as `done`: it failed, expired, or was cancelled. Raised by `run` and `stream`."""
 
     def __init__(self, job: Job) -> None:
         ended = {"failed": "failed", "expired": "expired"}.get(job.state, f"was {job.state}")

@@ -131,10 +131,11 @@ class Client:
         return self._line.hold(talks.wait(job_id, within, patience))
 
     def stream(self, job_id: str, *, patience: float = PATIENCE) -> Generator[Chunk | StartsOver, None, None]:
-        """The output from its first chunk to the end of the job, as it is produced; `job` then says how it ended.
+        """Iterate over the output of a job as it is produced, from its first chunk to the end of the job.
 
         A broken connection is made anew for up to `patience` seconds. What follows then begins at the first chunk
-        again, which a StartsOver announces, just as one does when the job is tried again.
+        again, which a StartsOver announces, just as one does when the job is tried again. Raises JobFailed after the
+        last chunk when the job ends other than done.
         """
         return self._line.listen(talks.stream(self.url, job_id, patience))
 

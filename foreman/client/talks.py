@@ -190,7 +190,10 @@ def ready() -> Talk[bool]:
 
 
 def stream(url: str, job_id: str, patience: float, clock: Clock = time.monotonic) -> Telling[Chunk | StartsOver]:
-    """The output of a job from its first chunk to its end; a broken connection is made anew and starts over."""
+    """Tell the output of a job from its first chunk to its end; a broken connection is made anew and starts over.
+
+    Raises JobFailed at the end of a job that ended other than done.
+    """
     trouble, said = Patience(patience), False
     while True:
         try:
@@ -207,8 +210,11 @@ def stream(url: str, job_id: str, patience: float, clock: Clock = time.monotonic
                 for piece in found:
                     said = True
                     yield Tell(piece)
-            if (yield from ask(requests.job(job_id))).ended:
+            job = yield from ask(requests.job(job_id))
+            if job.state is State.DONE:
                 return
+            if job.ended:
+                raise JobFailed(job)
             pause = trouble.ended()
         except (ConnectFailed, Busy):
             again = trouble.broke(clock())

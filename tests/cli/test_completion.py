@@ -24,7 +24,7 @@ def jobs(house: House) -> dict[str, str]:
         queued, cancelled = (client.submit("a", "hi", payload={"not_before": LATER}).job_id for _ in range(2))
         client.cancel(cancelled)
         done = client.submit("b", "hi").job_id
-        list(client.stream(done))
+        client.wait(done)
     return {"queued": queued, "cancelled": cancelled, "done": done}
 
 

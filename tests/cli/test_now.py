@@ -33,7 +33,7 @@ def busy(house: House) -> tuple[str, str, str]:
 
 def ended(client: Client, text: str) -> str:
     job_id = client.submit("a", text, priority="high").job_id
-    list(client.stream(job_id))
+    client.wait(job_id)
     return job_id
 
 

@@ -41,10 +41,10 @@ def test_a_job_that_refuses_does_not_keep_the_others(house: House) -> None:
 def test_a_failed_job_is_tried_again(house: House) -> None:
     job_id = house.run("submit", "-m", "a", "--no-wait", "retry me #status=400 #times=1").stdout.strip()
     with house.client() as client:
-        list(client.stream(job_id))
+        client.wait(job_id)
         assert client.job(job_id).state is State.FAILED
         assert house.run("retry", job_id).stdout == f"{job_id}  queued again\n"
-        list(client.stream(job_id))
+        client.wait(job_id)
         assert client.job(job_id).state is State.DONE
     refused = house.run("retry", job_id)
     assert (refused.returncode, refused.stderr) == (4, f"foreman: {job_id}: cannot retry a job that is done\n")
@@ -75,7 +75,7 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(house: House) -> None
             job_id = client.submit("a", "hi").job_id
         finally:
             assert house.run("resume").stdout == "resumed\n"
-        list(client.stream(job_id))
+        client.wait(job_id)
         assert client.job(job_id).state is State.DONE
         assert house.run("resume", "--json").stdout == '{"paused":false}\n'
 

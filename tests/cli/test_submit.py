@@ -47,7 +47,7 @@ def test_an_answer_without_words_is_shown_as_json(house: House) -> None:
 def test_no_wait_prints_the_id_and_show_tells_the_rest(house: House) -> None:
     job_id = house.run("submit", "-m", "a", "--no-wait", "--priority", "low", "hi #slow=0.2").stdout.strip()
     with house.client() as client:
-        list(client.stream(job_id))
+        client.wait(job_id)
     shown = house.run("show", job_id).stdout
     assert re.search(rf"^job +{job_id}$", shown, re.MULTILINE)
     assert re.search(r"^priority +low$", shown, re.MULTILINE)
@@ -115,7 +115,7 @@ def test_jobs_are_listed_newest_first_filtered_and_by_pages(house: House) -> Non
     with house.client() as client:
         ids = [client.submit("b", f"page {n}").job_id for n in range(5)]
         for job_id in ids:
-            list(client.stream(job_id))
+            client.wait(job_id)
     listed = house.run("jobs", "--model", "b", "--state", "done", "-n", "3")
     assert re.findall(r"^(\w{26})  done ", listed.stdout, re.MULTILINE) == ids[:1:-1]
     assert listed.stdout.startswith("ID      ")

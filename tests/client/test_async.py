@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import anyio
 import pytest
 
-from foreman.client import AsyncClient, Chunk, Client, ConnectFailed, NotForeman, NotFound, StartsOver, State
+from foreman.client import AsyncClient, Chunk, Client, ConnectFailed, JobFailed, NotForeman, NotFound, StartsOver, State
 from tests.client.conftest import Told
 from tests.client.test_many import change, hello
 from tests.client.test_sync import JOB
@@ -83,6 +83,20 @@ def test_a_stream_that_breaks_is_taken_up_again_and_starts_over(told: Told, run:
         async with AsyncClient() as client:
             pieces = [piece async for piece in client.stream("J1")]
         assert pieces == [Chunk({"response": "on"}), StartsOver(1), Chunk({"response": "one"})]
+
+    run(test)
+
+
+def test_the_stream_of_a_job_that_is_not_done_ends_in_its_fault_after_what_came(told: Told, run: Run) -> None:
+    told.stream("GET /jobs/J1/stream", b'{"response":"one"}\n', media="application/x-ndjson")
+    told.answer("GET /jobs/J1", JOB | {"state": "expired"})
+
+    async def test() -> None:
+        async with AsyncClient() as client:
+            pieces = client.stream("J1")
+            assert await anext(pieces) == Chunk({"response": "one"})
+            with pytest.raises(JobFailed, match="job J1 expired"):
+                await anext(pieces)
 
     run(test)
 

@@ -50,6 +50,27 @@ def test_how_a_job_fails_is_a_fault_that_says_why(house: House) -> None:
         assert client.wait(caught.value.job.job_id) == caught.value.job
 
 
+def test_a_stream_that_is_cut_off_by_a_cancel_is_no_whole_answer(house: House) -> None:
+    with house.client() as client:
+        job_id = client.submit("a", "long #chunks=1000 #every=0.02").job_id
+        pieces = client.stream(job_id)
+        assert next(pieces)
+        client.cancel(job_id)
+        with pytest.raises(JobFailed, match="was cancelled") as caught:
+            list(pieces)
+        assert caught.value.job == client.job(job_id)
+
+
+def test_every_attempt_that_a_stream_tells_of_may_fail(house: House) -> None:
+    with house.client() as client:
+        job_id = client.submit("a", "#break=9 #chunks=4", max_attempts=2).job_id
+        with pytest.raises(JobFailed) as caught:
+            list(client.stream(job_id))
+        assert caught.value.code == "target_lost"
+        with pytest.raises(JobFailed):
+            list(client.stream(job_id))  # whenever it is asked for
+
+
 def test_a_held_queue_is_seen_waited_for_and_let_go(house: House) -> None:
     with house.client() as client:
         client.pause()

@@ -15,6 +15,7 @@ from foreman.client import (
     Client,
     ClientFault,
     ConnectFailed,
+    JobFailed,
     NotForeman,
     NotFound,
     Refused,
@@ -189,6 +190,23 @@ def test_a_stream_that_ends_before_its_job_is_taken_up_again(told: Told) -> None
     told.answer("GET /jobs/J1", JOB)
     with Client() as client:
         assert list(client.stream("J1")) == [Chunk({"response": "one"})]
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled", "expired"])
+@pytest.mark.parametrize("breaks", [False, True])
+def test_the_stream_of_a_job_that_is_not_done_ends_in_its_fault_after_what_came(
+    told: Told, state: str, breaks: bool
+) -> None:
+    if breaks:
+        told.stream("GET /jobs/J1/stream", b'data: {"response":"o', whole=False)
+    notice = b'data: {"error":"it fell over","foreman":{"state":"%s"}}\n\n' % state.encode()
+    told.stream("GET /jobs/J1/stream", b'data: {"response":"one"}\n\n', notice)
+    told.answer("GET /jobs/J1", JOB | {"state": state, "error": "it fell over", "error_code": "target_failed"})
+    came: list[Chunk | StartsOver] = []
+    with Client() as client, pytest.raises(JobFailed, match=f"job J1 (was )?{state}: it fell over") as caught:
+        came.extend(client.stream("J1"))  # what came before the fault is kept
+    assert came == [Chunk({"response": "one"})]
+    assert (caught.value.job.state, caught.value.code) == (state, "target_failed")
 
 
 def test_the_stream_of_an_unknown_job_is_a_fault_at_once(told: Told) -> None:
