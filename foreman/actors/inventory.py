@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -16,6 +17,7 @@ log = structlog.get_logger()
 
 PROBE_DEADLINE = 5.0  # seconds
 DEGRADED_POLL = 1.0  # seconds between probes while the target is away
+LOOKED_AT = 1.0  # the same while somebody asks how it is
 NOTE = "inventory"  # where the last known models are kept over restarts
 
 
@@ -28,6 +30,9 @@ class Inventory:
         self._interval = poll_interval
         self._probing = trio.Lock()
         self._probes = 0
+        self._asked_at = -math.inf
+        self._answered = True
+        self._wanted = trio.Event()  # a probe before its time
         self._came_up = trio.Event()
         self._went_down = trio.Event()
         self.up = True  # until a probe says otherwise
@@ -35,13 +40,13 @@ class Inventory:
         self.models: Sequence[Model] = msgspec.json.decode(remembered, type=list[Model]) if remembered else []
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Probe for ever: every `poll_interval` seconds, every second while the target is away."""
+        """Probe for ever: every `poll_interval` seconds, every second while the target is away or somebody looks."""
         await self.probe()
         task_status.started()
         while True:
             if self.up:
                 with trio.move_on_after(self._interval):
-                    await self._went_down.wait()
+                    await self._wanted.wait()
             if not self.up:
                 await trio.sleep(DEGRADED_POLL)
             await self.probe()
@@ -52,6 +57,7 @@ class Inventory:
         async with self._probing:
             if self._probes != asked:
                 return
+            self._asked_at, self._answered, self._wanted = trio.current_time(), False, trio.Event()
             try:
                 with trio.fail_after(PROBE_DEADLINE):
                     models = await self._target.models()
@@ -61,7 +67,18 @@ class Inventory:
                 self.report_down(fault)
             else:
                 await self._learn(models)
+            self._answered = True
             self._probes += 1
+
+    def look(self) -> None:
+        """Have the target asked soon, unless it was within the last second: somebody wants to know how it is."""
+        if trio.current_time() - self._asked_at >= LOOKED_AT:
+            self._wanted.set()
+
+    @property
+    def silent(self) -> float:
+        """For how many seconds the target has owed an answer; 0 when it owes none."""
+        return 0.0 if self._answered else trio.current_time() - self._asked_at
 
     async def resolve(self, name: str) -> Model:
         """The model called `name`, by name or alias; asks the target once more when it is not known.
@@ -94,6 +111,7 @@ class Inventory:
             log.warning("target is away", why=str(fault))
             self._went_down.set()
             self._went_down = trio.Event()
+            self._wanted.set()
 
     async def _learn(self, models: list[Model]) -> None:
         changed = models != self.models

@@ -154,7 +154,12 @@ SHAPES: dict[str, Schema] = {
         }
     ),
     "Page": record({"jobs": many(ref("ListedJob")), "next": or_null(TEXT)}, description="Newest first."),
-    "Line": record({"jobs": many(ref("ListedJob"))}, description="The first in line first."),
+    "Line": record(
+        {
+            "jobs": many(ref("ListedJob")) | {"description": "The first in line first."},
+            "scheduled": many(ref("ListedJob")) | {"description": "Those whose time is to come, the soonest first."},
+        }
+    ),
     "Artifact": record(
         {"name": TEXT, "content_type": TEXT, "size": COUNT},
         {"data": TEXT, "encoding": words("base64"), "url": TEXT},
@@ -179,10 +184,20 @@ SHAPES: dict[str, Schema] = {
         description="The webhook of one change.",
     ),
     "Deliveries": record({"deliveries": many(ref("Delivery"))}),
-    "Running": record({"job_id": TEXT, "model": TEXT, "state": STATE, "attempt": COUNT, "started_at": or_null(TIME)}),
+    "Running": record(
+        {
+            "job_id": TEXT,
+            "model": TEXT,
+            "custom_id": or_null(TEXT),
+            "state": STATE,
+            "attempt": COUNT,
+            "started_at": or_null(TIME),
+        }
+    ),
     "Queue": record(
         {
             "queued": COUNT,
+            "scheduled": COUNT | {"description": "How many of them wait for a time to come."},
             "by_model": {
                 "type": "object",
                 "additionalProperties": record(dict.fromkeys(PRIORITY["enum"], COUNT)),
@@ -192,11 +207,21 @@ SHAPES: dict[str, Schema] = {
             "slots": {"type": "integer", "minimum": 1},
             "paused": FLAG,
             "degraded": FLAG,
+            "defaults": record({"max_attempts": {"type": "integer", "minimum": 1}, "timeout": SECONDS})
+            | {"description": "What holds for a job that does not say it."},
             "oldest_seconds": or_null(SECONDS),
         }
     ),
     "Paused": record({"paused": FLAG}),
-    "Health": record({"status": words("ok"), "degraded": FLAG, "version": TEXT}, {"target_error": TEXT}),
+    "Health": record(
+        {
+            "status": words("ok"),
+            "degraded": FLAG,
+            "target_silent_seconds": SECONDS | {"description": "For how long the target has owed an answer."},
+            "version": TEXT,
+        },
+        {"target_error": TEXT},
+    ),
     "Readiness": record({"status": words("ready", "draining")}),
     "OpenAIModel": record({"id": TEXT, "object": words("model"), "created": {"type": "integer"}, "owned_by": TEXT}),
     "OpenAIModels": record({"object": words("list"), "data": many(ref("OpenAIModel"))}),

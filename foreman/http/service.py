@@ -21,9 +21,15 @@ service = Blueprint("service", __name__)
 
 @service.get("/healthz")
 async def healthz() -> Response:
-    """Alive; `degraded` while the target cannot be reached."""
+    """Alive; `degraded` while the target cannot be reached. Whoever asks has the target looked at."""
     inventory = deps().inventory
-    shown: dict[str, Any] = {"status": "ok", "degraded": not inventory.up, "version": __version__}
+    inventory.look()
+    shown: dict[str, Any] = {
+        "status": "ok",
+        "degraded": not inventory.up,
+        "target_silent_seconds": round(inventory.silent, 1),
+        "version": __version__,
+    }
     if inventory.fault is not None:
         shown["target_error"] = str(inventory.fault)
     return json_answer(shown)
@@ -47,22 +53,23 @@ async def pause(verb: str) -> Response:
 
 @service.get("/queue/jobs")
 async def line() -> Response:
-    """The jobs that wait, in the order in which they would run if nothing else came."""
+    """Return the jobs that wait, in the order in which they would run, and those whose time is to come."""
     known = deps()
     check_names("limit")
     most = read_limit()
     now, limit = known.clock(), known.settings.starvation_limit
 
-    def read(store: Reader) -> tuple[list[Job], bool]:
-        return place.line(store, known.worker.resident, now, limit, most), store.note(PAUSED) == "true"
+    def read(store: Reader) -> tuple[list[Job], list[Job], bool]:
+        waiting = place.line(store, known.worker.resident, now, limit, most)
+        return waiting, store.scheduled(most), store.note(PAUSED) == "true"
 
-    waiting, paused = await known.readers.read(read)
+    waiting, scheduled, paused = await known.readers.read(read)
     stands = paused or not known.inventory.up
     shown = [
         show_job(job, position=position, eta=None if stands else known.worker.estimate(position))
         for position, job in enumerate(waiting, 1)
     ]
-    return json_answer({"jobs": shown})
+    return json_answer({"jobs": shown, "scheduled": [show_job(job) for job in scheduled]})
 
 
 @service.get("/queue")
@@ -83,11 +90,13 @@ async def queue() -> Response:
     return json_answer(
         {
             "queued": sum(lane.ready + lane.parked for lane in lanes),
+            "scheduled": sum(lane.parked for lane in lanes),
             "by_model": by_model,
             "running": [
                 {
                     "job_id": job.id,
                     "model": job.model,
+                    "custom_id": job.custom_id,
                     "state": job.state,
                     "attempt": job.attempt,
                     "started_at": rfc3339(job.started_at),
@@ -98,6 +107,10 @@ async def queue() -> Response:
             "slots": known.settings.slots,
             "paused": paused,
             "degraded": not known.inventory.up,
+            "defaults": {
+                "max_attempts": known.settings.max_attempts,
+                "timeout": known.settings.attempt_timeout,
+            },
             "oldest_seconds": None if oldest is None else round(max(0.0, known.clock() - oldest), 3),
         }
     )

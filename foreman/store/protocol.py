@@ -55,6 +55,9 @@ class Reader(Protocol):
 
     def running(self) -> list[Job]: ...
 
+    def scheduled(self, limit: int) -> list[Job]:
+        """The queued jobs that wait for a time to come, the soonest first."""
+
     def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
         """The job submitted under `key` and the fingerprint of its body."""
 

@@ -72,6 +72,11 @@ class SqliteReader:
         sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"
         return [read_job(row) for row in self._rows(sql)]
 
+    def scheduled(self, limit: int) -> list[Job]:
+        sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_wake WHERE state = 'queued' AND ready_at IS NOT NULL
+                  ORDER BY ready_at, id LIMIT ?"""
+        return [read_job(row) for row in self._rows(sql, (limit,))]
+
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
         sql = f"SELECT {COLUMNS}, body FROM jobs JOIN payloads ON job_id = id WHERE id = ?"
         rows = self._rows(sql, (job_id,))

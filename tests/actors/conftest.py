@@ -80,6 +80,7 @@ class FakeTarget:
 
     scripts: list[Script] = field(default_factory=lambda: [saying("hello")])
     load_seconds: float = 0
+    slow: float = 0  # seconds until it lists its models
     down: TargetFault | None = None
     inventory: list[str] = field(default_factory=lambda: ["m", "a", "b", "c"])
     name: str = "the target"
@@ -97,7 +98,7 @@ class FakeTarget:
 
     async def models(self) -> list[Model]:
         self.probes.append(trio.current_time())
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.slow)
         if self.down:
             raise self.down
         return [Model(name=name) for name in self.inventory]

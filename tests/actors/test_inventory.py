@@ -75,6 +75,41 @@ async def test_a_target_that_is_away_is_asked_every_second_until_it_is_back(
     assert inventory.fault is None
 
 
+async def test_while_somebody_looks_a_target_is_asked_once_a_second_however_many_they_are(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    inventory = await start()
+    await trio.sleep(10)
+    for _ in range(9):  # four times a second, for two seconds
+        inventory.look()
+        inventory.look()
+        await trio.sleep(0.25)
+    assert target.probes == pytest.approx([0, 10, 11, 12])
+    target.down = GONE
+    await trio.sleep(1)
+    inventory.look()
+    await inventory.wait_down()
+    assert trio.current_time() == pytest.approx(13.25)
+    target.down = None
+    await inventory.wait_up()
+    await trio.sleep(95)  # nobody looks any more
+    assert target.probes == pytest.approx([0, 10, 11, 12, 13.25, 14.25, 44.25, 74.25, 104.25])
+
+
+async def test_a_target_that_owes_an_answer_is_silent_until_it_gives_one(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    inventory = await start()
+    await trio.sleep(10)
+    target.slow = 3
+    inventory.look()
+    await trio.sleep(2)
+    assert inventory.up
+    assert inventory.silent == pytest.approx(2)
+    await trio.sleep(2)
+    assert (inventory.up, inventory.silent) == (True, 0)
+
+
 async def test_what_the_worker_saw_counts_at_once(start: Start, target: FakeTarget, autojump_clock: MockClock) -> None:
     inventory = await start()
     await trio.sleep(10)

@@ -46,15 +46,17 @@ def test_the_metrics_know_how_many_read_the_feed(fresh: Fresh) -> None:
 
 def test_the_queue_tells_who_waits_and_who_runs(fresh: Fresh) -> None:
     api = fresh()
-    running = api.submit("#silent")
+    running = api.submit("#silent", custom_id="first")
     api.until_state("working", running)
     waiting = [api.submit("x", "b", priority="high"), api.submit("x"), api.submit("x", "b")]
     api.submit("x", not_before="2090-01-01T00:00:00Z")
     queue = api.http.get("/queue").json()
     assert (queue["queued"], queue["slots"], queue["paused"], queue["degraded"]) == (4, 1, False, False)
+    assert (queue["scheduled"], queue["defaults"]) == (1, {"max_attempts": 3, "timeout": 3600})
     assert queue["by_model"] == {"a": {"high": 0, "normal": 2, "low": 0}, "b": {"high": 1, "normal": 1, "low": 0}}
     [one] = queue["running"]
     assert (one["job_id"], one["model"], one["state"], one["attempt"]) == (running, "a", "working", 1)
+    assert one["custom_id"] == "first"
     assert queue["resident"] == "a"
     assert 0 <= queue["oldest_seconds"] < 60
     # The high job makes its model resident, so the other job of that model follows it.
@@ -153,8 +155,11 @@ def test_the_queue_lists_its_jobs_in_the_order_in_which_they_would_run(fresh: Fr
     running = api.submit("#silent")
     api.until_state("working", running)
     last, first, second = api.submit("x", "b"), api.submit("x", "b", priority="high"), api.submit("x", "a")
-    api.submit("x", not_before="2090-01-01T00:00:00Z")
-    shown = api.http.get("/queue/jobs").json()["jobs"]
+    parked = [api.submit("x", not_before=f"209{n}-01-01T00:00:00Z") for n in (3, 1, 2)]
+    told = api.http.get("/queue/jobs").json()
+    assert [job["job_id"] for job in told["scheduled"]] == [parked[1], parked[2], parked[0]]
+    assert {(job["queue_position"], job["eta_seconds"]) for job in told["scheduled"]} == {(None, None)}
+    shown = told["jobs"]
     assert [(job["job_id"], job["queue_position"]) for job in shown] == [(first, 1), (last, 2), (second, 3)]
     assert [api.job(job["job_id"])["queue_position"] for job in shown] == [1, 2, 3]
     assert [job["job_id"] for job in api.http.get("/queue/jobs?limit=1").json()["jobs"]] == [first]

@@ -96,6 +96,13 @@ def test_a_parked_job_is_woken_when_its_time_comes(store: Store) -> None:
     assert store.next_due() == 600
 
 
+def test_the_scheduled_are_those_whose_time_is_to_come_the_soonest_first(store: Store) -> None:
+    jobs = add(store, draft(1, not_before=600.0), draft(2), draft(3, not_before=500.0), draft(4, not_before=700.0))
+    put(store, jobs[3], state=State.CANCELLED)
+    assert [job.id for job in store.scheduled(9)] == ["003", "001"]
+    assert [job.id for job in store.scheduled(1)] == ["003"]
+
+
 def test_the_overdue_are_those_whose_start_by_has_passed(store: Store) -> None:
     jobs = add(store, draft(1, start_by=300.0), draft(2, start_by=200.0), draft(3), draft(4, start_by=150.0))
     claimed(store, jobs[3])
