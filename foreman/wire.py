@@ -173,7 +173,7 @@ def _number(kind: type, low: float, high: float, words: str) -> Callable[[Any], 
     return read
 
 
-def _time(value: Any) -> Instant:
+def read_time(value: Any) -> Instant:
     try:
         at = msgspec.convert(value, _Zoned).timestamp() if "T" in str(value).upper() else _no_time()
         rfc3339(at)  # a zone may move the first and last day of the calendar out of it
@@ -206,8 +206,8 @@ _OWN: dict[str, Callable[[Any], Any]] = {
     "webhook_events": _states,
     "endpoint": _choice(ENDPOINTS, str),
     "priority": _choice([p.word for p in Priority], lambda word: Priority[word.upper()]),
-    "not_before": _time,
-    "start_by": _time,
+    "not_before": read_time,
+    "start_by": read_time,
     "timeout": _number(float, 0.001, MAX_TIMEOUT, f"must be a number of seconds above 0 and up to {MAX_TIMEOUT}"),
     "max_attempts": _number(int, 1, MAX_ATTEMPTS, f"must be a whole number from 1 to {MAX_ATTEMPTS}"),
     "metadata": _metadata,

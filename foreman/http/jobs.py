@@ -16,10 +16,11 @@ from foreman.http import artifacts, bulk, stream
 from foreman.http.body import NDJSON, media_type, read_json_body
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
-from foreman.http.query import check_id, check_names, choice, read_limit, whole
-from foreman.job import TERMINAL, Change, Job, Priority, State
+from foreman.http.query import check_names, read_limit, whole
+from foreman.http.selection import FILTERS, read_order, read_place, read_selection, show_place
+from foreman.job import TERMINAL, Change
 from foreman.messages import PAUSED, Cancel, Delete, Redeliver, Retry, Submit
-from foreman.store.protocol import Reader
+from foreman.store.protocol import Place, Reader
 
 jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 
@@ -84,22 +85,16 @@ async def _until(event: trio.Event, scope: trio.CancelScope) -> None:
 
 @jobs.get("")
 async def listing() -> Response:
-    """Newest first, a page at a time."""
-    check_names("state", "model", "priority", "limit", "after")
-    asked = request.args
-    state = choice("state", asked.get("state"), {state.value: state for state in State})
-    priority = choice("priority", asked.get("priority"), {p.word: p for p in Priority})
-    limit = read_limit()
-    after = asked.get("after")
-    if after is not None:
-        check_id("after", after)
-
-    def read(store: Reader) -> list[Job]:
-        model = asked.get("model")
-        return store.jobs(state=state, model=model, priority=priority, before=after, limit=limit + 1)
-
-    found = await deps().readers.read(read)
-    more = found[limit - 1].id if len(found) > limit else None
+    """List jobs, a page at a time: newest first, or those that have ended, the last one first."""
+    check_names(*FILTERS, "order", "limit", "after")
+    wanted = read_selection()
+    order = read_order(wanted)
+    limit, after = read_limit(), read_place(order)
+    found = await deps().readers.read(lambda store: store.jobs(wanted, order=order, after=after, limit=limit + 1))
+    more = None
+    if len(found) > limit:
+        last = found[limit - 1]
+        more = show_place(Place(last.id, last.completed_at or 0.0), order)
     return json_answer({"jobs": [wire.show_job(job) for job in found[:limit]], "next": more})
 
 

@@ -9,6 +9,7 @@ import msgspec
 from quart import Blueprint, Response
 
 from foreman import __version__
+from foreman.endpoints import ENDPOINTS
 from foreman.http.body import NDJSON
 from foreman.http.jobs import LONGEST_WAIT, MOST_SEQ
 from foreman.http.openapi_pieces import (
@@ -30,8 +31,23 @@ from foreman.http.openapi_pieces import (
     query,
     streamed,
 )
-from foreman.http.openapi_shapes import ANYTHING, COUNT, MODEL, PRIORITY, SHAPES, STATE, TEXT, many, ref, words
+from foreman.http.openapi_shapes import (
+    ANYTHING,
+    COUNT,
+    MODEL,
+    PRIORITY,
+    SHAPES,
+    STATE,
+    TEXT,
+    TIME,
+    many,
+    ref,
+    text,
+    words,
+)
 from foreman.http.query import JOB_ID, LONGEST_PAGE, PAGE
+from foreman.http.selection import LONGEST, PART_OF_ID, PLACE
+from foreman.store.protocol import Order
 
 openapi = Blueprint("openapi", __name__)
 
@@ -55,6 +71,8 @@ RUN = (
     "not_served",
 )
 ONE_JOB = ("job_not_found", "not_found")
+
+FILTER = text(LONGEST, least=1)
 
 WAIT = header("Prefer", TEXT, f"wait=N holds the answer until the job has ended, N ≤ {LONGEST_WAIT} s.")
 
@@ -122,11 +140,18 @@ def _jobs() -> Paths:
                 {"200": given(ref("Page"), links=_job_links("$response.body#/jobs/0/job_id"))},
                 ("field_invalid",),
                 parameters=[
-                    query("state", STATE),
-                    query("model", TEXT, "As submitted."),
+                    query("id", {"type": "string", "pattern": f"^{PART_OF_ID}$"}, "Its beginning or end will do."),
+                    query("custom_id", FILTER, "With * at its end: all that begin so."),
+                    query("state", many(STATE) | {"minItems": 1}, "One of these.", comma=True),
+                    query("model", FILTER, "As submitted, or by any name that the target knows it by."),
                     query("priority", PRIORITY),
+                    query("endpoint", words(*ENDPOINTS)),
+                    query("error_code", FILTER),
+                    query("created_after", TIME, "Then or later."),
+                    query("created_before", TIME),
+                    query("order", words(*Order), "ended: only those that have ended, the last one first."),
                     query("limit", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE}),
-                    query("after", {"type": "string", "pattern": f"^{JOB_ID}$"}, "The `next` of the page before."),
+                    query("after", {"type": "string", "pattern": f"^{PLACE}$"}, "The `next` of the page before."),
                 ],
             ),
         }

@@ -116,8 +116,9 @@ def path(name: str, schema: Schema) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def query(name: str, schema: Schema, description: str = "") -> dict[str, Any]:
-    shown = {"name": name, "in": "query", "schema": schema}
+def query(name: str, schema: Schema, description: str = "", *, comma: bool = False) -> dict[str, Any]:
+    """A name of the query; `comma`: the items of a list in one value."""
+    shown = {"name": name, "in": "query", "schema": schema} | ({"explode": False} if comma else {})
     return shown | {"description": description} if description else shown
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from quart import request
 
+from foreman import wire
 from foreman.errors import FieldInvalid
+from foreman.job import Instant
 
 PAGE = 50
 LONGEST_PAGE = 500
 JOB_ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID as it is shown
-
-
-def check_id(name: str, value: str) -> None:
-    if not re.fullmatch(JOB_ID, value):
-        raise FieldInvalid(name, value, "must be a job id (26 letters and digits)")
 
 
 def check_names(*known: str) -> None:
@@ -24,6 +20,9 @@ def check_names(*known: str) -> None:
     unknown = sorted(set(request.args) - set(known))
     if unknown:
         raise FieldInvalid("query", ", ".join(unknown), f"must be out of {', '.join(known)}")
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            raise FieldInvalid(name, ", ".join(values), "must be given once")
 
 
 def read_limit() -> int:
@@ -45,3 +44,13 @@ def whole(name: str, given: str | None, default: int, most: int, *, least: int =
     if not (given.isascii() and given.isdigit() and len(given) < 10 and least <= int(given) <= most):
         raise FieldInvalid(name, given, f"must be a whole number from {least} to {most}")
     return int(given)
+
+
+def instant(name: str, given: str | None) -> Instant | None:
+    """Return an RFC 3339 time as seconds since the epoch. Raises FieldInvalid."""
+    if given is None:
+        return None
+    try:
+        return wire.read_time(given.replace(" ", "+"))  # the + of a zone, where it was not escaped, is a blank
+    except ValueError as allowed:
+        raise FieldInvalid(name, given, str(allowed)) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -30,6 +31,37 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     size: int  # bytes
 
 
+class Order(StrEnum):
+    """The order of a list of jobs."""
+
+    NEWEST = "newest"  # by id, the last submitted first
+    ENDED = "ended"  # only those that have ended, the last one first
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A place in a list of jobs: behind this one."""
+
+    id: str
+    ended: Instant = 0.0  # when it ended, in a list by end
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs a list shows; every field that is given narrows it."""
+
+    id: str | None = None  # all of it, its beginning or its end, in capitals
+    custom_id: str | None = None  # with * at its end: what begins so
+    states: tuple[State, ...] = ()  # one of them
+    models: tuple[str, ...] = ()  # one of them is its model as submitted or by the server's own name
+    priority: Priority | None = None
+    endpoint: str | None = None
+    error_code: str | None = None
+    created_after: Instant | None = None  # then or later
+    created_before: Instant | None = None
+
+
+ALL = Selection()
+
+
 class Reader(Protocol):
     """Reads. Each call sees one consistent state and holds no lock when it returns."""
 
@@ -43,15 +75,9 @@ class Reader(Protocol):
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None: ...
 
     def jobs(
-        self,
-        *,
-        state: State | None = None,
-        model: str | None = None,
-        priority: Priority | None = None,
-        before: str | None = None,
-        limit: int,
+        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Place | None = None, limit: int
     ) -> list[Job]:
-        """Newest first; `before` is the id of the last one already seen."""
+        """Return up to `limit` of the jobs that are wanted, from a place on, in their order."""
 
     def running(self) -> list[Job]: ...
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority, State
+from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority
 from foreman.schedule import Head, Slice
-from foreman.store.protocol import Lane, Shape
+from foreman.store import listing
+from foreman.store.protocol import ALL, Lane, Order, Place, Selection, Shape
 from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
 
 HORIZON = "horizon"  # the note that says how far pruning has come
@@ -54,19 +55,28 @@ class SqliteReader:
         return body if isinstance(body, bytes) else None
 
     def jobs(
-        self,
-        *,
-        state: State | None = None,
-        model: str | None = None,
-        priority: Priority | None = None,
-        before: str | None = None,
-        limit: int,
+        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Place | None = None, limit: int
     ) -> list[Job]:
-        asked = {"state = ?": state, "model = ?": model, "priority = ?": priority, "id < ?": before}
-        given = {test: value for test, value in asked.items() if value is not None}
-        where = f"WHERE {' AND '.join(given)}" if given else ""
-        sql = f"SELECT {COLUMNS} FROM jobs {where} ORDER BY id DESC LIMIT ?"
-        return [read_job(row) for row in self._rows(sql, (*given.values(), limit))]
+        sql, values = listing.page(self._way(wanted, order), wanted, order, after, limit)
+        ids = [str(row[1]) for row in self._rows(sql, tuple(values))]
+        marks = ", ".join("?" * len(ids))
+        rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id IN ({marks})", tuple(ids)) if ids else []
+        found = {job.id: job for job in map(read_job, rows)}
+        return [found[job_id] for job_id in ids]
+
+    def _way(self, wanted: Selection, order: Order) -> listing.Way:
+        """The shortest way by an index to the jobs that are wanted; where none is short, one that needs no sorting."""
+        ways = listing.ways(wanted)
+        if order is Order.NEWEST and len(ways) == 1:
+            return ways[0]
+        lengths = [self._length(way, wanted) for way in ways]
+        if ways and min(lengths) <= listing.FEW:
+            return ways[lengths.index(min(lengths))]
+        return ways[0] if ways and order is Order.NEWEST else listing.walk(wanted, order)
+
+    def _length(self, way: listing.Way, wanted: Selection) -> int:
+        sql, values = listing.count(way, wanted, listing.FEW + 1)
+        return int(str(self._value(sql, tuple(values))))
 
     def running(self) -> list[Job]:
         sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"

@@ -55,7 +55,13 @@ KEY = "[!-~]{1,255}"
 BOSS = {"Authorization": "Bearer boss"}
 PARKED = {"not_before": "2090-01-01T00:00:00Z"}
 WATCHED = {"state_webhook_url": "http://127.0.0.1:9/hook"}
-RELATIVE = ("must be later than not_before", "within the next 100 years", "must be an RFC 3339 time")
+RELATIVE = (
+    "must be later than not_before",
+    "within the next 100 years",
+    "must be an RFC 3339 time",
+    "with order=ended",
+    "in the same order",
+)
 
 
 def for_proof() -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from foreman.job import Artifact, Priority, State
-from foreman.store.protocol import Shape
+from foreman.store import listing
+from foreman.store.protocol import Order, Place, Selection, Shape
 from tests.store.conftest import Store, add, claimed, done, draft, put
 
 
@@ -111,22 +113,107 @@ def test_an_idempotency_key_finds_its_job_and_fingerprint(store: Store) -> None:
     assert (found[0].id, found[1]) == ("002", b"\x00\xff")
 
 
+def ids(
+    store: Store, *, limit: int = 20, after: Place | None = None, order: Order = Order.NEWEST, **wanted: Any
+) -> str:
+    """The last digits of the ids that a list shows."""
+    return "".join(job.id[-1] for job in store.jobs(Selection(**wanted), order=order, after=after, limit=limit))
+
+
 def test_lists_are_newest_first_filtered_and_paged(store: Store) -> None:
     add(store, *(draft(n, model="ab"[n % 2], priority=Priority(n % 3)) for n in range(1, 10)))
     [third] = [job for job in store.jobs(limit=9) if job.id == "003"]
     claimed(store, third)
+    assert ids(store) == "987654321"
+    assert ids(store, limit=2) == "98"
+    assert ids(store, after=Place("004")) == "321"
+    assert ids(store, models=("a",)) == "8642"
+    assert ids(store, priority=Priority.HIGH) == "963"
+    assert ids(store, states=(State.LOADING,)) == "3"
+    assert ids(store, states=(State.LOADING, State.QUEUED), limit=8) == "98765432"
+    b: dict[str, Any] = {"states": (State.QUEUED,), "models": ("b",), "after": Place("009"), "limit": 1}
+    assert ids(store, **b, priority=Priority.HIGH) == ""
+    assert ids(store, **b) == "7"
 
-    def ids(**asked: object) -> str:
-        return "".join(job.id[-1] for job in store.jobs(**{"limit": 20, **asked}))  # type: ignore[arg-type]
 
-    assert ids() == "987654321"
-    assert ids(limit=2) == "98"
-    assert ids(before="004") == "321"
-    assert ids(model="a") == "8642"
-    assert ids(priority=Priority.HIGH) == "963"
-    assert ids(state=State.LOADING) == "3"
-    assert ids(state=State.QUEUED, model="b", priority=Priority.HIGH, before="009", limit=1) == ""
-    assert ids(state=State.QUEUED, model="b", before="009", limit=1) == "7"
+def test_a_list_by_model_holds_every_name_of_it_and_no_job_twice(store: Store) -> None:
+    plain = draft(2, model="m:latest", key='m:latest {"num_ctx":8}')
+    other = draft(4, model="m", key="n")  # an alias that has moved on since
+    add(store, draft(1, model="M", key="m:latest"), plain, draft(3, model="n"), other)
+    assert ids(store, models=("m:latest",)) == "21"
+    assert ids(store, models=("m", "m:latest")) == "421"
+    assert ids(store, models=("M",)) == "1"
+    assert ids(store, models=("m:lat",)) == ""
+
+
+def test_jobs_are_found_by_a_part_of_their_id(store: Store) -> None:
+    ends = ["01AAAAAAAAAAAAAAAAAABCDEF1", "01AAAAAAAAAAAAAAAAAABCDEF2", "01BBBBBBBBBBBBBBBBBBBCDEF3"]
+    add(store, *(draft(end) for end in ends))
+    assert ids(store, id=ends[1]) == "2"
+    assert ids(store, id="01AAAAAA") == "21"
+    assert ids(store, id="BCDEF3") == "3"
+    assert ids(store, id="01BBBB", states=(State.DONE,)) == ""
+    assert ids(store, id="BCDEF4") == ids(store, id=ends[1][:-1] + "9") == ""
+    assert ids(store, id="BCDEF1", after=Place(ends[1])) == "1"
+
+
+def test_jobs_are_found_by_their_custom_id(store: Store) -> None:
+    names = ["batch-1", "batch-10", "batch", "other", "batch-1", "batch-\U0010ffff", None]
+    add(store, *(draft(n, custom_id=name) for n, name in enumerate(names)))
+    assert ids(store, custom_id="batch-1") == "40"
+    assert ids(store, custom_id="batch-1*") == "410"
+    assert ids(store, custom_id="batch-*", limit=3) == "541"
+    assert ids(store, custom_id="batch-*", after=Place("001")) == "0"
+    assert ids(store, custom_id="*") == "543210"
+    assert ids(store, custom_id="atch*") == ids(store, custom_id="%") == ""
+
+
+def test_jobs_are_found_by_endpoint_error_and_time(store: Store) -> None:
+    jobs = [
+        add(store, draft(f"{n:0>26}", endpoint=endpoint), now=100.0 + n)[0]
+        for n, endpoint in enumerate(["/api/chat", "/v1/messages"] * 3)
+    ]
+    put(store, claimed(store, jobs[1]), state=State.FAILED, error_code="target_lost")
+    put(store, claimed(store, jobs[2]), state=State.FAILED, error_code="expired")
+    assert ids(store, endpoint="/v1/messages") == "531"
+    assert ids(store, endpoint="/v1/messages", error_code="target_lost") == "1"
+    assert ids(store, error_code="expired") == "2"
+    assert ids(store, created_after=103.0) == "543"
+    assert ids(store, created_before=103.0) == "210"
+    assert ids(store, created_after=101.0, created_before=103.0, endpoint="/api/chat") == "2"
+
+
+def test_a_list_by_end_shows_what_ended_last_first_page_by_page(store: Store) -> None:
+    jobs = add(store, *(draft(n, model="ab"[n % 2]) for n in range(1, 8)))
+    for job, at in zip(jobs, [300.5, 100.0, 200.0, 200.0, 50.25], strict=False):
+        done(store, job, now=at)
+    put(store, jobs[5], 150, state=State.CANCELLED, completed_at=150.0)
+    ended: dict[str, Any] = {"order": Order.ENDED}
+    assert ids(store, **ended) == "143625"
+    assert ids(store, **ended, limit=2) == "14"
+    assert ids(store, **ended, after=Place("004", 200.0)) == "3625"
+    assert ids(store, **ended, after=Place("003", 200.0), limit=2) == "62"
+    assert ids(store, **ended, states=(State.CANCELLED,)) == "6"
+    assert ids(store, **ended, models=("b",)) == "135"
+    again = put(store, jobs[5], 400, state=State.QUEUED, completed_at=None)
+    assert ids(store, **ended) == "14325"
+    put(store, again, 500, state=State.CANCELLED, completed_at=500.0)
+    assert ids(store, **ended) == "614325"
+
+
+def test_a_list_is_the_same_whichever_index_it_is_read_by(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = add(store, *(draft(n, model="ab"[n % 2], custom_id=f"c{n % 4}") for n in range(24)))
+    for n, job in enumerate(jobs[:20]):
+        done(store, job, now=100.0 + n * 7 % 13)
+    wanted: list[dict[str, Any]] = [
+        {"models": ("a",), "states": (State.DONE,)},
+        {"models": ("b",), "custom_id": "c*", "states": (State.DONE, State.QUEUED)},
+        {"custom_id": "c1", "endpoint": "/api/chat", "priority": Priority.NORMAL},
+    ]
+    short = [ids(store, order=order, **one) for one in wanted for order in Order]
+    monkeypatch.setattr(listing, "FEW", 0)
+    assert [ids(store, order=order, **one) for one in wanted for order in Order] == short
+    assert all(short)
 
 
 def test_running_are_the_loading_and_the_working_oldest_start_first(store: Store) -> None:

@@ -12,10 +12,11 @@ from foreman.actors.place import line as in_line
 from foreman.actors.place import of as position
 from foreman.job import Priority, State
 from foreman.schedule import Head, Slice
-from foreman.store.protocol import Lane
+from foreman.store.protocol import Lane, Selection
 from tests.store.conftest import Store, add, claimed, done, draft, put
 
 LIMIT = 100.0
+QUEUED = Selection(states=(State.QUEUED,))
 
 
 def lane(key: str = "m", priority: Priority = Priority.NORMAL, *, ready: int = 0, parked: int = 0) -> Lane:
@@ -25,7 +26,7 @@ def lane(key: str = "m", priority: Priority = Priority.NORMAL, *, ready: int = 0
 def counted(store: Store) -> list[Lane]:
     """The lanes as the jobs themselves tell."""
     found: dict[tuple[str, Priority, str], list[int]] = {}
-    for job in store.jobs(state=State.QUEUED, limit=1000):
+    for job in store.jobs(QUEUED, limit=1000):
         found.setdefault((job.key, job.priority, job.model), [0, 0])[job.ready_at is not None] += 1
     return sorted(
         (
@@ -134,7 +135,7 @@ steps = st.lists(
 def test_lanes_stay_exact_whatever_happens(store: Store, steps: list[tuple[str, str, Priority]]) -> None:
     empty(store)
     for n, (verb, model, priority) in enumerate(steps):
-        waiting = store.jobs(state=State.QUEUED, limit=99)
+        waiting = store.jobs(QUEUED, limit=99)
         running = store.running()
         if verb in ("add", "park"):
             add(store, draft(n, model=model, priority=priority, not_before=200.0 + n if verb == "park" else None))
@@ -153,7 +154,7 @@ def test_lanes_stay_exact_whatever_happens(store: Store, steps: list[tuple[str, 
 
 
 def empty(store: Store) -> None:
-    for job in store.jobs(state=State.QUEUED, limit=999):
+    for job in store.jobs(QUEUED, limit=999):
         put(store, job, state=State.CANCELLED)
     with store.transaction():
         store.delete([job.id for job in store.jobs(limit=999)])
@@ -174,7 +175,7 @@ def test_positions_are_the_order_in_which_the_jobs_would_be_taken(
     for n, (model, priority, age) in enumerate(waiting):
         add(store, draft(n, model=model, priority=priority), now=now - age)
     resident = schedule.Resident(resident_key, now) if resident_key else None
-    places = {job.id: position(store, job, resident, now, LIMIT) for job in store.jobs(state=State.QUEUED, limit=99)}
+    places = {job.id: position(store, job, resident, now, LIMIT) for job in store.jobs(QUEUED, limit=99)}
     line = [job.id for job in in_line(store, resident, now, LIMIT, most=99)]
     assert line == sorted(places, key=lambda job_id: places[job_id] or 0)
     assert [job.id for job in in_line(store, resident, now, LIMIT, most=3)] == line[:3]

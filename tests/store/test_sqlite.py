@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from ulid import ULID
 
 from foreman.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
 from foreman.job import Priority, State
 from foreman.store import migrate
+from foreman.store.protocol import Order, Place, Selection
 from foreman.store.sqlite import SqliteWriter
 from tests.store.conftest import add, claimed, done, draft, put
 
@@ -262,8 +264,22 @@ HOT = {
     "delete": lambda store, job: store.delete([job.id]),
     "events of a job": lambda store, job: store.changes(job_id=job.id, limit=10),
     "events": lambda store, job: store.changes(after=1, limit=10),
-    "list by state": lambda store, job: store.jobs(state=State.QUEUED, limit=10),
-    "list": lambda store, job: store.jobs(before=job.id, limit=10),
+    "list": lambda store, job: store.jobs(after=Place(job.id), limit=10),
+    "list by end": lambda store, job: store.jobs(order=Order.ENDED, after=Place(job.id, 9.0), limit=10),
+}
+FOUND_BY: dict[str, Selection] = {
+    "id": Selection(id="0" * 26),
+    "beginning of an id": Selection(id="01AAAA"),
+    "custom id": Selection(custom_id="mine"),
+    "beginning of a custom id": Selection(custom_id="mine-*"),
+    "state": Selection(states=(State.QUEUED,)),
+    "states": Selection(states=(State.QUEUED, State.DONE)),
+    "model": Selection(models=("m", "m:latest")),
+    "model and state": Selection(models=("m",), states=(State.FAILED,)),
+    "priority": Selection(priority=Priority.HIGH),
+    "endpoint": Selection(endpoint="/api/chat"),
+    "code": Selection(error_code="expired"),
+    "code and endpoint": Selection(error_code="expired", endpoint="/api/chat"),
 }
 
 
@@ -288,6 +304,37 @@ def test_no_hot_query_reads_all_jobs(store: SqliteWriter, name: str) -> None:
     ]
     assert scans == []
     assert [step for steps in plans.values() for step in steps if "TEMP B-TREE" in step and name == "claim"] == []
+
+
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("after", [None, Place("005", 9.0)])
+@pytest.mark.parametrize("name", FOUND_BY)
+def test_every_filter_of_a_list_is_read_by_an_index(
+    store: SqliteWriter, name: str, order: Order, after: Place | None
+) -> None:
+    add(store, *(draft(n) for n in range(20)))
+    asked: list[str] = []
+    store._db.set_trace_callback(asked.append)
+    store.jobs(FOUND_BY[name], order=order, after=after, limit=10)
+    store._db.set_trace_callback(None)
+    steps = [step for sql in asked for step in _plan(store._db, sql)]
+    reads = [step for step in steps if re.match(r"(SCAN|SEARCH) jobs\b", step)]
+    # The ids that end so are the one thing that is read whole, and out of an index that holds little else.
+    whole = ["SCAN jobs USING COVERING INDEX jobs_by_state"] if name == "beginning of an id" else []
+    assert reads
+    assert [step for step in reads if step.startswith("SCAN") and step not in whole] == []
+
+
+def test_times_of_a_list_narrow_what_is_read_to_an_hour_around_them(store: SqliteWriter) -> None:
+    add(store, *(draft(n) for n in range(20)))
+    asked: list[str] = []
+    store._db.set_trace_callback(asked.append)
+    store.jobs(Selection(created_after=1_700_000_000.0, created_before=1_700_000_060.0), limit=10)
+    store._db.set_trace_callback(None)
+    [step] = [step for step in _plan(store._db, asked[0]) if "jobs" in step]
+    assert step == "SEARCH jobs USING PRIMARY KEY (id>? AND id<?)"
+    made_at = [ULID.from_str(text).timestamp for text in re.findall(r"id [<>]=? '(\w{26})'", asked[0])]
+    assert made_at == [1_700_000_000 - 3600, 1_700_000_060 + 3600]
 
 
 def _plan(db: sqlite3.Connection, sql: str) -> list[str]:

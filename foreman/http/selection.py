@@ -1,0 +1,94 @@
+"""Which jobs a list shows: the filters, the order and the place that stand in the query."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from quart import request
+
+from foreman.endpoints import ENDPOINTS
+from foreman.errors import FieldInvalid
+from foreman.http.deps import deps
+from foreman.http.query import JOB_ID, choice, instant
+from foreman.job import TERMINAL, Priority, State
+from foreman.store.protocol import Order, Place, Selection
+
+FILTERS = (
+    "id",
+    "custom_id",
+    "state",
+    "model",
+    "priority",
+    "endpoint",
+    "error_code",
+    "created_after",
+    "created_before",
+)
+PART_OF_ID = "[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{6,26}"
+PLACE = rf"(\d{{1,12}}\.\d{{1,9}}_)?({JOB_ID})"
+LONGEST = 256  # characters of a filter
+
+
+def read_selection() -> Selection:
+    """Return what the filters ask for. Raises FieldInvalid."""
+    asked: dict[str, Any] = {name: request.args[name] for name in FILTERS if name in request.args}
+    for name, value in asked.items():
+        if not value or len(value) > LONGEST or "\0" in value:
+            raise FieldInvalid(name, value, f"must be 1 to {LONGEST} characters without NUL")
+    return Selection(
+        id=_part_of_id(asked.get("id")),
+        custom_id=asked.get("custom_id"),
+        states=_states(asked.get("state")),
+        models=_names(asked.get("model")),
+        priority=choice("priority", asked.get("priority"), {p.word: p for p in Priority}),
+        endpoint=choice("endpoint", asked.get("endpoint"), {endpoint: endpoint for endpoint in ENDPOINTS}),
+        error_code=asked.get("error_code"),
+        created_after=instant("created_after", asked.get("created_after")),
+        created_before=instant("created_before", asked.get("created_before")),
+    )
+
+
+def read_order(wanted: Selection) -> Order:
+    """Return the order of the list. Raises FieldInvalid, also for states that have no end."""
+    order: Order = choice("order", request.args.get("order"), {order.value: order for order in Order}) or Order.NEWEST
+    if order is Order.ENDED and (endless := set(wanted.states) - TERMINAL):
+        allowed = ", ".join(state for state in State if state in TERMINAL)
+        raise FieldInvalid("state", ", ".join(sorted(endless)), f"must be out of {allowed} with order=ended")
+    return order
+
+
+def read_place(order: Order) -> Place | None:
+    """Return where the page before ended. Raises FieldInvalid."""
+    after = request.args.get("after")
+    if after is None:
+        return None
+    match = re.fullmatch(PLACE, after, re.ASCII)
+    if match is None or (order is Order.ENDED) != bool(match[1]):
+        raise FieldInvalid("after", after, "must be the next of the page before, in the same order")
+    return Place(match[2], float(match[1][:-1]) if match[1] else 0.0)
+
+
+def show_place(place: Place, order: Order) -> str:
+    """Return the place as `read_place` takes it."""
+    return f"{float(place.ended)!r}_{place.id}" if order is Order.ENDED else place.id
+
+
+def _part_of_id(given: str | None) -> str | None:
+    if given is not None and not re.fullmatch(PART_OF_ID, given):
+        raise FieldInvalid("id", given, "must be a job id, or 6 or more characters of its beginning or its end")
+    return given and given.upper()
+
+
+def _states(given: str | None) -> tuple[State, ...]:
+    words = [word.strip() for word in given.split(",")] if given else []
+    known = {state.value: state for state in State}
+    return tuple(dict.fromkeys(choice("state", word, known) for word in words))
+
+
+def _names(given: str | None) -> tuple[str, ...]:
+    """A model as the caller names it and as the server does, where it is known."""
+    if given is None:
+        return ()
+    found = deps().inventory.find(given)
+    return tuple(dict.fromkeys((given, found.name))) if found else (given,)
