@@ -143,7 +143,7 @@ class Unauthorized(ForemanError):
 
     def __init__(self, *, given: bool) -> None:
         super().__init__("the token is not known here" if given else "a token is needed")
-        self.hint = "send Authorization: Bearer TOKEN with one of the tokens of the setting token"
+        self.hint = "send Authorization: Bearer TOKEN, or x-api-key: TOKEN, with one of the tokens of the setting token"
 
 
 class HostNotAllowed(ForemanError):

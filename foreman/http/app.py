@@ -5,7 +5,7 @@ from __future__ import annotations
 from quart import Response, request, websocket
 from quart_trio import QuartTrio
 
-from foreman.http import cors, problems
+from foreman.http import cors, paths, problems
 from foreman.http.deps import KEY, Deps
 from foreman.http.events import events
 from foreman.http.exchange import Exchange
@@ -28,6 +28,8 @@ def build(found: Deps) -> QuartTrio:
     app.config["BODY_TIMEOUT"] = found.settings.body_timeout
     app.extensions[KEY] = found
     app.asgi_http_class = Exchange
+    app.url_map.merge_slashes = False  # by a redirect
+    paths.install(app)
     for room in (page, jobs, events, service, metrics, openapi, ollama, openai):
         app.register_blueprint(room)
     problems.install(app, FACES)

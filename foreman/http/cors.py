@@ -1,4 +1,4 @@
-"""What browsers are told, so that pages of the sites in `cors_origins` may use this server."""
+"""What browsers are told, so that pages of the origins that the gate allows may use this server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from quart.wrappers import Request
 
 from foreman.http.gate import Gate
 
-METHODS = "GET, POST, DELETE, HEAD"
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 EXPOSED = (
     "X-Foreman-Job-Id, X-Foreman-Queue-Position, X-Should-Retry, Retry-After, Location, Preference-Applied, "
     "Content-Range, ETag"
@@ -31,10 +31,8 @@ def preflight(request: Request) -> Response:
 
 
 def permit(gate: Gate, request: Request, response: Response) -> None:
-    """Let the page that sent the request read the answer, if its site is in `cors_origins`."""
-    if not gate.allows_any:
-        return
-    response.vary.add("Origin")
+    """Let the page that sent the request read the answer, if its origin is allowed."""
+    response.headers.add("Vary", "Origin")
     origin = request.headers.get("Origin")
     if origin is not None and gate.allows(origin):
         response.headers["Access-Control-Allow-Origin"] = origin

@@ -95,7 +95,14 @@ async def models() -> Response:
 
 @openai.get("/v1/models/<path:name>")
 async def model(name: str) -> Response:
+    """Show a model by its name, which may hold slashes."""
     return json_answer(_entry(await deps().inventory.resolve(name)))
+
+
+@openai.get("/v1/models//<path:name>")
+async def rooted_model(name: str) -> Response:
+    """Show a model whose name begins with a slash, which clients percent-encode: vLLM takes names from folders."""
+    return await model("/" + name)
 
 
 def _entry(model: Model) -> dict[str, Any]:

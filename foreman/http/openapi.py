@@ -80,7 +80,8 @@ ABOUT = """A durable job queue in front of your own inference server.
 
 Every GET route answers HEAD too. Objects may get further keys. A connection beyond the setting `max_connections` is
 answered 503 `too_many_connections`, in the shape of `Fault`, whatever its route, and closed; a request that is no HTTP
-is answered 400. `/api/…` and `/v1/…` are the APIs of Ollama and OpenAI: where an answer is the target's own, its shape
+is answered 400. Doubled slashes in a path, a slash at its end, and a doubled `/v1` or `/api` at its beginning are
+overlooked. `/api/…` and `/v1/…` are the APIs of Ollama and OpenAI: where an answer is the target's own, its shape
 is described by them."""
 
 
@@ -101,7 +102,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Foreman", "version": __version__, "license": {"name": "MIT"}, "description": ABOUT},
         "servers": [{"url": "/"}],
-        "security": [{"token": []}, {}],
+        "security": [{"token": []}, {"api_key": []}, {}],
         "paths": _jobs() | _one_job() | _service() | _ollama() | _openai(),
         "components": {
             "schemas": SHAPES,
@@ -110,7 +111,13 @@ def document() -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "One of the settings token and admin_token; none is needed where none is set.",
-                }
+                },
+                "api_key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-api-key",
+                    "description": "The same token, as Anthropic's clients send it.",
+                },
             },
         },
     }

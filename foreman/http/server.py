@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from socket import socket
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import h11
 import hypercorn.trio.run as hypercorn_run
 import msgspec
 import structlog
@@ -33,7 +35,8 @@ log = structlog.get_logger()
 
 READ_SIZE = 65_536  # bytes
 PIECE = 65_536  # bytes of an answer that a slow client has its patience for
-REFUSED_HANDSHAKE = b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close"
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+REFUSED_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close"
 SEND_PATIENCE = 2.0  # seconds that a client may take no bytes at all once the server is leaving
 CLOSE_GRACE = 3.0  # seconds for open connections when the server leaves
 
@@ -100,6 +103,9 @@ class GuardedConnection(TCPServer):
         if isinstance(http1 := self.protocol.protocol, H11Protocol):
             http1.can_read = _Turn(self, http1)
             http1._check_protocol = _stay  # type: ignore[assignment, method-assign]
+            http1._send_h11_event = partial(  # type: ignore[method-assign]
+                _send_with_reason, http1._send_h11_event
+            )
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while data := await self.stream.receive_some(READ_SIZE):
                 await self.protocol.handle(RawData(bytes(data)))
@@ -204,6 +210,13 @@ class _Turn(EventWrapper):
 
 async def _stay(request: object) -> None:
     """In place of the look whether a client wants HTTP/2 without TLS: it would get round the limits on slow readers."""
+
+
+async def _send_with_reason(send: Callable[[Any], Awaitable[None]], event: object) -> None:
+    """Send an event of h11; Hypercorn leaves the reason phrase empty, which Ollama's command line shows its users."""
+    if isinstance(event, (h11.Response, h11.InformationalResponse)):
+        object.__setattr__(event, "reason", REASONS.get(event.status_code, b""))  # frozen, but seen by nobody yet
+    await send(event)
 
 
 class _Faults(Logger):

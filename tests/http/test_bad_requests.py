@@ -29,7 +29,7 @@ ROUTES = [
     ("GET", "/artifacts/completion"),
 ]
 NAMES = ["..", "%2e%2e", "%00", "completion%00", "%ff", "image-7.png", "x" * 5000]
-PATHS = ["../x", "..%2f..%2fetc%2fpasswd", "a/b", "a%2fb", "completion/", ""]
+PATHS = ["../x", "..%2f..%2fetc%2fpasswd", "a/b", "a%2fb", "completion%2f", ""]
 DELIVERIES = ["x", "0", "-1", "1.5", "9" * 18, "9" * 19, LONG, "%00", "%D9%A1"]
 RANGES = ["bytes=", "bytes=x", "bytes=5-2", "bytes=-", "bytes=99999999-", "bytes=-0", "bytes=--5", f"bytes={LONG}-"]
 IGNORED = ["lines=1-2", "5-9", "bytes=1-2,4-5", "bytes=\u00e9,", ""]  # RFC 9110, 14.2

@@ -11,6 +11,12 @@ from tests.daemon import ROOT, Daemon, until
 from tests.http.conftest import Api
 
 Fresh = Callable[..., Api]
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 
 def test_a_healthy_foreman_says_so(api: Api) -> None:
@@ -99,8 +105,33 @@ def test_with_a_token_every_route_but_the_probes_wants_it(fresh: Fresh) -> None:
             assert stranger.get("/queue", headers={"Authorization": right}).status_code == 200
 
 
+def test_x_api_key_opens_every_route_that_a_bearer_token_opens(fresh: Fresh) -> None:
+    api = fresh(token="alice:one,plain", admin_token="boss")
+    with httpx2.Client(base_url=api.daemon.url, trust_env=False) as http:
+        for path in ("/jobs", "/api/tags", "/v1/models", "/events", "/openapi.json"):
+            assert http.get(path, headers={"x-api-key": "wrong"}).status_code == 401
+            for token in ("one", "alice:one", "plain", "boss"):
+                assert http.get(path, headers={"X-Api-Key": token}).status_code in (200, 406), path
+        unknown = http.get("/jobs", headers={"x-api-key": "wrong"}).json()
+        assert unknown["error"] == "the token is not known here" and "x-api-key" in unknown["hint"]
+        for kept in ({"x-api-key": "one"}, {"x-api-key": "one", "Authorization": "Bearer unused"}):
+            payload = {"model": "a", "messages": [], "not_before": "2090-01-01T00:00:00Z"}
+            job_id = http.post("/jobs", json=payload, headers=kept).json()["job_id"]
+            assert http.get(f"/jobs/{job_id}", headers=kept).json()["owner"] == "alice"
+            assert http.post(f"/jobs/{job_id}/cancel", headers={"x-api-key": "plain"}).status_code == 403
+            assert http.post(f"/jobs/{job_id}/cancel", headers={"x-api-key": "boss"}).status_code == 200
+        assert http.get("/metrics", headers={"x-api-key": "one"}).status_code == 403
+        assert http.get("/metrics", headers={"x-api-key": "boss"}).status_code == 200
+        for token, status in (("one", 101), ("wrong", 401)):
+            assert http.get("/events", headers=UPGRADE | {"x-api-key": token}).status_code == status
+
+
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", ""]
+    "host",
+    [
+        *("evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", ""),
+        *("evil.docker.internal", "host.docker.internal.evil.example", "evillocalhost", "printer.local"),
+    ],
 )
 def test_a_name_that_is_not_ours_is_refused(api: Api, host: str) -> None:
     response = api.http.get("/queue", headers={"Host": host})
@@ -109,8 +140,14 @@ def test_a_name_that_is_not_ours_is_refused(api: Api, host: str) -> None:
         assert response.json()["code"] == "host_not_allowed"
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:1234", "127.0.0.1", "LOCALHOST", "[::1]:80", "[::1]"])
-def test_the_names_of_the_loopback_are_ours(api: Api, host: str) -> None:
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "localhost:1234", "127.0.0.1", "LOCALHOST", "[::1]:80", "[::1]", "foreman.localhost:8080"),
+        *("host.docker.internal:18110", "Host.Containers.Internal", "0.0.0.0:8080", "192.168.7.1", "[fd00::1]:80"),
+    ],
+)
+def test_names_that_lead_here_by_their_meaning_and_addresses_are_ours(api: Api, host: str) -> None:
     assert api.http.get("/queue", headers={"Host": host}).status_code == 200
 
 
@@ -121,15 +158,49 @@ def test_a_name_may_be_allowed(fresh: Fresh) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://localhost.evil.example", "http://localhost:1"]
+    "origin",
+    [
+        *("https://evil.example", "null", "http://localhost.evil.example", "http://localhost:1.evil.example", ""),
+        *("http://evil.localhost", "http://127.0.0.1@evil.example", "http://127.0.0.11", "ftp://localhost"),
+        *("chrome-extension://abc", "app:evil.example", "https://app://evil.example", "http://host.docker.internal"),
+    ],
 )
 def test_pages_of_other_sites_are_refused_on_every_route(api: Api, origin: str) -> None:
     for method, path in (("GET", "/queue"), ("POST", "/jobs"), ("POST", "/api/chat"), ("OPTIONS", "/jobs")):
         response = api.http.request(method, path, headers={"Origin": origin})
         assert (response.status_code, "Access-Control-Allow-Origin" in response.headers) == (403, False)
-    upgrade = {"Origin": origin, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-    response = api.http.get("/events", headers=upgrade | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    response = api.http.get("/events", headers=UPGRADE | {"Origin": origin})
     assert (response.status_code, response.headers["Connection"]) == (403, "close")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *(
+            "http://localhost",
+            "https://localhost:3000",
+            "http://127.0.0.1:5173",
+            "http://0.0.0.0:8000",
+            "http://[::1]:1",
+        ),
+        *("app://obsidian.md", "app://-", "file://", "tauri://localhost", "vscode-webview://1a2b", "VSCODE-FILE://x"),
+    ],
+)
+def test_pages_of_this_machine_and_of_programs_may_ask_but_need_the_token(fresh: Fresh, origin: str) -> None:
+    api = fresh(token="hush")
+    api.daemon.token = ""
+    from_page = {"Origin": origin}
+    with api.daemon.client() as page:
+        wanted = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-api-key"}
+        asked = page.options("/api/chat", headers=from_page | wanted)
+        assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (204, origin)
+        assert "PUT" in asked.headers["Access-Control-Allow-Methods"]
+        refused = page.get("/v1/models", headers=from_page)
+        assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, origin)
+        served = page.get("/v1/models", headers=from_page | {"Authorization": "Bearer hush"})
+        assert (served.status_code, served.headers["Access-Control-Allow-Origin"]) == (200, origin)
+        assert page.get("/events", headers=UPGRADE | from_page).status_code == 401
+        assert "Origin" in served.headers["Vary"]
 
 
 def test_its_own_pages_are_served(api: Api) -> None:
