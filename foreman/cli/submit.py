@@ -16,7 +16,19 @@ from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, Waiting, follow
 from foreman.cli.output import quiet
 from foreman.cli.screen import Standing, Typed, one_line, plain, span, this_program
-from foreman.client import Accepted, Chunk, Client, Event, Job, NotForeman, NotFound, StartsOver, requests, text_of
+from foreman.client import (
+    Accepted,
+    ArgumentInvalid,
+    Chunk,
+    Client,
+    Event,
+    Job,
+    NotForeman,
+    NotFound,
+    StartsOver,
+    requests,
+    text_of,
+)
 from foreman.client.payload import Fields, body_of
 from foreman.endpoints import Endpoint
 from foreman.job import State
@@ -121,8 +133,11 @@ def submit(
     prompt = _prompt(prompt)
     with Client(url, token) as client:
         model = model or _first_model(client)
-        own: Fields = {name: value for name, value in fields.items() if value is not None}  # type: ignore[assignment]
-        body = body_of(model, prompt, system=system, options=options, fields=own)
+        asked: Fields = {"system": system, "options": options, **fields}  # type: ignore[typeddict-item]
+        try:
+            body = body_of(model, prompt, asked)
+        except ArgumentInvalid as fault:
+            raise click.UsageError(fault.message) from None
         try:
             accepted = client.raw(requests.submit(body))
         except NotFound as fault:

@@ -3,6 +3,7 @@
 from foreman.client.answer import ToolCall, Usage, text_of
 from foreman.client.asynchronous import AsyncClient
 from foreman.client.faults import (
+    ArgumentInvalid,
     Busy,
     ClientFault,
     ConnectFailed,
@@ -36,6 +37,7 @@ from foreman.job import State
 
 __all__ = [
     "Accepted",
+    "ArgumentInvalid",
     "Artifact",
     "AsyncClient",
     "Busy",

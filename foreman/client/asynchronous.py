@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from foreman.client import bulk, requests, shapes, talks
+from foreman.client.arguments import checks_arguments
 from foreman.client.connection import AsyncConnection
 from foreman.client.patience import PATIENCE
 from foreman.client.payload import Fields, body_of
@@ -17,12 +18,13 @@ from foreman.client.types import Accepted, Artifact, Delivery, Event, Health, Jo
 T = TypeVar("T")
 
 
+@checks_arguments
 class AsyncClient:
     """Talks to one Foreman, on asyncio or Trio. Tasks may share it; close it, or use it in an `async with` statement.
 
     `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the longest
     wait for one answer, in seconds. Every method raises a ClientFault: ConnectFailed, Unauthorized, NotFound, Busy,
-    another Refused, or NotForeman.
+    another Refused, or NotForeman; ArgumentInvalid for a name that is no argument of it.
     """
 
     def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = 30.0) -> None:
@@ -47,20 +49,18 @@ class AsyncClient:
         model: str,
         prompt: str | None = None,
         *,
-        system: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        payload: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         patience: float = 0.0,
         **fields: Unpack[Fields],
     ) -> Accepted:
         """Store a job; it is on disk when this returns.
 
-        The prompt is put the way the job's `endpoint` wants it; `payload` holds whatever else the target shall get
-        (`messages`, `tools`, `format`, …). The same `idempotency_key` with the same job gives the same job back. While
-        the queue is full or no answer comes, it is tried again for up to `patience` seconds, and stored once.
+        The prompt and every other argument by name (see Fields) go where the job's `endpoint` has a place for them;
+        `extra` reaches the model as it is. The same `idempotency_key` with the same job gives the same job back. While
+        the queue is full or no answer comes, it is tried again for up to `patience` seconds, and stored once. Raises
+        ArgumentInvalid, before anything is sent, for a name that is not known or has no place.
         """
-        body = body_of(model, prompt, system=system, options=options, payload=payload, fields=fields)
+        body = body_of(model, prompt, fields)
         return await self._line.hold(talks.submit(body, idempotency_key, patience))
 
     async def submit_many(self, payloads: Iterable[Mapping[str, Any] | bytes]) -> Submitted:
@@ -82,9 +82,6 @@ class AsyncClient:
         model: str,
         prompt: str | None = None,
         *,
-        system: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        payload: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         within: float | None = None,
         patience: float = PATIENCE,
@@ -95,7 +92,7 @@ class AsyncClient:
         Raises JobFailed when it ends other than done, NotEnded after `within` seconds. Whatever becomes of this call,
         a job that was stored will be done.
         """
-        body = body_of(model, prompt, system=system, options=options, payload=payload, fields=fields)
+        body = body_of(model, prompt, fields)
         return await self._line.hold(talks.run(body, idempotency_key, within, patience))
 
     async def run_as(
@@ -104,9 +101,6 @@ class AsyncClient:
         model: str,
         prompt: str | None = None,
         *,
-        system: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        payload: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         within: float | None = None,
         patience: float = PATIENCE,
@@ -115,10 +109,9 @@ class AsyncClient:
         """Like run, for an answer of the type `kind`: the model is held to its JSON schema.
 
         `kind` is a dataclass, a TypedDict, a msgspec.Struct, a model of Pydantic, or made of these. Raises NotTheShape
-        when the answer is none, as when it was cut off; ValueError for an endpoint whose answers have no schema.
+        when the answer is none, as when it was cut off; ArgumentInvalid for an endpoint whose answers have no schema.
         """
-        wanted = shapes.asking_for(kind, fields.get("endpoint", "/api/chat")) | dict(payload or {})
-        body = body_of(model, prompt, system=system, options=options, payload=wanted, fields=fields)
+        body = body_of(model, prompt, {"format": shapes.schema_of(kind), **fields})
         job = await self._line.hold(talks.run(body, idempotency_key, within, patience))
         return shapes.read(kind, job.text)
 

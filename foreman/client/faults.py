@@ -17,6 +17,10 @@ class ClientFault(Exception):
         return f"{self.message}: {self.hint}" if self.hint else self.message
 
 
+class ArgumentInvalid(ClientFault, TypeError):
+    """A call has an argument by a name that is not known, or that the job's endpoint has no place for."""
+
+
 class ConnectFailed(ClientFault):
     """No answer came: nothing listens there, or it fell silent, or the connection broke."""
 

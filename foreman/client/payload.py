@@ -1,65 +1,150 @@
-"""The body of a new job: a prompt put the way its endpoint wants it, and Foreman's own fields; no I/O."""
+"""The body of a new job, made from what a caller gives by name; no I/O."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from foreman.client.faults import ArgumentInvalid
+from foreman.client.prompt import said
+
+JsonObject: TypeAlias = Mapping[str, object]
 
 MAX_TOKENS = 4096  # /v1/messages wants a number
 
 
-class Fields(TypedDict, total=False):
+class OwnFields(TypedDict, total=False):
     """Foreman's own fields of a job; see POST /jobs."""
 
-    endpoint: str
-    priority: Literal["high", "normal", "low"]
-    not_before: datetime
-    start_by: datetime
-    timeout: float  # seconds one attempt may take
-    max_attempts: int
-    metadata: Mapping[str, str]
-    custom_id: str
-    state_webhook_url: str
-    webhook_events: Sequence[str]
+    endpoint: str | None
+    priority: Literal["high", "normal", "low"] | None
+    not_before: datetime | None
+    start_by: datetime | None
+    timeout: float | None  # seconds one attempt may take
+    max_attempts: int | None
+    metadata: Mapping[str, str] | None
+    custom_id: str | None
+    state_webhook_url: str | None
+    webhook_events: Sequence[str] | None
 
 
-def body_of(
-    model: str,
-    prompt: str | None,
-    *,
-    system: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    payload: Mapping[str, Any] | None = None,
-    fields: Fields | None = None,
-) -> dict[str, Any]:
-    """The body of POST /jobs.
+class Fields(OwnFields, total=False):
+    """What a new job takes by name, besides its model and prompt; None is the same as not given.
 
-    `options` go where the endpoint looks for them: into `options` on /api/*, beside `model` on /v1/*. `payload` holds
-    whatever else the target shall get, and wins over what was made from the other arguments.
+    Each goes where the job's `endpoint` has its place: `max_tokens` is `num_predict` among the options of /api/chat.
     """
-    own: dict[str, Any] = {name: value for name, value in (fields or {}).items() if value is not None}
+
+    # What is said to the model
+    system: str | None
+    messages: Sequence[JsonObject] | None  # a conversation; the prompt is its last turn
+    images: Sequence[bytes | str] | None  # shown with the prompt: the bytes, or their base64
+    input: str | Sequence[object] | None
+    instructions: str | None
+    suffix: str | None
+
+    # How it answers
+    options: JsonObject | None  # any option of the model by the server's own name for it
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    seed: int | None
+    stop: str | Sequence[str] | None
+    max_tokens: int | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    format: Literal["json"] | JsonObject | None  # a JSON schema, or any JSON
+    response_format: JsonObject | None
+    text: JsonObject | None
+    tools: Sequence[JsonObject] | None
+    tool_choice: str | JsonObject | None
+    parallel_tool_calls: bool | None
+    think: bool | Literal["low", "medium", "high"] | None
+    thinking: JsonObject | None
+    reasoning: JsonObject | None
+    reasoning_effort: str | None
+    max_completion_tokens: int | None
+    max_output_tokens: int | None
+    stop_sequences: Sequence[str] | None
+    n: int | None
+    logprobs: bool | int | None
+    top_logprobs: int | None
+    logit_bias: Mapping[str, float] | None
+    dimensions: int | None
+    encoding_format: str | None
+    truncate: bool | None
+    keep_alive: float | str | None  # how long the model stays loaded: seconds, or text such as "5m"
+    raw: bool | None
+    template: str | None
+
+    # Anything else for the model, as it is; it wins over all of the above but Foreman's own
+    extra: JsonObject | None
+    payload: JsonObject | None  # the former name of `extra`
+
+
+_ANY_JSON = {"type": "json_object"}
+_SAMPLING = "temperature top_p top_k min_p seed stop max_tokens frequency_penalty presence_penalty"
+_TOOLS = "tools tool_choice parallel_tool_calls"
+_TAKES = {  # by name, besides what is said and `options`
+    endpoint: frozenset(f"{names} {'' if 'embed' in endpoint else _SAMPLING}".split())
+    for endpoint, names in {
+        "/api/chat": "format tools think logprobs top_logprobs truncate keep_alive",
+        "/api/generate": "format think suffix raw template logprobs top_logprobs truncate keep_alive",
+        "/api/embed": "input dimensions truncate keep_alive",
+        "/v1/chat/completions": f"{_TOOLS} format response_format reasoning_effort max_completion_tokens n logprobs "
+        "top_logprobs logit_bias",
+        "/v1/completions": "suffix n logprobs logit_bias",
+        "/v1/responses": f"{_TOOLS} input instructions format text reasoning max_output_tokens top_logprobs",
+        "/v1/messages": f"{_TOOLS} thinking stop_sequences",
+        "/v1/embeddings": "input dimensions encoding_format",
+    }.items()
+}
+_CALLED = {  # what an endpoint calls otherwise
+    "/api/chat": {"max_tokens": "num_predict"},
+    "/api/generate": {"max_tokens": "num_predict"},
+    "/v1/responses": {"max_tokens": "max_output_tokens", "format": "text"},
+    "/v1/messages": {"stop": "stop_sequences"},
+    "/v1/chat/completions": {"format": "response_format"},
+}
+
+
+def body_of(model: str, prompt: str | None = None, fields: Fields | None = None) -> dict[str, Any]:
+    """Return the body of POST /jobs. Raises ArgumentInvalid for what the job's endpoint has no place for."""
+    given: dict[str, Any] = {name: value for name, value in (fields or {}).items() if value is not None}
+    extra = {**given.pop("payload", {}), **given.pop("extra", {})}
+    own = {name: given.pop(name) for name in list(given) if name in OwnFields.__annotations__}
     endpoint = own.get("endpoint", "/api/chat")
-    body: dict[str, Any] = {"model": model}
-    if prompt is not None:
-        body |= _prompt(endpoint, prompt, system)
-    if options:
-        body |= {"options": dict(options)} if endpoint.startswith("/api/") else dict(options)
-    return body | dict(payload or {}) | own
+    native = endpoint.startswith("/api/")
+    body: dict[str, Any] = {"model": model} | said(endpoint, prompt, given)
+    if options := given.pop("options", None):
+        body |= {"options": dict(options)} if native else options
+    for name, value in given.items():
+        if endpoint in _TAKES and name not in _TAKES[endpoint]:
+            raise ArgumentInvalid(f"{endpoint} has no place for {name!r}", "extra={…} reaches the model as it is")
+        place = _CALLED.get(endpoint, {}).get(name, name)
+        within = body.setdefault("options", {}) if native and name in _SAMPLING.split() else body
+        if place in within:
+            raise ArgumentInvalid(f"{name!r} is given twice", f"{endpoint} has one place for it, {place!r}")
+        within[place] = _value(endpoint, name, value)
+    if endpoint == "/v1/messages":
+        body.setdefault("max_tokens", MAX_TOKENS)
+    return body | extra | own
 
 
-def _prompt(endpoint: str, prompt: str, system: str | None) -> dict[str, Any]:
-    said = {"role": "user", "content": prompt}
-    match endpoint:
-        case "/api/generate":
-            return {"prompt": prompt} | ({"system": system} if system else {})
-        case "/v1/completions":
-            return {"prompt": f"{system}\n\n{prompt}" if system else prompt}
-        case "/v1/responses":
-            return {"input": prompt} | ({"instructions": system} if system else {})
-        case "/v1/messages":
-            return {"messages": [said], "max_tokens": MAX_TOKENS} | ({"system": system} if system else {})
-        case "/api/embed" | "/v1/embeddings":
-            return {"input": prompt}
-        case _:
-            return {"messages": [{"role": "system", "content": system}, said] if system else [said]}
+def _value(endpoint: str, name: str, value: Any) -> Any:
+    """Return the value of a named argument as the endpoint wants it."""
+    match name, endpoint:
+        case "stop", _:
+            return [value] if isinstance(value, str) else list(value)
+        case "format", "/v1/chat/completions":
+            return _ANY_JSON if value == "json" else {"type": "json_schema", "json_schema": _named(value)}
+        case "format", "/v1/responses":
+            return {"format": _ANY_JSON if value == "json" else {"type": "json_schema", **_named(value)}}
+    return value
+
+
+def _named(schema: Mapping[str, Any]) -> dict[str, Any]:
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", str(schema.get("title") or "answer"))  # all that OpenAI allows in one
+    return {"name": name, "schema": schema, "strict": True}

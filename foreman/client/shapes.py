@@ -1,4 +1,4 @@
-"""Answers of a type that the caller names: what makes the model answer so, and how the answer is read; no I/O."""
+"""Answers of a type that the caller names: its JSON schema, and how the answer is read; no I/O."""
 
 from __future__ import annotations
 
@@ -13,23 +13,16 @@ from foreman.client.reading import decode
 T = TypeVar("T")
 
 
-def asking_for(kind: type[Any], endpoint: str) -> dict[str, Any]:
-    """The field of the payload that has the target answer with JSON of this type.
-
-    `kind` is a dataclass, a TypedDict, a msgspec.Struct, a model of Pydantic, or a type made of these. Raises
-    ValueError for an endpoint that has no such field.
-    """
-    schema = _schema(kind)
-    named = {"name": _name(kind), "schema": schema, "strict": True}
-    match endpoint:
-        case "/api/chat" | "/api/generate":
-            return {"format": schema}
-        case "/v1/chat/completions":
-            return {"response_format": {"type": "json_schema", "json_schema": named}}
-        case "/v1/responses":
-            return {"text": {"format": {"type": "json_schema", **named}}}
-        case _:
-            raise ValueError(f"{endpoint} takes no type for its answer")
+def schema_of(kind: type[Any]) -> dict[str, Any]:
+    """Return the JSON schema of a dataclass, a TypedDict, a msgspec.Struct, a model of Pydantic, or a type of these."""
+    pydantics: Callable[[], dict[str, Any]] | None = getattr(kind, "model_json_schema", None)
+    if pydantics:
+        return pydantics()
+    schema = msgspec.json.schema(kind)
+    defs = schema.get("$defs", {})
+    if schema.get("$ref") == f"#/$defs/{_name(kind)}" and len(defs) == 1:  # not every target follows references
+        return dict(defs[_name(kind)])
+    return schema
 
 
 def read(kind: type[T], text: str) -> T:
@@ -39,17 +32,6 @@ def read(kind: type[T], text: str) -> T:
         return pydantics(text) if pydantics else decode(text, kind)
     except ValueError as error:  # msgspec's and Pydantic's faults are of this kind
         raise NotTheShape(_name(kind), str(error), text) from None
-
-
-def _schema(kind: type[Any]) -> dict[str, Any]:
-    pydantics: Callable[[], dict[str, Any]] | None = getattr(kind, "model_json_schema", None)
-    if pydantics:
-        return pydantics()
-    schema = msgspec.json.schema(kind)
-    defs = schema.get("$defs", {})
-    if schema.get("$ref") == f"#/$defs/{_name(kind)}" and len(defs) == 1:  # not every target follows references
-        return dict(defs[_name(kind)])
-    return schema
 
 
 def _name(kind: type[Any]) -> str:

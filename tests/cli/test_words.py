@@ -23,7 +23,7 @@ from tests.cli.conftest import ROOT, Invoke, environment
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_every_verb_explains_itself_and_its_exit_codes(invoke: Invoke, verb: str, flag: str) -> None:
     result = invoke(verb, flag)
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.output
     assert f"Usage: foreman {verb}" in result.stdout
     assert "Exit codes: 0 done;" in result.stdout
     assert re.search(rf"\n  Examples?:\n    .*foreman {verb}\b", result.stdout)

@@ -65,15 +65,11 @@ def test_tokens_are_counted_in_every_shape(answer: Any, usage: Usage) -> None:
     assert usage_of(answer) == usage
 
 
-def test_a_schema_goes_where_its_endpoint_looks_for_it() -> None:
-    schema = shapes.asking_for(Colour, "/api/chat")["format"]
-    assert schema["type"] == "object"
+def test_a_type_has_a_schema_of_its_own() -> None:
+    schema = shapes.schema_of(Colour)
+    assert (schema["type"], schema["title"]) == ("object", "Colour")
     assert schema["properties"] == {"name": {"type": "string"}}
-    assert shapes.asking_for(Colour, "/v1/chat/completions")["response_format"]["json_schema"]["schema"] == schema
-    assert shapes.asking_for(Colour, "/v1/responses")["text"]["format"]["schema"] == schema
-    assert shapes.asking_for(Model, "/api/chat")["format"]["properties"]["name"]["type"] == "string"
-    with pytest.raises(ValueError, match="/v1/completions takes no type"):
-        shapes.asking_for(Colour, "/v1/completions")
+    assert shapes.schema_of(Model)["properties"]["name"]["type"] == "string"
 
 
 def test_an_answer_is_read_as_its_type_or_is_a_fault() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +53,29 @@ def test_an_example_runs_as_it_stands(
     assert said.strip()
     if comment := re.search(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE):  # which says what is printed
         assert said.strip() == comment[1]
+
+
+def test_a_strict_type_checker_accepts_every_call_that_is_shown(tmp_path: Path) -> None:
+    """Also those that need more than one Foreman to run: webhooks, the tutorial."""
+    shown = [
+        block
+        for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+        for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+        if re.search(r"^(from|import) foreman", block, re.MULTILINE)
+    ]
+    assert len(shown) > 12
+    for number, block in enumerate(shown):
+        (tmp_path / f"example_{number}.py").write_text(block)
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache", *tmp_path.glob("example_*.py")],
+        cwd=tmp_path,  # away from settings of ours
+        env=os.environ | {"MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_every_method_of_the_client_is_documented() -> None:

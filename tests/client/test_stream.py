@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from foreman.client.answer import text_of, thinking_of
 from foreman.client.patience import STEADY, Patience
-from foreman.client.payload import body_of
 from foreman.client.stream import Chunk, Pieces, StartsOver
 
 VALUES: list[dict[str, Any]] = [
@@ -70,30 +69,6 @@ def test_the_text_is_found_in_every_shape(value: Any, text: str) -> None:
 def test_thinking_is_found() -> None:
     assert thinking_of({"message": {"content": "", "thinking": "hm"}}) == "hm"
     assert thinking_of({"choices": [{"delta": {"reasoning_content": "hm"}}]}) == "hm"
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "prompt"),
-    [
-        ("/api/chat", {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "p"}]}),
-        ("/api/generate", {"prompt": "p", "system": "s"}),
-        ("/api/embed", {"input": "p"}),
-        ("/v1/completions", {"prompt": "s\n\np"}),
-        ("/v1/messages", {"messages": [{"role": "user", "content": "p"}], "system": "s", "max_tokens": 4096}),
-    ],
-)
-def test_a_prompt_is_put_the_way_its_endpoint_wants_it(endpoint: str, prompt: dict[str, Any]) -> None:
-    body = body_of("m", "p", system="s", options={"seed": 7}, fields={"endpoint": endpoint})
-    options = {"options": {"seed": 7}} if endpoint.startswith("/api/") else {"seed": 7}
-    assert body == {"model": "m", **prompt, **options, "endpoint": endpoint}
-
-
-def test_the_payload_wins() -> None:
-    assert body_of("m", "p", payload={"messages": [], "stream": False}) == {
-        "model": "m",
-        "messages": [],
-        "stream": False,
-    }
 
 
 def test_a_stream_that_never_began_is_not_tried_again() -> None:

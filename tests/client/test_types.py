@@ -20,6 +20,12 @@ def without_an_event_loop(client: Client, receiver: Receiver) -> None:
     assert_type(client.submit("m", "x", priority="low", patience=3), Accepted)
     assert_type(client.submit_many([{"model": "m"}]), Submitted)
     assert_type(client.run("m", "x", within=3), Job)
+    history = [{"role": "user", "content": "x"}]
+    shown = [{"role": "user", "content": [{"type": "text", "text": "x"}]}]
+    assert_type(client.run("m", messages=history, tools=[{"type": "function"}], format="json", think="high"), Job)
+    assert_type(client.run("m", messages=shown, temperature=None, extra={"a": {"b": 1}}), Job)
+    client.submit("m", "x", prio="high")  # type: ignore[call-arg]
+    client.run("m", "x", priority="urgent")  # type: ignore[arg-type]
     assert_type(client.run_as(Colour, "m", "x"), Colour)
     assert_type(client.run_as(list[Colour], "m", "x"), list[Colour])
     assert_type(client.stream("J"), Generator[Chunk | StartsOver, None, None])

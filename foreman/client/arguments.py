@@ -1,0 +1,58 @@
+"""Arguments by name: a client refuses those that it does not know, before anything is sent; no I/O."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from typing import Any, TypeVar
+
+from foreman.client.faults import ArgumentInvalid
+from foreman.client.payload import Fields
+
+C = TypeVar("C")
+
+ELSEWHERE = "options of the model go in options={…}, whatever else it takes in extra={…}"
+
+
+def checks_arguments(kind: type[C]) -> type[C]:
+    """Have every public method of a class, and its making, refuse unknown names with the nearest one."""
+    for name, method in list(vars(kind).items()):
+        if inspect.isfunction(method) and (name == "__init__" or not name.startswith("_")):
+            setattr(kind, name, _checked(method, kind.__name__ if name == "__init__" else name))
+    return kind
+
+
+def _checked(method: Callable[..., Any], called: str) -> Callable[..., Any]:
+    parameters = inspect.signature(method).parameters
+    takes_job = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    known = {*list(parameters)[1:], *(Fields.__annotations__ if takes_job else ())}
+
+    def check(given: Mapping[str, Any]) -> None:
+        for name in given:
+            if name not in known:
+                raise ArgumentInvalid(f"{called}() takes no argument {name!r}", _hint(name, known, takes_job=takes_job))
+
+    if inspect.iscoroutinefunction(method):
+
+        @wraps(method)
+        async def checked_coroutine(*args: Any, **given: Any) -> Any:
+            check(given)
+            return await method(*args, **given)
+
+        return checked_coroutine
+
+    @wraps(method)
+    def checked(*args: Any, **given: Any) -> Any:
+        check(given)
+        return method(*args, **given)
+
+    return checked
+
+
+def _hint(name: str, known: Collection[str], *, takes_job: bool) -> str | None:
+    from difflib import get_close_matches  # only here: every start would wait for it
+
+    near = get_close_matches(name, known, n=1)
+    said = [f"did you mean {near[0]!r}?"] if near else []
+    return " Else ".join([*said, ELSEWHERE] if takes_job else said) or None
