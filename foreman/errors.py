@@ -73,11 +73,13 @@ class FieldInvalid(ForemanError):
 
     code = "field_invalid"
 
-    def __init__(self, field: str, given: object, allowed: str) -> None:
+    def __init__(self, field: str, given: object, allowed: str, *, in_go: str | None = None) -> None:
+        """`in_go` is how an Ollama server says it, where that is known."""
         shown = given if isinstance(given, str) else repr(given)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         super().__init__(f"{field}: {allowed}; given: {shown}")
         self.field = field
+        self.in_go = in_go
 
 
 class RangeInvalid(FieldInvalid):

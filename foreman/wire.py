@@ -1,4 +1,4 @@
-"""The JSON of /jobs: what callers send, read strictly, and what they are shown."""
+"""The JSON of /jobs and of calls: what callers send, and what they are shown."""
 
 from __future__ import annotations
 
@@ -11,22 +11,17 @@ from typing import Annotated, Any
 import msgspec
 
 from foreman.endpoints import ENDPOINTS
-from foreman.errors import FieldInvalid, ForemanError, InvalidJson, ModelRequired
+from foreman.errors import FieldInvalid, ForemanError, ModelRequired
 from foreman.job import Change, Delivery, Draft, Instant, Job, Priority, State, drain_key
+from foreman.objects import read_object
 
 MAX_ATTEMPTS = 20
 MAX_TIMEOUT = 30 * 86400  # seconds
 MODEL_LENGTH = 256
 _FAR_FUTURE = 100 * 366 * 86400  # seconds
-
-SURROGATE = "half of a surrogate pair, such as \\ud800 alone, is no text"
-_LONE = re.compile(
-    rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][\da-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F])"
-)
+_BOOLEANS = {b"true": True, b"false": False, b"null": None}
 
 _Zoned = Annotated[datetime, msgspec.Meta(tz=True)]  # RFC 3339 has no local times
-
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -62,25 +57,11 @@ class Submission(msgspec.Struct, frozen=True):
         )
 
 
-def read_object(body: bytes) -> dict[str, msgspec.Raw]:
-    """A body that must be a JSON object; its values stay as written. Raises InvalidJson."""
-    try:
-        body.decode()  # msgspec does not look into strings it passes on
-        return _decode_object(body)
-    except UnicodeDecodeError as error:
-        raise InvalidJson(f"not UTF-8 at byte {error.start}") from None
-    except RecursionError:
-        raise InvalidJson("nested too deeply") from None
-    except msgspec.ValidationError:
-        raise InvalidJson("the body must be a JSON object") from None
-    except msgspec.DecodeError as error:
-        raise InvalidJson(SURROGATE if _LONE.search(body) else str(error)) from None
-
-
 def read_submission(body: bytes, *, now: Instant) -> Submission:
     """A body of `POST /jobs`. Raises InvalidJson, ModelRequired, FieldInvalid."""
     payload = read_object(body)
     model = read_model(payload)
+    read_stream(payload)
     own: dict[str, Any] = {}
     for name in [name for name in payload if name in _OWN]:
         value = _read(name, payload.pop(name), _OWN[name])
@@ -103,9 +84,31 @@ def read_model(payload: Mapping[str, msgspec.Raw]) -> str:
     return str(model)
 
 
-def read_call(body: bytes) -> Submission:
-    """A body of one of the target's own routes: nothing in it is Foreman's. Raises InvalidJson, ModelRequired."""
-    payload = read_object(body)
+def read_stream(payload: Mapping[str, msgspec.Raw]) -> bool | None:
+    """Return what the payload says of `stream`; None if nothing. Raises FieldInvalid."""
+    given = bytes(payload["stream"]) if "stream" in payload else b"null"
+    if given not in _BOOLEANS:
+        kind = {b'"': "string", b"{": "object", b"[": "array"}.get(given[:1], "number")
+        in_go = f"json: cannot unmarshal {kind} into field stream of type bool"
+        raise FieldInvalid("stream", given.decode(), "must be true or false", in_go=in_go)
+    return _BOOLEANS[given]
+
+
+def read_include_usage(payload: Mapping[str, msgspec.Raw]) -> bool:
+    """Return whether the caller of a completion wants the chunk with its usage. Raises FieldInvalid."""
+    given = payload.get("stream_options", msgspec.Raw(b"null"))
+    try:
+        options = msgspec.json.decode(given, type=dict[str, msgspec.Raw] | None) or {}
+        return _BOOLEANS[bytes(options.get("include_usage", b"null"))] is True
+    except (msgspec.DecodeError, RecursionError, KeyError):
+        allowed = 'must be an object such as {"include_usage": true}'
+        raise FieldInvalid("stream_options", bytes(given).decode(), allowed) from None
+
+
+def read_call(body: bytes, *, rest_ignored: bool = False) -> Submission:
+    """Return what a body of one of the target's own routes says: nothing in it is Foreman's. What follows its JSON may
+    be ignored. Raises InvalidJson, ModelRequired, FieldInvalid."""
+    payload = read_object(body, rest_ignored=rest_ignored)
     return Submission(read_model(payload), {}, payload)
 
 

@@ -49,7 +49,8 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
     if known.draining:
         raise Draining
     keep, priority = _wishes()
-    submission = await read()
+    submission = await read(endpoint)
+    streamed = _wants_stream(submission.payload, default=face.streams_by_default)
     model = await known.inventory.resolve(submission.model)
     job_id = str(ULID())
     track = known.relay.track(job_id)  # before the job exists, so that nothing it says is missed
@@ -65,7 +66,6 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
     try:
         accepted = await known.queue.ask(Submit(draft=draft))
         waits = accepted.position if known.worker.busy or (accepted.position or 0) > 1 else None
-        streamed = _wants_stream(submission.payload, default=face.streams_by_default)
         response = await (_streamed(face, caller, endpoint, waits) if streamed else _whole(face, caller))
     except BaseException:
         await caller.leave()
@@ -86,12 +86,12 @@ async def embed(endpoint: Endpoint, asked: wire.Submission) -> bytes:
     )
 
 
-async def read() -> wire.Submission:
-    """The body of a call. Raises InvalidJson, ModelRequired, BodyTooLarge."""
+async def read(endpoint: str) -> wire.Submission:
+    """Return what the body of a call says. Raises InvalidJson, ModelRequired, FieldInvalid, BodyTooLarge."""
     body = await read_body()
     if not body.strip():
         raise InvalidJson(NOTHING)
-    return wire.read_call(body)
+    return wire.read_call(body, rest_ignored=endpoint.startswith("/api/"))  # as Ollama reads it
 
 
 def plainly_wrong(response: Response) -> Response:
@@ -247,15 +247,11 @@ def _wishes() -> tuple[bool, Priority]:
 
 
 def _wants_stream(payload: dict[str, msgspec.Raw], *, default: bool) -> bool:
-    given = bytes(payload["stream"]) if "stream" in payload else b"null"
-    return default if given == b"null" else given == b"true"
+    given = wire.read_stream(payload)
+    return default if given is None else given
 
 
 def _wants_usage(endpoint: Endpoint, payload: dict[str, msgspec.Raw]) -> bool:
     if endpoint not in COMPLETIONS:
         return True
-    try:
-        options = msgspec.json.decode(payload.get("stream_options", msgspec.Raw(b"null")))
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return isinstance(options, dict) and options.get("include_usage") is True
+    return wire.read_include_usage(payload)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +13,11 @@ from quart import Blueprint, Response, request
 from foreman import wire
 from foreman.endpoints import Endpoint
 from foreman.errors import (
+    FieldInvalid,
     ForemanError,
     InvalidJson,
     ModelNotFound,
+    ModelRequired,
     NotOnThisTarget,
     QueueFull,
 )
@@ -25,6 +28,7 @@ from foreman.http.passing import pass_on
 from foreman.http.problems import json_answer
 from foreman.http.stream import Ndjson
 from foreman.job import model_of
+from foreman.objects import read_object
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.protocol import Model
 from foreman.targets.translate_request import embed_as_embeddings, embeddings_as_embed
@@ -33,6 +37,9 @@ ollama = Blueprint("ollama", __name__)
 
 VERSION = "0.13.0"  # of the Ollama API that is spoken here; editors ask for a recent one
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
+NAME = re.compile(  # [scheme://][host/][namespace/]model[:tag], as types/model/name.go of Ollama has it
+    r"(?:\w+://)?(?:\w[\w.:-]{0,349}/)?(?:\w[\w-]{0,79}/)?\w[\w.-]{0,79}(?::\w[\w.-]{0,79})?", re.ASCII
+)
 LONG_AGO = datetime.fromtimestamp(0, UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -40,11 +47,18 @@ class OllamaFace:
     streams_by_default = True
 
     def fault(self, fault: ForemanError) -> Response:
-        return calls.plainly_wrong(problems.answer(fault, self.fault_line))
+        response = calls.plainly_wrong(problems.answer(fault, self.fault_line))
+        if _misnamed(fault):
+            response.status_code = 400
+        return response
 
     def fault_line(self, fault: ForemanError) -> dict[str, object]:
+        if _misnamed(fault):
+            return {"error": "invalid model name"}
         if isinstance(fault, ModelNotFound):
             return {"error": f"model '{fault.model}' not found"}
+        if isinstance(fault, FieldInvalid) and fault.in_go:
+            return {"error": fault.in_go}
         if isinstance(fault, QueueFull):
             return {"error": BUSY}
         if isinstance(fault, InvalidJson) and fault.hint:
@@ -55,6 +69,11 @@ class OllamaFace:
 
     def frame(self, endpoint: Endpoint) -> Ndjson:
         return Ndjson()
+
+
+def _misnamed(fault: ForemanError) -> bool:
+    """Return whether a model was not found by what Ollama takes for no name at all; other servers may know one so."""
+    return isinstance(fault, ModelNotFound) and fault.model != "" and not NAME.fullmatch(fault.model)
 
 
 FACE = OllamaFace()
@@ -72,13 +91,17 @@ async def generate() -> Response:
 
 @ollama.post("/api/embed")
 async def embed() -> Response:
-    return Response(await calls.embed("/api/embed", await calls.read()), content_type="application/json")
+    try:
+        asked = await calls.read("/api/embed")
+    except ModelRequired:  # which this route of Ollama's does not say
+        raise ModelNotFound("") from None
+    return Response(await calls.embed("/api/embed", asked), content_type="application/json")
 
 
 @ollama.post("/api/embeddings")
 async def embeddings() -> Response:
     """The older form: one `prompt`, one `embedding`."""
-    target, asked = deps().target, await calls.read()
+    target, asked = deps().target, await calls.read("/api/embeddings")
     body = msgspec.json.encode(asked.payload)
     if isinstance(target, OllamaTarget):  # whose older route does not normalise, as its newer one does
         await deps().inventory.resolve(asked.model)
@@ -125,7 +148,7 @@ async def show() -> Response:
     body = await read_body()
     if isinstance(known.target, OllamaTarget):
         return await pass_on(known.target, body)
-    fields = wire.read_object(body)
+    fields = read_object(body, rest_ignored=True)
     if "model" not in fields and "name" in fields:  # what older clients call it
         fields["model"] = fields["name"]
     model = await known.inventory.resolve(wire.read_model(fields))

@@ -85,7 +85,9 @@ async def messages() -> Response:
 
 @openai.post("/v1/embeddings")
 async def embeddings() -> Response:
-    return Response(await calls.embed("/v1/embeddings", await calls.read()), content_type="application/json")
+    return Response(
+        await calls.embed("/v1/embeddings", await calls.read("/v1/embeddings")), content_type="application/json"
+    )
 
 
 @openai.get("/v1/models")

@@ -25,7 +25,6 @@ OURS = ("/jobs", LINES)
 BROKEN = "invalid JSON body"
 DEEP = b"[" * 100_000 + b"]" * 100_000
 LONG = b"9" * 5000
-NO_TEXT = "half of a surrogate pair, such as \\ud800 alone, is no text"
 OBJECT = "the body must be a JSON object"
 
 
@@ -36,10 +35,13 @@ def with_(field: bytes) -> bytes:
 INVALID: dict[str, tuple[bytes, str]] = {
     "truncated": (b'{"model":"a"', "Input data was truncated"),
     "nonsense": (b"{nonsense", "JSON is malformed: object keys must be strings (byte 1)"),
-    "trailing": (b'{"model":"a"} {}', "JSON is malformed: trailing characters (byte 15)"),
-    "not UTF-8": (with_(b'"\xff"'), "not UTF-8 at byte 18"),
-    "a surrogate in UTF-8": (with_(b'"\xed\xa0\x80"'), "not UTF-8 at byte 18"),
-    "UTF-16": ('{"model":"a"}'.encode("utf-16"), "not UTF-8 at byte 0"),
+    "UTF-16": ('{"model":"a"}'.encode("utf-16"), "JSON is malformed: invalid character (byte 0)"),
+    "a key cut in UTF-8": (b'{"model":"a",\xe2\x82:1}', "JSON is malformed: object keys must be strings (byte 13)"),
+    "half a pair outside of text": (
+        b'{"model":"a",\\ud800}',
+        "JSON is malformed: object keys must be strings (byte 13)",
+    ),
+    "half an escape": (with_(b'"\\ud8"'), "JSON is malformed: invalid character in unicode escape (byte 23)"),
     "nested": (with_(DEEP), "nested too deeply"),
     "a nested model": (b'{"model":%b}' % DEEP, "nested too deeply"),
     "nested options": (b'{"model":"a","options":%b}' % DEEP, "nested too deeply"),
@@ -47,12 +49,6 @@ INVALID: dict[str, tuple[bytes, str]] = {
     "NaN": (with_(b"NaN"), "JSON is malformed: invalid character (byte 17)"),
     "Infinity": (with_(b"-Infinity"), "JSON is malformed: invalid character (byte 18)"),
     "a raw NUL": (with_(b'"a\0b"'), "JSON is malformed: invalid character (byte 19)"),
-    "half a pair": (with_(b'"\\ud800"'), NO_TEXT),
-    "the other half": (with_(b'"\\udc00"'), NO_TEXT),
-    "two first halves": (with_(b'"\\ud800\\ud800"'), NO_TEXT),
-    "half a pair, then text": (b'{"model":"a","messages":[{"content":"\\uD83D, then"}]}', NO_TEXT),
-    "half a pair as a key": (b'{"model":"a","\\ud800":1}', NO_TEXT),
-    "half a pair as the model": (b'{"model":"\\ud800"}', NO_TEXT),
     "a list": (b"[]", OBJECT),
     "text": (b'"m"', OBJECT),
     "a number": (b"5", OBJECT),
@@ -212,7 +208,7 @@ ODD: dict[str, str] = {
     "a thousand digits": "9" * 1000,
     "keep_alive": "1e999",
 }
-UNJUDGED = {"options": {"num_ctx": 10**30, "seed": "none"}, "tools": {}, "format": 7, "stream": 0}
+UNJUDGED = {"options": {"num_ctx": 10**30, "seed": "none"}, "tools": {}, "format": 7}
 FOREIGN = {"priority": 7, "metadata": 5, "timeout": "soon", "state_webhook_url": "ftp://x", "max_attempts": True}
 
 
@@ -280,6 +276,17 @@ def test_what_is_no_json_object_is_refused_with_the_reason(daemon: Daemon, name:
         refused(daemon, face, body, 400, f"{BROKEN}: {words}", "invalid_json")
 
 
+@pytest.mark.parametrize("rest", [b' {"model":"a"}', b"}", b" [", b"\xff\x00", b",", b'"'])
+def test_bytes_after_the_object_are_overlooked_where_ollama_overlooks_them(daemon: Daemon, rest: bytes) -> None:
+    body = b'{"model":"nope"}' + rest
+    for face in FLAT:
+        refused(daemon, face, body, 404, "model 'nope' not found", "model_not_found")
+    for face in set(FACES) - set(FLAT):
+        status, words, code = fault(face, send(daemon, face, body))
+        assert (status, code) == (422 if face == LINES else 400, "invalid_json"), face
+        assert words.startswith(f"{BROKEN}: JSON is malformed: trailing characters")
+
+
 def test_nothing_at_all_is_told_so(daemon: Daemon) -> None:
     words = {"/jobs": f"{BROKEN}: Input data was truncated", LINES: f"{BROKEN}: there is no line with a job"}
     for face in FACES:
@@ -287,13 +294,39 @@ def test_nothing_at_all_is_told_so(daemon: Daemon) -> None:
         refused(daemon, face, b"", 400, words.get(face, nothing), "invalid_json")
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"model":""}', b'{"messages":[]}'])
+@pytest.mark.parametrize("body", [b"{}", b'{"model":""}', b'{"messages":[]}', b'{"MODEL":""}'])
 def test_a_model_is_required(daemon: Daemon, body: bytes) -> None:
     for face in FACES:
-        refused(daemon, face, body, 400, "model is required", "model_required")
+        if face == "/api/embed":  # in the words of Ollama
+            refused(daemon, face, body, 404, "model '' not found", "model_not_found")
+        else:
+            refused(daemon, face, body, 400, "model is required", "model_required")
 
 
-@pytest.mark.parametrize("body", [b'{"model":"nope"}', b'{"model":"a","model":"nope"}'])
+@pytest.mark.parametrize("name", ["a b//c", "a:", "-a", "a/b.c/d", "a@b", "é", "m" * 81])
+def test_what_is_no_name_to_ollama_is_told_so_on_its_routes(daemon: Daemon, name: str) -> None:
+    for face in CALLS:
+        words = "invalid model name" if face in FLAT else f"model '{name}' not found"
+        body = json.dumps({"model": name}).encode()
+        refused(daemon, face, body, 400 if face in FLAT else 404, words, "model_not_found")
+
+
+@pytest.mark.parametrize("name", ["a.b/c/d:e-f", "hf.co:8080/o/m.x:Q4_K_M", "https://r.io/n/m", "_x", "m" * 80])
+def test_what_may_be_a_name_is_not_found(daemon: Daemon, name: str) -> None:
+    refused(daemon, "/api/generate", json.dumps({"model": name}).encode(), 404, f"model '{name}' not found", "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"nope"}',
+        b'{"model":"a","model":"nope"}',
+        b'{"Model":"nope"}',
+        b'{"model":"a","MODEL":"nope"}',
+        b'{"mOdel":"a","model":"nope"}',
+        b'{"model":"a","\\u006dOdel":"nope"}',
+    ],
+)
 def test_an_unknown_model_is_not_found_and_the_last_of_two_counts(daemon: Daemon, body: bytes) -> None:
     for face in FACES:
         words = "model not found" if face in OURS else "model 'nope' not found"
@@ -306,6 +339,33 @@ def test_a_model_of_another_type_is_shown_with_what_is_allowed(daemon: Daemon, n
     words = f"model: {MODEL_WORDS}; given: {given}"
     for face in FACES:
         refused(daemon, face, b'{"model":%b}' % value, 422 if face in OURS else 400, words, "field_invalid")
+
+
+@pytest.mark.parametrize("value", ['"yes"', "0", "1.0", "[]", "{}", '"true"', LONG.decode()])
+@pytest.mark.parametrize("name", ["stream", "Stream", "\u017ftream"])
+def test_a_stream_that_is_neither_true_nor_false_is_not_taken_for_either(daemon: Daemon, name: str, value: str) -> None:
+    kinds = {"[": "array", "{": "object", '"': "string"}
+    body = f'{{"model":"a","{name}":{value}}}'.encode()
+    given = json.loads(value) if value == '"yes"' else value
+    for face in ("/jobs", LINES, *CALLS):
+        if "embed" in face:
+            continue
+        status, words, _ = fault(face, send(daemon, face, body))
+        assert status == (422 if face in OURS else 400)
+        if face in FLAT:
+            kind = kinds.get(value[0], "number")
+            assert words == f"json: cannot unmarshal {kind} into field stream of type bool"
+        else:
+            assert words.startswith(f"stream: must be true or false; given: {str(value)[:70]}"), given
+
+
+@pytest.mark.parametrize("value", ["true", "[1]", '"include_usage"', '{"include_usage": 1}', LONG.decode()])
+def test_stream_options_of_another_type_are_refused(daemon: Daemon, value: str) -> None:
+    body = f'{{"model":"a","stream":true,"stream_options":{value}}}'.encode()
+    for face in ("/v1/chat/completions", "/v1/completions"):
+        status, words, code = fault(face, send(daemon, face, body))
+        assert (status, code) == (400, "field_invalid")
+        assert words.startswith('stream_options: must be an object such as {"include_usage": true}; given: ')
 
 
 @pytest.mark.parametrize(("field", "value", "allowed"), FIELDS, ids=[f"{f}={v[:24]}" for f, v, _ in FIELDS])
@@ -350,4 +410,58 @@ def test_what_is_the_targets_own_business_is_not_judged(served: Daemon, upstream
         assert served.http.delete(f"/jobs/{job['job_id']}").status_code == 204
     [payload] = [seen["payload"] for seen in upstream.asked(f'"{face}"') if ODD.keys() <= seen["payload"].keys()]
     for name, value in (asked | {name: json.loads(value) for name, value in ODD.items()}).items():
-        assert payload[name] == value or name == "stream", name
+        assert payload[name] == value, name
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (b"half a pair \\ud83d", "half a pair \ufffd"),
+        (b"the other \\uDE00, twice \\uDE00", "the other \ufffd, twice \ufffd"),
+        (b"\\ud83d\\ud83d\\ude00", "\ufffd\U0001f600"),
+        (b"escaped \\\\ud83d\\\\\\ude00", "escaped \\ud83d\\\ufffd"),
+        (b"a byte \xff, a cut \xf0\x9f\xa6", "a byte \ufffd, a cut \ufffd"),
+        (b"Latin-1 caf\xe9", "Latin-1 caf\ufffd"),
+        (b"as UTF-8 \xed\xa0\x80", "as UTF-8 \ufffd\ufffd\ufffd"),
+    ],
+)
+def test_broken_text_costs_its_character_and_nothing_else(
+    served: Daemon, upstream: Upstream, written: bytes, read: str
+) -> None:
+    for face in FACES:
+        if face == "/api/embeddings":  # which the scripted upstream does not have
+            continue
+        text = b"%s %s" % (face.encode(), written)
+        body = b'{"model":"a","%s":1,"prompt":"%s","input":"%s","messages":[{"role":"user","content":"%s"}]}'
+        answer = send(served, face, body % (written, text, text, text))
+        assert answer.status_code == (202 if face in OURS else 200), answer.text
+        for job in served.http.get("/jobs").json()["jobs"]:
+            served.http.get(f"/jobs/{job['job_id']}/stream")
+            assert served.http.delete(f"/jobs/{job['job_id']}").status_code == 204
+        [payload] = [seen["payload"] for seen in upstream.asked(f"{face} ") if read in seen["payload"]]
+        assert payload["messages"][0]["content"] == payload["prompt"] == f"{face} {read}"
+    refused(served, "/api/chat", b'{"model":"%s"}' % written, 400, "invalid model name", "")
+
+
+def test_names_in_another_letter_case_are_those_of_the_fields(served: Daemon, upstream: Upstream) -> None:
+    for face in ("/api/chat", "/api/generate", "/v1/chat/completions", "/jobs"):
+        body = {
+            "MODEL": "a",
+            "Messages": [{"role": "user", "content": f"#echo {face}"}],
+            "PROMPT": f"#echo {face}",
+            "messages": [{"role": "user", "content": f"#echo last {face}"}],
+            "prompt": f"#echo last {face}",
+            "\u017ftream": False,
+            "\u212aeep_Alive": "7m",
+            "Metadata": "unknown to all",
+        }
+        answer = send(served, face, json.dumps(body).encode())
+        assert answer.status_code == (202 if face == "/jobs" else 200), answer.text
+        for job in served.http.get("/jobs").json()["jobs"]:
+            served.http.get(f"/jobs/{job['job_id']}/stream")
+            assert served.http.delete(f"/jobs/{job['job_id']}").status_code == 204
+        [payload] = [seen["payload"] for seen in upstream.asked(f"last {face}")]
+        assert {name for name in payload if name.lower() not in payload} == {"Metadata"}
+        assert (payload["model"], payload["keep_alive"]) == ("a", "7m")
+        assert payload["prompt"] == f"#echo last {face}"
+        assert len(answer.text.splitlines()) == 1, "it asked for an answer in one piece"
