@@ -1,17 +1,36 @@
-"""Structured logs: for people on a terminal, JSON elsewhere. Prompts and answers are never logged."""
+"""Structured logs: for people on a terminal, JSON elsewhere. Prompts and answers are never logged.
+
+A line that cannot be written never stops or blocks the process: it is dropped, counted, and told about later.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import queue
 import sys
+import threading
+from typing import Any, cast
 
 import msgspec
 import structlog
 
+ROOM = 2**20  # bytes of lines that may wait for a reader who stands still
+AT_ONCE = 65_536  # bytes written together
+LAST_LINES = 1.0  # seconds that the end of the process waits for them to be written
+NOWHERE = -1  # a descriptor that is never open: where standard error is closed, its number may become the database's
 
-def configure(log_format: str, log_level: str) -> None:
-    """Log to standard error; `log_format` is console, json, or empty to go by whether that is a terminal."""
-    console = log_format == "console" or (not log_format and sys.stderr.isatty())
+_dropped = 0
+_dropped_lock = threading.Lock()  # lines are dropped by any thread
+
+
+def configure(log_format: str, log_level: str) -> LineWriter:
+    """Log to standard error; `log_format` is console, json, or empty to go by whether that is a terminal.
+
+    The writer that is returned is to be closed at the end of the process.
+    """
+    terminal = bool(sys.stderr) and sys.stderr.isatty()
+    console = log_format == "console" or (not log_format and terminal)
     shared: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -20,17 +39,90 @@ def configure(log_format: str, log_level: str) -> None:
         # Plain tracebacks: the pretty ones print local variables, and prompts are among them.
         plain = structlog.dev.plain_traceback
         render: list[structlog.types.Processor] = [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+            structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain)
         ]
     else:
         render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_as_json)]
+    writer = LineWriter(sys.stderr.fileno() if sys.stderr else NOWHERE)
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(log_level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(Any, writer)),
         cache_logger_on_first_use=True,
     )
     logging.getLogger("hypercorn").setLevel(logging.CRITICAL)
+    return writer
+
+
+def dropped() -> int:
+    """Return how many lines could not be written since the start, those of managed servers included."""
+    return _dropped
+
+
+def count_dropped(lines: int) -> None:
+    """Count `lines` that could not be written."""
+    global _dropped
+    with _dropped_lock:
+        _dropped += lines
+
+
+class LineWriter:
+    """A file for `structlog.WriteLogger` that never blocks and never fails: a thread does the writing."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._waiting = 0  # bytes
+        self._lock = threading.Lock()
+        self._told = dropped()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+        self._thread.start()
+
+    def write(self, text: str) -> None:
+        """Take a line; drop it when `ROOM` is full, or after `close`."""
+        line = text.encode("utf-8", "replace")
+        with self._lock:
+            late = self._closed and threading.current_thread() is not self._thread  # which may still tell of losses
+            full = late or self._waiting + len(line) > ROOM
+            if not full:
+                self._waiting += len(line)
+                self._lines.put(line)
+        if full:
+            count_dropped(1)
+
+    def flush(self) -> None:
+        """Do nothing: the thread writes as soon as it can."""
+
+    def close(self, timeout: float = LAST_LINES) -> None:
+        """Take no more lines; wait at most `timeout` seconds until all are written."""
+        with self._lock:
+            self._closed = True
+            self._lines.put(b"")  # so that the thread looks
+        self._thread.join(timeout)
+
+    def _work(self) -> None:
+        while not (self._closed and self._lines.empty()):
+            lines = [self._lines.get()]
+            size = len(lines[0])
+            while size < AT_ONCE and not self._lines.empty():
+                lines.append(self._lines.get())
+                size += len(lines[-1])
+            self._write(lines)
+
+    def _write(self, lines: list[bytes]) -> None:
+        data, size = b"".join(lines), sum(map(len, lines))
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:  # no room, or nobody reads
+            count_dropped(max(1, data.count(b"\n")))
+        finally:
+            with self._lock:
+                self._waiting -= size
+        if size and not data and (lost := dropped() - self._told):
+            self._told += lost
+            structlog.get_logger().warning("log lines were dropped", lines=lost)
 
 
 def _as_json(event: structlog.types.EventDict, **_: object) -> str:

@@ -38,10 +38,13 @@ class Running:
 
 def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
     """Run until SIGTERM or SIGINT; the process's exit code. A second signal leaves at once."""
-    logs.configure(settings.log_format, settings.log_level)
+    lines = logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
     _allow_files(settings.max_connections + OWN_FILES)
-    return trio.run(partial(main, settings, clock=clock))
+    try:
+        return trio.run(partial(main, settings, clock=clock))
+    finally:
+        lines.close()
 
 
 async def main(

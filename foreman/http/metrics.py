@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from quart import Blueprint, Response, request
 
+from foreman import logs
 from foreman.http.deps import Deps, deps
 from foreman.job import Job
 from foreman.store.protocol import Lane, Reader
@@ -43,7 +44,7 @@ class _Now:
         self._running = running
         self._oldest = oldest
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         known = self._known
         waiting = GaugeMetricFamily("foreman_jobs_waiting", "Jobs that wait", labels=["model", "priority"])
         depths: Counter[tuple[str, str]] = Counter()
@@ -62,5 +63,8 @@ class _Now:
         yield GaugeMetricFamily("foreman_feed_readers", "Readers of the feed", len(known.feed.subscriptions))
         yield GaugeMetricFamily(
             "foreman_loop_held_seconds", "Longest turn of the event loop so far", known.watchdog.longest
+        )
+        yield CounterMetricFamily(
+            "foreman_log_lines_dropped", "Log lines that could not be written, of managed servers too", logs.dropped()
         )
         yield GaugeMetricFamily("foreman_wal_bytes", "Size of the database's log", known.log_size())

@@ -1,12 +1,18 @@
-"""What a child server says: its last lines in memory, all of it in a file that cannot grow without end."""
+"""What a child server says: its last lines in memory, all of it in a file that cannot grow without end.
+
+A file that cannot be written costs its lines, which are counted, and never the server that said them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import deque
+from io import FileIO
 from pathlib import Path
 
+from foreman import logs
 from foreman.targets.faults import clean
 
 MAX_FILE = 5 * 2**20  # bytes; then the file becomes `.log.1` and a new one is begun
@@ -22,11 +28,10 @@ class ChildLog:
     def __init__(self, folder: Path, model: str, secret: str) -> None:
         """`secret` is blotted out wherever the child prints it."""
         self.path = folder / f"{file_name(model)}.log"
-        folder.mkdir(parents=True, exist_ok=True)
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._secret = secret.encode()
         self._rest = b""
-        self._open()
+        self._file: FileIO | None = None  # None: to be opened
 
     def write(self, data: bytes) -> None:
         """Take a piece of output."""
@@ -44,24 +49,36 @@ class ChildLog:
         if self._rest:
             self._keep([self._rest])
             self._rest = b""
-        self._file.close()
-
-    def _open(self) -> None:
-        self._file = self.path.open("ab")
-        self._size = self._file.tell()
+        self._close()
 
     def _keep(self, lines: list[bytes]) -> None:
         if self._secret:
             lines = [line.replace(self._secret, b"***") for line in lines]
         self._lines.extend(text for line in lines if (text := clean(line.decode("utf-8", "replace"))))
         data = b"".join(line + b"\n" for line in lines)
-        if self._size + len(data) > MAX_FILE:
-            self._file.close()
+        try:
+            self._append(data)
+        except OSError:
+            logs.count_dropped(len(lines))
+            self._close()
+
+    def _append(self, data: bytes) -> None:
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = FileIO(self.path, "a")
+        if self._file.tell() + len(data) > MAX_FILE:
+            self._close()
             os.replace(self.path, self.path.with_suffix(".log.1"))
-            self._open()
-        self._file.write(data)
-        self._file.flush()
-        self._size += len(data)
+            self._file = FileIO(self.path, "a")
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def _close(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
 
 
 def file_name(model: str) -> str:
