@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import ssl
+import zlib
 from collections import deque
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterator
 from functools import cache
 from types import TracebackType
 from typing import TypeAlias
@@ -13,8 +16,10 @@ from urllib.parse import urlsplit
 
 import httptools
 import trio
+import zstandard
 
 from foreman.errors import TargetGarbled, TargetLost, TargetUnavailable
+from foreman.targets.decoding import Decoder, decoder_for
 
 CONNECT_TIMEOUT = 5.0  # seconds, name lookup and TLS included
 IDLE_LIMIT = 4.0  # seconds; shorter than the 5 s after which common servers hang up on an idle connection
@@ -31,14 +36,16 @@ class Client:
     """Connections to one server. Takes no proxy and no other setting from the environment."""
 
     def __init__(self, url: str, token: str = "", *, name: str = "") -> None:
-        """`url` may carry a path prefix; `token` is sent as a bearer; `name` is how faults call the server."""
+        """`url` may carry a path prefix; `token` is sent as a bearer; `name` is how faults, which callers see, call
+        the server."""
         parts = urlsplit(url)
-        self.name = name or url
+        self.name = name or "the server"
         self._prefix = parts.path.rstrip("/")
         self._host = parts.hostname or ""
         self._secure = parts.scheme == "https"
         self._port = parts.port or (443 if self._secure else 80)
         headers = [f"Host: {parts.netloc.rpartition('@')[2]}", "User-Agent: foreman", "Accept: */*"]
+        headers.append("Accept-Encoding: identity")
         if token.strip():
             headers.append(f"Authorization: Bearer {token.strip()}")
         self._headers = "\r\n".join(_plain(header) for header in headers)
@@ -164,9 +171,17 @@ class Response:
     """The head of a response, and its body as it arrives."""
 
     def __init__(self, connection: _Connection) -> None:
+        reading = connection.reading
         self._connection = connection
-        self.status = connection.reading.status
-        self.headers = connection.reading.headers
+        self.status = reading.status
+        self.headers = reading.headers
+        self.sized = "content-length" in reading.headers  # the length was announced, in one form or another
+        self._coding = "" if reading.bodiless else reading.headers.get("content-encoding", "")
+        self._decoder: Decoder | None = None
+        self._decoded: Iterator[bytes] = iter(())
+        if self._coding:  # what is read is no longer in it
+            changed = ("content-encoding", "content-length")
+            self.headers = {name: value for name, value in reading.headers.items() if name not in changed}
 
     @property
     def over(self) -> bool:
@@ -174,8 +189,19 @@ class Response:
         return self._connection.reading.over
 
     async def receive(self) -> bytes:
-        """The next piece of the body, empty at its end. Raises TargetLost, TargetGarbled."""
-        return await self._connection.body()
+        """The next piece of the body, decompressed, empty at its end. Raises TargetLost, TargetGarbled."""
+        if not self._coding:
+            return await self._connection.body()
+        self._decoder = self._decoder or decoder_for(self._coding, self._connection.name)
+        try:
+            while not (piece := next(self._decoded, b"")):
+                data = await self._connection.body()
+                if not data:
+                    return b""
+                self._decoded = self._decoder.feed(data)
+            return piece
+        except (zlib.error, zstandard.ZstdError) as error:
+            raise TargetGarbled(self._connection.name, f"not {self._coding} ({error})") from error
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises TargetGarbled when it is larger than `limit` bytes."""
@@ -335,7 +361,7 @@ class _Reading:
         self.over = False
         self.kept = False  # the connection may be used again
         self.ends_with_connection = False
-        self._bodiless = bodiless
+        self.bodiless = bodiless
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -364,7 +390,7 @@ class _Reading:
         self.begun = True
         framed = "content-length" in self.headers or "transfer-encoding" in self.headers
         self.ends_with_connection = not framed
-        if self._bodiless:
+        if self.bodiless:
             self.on_message_complete()
 
     def on_body(self, data: bytes) -> None:
@@ -407,4 +433,6 @@ def _reason(error: Exception) -> str:
     cause: BaseException = error.__cause__ or error
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
+    if isinstance(cause, OSError) and not isinstance(cause, socket.gaierror) and cause.errno:
+        return os.strerror(cause.errno).lower()  # Trio's own words hold the address
     return getattr(cause, "strerror", None) or str(cause)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import ssl
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 import trustme
+import zstandard
 
 from foreman.errors import TargetGarbled, TargetLost, TargetUnavailable
 from foreman.targets import http1
@@ -336,3 +340,73 @@ async def test_https_is_checked(monkeypatch: pytest.MonkeyPatch, client_of: Clie
         monkeypatch.setattr(http1, "_tls", lambda: trusting)
         for _ in range(2):
             assert (await client.fetch("GET", "/", limit=10))[1] == b"ok"
+
+
+TEXT = b"".join(b"%d, " % number for number in range(5000))
+
+
+def coded(coding: str, body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+        coding.encode(),
+        len(body),
+        body,
+    )
+
+
+COMPRESSED = {
+    "gzip": gzip.compress(TEXT),
+    "gzip of two members": gzip.compress(TEXT[:99]) + gzip.compress(TEXT[99:]),
+    "X-GZIP": gzip.compress(TEXT),
+    "identity, gzip": gzip.compress(TEXT),
+    "deflate": zlib.compress(TEXT),
+    "deflate, raw": zlib.compress(TEXT)[2:-4],
+    "zstd": zstandard.compress(TEXT),
+    "zstd of two frames": zstandard.compress(TEXT[:99]) + zstandard.compress(TEXT[99:]),
+    "identity": TEXT,
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+async def test_an_answer_that_is_compressed_unasked_is_read(name: str, client_of: Clients) -> None:
+    coding = name.partition(" of ")[0].removesuffix(", raw")
+    seen: list[bytes] = []
+
+    async def serve(stream: trio.SocketStream) -> None:
+        seen.append(await request_from(stream))
+        answer = coded(coding, COMPRESSED[name])
+        for at in range(0, len(answer), 1000):  # so that it comes in pieces
+            await stream.send_all(answer[at : at + 1000])
+            await trio.lowlevel.checkpoint()
+
+    async with serving(serve) as url:
+        response, body = await client_of(url).fetch("GET", "/", limit=len(TEXT))
+    assert body == TEXT
+    assert b"accept-encoding: identity" in seen[0].lower()
+    assert not {"content-encoding", "content-length"} & response.headers.keys()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+async def test_what_a_few_bytes_expand_to_counts_against_the_limit(coding: str, client_of: Clients) -> None:
+    zeros = bytes(64 * 2**20)
+    bodies = {"gzip": gzip.compress(zeros), "deflate": zlib.compress(zeros), "zstd": zstandard.compress(zeros)}
+    async with serving(replies(coded(coding, bodies[coding]))) as url:
+        with pytest.raises(TargetGarbled, match="larger than 1000 bytes"):
+            await client_of(url).fetch("GET", "/", limit=1000)
+        async with client_of(url).request("GET", "/") as response:
+            assert max([len(await response.receive()) for _ in range(50)]) <= 2**20
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "words"),
+    [("br", b"x", "compressed as 'br'"), ("gzip, zstd", b"x", "compressed as"), ("gzip", b"no gzip", "not gzip")],
+)
+async def test_what_cannot_be_decompressed_is_named(coding: str, body: bytes, words: str, client_of: Clients) -> None:
+    async with serving(replies(coded(coding, body))) as url:
+        with pytest.raises(TargetGarbled, match=words):
+            await client_of(url).fetch("GET", "/", limit=1000)
+
+
+async def test_the_answer_to_head_keeps_its_headers(client_of: Clients) -> None:
+    async with serving(replies(b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 9\r\n\r\n")) as url:
+        response, body = await client_of(url).fetch("HEAD", "/", limit=1000)
+    assert response.headers["content-length"] == "9" and body == b""
