@@ -339,6 +339,8 @@ class TargetFault(ForemanError):
     code = "target_fault"
     cost = Cost.ATTEMPT
     retry_after: float | None = None  # seconds, when the target named a time
+    status: int = 0  # of the target's answer, where that is the fault
+    body: bytes = b""  # what came with that status; it may be cut off
 
 
 class TargetUnavailable(TargetFault):
@@ -380,6 +382,16 @@ class TargetSilent(TargetFault):
         super().__init__(f"{target} said nothing for {waited:g} s")
 
 
+class LoadTimeout(TargetFault):
+    """The target did not get the model into memory in time."""
+
+    code = "load_timeout"
+
+    def __init__(self, target: str, model: str, waited: float) -> None:
+        super().__init__(f"{target} did not load {model} within {waited:g} s")
+        self.hint = "the setting load_timeout gives it longer"
+
+
 class AttemptTimeout(TargetFault):
     code = "attempt_timeout"
 
@@ -388,7 +400,7 @@ class AttemptTimeout(TargetFault):
 
 
 class TargetFailed(TargetFault):
-    """The target answered 5xx, or sent an error in the middle of its stream."""
+    """The target answered with a status that may pass (408, 425, most of 5xx), or sent an error in its stream."""
 
     code = "target_failed"
 
@@ -416,7 +428,7 @@ class ModelCrashed(TargetFault):
 
 
 class TargetRefused(TargetFault):
-    """The target answered 4xx: the request itself is wrong. Its own words are the text."""
+    """The target will answer so every time: 4xx, 501, or the same 5xx twice at once. Its own words are the text."""
 
     code = "target_refused"
     cost = Cost.JOB

@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 import trio
+from ulid import ULID
 
 from foreman import addresses
 from foreman.actors import janitor
@@ -88,8 +89,15 @@ class House:
         with suppress(StoreFull):  # which no restart can mend
             await self.queue.ask(Prune(most=0))  # through the writer's thread, and nothing to do there
         waiting, running = await self.deps.readers.read(_depths)
-        away = "" if self.deps.inventory.up else f"; {self.deps.target.name} is away"
+        away = "" if self.deps.inventory.up else f"; {self.deps.target.address} is away"
         return None if self.down else f"{url}: {waiting} waiting, {running} running{away}"
+
+    async def check_target(self) -> None:
+        """Raise SettingInvalid when what answers at the target's address is this very process."""
+        target, settings = self.deps.target, self.deps.settings
+        if isinstance(target, (OllamaTarget, OpenAITarget)) and await target.boot_id() == self.deps.boot_id:
+            setting = "ollama_url" if settings.ollama_url else "openai_url"
+            raise SettingInvalid(setting, getattr(settings, setting), "must not lead to this Foreman itself")
 
     async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
         settings = self.deps.settings
@@ -178,6 +186,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         meters=meters,
         watchdog=watchdog,
         log_size=store.log_size,
+        boot_id=str(ULID()),
         clock=clock,
     )
     return House(deps, queue, webhooks, _tls(settings))
@@ -199,7 +208,12 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 def _target(settings: Settings) -> Target:
     if settings.ollama_url:
-        return OllamaTarget(settings.ollama_url, settings.ollama_token.get_secret_value(), settings.keep_alive)
+        return OllamaTarget(
+            settings.ollama_url,
+            settings.ollama_token.get_secret_value(),
+            settings.keep_alive,
+            load_timeout=settings.load_timeout,
+        )
     if settings.openai_url:
         return OpenAITarget(settings.openai_url, settings.openai_token.get_secret_value())
     models: Sequence[ManagedModel] = settings.models

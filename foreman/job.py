@@ -71,10 +71,15 @@ def check_step(verb: str, before: State, after: State) -> None:
 
 def drain_key(model: str, options: dict[str, object] | None = None) -> DrainKey:
     """The model, plus those of its options that would make the server load it anew."""
-    chosen = {name: options[name] for name in RELOADING_OPTIONS if options and name in options}
+    chosen = {name: _whole(options[name]) for name in RELOADING_OPTIONS if options and options.get(name) is not None}
     if not chosen:
         return model
     return f"{model} {msgspec.json.encode(chosen, order='sorted').decode()}"
+
+
+def _whole(value: object) -> object:
+    """4096.0 as 4096: servers take the one for the other."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def model_of(key: DrainKey) -> str:

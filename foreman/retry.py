@@ -63,7 +63,8 @@ def after(fault: ForemanError, *, attempt: int, max_attempts: int, backoff: Back
     if fault.cost is Cost.ATTEMPT:
         if attempt >= max_attempts:
             return GiveUp()
-        return Again(wait=backoff.delay(attempt, chance), spent=True)
+        wait = max(backoff.delay(attempt, chance), min(asked or 0, RETRY_AFTER_CAP))
+        return Again(wait=wait, spent=True)
     if fault.code == "target_busy":
         wait = min(asked, RETRY_AFTER_CAP) if asked is not None else backoff.delay(1, chance)
         return Again(wait=max(wait, LEAST_WAIT), spent=False)

@@ -161,7 +161,8 @@ class Settings(BaseSettings):
     stall_timeout: PositiveSeconds = 120
     starvation_limit: PositiveSeconds = 600
 
-    keep_alive: str | int = -1
+    keep_alive: str | int = ""
+    load_timeout: PositiveSeconds = 180
     embed_model: str = ""
     embed_concurrency: int = Field(8, ge=1, le=1024)
     poll_interval: PositiveSeconds = 30

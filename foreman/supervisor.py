@@ -62,8 +62,9 @@ async def main(
             async with trio.open_nursery() as nursery:
                 living = house.build(settings, store, clock)
                 await living.start(nursery, listening)
+                await living.check_target()
                 url = _url(settings, listening)
-                log.info("foreman serves", version=__version__, url=url, target=living.deps.target.name)
+                log.info("foreman serves", version=__version__, url=url, target=living.deps.target.address)
                 task_status.started(Running(url))
                 systemd.ready(url)
                 await nursery.start(living.supervised("systemd", partial(systemd.run, partial(living.look, url))))

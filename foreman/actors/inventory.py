@@ -38,6 +38,7 @@ class Inventory:
         self.up = True  # until a probe says otherwise
         self.fault: TargetFault | None = None
         self.models: Sequence[Model] = msgspec.json.decode(remembered, type=list[Model]) if remembered else []
+        self._index = self._indexed()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Probe for ever: every `poll_interval` seconds, every second while the target is away or somebody looks."""
@@ -108,7 +109,7 @@ class Inventory:
         self.fault = fault
         if self.up:
             self.up = False
-            log.warning("target is away", why=str(fault))
+            log.warning("target is away", target=self._target.address, why=str(fault))
             self._went_down.set()
             self._went_down = trio.Event()
             self._wanted.set()
@@ -116,6 +117,8 @@ class Inventory:
     async def _learn(self, models: list[Model]) -> None:
         changed = models != self.models
         self.models, self.fault = models, None
+        if changed:
+            self._index = self._indexed()
         if not self.up:
             self.up = True
             log.info("target is back", models=len(models))
@@ -126,7 +129,12 @@ class Inventory:
 
     def find(self, name: str) -> Model | None:
         """The model called `name`, as far as is known now."""
-        for model in self.models:
-            if name == model.name or name in model.aliases:
-                return model
-        return None
+        return self._index.get(self._target.same(name))
+
+    def _indexed(self) -> dict[str, Model]:
+        """Every model by its names: the own one before aliases, and of a name that two have, the first one's."""
+        index: dict[str, Model] = {}
+        for names in ([(m.name, m) for m in self.models], [(alias, m) for m in self.models for alias in m.aliases]):
+            for name, model in names:
+                index.setdefault(self._target.same(name), model)
+        return index

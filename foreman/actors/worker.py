@@ -23,7 +23,7 @@ from foreman.errors import (
     TargetSilent,
     TargetUnavailable,
 )
-from foreman.job import Artifact, Instant, Job, State
+from foreman.job import Artifact, Instant, Job, State, model_of
 from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
 from foreman.schedule import Resident
 from foreman.targets.answer import Answer, tokens
@@ -297,7 +297,7 @@ class Worker:
             self._seconds_each = last + PACE * (seconds - last)
         began_at = attempt.began_at or now
         ended = Attempted(
-            model=job.model,
+            model=model_of(job.key),
             outcome=outcome,
             waited=attempt.claimed_at - job.since,
             loading=began_at - attempt.claimed_at,
@@ -323,7 +323,7 @@ class Worker:
         try:
             if not self._target.is_resident(job.key):
                 await self._target.load(call)
-                self._meters.loaded(job.model)
+                self._meters.loaded(model_of(job.key))
             attempt.began_at = self._clock()
             if job.state is State.LOADING:
                 await self._queue.tell(Began(job_id=job.id, lease=job.lease))

@@ -44,6 +44,7 @@ class Deps:
     meters: Meters
     watchdog: Watchdog
     log_size: Callable[[], int]  # bytes of the database's log
+    boot_id: str  # of this run of the process, to know itself by
     leaving: trio.Event = field(default_factory=trio.Event)  # no new jobs are taken any more
 
     @property

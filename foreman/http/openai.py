@@ -32,8 +32,8 @@ class OpenAIFace:
 
     def fault(self, fault: ForemanError) -> Response:
         response = calls.plainly_wrong(problems.answer(fault, self.fault_line))
-        if fault.code not in problems.COME_AGAIN:
-            response.headers["X-Should-Retry"] = "false"  # the job had its attempts; another call would be another job
+        if not problems.may_pass(fault):
+            response.headers["X-Should-Retry"] = "false"
         return response
 
     def fault_line(self, fault: ForemanError) -> dict[str, object]:
@@ -55,7 +55,7 @@ class MessagesFace(OpenAIFace):
         line = super().fault_line(fault)
         error = line["error"]
         if isinstance(error, dict) and error["type"] == "server_error":
-            error["type"] = "overloaded_error" if fault.code in problems.COME_AGAIN else "api_error"
+            error["type"] = "overloaded_error" if problems.status_of(fault) in (503, 507) else "api_error"
         return {"type": "error", **line}
 
 

@@ -65,6 +65,7 @@ RUN = (
     "target_refused",
     "drained",
     "attempt_timeout",
+    "load_timeout",
     "model_crashed",
     "interrupted",
     "answer_too_large",

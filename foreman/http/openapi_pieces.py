@@ -31,9 +31,11 @@ STATUSES = STATUS | {
     "answer_too_large": 502,
     "target_silent": 504,
     "attempt_timeout": 504,
+    "load_timeout": 504,
 }
 EVERYWHERE = ("host_not_allowed", "origin_not_allowed", "internal_error")
-REFUSALS = ("4XX", "400", "403", "404", "408", "409", "413")  # target_refused: any, and those that are described alone
+# target_refused: any, and those that are described alone
+REFUSALS = ("4XX", "400", "403", "404", "408", "409", "413", "500", "501")
 
 
 @dataclass(frozen=True, slots=True)

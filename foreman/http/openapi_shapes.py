@@ -219,6 +219,7 @@ SHAPES: dict[str, Schema] = {
             "degraded": FLAG,
             "target_silent_seconds": SECONDS | {"description": "For how long the target has owed an answer."},
             "version": TEXT,
+            "boot_id": TEXT | {"description": "Of this run of the process."},
         },
         {"target_error": TEXT},
     ),

@@ -17,6 +17,7 @@ from foreman.errors import (
     Cost,
     ForemanError,
     Internal,
+    LoadTimeout,
     Misrouted,
     RangeInvalid,
     TargetFault,
@@ -60,7 +61,6 @@ STATUS = {
     "target_down": 503,
     "stream_broken": 502,
 }
-COME_AGAIN = frozenset({"queue_full", "draining", "store_full", "target_down", "target_unavailable", "target_busy"})
 MAX_RETRY_AFTER = 120  # seconds; the openai SDK gives up on more
 
 
@@ -70,17 +70,22 @@ def status_of(fault: ForemanError) -> int:
         return fault.status
     if isinstance(fault, TargetRefused):
         # What is about Foreman's own dealings with the target is not the caller's: its token, a redirect.
-        return fault.status if 400 <= fault.status < 500 and fault.status not in (401, 407) else 502
-    if isinstance(fault, (TargetSilent, AttemptTimeout)):
+        return fault.status if 400 <= fault.status < 600 and fault.status not in (401, 407) else 502
+    if isinstance(fault, (TargetSilent, AttemptTimeout, LoadTimeout)):
         return 504
     if isinstance(fault, TargetFault) and fault.code not in STATUS:
         return 503 if fault.cost is Cost.NOTHING else 502
     return STATUS.get(fault.code, 500)
 
 
+def may_pass(fault: ForemanError) -> bool:
+    """Return True when the same call may succeed later."""
+    return isinstance(fault, Unavailable) or (isinstance(fault, TargetFault) and fault.cost is not Cost.JOB)
+
+
 def public(fault: ForemanError) -> ForemanError:
     """The fault as callers may hear of it; one that only a bug explains is logged, and hidden from them."""
-    if status_of(fault) != 500 or isinstance(fault, Internal):
+    if status_of(fault) != 500 or isinstance(fault, (Internal, TargetFault)):
         return fault
     log.error("request failed", fault=fault.code, words=str(fault))
     return _internal()

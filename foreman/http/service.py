@@ -29,6 +29,7 @@ async def healthz() -> Response:
         "degraded": not inventory.up,
         "target_silent_seconds": round(inventory.silent, 1),
         "version": __version__,
+        "boot_id": deps().boot_id,
     }
     if inventory.fault is not None:
         shown["target_error"] = str(inventory.fault)

@@ -6,21 +6,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
 import trio
 
 from foreman.endpoints import Endpoint
-from foreman.errors import TargetFault, TargetGarbled, TargetUnavailable
+from foreman.errors import TargetFault
 from foreman.targets.faults import fault_of
 from foreman.targets.http1 import Client, Response
 from foreman.targets.protocol import Chunk
 from foreman.targets.streams import Closer, Parser, Whole, parser_for
 
 ERROR_LIMIT = 65_536  # bytes of an error body that are read
-INVENTORY_LIMIT = 16 * 2**20  # bytes
-INVENTORY_TIMEOUT = 10.0  # seconds; the health probe does not even wait that long
 TAIL_PATIENCE = 0.05  # seconds spent on the end of a body, whose answer is complete, to keep the connection
 
 
@@ -123,7 +120,7 @@ class Answering:
         if not 200 <= response.status < 300:
             raise await fault_in(name, response)
         media = response.headers.get("content-type", "")
-        parser = parser_for(endpoint, media, sized="content-length" in response.headers, target=name)
+        parser = parser_for(endpoint, media, sized=response.sized, target=name)
         whole = isinstance(parser, Whole)
         stage = self._stage_for(whole=whole) if self._stage_for else Closer(endpoint, name, whole=whole)
         return Chunks(response, parser, stage)
@@ -138,18 +135,3 @@ async def fault_in(target: str, response: Response) -> TargetFault:
     """The fault an error response stands for; reads what it says."""
     body = await response.read_some(ERROR_LIMIT)
     return fault_of(target, response.status, response.headers, body, now=time.time())
-
-
-async def inventory(client: Client, path: str, key: str) -> list[dict[str, Any]]:
-    """The list under `key` of what GET `path` answers. Raises TargetFault; TargetUnavailable when nothing comes."""
-    with trio.move_on_after(INVENTORY_TIMEOUT):
-        async with client.request("GET", path) as response:
-            if response.status != 200:
-                raise await fault_in(client.name, response)
-            body = await response.read(INVENTORY_LIMIT)
-        try:
-            entries: list[dict[str, Any]] | None = msgspec.json.decode(body, type=dict[str, Any]).get(key)
-            return msgspec.convert(entries or [], type=list[dict[str, Any]])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise TargetGarbled(client.name, f"no list of models at {path}") from error
-    raise TargetUnavailable(client.name, f"no list of models within {INVENTORY_TIMEOUT:g} s")

@@ -12,19 +12,31 @@ from foreman.retry import RETRY_AFTER_CAP, retry_after
 
 MAX_WORDS = 500  # characters of the target's own text that are kept
 BUSY = frozenset({429, 503})
+PASSING = frozenset({408, 425})  # 4xx by which a server or a proxy says that it was the moment, not the request
+DISPUTED = frozenset({409, 423})  # likewise, if it says so
 
+_AGAIN = re.compile(r"\btry(ing)? again\b|(?<!not )(?<!n't )\bretry\b|\btry later\b", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def fault_of(target: str, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> TargetFault:
     """The fault a status other than 2xx stands for; `headers` have lower-case names, `now` is in epoch seconds."""
+    asked = retry_after(headers.get("retry-after"), now)
+    fault = _fault(target, status, words_of(body), None if asked is None else min(asked, RETRY_AFTER_CAP))
+    fault.status, fault.body = status, body
+    return fault
+
+
+def _fault(target: str, status: int, words: str, wait: float | None) -> TargetFault:
     if status in BUSY:
-        asked = retry_after(headers.get("retry-after"), now)
-        return TargetBusy(target, None if asked is None else min(asked, RETRY_AFTER_CAP))
-    if status >= 500:
-        return TargetFailed(target, words_of(body) or f"status {status}")
+        return TargetBusy(target, wait)
+    disputed = status in DISPUTED and (wait is not None or _AGAIN.search(words))
+    if disputed or status in PASSING or (status >= 500 and status != 501):
+        fault = TargetFailed(target, words or f"status {status}")
+        fault.retry_after = wait
+        return fault
     if status >= 400:
-        return TargetRefused(status, words_of(body) or f"{target} answered {status}")
+        return TargetRefused(status, words or f"{target} answered {status}")
     return TargetRefused(status, f"{target} answered {status}, which is not followed")
 
 

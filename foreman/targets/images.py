@@ -1,9 +1,10 @@
-"""Images in a target's answer, wherever the different APIs put them."""
+"""Images: those in a target's answer, wherever the different APIs put them, and the base64 they come in."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,26 @@ def images(answer: bytes) -> list[Artifact]:
     return found
 
 
+def plain_base64(text: str) -> str | None:
+    """Base64 of any form in the standard one: without line ends and a `data:…;base64,` before it, padded, with + and /.
+
+    None for what is no base64.
+    """
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().rstrip().endswith(";base64"):
+            return None
+    text = _SPACE.sub("", text).rstrip("=").translate(_STANDARD)
+    if not _BASE64.fullmatch(text) or len(text) % 4 == 1:
+        return None
+    return text + "=" * (-len(text) % 4)
+
+
+_SPACE = re.compile(r"\s+")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+")
+_STANDARD = str.maketrans("-_", "+/")
+
+
 def _texts(value: Any, key: str = "") -> Iterator[str]:
     """The texts that may be images: data URIs anywhere, base64 where an API is known to put it."""
     if isinstance(value, str):
@@ -52,11 +73,10 @@ def _texts(value: Any, key: str = "") -> Iterator[str]:
 
 
 def _decoded(text: str) -> bytes:
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
+    plain = plain_base64(text)
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        return base64.b64decode(plain) if plain else b""
+    except binascii.Error:
         return b""
 
 

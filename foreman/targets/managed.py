@@ -31,7 +31,7 @@ class ManagedTarget:
     There is nothing here that a TargetUnavailable could wait for: whatever happens, the next load starts anew.
     """
 
-    name = "managed models"
+    name = address = "managed models"
 
     def __init__(self, models: Sequence[ManagedModel], data_dir: Path) -> None:
         """The output of the children goes to `data_dir`/logs."""
@@ -62,6 +62,9 @@ class ManagedTarget:
     async def models(self) -> list[Model]:
         """What the settings list; never fails."""
         return list(self._listed)
+
+    def same(self, name: str) -> str:
+        return name
 
     async def load(self, call: Call) -> None:
         """Start the model's server, in place of the resident one, and wait until it is ready. Raises ModelCrashed."""

@@ -2,78 +2,133 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 import trio
 
 from foreman.endpoints import EMBEDDING, Endpoint
-from foreman.errors import TargetLost, TargetRefused, TargetSilent, TargetUnavailable
-from foreman.job import DrainKey
-from foreman.targets.chunks import ERROR_LIMIT, Answering, fault_in, inventory
+from foreman.errors import (
+    LoadTimeout,
+    TargetFailed,
+    TargetFault,
+    TargetLost,
+    TargetRefused,
+    TargetUnavailable,
+)
+from foreman.job import DrainKey, model_of
+from foreman.targets.asking import AT_ONCE, Asking, Refusals
+from foreman.targets.boot import boot_id_at
+from foreman.targets.chunks import ERROR_LIMIT, fault_in
 from foreman.targets.http1 import Body, Client, Response
+from foreman.targets.listing import listed
+from foreman.targets.names import ollama_form
 from foreman.targets.payloads import Fields, fields_of, reload_options, streaming
 from foreman.targets.protocol import Call, Model
 from foreman.targets.translate_request import is_zero
 
-LOAD_TIMEOUT = 600.0  # seconds for one model to be read from disk
+log = structlog.get_logger()
+
+LOAD_TIMEOUT = 180.0  # seconds for one model to be read from disk
+LOOK_EVERY = 30.0  # seconds between looks at what the server holds, while a load is waited for
+LOOK_PAUSE = 1.0  # seconds between any two such looks
+LOOK_TIMEOUT = 5.0  # seconds for one of them
 
 _NOTHING = msgspec.Raw(b"null")
 _EMPTY = frozenset({b"null", b"[]", b'""'})
 
 
+@dataclass(eq=False, slots=True)
+class _Load:
+    model: str
+    began_at: float
+
+
 class OllamaTarget:
     """One Ollama server."""
 
+    name = "ollama"
+
     def __init__(self, url: str, token: str = "", keep_alive: str | int = "", *, load_timeout: float = LOAD_TIMEOUT):
-        """`keep_alive` goes with each native request that names none; empty leaves it to the server."""
-        self.name = f"ollama at {url}"
+        """`keep_alive` goes with requests that load a model; empty leaves it to the server."""
+        self.address = f"ollama at {url}"
         self._client = Client(url, token, name=self.name)
         self._keep_alive = _duration(keep_alive)
         self._load_timeout = load_timeout
         self._resident: DrainKey | None = None
+        self._refusals = Refusals()
+        self._loads: set[_Load] = set()
+        self._doubted = trio.Event()  # whether the resident model is still loaded
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Know what the server holds where that is in doubt; say so in the log when a load takes long."""
         task_status.started()
         try:
-            await trio.sleep_forever()
+            while True:
+                with trio.move_on_after(LOOK_EVERY):
+                    await self._doubted.wait()
+                if self._doubted.is_set() or self._loads:
+                    self._doubted = trio.Event()
+                    await self._look()
+                await trio.sleep(LOOK_PAUSE)
         finally:
             self._client.close()
 
     async def models(self) -> list[Model]:
+        if self._resident is not None:
+            self._doubted.set()
         try:
-            entries = await inventory(self._client, "/api/tags", "models")
+            entries = await listed(self._client, "/api/tags", named_by=("name", "model"))
         except (TargetUnavailable, TargetLost):
             self._resident = None
             raise
-        return [_model(entry) for entry in entries if entry.get("name") or entry.get("model")]
+        return [_model(name, entry) for name, entry in entries]
+
+    def same(self, name: str) -> str:
+        return ollama_form(name)
 
     async def load(self, call: Call) -> None:
         """Have Ollama load the model by a request without a prompt. What it refuses, the real request will explain."""
         fields = fields_of(call.payload)
-        if self.is_resident(call.key) or call.endpoint in EMBEDDING or _only_loads(call.endpoint, fields):
+        if self.is_resident(call.key) or call.endpoint in EMBEDDING or _unloads(call.endpoint, fields):
             return
-        ask: dict[str, Any] = {"model": call.model, "stream": False}
-        if options := reload_options(fields):
-            ask["options"] = options
-        keep_alive = _kept(fields) if "keep_alive" in fields else self._keep_alive
-        if keep_alive is not None and not is_zero(keep_alive):
-            ask["keep_alive"] = keep_alive
+        load = _Load(call.model, trio.current_time())
+        self._loads.add(load)
         try:
             with trio.fail_after(self._load_timeout):
-                async with self._client.request("POST", "/api/generate", msgspec.json.encode(ask)) as response:
-                    if response.status >= 300:
-                        raise await fault_in(self.name, response)
-                    await response.read_some(ERROR_LIMIT)
+                await self._ask_to_load(call.model, reload_options(fields))
         except TargetRefused:
             return
+        except TargetFailed:
+            if trio.current_time() - load.began_at > AT_ONCE:
+                raise
+            return
         except trio.TooSlowError:
-            raise TargetSilent(self.name, self._load_timeout) from None
+            raise LoadTimeout(self.name, call.model, self._load_timeout) from None
         except (TargetUnavailable, TargetLost):
             self._resident = None
             raise
+        finally:
+            self._loads.discard(load)
         self._resident = call.key
+
+    async def _ask_to_load(self, model: str, options: Fields) -> None:
+        ask: dict[str, Any] = {"model": model, "stream": False}
+        if options:
+            ask["options"] = options
+        # To a model that is loaded, keep_alive would take back that it is to make room for another one, which Ollama
+        # would then wait for without end.
+        if self._keep_alive is not None:
+            held = await self._held()
+            if held is not None and ollama_form(model) not in held:
+                ask["keep_alive"] = self._keep_alive
+        async with self._client.request("POST", "/api/generate", msgspec.json.encode(ask)) as response:
+            if response.status >= 300:
+                raise await fault_in(self.name, response)
+            await response.read_some(ERROR_LIMIT)
 
     def is_resident(self, key: DrainKey) -> bool:
         return self._resident == key
@@ -81,18 +136,24 @@ class OllamaTarget:
     def resident(self) -> DrainKey | None:
         return self._resident
 
-    def answer(self, call: Call) -> Answering:
-        payload = streaming(call.endpoint, call.payload, keep_alive=self._keep_alive)
-
+    def answer(self, call: Call) -> Asking:
         def ended(error: BaseException | None) -> None:
             if isinstance(error, (TargetUnavailable, TargetLost)):
                 self._resident = None
-            elif error is None and b'"keep_alive"' in payload and is_zero(_kept(fields_of(payload))):
+            elif call.endpoint in EMBEDDING:
+                if self._resident is not None and ollama_form(model_of(self._resident)) != ollama_form(call.model):
+                    self._doubted.set()  # it may have had to make room
+            elif error is None and b'"keep_alive"' in call.payload and is_zero(_kept(fields_of(call.payload))):
                 self._resident = None  # the caller had it unloaded after the answer
-            elif error is None and call.endpoint not in EMBEDDING:
+            elif error is None:
                 self._resident = call.key
 
-        return Answering(self._client, call.endpoint, payload, ended=ended)
+        question = streaming(call.endpoint, call.payload)
+        return Asking(self._client, question, self._refusals, model=model_of(call.key), ended=ended)
+
+    async def boot_id(self) -> str | None:
+        """The boot id of the Foreman that answers at this address; None for any other server."""
+        return await boot_id_at(self._client)
 
     def pass_on(
         self, method: str, path: str, body: Body | None = None, *, length: int | None = None
@@ -101,11 +162,30 @@ class OllamaTarget:
         they come; `length` is what they add up to, if that is known. Raises TargetFault."""
         return self._client.request(method, path, body, length=length)
 
+    async def _held(self) -> set[str] | None:
+        """The models that the server has in memory; None when it does not tell."""
+        with trio.move_on_after(LOOK_TIMEOUT), suppress(TargetFault):
+            found = await listed(self._client, "/api/ps", named_by=("name", "model"))
+            return {ollama_form(name) for name, _ in found}
+        return None
 
-def _only_loads(endpoint: Endpoint, fields: Fields) -> bool:
-    """Whether the request itself is one without a prompt. Only Ollama judges what its fields hold."""
+    async def _look(self) -> None:
+        before = self._resident
+        held = await self._held()
+        if held is not None and before is not None and ollama_form(model_of(before)) not in held:
+            self._resident = None if self._resident == before else self._resident
+        for load in self._loads:
+            waited = trio.current_time() - load.began_at
+            if waited >= LOOK_EVERY:
+                loaded = sorted(held) if held is not None else "no answer"
+                log.warning("a model is not loaded yet", model=load.model, seconds=round(waited), loaded=loaded)
+
+
+def _unloads(endpoint: Endpoint, fields: Fields) -> bool:
+    """Whether the request has no prompt and a `keep_alive` of 0. Only Ollama judges what its fields hold."""
     asked = {"/api/chat": "messages", "/api/generate": "prompt"}.get(endpoint)
-    return asked is not None and bytes(fields.get(asked, _NOTHING)).translate(None, b" \t\r\n") in _EMPTY
+    empty = asked is not None and bytes(fields.get(asked, _NOTHING)).translate(None, b" \t\r\n") in _EMPTY
+    return empty and is_zero(_kept(fields))
 
 
 def _kept(fields: Fields) -> Any:
@@ -125,8 +205,7 @@ def _duration(keep_alive: str | int) -> str | int | None:
     return None if keep_alive == "" else keep_alive
 
 
-def _model(entry: dict[str, Any]) -> Model:
-    name = str(entry.get("name") or entry.get("model"))
+def _model(name: str, entry: dict[str, Any]) -> Model:
     details = entry.get("details")
     family = details.get("family") if isinstance(details, dict) else ""
     return Model(

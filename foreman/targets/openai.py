@@ -9,9 +9,11 @@ from typing import Any
 import trio
 
 from foreman.endpoints import EMBEDDING, NATIVE, Endpoint
-from foreman.job import DrainKey
-from foreman.targets.chunks import Answering, inventory
+from foreman.job import DrainKey, model_of
+from foreman.targets.asking import Asking, Refusals
+from foreman.targets.boot import boot_id_at
 from foreman.targets.http1 import Client
+from foreman.targets.listing import listed
 from foreman.targets.payloads import streaming
 from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.streams import Closer
@@ -24,9 +26,11 @@ class OpenAITarget:
 
     def __init__(self, url: str, token: str = "", *, name: str = "") -> None:
         """`url` with or without the `/v1` at its end."""
-        self.name = name or f"server at {url}"
+        self.name = name or "the OpenAI-compatible server"
+        self.address = f"{self.name} at {url}"
         self._client = Client(url.rstrip("/").removesuffix("/v1"), token, name=self.name)
         self._latest: DrainKey | None = None
+        self._refusals = Refusals()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
@@ -36,8 +40,11 @@ class OpenAITarget:
             self._client.close()
 
     async def models(self) -> list[Model]:
-        entries = await inventory(self._client, "/v1/models", "data")
-        return [_model(entry) for entry in entries if isinstance(entry.get("id"), str)]
+        entries = await listed(self._client, "/v1/models", named_by=("id", "name", "model"))
+        return [_model(name, entry) for name, entry in entries]
+
+    def same(self, name: str) -> str:
+        return name
 
     async def load(self, call: Call) -> None:
         pass
@@ -49,24 +56,28 @@ class OpenAITarget:
         """The key used last: where a server does swap models, that is the one to go on with."""
         return self._latest
 
-    def answer(self, call: Call, *, served_as: str | None = None, load_ns: int = 0) -> Answering | Told:
+    def answer(self, call: Call, *, served_as: str | None = None, load_ns: int = 0) -> Asking | Told:
         """See `Target.answer`; `served_as` is the server's own name of the model, where it differs from the caller's,
         and `load_ns` what a native answer reports as its load_duration."""
         if call.endpoint not in EMBEDDING:
             self._latest = call.key
-        if call.endpoint not in NATIVE:
-            payload = streaming(call.endpoint, call.payload, model=served_as)
-            return Answering(self._client, call.endpoint, payload)
         if reason := only_loads(call.endpoint, call.payload):
             return Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
-        asked = to_openai(call.endpoint, call.payload, served_as or call.model)
         started = time.monotonic_ns()
 
         def translating(*, whole: bool) -> _Translating:
-            closer = Closer(asked.endpoint, self.name, whole=whole)
+            closer = Closer(question.endpoint, self.name, whole=whole)
             return _Translating(call, closer, self.name, started, load_ns)
 
-        return Answering(self._client, asked.endpoint, asked.payload, translating)
+        if call.endpoint in NATIVE:
+            question, stage = to_openai(call.endpoint, call.payload, served_as or call.model), translating
+        else:
+            question, stage = streaming(call.endpoint, call.payload, model=served_as), None
+        return Asking(self._client, question, self._refusals, model=model_of(call.key), stage_for=stage)
+
+    async def boot_id(self) -> str | None:
+        """The boot id of the Foreman that answers at this address; None for any other server."""
+        return await boot_id_at(self._client)
 
     def close(self) -> None:
         """Close every connection now."""
@@ -139,10 +150,10 @@ def rfc3339(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _model(entry: dict[str, Any]) -> Model:
+def _model(name: str, entry: dict[str, Any]) -> Model:
     aliases = entry.get("aliases")
     return Model(
-        name=entry["id"],
+        name=name,
         aliases=tuple(a for a in aliases if isinstance(a, str)) if isinstance(aliases, list) else (),
         details=entry,
     )

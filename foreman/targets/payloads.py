@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 import msgspec
 
-from foreman.endpoints import COMPLETIONS, EMBEDDING, Endpoint
+from foreman.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
 from foreman.errors import TargetRefused
 from foreman.job import RELOADING_OPTIONS
 
 Fields = dict[str, msgspec.Raw]  # numbers, key order and text stay as they came
 
 _TRUE = msgspec.Raw(b"true")
+_NULL = msgspec.Raw(b"null")
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a target is asked: the caller's fields, and those that Foreman sets, which a server may refuse."""
+
+    endpoint: Endpoint
+    fields: dict[str, Any]  # JSON values or msgspec.Raw; the additions are among them
+    additions: dict[str, Any] = {}  # in the order in which to give them up: what stands there without (None: nothing)
+
+    def payload(self, without: Collection[str] = ()) -> bytes:
+        """The JSON to send, `without` some of the additions."""
+        fields = dict(self.fields)
+        for name in without:
+            if (own := self.additions[name]) is None:
+                fields.pop(name, None)
+            else:
+                fields[name] = own
+        return msgspec.json.encode(fields)
 
 
 def fields_of(payload: bytes | msgspec.Raw) -> Fields:
@@ -21,18 +43,24 @@ def fields_of(payload: bytes | msgspec.Raw) -> Fields:
         raise TargetRefused(400, f"the payload is not a JSON object ({error})") from error
 
 
-def streaming(endpoint: Endpoint, payload: bytes, *, model: str | None = None, keep_alive: object = None) -> bytes:
-    """`payload` asking for a stream, usage included; another `model` name and a default `keep_alive` if given."""
+def streaming(endpoint: Endpoint, payload: bytes, *, model: str | None = None) -> Question:
+    """`payload` asking for a stream, usage included, and for another `model` if given."""
     fields = fields_of(payload)
+    additions: dict[str, Any] = {}
     if model is not None:
         fields["model"] = msgspec.Raw(msgspec.json.encode(model))
-    if endpoint not in EMBEDDING:
-        fields["stream"] = _TRUE
     if endpoint in COMPLETIONS:
-        fields["stream_options"] = _with_usage(fields.get("stream_options"))
-    if keep_alive is not None and endpoint.startswith("/api/"):
-        fields.setdefault("keep_alive", msgspec.Raw(msgspec.json.encode(keep_alive)))
-    return msgspec.json.encode(fields)
+        given = fields.get("stream_options")
+        fields["stream_options"] = _with_usage(given)
+        if fields["stream_options"] != given:
+            additions["stream_options"] = given
+    if endpoint not in EMBEDDING:
+        own = fields.get("stream", _NULL)
+        by_default = endpoint in NATIVE and own == _NULL
+        if own != _TRUE and not by_default:
+            additions["stream"] = fields.get("stream")
+        fields["stream"] = _TRUE
+    return Question(endpoint, fields, additions)
 
 
 def reload_options(fields: Fields) -> Fields:
@@ -45,6 +73,9 @@ def reload_options(fields: Fields) -> Fields:
 
 
 def _with_usage(given: msgspec.Raw | None) -> msgspec.Raw:
-    options = {} if given is None or bytes(given).strip() == b"null" else fields_of(given)
+    options = {} if given is None or given == _NULL else fields_of(given)
+    if options.get("include_usage") == _TRUE:
+        assert given is not None
+        return given
     options["include_usage"] = _TRUE
     return msgspec.Raw(msgspec.json.encode(options))

@@ -45,13 +45,17 @@ class Chunk(msgspec.Struct, frozen=True):
 class Target(Protocol):
     """An inference server. Every method raises only `TargetFault`s, and is cancellable at any await."""
 
-    name: str  # for sentences: "ollama at http://127.0.0.1:11434"
+    name: str  # for sentences that callers may see: "ollama"
+    address: str  # for logs and whoever runs it: "ollama at http://127.0.0.1:11434"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Live until cancelled: whatever the target needs in the background. On the way out, leave nothing running."""
 
     async def models(self) -> list[Model]:
         """The inventory; also the health probe. Raises TargetUnavailable when nobody answers."""
+
+    def same(self, name: str) -> str:
+        """The form in which two names are equal if, and only if, the server takes them for the same model."""
 
     async def load(self, call: Call) -> None:
         """Make the call's drain key resident; returns when it is. Does nothing where the target has no such notion."""

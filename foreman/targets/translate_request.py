@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetRefused
+from foreman.targets.images import plain_base64
+from foreman.targets.options import native_options, whole_or_none
+from foreman.targets.payloads import Question
 
 T = TypeVar("T")
 
-# Options that OpenAI's own API, llama.cpp or vLLM take by the same name.
-_SAME_NAME = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "typical_p",
-    "seed",
-    "stop",
-    "presence_penalty",
-    "frequency_penalty",
-    "repeat_last_n",
-    "mirostat",
-    "mirostat_tau",
-    "mirostat_eta",
-)
 _IMAGE_TYPES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 
 
 class _ToolFunction(msgspec.Struct):
     name: str
-    arguments: dict[str, Any] | str = {}
+    arguments: dict[str, Any] | str | None = None
 
 
 class _ToolCall(msgspec.Struct):
@@ -43,7 +29,7 @@ class _ToolCall(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    role: str = "user"
+    role: str | None = None
     content: str | list[dict[str, Any]] | None = None
     thinking: str | None = None
     images: list[str] | None = None
@@ -60,7 +46,7 @@ class _Native(msgspec.Struct):
     options: dict[str, Any] | None = None
     think: bool | str | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+    top_logprobs: int | float | None = None
     keep_alive: str | int | float | None = None
 
 
@@ -79,18 +65,11 @@ class _Generate(_Native):
 
 
 class _Embed(msgspec.Struct):
-    input: str | list[Any] = ""
-    dimensions: int | None = None
+    input: str | list[Any] | None = None
+    dimensions: int | float | None = None
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """A translated request: the endpoint it goes to and its JSON."""
-
-    endpoint: Endpoint
-    payload: bytes
-
-
-def to_openai(endpoint: Endpoint, payload: bytes, model: str) -> Asked:
+def to_openai(endpoint: Endpoint, payload: bytes, model: str) -> Question:
     """Translate the payload of a native endpoint; `model` is the name the server knows the model by.
 
     Raises TargetRefused with status 400 when the payload has not the shape of its endpoint.
@@ -139,7 +118,7 @@ def embed_as_embeddings(answer: bytes) -> bytes:
     return msgspec.json.encode({"embedding": embeddings[0]})
 
 
-def _chat(asked: _Chat, model: str) -> Asked:
+def _chat(asked: _Chat, model: str) -> Question:
     fields: dict[str, Any] = {"model": model, "messages": _messages(asked.messages or [])}
     if asked.tools:
         fields["tools"] = asked.tools
@@ -148,12 +127,12 @@ def _chat(asked: _Chat, model: str) -> Asked:
     fields |= _shared(asked)
     if asked.logprobs:
         fields["logprobs"] = True
-        if asked.top_logprobs:
-            fields["top_logprobs"] = asked.top_logprobs
-    return Asked("/v1/chat/completions", _streamed(fields))
+        if top := whole_or_none("top_logprobs", asked.top_logprobs):
+            fields["top_logprobs"] = top
+    return _streamed("/v1/chat/completions", fields, asked.think)
 
 
-def _generate(asked: _Generate, model: str) -> Asked:
+def _generate(asked: _Generate, model: str) -> Question:
     if not asked.raw and not asked.suffix:
         system = [_Message(role="system", content=asked.system)] if asked.system else []
         messages = [*system, _Message(content=asked.prompt or "", images=asked.images)]
@@ -164,29 +143,31 @@ def _generate(asked: _Generate, model: str) -> Asked:
         fields["suffix"] = asked.suffix
     fields |= _shared(asked)
     if asked.logprobs:
-        fields["logprobs"] = asked.top_logprobs or 1  # this older endpoint takes the number itself
-    return Asked("/v1/completions", _streamed(fields))
+        # This older endpoint takes the number itself.
+        fields["logprobs"] = whole_or_none("top_logprobs", asked.top_logprobs) or 1
+    return _streamed("/v1/completions", fields, asked.think)
 
 
-def _embed(asked: _Embed, model: str) -> Asked:
-    fields: dict[str, Any] = {"model": model, "input": asked.input, "encoding_format": "float"}
-    if asked.dimensions:
-        fields["dimensions"] = asked.dimensions
-    return Asked("/v1/embeddings", msgspec.json.encode(fields))
+def _embed(asked: _Embed, model: str) -> Question:
+    fields: dict[str, Any] = {"model": model, "input": asked.input or "", "encoding_format": "float"}
+    if dimensions := whole_or_none("dimensions", asked.dimensions):
+        fields["dimensions"] = dimensions
+    return Question("/v1/embeddings", fields, {"encoding_format": None})
 
 
-def _streamed(fields: dict[str, Any]) -> bytes:
-    return msgspec.json.encode({**fields, "stream": True, "stream_options": {"include_usage": True}})
+def _streamed(endpoint: Endpoint, fields: dict[str, Any], think: bool | str | None) -> Question:
+    """The whole request. What is natively a stream may be made of an answer that is none, so both keys for it are
+    additions; and a template that knows no thinking need not hear that there shall be none."""
+    additions: dict[str, Any] = {"stream_options": None}
+    if think is False or isinstance(think, str):
+        additions["chat_template_kwargs"] = None
+    additions["stream"] = None
+    fields |= {"stream": True, "stream_options": {"include_usage": True}}
+    return Question(endpoint, fields, additions)
 
 
 def _shared(asked: _Native) -> dict[str, Any]:
-    options = asked.options or {}
-    fields = {name: options[name] for name in _SAME_NAME if options.get(name) is not None}
-    limit = options.get("num_predict")
-    if isinstance(limit, int) and limit > 0:  # -1 and -2 mean no limit
-        fields["max_tokens"] = limit
-    if (penalty := options.get("repeat_penalty")) is not None:
-        fields["repeat_penalty"] = fields["repetition_penalty"] = penalty  # llama.cpp's name and vLLM's
+    fields = native_options(asked.options or {})
     if asked.format == "json":
         fields["response_format"] = {"type": "json_object"}
     elif isinstance(asked.format, dict):
@@ -208,7 +189,8 @@ def _messages(messages: list[_Message]) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     made = 0
     for message in messages:
-        fields: dict[str, Any] = {"role": message.role, "content": _content(message)}
+        role = message.role or "user"
+        fields: dict[str, Any] = {"role": role, "content": _content(message)}
         if message.thinking:
             fields["reasoning_content"] = message.thinking
         if message.tool_calls:
@@ -219,7 +201,7 @@ def _messages(messages: list[_Message]) -> list[dict[str, Any]]:
                 waiting.append((id, call.function.name))
                 calls.append({"id": id, "type": "function", "function": _function(call.function)})
             fields["tool_calls"] = calls
-        if message.role == "tool":
+        if role == "tool":
             name = message.tool_name or message.name
             fields["tool_call_id"] = _answered(waiting, message.tool_call_id, name)
         elif message.name:
@@ -230,8 +212,8 @@ def _messages(messages: list[_Message]) -> list[dict[str, Any]]:
 
 def _function(function: _ToolFunction) -> dict[str, str]:
     given = function.arguments
-    arguments = given if isinstance(given, str) else msgspec.json.encode(given).decode()
-    return {"name": function.name, "arguments": arguments}
+    text = given if isinstance(given, str) else msgspec.json.encode(given or {}).decode()
+    return {"name": function.name, "arguments": text if text.strip() else "{}"}
 
 
 def _answered(waiting: list[tuple[str, str]], id: str | None, name: str | None) -> str:
@@ -254,16 +236,14 @@ def _content(message: _Message) -> str | list[dict[str, Any]]:
 
 
 def _data_uri(image: str) -> str:
-    if image.startswith("data:"):
-        return image
-    try:
-        head = base64.b64decode(image[:64], validate=True)  # 64 characters are 48 bytes whole
-    except binascii.Error:
-        raise TargetRefused(400, "an image is not base64") from None
+    plain = plain_base64(image)
+    if plain is None:
+        raise TargetRefused(400, "an image is not base64")
+    head = base64.b64decode(plain[:64])  # 64 characters are 48 bytes whole
     kind = next((kind for magic, kind in _IMAGE_TYPES if head.startswith(magic)), None)
     if kind is None:
         kind = "webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else "jpeg"
-    return f"data:image/{kind};base64,{image}"
+    return f"data:image/{kind};base64,{plain}"
 
 
 def _read(payload: bytes, shape: type[T]) -> T:

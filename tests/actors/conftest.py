@@ -84,6 +84,7 @@ class FakeTarget:
     down: TargetFault | None = None
     inventory: list[str] = field(default_factory=lambda: ["m", "a", "b", "c"])
     name: str = "the target"
+    address: str = "the target"
     loads: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)  # payloads, in order
     probes: list[float] = field(default_factory=list)
@@ -102,6 +103,9 @@ class FakeTarget:
         if self.down:
             raise self.down
         return [Model(name=name) for name in self.inventory]
+
+    def same(self, name: str) -> str:
+        return name
 
     async def load(self, call: Call) -> None:
         await trio.sleep(self.load_seconds)

@@ -16,7 +16,7 @@ from foreman.client import Client
 from tests.cli.conftest import ROOT, TOKEN, House, Invoke, a_house, environment
 from tests.cli.test_steps import LATER, UNKNOWN
 
-FAILS_ONCE = "falls once #status=500 #times=1"
+FAILS_ONCE = "falls once #status=502 #times=1"
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,12 @@ def test_a_targets_refusal_keeps_its_status_and_words(serve: Callable[..., Daemo
         refused = front.http.post("/api/chat", json=chat("#status=400", stream=stream))
         assert (refused.status_code, refused.json()) == (400, {"error": "told to by #status=400"})
         assert front.ended(refused.headers["X-Foreman-Job-Id"])["state"] == "failed"
-    failed = front.http.post("/v1/chat/completions", json=chat("#status=500"))
+    broken = front.http.post("/v1/chat/completions", json=chat("#status=500"))
+    assert broken.status_code == 500 and broken.headers["X-Should-Retry"] == "false"
+    assert broken.json()["error"]["message"] == "told to by #status=500"
+    failed = front.http.post("/v1/chat/completions", json=chat("#status=502"))
     assert failed.status_code == 502 and failed.json()["error"]["type"] == "server_error"
+    assert "X-Should-Retry" not in failed.headers
     late = lines(front.http.post("/api/chat", json=chat("#error")))
     assert late[0]["message"]["content"] == "w0 " and "it fell over" in late[-1]["error"]
     late_sse = front.http.post("/v1/messages", json=chat("#error", stream=True)).text

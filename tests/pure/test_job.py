@@ -62,3 +62,12 @@ def test_options_that_make_the_server_reload_part_jobs(option: str) -> None:
 
 def test_the_order_of_options_does_not_part_jobs() -> None:
     assert drain_key("m", {"num_ctx": 1, "num_gpu": 2}) == drain_key("m", {"num_gpu": 2, "num_ctx": 1})
+
+
+@pytest.mark.parametrize("option", ["num_ctx", "num_gpu"])
+def test_a_whole_number_is_the_same_however_it_is_written(option: str) -> None:
+    assert drain_key("m", {option: 4096.0}) == drain_key("m", {option: 4096}) != drain_key("m", {option: 4096.5})
+
+
+def test_a_null_among_the_options_is_none() -> None:
+    assert drain_key("m", {"num_ctx": None, "use_mmap": None}) == "m"

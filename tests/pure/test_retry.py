@@ -11,6 +11,7 @@ from foreman.errors import (
     Drained,
     ForemanError,
     Interrupted,
+    LoadTimeout,
     TargetBusy,
     TargetFailed,
     TargetGarbled,
@@ -34,6 +35,7 @@ SPENDING = [
     TargetLost("t", "why"),
     TargetSilent("t", 1),
     AttemptTimeout(1),
+    LoadTimeout("t", "m", 1),
     TargetFailed("t", "words"),
     TargetGarbled("t", "what"),
     Interrupted(),
@@ -47,6 +49,13 @@ def test_a_fault_after_sending_spends_the_attempt_and_waits_longer_each_time(fau
         Again(wait=4, spent=True),
         Again(wait=8, spent=True),
     ]
+
+
+@pytest.mark.parametrize(("asked", "wait"), [(7, 7), (0.5, 2), (1e9, RETRY_AFTER_CAP)])
+def test_a_time_that_was_named_is_waited_for(asked: float, wait: float) -> None:
+    fault = TargetFailed("t", "timed out")
+    fault.retry_after = asked
+    assert what_follows(fault) == Again(wait=wait, spent=True)
 
 
 @pytest.mark.parametrize("fault", SPENDING, ids=lambda fault: fault.code)

@@ -45,7 +45,7 @@ class Bug(Exception):
 class ScriptedTarget:
     """Its moods last over lives of the process, as a target's do."""
 
-    name = "the target"
+    name = address = "the target"
 
     def __init__(self, dice: random.Random, book: Book) -> None:
         self._dice = dice
@@ -71,6 +71,9 @@ class ScriptedTarget:
             await trio.sleep_forever()
         self._reached()
         return [Model(name=name) for name in self.models_there]
+
+    def same(self, name: str) -> str:
+        return name
 
     async def load(self, call: Call) -> None:
         self._loaded = None

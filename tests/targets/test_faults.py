@@ -18,6 +18,10 @@ NOW = 1_767_323_045.0  # Fri, 02 Jan 2026 03:04:05 GMT
         (500, TargetFailed),
         (504, TargetFailed),
         (404, TargetRefused),
+        (408, TargetFailed),
+        (425, TargetFailed),
+        (409, TargetRefused),
+        (501, TargetRefused),
         (302, TargetRefused),
     ],
 )
@@ -29,6 +33,30 @@ def test_the_status_chooses_the_fault(status: int, fault: type[TargetFault]) -> 
 def test_what_a_busy_target_asks_for_is_heard_up_to_a_cap(said: str, meant: float | None) -> None:
     fault = fault_of("t", 503, {"retry-after": said}, b"", now=NOW)
     assert isinstance(fault, TargetBusy) and fault.retry_after == meant
+
+
+@pytest.mark.parametrize("status", [409, 423])
+@pytest.mark.parametrize(
+    ("headers", "words", "passes"),
+    [
+        ({"retry-after": "3"}, "busy elsewhere", True),
+        ({}, "The model is being swapped. Please TRY AGAIN later", True),
+        ({}, "conflict: retry the request", True),
+        ({}, "a run is active already", False),
+        ({}, "do not retry", False),
+        ({}, "the entry exists", False),
+    ],
+)
+def test_a_conflict_passes_if_it_says_so(status: int, headers: dict[str, str], words: str, passes: bool) -> None:
+    fault = fault_of("t", status, headers, b'{"error": "%s"}' % words.encode(), now=NOW)
+    assert type(fault) is (TargetFailed if passes else TargetRefused)
+    assert fault.retry_after == (3.0 if headers else None)
+    assert words in str(fault)
+
+
+@pytest.mark.parametrize("status", [408, 500, 502])
+def test_any_status_that_passes_may_name_a_time(status: int) -> None:
+    assert fault_of("t", status, {"retry-after": "7"}, b"", now=NOW).retry_after == 7.0
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 def asked(endpoint: Endpoint, payload: object, model: str = "m") -> tuple[str, Any]:
     made = to_openai(endpoint, json.dumps(payload).encode(), model)
-    return made.endpoint, json.loads(made.payload)
+    return made.endpoint, json.loads(made.payload())
 
 
 def chat(**fields: Any) -> Any:
@@ -49,6 +49,9 @@ def test_the_servers_own_name_of_the_model_is_used() -> None:
         ({"num_predict": -2}, {}),
         ({"repeat_penalty": 1.1}, {"repeat_penalty": 1.1, "repetition_penalty": 1.1}),
         ({"num_ctx": 9, "num_gpu": 1}, {}),
+        ({"num_predict": 12.0, "seed": 42.0, "mirostat": 1.0}, {"max_tokens": 12, "seed": 42, "mirostat": 1}),
+        ({"dry_multiplier": 0.8, "samplers": ["top_k"]}, None),
+        ({"stop": "one"}, None),
         ({"temperature": None}, {}),
         (None, {}),
     ],
@@ -57,6 +60,37 @@ def test_options(given: dict[str, Any] | None, expected: dict[str, Any] | None) 
     payload = chat(options=given)
     rest = {name: payload[name] for name in payload if name not in ("model", "messages", *STREAMED)}
     assert rest == (given if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"num_predict": 5.5}, "options.num_predict: must be a whole number; given: 5.5"),
+        ({"num_predict": "5"}, 'options.num_predict: must be a whole number; given: "5"'),
+        ({"seed": True}, "options.seed: must be a whole number; given: true"),
+        ({"top_k": 1e300}, "options.top_k: must be a whole number"),
+        ({"repeat_last_n": [1]}, "options.repeat_last_n: must be a whole number; given: [1]"),
+        ({"temperature": "hot"}, 'options.temperature: must be a number; given: "hot"'),
+        ({"top_p": {}}, "options.top_p: must be a number; given: {}"),
+        ({"repeat_penalty": False}, "options.repeat_penalty: must be a number; given: false"),
+        ({"stop": [1]}, "options.stop: must be text or a list of texts; given: [1]"),
+        ({"stream": False}, "options.stream: there is no such option"),
+        ("hot", "options"),
+    ],
+)
+def test_options_of_a_wrong_type_are_refused_by_name(given: object, words: str) -> None:
+    with pytest.raises(TargetRefused) as caught:
+        chat(options=given)
+    assert caught.value.status == 400 and words in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [3, 3.0])
+def test_whole_numbers_beside_the_options(number: float) -> None:
+    payload = chat(logprobs=True, top_logprobs=number)
+    assert payload["top_logprobs"] == 3 and type(payload["top_logprobs"]) is int
+    assert asked("/api/embed", {"model": "m", "input": "a", "dimensions": number})[1]["dimensions"] == 3
+    with pytest.raises(TargetRefused, match="dimensions: must be a whole number"):
+        asked("/api/embed", {"model": "m", "input": "a", "dimensions": 2.5})
 
 
 SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}}
@@ -108,6 +142,40 @@ def test_images_become_data_addresses(magic: bytes, kind: str) -> None:
         {"type": "text", "text": "what?"},
         {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{image}"}},
     ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "\r\n".join(PNG[at : at + 7] for at in range(0, len(PNG), 7)),
+        PNG + "\n",
+        f"data:image/png;base64,{PNG}",
+        f"DATA:;charset=utf-8;BASE64,\n{PNG}",
+        PNG.rstrip("="),
+        base64.urlsafe_b64encode(base64.b64decode(PNG)).decode(),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["/api/chat", "/api/generate"])
+def test_base64_may_come_in_any_of_its_forms(given: str, endpoint: Endpoint) -> None:
+    message = {"content": "x", "images": [given]}
+    payload = {"messages": [message]} if endpoint == "/api/chat" else {"prompt": "x", "images": [given]}
+    [_, image] = asked(endpoint, {"model": "m", **payload})[1]["messages"][0]["content"]
+    assert image["image_url"]["url"] == f"data:image/png;base64,{PNG}"
+
+
+@pytest.mark.parametrize("given", [None, "", "  ", {}, "{}"])
+def test_a_call_without_arguments_has_an_empty_object_of_them(given: object) -> None:
+    called = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "now", "arguments": given}}]}
+    [message] = chat(messages=[called])["messages"]
+    assert message["tool_calls"][0]["function"] == {"name": "now", "arguments": "{}"}
+
+
+def test_null_is_what_nothing_would_be() -> None:
+    nulls = dict.fromkeys(("format", "options", "think", "tools", "logprobs", "keep_alive", "top_logprobs"))
+    empty = {"role": None, "images": None, "tool_calls": None, "thinking": None, "name": None}
+    payload = chat(messages=[{"content": "hi", **empty}], **nulls)
+    assert payload == chat(messages=[{"role": "user", "content": "hi"}])
+    assert asked("/api/embed", {"model": "m", "input": None, "dimensions": None})[1]["input"] == ""
 
 
 def test_tool_calls_and_their_answers_find_each_other() -> None:
@@ -209,6 +277,9 @@ def test_keep_alive_zero(value: object) -> None:
         ("/api/chat", {"messages": "hi"}),
         ("/api/chat", {"messages": [{"content": 5}]}),
         ("/api/chat", {"messages": [{"content": "x", "images": ["not base64!"]}]}),
+        ("/api/chat", {"messages": [{"content": "x", "images": ["data:image/png,%89PNG"]}]}),
+        ("/api/chat", {"messages": [{"content": "x", "images": ["A"]}]}),
+        ("/api/chat", {"messages": [{"content": "x", "images": [PNG + "?"]}]}),
         ("/api/chat", {"messages": [{"content": "x"}], "format": "yaml"}),
         ("/api/generate", {"prompt": 5}),
         ("/api/embed", {"input": 5}),

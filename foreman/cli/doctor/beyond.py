@@ -9,15 +9,19 @@ import socket
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import trio
 
 from foreman import addresses
 from foreman.cli.doctor.finding import Finding, bad, doubtful, good
+from foreman.cli.doctor.here import own_url
 from foreman.errors import TargetFault, TargetRefused, TargetUnavailable
 from foreman.settings import ManagedModel, Settings
+from foreman.targets.boot import boot_id_at
 from foreman.targets.engine import DEFAULT_MODEL, DEFAULT_NAME, find_model
+from foreman.targets.http1 import Client
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from foreman.targets.protocol import Model
@@ -37,21 +41,28 @@ def target(settings: Settings) -> tuple[Finding, list[str] | None]:
         setting, server = "ollama", OllamaTarget(settings.ollama_url, settings.ollama_token.get_secret_value())
     else:
         setting, server = "openai", OpenAITarget(settings.openai_url, settings.openai_token.get_secret_value())
-    found = trio.run(_ask, server)
-    if isinstance(found, TargetRefused):
-        known = f"{setting}_token opens it" if found.status in (401, 403) else f"is {setting}_url the right address?"
-        return bad("target", str(found), known), None
+    url = getattr(settings, f"{setting}_url")
+    found, own = trio.run(_ask, server, settings)
+    if own or (isinstance(found, TargetUnavailable) and _listens_at(url, settings)):
+        do = f"set {setting}_url to where the inference server listens, or choose another addr for foreman"
+        return bad("target", f"{url} is this foreman itself", do), None
     if isinstance(found, TargetFault):
-        return bad("target", str(found), f"start it, or set {setting}_url to where it listens"), None
+        what = str(found).replace(server.name, server.address, 1)
+        do = f"start it, or set {setting}_url to where it listens"
+        if isinstance(found, TargetRefused):
+            locked = found.status in (401, 403)
+            do = f"{setting}_token opens it" if locked else f"is {setting}_url the right address?"
+        return bad("target", what, do), None
     if not found:
-        return doubtful("target", f"{server.name} has no models", "give it one, such as 'ollama pull qwen3:8b'"), []
-    return good("target", f"{server.name}, models: {_some(found)}"), found
+        return doubtful("target", f"{server.address} has no models", "give it one, such as 'ollama pull qwen3:8b'"), []
+    return good("target", f"{server.address}, models: {_some(found)}"), found
 
 
-async def _ask(server: OllamaTarget | OpenAITarget) -> list[str] | TargetFault:
-    """The names of its models, or why it does not tell them."""
+async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple[list[str] | TargetFault, bool]:
+    """The names of its models, or why it does not tell them; and whether it is the Foreman that listens at addr."""
     models: list[Model] = []
     fault: TargetFault | None = TargetUnavailable(server.name, f"no answer within {PATIENCE:g} s")
+    own = False
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         with trio.move_on_after(PATIENCE):
@@ -59,8 +70,18 @@ async def _ask(server: OllamaTarget | OpenAITarget) -> list[str] | TargetFault:
                 models, fault = await server.models(), None
             except TargetFault as error:
                 fault = error
+        if (boot_id := await server.boot_id()) is not None:
+            own = boot_id == await boot_id_at(Client(own_url(settings)))
         nursery.cancel_scope.cancel()
-    return fault or [name for model in models for name in (model.name, *model.aliases)]
+    return fault or [name for model in models for name in (model.name, *model.aliases)], own
+
+
+def _listens_at(url: str, settings: Settings) -> bool:
+    """Whether a Foreman with these settings would be what answers at `url`."""
+    ours, theirs = urlsplit(own_url(settings)), urlsplit(url)
+    ports = [parts.port or {"http": 80, "https": 443}[parts.scheme] for parts in (ours, theirs)]
+    hosts = ["127.0.0.1" if parts.hostname == "localhost" else parts.hostname for parts in (ours, theirs)]
+    return ports[0] == ports[1] and hosts[0] == hosts[1]
 
 
 def _commands(models: Sequence[ManagedModel]) -> Finding:

@@ -1,0 +1,170 @@
+"""Asks for an answer, once more where a refusal was about what Foreman had added, or may have been an accident."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from types import TracebackType
+
+import trio
+
+from foreman.endpoints import Endpoint
+from foreman.errors import TargetFailed, TargetFault, TargetRefused
+from foreman.targets.chunks import Answering, Chunks, StageFor
+from foreman.targets.faults import words_of
+from foreman.targets.http1 import Client
+from foreman.targets.payloads import Question
+
+AT_ONCE = 1.0  # seconds; an error that comes so soon is about the request, not about the work
+PAUSE = 0.1  # seconds before the second look at such an error
+KNOWN = 1024  # models and endpoints that are remembered of one server
+LESSONS = 16  # for each of them
+
+REFUSING = frozenset({400, 403, 405, 406, 415, 422, 500, 501})
+_CANNOT = re.compile(  # what tells the refusal of a stream from one that broke, where the status does not
+    r"cannot|can't|can not|n't support|unsupported|only|must|forbidden|incompatible|unexpected|unknown|unrecogni|extra"
+    r"|invalid|disabled|not (?:supported|support|available|allowed|enabled|implemented|permitted|possible)",
+    re.IGNORECASE,
+)
+_UNNAMED = re.compile(
+    r"extra.?(?:forbidden|inputs|fields)|additional.?propert|not permitted"
+    r"|(?:unknown|unrecogni[sz]ed|unexpected) (?:\w+ )?(?:field|param|argument|propert|key)",
+    re.IGNORECASE,
+)
+_PASSING = re.compile(  # words of an error that may be gone the next time
+    r"\b(?:again|retry|later|temporar|overload|busy|capacity|unavailable|time[d -]*out|memory|(?:is|still) loading)",
+    re.IGNORECASE,
+)
+_WORDS = {
+    "stream_options": ("stream_options", "include_usage"),
+    "chat_template_kwargs": ("chat_template_kwargs", "enable_thinking"),
+}
+_WORDLESS = frozenset({"", "internal server error", "internal error"})
+
+
+class Asking:
+    """A context that posts a question and gives the chunks of its answer; entering it raises the TargetFault instead.
+
+    What Foreman added and the server refuses is left out in a second request, and from then on. A 5xx that comes at
+    once, in the server's own words, is asked about once more: the same again is the server's answer (TargetRefused).
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        question: Question,
+        refusals: Refusals,
+        *,
+        model: str,
+        stage_for: StageFor | None = None,
+        ended: Callable[[BaseException | None], None] | None = None,
+    ) -> None:
+        self._client = client
+        self._question = question
+        self._refusals = refusals
+        self._model = model
+        self._stage_for = stage_for
+        self._ended = ended
+        self._exchange: Answering | None = None
+
+    async def __aenter__(self) -> Chunks:
+        question = self._question
+        left_out = self._refusals.known(self._model, question)
+        learnt: dict[str, frozenset[str]] = {}
+        before = ""
+        while True:
+            payload = question.payload(left_out)
+            self._exchange = Answering(self._client, question.endpoint, payload, self._stage_for, self._ended)
+            asked_at = trio.current_time()
+            try:
+                chunks = await self._exchange.__aenter__()
+            except TargetFault as fault:
+                words = lasting_words(fault) if trio.current_time() - asked_at < AT_ONCE else ""
+                if name := refused(fault, [name for name in question.additions if name not in left_out]):
+                    learnt[name] = named_in(fault, question)
+                    left_out |= dependents(name) & question.additions.keys()
+                elif words and words == before:
+                    raise TargetRefused(fault.status, words) from None
+                elif words and not before:
+                    before = words
+                    await trio.sleep(PAUSE)
+                else:
+                    raise
+            else:
+                for name, beside in learnt.items():
+                    self._refusals.learn(self._model, question.endpoint, name, beside)
+                return chunks
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._exchange is not None
+        await self._exchange.__aexit__(kind, error, trace)
+
+
+class Refusals:
+    """Which additions one server is known to refuse: for a model and an endpoint, and beside which of the caller's
+    fields. What was longest not of use is forgotten first."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, Endpoint], list[tuple[str, frozenset[str]]]] = OrderedDict()
+
+    def known(self, model: str, question: Question) -> frozenset[str]:
+        """The additions to leave out of this question."""
+        place = model, question.endpoint
+        if place not in self._known:
+            return frozenset()
+        self._known.move_to_end(place)
+        names = {name for name, beside in self._known[place] if beside <= question.fields.keys()}
+        return frozenset().union(*map(dependents, names)) & question.additions.keys()
+
+    def learn(self, model: str, endpoint: Endpoint, name: str, beside: frozenset[str]) -> None:
+        """Remember that the server refuses `name` where all of `beside` are asked for too."""
+        lessons = self._known.setdefault((model, endpoint), [])
+        if (name, beside) not in lessons:
+            lessons.append((name, beside))
+            del lessons[:-LESSONS]
+        while len(self._known) > KNOWN:
+            self._known.popitem(last=False)
+
+
+def refused(fault: TargetFault, additions: Collection[str]) -> str | None:
+    """Which of the additions a fault is about, None if it is about something else."""
+    if fault.status not in REFUSING or not additions:
+        return None
+    text = fault.body.decode("utf-8", "replace")
+    if fault.status == 500 and not _CANNOT.search(text):
+        return None
+    if named := next(
+        (name for name in additions if any(_names(word, text) for word in _WORDS.get(name, [name]))), None
+    ):
+        return named
+    return next(iter(additions)) if fault.status in (400, 422) and _UNNAMED.search(text) else None
+
+
+def named_in(fault: TargetFault, question: Question) -> frozenset[str]:
+    """The caller's fields that a refusal names: "cannot use tools with stream" is about requests with tools only."""
+    text = fault.body.decode("utf-8", "replace")
+    return frozenset(name for name in question.fields if name not in question.additions and _names(name, text))
+
+
+def dependents(name: str) -> frozenset[str]:
+    """The addition and those that mean nothing without it."""
+    return frozenset({"stream", "stream_options"}) if name == "stream" else frozenset({name})
+
+
+def lasting_words(fault: TargetFault) -> str:
+    """What a 5xx says in JSON about the request; empty when the status or the words are those of something passing."""
+    if not isinstance(fault, TargetFailed) or fault.retry_after is not None or not fault.body.lstrip().startswith(b"{"):
+        return ""
+    if not 500 <= fault.status < 512 or fault.status in (502, 504):
+        return ""
+    words = words_of(fault.body)
+    return "" if _PASSING.search(words) or words.lower().rstrip(".") in _WORDLESS else words
+
+
+def _names(name: str, text: str) -> bool:
+    """Whether `text` has the word `name`, in singular or plural, snake or camel case."""
+    stem = re.escape(name.removesuffix("s")).replace("_", "_?")
+    return re.search(rf"(?<![a-z0-9_]){stem}(?:s|ing|ed|able)?(?![a-z0-9_])", text, re.IGNORECASE) is not None
