@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from typing import ClassVar
 
@@ -49,8 +50,9 @@ class Misrouted(ForemanError):
 class BodyUnreadable(ForemanError):
     code = "body_unreadable"
 
-    def __init__(self) -> None:
+    def __init__(self, why: str | None = None) -> None:
         super().__init__("failed to read request body")
+        self.hint = why
 
 
 class InvalidJson(ForemanError):
@@ -105,6 +107,17 @@ class WrongContentType(ForemanError):
 
     def __init__(self, given: str, allowed: str) -> None:
         super().__init__(f"Content-Type must be {allowed}; given: {given or 'none'}")
+
+
+class WrongContentEncoding(ForemanError):
+    """The body is compressed in a way that is not read here, or in several."""
+
+    code = "wrong_content_encoding"
+
+    def __init__(self, given: str, allowed: Sequence[str]) -> None:
+        shown = given if len(given) <= 80 else given[:77] + "..."
+        super().__init__(f"Content-Encoding must be {' or '.join([*allowed, 'identity'])}; given: {shown}")
+        self.allowed = ", ".join([*allowed, "identity"])
 
 
 class NotAcceptable(ForemanError):

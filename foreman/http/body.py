@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from quart import request
+from collections.abc import AsyncIterator, Sequence
 
-from foreman.errors import BodyTooLarge, BodyUnreadable, WrongContentType
+import trio
+from quart import request
+from werkzeug.exceptions import RequestTimeout
+
+from foreman.encodings import CODINGS, BadCoding, Unpacker
+from foreman.errors import BodyTooLarge, BodyUnreadable, WrongContentEncoding, WrongContentType
 from foreman.http.deps import deps
 
+BREATH = 256  # slices of a compressed body between checkpoints: a millisecond or so, in which nobody else is served
 NDJSON = "application/x-ndjson"
 
 
@@ -22,10 +28,70 @@ def media_type() -> str:
 
 
 async def read_body() -> bytes:
+    """Return the whole body, unpacked. Raises BodyTooLarge, BodyUnreadable, WrongContentEncoding."""
     limit = deps().settings.max_body
+    packed = coding()
     if request.content_length is not None and request.content_length > limit:
         raise BodyTooLarge(limit)
     body = await request.get_data(cache=False)
     if not isinstance(body, bytes):
         raise BodyUnreadable
-    return body
+    if packed is None:
+        return body
+    parts = [part async for part in _unpacked(_once(body), packed, limit)]
+    return b"".join(parts)
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    """The body as it arrives, unpacked. Raises BodyTooLarge, WrongContentEncoding, and BodyUnreadable also when nothing
+    comes for too long."""
+    limit = deps().settings.max_body
+    packed = coding()
+    raw = _within(limit)
+    async for piece in raw if packed is None else _unpacked(raw, packed, limit):
+        yield piece
+
+
+def coding(allowed: Sequence[str] = CODINGS) -> str | None:
+    """Return how the body is compressed; None if it is not. Raises WrongContentEncoding."""
+    given = ", ".join(request.headers.getlist("Content-Encoding")).lower()
+    named = [name.strip().removeprefix("x-") for name in given.split(",")]  # x-gzip is an old name (RFC 9110, 8.4.1.3)
+    applied = [name for name in named if name not in ("", "identity")]
+    if not applied:
+        return None
+    if len(applied) > 1 or applied[0] not in allowed:
+        raise WrongContentEncoding(given, allowed)
+    return applied[0]
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+async def _within(limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    try:
+        async for piece in request.body:
+            size += len(piece)
+            if size > limit:
+                raise BodyTooLarge(limit)
+            yield piece
+    except RequestTimeout:
+        raise BodyUnreadable from None
+
+
+async def _unpacked(raw: AsyncIterator[bytes], packed: str, limit: int) -> AsyncIterator[bytes]:
+    unpacker, size, slices = Unpacker(packed), 0, 0
+    try:
+        async for piece in raw:
+            for part in unpacker.feed(piece):
+                size += len(part)
+                if size > limit:
+                    raise BodyTooLarge(limit)
+                slices += 1
+                if slices % BREATH == 0:
+                    await trio.lowlevel.checkpoint()
+                yield part
+        unpacker.end()
+    except BadCoding as error:
+        raise BodyUnreadable(f"it is not {packed}, which its Content-Encoding says it is: {error}") from None

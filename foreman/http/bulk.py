@@ -10,10 +10,10 @@ import msgspec
 import trio
 from quart import Response, request
 from ulid import ULID
-from werkzeug.exceptions import RequestTimeout
 
 from foreman import wire
 from foreman.errors import BodyTooLarge, BodyUnreadable, FieldInvalid, ForemanError, InvalidJson
+from foreman.http.body import coding, pieces
 from foreman.http.deps import Deps, deps
 from foreman.http.problems import json_answer
 from foreman.job import Draft
@@ -33,10 +33,11 @@ async def submit() -> Response:
     limit = deps().settings.max_body
     if request.content_length is not None and request.content_length > limit:
         raise BodyTooLarge(limit)
+    coding()  # refused before anything is stored
     intake = _Intake(deps())
     number = 0
     try:
-        async for lines in _lines(limit):
+        async for lines in _lines():
             for line in lines:
                 number += 1
                 if number > MOST_LINES:
@@ -132,14 +133,10 @@ def _ids() -> Iterator[str]:
     return (start + high + low for high in PAIRS for low in PAIRS)
 
 
-async def _lines(limit: int) -> AsyncIterator[list[bytes]]:
+async def _lines() -> AsyncIterator[list[bytes]]:
     """The request's lines as they arrive. Raises BodyTooLarge, BodyUnreadable."""
     rest: list[bytes] = []  # the pieces of a line that has not ended
-    size = 0
-    async for piece in _pieces():
-        size += len(piece)
-        if size > limit:
-            raise BodyTooLarge(limit)
+    async for piece in pieces():
         first, *lines = piece.split(b"\n")
         rest.append(first)
         if lines:
@@ -148,12 +145,3 @@ async def _lines(limit: int) -> AsyncIterator[list[bytes]]:
             yield lines
     if last := b"".join(rest):
         yield [last]
-
-
-async def _pieces() -> AsyncIterator[bytes]:
-    """The body as it arrives. Raises BodyUnreadable when nothing comes for too long."""
-    try:
-        async for piece in request.body:
-            yield piece
-    except RequestTimeout:
-        raise BodyUnreadable from None

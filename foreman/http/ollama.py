@@ -13,6 +13,7 @@ from quart import Blueprint, Response, request
 from foreman import wire
 from foreman.endpoints import Endpoint
 from foreman.errors import (
+    BodyUnreadable,
     FieldInvalid,
     ForemanError,
     InvalidJson,
@@ -22,7 +23,7 @@ from foreman.errors import (
     QueueFull,
 )
 from foreman.http import calls, problems
-from foreman.http.body import read_body
+from foreman.http.body import coding, read_body
 from foreman.http.deps import deps
 from foreman.http.passing import pass_on
 from foreman.http.problems import json_answer
@@ -61,7 +62,7 @@ class OllamaFace:
             return {"error": fault.in_go}
         if isinstance(fault, QueueFull):
             return {"error": BUSY}
-        if isinstance(fault, InvalidJson) and fault.hint:
+        if isinstance(fault, (InvalidJson, BodyUnreadable)) and fault.hint:
             if fault.hint == calls.NOTHING:
                 return {"error": fault.hint}
             return {"error": f"{fault}: {fault.hint}"}
@@ -176,7 +177,11 @@ async def manage(verb: str) -> Response:
 @ollama.route("/api/blobs/<digest>", methods=["POST", "HEAD", "GET"])
 async def blob(digest: str) -> Response:
     """A file of a model, passed on as it comes: it may be larger than memory."""
-    return await pass_on(_manageable(), request.body if request.method == "POST" else None)
+    body = None
+    if request.method == "POST":
+        coding(allowed=())
+        body = request.body
+    return await pass_on(_manageable(), body)
 
 
 def _manageable() -> OllamaTarget:

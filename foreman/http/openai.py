@@ -7,7 +7,7 @@ from typing import Any
 from quart import Blueprint, Response
 
 from foreman.endpoints import Endpoint
-from foreman.errors import ForemanError, InvalidJson, ModelNotFound
+from foreman.errors import BodyUnreadable, ForemanError, InvalidJson, ModelNotFound
 from foreman.http import calls, problems
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
@@ -38,7 +38,7 @@ class OpenAIFace:
 
     def fault_line(self, fault: ForemanError) -> dict[str, object]:
         words = f"model '{fault.model}' not found" if isinstance(fault, ModelNotFound) else str(fault)
-        if isinstance(fault, InvalidJson) and fault.hint:
+        if isinstance(fault, (InvalidJson, BodyUnreadable)) and fault.hint:
             words = f"{words}: {fault.hint}"
         kind = KINDS.get(problems.status_of(fault), "server_error")
         param = getattr(fault, "field", "model" if isinstance(fault, ModelNotFound) else None)

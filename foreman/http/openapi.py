@@ -54,7 +54,7 @@ openapi = Blueprint("openapi", __name__)
 Paths: TypeAlias = dict[str, dict[str, Any]]
 
 # Faults that go together, by their codes
-BODY = ("body_unreadable", "body_too_large", "request_timeout")
+BODY = ("body_unreadable", "body_too_large", "request_timeout", "wrong_content_encoding")
 WRITE = ("draining", "store_full")
 ASKED = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
 PASSED = ("target_unavailable", "target_lost", "target_silent", "target_garbled")
@@ -82,8 +82,9 @@ ABOUT = """A durable job queue in front of your own inference server.
 Every GET route answers HEAD too. Objects may get further keys. A connection beyond the setting `max_connections` is
 answered 503 `too_many_connections`, in the shape of `Fault`, whatever its route, and closed; a request that is no HTTP
 is answered 400. Doubled slashes in a path, a slash at its end, and a doubled `/v1` or `/api` at its beginning are
-overlooked. `/api/…` and `/v1/…` are the APIs of Ollama and OpenAI: where an answer is the target's own, its shape
-is described by them."""
+overlooked. Bodies may be compressed (`Content-Encoding: gzip`, `deflate` or `zstd`), uploads of files excepted.
+`/api/…` and `/v1/…` are the APIs of Ollama and OpenAI: where an answer is the target's own, its shape is described by
+them."""
 
 
 @openapi.get("/openapi.json")
@@ -365,7 +366,9 @@ def _ollama() -> Paths:
         "/api/delete": {"delete": passed("delete", *managing, *BODY, body=any_body)},
         "/api/blobs/{digest}": {
             "parameters": [path("digest", TEXT)],
-            "post": passed("put_blob", *managing, "not_found", "request_timeout", body=any_body),
+            "post": passed(
+                "put_blob", *managing, "not_found", "request_timeout", "wrong_content_encoding", body=any_body
+            ),
             "get": passed("blob", *managing, "not_found"),
             "head": passed("has_blob", *managing, "not_found"),
         },

@@ -24,6 +24,7 @@ from foreman.errors import (
     TargetRefused,
     TargetSilent,
     Unavailable,
+    WrongContentEncoding,
 )
 from foreman.wire import show_fault
 
@@ -47,6 +48,7 @@ STATUS = {
     "job_ended": 409,
     "cursor_gone": 410,
     "body_too_large": 413,
+    "wrong_content_encoding": 415,
     "wrong_content_type": 415,
     "requested_range_not_satisfiable": 416,
     "field_invalid": 422,
@@ -106,6 +108,8 @@ def answer(fault: ForemanError, shape: Callable[[ForemanError], object] = show_f
         response.headers["Retry-After"] = str(min(MAX_RETRY_AFTER, math.ceil(seconds)))
     if isinstance(fault, RangeInvalid):
         response.headers["Content-Range"] = f"bytes */{fault.size}"
+    if isinstance(fault, WrongContentEncoding):
+        response.headers["Accept-Encoding"] = fault.allowed  # RFC 9110, 12.5.3
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
