@@ -33,11 +33,13 @@ READ_SIZE = 65_536  # bytes
 class Child:
     """A child server. `run` is its life; everything else may be called at any time from the same Trio loop."""
 
-    def __init__(self, model: ManagedModel, logs: Path) -> None:
+    def __init__(self, model: ManagedModel, logs: Path, *, owner: str) -> None:
+        """`owner` marks the processes of one target, so that what a lost one left behind can be found."""
         self.model = model
         self.leaving = False  # chosen to be stopped: takes no new work
         self.served_as = model.model or model.name
         self._logs = logs
+        self._owner = owner
         self._key = secrets.token_urlsafe(24)
         self._port = free_port()
         url = f"http://127.0.0.1:{self._port}"
@@ -163,8 +165,8 @@ class Child:
             stdin=subprocess.PIPE,  # its end is how the leash learns that Foreman is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**own, **self.model.env, "FOREMAN_ENGINE_KEY": self._key},
-            start_new_session=sys.platform != "win32",  # the terminal's Ctrl-C is for Foreman alone
+            env={**own, **self.model.env, leash.KEY: self._key, leash.OWNER: self._owner},
+            start_new_session=True,  # the terminal's Ctrl-C is for Foreman alone
         )
 
     def _command(self) -> list[str]:
@@ -225,13 +227,16 @@ class Child:
                 process.kill()
             with trio.move_on_after(KILL_PATIENCE):
                 await process.wait()
+            await trio.to_thread.run_sync(
+                leash.kill_left_behind, f"{leash.KEY}={self._key}"
+            )  # should the leash be killed
             self._read_rest(process)
             await trio.aclose_forcefully(process.stdout)
 
     def _read_rest(self, process: trio.Process) -> None:
         # Its last words are the ones that explain a crash, and may still be in the pipe.
         assert process.stdout is not None and self._log is not None
-        if sys.platform == "win32" or not isinstance(process.stdout, trio.lowlevel.FdStream):
+        if not isinstance(process.stdout, trio.lowlevel.FdStream):
             return
         with contextlib.suppress(OSError):  # nothing there, or closed
             for _ in range(16):

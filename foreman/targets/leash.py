@@ -3,7 +3,8 @@
 Its standard input is a pipe that only Foreman holds open. However Foreman ends, the pipe ends with it, and the leash
 kills the child's whole process group. The kernel's parent-death signal alone would not do: it follows the thread that
 started the child, and Trio starts processes from threads that soon end. Here it is asked from the main thread, for the
-case that the leash itself is killed. Imports only what it needs, to start fast.
+case that the leash itself is killed. What the child started in sessions of its own is found by a mark in its
+environment, or as a descendant. Imports only what it needs, to start fast.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
+KEY = "FOREMAN_ENGINE_KEY"  # in the environment of whatever one start of a server has started
+OWNER = "FOREMAN_ENGINE_OF"  # in that of whatever the servers of one data folder have started
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_CHILD_SUBREAPER = 36  # the same
 NOT_STARTED = 127  # exit status, as of a shell, when the command cannot be run
+ROUNDS = 100  # of looking for what was left behind: it may start more while it is looked for
+PAUSE = 0.01  # seconds between two rounds: what is killed takes a moment to go
 
 
 def main(argv: list[str]) -> int:
@@ -38,6 +45,7 @@ def main(argv: list[str]) -> int:
             _signal_group(child, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
+    _adopt_orphans()
     try:
         child = _start(command)
     except OSError as error:
@@ -46,33 +54,94 @@ def main(argv: list[str]) -> int:
     if stopping.is_set():
         _signal_group(child, signal.SIGTERM)
     threading.Thread(target=_kill_at_end_of_input, args=(child,), daemon=True).start()
-    status = child.wait()
-    _signal_group(child, _KILL)  # what the child started must not stay either
+    status = _wait(child.pid)
+    _signal_group(child, signal.SIGKILL)  # what the child started must not stay either
+    kill_left_behind(f"{KEY}={os.environ.get(KEY, '')}", descendants=True)
     return status if status >= 0 else 128 - status
+
+
+def kill_left_behind(mark: str, *, descendants: bool = False) -> int:
+    """Kill every process with `mark` (NAME=VALUE) in its environment, also those of sessions of their own.
+
+    Return how many there were. The calling process is spared; its `descendants` are not, with or without the mark, if
+    it says so. Finds nothing where there is no /proc.
+    """
+    killed: set[int] = set()
+    for _ in range(ROUNDS):
+        found = _left_behind(mark.encode(), os.getpid() if descendants else None)
+        if not found:
+            break
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= found
+        time.sleep(PAUSE)
+        if descendants:
+            _reap()
+    return len(killed)
+
+
+def _left_behind(mark: bytes, ancestor: int | None) -> set[int]:
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return set()
+    found: set[int] = set()
+    children: dict[int, list[int]] = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended, or belongs to somebody else
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                state, parent = file.read().rpartition(b")")[2].split()[:2]  # the name before it may hold anything
+            if state == b"Z":
+                continue
+            children.setdefault(int(parent), []).append(pid)
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if mark in file.read().split(b"\0"):
+                    found.add(pid)
+    below = [] if ancestor is None else [ancestor]
+    while below:
+        more = children.pop(below.pop(), [])
+        found.update(more)
+        below += more
+    return found - {os.getpid()}
+
+
+def _wait(pid: int) -> int:
+    """Return the exit code of `pid`; take leave of adopted orphans meanwhile."""
+    while True:
+        ended, status = os.waitpid(-1, 0)
+        if ended == pid:
+            return os.waitstatus_to_exitcode(status)
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _kill_at_end_of_input(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 4096):
             pass
-    _signal_group(child, _KILL)
-
-
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+    _signal_group(child, signal.SIGKILL)
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    if sys.platform == "win32":
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL)
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_die_with_parent())
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        if sys.platform == "win32":
-            child.terminate()
-        else:
-            os.killpg(child.pid, number)  # the group outlives its first process
+        os.killpg(child.pid, number)  # the group outlives its first process
+
+
+def _adopt_orphans() -> None:
+    """Have processes whose parents end become children of this one, where they are found."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -8,17 +8,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+import structlog
 import trio
 
 from foreman.endpoints import EMBEDDING
 from foreman.errors import NotServed, TargetFault, TargetLost, TargetRefused, TargetUnavailable
 from foreman.job import DrainKey, model_of
 from foreman.settings import ManagedModel
+from foreman.targets import leash
 from foreman.targets.child import Child
 from foreman.targets.openai import Told, rfc3339
 from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.translate_answer import loaded
 from foreman.targets.translate_request import only_loads
+
+log = structlog.get_logger()
 
 Place: TypeAlias = tuple[str, bool]  # a model's name, and whether it is the one of that name for embeddings
 
@@ -34,12 +38,13 @@ class ManagedTarget:
     name = address = "managed models"
 
     def __init__(self, models: Sequence[ManagedModel], data_dir: Path) -> None:
-        """The output of the children goes to `data_dir`/logs."""
+        """The output of the children goes to `data_dir`/logs; no two of these share a `data_dir`."""
         named = [(name, model) for model in models for name in (model.name, *model.aliases)]
         self._chatting = {name: model for name, model in named if not model.embedding}
         self._embedding = {name: model for name, model in named if model.embedding}
         self._listed = _listed(models)
-        self._logs = data_dir / "logs"
+        self._logs = data_dir.absolute() / "logs"
+        self._owner = ""
         self._children: dict[Place, Child] = {}  # each one the latest
         self._resident: DrainKey | None = None
         self._nursery: trio.Nursery | None = None
@@ -47,6 +52,9 @@ class ManagedTarget:
         self._swap = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self._owner = _identity(self._logs.parent)
+        if left := await trio.to_thread.run_sync(leash.kill_left_behind, f"{leash.OWNER}={self._owner}"):
+            log.warning("ended what servers of an earlier run left behind", processes=left)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -141,7 +149,7 @@ class ManagedTarget:
     async def _start(self, model: ManagedModel) -> Child:
         await self._running.wait()
         assert self._nursery is not None
-        child = self._children[_place(model)] = Child(model, self._logs)
+        child = self._children[_place(model)] = Child(model, self._logs, owner=self._owner)
         self._nursery.start_soon(self._keep, child)
         return child
 
@@ -197,6 +205,12 @@ async def _retire(child: Child) -> None:
 async def _retire_when_idle(child: Child) -> None:
     await child.wait_idle(child.model.ttl)
     child.abandon()
+
+
+def _identity(folder: Path) -> str:
+    """Name a folder in a way that no other folder is named, not even one of another container at the same path."""
+    found = folder.stat()
+    return f"{found.st_dev}:{found.st_ino}:{folder}"
 
 
 def _place(model: ManagedModel) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from foreman.errors import ModelCrashed, NotServed
 from foreman.settings import ManagedModel
 from foreman.targets.childlog import KEPT_LINES, MAX_FILE, ChildLog
 from foreman.targets.managed import ManagedTarget
-from tests.targets.conftest import ROOT, call, chunks_of, log_of, managed_model, port_of, until
+from tests.conftest import Logged
+from tests.targets.conftest import ROOT, UPSTREAM, call, chunks_of, log_of, managed_model, port_of, until
 
 
 def alive(pid: int) -> bool:
@@ -27,6 +29,10 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):  # it ended between the two looks
         return not Path("/proc").is_dir()
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 async def started(nursery: trio.Nursery, folder: Path, *models: ManagedModel) -> ManagedTarget:
@@ -256,6 +262,73 @@ async def test_children_die_with_foreman_however_it_ends(tmp_path: Path, number:
         return not alive(child) and not alive(grandchild)
 
     await until(gone)
+
+
+async def test_an_engine_behind_a_shell_goes_when_the_leash_is_killed(nursery: trio.Nursery, tmp_path: Path) -> None:
+    serving = shlex.join([*UPSTREAM, "--kind", "openai", "--models", "a"])
+    model = ManagedModel(name="a", command=["sh", "-c", f"{serving} --port {{port}} & wait"], slots=1)
+    target = await started(nursery, tmp_path, model)
+    await target.load(call())
+    engine = await pid_of(target, "a")
+    shell = parent_of(engine)
+    os.kill(parent_of(shell), signal.SIGKILL)
+
+    async def gone() -> bool:
+        return not alive(engine) and not alive(shell) and not target.is_resident("a")
+
+    await until(gone)
+    await target.load(call())
+    assert await pid_of(target, "a") != engine
+
+
+STRAYS = """
+import http.server, os, subprocess, sys
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+def start(**how):
+    return subprocess.Popen(sleep, start_new_session=True, **how).pid
+def orphan(**how):  # its parent ends at once
+    reads, writes = os.pipe()
+    if not os.fork():
+        os.write(writes, str(start(**how)).encode()); os._exit(0)
+    os.wait()
+    return int(os.read(reads, 20))
+pids = [start(), start(env={}), orphan(), orphan(env={})]
+open(sys.argv[1], "w").write(" ".join(map(str, pids)))
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Length", "0"); self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), Answer).serve_forever()
+"""
+
+
+async def test_what_a_server_started_in_sessions_of_their_own_goes_with_it(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", STRAYS, str(tmp_path / "pids"), "{port}"]
+    target = await started(nursery, tmp_path, ManagedModel(name="a", command=command, slots=1))
+    await target.load(call())
+    strays = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(strays) == 4 and all(map(alive, strays))
+    await target.unload("a")
+    assert not any(map(alive, strays))
+
+
+async def test_what_an_earlier_run_left_behind_is_ended_at_the_start(
+    nursery: trio.Nursery, tmp_path: Path, logged: Logged
+) -> None:
+    found = await trio.Path(tmp_path).stat()
+    mine = f"{found.st_dev}:{found.st_ino}:{tmp_path}"
+    left, other = [
+        await trio.lowlevel.open_process(["sleep", "600"], env={**os.environ, "FOREMAN_ENGINE_OF": owner})
+        for owner in (mine, "another")
+    ]
+    await started(nursery, tmp_path, managed_model("a"))
+    with trio.fail_after(5):
+        assert await left.wait() == -signal.SIGKILL
+    assert other.poll() is None
+    other.kill()
+    await other.wait()
+    assert [line["processes"] for line in logged.events("ended what servers of an earlier run left behind")] == [1]
 
 
 def test_a_childs_log_does_not_grow_without_end(tmp_path: Path) -> None:
