@@ -16,6 +16,9 @@ class Cost(Enum):
     JOB = "job"  # another attempt cannot help
 
 
+FINDS_JOBS = "an id has 26 capitals and digits; GET /jobs?id= finds it by a part, GET /jobs?custom_id= by yours"
+
+
 class ForemanError(Exception):
     """An expected fault; its text is one sentence that may be shown to anyone."""
 
@@ -142,8 +145,10 @@ class ModelNotFound(ForemanError):
 class JobNotFound(ForemanError):
     code = "job_not_found"
 
-    def __init__(self) -> None:
+    def __init__(self, job_id: str) -> None:
         super().__init__("job not found")
+        whole = re.fullmatch("[0-7][0-9A-HJKMNP-TV-Z]{25}", job_id)  # anything else is not repeated: it may be a path
+        self.hint = f"no job has the id {job_id}" if whole else FINDS_JOBS
 
 
 class ArtifactNotFound(ForemanError):

@@ -351,7 +351,7 @@ class Desk:
     def _find(self, job_id: str) -> Job:
         job = self.store.job(job_id)
         if job is None:
-            raise JobNotFound
+            raise JobNotFound(job_id)
         return job
 
     def _held(self, job_id: str, lease: int) -> Job | None:

@@ -12,9 +12,10 @@ from rich.text import Text
 from foreman.cli.codes import epilog
 from foreman.cli.completion import any_job
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.ids import id_of, with_job
 from foreman.cli.output import print_ids, quiet
 from foreman.cli.screen import one_line, show_table, state_text
-from foreman.client import Client, Delivery, requests
+from foreman.client import Client, Delivery, NotFound, requests
 from foreman.client.types import Deliveries
 
 STYLES = {"due": "yellow", "delivered": "green", "dead": "red", "stopped": "magenta"}
@@ -31,6 +32,7 @@ def deliveries(job_id: str, as_json: bool, quiet: bool, url: str | None, token: 
     One that is due has WHEN it is tried next, any other when it ended. ANSWER is the status of the last attempt.
     """
     with Client(url, token) as client:
+        job_id = id_of(client, job_id)
         raw = client.raw(requests.deliveries(job_id))
         if as_json:
             click.echo(raw)
@@ -63,7 +65,12 @@ def redeliver(job_id: str, delivery_id: str, as_json: bool, url: str | None, tok
     'foreman deliveries ID' lists them, and tells afterwards what came of it.
     """
     with Client(url, token) as client:
-        raw = client.raw(requests.redeliver(job_id, delivery_id))
+        try:
+            raw = with_job(client, job_id, lambda found: client.raw(requests.redeliver(found, delivery_id)))
+        except NotFound as fault:
+            if fault.code == "delivery_not_found":
+                fault.message = f"delivery not found: {delivery_id} of job {job_id}"
+            raise
     if as_json:
         click.echo(raw)
         return

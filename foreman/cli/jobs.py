@@ -12,6 +12,7 @@ from rich.text import Text
 from foreman.cli.codes import epilog
 from foreman.cli.completion import any_job, model_names
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.ids import WHOLE, id_of, with_job
 from foreman.cli.output import print_ids, quiet
 from foreman.cli.screen import between, clock, console, one_line, plain, show_table, state_text
 from foreman.client import Client, Event, Job, Page, requests
@@ -45,6 +46,8 @@ def jobs(
     """List jobs, newest first."""
     found: list[msgspec.Raw] = []
     with Client(url, token) as client:
+        if after is not None and not WHOLE.fullmatch(after):
+            after = id_of(client, after)
         while True:
             size = min(limit - len(found), LONGEST_PAGE)
             ask = requests.jobs(state=state, model=model, priority=priority, limit=size, after=after)
@@ -81,13 +84,13 @@ def jobs(
 def show(job_id: str, as_json: bool, url: str | None, token: str | None) -> None:
     """Show a job: what it is, what happened to it and when, and its answer."""
     with Client(url, token) as client:
-        raw = client.raw(requests.job(job_id))
-        events = client.events(job_id)
+        raw = with_job(client, job_id, lambda found: client.raw(requests.job(found)))
+        job = msgspec.json.decode(raw, type=Job)
+        events = client.events(job.job_id)
     if as_json:
         whole = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         click.echo(msgspec.json.encode({**whole, "events": events}))
         return
-    job = msgspec.json.decode(raw, type=Job)
     _show_job(job)
     _show_timeline(events)
     _show_answer(job)

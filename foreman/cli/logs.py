@@ -14,6 +14,7 @@ from foreman.cli.codes import FAILED, epilog
 from foreman.cli.completion import any_job
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, follow
+from foreman.cli.ids import id_of, with_job
 from foreman.cli.output import quiet
 from foreman.cli.screen import between, clock, console, one_line, state_text
 from foreman.client import Client, Event, Job
@@ -66,13 +67,13 @@ def logs(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None
     """
     with Client(url, token) as client:
         if not follows:
-            events = client.events(job_id)
+            events = with_job(client, job_id, client.events)
             if as_json:
                 _print_whole(events)
             elif not quiet:
                 _print(events)
             return
-        job = _Followed(client, job_id)
+        job = _Followed(client, id_of(client, job_id))
         changes = job.changes()
         if as_json:
             for event in changes:

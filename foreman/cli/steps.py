@@ -12,6 +12,7 @@ import msgspec
 from foreman.cli.codes import REFUSED, epilog
 from foreman.cli.completion import Complete, ended_job, open_job, retried_job
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.ids import with_job
 from foreman.cli.output import quiet
 from foreman.cli.screen import plain
 from foreman.client import Busy, Client, Refused, Unauthorized, requests
@@ -88,15 +89,20 @@ def _step(
     errors: list[dict[str, str]] = []
     try:
         with Client(url, token) as client:
-            for job_id in dict.fromkeys(job_ids):
+
+            def step(job_id: str) -> tuple[str, bytes]:
+                return job_id, client.raw(ask_of(job_id))
+
+            for name in dict.fromkeys(job_ids):
                 try:
-                    answer = client.raw(ask_of(job_id))
+                    job_id, answer = with_job(client, name, step)
                 except (Unauthorized, Busy):  # concerns all
                     raise
                 except Refused as fault:
-                    errors.append({"job_id": job_id, "error": str(fault), "code": fault.code})
+                    errors.append({"job_id": name, "error": str(fault), "code": fault.code})
                     if not as_json:
-                        click.echo(plain(f"foreman: {job_id}: {fault}"), err=True)
+                        about = "" if name in str(fault) else f"{name}: "
+                        click.echo(plain(f"foreman: {about}{fault}"), err=True)
                     continue
                 jobs.append(msgspec.Raw(answer) if answer else {"job_id": job_id})
                 if not as_json:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 from foreman.client import bulk, requests, shapes, talks
 from foreman.client.arguments import checks_arguments
@@ -156,14 +157,40 @@ class AsyncClient:
     async def jobs(
         self,
         *,
+        id: str | None = None,
+        custom_id: str | None = None,
         state: str | None = None,
         model: str | None = None,
         priority: str | None = None,
+        endpoint: str | None = None,
+        error_code: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        order: Literal["newest", "ended"] | None = None,
         limit: int | None = None,
         after: str | None = None,
     ) -> Page:
-        """One page of jobs, newest first; its `next` is the `after` of the following one."""
-        return await self._ask(requests.jobs(state=state, model=model, priority=priority, limit=limit, after=after))
+        """Return a page of jobs, newest first; its `next` is the `after` of the following one.
+
+        `id` may be a whole id, or 6 or more characters of its beginning or end; `state` several with commas. With
+        `order="ended"` only jobs that have ended, the last one first.
+        """
+        return await self._ask(
+            requests.jobs(
+                id=id,
+                custom_id=custom_id,
+                state=state,
+                model=model,
+                priority=priority,
+                endpoint=endpoint,
+                error_code=error_code,
+                created_after=created_after,
+                created_before=created_before,
+                order=order,
+                limit=limit,
+                after=after,
+            )
+        )
 
     async def events(self, job_id: str, *, after: int = 0) -> list[Event]:
         """The job's changes of state, oldest first; only those beyond `after`, the `seq` of one, if it is given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -93,16 +94,9 @@ def payload(job_id: str) -> Ask[dict[str, Any]]:
     return Ask(dict[str, Any], f"{_job_path(job_id)}/request")
 
 
-def jobs(
-    *,
-    state: str | None = None,
-    model: str | None = None,
-    priority: str | None = None,
-    limit: int | None = None,
-    after: str | None = None,
-) -> Ask[Page]:
-    wanted = {"state": state, "model": model, "priority": priority, "limit": limit, "after": after}
-    return Ask(Page, "/jobs", params={name: str(value) for name, value in wanted.items() if value is not None})
+def jobs(**wanted: str | int | datetime | None) -> Ask[Page]:
+    """A page of jobs; `wanted` are the names of the query, None is the same as not given."""
+    return Ask(Page, "/jobs", params={name: _shown(value) for name, value in wanted.items() if value is not None})
 
 
 def events(job_id: str, after: int = 0) -> Ask[Events]:
@@ -242,6 +236,10 @@ class _Told(msgspec.Struct):
 
 def _job_path(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
+
+
+def _shown(value: str | int | datetime) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _seconds(text: str) -> float:

@@ -15,7 +15,7 @@ from foreman.store.protocol import Reader
 async def fetch(job_id: str, name: str) -> Response:
     def read(store: Reader) -> Artifact:
         if store.job(job_id) is None:
-            raise JobNotFound
+            raise JobNotFound(job_id)
         found = store.artifact(job_id, name)
         if found is None:
             raise ArtifactNotFound

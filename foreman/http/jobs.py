@@ -114,7 +114,7 @@ async def _shown(job_id: str) -> Response:
     def read(store: Reader) -> dict[str, Any]:
         job = store.job(job_id)
         if job is None:
-            raise JobNotFound
+            raise JobNotFound(job_id)
         position = place.of(store, job, known.worker.resident, now, limit)
         stands = not known.inventory.up or store.note(PAUSED) == "true"
         shown = wire.show_job(job, position=position, eta=None if stands else known.worker.estimate(position))
@@ -130,7 +130,7 @@ async def asked(job_id: str) -> Response:
     def read(store: Reader) -> bytes:
         found = store.payload(job_id)
         if found is None:
-            raise JobNotFound
+            raise JobNotFound(job_id)
         return found
 
     return Response(await deps().readers.read(read), content_type="application/json")
@@ -161,7 +161,7 @@ async def _check_owner(job_id: str) -> None:
     """Raises JobNotFound, AdminRequired."""
     job = await deps().readers.read(lambda store: store.job(job_id))
     if job is None:
-        raise JobNotFound
+        raise JobNotFound(job_id)
     deps().gate.check_owner(request, job.owner)
 
 
@@ -171,7 +171,7 @@ async def deliveries(job_id: str) -> Response:
 
     def read(store: Reader) -> list[dict[str, Any]]:
         if store.job(job_id) is None:
-            raise JobNotFound
+            raise JobNotFound(job_id)
         return [wire.show_delivery(delivery) for delivery in store.deliveries(job_id)]
 
     return json_answer({"deliveries": await deps().readers.read(read)})
@@ -194,7 +194,7 @@ async def events(job_id: str) -> Response:
 
     def read(store: Reader) -> list[Change]:
         if store.job(job_id) is None:
-            raise JobNotFound
+            raise JobNotFound(job_id)
         return store.changes(job_id=job_id, after=after, limit=EVENTS_OF_A_JOB + 1)
 
     found = await deps().readers.read(read)

@@ -28,7 +28,7 @@ async def follow(job_id: str) -> Response:
     track = known.relay.track(job_id)  # held before the read, so that no later change is missed
     job = await known.readers.read(lambda store: store.job(job_id))
     if job is None:
-        raise JobNotFound
+        raise JobNotFound(job_id)
     wants_sse = "text/event-stream" in request.headers.get("Accept", "")
     frame = Sse(job.endpoint) if wants_sse else Ndjson()
     readers = known.readers

@@ -17,8 +17,9 @@ from tests.client.conftest import Told
 from tests.client.conftest import told as told
 
 EVIL = "\x1b]0;evil\x07\x9b31m\u202e\nforged"
+ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 JOB: dict[str, Any] = {
-    "job_id": "J1",
+    "job_id": ID,
     "state": "done",
     "model": f"m{EVIL}",
     "created_at": "2026-01-02T03:04:05Z",
@@ -36,15 +37,22 @@ DELIVERY = {"delivery_id": f"7{EVIL}", "seq": 7, "url": EVIL, "state": f"due{EVI
 def _answers(told: Told) -> None:
     told.answer("GET /jobs", {"jobs": [JOB], "next": f"J0{EVIL}"})
     told.answer("POST /jobs", {"job_id": f"J1{EVIL}"}, 202)
-    told.answer("GET /jobs/J1", JOB)
-    told.answer("GET /jobs/J1/events", {"events": []})
-    told.answer("GET /jobs/J1/deliveries", {"deliveries": [DELIVERY]})
-    told.answer("POST /jobs/J1/deliveries/7/redeliver", DELIVERY, 202)
+    told.answer(f"GET /jobs/{ID}", JOB)
+    told.answer(f"GET /jobs/{ID}/events", {"events": []})
+    told.answer(f"GET /jobs/{ID}/deliveries", {"deliveries": [DELIVERY]})
+    told.answer(f"POST /jobs/{ID}/deliveries/7/redeliver", DELIVERY, 202)
 
 
 @pytest.mark.parametrize(
     "words",
-    ["jobs -n 1", "show J1", "deliveries J1", "deliveries -q J1", "redeliver J1 7", "submit -m m --no-wait hi"],
+    [
+        "jobs -n 1",
+        f"show {ID}",
+        f"deliveries {ID}",
+        f"deliveries -q {ID}",
+        f"redeliver {ID} 7",
+        "submit -m m --no-wait hi",
+    ],
 )
 def test_no_verb_prints_what_a_terminal_obeys(invoke: Invoke, words: str) -> None:
     result = invoke(*words.split())
@@ -72,9 +80,9 @@ def test_pages_without_jobs_are_the_end(told: Told, invoke: Invoke) -> None:
 
 
 def test_what_is_no_foreman_is_one_line(told: Told, invoke: Invoke) -> None:
-    told.answer("GET /jobs/J1/deliveries", [])
-    invoke("deliveries", "J1")
-    result = invoke("deliveries", "J1")
+    told.answer(f"GET /jobs/{ID}/deliveries", [])
+    invoke("deliveries", ID)
+    result = invoke("deliveries", ID)
     assert result.exit_code == 3
     assert "not a foreman" in result.stderr
 

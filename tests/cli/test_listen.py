@@ -87,7 +87,7 @@ def test_a_dead_delivery_is_listed_and_sent_again(house: House) -> None:
         second = msgspec.json.decode(lines(listener, 1)[0])
         assert (second["webhook_id"], second["again"]) == (first["webhook_id"], True)
         unknown = house.run("redeliver", job_id, "999999")
-        assert (unknown.returncode, unknown.stderr) == (4, "foreman: delivery not found\n")
+        assert (unknown.returncode, unknown.stderr) == (4, f"foreman: delivery not found: 999999 of job {job_id}\n")
 
 
 def test_a_job_without_webhooks_has_no_deliveries(house: House) -> None:

@@ -106,7 +106,7 @@ def test_logs_follow_a_job_to_its_end(house: House, here: Invoke) -> None:
 
 def test_logs_of_a_job_that_is_none(here: Invoke) -> None:
     done = here("logs", UNKNOWN)
-    assert (done.exit_code, done.stdout, done.stderr) == (4, "", "foreman: job not found\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (4, "", f"foreman: job not found: {UNKNOWN}\n")
 
 
 def test_quiet_prints_ids_and_nothing_else(house: House, here: Invoke, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_several_jobs_go_through_all_steps(house: House) -> None:
         done = house.run(verb, *ids)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines() == [f"{job_id}  {said}" for job_id in ids]
-    assert house.run("show", ids[0]).stderr == "foreman: job not found\n"
+    assert house.run("show", ids[0]).stderr == f"foreman: job not found: {ids[0]}\n"
 
 
 def test_a_job_that_refuses_does_not_keep_the_others(house: House) -> None:
@@ -34,7 +34,7 @@ def test_a_job_that_refuses_does_not_keep_the_others(house: House) -> None:
         one, other = some(client, 2)
         done = house.run("cancel", one, UNKNOWN, other)
         assert client.job(other).state is State.CANCELLED
-    assert (done.returncode, done.stderr) == (4, f"foreman: {UNKNOWN}: job not found\n")
+    assert (done.returncode, done.stderr) == (4, f"foreman: job not found: {UNKNOWN}\n")
     assert done.stdout == f"{one}  cancelled\n{other}  cancelled\n"
 
 
@@ -57,7 +57,7 @@ def test_steps_as_json_are_one_object(house: House) -> None:
     assert cancelled.returncode == 4
     told = msgspec.json.decode(cancelled.stdout)
     assert [(job["job_id"], job["state"]) for job in told["jobs"]] == [(job_id, "cancelled")]
-    assert told["errors"] == [{"job_id": UNKNOWN, "error": "job not found", "code": "job_not_found"}]
+    assert told["errors"] == [{"job_id": UNKNOWN, "error": f"job not found: {UNKNOWN}", "code": "job_not_found"}]
     assert msgspec.json.decode(house.run("rm", "--json", job_id).stdout) == {"jobs": [{"job_id": job_id}], "errors": []}
 
 

@@ -108,7 +108,7 @@ def test_a_wrong_token_is_one_line_that_says_what_to_do(house: House, token: str
 
 def test_an_unknown_job_is_one_line(house: House) -> None:
     done = house.run("show", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
-    assert (done.returncode, done.stderr) == (4, "foreman: job not found\n")
+    assert (done.returncode, done.stderr) == (4, "foreman: job not found: 01ARZ3NDEKTSV4RRFFQ69G5FAV\n")
 
 
 def test_jobs_are_listed_newest_first_filtered_and_by_pages(house: House) -> None:

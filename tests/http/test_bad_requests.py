@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 from collections.abc import Iterator
@@ -122,7 +123,10 @@ def daemon(served: Daemon, done: str) -> Iterator[Daemon]:
 def test_a_malformed_id_is_nobodys(daemon: Daemon, job_id: str) -> None:
     for method, rest in ROUTES:
         answer = raw(daemon, f"{method} /jobs/{job_id}{rest}")
-        assert answer == (404, b'{"error":"job not found","code":"job_not_found"}'), rest
+        status, body = answer
+        told = json.loads(body)
+        assert (status, told["error"], told["code"]) == (404, "job not found", "job_not_found"), rest
+        assert "GET /jobs?id=" in told["hint"]
 
 
 def test_a_malformed_name_is_no_artifact_and_a_path_is_no_name(daemon: Daemon, done: str) -> None:
