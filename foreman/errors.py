@@ -456,6 +456,15 @@ class TargetRefused(TargetFault):
         self.status = status
 
 
+class AnswerCut(TargetFault):
+    """The target ended the body of its answer as it should, but not the answer: the job is done with what there is."""
+
+    code = "answer_cut"
+
+    def __init__(self) -> None:
+        super().__init__("the answer ended without its last mark")
+
+
 class AnswerTooLarge(TargetFault):
     code = "answer_too_large"
     cost = Cost.JOB

@@ -67,6 +67,7 @@ class Answered:
     """An attempt that ended well."""
 
     artifacts: Sequence[Artifact]  # the completion first
+    flaw: ForemanError | None = None  # what is wrong with the answer all the same
 
 
 @dataclass(slots=True)

@@ -3,9 +3,9 @@
 `#slow=0.5` waits before answering, `#chunks=20` and `#every=0.005` shape the stream, `#break=2` breaks off the first
 two tries of the same text, `#status=429` answers so (`#after=3`: Retry-After; `#times=1`: only the first try),
 `#garbage` and `#nothttp` are unreadable, `#gigabyte=64` streams that many MiB, `#longline=64` is one line of that many
-MiB, `#silent` never answers, `#stall` stops in the middle, `#error` puts an error into the stream, `#cut` ends it
-early, `#plain` does not stream, `#echo` says the text back, `#tool` calls a tool, `#think` thinks first, `#image`
-shows a picture, `#die` ends the process. Asked for a schema, it makes JSON of it up.
+MiB, `#silent` never answers, `#stall` stops in the middle, `#error` puts an error into the stream, `#cut=2` ends the
+body after two chunks, `#plain` does not stream, `#echo` says the text back, `#tool` calls a tool, `#think` thinks
+first, `#image` shows a picture, `#die` ends the process. Asked for a schema, it makes JSON of it up.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Upstream:
         if "error" in told:
             chunks[1:] = [framed(path, {"error": "it fell over"})]
         if "cut" in told:
-            chunks = chunks[:2]
+            chunks = chunks[: int(told["cut"])]
         if "gigabyte" in told:
             await stream.send_all(head)
             filler = framed(path, fill(path, asked["model"], "x" * 60_000))

@@ -267,7 +267,9 @@ class Desk:
         if job.state is State.LOADING:  # its Began is overtaken by nothing, so it was never sent
             job = self._put(replace(job, state=State.WORKING), job, now)
         self.store.keep(job.id, message.outcome.artifacts)
-        self._put(self._ended(job, State.DONE, now), job, now)
+        flaw = message.outcome.flaw
+        error, code = (str(flaw), flaw.code) if flaw else (None, None)
+        self._put(self._ended(job, State.DONE, now, error=error, code=code), job, now)
 
     def _take_back(self, message: TakeBack, now: Instant) -> int:
         running = list(self._running.values())

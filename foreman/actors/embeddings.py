@@ -37,7 +37,7 @@ class Embeddings:
         answer = Answer(call.endpoint, self._target.name)
         async with self._limiter, self._target.answer(call) as chunks:
             async for chunk in chunks:
-                answer.add(chunk.data)
+                answer.add(chunk)
         return answer.result()
 
     async def _load(self) -> None:

@@ -13,6 +13,7 @@ from foreman.actors.inventory import Inventory
 from foreman.actors.meters import Attempted, Meters
 from foreman.actors.relay import Relay, Track
 from foreman.errors import (
+    AnswerCut,
     AnswerTooLarge,
     AttemptTimeout,
     Drained,
@@ -70,9 +71,13 @@ class _Attempt:
             self.scope.cancel()
 
     def wait_for_chunk(self, patience: float) -> None:
-        """Have it end in `patience` seconds, if that is before its time."""
+        """Have it end once the target has said nothing for `patience` seconds, if that is before its time."""
         self._patience = patience
-        self.scope.deadline = min(self._ends_at, trio.current_time() + patience)
+        self.heard()
+
+    def heard(self) -> None:
+        """The target has sent something, be it only a sign of life."""
+        self.scope.deadline = min(self._ends_at, trio.current_time() + self._patience)
 
     def why(self, target: str) -> ForemanError | None:
         """What ended it early."""
@@ -319,7 +324,8 @@ class Worker:
 
     async def _run(self, work: Work, track: Track, attempt: _Attempt) -> Answered | ForemanError:
         job = work.job
-        call = Call(model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload)
+        heard = attempt.heard
+        call = Call(model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload, heard=heard)
         try:
             if not self._target.is_resident(job.key):
                 await self._target.load(call)
@@ -327,27 +333,31 @@ class Worker:
             attempt.began_at = self._clock()
             if job.state is State.LOADING:
                 await self._queue.tell(Began(job_id=job.id, lease=job.lease))
-            answer = await self._collect(call, track, attempt)
+            answer, flaw = await self._collect(call, track, attempt)
             completion = Artifact(name="completion", content_type="application/json", data=answer)
-            return Answered([completion, *images(answer)])
+            return Answered([completion, *images(answer)], flaw)
         except ForemanError as fault:
             return fault
         except Exception:  # the boundary between one attempt and the others, which are not to be lost with it
             log.exception("attempt failed by a bug", job=job.id)
             return Internal()
 
-    async def _collect(self, call: Call, track: Track, attempt: _Attempt) -> bytes:
+    async def _collect(self, call: Call, track: Track, attempt: _Attempt) -> tuple[bytes, AnswerCut | None]:
         answer, size, count = Answer(call.endpoint, self._target.name), 0, 0
+        flaw: AnswerCut | None = None
         attempt.wait_for_chunk(self._patience.first_chunk)
         async with self._target.answer(call) as chunks:
             async for chunk in chunks:
+                if chunk.cut:
+                    flaw = AnswerCut()
+                    continue
                 count += 1
                 if count % BREATH == 0:
                     await trio.lowlevel.checkpoint()
                 size += len(chunk.data) + CHUNK_COST
                 if size > self._patience.max_answer:
                     raise AnswerTooLarge(self._patience.max_answer)
-                answer.add(chunk.data)
+                answer.add(chunk)
                 track.append(chunk.data, last=chunk.last)
                 attempt.wait_for_chunk(self._patience.stall)
-        return answer.result()
+        return answer.result(), flaw

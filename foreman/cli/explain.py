@@ -28,7 +28,7 @@ EXPLAINED = {
     "retry_backoff": "The pause before the second attempt, such as 2 s; it doubles with each.",
     "retry_backoff_max": "The longest pause between attempts.",
     "attempt_timeout": "The longest one attempt may take, such as 1 h.",
-    "first_chunk_timeout": "The longest wait for the first words of an answer.",
+    "first_chunk_timeout": "The longest silence before the first words of an answer.",
     "stall_timeout": "The longest silence within an answer.",
     "starvation_limit": "A job that waited this long climbs one priority.",
     "keep_alive": "How long Ollama keeps a model that Foreman has it load; better OLLAMA_KEEP_ALIVE there.",

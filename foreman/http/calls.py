@@ -21,7 +21,7 @@ from foreman.job import Change, Priority, State, drain_key
 from foreman.messages import Cancel, Submit
 from foreman.store.protocol import Reader
 from foreman.targets.protocol import Call
-from foreman.targets.streams import is_usage_only
+from foreman.targets.streams import without_usage
 
 NOTHING = "missing request body"
 UNDECIDED = 0.25  # seconds in which a fault still gets a status of its own; then the head of the answer goes out
@@ -113,9 +113,9 @@ class _Caller:
         self._usage = usage
         self._left = False
 
-    def wants(self, chunk: bytes) -> bool:
-        """Whether the caller asked for this: Foreman has the target count tokens also for those who did not."""
-        return self._usage or not is_usage_only(chunk)
+    def part_of(self, chunk: bytes) -> bytes | None:
+        """Return what the caller asked for of a chunk: Foreman has the target count tokens also for who did not."""
+        return chunk if self._usage else without_usage(chunk)
 
     async def next(self) -> Piece:
         return self._seen(await self.follower.next())
@@ -215,8 +215,8 @@ class _Body:
             if piece.chunk is not None:
                 self._said = True
                 self._comment = "working"
-                if self._caller.wants(piece.chunk):
-                    return self._frame.chunk(piece.chunk)
+                if (chunk := self._caller.part_of(piece.chunk)) is not None:
+                    return self._frame.chunk(chunk)
             elif piece.attempt is not None and self._said:
                 self._caller.keep()  # it did not leave: the answer that it was denied goes on
                 return self._last(StreamBroken(piece.attempt))
@@ -224,7 +224,7 @@ class _Body:
                 if piece.ended.state is not State.DONE:
                     return self._last(self._caller.fault(piece.ended))
                 self._over = True
-                if end := self._frame.end():
+                if (end := self._frame.end()) and piece.ended.error is None:  # else cut: the last mark never came
                     return end
         raise StopAsyncIteration
 

@@ -8,11 +8,10 @@ import msgspec
 
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetFailed, TargetFault, TargetGarbled
-from foreman.targets.faults import said
-
-# Strings that are sent whole, maybe more than once; all others in a delta are pieces to be joined.
-_SENT_WHOLE = frozenset({"role", "id", "type", "object", "name", "model", "finish_reason", "stop_reason", "format"})
-
+from foreman.targets.failures import failure
+from foreman.targets.merge import absorb, settled
+from foreman.targets.protocol import Chunk
+from foreman.targets.tool_calls import CallSorter, arguments_of, finish_function, finished
 
 MOST_TOKENS = 10**9  # that one answer is believed to have
 _ODD = (TypeError, AttributeError, KeyError, ValueError, IndexError, RecursionError)  # what nonsense leads to
@@ -24,24 +23,21 @@ class Answer:
 
     def __init__(self, endpoint: Endpoint, target: str = "the target") -> None:
         self.size = 0  # bytes added so far; what is held is never more than a small multiple of it
+        self._endpoint = endpoint
         self._target = target
         self._joiner = _JOINERS.get(endpoint, _Single)()
         self._plain: bytes | None = None
 
-    def add(self, data: bytes) -> None:
-        """Take the data of the next chunk. Raises TargetFailed for an error object, TargetGarbled for nonsense."""
-        self.size += len(data)
-        try:
-            value = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise TargetGarbled(self._target, f"a chunk that is not JSON ({error})") from error
-        if not isinstance(value, dict):
-            raise self._odd()
-        if value.get("error") or value.get("type") == "error":
-            raise TargetFailed(self._target, said(value) or "an error without words")
+    def add(self, chunk: Chunk) -> None:
+        """Take the next chunk. Raises TargetFailed for one that says the answer failed, TargetGarbled for nonsense."""
+        self.size += len(chunk.data)
+        if chunk.whole is not None:
+            self._plain = chunk.whole
+            return
+        value = self._read(chunk.data) if chunk.value is None else chunk.value
         try:
             if self._joiner.is_whole(value):
-                self._plain = data
+                self._plain = chunk.data
             else:
                 self._joiner.add(value)
         except _ODD as error:
@@ -58,6 +54,21 @@ class Answer:
         if joined is None:
             raise TargetGarbled(self._target, "a stream without an answer")
         return msgspec.json.encode(joined)
+
+    def _read(self, data: bytes) -> dict[str, Any]:
+        try:
+            value = msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise TargetGarbled(self._target, f"a chunk that is not JSON ({error})") from error
+        if not isinstance(value, dict):
+            raise self._odd()
+        try:
+            why = failure(self._endpoint, value)
+        except _ODD as error:
+            raise self._odd() from error
+        if why is not None:
+            raise TargetFailed(self._target, why)
+        return value
 
     def _odd(self) -> TargetFault:
         return TargetGarbled(self._target, "a chunk of an unknown shape")
@@ -110,26 +121,31 @@ class _Native(_Single):
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
         self._message: dict[str, Any] = {}
+        self._calls: list[Any] = []  # each comes whole
 
     def is_whole(self, value: dict[str, Any]) -> bool:
         return not self._top and value.get("done") is True
 
     def add(self, value: dict[str, Any]) -> None:
         if "message" in value:
-            _absorb(self._message, value["message"])
+            message = value["message"]
+            self._calls += message.pop("tool_calls", None) or ()
+            absorb(self._message, message)
             value["message"] = None  # keeps its place among the keys
         texts: dict[str, Any] = {name: value.pop(name) for name in _GROWING if name in value}
         # Unlike those of a delta, the other strings of a chunk are whole.
         self._top.update(value)
-        _absorb(self._top, texts)
+        absorb(self._top, texts)
 
     def result(self) -> dict[str, Any] | None:
         if not self._top:
             return None
-        top: dict[str, Any] = _settled(self._top)
+        top: dict[str, Any] = settled(self._top)
         if "message" in top:
-            message: dict[str, Any] = _settled(self._message)
+            message: dict[str, Any] = settled(self._message)
             top["message"] = {"role": "assistant", "content": ""} | message
+            if self._calls:
+                top["message"]["tool_calls"] = self._calls
         return top
 
 
@@ -141,15 +157,20 @@ class _Choices(_Single):
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
+        self._calls: dict[int, CallSorter] = {}
 
     def is_whole(self, value: dict[str, Any]) -> bool:
-        return value.get("object") == self.kind or any("message" in choice for choice in value.get("choices") or ())
+        return any("message" in choice and choice.get("delta") is None for choice in value.get("choices") or ())
 
     def add(self, value: dict[str, Any]) -> None:
         for choice in value.pop("choices", None) or ():
-            index = choice.get("index", 0)
+            index = choice["index"] = choice.get("index") or 0
             state = self._choices.setdefault(index, {"index": index})
-            _absorb(state, choice)
+            if (delta := choice.get("delta")) is not None:
+                choice.pop("message", None)  # all so far, or the delta once more
+                if delta.get("tool_calls") or delta.get("function_call"):
+                    self._calls.setdefault(index, CallSorter()).sort(delta)
+            absorb(state, choice)
         for name, item in value.items():
             if item is not None or name not in self._top:
                 self._top[name] = item
@@ -158,16 +179,19 @@ class _Choices(_Single):
         if not self._choices:
             return None
         usage = self._top.pop("usage", None)
-        choices = [self._choice(_settled(state)) for _, state in sorted(self._choices.items())]
+        choices = [self._choice(settled(state)) for _, state in sorted(self._choices.items())]
         top = {**self._top, "object": self.kind, "choices": choices}
         return top if usage is None else {**top, "usage": usage}
 
     def _choice(self, state: dict[str, Any]) -> dict[str, Any]:
-        message = {"role": "assistant", "content": None, **state.pop("delta", {})}
-        if message["content"] is None and not message.get("tool_calls"):
+        message = {"role": "assistant", "content": None, **(state.pop("delta", None) or {})}
+        if calls := message.pop("tool_calls", None):
+            message["tool_calls"] = finished(calls)
+        if function := message.get("function_call"):
+            finish_function(function)
+        if message["content"] is None and not calls and not function:
             message["content"] = ""
-        for call in message.get("tool_calls") or ():
-            call.pop("index", None)  # belongs to the stream only
+        message["content"] = _text_alone(message["content"])
         return {"index": state.pop("index"), "message": message, "finish_reason": None, **state}
 
 
@@ -178,24 +202,52 @@ class _Texts(_Choices):
         return False  # a chunk and a whole answer have the same shape; one alone joins to itself
 
     def _choice(self, state: dict[str, Any]) -> dict[str, Any]:
-        return {"index": state.pop("index"), "text": "", "logprobs": None, "finish_reason": None, **state}
+        return {"index": state.pop("index"), "text": "", "finish_reason": None, **state}
+
+
+def _text_alone(content: Any) -> Any:
+    """Return the text of a content that was sent in parts and has no others."""
+    if isinstance(content, list) and all(
+        isinstance(part, dict) and part.keys() == {"type", "text"} for part in content
+    ):
+        return "".join(part["text"] for part in content)
+    return content
 
 
 class _Responses(_Single):
-    """`/v1/responses`: its closing event carries the whole answer."""
+    """`/v1/responses`: its closing event carries the whole answer; without one, what was said of it until then."""
 
     def __init__(self) -> None:
         self._response: dict[str, Any] | None = None
+        self._closed = False
+        self._items: dict[str, dict[str, Any]] = {}  # by id, in the order of their coming
+        self._texts: dict[str, list[str]] = {}
 
     def is_whole(self, value: dict[str, Any]) -> bool:
-        return value.get("object") == "response"
+        return value.get("object") == "response" and "type" not in value
 
     def add(self, value: dict[str, Any]) -> None:
-        if value["type"] in ("response.completed", "response.incomplete", "response.failed"):
-            self._response = value["response"]
+        match value["type"]:
+            case "response.created" | "response.in_progress":
+                self._response = value["response"]
+            case "response.completed" | "response.incomplete":
+                self._response, self._closed = value["response"], True
+            case "response.output_item.added" | "response.output_item.done":
+                self._items[value["item"].get("id", "")] = value["item"]
+            case "response.output_text.delta":
+                self._texts.setdefault(value.get("item_id", ""), []).append(value["delta"])
 
     def result(self) -> dict[str, Any] | None:
-        return self._response
+        if self._closed or self._response is None:
+            return self._response if self._closed else None
+        items = []
+        for id in dict.fromkeys((*self._items, *self._texts)):
+            item = self._items.get(id, {"id": id, "type": "message", "role": "assistant", "content": []})
+            if not item.get("content") and id in self._texts:
+                text = {"type": "output_text", "text": "".join(self._texts[id]), "annotations": []}
+                item = {**item, "status": "incomplete", "content": [text]}
+            items.append(item)
+        return {**self._response, "output": items}
 
 
 class _Messages(_Single):
@@ -215,7 +267,7 @@ class _Messages(_Single):
                 self._message = value["message"]
             case "content_block_start":
                 block: dict[str, Any] = {}
-                _absorb(block, value["content_block"])
+                absorb(block, value["content_block"])
                 self._blocks[value["index"]] = block
             case "content_block_delta":
                 self._fill(value["index"], value["delta"])
@@ -229,10 +281,10 @@ class _Messages(_Single):
             return None
         blocks = []
         for index, block in sorted(self._blocks.items()):
-            settled = _settled(block)
-            if pieces := self._inputs.get(index):
-                settled["input"] = _tool_input("".join(pieces))
-            blocks.append(settled)
+            told = settled(block)
+            if (pieces := self._inputs.get(index)) or told.get("type") == "tool_use":
+                told["input"] = _tool_input("".join(pieces)) if pieces else told.get("input") or {}
+            blocks.append(told)
         return {**self._message, "content": blocks}
 
     def _started(self) -> dict[str, Any]:
@@ -244,18 +296,17 @@ class _Messages(_Single):
         block = self._blocks[index]
         kind = delta.pop("type")
         if kind == "input_json_delta":
-            self._inputs.setdefault(index, []).append(delta["partial_json"])
+            if piece := delta["partial_json"]:
+                self._inputs.setdefault(index, []).append(piece)
         elif kind == "citations_delta":
-            _absorb(block, {"citations": [delta["citation"]]})
+            absorb(block, {"citations": [delta["citation"]]})
         else:  # text_delta, thinking_delta, signature_delta, and what may come
-            _absorb(block, delta)
+            absorb(block, delta)
 
 
 def _tool_input(text: str) -> object:
-    try:
-        return msgspec.json.decode(text) if text.strip() else {}
-    except msgspec.DecodeError:
-        return text  # cut off by max_tokens; better shown than lost
+    arguments = arguments_of(text)
+    return text if arguments is None else arguments  # cut off by max_tokens; better shown than lost
 
 
 _JOINERS: dict[str, type[_Single]] = {
@@ -266,62 +317,3 @@ _JOINERS: dict[str, type[_Single]] = {
     "/v1/responses": _Responses,
     "/v1/messages": _Messages,
 }
-
-
-class _Text:
-    """A string that grows."""
-
-    __slots__ = ("parts",)
-
-    def __init__(self, first: str) -> None:
-        self.parts = [first]
-
-
-def _absorb(into: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Merge a delta: strings are joined, lists extended (or merged by their items' `index`), objects merged."""
-    for name, value in delta.items():
-        have = into.get(name)
-        if value is None:
-            into.setdefault(name, None)
-        elif isinstance(value, str):
-            if name in _SENT_WHOLE:
-                into[name] = value or have
-            elif isinstance(have, _Text):
-                have.parts.append(value)
-            else:
-                into[name] = _Text(value)
-        elif isinstance(value, dict):
-            if not isinstance(have, dict):
-                have = into[name] = {}
-            _absorb(have, value)
-        elif isinstance(value, list):
-            if not isinstance(have, list):
-                have = into[name] = []
-            for item in value:
-                _absorb_item(have, item)
-        else:
-            into[name] = value
-
-
-def _absorb_item(items: list[Any], item: object) -> None:
-    if isinstance(item, dict) and isinstance(item.get("index"), int):
-        # The one being filled is nearly always the newest.
-        for known in reversed(items):
-            if isinstance(known, dict) and known.get("index") == item["index"]:
-                _absorb(known, item)
-                return
-        fresh: dict[str, Any] = {}
-        _absorb(fresh, item)
-        items.append(fresh)
-    else:
-        items.append(item)
-
-
-def _settled(value: Any) -> Any:
-    if isinstance(value, _Text):
-        return "".join(value.parts)
-    if isinstance(value, dict):
-        return {name: _settled(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_settled(item) for item in value]
-    return value

@@ -57,6 +57,7 @@ class Asking:
         refusals: Refusals,
         *,
         model: str,
+        heard: Callable[[], None],
         stage_for: StageFor | None = None,
         ended: Callable[[BaseException | None], None] | None = None,
     ) -> None:
@@ -64,6 +65,7 @@ class Asking:
         self._question = question
         self._refusals = refusals
         self._model = model
+        self._heard = heard
         self._stage_for = stage_for
         self._ended = ended
         self._exchange: Answering | None = None
@@ -75,7 +77,14 @@ class Asking:
         before = ""
         while True:
             payload = question.payload(left_out)
-            self._exchange = Answering(self._client, question.endpoint, payload, self._stage_for, self._ended)
+            self._exchange = Answering(
+                self._client,
+                question.endpoint,
+                payload,
+                stage_for=self._stage_for,
+                heard=self._heard,
+                ended=self._ended,
+            )
             asked_at = trio.current_time()
             try:
                 chunks = await self._exchange.__aenter__()

@@ -6,42 +6,50 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import trio
 
 from foreman.endpoints import Endpoint
-from foreman.errors import TargetFault
+from foreman.errors import TargetFault, TargetGarbled, TargetLost
+from foreman.targets.closer import Closer, choices_asked
 from foreman.targets.faults import fault_of
 from foreman.targets.http1 import Client, Response
 from foreman.targets.protocol import Chunk
-from foreman.targets.streams import Closer, Parser, Whole, parser_for
+from foreman.targets.streams import Parser, parser_for
 
 ERROR_LIMIT = 65_536  # bytes of an error body that are read
+END_PATIENCE = 1.0  # seconds for the usage and the last mark, once the answer has said that it is complete
 TAIL_PATIENCE = 0.05  # seconds spent on the end of a body, whose answer is complete, to keep the connection
 
 
 class Stage(Protocol):
-    """Turns the JSON values of a stream into chunks; see `streams.Closer`."""
+    """Turns the JSON values of a stream into chunks; see `closer.Closer`."""
 
     @property
     def closed(self) -> bool: ...
 
-    def take(self, value: bytes) -> list[Chunk]: ...
+    @property
+    def ending(self) -> bool: ...
 
-    def end(self) -> list[Chunk]: ...
+    def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]: ...
+
+    def end(self, *, framed: bool) -> list[Chunk]: ...
 
 
 class Chunks:
     """The chunks of one answer; ends after the closing one."""
 
-    def __init__(self, response: Response, parser: Parser, stage: Stage) -> None:
+    def __init__(self, response: Response, parser: Parser, stage: Stage, heard: Callable[[], None]) -> None:
         self._response = response
         self._parser = parser
         self._stage = stage
+        self._heard = heard
         self._values: deque[bytes] = deque()
         self._ready: deque[Chunk] = deque()
-        self._ended = False
+        self._ended = False  # nothing more comes
+        self._framed = False  # and the body said so
+        self._last_call: float | None = None  # until when a last mark is waited for, in Trio's time
 
     @property
     def closed(self) -> bool:
@@ -60,27 +68,52 @@ class Chunks:
     async def __anext__(self) -> Chunk:
         while not self._ready:
             if self._values:  # one by one: a fault in the second must not cost the first
-                self._ready.extend(self._stage.take(self._values.popleft()))
+                self._take(self._values.popleft())
             elif self._stage.closed:
                 raise StopAsyncIteration
             elif self._ended:
-                self._ready.extend(self._stage.end())
+                self._ready.extend(self._stage.end(framed=self._framed))
+            elif self._stage.ending:
+                await self._receive_last()
             else:
-                data = await self._response.receive()
-                self._values.extend(self._parser.feed(data) if data else self._parser.end())
-                self._ended = not data
+                await self._receive()
         return self._ready.popleft()
 
+    def _take(self, value: bytes) -> None:
+        try:
+            self._ready.extend(self._stage.take(value, whole=self._parser.whole))
+        except TargetGarbled:
+            if not (self._ended and self._stage.ending):  # else: the body broke off in what nobody waits for
+                raise
 
-class StageFor(Protocol):
-    def __call__(self, *, whole: bool) -> Stage: ...
+    async def _receive(self) -> None:
+        data = await self._response.receive()
+        if data:
+            self._heard()
+            self._values.extend(self._parser.feed(data))
+        else:
+            self._ended, self._framed = True, self._response.framed
+            self._values.extend(self._parser.end())
+
+    async def _receive_last(self) -> None:
+        """All was said that matters: what else belongs to it comes soon, or is not needed."""
+        self._last_call = self._last_call or trio.current_time() + END_PATIENCE
+        with trio.move_on_at(self._last_call) as scope:
+            try:
+                await self._receive()
+            except (TargetLost, TargetGarbled):
+                self._ended = True
+        self._ended = self._ended or scope.cancelled_caught
+
+
+StageFor: TypeAlias = Callable[[Closer], Stage]
 
 
 class Answering:
     """An answer that is asked for: a context that posts `payload` and gives the chunks once the target has begun to
     answer. Entering it raises the TargetFault another status stands for.
 
-    `ended` is told how it ended: by which exception, or None.
+    `heard` is called for each piece of the answer, `ended` is told how it ended: by which exception, or None.
     """
 
     def __init__(
@@ -88,12 +121,16 @@ class Answering:
         client: Client,
         endpoint: Endpoint,
         payload: bytes,
+        *,
         stage_for: StageFor | None = None,
+        heard: Callable[[], None],
         ended: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         self._client = client
         self._endpoint = endpoint
+        self._payload = payload
         self._stage_for = stage_for
+        self._heard = heard
         self._ended = ended
         self._request = client.request("POST", endpoint, payload)
         self._chunks: Chunks | None = None
@@ -121,9 +158,8 @@ class Answering:
             raise await fault_in(name, response)
         media = response.headers.get("content-type", "")
         parser = parser_for(endpoint, media, sized=response.sized, target=name)
-        whole = isinstance(parser, Whole)
-        stage = self._stage_for(whole=whole) if self._stage_for else Closer(endpoint, name, whole=whole)
-        return Chunks(response, parser, stage)
+        closer = Closer(endpoint, name, choices=lambda: choices_asked(self._payload))
+        return Chunks(response, parser, self._stage_for(closer) if self._stage_for else closer, self._heard)
 
     def _end(self, error: BaseException | None) -> None:
         self._request.leave()

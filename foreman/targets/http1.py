@@ -188,6 +188,11 @@ class Response:
         """Whether all of the body has been read."""
         return self._connection.reading.over
 
+    @property
+    def framed(self) -> bool:
+        """Whether the body says itself where it ends; else it ends where the connection does, whole or not."""
+        return not self._connection.reading.ends_with_connection
+
     async def receive(self) -> bytes:
         """The next piece of the body, decompressed, empty at its end. Raises TargetLost, TargetGarbled."""
         if not self._coding:

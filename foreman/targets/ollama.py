@@ -149,7 +149,8 @@ class OllamaTarget:
                 self._resident = call.key
 
         question = streaming(call.endpoint, call.payload)
-        return Asking(self._client, question, self._refusals, model=model_of(call.key), ended=ended)
+        key = model_of(call.key)
+        return Asking(self._client, question, self._refusals, model=key, heard=call.heard, ended=ended)
 
     async def boot_id(self) -> str | None:
         """The boot id of the Foreman that answers at this address; None for any other server."""

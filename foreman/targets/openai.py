@@ -12,11 +12,11 @@ from foreman.endpoints import EMBEDDING, NATIVE, Endpoint
 from foreman.job import DrainKey, model_of
 from foreman.targets.asking import Asking, Refusals
 from foreman.targets.boot import boot_id_at
+from foreman.targets.closer import Closer
 from foreman.targets.http1 import Client
 from foreman.targets.listing import listed
 from foreman.targets.payloads import streaming
 from foreman.targets.protocol import Call, Chunk, Model
-from foreman.targets.streams import Closer
 from foreman.targets.translate_answer import NativeStream, loaded, native_embed
 from foreman.targets.translate_request import only_loads, to_openai
 
@@ -65,15 +65,15 @@ class OpenAITarget:
             return Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
         started = time.monotonic_ns()
 
-        def translating(*, whole: bool) -> _Translating:
-            closer = Closer(question.endpoint, self.name, whole=whole)
+        def translating(closer: Closer) -> _Translating:
             return _Translating(call, closer, self.name, started, load_ns)
 
         if call.endpoint in NATIVE:
             question, stage = to_openai(call.endpoint, call.payload, served_as or call.model), translating
         else:
             question, stage = streaming(call.endpoint, call.payload, model=served_as), None
-        return Asking(self._client, question, self._refusals, model=model_of(call.key), stage_for=stage)
+        key = model_of(call.key)
+        return Asking(self._client, question, self._refusals, model=key, stage_for=stage, heard=call.heard)
 
     async def boot_id(self) -> str | None:
         """The boot id of the Foreman that answers at this address; None for any other server."""
@@ -122,11 +122,15 @@ class _Translating:
     def closed(self) -> bool:
         return self._closer.closed
 
-    def take(self, value: bytes) -> list[Chunk]:
-        return self._translated(self._closer.take(value))
+    @property
+    def ending(self) -> bool:
+        return self._closer.ending
 
-    def end(self) -> list[Chunk]:
-        return self._translated(self._closer.end())
+    def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]:
+        return self._translated(self._closer.take(value, whole=whole))
+
+    def end(self, *, framed: bool) -> list[Chunk]:
+        return self._translated(self._closer.end(framed=framed))
 
     def _translated(self, chunks: list[Chunk]) -> list[Chunk]:
         elapsed = time.monotonic_ns() - self._started
@@ -137,11 +141,15 @@ class _Translating:
             ]
         now = rfc3339(time.time())
         native = [
-            made for chunk in chunks for made in self._native.take(chunk.data, created_at=now, elapsed_ns=elapsed)
+            made
+            for chunk in chunks
+            if chunk.value is not None
+            for made in self._native.take(chunk.value, created_at=now, elapsed_ns=elapsed)
         ]
         if self._closer.closed and not self._finished:
             self._finished = True
-            native += self._native.finish(created_at=now, elapsed_ns=elapsed)
+            cut = any(chunk.cut for chunk in chunks)
+            native += self._native.finish(created_at=now, elapsed_ns=elapsed, cut=cut)
         return native
 
 

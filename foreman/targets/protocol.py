@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import trio
@@ -29,6 +29,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     key: DrainKey
     endpoint: Endpoint
     payload: bytes  # a JSON object
+    heard: Callable[[], None] = lambda: None  # called whenever a part of the answer comes, even one without words
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -36,10 +37,16 @@ class Chunk(msgspec.Struct, frozen=True):
 
     `data` is one JSON value without line ends: an NDJSON line of `/api/*`, the data of one SSE event of `/v1/*`.
     `last` marks the one that closes the answer (`done: true`, or the only one of an answer that is not streamed).
+    `value` is `data` decoded, where the target has it; who takes the chunk may take it apart. `whole` is the target's
+    answer when it did not stream, for which such chunks are made. `cut`: no data; the answer has ended without its
+    last mark.
     """
 
     data: bytes
     last: bool = False
+    value: dict[str, Any] | None = None
+    whole: bytes | None = None
+    cut: bool = False
 
 
 class Target(Protocol):

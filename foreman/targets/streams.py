@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
-from ulid import ULID
 
-from foreman.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
-from foreman.errors import TargetFailed, TargetGarbled, TargetLost
-from foreman.targets.answer import Answer as Answer
-from foreman.targets.faults import said
-from foreman.targets.protocol import Chunk
+from foreman.endpoints import EMBEDDING, NATIVE, Endpoint
+from foreman.errors import TargetGarbled
 
 MAX_VALUE = 64 * 2**20  # bytes of one JSON value; an answer may be one value, with images or embeddings in it
 DONE = b"[DONE]"  # how OpenAI's streams end
@@ -20,6 +16,10 @@ DONE = b"[DONE]"  # how OpenAI's streams end
 
 class Parser(Protocol):
     """Bytes in, complete JSON values (or DONE) out."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the body is one value."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes; raises TargetGarbled when a value grows beyond MAX_VALUE."""
@@ -30,6 +30,8 @@ class Parser(Protocol):
 
 class Ndjson:
     """One JSON value a line."""
+
+    whole = False
 
     def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
         self._lines = _Lines(target, limit)
@@ -44,6 +46,8 @@ class Ndjson:
 class Sse:
     """The data of server-sent events, by the rules of the HTML standard, section 9.2.6."""
 
+    whole = False
+
     def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
         self._target = target
         self._limit = limit
@@ -51,6 +55,7 @@ class Sse:
         self._data: list[bytes] = []
         self._size = 0
         self._started = False
+        self._failed = False  # the event is called error
 
     def feed(self, data: bytes) -> list[bytes]:
         events: list[bytes] = []
@@ -71,15 +76,19 @@ class Sse:
             line = line.removeprefix(codecs.BOM_UTF8)
         if not line:
             if self._data:
-                value = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-                if value.strip():
-                    events.append(value.strip())
+                value = (self._data[0] if len(self._data) == 1 else b"\n".join(self._data)).strip()
+                if value:
+                    events.append(_error(value) if self._failed else value)
                 self._data, self._size = [], 0
+            self._failed = False
             return
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"error":  # older llama.cpp servers report a fault in a field of its own
-            value = b'{"error":' + value + b"}"
+            value = _error(value)
+        elif field == b"event":
+            self._failed = value.strip() == b"error"
+            return
         elif field != b"data":
             return
         self._size += len(value) + 1
@@ -88,8 +97,19 @@ class Sse:
         self._data.append(value)
 
 
+def _error(value: bytes) -> bytes:
+    """Return an object with an `error`: what is in it, or its text."""
+    try:
+        msgspec.json.decode(value, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        value = msgspec.json.encode(value.decode("utf-8", "replace"))
+    return b'{"error":' + value + b"}"
+
+
 class Whole:
     """A body that is one JSON value."""
+
+    whole = True
 
     def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
         self._target = target
@@ -105,126 +125,81 @@ class Whole:
         return []
 
     def end(self) -> list[bytes]:
-        value = b"".join(self._pieces).strip()
+        value = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8).strip()
         return [value] if value else []
 
 
-class Closer:
-    """Turns the values of one endpoint's stream into chunks and knows the one that closes it.
+class WholeOrLines(Whole):
+    """A body that should be one JSON value, and may be one a line all the same."""
 
-    Raises TargetFailed for an error object in the stream, TargetGarbled for what is not JSON, TargetLost when the
-    stream ends too early.
-    """
-
-    def __init__(self, endpoint: Endpoint, target: str, *, whole: bool = False) -> None:
-        self.closed = False
-        self._target = target
-        self._whole = whole or endpoint in EMBEDDING
-        self._endpoint = endpoint
-        self._unopened = endpoint == "/v1/messages" and not self._whole
-        self._held: bytes | None = None  # may turn out to be the last; only closing chunks are held back
-        self._finished = False
-
-    def take(self, value: bytes) -> list[Chunk]:
-        if self.closed:
-            return []
-        if value == DONE:
-            return self._release(last=True)
+    def end(self) -> list[bytes]:
+        found = super().end()
         try:
-            if b"\n" in value or b"\r" in value:
-                value = msgspec.json.format(value, indent=-1)
-            peek = _PEEK.decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} ({error})") from error
-        if peek.error or peek.type == "error":
-            raise TargetFailed(self._target, said(msgspec.json.decode(value)) or "an error without words")
-        if self._unopened and peek.type in ("message_start", "content_block_start", "message_delta"):
-            self._unopened = False
-            if peek.type != "message_start":
-                return [Chunk(_opening()), *self.take(value)]
-        if self._whole or self._is_closing(peek):
-            self.closed = True
-            return [Chunk(value, last=True)]
-        if self._endpoint not in COMPLETIONS:
-            return [Chunk(value)]
-        if isinstance(peek.choices, list) and any(c.get("message") for c in peek.choices if isinstance(c, dict)):
-            self.closed = True  # not a stream after all
-            return [Chunk(value, last=True)]
-        released = self._release(last=False)
-        if not peek.choices or any(c.get("finish_reason") for c in peek.choices if isinstance(c, dict)):
-            self._finished = self._finished or bool(peek.choices)
-            self._held = value
-            return released
-        released.append(Chunk(value))
-        return released
-
-    def end(self) -> list[Chunk]:
-        """The stream has ended."""
-        if self.closed:
-            return []
-        if not self._finished:
-            raise TargetLost(self._target, "the stream ended before the answer did")
-        return self._release(last=True)
-
-    def _release(self, *, last: bool) -> list[Chunk]:
-        self.closed = last
-        held, self._held = self._held, None
-        return [Chunk(held, last=last)] if held is not None else []
-
-    def _is_closing(self, peek: _Peek) -> bool:
-        if self._endpoint in NATIVE:
-            return peek.done is True
-        if self._endpoint == "/v1/responses":
-            return peek.type in RESPONSES_END or peek.object == "response"
-        return self._endpoint == "/v1/messages" and peek.type in ("message_stop", "message")
+            for value in found:
+                msgspec.json.decode(value, type=msgspec.Raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.whole = False
+            return Ndjson(self._target, self._limit).feed(found[0] + b"\n")
+        return found
 
 
-def _opening() -> bytes:
-    """The event that llama.cpp leaves out when its first token is only a part of a character."""
-    told: dict[str, object] = {
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        "usage": {"input_tokens": 0, "output_tokens": 0},
-    }
-    message = {"id": f"msg_{ULID()}", "type": "message", "role": "assistant", "model": "", **told}
-    return msgspec.json.encode({"type": "message_start", "message": message})
+class SseOrWhole:
+    """A body that is a stream of events, or one JSON object: its first character tells, whatever its media type."""
 
+    def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
+        self._target = target
+        self._limit = limit
+        self._parser: Sse | Whole | None = None
+        self._before = b""
 
-RESPONSES_END = frozenset({"response.completed", "response.incomplete", "response.failed"})
+    @property
+    def whole(self) -> bool:
+        return self._parser is not None and self._parser.whole
+
+    def feed(self, data: bytes) -> list[bytes]:
+        if self._parser is None:
+            data = (self._before + data).removeprefix(codecs.BOM_UTF8).lstrip()
+            if codecs.BOM_UTF8.startswith(data):  # blank lines, or the mark came in pieces
+                self._before = data
+                return []
+            self._parser = (Whole if data[:1] in b"{[" else Sse)(self._target, self._limit)
+        return self._parser.feed(data)
+
+    def end(self) -> list[bytes]:
+        return self._parser.end() if self._parser else []
 
 
 def parser_for(endpoint: Endpoint, content_type: str, *, sized: bool, target: str) -> Parser:
-    """How to read a body: by its media type, else as `endpoint` streams. `sized`: its length was announced."""
-    media = content_type.partition(";")[0].strip().lower()
+    """How to read a body: as `endpoint` streams, or as one value. `sized`: its length was announced."""
     if endpoint in EMBEDDING:
         return Whole(target)
-    if media == "text/event-stream":
-        return Sse(target)
     if endpoint in NATIVE:
+        media = content_type.partition(";")[0].strip().lower()
+        if media == "text/event-stream":
+            return Sse(target)
         # Some servers label an NDJSON stream application/json; nobody knows the length of a stream in advance.
-        return Whole(target) if media == "application/json" and sized else Ndjson(target)
-    return Whole(target) if media == "application/json" else Sse(target)
+        return WholeOrLines(target) if media == "application/json" and sized else Ndjson(target)
+    return SseOrWhole(target)
 
 
-def is_usage_only(chunk: bytes) -> bool:
-    """Whether a chunk of COMPLETIONS carries nothing but the usage, which only who asked for it expects."""
+def without_usage(chunk: bytes) -> bytes | None:
+    """Return a chunk of COMPLETIONS as one gets it who did not ask for the usage, None if it has nothing else.
+
+    A server that counts unasked may count in a chunk with words; the empty usage there was only made by asking.
+    """
     if b'"usage"' not in chunk:
-        return False
-    peek = _PEEK.decode(chunk)
-    return peek.choices == [] and peek.usage is not None
+        return chunk
+    fields = msgspec.json.decode(chunk, type=dict[str, msgspec.Raw])
+    usage = msgspec.json.decode(fields.get("usage", _NOTHING))
+    if usage and bytes(fields.get("choices", _NOTHING)).translate(None, b" \t") in (b"null", b"[]"):
+        return None
+    if "usage" not in fields or (isinstance(usage, dict) and any(usage.values())):
+        return chunk
+    del fields["usage"]
+    return msgspec.json.encode(fields)
 
 
-class _Peek(msgspec.Struct):
-    done: Any = None
-    error: Any = None
-    type: Any = None
-    object: Any = None
-    choices: Any = None
-    usage: Any = None
-
-
-_PEEK = msgspec.json.Decoder(_Peek)
+_NOTHING = msgspec.Raw(b"null")
 
 
 class _Lines:

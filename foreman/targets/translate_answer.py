@@ -8,7 +8,9 @@ import msgspec
 
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetGarbled
+from foreman.targets.merge import absorb, settled
 from foreman.targets.protocol import Chunk
+from foreman.targets.tool_calls import CallSorter, arguments_of
 
 MILLISECOND = 1_000_000  # nanoseconds
 
@@ -22,37 +24,45 @@ class NativeStream:
         self._model = model
         self._target = target
         self._load_ns = load_ns
-        self._calls: dict[int, dict[str, Any]] = {}
+        self._sorter = CallSorter()
+        self._calls: dict[str, Any] = {}  # `tool_calls` and `function_call`, merged
         self._reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}
         self._first_ns: int | None = None
 
-    def take(self, data: bytes, *, created_at: str, elapsed_ns: int) -> list[Chunk]:
+    def take(self, value: dict[str, Any], *, created_at: str, elapsed_ns: int) -> list[Chunk]:
         """Translate one chunk, which may give none. `created_at` is RFC 3339, `elapsed_ns` since the request."""
         try:
-            return self._take(msgspec.json.decode(data), created_at, elapsed_ns)
+            return self._take(value, created_at, elapsed_ns)
         except (TypeError, AttributeError, KeyError, IndexError) as error:
             raise TargetGarbled(self._target, "a chunk of an unknown shape") from error
 
-    def finish(self, *, created_at: str, elapsed_ns: int) -> list[Chunk]:
-        """What is left when the stream has ended; the last chunk is the closing one."""
+    def finish(self, *, created_at: str, elapsed_ns: int, cut: bool = False) -> list[Chunk]:
+        """What is left when the stream has ended; the last chunk is the closing one, or says that the answer was cut:
+        then nothing says that it is done."""
+        if cut:
+            return [*self._tool_calls(created_at, cut=True), Chunk(b"", cut=True)]
         counts = self._counts(elapsed_ns)
         reason = "length" if self._reason == "length" else "stop"
         closing = {**self._said(created_at), "done": True, "done_reason": reason, **counts}
-        return [*self._tool_calls(created_at), Chunk(msgspec.json.encode(closing), last=True)]
+        calls = self._tool_calls(created_at, cut=self._reason == "length")  # in the middle of a call, maybe
+        return [*calls, _chunk(closing, last=True)]
 
     def _take(self, value: dict[str, Any], created_at: str, elapsed_ns: int) -> list[Chunk]:
         self._usage = value.get("usage") or self._usage
         self._timings = value.get("timings") or self._timings
-        choice = next((c for c in value.get("choices") or () if c.get("index", 0) == 0), None)
+        choice = next((c for c in value.get("choices") or () if not c.get("index")), None)
         if choice is None:
             return []
-        delta = choice.get("delta") or choice.get("message") or {}
-        text = delta.get("content") or choice.get("text") or ""
-        thinking = delta.get("reasoning_content") or delta.get("reasoning") or ""
+        delta = choice.get("delta")
+        delta = (choice.get("message") or {}) if delta is None else delta
+        text, thinking = _spoken(delta.get("content") or choice.get("text"))
+        thinking = (delta.get("reasoning_content") or delta.get("reasoning") or "") + thinking
         logprobs = native_logprobs(choice.get("logprobs"))
-        self._collect(delta.get("tool_calls") or ())
+        if delta.get("tool_calls") or delta.get("function_call"):
+            self._sorter.sort(delta)
+            absorb(self._calls, {name: delta[name] for name in ("tool_calls", "function_call") if delta.get(name)})
         self._reason = choice.get("finish_reason") or self._reason
         if self._first_ns is None and (text or thinking or self._calls):
             self._first_ns = elapsed_ns
@@ -62,7 +72,7 @@ class NativeStream:
         fields["done"] = False
         if logprobs:
             fields["logprobs"] = logprobs
-        return [Chunk(msgspec.json.encode(fields))]
+        return [_chunk(fields)]
 
     def _said(self, created_at: str, text: str = "", thinking: str = "") -> dict[str, Any]:
         fields: dict[str, Any] = {"model": self._model, "created_at": created_at}
@@ -75,37 +85,24 @@ class NativeStream:
                 fields["thinking"] = thinking
         return fields
 
-    def _collect(self, calls: Any) -> None:
-        for position, call in enumerate(calls):
-            index = call.get("index", position)
-            known = self._calls.setdefault(index, {"id": "", "name": "", "arguments": []})
-            function = call.get("function") or {}
-            known["id"] = known["id"] or call.get("id") or ""
-            known["name"] = known["name"] or function.get("name") or ""
-            if given := function.get("arguments"):
-                known["arguments"].append(given if isinstance(given, str) else msgspec.json.encode(given).decode())
-
-    def _tool_calls(self, created_at: str) -> list[Chunk]:
+    def _tool_calls(self, created_at: str, *, cut: bool) -> list[Chunk]:
+        merged = settled(self._calls)
+        asked = sorted(merged.get("tool_calls") or (), key=lambda call: int(call["index"]))
+        asked += [{"index": len(asked), "function": merged["function_call"]}] if "function_call" in merged else []
         calls = []
-        for index, call in sorted(self._calls.items()):
-            arguments = self._arguments("".join(call["arguments"]))
-            if arguments is None:
-                continue
-            function = {"index": index, "name": call["name"], "arguments": arguments}
-            calls.append({"id": call["id"], "function": function} if call["id"] else {"function": function})
+        for call in asked:
+            function = call.get("function") or {}
+            arguments = arguments_of(function.get("arguments"))
+            if arguments is None and not cut:
+                raise TargetGarbled(self._target, "arguments of a tool call that are not a JSON object")
+            if arguments is not None:
+                told = {"index": call["index"], "name": function.get("name") or "", "arguments": arguments}
+                calls.append({"id": call["id"], "function": told} if call.get("id") else {"function": told})
         if not calls:
             return []
         fields = self._said(created_at)
         fields.setdefault("message", {"role": "assistant", "content": ""})["tool_calls"] = calls
-        return [Chunk(msgspec.json.encode({**fields, "done": False}))]
-
-    def _arguments(self, text: str) -> dict[str, Any] | None:
-        try:
-            return msgspec.json.decode(text or "{}", type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            if self._reason == "length":
-                return None  # cut off in the middle of the call; done_reason says so
-            raise TargetGarbled(self._target, "arguments of a tool call that are not a JSON object") from error
+        return [_chunk({**fields, "done": False})]
 
     def _counts(self, elapsed_ns: int) -> dict[str, int]:
         usage, timings = self._usage, self._timings
@@ -119,6 +116,26 @@ class NativeStream:
             "eval_count": _count(usage.get("completion_tokens"), _number(timings.get("predicted_n"))),
             "eval_duration": _count(_ns(timings.get("predicted_ms")), elapsed_ns - first),
         }
+
+
+def _chunk(fields: dict[str, Any], *, last: bool = False) -> Chunk:
+    return Chunk(msgspec.json.encode(fields), last=last, value=fields)
+
+
+def _spoken(content: Any) -> tuple[str, str]:
+    """Return the text and the thinking in a content, which may be a list of parts."""
+    if not isinstance(content, list):
+        return content or "", ""
+    text, thinking = "", ""
+    for part in content:
+        kind = str(part.get("type"))
+        said = part.get("text") or part.get("thinking") or part.get("reasoning") or ""
+        said = "".join(_spoken(said)) if isinstance(said, list) else said
+        if "thinking" in kind or "reasoning" in kind:
+            thinking += said
+        else:
+            text += said
+    return text, thinking
 
 
 def loaded(endpoint: Endpoint, model: str, created_at: str, reason: Literal["load", "unload"]) -> Chunk:

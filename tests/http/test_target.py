@@ -65,7 +65,7 @@ def test_a_busy_target_costs_no_attempt(api: Api) -> None:
     assert (job["state"], job["attempt"]) == ("done", 1)
 
 
-@pytest.mark.parametrize("text", ["#garbage", "#cut", "#error", "#nothttp", "#status=502"])
+@pytest.mark.parametrize("text", ["#garbage", "#cut=0", "#error", "#nothttp", "#status=502"])
 def test_nonsense_from_the_target_costs_an_attempt_each_time(api: Api, text: str) -> None:
     job = api.ended(api.submit(f"{text} of one", max_attempts=2))
     assert (job["state"], job["attempt"]) == ("failed", 2)

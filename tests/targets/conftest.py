@@ -16,12 +16,12 @@ import trio
 
 from foreman.endpoints import Endpoint
 from foreman.settings import ManagedModel
+from foreman.targets.answer import Answer
 from foreman.targets.http1 import Client
 from foreman.targets.managed import ManagedTarget
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from foreman.targets.protocol import Call, Chunk, Target
-from foreman.targets.streams import Answer
 
 KINDS = ("ollama", "openai", "managed")
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
@@ -130,7 +130,7 @@ async def chunks_of(target: Target, asked: Call) -> list[Chunk]:
 def joined(asked: Call, chunks: list[Chunk]) -> dict[str, Any]:
     answer = Answer(asked.endpoint)
     for chunk in chunks:
-        answer.add(chunk.data)
+        answer.add(chunk)
     result: dict[str, Any] = json.loads(answer.result())
     return result
 

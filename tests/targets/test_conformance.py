@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import trio
 
-from foreman.endpoints import Endpoint
+from foreman.endpoints import EMBEDDING, Endpoint
 from foreman.errors import (
     Cost,
     ModelCrashed,
@@ -82,7 +83,7 @@ async def test_a_slow_answer_is_waited_for(rig: Rig) -> None:
 
 FAULTS: list[tuple[str, type[TargetFault], str]] = [
     ("#break=1", TargetLost, "broke off"),
-    ("#cut", TargetLost, "ended before the answer"),
+    ("#cut=0", TargetLost, "ended before the answer"),
     ("#status=500", TargetRefused, "told to by"),  # so each time, and at once
     ("#status=500 #times=1 #slow=1.1", TargetFailed, "told to by"),
     ("#status=408", TargetFailed, "told to by"),
@@ -100,6 +101,17 @@ FAULTS: list[tuple[str, type[TargetFault], str]] = [
 async def test_faults_are_told_apart(rig: Rig, text: str, fault: type[TargetFault], words: str) -> None:
     with pytest.raises(fault, match=words), trio.fail_after(30):
         await chunks_of(rig.target, call(text))
+
+
+@pytest.mark.parametrize("endpoint", [one for one in ENDPOINTS if one not in EMBEDDING])
+async def test_an_answer_without_its_last_mark_is_cut(rig: Rig, endpoint: Endpoint) -> None:
+    asked = call("#cut=4 #chunks=9", endpoint)
+    *chunks, end = await chunks_of(rig.target, asked)
+    assert end.cut and not end.data and not any(chunk.last or chunk.cut for chunk in chunks)
+    result = joined(asked, chunks)
+    assert text_in(endpoint, result).startswith("w0 w1")
+    last = json.loads(chunks[-1].data)
+    assert not last.get("done") and result.get("done_reason") is None and result.get("stop_reason") is None
 
 
 async def test_a_broken_stream_can_be_tried_again(rig: Rig) -> None:

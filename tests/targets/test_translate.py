@@ -303,7 +303,7 @@ def native(endpoint: Endpoint, *values: dict[str, Any], load_ns: int = 0) -> lis
     stream = NativeStream(endpoint, "mine", "t", load_ns=load_ns)
     chunks: list[Chunk] = []
     for number, value in enumerate(values):
-        chunks += stream.take(json.dumps(value).encode(), created_at="T", elapsed_ns=100 * (number + 1))
+        chunks += stream.take(value, created_at="T", elapsed_ns=100 * (number + 1))
     chunks += stream.finish(created_at="T", elapsed_ns=1000)
     assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     return [json.loads(chunk.data) for chunk in chunks]

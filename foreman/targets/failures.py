@@ -1,0 +1,61 @@
+"""Which values of an answer with status 200 say that it failed, in the shapes that servers use; no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foreman.endpoints import COMPLETIONS, NATIVE, Endpoint
+from foreman.targets.faults import said
+
+WORDLESS = "an error without words"
+_TYPES = frozenset({"error", "response.error", "response.failed", "response.cancelled"})
+_REASONS = frozenset({"error", "abort"})  # why an answer is over
+_TELLING = ("detail", "message", "text", "reason", "msg", "error_message", "error_msg", "errors", "error_code")
+_CONTENT: dict[str, frozenset[str]] = {  # one of these is in each value of the endpoint's answers
+    "/api/chat": frozenset({"message", "done"}),
+    "/api/generate": frozenset({"response", "done"}),
+    "/api/embed": frozenset({"embeddings"}),
+    "/v1/embeddings": frozenset({"data"}),
+    "/v1/responses": frozenset({"type", "object", "output"}),
+    "/v1/messages": frozenset({"type", "content"}),
+}
+
+
+def failure(endpoint: Endpoint, value: dict[str, Any]) -> str | None:
+    """Return the server's words if a value of an answer says that it failed, else None."""
+    if value.get("error") or value.get("type") in _TYPES or value.get("object") == "error":
+        return words(value)
+    if endpoint in COMPLETIONS:
+        return _of_choices(value)
+    if endpoint == "/v1/responses":
+        response = value.get("response", value)
+        if isinstance(response, dict) and response.get("status") in ("failed", "cancelled"):
+            return words(response)
+    if value.get("done_reason") in _REASONS and endpoint in NATIVE:
+        return f"done_reason is {value['done_reason']}"
+    if _CONTENT[endpoint].isdisjoint(value) or (endpoint == "/api/chat" and isinstance(value.get("message"), str)):
+        return words(value) if any(value.get(name) for name in _TELLING) else None
+    return None
+
+
+def words(value: dict[str, Any]) -> str:
+    """Return what an error value says, in whichever of its keys."""
+    response = value.get("response")
+    if isinstance(response, dict) and not value.get("error"):
+        return said({"error": response.get("error")}) or WORDLESS
+    told = next((value[name] for name in ("error", *_TELLING) if value.get(name)), None)
+    return (said({"error": told}) if told else said(value)) or WORDLESS
+
+
+def _of_choices(value: dict[str, Any]) -> str | None:
+    choices = value.get("choices")
+    if not choices:
+        if value.get("usage") or not any(value.get(name) for name in _TELLING):
+            return None
+        return words(value)
+    for choice in choices:
+        if choice.get("error"):
+            return words(choice)
+        if choice.get("finish_reason") in _REASONS:
+            return f"finish_reason is {choice['finish_reason']}"
+    return None

@@ -1,0 +1,88 @@
+"""Deltas merged key by key into what they add up to; cost is linear in what is added; no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Strings that are sent whole, maybe more than once; all others in a delta are pieces to be joined.
+_SENT_WHOLE = frozenset({"role", "id", "type", "object", "model", "finish_reason", "stop_reason", "format"})
+_FLOWING = frozenset({"text", "output_text", "thinking", "reasoning"})  # types of parts that go on in the next delta
+
+
+def absorb(into: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Merge a delta: strings are joined, lists extended (or merged by their items' `index`), objects merged."""
+    for name, value in delta.items():
+        have = into.get(name)
+        if value is None:
+            into.setdefault(name, None)
+        elif isinstance(value, str):
+            if name in _SENT_WHOLE:
+                into[name] = value or have or value
+            elif isinstance(have, _Text):
+                have.parts.append(value)
+            elif isinstance(have, _Items):
+                if value:
+                    have.add({"type": "text", "text": value})
+            else:
+                into[name] = _Text(value)
+        elif isinstance(value, dict):
+            if not isinstance(have, dict):
+                have = into[name] = {}
+            absorb(have, value)
+        elif isinstance(value, list):
+            if not isinstance(have, _Items):
+                said = settled(have) if isinstance(have, _Text) else ""
+                have = into[name] = _Items()
+                if said:
+                    have.add({"type": "text", "text": said})
+            for item in value:
+                have.add(item)
+        else:
+            into[name] = value
+
+
+def settled(value: Any) -> Any:
+    """Return what was merged, as plain JSON."""
+    if isinstance(value, _Text):
+        return "".join(value.parts)
+    if isinstance(value, _Items):
+        return [settled(item) for item in value.items]
+    if isinstance(value, dict):
+        return {name: settled(item) for name, item in value.items()}
+    return value
+
+
+class _Text:
+    """A string that grows."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, first: str) -> None:
+        self.parts = [first]
+
+
+class _Items:
+    """A list that grows."""
+
+    __slots__ = ("_by_index", "items")
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self._by_index: dict[int, dict[str, Any]] = {}
+
+    def add(self, item: Any) -> None:
+        if not isinstance(item, dict):
+            self.items.append(item)
+            return
+        index = item.get("index")
+        if isinstance(index, int):
+            known = self._by_index.get(index)
+        else:
+            last = self.items[-1] if self.items and isinstance(self.items[-1], dict) else {}
+            known = last if last.get("type") == item.get("type") in _FLOWING else None
+        if known is None:
+            known = {}
+            self.items.append(known)
+            if isinstance(index, int):
+                self._by_index[index] = known
+        absorb(known, item)
