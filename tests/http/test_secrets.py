@@ -93,7 +93,7 @@ def test_no_secret_is_shown_and_no_prompt_logged_whatever_goes_wrong(fresh: Fres
             submitted = {"model": "a", "state_webhook_url": url}
             assert http.post("/jobs", json=submitted).status_code == 422
             assert http.post("/jobs", content=json.dumps(submitted), headers=NDJSON).status_code == 422
-        for body in (f'{{"model":"a","messages":"{PROMPT}', f'{{"model":"{PROMPT}\\ud800"}}', f'"{PROMPT}"'):
+        for body in (f'{{"model":"a","messages":"{PROMPT}', f'{{"model":"{PROMPT}\\ud8"}}', f'"{PROMPT}"'):
             for path in ("/jobs", "/api/chat", "/v1/messages"):
                 assert http.post(path, content=body, headers={"Content-Type": "application/json"}).status_code == 400
         assert http.post("/queue/pause").json()["code"] == "admin_required"

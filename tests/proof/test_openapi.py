@@ -61,6 +61,7 @@ RELATIVE = (
     "must be an RFC 3339 time",
     "with order=ended",
     "in the same order",
+    "invalid model name",
 )
 
 
