@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol
 
 import httpcore2
 import httpx2
@@ -19,6 +19,7 @@ from foreman import __version__, addresses
 from foreman.actors.results import show_results
 from foreman.errors import WebhookRefused
 from foreman.job import Delivery, Instant, State
+from foreman.names import Names
 from foreman.retry import Sent, retry_after
 from foreman.signature import sign
 from foreman.store.protocol import Reader
@@ -27,7 +28,6 @@ from foreman.wire import show_webhook
 READ_AT_MOST = 4096  # bytes of a receiver's answer
 READ_PATIENCE = 2.0  # seconds for them
 KEPT = 64  # connections that are kept for the next delivery
-LOOKUP_PATIENCE = 5.0  # seconds for a name
 PORTS = {"http": 80, "https": 443}
 AS_FOREMAN = {"User-Agent": f"foreman/{__version__}", "Content-Type": "application/json"}
 UNDELIVERED = (
@@ -38,7 +38,11 @@ UNDELIVERED = (
     httpcore2.ConnectionNotAvailable,
 )
 
-Resolve = Callable[[str, int], Any]  # a coroutine function that gives what getaddrinfo gives
+
+class Resolve(Protocol):
+    """A coroutine function that gives what getaddrinfo gives."""
+
+    async def __call__(self, host: str, port: int, *, type: int) -> Any: ...
 
 
 class Poster:
@@ -54,7 +58,7 @@ class Poster:
         resolve: Resolve | None = None,
     ) -> None:
         """`timeout` is seconds for a whole attempt."""
-        self._judge = _Judge(rules, resolve or _resolve)
+        self._judge = _Judge(rules, resolve or Names().getaddrinfo)
         self._secrets = secrets
         self._timeout = timeout
         self._clock = clock
@@ -158,22 +162,14 @@ class _Judge:
 
     async def choose(self, host: str, port: int) -> str:
         """An address to connect to. Raises _Refused when any of the host's is refused, OSError when it has none."""
-        with trio.move_on_after(LOOKUP_PATIENCE):
-            found = await self._resolve(host, port)
-            texts = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
-            for text in texts:
-                if why := self._rules.refusal(ip_address(text), name=host):
-                    raise _Refused(why)
-            if texts:
-                return texts[0]
-        raise OSError(f"{host} has no address")
-
-
-async def _resolve(host: str, port: int) -> Any:
-    try:
-        return await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:
-        raise OSError(f"{host!r} is not a host name") from None
+        found = await self._resolve(host, port, type=socket.SOCK_STREAM)
+        texts = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+        for text in texts:
+            if why := self._rules.refusal(ip_address(text), name=host):
+                raise _Refused(why)
+        if not texts:
+            raise OSError(f"{host} has no address")
+        return texts[0]
 
 
 class _Judged(AsyncNetworkBackend):

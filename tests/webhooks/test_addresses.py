@@ -98,7 +98,7 @@ class Names:
         self.answers = list(answers)
         self.asked = 0
 
-    async def __call__(self, host: str, port: int) -> list[Any]:
+    async def __call__(self, host: str, port: int, *, type: int) -> list[Any]:
         self.asked += 1
         found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return [(None, None, None, "", (address, port)) for address in found]
@@ -152,7 +152,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 300, "xn--", "ü.example", "\u2024", "a_b", "%00", "\ud800", "💥"])
 async def test_no_odd_name_is_more_than_a_refusal(host: str) -> None:
-    async def unknown(host: str, port: int) -> Any:
+    async def unknown(host: str, port: int, *, type: int) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     judge = Poster(Rules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=unknown)
