@@ -118,7 +118,7 @@ class ManagedModel(BaseModel):
     ready_timeout: PositiveSeconds = 600
     env: dict[str, str] = {}
     aliases: list[str] = []
-    context: Annotated[int, Field(ge=1)] = 4096  # tokens of one call, as callers are told; its command tells the server
+    context: Annotated[int, Field(ge=1)] | None = None  # tokens of one call, as callers are told; None: nobody knows
     embedding: bool = False  # it serves embeddings, beside whatever else is resident, its namesake too
 
 

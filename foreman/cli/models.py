@@ -26,7 +26,7 @@ class Shown(msgspec.Struct):
     name: str
     state: str  # "loaded", "ready" to be loaded, or "away" with its target
     size: int | None  # bytes
-    context: int | None  # tokens: those that it is loaded with, else those that it could take
+    context: int | None  # tokens: of one that is loaded those that it was given, else those that it could take
     queued: int
 
 
@@ -91,13 +91,13 @@ def _rows(client: Client, names: Sequence[str], *, away: bool) -> list[Shown]:
     rows = []
     for name in names:
         at_work, entry = there.get(name), known.get(name)
-        context = at_work.context_length if at_work else None
+        possible = None if away or at_work else _context(client, name)
         rows.append(
             Shown(
                 name,
                 "away" if away else "loaded" if at_work else "ready",
                 (entry.size if entry else None) or None,
-                context or (None if away else _context(client, name)),
+                at_work.context_length if at_work else possible,
                 sum(waiting.get(name, {}).values()),
             )
         )

@@ -41,6 +41,9 @@ BUSY = "server busy, please try again.  maximum pending requests exceeded"
 NAME = re.compile(  # [scheme://][host/][namespace/]model[:tag], as types/model/name.go of Ollama has it
     r"(?:\w+://)?(?:\w[\w.:-]{0,349}/)?(?:\w[\w-]{0,79}/)?\w[\w.-]{0,79}(?::\w[\w.-]{0,79})?", re.ASCII
 )
+# What servers call the context of a model, in tokens: vLLM and managed models, llama-server, LM Studio.
+GIVEN = ("max_model_len", "n_ctx", "loaded_context_length")
+POSSIBLE = ("max_model_len", "n_ctx_train", "max_context_length", "n_ctx")
 LONG_AGO = datetime.fromtimestamp(0, UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -136,7 +139,7 @@ async def ps() -> Response:
     return json_answer(
         {
             "models": [
-                _tag(model) | {"expires_at": never, "size_vram": 0, "context_length": _context(model)}
+                _tag(model) | {"expires_at": never, "size_vram": 0} | _known(context_length=_told(model, *GIVEN))
                 for model in loaded
             ]
         }
@@ -160,7 +163,8 @@ async def show() -> Response:
             "template": "",
             "license": "",
             "details": _tag(model)["details"],
-            "model_info": {"general.architecture": "unknown", "unknown.context_length": _context(model)},
+            "model_info": {"general.architecture": "unknown"}
+            | _known(**{"unknown.context_length": _told(model, *POSSIBLE)}),
             "capabilities": _capabilities(model),
             "modified_at": LONG_AGO,
         }
@@ -194,14 +198,11 @@ def _manageable() -> OllamaTarget:
 
 
 def _tag(model: Model) -> dict[str, Any]:
-    size = model.details.get("size") or model.details.get("meta") or 0
-    if isinstance(size, dict):
-        size = size.get("size") or 0
     return {
         "name": model.name,
         "model": model.name,
         "modified_at": LONG_AGO,
-        "size": size if isinstance(size, int) else 0,
+        "size": _told(model, "size") or 0,
         "digest": hashlib.sha256(model.name.encode()).hexdigest(),
         "details": {
             "parent_model": "",
@@ -221,6 +222,13 @@ def _capabilities(model: Model) -> list[object]:
     return ["embedding"] if model.embedding else ["completion", "tools"]
 
 
-def _context(model: Model) -> int:
-    known = model.details.get("max_model_len") or 4096
-    return known if isinstance(known, int) else 4096
+def _told(model: Model, *names: str) -> int | None:
+    """Return the number that the target tells of a model under one of these names; None where it tells none."""
+    meta = model.details.get("meta")
+    told = {**model.details, **meta} if isinstance(meta, dict) else model.details
+    return next((found for name in names if isinstance(found := told.get(name), int) and found > 0), None)
+
+
+def _known(**fields: object) -> dict[str, object]:
+    """Leave out what nobody knows."""
+    return {name: value for name, value in fields.items() if value is not None}

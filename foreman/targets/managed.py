@@ -21,6 +21,7 @@ from foreman.targets.openai import Told, rfc3339
 from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.translate_answer import loaded
 from foreman.targets.translate_request import only_loads
+from foreman.targets.weights import size_of
 
 log = structlog.get_logger()
 
@@ -217,13 +218,19 @@ def _place(model: ManagedModel) -> Place:
     return model.name, model.embedding
 
 
+def _details(model: ManagedModel) -> dict[str, object]:
+    """What is known of a model before its server runs: tokens of context, bytes of its files."""
+    known = {"max_model_len": model.context, "size": size_of(model)}
+    return {name: value for name, value in known.items() if value is not None}
+
+
 def _listed(models: Sequence[ManagedModel]) -> list[Model]:
     """Each name once; one that is served by two, one of them for embeddings, can do both."""
     listed: dict[str, Model] = {}
     for model in sorted(models, key=lambda model: model.embedding):
         known = listed.get(model.name)
         if known is None:
-            details: dict[str, object] = {"max_model_len": model.context}
+            details = _details(model)
             aliases = tuple(model.aliases)
             listed[model.name] = Model(name=model.name, aliases=aliases, embedding=model.embedding, details=details)
         else:

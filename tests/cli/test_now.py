@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from foreman.cli.models import size
 from foreman.client import Client
 from tests.cli.conftest import ROOT, TOKEN, House, Invoke, a_house, environment
 from tests.cli.test_steps import LATER, UNKNOWN
@@ -65,12 +64,6 @@ def test_models_are_loaded_or_ready(here: Invoke, busy: tuple[str, ...]) -> None
     ]
     assert shown["degraded"] is False
     assert here("models", "--quiet").stdout.split() == ["a", "b", "c"]
-
-
-def test_a_model_s_size_is_told_as_people_write_it() -> None:
-    assert [size(count) for count in (None, 0, 1, 999, 4_661_000_000, 42_000_000_000)] == [
-        "", "", "1 B", "999 B", "4.7 GB", "42 GB",
-    ]  # fmt: skip
 
 
 def test_logs_tell_each_attempt_and_what_went_wrong(house: House, here: Invoke) -> None:
