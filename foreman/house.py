@@ -13,13 +13,14 @@ import structlog
 import trio
 from ulid import ULID
 
-from foreman import addresses
+from foreman import addresses, schedule
 from foreman.actors import janitor
 from foreman.actors.desk import Desk, Rules
 from foreman.actors.embeddings import Embeddings
 from foreman.actors.feed import Feed
 from foreman.actors.inventory import NOTE, Inventory
 from foreman.actors.meters import Meters
+from foreman.actors.outlook import Outlook
 from foreman.actors.poster import Poster
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
@@ -128,7 +129,6 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
     """The house by these settings, its actors joined and not yet at work. Raises SettingInvalid."""
     rules = Rules(
         max_queue=settings.max_queue,
-        starvation_limit=settings.starvation_limit,
         job_ttl=settings.job_ttl,
         backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),
         webhook_retries=settings.webhook_retries,
@@ -140,14 +140,15 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         stall=settings.stall_timeout,
         max_answer=settings.max_answer,
     )
-    queue = QueueActor(Desk(store, rules, clock=clock))
+    outlook = Outlook(schedule.Rules(limit=settings.starvation_limit, share=settings.share, slots=settings.slots))
+    queue = QueueActor(Desk(store, rules, outlook, clock=clock))
     relay = Relay()
     target = _target(settings)
     inventory = Inventory(target, queue, poll_interval=settings.poll_interval, remembered=store.note(NOTE))
     meters, watchdog = Meters(), Watchdog()
     trio.lowlevel.add_instrument(watchdog)
     worker = Worker(
-        queue, target, relay, inventory, slots=settings.slots, patience=patience, clock=clock, meters=meters
+        queue, target, relay, inventory, outlook, slots=settings.slots, patience=patience, clock=clock, meters=meters
     )
     readers = Readers(store)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs()[1])
@@ -180,6 +181,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         relay=relay,
         inventory=inventory,
         worker=worker,
+        outlook=outlook,
         embeddings=Embeddings(target, inventory, concurrency=settings.embed_concurrency, warm=settings.embed_model),
         target=target,
         gate=Gate(settings),

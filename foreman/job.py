@@ -106,7 +106,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     webhook_events: tuple[State, ...] | None = None  # None: all
     owner: str = ""  # the name of the token that it came with
     idempotency_key: str | None = None
-    fingerprint: bytes | None = None  # digest of the body that came with the idempotency key
+    fingerprints: tuple[bytes, ...] = ()  # of a body with an idempotency key: the one to store, then its equals
+    most_tokens: int | None = None  # that the answer may have, where the payload says so
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +137,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     webhook_url: str | None = None
     webhook_events: tuple[State, ...] | None = None
     owner: str = ""
+    most_tokens: int | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,9 +9,9 @@ from typing import Generic, Protocol, TypeVar
 import trio
 
 from foreman.errors import ForemanError
-from foreman.job import Artifact, Change, Delivery, Draft, Job
+from foreman.job import Artifact, Change, Delivery, Draft, DrainKey, Job
 from foreman.retry import Sent
-from foreman.schedule import Resident
+from foreman.schedule import Spent
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Message(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class Accepted:
     job: Job
-    position: int | None  # 1 is next; None when it no longer waits
+    position: int | None  # 1 is next; None when it does not wait for its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class Work:
     job: Job
     payload: bytes
     seq: int  # of the change that claimed it
+    reserved: bool = False  # whether it goes before a job of a higher class
     more: bool = True  # whether another slot may find work too
 
 
@@ -72,7 +73,10 @@ class Answered:
 
 @dataclass(slots=True)
 class Submit(Message[Accepted]):
+    """Add a job, unless its idempotency key has one already."""
+
     draft: Draft
+    refusal: ForemanError | None = None  # why it cannot be a new job; one that is there already is given all the same
 
 
 @dataclass(slots=True)
@@ -86,8 +90,8 @@ class SubmitMany(Message[None]):
 class Claim(Message["Work | None"]):
     """Take the next job for a free slot; None when none may run now."""
 
-    resident: Resident | None
-    warm: bool  # whether `resident` can start without loading
+    loaded: DrainKey | None = None  # the key that can start without loading
+    spent: Spent | None = None  # the slot time of the attempt that the slot had before
 
 
 @dataclass(slots=True)

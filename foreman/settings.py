@@ -160,6 +160,7 @@ class Settings(BaseSettings):
     first_chunk_timeout: PositiveSeconds = 600
     stall_timeout: PositiveSeconds = 120
     starvation_limit: PositiveSeconds = 600
+    share: float = Field(0.1, ge=0, le=0.4, allow_inf_nan=False)
 
     keep_alive: str | int = ""
     load_timeout: PositiveSeconds = 180

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ import msgspec
 
 from foreman.endpoints import ENDPOINTS
 from foreman.errors import FieldInvalid, ForemanError, ModelRequired
+from foreman.fingerprint import fingerprints
 from foreman.job import Change, Delivery, Draft, Instant, Job, Priority, State, drain_key
 from foreman.objects import read_object
 
@@ -42,17 +42,16 @@ class Submission(msgspec.Struct, frozen=True):
     ) -> Draft:
         """The job this asks for. `canonical` is the target's own name of the model, `max_attempts` the default;
         `given` are fields of the draft that the caller's route decides."""
-        payload = msgspec.json.encode(self.payload)
+        payload, options = msgspec.json.encode(self.payload), _options(self.payload)
         own: dict[str, Any] = {"endpoint": "/api/chat", "max_attempts": max_attempts} | self.own | given
         return Draft(
             id=job_id,
             model=self.model,
-            key=drain_key(canonical, _options(self.payload)),
+            key=drain_key(canonical, options),
             payload=payload,
+            most_tokens=_most_tokens(self.payload, options),
             idempotency_key=idempotency_key,
-            fingerprint=hashlib.sha256(payload + repr(sorted(self.own.items())).encode()).digest()
-            if idempotency_key
-            else None,
+            fingerprints=fingerprints(payload, self.own, max_attempts=max_attempts) if idempotency_key else (),
             **own,
         )
 
@@ -126,6 +125,15 @@ def _options(payload: Mapping[str, msgspec.Raw]) -> dict[str, object] | None:
     except (msgspec.DecodeError, RecursionError):
         return None  # the target's business, and the target will say so
     return found if isinstance(found, dict) else None
+
+
+def _most_tokens(payload: Mapping[str, msgspec.Raw], options: Mapping[str, object] | None) -> int | None:
+    """Return how many tokens the answer may have, as far as the payload says so."""
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        if name in payload and (written := bytes(payload[name])).isdigit() and len(written) < 10:
+            return int(written)
+    given = (options or {}).get("num_predict")
+    return int(given) if isinstance(given, (int, float)) and 0 <= given < 10**9 else None
 
 
 # One reader a field: takes the decoded value, raises ValueError with what is allowed.

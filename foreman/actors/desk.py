@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from foreman import schedule
-from foreman.actors import outbox, place
+from foreman.actors import outbox
+from foreman.actors.outlook import Outlook, Rest
 from foreman.errors import (
     ForemanError,
     IdempotencyMismatch,
@@ -21,6 +23,7 @@ from foreman.errors import (
     StoreBroken,
     StoreFull,
     StoreRejected,
+    TargetBusy,
 )
 from foreman.job import (
     RETRIABLE,
@@ -29,7 +32,7 @@ from foreman.job import (
     Change,
     Delivery,
     DeliveryState,
-    Draft,
+    DrainKey,
     Instant,
     Job,
     State,
@@ -57,7 +60,6 @@ from foreman.messages import (
     Work,
 )
 from foreman.retry import Again, Backoff, after
-from foreman.schedule import Resident
 from foreman.store.protocol import Writer
 
 LANES = 1000  # different drain keys that may wait at once; each costs every claim a look
@@ -70,7 +72,6 @@ class Rules:
     """The settings that decide about jobs."""
 
     max_queue: int = 100_000
-    starvation_limit: float = 600  # seconds
     job_ttl: float = 7 * 86400  # seconds; 0 keeps for ever
     backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))
     webhook_retries: int = 5
@@ -84,15 +85,16 @@ class Desk:
         self,
         store: Writer,
         rules: Rules,
+        outlook: Outlook | None = None,
         *,
         clock: Callable[[], Instant],
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.store = store
         self.rules = rules
+        self.outlook = outlook or Outlook()
         self.clock = clock
         self.chance = chance
-        self.resident: Resident | None = None  # as the last claim told it
         self.next_due = store.next_due()  # when `tick` will next have something to do
         self._paused: bool | None = None  # as the note says; None: to be read
         self._running: dict[str, Job] = {}  # as the store has them: nobody else writes there
@@ -149,12 +151,15 @@ class Desk:
     def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
         self._changes, self._stirred, self._redelivers = [], False, False
         now = self.clock()
+        outlook = self.outlook
+        before = outlook.state, outlook.resting
         try:
             with self.store.transaction():
                 self._keep_time(now)
                 answers = [self._answer(message, now) for message in batch]
-                self.next_due = self.store.next_due()
+                self.next_due = self._due()
         except (StoreFull, StoreRejected):
+            outlook.state, outlook.resting = before
             self._recall()  # of a transaction that never was
             raise
         posted = self._redelivers or any(change.posted for change in self._changes)
@@ -183,9 +188,10 @@ class Desk:
             return fault
 
     def _keep_time(self, now: Instant) -> None:
+        self._end_rests(now)
         if self.next_due is None or self.next_due > now:
             return
-        self._stirred = self.store.wake(now) > 0
+        self._stirred |= self.store.wake(now) > 0
         for job in self.store.overdue(now, OVERDUE_AT_ONCE):
             words = "not started by the time given in start_by"
             self._put(self._ended(job, State.EXPIRED, now, error=words, code="expired"), job, now)
@@ -194,40 +200,47 @@ class Desk:
 
     def _submit(self, message: Submit, now: Instant) -> Accepted:
         draft = message.draft
-        if draft.idempotency_key and (known := self.store.by_idempotency_key(draft.idempotency_key)):
+        if draft.idempotency_key and (known := self.store.by_idempotency_key(draft.owner, draft.idempotency_key)):
             job, fingerprint = known
-            if fingerprint != draft.fingerprint:
+            if fingerprint not in draft.fingerprints:
                 raise IdempotencyMismatch
-            return Accepted(job, place.of(self.store, job, self.resident, now, self.rules.starvation_limit))
-        self._check_room([draft])
-        position = place.of_next(self.store, draft, self.resident, now, self.rules.starvation_limit)
+            return Accepted(job, self.outlook.of(self.store, job, now).position)
+        if message.refusal is not None:
+            raise message.refusal
+        self._check_room([draft.key])
+        position = self.outlook.of_next(self.store, draft, now)
         self._changes += self.store.add([draft], now=now)
         return Accepted(self._find(draft.id), position)
 
     def _submit_many(self, message: SubmitMany, now: Instant) -> None:
-        self._check_room(message.drafts)
+        self._check_room([draft.key for draft in message.drafts])
         self._changes += self.store.add(message.drafts, now=now)
 
-    def _check_room(self, drafts: Sequence[Draft]) -> None:
+    def _check_room(self, keys: Sequence[DrainKey]) -> None:
+        """Raise QueueFull unless a job of each of the keys may be added."""
         lanes = self.store.lanes()
         most = self.rules.max_queue
-        if sum(lane.ready + lane.parked for lane in lanes) + len(drafts) > most:
+        if sum(lane.ready + lane.parked for lane in lanes) + len(keys) > most:
             raise QueueFull(f"the queue is full: it takes {most} jobs", "the setting max_queue raises the limit")
         waiting = {lane.key for lane in lanes}
-        fresh = {draft.key for draft in drafts} - waiting
+        fresh = set(keys) - waiting
         if fresh and len(waiting) + len(fresh) > LANES:
             raise QueueFull(f"{LANES} different models and load options are waiting", "use fewer different options")
 
     def _claim(self, message: Claim, now: Instant) -> Work | None:
-        self.resident = message.resident
+        outlook, rules = self.outlook, self.outlook.rules
+        heads = outlook.heads(self.store)
+        running = Counter(int(job.priority) for job in self._running.values())
+        if message.spent is not None:
+            outlook.state = schedule.spend(outlook.state, message.spent, heads, running=running, now=now, rules=rules)
         if self._paused is None:
             self._paused = self.store.note(PAUSED) == "true"
         if self._paused:
             return None
-        heads = self.store.heads()
-        head = schedule.choose(heads, message.resident, now=now, limit=self.rules.starvation_limit)
-        if head is None:
+        choice = schedule.choose(heads, outlook.state, running=running, now=now, rules=rules)
+        if choice is None:
             return None
+        head = choice.head
         if any(job.key != head.key for job in self._running.values()):
             return None  # the key changes only when the running ones are done
         found = self.store.with_payload(head.id)
@@ -244,13 +257,15 @@ class Desk:
             error=None,
             error_code=None,
         )
-        if message.warm and message.resident and message.resident.key == job.key:
+        outlook.state = schedule.start(outlook.state, choice, now)
+        if message.loaded == job.key:
             claimed = replace(claimed, state=State.WORKING)
             self._changes += self.store.begin(claimed, now=now)
             self._running[job.id] = claimed
         else:
             self._put(claimed, job, now)
-        return Work(claimed, payload, self._changes[-1].seq, more=len(heads) > 1 or self.store.ready() > 0)
+        more = len(heads) > 1 or self.store.ready() > 0
+        return Work(claimed, payload, self._changes[-1].seq, reserved=choice.reserved, more=more)
 
     def _began(self, message: Began, now: Instant) -> None:
         job = self._held(message.job_id, message.lease)
@@ -262,7 +277,9 @@ class Desk:
         if job is None:
             return
         if isinstance(message.outcome, ForemanError):
-            self._fault(job, message.outcome, now)
+            again = self._fault(job, message.outcome, now)
+            if isinstance(message.outcome, TargetBusy) and again.ready_at is not None:
+                self._let_rest(again.key, now, again.ready_at)
             return
         if job.state is State.LOADING:  # its Began is overtaken by nothing, so it was never sent
             job = self._put(replace(job, state=State.WORKING), job, now)
@@ -289,7 +306,7 @@ class Desk:
         job = self._find(message.job_id)
         if job.state not in RETRIABLE:
             raise IllegalStep("retry", job.state)
-        self._check_room([])
+        self._check_room([job.key])
         fresh = replace(
             job,
             state=State.QUEUED,
@@ -361,7 +378,7 @@ class Desk:
         job = self._running.get(job_id)
         return job if job and job.lease == lease else None
 
-    def _fault(self, job: Job, fault: ForemanError, now: Instant) -> None:
+    def _fault(self, job: Job, fault: ForemanError, now: Instant) -> Job:
         what = after(
             fault, attempt=job.attempt, max_attempts=job.max_attempts, backoff=self.rules.backoff, chance=self.chance()
         )
@@ -375,9 +392,28 @@ class Desk:
                 error=str(fault),
                 error_code=fault.code,
             )
-            self._put(again, job, now)
-        else:
-            self._put(self._ended(job, State.FAILED, now, error=str(fault), code=fault.code), job, now)
+            return self._put(again, job, now)
+        return self._put(self._ended(job, State.FAILED, now, error=str(fault), code=fault.code), job, now)
+
+    def _let_rest(self, key: DrainKey, since: Instant, until: Instant) -> None:
+        """Claim nothing of the key before `until`: its server is busy, and may have time for others."""
+        resting = self.outlook.resting
+        if key in resting:
+            until = max(until, resting[key].until)
+        self.outlook.resting = {**resting, key: Rest(since, until)}
+
+    def _end_rests(self, now: Instant) -> None:
+        resting = self.outlook.resting
+        still = {key: rest for key, rest in resting.items() if rest.since <= now < rest.until}
+        if len(still) < len(resting):
+            self.outlook.resting = still
+            self._stirred = True
+
+    def _due(self) -> Instant | None:
+        """Return when time alone will next change something."""
+        due = self.store.next_due()
+        ends = [rest.until for rest in self.outlook.resting.values()]
+        return min(ends if due is None else [*ends, due], default=None)
 
     def _ended(self, job: Job, state: State, now: Instant, *, error: str | None = None, code: str | None = None) -> Job:
         expires = now + self.rules.job_ttl if self.rules.job_ttl else None

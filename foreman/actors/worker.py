@@ -11,6 +11,7 @@ import trio
 
 from foreman.actors.inventory import Inventory
 from foreman.actors.meters import Attempted, Meters
+from foreman.actors.outlook import Outlook
 from foreman.actors.relay import Relay, Track
 from foreman.errors import (
     AnswerCut,
@@ -20,24 +21,20 @@ from foreman.errors import (
     ForemanError,
     Internal,
     StoreFull,
-    TargetBusy,
     TargetSilent,
     TargetUnavailable,
 )
-from foreman.job import Artifact, Instant, Job, State, model_of
+from foreman.job import Artifact, DrainKey, Instant, Job, State, model_of
 from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
-from foreman.schedule import Resident
+from foreman.schedule import Spent
 from foreman.targets.answer import Answer, tokens
 from foreman.targets.images import images
 from foreman.targets.protocol import Call, Target
 
 log = structlog.get_logger()
 
-PACE = 0.2  # weight of the newest job in the average that estimates are made of
 BREATH = 20  # chunks that came together between chances for everybody else
 CHUNK_COST = 64  # bytes of memory that a chunk takes besides its data; a flood of tiny ones must end too
-LEAST_REST = 1.0  # seconds, whatever a busy target says
-BUSY_PAUSE = 2.0  # seconds a slot rests when the target says it is busy and names no time
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +54,7 @@ class _Attempt:
         self.job = job
         self.claimed_at = claimed_at
         self.began_at: Instant | None = None  # when the target got the request
+        self.loads = False  # whether its model had to be loaded first
         self._seconds = seconds
         self._ends_at = trio.current_time() + seconds
         self._patience = seconds
@@ -97,6 +95,7 @@ class Worker:
         target: Target,
         relay: Relay,
         inventory: Inventory,
+        outlook: Outlook,
         *,
         slots: int = 1,
         patience: Patience | None = None,
@@ -108,6 +107,7 @@ class Worker:
         self._target = target
         self._relay = relay
         self._inventory = inventory
+        self._outlook = outlook
         self._patience = patience or Patience()
         self._clock = clock
         self._running: dict[str, _Attempt] = {}
@@ -119,9 +119,8 @@ class Worker:
         self._rings = 0
         self._slots_alive = 0
         self._draining = trio.Event()
-        self._seconds_each: float | None = None  # a moving average over the jobs that ended well
+        self._latest: DrainKey | None = None  # the key of the job claimed last
         self.slots = slots
-        self.resident: Resident | None = None
 
     def notice(self, commit: Commit) -> None:
         """Stop what was cancelled; look for work when there may be some."""
@@ -146,12 +145,6 @@ class Worker:
         """Whether every slot has a job."""
         return len(self._running) >= self.slots
 
-    def estimate(self, position: int | None) -> float | None:
-        """Seconds until a job at `position` will have ended, judged by the recent ones; None when unknown."""
-        if position is None or self._seconds_each is None:
-            return None
-        return (position + len(self._running)) * self._seconds_each / self.slots
-
     def ring(self) -> None:
         """Have one idle slot look for work; if it finds some, it wakes the next."""
         self._rings += 1
@@ -162,6 +155,7 @@ class Worker:
         self._running.clear()
         self._cancelled.clear()
         self._claims = self._slots_alive = 0
+        self._outlook.at_work = {}
         await self._take_back()
         async with trio.open_nursery() as nursery:
             for _ in range(self.slots):
@@ -206,17 +200,16 @@ class Worker:
             self._ending.unpark_all()
 
     async def _work(self) -> None:
-        while work := await self._next():
+        spent: Spent | None = None
+        while work := await self._next(spent):
+            began = trio.current_time()
             fault = await self._attempt(work)
+            spent = Spent(work.job.priority, trio.current_time() - began, work.reserved)
             if isinstance(fault, TargetUnavailable):
                 self._inventory.report_down(fault)
-            elif isinstance(fault, TargetBusy):
-                rest = max(LEAST_REST, fault.retry_after if fault.retry_after is not None else BUSY_PAUSE)
-                with self._until_draining():
-                    await trio.sleep(rest)
 
-    async def _next(self) -> Work | None:
-        """Work for this slot, waited for; None when the worker is draining."""
+    async def _next(self, spent: Spent | None) -> Work | None:
+        """Wait for work; None when the worker is draining. `spent` is the slot time of the attempt before."""
         while not self._draining.is_set():
             if not self._inventory.up:
                 with self._until_draining():
@@ -224,7 +217,8 @@ class Worker:
                 continue
             rings = self._rings
             try:
-                work = await self._claim()
+                work = await self._claim(spent)
+                spent = None
             except StoreFull as fault:
                 log.warning("cannot take a job", why=str(fault))
                 with self._until_draining():
@@ -243,17 +237,17 @@ class Worker:
                     await self._idle.park()
         return None
 
-    async def _claim(self) -> Work | None:
-        warm = self.resident is not None and self._target.is_resident(self.resident.key)
+    async def _claim(self, spent: Spent | None) -> Work | None:
+        loaded = self._latest if self._latest is not None and self._target.is_resident(self._latest) else None
         if not self._claims:
             self._cancelled.clear()
         self._claims += 1
         try:
-            work = await self._queue.ask(Claim(resident=self.resident, warm=warm))
+            work = await self._queue.ask(Claim(loaded=loaded, spent=spent))
         finally:
             self._claims -= 1
-        if work and (self.resident is None or self.resident.key != work.job.key):
-            self.resident = Resident(work.job.key, self._clock())
+        if work:
+            self._latest = work.job.key
         return work
 
     @contextmanager
@@ -275,6 +269,7 @@ class Worker:
         track.begin(job.attempt)
         seconds = job.timeout or self._patience.attempt
         attempt = self._running[job.id] = _Attempt(job, self._clock(), seconds)
+        self._outlook.claimed(job, attempt.claimed_at)
         outcome: Answered | ForemanError | None = None
         try:
             with attempt.scope:
@@ -284,6 +279,7 @@ class Worker:
         finally:
             if self._running.get(job.id) is attempt:
                 del self._running[job.id]
+                self._outlook.ended(job.id)
         fault = outcome if isinstance(outcome, ForemanError) else None
         track.fault = fault
         if isinstance(outcome, Answered):
@@ -295,12 +291,11 @@ class Worker:
 
     def _account(self, attempt: _Attempt, outcome: str, answer: bytes | None) -> None:
         job, now = attempt.job, self._clock()
-        seconds = max(0.0, now - attempt.claimed_at)
         prompt, written = tokens(answer) if outcome == "done" and answer else (0, 0)
-        if outcome == "done":
-            last = self._seconds_each if self._seconds_each is not None else seconds
-            self._seconds_each = last + PACE * (seconds - last)
         began_at = attempt.began_at or now
+        if outcome == "done":
+            load = began_at - attempt.claimed_at if attempt.loads else None
+            self._outlook.learn(job, seconds=max(0.0, now - began_at), load=load, tokens=written)
         ended = Attempted(
             model=model_of(job.key),
             outcome=outcome,
@@ -328,9 +323,11 @@ class Worker:
         call = Call(model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload, heard=heard)
         try:
             if not self._target.is_resident(job.key):
+                attempt.loads = True
                 await self._target.load(call)
                 self._meters.loaded(model_of(job.key))
             attempt.began_at = self._clock()
+            self._outlook.began(job.id, attempt.began_at)
             if job.state is State.LOADING:
                 await self._queue.tell(Began(job_id=job.id, lease=job.lease))
             answer, flaw = await self._collect(call, track, attempt)

@@ -13,6 +13,7 @@ from foreman.actors.embeddings import Embeddings
 from foreman.actors.feed import Feed
 from foreman.actors.inventory import Inventory
 from foreman.actors.meters import Meters
+from foreman.actors.outlook import Outlook
 from foreman.actors.poster import Poster
 from foreman.actors.relay import Relay
 from foreman.actors.worker import Worker
@@ -35,6 +36,7 @@ class Deps:
     relay: Relay
     inventory: Inventory
     worker: Worker
+    outlook: Outlook
     embeddings: Embeddings
     target: Target
     gate: Gate

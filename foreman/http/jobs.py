@@ -9,9 +9,8 @@ from quart import Blueprint, Response, request
 from ulid import ULID
 
 from foreman import wire
-from foreman.actors import place
 from foreman.actors.results import show_results
-from foreman.errors import DeliveryNotFound, Draining, JobNotFound
+from foreman.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound
 from foreman.http import artifacts, bulk, stream
 from foreman.http.body import NDJSON, media_type, read_json_body
 from foreman.http.deps import deps
@@ -40,10 +39,15 @@ async def submit() -> Response:
     wait = _preferred_wait(request.headers.get("Prefer"))
     idempotency_key = wire.read_idempotency_key(request.headers.get("Idempotency-Key"))
     submission = wire.read_submission(await read_json_body(), now=known.clock())
-    again = idempotency_key is not None and await known.readers.read(
-        lambda store: store.by_idempotency_key(idempotency_key) is not None
-    )  # which is answered as before, whatever has become of its model and its receiver
-    canonical = submission.model if again else (await known.inventory.resolve(submission.model)).name
+    canonical, refusal = submission.model, None
+    try:
+        canonical = (await known.inventory.resolve(submission.model)).name
+        if (webhook_url := submission.own.get("webhook_url")) is not None:
+            await known.poster.check(webhook_url)
+    except ForemanError as fault:
+        if idempotency_key is None:
+            raise
+        refusal = fault  # a key that was used before is answered as it was, whatever has become of model and receiver
     draft = submission.draft(
         str(ULID()),
         canonical=canonical,
@@ -51,9 +55,7 @@ async def submit() -> Response:
         idempotency_key=idempotency_key,
         owner=known.gate.caller(request),
     )
-    if draft.webhook_url is not None and not again:
-        await known.poster.check(draft.webhook_url)
-    accepted = await known.queue.ask(Submit(draft=draft))
+    accepted = await known.queue.ask(Submit(draft=draft, refusal=refusal))
     if wait and await _ends(accepted.job.id, wait):
         response = await _shown(accepted.job.id)
     else:
@@ -109,15 +111,15 @@ async def show(job_id: str) -> Response:
 
 async def _shown(job_id: str) -> Response:
     known = deps()
-    now, limit, inline = known.clock(), known.settings.starvation_limit, known.settings.artifact_inline_limit
+    now, inline = known.clock(), known.settings.artifact_inline_limit
 
     def read(store: Reader) -> dict[str, Any]:
         job = store.job(job_id)
         if job is None:
             raise JobNotFound(job_id)
-        position = place.of(store, job, known.worker.resident, now, limit)
-        stands = not known.inventory.up or store.note(PAUSED) == "true"
-        shown = wire.show_job(job, position=position, eta=None if stands else known.worker.estimate(position))
+        up = known.inventory.up and store.note(PAUSED) != "true"
+        expected = known.outlook.of(store, job, now, up=up)
+        shown = wire.show_job(job, position=expected.position, eta=expected.seconds)
         return shown | show_results(store, job.id, inline)
 
     return json_answer(await known.readers.read(read))

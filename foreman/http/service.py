@@ -7,7 +7,7 @@ from typing import Any
 from quart import Blueprint, Response, request
 
 from foreman import __version__
-from foreman.actors import place
+from foreman.actors.outlook import Expected
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
 from foreman.http.query import check_names, read_limit
@@ -58,18 +58,14 @@ async def line() -> Response:
     known = deps()
     check_names("limit")
     most = read_limit()
-    now, limit = known.clock(), known.settings.starvation_limit
+    now = known.clock()
 
-    def read(store: Reader) -> tuple[list[Job], list[Job], bool]:
-        waiting = place.line(store, known.worker.resident, now, limit, most)
-        return waiting, store.scheduled(most), store.note(PAUSED) == "true"
+    def read(store: Reader) -> tuple[list[tuple[Job, Expected]], list[Job]]:
+        up = known.inventory.up and store.note(PAUSED) != "true"
+        return known.outlook.line(store, now, most, up=up), store.scheduled(most)
 
-    waiting, scheduled, paused = await known.readers.read(read)
-    stands = paused or not known.inventory.up
-    shown = [
-        show_job(job, position=position, eta=None if stands else known.worker.estimate(position))
-        for position, job in enumerate(waiting, 1)
-    ]
+    waiting, scheduled = await known.readers.read(read)
+    shown = [show_job(job, position=expected.position, eta=expected.seconds) for job, expected in waiting]
     return json_answer({"jobs": shown, "scheduled": [show_job(job) for job in scheduled]})
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from foreman.job import Artifact, Change, Delivery, Draft, DrainKey, Instant, Job, Priority, State
-from foreman.schedule import Head, Slice
+from foreman.schedule import Head
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +84,8 @@ class Reader(Protocol):
     def scheduled(self, limit: int) -> list[Job]:
         """The queued jobs that wait for a time to come, the soonest first."""
 
-    def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
-        """The job submitted under `key` and the fingerprint of its body."""
+    def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
+        """Return the job that `owner` submitted under `key`, and the fingerprint of its body."""
 
     def shapes(self, job_id: str) -> list[Shape]: ...
 
@@ -119,14 +119,11 @@ class Reader(Protocol):
     def heads(self) -> list[Head]:
         """The oldest claimable job of every lane."""
 
-    def slices(self, *, now: Instant, limit: float, most: int) -> list[Slice]:
-        """The claimable jobs by lane and tier; each count is exact up to `most`."""
+    def rank(self, job: Job, *, most: int) -> int:
+        """Return how many claimable jobs of the job's own lane go before it; exact up to `most`."""
 
-    def rank(self, job: Job, *, tier: int, now: Instant, limit: float, most: int) -> int:
-        """How many claimable jobs of the job's own key and tier go before it; exact up to `most`."""
-
-    def line(self, key: DrainKey, *, tier: int, now: Instant, limit: float, most: int) -> list[Job]:
-        """The first claimable jobs of a key and tier, in the order in which they would run."""
+    def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
+        """Return claimable jobs of a lane in the order in which they would run, without the first `skip`."""
 
     def note(self, name: str) -> str | None: ...
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority
-from foreman.schedule import Head, Slice
+from foreman.schedule import Head
 from foreman.store import listing
 from foreman.store.protocol import ALL, Lane, Order, Place, Selection, Shape
 from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
@@ -92,8 +91,9 @@ class SqliteReader:
         rows = self._rows(sql, (job_id,))
         return (read_job(rows[0]), rows[0][-1]) if rows else None
 
-    def by_idempotency_key(self, key: str) -> tuple[Job, bytes] | None:
-        rows = self._db.execute(f"SELECT {COLUMNS}, fingerprint FROM jobs WHERE idempotency_key = ?", (key,)).fetchall()
+    def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
+        sql = f"SELECT {COLUMNS}, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
+        rows = self._rows(sql, (owner, key))
         return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None
 
     def shapes(self, job_id: str) -> list[Shape]:
@@ -166,72 +166,16 @@ class SqliteReader:
         """
         return [Head(*row) for row in self._db.execute(sql).fetchall()]
 
-    def slices(self, *, now: Instant, limit: float, most: int) -> list[Slice]:
-        ready: dict[tuple[str, int], int] = {}
-        for lane in self.lanes():
-            ready[lane.key, lane.priority] = ready.get((lane.key, lane.priority), 0) + lane.ready
-        found: list[Slice] = []
-        for head in self.heads():
-            left = min(ready[head.key, head.priority], most)
-            first: tuple[float, str] | None = (head.since, head.id)
-            taken = 0
-            for level in range(head.priority + 1):
-                aged = level < head.priority
-                count = left
-                if aged:  # those that waited long enough to have climbed to this tier
-                    waited_since = now - limit * (head.priority - level)
-                    if first is None or first[0] > waited_since:
-                        continue
-                    count = min(left, self._count_until(head.key, head.priority, waited_since, most) - taken)
-                    upto: float | None = waited_since
-                else:
-                    upto = None
-                if count and first is not None:
-                    found.append(Slice(head.key, level, first, count))
-                left -= count
-                taken += count
-                if left <= 0:
-                    break
-                first = self._first_after(head.key, head.priority, upto) if upto is not None else None
-        return found
-
-    def _count_until(self, key: str, priority: int, since: float, most: int) -> int:
+    def rank(self, job: Job, *, most: int) -> int:
         sql = f"""SELECT count(*) FROM (SELECT 1 FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
-                  AND since <= ? LIMIT ?)"""
-        return int(str(self._value(sql, (key, priority, since, most))))
+                  AND (since, id) < (?, ?) LIMIT ?)"""
+        return int(str(self._value(sql, (job.key, job.priority, job.since, job.id, most))))
 
-    def _first_after(self, key: str, priority: int, since: float) -> tuple[float, str] | None:
-        sql = f"""SELECT since, id FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ? AND since > ?
-                  ORDER BY since, id LIMIT 1"""
-        for found, job_id in self._db.execute(sql, (key, priority, since)).fetchall():
-            return found, job_id
-        return None
-
-    def rank(self, job: Job, *, tier: int, now: Instant, limit: float, most: int) -> int:
-        sql = f"""
-            SELECT count(*) FROM (SELECT 1 FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
-            AND since > ? AND since <= ? AND (since, id) < (?, ?) LIMIT ?)"""
-        total = 0
-        for priority, after, upto in _waits(tier, now, limit):
-            total += int(str(self._value(sql, (job.key, priority, after, upto, job.since, job.id, most))))
-        return min(total, most)
-
-    def line(self, key: DrainKey, *, tier: int, now: Instant, limit: float, most: int) -> list[Job]:
+    def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
         sql = f"""SELECT {COLUMNS} FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
-                  AND since > ? AND since <= ? ORDER BY since, id LIMIT ?"""
-        found: list[Job] = []
-        for priority, after, upto in _waits(tier, now, limit):
-            found += map(read_job, self._rows(sql, (key, priority, after, upto, most)))
-        return sorted(found, key=lambda job: (job.since, job.id))[:most]
+                  ORDER BY since, id LIMIT ? OFFSET ?"""
+        return [read_job(row) for row in self._rows(sql, (key, priority, most, skip))]
 
     def note(self, name: str) -> str | None:
         value = self._value("SELECT value FROM notes WHERE name = ?", (name,))
         return str(value) if value is not None else None
-
-
-def _waits(tier: int, now: Instant, limit: float) -> Iterator[tuple[int, float, float]]:
-    """Which jobs are of a tier: by priority, waiting since after the first time and up to the second."""
-    for priority in range(tier, max(Priority) + 1):
-        climbed = priority - tier
-        after = now - limit * (climbed + 1) if tier > 0 else -math.inf
-        yield priority, after, now - limit * climbed if climbed else math.inf

@@ -15,13 +15,14 @@ from foreman.job import Change, Delivery, DeliveryState, Draft, Instant, Job, Pr
 COLUMNS = (
     "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
     "start_by, timeout, started_at, completed_at, expires_at, error, error_code, metadata, custom_id, webhook_url, "
-    "webhook_events, owner"
+    "webhook_events, owner, most_tokens"
 )
 
 DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at"
 DRAFT = (
     "id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at, start_by, timeout, "
-    "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner"
+    "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner, "
+    "most_tokens"
 )
 
 ROWS_AT_ONCE = 50  # in one statement
@@ -59,6 +60,7 @@ def read_job(row: sqlite3.Row | tuple[object, ...]) -> Job:
         webhook_url=values[21],
         webhook_events=_decode_events(events) if events is not None else None,
         owner=values[23],
+        most_tokens=values[24],
     )
 
 
@@ -116,8 +118,9 @@ def draft_row(draft: Draft, now: Instant) -> tuple[object, ...]:
         draft.webhook_url,
         msgspec.json.encode(draft.webhook_events).decode() if draft.webhook_events is not None else None,
         draft.idempotency_key,
-        draft.fingerprint,
+        draft.fingerprints[0] if draft.fingerprints else None,
         draft.owner,
+        draft.most_tokens,
     )
 
 

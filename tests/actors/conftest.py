@@ -13,6 +13,7 @@ import trio
 
 from foreman.actors.desk import Desk, Rules
 from foreman.actors.inventory import Inventory
+from foreman.actors.outlook import Outlook
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
 from foreman.actors.worker import Patience, Worker
@@ -20,6 +21,7 @@ from foreman.errors import ForemanError, TargetFault
 from foreman.job import Draft, Job, State
 from foreman.messages import Commit, Submit
 from foreman.retry import Backoff
+from foreman.schedule import Rules as Order
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
 from foreman.store.sqlite import SqliteWriter
@@ -166,6 +168,7 @@ class House:
     store: SqliteWriter
     queue: QueueActor
     worker: Worker
+    outlook: Outlook
     relay: Relay
     inventory: Inventory
     target: FakeTarget
@@ -225,11 +228,12 @@ def start_house(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Awa
     ) -> House:
         target = target or FakeTarget(list(scripts) or [saying("hello")])
         rules = rules or Rules(backoff=Backoff(2, 300))
-        queue = QueueActor(Desk(store, rules, clock=now, chance=lambda: EVEN), offload=inline)
+        outlook = Outlook(Order(slots=slots))
+        queue = QueueActor(Desk(store, rules, outlook, clock=now, chance=lambda: EVEN), offload=inline)
         relay = Relay()
         inventory = Inventory(target, queue, poll_interval=30)
-        worker = Worker(queue, target, relay, inventory, slots=slots, patience=patience, clock=now)
-        house = House(store, queue, worker, relay, inventory, target, [], nursery)
+        worker = Worker(queue, target, relay, inventory, outlook, slots=slots, patience=patience, clock=now)
+        house = House(store, queue, worker, outlook, relay, inventory, target, [], nursery)
         for listener in (relay.notice, worker.notice, house.notice):
             queue.add_listener(listener)
         for actor in (queue.run, inventory.run, worker.run):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from foreman.actors.desk import Desk, Rules
+from foreman.actors.outlook import Outlook
 from foreman.errors import ForemanError
 from foreman.job import Artifact, Job
 from foreman.messages import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Work
 from foreman.retry import Backoff
-from foreman.schedule import Resident
+from foreman.schedule import Rules as Order
+from foreman.schedule import Spent
 from foreman.store.sqlite import SqliteWriter
 from tests.actors.conftest import EVEN, START, draft
 
@@ -19,12 +21,12 @@ ANSWER = Answered([Artifact(name="completion", content_type="application/json", 
 class Office:
     """A desk with a clock that a test turns."""
 
-    def __init__(self, store: SqliteWriter, **rules: Any) -> None:
+    def __init__(self, store: SqliteWriter, *, order: Order | None = None, **rules: Any) -> None:
         self.now = START
         self.store = store
         given: dict[str, Any] = {"backoff": Backoff(2, 300), "job_ttl": 100} | rules
         self.rules = Rules(**given)
-        self.desk = Desk(store, self.rules, clock=lambda: self.now, chance=lambda: EVEN)
+        self.desk = Desk(store, self.rules, Outlook(order), clock=lambda: self.now, chance=lambda: EVEN)
         self.commit = Commit([])
 
     def say(self, message: Message[Any]) -> Any:
@@ -38,8 +40,8 @@ class Office:
         accepted: Accepted = self.say(Submit(draft=draft(number, **fields)))
         return accepted
 
-    def claim(self, resident: Resident | None = None, *, warm: bool = False) -> Work | None:
-        work: Work | None = self.say(Claim(resident=resident, warm=warm))
+    def claim(self, *, loaded: str | None = None, spent: Spent | None = None) -> Work | None:
+        work: Work | None = self.say(Claim(loaded=loaded, spent=spent))
         return work
 
     def claimed(self) -> Job:

@@ -5,27 +5,32 @@ from __future__ import annotations
 import pytest
 
 from foreman.actors import desk as desk_module
-from foreman.actors.place import FAR
+from foreman.actors.outlook import FAR
 from foreman.errors import (
     IdempotencyMismatch,
     IllegalStep,
     JobNotFound,
+    ModelNotFound,
     QueueFull,
+    StoreFull,
     TargetBusy,
     TargetLost,
     TargetRefused,
     TargetUnavailable,
 )
-from foreman.job import State
+from foreman.job import Priority, State
 from foreman.messages import (
     Accepted,
     Began,
     Cancel,
+    Claim,
     Note,
+    Retry,
     Submit,
     TakeBack,
 )
-from foreman.schedule import Resident
+from foreman.schedule import Rules as Order
+from foreman.schedule import Spent
 from foreman.store.sqlite import SqliteWriter
 from tests.actors.conftest import START, draft
 from tests.actors.office import ANSWER, Office
@@ -56,18 +61,79 @@ def test_a_place_beyond_a_thousand_is_a_thousand(store: SqliteWriter) -> None:
 
 
 def test_the_same_key_and_body_give_the_same_job(office: Office) -> None:
-    first = office.submit(1, idempotency_key="k", fingerprint=b"f")
-    again = office.submit(2, idempotency_key="k", fingerprint=b"f")
+    first = office.submit(1, idempotency_key="k", fingerprints=(b"f",))
+    again = office.submit(2, idempotency_key="k", fingerprints=(b"f",))
     assert (again.job.id, again.position) == (first.job.id, 1)
     assert office.store.job("002") is None
     assert office.commit.changes == []
 
 
 def test_the_same_key_with_another_body_is_refused(office: Office) -> None:
-    office.submit(1, idempotency_key="k", fingerprint=b"f")
+    office.submit(1, idempotency_key="k", fingerprints=(b"f",))
     with pytest.raises(IdempotencyMismatch):
-        office.submit(2, idempotency_key="k", fingerprint=b"g")
+        office.submit(2, idempotency_key="k", fingerprints=(b"g",))
     assert office.store.job("002") is None
+
+
+def test_the_same_key_of_two_owners_is_two_keys(office: Office) -> None:
+    for number, owner in enumerate(["alice", "bob", ""], start=1):
+        said = office.submit(number, owner=owner, idempotency_key="k", fingerprints=(b"%d" % number,))
+        assert said.job.id == f"{number:03}"
+    assert office.submit(9, owner="bob", idempotency_key="k", fingerprints=(b"2",)).job.id == "002"
+
+
+def test_a_fingerprint_of_any_version_is_found(office: Office) -> None:
+    office.submit(1, idempotency_key="k", fingerprints=(b"old",))
+    assert office.submit(2, idempotency_key="k", fingerprints=(b"new", b"also", b"old")).job.id == "001"
+
+
+def test_a_refusal_is_for_new_keys_only(office: Office) -> None:
+    refused = Submit(draft=draft(1, idempotency_key="k", fingerprints=(b"f",)), refusal=ModelNotFound("m"))
+    with pytest.raises(ModelNotFound):
+        office.say(refused)
+    office.submit(1, idempotency_key="k", fingerprints=(b"f",))
+    again = draft(2, idempotency_key="k", fingerprints=(b"f",))
+    assert office.say(Submit(draft=again, refusal=ModelNotFound("m"))).job.id == "001"
+    other = draft(3, idempotency_key="k", fingerprints=(b"g",))
+    with pytest.raises(IdempotencyMismatch):
+        office.say(Submit(draft=other, refusal=ModelNotFound("m")))
+
+
+def test_a_retry_has_no_more_room_than_a_new_job(store: SqliteWriter) -> None:
+    office = Office(store, max_queue=2)
+    for number in (1, 2, 3):
+        office.submit(number)
+        if number < 3:
+            office.say(Cancel(job_id=f"{number:03}"))
+    office.say(Retry(job_id="001"))
+    for _ in range(2):
+        with pytest.raises(QueueFull):
+            office.say(Retry(job_id="002"))
+    assert office.job(2).state is State.CANCELLED
+    office.claimed()
+    assert office.say(Retry(job_id="002")).state is State.QUEUED
+
+
+def test_a_retry_adds_no_key_beyond_the_limit(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "LANES", 2)
+    office.submit(1, model="a")
+    office.say(Cancel(job_id="001"))
+    office.submit(2, model="b")
+    office.submit(3, model="c")
+    with pytest.raises(QueueFull, match="different models and load options"):
+        office.say(Retry(job_id="001"))
+    office.submit(4, model="b")
+    office.say(Cancel(job_id="004"))
+    assert office.say(Retry(job_id="004")).state is State.QUEUED  # its key waits already
+
+
+def test_many_retries_in_one_transaction_keep_the_limit(store: SqliteWriter) -> None:
+    office = Office(store, max_queue=5)
+    for number in range(1, 9):
+        office.submit(number)
+        office.say(Cancel(job_id=f"{number:03}"))
+    answers, _ = office.desk.apply([Retry(job_id=f"{number:03}") for number in range(1, 9)])
+    assert [isinstance(answer, QueueFull) for answer in answers] == [False] * 5 + [True] * 3
 
 
 def test_a_full_queue_refuses_and_takes_again_when_there_is_room(store: SqliteWriter) -> None:
@@ -87,8 +153,8 @@ def test_a_full_queue_refuses_within_one_transaction_too(store: SqliteWriter) ->
 
 def test_a_full_queue_still_knows_an_idempotency_key(store: SqliteWriter) -> None:
     office = Office(store, max_queue=1)
-    office.submit(1, idempotency_key="k", fingerprint=b"f")
-    assert office.submit(2, idempotency_key="k", fingerprint=b"f").job.id == "001"
+    office.submit(1, idempotency_key="k", fingerprints=(b"f",))
+    assert office.submit(2, idempotency_key="k", fingerprints=(b"f",)).job.id == "001"
 
 
 def test_only_so_many_drain_keys_may_wait_and_those_that_do_go_on(
@@ -118,7 +184,7 @@ def test_a_claim_spends_an_attempt_and_gives_a_new_lease(office: Office) -> None
 
 def test_a_claim_for_a_warm_key_begins_at_once(office: Office) -> None:
     office.submit(1)
-    work = office.claim(Resident("m", START), warm=True)
+    work = office.claim(loaded="m")
     assert work is not None and work.job.state is State.WORKING
     assert office.steps() == [("queued", "loading"), ("loading", "working")]
 
@@ -136,14 +202,13 @@ def test_another_key_is_not_claimed_while_jobs_of_the_first_run(office: Office) 
     office.submit(1, model="a")
     office.submit(2, model="b")
     office.submit(3, model="a")
-    resident = Resident("a", START)
-    first, second = office.claim(resident), office.claim(resident)
+    first, second = office.claim(), office.claim()
     assert first and second and (first.job.id, second.job.id) == ("001", "003")
-    assert office.claim(resident) is None
+    assert office.claim() is None
     office.finish(first.job)
-    assert office.claim(resident) is None
+    assert office.claim() is None
     office.finish(second.job)
-    last = office.claim(resident)
+    last = office.claim()
     assert last and last.job.id == "002"
 
 
@@ -223,6 +288,78 @@ def test_a_job_that_met_a_busy_target_goes_to_the_end_of_its_lane(office: Office
     office.finish(first, TargetBusy("t", 0))
     office.now += 1
     assert [office.claimed().id, office.claimed().id] == ["002", "001"]
+
+
+def test_a_busy_server_rests_its_key_and_no_other(office: Office) -> None:
+    for number, model in enumerate("aabbc", start=1):
+        office.submit(number, model=model)
+    first = office.claimed()
+    office.now += 1
+    office.finish(first, TargetBusy("t", 30))
+    assert [office.job(n).ready_at for n in (1, 2)] == [START + 31, None]
+    for number in (3, 4, 5):
+        job = office.claimed()
+        assert job.id == f"{number:03}"
+        office.finish(job)
+    assert office.claim() is None
+    assert (office.desk.next_due, office.job(1).attempt, office.job(2).attempt) == (START + 31, 0, 0)
+    office.now += 29.9
+    assert (office.desk.tick().stirred, office.claim()) == (False, None)
+    office.now += 0.1
+    assert office.desk.tick().stirred
+    assert [office.claimed().id, office.claimed().id] == ["002", "001"]
+
+
+def test_the_longest_rest_counts_and_a_clock_set_back_ends_it(office: Office) -> None:
+    for number in (1, 2, 3):
+        office.submit(number)
+    first, second = office.claimed(), office.claimed()
+    office.finish(first, TargetBusy("t", 60))
+    office.finish(second, TargetBusy("t", 5))
+    office.now += 10
+    assert office.claim() is None
+    office.now -= 3600
+    assert office.claimed().id == "002"  # whose own time came after five seconds
+
+
+def test_jobs_of_a_resting_key_have_no_position(office: Office) -> None:
+    office.submit(1, model="a")
+    office.submit(2, model="b")
+    office.finish(office.claimed(), TargetBusy("t", 30))
+    assert office.submit(3, model="a").position is None
+    assert office.submit(4, model="b").position == 2
+    office.now += 30
+    office.desk.tick()
+    assert office.submit(5, model="a").position is not None
+
+
+def test_a_class_that_starves_is_claimed_before_a_higher_one_and_is_said_to_be(store: SqliteWriter) -> None:
+    office = Office(store, order=Order(limit=100))
+    office.submit(1, priority=Priority.LOW)
+    office.now += 101
+    for number in (2, 3, 4):
+        office.submit(number, priority=Priority.HIGH)
+    works = []
+    spent = None
+    for _ in range(4):
+        work = office.claim(spent=spent)
+        assert work is not None
+        works.append((work.job.id, work.reserved))
+        office.finish(work.job)
+        spent = Spent(work.job.priority, 10, work.reserved)
+    assert works == [("002", False), ("001", True), ("003", False), ("004", False)]
+
+
+def test_slot_time_counts_once_although_the_transaction_is_tried_again(store: SqliteWriter) -> None:
+    office = Office(store, order=Order(limit=100))
+    office.submit(1, priority=Priority.LOW)
+    office.now += 101
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages + 10}")
+    large = Submit(draft=draft(2, payload=b"x" * 1_000_000))
+    answers, _ = office.desk.apply([Note(name="paused", value="true"), Claim(spent=Spent(0, 10.0, False)), large])
+    assert answers[:2] == [None, None] and isinstance(answers[2], StoreFull)
+    assert office.desk.outlook.state.credits[Priority.LOW] == 1.0
 
 
 def test_taking_back_spends_the_attempts_of_what_was_running(office: Office) -> None:

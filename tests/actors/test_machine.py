@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from foreman import schedule
 from foreman.actors.desk import Desk, Rules
+from foreman.actors.outlook import Outlook
 from foreman.errors import (
     ForemanError,
     IllegalStep,
@@ -43,12 +45,13 @@ from foreman.messages import (
     Work,
 )
 from foreman.retry import Again, Backoff, after
-from foreman.schedule import Head, Resident
+from foreman.schedule import Head, Spent
 from foreman.store import care
 from foreman.store.sqlite import SqliteWriter
 from tests.actors.conftest import draft
 
-RULES = Rules(starvation_limit=60, job_ttl=300, backoff=Backoff(2, 300))
+RULES = Rules(job_ttl=300, backoff=Backoff(2, 300))
+ORDER = schedule.Rules(limit=60, share=0.1, slots=2)
 FAULTS = [
     TargetLost("t", "it hung up"),
     TargetUnavailable("t", "refused"),
@@ -85,7 +88,6 @@ class Machine(RuleBasedStateMachine):
         self.jobs: dict[str, Known] = {}
         self.made = 0
         self.paused = False
-        self.resident: Resident | None = None
         self._open()
 
     def teardown(self) -> None:
@@ -97,10 +99,15 @@ class Machine(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.store = SqliteWriter(self.path)
-        self.desk = Desk(self.store, RULES, clock=lambda: self.now, chance=lambda: 0.5)
+        self.desk = Desk(self.store, RULES, Outlook(ORDER), clock=lambda: self.now, chance=lambda: 0.5)
+        self.state = schedule.State()
+        self.resting: dict[str, tuple[float, float]] = {}  # keys, since when and until when
 
     def _tell(self, message: Message[Any]) -> Any:
         """Have the desk apply it, and keep the model's time; the answer."""
+        self.resting = {
+            key: (since, until) for key, (since, until) in self.resting.items() if since <= self.now < until
+        }
         for job in self.jobs.values():
             if job.state is State.QUEUED and job.ready_at is not None and job.ready_at <= self.now:
                 job.ready_at = None
@@ -123,6 +130,9 @@ class Machine(RuleBasedStateMachine):
             job.attempt -= not what.spent
             job.since = job.since if what.spent or not what.wait else self.now
             job.ready_at = self.now + what.wait if what.wait else None
+            if isinstance(fault, TargetBusy):
+                _, until = self.resting.get(job.key, (0, 0))
+                self.resting[job.key] = self.now, max(until, self.now + what.wait)
             self._enter(job, State.QUEUED)
         else:
             self._end(job, State.FAILED)
@@ -159,34 +169,42 @@ class Machine(RuleBasedStateMachine):
     def submit(self, asked: Any) -> None:
         made = self._draft(*asked)
         accepted = self._tell(Submit(draft=made))
-        assert accepted.job.id == made.id and accepted.position >= 1
+        waits = self.jobs[made.id].ready_at is None and made.key not in self.resting
+        assert accepted.job.id == made.id
+        assert accepted.position >= 1 if waits else accepted.position is None
 
     @rule(asked=st.lists(drafts, min_size=1, max_size=5))
     def submit_many(self, asked: list[Any]) -> None:
         assert self._tell(SubmitMany(drafts=[self._draft(*one) for one in asked])) is None
 
-    @rule(warm=st.booleans())
-    def claim(self, warm: bool) -> None:
-        work = self._tell(Claim(resident=self.resident, warm=warm))
+    spents = st.builds(Spent, st.sampled_from([0, 1, 2]), st.sampled_from([0.5, 30.0, 700.0]), st.booleans())
+
+    @rule(loaded=st.sampled_from([None, *KEYS]), spent=st.one_of(st.none(), spents))
+    def claim(self, loaded: str | None, spent: Spent | None) -> None:
+        work = self._tell(Claim(loaded=loaded, spent=spent))
         ready = [
             Head(job.key, job.priority, job.since, job.id)
             for job in self.jobs.values()
-            if job.state is State.QUEUED and job.ready_at is None
+            if job.state is State.QUEUED and job.ready_at is None and job.key not in self.resting
         ]
-        head = schedule.choose(ready, self.resident, now=self.now, limit=RULES.starvation_limit)
-        running = {job.key for job in self.jobs.values() if job.state in RUNNING}
-        if self.paused or head is None or running - {head.key}:
+        at_work = [job for job in self.jobs.values() if job.state in RUNNING]
+        running = Counter(job.priority for job in at_work)
+        if spent:
+            self.state = schedule.spend(self.state, spent, ready, running=running, now=self.now, rules=ORDER)
+        choice = schedule.choose(ready, self.state, running=running, now=self.now, rules=ORDER)
+        head = choice.head if choice else None
+        if self.paused or choice is None or head is None or {job.key for job in at_work} - {head.key}:
             assert work is None
             return
         assert isinstance(work, Work) and work.job.id == head.id and work.payload == b"%d" % int(head.id)
         job = self.jobs[head.id]
         job.attempt, job.lease, job.start_by = job.attempt + 1, job.lease + 1, None
         self._enter(job, State.LOADING)
-        if warm and self.resident and self.resident.key == job.key:
+        if loaded == job.key:
             self._enter(job, State.WORKING)
         assert (work.job.attempt, work.job.lease, work.job.state) == (job.attempt, job.lease, job.state)
-        if self.resident is None or self.resident.key != job.key:
-            self.resident = Resident(job.key, self.now)
+        self.state = schedule.start(self.state, choice, self.now)
+        assert work.reserved is choice.reserved
 
     @rule(number=st.integers(0, 1000), stale=st.booleans())
     def began(self, number: int, stale: bool) -> None:
@@ -276,7 +294,6 @@ class Machine(RuleBasedStateMachine):
         assert taken == len(running)
         for job in running:
             self._fault(job, Interrupted())
-        self.resident = None
 
     @invariant()
     def store_and_model_agree(self) -> None:

@@ -179,6 +179,47 @@ async def test_a_busy_target_is_left_in_peace_for_as_long_as_it_asked(
     assert house.inventory.up
 
 
+async def test_a_busy_model_holds_only_itself_back(start_house: Start, autojump_clock: MockClock) -> None:
+    """Its jobs wait unspent, and go on at the very moment that the server named."""
+    calls: list[tuple[str, float]] = []
+
+    async def script(call: Call) -> AsyncIterator[Chunk]:
+        calls.append((call.key, trio.current_time()))
+        if call.key == "a" and len(calls) < 3:
+            raise TargetBusy("the target", 40.0)
+        await trio.sleep(1)
+        yield chunk("x", last=True)
+
+    house = await start_house(script)
+    await house.submit(draft(1, "a"), draft(2, "a"), draft(3, "b"), draft(4, "b"))
+    await house.until(lambda: all(house.job(n).state is State.DONE for n in (1, 2, 3, 4)))
+    assert calls == [("a", 0.0), ("b", 0.0), ("b", 1.0), ("a", 40.0), ("a", 41.0)]
+    assert [house.job(n).attempt for n in (1, 2, 3, 4)] == [1] * 4
+    assert house.states(2) == ["queued", "loading", "working", "done"]
+
+
+async def test_a_model_that_is_busy_for_ever_costs_the_others_nothing(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
+    asked = 0
+
+    async def script(call: Call) -> AsyncIterator[Chunk]:
+        nonlocal asked
+        if call.key == "a":
+            asked += 1
+            raise TargetBusy("the target")
+        await trio.sleep(1)
+        yield chunk("x", last=True)
+
+    house = await start_house(script, slots=2)
+    await house.submit(*(draft(n, "a", priority=Priority.HIGH) for n in range(3)))
+    await house.submit(*(draft(n, "b", priority=Priority.LOW) for n in range(10, 40)))
+    await house.until(lambda: all(house.job(n).state is State.DONE for n in range(10, 40)))
+    assert trio.current_time() < 30
+    assert asked > 5
+    assert [(house.job(n).state, house.job(n).attempt) for n in range(3)] == [(State.QUEUED, 0)] * 3
+
+
 async def test_work_waits_for_a_target_that_is_away_and_costs_no_attempt(
     start_house: Start, autojump_clock: MockClock
 ) -> None:
@@ -324,16 +365,6 @@ async def test_a_worker_takes_back_what_its_predecessor_left_running(
         job = await house.until_state(State.DONE)
         nursery.cancel_scope.cancel()
     assert (job.attempt, house.states().count("queued")) == (2, 2)
-
-
-async def test_the_estimate_follows_the_recent_jobs(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying("x", seconds=10), slots=2)
-    assert house.worker.estimate(1) is None
-    await house.submit(draft())
-    await house.until_state(State.DONE)
-    await trio.testing.wait_all_tasks_blocked()
-    assert house.worker.estimate(3) == pytest.approx(15)
-    assert house.worker.estimate(None) is None
 
 
 async def test_a_bug_met_in_one_attempt_fails_that_job_alone(

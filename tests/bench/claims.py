@@ -10,7 +10,6 @@ from pathlib import Path
 from foreman.actors.desk import Desk, Rules
 from foreman.errors import Drained
 from foreman.messages import Claim, Finished, Work
-from foreman.schedule import Resident
 from foreman.store.sqlite import SqliteWriter
 
 CLAIMS = 1000
@@ -20,15 +19,15 @@ def main(data_dir: Path) -> list[float]:
     """Seconds of each claim. Every claimed job goes back to the queue, so that the database stays as it was."""
     store = SqliteWriter(data_dir / "foreman.db")
     desk = Desk(store, Rules(), clock=time.time)
-    resident: Resident | None = None
+    loaded = None
     took = []
     for _ in range(CLAIMS):
         began = time.perf_counter()
-        (work,), _ = desk.apply([Claim(resident=resident, warm=True)])
+        (work,), _ = desk.apply([Claim(loaded=loaded)])
         took.append(time.perf_counter() - began)
         if not isinstance(work, Work):
             raise TypeError(f"claimed {work!r}")
-        resident = Resident(work.job.key, time.time())
+        loaded = work.job.key
         desk.apply([Finished(job_id=work.job.id, lease=work.job.lease, outcome=Drained())])
     store.close()
     return took

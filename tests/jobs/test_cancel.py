@@ -104,7 +104,7 @@ def _running(desk: Desk, ids: list[str]) -> list[Job]:
         Draft(id=i, model="m", key="m", endpoint="/api/chat", payload=b"{}", webhook_url="http://h/") for i in ids
     ]
     desk.apply([Submit(draft=draft) for draft in drafts])
-    found, _ = desk.apply([Claim(resident=None, warm=False) for _ in ids])
+    found, _ = desk.apply([Claim() for _ in ids])
     jobs = [work.job for work in found if isinstance(work, Work)]
     assert len(jobs) == len(ids)
     desk.apply([Began(job_id=one.id, lease=one.lease) for one in jobs])

@@ -44,7 +44,7 @@ def finish(desk: Desk, first: int, count: int) -> None:
     artifact = Artifact(name="completion", content_type="application/json", data=LARGE)
     desk.apply([SubmitMany(drafts=drafts)])
     for _ in range(0, count, 50):
-        claims: list[Message[Any]] = [Claim(resident=None, warm=False) for _ in range(50)]
+        claims: list[Message[Any]] = [Claim() for _ in range(50)]
         jobs = [work.job for work in desk.apply(claims)[0] if isinstance(work, Work)]
         desk.apply([Finished(job_id=job.id, lease=job.lease, outcome=Answered([artifact])) for job in jobs])
 

@@ -2,62 +2,64 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from hypothesis import example, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreman.schedule import Head, Resident, Slice, ahead, choose, tier
+from foreman.schedule import Choice, Head, Rules, Spent, State, Turn, choose, order, spend, start
 
 LIMIT = 100.0
 NOW = 1_000.0
 HIGH, NORMAL, LOW = 0, 1, 2
+RULES = Rules(limit=LIMIT, share=0.1)
+OWED = State(credits=(0.0, 1.0, 1.0))
 
 
 def head(key: str, priority: int = NORMAL, *, waits: float = 0, id: str = "x") -> Head:
     return Head(key, priority, NOW - waits, id)
 
 
-def next_key(*heads: Head, resident: Resident | None = None) -> str | None:
-    chosen = choose(heads, resident, now=NOW, limit=LIMIT)
-    return chosen.key if chosen else None
+def chosen(*heads: Head, state: State | None = None, running: Sequence[int] = (), rules: Rules = RULES) -> Choice:
+    choice = choose(heads, state or State(), running=Counter(running), now=NOW, rules=rules)
+    assert choice is not None
+    return choice
 
 
-def working_on(key: str, *, seconds: float = 1) -> Resident:
-    return Resident(key, NOW - seconds)
+def next_key(*heads: Head, turn: Turn | None = None) -> str:
+    return chosen(*heads, state=State(turn)).head.key
+
+
+def turn_of(key: str, *, seconds: float = 1) -> Turn:
+    return Turn(key, NOW - seconds)
 
 
 def test_nothing_waits_so_nothing_is_chosen() -> None:
-    assert choose([], None, now=NOW, limit=LIMIT) is None
+    assert choose([], State(), running={}, now=NOW, rules=RULES) is None
 
 
-def test_a_job_climbs_one_tier_for_each_wait_of_the_limit() -> None:
-    climbed = [tier(LOW, NOW - waits, now=NOW, limit=LIMIT) for waits in (0, 99, 100, 199, 200)]
-    assert climbed == [2, 2, 1, 1, 0]
+def test_a_higher_class_goes_first_however_long_the_lower_ones_have_waited() -> None:
+    assert next_key(head("a", HIGH), head("b", NORMAL, waits=1e6), head("c", LOW, waits=1e9)) == "a"
+    assert next_key(head("b", NORMAL), head("c", LOW, waits=1e9)) == "b"
 
 
-def test_ageing_ends_at_the_highest_tier() -> None:
-    assert tier(LOW, 0, now=1e12, limit=1) == 0
-    assert tier(HIGH, 0, now=1e12, limit=1) == 0
+def test_the_key_at_work_goes_on_while_older_jobs_of_its_class_wait() -> None:
+    assert next_key(head("a"), head("b", waits=50), turn=turn_of("a")) == "a"
 
 
-def test_a_clock_set_back_never_lowers_a_job() -> None:
-    assert tier(NORMAL, NOW + 10_000, now=NOW, limit=LIMIT) == NORMAL
+def test_the_turn_of_a_key_ends_after_the_limit_when_another_of_its_class_waits() -> None:
+    assert next_key(head("a", waits=50), head("b"), turn=turn_of("a", seconds=LIMIT)) == "b"
 
 
-def test_the_resident_key_goes_on_while_older_jobs_of_its_tier_wait() -> None:
-    assert next_key(head("a"), head("b", waits=50), resident=working_on("a")) == "a"
+def test_a_turn_that_is_over_goes_on_when_nobody_of_its_class_waits() -> None:
+    assert next_key(head("a"), head("b", LOW), turn=turn_of("a", seconds=10 * LIMIT)) == "a"
 
 
-def test_the_turn_of_the_resident_key_ends_after_the_limit_when_others_of_its_tier_wait() -> None:
-    assert next_key(head("a", waits=50), head("b"), resident=working_on("a", seconds=LIMIT)) == "b"
-
-
-def test_a_turn_that_is_over_goes_on_when_nobody_of_its_tier_waits() -> None:
-    assert next_key(head("a"), head("b", LOW), resident=working_on("a", seconds=10 * LIMIT)) == "a"
-
-
-def test_without_a_resident_the_oldest_goes_first() -> None:
+def test_without_a_turn_the_oldest_goes_first() -> None:
     assert next_key(head("a", waits=1), head("b", waits=2), head("c")) == "b"
 
 
@@ -65,84 +67,243 @@ def test_of_the_same_age_the_smaller_id_goes_first() -> None:
     assert next_key(head("a", id="2"), head("b", id="1")) == "b"
 
 
-def test_a_high_job_overtakes_the_resident_key() -> None:
-    assert next_key(head("a", waits=50), head("b", HIGH), resident=working_on("a")) == "b"
+def test_a_high_job_ends_the_turn_of_a_lower_one() -> None:
+    assert next_key(head("a", waits=50), head("b", HIGH), turn=turn_of("a")) == "b"
 
 
-def test_a_low_job_that_waited_long_enough_goes_before_the_high_jobs_that_came_later() -> None:
-    assert next_key(head("a", HIGH, waits=1), head("b", LOW, waits=2 * LIMIT)) == "b"
+def test_a_lone_key_starts_within_the_limit_behind_an_endless_stream_of_another() -> None:
+    state, lone, now = State(Turn("a", 0.0)), Head("b", NORMAL, 0.0, "1"), 0.0
 
+    def goes() -> Head:
+        choice = choose([Head("a", NORMAL, now - 0.5, "2"), lone], state, running={}, now=now, rules=RULES)
+        assert choice is not None
+        return choice.head
 
-def test_a_lone_key_starts_within_the_limit_behind_an_endless_stream_of_the_resident_one() -> None:
-    resident, lone, now = Resident("a", 0.0), Head("b", NORMAL, 0.0, "1"), 0.0
-    while choose([Head("a", NORMAL, now - 0.5, "2"), lone], resident, now=now, limit=LIMIT) is not lone:
+    while goes() is not lone:
         now += 1
         assert now <= LIMIT
     assert now == LIMIT
 
 
-Waiting = list[Head]
-
-jobs = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.integers(0, 2), st.integers(0, 350)),
-    min_size=1,
-    max_size=12,
+@pytest.mark.parametrize(
+    ("waits", "credits", "started", "running", "reserved"),
+    [
+        (LIMIT + 1, 0.1, (), (), True),
+        (LIMIT, 0.1, (), (), False),  # has not waited longer than the limit
+        (LIMIT + 1, 0.0, (), (), False),  # is owed nothing
+        (LIMIT + 1, 0.1, (LOW, LOW), (), False),  # two in a row are the most a high job waits for
+        (LIMIT + 1, 0.1, (NORMAL, LOW), (), False),
+        (LIMIT + 1, 0.1, (HIGH, LOW), (), True),
+        (LIMIT + 1, 0.1, (), (LOW,), False),  # has its share of the slots already
+    ],
 )
-residents = st.none() | st.builds(lambda key, s: Resident(key, NOW - s), st.sampled_from("abcde"), st.integers(0, 150))
+def test_a_class_goes_before_a_higher_one_when_it_starves_and_is_owed_and_has_no_slot(
+    waits: float, credits: float, started: tuple[int, ...], running: Sequence[int], reserved: bool
+) -> None:
+    state = State(credits=(0.0, 0.0, credits), started=started)
+    found = chosen(head("a", HIGH), head("b", LOW, waits=waits), state=state, running=running)
+    assert (found.head.key, found.reserved) == (("b", True) if reserved else ("a", False))
 
 
-def played(waiting: Waiting, resident: Resident | None) -> Waiting:
-    """The order in which a worker would take them if nothing arrived and nothing aged."""
-    left, order = list(waiting), []
+def test_with_many_slots_a_class_may_have_its_share_of_them() -> None:
+    heads = head("a", HIGH), head("b", LOW, waits=LIMIT + 1)
+    rules = Rules(limit=LIMIT, share=0.1, slots=20)
+    assert [chosen(*heads, state=OWED, running=[LOW] * n, rules=rules).head.key for n in range(4)] == list("bbaa")
+
+
+def test_of_two_classes_that_are_owed_the_one_goes_first_that_is_owed_more() -> None:
+    waiting = head("a", HIGH), head("c", LOW, waits=999), head("b", NORMAL, waits=LIMIT + 1)
+    assert chosen(*waiting, state=OWED).head.key == "b"
+    assert chosen(*waiting, state=State(credits=(0.0, 1.0, 2.0))).head.key == "c"
+
+
+def test_without_a_share_the_classes_are_strict_for_ever() -> None:
+    state = State()
+    heads = [head("a", HIGH), head("b", LOW, waits=1e9)]
+    rules = Rules(limit=LIMIT, share=0)
+    for _ in range(50):
+        state = spend(state, Spent(HIGH, 1e6, False), heads, running={}, now=NOW, rules=rules)
+        assert chosen(*heads, state=state, rules=rules).head.key == "a"
+
+
+def test_what_a_class_got_in_its_own_right_it_need_not_pay() -> None:
+    heads = [head("b", LOW, waits=999)]
+    after = spend(State(), Spent(LOW, 5000, False), heads, running={}, now=NOW, rules=RULES)
+    assert after.credits[LOW] == 0
+
+
+def test_a_credit_is_gone_with_the_wait_and_a_debt_is_not() -> None:
+    nobody: list[Head] = []
+    credit, debt = State(credits=(0.0, 5.0, 5.0)), State(credits=(0.0, -5.0, -5.0))
+    spent = Spent(HIGH, 10, False)
+    assert spend(credit, spent, nobody, running={}, now=NOW, rules=RULES).credits[1:] == (0, 0)
+    assert spend(debt, spent, nobody, running={}, now=NOW, rules=RULES).credits[1:] == (-4, -4)
+
+
+# A worker in miniature: slots that take what is chosen, and streams of jobs that never end.
+
+
+@dataclass
+class Shop:
+    rules: Rules
+    waiting: dict[int, list[Head]] = field(default_factory=lambda: {HIGH: [], NORMAL: [], LOW: []})
+    endless: dict[int, Callable[[], float]] = field(
+        default_factory=dict
+    )  # classes that never run dry: seconds of a job
+    seconds: Callable[[Head], float] = lambda head: 1.0
+    now: float = NOW
+    state: State = field(default_factory=State)
+    running: list[tuple[float, float, Head, bool]] = field(default_factory=list)  # end, start
+    used: Counter[int] = field(default_factory=Counter)
+    started: list[Head] = field(default_factory=list)
+
+    def heads(self) -> list[Head]:
+        lanes = {head.key: head for jobs in self.waiting.values() for head in reversed(jobs)}
+        for priority in self.endless:
+            lanes[f"endless {priority}"] = Head(f"endless {priority}", priority, self.now - 10 * LIMIT * priority, "")
+        return list(lanes.values())
+
+    def fill(self) -> None:
+        while len(self.running) < self.rules.slots:
+            at_work = Counter(head.priority for _, _, head, _ in self.running)
+            choice = choose(self.heads(), self.state, running=at_work, now=self.now, rules=self.rules)
+            if choice is None:
+                return
+            head = choice.head
+            self.state = start(self.state, choice, self.now)
+            if head in self.waiting[head.priority]:
+                self.waiting[head.priority].remove(head)
+                seconds = self.seconds(head)
+            else:
+                seconds = self.endless[head.priority]()
+            self.started.append(head)
+            self.running.append((self.now + seconds, self.now, head, choice.reserved))
+
+    def step(self) -> None:
+        """Have the next job end, and the slots filled."""
+        self.fill()
+        self.running.sort(key=lambda job: job[0])
+        self.now, began, head, reserved = self.running.pop(0)
+        self.used[head.priority] += self.now - began  # type: ignore[assignment]  # seconds
+        at_work = Counter(head.priority for _, _, head, _ in self.running)
+        spent = Spent(head.priority, self.now - began, reserved)
+        self.state = spend(self.state, spent, self.heads(), running=at_work, now=self.now, rules=self.rules)
+        self.fill()
+
+
+def between(dice: random.Random, low: float, high: float) -> Callable[[], float]:
+    return lambda: dice.uniform(low, high)
+
+
+@pytest.mark.parametrize("slots", [1, 4, 10])
+@pytest.mark.parametrize(
+    ("high", "lower"), [((1, 1), (1, 1)), ((1, 10), (1, 10)), ((1, 3), (30, 100)), ((5, 10), (1, 2))], ids=str
+)
+@pytest.mark.parametrize("classes", [[LOW], [NORMAL, LOW]], ids=str)
+def test_an_endless_stream_leaves_a_class_that_starves_its_share(
+    slots: int, high: tuple[float, float], lower: tuple[float, float], classes: list[int]
+) -> None:
+    dice = random.Random(7)
+    endless = {HIGH: between(dice, *high)} | {priority: between(dice, *lower) for priority in classes}
+    shop = Shop(Rules(limit=LIMIT, share=0.1, slots=slots), endless=endless)
+    while shop.now < NOW + 300 * max(lower) / slots + 1000 * max(high) / slots:
+        shop.step()
+    whole = sum(shop.used.values())
+    assert [shop.used[priority] / whole for priority in classes] == pytest.approx([0.1] * len(classes), abs=0.03)
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("priority", [NORMAL, LOW])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_fresh_high_call_waits_for_two_jobs_of_an_old_backlog_at_most(slots: int, priority: int, seed: int) -> None:
+    dice = random.Random(seed)
+    shop = Shop(Rules(limit=LIMIT, share=0.1, slots=slots), seconds=lambda head: dice.choice([1, 5, 40]))
+    shop.waiting[priority] = [Head("a", priority, NOW - 3 * LIMIT - 1, f"{n:03}") for n in range(60)]
+    for number in range(40):
+        for _ in range(dice.randrange(4)):
+            shop.step()
+        before = len(shop.started)
+        call = Head("chat", HIGH, shop.now, f"{number}")
+        shop.waiting[HIGH].append(call)
+        while call not in shop.started:
+            shop.step()
+        assert shop.started.index(call) - before <= 2
+        shop.waiting[priority] += [Head("a", priority, NOW - 3 * LIMIT, f"{number} {n}") for n in range(5)]
+
+
+def test_lower_classes_begin_again_at_once_when_no_high_call_waits() -> None:
+    shop = Shop(RULES)
+    shop.waiting[LOW] = [Head("a", LOW, NOW - 3 * LIMIT, f"{n}") for n in range(20)]
+    shop.waiting[HIGH] = [Head("chat", HIGH, NOW, "call")]
+    for _ in range(20):
+        shop.step()
+    assert [head.priority for head in shop.started[:20]].count(LOW) == 19
+
+
+# The order of all that waits follows the same rules.
+
+Lanes = list[tuple[str, int, int, int]]
+
+lanes = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.integers(0, 2), st.integers(0, 350), st.integers(1, 30)),
+    min_size=1,
+    max_size=7,
+    unique_by=lambda lane: lane[:2],
+)
+credit = st.integers(-200, 50).map(lambda tenths: tenths / 10 + 0.03)  # never zero, about which floats would differ
+states = st.builds(
+    lambda turn, normal, low, started: State(turn, (0.0, normal, low), tuple(started)),
+    st.none() | st.builds(lambda key, s: Turn(key, NOW - s), st.sampled_from("abcde"), st.integers(0, 150)),
+    credit,
+    credit,
+    st.lists(st.integers(0, 2), max_size=2),
+)
+
+
+def played(given: list[tuple[Head, int]], state: State, each: float) -> list[tuple[str, int]]:
+    """The order in which one slot would take them if nothing arrived."""
+    left = {(head.key, head.priority): (head, count) for head, count in given}
+    taken, now = [], NOW
     while left:
-        # The head of a lane is its oldest job, as the store gives it.
-        lanes: dict[tuple[str, int], Head] = {}
-        for job in sorted(left, key=lambda job: (job.since, job.id), reverse=True):
-            lanes[job.key, job.priority] = job
-        chosen = choose(lanes.values(), resident, now=NOW, limit=LIMIT)
-        assert chosen is not None
-        if resident is None or resident.key != chosen.key:
-            resident = Resident(chosen.key, NOW)
-        left.remove(chosen)
-        order.append(chosen)
-    return order
-
-
-def sliced(waiting: Waiting) -> list[Slice]:
-    lanes: dict[tuple[str, int, int], Waiting] = {}
-    for job in waiting:
-        level = tier(job.priority, job.since, now=NOW, limit=LIMIT)
-        lanes.setdefault((job.key, job.priority, level), []).append(job)
-    return [
-        Slice(key, level, min((job.since, job.id) for job in part), len(part))
-        for (key, _, level), part in lanes.items()
-    ]
+        heads = [head for head, _ in left.values()]
+        choice = choose(heads, state, running={}, now=now, rules=RULES)
+        assert choice is not None
+        lane = choice.head.key, choice.head.priority
+        state = start(state, choice, now)
+        head, count = left.pop(lane)
+        if count > 1:
+            left[lane] = head, count - 1
+        now += each
+        heads = [head for head, _ in left.values()]
+        spent = Spent(lane[1], each, choice.reserved)
+        state = spend(state, spent, heads, running={}, now=now, rules=RULES)
+        taken.append(lane)
+    return taken
 
 
 @settings(max_examples=300)
-@example([("a", NORMAL, 0), ("a", LOW, 0), ("b", LOW, 1)], Resident("a", NOW - LIMIT))  # its turn stays over
-@given(jobs, residents)
-def test_ahead_counts_what_repeated_choice_would_take_first(
-    waiting: list[tuple[str, int, int]], resident: Resident | None
-) -> None:
-    heads = [head(key, priority, waits=waits, id=f"{n:02}") for n, (key, priority, waits) in enumerate(waiting)]
-    order = played(heads, resident)
-    for job in heads:
-        level = tier(job.priority, job.since, now=NOW, limit=LIMIT)
-        before = ahead(sliced(heads), resident, key=job.key, at_tier=level, now=NOW, limit=LIMIT)
-        own = [
-            other
-            for other in heads
-            if other.key == job.key
-            and tier(other.priority, other.since, now=NOW, limit=LIMIT) == level
-            and (other.since, other.id) < (job.since, job.id)
-        ]
-        assert before + len(own) == order.index(job)
+@given(lanes, states, st.sampled_from([1.0, 7.0, 64.0]))
+def test_the_order_is_what_repeated_choice_would_take(lanes: Lanes, state: State, each: float) -> None:
+    given = [
+        (head(key, priority, waits=waits, id=f"{n}"), count) for n, (key, priority, waits, count) in enumerate(lanes)
+    ]
+    runs = order(given, state, now=NOW, rules=RULES, seconds=lambda key: each)
+    assert [(run.key, run.priority) for run in runs for _ in range(run.count)] == played(given, state, each)
 
 
-@given(jobs)
-def test_within_a_tier_a_backlog_of_k_keys_costs_k_loads(waiting: list[tuple[str, int, int]]) -> None:
-    heads = [head(key, NORMAL, waits=waits % 100, id=f"{n:02}") for n, (key, _, waits) in enumerate(waiting)]
-    order = [job.key for job in played(heads, None)]
-    loads = Counter(key for n, key in enumerate(order) if n == 0 or order[n - 1] != key)
-    assert loads == Counter(set(order))
+@given(lanes)
+def test_a_backlog_of_k_keys_in_one_class_costs_k_loads(lanes: Lanes) -> None:
+    keys = {key: count for key, _, _, count in lanes}
+    given = [(head(key, waits=waits, id=f"{n}"), keys[key]) for n, (key, _, waits, _) in enumerate(lanes) if keys[key]]
+    given = list({lane[0].key: lane for lane in given}.values())
+    runs = list(order(given, State(), now=NOW, rules=RULES, seconds=lambda key: 0.1))
+    assert Counter(run.key for run in runs) == Counter(head.key for head, _ in given)
+
+
+def test_the_order_of_a_long_queue_of_many_keys_takes_few_steps() -> None:
+    given = [(head(f"{n}", n % 3, waits=n, id=f"{n}"), 100_000) for n in range(1000)]
+    runs = order(given, State(), now=NOW, rules=RULES, seconds=lambda key: 10)
+    steps, jobs = 0, 0
+    while jobs < 1000:
+        steps, jobs = steps + 1, jobs + next(runs).count
+    assert steps < 400

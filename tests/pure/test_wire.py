@@ -114,7 +114,7 @@ def test_the_fingerprint_of_a_body_tells_bodies_apart(change: Callable[[dict[str
     body = {"model": "m", "messages": [1], "custom_id": "c"}
     first = drafted(json.dumps(body).encode(), idempotency_key="k")
     second = drafted(json.dumps(change(body)).encode(), idempotency_key="k")
-    assert (first.fingerprint == second.fingerprint) is same
+    assert (first.fingerprints[0] in second.fingerprints) is same
 
 
 def test_load_options_become_part_of_the_key_and_broken_options_are_the_targets_business() -> None:

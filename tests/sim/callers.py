@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from foreman.actors import place
 from foreman.errors import (
     DeliveryNotFound,
     Draining,
@@ -82,7 +81,7 @@ class Callers:
     async def submit_again(self, house: House) -> None:
         key = f"key {self._dice.randrange(KEYS)}"
         body = self._dice.choice([b"one", b"one", b"one", b"other"])
-        draft = self._draft(idempotency_key=key, fingerprint=body)
+        draft = self._draft(idempotency_key=key, fingerprints=(body,))
         tried = self._by_key.setdefault(key, [])
         tried.append(draft.id)
         known = [job_id for job_id in tried if job_id in self._book.jobs]
@@ -90,7 +89,7 @@ class Callers:
             accepted = await house.queue.ask(Submit(draft=draft))
         except IdempotencyMismatch:
             others = [*self._book.jobs.values(), *self._book.gone.values()]
-            if all(seen.draft.fingerprint == body for seen in others if seen.draft.idempotency_key == key):
+            if all(seen.draft.fingerprints == (body,) for seen in others if seen.draft.idempotency_key == key):
                 self._book.complain(f"{key} is refused, and fits")
             return
         self._accepted(accepted.job.id)
@@ -161,9 +160,11 @@ class Callers:
         job = await house.readers.read(lambda store: store.job(job_id))
         if job is None:
             return
-        at = await house.readers.read(lambda store: place.of(store, job, house.worker.resident, self._clock(), 600))
-        if (at is None) is (job.state is State.QUEUED) or (at is not None and at < 1):
-            self._book.complain(f"{job_id}, {job.state}, is at {at}")
+        expected = await house.readers.read(lambda store: house.outlook.of(store, job, self._clock()))
+        waits = job.state is State.QUEUED and job.ready_at is None and job.key not in house.outlook.resting
+        at, seconds = expected.position, expected.seconds
+        if waits is not (at is not None and at >= 1) or (seconds is not None and (at is None or seconds < 0)):
+            self._book.complain(f"{job_id}, {job.state}, is at {at}, and ready in {seconds}")
 
     def _accepted(self, job_id: str) -> None:
         self.acknowledged.add(job_id)

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 import trio
 
+from foreman import schedule
 from foreman.actors import janitor
 from foreman.actors.desk import Desk, Rules
 from foreman.actors.feed import Feed, Subscription
 from foreman.actors.inventory import NOTE, Inventory
+from foreman.actors.outlook import Outlook
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
 from foreman.actors.webhooks import Limits, Webhooks
@@ -85,11 +87,20 @@ class House:
         self.disk = Disk(dice)
         self.leaving = False
         self.target = target
-        self.queue = QueueActor(Desk(store, rules, clock=clock, chance=dice.random), offload=self.disk)
+        self.outlook = Outlook(schedule.Rules(limit=book.limit, slots=book.slots))
+        store.resting = lambda: self.outlook.resting
+        self.queue = QueueActor(Desk(store, rules, self.outlook, clock=clock, chance=dice.random), offload=self.disk)
         self.relay = Relay()
         self.inventory = Inventory(target, self.queue, poll_interval=POLL, remembered=store.note(NOTE))
         self.worker = Worker(
-            self.queue, target, self.relay, self.inventory, slots=book.slots, patience=PATIENCE, clock=clock
+            self.queue,
+            target,
+            self.relay,
+            self.inventory,
+            self.outlook,
+            slots=book.slots,
+            patience=PATIENCE,
+            clock=clock,
         )
         self.readers = InlineReaders(store, count=1)
         self.feed = Feed(self.readers, history=50, newest=store.seqs()[1])

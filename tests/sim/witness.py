@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +64,7 @@ class Book:
     latest: Instant = 0  # that any clock has shown
     turn: str | None = None  # the key that runs
     turn_began: Instant | None = None  # None: before a clock was set
+    started: list[int] = field(default_factory=list)  # the classes of the last two jobs
     was_full: bool = False
 
     def complain(self, words: str) -> None:
@@ -180,19 +181,29 @@ class Book:
         if job.error_code not in HOPELESS and (job.attempt < job.max_attempts or job.error_code in FREE):
             self.complain(f"{job.id} gave up in {job.attempt} of {job.max_attempts}: {job.error_code}")
 
-    def fairness(self, job: Job, now: Instant, oldest: Iterable[tuple[str, Instant]]) -> None:
-        """`job` is claimed while the oldest claimable job of each key waits since then.
+    def fairness(self, job: Job, now: Instant, oldest: Iterable[tuple[str, int, Instant]]) -> None:
+        """`job` is claimed while the oldest claimable job of each key and class waits since then.
 
-        A job that has waited twice the limit is in the highest tier. From then on a younger one of another key goes
-        first only within the turn of a key. That lasts no longer than the limit, and begins with the oldest job of
-        those keys whose turn has not just ended.
+        A job goes before a higher class only where its own class has waited longer than the limit, and no more than two
+        do so in a row. In a class a younger job of another key goes first only within the turn of a key. That lasts no
+        longer than the limit, and begins with the oldest job of those keys whose turn has not just ended.
         """
+        waiting = list(oldest)
+        highest = min((priority for _, priority, _ in waiting), default=job.priority)
+        if job.priority > highest:
+            since = min([job.since, *(since for _, priority, since in waiting if priority == job.priority)])
+            self.tally["went before a higher class"] += 1
+            if now - since <= self.limit:
+                self.complain(f"{job.id} of class {job.priority} goes before class {highest} after {now - since:g} s")
+            if len(self.started) == 2 and min(self.started) > highest:
+                self.complain(f"{job.id} is the third in a row that goes before class {highest}")
+        self.started = [*self.started, int(job.priority)][-2:]
         begins, had_its_turn = job.key != self.turn, self.turn
         lasted = now - self.turn_began if self.turn_began is not None else None
         if begins:
             self.turn, self.turn_began = job.key, now
-        for key, since in oldest:
-            starves = key != job.key and now - since >= 2 * self.limit and since < job.since
+        for key, priority, since in waiting:
+            starves = key != job.key and priority == job.priority and since < job.since
             if begins:
                 starves = starves and (key != had_its_turn or (lasted is not None and lasted < self.limit - SLACK))
             else:
@@ -210,6 +221,7 @@ class WatchedStore(SqliteWriter):
         self.book = book
         self.fuse: Literal["before", "after"] | None = None  # when the next commit that writes loses power
         self.full = False
+        self.resting: Callable[[], Collection[str]] = tuple  # the keys that are not to be claimed now
         self._noted: list[Callable[[], None]] = []
         self._kept: dict[str, list[Artifact]] = defaultdict(list)
         self._readers: list[SqliteReader] = []
@@ -302,8 +314,7 @@ class WatchedStore(SqliteWriter):
         # What came in the same transaction is not looked at again, and who was tried before did start in time.
         if late and job.attempt == 1 and job.id in self.book.jobs and not self.book.was_full:
             self.book.complain(f"{job.id} is claimed after its start_by")
-        waiting = self._rows(
-            "SELECT drain_key, min(since) FROM jobs WHERE state = 'queued' AND ready_at IS NULL AND id <> ? GROUP BY 1",
-            (job.id,),
-        )
+        sql = """SELECT drain_key, priority, min(since) FROM jobs
+                 WHERE state = 'queued' AND ready_at IS NULL AND id <> ? GROUP BY 1, 2"""
+        waiting = [lane for lane in self._rows(sql, (job.id,)) if lane[0] not in self.resting()]
         self._noted.append(lambda: self.book.fairness(job, now, waiting))

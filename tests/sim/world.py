@@ -33,6 +33,7 @@ HOUR = 3600.0
 RUSH = 300.0  # seconds in which much happens at once
 NIGHTLY = 4000.0  # seconds from one caller to the next
 LIVES = 5  # of the process, in one history
+LIMIT = 600.0  # seconds: the starvation limit
 RULES = Rules(max_queue=150, job_ttl=6 * HOUR)
 QUIET = 100 * HOUR  # within which all must have ended once nothing is in its way
 RARELY = 600.0  # seconds between the rounds of those that would only look
@@ -97,7 +98,7 @@ class World:
         self.dice = random.Random(seed)
         self.skew = 0.0
         self.began = 0.0
-        self.book = Book(self.time, slots=self.dice.choice([1, 2, 4]), limit=RULES.starvation_limit)
+        self.book = Book(self.time, slots=self.dice.choice([1, 2, 4]), limit=LIMIT)
         self.target = ScriptedTarget(self.dice, self.book)
         self.receivers = ScriptedReceivers(self.dice, self.book)
         self.callers = Callers(self.dice, self.book, self.receivers, self.clock)
@@ -210,7 +211,7 @@ class World:
     def _open(self) -> WatchedStore:
         store = WatchedStore(self.path, self.book)
         self._audit(store)
-        self.book.turn = None  # a worker that starts knows of no turn
+        self.book.turn, self.book.started = None, []  # a process that starts knows of no turn
         return store
 
     # The judgement.

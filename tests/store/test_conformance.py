@@ -34,7 +34,7 @@ def test_a_job_comes_back_as_it_was_submitted(store: Store) -> None:
     )
     [job] = add(store, given, now=100)
     for name in given.__struct_fields__:
-        if name not in ("payload", "not_before", "idempotency_key", "fingerprint"):
+        if name not in ("payload", "not_before", "idempotency_key", "fingerprints"):
             assert getattr(job, name) == getattr(given, name), name
     assert (job.state, job.attempt, job.lease, job.created_at, job.since) == (State.QUEUED, 0, 0, 100, 100)
     assert (job.ready_at, job.started_at, job.completed_at, job.expires_at, job.error) == (None,) * 5
@@ -45,7 +45,7 @@ def test_what_is_not_there_is_none(store: Store) -> None:
     assert store.job("x") is None
     assert store.payload("x") is None
     assert store.artifact("x", "completion") is None
-    assert store.by_idempotency_key("x") is None
+    assert store.by_idempotency_key("", "x") is None
     assert store.note("x") is None
     assert store.next_due() is None
     assert (store.shapes("x"), store.lanes(), store.heads(), store.running(), store.jobs(limit=9)) == (
@@ -107,10 +107,17 @@ def test_the_same_id_twice_is_refused_and_leaves_the_first(store: Store) -> None
 
 
 def test_an_idempotency_key_finds_its_job_and_fingerprint(store: Store) -> None:
-    add(store, draft(1), draft(2, idempotency_key="k", fingerprint=b"\x00\xff"), draft(3))
-    found = store.by_idempotency_key("k")
+    add(store, draft(1), draft(2, idempotency_key="k", fingerprints=(b"\x00\xff", b"x")), draft(3))
+    found = store.by_idempotency_key("", "k")
     assert found is not None
     assert (found[0].id, found[1]) == ("002", b"\x00\xff")
+
+
+def test_an_idempotency_key_is_its_owners(store: Store) -> None:
+    named = [draft(n, owner=owner, idempotency_key="k", fingerprints=(b"f",)) for n, owner in enumerate(["", "a", "b"])]
+    add(store, *named)
+    found = [store.by_idempotency_key(owner, "k") for owner in ("", "a", "b", "c")]
+    assert [one and one[0].id for one in found] == ["000", "001", "002", None]
 
 
 def ids(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreman import schedule
-from foreman.actors.place import line as in_line
-from foreman.actors.place import of as position
+from foreman.actors.outlook import Outlook
 from foreman.job import Priority, State
-from foreman.schedule import Head, Slice
+from foreman.schedule import Head, Rules, Turn
 from foreman.store.protocol import Lane, Selection
 from tests.store.conftest import Store, add, claimed, done, draft, put
 
-LIMIT = 100.0
+RULES = Rules(limit=100, share=0.1)
 QUEUED = Selection(states=(State.QUEUED,))
 
 
@@ -68,7 +65,6 @@ def test_lanes_are_exact_inside_the_transaction_that_changes_them(store: Store) 
         assert [head.id for head in store.heads()] == ["001"]
         store.add([draft(2)], now=100)
         assert store.lanes() == [lane(ready=2)]
-        assert store.slices(now=100, limit=LIMIT, most=1000) == [Slice("m", 1, (100.0, "001"), 2)]
 
 
 def test_heads_are_the_oldest_claimable_of_every_lane(store: Store) -> None:
@@ -168,32 +164,31 @@ waits = st.lists(
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(waits, st.none() | st.sampled_from("abc"))
 def test_positions_are_the_order_in_which_the_jobs_would_be_taken(
-    store: Store, waiting: list[tuple[str, Priority, int]], resident_key: str | None
+    store: Store, waiting: list[tuple[str, Priority, int]], at_work: str | None
 ) -> None:
     empty(store)
     now = 1000.0
     for n, (model, priority, age) in enumerate(waiting):
-        add(store, draft(n, model=model, priority=priority), now=now - age)
-    resident = schedule.Resident(resident_key, now) if resident_key else None
-    places = {job.id: position(store, job, resident, now, LIMIT) for job in store.jobs(QUEUED, limit=99)}
-    line = [job.id for job in in_line(store, resident, now, LIMIT, most=99)]
-    assert line == sorted(places, key=lambda job_id: places[job_id] or 0)
-    assert [job.id for job in in_line(store, resident, now, LIMIT, most=3)] == line[:3]
+        add(store, draft(n, model=model, priority=priority), now=now - age % 90)
+    outlook = Outlook(RULES)
+    outlook.state = schedule.State(Turn(at_work, now) if at_work else None)
+    places = {job.id: outlook.of(store, job, now).position for job in store.jobs(QUEUED, limit=99)}
+    line = [(job.id, expected.position) for job, expected in outlook.line(store, now, most=99)]
+    assert line == sorted(places.items(), key=lambda job: job[1] or 0)
+    assert [job.id for job, _ in outlook.line(store, now, most=3)] == [job_id for job_id, _ in line[:3]]
     for place in range(1, len(waiting) + 1):
-        head = schedule.choose(store.heads(), resident, now=now, limit=LIMIT)
-        assert head is not None
-        assert places[head.id] == place
-        if resident is None or resident.key != head.key:
-            resident = schedule.Resident(head.key, now)
-        job = store.job(head.id)
+        choice = schedule.choose(store.heads(), outlook.state, running={}, now=now, rules=RULES)
+        assert choice is not None
+        assert places[choice.head.id] == place
+        outlook.state = schedule.start(outlook.state, choice, now)
+        job = store.job(choice.head.id)
         assert job is not None
         done(store, job)
 
 
-def test_positions_are_counted_no_further_than_asked(store: Store) -> None:
-    add(store, *(draft(n) for n in range(20)))
+def test_a_lane_is_read_in_its_order_and_from_any_place_on(store: Store) -> None:
+    add(store, *(draft(n) for n in range(20)), draft("other", priority=Priority.LOW), draft("else", model="b"))
     [last] = add(store, draft(20))
-    asked: dict[str, Any] = {"now": 100.0, "limit": LIMIT}
-    assert store.rank(last, tier=1, most=5, **asked) == 5
-    assert store.rank(last, tier=1, most=1000, **asked) == 20
-    assert store.slices(most=5, **asked) == [Slice("m", 1, (100.0, "000"), 5)]
+    assert [store.rank(last, most=most) for most in (5, 1000)] == [5, 20]
+    assert [job.id for job in store.line("m", Priority.NORMAL, skip=18, most=9)] == ["018", "019", "020"]
+    assert [job.id for job in store.line("m", Priority.NORMAL, skip=2, most=1)] == ["002"]

@@ -112,6 +112,7 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
     db.executescript(f"""
         INSERT INTO jobs (id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since)
             VALUES ('001', 'done', 'm', 'm', '/api/chat', 1, 3, 1.0, 1.0);
+        UPDATE jobs SET idempotency_key = 'k', fingerprint = x'66';
         INSERT INTO payloads VALUES ('001', x'7b7d');
         PRAGMA user_version = {before};
     """)
@@ -122,6 +123,12 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
     add(store, draft(2, owner="alice"))
     stored = store.job("002")
     assert stored is not None and stored.owner == "alice"
+    assert store.by_idempotency_key("", "k") == (job, b"f")
+    add(store, draft(3, owner="alice", idempotency_key="k", fingerprints=(b"a",), most_tokens=5))
+    mine = store.by_idempotency_key("alice", "k")
+    assert mine is not None and (mine[0].id, mine[0].most_tokens, mine[1]) == ("003", 5, b"a")
+    with pytest.raises(StoreRejected, match="UNIQUE"):
+        add(store, draft(4, owner="alice", idempotency_key="k", fingerprints=(b"a",)))
     store.close()
 
 
@@ -249,14 +256,14 @@ HOT = {
     "find": lambda store, job: store.job(job.id),
     "payload": lambda store, job: store.payload(job.id),
     "running": lambda store, job: store.running(),
-    "slices": lambda store, job: store.slices(now=1e6, limit=100.0, most=1000),
-    "rank": lambda store, job: store.rank(job, tier=0, now=1e6, limit=100.0, most=1000),
+    "rank": lambda store, job: store.rank(job, most=1000),
+    "line": lambda store, job: store.line("m", 1, skip=2, most=10),
     "lanes": lambda store, job: store.lanes(),
     "wake": lambda store, job: store.wake(1e6),
     "overdue": lambda store, job: store.overdue(1e6, 10),
     "next_due": lambda store, job: store.next_due(),
     "prunable": lambda store, job: store.prunable(1e6, 10),
-    "idempotency": lambda store, job: store.by_idempotency_key("k"),
+    "idempotency": lambda store, job: store.by_idempotency_key("", "k"),
     "submit": lambda store, job: store.add([draft(999)], now=1),
     "change": lambda store, job: store.put(job, previous=job.state, now=1),
     "begin": lambda store, job: store.begin(replace(job, state=State.WORKING), now=200),

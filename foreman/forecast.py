@@ -1,0 +1,103 @@
+"""What to expect of the jobs to come, judged by those that ended well: how long they take, and when slots are free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+WEIGHT = 0.2  # of the newest job in each average
+OVERTIME = 0.1  # of what it took so far: how much longer a job goes on that took longer than usual
+LENGTHS = 4096  # load keys and lengths that are known at once
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Averages over the jobs of one load key, or over those of similar length."""
+
+    seconds: float  # from the request to the end of the answer
+    load: float | None = None  # seconds to load it; None: it was there whenever it was used
+    tokens: float | None = None  # of an answer
+    rate: float | None = None  # tokens per second of an answer
+
+
+Paces = Mapping[tuple[str, int | None], Pace]  # by load key and length; None: of any length
+
+
+def learn(
+    paces: Paces, key: str, *, most_tokens: int | None, seconds: float, load: float | None, tokens: int
+) -> dict[tuple[str, int | None], Pace]:
+    """Return what is known after one more job that ended well.
+
+    `most_tokens` bounded its answer, `tokens` is how many there were (0: not known), `seconds` excludes `load`.
+    """
+    known = dict(paces)
+    for name in {(key, None), (key, _length(most_tokens))}:
+        last = known.pop(name, None) or Pace(seconds)  # popped, so that what was not used for long is first
+        pace = Pace(
+            seconds=last.seconds + WEIGHT * (seconds - last.seconds),
+            load=last.load if load is None else _average(last.load, load),
+            tokens=_average(last.tokens, tokens) if tokens else last.tokens,
+            rate=_average(last.rate, tokens / seconds) if tokens and seconds > 0 else last.rate,
+        )
+        known[name] = pace
+    while len(known) > LENGTHS:
+        del known[next(iter(known))]
+    return known
+
+
+def service(paces: Paces, key: str, most_tokens: int | None = None) -> float | None:
+    """Return the seconds that a job takes once its model is loaded, or None when none of its key has ended yet."""
+    if most_tokens is not None and (alike := paces.get((key, _length(most_tokens)))):
+        return alike.seconds
+    pace = paces.get((key, None))
+    if pace is None:
+        return None
+    if most_tokens is None or pace.tokens is None or not pace.rate or most_tokens >= pace.tokens:
+        return pace.seconds
+    return max(0.0, pace.seconds - (pace.tokens - most_tokens) / pace.rate)
+
+
+def loading(paces: Paces, key: str) -> float:
+    """Return the seconds to load a key: its own, else the average of the others, else 0."""
+    pace = paces.get((key, None))
+    if pace and pace.load is not None:
+        return pace.load
+    loads = [other.load for (_, length), other in paces.items() if length is None and other.load is not None]
+    return sum(loads) / len(loads) if loads else 0.0
+
+
+def rest(expected: float, took: float) -> float:
+    """Return the seconds that a job goes on which was expected to take `expected` and took `took` so far."""
+    return max(expected - took, OVERTIME * took)
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """In how many seconds each slot is free, the first one first, and what is loaded then."""
+
+    free: Sequence[float]
+    loaded: str | None
+
+    def change(self, key: str, load: float) -> Slots:
+        """Return the slots after `key` was loaded, for which all of them have to be free."""
+        return self if key == self.loaded else Slots([self.free[-1] + load] * len(self.free), key)
+
+    def starts(self, number: int, seconds: float) -> float:
+        """Return when the job starts that comes after `number` others, each of `seconds`."""
+        turns, slot = divmod(number, len(self.free))
+        return self.free[slot] + turns * seconds
+
+    def take(self, count: int, seconds: float) -> Slots:
+        """Return the slots after `count` jobs of `seconds` each."""
+        turns, more = divmod(count, len(self.free))
+        taken = (at + (turns + (slot < more)) * seconds for slot, at in enumerate(self.free))
+        return replace(self, free=sorted(taken))
+
+
+def _average(last: float | None, value: float) -> float:
+    return value if last is None else last + WEIGHT * (value - last)
+
+
+def _length(most_tokens: int | None) -> int | None:
+    """Return the class of lengths: each spans a factor of two."""
+    return most_tokens.bit_length() if most_tokens is not None and most_tokens >= 0 else None
