@@ -92,7 +92,7 @@ class Asking:
                 words = lasting_words(fault) if trio.current_time() - asked_at < AT_ONCE else ""
                 if name := refused(fault, [name for name in question.additions if name not in left_out]):
                     learnt[name] = named_in(fault, question)
-                    left_out |= dependents(name) & question.additions.keys()
+                    left_out |= question.given_up(name)
                 elif words and words == before:
                     raise TargetRefused(fault.status, words) from None
                 elif words and not before:
@@ -126,7 +126,7 @@ class Refusals:
             return frozenset()
         self._known.move_to_end(place)
         names = {name for name, beside in self._known[place] if beside <= question.fields.keys()}
-        return frozenset().union(*map(dependents, names)) & question.additions.keys()
+        return frozenset().union(*map(question.given_up, names))
 
     def learn(self, model: str, endpoint: Endpoint, name: str, beside: frozenset[str]) -> None:
         """Remember that the server refuses `name` where all of `beside` are asked for too."""
@@ -156,11 +156,6 @@ def named_in(fault: TargetFault, question: Question) -> frozenset[str]:
     """The caller's fields that a refusal names: "cannot use tools with stream" is about requests with tools only."""
     text = fault.body.decode("utf-8", "replace")
     return frozenset(name for name in question.fields if name not in question.additions and _names(name, text))
-
-
-def dependents(name: str) -> frozenset[str]:
-    """The addition and those that mean nothing without it."""
-    return frozenset({"stream", "stream_options"}) if name == "stream" else frozenset({name})
 
 
 def lasting_words(fault: TargetFault) -> str:

@@ -23,6 +23,13 @@ class Question(msgspec.Struct, frozen=True):
     endpoint: Endpoint
     fields: dict[str, Any]  # JSON values or msgspec.Raw; the additions are among them
     additions: dict[str, Any] = {}  # in the order in which to give them up: what stands there without (None: nothing)
+    whole: bool = False  # the caller wants no stream
+
+    def given_up(self, name: str) -> frozenset[str]:
+        """Return the additions that go with `name`: those that mean nothing without it. And a whole answer is counted
+        by servers that count no stream, so a caller who wants no stream need not do without the usage."""
+        both = name == "stream" or (name == "stream_options" and self.whole)
+        return (frozenset({"stream", "stream_options"}) if both else frozenset({name})) & self.additions.keys()
 
     def payload(self, without: Collection[str] = ()) -> bytes:
         """The JSON to send, `without` some of the additions."""
@@ -60,7 +67,7 @@ def streaming(endpoint: Endpoint, payload: bytes, *, model: str | None = None) -
         if own != _TRUE and not by_default:
             additions["stream"] = fields.get("stream")
         fields["stream"] = _TRUE
-    return Question(endpoint, fields, additions)
+    return Question(endpoint, fields, additions, whole="stream" in additions)
 
 
 def reload_options(fields: Fields) -> Fields:

@@ -48,6 +48,7 @@ class _Native(msgspec.Struct):
     logprobs: bool | None = None
     top_logprobs: int | float | None = None
     keep_alive: str | int | float | None = None
+    stream: Any = None
 
 
 class _Chat(_Native):
@@ -129,7 +130,7 @@ def _chat(asked: _Chat, model: str) -> Question:
         fields["logprobs"] = True
         if top := whole_or_none("top_logprobs", asked.top_logprobs):
             fields["top_logprobs"] = top
-    return _streamed("/v1/chat/completions", fields, asked.think)
+    return _streamed("/v1/chat/completions", fields, asked)
 
 
 def _generate(asked: _Generate, model: str) -> Question:
@@ -145,7 +146,7 @@ def _generate(asked: _Generate, model: str) -> Question:
     if asked.logprobs:
         # This older endpoint takes the number itself.
         fields["logprobs"] = whole_or_none("top_logprobs", asked.top_logprobs) or 1
-    return _streamed("/v1/completions", fields, asked.think)
+    return _streamed("/v1/completions", fields, asked)
 
 
 def _embed(asked: _Embed, model: str) -> Question:
@@ -155,15 +156,15 @@ def _embed(asked: _Embed, model: str) -> Question:
     return Question("/v1/embeddings", fields, {"encoding_format": None})
 
 
-def _streamed(endpoint: Endpoint, fields: dict[str, Any], think: bool | str | None) -> Question:
+def _streamed(endpoint: Endpoint, fields: dict[str, Any], asked: _Native) -> Question:
     """The whole request. What is natively a stream may be made of an answer that is none, so both keys for it are
     additions; and a template that knows no thinking need not hear that there shall be none."""
     additions: dict[str, Any] = {"stream_options": None}
-    if think is False or isinstance(think, str):
+    if asked.think is False or isinstance(asked.think, str):
         additions["chat_template_kwargs"] = None
     additions["stream"] = None
     fields |= {"stream": True, "stream_options": {"include_usage": True}}
-    return Question(endpoint, fields, additions)
+    return Question(endpoint, fields, additions, whole=asked.stream is False)
 
 
 def _shared(asked: _Native) -> dict[str, Any]:

@@ -24,6 +24,7 @@ Answer = Callable[[dict[str, Any]], Told]
 WHOLE = {
     "object": "chat.completion",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8},
 }
 STREAM = [
     {"choices": [{"index": 0, "delta": {"content": "stre"}, "finish_reason": None}]},
@@ -112,10 +113,20 @@ NO_STREAM: list[Told] = [
 async def test_a_server_that_counts_no_usage_in_streams_is_asked_without(status: int, words: object) -> None:
     async with a_server(unless(counted, status, words)) as (server, target):
         for _ in range(2):
-            asked = call("x", "/v1/chat/completions")
+            asked = call("x", "/v1/chat/completions", stream=True)
             assert joined(asked, await chunks_of(target, asked))["choices"][0]["message"]["content"] == "streamed"
         assert [counted(one) for one in server.asked] == [True, False, False]  # the second call was right at once
         assert all(streamed(one) for one in server.asked)
+
+
+@pytest.mark.parametrize("endpoint", CHATS[:2])
+async def test_who_wants_no_stream_gets_the_counts_of_a_server_that_counts_no_streams(endpoint: Endpoint) -> None:
+    async with a_server(unless(counted, 400, {"error": "no stream_options"})) as (server, target):
+        for _ in range(2):
+            asked = call("x", endpoint, stream=False)
+            said = joined(asked, await chunks_of(target, asked))
+            assert said.get("eval_count", said.get("usage", {}).get("completion_tokens")) == 5
+        assert [streamed(one) for one in server.asked] == [True, False, False]
 
 
 @pytest.mark.parametrize(("status", "words"), NO_STREAM)
