@@ -46,7 +46,7 @@ class Ndjson:
     content_type = "application/x-ndjson"
 
     def chunk(self, data: bytes) -> bytes:
-        return data + b"\n"
+        return on_one_line(data) + b"\n"
 
     def notice(self, value: dict[str, object]) -> bytes:
         return self.chunk(msgspec.json.encode(value))
@@ -65,14 +65,31 @@ class Sse:
 
     def chunk(self, data: bytes) -> bytes:
         if self._typed and (name := _type_of(data)):
-            return b"event: " + name + b"\ndata: " + data + b"\n\n"
-        return b"data: " + data + b"\n\n"
+            return b"event: " + name + b"\ndata: " + on_one_line(data) + b"\n\n"
+        return b"data: " + on_one_line(data) + b"\n\n"
 
     def notice(self, value: dict[str, object]) -> bytes:
         return self.chunk(msgspec.json.encode(value))
 
     def end(self) -> bytes:
         return b"" if self._typed else b"data: [DONE]\n\n"
+
+
+def on_one_line(data: bytes) -> bytes:
+    """Return a JSON value with nothing in it that a reader could take for the end of a line.
+
+    Python's `str.splitlines`, by which the official SDKs and httpx read lines, ends them at U+0085, U+2028 and U+2029
+    too.
+    """
+    if b"\n" in data or b"\r" in data:  # a server's whole answer, over several lines
+        data = msgspec.json.format(data, indent=-1)
+    for character, escape in _LINE_ENDS.items():
+        if character in data:
+            data = data.replace(character, escape)
+    return data
+
+
+_LINE_ENDS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\x85\u2028\u2029"}
 
 
 async def next_or_comment(follower: Follower, frame: Ndjson | Sse, comment: str) -> Piece | bytes:

@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 import httpx2
+import pytest
 
+from foreman.http.stream import Ndjson, Sse
 from tests.daemon import until
 from tests.http.conftest import Api, words_in
 
@@ -71,6 +73,14 @@ def test_after_the_end_the_stored_answer_comes_as_one_chunk(api: Api) -> None:
     assert (answer["message"]["content"], answer["done"]) == ("w0 w1 w2 w3 w4 ", True)
     events = sse_data(api.http.get(f"/jobs/{job_id}/stream", headers=SSE).text)
     assert events == [answer, "[DONE]"]
+
+
+@pytest.mark.parametrize("frame", [Ndjson(), Sse("/v1/messages"), Sse("/v1/chat/completions")])
+def test_whatever_is_in_a_value_its_readers_find_it_on_one_line(frame: Ndjson | Sse) -> None:
+    value = {"type": "x", "text": "a\u2028b\u2029c\x85d\x0be\x1cf\r\ng\U0001f389", "number": 1.50}
+    for text in (json.dumps(value, ensure_ascii=False), json.dumps(value, ensure_ascii=False, indent=2)):
+        lines = [line for line in frame.chunk(text.encode()).decode().splitlines() if "{" in line]
+        assert [json.loads(line.removeprefix("data: ")) for line in lines] == [value]
 
 
 def test_a_stream_is_never_empty_whenever_its_reader_comes(api: Api) -> None:
