@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import struct
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -151,9 +154,9 @@ def native_embed(data: bytes, model: str, target: str, *, load_ns: int, elapsed_
     """An answer of `/v1/embeddings` as one of `/api/embed`. Raises TargetGarbled."""
     try:
         answer = _EMBEDDINGS.decode(data)
-    except msgspec.DecodeError as error:
+        embeddings = [item.numbers for item in sorted(answer.data, key=lambda item: item.index)]
+    except (msgspec.DecodeError, ValueError) as error:
         raise TargetGarbled(target, f"not the JSON of /v1/embeddings ({error})") from error
-    embeddings = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
     fields = {
         "model": model,
         "embeddings": embeddings,
@@ -190,8 +193,21 @@ def _logprob(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Embedding(msgspec.Struct):
-    embedding: msgspec.Raw
+    embedding: msgspec.Raw  # its numbers stay as they are written
     index: int = 0
+
+    @property
+    def numbers(self) -> msgspec.Raw | Sequence[float]:
+        """Return the vector, which some servers pack into base64 whatever was asked for: little-endian float32.
+
+        Raises ValueError when it cannot be unpacked.
+        """
+        if not bytes(self.embedding).startswith(b'"'):
+            return self.embedding
+        packed = base64.b64decode(msgspec.json.decode(self.embedding, type=str), validate=True)
+        if len(packed) % 4:
+            raise ValueError("a vector whose length is no multiple of 4 bytes")
+        return struct.unpack(f"<{len(packed) // 4}f", packed)
 
 
 class _Embeddings(msgspec.Struct):

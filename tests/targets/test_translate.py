@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from typing import Any
 
 import pytest
@@ -238,6 +239,15 @@ def test_embed_both_ways() -> None:
     }
     with pytest.raises(TargetGarbled):
         native_embed(b'{"data": 1}', "m", "t", load_ns=0, elapsed_ns=0)
+
+
+def test_embeddings_that_come_packed_are_unpacked() -> None:
+    packed = base64.b64encode(struct.pack("<2f", 0.5, -2)).decode()
+    answer = json.dumps({"data": [{"index": 1, "embedding": [1, 2.50]}, {"index": 0, "embedding": packed}]})
+    assert b"[[0.5,-2.0],[1, 2.5]]" in native_embed(answer.encode(), "m", "t", load_ns=0, elapsed_ns=0).data
+    for broken in ('"AAA="', '"no base64!"', '"AAAAAAA="'):
+        with pytest.raises(TargetGarbled):
+            native_embed(b'{"data": [{"embedding": %s}]}' % broken.encode(), "m", "t", load_ns=0, elapsed_ns=0)
 
 
 def test_the_older_embeddings() -> None:
