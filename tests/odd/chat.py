@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.odd.scenario import CHAT, Answer, Asked, Json, Meant, as_json, scenario
 from tests.odd.shapes import COUNTED, HELLO, TOP, USAGE, chunk, closing, completion, hello, odd_chat, sse, texts, whole
 
@@ -120,13 +122,19 @@ def prompt_filter_first(asked: Asked) -> Answer:
     return sse([{**TOP, "id": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}, *hello(asked)])
 
 
-@odd_chat(HELLO)
+@odd_chat(HELLO, unread="streamed")
 def whole_for_a_stream(asked: Asked) -> Answer:
     """A stream was asked for; one JSON answer comes (Amm1rr/WebAI-to-API#55)."""
     return whole(asked)
 
 
-@odd_chat(HELLO)
+@odd_chat(HELLO, unread="streamed")
+def whole_on_many_lines_for_a_stream(asked: Asked) -> Answer:
+    said = json.dumps(completion([HELLO]), indent=2).encode()
+    return Answer([said], media="application/json", framing="length")
+
+
+@odd_chat(HELLO, unread="streamed")
 def whole_in_an_event(asked: Asked) -> Answer:
     """The only event of the stream is the whole answer."""
     return sse([completion([HELLO])])

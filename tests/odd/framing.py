@@ -99,7 +99,7 @@ def words_after_done(asked: Asked) -> Answer:
     return Answer([body(asked), b": bye\n\n"])
 
 
-@odd_chat(HELLO)
+@odd_chat(HELLO, unread="streamed")
 def spaces_around_done(asked: Asked) -> Answer:
     return Answer([*map(event, hello(asked)), b"data:  [DONE] \n\n"], framing="close")
 
@@ -209,12 +209,12 @@ def deflate_without_header(asked: Asked) -> Answer:
     return Answer([packer.compress(body(asked)) + packer.flush()], headers={"Content-Encoding": "deflate"})
 
 
-@odd_chat(HELLO)
+@odd_chat(HELLO, unread="streamed")
 def zstd_unasked(asked: Asked) -> Answer:
     return Answer([zstandard.compress(body(asked))], headers={"Content-Encoding": "zstd"})
 
 
-@odd_chat(HELLO)
+@odd_chat(HELLO, unread="streamed")
 def gzip_by_its_old_name(asked: Asked) -> Answer:
     return Answer([gzip.compress(body(asked))], headers={"content-encoding": "X-GZIP"})
 
@@ -224,7 +224,7 @@ def identity_said(asked: Asked) -> Answer:
     return sse(hello(asked), headers={"Content-Encoding": "identity"})
 
 
-@scenario(CHAT, HELLO, whole=None)
+@scenario(CHAT, HELLO, whole=None, unread="streamed")
 def whole_in_gzip(asked: Asked) -> Answer:
     """An unstreamed answer, and one that takes the place of a stream, in gzip with a length."""
     said = gzip.compress(json.dumps(completion([HELLO])).encode())
@@ -251,7 +251,7 @@ def half_a_surrogate_pair(asked: Asked) -> Answer:
     return sse([*texts("cut ", "\ud83d", " off"), *closing(asked)])
 
 
-@odd_chat(Meant("caf\ufffd au lait"))
+@odd_chat(Meant("caf\ufffd au lait"), unread="streamed")
 def bytes_that_are_no_utf8(asked: Asked) -> Answer:
     """An é in Latin-1."""
     chunks = [json.dumps(one, ensure_ascii=False) for one in [*texts("café", " au lait"), *closing(asked)]]

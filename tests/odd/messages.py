@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 
 from tests.odd.scenario import MESSAGES, Answer, Asked, Call, Json, Meant, as_json, event, scenario
 
@@ -84,7 +85,7 @@ def message_counted_at_the_end(asked: Asked) -> Answer:
     return Answer(named(told))
 
 
-@odd_message(HELLO)
+@odd_message(HELLO, unread="streamed")
 def message_held_open(asked: Asked) -> Answer:
     return Answer(named(hello()), end="held")
 
@@ -92,6 +93,11 @@ def message_held_open(asked: Asked) -> Answer:
 @odd_message(HELLO, unread="streamed")
 def message_whole_for_a_stream(asked: Asked) -> Answer:
     return whole(asked)
+
+
+@odd_message(HELLO, unread="streamed")
+def message_on_many_lines_for_a_stream(asked: Asked) -> Answer:
+    return Answer([json.dumps(message(TEXT), indent=2).encode()], media="application/json", framing="length")
 
 
 @odd_message(HELLO, unread="streamed")

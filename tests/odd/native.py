@@ -103,6 +103,19 @@ def native_whole_for_a_stream(asked: Asked) -> Answer:
     return whole(asked)
 
 
+@odd_native(HELLO, unread="streamed")
+def native_whole_on_many_lines_for_a_stream(asked: Asked) -> Answer:
+    body = json.dumps({**last(), "message": {"role": "assistant", "content": "Hello there."}}, indent=2).encode()
+    return Answer([body], media="application/json", framing="length")
+
+
+@odd_native(Meant("one\u2028two\u0085three"), unread="streamed")
+def native_line_ends_of_unicode(asked: Asked) -> Answer:
+    """U+2028 and U+0085 as they are."""
+    values = [said("one\u2028"), said("two\u0085three"), last()]
+    return Answer([json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in values], media=NDJSON)
+
+
 @odd_native(HELLO)
 def native_says_more_in_the_last_chunk(asked: Asked) -> Answer:
     """The last chunk has text too."""
@@ -216,7 +229,7 @@ def generate_whole_for_a_stream(asked: Asked) -> Answer:
     return generated(asked)
 
 
-@odd_generate(Meant("Hello there.", "Greet."))
+@scenario(NATIVE_GENERATE, Meant("Hello there.", "Greet."), whole=None)
 def generate_that_thinks(asked: Asked) -> Answer:
     end = {**grown(""), "done": True, "done_reason": "stop", **COUNTS}
     if not asked.streamed:

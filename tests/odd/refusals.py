@@ -9,6 +9,7 @@ from tests.odd.scenario import CHAT, Answer, Asked, Say, as_json, scenario
 from tests.odd.shapes import HELLO, hello, odd_chat, sse, whole
 from tests.odd.tools import TOOLS
 
+only_uncounted = functools.partial(odd_chat, only="uncounted")
 only_unstreamed = functools.partial(scenario, CHAT, whole=whole, only="unstreamed")
 
 
@@ -23,48 +24,48 @@ def _unless_counted(asked: Asked, status: int, refusal: dict[str, Any]) -> Answe
 # The usage in a stream
 
 
-@odd_chat(HELLO)
+@only_uncounted(HELLO)
 def options_forbidden(asked: Asked) -> Answer:
     """Extra fields are refused (openai/openai-agents-python#442)."""
     detail = [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]
     return _unless_counted(asked, 422, {"object": "error", "message": {"detail": detail}})
 
 
-@odd_chat(HELLO)
+@only_uncounted(HELLO)
 def options_forbidden_by_fastapi(asked: Asked) -> Answer:
     detail = [{"loc": ["body", "stream_options"], "msg": "extra fields not permitted", "type": "value_error.extra"}]
     return _unless_counted(asked, 422, {"detail": detail})
 
 
-@odd_chat(HELLO)
+@only_uncounted(HELLO)
 def options_unrecognized(asked: Asked) -> Answer:
     return _unless_counted(asked, 400, _error("Unrecognized request argument supplied: stream_options"))
 
 
-@odd_chat(HELLO)
+@only_uncounted(HELLO)
 def options_unknown(asked: Asked) -> Answer:
     return _unless_counted(asked, 400, _error("Unknown parameter: 'stream_options'.", param="stream_options"))
 
 
-@odd_chat(HELLO)
+@only_uncounted(HELLO)
 def options_unknown_in_plain_text(asked: Asked) -> Answer:
     answer = _unless_counted(asked, 400, {})
     return Answer([b"unknown field `stream_options`"], 400, "text/plain") if asked.counted else answer
 
 
-@odd_chat(HELLO)
+@only_uncounted(HELLO)
 def include_usage_unknown(asked: Asked) -> Answer:
     return _unless_counted(asked, 400, _error("include_usage is not supported by this model"))
 
 
-@odd_chat(HELLO)
+@only_uncounted(HELLO)
 def options_only_for_streams(asked: Asked) -> Answer:
     """What OpenAI says where `stream_options` stand without `stream`; here they always do."""
     words = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
     return _unless_counted(asked, 400, _error(words, param="stream_options"))
 
 
-@odd_chat(HELLO)
+@only_uncounted(HELLO)
 def options_crash_the_server(asked: Asked) -> Answer:
     """The refusal is a 500 that names what it trips over."""
     return _unless_counted(asked, 500, _error("ChatRequest.__init__() got an unexpected argument 'stream_options'"))
@@ -116,7 +117,6 @@ ONCE: dict[str, tuple[int, str, dict[str, str]]] = {
     "conflict-once": (409, "conflict, try again", {"x-should-retry": "true"}),
     "model-is-loading-once": (409, "The model is being loaded. Please try again in a moment.", {}),
     "too-many-requests-once": (429, "slow down", {"Retry-After": "0"}),
-    "too-many-requests-in-milliseconds-once": (429, "slow down", {"retry-after-ms": "10"}),
     "loading-once": (503, "Loading model", {"Retry-After": "0"}),
     "internal-error-once": (500, "boom", {}),
     "bad-gateway-once": (502, "bad gateway", {}),
@@ -130,7 +130,7 @@ def refused_once(status: int, words: str, headers: dict[str, str]) -> Say:
 
     def say(asked: Asked) -> Answer:
         if asked.nth == 1:
-            return as_json(_error(words), status, headers)
+            return as_json(_error(words), status, {"retry-after-ms": "5", **headers})  # read by the SDK alone
         return sse(hello(asked)) if asked.streamed else whole(asked)
 
     return say
@@ -140,7 +140,7 @@ for _name, _told in ONCE.items():
     scenario(CHAT, HELLO, whole=None, name=_name)(refused_once(*_told))
 
 
-@scenario(CHAT, HELLO, whole=None)
+@scenario(CHAT, HELLO, whole=None, unread="streamed")
 def connection_lost_once(asked: Asked) -> Answer:
     """The first answer breaks off before its first event."""
     if asked.nth == 1:

@@ -93,12 +93,12 @@ def response_without_numbers(asked: Asked) -> Answer:
     return Answer(named([{name: said for name, said in one.items() if name != "sequence_number"} for one in hello()]))
 
 
-@odd_response(HELLO)
+@odd_response(HELLO, unread="streamed")
 def response_held_open(asked: Asked) -> Answer:
     return Answer(named(hello()), end="held")
 
 
-@odd_response(HELLO)
+@odd_response(HELLO, unread="streamed")
 def response_whole_for_a_stream(asked: Asked) -> Answer:
     return whole(asked)
 

@@ -93,8 +93,8 @@ class Scenario:
     meant: tuple[Meant, ...] | tuple[tuple[float, ...], ...]  # choices, or embeddings; empty: the answer is a failure
     say: Say  # the streamed answer; the unstreamed one too where `whole` is not given
     whole: Say | None
-    only: str = ""  # "streamed" or "unstreamed", where the server can only do one
-    unread: str = ""  # "streamed" or "both": how the official SDK alone does not get what was meant
+    only: Literal["", "unstreamed", "uncounted"] = ""  # all that the server can do: no streams, no counts in them
+    unread: Literal["", "streamed", "both"] = ""  # where the official SDK by itself does not get what was meant
     extra: Mapping[str, Any] = field(default_factory=dict)  # what is asked besides
 
 
@@ -105,8 +105,8 @@ def scenario(
     path: str,
     *meant: Any,
     whole: Say | None,
-    only: str = "",
-    unread: str = "",
+    only: Literal["", "unstreamed", "uncounted"] = "",
+    unread: Literal["", "streamed", "both"] = "",
     extra: Mapping[str, Any] | None = None,
     name: str = "",
 ) -> Callable[[Say], Say]:

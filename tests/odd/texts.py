@@ -32,7 +32,7 @@ def text_as_documented(asked: Asked) -> Answer:
     return sse(hello(asked))
 
 
-@odd_text(HELLO)
+@odd_text(HELLO, unread="streamed")
 def text_whole_for_a_stream(asked: Asked) -> Answer:
     return whole(asked)
 
@@ -44,7 +44,7 @@ def text_with_zeros_for_usage(asked: Asked) -> Answer:
     return sse([one if one.get("usage") or not asked.counted else one | {"usage": zeros} for one in hello(asked)])
 
 
-@odd_text(HELLO)
+@odd_text(HELLO, only="uncounted")
 def text_refuses_options(asked: Asked) -> Answer:
     if asked.counted:
         return as_json({"error": {"message": "Unsupported parameter: stream_options"}}, 400)
