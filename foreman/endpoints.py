@@ -16,6 +16,8 @@ Endpoint = Literal[
 ]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 
+Counting = Literal["/v1/messages/count_tokens", "/v1/responses/input_tokens"]  # no jobs: answered at once
+
 NATIVE = frozenset({"/api/chat", "/api/generate", "/api/embed"})  # Ollama's own; a stream of theirs is NDJSON
 EMBEDDING = frozenset({"/api/embed", "/v1/embeddings"})  # answered whole, and beside the queue
 COMPLETIONS = frozenset({"/v1/chat/completions", "/v1/completions"})  # usage on request only; [DONE] ends a stream

@@ -87,6 +87,18 @@ class FieldInvalid(ForemanError):
         self.in_go = in_go
 
 
+class HeaderUnknown(ForemanError):
+    """A request header is named like those of Foreman, which has none of that name."""
+
+    code = "header_unknown"
+
+    def __init__(self, given: str, meant: Sequence[str]) -> None:
+        """`given` is in lower case, as HTTP hands names on."""
+        shown = given if len(given) <= 80 else given[:77] + "..."
+        nearest = f"did you mean {meant[0]}?" if len(meant) == 1 else f"there are {' and '.join(meant)}"
+        super().__init__(f"{shown} is no request header of Foreman's: {nearest}")
+
+
 class RangeInvalid(FieldInvalid):
     """No part of the artifact is what was asked for."""
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from quart import Response, request, websocket
 from quart_trio import QuartTrio
+from werkzeug.exceptions import NotFound
 
-from foreman.http import cors, paths, problems
+from foreman.http import cors, headers, paths, problems
 from foreman.http.deps import KEY, Deps
 from foreman.http.events import events
 from foreman.http.exchange import Exchange
 from foreman.http.jobs import jobs
 from foreman.http.metrics import metrics
 from foreman.http.ollama import FACE as OLLAMA_FACE
-from foreman.http.ollama import ollama
+from foreman.http.ollama import elsewhere, ollama
 from foreman.http.openai import FACE, MESSAGES_FACE, openai
 from foreman.http.openapi import openapi
 from foreman.http.page import page
@@ -40,7 +41,8 @@ def build(found: Deps) -> QuartTrio:
         if cors.is_preflight(request):
             return cors.preflight(request)
         found.gate.check_token(request)
-        return None
+        headers.check(request)
+        return await elsewhere() if isinstance(request.routing_exception, NotFound) else None
 
     @app.after_request
     async def permit(response: Response) -> Response:
@@ -51,5 +53,6 @@ def build(found: Deps) -> QuartTrio:
     async def websocket_gate() -> None:
         found.gate.check_source(websocket)
         found.gate.check_token(websocket)
+        headers.check(websocket)
 
     return app

@@ -11,10 +11,11 @@ from ulid import ULID
 
 from foreman import wire
 from foreman.actors.relay import Piece, Track
-from foreman.endpoints import COMPLETIONS, Endpoint
+from foreman.endpoints import COMPLETIONS, Counting, Endpoint
 from foreman.errors import Draining, FieldInvalid, ForemanError, InvalidJson, JobEnded, StreamBroken
 from foreman.http.body import read_body
 from foreman.http.deps import Deps, deps
+from foreman.http.headers import ON_DISCONNECT, PRIORITY
 from foreman.http.problems import public
 from foreman.http.stream import Ndjson, Sse, next_or_comment
 from foreman.job import Change, Priority, State, drain_key
@@ -83,6 +84,17 @@ async def embed(endpoint: Endpoint, asked: wire.Submission) -> bytes:
     payload = msgspec.json.encode(asked.payload)
     return await known.embeddings.embed(
         Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
+    )
+
+
+async def count(path: Counting) -> bytes:
+    """Return what the target says of the number of tokens in the request at hand, past the queue."""
+    known, asked = deps(), await read(path)
+    model = await known.inventory.resolve(asked.model)
+    endpoint: Endpoint = "/v1/messages" if path == "/v1/messages/count_tokens" else "/v1/responses"
+    payload = msgspec.json.encode(asked.payload)
+    return await known.target.count(
+        path, Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
     )
 
 
@@ -237,12 +249,12 @@ class _Body:
 
 
 def _wishes() -> tuple[bool, Priority]:
-    keep = request.headers.get("X-Foreman-On-Disconnect", "cancel")
+    keep = request.headers.get(ON_DISCONNECT, "cancel")
     if keep not in ("cancel", "keep"):
-        raise FieldInvalid("X-Foreman-On-Disconnect", keep, "must be cancel or keep")
-    word = request.headers.get("X-Foreman-Priority", Priority.HIGH.word)
+        raise FieldInvalid(ON_DISCONNECT, keep, "must be cancel or keep")
+    word = request.headers.get(PRIORITY, Priority.HIGH.word)
     if word not in [priority.word for priority in Priority]:
-        raise FieldInvalid("X-Foreman-Priority", word, "must be one of high, normal, low")
+        raise FieldInvalid(PRIORITY, word, "must be one of high, normal, low")
     return keep == "keep", Priority[word.upper()]
 
 

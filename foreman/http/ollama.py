@@ -44,6 +44,8 @@ NAME = re.compile(  # [scheme://][host/][namespace/]model[:tag], as types/model/
 # What servers call the context of a model, in tokens: vLLM and managed models, llama-server, LM Studio.
 GIVEN = ("max_model_len", "n_ctx", "loaded_context_length")
 POSSIBLE = ("max_model_len", "n_ctx_train", "max_context_length", "n_ctx")
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing
+CONTENT_TYPE = re.compile(r"[!-~ ]{1,200}")
 LONG_AGO = datetime.fromtimestamp(0, UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -186,6 +188,24 @@ async def blob(digest: str) -> Response:
         coding(allowed=())
         body = request.body
     return await pass_on(_manageable(), body)
+
+
+async def elsewhere() -> Response | None:
+    """Answer a request that has no route here as the target does, if that is an Ollama: it may be a newer one. What
+    changes something wants the admin token. None if the request is nobody's."""
+    known, steps = deps(), request.path.split("/")
+    if not isinstance(known.target, OllamaTarget) or steps[1] not in ("api", "v1") or {".", ".."} & set(steps):
+        return None
+    if request.method in SAFE:
+        return await pass_on(known.target)
+    known.gate.check_admin(request)
+    content_type = request.headers.get("Content-Type", "")
+    return await pass_on(
+        known.target,
+        await read_body(),
+        content_type=content_type if CONTENT_TYPE.fullmatch(content_type) else None,
+        at_end=known.inventory.probe,
+    )
 
 
 def _manageable() -> OllamaTarget:

@@ -83,6 +83,16 @@ async def messages() -> Response:
     return await calls.run(MESSAGES_FACE, "/v1/messages")
 
 
+@openai.post("/v1/responses/input_tokens")
+async def input_tokens() -> Response:
+    return Response(await calls.count("/v1/responses/input_tokens"), content_type="application/json")
+
+
+@openai.post("/v1/messages/count_tokens")
+async def count_tokens() -> Response:
+    return Response(await calls.count("/v1/messages/count_tokens"), content_type="application/json")
+
+
 @openai.post("/v1/embeddings")
 async def embeddings() -> Response:
     return Response(

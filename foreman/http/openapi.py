@@ -82,9 +82,9 @@ ABOUT = """A durable job queue in front of your own inference server.
 Every GET route answers HEAD too. Objects may get further keys. A connection beyond the setting `max_connections` is
 answered 503 `too_many_connections`, in the shape of `Fault`, whatever its route, and closed; a request that is no HTTP
 is answered 400. Doubled slashes in a path, a slash at its end, and a doubled `/v1` or `/api` at its beginning are
-overlooked. Bodies may be compressed (`Content-Encoding: gzip`, `deflate` or `zstd`), uploads of files excepted.
-`/api/…` and `/v1/…` are the APIs of Ollama and OpenAI: where an answer is the target's own, its shape is described by
-them."""
+overlooked. Where the target is an Ollama, it answers what else is asked under `/api/` and `/v1/`. Bodies may be
+compressed (`Content-Encoding: gzip`, `deflate` or `zstd`), uploads of files excepted. `/api/…` and `/v1/…` are the APIs
+of Ollama and OpenAI: where an answer is the target's own, its shape is described by them."""
 
 
 @openapi.get("/openapi.json")
@@ -379,6 +379,12 @@ def _openai() -> Paths:
     def call(name: str, face: Face = OPENAI) -> dict[str, Any]:
         return {"post": _call(name.replace("/", "_"), "A job whose caller waits", face, SSE)}
 
+    def counting(name: str, face: Face) -> dict[str, Any]:
+        faults = (*BODY, *ASKED, *RUN)
+        return operation(
+            name, "Tokens of a request", {"200": given(ANYTHING)}, faults, face=face, body={JSON: ref("Call")}
+        )
+
     def about_models(name: str, shape: str, *faults: str) -> dict[str, Any]:
         return operation(name, "What the target has", {"200": given(ref(shape))}, faults, face=OPENAI)
 
@@ -387,6 +393,8 @@ def _openai() -> Paths:
         "/v1/completions": call("completions"),
         "/v1/responses": call("responses"),
         "/v1/messages": call("messages", ANTHROPIC),
+        "/v1/messages/count_tokens": {"post": counting("count_tokens", ANTHROPIC)},
+        "/v1/responses/input_tokens": {"post": counting("input_tokens", OPENAI)},
         "/v1/embeddings": {"post": _embedding("openai_embeddings", OPENAI)},
         "/v1/models": {"get": about_models("models", "OpenAIModels")},
         "/v1/models/{name}": {

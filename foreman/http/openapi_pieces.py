@@ -33,7 +33,7 @@ STATUSES = STATUS | {
     "attempt_timeout": 504,
     "load_timeout": 504,
 }
-EVERYWHERE = ("host_not_allowed", "origin_not_allowed", "internal_error")
+EVERYWHERE = ("host_not_allowed", "origin_not_allowed", "header_unknown", "internal_error")
 # target_refused: any, and those that are described alone
 REFUSALS = ("4XX", "400", "403", "404", "408", "409", "413", "500", "501")
 

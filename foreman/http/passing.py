@@ -15,21 +15,27 @@ PASSED = ("content-type", "content-length")  # of the answer's head; the rest is
 
 
 async def pass_on(
-    target: OllamaTarget, body: Body | None = None, *, at_end: Callable[[], Awaitable[None]] | None = None
+    target: OllamaTarget,
+    body: Body | None = None,
+    *,
+    content_type: str | None = None,
+    at_end: Callable[[], Awaitable[None]] | None = None,
 ) -> Response:
-    """The target's own answer to the request at hand, its body streamed; `at_end` is awaited once the target has said
-    all of it. Raises TargetFault."""
+    """The target's own answer to the request at hand, its body streamed. `content_type` is that of `body` where it is
+    not JSON; `at_end` is awaited once the target has said all of it. Raises TargetFault."""
     exits = AsyncExitStack()
     try:
         path = request.scope["raw_path"].decode("latin-1")
         if query := request.query_string:
             path += "?" + query.decode("latin-1")
         length = request.content_length
-        found = await exits.enter_async_context(target.pass_on(request.method, path, body, length=length))
+        asking = target.pass_on(request.method, path, body, length=length, content_type=content_type)
+        found = await exits.enter_async_context(asking)
     except BaseException:
         await exits.aclose()
         raise
     response = Response(Passed(found, exits, at_end), found.status)
+    del response.headers["Content-Type"]  # which Quart makes up
     for name in PASSED:
         if name in found.headers:
             response.headers[name] = found.headers[name]

@@ -52,6 +52,7 @@ STATUS = {
     "wrong_content_type": 415,
     "requested_range_not_satisfiable": 416,
     "field_invalid": 422,
+    "header_unknown": 422,
     "webhook_refused": 422,
     "idempotency_mismatch": 422,
     "not_on_this_target": 501,

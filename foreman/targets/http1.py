@@ -52,13 +52,22 @@ class Client:
         self._idle: deque[_Connection] = deque()  # longest idle first
         self._busy: set[_Connection] = set()
 
-    def request(self, method: str, path: str, body: Body | None = None, *, length: int | None = None) -> Request:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        *,
+        length: int | None = None,
+        content_type: str | None = None,
+    ) -> Request:
         """A request, to be sent by `async with`, which gives the Response.
 
-        `path` is percent-encoded; `body` is JSON, or the pieces of an upload of `length` bytes (None: not known).
+        `path` is percent-encoded; `body` is JSON, or the pieces of an upload of `length` bytes (None: not known), or
+        what `content_type` says.
         """
         lines = f"{method} {_plain(self._prefix + path, spaces=False)} HTTP/1.1\r\n{self._headers}\r\n"
-        head = f"{lines}{_headers_for(body, length)}\r\n".encode("latin-1")
+        head = f"{lines}{_headers_for(body, length, content_type)}\r\n".encode("latin-1")
         return Request(self, method == "HEAD", head, body, length)
 
     async def fetch(self, method: str, path: str, body: bytes | None = None, *, limit: int) -> tuple[Response, bytes]:
@@ -408,13 +417,14 @@ class _Reading:
             self.kept = self._parser.should_keep_alive()
 
 
-def _headers_for(body: Body | None, length: int | None) -> str:
+def _headers_for(body: Body | None, length: int | None, content_type: str | None) -> str:
     if body is None:
         return ""
-    if isinstance(body, bytes):
-        return f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    whole = isinstance(body, bytes)
+    content_type = _plain(content_type or ("application/json" if whole else "application/octet-stream"))
+    length = len(body) if isinstance(body, bytes) else length
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-    return f"Content-Type: application/octet-stream\r\n{framing}\r\n"
+    return f"Content-Type: {content_type}\r\n{framing}\r\n"
 
 
 def _plain(text: str, *, spaces: bool = True) -> str:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import structlog
 import trio
 
-from foreman.endpoints import EMBEDDING
+from foreman.endpoints import EMBEDDING, Counting
 from foreman.errors import NotServed, TargetFault, TargetLost, TargetRefused, TargetUnavailable
 from foreman.job import DrainKey, model_of
 from foreman.settings import ManagedModel
@@ -86,6 +86,12 @@ class ManagedTarget:
 
     def resident(self) -> DrainKey | None:
         return self._resident if self._resident and self.is_resident(self._resident) else None
+
+    async def count(self, path: Counting, call: Call) -> bytes:
+        """See `Target.count`; the model is loaded for it like for any call."""
+        child = await self._ready_child(call)
+        with child.used():
+            return await child.voice.count(path, call, served_as=child.served_as)
 
     async def unload(self, model: str) -> None:
         """Stop the model's server once no answer needs it. The one that only embeds stays."""

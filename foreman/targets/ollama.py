@@ -10,7 +10,7 @@ import msgspec
 import structlog
 import trio
 
-from foreman.endpoints import EMBEDDING, Endpoint
+from foreman.endpoints import EMBEDDING, Counting, Endpoint
 from foreman.errors import (
     LoadTimeout,
     TargetFailed,
@@ -23,6 +23,7 @@ from foreman.job import DrainKey, model_of
 from foreman.targets.asking import AT_ONCE, Asking, Refusals
 from foreman.targets.boot import boot_id_at
 from foreman.targets.chunks import ERROR_LIMIT, fault_in
+from foreman.targets.counting import counted
 from foreman.targets.http1 import Body, Client, Response
 from foreman.targets.listing import listed
 from foreman.targets.names import ollama_form
@@ -156,12 +157,21 @@ class OllamaTarget:
         """The boot id of the Foreman that answers at this address; None for any other server."""
         return await boot_id_at(self._client)
 
+    async def count(self, path: Counting, call: Call) -> bytes:
+        return await counted(self._client, path, call.payload, by_tokenizer=False)
+
     def pass_on(
-        self, method: str, path: str, body: Body | None = None, *, length: int | None = None
+        self,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        *,
+        length: int | None = None,
+        content_type: str | None = None,
     ) -> AbstractAsyncContextManager[Response]:
         """Any other request of the Ollama API, as it is; the response whatever its status. A body in pieces is sent as
         they come; `length` is what they add up to, if that is known. Raises TargetFault."""
-        return self._client.request(method, path, body, length=length)
+        return self._client.request(method, path, body, length=length, content_type=content_type)
 
     async def _held(self) -> set[str] | None:
         """The models that the server has in memory; None when it does not tell."""

@@ -6,16 +6,18 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import trio
 
-from foreman.endpoints import EMBEDDING, NATIVE, Endpoint
+from foreman.endpoints import EMBEDDING, NATIVE, Counting, Endpoint
 from foreman.job import DrainKey, model_of
 from foreman.targets.asking import Asking, Refusals
 from foreman.targets.boot import boot_id_at
 from foreman.targets.closer import Closer
+from foreman.targets.counting import counted
 from foreman.targets.http1 import Client
 from foreman.targets.listing import listed
-from foreman.targets.payloads import streaming
+from foreman.targets.payloads import fields_of, streaming
 from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.translate_answer import NativeStream, loaded, native_embed
 from foreman.targets.translate_request import only_loads, to_openai
@@ -55,6 +57,13 @@ class OpenAITarget:
     def resident(self) -> DrainKey | None:
         """The key used last: where a server does swap models, that is the one to go on with."""
         return self._latest
+
+    async def count(self, path: Counting, call: Call, *, served_as: str | None = None) -> bytes:
+        """See `Target.count`; `served_as` as for `answer`."""
+        fields = fields_of(call.payload)
+        if served_as is not None:
+            fields["model"] = msgspec.Raw(msgspec.json.encode(served_as))
+        return await counted(self._client, path, msgspec.json.encode(fields))
 
     def answer(self, call: Call, *, served_as: str | None = None, load_ns: int = 0) -> Asking | Told:
         """See `Target.answer`; `served_as` is the server's own name of the model, where it differs from the caller's,

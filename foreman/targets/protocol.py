@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from foreman.endpoints import Endpoint
+from foreman.endpoints import Counting, Endpoint
 from foreman.job import DrainKey
 
 
@@ -72,6 +72,9 @@ class Target(Protocol):
 
     def resident(self) -> DrainKey | None:
         """The drain key that was loaded last and is still there."""
+
+    async def count(self, path: Counting, call: Call) -> bytes:
+        """How many tokens the payload has, as a server answers it at `path`. Raises NotServed where it has no means."""
 
     def answer(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """Send the call; its chunks as they arrive. Leaving the context closes the connection to the target at once

@@ -17,7 +17,8 @@ from foreman.actors.outlook import Outlook
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
 from foreman.actors.worker import Patience, Worker
-from foreman.errors import ForemanError, TargetFault
+from foreman.endpoints import Counting
+from foreman.errors import ForemanError, NotServed, TargetFault
 from foreman.job import Draft, Job, State
 from foreman.messages import Commit, Submit
 from foreman.retry import Backoff
@@ -121,6 +122,9 @@ class FakeTarget:
 
     def resident(self) -> str | None:
         return self.loaded
+
+    async def count(self, path: Counting, call: Call) -> bytes:
+        raise NotServed(self.name, path)
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:

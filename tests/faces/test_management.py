@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +39,12 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if self.path.startswith(("/api/status", "/api/experimental", "/v1/new")):
+            self.say(200, {"path": self.path})
+            return
+        if self.path.startswith("/api/odd"):
+            self.say(299, {}, "text/html")
+            return
         self.say(200, {"models": [{"name": name, "model": name} for name in self.server.models], "version": "0.99.0"})
 
     def do_HEAD(self) -> None:
@@ -51,6 +58,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         if self.path.startswith("/api/blobs/"):
             self.take_blob()
+            return
+        if self.path == "/api/copy":
+            self.body()
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path == "/api/me":
+            self.say(401, {"said": self.body().decode(), "as": self.headers["Content-Type"]})
             return
         asked = json.loads(self.body())
         if self.path != "/api/pull":
@@ -97,10 +113,14 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
 
-    def say(self, status: int, value: object) -> None:
+    def do_PUT(self) -> None:
+        self.say(201, {"put": json.loads(self.body())})
+
+    def say(self, status: int, value: object, content_type: str = "application/json") -> None:
         data = json.dumps(value).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
+        self.send_header("Set-Cookie", "theirs=1")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if self.command != "HEAD":
@@ -175,6 +195,41 @@ def test_an_admin_token_alone_leaves_the_rest_open(serve: Callable[..., Daemon],
     assert server.models == ["a"]
 
 
+def test_routes_that_a_newer_ollama_may_have_are_passed_on(serve: Callable[..., Daemon], server: Server) -> None:
+    daemon = serve(ollama_url=server.url, admin_token="admin")
+    for path in ("/api/status", "/api/experimental/web_search?q=a%20b&q=c", "/v1/new/route%2Fx"):
+        answer = daemon.http.get(path)
+        assert (answer.status_code, answer.json(), answer.headers.get("Set-Cookie")) == (200, {"path": path}, None)
+    assert daemon.http.get(daemon.url + "//api/status/").json() == {"path": "/api/status"}
+    assert daemon.http.head("/api/anything").status_code == 200 and server.heads == ["/api/anything"]
+    assert (daemon.http.get("/api/odd").status_code, daemon.http.get("/api/odd").headers["Content-Type"]) == (
+        299,
+        "text/html",
+    )
+    for method, path in (("POST", "/api/me"), ("PUT", "/api/new"), ("DELETE", "/api/user/keys/x"), ("BREW", "/api/x")):
+        assert daemon.http.request(method, path, json={}).status_code == 403, "it may change something"
+    admin = {"Authorization": "Bearer admin"}
+    asked = daemon.http.post(
+        "/api/me", content=b"--x", headers=admin | {"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    assert (asked.status_code, asked.json()) == (401, {"said": "--x", "as": "multipart/form-data; boundary=x"})
+    assert daemon.http.put("/api/new", json={"a": 1}, headers=admin).json() == {"put": {"a": 1}}
+    for path in ("/api/%2e%2e/metrics", "/api/x/../chat", "/elsewhere", "/apis/x"):
+        host, _, port = daemon.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as raw:  # clients would tidy the path
+            raw.sendall(f"GET {path} HTTP/1.1\r\nHost: x.localhost\r\nConnection: close\r\n\r\n".encode())
+            assert b"".join(iter(lambda: raw.recv(65536), b"")).startswith(b"HTTP/1.1 404 Not Found"), path
+    wrong = daemon.http.get("/api/chat")
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "OPTIONS, POST")
+
+
+def test_an_empty_answer_gets_no_content_type(serve: Callable[..., Daemon], server: Server) -> None:
+    daemon = serve(ollama_url=server.url)
+    answer = daemon.http.post("/api/copy", json={"source": "a", "destination": "b"})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "Content-Type" not in answer.headers
+
+
 @pytest.mark.parametrize("path", ["/api/tags", "/api/ps", "/api/version"])
 def test_heads_are_passed_on_as_heads(serve: Callable[..., Daemon], server: Server, path: str) -> None:
     answer = serve(ollama_url=server.url).http.head(path)
@@ -189,3 +244,5 @@ def test_other_targets_have_no_models_to_manage(serve: Callable[..., Daemon]) ->
         for method, path in [*routes, ("DELETE", "/api/delete"), ("POST", "/api/blobs/sha256:0")]:
             answer: Any = http.request(method, path, json={"model": "a"})
             assert answer.status_code == 501 and "manages models of an Ollama server" in answer.json()["error"]
+        for method, path in (("GET", "/api/status"), ("POST", "/api/me"), ("GET", "/v1/new")):
+            assert http.request(method, path).status_code == 404

@@ -187,6 +187,38 @@ def test_a_bad_header_of_a_call_is_told_what_is_allowed(daemon: Daemon) -> None:
     assert key.json()["error"] == "Idempotency-Key: is for one job, not for many; given: k"
 
 
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("X-Foreman-Prioritty", "did you mean X-Foreman-Priority?"),
+        ("x-foreman-prio", "did you mean X-Foreman-Priority?"),
+        ("X-FOREMAN-DISCONNECT", "did you mean X-Foreman-On-Disconnect?"),
+        ("X-Foreman-Colour", "there are X-Foreman-Priority and X-Foreman-On-Disconnect"),
+        ("X-Foreman-", "there are X-Foreman-Priority and X-Foreman-On-Disconnect"),
+    ],
+)
+def test_an_unknown_header_of_foremans_is_refused_with_the_nearest_name(
+    daemon: Daemon, name: str, nearest: str
+) -> None:
+    words = f"{name.lower()} is no request header of Foreman's: {nearest}"
+    for path in ("/jobs", "/queue", "/healthz", "/nowhere"):
+        answer = daemon.http.get(path, headers={name: "low"})
+        assert (fault(answer), answer.json()["error"]) == ((422, "header_unknown"), words)
+    native = daemon.http.post("/api/chat", json=chat(), headers={name: "low"})
+    assert (native.status_code, native.json()) == (400, {"error": words})
+    spoken = daemon.http.post("/v1/messages", json=chat(), headers={name: "low"})
+    assert (spoken.status_code, spoken.json()["error"]["message"]) == (400, words)
+    with connected(daemon) as client:
+        client.sendall(UPGRADE.replace(b"Host:", f"{name}: low\r\nHost:".encode()))
+        assert client.recv(65536).startswith(b"HTTP/1.1 422 ")
+
+
+def test_a_header_of_foremans_may_come_with_every_request(daemon: Daemon) -> None:
+    every = {"X-Foreman-Priority": "low", "x-foreman-on-disconnect": "keep", "X-Forwarded-For": "10.0.0.1"}
+    for path in ("/jobs", "/queue", "/v1/models", "/api/tags"):
+        assert daemon.http.get(path, headers=every).status_code == 200
+
+
 UPGRADE = (
     b"GET /events HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"

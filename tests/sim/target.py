@@ -8,8 +8,10 @@ from contextlib import aclosing, asynccontextmanager
 
 import trio
 
+from foreman.endpoints import Counting
 from foreman.errors import (
     ModelCrashed,
+    NotServed,
     TargetBusy,
     TargetFailed,
     TargetFault,
@@ -90,6 +92,9 @@ class ScriptedTarget:
 
     def resident(self) -> str | None:
         return self._loaded
+
+    async def count(self, path: Counting, call: Call) -> bytes:
+        raise NotServed(self.name, path)
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:

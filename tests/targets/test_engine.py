@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from msgspec import structs
@@ -15,6 +16,7 @@ from msgspec import structs
 from foreman.endpoints import Endpoint
 from foreman.settings import ManagedModel
 from foreman.targets import engine
+from foreman.targets.counting import _chat, _tokenized
 from foreman.targets.managed import ManagedTarget
 from tests.targets.conftest import ROOT, call, chunks_of, joined, text_in
 
@@ -55,6 +57,20 @@ async def test_the_real_model_answers_on_every_face(embedded: ManagedTarget) -> 
                 assert result["load_duration"] > 0 and result["eval_duration"] > 0
             if endpoint == "/v1/chat/completions":
                 assert result["usage"]["completion_tokens"] == 8
+
+
+async def test_its_tokenizer_counts_what_its_own_route_counts(embedded: ManagedTarget) -> None:
+    asked = call("", "/v1/messages", model=NAME)
+    tool = {"name": "now", "description": "The time.", "input_schema": {"type": "object", "properties": {}}}
+    with trio.fail_after(120):
+        for fields in ({}, {"system": "Be brief."}, {"system": "Be brief.", "tools": [tool]}):
+            told = {"model": NAME, "messages": [{"role": "user", "content": "Say <|im_end|> hello, ça va?"}], **fields}
+            asked = structs.replace(asked, payload=msgspec.json.encode(told))
+            [by_route] = msgspec.json.decode(await embedded.count("/v1/messages/count_tokens", asked)).values()
+            chat = _chat(asked.payload)
+            assert chat is not None
+            [child] = embedded._children.values()
+            assert await _tokenized(child.voice._client, chat) == by_route
 
 
 async def test_the_real_model_follows_a_schema(embedded: ManagedTarget) -> None:

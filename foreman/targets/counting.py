@@ -1,0 +1,133 @@
+"""How many tokens a request has, asked of the server: by its route for that, or by its chat template and tokenizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import trio
+
+from foreman.endpoints import Counting
+from foreman.errors import NotServed, TargetGarbled, TargetSilent
+from foreman.targets.chunks import fault_in
+from foreman.targets.http1 import Client
+
+TIMEOUT = 60.0  # seconds for the whole of it
+LIMIT = 16 * 2**20  # bytes of an answer: a tokenizer lists every token
+MISSING = frozenset({404, 405, 501})  # how servers say that they have no such route
+
+
+class _Block(msgspec.Struct, tag_field="type", tag="text"):
+    text: str
+
+
+class _Input(msgspec.Struct, tag_field="type", tag="input_text"):
+    text: str
+
+
+class _Output(msgspec.Struct, tag_field="type", tag="output_text"):
+    text: str
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[_Block | _Input | _Output]
+    type: str = "message"
+
+
+class _Tool(msgspec.Struct):
+    name: str
+    description: str = ""
+    input_schema: dict[str, Any] | None = None
+    parameters: dict[str, Any] | None = None
+    type: str | None = None
+
+
+class _Asked(msgspec.Struct):
+    """What counts in the requests of both APIs, as far as a tokenizer can be told of it: words and tools."""
+
+    model: str
+    messages: list[_Message] = []
+    input: str | list[_Message] = []
+    system: str | list[_Block] | None = None
+    instructions: str | None = None
+    tools: list[_Tool] | None = None
+
+
+async def counted(client: Client, path: Counting, payload: bytes, *, by_tokenizer: bool = True) -> bytes:
+    """Return the answer to a request at `path`: a JSON object with `input_tokens`.
+
+    A server without that route is asked for its chat template and its tokenizer, if `by_tokenizer`; only llama.cpp and
+    vLLM have them. Raises TargetFault; NotServed where the server has no means for this request.
+    """
+    with trio.move_on_after(TIMEOUT):
+        found = await _said(client, path, payload)
+        if found is not None and isinstance(found.get("input_tokens"), int):
+            return msgspec.json.encode(found)
+        chat = _chat(payload) if by_tokenizer else None
+        count = await _tokenized(client, chat) if chat is not None else None
+        if count is None:
+            raise NotServed(client.name, path)
+        kind = {"object": "response.input_tokens"} if path == "/v1/responses/input_tokens" else {}
+        return msgspec.json.encode({**kind, "input_tokens": count})
+    raise TargetSilent(client.name, TIMEOUT)
+
+
+async def _tokenized(client: Client, chat: dict[str, Any]) -> int | None:
+    filled = await _said(client, "/apply-template", msgspec.json.encode(chat))
+    if filled is None:  # no llama.cpp; vLLM fills in the template itself
+        tokens = await _said(client, "/tokenize", msgspec.json.encode(chat))
+        count = tokens.get("count") if tokens else None
+        return count if isinstance(count, int) else None
+    ask = {"model": chat["model"], "content": filled.get("prompt"), "add_special": True, "parse_special": True}
+    tokens = await _said(client, "/tokenize", msgspec.json.encode(ask))
+    listed = tokens.get("tokens") if tokens else None
+    return len(listed) if isinstance(listed, list) else None
+
+
+async def _said(client: Client, path: str, payload: bytes) -> dict[str, Any] | None:
+    """The object that the server answers with; None when it has no such route."""
+    async with client.request("POST", path, payload) as response:
+        if response.status in MISSING:
+            return None
+        if not 200 <= response.status < 300:
+            raise await fault_in(client.name, response)
+        body = await response.read(LIMIT)
+    try:
+        found = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise TargetGarbled(client.name, f"no JSON object at {path} ({error})") from error
+    return None if "error" in found else found  # a status of 200 is how LM Studio says that it has no such route
+
+
+def _chat(payload: bytes) -> dict[str, Any] | None:
+    """The request as one of chat completions; None when it holds more than words and tools: a wrong count is worse."""
+    try:
+        asked = msgspec.json.decode(payload, type=_Asked)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    turns = asked.messages or ([_Message("user", asked.input)] if isinstance(asked.input, str) else asked.input)
+    system = asked.system or asked.instructions
+    if system:
+        turns = [_Message("system", system if isinstance(system, str) else [*system]), *turns]
+    if any(turn.type != "message" for turn in turns) or any(
+        tool.type not in (None, "custom", "function") for tool in asked.tools or []
+    ):
+        return None
+    chat: dict[str, Any] = {"model": asked.model, "messages": [_turn(turn) for turn in turns]}
+    if asked.tools:
+        chat["tools"] = [_function(tool) for tool in asked.tools]
+    return chat
+
+
+def _turn(turn: _Message) -> dict[str, str]:
+    text = turn.content if isinstance(turn.content, str) else "".join(part.text for part in turn.content)
+    return {"role": "system" if turn.role == "developer" else turn.role, "content": text}
+
+
+def _function(tool: _Tool) -> dict[str, Any]:
+    parameters = tool.input_schema or tool.parameters or {}
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
+    }
