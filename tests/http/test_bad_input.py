@@ -303,7 +303,7 @@ def test_a_model_is_required(daemon: Daemon, body: bytes) -> None:
             refused(daemon, face, body, 400, "model is required", "model_required")
 
 
-@pytest.mark.parametrize("name", ["a b//c", "a:", "-a", "a/b.c/d", "a@b", "é", "m" * 81])
+@pytest.mark.parametrize("name", ["a b//c", "a:b:c", "-a", "a/b.c/d", "a@b", "é", "m" * 81])
 def test_what_is_no_name_to_ollama_is_told_so_on_its_routes(daemon: Daemon, name: str) -> None:
     for face in CALLS:
         words = "invalid model name" if face in FLAT else f"model '{name}' not found"

@@ -63,8 +63,8 @@ def test_faults_have_the_shape_of_the_tidied_path(api: Api) -> None:
     assert api.http.post(api.daemon.url + "//api//chat", json={"model": "nope"}).json() == {
         "error": "model 'nope' not found"
     }
-    unknown = api.http.get("/v1//nowhere/")
-    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "not_found")
+    unknown = api.http.get("/jobs//nope/")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "job_not_found")
 
 
 def test_a_model_name_may_begin_with_a_slash(api: Api) -> None:
