@@ -18,6 +18,8 @@ import re
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -28,11 +30,71 @@ LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 RELOADING = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict", "adapters")
 MIB = 2**20
 NOW = "2026-01-02T03:04:05.678901Z"
+KEPT = 300.0  # seconds
+EMBEDDED = ("/api/embed", "/v1/embeddings")
 STREAMED = ("/api/chat", "/api/generate", "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
 
 
 class Left(Exception):
     """The client closed the connection before its answer ended."""
+
+
+class Runner:
+    """A model in memory."""
+
+    def __init__(self, key: tuple[object, ...], keep: float) -> None:
+        self.key = key
+        self.keep = keep  # what is left of it after the last answer; 0 unloads it then
+        self.users = 0
+
+
+class Memory:
+    """What Ollama's scheduler does (server/sched.go): one model at a time, by default kept for a while.
+
+    A request for another model waits until the loaded one is idle and has it unloaded. A `keep_alive` in a request for
+    the loaded one takes that back, and the other request waits for ever.
+    """
+
+    def __init__(self, load: Callable[[tuple[object, ...]], Awaitable[None]]) -> None:
+        self._load = load
+        self._turn = trio.Lock()
+        self.loaded: dict[str, Runner] = {}
+
+    @asynccontextmanager
+    async def holding(
+        self, stream: trio.SocketStream, model: str, options: dict[str, Any], keep_alive: object
+    ) -> AsyncIterator[None]:
+        """In this context the model is loaded and in use. Raises Left when the client does not wait for it."""
+        key = (model, *((name, str(options[name])) for name in RELOADING if name in options))
+        runner = self.loaded.get(model)
+        if runner is None or runner.key != key:
+            async with self._turn:
+                runner = await self._make_room(stream, key)
+        if keep_alive is not None:
+            runner.keep = 0 if keep_alive in (0, "0", "0s") else KEPT
+        runner.users += 1
+        try:
+            yield
+        finally:
+            runner.users -= 1
+            self._unload_if_done(runner)
+
+    async def _make_room(self, stream: trio.SocketStream, key: tuple[object, ...]) -> Runner:
+        await pause(stream, 0.001)  # whoever left while others had the turn
+        for runner in list(self.loaded.values()):
+            if runner.key == key:
+                return runner
+            runner.keep = 0
+            self._unload_if_done(runner)
+            while runner in self.loaded.values():
+                await pause(stream, 0.005)
+        await self._load(key)
+        made = self.loaded[str(key[0])] = Runner(key, KEPT)
+        return made
+
+    def _unload_if_done(self, runner: Runner) -> None:
+        if not runner.users and not runner.keep and self.loaded.get(str(runner.key[0])) is runner:
+            del self.loaded[str(runner.key[0])]
 
 
 class Upstream:
@@ -45,7 +107,7 @@ class Upstream:
         self.loads: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.tries: Counter[str] = Counter()
-        self.resident: tuple[object, ...] | None = None
+        self.memory = Memory(self.load)
         self.script = ""
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -116,7 +178,7 @@ class Upstream:
             return await self.reply(stream, int(told["status"]), self.fault(path, "out of order"))
         answers: dict[str, object] = {
             "/api/tags": {"models": [self.entry(name) for name in self.models]},
-            "/api/ps": {"models": [self.entry(str(self.resident[0]))] if self.resident else []},
+            "/api/ps": {"models": [self.entry(name) for name in self.memory.loaded]},
             "/api/version": {"version": "0.99.0"},
             "/v1/models": {"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]},
         }
@@ -130,13 +192,31 @@ class Upstream:
             return await self.reply(
                 stream, 200, {**self.entry(model), "model_info": {}, "capabilities": ["completion"]}
             )
-        if model not in self.models and f"{model}:latest" not in self.models:
-            return await self.reply(stream, 404, self.fault(path, f"model '{model}' not found"))
-        if path in ("/api/embed", "/v1/embeddings"):
-            return await self.reply(stream, 200, embeddings(path, asked))
-        if path not in STREAMED:
+        if (model := self.known(model)) is None:
+            return await self.reply(stream, 404, self.fault(path, f"model '{asked.get('model', '')}' not found"))
+        if path not in (*STREAMED, *EMBEDDED):
             return await self.reply(stream, 404, self.fault(path, "no such endpoint"))
-        await self.make_resident(model, asked.get("options") or {})
+        options, keep_alive = (asked.get("options") or {}, asked.get("keep_alive")) if "/api/" in path else ({}, None)
+        async with self.memory.holding(stream, model, options, keep_alive):
+            return await self.use(stream, path, asked)
+
+    def known(self, name: str) -> str | None:
+        """The model of that name: in any letter case, with or without `:latest`, where this is an Ollama."""
+        if name in self.models or self.kind == "openai":
+            return name if name in self.models else None
+        plain = name.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
+        return next((model for model in self.models if model.lower() in (plain, f"{plain}:latest")), None)
+
+    async def use(self, stream: trio.SocketStream, path: str, asked: dict[str, Any]) -> bool:
+        """Answer with the model that is loaded."""
+        if path in EMBEDDED:
+            text = last_text(asked)
+            self.tries[text] += 1
+            if "slow" in (told := directives(text)):
+                await pause(stream, told["slow"])
+            if "status" in told:
+                return await self.reply(stream, int(told["status"]), self.fault(path, f"told to by {text}"))
+            return await self.reply(stream, 200, embeddings(path, asked))
         text = last_text(asked)
         told = directives(f"{self.script} {text}")
         self.tries[text] += 1
@@ -205,13 +285,9 @@ class Upstream:
         await stream.send_all(b"0\r\n\r\n")
         return True
 
-    async def make_resident(self, model: str, options: dict[str, Any]) -> None:
-        key = (model, *((name, str(options[name])) for name in RELOADING if name in options))
-        if key != self.resident:
-            self.loads[model] += 1
-            if self.load_time:
-                await trio.sleep(self.load_time)
-            self.resident = key
+    async def load(self, key: tuple[object, ...]) -> None:
+        self.loads[str(key[0])] += 1
+        await trio.sleep(self.load_time)
 
     async def reply(
         self, stream: trio.SocketStream, status: int, value: object, extra: dict[str, str] | None = None

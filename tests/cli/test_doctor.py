@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
 from foreman.targets.child import free_port
 from tests.cli.conftest import TOKEN, House, Invoke
-from tests.daemon import Upstream, an_upstream
+from tests.daemon import Daemon, Upstream, an_upstream
 from tests.receiver import Receiver
 
 Findings = dict[str, dict[str, Any]]
@@ -64,6 +65,24 @@ def test_a_target_that_is_down(invoke: Invoke, tmp_path: Path, kind: str) -> Non
     assert wrong(found) == ["target", "model"]
     assert "cannot reach" in found["target"]["what"]
     assert f"{kind}_url" in found["target"]["do"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"), [("openai", "http://127.0.0.1:{port}/v1"), ("ollama", "http://localhost:{port}")]
+)
+def test_a_target_that_is_foreman_itself(invoke: Invoke, tmp_path: Path, kind: str, form: str) -> None:
+    port = free_port()
+    found = examine(invoke, tmp_path, addr=f"127.0.0.1:{port}", **{f"{kind}_url": form.format(port=port)})
+    assert wrong(found) == ["target"]
+    assert found["target"]["what"] == f"{form.format(port=port)} is this foreman itself"
+    assert f"set {kind}_url to where the inference server listens" in found["target"]["do"]
+
+
+def test_a_target_that_is_the_foreman_which_runs(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    with Daemon(tmp_path / "running", ollama_url=upstream.url) as daemon:
+        own = urlsplit(daemon.url).netloc
+        found = examine(invoke, tmp_path, addr=own, openai_url=f"http://localhost:{urlsplit(daemon.url).port}")
+    assert found["target"]["what"].endswith("is this foreman itself")
 
 
 def test_a_target_of_the_other_kind(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import shutil
 import socket
 from collections.abc import Sequence
+from contextlib import closing
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -71,7 +72,8 @@ async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple
             except TargetFault as error:
                 fault = error
         if (boot_id := await server.boot_id()) is not None:
-            own = boot_id == await boot_id_at(Client(own_url(settings)))
+            with closing(Client(own_url(settings))) as ours:
+                own = boot_id == await boot_id_at(ours)
         nursery.cancel_scope.cancel()
     return fault or [name for model in models for name in (model.name, *model.aliases)], own
 
