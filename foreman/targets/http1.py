@@ -134,7 +134,8 @@ class Client:
                 await tls.do_handshake()
             except (trio.BrokenResourceError, ssl.SSLError) as error:
                 tcp.socket.close()
-                raise TargetUnavailable(self.name, f"TLS: {error.__cause__ or error}") from error
+                why = str(error.__cause__ or error).replace(self._host, "it")
+                raise TargetUnavailable(self.name, f"TLS: {why}") from error
             except BaseException:
                 tcp.socket.close()
                 raise

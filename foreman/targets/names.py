@@ -14,8 +14,8 @@ def ollama_form(name: str) -> str:
     letter's case counts (github.com/ollama/ollama, types/model/name.go).
     """
     path, _, last = name.lower().removeprefix("https://").removeprefix("http://").rpartition("/")
-    model, _, tag = last.partition(":")
     host, _, namespace = path.rpartition("/")
     if host in ("", HOST):
         path = "" if namespace == NAMESPACE else namespace
-    return f"{path}/{model}:{tag or TAG}" if path else f"{model}:{tag or TAG}"
+    model = last if ":" in last else f"{last}:{TAG}"
+    return f"{path}/{model}" if path else model

@@ -68,7 +68,8 @@ def test_names_that_ollama_holds_equal(name: str, same: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "other"), [("m", "m:7b"), ("m", "me/m"), ("me/m", "you/m"), ("hf.co/library/m", "m"), ("m:a", "n:a")]
+    ("name", "other"),
+    [("m", "m:7b"), ("m", "me/m"), ("me/m", "you/m"), ("hf.co/library/m", "m"), ("m:a", "n:a"), ("m", "m:")],
 )
 def test_names_that_mean_different_models(name: str, other: str) -> None:
     assert ollama_form(name) != ollama_form(other)
