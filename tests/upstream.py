@@ -62,7 +62,7 @@ class Memory:
 
     @asynccontextmanager
     async def holding(
-        self, stream: trio.SocketStream, model: str, options: dict[str, Any], keep_alive: object
+        self, stream: trio.abc.ReceiveStream, model: str, options: dict[str, Any], keep_alive: object
     ) -> AsyncIterator[None]:
         """In this context the model is loaded and in use. Raises Left when the client does not wait for it."""
         key = (model, *((name, str(options[name])) for name in RELOADING if name in options))
@@ -79,7 +79,7 @@ class Memory:
             runner.users -= 1
             self._unload_if_done(runner)
 
-    async def _make_room(self, stream: trio.SocketStream, key: tuple[object, ...]) -> Runner:
+    async def _make_room(self, stream: trio.abc.ReceiveStream, key: tuple[object, ...]) -> Runner:
         await pause(stream, 0.001)  # whoever left while others had the turn
         for runner in list(self.loaded.values()):
             if runner.key == key:
@@ -342,7 +342,7 @@ def last_text(asked: dict[str, Any]) -> str:
     return given if isinstance(given, str) else ""
 
 
-async def pause(stream: trio.SocketStream, seconds: float) -> None:
+async def pause(stream: trio.abc.ReceiveStream, seconds: float) -> None:
     """Wait, but notice at once when the client leaves."""
     with trio.move_on_after(seconds):
         if not await stream.receive_some(1):
