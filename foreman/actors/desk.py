@@ -19,6 +19,7 @@ from foreman.errors import (
     IllegalStep,
     Interrupted,
     JobNotFound,
+    LoadTimeout,
     QueueFull,
     StoreBroken,
     StoreFull,
@@ -278,8 +279,8 @@ class Desk:
             return
         if isinstance(message.outcome, ForemanError):
             again = self._fault(job, message.outcome, now)
-            if isinstance(message.outcome, TargetBusy) and again.ready_at is not None:
-                self._let_rest(again.key, now, again.ready_at)
+            if isinstance(message.outcome, (TargetBusy, LoadTimeout)):
+                self._let_rest(again.key, now, again.ready_at or now + self.rules.backoff.first)
             return
         if job.state is State.LOADING:  # its Began is overtaken by nothing, so it was never sent
             job = self._put(replace(job, state=State.WORKING), job, now)
@@ -396,7 +397,7 @@ class Desk:
         return self._put(self._ended(job, State.FAILED, now, error=str(fault), code=fault.code), job, now)
 
     def _let_rest(self, key: DrainKey, since: Instant, until: Instant) -> None:
-        """Claim nothing of the key before `until`: its server is busy, and may have time for others."""
+        """Claim nothing of the key before `until`: its server, busy or unable to load it, may have time for others."""
         resting = self.outlook.resting
         if key in resting:
             until = max(until, resting[key].until)

@@ -10,6 +10,7 @@ from foreman.errors import (
     IdempotencyMismatch,
     IllegalStep,
     JobNotFound,
+    LoadTimeout,
     ModelNotFound,
     QueueFull,
     StoreFull,
@@ -308,6 +309,22 @@ def test_a_busy_server_rests_its_key_and_no_other(office: Office) -> None:
     office.now += 0.1
     assert office.desk.tick().stirred
     assert [office.claimed().id, office.claimed().id] == ["002", "001"]
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_model_that_does_not_load_rests_its_key_and_no_other(office: Office, attempts: int) -> None:
+    for number, model in enumerate("aab", start=1):
+        office.submit(number, model=model, max_attempts=attempts)
+    office.finish(office.claimed(), LoadTimeout("t", "a", 180))
+    assert office.job(1).state is (State.FAILED if attempts == 1 else State.QUEUED)
+    other = office.claimed()
+    assert other.model == "b"
+    office.finish(other)
+    assert office.claim() is None
+    assert office.desk.next_due is not None
+    office.now = office.desk.next_due
+    office.desk.tick()
+    assert office.claimed().model == "a"
 
 
 def test_the_longest_rest_counts_and_a_clock_set_back_ends_it(office: Office) -> None:
