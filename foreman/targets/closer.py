@@ -62,7 +62,7 @@ class Closer:
             return self._done()
         try:
             values = self._mender.read(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, *ODD) as error:
             raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} ({error})") from error
         if whole:
             values += self._mender.flush()
@@ -149,7 +149,9 @@ class Closer:
         choices = value.get("choices") or []
         if whole or (choices and not self._begun and all(_is_whole_choice(choice) for choice in choices)):
             return self._take_whole(data, value)
-        changed = False
+        changed = value.get("choices") is None and bool(value.get("usage"))
+        if changed:
+            value["choices"] = []  # which clients go through
         for choice in choices:
             changed |= self._take_choice(choice)
         if changed:
@@ -166,8 +168,9 @@ class Closer:
         index = choice.get("index") or 0
         self._begun[index] = self._begun.get(index, False) or bool(choice.get("finish_reason"))
         changed = False
-        delta = choice.get("delta")
-        if delta is None and isinstance(message := choice.get("message"), dict):
+        delta, message = choice.get("delta"), choice.get("message")
+        untold = not delta and not self._said and choice.get("finish_reason")
+        if isinstance(message, dict) and (delta is None or untold):
             delta = choice["delta"] = self._grown.setdefault(index, _Grown()).news(message)
             del choice["message"]
             changed = True

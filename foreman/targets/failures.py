@@ -8,8 +8,8 @@ from foreman.endpoints import COMPLETIONS, NATIVE, Endpoint
 from foreman.targets.faults import said
 
 WORDLESS = "an error without words"
-_TYPES = frozenset({"error", "response.error", "response.failed", "response.cancelled"})
-_REASONS = frozenset({"error", "abort"})  # why an answer is over
+_TYPES = ("error", "response.error", "response.failed", "response.cancelled")
+_REASONS = ("error", "abort")  # why an answer is over
 _TELLING = ("detail", "message", "text", "reason", "msg", "error_message", "error_msg", "errors", "error_code")
 _CONTENT: dict[str, frozenset[str]] = {  # one of these is in each value of the endpoint's answers
     "/api/chat": frozenset({"message", "done"}),
@@ -31,8 +31,8 @@ def failure(endpoint: Endpoint, value: dict[str, Any]) -> str | None:
         response = value.get("response", value)
         if isinstance(response, dict) and response.get("status") in ("failed", "cancelled"):
             return words(response)
-    if value.get("done_reason") in _REASONS and endpoint in NATIVE:
-        return f"done_reason is {value['done_reason']}"
+    if endpoint in NATIVE and (why := _ended_badly("done_reason", value.get("done_reason"))):
+        return why
     if _CONTENT[endpoint].isdisjoint(value) or (endpoint == "/api/chat" and isinstance(value.get("message"), str)):
         return words(value) if any(value.get(name) for name in _TELLING) else None
     return None
@@ -56,6 +56,13 @@ def _of_choices(value: dict[str, Any]) -> str | None:
     for choice in choices:
         if choice.get("error"):
             return words(choice)
-        if choice.get("finish_reason") in _REASONS:
-            return f"finish_reason is {choice['finish_reason']}"
+        if why := _ended_badly("finish_reason", choice.get("finish_reason")):
+            return why
     return None
+
+
+def _ended_badly(name: str, reason: Any) -> str | None:
+    kind = reason.get("type") if isinstance(reason, dict) else reason  # SGLang's own form is an object
+    if kind not in _REASONS:
+        return None
+    return words(reason) if isinstance(reason, dict) else f"{name} is {reason}"

@@ -13,6 +13,7 @@ import msgspec
 # byte. Half a surrogate pair is three such bytes, as UTF-8 would write it.
 _HIGH, _LOW = 0xFDD0, 0xFDE0
 _PAIR = "[\ufdd0-\ufddf][\ufde0-\ufdef]"
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _MARKS = re.compile(f"(?:{_PAIR})+")
 _TAIL = re.compile(f"(?:{_PAIR})+$")
 _ESCAPE = re.compile(r"\\(?:u([dD][89a-fA-F][0-9a-fA-F]{2})(?:\\u([dD][c-fC-F][0-9a-fA-F]{2}))?|.)", re.DOTALL)
@@ -90,7 +91,7 @@ class Mender:
             return
         known, more, rest = _bytes_of(half), _bytes_of(found[0]), container[key][found.end() :]
         for size in range(1, min(3, len(more)) + 1):
-            if "\ufffd" not in (character := _text_of(known + more[:size])):
+            if (character := _unbroken(known + more[:size])) is not None:
                 before[name] = before[name].removesuffix(half) + character
                 container[key] = _marks(more[size:]) + rest
                 return
@@ -127,20 +128,25 @@ def _half_at_the_end(text: str) -> str:
 
 
 def _is_half(data: bytes) -> bool:
-    if len(data) == 3 and data[0] == 0xED and 0xA0 <= data[1] <= 0xAF:
-        return True  # the first half of a surrogate pair
+    if _SURROGATE.fullmatch(data):
+        return data[1] < 0xB0  # the first of a pair
     try:
         return not codecs.getincrementaldecoder("utf-8")().decode(data)
     except UnicodeDecodeError:
         return False
 
 
-def _text_of(data: bytes) -> str:
+def _unbroken(data: bytes) -> str | None:
+    """Return the text of `data`, which may be a surrogate pair; None if it is broken."""
     try:
-        halves = data.decode("utf-8", "surrogatepass")
+        return data.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError:
-        return data.decode("utf-8", "replace")
-    return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return None
+
+
+def _text_of(data: bytes) -> str:
+    """Return the text of `data`, with U+FFFD for what is broken."""
+    return data.decode("utf-8", "foreman-mend")
 
 
 def _marks(data: bytes) -> str:
@@ -165,4 +171,14 @@ def _mark_bytes(error: UnicodeError) -> tuple[str, int]:
     return _marks(error.object[error.start : error.end]), error.end
 
 
+def _mend_bytes(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    data, start = error.object, error.start
+    if not _SURROGATE.match(data, start):
+        return "\ufffd", error.end
+    pair = _unbroken(data[start : start + 6])  # of surrogates, each in three bytes
+    return (pair, start + 6) if pair and len(pair) == 1 else ("\ufffd", start + 3)
+
+
 codecs.register_error("foreman-marks", _mark_bytes)
+codecs.register_error("foreman-mend", _mend_bytes)

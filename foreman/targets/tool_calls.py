@@ -68,12 +68,15 @@ def finished(calls: list[Json]) -> list[Json]:
     told = []
     for call in sorted(calls, key=lambda call: int(call.pop("index", 0))):
         finish_function(call.setdefault("function", {}))
-        told.append({"id": call.pop("id", None), "type": call.pop("type", None) or "function", **call})
+        call["type"] = call.get("type") or "function"
+        told.append({name: call.pop(name) for name in ("id", "type") if name in call} | call)
     return told
 
 
 def finish_function(function: Json) -> None:
-    function["arguments"] = function.get("arguments") or "{}"
+    """Give a merged function arguments that are a JSON text."""
+    if (function.get("arguments") or "").strip() in ("", "null"):
+        function["arguments"] = "{}"
 
 
 def with_objects(calls: list[Json]) -> bool:

@@ -52,10 +52,26 @@ def test_sse_survives_any_cut(cuts: list[int], ending: str, ended: bool) -> None
         ("data\n\n", []),
         ('error: {"message":"no"}\n\n', [b'{"error":{"message":"no"}}']),
         ('data: {"cut":1}', [b'{"cut":1}']),
+        ('event: error\ndata: {"message":"no"}\n\ndata: {}\n\n', [b'{"error":{"message":"no"}}', b"{}"]),
+        ('event: error\ndata: out of "memory"\n\n', [b'{"error":"out of \\"memory\\""}']),
+        ("error: just words\n\n", [b'{"error":"just words"}']),
     ],
 )
 def test_sse_by_the_standard(text: str, events: list[bytes]) -> None:
     assert fed(Sse("t"), text.encode(), []) == events
+
+
+@given(st.lists(st.integers(min_value=0), max_size=6), st.sampled_from(["", "\n\n ", "\ufeff", "\ufeff\r\n"]))
+def test_the_first_character_tells_a_whole_answer_from_a_stream(cuts: list[int], before: str) -> None:
+    whole, stream = SseOrWhole("t"), SseOrWhole("t")
+    assert fed(whole, f'{before}{{"a":\n1}} \n'.encode(), cuts) == [b'{"a":\n1}'] and whole.whole
+    assert fed(stream, f'{before}data: {{"a":1}}\n\n'.encode(), cuts) == [b'{"a":1}'] and not stream.whole
+
+
+def test_lines_that_were_called_one_value_are_lines() -> None:
+    lines, whole = WholeOrLines("t"), WholeOrLines("t")
+    assert fed(lines, b'{"a":1}\n{"b":2}\r\n', [3]) == [b'{"a":1}', b'{"b":2}'] and not lines.whole
+    assert fed(whole, b'{\n"a":1\n}', []) == [b'{\n"a":1\n}'] and whole.whole
 
 
 @pytest.mark.parametrize("parser", [Ndjson("t", 100), Sse("t", 100), Whole("t", 100)])
@@ -176,10 +192,108 @@ def test_line_ends_are_taken_out_of_values() -> None:
     assert chunk.data == b'{"a":1.50,"b":"x\\ny"}' and chunk.last
 
 
+@pytest.mark.parametrize("usage", [b"null", b"{}", b'{"prompt_tokens": 0, "completion_tokens": 0}'])
+def test_usage_that_was_only_asked_for_by_foreman_is_taken_out(usage: bytes) -> None:
+    value = b'{"id":"c","choices":[{"index": 0, "text": "x", "logprobs": null}],"seed":1.50%s}'
+    assert without_usage(value % (b',"usage":' + usage)) == value % b""
+
+
+@pytest.mark.parametrize("choices", [{"choices": None}, {"choices": []}, {}], ids=str)
+def test_usage_without_choices_is_usage(choices: dict[str, None]) -> None:
+    value = json.dumps({"id": "c", **choices, "usage": {"total_tokens": 3}})
+    [*_, (last, _)] = closed("/v1/chat/completions", TOKEN, STOP, value, "[DONE]")
+    assert json.loads(last) == {"id": "c", "choices": [], "usage": {"total_tokens": 3}}
+    assert without_usage(last.encode()) is None and without_usage(value.encode()) is None
+
+
 def test_usage_alone_is_told_from_the_rest() -> None:
     assert without_usage(USAGE.encode()) is None
     assert without_usage(STOP.encode()) == STOP.encode()
     assert without_usage(b'{"choices":[{"index":0}],"usage":{"a":1}}') == b'{"choices":[{"index":0}],"usage":{"a":1}}'
+
+
+def message(text: str, reason: str | None = None, **more: Any) -> str:
+    said = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
+    return json.dumps({"id": "c", "choices": [said | more]})
+
+
+MESSAGES: dict[str, tuple[list[str], str]] = {
+    "growing": ([message("One"), message("One two"), message("One two three.", "stop")], "One two three."),
+    "in pieces": ([message("One"), message(" two"), message("", "stop")], "One two"),
+    "growing, with an empty end": ([message("One"), message("One two"), message("", "stop")], "One two"),
+    "a delta beside it": (
+        [message("One", delta={"content": "One"}), message("One two", "stop", delta={"content": " two"})],
+        "One two",
+    ),
+    "the same as the delta": (
+        [message("a", delta={"content": "a"}), message("a", delta={"content": "a"}), STOP],
+        "aa",
+    ),
+    "only at the end, beside an empty delta": ([message("", delta={}), message("One", "stop", delta={})], "One"),
+    "null": ([TOKEN, message("", message=None, delta={"content": "y"}), STOP], "xy"),
+}
+
+
+@pytest.mark.parametrize(("values", "text"), MESSAGES.values(), ids=MESSAGES)
+def test_a_message_in_a_stream(values: list[str], text: str) -> None:
+    told = closed("/v1/chat/completions", *values, "[DONE]")
+    deltas = [json.loads(value)["choices"][0].get("delta") or {} for value, _ in told]
+    assert "".join(delta.get("content", "") for delta in deltas) == text
+    [choice] = join("/v1/chat/completions", *(json.loads(value) for value, _ in told))["choices"]
+    assert choice["message"] == {"role": "assistant", "content": text} and choice["finish_reason"] == "stop"
+
+
+def parts(*contents: Any) -> Any:
+    values = [{"choices": [{"index": 0, "delta": {"content": content}}]} for content in contents]
+    return join("/v1/chat/completions", *values)["choices"][0]["message"]["content"]
+
+
+def test_content_in_parts() -> None:
+    def thought(text: str) -> list[Any]:
+        return [{"type": "thinking", "thinking": text}]
+
+    text = [{"type": "text", "text": "b"}]
+    image = [{"type": "image_url", "image_url": {"url": "u"}}]
+    assert parts("a", text, "c") == "abc"
+    assert parts(thought("h"), thought("m"), text, "c") == [*thought("hm"), {"type": "text", "text": "bc"}]
+    assert parts("a", image, image, "b") == [{"type": "text", "text": "a"}, *image, *image, *text]
+    assert parts(None, "", thought("hm"), None, "") == thought("hm")
+
+
+def test_a_role_stays_as_it_was_said() -> None:
+    said = {"message": {"role": "", "content": ""}, "_debug_info": {"x": 1}, "done": False}
+    assert join("/api/chat", said, said)["message"] == {"role": "", "content": ""}
+
+
+def test_nothing_is_added_to_a_text_completion() -> None:
+    choice = {"index": 0, "text": "x", "finish_reason": "stop"}
+    assert join("/v1/completions", {"id": "c", "choices": [choice]})["choices"] == [choice]
+
+
+def test_a_response_that_was_cut_has_what_was_said() -> None:
+    call = {"id": "f", "type": "function_call", "arguments": "{}"}
+    message = {"id": "m", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+    result = join(
+        "/v1/responses",
+        {"type": "response.created", "response": {"id": "r", "status": "in_progress", "output": []}},
+        {"type": "response.output_item.done", "output_index": 0, "item": call},
+        {"type": "response.output_item.added", "output_index": 1, "item": message},
+        {"type": "response.output_text.delta", "item_id": "m", "output_index": 1, "delta": "Half "},
+        {"type": "response.output_text.delta", "item_id": "m", "output_index": 1, "delta": "an"},
+    )
+    assert result["id"] == "r" and result["output"][0] == call
+    assert result["output"][1]["content"][0]["text"] == "Half an" and result["status"] == "in_progress"
+
+
+def test_a_tool_that_was_called_with_nothing_has_an_empty_input() -> None:
+    def start(index: int, given: Any) -> dict[str, Any]:
+        block = {"type": "tool_use", "id": "t", "name": "f", "input": given}
+        return {"type": "content_block_start", "index": index, "content_block": block}
+
+    empty = {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": ""}}
+    opening = {"type": "message_start", "message": {"id": "m"}}
+    result = join("/v1/messages", opening, start(0, None), start(1, {}), empty)
+    assert [block["input"] for block in result["content"]] == [{}, {}]
 
 
 def join(endpoint: Endpoint, *values: Any) -> Any:

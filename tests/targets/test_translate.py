@@ -404,6 +404,32 @@ def test_tool_calls_that_were_cut_off() -> None:
         native("/api/chat", broken, delta("tool_calls"))
 
 
+def test_content_in_parts_is_told_apart() -> None:
+    def content(*parts: Any) -> dict[str, Any]:
+        return delta(content=list(parts))
+
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "h"}]}
+    *said, _ = native(
+        "/api/chat",
+        content(thought, {"type": "reasoning", "text": "m"}),
+        content({"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}),
+        delta("stop", content="b"),
+    )
+    assert [chunk["message"].get("thinking", "") for chunk in said] == ["hm", "", ""]
+    assert [chunk["message"]["content"] for chunk in said] == ["", "a", "b"]
+
+
+def test_an_answer_that_was_cut_is_not_done() -> None:
+    stream = NativeStream("/api/chat", "mine", "t")
+    value = delta(content="x", tool_calls=[{"function": {"name": "f"}}, {"function": {"name": "g", "arguments": "{"}}])
+    said = stream.take(value, created_at="T", elapsed_ns=1)
+    *said, end = [*said, *stream.finish(created_at="T", elapsed_ns=2, cut=True)]
+    assert end == Chunk(b"", cut=True)
+    text, calls = (json.loads(chunk.data) for chunk in said)
+    assert text["message"]["content"] == "x" and not text["done"] and not calls["done"]
+    assert [call["function"]["name"] for call in calls["message"]["tool_calls"]] == ["f"]
+
+
 def test_an_answer_that_is_not_streamed() -> None:
     message = {"role": "assistant", "content": "x", "tool_calls": [{"id": "t", "function": {"name": "f"}}]}
     whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}}
