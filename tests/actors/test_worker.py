@@ -116,6 +116,50 @@ async def test_a_target_that_goes_on_talking_is_never_silent(start_house: Start,
     assert trio.current_time() == pytest.approx(60)
 
 
+@pytest.mark.parametrize("words", [(), ("a word",)], ids=["before the first word", "after it"])
+async def test_signs_of_life_are_no_silence(
+    start_house: Start, autojump_clock: MockClock, words: tuple[str, ...]
+) -> None:
+    async def pinging(call: Call) -> AsyncIterator[Chunk]:
+        for word in words:
+            yield chunk(word)
+        for _ in range(10):
+            await trio.sleep(9)
+            call.heard()
+        yield chunk(last=True)
+
+    house = await start_house(pinging, patience=Patience(first_chunk=10, stall=10))
+    await house.submit(draft())
+    assert (await house.until_state(State.DONE)).attempt == 1
+    assert trio.current_time() == pytest.approx(90)
+
+
+async def test_signs_of_life_do_not_prolong_an_attempt(start_house: Start, autojump_clock: MockClock) -> None:
+    async def pinging(call: Call) -> AsyncIterator[Chunk]:
+        while True:
+            await trio.sleep(1)
+            call.heard()
+        yield chunk()
+
+    house = await start_house(pinging)
+    await house.submit(draft(timeout=7.0, max_attempts=1))
+    assert (await house.until_state(State.FAILED)).error_code == "attempt_timeout"
+    assert trio.current_time() == pytest.approx(7)
+
+
+async def test_an_answer_that_was_cut_is_done_and_marked(start_house: Start, autojump_clock: MockClock) -> None:
+    async def cut(call: Call) -> AsyncIterator[Chunk]:
+        yield chunk("hel")
+        yield chunk("lo")
+        yield Chunk(b"", cut=True)
+
+    house = await start_house(cut)
+    await house.submit(draft())
+    job = await house.until_state(State.DONE)
+    assert (job.attempt, job.error_code, text_of(house)) == (1, "answer_cut", "hello")
+    assert job.error == "the answer ended without its last mark"
+
+
 async def test_an_attempt_has_its_time_however_much_it_talks(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(saying(*"abcdef" * 20, seconds=1))
     await house.submit(draft(timeout=7.0, max_attempts=1))
