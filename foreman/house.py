@@ -130,6 +130,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
     rules = Rules(
         max_queue=settings.max_queue,
         job_ttl=settings.job_ttl,
+        usage_history=settings.usage_history,
         backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),
         webhook_retries=settings.webhook_retries,
         webhook_backoff=Backoff(settings.webhook_backoff, settings.webhook_backoff_max),

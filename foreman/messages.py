@@ -12,6 +12,7 @@ from foreman.errors import ForemanError
 from foreman.job import Artifact, Change, Delivery, Draft, DrainKey, Job
 from foreman.retry import Sent
 from foreman.schedule import Spent
+from foreman.usage import NO_TOKENS, Tokens
 
 T = TypeVar("T")
 
@@ -69,6 +70,7 @@ class Answered:
 
     artifacts: Sequence[Artifact]  # the completion first
     flaw: ForemanError | None = None  # what is wrong with the answer all the same
+    tokens: Tokens = NO_TOKENS
 
 
 @dataclass(slots=True)
@@ -100,6 +102,7 @@ class Began(Message[None]):
 
     job_id: str
     lease: int
+    loaded: bool = False  # the model had to be loaded for it
 
 
 @dataclass(slots=True)

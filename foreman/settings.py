@@ -169,6 +169,7 @@ class Settings(BaseSettings):
     poll_interval: PositiveSeconds = 30
 
     job_ttl: Seconds = 7 * 86400
+    usage_history: Seconds = 400 * 86400
     artifact_inline_limit: Size = 262_144
 
     webhook_secret: Annotated[Secrets, AfterValidator(_check_secrets)] = ()
@@ -190,6 +191,11 @@ class Settings(BaseSettings):
     def host(self) -> str:
         """The address to bind; none in `addr` means every one."""
         return self.addr.rpartition(":")[0].strip("[]") or "0.0.0.0"
+
+    @property
+    def target_kind(self) -> str:
+        """Whom it stands in front of: ollama, openai or managed."""
+        return "ollama" if self.ollama_url else "openai" if self.openai_url else "managed"
 
     @property
     def port(self) -> int:

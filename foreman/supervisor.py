@@ -59,7 +59,7 @@ async def main(
     trio.socket.set_custom_hostname_resolver(Names())
     listening = _listen(settings)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, listening:
-        store = SqliteWriter(settings.data_dir / "foreman.db")
+        store = SqliteWriter(settings.data_dir / "foreman.db", target=settings.target_kind)
         try:
             async with trio.open_nursery() as nursery:
                 living = house.build(settings, store, clock)

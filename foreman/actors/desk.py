@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from foreman import schedule
+from foreman import schedule, usage
 from foreman.actors import outbox
 from foreman.actors.outlook import Outlook, Rest
 from foreman.errors import (
@@ -74,6 +74,7 @@ class Rules:
 
     max_queue: int = 100_000
     job_ttl: float = 7 * 86400  # seconds; 0 keeps for ever
+    usage_history: float = 400 * 86400  # seconds; 0 keeps for ever
     backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))
     webhook_retries: int = 5
     webhook_backoff: Backoff = field(default_factory=lambda: Backoff(5, 600))
@@ -270,6 +271,8 @@ class Desk:
 
     def _began(self, message: Began, now: Instant) -> None:
         job = self._held(message.job_id, message.lease)
+        if job and message.loaded:
+            self.store.used(job, loads=1, now=now)
         if job and job.state is State.LOADING:
             self._put(replace(job, state=State.WORKING), job, now)
 
@@ -285,6 +288,7 @@ class Desk:
         if job.state is State.LOADING:  # its Began is overtaken by nothing, so it was never sent
             job = self._put(replace(job, state=State.WORKING), job, now)
         self.store.keep(job.id, message.outcome.artifacts)
+        self.store.used(job, tokens=message.outcome.tokens, now=now)
         flaw = message.outcome.flaw
         error, code = (str(flaw), flaw.code) if flaw else (None, None)
         self._put(self._ended(job, State.DONE, now, error=error, code=code), job, now)
@@ -356,6 +360,12 @@ class Desk:
         self._stirred = True
 
     def _prune(self, message: Prune, now: Instant) -> int:
+        if message.most:
+            self.store.sample(now)
+            history = self.rules.usage_history
+            self.store.prune_usage(
+                minutes=usage.kept_since(usage.MINUTE, now, history), hours=usage.kept_since(usage.HOUR, now, history)
+            )
         doomed = self.store.prunable(now, message.most)
         self.store.delete(doomed, pruning=True)
         return len(doomed)

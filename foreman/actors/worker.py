@@ -27,9 +27,11 @@ from foreman.errors import (
 from foreman.job import Artifact, DrainKey, Instant, Job, State, model_of
 from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
 from foreman.schedule import Spent
-from foreman.targets.answer import Answer, tokens
+from foreman.targets.answer import Answer
 from foreman.targets.images import images
 from foreman.targets.protocol import Call, Target
+from foreman.targets.tokens import tokens
+from foreman.usage import NO_TOKENS, Tokens
 
 log = structlog.get_logger()
 
@@ -282,28 +284,28 @@ class Worker:
                 self._outlook.ended(job.id)
         fault = outcome if isinstance(outcome, ForemanError) else None
         track.fault = fault
+        counted = NO_TOKENS
         if isinstance(outcome, Answered):
-            track.result = outcome.artifacts[0].data
-        self._account(attempt, "cancelled" if outcome is None else fault.code if fault else "done", track.result)
+            track.result, counted = outcome.artifacts[0].data, outcome.tokens
+        self._account(attempt, "cancelled" if outcome is None else fault.code if fault else "done", counted)
         if outcome is not None:
             await self._queue.tell(Finished(job_id=job.id, lease=job.lease, outcome=outcome))
         return fault
 
-    def _account(self, attempt: _Attempt, outcome: str, answer: bytes | None) -> None:
+    def _account(self, attempt: _Attempt, outcome: str, counted: Tokens) -> None:
         job, now = attempt.job, self._clock()
-        prompt, written = tokens(answer) if outcome == "done" and answer else (0, 0)
         began_at = attempt.began_at or now
         if outcome == "done":
             load = began_at - attempt.claimed_at if attempt.loads else None
-            self._outlook.learn(job, seconds=max(0.0, now - began_at), load=load, tokens=written)
+            self._outlook.learn(job, seconds=max(0.0, now - began_at), load=load, tokens=counted.answer)
         ended = Attempted(
             model=model_of(job.key),
             outcome=outcome,
             waited=attempt.claimed_at - job.since,
             loading=began_at - attempt.claimed_at,
             working=now - began_at,
-            prompt_tokens=prompt,
-            answer_tokens=written,
+            prompt_tokens=counted.prompt,
+            answer_tokens=counted.answer,
         )
         self._meters.attempted(ended)
         log.info(
@@ -322,17 +324,19 @@ class Worker:
         heard = attempt.heard
         call = Call(model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload, heard=heard)
         try:
+            loaded = False
             if not self._target.is_resident(job.key):
                 attempt.loads = True
                 await self._target.load(call)
-                self._meters.loaded(model_of(job.key))
+                if loaded := self._target.is_resident(job.key):  # not for what needs none, such as to unload it
+                    self._meters.loaded(model_of(job.key))
             attempt.began_at = self._clock()
             self._outlook.began(job.id, attempt.began_at)
-            if job.state is State.LOADING:
-                await self._queue.tell(Began(job_id=job.id, lease=job.lease))
+            if job.state is State.LOADING or loaded:
+                await self._queue.tell(Began(job_id=job.id, lease=job.lease, loaded=loaded))
             answer, flaw = await self._collect(call, track, attempt)
             completion = Artifact(name="completion", content_type="application/json", data=answer)
-            return Answered([completion, *images(answer)], flaw)
+            return Answered([completion, *images(answer)], flaw, tokens(answer))
         except ForemanError as fault:
             return fault
         except Exception:  # the boundary between one attempt and the others, which are not to be lost with it

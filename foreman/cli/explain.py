@@ -38,6 +38,7 @@ EXPLAINED = {
     "embed_concurrency": "Embedding requests that go to the target at once; they do not queue.",
     "poll_interval": "How often the target is asked for its models.",
     "job_ttl": "How long a finished job is kept, such as 7 d; 0 keeps it for ever.",
+    "usage_history": "How long the hourly figures of usage are kept, such as 400 d; 0 keeps them for ever.",
     "artifact_inline_limit": "The largest artifact that is shown with its job, such as 256 KiB.",
     "webhook_secret": "What webhooks are signed with, several while one is replaced. Better FOREMAN_WEBHOOK_SECRET.",
     "webhook_timeout": "The longest one delivery may take.",

@@ -47,7 +47,9 @@ from foreman.http.openapi_shapes import (
 )
 from foreman.http.query import JOB_ID, LONGEST_PAGE, PAGE
 from foreman.http.selection import LONGEST, PART_OF_ID, PLACE
+from foreman.http.usage import STEPS
 from foreman.store.protocol import Order
+from foreman.usage import Group
 
 openapi = Blueprint("openapi", __name__)
 
@@ -325,6 +327,20 @@ def _service() -> Paths:
         },
         "/queue/pause": {"post": service("pause", "Let no queued job start", "Paused", *WRITE, "admin_required")},
         "/queue/resume": {"post": service("resume", "Let queued jobs start", "Paused", *WRITE, "admin_required")},
+        "/usage": {
+            "get": service(
+                "usage",
+                "What was done in every minute, hour or day",
+                "Usage",
+                "field_invalid",
+                parameters=[
+                    query("by", words(*Group._fields), "A row for each name in each step that has some."),
+                    query("from", TIME, "Minutes are kept for 24 hours; 60 minutes, 24 hours or 30 days by default."),
+                    query("to", TIME, "Now by default; the step under way is the last."),
+                    query("step", words(*STEPS), "hour by default."),
+                ],
+            )
+        },
         "/healthz": {"get": service("health", "Is it alive", "Health", needs_token=False)},
         "/readyz": {"get": operation("ready", "Does it take jobs", ready, (), face=SERVICE, needs_token=False)},
         "/metrics": {"get": operation("metrics", "Figures for Prometheus", plain, ("admin_required",), face=SERVICE)},

@@ -212,6 +212,30 @@ SHAPES: dict[str, Schema] = {
             "oldest_seconds": or_null(SECONDS),
         }
     ),
+    "Usage": record(
+        {"step": words("minute", "hour", "day"), "from": TIME, "to": TIME, "rows": many(ref("UsageRow"))},
+        description="By time; every step from `from` up to `to` has a row, but with `by` only those with something.",
+    ),
+    "UsageRow": record(
+        {
+            "from": TIME,
+            "by": or_null(TEXT),
+            "submitted": COUNT,
+            "done": COUNT,
+            "failed": COUNT,
+            "cancelled": COUNT,
+            "expired": COUNT,
+            "prompt_tokens": COUNT,
+            "cached_tokens": COUNT | {"description": "Of those of the prompts."},
+            "answer_tokens": COUNT,
+            "busy_seconds": SECONDS | {"description": "Of all slots together."},
+            "wait_p50": or_null(SECONDS) | {"description": "Half of the jobs that started had waited no longer."},
+            "wait_p95": or_null(SECONDS),
+            "loads": COUNT,
+            "waiting": or_null(COUNT) | {"description": "The most at once; null with `by`."},
+            "running": or_null(COUNT) | {"description": "The most at once; null with `by`."},
+        },
+    ),
     "Paused": record({"paused": FLAG}),
     "Health": record(
         {

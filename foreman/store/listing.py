@@ -56,12 +56,7 @@ def ways(wanted: Selection) -> list[Way]:
         found.append([Range("jobs_by_error_code", [_is("error_code", wanted.error_code)])])
     states = wanted.states or tuple(State)
     if wanted.models:
-        found.append(
-            [
-                Range(f"jobs_by_{column}", [_is(column, model), _is("state", state)])
-                for column, model, state in product(("canonical", "model"), wanted.models, states)
-            ]
-        )
+        found.append([one for model, state in product(wanted.models, states) for one in _by_model(model, state)])
     if wanted.endpoint is not None or wanted.priority is not None:
         endpoints = ENDPOINTS if wanted.endpoint is None else [wanted.endpoint]
         priorities = list(Priority) if wanted.priority is None else [wanted.priority]
@@ -120,6 +115,14 @@ def _where(tests: Iterable[Test]) -> tuple[str, Values]:
     found = list(tests)
     where = f"WHERE {' AND '.join(test.sql for test in found)}" if found else ""
     return where, [value for test in found for value in test.values]
+
+
+def _by_model(model: str, state: State) -> list[Range]:
+    alias = Test("model <> canonical")
+    return [
+        Range("jobs_by_canonical", [_is("canonical", model), _is("state", state)]),
+        Range("jobs_by_alias", [_is("model", model), alias, _is("state", state)]),
+    ]
 
 
 def _by_id(given: str) -> Way:

@@ -11,6 +11,7 @@ import msgspec
 
 from foreman.job import Artifact, Change, Delivery, Draft, DrainKey, Instant, Job, Priority, State
 from foreman.schedule import Head
+from foreman.usage import NO_TOKENS, Depth, Row, Tokens
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +126,15 @@ class Reader(Protocol):
     def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
         """Return claimable jobs of a lane in the order in which they would run, without the first `skip`."""
 
+    def usage(self, *, step: int, begin: int, end: int, by: str | None, most: int) -> list[Row]:
+        """Return the figures of the steps (in seconds) from `begin` up to `end` in which something happened.
+
+        With `by`, one of Group's fields, a row for each of its names in each step. Up to `most` rows, by time.
+        """
+
+    def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
+        """Return how deep the queue was from `begin` up to `end`, where that is stored, and the next one after them."""
+
     def note(self, name: str) -> str | None: ...
 
 
@@ -160,6 +170,15 @@ class Writer(Reader, Protocol):
 
     def next_due(self) -> Instant | None:
         """When `wake` or `overdue` will next find something."""
+
+    def used(self, job: Job, *, tokens: Tokens = NO_TOKENS, loads: int = 0, now: Instant) -> None:
+        """Count what an attempt took; what becomes of jobs is counted by itself."""
+
+    def sample(self, now: Instant) -> None:
+        """Keep how many jobs run: to be called every minute, since long runs change nothing."""
+
+    def prune_usage(self, *, minutes: int, hours: int) -> None:
+        """Remove figures of minutes and hours that began before these times; a bounded part of them at a time."""
 
     def settle(self, delivery: Delivery) -> None:
         """Write how an attempt to deliver ended."""

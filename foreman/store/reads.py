@@ -9,9 +9,10 @@ from typing import Any
 
 from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority
 from foreman.schedule import Head
-from foreman.store import listing
+from foreman.store import listing, usage
 from foreman.store.protocol import ALL, Lane, Order, Place, Selection, Shape
 from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
+from foreman.usage import Depth, Row
 
 HORIZON = "horizon"  # the note that says how far pruning has come
 
@@ -175,6 +176,12 @@ class SqliteReader:
         sql = f"""SELECT {COLUMNS} FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
                   ORDER BY since, id LIMIT ? OFFSET ?"""
         return [read_job(row) for row in self._rows(sql, (key, priority, most, skip))]
+
+    def usage(self, *, step: int, begin: int, end: int, by: str | None, most: int) -> list[Row]:
+        return usage.read(self._db, step=step, begin=begin, end=end, by=by, most=most)
+
+    def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
+        return usage.read_depths(self._db, step=step, begin=begin, end=end)
 
     def note(self, name: str) -> str | None:
         value = self._value("SELECT value FROM notes WHERE name = ?", (name,))

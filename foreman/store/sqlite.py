@@ -21,6 +21,9 @@ from foreman.store.migrate import bring_up_to_date
 from foreman.store.protocol import Lane
 from foreman.store.reads import HORIZON, SqliteReader
 from foreman.store.rows import COLUMNS, DRAFT, draft_row, insert, read_job
+from foreman.store.usage import UsageWriter
+from foreman.store.usage import prune as prune_usage
+from foreman.usage import HOUR, MINUTE, NO_TOKENS, Tally, Tokens
 
 FREE_PAGES_AT_ONCE = 500  # returned to the file system by one checkpoint
 _FATAL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
@@ -29,10 +32,11 @@ _FATAL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, s
 class SqliteWriter(SqliteReader):
     """The one writer. Opening it takes the data folder's lock, which the kernel frees however the process ends.
 
+    `target` is the name under which figures of usage are kept.
     Raises StoreRefused when another Foreman holds the lock, or the file is not a database of this program.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, target: str = "") -> None:
         self._lock = _lock(path.with_name("foreman.lock"))
         self.path = path
         with ExitStack() as opened:  # and closed again where the file is of no use
@@ -49,6 +53,8 @@ class SqliteWriter(SqliteReader):
         super().__init__(db)
         self._lent: list[sqlite3.Connection] = []  # of readers
         self._waiting: Counter[tuple[str, int, str, bool]] = Counter()  # changes to `lanes` not yet written
+        self._usage = UsageWriter(db)
+        self._tally = Tally(target, waiting=sum(lane.ready + lane.parked for lane in super().lanes()))
 
     def reader(self) -> SqliteReader:
         """A reader with a connection of its own, which is closed with the store."""
@@ -69,14 +75,18 @@ class SqliteWriter(SqliteReader):
             self._db.execute("BEGIN IMMEDIATE")
             yield
             self._write_lanes()
+            self._usage.write(self._tally.figures, self._tally.depths())
             self._db.execute("COMMIT")
         except BaseException as error:
             self._waiting.clear()
+            self._tally.forget()
+            self._usage.forget()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if isinstance(error, (sqlite3.Error, OverflowError, UnicodeEncodeError)):
                 raise _translate(error) from error
             raise
+        self._tally.commit()
 
     def lanes(self) -> list[Lane]:
         self._write_lanes()
@@ -102,6 +112,7 @@ class SqliteWriter(SqliteReader):
         for seq, draft in enumerate(drafts, start=last - len(drafts) + 1):
             parked = draft.not_before is not None and draft.not_before > now
             self._waiting[draft.key, draft.priority, draft.model, parked] += 1
+            self._tally.submitted(draft, now)
             change = Change(
                 seq=seq,
                 job_id=draft.id,
@@ -121,10 +132,12 @@ class SqliteWriter(SqliteReader):
 
     def put(self, job: Job, *, previous: State, now: Instant) -> Change:
         self._write(job, previous)
+        self._tally.changed(job, previous, now)
         return self._log(job, [(job.state, previous)], now)[0]
 
     def begin(self, job: Job, *, now: Instant) -> list[Change]:
         self._write(job, State.QUEUED)
+        self._tally.changed(job, State.QUEUED, now)
         return self._log(job, [(State.LOADING, State.QUEUED), (State.WORKING, State.LOADING)], now)
 
     def _write(self, job: Job, previous: State) -> None:
@@ -172,6 +185,16 @@ class SqliteWriter(SqliteReader):
             "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?)",
             [(job_id, n, a.name, a.content_type, len(a.data), a.data) for n, a in enumerate(artifacts)],
         )
+
+    def used(self, job: Job, *, tokens: Tokens = NO_TOKENS, loads: int = 0, now: Instant) -> None:
+        self._tally.used(job, now, tokens=tokens, loads=loads)
+
+    def sample(self, now: Instant) -> None:
+        self._tally.sample(now)
+
+    def prune_usage(self, *, minutes: int, hours: int) -> None:
+        prune_usage(self._db, MINUTE, minutes)
+        prune_usage(self._db, HOUR, hours)
 
     def settle(self, delivery: Delivery) -> None:
         self._db.execute(

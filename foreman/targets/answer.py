@@ -13,7 +13,6 @@ from foreman.targets.merge import absorb, settled
 from foreman.targets.protocol import Chunk
 from foreman.targets.tool_calls import CallSorter, arguments_of, finish_function, finished
 
-MOST_TOKENS = 10**9  # that one answer is believed to have
 _ODD = (TypeError, AttributeError, KeyError, ValueError, IndexError, RecursionError)  # what nonsense leads to
 _GROWING = ("response", "thinking", "logprobs")  # of the top level of a native chunk
 
@@ -72,34 +71,6 @@ class Answer:
 
     def _odd(self) -> TargetFault:
         return TargetGarbled(self._target, "a chunk of an unknown shape")
-
-
-def tokens(answer: bytes) -> tuple[int, int]:
-    """How many tokens a final answer says were read and written; 0 where it does not say."""
-    try:
-        counted = _COUNTED.decode(answer)
-    except msgspec.MsgspecError:
-        return 0, 0
-    usage = counted.usage or _Usage()
-    read = counted.prompt_eval_count or usage.prompt_tokens or usage.input_tokens
-    written = counted.eval_count or usage.completion_tokens or usage.output_tokens
-    return min(max(read, 0), MOST_TOKENS), min(max(written, 0), MOST_TOKENS)
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
-class _Counted(msgspec.Struct):
-    prompt_eval_count: int = 0
-    eval_count: int = 0
-    usage: _Usage | None = None
-
-
-_COUNTED = msgspec.json.Decoder(_Counted)
 
 
 class _Single:

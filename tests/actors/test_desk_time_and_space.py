@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,7 @@ from foreman.messages import (
     Submit,
 )
 from foreman.store.sqlite import SqliteWriter
+from foreman.usage import MINUTE, Tokens
 from tests.actors.conftest import START, draft
 from tests.actors.office import Office
 
@@ -120,6 +122,13 @@ def test_when_the_disk_is_full_the_members_are_tried_one_by_one(office: Office) 
     assert [type(answer) for answer in answers] == [Accepted, StoreFull, Accepted]
     assert [change.job_id for change in commit.changes] == ["001", "003"]
     assert [job.id for job in office.store.jobs(limit=9)] == ["003", "001"]
+    assert submitted(office) == 2
+
+
+def submitted(office: Office) -> int:
+    """How many jobs the figures of usage say were submitted."""
+    [row] = office.store.usage(step=MINUTE, begin=0, end=int(START) + 1000, by=None, most=9)
+    return row.figures.submitted
 
 
 def test_a_member_that_the_store_rejects_does_not_take_the_others_with_it(office: Office) -> None:
@@ -128,6 +137,7 @@ def test_a_member_that_the_store_rejects_does_not_take_the_others_with_it(office
     assert [type(answer) for answer in answers] == [Accepted, StoreRejected, Accepted, StoreRejected]
     assert [change.job_id for change in commit.changes] == ["001", "002"]
     assert [change.seq for change in office.store.changes(limit=9)] == [1, 2]
+    assert submitted(office) == 2
 
 
 def test_the_end_of_an_attempt_is_told_again_once_the_disk_has_room(office: Office) -> None:
@@ -135,6 +145,7 @@ def test_the_end_of_an_attempt_is_told_again_once_the_disk_has_room(office: Offi
     job = office.claimed()
     make_room = full(office.store)
     large = Answered([Artifact(name="completion", content_type="application/json", data=b"1" * 1_000_000)])
+    large = replace(large, tokens=Tokens(answer=7))
     with pytest.raises(StoreFull):
         office.finish(job, large)
     assert office.job().state is State.LOADING
@@ -142,6 +153,8 @@ def test_the_end_of_an_attempt_is_told_again_once_the_disk_has_room(office: Offi
     assert office.desk.tick().changes == []
     make_room()
     assert [change.state for change in office.desk.tick().changes] == [State.WORKING, State.DONE]
+    [row] = office.store.usage(step=MINUTE, begin=0, end=int(START) + 1000, by=None, most=9)
+    assert (row.figures.submitted, row.figures.done, row.figures.answer_tokens) == (1, 1, 7)  # and not once more
     assert office.desk.next_due is None
 
 

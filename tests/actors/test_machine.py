@@ -48,6 +48,7 @@ from foreman.retry import Again, Backoff, after
 from foreman.schedule import Head, Spent
 from foreman.store import care
 from foreman.store.sqlite import SqliteWriter
+from foreman.usage import DAY, HOUR
 from tests.actors.conftest import draft
 
 RULES = Rules(job_ttl=300, backoff=Backoff(2, 300))
@@ -77,6 +78,8 @@ class Known:
     lease: int = 0
     expires_at: float | None = None
     states: list[State] = field(default_factory=lambda: [State.QUEUED])
+    claimed_at: float | None = None  # while it runs, by the process that knows it
+    started: bool = False
 
 
 class Machine(RuleBasedStateMachine):
@@ -87,6 +90,8 @@ class Machine(RuleBasedStateMachine):
         self.now = 1_000_000.0
         self.jobs: dict[str, Known] = {}
         self.made = 0
+        self.counted: Counter[str] = Counter()
+        self.busy = 0.0
         self.paused = False
         self._open()
 
@@ -117,6 +122,15 @@ class Machine(RuleBasedStateMachine):
         return answer
 
     def _enter(self, job: Known, state: State) -> None:
+        if job.state is State.QUEUED and state in RUNNING:
+            self.counted["started"] += not job.started
+            job.claimed_at, job.started = self.now, True
+        elif job.claimed_at is not None and state not in RUNNING:
+            self.busy += max(0.0, self.now - job.claimed_at)
+            job.claimed_at = None
+        if state in TERMINAL:
+            self.counted[state] += 1
+            job.started = False  # for when it is tried again by hand
         job.state = state
         job.states.append(state)
 
@@ -139,6 +153,7 @@ class Machine(RuleBasedStateMachine):
 
     def _draft(self, key: str, priority: Priority, attempts: int, wait: float | None, patience: float | None) -> Any:
         self.made += 1
+        self.counted["submitted"] += 1
         made = draft(
             self.made,
             key,
@@ -253,6 +268,7 @@ class Machine(RuleBasedStateMachine):
             assert isinstance(answer, IllegalStep)
         else:
             job.attempt, job.since, job.start_by, job.expires_at = 0, self.now, None, None
+            self.counted["submitted"] += 1
             self._enter(job, State.QUEUED)
 
     @rule(number=st.integers(0, 1000))
@@ -293,6 +309,7 @@ class Machine(RuleBasedStateMachine):
         running = [job for job in self.jobs.values() if job.state in RUNNING]
         assert taken == len(running)
         for job in running:
+            job.claimed_at = None  # until when it ran, nobody knows
             self._fault(job, Interrupted())
 
     @invariant()
@@ -315,6 +332,20 @@ class Machine(RuleBasedStateMachine):
             assert all(after in STEPS[before] for before, after in pairwise(said))
         seqs = [change.seq for change in self.store.changes(limit=100_000)]
         assert seqs == sorted(set(seqs))
+
+    @invariant()
+    def every_change_is_counted_once(self) -> None:
+        if not hasattr(self, "jobs"):
+            return
+        every = {"begin": 0, "end": 2_000_000, "most": 10_000}
+        names = ("submitted", *TERMINAL)
+        for step, by in ((HOUR, None), (DAY, "model")):
+            told = [row.figures for row in self.store.usage(step=step, by=by, **every)]
+            assert {name: sum(getattr(one, name) for one in told) for name in names} == {
+                name: self.counted[name] for name in names
+            }
+            assert sum(sum(one.waits) for one in told) == self.counted["started"]
+            assert abs(sum(one.busy_seconds for one in told) - self.busy) < 1e-3
 
 
 TestMachine = Machine.TestCase

@@ -62,6 +62,9 @@ RELATIVE = (
     "with order=ended",
     "in the same order",
     "invalid model name",
+    "which is kept",
+    "the end of what is asked for",
+    "steps ago",
 )
 
 

@@ -62,7 +62,7 @@ def test_free_pages_can_be_returned_to_the_file_system(store: SqliteWriter) -> N
 def test_every_table_is_strict(store: SqliteWriter) -> None:
     tables = store._db.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'").fetchall()
     own = {name: strict for name, strict in tables if not name.startswith("sqlite_")}
-    assert {"jobs", "payloads", "artifacts", "events", "deliveries", "lanes", "notes"} <= set(own)
+    assert {"jobs", "payloads", "artifacts", "events", "deliveries", "lanes", "notes", "usage", "depths"} <= set(own)
     assert set(own.values()) == {1}
 
 
@@ -271,6 +271,9 @@ HOT = {
     "delete": lambda store, job: store.delete([job.id]),
     "events of a job": lambda store, job: store.changes(job_id=job.id, limit=10),
     "events": lambda store, job: store.changes(after=1, limit=10),
+    "usage": lambda store, job: store.usage(step=60, begin=600, end=6000, by="model", most=10),
+    "depths": lambda store, job: store.depths(step=60, begin=600, end=6000),
+    "pruning of usage": lambda store, job: store.prune_usage(minutes=600, hours=3600),
     "list": lambda store, job: store.jobs(after=Place(job.id), limit=10),
     "list by end": lambda store, job: store.jobs(order=Order.ENDED, after=Place(job.id, 9.0), limit=10),
 }
@@ -302,12 +305,13 @@ def test_no_hot_query_reads_all_jobs(store: SqliteWriter, name: str) -> None:
         assert asked
         plans = {sql: _plan(store._db, sql) for sql in asked if not sql.startswith("--")}
     assert plans
+    large = r"SCAN (jobs|j|events|e|payloads|artifacts|deliveries|usage|depths)\b"
     allowed = r"SCAN jobs$" if name == "list" else r"^$"  # in the order of its key and with a limit: a page
     scans = [
         (sql, step)
         for sql, steps in plans.items()
         for step in steps
-        if re.match(r"SCAN (jobs|j|events|e|payloads|artifacts|deliveries)\b", step) and not re.match(allowed, step)
+        if re.match(large, step) and not re.match(allowed, step)
     ]
     assert scans == []
     assert [step for steps in plans.values() for step in steps if "TEMP B-TREE" in step and name == "claim"] == []

@@ -6,7 +6,7 @@ ALTER TABLE jobs ADD COLUMN canonical TEXT GENERATED ALWAYS AS (
 ) VIRTUAL;
 
 CREATE INDEX jobs_by_canonical ON jobs (canonical, state);
-CREATE INDEX jobs_by_model ON jobs (model, state);
+CREATE INDEX jobs_by_alias ON jobs (model, state) WHERE model <> canonical;
 CREATE INDEX jobs_by_endpoint ON jobs (endpoint, priority);
 CREATE INDEX jobs_by_custom_id ON jobs (custom_id) WHERE custom_id IS NOT NULL;
 CREATE INDEX jobs_by_error_code ON jobs (error_code) WHERE error_code IS NOT NULL;
