@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from enum import Enum
@@ -80,7 +81,7 @@ class FieldInvalid(ForemanError):
 
     def __init__(self, field: str, given: object, allowed: str, *, in_go: str | None = None) -> None:
         """`in_go` is how an Ollama server says it, where that is known."""
-        shown = given if isinstance(given, str) else repr(given)
+        shown = given if isinstance(given, str) else _json(given)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         super().__init__(f"{field}: {allowed}; given: {shown}")
         self.field = field
@@ -336,7 +337,7 @@ class SettingInvalid(ForemanError):
     code = "setting_invalid"
 
     def __init__(self, name: str, given: object, allowed: str) -> None:
-        super().__init__(f"setting {name}: {allowed}; given: {given!r}")
+        super().__init__(f"setting {name}: {allowed}; given: {repr(given) if isinstance(given, str) else _json(given)}")
 
 
 class StoreRefused(ForemanError):
@@ -513,3 +514,7 @@ class Drained(TargetFault):
 
     def __init__(self) -> None:
         super().__init__("foreman is shutting down")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)

@@ -204,8 +204,8 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         return None
     try:
         return server.tls_context(settings.tls_cert, settings.tls_key)
-    except OSError as error:  # ssl.SSLError too
-        why = error.strerror or str(error)
+    except OSError as error:
+        why = (error.reason or "not in PEM") if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingInvalid("tls_cert", settings.tls_cert, f"cannot be used with its key ({why})") from error
 
 

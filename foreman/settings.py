@@ -22,12 +22,14 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from foreman.errors import SettingInvalid
 
 PREFIX = "FOREMAN_"
+HIDDEN = "***"  # in the place of a secret
 DEFAULT_FILE = Path("config/foreman.toml")
 NOT_SETTINGS = {"FOREMAN_CONFIG", "FOREMAN_URL", "FOREMAN_ENGINE_KEY", "FOREMAN_ENGINE_OF"}  # read elsewhere, by design
 
@@ -242,7 +244,8 @@ class _SecretFiles(EnvSettingsSource):
                 try:
                     found[name] = Path(path).read_text(encoding="utf-8").strip()
                 except (OSError, UnicodeDecodeError) as error:
-                    raise SettingInvalid(f"{name}_file", path, f"must be a readable text file ({error})") from error
+                    why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+                    raise SettingInvalid(f"{name}_file", path, f"must be a readable text file ({why})") from error
         return found
 
 
@@ -270,6 +273,9 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         settings = Sourced(**dict(flags or {}))
     except ValidationError as error:
         raise _in_one_line(error) from None
+    except SettingsError as error:  # a list of tables in the environment
+        (name,) = re.findall(r'field "(\w+)"', str(error)) or ["environment"]
+        raise SettingInvalid(name, HIDDEN, "must be valid JSON in the environment") from error
     except ValueError as error:  # a TOML syntax error
         raise SettingInvalid("config", str(chosen), f"must be valid TOML ({error})") from error
     _check_together(settings)
@@ -294,10 +300,40 @@ def _in_one_line(error: ValidationError) -> SettingInvalid:
     name = ".".join(str(part) for part in first["loc"]) or "config"
     if first["type"] == "extra_forbidden":
         return SettingInvalid(name, first["input"], f"there is no such setting{_nearest(name, Settings.model_fields)}")
-    given = "***" if "token" in name or "secret" in name else first["input"]
+    given = HIDDEN if "token" in name or "secret" in name else first["input"]
+    if isinstance(given, Mapping):  # a table may hold secrets
+        given = list(given)
     if isinstance(given, str):
         given = re.sub(r"//[^/]*@", "//***@", given)
-    return SettingInvalid(name, given, first["msg"].removeprefix("Value error, "))
+    limits = first.get("ctx", {})
+    allowed = _ALLOWED[first["type"]].format(**limits) if first["type"] in _ALLOWED else first["msg"]
+    return SettingInvalid(name, given, allowed.removeprefix("Value error, "))
+
+
+_ALLOWED = {  # in words of ours, by Pydantic's name of the fault
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must have {min_length} or more characters",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "too_short": "must have {min_length} or more entries",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "missing": "must be given",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "path_type": "must be a path",
+}
 
 
 def _check_together(settings: Settings) -> None:

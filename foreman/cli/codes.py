@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import msgspec
 
-from foreman.client.faults import ClientFault, ConnectFailed, NotForeman, Refused, Unauthorized
+from foreman.client.faults import ArgumentInvalid, ClientFault, ConnectFailed, NotForeman, Refused, Unauthorized
 from foreman.errors import ForemanError, SettingInvalid
 
 FAILED = 1
@@ -36,6 +39,8 @@ def line_and_code(error: BaseException) -> tuple[str, int] | None:
             return _with_hint(error), MISUSED
         case ForemanError():
             return _with_hint(error), FAILED
+        case ArgumentInvalid():
+            return str(error), MISUSED
         case ConnectFailed() | NotForeman():
             return str(error), NO_DAEMON
         case Unauthorized(status=401):
@@ -43,9 +48,12 @@ def line_and_code(error: BaseException) -> tuple[str, int] | None:
         case Refused():
             return str(error), REFUSED
         case msgspec.DecodeError():  # of what was asked raw
-            return f"what answers is not a foreman ({error}): set FOREMAN_URL to where one listens", NO_DAEMON
+            return "what answers is not a foreman: set FOREMAN_URL to where one listens", NO_DAEMON
         case ClientFault():
             return str(error), FAILED
+        case OSError() if error.errno and error.errno != errno.EPIPE:  # which click takes for an end
+            where = f"{error.filename}: " if error.filename else ""
+            return f"{where}{os.strerror(error.errno).lower()}", FAILED
     return None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from foreman.client import Client, NotFound, Refused
+from foreman.client.writing import text
 
 T = TypeVar("T")
 
@@ -22,6 +23,7 @@ def with_job(client: Client, name: str, do: Callable[[str], T]) -> T:
     A name is a whole id, 6 or more characters of its beginning or end, in capitals or not, or a custom id. A whole id
     costs no question. Raises Refused when the name means several jobs, NotFound when it means none, each with the name.
     """
+    name = text(name)
     whole = name.upper()
     if WHOLE.fullmatch(whole):
         try:

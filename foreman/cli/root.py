@@ -10,7 +10,7 @@ import click
 
 from foreman import __version__
 from foreman.cli.codes import EXIT_CODES, INTERRUPTED, line_and_code
-from foreman.cli.screen import plain
+from foreman.cli.screen import one_line
 from foreman.program import interrupt_handler
 
 GROUPS = {
@@ -81,7 +81,7 @@ class Verbs(click.Group):
             if known is None:
                 raise
             line, code = known
-            click.echo(f"foreman: {plain(line)}", err=True)
+            click.echo(f"foreman: {one_line(line)}", err=True)
             ctx.exit(code)
 
 

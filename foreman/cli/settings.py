@@ -12,12 +12,11 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticUndefined
 
 from foreman.cli.explain import EXPLAINED
-from foreman.settings import ManagedModel, Settings
+from foreman.settings import HIDDEN, ManagedModel, Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 NOT_FLAGS = {"models"}  # tables; they belong into the file
-HIDDEN = "***"
 _TIMES = ((86400, "d"), (3600, "h"), (60, "min"))
 _SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 

@@ -14,7 +14,7 @@ from foreman.cli.completion import Complete, ended_job, open_job, retried_job
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.ids import with_job
 from foreman.cli.output import quiet
-from foreman.cli.screen import plain
+from foreman.cli.screen import one_line
 from foreman.client import Busy, Client, Refused, Unauthorized, requests
 from foreman.client.requests import Ask
 
@@ -102,11 +102,11 @@ def _step(
                     errors.append({"job_id": name, "error": str(fault), "code": fault.code})
                     if not as_json:
                         about = "" if name in str(fault) else f"{name}: "
-                        click.echo(plain(f"foreman: {about}{fault}"), err=True)
+                        click.echo(one_line(f"foreman: {about}{fault}"), err=True)
                     continue
                 jobs.append(msgspec.Raw(answer) if answer else {"job_id": job_id})
                 if not as_json:
-                    click.echo(plain(job_id if quiet else f"{job_id}  {said}"))
+                    click.echo(one_line(job_id) + ("" if quiet else f"  {said}"))
     finally:
         if as_json and (jobs or errors):
             click.echo(msgspec.json.encode({"jobs": jobs, "errors": errors}))

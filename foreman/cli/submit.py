@@ -15,7 +15,7 @@ from foreman.cli.completion import model_names
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, Waiting, follow
 from foreman.cli.output import quiet
-from foreman.cli.screen import Standing, Typed, one_line, plain, span, this_program
+from foreman.cli.screen import Standing, Typed, one_line, span, this_program
 from foreman.client import (
     Accepted,
     ArgumentInvalid,
@@ -30,6 +30,7 @@ from foreman.client import (
     text_of,
 )
 from foreman.client.payload import Fields, body_of
+from foreman.client.writing import text
 from foreman.endpoints import Endpoint
 from foreman.job import State
 
@@ -142,7 +143,7 @@ def submit(
             accepted = client.raw(requests.submit(body))
         except NotFound as fault:
             if fault.code == "model_not_found":
-                fault.message = f"model {model!r} not found"
+                fault.message = f"model '{text(model)}' not found"
             raise
         job_id = msgspec.json.decode(accepted, type=Accepted).job_id
         if no_wait or (quiet and not as_json):
@@ -159,7 +160,7 @@ def submit(
             click.echo(client.raw(requests.job(job_id)))
         if job.state is not State.DONE:
             why = f": {job.error}" if job.error else ""
-            click.echo(plain(f"foreman: job {job_id} {_ended(job)}{why}"), err=True)
+            click.echo(one_line(f"foreman: job {job_id} {_ended(job)}{why}"), err=True)
             sys.exit(FAILED)
 
 

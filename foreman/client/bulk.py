@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from foreman.client.types import Submitted
+from foreman.client.writing import encode
 
 LINES = 10_000  # of one request: so few that there is news every second, so many that requests cost nothing
 MOST_LINES = 100_000  # that Foreman takes in one request
@@ -52,7 +53,7 @@ def parts(payloads: Iterable[Mapping[str, Any] | bytes], *, lines: int = LINES, 
         raise ValueError(f"a request takes 1 to {MOST_LINES} lines; given: {lines}")
     first, held, weight = 1, list[bytes](), 0
     for payload in payloads:
-        line = payload.rstrip(b"\r\n") if isinstance(payload, bytes) else msgspec.json.encode(payload)
+        line = payload.rstrip(b"\r\n") if isinstance(payload, bytes) else encode(payload)
         if b"\n" in line:
             raise ValueError("a payload must be one line")
         if held and (len(held) == lines or weight + len(line) >= size):

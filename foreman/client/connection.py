@@ -15,6 +15,7 @@ from foreman.client import requests
 from foreman.client.faults import ClientFault, ConnectFailed
 from foreman.client.requests import Address, Ask
 from foreman.client.talks import Held, Open, Pause, Read, Step, Talk, Tell, Telling
+from foreman.client.why import refused, why
 
 T = TypeVar("T")
 
@@ -29,14 +30,13 @@ class Connection:
     def __init__(self, address: Address, timeout: float) -> None:
         self.url: str = address.url
         self.timeout: float = timeout
-        with _address_faults(address.url):
-            self.http: httpx2.Client = httpx2.Client(
-                base_url=address.url,
-                headers=address.headers,
-                limits=UNLIMITED,
-                trust_env=False,  # proxies of the environment are not for prompts
-                verify=_trusted(address.url),
-            )
+        self.http: httpx2.Client = httpx2.Client(
+            base_url=address.url,
+            headers=address.headers,
+            limits=UNLIMITED,
+            trust_env=False,  # proxies of the environment are not for prompts
+            verify=_trusted(address.url),
+        )
 
     def close(self) -> None:
         self.http.close()
@@ -67,14 +67,13 @@ class AsyncConnection:
     def __init__(self, address: Address, timeout: float) -> None:
         self.url: str = address.url
         self.timeout: float = timeout
-        with _address_faults(address.url):
-            self.http: httpx2.AsyncClient = httpx2.AsyncClient(
-                base_url=address.url,
-                headers=address.headers,
-                limits=UNLIMITED,
-                trust_env=False,
-                verify=_trusted(address.url),
-            )
+        self.http: httpx2.AsyncClient = httpx2.AsyncClient(
+            base_url=address.url,
+            headers=address.headers,
+            limits=UNLIMITED,
+            trust_env=False,
+            verify=_trusted(address.url),
+        )
 
     async def aclose(self) -> None:
         await self.http.aclose()
@@ -209,36 +208,15 @@ def _request(http: httpx2.Client | httpx2.AsyncClient, ask: Ask[Any], timeout: f
 
 
 @contextmanager
-def _address_faults(url: str) -> Iterator[None]:
-    try:
-        yield
-    except (httpx2.InvalidURL, UnicodeError) as error:
-        raise ConnectFailed(url, f"not an address ({error})") from None
-
-
-@contextmanager
 def _faults(url: str) -> Iterator[None]:
     try:
         yield
-    except httpx2.ConnectError as error:
-        raise ConnectFailed(url, "" if _refused(error) else str(error), nobody=True) from None
-    except httpx2.ConnectTimeout:
-        raise ConnectFailed(url, "no answer in time", nobody=True) from None
-    except httpx2.TimeoutException:
-        raise ConnectFailed(url, "no answer in time") from None
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        raise ConnectFailed(url, "" if refused(error) else why(error), nobody=True) from None
     except httpx2.RequestError as error:
-        raise ConnectFailed(url, str(error) or type(error).__name__) from None
-
-
-def _refused(error: BaseException | None) -> bool:
-    """Whether nothing listens there; each library of sockets says so in its own words, above the system's."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(_refused, error.exceptions))
-    return isinstance(error, ConnectionRefusedError) or (
-        error is not None and _refused(error.__cause__ or error.__context__)
-    )
+        raise ConnectFailed(url, why(error)) from None
 
 
 def _trusted(url: str) -> ssl.SSLContext | bool:
     """The system's authorities, or those of SSL_CERT_FILE."""
-    return ssl.create_default_context() if url.startswith("https:") else False
+    return ssl.create_default_context() if url.lower().startswith("https:") else False

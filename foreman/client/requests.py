@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from foreman import __version__
-from foreman.client.faults import Busy, ClientFault, NotForeman, NotFound, Refused, Unauthorized
+from foreman.client.faults import (
+    ArgumentInvalid,
+    Busy,
+    ClientFault,
+    ConnectFailed,
+    NotForeman,
+    NotFound,
+    Refused,
+    Unauthorized,
+)
 from foreman.client.reading import decode
 from foreman.client.types import (
     Accepted,
@@ -26,6 +36,7 @@ from foreman.client.types import (
     Queue,
     Submitted,
 )
+from foreman.client.writing import encode, text
 
 T = TypeVar("T")
 
@@ -61,19 +72,35 @@ class Address:
 
 
 def address(url: str | None = None, token: str | None = None) -> Address:
-    """Fill in what is not given from FOREMAN_URL and FOREMAN_TOKEN; of several tokens the first is used."""
+    """Fill in what is not given from FOREMAN_URL and FOREMAN_TOKEN; of several tokens the first is used.
+
+    Raises ConnectFailed for an address that is none.
+    """
     url = url or os.environ.get("FOREMAN_URL") or DEFAULT_URL
     token = token or os.environ.get("FOREMAN_TOKEN") or ""
     if "://" not in url:
         url = f"http://{url}"
-    return Address(url.rstrip("/"), token.partition(",")[0].strip())
+    if not _is_address(url):
+        raise ConnectFailed(url, f"not an address, which is such as {DEFAULT_URL}", nobody=True)
+    return Address(url.rstrip("/"), _fit(token.partition(",")[0].strip(), "the token"))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").removesuffix(".")
+        labels = host.encode("idna").split(b".")
+        good_port = parts.port is None or parts.port > 0
+    except ValueError:  # UnicodeError too
+        return False
+    return good_port and parts.scheme in ("http", "https") and all(labels) and not re.search(r"[\s\x00-\x1f]", url)
 
 
 def submit(body: Mapping[str, Any], idempotency_key: str | None = None) -> Ask[Accepted]:
     headers = {"Content-Type": "application/json"}
     if idempotency_key is not None:
-        headers["Idempotency-Key"] = idempotency_key
-    return Ask(Accepted, "/jobs", "POST", headers=headers, body=msgspec.json.encode(body))
+        headers["Idempotency-Key"] = _fit(idempotency_key, "the idempotency key")
+    return Ask(Accepted, "/jobs", "POST", headers=headers, body=encode(body))
 
 
 def submit_many(lines: bytes) -> Ask[Submitted]:
@@ -109,7 +136,7 @@ def stream(job_id: str) -> Ask[bytes]:
 
 
 def artifact(job_id: str, name: str) -> Ask[bytes]:
-    return Ask(bytes, f"{_job_path(job_id)}/artifacts/{quote(name, safe='')}")
+    return Ask(bytes, f"{_job_path(job_id)}/artifacts/{_quoted(name)}")
 
 
 def queue() -> Ask[Queue]:
@@ -133,7 +160,7 @@ def deliveries(job_id: str) -> Ask[Deliveries]:
 
 
 def redeliver(job_id: str, delivery_id: str) -> Ask[Delivery]:
-    return Ask(Delivery, f"{_job_path(job_id)}/deliveries/{quote(delivery_id, safe='')}/redeliver", "POST")
+    return Ask(Delivery, f"{_job_path(job_id)}/deliveries/{_quoted(delivery_id)}/redeliver", "POST")
 
 
 def pause() -> Ask[Paused]:
@@ -207,8 +234,10 @@ def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: b
         return body  # type: ignore[return-value]
     try:
         return decode(body, ask.answer)
-    except msgspec.DecodeError as error:
-        raise NotForeman(url, f"{ask.path}: {error}") from None
+    except msgspec.ValidationError:
+        raise NotForeman(url, f"{ask.path} is JSON of another shape") from None
+    except msgspec.DecodeError:
+        raise NotForeman(url, f"{ask.path} is not JSON") from None
 
 
 def fault(url: str, status: int, headers: Mapping[str, str], body: bytes) -> ClientFault:
@@ -235,11 +264,23 @@ class _Told(msgspec.Struct):
 
 
 def _job_path(job_id: str) -> str:
-    return f"/jobs/{quote(job_id, safe='')}"
+    return f"/jobs/{_quoted(job_id)}"
+
+
+def _quoted(name: str) -> str:
+    """The name as one step of a path."""
+    return quote(text(name), safe="")
+
+
+def _fit(value: str, what: str) -> str:
+    """Return what goes into the head of a request. Raises ArgumentInvalid for what cannot."""
+    if not value.isascii() or not value.isprintable():
+        raise ArgumentInvalid(f"{what} cannot be sent", "it must be visible ASCII characters")
+    return value
 
 
 def _shown(value: str | int | datetime) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return value.isoformat() if isinstance(value, datetime) else text(str(value))
 
 
 def _seconds(text: str) -> float:

@@ -205,8 +205,8 @@ def stream(url: str, job_id: str, patience: float, clock: Clock = time.monotonic
             while data := (yield Read()):
                 try:
                     found = pieces.feed(data)
-                except msgspec.DecodeError as error:
-                    raise NotForeman(url, f"a stream that is not JSON, {error}") from None
+                except msgspec.DecodeError:
+                    raise NotForeman(url, "a stream that is not JSON") from None
                 for piece in found:
                     said = True
                     yield Tell(piece)
@@ -241,8 +241,8 @@ def feed(
             while data := (yield Read()):
                 try:
                     events = feed.feed(data)
-                except msgspec.DecodeError as error:
-                    raise NotForeman(url, f"/events: {error}") from None
+                except msgspec.DecodeError:
+                    raise NotForeman(url, "/events tells of something else") from None
                 for event in events:
                     yield Tell(event)
             pause = trouble.ended()

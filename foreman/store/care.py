@@ -33,6 +33,8 @@ def backup(database: Path, file: Path) -> int:
 
     The file is there in whole or not at all. Raises StoreRefused.
     """
+    if not file.parent.is_dir():
+        raise StoreRefused(f"there is no folder {file.parent}: make it, or choose another")
     if file.exists():
         raise StoreRefused(f"{file} exists already: choose another name, or remove it first")
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
@@ -46,7 +48,8 @@ def backup(database: Path, file: Path) -> int:
     except FileExistsError:
         raise StoreRefused(f"{file} exists already: choose another name, or remove it first") from None
     except (sqlite3.Error, OSError) as error:
-        raise StoreRefused(f"the database cannot be copied to {file}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else str(error).partition(": ")[0]  # a path may follow
+        raise StoreRefused(f"the database cannot be copied to {file}: {why}") from error
     finally:
         part.unlink(missing_ok=True)
 

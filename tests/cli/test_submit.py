@@ -16,7 +16,7 @@ from foreman.client import Chunk, Client, Refused, StartsOver
 from foreman.client.requests import Ask
 from foreman.endpoints import Endpoint
 from foreman.job import State
-from tests.cli.conftest import ROOT, TOKEN, House, a_house, environment
+from tests.cli.conftest import ROOT, TOKEN, House, Invoke, a_house, environment
 
 
 def test_the_answer_goes_to_standard_output_and_how_it_stands_to_the_other(house: House) -> None:
@@ -109,6 +109,43 @@ def test_a_wrong_token_is_one_line_that_says_what_to_do(house: House, token: str
 def test_an_unknown_job_is_one_line(house: House) -> None:
     done = house.run("show", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
     assert (done.returncode, done.stderr) == (4, "foreman: job not found: 01ARZ3NDEKTSV4RRFFQ69G5FAV\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["submit", "-m", "a", "--timeout", "nan", "hi"], 2, "foreman: timeout is nan: JSON has no such number"),
+        (["submit", "-m", "a\udcff", "hi"], 4, "foreman: model 'a\ufffd' not found: the target has: a, b, c"),
+        (["show", "\udcff"], 4, "foreman: job not found: \ufffd"),
+        (["logs", "-f", "one\ntwo"], 4, "foreman: job not found: one two"),
+        (["jobs", "--token", "\u2603"], 2, "foreman: the token cannot be sent: it must be visible ASCII characters"),
+        (["jobs", "--url", "http://a..b"], 3, "foreman: cannot reach foreman at http://a..b: not an address, which is"),
+        (["submit", "-m", "a", "--endpoint", "/api/embed", "-s", "x", "hi"], 2, "has no place for 'system'"),
+    ],
+)
+def test_whatever_is_typed_is_answered_and_not_a_crash(here: Invoke, words: list[str], code: int, said: str) -> None:
+    done = here(*words)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_bytes_that_are_no_text_cost_their_character(house: House) -> None:
+    assert house.run("submit", "-m", "a", "#echo caf\udce9").stdout.split() == ["#echo", "caf\ufffd"]
+
+
+def test_a_full_disk_is_one_line(house: House) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "foreman", "jobs", "--json"],
+            cwd=ROOT,
+            env=environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "foreman: no space left on device\n")
 
 
 def test_jobs_are_listed_newest_first_filtered_and_by_pages(house: House) -> None:

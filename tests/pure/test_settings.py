@@ -93,11 +93,11 @@ def test_sizes_may_carry_a_unit(text: str, size: int) -> None:
 @pytest.mark.parametrize(
     ("name", "given", "allowed"),
     [
-        ("slots", 0, "greater than or equal to 1"),
-        ("slots", "many", "a valid integer"),
-        ("max_attempts", 21, "less than or equal to 20"),
+        ("slots", 0, "must be at least 1"),
+        ("slots", "many", "must be a whole number"),
+        ("max_attempts", 21, "must be at most 20"),
         ("attempt_timeout", "5 fortnights", "must be a number or text like '10 min'"),
-        ("attempt_timeout", 0, "greater than 0"),
+        ("attempt_timeout", 0, "must be more than 0"),
         ("attempt_timeout", "nan", "must be a number or text like '10 min'"),
         ("attempt_timeout", float("nan"), ""),
         ("attempt_timeout", True, "must be a number or text like '10 min'"),
@@ -114,7 +114,12 @@ def test_sizes_may_carry_a_unit(text: str, size: int) -> None:
         ("ollama_url", "http://", "must be an http:// or https:// address"),
         ("ollama_url", "http://[::1", "must be an http:// or https:// address"),
         ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
-        ("models", [{"name": "m", "command": []}], "at least 1"),
+        ("models", [{"name": "m", "command": []}], "must have 1 or more entries"),
+        ("models", [{"name": 1, "command": ["x"]}], "must be text; given: 1"),
+        ("models", [{"name": "m", "command": "x"}], "must be a list; given: 'x'"),
+        ("models", [{"command": ["x"], "env": {"KEY": "hidden"}}], 'must be given; given: ["command", "env"]'),
+        ("models", [1], "must be a table; given: 1"),
+        ("insecure", "perhaps", "must be true or false; given: 'perhaps'"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_what_was_given_and_what_is_allowed(
@@ -159,7 +164,10 @@ def test_the_variable_outranks_its_file(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_secret_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREMAN_TOKEN_FILE", "/nowhere/token")
-    assert "setting token_file: must be a readable text file" in refusal()
+    said = refusal()
+    assert (
+        said == "setting token_file: must be a readable text file (No such file or directory); given: '/nowhere/token'"
+    )
 
 
 def test_only_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,11 +197,16 @@ def test_only_one_target_may_be_set() -> None:
     assert "set only one of ollama_url, openai_url and models" in words
 
 
+def test_tables_in_the_environment_must_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREMAN_MODELS", '[{"name": "m"')
+    assert refusal() == "setting models: must be valid JSON in the environment; given: '***'"
+
+
 def test_names_of_models_are_unique() -> None:
     models = [{"name": "a", "command": ["x"]}, {"name": "b", "command": ["x"], "aliases": ["a"]}]
     words = refusal(models=models)
     assert words.startswith("setting models: names and aliases must be unique")
-    assert words.endswith("; given: ['a']")
+    assert words.endswith('; given: ["a"]')
 
 
 def test_models_may_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch) -> None:

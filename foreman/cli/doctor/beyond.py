@@ -18,6 +18,7 @@ import trio
 from foreman import addresses
 from foreman.cli.doctor.finding import Finding, bad, doubtful, good
 from foreman.cli.doctor.here import own_url
+from foreman.client.why import why
 from foreman.errors import TargetFault, TargetRefused, TargetUnavailable
 from foreman.settings import ManagedModel, Settings
 from foreman.targets.boot import boot_id_at
@@ -151,5 +152,5 @@ def _answers(url: str, timeout: float) -> Finding:
     try:
         status = httpx2.head(url, timeout=timeout, trust_env=False).status_code
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        return bad("webhook", f"{url} does not answer ({error})", "start the receiver, or mend the address")
+        return bad("webhook", f"{url} does not answer ({why(error)})", "start the receiver, or mend the address")
     return good("webhook", f"{url} answers (HEAD gives {status}; nothing was posted)")
