@@ -8,11 +8,11 @@ import trio
 from quart import request
 from werkzeug.exceptions import RequestTimeout
 
-from foreman.encodings import CODINGS, BadCoding, Unpacker
+from foreman.encodings import CODINGS, BadCoding, Unpacker, applied
 from foreman.errors import BodyTooLarge, BodyUnreadable, WrongContentEncoding, WrongContentType
 from foreman.http.deps import deps
 
-BREATH = 256  # slices of a compressed body between checkpoints: a millisecond or so, in which nobody else is served
+BREATH = 64  # slices of a compressed body between checkpoints: a millisecond or so, in which nobody else is served
 NDJSON = "application/x-ndjson"
 
 
@@ -55,13 +55,12 @@ async def pieces() -> AsyncIterator[bytes]:
 def coding(allowed: Sequence[str] = CODINGS) -> str | None:
     """Return how the body is compressed; None if it is not. Raises WrongContentEncoding."""
     given = ", ".join(request.headers.getlist("Content-Encoding")).lower()
-    named = [name.strip().removeprefix("x-") for name in given.split(",")]  # x-gzip is an old name (RFC 9110, 8.4.1.3)
-    applied = [name for name in named if name not in ("", "identity")]
-    if not applied:
+    codings = applied(given)
+    if not codings:
         return None
-    if len(applied) > 1 or applied[0] not in allowed:
+    if len(codings) > 1 or codings[0] not in allowed:
         raise WrongContentEncoding(given, allowed)
-    return applied[0]
+    return codings[0]
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

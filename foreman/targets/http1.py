@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import ssl
-import zlib
 from collections import deque
 from collections.abc import AsyncIterable, Iterator
 from functools import cache
@@ -16,16 +15,16 @@ from urllib.parse import urlsplit
 
 import httptools
 import trio
-import zstandard
 
+from foreman.encodings import CODINGS, BadCoding, Unpacker, applied
 from foreman.errors import TargetGarbled, TargetLost, TargetUnavailable
-from foreman.targets.decoding import Decoder, decoder_for
 
 CONNECT_TIMEOUT = 5.0  # seconds, name lookup and TLS included
 IDLE_LIMIT = 4.0  # seconds; shorter than the 5 s after which common servers hang up on an idle connection
 SETTLE = 0.02  # seconds; llama.cpp closes after every streamed answer without saying so, which must have time to show
 MAX_HEAD = 65_536  # bytes of a response head
 READ_SIZE = 65_536  # bytes
+WINDOW = 2**27  # bytes that the zstd of a server may refer back to; what its own tool takes
 MAX_IDLE = 64  # connections kept; more than that are closed when their answer ends
 
 
@@ -186,10 +185,10 @@ class Response:
         self.status = reading.status
         self.headers = reading.headers
         self.sized = "content-length" in reading.headers  # the length was announced, in one form or another
-        self._coding = "" if reading.bodiless else reading.headers.get("content-encoding", "")
-        self._decoder: Decoder | None = None
-        self._decoded: Iterator[bytes] = iter(())
-        if self._coding:  # what is read is no longer in it
+        self._codings = [] if reading.bodiless else applied(reading.headers.get("content-encoding", ""))
+        self._unpacker: Unpacker | None = None
+        self._unpacked: Iterator[bytes] = iter(())
+        if self._codings:  # what is read is no longer in it
             changed = ("content-encoding", "content-length")
             self.headers = {name: value for name, value in reading.headers.items() if name not in changed}
 
@@ -205,18 +204,24 @@ class Response:
 
     async def receive(self) -> bytes:
         """The next piece of the body, decompressed, empty at its end. Raises TargetLost, TargetGarbled."""
-        if not self._coding:
+        if not self._codings:
             return await self._connection.body()
-        self._decoder = self._decoder or decoder_for(self._coding, self._connection.name)
+        self._unpacker = self._unpacker or self._unpacking()
         try:
-            while not (piece := next(self._decoded, b"")):
+            while not (piece := next(self._unpacked, b"")):
                 data = await self._connection.body()
                 if not data:
                     return b""
-                self._decoded = self._decoder.feed(data)
+                self._unpacked = filter(None, self._unpacker.feed(data))
             return piece
-        except (zlib.error, zstandard.ZstdError) as error:
-            raise TargetGarbled(self._connection.name, f"not {self._coding} ({error})") from error
+        except BadCoding as error:
+            raise TargetGarbled(self._connection.name, f"not {self._codings[0]} ({error})") from error
+
+    def _unpacking(self) -> Unpacker:
+        if len(self._codings) == 1 and self._codings[0] in CODINGS:
+            return Unpacker(self._codings[0], window=WINDOW)
+        named = ", ".join(self._codings)[:40]
+        raise TargetGarbled(self._connection.name, f"an answer compressed as {named!r}, though asked for none that is")
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises TargetGarbled when it is larger than `limit` bytes."""

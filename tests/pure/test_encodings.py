@@ -50,7 +50,7 @@ def test_what_was_packed_is_unpacked_whatever_the_pieces(coding: str, pack: obje
     assert unpacked(coding, *(packed[at : at + 1] for at in range(len(packed)))) == WORDS
     cut = random.Random(1).randrange(len(packed))
     assert unpacked(coding, packed[:cut], packed[cut:]) == WORDS
-    assert unpacked(coding, pack(b"{}")) == b"{}"
+    assert unpacked(coding, pack(b"{}"), bytes(9)) == b"{}"
 
 
 @pytest.mark.parametrize(("coding", "pack"), PACKED)
@@ -67,9 +67,9 @@ def test_a_piece_of_what_is_unfolded_is_bounded() -> None:
     frame = b"\x28\xb5\x2f\xfd\x00\x58" + block * 20_000
     sizes = [len(part) for part in Unpacker("zstd").feed(frame)]
     assert sum(sizes) > 2 * 10**9
-    assert max(sizes) <= 8 * 2**20
+    assert max(sizes) <= 2**20
     bomb = zlib.compress(bytes(10**8), 9)
-    assert max(len(part) for part in Unpacker("deflate").feed(bomb)) <= 2**19
+    assert max(len(part) for part in Unpacker("deflate").feed(bomb)) <= 2**20
 
 
 def test_a_frame_that_wants_too_much_memory_is_refused() -> None:

@@ -382,7 +382,7 @@ async def test_an_answer_that_is_compressed_unasked_is_read(name: str, client_of
         response, body = await client_of(url).fetch("GET", "/", limit=len(TEXT))
     assert body == TEXT
     assert b"accept-encoding: identity" in seen[0].lower()
-    assert not {"content-encoding", "content-length"} & response.headers.keys()
+    assert name == "identity" or not {"content-encoding", "content-length"} & response.headers.keys()
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
