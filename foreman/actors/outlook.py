@@ -62,8 +62,9 @@ class Outlook:
         """Return the job's position and when it will be ready, which nobody knows while the target is not `up`."""
         if job.state is not State.QUEUED or job.ready_at is not None or job.key in self.resting:
             return Expected()
-        found = self._find(self._lanes(store), job, store.rank(job, most=FAR), now)
-        return found if up else Expected(found.position)
+        rank = store.rank(job, most=FAR)
+        position, slots, number = self._find(self._lanes(store), job.key, job.priority, rank, now)
+        return Expected(position, self._ready(slots, number, job) if up else None)
 
     def of_next(self, store: Reader, draft: Draft, now: Instant) -> int | None:
         """Return the position of a job about to be added: the last of its lane, so no rows are counted."""
@@ -75,7 +76,7 @@ class Outlook:
             (Head(draft.key, draft.priority, now, draft.id), 0),
         )
         others = [lane for lane in lanes if lane[0] is not head]
-        return self._position([*others, (head, before + 1)], draft.key, draft.priority, before, now)
+        return self._find([*others, (head, before + 1)], draft.key, draft.priority, before, now)[0]
 
     def line(self, store: Reader, now: Instant, most: int, *, up: bool = True) -> list[tuple[Job, Expected]]:
         """Return the jobs that would run next with what is expected of them, in their order; up to `most`."""
@@ -129,34 +130,26 @@ class Outlook:
         known = forecast.service(self.paces, key)
         return USUAL if known is None else known
 
-    def _position(
+    def _find(
         self, lanes: Sequence[tuple[Head, int]], key: DrainKey, priority: int, rank: int, now: Instant
-    ) -> int:
+    ) -> tuple[int, forecast.Slots | None, int]:
+        """Return the position of the job with `rank` others of its lane before it, and what gives its time.
+
+        That is the slots as they are when a run of its lane begins, and how many jobs of the run go before it.
+        """
         before = 0
+        slots = self._slots(now)
         for run in self._order(lanes, now):
+            if before + rank >= FAR:
+                break
+            slots = self._load(slots, run)
             if (run.key, run.priority) == (key, priority):
                 if run.count > rank:
-                    return min(before + rank + 1, FAR)
-                rank -= run.count
-            before += run.count
-            if before >= FAR:
-                break
-        return FAR
-
-    def _find(self, lanes: Sequence[tuple[Head, int]], job: Job, rank: int, now: Instant) -> Expected:
-        before = 0
-        slots: forecast.Slots | None = self._slots(now)
-        for run in self._order(lanes, now):
-            slots = self._load(slots, run)
-            if (run.key, run.priority) == (job.key, job.priority):
-                if run.count > rank:
-                    return Expected(min(before + rank + 1, FAR), self._ready(slots, rank, job))
+                    return before + rank + 1, slots, rank
                 rank -= run.count
             slots = self._take(slots, run)
             before += run.count
-            if before >= FAR:
-                break
-        return Expected(FAR)
+        return FAR, None, 0
 
     # When slots are free: None once that depends on what nobody knows.
 
