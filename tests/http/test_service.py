@@ -282,3 +282,46 @@ def test_a_second_foreman_on_the_same_data_is_refused_in_one_line(fresh: Fresh) 
     second.close()
     assert "another foreman is using" in text
     assert "Traceback" not in text
+
+
+def test_what_waits_for_a_time_has_no_position_and_no_estimate(api: Api) -> None:
+    api.ended(api.submit("so that something is known"))
+    accepted = api.post("x", not_before="2090-01-01T00:00:00Z").json()
+    job = api.job(accepted["job_id"])
+    assert (accepted["queue_position"], job["queue_position"], job["eta_seconds"]) == (None, None, None)
+    api.http.post(f"/jobs/{job['job_id']}/cancel")
+
+
+def test_estimates_are_by_model_and_the_same_everywhere(fresh: Fresh) -> None:
+    api = fresh()
+    api.ended(api.submit("quick", "a"))
+    api.ended(api.submit("slow #slow=1", "b"))
+    running = api.submit("#silent", "b")
+    api.until_state("working", running)
+    slow, quick, new = api.submit("x", "b"), api.submit("x", "a"), api.submit("x", "c", priority="low")
+    found = [api.job(job_id) for job_id in (slow, quick, new)]
+    assert [job["queue_position"] for job in found] == [1, 2, 3]
+    assert found[0]["eta_seconds"] >= 1 and found[2]["eta_seconds"] is None
+    assert 0 <= found[1]["eta_seconds"] - found[0]["eta_seconds"] < 0.9
+    listed = api.http.get("/queue/jobs").json()["jobs"]
+    assert [job["queue_position"] for job in listed] == [1, 2, 3]
+    expected = [job["eta_seconds"] for job in listed]
+    assert expected[:2] == pytest.approx([found[0]["eta_seconds"], found[1]["eta_seconds"]], abs=0.5)
+    assert expected[2] is None
+    api.http.post("/queue/pause")
+    assert [api.job(job_id)["eta_seconds"] for job_id in (slow, quick)] == [None, None]
+    assert [job["eta_seconds"] for job in api.http.get("/queue/jobs").json()["jobs"]] == [None] * 3
+
+
+def test_a_retry_needs_room_in_the_queue(fresh: Fresh) -> None:
+    api = fresh(max_queue=1)
+    api.http.post("/queue/pause")
+    ended = api.submit("x")
+    api.http.post(f"/jobs/{ended}/cancel")
+    waiting = api.submit("y")
+    refused = api.http.post(f"/jobs/{ended}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
+    assert refused.headers["retry-after"]
+    assert (api.job(ended)["state"], api.http.get("/queue").json()["queued"]) == ("cancelled", 1)
+    api.http.post(f"/jobs/{waiting}/cancel")
+    assert api.http.post(f"/jobs/{ended}/retry").json()["state"] == "queued"

@@ -43,6 +43,37 @@ def test_known_models_are_known_after_a_restart_without_the_target(fresh: Fresh)
     assert api.ended(job_id)["state"] == "done"
 
 
+@pytest.mark.parametrize(
+    ("busy", "model"), [("#status=503 #after=60", "a"), ("#status=429 #after=90", "b"), ("#status=429", "c")]
+)
+def test_a_model_whose_server_is_busy_holds_only_itself_back(fresh: Fresh, busy: str, model: str) -> None:
+    api = fresh()
+    waits = [api.submit(busy, model), api.submit("after it", model)]
+    until(lambda: "target_busy" in str(api.job(waits[0])["error_code"]))
+    others = [name for name in "abc" if name != model]
+    assert [api.ended(api.submit("x", name))["state"] for name in others * 2] == ["done"] * 4
+    assert {api.job(job_id)["attempt"] for job_id in waits} <= {0, 1}
+    if "after" in busy:
+        for job_id in waits:
+            job = api.job(job_id)
+            assert (job["state"], job["attempt"], job["queue_position"], job["eta_seconds"]) == (
+                "queued",
+                0,
+                None,
+                None,
+            )
+        assert len(api.upstream.asked(busy)) == 1
+    for job_id in waits:
+        api.http.post(f"/jobs/{job_id}/cancel")
+
+
+def test_a_busy_model_goes_on_when_its_time_has_come(fresh: Fresh) -> None:
+    api = fresh(slots=2)
+    jobs = [api.submit("first #status=429 #after=1 #times=1"), api.submit("second"), api.submit("x", "b")]
+    ended = [api.ended(job_id) for job_id in jobs]
+    assert [(job["state"], job["attempt"]) for job in ended] == [("done", 1)] * 3
+
+
 def test_a_target_that_breaks_off_twice_is_done_on_the_third_attempt(api: Api) -> None:
     job = api.ended(api.submit("breaks twice #break=2 #chunks=3"))
     assert (job["state"], job["attempt"], job["error"]) == ("done", 3, None)

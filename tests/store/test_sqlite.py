@@ -240,6 +240,19 @@ def test_a_full_disk_rolls_the_transaction_back_and_the_next_small_one_succeeds(
     assert [one.ready for one in store.lanes()] == [1]
 
 
+def test_an_event_and_its_webhook_are_one_commit(store: SqliteWriter) -> None:
+    said: list[str] = []
+    store._db.set_trace_callback(lambda sql: said.append(" ".join(sql.split()[:3])))
+    [job] = add(store, draft(webhook_url="http://r/"))
+    put(store, job, state=State.LOADING)
+    with store.transaction():
+        store.begin(replace(job, state=State.WORKING), now=200)
+    store._db.set_trace_callback(None)
+    commits = " | ".join(said).split("COMMIT")[:-1]
+    written = [[table in commit for table in ("INSERT INTO events", "INSERT INTO deliveries")] for commit in commits]
+    assert written == [[True, True]] * 3
+
+
 def test_an_io_error_breaks_the_store(store: SqliteWriter) -> None:
     def fail() -> None:
         with store.transaction():
