@@ -269,7 +269,7 @@ def every_step(
     known = {depth.at: depth for depth in depths}
     waiting: dict[int, int] = {}
     running: dict[int, int] = {}
-    later = [depth for depth in depths if depth.at >= end]
+    later = [depth for depth in depths if end <= depth.at <= now]  # a clock may have been ahead once
     carried = later[0].first if later else live[0]
     for at in range(end - stored, begin - stored, -stored):
         depth = known.get(at, Depth(stored, at, carried, carried, 0))

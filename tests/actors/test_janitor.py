@@ -12,7 +12,8 @@ from foreman.actors import janitor
 from foreman.actors.desk import Rules
 from foreman.errors import StoreFull
 from foreman.job import State
-from tests.actors.conftest import House, draft, saying
+from foreman.usage import DAY, MINUTE, STORED
+from tests.actors.conftest import START, House, draft, saying
 
 Start = Callable[..., Awaitable[House]]
 
@@ -39,6 +40,41 @@ async def test_a_sweep_removes_everything_in_small_batches(
     assert await janitor.sweep(house.queue) == 5
     assert house.store.jobs(limit=9) == []
     assert house.store.checkpoint() == 0
+
+
+async def test_a_job_that_runs_for_long_is_told_of_in_every_minute(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
+    house = await start_house(saying("x", seconds=350))
+    await house.nursery.start(janitor.run, house.queue)
+    await house.submit(draft())
+    await house.until_state(State.DONE)
+    await trio.sleep(200)
+    depths = house.store.depths(step=MINUTE, begin=0, end=int(START) + 3600)
+    first = int(START) // MINUTE * MINUTE
+    assert [(depth.at - first, depth.running) for depth in depths] == [(n * MINUTE, 1) for n in range(7)]
+    rows = house.store.usage(step=MINUTE, begin=0, end=int(START) + 3600, by=None, most=99)
+    assert all(row.figures.busy_seconds <= MINUTE for row in rows)
+    assert sum(row.figures.busy_seconds for row in rows) == pytest.approx(350)
+
+
+async def test_figures_of_minutes_go_after_a_day_and_those_of_hours_after_their_history(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
+    house = await start_house(saying("x"), rules=Rules(usage_history=3 * DAY))
+    await house.submit(draft())
+    await house.until_state(State.DONE)
+
+    async def kept(days: float) -> list[int]:
+        """How many steps have figures so many days after the start."""
+        await trio.sleep_until(days * DAY)
+        await janitor.sweep(house.queue)
+        return [len(house.store.usage(step=step, begin=0, end=2 * 10**6, by=None, most=9)) for step in STORED]
+
+    assert await kept(0.9) == [1, 1]
+    assert await kept(1.1) == [0, 1]
+    assert await kept(2.9) == [0, 1]
+    assert await kept(5.1) == [0, 0]
 
 
 async def test_a_full_disk_does_not_stop_the_janitor(

@@ -27,6 +27,7 @@ from foreman.job import Priority, State
 from foreman.messages import Cancel, Claim, Message, Retry, TakeBack
 from foreman.retry import Backoff
 from foreman.targets.protocol import Call, Chunk
+from foreman.usage import HOUR
 from tests.actors.conftest import FakeTarget, House, Script, chunk, draft, failing, saying, silent
 from tests.conftest import Logged
 
@@ -47,6 +48,22 @@ async def test_a_job_is_loaded_worked_on_and_done(start_house: Start, autojump_c
     assert house.states() == ["queued", "loading", "working", "done"]
     assert (job.attempt, job.error, text_of(house)) == (1, None, "hello")
     assert house.target.loads == ["m"]
+
+
+async def test_tokens_loads_and_time_of_the_slots_are_counted_with_the_jobs(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
+    async def counted(call: Call) -> AsyncIterator[Chunk]:
+        await trio.sleep(7)
+        yield Chunk(b'{"message":{"content":"x"},"done":true,"prompt_eval_count":11,"eval_count":3}', last=True)
+
+    house = await start_house(target=FakeTarget([counted], load_seconds=5))
+    await house.submit(draft(1), draft(2), draft(3, "a"))
+    await house.until(lambda: all(house.job(n).state is State.DONE for n in (1, 2, 3)))
+    rows = house.store.usage(step=HOUR, begin=0, end=2 * 10**6, by="model", most=9)
+    told = [(r.by, r.figures.done, r.figures.loads, r.figures.prompt_tokens, r.figures.answer_tokens) for r in rows]
+    assert told == [("a", 1, 1, 11, 3), ("m", 2, 1, 22, 6)]
+    assert [row.figures.busy_seconds for row in rows] == [12, 19]
 
 
 async def test_jobs_of_one_key_are_loaded_once_and_run_one_after_the_other(

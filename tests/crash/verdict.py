@@ -62,6 +62,7 @@ def judge(database: Path, told: Told, got: Sequence[Got]) -> Verdict:
         _judge_jobs(db, told, found)
         _judge_events(db, told, found)
         _judge_webhooks(db, told, got, found)
+        _judge_usage(db, told, found)
         _judge_file(db, found)
     return found
 
@@ -130,6 +131,20 @@ def _judge_webhooks(db: sqlite3.Connection, told: Told, got: Sequence[Got], foun
         found.complain("lost", f"the delivery of event {seq} is {state}")
     found.delivered = arrived.total()
     found.repeated = arrived.total() - len(arrived)
+
+
+def _judge_usage(db: sqlite3.Connection, told: Told, found: Verdict) -> None:
+    """Every job and every end is counted once, in minutes as in hours."""
+    happened = Counter(state for (state,) in db.execute("SELECT state FROM events WHERE state <> 'queued'"))
+    happened.update(state for events in told.retired.values() for state in events.values() if state != "queued")
+    made = {job_id for (job_id,) in db.execute("SELECT id FROM jobs")} | told.retired.keys()
+    expected = (len(made), *(happened[state] for state in ("done", "failed", "cancelled", "expired")))
+    for step, *counted in db.execute(
+        """SELECT step, sum(submitted), sum(done), sum(failed), sum(cancelled), sum(expired) FROM usage
+           GROUP BY step"""
+    ).fetchall():
+        if tuple(counted) != expected:
+            found.complain("illegal", f"usage in steps of {step} s is {counted}, the events say {expected}")
 
 
 def _judge_file(db: sqlite3.Connection, found: Verdict) -> None:
