@@ -66,7 +66,7 @@ def ways(wanted: Selection) -> list[Way]:
                 for endpoint, priority in product(endpoints, priorities)
             ]
         )
-    if wanted.states:
+    if wanted.states and not wanted.models:  # which are read by their states
         found.append([Range("jobs_by_state", [_is("state", state)]) for state in wanted.states])
     return found
 
@@ -128,8 +128,8 @@ def _by_model(model: str, state: State) -> list[Range]:
 def _by_id(given: str) -> Way:
     if len(given) == ID_LENGTH:
         return [Range("", [_is("id", given)])]
-    # An index of the ends would be written at random places with every job; to read all ids once is a tenth of a
-    # second for a million.
+    # An index of the ends would be written at random places with every job; to read all ids once is some
+    # tenths of a second for a million.
     ends = _ends("id", given)
     found = Test(f"id IN (SELECT id FROM jobs INDEXED BY jobs_by_state WHERE {ends.sql})", ends.values)
     return [Range("", [_begins("id", given)]), Range("", [found])]
