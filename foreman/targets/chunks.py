@@ -12,7 +12,8 @@ import trio
 
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetFault, TargetGarbled, TargetLost
-from foreman.targets.closer import Closer, choices_asked
+from foreman.targets.choices import choices_asked
+from foreman.targets.closer import Closer
 from foreman.targets.faults import fault_of
 from foreman.targets.http1 import Client, Response
 from foreman.targets.protocol import Chunk

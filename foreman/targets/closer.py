@@ -10,6 +10,7 @@ from ulid import ULID
 
 from foreman.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
 from foreman.errors import TargetFailed, TargetGarbled, TargetLost
+from foreman.targets.choices import Growing, is_whole
 from foreman.targets.failures import WORDLESS, failure, words
 from foreman.targets.mend import Mender
 from foreman.targets.protocol import Chunk
@@ -19,7 +20,7 @@ from foreman.targets.unfold import unfold
 
 Json = dict[str, Any]
 
-RESPONSES_END = frozenset({"response.completed", "response.incomplete"})
+EVENTS_END = ("message_stop", "response.completed", "response.incomplete")
 ODD = (TypeError, AttributeError, KeyError, ValueError, IndexError, RecursionError)  # what nonsense leads to
 
 
@@ -45,7 +46,7 @@ class Closer:
         self._odd: Json | None = None  # the last value, if it has neither choices nor usage
         self._begun: dict[int, bool] = {}  # choices by index: whether they are finished
         self._calls: dict[int, CallSorter] = {}
-        self._grown: dict[int, _Grown] = {}
+        self._grown: dict[int, Growing] = {}
 
     @property
     def ending(self) -> bool:
@@ -114,24 +115,37 @@ class Closer:
     def _take(self, data: bytes, value: Json, *, whole: bool) -> list[Chunk]:
         if self._endpoint in COMPLETIONS:
             return self._take_choices(data, value, whole=whole)
-        if whole or self._endpoint in EMBEDDING or self._is_whole(value):
+        if whole or self._endpoint in EMBEDDING:
             return self._take_whole(data, value)
-        if self._unopened and value.get("type") in ("message_start", "content_block_start", "message_delta"):
+        return self._take_line(data, value) if self._endpoint in NATIVE else self._take_event(data, value)
+
+    def _take_line(self, data: bytes, value: Json) -> list[Chunk]:
+        message = value.get("message") or {}
+        if not self._said:
+            said = [item for name, item in message.items() if name != "role"]
+            self._said = bool(value.get("response") or value.get("thinking")) or any(said)
+        if self._endpoint == "/api/chat" and (calls := message.get("tool_calls")) and with_objects(calls):
+            data = msgspec.json.encode(value)
+        self.closed = value.get("done") is True
+        return [Chunk(data, last=self.closed, value=value)]
+
+    def _take_event(self, data: bytes, value: Json) -> list[Chunk]:
+        kind = value.get("type")
+        if kind == "message" or (kind is None and value.get("object") == "response"):
+            return self._take_whole(data, value)
+        if self._unopened and kind in ("message_start", "content_block_start", "message_delta"):
             self._unopened = False
-            if value["type"] != "message_start":
-                return [_opening(), *self._take(data, value, whole=False)]
-        if self._endpoint == "/api/chat" and (calls := (value.get("message") or {}).get("tool_calls")):
-            data = msgspec.json.encode(value) if with_objects(calls) else data
-        self._said = self._said or self._says_something(value)
-        if self._closes(value):
+            if kind != "message_start":
+                return [_opening(), *self._take_event(data, value)]
+        delta = value.get("delta")
+        self._said = self._said or bool(delta) or kind == "response.output_item.done"
+        if kind in EVENTS_END:
             self.closed = True
-            return [*self._release(last=False), Chunk(data, last=True, value=value)]
-        chunks = self._release(last=False)
-        if self._over or self._ends(value):
+            return self._pass(Chunk(data, last=True, value=value))
+        if kind == "message_delta" and delta and delta.get("stop_reason"):
             self._over = True
-            self._held = Chunk(data, value=value)
-            return chunks
-        return [*chunks, Chunk(data, value=value)]
+        chunk = Chunk(data, value=value)
+        return self._hold(chunk) if self._over else self._pass(chunk)
 
     def _take_whole(self, data: bytes, value: Json) -> list[Chunk]:
         """The answer as it came is what is kept; who asked for a stream gets one."""
@@ -147,21 +161,20 @@ class Closer:
 
     def _take_choices(self, data: bytes, value: Json, *, whole: bool) -> list[Chunk]:
         choices = value.get("choices") or []
-        if whole or (choices and not self._begun and all(_is_whole_choice(choice) for choice in choices)):
+        if whole or (choices and not self._begun and all(is_whole(choice) for choice in choices)):
             return self._take_whole(data, value)
         changed = value.get("choices") is None and bool(value.get("usage"))
         if changed:
             value["choices"] = []  # which clients go through
+        ends = not choices
         for choice in choices:
             changed |= self._take_choice(choice)
+            ends = ends or bool(choice.get("finish_reason"))
         if changed:
             data = msgspec.json.encode(value)
         self._odd = value if not choices and value.get("usage") is None and not self._finished else None
-        chunks = self._release(last=False)
-        if self._ends(value):
-            self._held = Chunk(data, value=value)
-            return chunks
-        return [*chunks, Chunk(data, value=value)]
+        chunk = Chunk(data, value=value)
+        return self._hold(chunk) if ends else self._pass(chunk)
 
     def _take_choice(self, choice: Json) -> bool:
         """Take one choice of a chunk. Return True if it had to be changed."""
@@ -171,7 +184,7 @@ class Closer:
         delta, message = choice.get("delta"), choice.get("message")
         untold = not delta and not self._said and choice.get("finish_reason")
         if isinstance(message, dict) and (delta is None or untold):
-            delta = choice["delta"] = self._grown.setdefault(index, _Grown()).news(message)
+            delta = choice["delta"] = self._grown.setdefault(index, Growing()).news(message)
             del choice["message"]
             changed = True
         if delta and (delta.get("tool_calls") or delta.get("function_call")):
@@ -185,102 +198,28 @@ class Closer:
     def _finished(self) -> bool:
         return bool(self._begun) and all(self._begun.values())
 
+    def _pass(self, chunk: Chunk) -> list[Chunk]:
+        return [chunk] if self._held is None else [*self._release(last=False), chunk]
+
+    def _hold(self, chunk: Chunk) -> list[Chunk]:
+        released, self._held = self._release(last=False), chunk
+        return released
+
     def _release(self, *, last: bool) -> list[Chunk]:
         self.closed = self.closed or last
         held, self._held = self._held, None
         return [msgspec.structs.replace(held, last=last)] if held is not None else []
-
-    def _ends(self, value: Json) -> bool:
-        """Whether `value` may be the last that matters: it ends a choice, or has none."""
-        if self._endpoint in COMPLETIONS:
-            choices = value.get("choices")
-            return not choices or any(choice.get("finish_reason") for choice in choices)
-        if self._endpoint == "/v1/messages":
-            delta = value.get("delta")
-            return value.get("type") == "message_delta" and bool(delta and delta.get("stop_reason"))
-        return False
 
     def _pauses(self, value: Any) -> bool:
         """Whether no text that was begun goes on after `value`."""
         try:
             if self._endpoint in NATIVE:
                 return bool(value.get("done"))
-            return self._ends(value) if self._endpoint in COMPLETIONS else not value["type"].endswith("delta")
+            if self._endpoint in COMPLETIONS:
+                return not (choices := value.get("choices")) or any(one.get("finish_reason") for one in choices)
+            return not value["type"].endswith("delta")
         except ODD:
             return True
-
-    def _closes(self, value: Json) -> bool:
-        if self._endpoint in NATIVE:
-            return value.get("done") is True
-        return value.get("type") in RESPONSES_END or value.get("type") == "message_stop"
-
-    def _is_whole(self, value: Json) -> bool:
-        if self._endpoint == "/v1/responses":
-            return value.get("object") == "response" and "type" not in value
-        return self._endpoint == "/v1/messages" and value.get("type") == "message"
-
-    def _says_something(self, value: Json) -> bool:
-        if self._endpoint in NATIVE:
-            message = value.get("message") or {}
-            return bool(value.get("response") or value.get("thinking")) or any(
-                item for name, item in message.items() if name != "role"
-            )
-        kind = str(value.get("type"))
-        return (bool(value.get("delta")) and kind.endswith("delta")) or kind == "response.output_item.done"
-
-
-class _Grown:
-    """The message of a choice that has no delta: what is new in it, whether it is told anew each time or in pieces."""
-
-    def __init__(self) -> None:
-        self._texts: dict[str, str | None] = {}  # so far; None: it comes in pieces
-        self._calls = 0
-
-    def news(self, message: Json) -> Json:
-        told: Json = {}
-        for name, item in message.items():
-            if isinstance(item, str) and name != "role":
-                told[name] = self._new_text(name, item)
-            elif name == "tool_calls" and isinstance(item, list):
-                told[name], self._calls = item[self._calls :], max(self._calls, len(item))
-            else:
-                told[name] = item
-        return told
-
-    def _new_text(self, name: str, text: str) -> str:
-        known = self._texts.get(name, "")
-        if known is None:
-            return text
-        if text.startswith(known):
-            self._texts[name] = text
-            return text[len(known) :]
-        if known.startswith(text):
-            return ""
-        self._texts[name] = None
-        return text
-
-
-def _is_whole_choice(choice: Json) -> bool:
-    return choice.get("delta") is None and isinstance(choice.get("message"), dict) and bool(choice.get("finish_reason"))
-
-
-def choices_asked(payload: bytes) -> int:
-    """Return how many choices a payload of COMPLETIONS asks for."""
-    try:
-        asked = _ASKED.decode(payload)
-    except msgspec.DecodeError:
-        return 1
-    each = asked.n if isinstance(asked.n, int) else 1
-    prompts = asked.prompt if isinstance(asked.prompt, list) and asked.prompt else [""]
-    return max(each, 1) * (1 if isinstance(prompts[0], int) else len(prompts))
-
-
-class _Asked(msgspec.Struct):
-    n: Any = 1
-    prompt: Any = None
-
-
-_ASKED = msgspec.json.Decoder(_Asked)
 
 
 def _opening() -> Chunk:

@@ -12,8 +12,9 @@ from trio.testing import MockClock
 
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetFailed, TargetFault, TargetGarbled, TargetLost
+from foreman.targets.choices import choices_asked
 from foreman.targets.chunks import END_PATIENCE, Chunks
-from foreman.targets.closer import Closer, choices_asked
+from foreman.targets.closer import Closer
 from foreman.targets.protocol import Chunk
 from foreman.targets.streams import parser_for
 
