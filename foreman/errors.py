@@ -240,8 +240,9 @@ class StreamBroken(ForemanError):
 
     code = "stream_broken"
 
-    def __init__(self, attempt: int) -> None:
-        super().__init__(f"the answer broke off after it had begun, and attempt {attempt} would start it over")
+    def __init__(self, attempt: int, why: ForemanError | None = None) -> None:
+        said = f" ({why})" if why else ""
+        super().__init__(f"the answer broke off after it had begun{said}, and attempt {attempt} would start it over")
 
 
 class CursorGone(ForemanError):

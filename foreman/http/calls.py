@@ -231,7 +231,7 @@ class _Body:
                     return self._frame.chunk(chunk)
             elif piece.attempt is not None and self._said:
                 self._caller.keep()  # it did not leave: the answer that it was denied goes on
-                return self._last(StreamBroken(piece.attempt))
+                return self._last(StreamBroken(piece.attempt, self._caller.track.fault))
             elif piece.ended is not None:
                 if piece.ended.state is not State.DONE:
                     return self._last(self._caller.fault(piece.ended))

@@ -9,6 +9,7 @@ import msgspec
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetFailed, TargetFault, TargetGarbled
 from foreman.targets.failures import failure
+from foreman.targets.indexes import BlockSorter
 from foreman.targets.merge import absorb, settled
 from foreman.targets.protocol import Chunk
 from foreman.targets.tool_calls import CallSorter, arguments_of, finish_function, finished
@@ -228,11 +229,13 @@ class _Messages(_Single):
         self._message: dict[str, Any] | None = None
         self._blocks: dict[int, dict[str, Any]] = {}
         self._inputs: dict[int, list[str]] = {}  # the JSON of a tool's input, in pieces
+        self._sorter = BlockSorter()
 
     def is_whole(self, value: dict[str, Any]) -> bool:
         return value.get("type") == "message"
 
     def add(self, value: dict[str, Any]) -> None:
+        self._sorter.sort(value)
         match value["type"]:
             case "message_start":
                 self._message = value["message"]

@@ -41,11 +41,10 @@ class Stage(Protocol):
 class Chunks:
     """The chunks of one answer; ends after the closing one."""
 
-    def __init__(self, response: Response, parser: Parser, stage: Stage, heard: Callable[[], None]) -> None:
+    def __init__(self, response: Response, parser: Parser, stage: Stage) -> None:
         self._response = response
         self._parser = parser
         self._stage = stage
-        self._heard = heard
         self._values: deque[bytes] = deque()
         self._ready: deque[Chunk] = deque()
         self._ended = False  # nothing more comes
@@ -90,7 +89,6 @@ class Chunks:
     async def _receive(self) -> None:
         data = await self._response.receive()
         if data:
-            self._heard()
             self._values.extend(self._parser.feed(data))
         else:
             self._ended, self._framed = True, self._response.framed
@@ -114,7 +112,7 @@ class Answering:
     """An answer that is asked for: a context that posts `payload` and gives the chunks once the target has begun to
     answer. Entering it raises the TargetFault another status stands for.
 
-    `heard` is called for each piece of the answer, `ended` is told how it ended: by which exception, or None.
+    `heard` is called whenever something of the answer comes, `ended` is told how it ended: by which exception, or None.
     """
 
     def __init__(
@@ -131,9 +129,8 @@ class Answering:
         self._endpoint = endpoint
         self._payload = payload
         self._stage_for = stage_for
-        self._heard = heard
         self._ended = ended
-        self._request = client.request("POST", endpoint, payload)
+        self._request = client.request("POST", endpoint, payload, heard=heard)
         self._chunks: Chunks | None = None
 
     async def __aenter__(self) -> Chunks:
@@ -160,7 +157,7 @@ class Answering:
         media = response.headers.get("content-type", "")
         parser = parser_for(endpoint, media, sized=response.sized, target=name)
         closer = Closer(endpoint, name, choices=lambda: choices_asked(self._payload))
-        return Chunks(response, parser, self._stage_for(closer) if self._stage_for else closer, self._heard)
+        return Chunks(response, parser, self._stage_for(closer) if self._stage_for else closer)
 
     def _end(self, error: BaseException | None) -> None:
         self._request.leave()

@@ -12,6 +12,8 @@ from foreman.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
 from foreman.errors import TargetFailed, TargetGarbled, TargetLost
 from foreman.targets.choices import Growing, is_whole
 from foreman.targets.failures import WORDLESS, failure, words
+from foreman.targets.faults import clean
+from foreman.targets.indexes import BlockSorter
 from foreman.targets.mend import Mender
 from foreman.targets.protocol import Chunk
 from foreman.targets.streams import DONE
@@ -21,6 +23,7 @@ from foreman.targets.unfold import unfold
 Json = dict[str, Any]
 
 EVENTS_END = ("message_stop", "response.completed", "response.incomplete")
+EXCERPT = 200  # bytes of what is not understood that are told
 ODD = (TypeError, AttributeError, KeyError, ValueError, IndexError, RecursionError)  # what nonsense leads to
 
 
@@ -46,6 +49,7 @@ class Closer:
         self._odd: Json | None = None  # the last value, if it has neither choices nor usage
         self._begun: dict[int, bool] = {}  # choices by index: whether they are finished
         self._calls: dict[int, CallSorter] = {}
+        self._blocks = BlockSorter()
         self._grown: dict[int, Growing] = {}
 
     @property
@@ -64,7 +68,8 @@ class Closer:
         try:
             values = self._mender.read(value)
         except (msgspec.DecodeError, *ODD) as error:
-            raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} ({error})") from error
+            said = clean(value[:EXCERPT].decode("utf-8", "replace"))
+            raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} ({error}): {said}") from error
         if whole:
             values += self._mender.flush()
         return self._all(values, whole=whole)
@@ -137,6 +142,8 @@ class Closer:
             self._unopened = False
             if kind != "message_start":
                 return [_opening(), *self._take_event(data, value)]
+        if self._blocks.sort(value):
+            data = msgspec.json.encode(value)
         delta = value.get("delta")
         self._said = self._said or bool(delta) or kind == "response.output_item.done"
         if kind in EVENTS_END:

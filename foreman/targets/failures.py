@@ -31,6 +31,8 @@ def failure(endpoint: Endpoint, value: dict[str, Any]) -> str | None:
         response = value.get("response", value)
         if isinstance(response, dict) and response.get("status") in ("failed", "cancelled"):
             return words(response)
+    if endpoint == "/v1/messages" and (why := _ended_badly("stop_reason", _stop_reason(value))):
+        return why
     if endpoint in NATIVE and (why := _ended_badly("done_reason", value.get("done_reason"))):
         return why
     if _CONTENT[endpoint].isdisjoint(value) or (endpoint == "/api/chat" and isinstance(value.get("message"), str)):
@@ -59,6 +61,10 @@ def _of_choices(value: dict[str, Any]) -> str | None:
         if why := _ended_badly("finish_reason", choice.get("finish_reason")):
             return why
     return None
+
+
+def _stop_reason(value: dict[str, Any]) -> Any:
+    return (value["delta"] if value.get("type") == "message_delta" else value).get("stop_reason")
 
 
 def _ended_badly(name: str, reason: Any) -> str | None:

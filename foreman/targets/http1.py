@@ -7,7 +7,7 @@ import re
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from functools import cache
 from types import TracebackType
 from typing import TypeAlias
@@ -59,15 +59,17 @@ class Client:
         *,
         length: int | None = None,
         content_type: str | None = None,
+        heard: Callable[[], None] = lambda: None,
     ) -> Request:
         """A request, to be sent by `async with`, which gives the Response.
 
         `path` is percent-encoded; `body` is JSON, or the pieces of an upload of `length` bytes (None: not known), or
-        what `content_type` says.
+        what `content_type` says. `heard` is called whenever bytes of the answer come, those of its head and framing
+        too.
         """
         lines = f"{method} {_plain(self._prefix + path, spaces=False)} HTTP/1.1\r\n{self._headers}\r\n"
         head = f"{lines}{_headers_for(body, length, content_type)}\r\n".encode("latin-1")
-        return Request(self, method == "HEAD", head, body, length)
+        return Request(self, method == "HEAD", head, body, length, heard)
 
     async def fetch(self, method: str, path: str, body: bytes | None = None, *, limit: int) -> tuple[Response, bytes]:
         """A whole exchange; raises TargetGarbled besides when the body is larger than `limit` bytes."""
@@ -150,15 +152,24 @@ class Request:
     TargetGarbled.
     """
 
-    __slots__ = ("_client", "_connection", "bodiless", "body", "head", "length")
+    __slots__ = ("_client", "_connection", "bodiless", "body", "head", "heard", "length")
 
-    def __init__(self, client: Client, bodiless: bool, head: bytes, body: Body | None, length: int | None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        bodiless: bool,
+        head: bytes,
+        body: Body | None,
+        length: int | None,
+        heard: Callable[[], None],
+    ) -> None:
         self._client = client
         self._connection: _Connection | None = None
         self.bodiless = bodiless  # whether its answer ends with the head
         self.head = head
         self.body = body
         self.length = length
+        self.heard = heard
 
     async def __aenter__(self) -> Response:
         self._connection = await self._client._exchange(self)
@@ -256,6 +267,7 @@ class _Connection:
         self._tcp = tcp
         self.reading = _Reading()
         self._fault: TargetGarbled | None = None  # comes after what was understood
+        self._heard: Callable[[], None] = lambda: None
         self._sent = False
         self._idle_since = 0.0
 
@@ -280,6 +292,7 @@ class _Connection:
     async def send(self, request: Request) -> bool:
         """Send all of it; False if the connection broke, when an early answer may still be waiting to be read."""
         self.reading = _Reading(bodiless=request.bodiless)
+        self._heard = request.heard
         self._sent = False
         try:
             if request.body is None or isinstance(request.body, bytes):
@@ -343,6 +356,7 @@ class _Connection:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _feed(self, data: bytes) -> None:
+        self._heard()
         try:
             self.reading.feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

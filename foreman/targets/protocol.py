@@ -29,7 +29,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     key: DrainKey
     endpoint: Endpoint
     payload: bytes  # a JSON object
-    heard: Callable[[], None] = lambda: None  # called whenever a part of the answer comes, even one without words
+    heard: Callable[[], None] = lambda: None  # called whenever bytes of the answer come, even without words
 
 
 class Chunk(msgspec.Struct, frozen=True):

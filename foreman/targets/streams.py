@@ -162,6 +162,8 @@ class SseOrWhole:
             if codecs.BOM_UTF8.startswith(data):  # blank lines, or the mark came in pieces
                 self._before = data
                 return []
+            if data.startswith(b"<"):
+                raise TargetGarbled(self._target, "a page of HTML instead of an answer")
             self._parser = (Whole if data[:1] in b"{[" else Sse)(self._target, self._limit)
         return self._parser.feed(data)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from foreman.targets.indexes import Indexes
 from foreman.targets.mend import decode, mended
 
 Json = dict[str, Any]
@@ -19,8 +20,7 @@ class CallSorter:
         self._known: dict[tuple[object, object], _Call] = {}  # by index and id; by either, the latest that had it
         self._last: _Call | None = None
         self._function = _Call(0)  # of the form before `tool_calls`
-        self._taken: set[int] = set()
-        self._next = 0
+        self._indexes = Indexes()
 
     def sort(self, delta: Json) -> bool:
         """Give each piece the index of its call, and take out what is only repeated, so that a reader who goes by the
@@ -48,19 +48,11 @@ class CallSorter:
             if known is not None and known.id not in (None, id):
                 known = self._known.get((index, id))
         if known is None:
-            known = _Call(self._free(index))
+            known = _Call(self._indexes.free(index))
         self._known[index, None] = known
         if id is not None:
             self._known[index, id] = self._known[None, id] = known
         return known
-
-    def _free(self, index: object) -> int:
-        """Return `index` if it is one and no other call has it, else the next."""
-        if not isinstance(index, int) or isinstance(index, bool) or index < 0 or index in self._taken:
-            index = self._next
-        self._taken.add(index)
-        self._next = max(self._next, index + 1)
-        return index
 
 
 def finished(calls: list[Json]) -> list[Json]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from msgspec import structs
 
 from foreman.endpoints import EMBEDDING, Endpoint
 from foreman.errors import (
@@ -74,6 +75,12 @@ async def test_embeddings_are_one_chunk(rig: Rig, endpoint: Endpoint) -> None:
 
 async def test_lists_its_models(rig: Rig) -> None:
     assert {model.name for model in await rig.target.models()} >= {"a", "b"}
+
+
+async def test_whatever_comes_is_heard(rig: Rig) -> None:
+    heard: list[float] = []
+    asked = structs.replace(call("#every=0.01 #chunks=4"), heard=lambda: heard.append(trio.current_time()))
+    assert len(heard) == 0 and await chunks_of(rig.target, asked) and len(heard) >= 4
 
 
 async def test_a_slow_answer_is_waited_for(rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""How long an answer is waited for, what is a sign of life, and when it has ended; in virtual time."""
+"""When an answer has ended, and how long its last mark is waited for; in virtual time."""
 
 from __future__ import annotations
 
@@ -56,26 +56,15 @@ class FakeResponse:
 
 async def told(
     *pieces: Piece, endpoint: Endpoint = "/v1/chat/completions", framed: bool = True, choices: int = 1
-) -> tuple[list[Chunk], list[float]]:
-    """Return the chunks, and when a sign of life was heard."""
-    heard: list[float] = []
+) -> list[Chunk]:
     response: Any = FakeResponse(pieces, framed=framed)
     parser = parser_for(endpoint, "", sized=False, target="t")
     closer = Closer(endpoint, "t", choices=lambda: choices)
-    chunks = Chunks(response, parser, closer, lambda: heard.append(trio.current_time()))
-    return [chunk async for chunk in chunks], heard
+    return [chunk async for chunk in Chunks(response, parser, closer)]
 
 
 LOST = TargetLost("t", "it hung up")
 GARBLED = TargetGarbled("t", "not HTTP/1.1")
-
-
-async def test_comments_and_blank_lines_are_signs_of_life(autojump_clock: MockClock) -> None:
-    pings: list[Piece] = [b": working\n\n", 10.0, b"\n", 10.0, b":\n", 10.0, b"event: ping\ndata: \n\n", 10.0]
-    chunks, heard = await told(*pings, event(TOKEN, STOP), b"data: [DONE]\n\n")
-    assert heard == pytest.approx([0, 10, 20, 30, 40, 40]) and len(chunks) == 2
-    chunks, heard = await told(b"\n", 10.0, b" ", 10.0, b'{"done":true}\n', endpoint="/api/chat")
-    assert len(heard) == 3 and chunks[0].last
 
 
 @pytest.mark.parametrize(
@@ -92,13 +81,13 @@ async def test_comments_and_blank_lines_are_signs_of_life(autojump_clock: MockCl
 async def test_an_answer_that_said_its_end_is_complete(
     autojump_clock: MockClock, endpoint: Endpoint, said: bytes, then: list[Piece]
 ) -> None:
-    chunks, _ = await told(said, *then, endpoint=endpoint, framed=False)
+    chunks = await told(said, *then, endpoint=endpoint, framed=False)
     assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     assert not any(chunk.cut for chunk in chunks) and trio.current_time() <= END_PATIENCE
 
 
 async def test_the_usage_is_waited_for_a_moment(autojump_clock: MockClock) -> None:
-    chunks, _ = await told(event(TOKEN, STOP), END_PATIENCE / 2, event(USAGE), 1e6)
+    chunks = await told(event(TOKEN, STOP), END_PATIENCE / 2, event(USAGE), 1e6)
     assert b"usage" in chunks[-1].data and chunks[-1].last and trio.current_time() == pytest.approx(END_PATIENCE)
 
 
@@ -116,13 +105,13 @@ async def test_what_closes_an_answer_is_not_waited_after(autojump_clock: MockClo
         ("/v1/chat/completions", event(TOKEN, STOP, USAGE) + b"data: [DONE]\n\n"),
     ]
     for endpoint, end in ends:
-        chunks, _ = await told(end, 1e6, endpoint=endpoint)
+        chunks = await told(end, 1e6, endpoint=endpoint)
         assert chunks[-1].last and trio.current_time() == 0
 
 
 async def test_the_choices_that_were_asked_for_are_waited_for(autojump_clock: MockClock) -> None:
     second = {"choices": [{"index": 1, "delta": {"content": "y"}, "finish_reason": "stop"}]}
-    chunks, _ = await told(event(TOKEN, STOP), 100.0, event(second), choices=2)
+    chunks = await told(event(TOKEN, STOP), 100.0, event(second), choices=2)
     assert json.loads(chunks[-1].data) == second and chunks[-1].last
 
 
@@ -155,7 +144,7 @@ CUT: list[tuple[Endpoint, bytes]] = [
 
 @pytest.mark.parametrize(("endpoint", "said"), CUT)
 async def test_a_body_that_ends_cleanly_without_a_last_mark_is_cut(endpoint: Endpoint, said: bytes) -> None:
-    *chunks, end = (await told(said, endpoint=endpoint))[0]
+    *chunks, end = await told(said, endpoint=endpoint)
     assert chunks and end == Chunk(b"", cut=True) and not any(chunk.last for chunk in chunks)
 
 
@@ -184,7 +173,7 @@ async def test_one_that_ends_before_a_word_is_lost(endpoint: Endpoint, said: byt
 
 async def test_one_of_two_choices_that_is_not_finished_is_cut() -> None:
     other = {"choices": [{"index": 1, "delta": {"content": "y"}, "finish_reason": None}]}
-    *_, end = (await told(event(TOKEN, other, STOP), choices=2))[0]
+    *_, end = await told(event(TOKEN, other, STOP), choices=2)
     assert end.cut
 
 

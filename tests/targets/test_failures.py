@@ -87,6 +87,7 @@ def test_an_answer_that_ended_in_an_error_failed(reason: str) -> None:
         ("/v1/chat/completions", {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}),
         ("/v1/completions", {"choices": [{"index": 0, "text": "", "finish_reason": reason}]}),
         ("/api/generate", {"response": "", "done": True, "done_reason": reason}),
+        ("/v1/messages", {"type": "message_delta", "delta": {"stop_reason": reason}}),
     ]
     for endpoint, value in ends:
         with pytest.raises(TargetFailed, match=f"reason is {reason}"):

@@ -288,6 +288,29 @@ async def test_every_legal_way_to_answer(answer: bytes, client_of: Clients) -> N
         assert (await client_of(url).fetch("GET", "/", limit=10))[1] == b"ok"
 
 
+async def test_every_byte_of_an_answer_is_heard(client_of: Clients) -> None:
+    pieces = [
+        b"HTTP/1.1 102 Processing\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"1",
+        b";x\r\n",
+        b"o\r\n",
+    ]
+    heard = trio.Semaphore(0)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await request_from(stream)
+        for piece in pieces:
+            await stream.send_all(piece)
+            await heard.acquire()
+        await stream.send_all(b"0\r\n\r\n")
+
+    with trio.fail_after(10):
+        async with serving(serve) as url, client_of(url).request("GET", "/", heard=heard.release) as response:
+            assert await response.read(10) == b"o"
+
+
 async def test_a_port_nobody_listens_on(client_of: Clients) -> None:
     with trio.socket.socket() as held:
         await held.bind(("127.0.0.1", 0))

@@ -285,6 +285,25 @@ def test_a_response_that_was_cut_has_what_was_said() -> None:
     assert result["output"][1]["content"][0]["text"] == "Half an" and result["status"] == "in_progress"
 
 
+@pytest.mark.parametrize("indexes", [(0, 0), (None, None), (1, 1)])
+def test_blocks_that_share_an_index_are_two(indexes: tuple[int | None, int | None]) -> None:
+    def events(index: int | None, text: str) -> list[dict[str, Any]]:
+        block = {"type": "text", "text": ""}
+        told: list[dict[str, Any]] = [
+            {"type": "content_block_start", "content_block": block},
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}},
+            {"type": "content_block_stop"},
+        ]
+        return [one if index is None else one | {"index": index} for one in told]
+
+    values: list[dict[str, Any]] = [{"type": "message_start", "message": {"id": "m"}}]
+    values += events(indexes[0], "a") + events(indexes[1], "b") + [{"type": "message_stop"}]
+    assert [block["text"] for block in join("/v1/messages", *values)["content"]] == ["a", "b"]
+    told = [json.loads(value) for value, _ in closed("/v1/messages", *map(json.dumps, values))]
+    first = indexes[0] or 0
+    assert [one["index"] for one in told if "index" in one] == [first] * 3 + [first + 1] * 3
+
+
 def test_a_tool_that_was_called_with_nothing_has_an_empty_input() -> None:
     def start(index: int, given: Any) -> dict[str, Any]:
         block = {"type": "tool_use", "id": "t", "name": "f", "input": given}
