@@ -17,7 +17,7 @@ def reaches_foreman(verb: F) -> F:
         envvar="FOREMAN_TOKEN",
         show_envvar=True,
         metavar="TOKEN",
-        help="What opens it; better in the environment, where other users cannot see it.",
+        help="Access token. Prefer the environment: arguments are visible to other users.",
     )
     url = click.option(
         "--url",

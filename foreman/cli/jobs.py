@@ -14,7 +14,7 @@ from foreman.cli.completion import any_job, model_names
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.ids import WHOLE, id_of, with_job
 from foreman.cli.output import print_ids, quiet
-from foreman.cli.screen import between, clock, console, one_line, plain, show_table, state_text
+from foreman.cli.screen import between, clock, one_line, plain, show_hanging, show_table, state_text
 from foreman.client import Client, Event, Job, Page, requests
 from foreman.job import State
 
@@ -26,7 +26,7 @@ LONGEST_PAGE = 500  # jobs that Foreman lists at once
 )
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
 @click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Only jobs for this model.")
-@click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this lane.")
+@click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this priority.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--after", metavar="ID", help="Only jobs older than this one.")
 @click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "next": ID or null}.')
@@ -110,7 +110,7 @@ def _row(job: Job) -> Sequence[str | Text]:
 
 def _show_job(job: Job) -> None:
     place = f", position {job.queue_position}" if job.queue_position else ""
-    lines = {
+    lines: dict[str, str | Text | None] = {
         "job": job.job_id,
         "state": state_text(job.state) + Text(place),
         "model": job.model,
@@ -120,31 +120,26 @@ def _show_job(job: Job) -> None:
         "custom id": job.custom_id,
         "owner": job.owner,
         "metadata": ", ".join(f"{name}={value}" for name, value in (job.metadata or {}).items()),
-        "error": Text(plain(job.error).replace("\n", "\n" + " " * 12), style="red") if job.error else None,
+        "error": Text(plain(job.error), style="red") if job.error else None,
         "artifacts": ", ".join(f"{found.name} ({found.content_type}, {found.size} bytes)" for found in job.artifacts),
-        "kept until": job.expires_at and clock(job.expires_at, day=True),
+        "kept until": clock(job.expires_at, day=True) if job.expires_at else None,
     }
-    out = console()
     for name, value in lines.items():
         if value:
-            out.print(Text(f"{name:<12}", style="bold") + (Text(one_line(value)) if isinstance(value, str) else value))
+            shown = Text(one_line(value)) if isinstance(value, str) else value
+            show_hanging(Text(f"{name:<12}", style="bold"), shown)
 
 
 def _show_timeline(events: list[Event]) -> None:
     """Each change with its time of day and how long the state before it lasted."""
-    out = console()
-    out.print()
+    click.echo()
     before: datetime | None = None
     for event in events:
         lasted = f"+{between(before, event.timestamp)}" if before else clock(event.timestamp, day=True)[:10]
         attempt = f"  attempt {event.attempt}" if event.attempt else ""
         error = f"  {one_line(event.error)}" if event.error else ""
-        out.print(
-            Text(f"{clock(event.timestamp)}  {lasted:>12}  "),
-            state_text(f"{event.state:<10}"),
-            Text(attempt + error),
-            sep="",
-        )
+        lead = Text(f"{clock(event.timestamp)}  {lasted:>12}  ") + state_text(f"{event.state:<12}")
+        show_hanging(lead, Text((attempt + error).strip()))
         before = event.timestamp
 
 

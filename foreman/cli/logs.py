@@ -16,7 +16,7 @@ from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, follow
 from foreman.cli.ids import id_of, with_job
 from foreman.cli.output import quiet
-from foreman.cli.screen import between, clock, console, one_line, state_text
+from foreman.cli.screen import between, clock, one_line, show_hanging, state_text
 from foreman.client import Client, Event, Job
 from foreman.job import RUNNING, TERMINAL, State
 
@@ -102,7 +102,7 @@ class _Followed:
 
 
 def _print(events: Iterable[Event], *, silent: bool = False) -> None:
-    attempts, out = Attempts(), console()
+    attempts = Attempts()
     for event in events:
         ended = attempts.add(event)
         if silent:
@@ -116,7 +116,7 @@ def _print(events: Iterable[Event], *, silent: bool = False) -> None:
             said.append(event.error)
         style = "red" if event.error and event.state in TERMINAL else ""
         when = clock(event.timestamp, day=True)
-        out.print(Text(f"{when}  ") + state_text(f"{event.state:<10}") + Text(one_line(": ".join(said)), style=style))
+        show_hanging(Text(f"{when}  ") + state_text(f"{event.state:<10}"), Text(one_line(": ".join(said)), style=style))
 
 
 def _print_whole(events: list[Event]) -> None:

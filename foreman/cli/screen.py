@@ -74,12 +74,17 @@ def state_text(state: str) -> Text:
 
 
 def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, spare: Sequence[str] = ()) -> None:
-    """Columns under heads. When the terminal is narrow the `spare` ones are left out, the first of them first, and the
-    last column of all is cut; no other is."""
+    """Print columns under heads. When the terminal is narrow the `spare` ones are left out, the first of them first,
+    and the last column of all is cut; no other is. In a pipe no line ends in blanks."""
     cells = [[Text(one_line(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
     widths = {
         head: max([cell_len(head), *(row[number].cell_len for row in cells)]) for number, head in enumerate(heads)
     }
+    if not sys.stdout.isatty():
+        for row in [[Text(head) for head in heads], *cells]:
+            padded = (cell.plain + " " * (widths[head] - cell.cell_len) for head, cell in zip(heads, row, strict=True))
+            click.echo((" " * GAP).join(padded).rstrip())
+        return
     room = console().width
     left = [head for head in spare if head in widths]
     while left and _width(heads, widths) > room:
@@ -91,6 +96,22 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, sp
     for row in cells:
         table.add_row(*(cell for head, cell in zip(heads, row, strict=True) if head in widths))
     console().print(table)
+
+
+def show_hanging(lead: Text, rest: Text) -> None:
+    """Print `lead` and behind it `rest`, whose further lines begin under its first where the terminal is narrow."""
+    out = console()
+    if out.width < lead.cell_len + LEAST_OF_LAST or not sys.stdout.isatty():
+        first, *further = rest.split("\n")
+        out.print(lead + first if first else lead[: len(lead.plain.rstrip())])
+        for line in further:
+            out.print(Text(" " * lead.cell_len) + line)
+        return
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(lead, rest)
+    out.print(grid)
 
 
 def _width(heads: Sequence[str], widths: Mapping[str, int]) -> int:

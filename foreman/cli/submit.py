@@ -69,7 +69,9 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
     help="Which model answers.  [default: the first one the target has]",
 )
 @click.option("-s", "--system", metavar="TEXT", help="What the model is told before the prompt.")
-@click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Its lane.  [default: normal]")
+@click.option(
+    "-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Which jobs start first.  [default: normal]"
+)
 @click.option(
     "--endpoint",
     type=click.Choice(ENDPOINTS),
@@ -124,7 +126,7 @@ def submit(
     happens: whatever becomes of this command, the job will be done. The answer goes to standard output, everything
     else to standard error.
 
-    With --file many jobs are stored, and none is waited for. Lines that Foreman refuses are told by number; the others
+    With --file many jobs are stored, and none is waited for. Rejected lines are reported by line number; the others
     are stored all the same.
     """
     if file is not None:

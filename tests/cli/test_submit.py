@@ -51,7 +51,8 @@ def test_no_wait_prints_the_id_and_show_tells_the_rest(house: House) -> None:
     shown = house.run("show", job_id).stdout
     assert re.search(rf"^job +{job_id}$", shown, re.MULTILINE)
     assert re.search(r"^priority +low$", shown, re.MULTILINE)
-    assert re.findall(r"  (queued|loading|working|done) ", shown) == ["queued", "loading", "working", "done"]
+    told = re.findall(r"^\d\d:.*  (queued|loading|working|done)\b", shown, re.MULTILINE)
+    assert told == ["queued", "loading", "working", "done"]
     assert shown.endswith("\nw0 w1 w2 \n")
 
 

@@ -94,7 +94,7 @@ def _commands(models: Sequence[ManagedModel]) -> Finding:
             return bad("target", f"the program of model {model.name} is not there: {model.command[0]}", do)
         file = Path(model.model or "")
         if file.is_absolute() and not file.exists():
-            return bad("target", f"the file of model {model.name} is not there: {file}", "put it there, or mend model")
+            return bad("target", f"the file of model {model.name} is not there: {file}", "put it there, or fix model")
     return good("target", f"foreman starts {len(models)} models itself: {_some([model.name for model in models])}")
 
 
@@ -130,12 +130,12 @@ def webhook(url: str, settings: Settings) -> Finding:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except UnicodeError:
-        return bad("webhook", f"{url} has a host name that is none", "mend it")
+        return bad("webhook", f"{url} has a host name that is none", "fix it")
     except ValueError as allowed:
-        return bad("webhook", f"{url} {allowed}", "mend it")
+        return bad("webhook", f"{url} {allowed}", "fix it")
     except OSError as error:
         return bad(
-            "webhook", f"{parts.hostname} cannot be resolved ({error.strerror or error})", "mend its name, or DNS"
+            "webhook", f"{parts.hostname} cannot be resolved ({error.strerror or error})", "fix its name, or DNS"
         )
     host = parts.hostname or ""
     rules = addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback)
@@ -152,5 +152,5 @@ def _answers(url: str, timeout: float) -> Finding:
     try:
         status = httpx2.head(url, timeout=timeout, trust_env=False).status_code
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        return bad("webhook", f"{url} does not answer ({why(error)})", "start the receiver, or mend the address")
+        return bad("webhook", f"{url} does not answer ({why(error)})", "start the receiver, or fix the address")
     return good("webhook", f"{url} answers (HEAD gives {status}; nothing was posted)")

@@ -72,7 +72,7 @@ def _examine(
         settings = _load(config, flags)
     except SettingInvalid as invalid:
         yield bad(
-            "settings", str(invalid), "mend that setting; 'foreman serve --help' explains each, the rest waits for it"
+            "settings", str(invalid), "fix this setting; 'foreman serve --help' explains each, the rest waits for it"
         )
         return
     file = file_of(config)

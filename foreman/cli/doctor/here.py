@@ -127,7 +127,7 @@ def certificate(settings: Settings) -> Finding:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_cert, settings.tls_key or None)
     except OSError as error:
         why = (error.reason or "not in PEM") if isinstance(error, ssl.SSLError) else error.strerror
-        return bad("tls", f"{settings.tls_cert} cannot be used with its key ({why})", "mend tls_cert and tls_key")
+        return bad("tls", f"{settings.tls_cert} cannot be used with its key ({why})", "fix tls_cert and tls_key")
     return good("tls", settings.tls_cert)
 
 

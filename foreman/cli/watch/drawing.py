@@ -12,7 +12,7 @@ from foreman.cli.screen import STATE_STYLES, between, clock, one_line, plain, sp
 from foreman.cli.watch.board import Board
 from foreman.client import Event, Job, Running
 
-STATE, ID, WHEN, LANE, READY = 10, 26, 12, 7, 10  # columns
+STATE, ID, WHEN, PRIORITY, READY = 10, 26, 12, 7, 10  # columns
 WIDE = 130  # columns from which on what waits and what happened stand side by side
 GAP = 2
 HEADER = 3
@@ -103,7 +103,7 @@ def _waiting(board: Board, room: int, now: datetime) -> list[Text]:
     if not board.queue.queued:
         return [_title("WAITING"), _nothing("nothing waits")]
     lines = [_waits(place, job, now) for place, job in enumerate(board.waiting, 1)][: room - TITLE]
-    title = _title("WAITING", "FOR", f"{'LANE':<{LANE}}{'READY':<{READY}}MODEL")
+    title = _title("WAITING", "FOR", f"{'PRIO':<{PRIORITY}}{'READY':<{READY}}MODEL")
     return _with_rest([title, *lines], room, board.queue.queued - len(lines))
 
 
@@ -122,7 +122,7 @@ def _waits(place: int, job: Job, now: datetime) -> Text:
     return (
         Text(f"{place:>8}  {set_cell_size(plain(job.job_id), ID + GAP)}")
         + Text(f"{between(job.created_at, now):<{WHEN}}")
-        + Text(f"{one_line(job.priority):<{LANE}}", style=style)
+        + Text(f"{one_line(job.priority):<{PRIORITY}}", style=style)
         + Text(f"{eta:<{READY}}{one_line(job.model)}")
     )
 
