@@ -220,7 +220,7 @@ def test_routes_that_a_newer_ollama_may_have_are_passed_on(serve: Callable[..., 
             raw.sendall(f"GET {path} HTTP/1.1\r\nHost: x.localhost\r\nConnection: close\r\n\r\n".encode())
             assert b"".join(iter(lambda: raw.recv(65536), b"")).startswith(b"HTTP/1.1 404 Not Found"), path
     wrong = daemon.http.get("/api/chat")
-    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "OPTIONS, POST")
+    assert (wrong.status_code, "POST" in wrong.headers["Allow"]) == (405, True)
 
 
 def test_an_empty_answer_gets_no_content_type(serve: Callable[..., Daemon], server: Server) -> None:

@@ -35,17 +35,20 @@ DELIVERIES = ["x", "0", "-1", "1.5", "9" * 18, "9" * 19, LONG, "%00", "%D9%A1"]
 RANGES = ["bytes=", "bytes=x", "bytes=5-2", "bytes=-", "bytes=99999999-", "bytes=-0", "bytes=--5", f"bytes={LONG}-"]
 IGNORED = ["lines=1-2", "5-9", "bytes=1-2,4-5", "bytes=\u00e9,", ""]  # RFC 9110, 14.2
 
-A_JOB = "must be a job id (26 letters and digits)"
+FILTERS = (
+    "id, custom_id, state, model, priority, endpoint, error_code, created_after, created_before, order, limit, after"
+)
+NEXT = "must be the next of the page before, in the same order"
 STATES = "queued, loading, working, done, failed, cancelled, expired"
 SEQ = "must be the seq of an event, a whole number"
 PAGE = "must be a whole number from 1 to 500"
 FROM = "must be a whole number from 0 to 999999999"
 QUERIES: list[tuple[str, str, str]] = [
-    ("/jobs", "after=x", f"after: {A_JOB}; given: x"),
-    ("/jobs", "after=", f"after: {A_JOB}; given: "),
-    ("/jobs", "after=" + "I" * 26, f"after: {A_JOB}; given: {'I' * 26}"),
-    ("/jobs", "after=" + "%EF%BC%91" * 26, f"after: {A_JOB}; given: {'１' * 26}"),
-    ("/jobs", f"after={LONG}", f"after: {A_JOB}; given: {'9' * 77}..."),
+    ("/jobs", "after=x", f"after: {NEXT}; given: x"),
+    ("/jobs", "after=", f"after: {NEXT}; given: "),
+    ("/jobs", "after=" + "I" * 26, f"after: {NEXT}; given: {'I' * 26}"),
+    ("/jobs", "after=" + "%EF%BC%91" * 26, f"after: {NEXT}; given: {'１' * 26}"),
+    ("/jobs", f"after={LONG}", f"after: {NEXT}; given: {'9' * 77}..."),
     ("/jobs", "state=Done", f"state: must be one of {STATES}; given: Done"),
     ("/jobs", "priority=1", "priority: must be one of high, normal, low; given: 1"),
     ("/jobs", "limit=0", f"limit: {PAGE}; given: 0"),
@@ -53,7 +56,7 @@ QUERIES: list[tuple[str, str, str]] = [
     ("/jobs", "limit=1e2", f"limit: {PAGE}; given: 1e2"),
     ("/jobs", "limit=true", f"limit: {PAGE}; given: true"),
     ("/jobs", "limit=%D9%A1", f"limit: {PAGE}; given: ١"),
-    ("/jobs", "stat=done&a=b", "query: must be out of state, model, priority, limit, after; given: a, stat"),
+    ("/jobs", "stat=done&a=b", f"query: must be out of {FILTERS}; given: a, stat"),
     ("/queue/jobs", "first=5", "query: must be out of limit; given: first"),
     ("/jobs/JOB/events", "since=5", "query: must be out of after; given: since"),
     ("/jobs/JOB/events", "after=x", f"after: {FROM}; given: x"),
