@@ -21,6 +21,7 @@ import pyte
 from tests.cli.conftest import ROOT
 
 PATIENCE = 30.0  # seconds
+SIZES = {"COLUMNS", "LINES"}  # of the terminal that the tests run on; programs believe them
 LEAVES_OTHER_SCREEN = b"\x1b[?1049l"
 AS_A_LOGIN = (  # a session whose terminal is standard input, so that its Ctrl-C is a signal
     "import fcntl, os, sys, termios\n"
@@ -42,7 +43,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-c", AS_A_LOGIN, sys.executable, "-m", "foreman", *words],
             cwd=ROOT,
-            env=env | {"TERM": "xterm-256color"},
+            env={name: value for name, value in env.items() if name not in SIZES} | {"TERM": "xterm-256color"},
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,

@@ -42,7 +42,7 @@ def test_a_long_error_goes_on_under_its_beginning(house: House) -> None:
         further = shown[last + 1 :]
         assert further
         indent = len("2030-01-31 18:00:00  failed    ")
-        assert all(line.startswith(" " * indent) and line[indent] != " " for line in further)
+        assert all(line.startswith(" " * indent) and line[indent] != " " for line in further), shown
         shown = lines_of(house, "show", job_id, columns=columns)
         begins = next(number for number, line in enumerate(shown) if line.startswith("error "))
         assert shown[begins + 1].startswith(" " * 12)
