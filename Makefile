@@ -5,6 +5,7 @@ EMBEDDED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test check bench coverage docs crash prove binary audit lock clean
@@ -49,8 +50,11 @@ prove: $(READY) ## Random histories, requests, days of trouble and hang-ups, tho
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
 
 binary: $(READY) ## Build one file that runs without Python, and try it: dist/foreman (EMBEDDED=0: dist/foreman-slim)
+	@echo "Building $(ONE_FILE); this takes about two minutes …"
 	@EMBEDDED=$(EMBEDDED) $(BIN)/pyinstaller --noconfirm --log-level ERROR --distpath dist --workpath build config/foreman.spec
-	@$(BIN)/pytest -q tests/deploy/test_binary.py --binary dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
+	@echo "Trying it: $(ONE_FILE), $$(($$(wc -c < $(ONE_FILE)) / 1000000)) MB …"
+	@$(BIN)/pytest -q tests/deploy/test_binary.py --binary $(ONE_FILE)
+	@echo "Ready: $(ONE_FILE)"
 
 audit: ## Look the pinned packages up in the database of known vulnerabilities (needs uv)
 	@uvx pip-audit --disable-pip --require-hashes --requirement requirements.txt

@@ -66,7 +66,8 @@ async def main(
                 await living.start(nursery, listening)
                 await living.check_target()
                 url = _url(settings, listening)
-                log.info("foreman serves", version=__version__, url=url, target=living.deps.target.address)
+                target = living.deps.target.address
+                log.info("foreman serves", version=__version__, url=url, pid=os.getpid(), target=target)
                 task_status.started(Running(url))
                 systemd.ready(url)
                 await nursery.start(living.supervised("systemd", partial(systemd.run, partial(living.look, url))))

@@ -98,7 +98,9 @@ def _say_what_next() -> None:
     click.echo("Everything that ran is stopped, and its data folder is removed. Next:")
     for what, line in {
         "keep one running": f"{program} serve",
+        "see it in the browser": "http://127.0.0.1:8080",
         "use it from another terminal": f'{program} submit "Why is the sky blue?"',
+        "watch it in a terminal": f"{program} watch",
         "put it in front of your own Ollama": f"FOREMAN_OLLAMA_URL=http://127.0.0.1:11434 {program} serve",
         "or of vLLM, llama-server, LM Studio": f"FOREMAN_OPENAI_URL=http://127.0.0.1:8000 {program} serve",
     }.items():

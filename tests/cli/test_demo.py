@@ -28,6 +28,9 @@ def test_the_demo_shows_each_state_once_in_order_and_an_answer_and_leaves_nothin
     answer = done.stdout.partition("\nworking ")[2].partition("\n")[2].partition("\ndone ")[0]
     assert re.search(r"\w+ \w+", answer)
     assert "A real answer through a durable queue" in done.stdout
+    following = done.stdout.partition("Next:\n")[2]
+    for line in ("foreman serve", "http://127.0.0.1:8080", "foreman submit", "foreman watch", "FOREMAN_OLLAMA_URL="):
+        assert line in following
     assert list(tmp_path.iterdir()) == []
     assert left_of(tmp_path) == []
 
