@@ -16,7 +16,7 @@ from foreman.errors import Draining, FieldInvalid, ForemanError, InvalidJson, Jo
 from foreman.http.body import read_body
 from foreman.http.deps import Deps, deps
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
-from foreman.http.problems import public
+from foreman.http.problems import json_text, public
 from foreman.http.stream import Ndjson, Sse, next_or_comment
 from foreman.job import Change, Priority, State, drain_key
 from foreman.messages import Cancel, Submit
@@ -174,7 +174,7 @@ async def _whole(face: Face, caller: _Caller) -> Response:
         await caller.next()
     if caller.ended.state is not State.DONE:
         return face.fault(caller.fault(caller.ended))
-    return Response(await caller.answer(), content_type="application/json")
+    return json_text(await caller.answer())
 
 
 async def _streamed(face: Face, caller: _Caller, endpoint: Endpoint, waits: int | None) -> Response:

@@ -14,7 +14,7 @@ from foreman.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound
 from foreman.http import artifacts, bulk, stream
 from foreman.http.body import NDJSON, media_type, read_json_body
 from foreman.http.deps import deps
-from foreman.http.problems import json_answer
+from foreman.http.problems import json_answer, json_text
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.selection import FILTERS, read_order, read_place, read_selection, show_place
 from foreman.job import TERMINAL, Change
@@ -135,7 +135,7 @@ async def asked(job_id: str) -> Response:
             raise JobNotFound(job_id)
         return found
 
-    return Response(await deps().readers.read(read), content_type="application/json")
+    return json_text(await deps().readers.read(read))
 
 
 @jobs.post("/<job_id>/cancel")

@@ -26,7 +26,7 @@ from foreman.http import calls, problems
 from foreman.http.body import coding, read_body
 from foreman.http.deps import deps
 from foreman.http.passing import pass_on
-from foreman.http.problems import json_answer
+from foreman.http.problems import json_answer, json_text
 from foreman.http.stream import Ndjson
 from foreman.job import model_of
 from foreman.objects import read_object
@@ -101,7 +101,7 @@ async def embed() -> Response:
         asked = await calls.read("/api/embed")
     except ModelRequired:  # which this route of Ollama's does not say
         raise ModelNotFound("") from None
-    return Response(await calls.embed("/api/embed", asked), content_type="application/json")
+    return json_text(await calls.embed("/api/embed", asked))
 
 
 @ollama.post("/api/embeddings")
@@ -113,7 +113,7 @@ async def embeddings() -> Response:
         await deps().inventory.resolve(asked.model)
         return await pass_on(target, body)
     answer = await calls.embed("/api/embed", wire.read_call(embeddings_as_embed(body)))
-    return Response(embed_as_embeddings(answer), content_type="application/json")
+    return json_text(embed_as_embeddings(answer))
 
 
 @ollama.get("/api/version")

@@ -10,7 +10,7 @@ from foreman.endpoints import Endpoint
 from foreman.errors import BodyUnreadable, ForemanError, InvalidJson, ModelNotFound
 from foreman.http import calls, problems
 from foreman.http.deps import deps
-from foreman.http.problems import json_answer
+from foreman.http.problems import json_answer, json_text
 from foreman.http.stream import Sse
 from foreman.targets.protocol import Model
 
@@ -85,19 +85,17 @@ async def messages() -> Response:
 
 @openai.post("/v1/responses/input_tokens")
 async def input_tokens() -> Response:
-    return Response(await calls.count("/v1/responses/input_tokens"), content_type="application/json")
+    return json_text(await calls.count("/v1/responses/input_tokens"))
 
 
 @openai.post("/v1/messages/count_tokens")
 async def count_tokens() -> Response:
-    return Response(await calls.count("/v1/messages/count_tokens"), content_type="application/json")
+    return json_text(await calls.count("/v1/messages/count_tokens"))
 
 
 @openai.post("/v1/embeddings")
 async def embeddings() -> Response:
-    return Response(
-        await calls.embed("/v1/embeddings", await calls.read("/v1/embeddings")), content_type="application/json"
-    )
+    return json_text(await calls.embed("/v1/embeddings", await calls.read("/v1/embeddings")))
 
 
 @openai.get("/v1/models")

@@ -45,6 +45,7 @@ from foreman.http.openapi_shapes import (
     text,
     words,
 )
+from foreman.http.problems import json_text
 from foreman.http.query import JOB_ID, LONGEST_PAGE, PAGE
 from foreman.http.selection import LONGEST, PART_OF_ID, PLACE
 from foreman.http.usage import STEPS
@@ -92,7 +93,7 @@ of Ollama and OpenAI: where an answer is the target's own, its shape is describe
 @openapi.get("/openapi.json")
 async def describe() -> Response:
     """This API, for programs."""
-    return Response(_encoded(), content_type=JSON)
+    return json_text(_encoded())
 
 
 @cache

@@ -117,7 +117,12 @@ def answer(fault: ForemanError, shape: Callable[[ForemanError], object] = show_f
 
 
 def json_answer(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, content_type="application/json")
+    return json_text(msgspec.json.encode(value), status)
+
+
+def json_text(data: bytes, status: int = 200) -> Response:
+    """Answer with JSON that is encoded already, and end its line: a terminal's prompt shall not stick to it."""
+    return Response(data if data.endswith(b"\n") else data + b"\n", status, content_type="application/json")
 
 
 def install(app: Quart, faces: Mapping[str, Callable[[ForemanError], Response]]) -> None:

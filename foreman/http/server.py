@@ -156,7 +156,7 @@ class GuardedConnection(TCPServer):
 
 def _full(most: int) -> bytes:
     fault = TooManyConnections(most)
-    body = msgspec.json.encode(show_fault(fault))
+    body = msgspec.json.encode(show_fault(fault)) + b"\n"
     head = (
         f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         f"Retry-After: {fault.retry_after}\r\nConnection: close\r\n\r\n"

@@ -135,10 +135,10 @@ def test_a_malformed_id_is_nobodys(daemon: Daemon, job_id: str) -> None:
 def test_a_malformed_name_is_no_artifact_and_a_path_is_no_name(daemon: Daemon, done: str) -> None:
     for name in NAMES:
         answer = raw(daemon, f"GET /jobs/{done}/artifacts/{name}")
-        assert answer == (404, b'{"error":"artifact not found","code":"artifact_not_found"}'), name
+        assert answer == (404, b'{"error":"artifact not found","code":"artifact_not_found"}\n'), name
     for path in PATHS:
         answer = raw(daemon, f"GET /jobs/{done}/artifacts/{path}")
-        assert answer == (404, b'{"error":"not found","code":"not_found"}'), path
+        assert answer == (404, b'{"error":"not found","code":"not_found"}\n'), path
 
 
 def test_a_malformed_delivery_is_none(daemon: Daemon, done: str) -> None:

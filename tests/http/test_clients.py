@@ -98,7 +98,7 @@ def test_connections_beyond_the_limit_are_turned_away_with_words(fresh: Fresh) -
             said = until_closed(one_more)
         head, _, body = said.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 5" in head
-        assert body == b'{"error":"all 10 connections are taken","code":"too_many_connections"}'
+        assert body == b'{"error":"all 10 connections are taken","code":"too_many_connections"}\n'
         assert api.http.get("/healthz").status_code == 200
 
     def let_in() -> bool:

@@ -25,6 +25,27 @@ def test_a_healthy_foreman_says_so(api: Api) -> None:
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", path) for path in ("/healthz", "/readyz", "/queue", "/queue/jobs", "/jobs", "/openapi.json")),
+        *(("GET", path) for path in ("/jobs/JOB", "/jobs/JOB/events", "/jobs/JOB/request", "/jobs/JOB/deliveries")),
+        *(("GET", path) for path in ("/v1/models", "/v1/models/a", "/usage", "/jobs/none", "/nowhere")),
+        *(("POST", path) for path in ("/jobs", "/jobs/JOB/cancel", "/v1/embeddings", "/v1/chat/completions")),
+        *(("POST", path) for path in ("/v1/messages", "/api/chat", "/api/generate", "/api/embed")),
+        ("DELETE", "/jobs"),
+    ],
+)
+def test_every_answer_in_json_ends_its_line(api: Api, method: str, path: str) -> None:
+    job_id = api.submit("x")
+    api.ended(job_id)
+    asked = {"model": "a", "messages": [], "prompt": "x", "input": "x", "stream": False}
+    response = api.http.request(method, path.replace("JOB", job_id), json=asked if method == "POST" else None)
+    assert response.headers["content-type"] == "application/json"
+    assert response.content.endswith((b"}\n", b"]\n")), response.content[-40:]
+    assert not response.content.endswith(b"\n\n")
+
+
 def test_the_metrics_count_what_happened_and_each_is_documented(fresh: Fresh) -> None:
     api = fresh()
     api.ended(api.submit("x"))
