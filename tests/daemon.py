@@ -185,6 +185,11 @@ class Upstream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        assert self._child is not None, "not started"
+        return self._child.pid
+
     def start(self) -> Upstream:
         command = [sys.executable, "-m", "tests.upstream", "--port", str(self.port), *self._args]
         self._child = Child(command, env=os.environ, stream="stdout")

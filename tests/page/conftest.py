@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from tests.daemon import Daemon, Upstream
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 30_000  # ms
 WIDE = {"width": 1280, "height": 900}
+BOX = "box.test"  # another name of this machine, which browsers do not trust without TLS as they do localhost
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +26,19 @@ def browser() -> Iterator[Browser]:
     if found is None:
         pytest.skip("no Chromium on this machine")
     expect.set_options(timeout=PATIENCE)
-    arguments = ["--no-sandbox"]  # as root, which CI is, it starts no other way
+    # As root, which CI is, it starts no other way than without its sandbox.
+    arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {BOX} 127.0.0.1"]
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=found, args=arguments) as browser:
         yield browser
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, out of those that no client is given while its server starts again."""
+    for _ in range(100):
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 @pytest.fixture
@@ -34,9 +47,7 @@ def fresh(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., Daemon]]
     started: list[Daemon] = []
 
     def start(**settings: object) -> Daemon:
-        with socket.create_server(("127.0.0.1", 0)) as held:
-            port = held.getsockname()[1]
-        given = {"ollama_url": upstream.url, "addr": f"127.0.0.1:{port}", "retry_backoff": 0.05} | settings
+        given = {"ollama_url": upstream.url, "addr": f"127.0.0.1:{free_port()}", "retry_backoff": 0.05} | settings
         started.append(Daemon(tmp_path / f"data{len(started)}", **given))
         return started[-1].start()
 

@@ -15,7 +15,8 @@ def test_browsers_find_the_page_and_others_what_ollama_says(fresh: Callable[...,
     page = daemon.http.get("/", headers=HTML)
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert daemon.http.get("/").text == "Ollama is running"
-    assert page.headers["Vary"] == daemon.http.get("/").headers["Vary"] == "Accept"
+    for answer in (page, daemon.http.get("/")):
+        assert "Accept" in answer.headers["Vary"].split(", ")
     assert daemon.http.head("/", headers=HTML).status_code == 200
     assert daemon.http.get("/queue", headers=HTML).status_code == 401
 

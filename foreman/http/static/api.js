@@ -1,5 +1,8 @@
 /** The public API, with the token where one is wanted. */
+import { learn } from "./clock.js";
+
 const KEY = "foreman-token";
+const NOT_HEARD = "Foreman does not answer. Nothing was changed as far as this page knows; try again when it is back.";
 let asking = null;
 
 export class Fault extends Error {
@@ -19,9 +22,7 @@ function askToken() {
   asking ??= new Promise((resolve) => {
     const dialog = document.getElementById("token");
     const form = dialog.querySelector("form");
-    document.getElementById("token-why").textContent = token()
-      ? "The one this browser knows is not accepted."
-      : "It is the one that its token setting names.";
+    document.getElementById("token-fault").hidden = !token();
     dialog.addEventListener("cancel", (event) => event.preventDefault());
     form.onsubmit = () => {
       sessionStorage.removeItem(KEY);
@@ -36,11 +37,14 @@ function askToken() {
   return asking;
 }
 
-/** The response to a call; asks for the token when it is wanted. Raises Fault with Foreman's words. */
+/**
+ * Send a request and return the response; ask for the token when it is wanted. Throws Fault with Foreman's words, with
+ * status 0 where nobody answered, and what `signal` throws.
+ */
 export async function ask(path, { method = "GET", json, headers = {}, signal } = {}) {
   for (;;) {
     const sent = token();
-    const response = await fetch(path, {
+    const response = await send(path, {
       method,
       signal,
       cache: "no-store",
@@ -51,6 +55,7 @@ export async function ask(path, { method = "GET", json, headers = {}, signal } =
       },
       body: json === undefined ? undefined : JSON.stringify(json),
     });
+    learn(response.headers.get("Date"));
     if (response.status === 401) {
       if (sent === token()) await askToken();
       continue;
@@ -63,18 +68,32 @@ export async function ask(path, { method = "GET", json, headers = {}, signal } =
   }
 }
 
-export async function get(path, options) {
-  return (await ask(path, options)).json();
+async function send(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    throw error instanceof TypeError ? new Fault(0, "", NOT_HEARD) : error;
+  }
 }
 
-/** The lines of a response as they come, without the empty ones. */
-export async function* lines(response) {
+export async function get(path, options) {
+  const response = await ask(path, options);
+  try {
+    return await response.json();
+  } catch (error) {
+    throw error.name === "AbortError" || error.name === "TimeoutError" ? error : new Fault(0, "", NOT_HEARD); // it broke off
+  }
+}
+
+/** The lines of a response as they come, without the empty ones; `heard` is called for every piece. */
+export async function* lines(response, heard = () => {}) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) break;
+      heard();
       const parts = (rest + value).split("\n");
       rest = parts.pop();
       for (const part of parts) if (part) yield part;

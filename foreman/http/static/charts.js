@@ -1,99 +1,159 @@
-import { svg, h, say } from "./dom.js";
+import { h, say, svg } from "./dom.js";
+import { minute } from "./format.js";
 
-const BUCKET = 10_000; // ms
-const BUCKETS = 60;
-const WIDTH = 300;
-const HEIGHT = 72;
+const HEIGHT = 116; // px of the picture
+const LEFT = 40; // for the scale
+const BOTTOM = 18; // for the times
+const TOP = 8;
 
-/** The last ten minutes: jobs ended, jobs waiting, and how long those that began had waited. */
-export class History {
-  constructor() {
-    this.buckets = new Map(); // number of the bucket -> { ended, waits, depth }
-  }
-
-  at(time) {
-    const number = Math.floor(time / BUCKET);
-    let bucket = this.buckets.get(number);
-    if (!bucket) {
-      bucket = { ended: 0, waits: [], depth: null };
-      this.buckets.set(number, bucket);
-      for (const old of this.buckets.keys()) if (old < number - 2 * BUCKETS) this.buckets.delete(old);
-    }
-    return bucket;
-  }
-
-  /** From what the newest jobs tell of themselves. */
-  recall(jobs) {
-    this.buckets.clear();
-    const now = Date.now();
-    for (const job of jobs) {
-      if (job.completed_at && now - Date.parse(job.completed_at) < BUCKET * BUCKETS) this.at(Date.parse(job.completed_at)).ended += 1;
-      if (job.started_at && now - Date.parse(job.started_at) < BUCKET * BUCKETS) this.at(Date.parse(job.started_at)).waits.push((Date.parse(job.started_at) - Date.parse(job.created_at)) / 1000);
-    }
-    for (let time = now - BUCKET * BUCKETS; time <= now; time += BUCKET) {
-      const waited = (job) => Date.parse(job.created_at) <= time && !(Date.parse(job.started_at ?? job.completed_at) <= time);
-      this.at(time).depth = jobs.filter(waited).length;
-    }
-  }
-
-  values(read) {
-    const last = Math.floor(Date.now() / BUCKET);
-    return Array.from({ length: BUCKETS }, (_, place) => read(this.buckets.get(last - BUCKETS + 1 + place)));
-  }
-
-  get ended() {
-    return this.values((bucket) => bucket?.ended ?? 0);
-  }
-
-  get waits() {
-    return this.values((bucket) => (bucket?.waits.length ? [...bucket.waits].sort((a, b) => a - b)[Math.floor(bucket.waits.length / 2)] : null));
-  }
-
-  get depths() {
-    let last = 0;
-    return this.values((bucket) => (last = bucket?.depth ?? last));
-  }
-}
-
-/** A small chart with a title and the newest value in words. */
+/**
+ * A chart of minutes: bars that stand on each other, or lines, with a scale, and what the minute under the pointer or
+ * the arrow keys comes to. `series` are `{ name, shade, of, say }`: `of` takes a minute's figures and returns a number
+ * or null, `say` puts it into words. `words` labels the scale, which ends at one of `tops`.
+ */
 export class Chart {
-  constructor(title, kind) {
-    this.kind = kind;
+  constructor(title, kind, { series, words, tops }) {
+    Object.assign(this, { title, kind, series, words, tops });
+    this.minutes = [];
+    this.chosen = null; // time of the minute that is looked at
     this.value = h("strong", {}, "–");
-    this.shape = svg("path", { class: kind });
-    this.top = h("span.muted", {});
-    this.picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, this.shape);
-    this.element = h(
-      "figure.card.chart",
-      {},
-      h("figcaption", {}, h("span", {}, title), this.value),
+    this.readout = h("p.readout", {});
+    this.picture = svg("svg", { "aria-hidden": "true" });
+    this.slider = h(
+      "div.plot",
+      {
+        role: "slider",
+        tabIndex: 0,
+        "aria-label": title,
+        "aria-valuemin": 0,
+        onkeydown: (event) => this.press(event),
+        onfocus: () => this.choose(this.chosen ?? this.minutes.at(-1)?.at),
+        onblur: () => this.choose(null),
+        onpointermove: (event) => this.point(event),
+        onpointerleave: () => this.choose(document.activeElement === this.slider ? this.chosen : null),
+      },
       this.picture,
-      h("p.axis", { "aria-hidden": "true" }, h("span", {}, "10 min ago"), this.top, h("span", {}, "now")),
     );
-    this.title = title;
+    const legend = series.length > 1 && h("p.legend", { "aria-hidden": "true" }, series.map((part) => h("span", {}, h(`i.${part.shade}`), part.name)));
+    this.element = h("figure.card.chart", {}, h("figcaption", {}, h("span", {}, title), this.value), this.slider, legend, this.readout);
+    new ResizeObserver(() => this.paint()).observe(this.slider);
+    this.draw([], "–");
   }
 
-  draw(values, words, show) {
-    const top = Math.max(1e-9, ...values.filter((value) => value !== null));
-    const x = (place) => ((place + (this.kind === "bars" ? 0 : 0.5)) * WIDTH) / values.length;
-    const y = (value) => HEIGHT - 2 - (value / top) * (HEIGHT - 8);
-    let path = "";
-    if (this.kind === "bars") {
-      const width = WIDTH / values.length - 1;
-      values.forEach((value, place) => {
-        if (value) path += `M${x(place).toFixed(1)} ${HEIGHT}V${y(value).toFixed(1)}h${width.toFixed(1)}V${HEIGHT}z`;
+  /** `minutes` are `{ at, figures }`, oldest first; `figures` is null where nothing is known. */
+  draw(minutes, headline) {
+    this.minutes = minutes;
+    say(this.value, headline);
+    this.paint();
+  }
+
+  choose(at) {
+    this.chosen = at ?? null;
+    this.paint();
+  }
+
+  press(event) {
+    const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 10, PageDown: -10, Home: -Infinity, End: Infinity };
+    const step = steps[event.key];
+    if (step === undefined || !this.minutes.length) return;
+    event.preventDefault();
+    const last = this.minutes.length - 1;
+    this.choose(this.minutes[Math.min(last, Math.max(0, this.place + step))].at);
+  }
+
+  point(event) {
+    const box = this.picture.getBoundingClientRect();
+    const place = Math.floor(((event.clientX - box.left - LEFT) / (box.width - LEFT)) * this.minutes.length);
+    if (this.minutes[place]) this.choose(this.minutes[place].at);
+  }
+
+  /** Of the minute that is looked at; the last one where that has gone by. */
+  get place() {
+    const found = this.minutes.findIndex((one) => one.at === this.chosen);
+    return found < 0 ? this.minutes.length - 1 : found;
+  }
+
+  values(one) {
+    return this.series.map((part) => (one.figures ? part.of(one.figures) : null));
+  }
+
+  most(one) {
+    const values = this.values(one).filter((value) => value !== null);
+    return this.kind === "bars" ? values.reduce((sum, value) => sum + value, 0) : Math.max(0, ...values);
+  }
+
+  describe(one) {
+    if (!one?.figures) return "no figures";
+    const values = this.values(one);
+    const said = this.series.flatMap((part, place) => (values[place] || (place === 0 && values[place] !== null) ? [part.say(values[place])] : []));
+    return said.join(", ") || "none";
+  }
+
+  paint() {
+    const { minutes } = this;
+    const width = this.slider.clientWidth;
+    const highest = minutes.reduce((best, one) => (one.figures && this.most(one) > (best ? this.most(best) : 0) ? one : best), null);
+    const looked = this.chosen === null ? null : minutes[this.place];
+    const shown = looked ?? highest;
+    say(this.readout, shown ? `${looked ? "" : "Most: "}${this.describe(shown)}${looked ? ", " : " at "}${minute(shown.at)}` : minutes.some((one) => one.figures) ? "Nothing yet" : "No figures yet");
+    this.slider.setAttribute("aria-valuemax", Math.max(0, minutes.length - 1));
+    this.slider.setAttribute("aria-valuenow", Math.max(0, this.place));
+    this.slider.setAttribute("aria-valuetext", minutes.length ? `${minute(minutes[this.place].at)}: ${this.describe(minutes[this.place])}` : "No figures yet");
+    if (!width) return;
+    this.picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    const top = this.tops.find((value) => value >= (highest ? this.most(highest) : 0)) ?? this.tops.at(-1);
+    const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - BOTTOM - TOP);
+    const step = (width - LEFT) / Math.max(1, minutes.length);
+    const x = (place) => LEFT + place * step;
+    this.picture.replaceChildren(...this.scale(top, width, y), ...this.times(width, x), ...this.unknown(x, step), ...(looked ? [svg("rect", { class: "looked", x: x(this.place), y: TOP, width: step, height: HEIGHT - BOTTOM - TOP })] : []), ...(this.kind === "bars" ? this.bars(x, y, step) : this.lines(x, y, step)));
+  }
+
+  scale(top, width, y) {
+    const half = this.words(top / 2);
+    const marks = [0, ...(this.words(Math.round(top / 2)) === half || top < 1 ? [top / 2] : []), top];
+    return marks.flatMap((value) => [svg("path", { class: "grid", d: `M${LEFT} ${y(value)}H${width}` }), svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, this.words(value))]);
+  }
+
+  times(width, x) {
+    if (!this.minutes.length) return [];
+    const middle = Math.floor(this.minutes.length / 2);
+    return [
+      svg("text", { x: LEFT, y: HEIGHT - 4 }, minute(this.minutes[0].at)),
+      ...(width > 240 ? [svg("text", { x: x(middle), y: HEIGHT - 4, "text-anchor": "middle" }, minute(this.minutes[middle].at))] : []),
+      svg("text", { x: width, y: HEIGHT - 4, "text-anchor": "end" }, "now"),
+    ];
+  }
+
+  /** The minutes of which nothing is known, so that nobody takes them for zeros. */
+  unknown(x, step) {
+    const parts = this.minutes.map((one, place) => (one.figures ? "" : `M${x(place)} ${TOP}h${step}V${HEIGHT - BOTTOM}h${-step}z`));
+    return [svg("path", { class: "unknown", d: parts.join("") || "M0 0" })];
+  }
+
+  bars(x, y, step) {
+    const paths = this.series.map(() => "");
+    this.minutes.forEach((one, place) => {
+      let below = 0;
+      this.values(one).forEach((value, part) => {
+        if (!value) return;
+        paths[part] += `M${(x(place) + 0.5).toFixed(1)} ${y(below).toFixed(1)}V${y(below + value).toFixed(1)}h${Math.max(0.5, step - 1).toFixed(1)}V${y(below).toFixed(1)}z`;
+        below += value;
       });
-    } else {
+    });
+    return this.series.map((part, place) => svg("path", { class: `bar ${part.shade}`, d: paths[place] || "M0 0" }));
+  }
+
+  lines(x, y, step) {
+    return this.series.map((part) => {
+      let path = "";
       let drawing = false;
-      values.forEach((value, place) => {
-        if (value !== null) path += `${drawing ? "L" : "M"}${x(place).toFixed(1)} ${y(value).toFixed(1)}`;
-        if (value !== null && !drawing) path += "h2";
-        drawing ||= value !== null;
+      this.minutes.forEach((one, place) => {
+        const value = one.figures ? part.of(one.figures) : null;
+        const point = value === null ? "" : `${(x(place) + step / 2).toFixed(1)} ${y(value).toFixed(1)}`;
+        if (point) path += drawing ? `L${point}` : `M${point}h.1`;
+        drawing = Boolean(point);
       });
-    }
-    this.shape.setAttribute("d", path || "M0 0");
-    say(this.value, words);
-    say(this.top, top > 1e-6 ? `peak ${show(top)}` : "");
-    this.picture.setAttribute("aria-label", `${this.title}: ${words}`);
+      return svg("path", { class: `line ${part.shade}`, d: path || "M0 0" });
+    });
   }
 }

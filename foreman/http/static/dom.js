@@ -9,7 +9,7 @@ export function h(what, props = {}, ...children) {
     else if (name in element && name !== "list" && name !== "role") element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...some(children));
   return element;
 }
 
@@ -17,14 +17,42 @@ export function h(what, props = {}, ...children) {
 export function svg(tag, props = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(props)) element.setAttribute(name, value);
-  element.append(...children);
+  element.append(...some(children));
   return element;
+}
+
+function some(children) {
+  return children.flat().filter((child) => child !== null && child !== undefined && child !== false);
 }
 
 /** Put these children in place of the ones there are. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(...some(children));
   return element;
+}
+
+/**
+ * Show `items` as the children of `parent`, in their order, one element for each key. `make` returns an object with an
+ * `element`, which lives as long as its key is there, `update` brings it up to date, and `drop` hears of its end: so
+ * the focus stays where it is while the list changes around it.
+ */
+export function keyed(parent, items, { key, make, update = () => {}, drop = () => {} }) {
+  const known = (parent.known ??= new Map());
+  const wanted = new Set(items.map(key));
+  for (const [id, one] of known) {
+    if (wanted.has(id)) continue;
+    drop(one);
+    one.element.remove();
+    known.delete(id);
+  }
+  items.forEach((item, place) => {
+    const id = key(item);
+    let one = known.get(id);
+    if (!one) known.set(id, (one = make(item)));
+    update(one, item);
+    if (parent.children[place] !== one.element) parent.insertBefore(one.element, parent.children[place] ?? null);
+  });
+  return known;
 }
 
 /** Set text only where it differs, so that nothing is laid out anew for nothing. */
@@ -38,8 +66,17 @@ export function toast(text, kind = "") {
   setTimeout(() => note.remove(), 6000);
 }
 
-/** Run `work` one at a time and at most once in `pause` ms, the last wish included. */
-export function gently(work, pause) {
+export function pause(time) {
+  return new Promise((resolve) => setTimeout(resolve, time));
+}
+
+/** Return when somebody can see the page. */
+export async function seen() {
+  while (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+}
+
+/** Run `work` one at a time and at most once in `time` ms, the last wish included. A call that failed is let go. */
+export function gently(work, time) {
   let busy = false;
   let again = false;
   return async function wish() {
@@ -48,8 +85,13 @@ export function gently(work, pause) {
     busy = true;
     while (again) {
       again = false;
-      await work();
-      await new Promise((resolve) => setTimeout(resolve, pause));
+      try {
+        await work();
+      } catch (error) {
+        const ofCall = error.status !== undefined || error.name === "AbortError" || error.name === "TimeoutError";
+        if (!ofCall) reportError(error);
+      }
+      await pause(time);
     }
     busy = false;
   };

@@ -1,3 +1,4 @@
+import { now } from "./clock.js";
 import { h } from "./dom.js";
 
 export const STATES = ["queued", "loading", "working", "done", "failed", "cancelled", "expired"];
@@ -7,8 +8,9 @@ export const RUNNING = new Set(["loading", "working"]);
 /** Seconds in words: 40 ms, 1.5 s, 12 s, 3 min 20 s, 2 h 5 min, 4 d. */
 export function seconds(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (value === 0) return "0 s";
   if (value < 1) return `${Math.max(0, Math.round(value * 1000))} ms`;
-  if (value < 10) return `${value.toFixed(1)} s`;
+  if (value < 10) return `${Number(value.toFixed(1))} s`;
   const whole = Math.round(value);
   if (whole < 60) return `${whole} s`;
   const minutes = Math.floor(whole / 60);
@@ -28,8 +30,14 @@ export function count(value) {
   return value.toLocaleString("en");
 }
 
-export function age(time, now = Date.now()) {
-  return seconds((now - Date.parse(time)) / 1000);
+/** A number and its noun: 1 job, 3,000 jobs. */
+export function plural(value, one, many = `${one}s`) {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
+/** Seconds since a time, in words. */
+export function age(time) {
+  return seconds(Math.max(0, (now() - Date.parse(time)) / 1000));
 }
 
 /** A moment: the time of day, with the date when it is not today. */
@@ -37,20 +45,42 @@ export function moment(time) {
   if (!time) return "–";
   const date = new Date(time);
   const clock = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  return date.toDateString() === new Date().toDateString() ? clock : `${date.toLocaleDateString()} ${clock}`;
+  return date.toDateString() === new Date(now()).toDateString() ? clock : `${date.toLocaleDateString()} ${clock}`;
 }
 
-/** How long a job took, or takes. */
-export function took(job, now = Date.now()) {
-  if (!job.started_at) return null;
-  return ((job.completed_at ? Date.parse(job.completed_at) : now) - Date.parse(job.started_at)) / 1000;
+/** The time of day of today, the date of any other day. */
+export function day(time) {
+  const date = new Date(time);
+  return date.toDateString() === new Date(now()).toDateString() ? minute(time) : date.toLocaleDateString();
 }
 
-export function pill(state) {
-  return h(`span.pill.${state}`, {}, h("i.dot"), state);
+/** The time of day to the minute. */
+export function minute(time) {
+  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+}
+
+/** How many seconds a job took, or takes; null while it waits. */
+export function took(job) {
+  if (!job.started_at || job.state === "queued") return null;
+  return Math.max(0, (job.completed_at ? Date.parse(job.completed_at) : now()) - Date.parse(job.started_at)) / 1000;
+}
+
+/** A state; one that goes on now pulses, one that is over never does. */
+export function pill(state, { goes = RUNNING.has(state) } = {}) {
+  return h(`span.pill.${state}${goes ? ".goes" : ""}`, {}, h("i.dot"), state);
+}
+
+/** Words that show beside what was known when Foreman answered last, while it does not. */
+export function heard() {
+  return h("span.heard", {}, " when last heard");
 }
 
 /** The last letters of an id tell jobs apart; the first ones are the time. */
 export function short(id) {
   return `…${id.slice(-8)}`;
+}
+
+/** A job's own name: the caller's for it, or the end of its id. */
+export function called(job) {
+  return job.custom_id ?? short(job.job_id);
 }

@@ -1,143 +1,146 @@
 import { get } from "./api.js";
-import { fill, gently, h, say, toast } from "./dom.js";
-import { STATES, count } from "./format.js";
+import { fill, gently, h, keyed, say, toast } from "./dom.js";
+import { STATES, count, heard, plural } from "./format.js";
+import { Listing } from "./listing.js";
 import { head, row } from "./rows.js";
 
-const ROW = 44; // px, as in the style sheet
-const NARROW_ROW = 64;
 const MARGIN = 10; // rows drawn beyond what is seen
-const PAGE = 500;
+const GROUPS = [
+  ["running", "loading,working"],
+  ["ended", "done,failed,cancelled,expired"],
+  ["ended badly", "failed,expired,cancelled"],
+];
 
-/** All jobs: filtered, searched, and only those drawn that are seen. */
-export function list(main, { jobs }) {
-  const filters = { state: "", model: "", priority: "" };
-  let found = null; // ids from the server, while a filter is set
-  let next = null; // where a further page begins
+/** All jobs: filtered, searched, and only those drawn that are seen. The filters are in the page's address. */
+export function list(main, { feed, query }) {
+  const filters = Object.fromEntries(["state", "priority", "model", "order", "find"].map((name) => [name, query.get(name) ?? ""]));
+  let listing = new Listing({ ...filters });
   let alive = true;
-  let asked = 0;
+  let loading = false;
 
-  const state = select("State", "state", STATES);
-  const priority = select("Priority", "priority", ["high", "normal", "low"]);
-  const model = h("input", { type: "search", placeholder: "any", onchange: () => choose("model", model.value.trim()) });
-  const search = h("input", { type: "search", placeholder: "an id or its end, or custom id", autocomplete: "off" });
-  const total = h("p.muted", { role: "status" });
+  const state = choice("state", [...STATES.map((name) => [name, name]), ...GROUPS]);
+  const priority = choice("priority", ["high", "normal", "low"].map((name) => [name, name]));
+  const order = choice("order", [["last ended first", "ended"]], "newest first");
+  const models = h("datalist", { id: "models" });
+  const model = h("input", { type: "search", placeholder: "any", value: filters.model, onchange: () => choose() });
+  model.setAttribute("list", "models");
+  const search = h("input", { type: "search", placeholder: "id, part of it, or custom id", autocomplete: "off", value: filters.find, onsearch: () => search.value || choose() });
+  const total = h("span", { role: "status" });
   const body = h("div.rows", { role: "rowgroup" });
-  const view = h("div.window", { tabIndex: 0, "aria-label": "Jobs, newest first", role: "region" }, h("div.table", { role: "table", "aria-label": "Jobs" }, head(), body));
-  const older = h("button", { onclick: () => more(), hidden: true }, "Older jobs");
+  const title = head(filters.order ? "Ended" : "Submitted");
+  const view = h("div.window", { tabIndex: 0, "aria-label": "The jobs found", role: "region" }, h("div.table", { role: "table", "aria-label": "Jobs" }, title, body));
 
   fill(
     main,
     h("h1", {}, "Jobs"),
-    h("form.filters", { onsubmit: look, role: "search" }, h("label", {}, "State", state), h("label", {}, "Priority", priority), h("label", {}, "Model", model), h("label.grow", {}, "Job", search), h("button.primary", {}, "Find")),
-    total,
+    h("form.filters", { onsubmit: look, role: "search" }, h("label", {}, "State", state), h("label", {}, "Priority", priority), h("label", {}, "Order", order), h("label", {}, "Model", model, models), h("label.find", {}, "Job", search), h("button.primary", {}, "Find")),
+    h("p.muted", {}, total, heard()),
     view,
-    older,
   );
+  get("/api/tags").then((found) => fill(models, found.models.map((one) => h("option", { value: one.name }))), () => {});
 
-  function select(label, name, values) {
-    return h("select", { onchange: (event) => choose(name, event.target.value) }, h("option", { value: "" }, "any"), values.map((value) => h("option", { value }, value)));
+  function choice(name, values, any = "any") {
+    const element = h("select", { onchange: () => choose() }, h("option", { value: "" }, any), values.map(([words, value]) => h("option", { value }, words)));
+    element.value = filters[name];
+    if (element.selectedIndex < 0) element.append(h("option", { value: filters[name], selected: true }, filters[name])); // as the address has it
+    return element;
   }
 
-  function choose(name, value) {
-    filters[name] = value;
-    load();
+  /** Take the filters from the form into the address, and the jobs from the server. */
+  async function choose() {
+    Object.assign(filters, { state: state.value, priority: priority.value, order: order.value, model: model.value.trim(), find: search.value.trim() });
+    const given = new URLSearchParams(Object.entries(filters).filter(([, value]) => value));
+    const address = `#/jobs${given.size ? `?${given}` : ""}`;
+    if (address !== location.hash) history.pushState(null, "", address);
+    listing = new Listing({ ...filters });
+    say(title.querySelector(".when"), filters.order ? "Ended" : "Submitted");
+    view.scrollTop = 0;
+    return load();
   }
 
   async function look(event) {
     event.preventDefault();
-    filters.model = model.value.trim();
-    const wanted = search.value.trim();
-    if (!wanted) return load();
-    const known = jobs.order.find((id) => id === wanted.toUpperCase() || id.endsWith(wanted.toUpperCase()) || jobs.known.get(id).custom_id === wanted);
-    if (known) return (location.hash = `#/jobs/${known}`);
-    try {
-      const job = await get(`/jobs/${encodeURIComponent(wanted.toUpperCase())}`);
-      location.hash = `#/jobs/${job.job_id}`;
-    } catch (fault) {
-      toast(fault.status === 404 ? `There is no job ${wanted} among the newest, and none with this whole id.` : fault.message, "bad");
-    }
-  }
-
-  function query(after) {
-    const given = Object.entries(filters).filter(([, value]) => value);
-    return `/jobs?${new URLSearchParams([...given, ["limit", PAGE], ...(after ? [["after", after]] : [])])}`;
+    if (!(await choose()) || !filters.find) return;
+    const only = listing.exact ?? (listing.ids.length === 1 ? listing.ids[0] : null);
+    if (only) location.hash = `#/jobs/${only}`;
   }
 
   async function load() {
-    const mine = ++asked;
-    const filtered = Object.values(filters).some(Boolean);
+    const mine = listing;
+    say(total, "Looking …");
     try {
-      const page = await get(query());
-      if (!alive || mine !== asked) return;
-      jobs.add(page.jobs);
-      found = filtered ? page.jobs.map((job) => job.job_id) : null;
-      next = page.next;
+      if (!(await mine.load()) || mine !== listing || !alive) return false;
     } catch (fault) {
-      toast(fault.message, "bad");
+      if (alive && mine === listing) {
+        toast(fault.message, "bad");
+        say(total, fault.message);
+      }
+      return false;
     }
-    view.scrollTop = 0;
     draw();
+    return true;
   }
 
   async function more() {
-    const last = found ? found.at(-1) : jobs.order.at(-1);
-    const page = await get(query(last)).catch((fault) => toast(fault.message, "bad"));
-    if (!page || !alive) return;
-    jobs.add(page.jobs);
-    found?.push(...page.jobs.map((job) => job.job_id));
-    next = page.next;
-    draw();
+    if (loading) return;
+    loading = true;
+    const mine = listing;
+    try {
+      await mine.more();
+    } catch (fault) {
+      toast(fault.message, "bad");
+      mine.next = null;
+    }
+    loading = false;
+    if (alive) draw();
   }
 
-  const drawn = new Map(); // id -> { element, seq } of the rows there are
+  const refresh = gently(async () => {
+    if (!alive) return;
+    await listing.refresh();
+    soon();
+  }, 1000);
+
+  const when = () => (filters.order ? "completed_at" : "created_at");
+  const mark = (job) => `${job.seq ?? ""} ${job.state} ${job.not_before} ${job[when()]}`;
 
   function draw() {
-    if (!alive) return;
-    const ids = found ?? jobs.order;
-    const height = matchMedia("(max-width: 640px)").matches ? NARROW_ROW : ROW;
-    const first = Math.max(0, Math.floor((view.scrollTop - ROW) / height) - MARGIN);
+    if (!alive || !listing.loaded) return;
+    const { ids, jobs, next } = listing;
+    const height = parseFloat(getComputedStyle(view).getPropertyValue("--row"));
+    const first = Math.max(0, Math.floor(view.scrollTop / height) - 1 - MARGIN);
     const last = Math.min(ids.length, Math.ceil((view.scrollTop + view.clientHeight) / height) + MARGIN);
-    const wanted = new Set();
-    body.style.height = `${ids.length * height}px`;
-    for (let place = first; place < last; place++) {
-      const job = jobs.known.get(ids[place]);
-      if (!job) continue;
-      wanted.add(job.job_id);
-      const mark = `${job.seq ?? ""} ${job.state} ${job.created_at}`;
-      let one = drawn.get(job.job_id);
-      if (!one || one.mark !== mark) {
-        const element = row(job);
-        const focused = one?.element.contains(document.activeElement);
-        if (one) one.element.replaceWith(element);
-        else body.append(element);
-        if (focused) element.querySelector("a").focus();
-        one = { element, mark };
-        drawn.set(job.job_id, one);
-      }
-      one.element.style.top = `${place * height}px`;
-      one.element.setAttribute("aria-rowindex", place + 2);
-    }
-    for (const [id, one] of drawn) {
-      if (wanted.has(id)) continue;
-      one.element.remove();
-      drawn.delete(id);
-    }
-    say(total, ids.length ? `${count(ids.length)}${next ? " newest" : ""} ${ids.length === 1 ? "job" : "jobs"}` : "No job fits.");
-    older.hidden = !next;
+    body.style.setProperty("--rows", ids.length);
+    const places = ids.slice(first, last).map((id, n) => ({ job: jobs.get(id), place: first + n }));
+    keyed(body, places, {
+      key: ({ job }) => job.job_id,
+      make: ({ job }) => ({ element: row(job, when()), mark: mark(job) }),
+      update: (one, { job, place }) => {
+        if (one.mark !== mark(job)) redraw(one, job);
+        one.element.style.setProperty("--place", place);
+        one.element.setAttribute("aria-rowindex", place + 2);
+      },
+    });
+    say(total, ids.length ? words(ids.length, next) : nothing());
     body.role = ids.length ? "rowgroup" : "none";
+    if (next && last === ids.length) more();
   }
 
-  /** Of a job that came just now the feed tells not everything. */
-  const complete = gently(() => {
-    if (!found && alive) {
-      get("/jobs?limit=50")
-        .then((page) => {
-          jobs.add(page.jobs);
-          soon();
-        })
-        .catch(() => {});
-    }
-  }, 2000);
+  function redraw(one, job) {
+    const focused = one.element.contains(document.activeElement);
+    fill(one.element, [...row(job, when()).childNodes]);
+    one.mark = mark(job);
+    if (focused) one.element.querySelector("a").focus();
+  }
+
+  function words(length, next) {
+    return next ? `${count(length)} ${filters.order ? "last ended" : "newest"} jobs` : plural(length, "job");
+  }
+
+  function nothing() {
+    if (filters.find) return `There is no job “${filters.find}”: no custom id begins so, and no id begins or ends so${filters.find.length < 6 ? " (parts of ids have 6 letters or more)" : ""}.`;
+    return listing.plain || listing.filters.order ? "No jobs yet." : "No jobs match.";
+  }
 
   let drawing = false;
   function soon() {
@@ -150,19 +153,23 @@ export function list(main, { jobs }) {
   }
 
   const changed = (event) => {
+    if (listing.apply(event.detail)) refresh();
     soon();
-    if (event.detail?.some((change) => change.previous_state === "" && !jobs.known.get(change.job_id)?.created_at)) complete();
+  };
+  const again = () => {
+    listing = new Listing({ ...filters });
+    load();
   };
   view.addEventListener("scroll", soon, { passive: true });
   addEventListener("resize", soon);
-  jobs.addEventListener("changes", changed);
-  jobs.addEventListener("reset", soon);
+  feed.addEventListener("changes", changed);
+  feed.addEventListener("reset", again);
   load();
 
   return () => {
     alive = false;
     removeEventListener("resize", soon);
-    jobs.removeEventListener("changes", changed);
-    jobs.removeEventListener("reset", soon);
+    feed.removeEventListener("changes", changed);
+    feed.removeEventListener("reset", again);
   };
 }

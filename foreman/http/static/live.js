@@ -1,17 +1,18 @@
-import { ask, lines } from "./api.js";
+import { ask, lines, Fault } from "./api.js";
 import { delta, whole } from "./answer.js";
-import { h } from "./dom.js";
+import { h, pause } from "./dom.js";
+
+const AGAIN = 1000; // ms before following again what broke off
 
 /** An element in which a job's text appears as it comes. `stop()` ends it. */
 export class LiveText {
   constructor(id, { tail = false } = {}) {
     this.id = id;
-    this.tail = tail; // show the end, in a box of fixed height
     this.thinking = h("p.thinking", { hidden: true });
     this.text = h("p.text", {});
     this.element = h(`div.answer${tail ? ".tail" : ""}`, { "aria-busy": "true" }, this.thinking, this.text);
     this.control = new AbortController();
-    this.run().catch(() => {});
+    this.run();
   }
 
   stop() {
@@ -19,12 +20,26 @@ export class LiveText {
   }
 
   async run() {
+    while (!this.control.signal.aborted) {
+      try {
+        await this.follow();
+        this.element.removeAttribute("aria-busy");
+        return;
+      } catch (error) {
+        if (error instanceof Fault && error.status >= 400) return; // there is no such job any more
+        await pause(AGAIN);
+      }
+    }
+  }
+
+  async follow() {
     const response = await ask(`/jobs/${this.id}/stream`, { signal: this.control.signal });
+    this.clear();
     let streamed = false;
     for await (const line of lines(response)) {
       const chunk = JSON.parse(line);
       if (chunk.foreman?.attempt) {
-        this.thinking.textContent = this.text.textContent = "";
+        this.clear();
         streamed = false;
         continue;
       }
@@ -36,9 +51,12 @@ export class LiveText {
         this.thinking.append(thinking);
       }
       if (text) this.text.append(text);
-      if (this.tail && (text || thinking)) this.element.scrollTop = this.element.scrollHeight;
     }
-    this.element.removeAttribute("aria-busy");
+  }
+
+  clear() {
+    this.thinking.textContent = this.text.textContent = "";
+    this.thinking.hidden = true;
   }
 }
 

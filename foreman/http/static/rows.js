@@ -1,23 +1,24 @@
 import { h } from "./dom.js";
-import { moment, pill, seconds, short, took } from "./format.js";
+import { called, day, moment, pill, seconds, took } from "./format.js";
 
-const COLUMNS = ["State", "Job", "Model", "Submitted", "Waited", "Took", "Attempt"];
-
-export function head() {
-  return h("div.tr.th", { role: "row" }, COLUMNS.map((name) => h(`span.${name.toLowerCase()}`, { role: "columnheader" }, name)));
+/** The head of a table of jobs; `when` is the column of times. */
+export function head(when = "Submitted") {
+  const columns = ["State", "Job", "Model", when, "Waited", "Took", "Attempt"];
+  return h("div.tr.th", { role: "row" }, columns.map((name) => h(`span.${name === when ? "when" : name.toLowerCase()}`, { role: "columnheader" }, name)));
 }
 
-/** One job as a row that leads to it. */
-export function row(job) {
-  const waited = job.started_at && job.created_at ? (Date.parse(job.started_at) - Date.parse(job.created_at)) / 1000 : null;
+/** One job as a row that leads to it; `when` is the time that it shows. */
+export function row(job, when = "created_at") {
+  const waited = job.started_at && job.created_at ? Math.max(0, Date.parse(job.started_at) - Date.parse(job.created_at)) / 1000 : null;
+  const later = job.state === "queued" && job.not_before; // what it waits for
   return h(
     "div.tr",
     { role: "row", "data-id": job.job_id },
     h("span.state", { role: "cell" }, pill(job.state)),
-    h("span.job", { role: "cell" }, h("a.mono", { href: `#/jobs/${job.job_id}`, title: job.job_id }, job.custom_id ?? short(job.job_id))),
+    h("span.job", { role: "cell" }, h("a.mono", { href: `#/jobs/${job.job_id}`, title: job.job_id }, called(job))),
     h("span.model", { role: "cell", title: job.model }, job.model),
-    h("span.submitted", { role: "cell" }, moment(job.created_at)),
-    h("span.waited", { role: "cell" }, seconds(waited)),
+    h("span.when", { role: "cell" }, moment(job[when])),
+    h("span.waited", { role: "cell", title: later ? `not before ${moment(later)}` : null }, later ? `till ${day(later)}` : seconds(waited)),
     h("span.took", { role: "cell" }, seconds(took(job))),
     h("span.attempt", { role: "cell" }, job.attempt ? `${job.attempt}` : "–"),
   );

@@ -1,5 +1,7 @@
 import { ask, get } from "./api.js";
 import { fill, h, say } from "./dom.js";
+import { STATES } from "./format.js";
+import { ENDPOINTS, payload } from "./payload.js";
 
 /** A form for one job; it leads to the job's page. */
 export function submit(main) {
@@ -8,11 +10,18 @@ export function submit(main) {
   const button = h("button.primary", {}, "Submit");
   const field = (label, input, note) => h("label", {}, label, input, note && h("span.muted", {}, note));
   const input = (name, props = {}) => h("input", { name, autocomplete: "off", ...props });
+  const area = (name, props = {}) => h("textarea", { name, rows: 3, ...props });
+  const select = (name, values, chosen) => h("select", { name }, values.map((value) => h("option", { value, selected: value === chosen }, value)));
+  const group = (name, ...fields) => h("fieldset", {}, h("legend", {}, name), h("div.grid", {}, fields));
   const model = input("model", { required: true });
   model.setAttribute("list", "models");
+  const images = h("input", { type: "file", accept: "image/*", multiple: true });
+  const attempts = input("max_attempts", { type: "number", min: 1, max: 20 });
+  const timeout = input("timeout", { type: "number", min: 0.001, step: "any" });
+  const events = STATES.map((state) => h("input", { type: "checkbox", value: state }));
   const form = h(
     "form.card.form",
-    { onsubmit: send },
+    { onsubmit: send, onkeydown: (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && form.requestSubmit() },
     field("Model", model),
     models,
     field("Prompt", h("textarea", { name: "prompt", rows: 6, required: true })),
@@ -21,19 +30,31 @@ export function submit(main) {
       "details",
       {},
       h("summary", {}, "More"),
-      h(
-        "div.grid",
-        {},
-        field("Priority", h("select", { name: "priority" }, ["high", "normal", "low"].map((value) => h("option", { value, selected: value === "normal" }, value)))),
-        field("Not before", input("not_before", { type: "datetime-local" })),
-        field("Attempts at most", input("max_attempts", { type: "number", min: 1, max: 20, placeholder: "3" })),
-        field("Time limit", input("timeout", { type: "number", min: 1, step: "any" }), "seconds for one attempt"),
-        field("Custom id", input("custom_id", { maxLength: 64 })),
-        field("Webhook", input("state_webhook_url", { type: "url", placeholder: "https://…" })),
+      group(
+        "When",
+        field("Priority", select("priority", ["high", "normal", "low"], "normal")),
+        field("Not before", input("not_before", { type: "datetime-local", step: 1 })),
+        field("Start by", input("start_by", { type: "datetime-local", step: 1 }), "expires if not started by then"),
+        field("Attempts at most", attempts),
+        field("Time limit", timeout, "seconds for one attempt"),
+      ),
+      group(
+        "Request",
+        field("Endpoint", select("endpoint", ENDPOINTS, ENDPOINTS[0]), "whose form the request and the answer have"),
+        field("Images", images, "sent along with the prompt"),
+        field("Options", area("options", { placeholder: '{"temperature": 0.2}' }), "JSON, as the endpoint calls them"),
+        field("Schema of the answer", area("schema", { placeholder: '{"type": "object", "properties": …}' }), "JSON Schema that the answer must follow"),
+        field("Other fields", area("extra", { placeholder: '{"think": true}' }), "JSON, put beside the prompt: tools, think, …"),
+      ),
+      group("Label", field("Custom id", input("custom_id", { maxLength: 64 })), field("Metadata", area("metadata", { placeholder: "project = colours" }), "name = value, one a line")),
+      group(
+        "Webhook",
+        field("Webhook", input("state_webhook_url", { type: "url", placeholder: "https://…" }), "hears of the changes of state"),
+        h("div.events", { role: "group", "aria-label": "States that the webhook hears of" }, events.map((event) => h("label.check", {}, event, event.value)), h("span.muted", {}, "none chosen: all")),
       ),
     ),
     fault,
-    h("div.row.end", {}, button),
+    h("div.row.end", {}, h("span.muted", {}, "or Ctrl + Enter"), button),
   );
   fill(main, h("h1", {}, "New job"), form);
   get("/api/tags").then(
@@ -43,30 +64,43 @@ export function submit(main) {
     },
     () => {},
   );
+  get("/queue").then(
+    ({ defaults }) => {
+      attempts.placeholder = defaults.max_attempts;
+      timeout.placeholder = defaults.timeout;
+    },
+    () => {},
+  );
   form.elements.prompt.focus();
 
   async function send(event) {
     event.preventDefault();
-    const given = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]).filter(([, value]) => value));
-    const { prompt, system, not_before: notBefore, max_attempts: attempts, timeout, ...rest } = given;
-    const json = {
-      ...rest,
-      messages: [...(system ? [{ role: "system", content: system }] : []), { role: "user", content: prompt }],
-      ...(notBefore ? { not_before: new Date(notBefore).toISOString() } : {}),
-      ...(attempts ? { max_attempts: Number(attempts) } : {}),
-      ...(timeout ? { timeout: Number(timeout) } : {}),
-    };
+    if (button.disabled) return;
+    const given = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]));
     button.disabled = true;
     fault.hidden = true;
     try {
+      const chosen = events.filter((one) => one.checked).map((one) => one.value);
+      const json = payload(given, await Promise.all([...images.files].map(read)), chosen);
       const { job_id: id } = await (await ask("/jobs", { method: "POST", json })).json();
       location.hash = `#/jobs/${id}`;
     } catch (problem) {
       fault.hidden = false;
       say(fault, problem.message);
+      fault.scrollIntoView({ block: "nearest" });
     } finally {
       button.disabled = false;
     }
   }
   return () => {};
+}
+
+/** A file as `{ type, data }`, the data in base64. */
+function read(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve({ type: file.type, data: reader.result.slice(reader.result.indexOf(",") + 1) });
+    reader.onerror = () => reject(new Error(`${file.name} cannot be read.`));
+    reader.readAsDataURL(file);
+  });
 }

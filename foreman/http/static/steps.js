@@ -1,0 +1,19 @@
+import { ask } from "./api.js";
+import { h, toast } from "./dom.js";
+import { called } from "./format.js";
+
+/** A button that cancels a job; the feed tells what came of it. */
+export function canceller(job) {
+  const button = h("button.small", { "aria-label": `Cancel job ${called(job)}`, title: job.job_id, onclick: cancel }, "Cancel");
+
+  async function cancel() {
+    button.disabled = true;
+    try {
+      await ask(`/jobs/${job.job_id}/cancel`, { method: "POST" });
+    } catch (fault) {
+      toast(fault.message, "bad");
+      button.disabled = false;
+    }
+  }
+  return button;
+}
