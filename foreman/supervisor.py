@@ -18,7 +18,7 @@ import trio
 from foreman import __version__, house, logs, program
 from foreman.actors.systemd import Systemd
 from foreman.errors import SettingInvalid
-from foreman.names import Names
+from foreman.resolver import Resolver
 from foreman.settings import Settings
 from foreman.store.sqlite import SqliteWriter
 
@@ -56,7 +56,7 @@ async def main(
 ) -> int:
     """The whole program: returns its exit code after a drain, raises what no restart can mend."""
     systemd = Systemd.take(os.environ)
-    trio.socket.set_custom_hostname_resolver(Names())
+    trio.socket.set_custom_hostname_resolver(Resolver())
     listening = _listen(settings)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, listening:
         store = SqliteWriter(settings.data_dir / "foreman.db", target=settings.target_kind)

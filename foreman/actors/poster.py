@@ -19,7 +19,7 @@ from foreman import __version__, addresses
 from foreman.actors.results import show_results
 from foreman.errors import WebhookRefused
 from foreman.job import Delivery, Instant, State
-from foreman.names import Names
+from foreman.resolver import Resolver
 from foreman.retry import Sent, retry_after
 from foreman.signature import sign
 from foreman.store.protocol import Reader
@@ -58,7 +58,7 @@ class Poster:
         resolve: Resolve | None = None,
     ) -> None:
         """`timeout` is seconds for a whole attempt."""
-        self._judge = _Judge(rules, resolve or Names().getaddrinfo)
+        self._judge = _Judge(rules, resolve or Resolver().getaddrinfo)
         self._secrets = secrets
         self._timeout = timeout
         self._clock = clock

@@ -26,7 +26,7 @@ from foreman.targets.chunks import ERROR_LIMIT, fault_in
 from foreman.targets.counting import counted
 from foreman.targets.http1 import Body, Client, Response
 from foreman.targets.listing import listed
-from foreman.targets.names import ollama_form
+from foreman.targets.model_names import ollama_form
 from foreman.targets.payloads import Fields, fields_of, reload_options, streaming
 from foreman.targets.protocol import Call, Model
 from foreman.targets.translate_request import is_zero

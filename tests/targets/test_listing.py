@@ -7,7 +7,7 @@ import json
 import pytest
 
 from foreman.errors import TargetGarbled
-from foreman.targets.names import ollama_form
+from foreman.targets.model_names import ollama_form
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from tests.targets.test_http1 import replies, serving

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import trio
 
-from foreman import names
-from foreman.names import NEW_THREADS, REMEMBERED, SLOW_THREADS, THREADS, Names
+from foreman import resolver
+from foreman.resolver import NEW_THREADS, REMEMBERED, SLOW_THREADS, THREADS, Resolver
 
 HERE = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))]
 
@@ -42,16 +42,16 @@ def system() -> Iterator[System]:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "TIMEOUT", 0.05)
+    monkeypatch.setattr(resolver, "TIMEOUT", 0.05)
 
 
-async def times_out(known: Names, host: str) -> None:
+async def times_out(known: Resolver, host: str) -> None:
     with pytest.raises(OSError, match=f"looking up {host} took more than"):
         await known.getaddrinfo(host, 80)
 
 
 async def test_many_who_ask_for_a_name_share_one_look_up_and_its_answer_is_remembered(system: System) -> None:
-    known = Names(system)
+    known = Resolver(system)
     async with trio.open_nursery() as nursery:
         for _ in range(50):
             nursery.start_soon(known.getaddrinfo, "a", 80)
@@ -60,7 +60,7 @@ async def test_many_who_ask_for_a_name_share_one_look_up_and_its_answer_is_remem
 
 
 async def test_an_answer_holds_for_its_time_only(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = Names(system)
+    known = Resolver(system)
     await known.getaddrinfo("a", 80)
     began, now = trio.current_time(), trio.current_time
     monkeypatch.setattr(trio, "current_time", lambda: max(now(), began + REMEMBERED + 1))
@@ -69,7 +69,7 @@ async def test_an_answer_holds_for_its_time_only(system: System, monkeypatch: py
 
 
 async def test_a_name_that_is_unknown_is_so_for_everybody_who_asked(system: System) -> None:
-    known = Names(system)
+    known = Resolver(system)
     for _ in range(2):
         with pytest.raises(socket.gaierror, match="not known"):
             await known.getaddrinfo("nowhere", 80)
@@ -78,7 +78,7 @@ async def test_a_name_that_is_unknown_is_so_for_everybody_who_asked(system: Syst
 
 @pytest.mark.usefixtures("hurried")
 async def test_slow_names_delay_neither_names_that_are_known_nor_new_ones(system: System) -> None:
-    known = Names(system)
+    known = Resolver(system)
     await known.getaddrinfo("well", 80)
     known._known.clear()  # time has passed
     async with trio.open_nursery() as nursery:
@@ -90,7 +90,7 @@ async def test_slow_names_delay_neither_names_that_are_known_nor_new_ones(system
 
 @pytest.mark.usefixtures("hurried")
 async def test_even_when_strangers_take_all_their_threads_known_names_are_found(system: System) -> None:
-    known = Names(system)
+    known = Resolver(system)
     for number in range(THREADS):
         await known.getaddrinfo(f"well{number}", 80)
     known._known = {question: (0.0, found) for question, (_, found) in known._known.items()}  # to be asked anew
@@ -103,7 +103,7 @@ async def test_even_when_strangers_take_all_their_threads_known_names_are_found(
 
 @pytest.mark.usefixtures("hurried")
 async def test_a_slow_name_is_one_thread_until_the_system_answers_and_then_works_again(system: System) -> None:
-    known = Names(system)
+    known = Resolver(system)
     for _ in range(5):
         await times_out(known, "slow")
     assert system.asked == {"slow": 1}
@@ -118,7 +118,7 @@ async def test_a_slow_name_is_one_thread_until_the_system_answers_and_then_works
 
 
 async def test_those_who_give_up_leave_the_look_up_to_the_others(system: System) -> None:
-    known = Names(system)
+    known = Resolver(system)
     with trio.move_on_after(0):
         await known.getaddrinfo("slow", 80)
     with trio.move_on_after(0.01):
@@ -128,17 +128,17 @@ async def test_those_who_give_up_leave_the_look_up_to_the_others(system: System)
 
 
 async def test_an_address_is_not_looked_up(system: System) -> None:
-    found = await Names(system).getaddrinfo("::1", 80, type=socket.SOCK_STREAM)
+    found = await Resolver(system).getaddrinfo("::1", 80, type=socket.SOCK_STREAM)
     assert found[0][4][:2] == ("::1", 80) and not system.asked
 
 
 async def test_a_name_of_no_form_is_no_more_than_an_error() -> None:
     with pytest.raises(OSError, match="is not a host name"):
-        await Names().getaddrinfo("a..b", 80)
+        await Resolver().getaddrinfo("a..b", 80)
 
 
 async def test_it_is_what_every_connection_of_a_run_asks(system: System) -> None:
-    trio.socket.set_custom_hostname_resolver(Names(lambda host, *more: system(host.decode(), *more)))
+    trio.socket.set_custom_hostname_resolver(Resolver(lambda host, *more: system(host.decode(), *more)))
     with pytest.raises(OSError):
         await trio.open_tcp_stream("nowhere.example", 80)
     assert system.asked == {"nowhere.example": 1}
