@@ -18,7 +18,7 @@ import msgspec
 from foreman.job import Instant, Priority, State
 
 VERSION = b"\x02"
-MOST_TOKENS = 100_000  # of JSON that are put in order, which takes microseconds each; longer bodies count as written
+JSON_TOKENS = 100_000  # that are put in order, which takes microseconds each; longer bodies count as written
 DEFAULTS: Mapping[str, Any] = {"endpoint": "/api/chat", "priority": Priority.NORMAL}
 
 Node: TypeAlias = "bytes | list[Node] | dict[bytes, Node]"
@@ -76,7 +76,7 @@ def _parse(text: bytes) -> Node:
     nodes: list[list[Node] | dict[bytes, Node]] = [root]
     name: bytes | None = None  # of the member whose value comes next
     for count, token in enumerate(_tokens(text)):
-        if count > MOST_TOKENS:
+        if count > JSON_TOKENS:
             raise _AsWritten
         string, bracket, number, word = token.groups()
         node: Node

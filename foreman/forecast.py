@@ -66,7 +66,7 @@ def loading(paces: Paces, key: str) -> float:
     return sum(loads) / len(loads) if loads else 0.0
 
 
-def rest(expected: float, took: float) -> float:
+def remaining(expected: float, took: float) -> float:
     """Return the seconds that a job goes on which was expected to take `expected` and took `took` so far."""
     return max(expected - took, OVERTIME * took)
 

@@ -59,8 +59,8 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What the next choice knows of those before it. It is passed in and given back, never kept here."""
+class Standing:
+    """Whose turn it is and what each class is owed, after the choices so far. It is passed in and given back."""
 
     turn: Turn | None = None
     credits: tuple[float, ...] = (0.0,) * len(CLASSES)  # seconds of slot time that each class is owed
@@ -85,7 +85,7 @@ class Run:
 
 
 def choose(
-    heads: Sequence[Head], state: State, *, running: Mapping[int, int], now: float, rules: Rules
+    heads: Sequence[Head], standing: Standing, *, running: Mapping[int, int], now: float, rules: Rules
 ) -> Choice | None:
     """Return the job to run next, or None when there is none.
 
@@ -94,31 +94,31 @@ def choose(
     oldest = _oldest(heads)
     if not oldest:
         return None
-    priority, reserved = _class(oldest, state, running, now, rules)
+    priority, reserved = _class(oldest, standing, running, now, rules)
 
     def order(head: Head) -> tuple[int, float, str]:
-        return _by_turn(head.key, state.turn, now, rules), head.since, head.id
+        return _by_turn(head.key, standing.turn, now, rules), head.since, head.id
 
     return Choice(min((head for head in heads if head.priority == priority), key=order), reserved)
 
 
-def start(state: State, choice: Choice, now: float) -> State:
-    """Return the state after the choice was started."""
+def start(standing: Standing, choice: Choice, now: float) -> Standing:
+    """Return the standing after the choice was started."""
     head = choice.head
-    turn = state.turn if state.turn and state.turn.key == head.key else Turn(head.key, now)
-    return State(turn, state.credits, (*state.started, head.priority)[-IN_A_ROW:])
+    turn = standing.turn if standing.turn and standing.turn.key == head.key else Turn(head.key, now)
+    return Standing(turn, standing.credits, (*standing.started, head.priority)[-IN_A_ROW:])
 
 
 def spend(
-    state: State, spent: Spent, heads: Iterable[Head], *, running: Mapping[int, int], now: float, rules: Rules
-) -> State:
-    """Return the state after an attempt has ended; `heads` are those that wait now, `running` are still at work."""
-    return _spend(state, spent, _oldest(heads), running, now, rules)
+    standing: Standing, spent: Spent, heads: Iterable[Head], *, running: Mapping[int, int], now: float, rules: Rules
+) -> Standing:
+    """Return the standing after an attempt has ended; `heads` are those that wait now, `running` are still at work."""
+    return _spend(standing, spent, _oldest(heads), running, now, rules)
 
 
 def order(
     lanes: Iterable[tuple[Head, int]],
-    state: State,
+    standing: Standing,
     *,
     now: float,
     rules: Rules,
@@ -135,12 +135,14 @@ def order(
             waiting.setdefault(head.priority, {})[head.key] = head, count
     oldest = _oldest_of(waiting)
     while waiting:
-        priority, reserved = _class(oldest, state, {}, now, rules)
+        priority, reserved = _class(oldest, standing, {}, now, rules)
         queue = waiting[priority]
-        head, left = queue[_by_age(queue, state.turn, now, rules)]
-        state = start(state, Choice(head, reserved), now)
+        head, left = queue[_by_age(queue, standing.turn, now, rules)]
+        standing = start(standing, Choice(head, reserved), now)
         each = seconds(head.key)
-        count = 1 if reserved else min(left, _until_another(oldest, state, priority, len(queue) > 1, each, now, rules))
+        count = (
+            1 if reserved else min(left, _until_another(oldest, standing, priority, len(queue) > 1, each, now, rules))
+        )
         yield Run(head.key, priority, count)
         now += count * each / rules.slots
         queue[head.key] = head, left - count
@@ -149,8 +151,8 @@ def order(
             if not queue:
                 del waiting[priority]
             oldest = _oldest_of(waiting)
-        state = State(state.turn, state.credits, (*state.started, *[priority] * (count - 1))[-IN_A_ROW:])
-        state = _spend(state, Spent(priority, count * each, reserved), oldest, {}, now, rules)
+        standing = Standing(standing.turn, standing.credits, (*standing.started, *[priority] * (count - 1))[-IN_A_ROW:])
+        standing = _spend(standing, Spent(priority, count * each, reserved), oldest, {}, now, rules)
 
 
 def _oldest(heads: Iterable[Head]) -> dict[int, float]:
@@ -166,23 +168,23 @@ def _oldest_of(waiting: Mapping[int, Mapping[str, tuple[Head, int]]]) -> dict[in
 
 
 def _class(
-    oldest: Mapping[int, float], state: State, running: Mapping[int, int], now: float, rules: Rules
+    oldest: Mapping[int, float], standing: Standing, running: Mapping[int, int], now: float, rules: Rules
 ) -> tuple[int, bool]:
     """Return the class that goes next, and whether it goes before a higher one that waits."""
     highest = min(oldest)
-    if len(state.started) == IN_A_ROW and min(state.started) > highest:
+    if len(standing.started) == IN_A_ROW and min(standing.started) > highest:
         return highest, False  # it has waited for as many as anybody ever has to
     owed = [
         priority
         for priority in oldest
         if priority > highest
-        and state.credits[priority] > NEXT_TO_NOTHING
+        and standing.credits[priority] > NEXT_TO_NOTHING
         and _starves(priority, oldest, now, rules)
         and running.get(priority, 0) < rules.share * rules.slots
     ]
     if not owed:
         return highest, False
-    return max(owed, key=lambda priority: (round(state.credits[priority], 3), -priority)), True
+    return max(owed, key=lambda priority: (round(standing.credits[priority], 3), -priority)), True
 
 
 def _starves(priority: int, oldest: Mapping[int, float], now: float, rules: Rules) -> bool:
@@ -190,15 +192,15 @@ def _starves(priority: int, oldest: Mapping[int, float], now: float, rules: Rule
 
 
 def _spend(
-    state: State, spent: Spent, oldest: Mapping[int, float], running: Mapping[int, int], now: float, rules: Rules
-) -> State:
-    """Return the state in which every class has earned its share of the time, and paid for what it was given.
+    standing: Standing, spent: Spent, oldest: Mapping[int, float], running: Mapping[int, int], now: float, rules: Rules
+) -> Standing:
+    """Return the standing in which every class has earned its share of the time, and paid for what it was given.
 
     What a class got in its own right it need not pay. A credit is kept only while its class starves, and no more than
     one `limit` earns; but while a job of the class runs, which will be paid at its end, nothing is taken away.
     """
     credits = []
-    for priority, credit in enumerate(state.credits):
+    for priority, credit in enumerate(standing.credits):
         if priority != spent.priority:
             credit += rules.share * spent.seconds
         else:
@@ -208,7 +210,7 @@ def _spend(
             most = rules.share * rules.limit if _starves(priority, oldest, now, rules) else 0.0
             credit = min(credit, most)
         credits.append(credit)
-    return State(state.turn, tuple(credits), state.started)
+    return Standing(standing.turn, tuple(credits), standing.started)
 
 
 def _by_turn(key: str, turn: Turn | None, now: float, rules: Rules) -> int:
@@ -226,7 +228,7 @@ def _by_age(queue: Mapping[str, object], turn: Turn | None, now: float, rules: R
 
 def _until_another(
     oldest: Mapping[int, float],
-    state: State,
+    standing: Standing,
     priority: int,
     others: bool,
     each: float,
@@ -239,12 +241,12 @@ def _until_another(
     """
     pace = max(each, 1e-9) / rules.slots  # seconds from one end to the next
     counts: list[float] = [1_000_000_000]
-    if others and state.turn:
-        counts.append((state.turn.since + rules.limit - now) / pace)
+    if others and standing.turn:
+        counts.append((standing.turn.since + rules.limit - now) / pace)
     for lower, since in oldest.items():
         if lower > priority and rules.share:
             if _starves(lower, oldest, now, rules):
-                missing = NEXT_TO_NOTHING - state.credits[lower]
+                missing = NEXT_TO_NOTHING - standing.credits[lower]
                 counts.append(math.floor(missing / (rules.share * max(each, 1e-9))) + 1)
             else:
                 counts.append(math.floor((since + rules.limit - now) / pace))

@@ -154,14 +154,14 @@ class Desk:
         self._changes, self._stirred, self._redelivers = [], False, False
         now = self.clock()
         outlook = self.outlook
-        before = outlook.state, outlook.resting
+        before = outlook.standing, outlook.resting
         try:
             with self.store.transaction():
                 self._keep_time(now)
                 answers = [self._answer(message, now) for message in batch]
                 self.next_due = self._due()
         except (StoreFull, StoreRejected):
-            outlook.state, outlook.resting = before
+            outlook.standing, outlook.resting = before
             self._recall()  # of a transaction that never was
             raise
         posted = self._redelivers or any(change.posted for change in self._changes)
@@ -234,12 +234,14 @@ class Desk:
         heads = outlook.heads(self.store)
         running = Counter(int(job.priority) for job in self._running.values())
         if message.spent is not None:
-            outlook.state = schedule.spend(outlook.state, message.spent, heads, running=running, now=now, rules=rules)
+            outlook.standing = schedule.spend(
+                outlook.standing, message.spent, heads, running=running, now=now, rules=rules
+            )
         if self._paused is None:
             self._paused = self.store.note(PAUSED) == "true"
         if self._paused:
             return None
-        choice = schedule.choose(heads, outlook.state, running=running, now=now, rules=rules)
+        choice = schedule.choose(heads, outlook.standing, running=running, now=now, rules=rules)
         if choice is None:
             return None
         head = choice.head
@@ -259,7 +261,7 @@ class Desk:
             error=None,
             error_code=None,
         )
-        outlook.state = schedule.start(outlook.state, choice, now)
+        outlook.standing = schedule.start(outlook.standing, choice, now)
         if message.loaded == job.key:
             claimed = replace(claimed, state=State.WORKING)
             self._changes += self.store.begin(claimed, now=now)

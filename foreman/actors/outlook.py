@@ -48,7 +48,7 @@ class Outlook:
 
     def __init__(self, rules: schedule.Rules | None = None) -> None:
         self.rules = rules or schedule.Rules()
-        self.state = schedule.State()  # as the last claim left it
+        self.standing = schedule.Standing()  # as the last claim left it
         self.resting: Mapping[DrainKey, Rest] = {}
         self.paces: forecast.Paces = {}
         self.at_work: Mapping[str, AtWork] = {}  # by job
@@ -124,7 +124,7 @@ class Outlook:
         return [(head, ready[head.key, head.priority]) for head in self.heads(store)]
 
     def _order(self, lanes: Sequence[tuple[Head, int]], now: Instant) -> Iterator[Run]:
-        return schedule.order(lanes, self.state, now=now, rules=self.rules, seconds=self._usual)
+        return schedule.order(lanes, self.standing, now=now, rules=self.rules, seconds=self._usual)
 
     def _usual(self, key: DrainKey) -> float:
         known = forecast.service(self.paces, key)
@@ -162,7 +162,7 @@ class Outlook:
                 return None
             if job.began_at is None:
                 expected += forecast.loading(self.paces, job.key)
-            free[slot] = forecast.rest(expected, max(0.0, now - (job.began_at or job.claimed_at)))
+            free[slot] = forecast.remaining(expected, max(0.0, now - (job.began_at or job.claimed_at)))
         return forecast.Slots(sorted(free), self.loaded)
 
     def _load(self, slots: forecast.Slots | None, run: Run) -> forecast.Slots | None:

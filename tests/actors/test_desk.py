@@ -376,7 +376,7 @@ def test_slot_time_counts_once_although_the_transaction_is_tried_again(store: Sq
     large = Submit(draft=draft(2, payload=b"x" * 1_000_000))
     answers, _ = office.desk.apply([Note(name="paused", value="true"), Claim(spent=Spent(0, 10.0, False)), large])
     assert answers[:2] == [None, None] and isinstance(answers[2], StoreFull)
-    assert office.desk.outlook.state.credits[Priority.LOW] == 1.0
+    assert office.desk.outlook.standing.credits[Priority.LOW] == 1.0
 
 
 def test_taking_back_spends_the_attempts_of_what_was_running(office: Office) -> None:

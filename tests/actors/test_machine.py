@@ -105,7 +105,7 @@ class Machine(RuleBasedStateMachine):
     def _open(self) -> None:
         self.store = SqliteWriter(self.path)
         self.desk = Desk(self.store, RULES, Outlook(ORDER), clock=lambda: self.now, chance=lambda: 0.5)
-        self.state = schedule.State()
+        self.standing = schedule.Standing()
         self.resting: dict[str, tuple[float, float]] = {}  # keys, since when and until when
 
     def _tell(self, message: Message[Any]) -> Any:
@@ -205,8 +205,8 @@ class Machine(RuleBasedStateMachine):
         at_work = [job for job in self.jobs.values() if job.state in RUNNING]
         running = Counter(job.priority for job in at_work)
         if spent:
-            self.state = schedule.spend(self.state, spent, ready, running=running, now=self.now, rules=ORDER)
-        choice = schedule.choose(ready, self.state, running=running, now=self.now, rules=ORDER)
+            self.standing = schedule.spend(self.standing, spent, ready, running=running, now=self.now, rules=ORDER)
+        choice = schedule.choose(ready, self.standing, running=running, now=self.now, rules=ORDER)
         head = choice.head if choice else None
         if self.paused or choice is None or head is None or {job.key for job in at_work} - {head.key}:
             assert work is None
@@ -218,7 +218,7 @@ class Machine(RuleBasedStateMachine):
         if loaded == job.key:
             self._enter(job, State.WORKING)
         assert (work.job.attempt, work.job.lease, work.job.state) == (job.attempt, job.lease, job.state)
-        self.state = schedule.start(self.state, choice, self.now)
+        self.standing = schedule.start(self.standing, choice, self.now)
         assert work.reserved is choice.reserved
 
     @rule(number=st.integers(0, 1000), stale=st.booleans())

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from foreman import forecast
 from foreman.actors.outlook import FAR, Expected, Outlook, Rest
 from foreman.job import Job, Priority
-from foreman.schedule import Rules, Turn
-from foreman.schedule import State as Order
+from foreman.schedule import Rules, Standing, Turn
 from foreman.store.sqlite import SqliteWriter
 from tests.actors.conftest import START, draft
 
@@ -31,7 +30,7 @@ def knowing(*, slots: int = 1, loaded: str | None = "a", **seconds: tuple[float,
     for key, (took, load) in seconds.items():
         outlook.paces = forecast.learn(outlook.paces, key, most_tokens=None, seconds=took, load=load, tokens=0)
     outlook.loaded = loaded
-    outlook.state = Order(Turn(loaded, START)) if loaded else Order()
+    outlook.standing = Standing(Turn(loaded, START)) if loaded else Standing()
     return outlook
 
 
@@ -138,7 +137,7 @@ def test_a_class_that_starves_is_expected_before_the_end_of_the_higher_ones(stor
     with store.transaction():
         store.add([draft(n, "a", priority=Priority.HIGH) for n in range(1, 101)], now=START + 700)
     assert outlook.of(store, low, START + 700) == Expected(2, 2)
-    outlook.state = Order(Turn("a", START + 700), credits=(0.0, 0.0, -5.05))
+    outlook.standing = Standing(Turn("a", START + 700), credits=(0.0, 0.0, -5.05))
     assert outlook.of(store, low, START + 700) == Expected(52, 52)
     assert outlook.of(store, low, START + 1).position == 101
 

@@ -11,27 +11,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreman.schedule import Choice, Head, Rules, Spent, State, Turn, choose, order, spend, start
+from foreman.schedule import Choice, Head, Rules, Spent, Standing, Turn, choose, order, spend, start
 
 LIMIT = 100.0
 NOW = 1_000.0
 HIGH, NORMAL, LOW = 0, 1, 2
 RULES = Rules(limit=LIMIT, share=0.1)
-OWED = State(credits=(0.0, 1.0, 1.0))
+OWED = Standing(credits=(0.0, 1.0, 1.0))
 
 
 def head(key: str, priority: int = NORMAL, *, waits: float = 0, id: str = "x") -> Head:
     return Head(key, priority, NOW - waits, id)
 
 
-def chosen(*heads: Head, state: State | None = None, running: Sequence[int] = (), rules: Rules = RULES) -> Choice:
-    choice = choose(heads, state or State(), running=Counter(running), now=NOW, rules=rules)
+def chosen(*heads: Head, standing: Standing | None = None, running: Sequence[int] = (), rules: Rules = RULES) -> Choice:
+    choice = choose(heads, standing or Standing(), running=Counter(running), now=NOW, rules=rules)
     assert choice is not None
     return choice
 
 
 def next_key(*heads: Head, turn: Turn | None = None) -> str:
-    return chosen(*heads, state=State(turn)).head.key
+    return chosen(*heads, standing=Standing(turn)).head.key
 
 
 def turn_of(key: str, *, seconds: float = 1) -> Turn:
@@ -39,7 +39,7 @@ def turn_of(key: str, *, seconds: float = 1) -> Turn:
 
 
 def test_nothing_waits_so_nothing_is_chosen() -> None:
-    assert choose([], State(), running={}, now=NOW, rules=RULES) is None
+    assert choose([], Standing(), running={}, now=NOW, rules=RULES) is None
 
 
 def test_a_higher_class_goes_first_however_long_the_lower_ones_have_waited() -> None:
@@ -72,10 +72,10 @@ def test_a_high_job_ends_the_turn_of_a_lower_one() -> None:
 
 
 def test_a_lone_key_starts_within_the_limit_behind_an_endless_stream_of_another() -> None:
-    state, lone, now = State(Turn("a", 0.0)), Head("b", NORMAL, 0.0, "1"), 0.0
+    standing, lone, now = Standing(Turn("a", 0.0)), Head("b", NORMAL, 0.0, "1"), 0.0
 
     def goes() -> Head:
-        choice = choose([Head("a", NORMAL, now - 0.5, "2"), lone], state, running={}, now=now, rules=RULES)
+        choice = choose([Head("a", NORMAL, now - 0.5, "2"), lone], standing, running={}, now=now, rules=RULES)
         assert choice is not None
         return choice.head
 
@@ -100,41 +100,41 @@ def test_a_lone_key_starts_within_the_limit_behind_an_endless_stream_of_another(
 def test_a_class_goes_before_a_higher_one_when_it_starves_and_is_owed_and_has_no_slot(
     waits: float, credits: float, started: tuple[int, ...], running: Sequence[int], reserved: bool
 ) -> None:
-    state = State(credits=(0.0, 0.0, credits), started=started)
-    found = chosen(head("a", HIGH), head("b", LOW, waits=waits), state=state, running=running)
+    standing = Standing(credits=(0.0, 0.0, credits), started=started)
+    found = chosen(head("a", HIGH), head("b", LOW, waits=waits), standing=standing, running=running)
     assert (found.head.key, found.reserved) == (("b", True) if reserved else ("a", False))
 
 
 def test_with_many_slots_a_class_may_have_its_share_of_them() -> None:
     heads = head("a", HIGH), head("b", LOW, waits=LIMIT + 1)
     rules = Rules(limit=LIMIT, share=0.1, slots=20)
-    assert [chosen(*heads, state=OWED, running=[LOW] * n, rules=rules).head.key for n in range(4)] == list("bbaa")
+    assert [chosen(*heads, standing=OWED, running=[LOW] * n, rules=rules).head.key for n in range(4)] == list("bbaa")
 
 
 def test_of_two_classes_that_are_owed_the_one_goes_first_that_is_owed_more() -> None:
     waiting = head("a", HIGH), head("c", LOW, waits=999), head("b", NORMAL, waits=LIMIT + 1)
-    assert chosen(*waiting, state=OWED).head.key == "b"
-    assert chosen(*waiting, state=State(credits=(0.0, 1.0, 2.0))).head.key == "c"
+    assert chosen(*waiting, standing=OWED).head.key == "b"
+    assert chosen(*waiting, standing=Standing(credits=(0.0, 1.0, 2.0))).head.key == "c"
 
 
 def test_without_a_share_the_classes_are_strict_for_ever() -> None:
-    state = State()
+    standing = Standing()
     heads = [head("a", HIGH), head("b", LOW, waits=1e9)]
     rules = Rules(limit=LIMIT, share=0)
     for _ in range(50):
-        state = spend(state, Spent(HIGH, 1e6, False), heads, running={}, now=NOW, rules=rules)
-        assert chosen(*heads, state=state, rules=rules).head.key == "a"
+        standing = spend(standing, Spent(HIGH, 1e6, False), heads, running={}, now=NOW, rules=rules)
+        assert chosen(*heads, standing=standing, rules=rules).head.key == "a"
 
 
 def test_what_a_class_got_in_its_own_right_it_need_not_pay() -> None:
     heads = [head("b", LOW, waits=999)]
-    after = spend(State(), Spent(LOW, 5000, False), heads, running={}, now=NOW, rules=RULES)
+    after = spend(Standing(), Spent(LOW, 5000, False), heads, running={}, now=NOW, rules=RULES)
     assert after.credits[LOW] == 0
 
 
 def test_a_credit_is_gone_with_the_wait_and_a_debt_is_not() -> None:
     nobody: list[Head] = []
-    credit, debt = State(credits=(0.0, 5.0, 5.0)), State(credits=(0.0, -5.0, -5.0))
+    credit, debt = Standing(credits=(0.0, 5.0, 5.0)), Standing(credits=(0.0, -5.0, -5.0))
     spent = Spent(HIGH, 10, False)
     assert spend(credit, spent, nobody, running={}, now=NOW, rules=RULES).credits[1:] == (0, 0)
     assert spend(debt, spent, nobody, running={}, now=NOW, rules=RULES).credits[1:] == (-4, -4)
@@ -152,7 +152,7 @@ class Shop:
     )  # classes that never run dry: seconds of a job
     seconds: Callable[[Head], float] = lambda head: 1.0
     now: float = NOW
-    state: State = field(default_factory=State)
+    standing: Standing = field(default_factory=Standing)
     running: list[tuple[float, float, Head, bool]] = field(default_factory=list)  # end, start
     used: Counter[int] = field(default_factory=Counter)
     started: list[Head] = field(default_factory=list)
@@ -166,11 +166,11 @@ class Shop:
     def fill(self) -> None:
         while len(self.running) < self.rules.slots:
             at_work = Counter(head.priority for _, _, head, _ in self.running)
-            choice = choose(self.heads(), self.state, running=at_work, now=self.now, rules=self.rules)
+            choice = choose(self.heads(), self.standing, running=at_work, now=self.now, rules=self.rules)
             if choice is None:
                 return
             head = choice.head
-            self.state = start(self.state, choice, self.now)
+            self.standing = start(self.standing, choice, self.now)
             if head in self.waiting[head.priority]:
                 self.waiting[head.priority].remove(head)
                 seconds = self.seconds(head)
@@ -187,7 +187,7 @@ class Shop:
         self.used[head.priority] += self.now - began  # type: ignore[assignment]  # seconds
         at_work = Counter(head.priority for _, _, head, _ in self.running)
         spent = Spent(head.priority, self.now - began, reserved)
-        self.state = spend(self.state, spent, self.heads(), running=at_work, now=self.now, rules=self.rules)
+        self.standing = spend(self.standing, spent, self.heads(), running=at_work, now=self.now, rules=self.rules)
         self.fill()
 
 
@@ -252,7 +252,7 @@ lanes = st.lists(
 )
 credit = st.integers(-200, 50).map(lambda tenths: tenths / 10 + 0.03)  # never zero, about which floats would differ
 states = st.builds(
-    lambda turn, normal, low, started: State(turn, (0.0, normal, low), tuple(started)),
+    lambda turn, normal, low, started: Standing(turn, (0.0, normal, low), tuple(started)),
     st.none() | st.builds(lambda key, s: Turn(key, NOW - s), st.sampled_from("abcde"), st.integers(0, 150)),
     credit,
     credit,
@@ -260,35 +260,35 @@ states = st.builds(
 )
 
 
-def played(given: list[tuple[Head, int]], state: State, each: float) -> list[tuple[str, int]]:
+def played(given: list[tuple[Head, int]], standing: Standing, each: float) -> list[tuple[str, int]]:
     """The order in which one slot would take them if nothing arrived."""
     left = {(head.key, head.priority): (head, count) for head, count in given}
     taken, now = [], NOW
     while left:
         heads = [head for head, _ in left.values()]
-        choice = choose(heads, state, running={}, now=now, rules=RULES)
+        choice = choose(heads, standing, running={}, now=now, rules=RULES)
         assert choice is not None
         lane = choice.head.key, choice.head.priority
-        state = start(state, choice, now)
+        standing = start(standing, choice, now)
         head, count = left.pop(lane)
         if count > 1:
             left[lane] = head, count - 1
         now += each
         heads = [head for head, _ in left.values()]
         spent = Spent(lane[1], each, choice.reserved)
-        state = spend(state, spent, heads, running={}, now=now, rules=RULES)
+        standing = spend(standing, spent, heads, running={}, now=now, rules=RULES)
         taken.append(lane)
     return taken
 
 
 @settings(max_examples=300)
 @given(lanes, states, st.sampled_from([1.0, 7.0, 64.0]))
-def test_the_order_is_what_repeated_choice_would_take(lanes: Lanes, state: State, each: float) -> None:
+def test_the_order_is_what_repeated_choice_would_take(lanes: Lanes, standing: Standing, each: float) -> None:
     given = [
         (head(key, priority, waits=waits, id=f"{n}"), count) for n, (key, priority, waits, count) in enumerate(lanes)
     ]
-    runs = order(given, state, now=NOW, rules=RULES, seconds=lambda key: each)
-    assert [(run.key, run.priority) for run in runs for _ in range(run.count)] == played(given, state, each)
+    runs = order(given, standing, now=NOW, rules=RULES, seconds=lambda key: each)
+    assert [(run.key, run.priority) for run in runs for _ in range(run.count)] == played(given, standing, each)
 
 
 @given(lanes)
@@ -296,13 +296,13 @@ def test_a_backlog_of_k_keys_in_one_class_costs_k_loads(lanes: Lanes) -> None:
     keys = {key: count for key, _, _, count in lanes}
     given = [(head(key, waits=waits, id=f"{n}"), keys[key]) for n, (key, _, waits, _) in enumerate(lanes) if keys[key]]
     given = list({lane[0].key: lane for lane in given}.values())
-    runs = list(order(given, State(), now=NOW, rules=RULES, seconds=lambda key: 0.1))
+    runs = list(order(given, Standing(), now=NOW, rules=RULES, seconds=lambda key: 0.1))
     assert Counter(run.key for run in runs) == Counter(head.key for head, _ in given)
 
 
 def test_the_order_of_a_long_queue_of_many_keys_takes_few_steps() -> None:
     given = [(head(f"{n}", n % 3, waits=n, id=f"{n}"), 100_000) for n in range(1000)]
-    runs = order(given, State(), now=NOW, rules=RULES, seconds=lambda key: 10)
+    runs = order(given, Standing(), now=NOW, rules=RULES, seconds=lambda key: 10)
     steps, jobs = 0, 0
     while jobs < 1000:
         steps, jobs = steps + 1, jobs + next(runs).count

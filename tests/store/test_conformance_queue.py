@@ -171,16 +171,16 @@ def test_positions_are_the_order_in_which_the_jobs_would_be_taken(
     for n, (model, priority, age) in enumerate(waiting):
         add(store, draft(n, model=model, priority=priority), now=now - age % 90)
     outlook = Outlook(RULES)
-    outlook.state = schedule.State(Turn(at_work, now) if at_work else None)
+    outlook.standing = schedule.Standing(Turn(at_work, now) if at_work else None)
     places = {job.id: outlook.of(store, job, now).position for job in store.jobs(QUEUED, limit=99)}
     line = [(job.id, expected.position) for job, expected in outlook.line(store, now, most=99)]
     assert line == sorted(places.items(), key=lambda job: job[1] or 0)
     assert [job.id for job, _ in outlook.line(store, now, most=3)] == [job_id for job_id, _ in line[:3]]
     for place in range(1, len(waiting) + 1):
-        choice = schedule.choose(store.heads(), outlook.state, running={}, now=now, rules=RULES)
+        choice = schedule.choose(store.heads(), outlook.standing, running={}, now=now, rules=RULES)
         assert choice is not None
         assert places[choice.head.id] == place
-        outlook.state = schedule.start(outlook.state, choice, now)
+        outlook.standing = schedule.start(outlook.standing, choice, now)
         job = store.job(choice.head.id)
         assert job is not None
         done(store, job)
