@@ -17,7 +17,7 @@ def settle(
 
     One that was redelivered while it was on its way stays due, with all its retries.
     """
-    stored = _find(store, delivery.job_id, delivery.seq)
+    stored = store.delivery(delivery.job_id, delivery.seq)
     if stored is None or (stored.attempts, stored.due_at) != (delivery.attempts, delivery.due_at):
         return stored.state if stored else DeliveryState.STOPPED
     tried = replace(delivery, attempts=delivery.attempts + 1, status=sent.status, error=sent.error)
@@ -37,13 +37,9 @@ def settle(
 
 def redeliver(store: Writer, job_id: str, seq: int, *, now: Instant) -> Delivery:
     """Make a delivery due again, with all its retries. Raises DeliveryNotFound."""
-    delivery = _find(store, job_id, seq)
+    delivery = store.delivery(job_id, seq)
     if delivery is None:
         raise DeliveryNotFound
     again = replace(delivery, state=DeliveryState.DUE, attempts=0, due_at=now, ended_at=None)
     store.settle(again)
     return again
-
-
-def _find(store: Writer, job_id: str, seq: int) -> Delivery | None:
-    return next((delivery for delivery in store.deliveries(job_id) if delivery.seq == seq), None)

@@ -104,6 +104,9 @@ class Reader(Protocol):
     def deliveries(self, job_id: str) -> list[Delivery]:
         """A job's deliveries, oldest first."""
 
+    def delivery(self, job_id: str, seq: int) -> Delivery | None:
+        """The delivery of one change of a job; None when there is none."""
+
     def receivers(self) -> list[tuple[str, Instant]]:
         """Every receiver with a delivery still to be made, and when its first one is due."""
 

@@ -127,6 +127,10 @@ class SqliteReader:
         rows = self._rows(f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? ORDER BY seq", (job_id,))
         return [read_delivery(row) for row in rows]
 
+    def delivery(self, job_id: str, seq: int) -> Delivery | None:
+        rows = self._rows(f"SELECT {DELIVERY} FROM deliveries WHERE seq = ? AND job_id = ?", (seq, job_id))
+        return read_delivery(rows[0]) if rows else None
+
     def receivers(self) -> list[tuple[str, Instant]]:
         # One seek a receiver: DISTINCT would read every row of a receiver that has been away for a week.
         rows = self._db.execute("""

@@ -11,6 +11,9 @@ from typing import Any
 import msgspec
 
 from foreman.job import Artifact
+from foreman.weight import has_more_values
+
+MOST_IMAGES = 256  # of one answer that become artifacts; the others are in the completion all the same
 
 _HINTS = (b'"image', b"data:image/", b'"b64_json"')
 _KINDS = {  # by content: what a server calls an image is not always what it is
@@ -22,11 +25,16 @@ _KINDS = {  # by content: what a server calls an image is not always what it is
 
 
 def images(answer: bytes) -> list[Artifact]:
-    """Every image of a final answer as `image-0.png`, …, in the order of appearance."""
-    if not any(hint in answer for hint in _HINTS):
+    """Return the first MOST_IMAGES images of a final answer as `image-0.png`, …, in the order of appearance.
+
+    An answer of more than `weight.MOST_VALUES` values is not searched: it would take many times its size.
+    """
+    if not any(hint in answer for hint in _HINTS) or has_more_values(answer):
         return []
     found: list[Artifact] = []
     for text in _texts(msgspec.json.decode(answer)):
+        if len(found) == MOST_IMAGES:
+            break
         data = _decoded(text)
         kind = _kind(data)
         if kind is not None:
@@ -55,21 +63,25 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+")
 _STANDARD = str.maketrans("-_", "+/")
 
 
-def _texts(value: Any, key: str = "") -> Iterator[str]:
-    """The texts that may be images: data URIs anywhere, base64 where an API is known to put it."""
-    if isinstance(value, str):
-        if value.startswith("data:image/") or key in ("image", "images", "b64_json"):
-            yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item, key)
-    elif isinstance(value, dict):
-        if value.get("type") == "image_generation_call" and isinstance(value.get("result"), str):
-            yield value["result"]
-        if value.get("type") == "base64" and isinstance(value.get("data"), str):
-            yield value["data"]
-        for name, item in value.items():
-            yield from _texts(item, name)
+def _texts(root: Any) -> Iterator[str]:
+    """Yield the texts that may be images: data URIs anywhere, base64 where an API is known to put it.
+
+    Not recursive: an answer may be as deep as its target likes.
+    """
+    left: list[tuple[str, Any]] = [("", root)]  # the next one last
+    while left:
+        key, value = left.pop()
+        if isinstance(value, str):
+            if value.startswith("data:image/") or key in ("image", "images", "b64_json"):
+                yield value
+        elif isinstance(value, list):
+            left += [(key, item) for item in reversed(value)]
+        elif isinstance(value, dict):
+            if value.get("type") == "image_generation_call" and isinstance(value.get("result"), str):
+                yield value["result"]
+            if value.get("type") == "base64" and isinstance(value.get("data"), str):
+                yield value["data"]
+            left += [(name, item) for name, item in reversed(value.items())]
 
 
 def _decoded(text: str) -> bytes:

@@ -12,6 +12,8 @@ from foreman.targets.mend import decode, mended
 
 Json = dict[str, Any]
 
+LONGEST_NAME = 1024  # characters of a function's name that are remembered to tell calls apart
+
 
 class CallSorter:
     """Tells the pieces of one message's calls apart, whatever their server gives them: an index, an id, or neither."""
@@ -137,7 +139,7 @@ class _Call:
         if (name := function.get("name")) and name == self._name:
             del function["name"]
             changed = True
-        elif name:
+        elif name and len(self._name) < LONGEST_NAME:
             self._name += name
         given = function.get("arguments")
         if isinstance(given, dict | list):

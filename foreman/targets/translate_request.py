@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import deque
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from foreman.targets.payloads import Question
 
 T = TypeVar("T")
 
+UNKNOWN_CALL = "call_unknown"  # the id of the call that a tool message answers, where there was none
 _IMAGE_TYPES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 
 
@@ -186,7 +188,7 @@ def _shared(asked: _Native) -> dict[str, Any]:
 
 
 def _messages(messages: list[_Message]) -> list[dict[str, Any]]:
-    waiting: list[tuple[str, str]] = []  # (id, function) of the calls no tool message has answered yet
+    waiting = _Waiting()
     told: list[dict[str, Any]] = []
     made = 0
     for message in messages:
@@ -199,12 +201,12 @@ def _messages(messages: list[_Message]) -> list[dict[str, Any]]:
             for call in message.tool_calls:
                 id = call.id or f"call_{made}"
                 made += 1
-                waiting.append((id, call.function.name))
+                waiting.add(id, call.function.name)
                 calls.append({"id": id, "type": "function", "function": _function(call.function)})
             fields["tool_calls"] = calls
         if role == "tool":
             name = message.tool_name or message.name
-            fields["tool_call_id"] = _answered(waiting, message.tool_call_id, name)
+            fields["tool_call_id"] = waiting.answered(message.tool_call_id, name)
         elif message.name:
             fields["name"] = message.name
         told.append(fields)
@@ -217,12 +219,34 @@ def _function(function: _ToolFunction) -> dict[str, str]:
     return {"name": function.name, "arguments": text if text.strip() else "{}"}
 
 
-def _answered(waiting: list[tuple[str, str]], id: str | None, name: str | None) -> str:
-    """The id of the call a tool message answers, by its id, by the function's name, or simply the oldest."""
-    for position, (known, function) in enumerate(waiting):
-        if known == id or (id is None and name in (None, function)):
-            return waiting.pop(position)[0]
-    return id or (waiting.pop(0)[0] if waiting else "call_unknown")
+class _Waiting:
+    """The calls that no tool message has answered yet. Each call is put in and taken out a bounded number of times."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, str] = {}  # ids by number, oldest first; what is answered is no longer in it
+        self._numbers: dict[tuple[str, str], deque[int]] = {}  # by what a message may name: "id" or "function"
+        self._all: deque[int] = deque()
+        self._made = 0
+
+    def add(self, id: str, function: str) -> None:
+        self._calls[self._made] = id
+        self._numbers.setdefault(("id", id), deque()).append(self._made)
+        self._numbers.setdefault(("function", function), deque()).append(self._made)
+        self._all.append(self._made)
+        self._made += 1
+
+    def answered(self, id: str | None, name: str | None) -> str:
+        """Return the id of the call a message answers: by its id, by the function's name, or simply the oldest."""
+        if id is not None:
+            return self._oldest(self._numbers.get(("id", id))) or id or self._oldest(self._all) or UNKNOWN_CALL
+        named = self._all if name is None else self._numbers.get(("function", name))
+        return self._oldest(named) or self._oldest(self._all) or UNKNOWN_CALL
+
+    def _oldest(self, numbers: deque[int] | None) -> str | None:
+        while numbers:
+            if (id := self._calls.pop(numbers.popleft(), None)) is not None:
+                return id
+        return None
 
 
 def _content(message: _Message) -> str | list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from foreman.actors.poster import Poster
 from foreman.actors.webhooks import Limits, Webhooks
 from foreman.errors import StoreFull
 from foreman.job import Delivery, DeliveryState
-from foreman.messages import DeliveryEnded, Redeliver
+from foreman.messages import Cancel, DeliveryEnded, Redeliver, Retry
 from foreman.retry import Sent
 from foreman.store.sqlite import SqliteWriter
 from tests.actors.conftest import InlineReaders, now
@@ -86,4 +86,32 @@ async def test_how_a_webhook_ended_is_told_again_once_the_disk_has_room(
     await queue.told.wait()
     assert receiver.got == 1
     nursery.cancel_scope.cancel()
+    office.store.close()
+
+
+def test_a_delivery_is_settled_without_a_look_at_the_others_of_its_job(data_dir: Path) -> None:
+    office = Office(SqliteWriter(data_dir / "foreman.db"), webhook_retries=0)
+    office.submit(webhook_url=URL)
+    for _ in range(200):  # cancelled and retried over and over
+        office.say(Cancel(job_id="001"))
+        office.say(Retry(job_id="001"))
+    found = office.store.deliveries("001")
+    assert len(found) == 401
+    steps = [0]
+    office.store._db.set_progress_handler(lambda: steps.__setitem__(0, steps[0] + 1), 10)
+    for delivery in (found[200], found[-1]):
+        office.say(DeliveryEnded(delivery=delivery, sent=Sent(status=200)))
+        office.say(Redeliver(job_id="001", seq=delivery.seq))
+    office.store._db.set_progress_handler(None, 0)
+    assert steps[0] * 10 < 401 * 10  # steps of SQLite's machine: reading all four times takes ten times as many
+    office.store.close()
+
+
+def test_a_delivery_belongs_to_its_job(data_dir: Path) -> None:
+    office = Office(SqliteWriter(data_dir / "foreman.db"))
+    office.submit(webhook_url=URL)
+    office.submit(2)
+    [delivery] = office.store.deliveries("001")
+    assert office.store.delivery("001", delivery.seq) == delivery
+    assert office.store.delivery("002", delivery.seq) is None
     office.store.close()

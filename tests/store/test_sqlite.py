@@ -361,5 +361,14 @@ def test_times_of_a_list_narrow_what_is_read_to_an_hour_around_them(store: Sqlit
     assert made_at == [1_700_000_000 - 3600, 1_700_000_060 + 3600]
 
 
+def test_an_artifact_is_found_by_its_name_without_a_look_at_the_others(store: SqliteWriter) -> None:
+    asked: list[str] = []
+    store._db.set_trace_callback(asked.append)
+    store.artifact("001", "image-255.png")
+    store._db.set_trace_callback(None)
+    [step] = _plan(store._db, asked[0])
+    assert step == "SEARCH artifacts USING INDEX artifacts_by_name (job_id=? AND name=?)"
+
+
 def _plan(db: sqlite3.Connection, sql: str) -> list[str]:
     return [str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {sql.replace('Inf', '9e999')}").fetchall()]

@@ -463,3 +463,29 @@ def test_log_probabilities() -> None:
 def test_chunks_of_an_unknown_shape_are_garbled(value: dict[str, Any]) -> None:
     with pytest.raises(TargetGarbled):
         native("/api/chat", value)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [{"role": "tool", "tool_call_id": "unknown"}],
+        [{"role": "tool", "tool_name": "unknown"}, {"role": "tool", "tool_call_id": "call_7"}],
+        [{"role": "tool", "tool_name": "last"}, {"role": "tool"}],
+        [{"role": "tool", "name": "f"}, {"role": "tool", "tool_call_id": "call_3"}, {"role": "tool", "name": "last"}],
+    ],
+)
+def test_many_tool_messages_cost_no_more_each_than_a_few(answers: list[dict[str, Any]]) -> None:
+    many = 40_000  # each looking at all the others would be 1.6 billion looks: minutes
+    calls = [{"function": {"name": "f"}}] * (many - 1) + [{"function": {"name": "last"}}]
+    messages = [{"role": "assistant", "tool_calls": calls}, *answers * (many // len(answers))]
+    told = chat(messages=messages)["messages"][1:]
+    assert len(told) == many // len(answers) * len(answers)
+    assert all(message["tool_call_id"] for message in told)
+
+
+def test_tool_messages_answer_the_oldest_call_that_fits() -> None:
+    calls = [{"function": {"name": name}} for name in ("f", "g", "f", "g")]
+    answers = [{"tool_name": "g"}, {"tool_call_id": "call_2"}, {}, {"tool_name": "f"}, {"tool_call_id": "call_9"}, {}]
+    messages = [{"role": "assistant", "tool_calls": calls}, *({"role": "tool"} | answer for answer in answers)]
+    told = [message["tool_call_id"] for message in chat(messages=messages)["messages"][1:]]
+    assert told == ["call_1", "call_2", "call_0", "call_3", "call_9", "call_unknown"]

@@ -1,0 +1,52 @@
+"""How much a JSON text holds, told before anything is built of it: objects take many times the bytes they come in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MOST_VALUES = 1_000_000  # that are built of one text at a time
+
+_SIGNS = (b",", b"{", b"[")
+# A string that never ends goes to the end of the text, so that each byte is looked at once whatever the text is.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.?+[^"\\]*+)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
+
+
+def most_values(text: bytes) -> int:
+    """Return what the number of values in a JSON text cannot exceed; signs in strings are counted too."""
+    return 1 + sum(map(text.count, _SIGNS))
+
+
+def has_more_values(text: bytes, most: int = MOST_VALUES) -> bool:
+    """Return True if a JSON text, which need not be valid, holds more than `most` values; objects and arrays are some.
+
+    No more is read than is needed to tell.
+    """
+    if most_values(text) <= most:
+        return False
+    count = 1
+    for sign in _signs(text):
+        count += sign in _SIGNS
+        if count > most:
+            return True
+    return False
+
+
+def has_more_items(text: bytes, most: int) -> bool:
+    """Return True if a JSON array has more than `most` items. No more is read than is needed to tell."""
+    if most_values(text) <= most:
+        return False
+    depth, count = 0, 1
+    for sign in _signs(text):
+        if sign == b",":
+            count += depth == 1
+        else:
+            depth += 1 if sign in (b"[", b"{") else -1
+        if count > most:
+            return True
+    return False
+
+
+def _signs(text: bytes) -> Iterator[bytes]:
+    """Yield the brackets and commas of a JSON text that are not in its strings."""
+    return (token for found in _TOKEN.finditer(text) if (token := found[0])[0] != 34)  # 34: a quote
