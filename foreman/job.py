@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
@@ -50,6 +51,8 @@ STEPS: dict[State, frozenset[State]] = {
     State.EXPIRED: frozenset({State.QUEUED}),
 }
 
+MOST_IN_KEY = 256  # bytes of options as they are; with the longest name of a model a key stays below 512 characters
+
 # Changing one of these makes Ollama load the model again, so they are part of the drain key.
 RELOADING_OPTIONS = (
     "num_ctx",
@@ -70,11 +73,17 @@ def check_step(verb: str, before: State, after: State) -> None:
 
 
 def drain_key(model: str, options: dict[str, object] | None = None) -> DrainKey:
-    """The model, plus those of its options that would make the server load it anew."""
+    """Return the model, plus those of its options that would make the server load it anew: their digest if long.
+
+    A key is part of many rows and is compared with every other one.
+    """
     chosen = {name: _whole(options[name]) for name in RELOADING_OPTIONS if options and options.get(name) is not None}
     if not chosen:
         return model
-    return f"{model} {msgspec.json.encode(chosen, order='sorted').decode()}"
+    text = msgspec.json.encode(chosen, order="sorted")
+    if len(text) > MOST_IN_KEY:
+        text = msgspec.json.encode({"sha256": hashlib.sha256(text).hexdigest()})
+    return f"{model} {text.decode()}"
 
 
 def _whole(value: object) -> object:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 
 import msgspec
 
 from foreman.errors import InvalidJson
+from foreman.weight import most_values
 
 # Fields that Foreman reads or sets in what goes to a target. Go, and with it every API of Ollama, takes the names of
 # fields in any letter case, and the last of several: a second `Model` would get past all that was checked in `model`.
@@ -19,6 +21,8 @@ FIELDS = frozenset(
     }
 )
 LONG_S = "\u017f"  # which Go takes for an `s` in another case
+MOST_SIGNS = 12_000_000  # in one body; to walk over so many takes a tenth of a second, in which nothing else runs
+PIECE = 2**20  # bytes of a body that are looked at together
 MOST_MENDED = 1_000_000  # pairs and halves looked at in one body; more would hold up everybody else
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -36,9 +40,11 @@ def read_object(body: bytes, *, rest_ignored: bool = False) -> dict[str, msgspec
     Bytes that are no UTF-8 and halves of surrogate pairs cost their character: they become U+FFFD, as in Go's
     encoding/json. With `rest_ignored` whatever follows the object is overlooked. Raises InvalidJson.
     """
+    if most_values(body) > MOST_SIGNS:
+        raise InvalidJson(f"more than {MOST_SIGNS} commas and brackets")
     try:
         try:
-            body.decode()  # msgspec does not look into strings it passes on
+            _check_text(body)  # msgspec does not look into strings it passes on
             fields = _decode(body)
         except (UnicodeDecodeError, msgspec.DecodeError):
             fields = _decode(_first_value(_mended(body)) if rest_ignored else _mended(body))
@@ -49,6 +55,14 @@ def read_object(body: bytes, *, rest_ignored: bool = False) -> dict[str, msgspec
     except msgspec.DecodeError as error:
         raise InvalidJson(str(error)) from None
     return fields if fields.keys() <= FIELDS else _named(fields)
+
+
+def _check_text(body: bytes) -> None:
+    """Raise UnicodeDecodeError unless all is UTF-8, in pieces: the whole as text may take four times its bytes."""
+    decode = codecs.getincrementaldecoder("utf-8")().decode
+    for start in range(0, len(body), PIECE):
+        decode(memoryview(body)[start : start + PIECE])
+    decode(b"", True)
 
 
 def _named(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:

@@ -16,7 +16,7 @@ THREADS = 2  # at once; they share the interpreter with the loop, and each holds
 _limiter = trio.CapacityLimiter(THREADS)
 
 
-async def offload(size: int, function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
+async def offload(size: int, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
     """Return `function(*args)`, called in a thread if it is about more than LIGHT bytes. A cancel waits for its end."""
     if size <= LIGHT:
         return function(*args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,11 +15,17 @@ from foreman.errors import FieldInvalid, ForemanError, ModelRequired
 from foreman.fingerprint import fingerprints
 from foreman.job import Change, Delivery, Draft, Instant, Job, Priority, State, drain_key
 from foreman.objects import read_object
+from foreman.weight import has_more_values
 
 MAX_ATTEMPTS = 20
 MAX_TIMEOUT = 30 * 86400  # seconds
 MODEL_LENGTH = 256
+MOST_OWN_BYTES = 2**18  # of one of Foreman's own fields; metadata may have 209 KB when all of it is escaped
+MOST_OPTIONS_BYTES = 2**20
+MOST_OPTION_VALUES = 10_000
+MOST_SHOWN = 400  # bytes of a wrong value; an error shows fewer still
 _FAR_FUTURE = 100 * 366 * 86400  # seconds
+_NULL = msgspec.Raw(b"null")
 _BOOLEANS = {b"true": True, b"false": False, b"null": None}
 
 _Zoned = Annotated[datetime, msgspec.Meta(tz=True)]  # RFC 3339 has no local times
@@ -30,6 +37,11 @@ class Submission(msgspec.Struct, frozen=True):
     model: str
     own: dict[str, Any]
     payload: dict[str, msgspec.Raw]  # in the caller's order, each value as the caller wrote it
+
+    @property
+    def size(self) -> int:
+        """The bytes of the payload, about."""
+        return sum(map(_size, self.payload.values()))
 
     def draft(
         self,
@@ -95,13 +107,15 @@ def read_stream(payload: Mapping[str, msgspec.Raw]) -> bool | None:
 
 def read_include_usage(payload: Mapping[str, msgspec.Raw]) -> bool:
     """Return whether the caller of a completion wants the chunk with its usage. Raises FieldInvalid."""
-    given = payload.get("stream_options", msgspec.Raw(b"null"))
+    given = payload.get("stream_options", _NULL)
     try:
+        if _size(given) > MOST_OWN_BYTES:
+            raise KeyError
         options = msgspec.json.decode(given, type=dict[str, msgspec.Raw] | None) or {}
         return _BOOLEANS[bytes(options.get("include_usage", b"null"))] is True
     except (msgspec.DecodeError, RecursionError, KeyError):
         allowed = 'must be an object such as {"include_usage": true}'
-        raise FieldInvalid("stream_options", bytes(given).decode(), allowed) from None
+        raise FieldInvalid("stream_options", _begin(given), allowed) from None
 
 
 def read_call(body: bytes, *, rest_ignored: bool = False) -> Submission:
@@ -118,10 +132,13 @@ def read_idempotency_key(given: str | None) -> str | None:
 
 
 def _options(payload: Mapping[str, msgspec.Raw]) -> dict[str, object] | None:
-    if "options" not in payload:
-        return None
+    """Return those of the options that Foreman reads. Raises FieldInvalid for more than any server has."""
+    raw = payload.get("options", _NULL)
+    if _size(raw) > MOST_OPTIONS_BYTES or has_more_values(bytes(raw), MOST_OPTION_VALUES):
+        allowed = f"must be at most {MOST_OPTIONS_BYTES} bytes and {MOST_OPTION_VALUES} values"
+        raise FieldInvalid("options", _begin(raw), allowed)
     try:
-        found = msgspec.json.decode(payload["options"])
+        found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
         return None  # the target's business, and the target will say so
     return found if isinstance(found, dict) else None
@@ -136,21 +153,30 @@ def _most_tokens(payload: Mapping[str, msgspec.Raw], options: Mapping[str, objec
     return int(given) if isinstance(given, (int, float)) and 0 <= given < 10**9 else None
 
 
+def _size(raw: msgspec.Raw) -> int:
+    """Return the bytes of a value without a copy of them."""
+    return len(memoryview(raw))
+
+
+def _begin(raw: msgspec.Raw) -> str:
+    """Return the beginning of a value that is wrong."""
+    return bytes(memoryview(raw)[:MOST_SHOWN]).decode(errors="replace")
+
+
 # One reader a field: takes the decoded value, raises ValueError with what is allowed.
 
 
 def _read(name: str, raw: msgspec.Raw, reader: Callable[[Any], Any]) -> Any:
-    value: Any
-    try:
-        value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        value = ...  # a number out of all range, which no reader takes
+    value: Any = ...  # what no reader takes
+    if _size(raw) <= MOST_OWN_BYTES:
+        with suppress(msgspec.DecodeError, RecursionError):  # a number out of all range
+            value = msgspec.json.decode(raw)
     if value is None and name != "model":
         return None
     try:
         return reader(value)
     except ValueError as allowed:
-        given = value if isinstance(value, str) else bytes(raw).decode()
+        given = value if isinstance(value, str) else _begin(raw)
         raise FieldInvalid(name, given, str(allowed)) from None
 
 
@@ -198,9 +224,9 @@ def _no_time() -> Instant:
 
 
 def _metadata(value: Any) -> dict[str, str]:
-    good = isinstance(value, dict) and len(value) <= 16
-    if not good or not all(isinstance(v, str) and len(v) <= 1024 and "\0" not in k + v for k, v in value.items()):
-        raise ValueError("must be an object of at most 16 strings of at most 1024 characters")
+    good = isinstance(value, dict) and len(value) <= 16 and all(len(key) <= 64 and "\0" not in key for key in value)
+    if not good or not all(isinstance(v, str) and len(v) <= 1024 and "\0" not in v for v in value.values()):
+        raise ValueError("must be an object of at most 16 strings of at most 1024 characters, its keys of at most 64")
     return dict(value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from foreman.http.deps import Deps, deps
 from foreman.http.problems import json_answer
 from foreman.job import Draft
 from foreman.messages import SubmitMany
+from foreman.offload import offload
 
 GROUP = 1000  # jobs in one transaction
 BREATH = 50  # lines between checkpoints: a millisecond or so, in which nobody else is served
@@ -114,11 +116,12 @@ class _Intake:
 
     async def _read(self, line: bytes) -> Draft:
         known = self._known
-        submission = wire.read_submission(line, now=known.clock())
+        submission = await offload(len(line), partial(wire.read_submission, now=known.clock()), line)
         model = known.inventory.find(submission.model) or await known.inventory.resolve(submission.model)
-        draft = submission.draft(
-            next(self._ids), canonical=model.name, max_attempts=known.settings.max_attempts, owner=self._owner
+        make = partial(
+            submission.draft, canonical=model.name, max_attempts=known.settings.max_attempts, owner=self._owner
         )
+        draft = await offload(len(line), make, next(self._ids))
         if draft.webhook_url is not None:
             await known.poster.check(draft.webhook_url, self._judged)
         return draft

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -20,6 +21,7 @@ from foreman.http.problems import json_text, public
 from foreman.http.stream import Ndjson, Sse, next_or_comment
 from foreman.job import Change, Priority, State, drain_key
 from foreman.messages import Cancel, Submit
+from foreman.offload import offload
 from foreman.store.protocol import Reader
 from foreman.targets.protocol import Call
 from foreman.targets.streams import without_usage
@@ -55,14 +57,15 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
     model = await known.inventory.resolve(submission.model)
     job_id = str(ULID())
     track = known.relay.track(job_id)  # before the job exists, so that nothing it says is missed
-    draft = submission.draft(
-        job_id,
+    make = partial(
+        submission.draft,
         canonical=model.name,
         max_attempts=known.settings.max_attempts,
         endpoint=endpoint,
         priority=priority,
         owner=known.gate.caller(request),
     )
+    draft = await offload(submission.size, make, job_id)
     caller = _Caller(known, track, keep=keep, usage=_wants_usage(endpoint, submission.payload))
     try:
         accepted = await known.queue.ask(Submit(draft=draft))
@@ -103,7 +106,8 @@ async def read(endpoint: str) -> wire.Submission:
     body = await read_body()
     if not body.strip():
         raise InvalidJson(NOTHING)
-    return wire.read_call(body, rest_ignored=endpoint.startswith("/api/"))  # as Ollama reads it
+    as_ollama = endpoint.startswith("/api/")
+    return await offload(len(body), partial(wire.read_call, rest_ignored=as_ollama), body)
 
 
 def plainly_wrong(response: Response) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import trio
@@ -19,6 +20,7 @@ from foreman.http.query import check_names, read_limit, whole
 from foreman.http.selection import FILTERS, read_order, read_place, read_selection, show_place
 from foreman.job import TERMINAL, Change
 from foreman.messages import PAUSED, Cancel, Delete, Redeliver, Retry, Submit
+from foreman.offload import offload
 from foreman.store.protocol import Place, Reader
 
 jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
@@ -38,7 +40,8 @@ async def submit() -> Response:
         return await bulk.submit()
     wait = _preferred_wait(request.headers.get("Prefer"))
     idempotency_key = wire.read_idempotency_key(request.headers.get("Idempotency-Key"))
-    submission = wire.read_submission(await read_json_body(), now=known.clock())
+    body = await read_json_body()
+    submission = await offload(len(body), partial(wire.read_submission, now=known.clock()), body)
     canonical, refusal = submission.model, None
     try:
         canonical = (await known.inventory.resolve(submission.model)).name
@@ -48,13 +51,14 @@ async def submit() -> Response:
         if idempotency_key is None:
             raise
         refusal = fault  # a key that was used before is answered as it was, whatever has become of model and receiver
-    draft = submission.draft(
-        str(ULID()),
+    make = partial(
+        submission.draft,
         canonical=canonical,
         max_attempts=known.settings.max_attempts,
         idempotency_key=idempotency_key,
         owner=known.gate.caller(request),
     )
+    draft = await offload(len(body), make, str(ULID()))
     accepted = await known.queue.ask(Submit(draft=draft, refusal=refusal))
     if wait and await _ends(accepted.job.id, wait):
         response = await _shown(accepted.job.id)

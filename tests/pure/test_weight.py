@@ -44,7 +44,13 @@ def test_items_are_counted_at_the_top(items: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b'"' + b'\\"' * 300_000 + b"\\", b"," * 20 + b" " * 600_000, b'"' * 600_001, b"[" * 600_000, b'{"a' + b"x" * 600_000],
+    [
+        b'"' + b'\\"' * 300_000 + b"\\",
+        b"," * 20 + b" " * 600_000,
+        b'"' * 600_001,
+        b"[" * 600_000,
+        b'{"a' + b"x" * 600_000,
+    ],
 )
 def test_what_is_no_json_is_read_once_too(text: bytes) -> None:
     has_more_items(text, 10)  # ends: a second look at each byte would take minutes
