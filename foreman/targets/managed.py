@@ -14,6 +14,7 @@ import trio
 from foreman.endpoints import EMBEDDING, Counting
 from foreman.errors import NotServed, TargetFault, TargetLost, TargetRefused, TargetUnavailable
 from foreman.job import DrainKey, model_of
+from foreman.offload import offload
 from foreman.settings import ManagedModel
 from foreman.targets import leash
 from foreman.targets.child import Child
@@ -77,7 +78,7 @@ class ManagedTarget:
 
     async def load(self, call: Call) -> None:
         """Start the model's server, in place of the resident one, and wait until it is ready. Raises ModelCrashed."""
-        if only_loads(call.endpoint, call.payload) != "unload":
+        if await offload(len(call.payload), only_loads, call.endpoint, call.payload) != "unload":
             await self._ready_child(call)
 
     def is_resident(self, key: DrainKey) -> bool:
@@ -102,7 +103,7 @@ class ManagedTarget:
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
-        reason = only_loads(call.endpoint, call.payload)
+        reason = await offload(len(call.payload), only_loads, call.endpoint, call.payload)
         if reason is not None:
             await (self.unload(call.model) if reason == "unload" else self._ready_child(call))
             yield Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))

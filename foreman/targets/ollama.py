@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from foreman.errors import (
     TargetUnavailable,
 )
 from foreman.job import DrainKey, model_of
+from foreman.offload import offload
 from foreman.targets.asking import AT_ONCE, Asking, Refusals
 from foreman.targets.boot import boot_id_at
 from foreman.targets.chunks import ERROR_LIMIT, fault_in
@@ -28,7 +30,7 @@ from foreman.targets.http1 import Body, Client, Response
 from foreman.targets.listing import listed
 from foreman.targets.model_names import ollama_form
 from foreman.targets.payloads import Fields, fields_of, reload_options, streaming
-from foreman.targets.protocol import Call, Model
+from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.translate_request import is_zero
 
 log = structlog.get_logger()
@@ -93,7 +95,7 @@ class OllamaTarget:
 
     async def load(self, call: Call) -> None:
         """Have Ollama load the model by a request without a prompt. What it refuses, the real request will explain."""
-        fields = fields_of(call.payload)
+        fields = await offload(len(call.payload), fields_of, call.payload)
         if self.is_resident(call.key) or call.endpoint in EMBEDDING or _unloads(call.endpoint, fields):
             return
         load = _Load(call.model, trio.current_time())
@@ -137,7 +139,8 @@ class OllamaTarget:
     def resident(self) -> DrainKey | None:
         return self._resident
 
-    def answer(self, call: Call) -> Asking:
+    @asynccontextmanager
+    async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         def ended(error: BaseException | None) -> None:
             if isinstance(error, (TargetUnavailable, TargetLost)):
                 self._resident = None
@@ -149,9 +152,11 @@ class OllamaTarget:
             elif error is None:
                 self._resident = call.key
 
-        question = streaming(call.endpoint, call.payload)
+        question = await offload(len(call.payload), streaming, call.endpoint, call.payload)
         key = model_of(call.key)
-        return Asking(self._client, question, self._refusals, model=key, heard=call.heard, ended=ended)
+        asking = Asking(self._client, question, self._refusals, model=key, heard=call.heard, ended=ended)
+        async with asking as chunks:
+            yield chunks
 
     async def boot_id(self) -> str | None:
         """The boot id of the Foreman that answers at this address; None for any other server."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +13,10 @@ import trio
 
 from foreman.endpoints import EMBEDDING, NATIVE, Counting, Endpoint
 from foreman.job import DrainKey, model_of
+from foreman.offload import offload
 from foreman.targets.asking import Asking, Refusals
 from foreman.targets.boot import boot_id_at
+from foreman.targets.chunks import StageFor
 from foreman.targets.closer import Closer
 from foreman.targets.counting import counted
 from foreman.targets.http1 import Client
@@ -65,24 +69,32 @@ class OpenAITarget:
             fields["model"] = msgspec.Raw(msgspec.json.encode(served_as))
         return await counted(self._client, path, msgspec.json.encode(fields))
 
-    def answer(self, call: Call, *, served_as: str | None = None, load_ns: int = 0) -> Asking | Told:
+    @asynccontextmanager
+    async def answer(
+        self, call: Call, *, served_as: str | None = None, load_ns: int = 0
+    ) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Target.answer`; `served_as` is the server's own name of the model, where it differs from the caller's,
         and `load_ns` what a native answer reports as its load_duration."""
         if call.endpoint not in EMBEDDING:
             self._latest = call.key
-        if reason := only_loads(call.endpoint, call.payload):
-            return Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
+        size = len(call.payload)
+        if reason := await offload(size, only_loads, call.endpoint, call.payload):
+            yield Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
+            return
         started = time.monotonic_ns()
 
         def translating(closer: Closer) -> _Translating:
             return _Translating(call, closer, self.name, started, load_ns)
 
         if call.endpoint in NATIVE:
-            question, stage = to_openai(call.endpoint, call.payload, served_as or call.model), translating
+            question = await offload(size, to_openai, call.endpoint, call.payload, served_as or call.model)
+            stage: StageFor | None = translating
         else:
-            question, stage = streaming(call.endpoint, call.payload, model=served_as), None
+            question, stage = await offload(size, streaming, call.endpoint, call.payload, served_as), None
         key = model_of(call.key)
-        return Asking(self._client, question, self._refusals, model=key, stage_for=stage, heard=call.heard)
+        asking = Asking(self._client, question, self._refusals, model=key, stage_for=stage, heard=call.heard)
+        async with asking as chunks:
+            yield chunks
 
     async def boot_id(self) -> str | None:
         """The boot id of the Foreman that answers at this address; None for any other server."""
@@ -94,16 +106,10 @@ class OpenAITarget:
 
 
 class Told:
-    """An answer of one chunk that nobody had to be asked for; its own context."""
+    """An answer of one chunk that nobody had to be asked for."""
 
     def __init__(self, chunk: Chunk) -> None:
         self._left = [chunk]
-
-    async def __aenter__(self) -> Told:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
 
     def __aiter__(self) -> Told:
         return self

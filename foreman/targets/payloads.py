@@ -50,7 +50,7 @@ def fields_of(payload: bytes | msgspec.Raw) -> Fields:
         raise TargetRefused(400, f"the payload is not a JSON object ({error})") from error
 
 
-def streaming(endpoint: Endpoint, payload: bytes, *, model: str | None = None) -> Question:
+def streaming(endpoint: Endpoint, payload: bytes, model: str | None = None) -> Question:
     """`payload` asking for a stream, usage included, and for another `model` if given."""
     fields = fields_of(payload)
     additions: dict[str, Any] = {}

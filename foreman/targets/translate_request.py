@@ -13,16 +13,28 @@ from foreman.errors import TargetRefused
 from foreman.targets.images import plain_base64
 from foreman.targets.options import native_options, whole_or_none
 from foreman.targets.payloads import Question
+from foreman.weight import has_more_items
 
 T = TypeVar("T")
 
+MOST_MESSAGES = 100_000  # of one request
+MOST_IMAGES = 1000  # of one message
+_KINDS = {"[": "a list", '"': "text"}
 UNKNOWN_CALL = "call_unknown"  # the id of the call that a tool message answers, where there was none
 _IMAGE_TYPES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 
 
+_FALSE = msgspec.Raw(b"false")
+_JSON = msgspec.Raw(b'"json"')
+_NO_TEXT = msgspec.Raw(b'""')
+_NULL = msgspec.Raw(b"null")
+
+# What is only passed on stays as it was written: objects made of it would take many times its bytes.
+
+
 class _ToolFunction(msgspec.Struct):
     name: str
-    arguments: dict[str, Any] | str | None = None
+    arguments: msgspec.Raw = _NULL  # an object or text
 
 
 class _ToolCall(msgspec.Struct):
@@ -32,9 +44,9 @@ class _ToolCall(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     role: str | None = None
-    content: str | list[dict[str, Any]] | None = None
+    content: msgspec.Raw = _NULL  # text or a list of parts
     thinking: str | None = None
-    images: list[str] | None = None
+    images: msgspec.Raw = _NULL
     tool_calls: list[_ToolCall] | None = None
     tool_name: str | None = None
     name: str | None = None
@@ -44,31 +56,31 @@ class _Message(msgspec.Struct):
 class _Native(msgspec.Struct):
     """What the native requests have in common; `None` and absence mean the same in all of them."""
 
-    format: str | dict[str, Any] | None = None
+    format: msgspec.Raw = _NULL  # text or a schema
     options: dict[str, Any] | None = None
     think: bool | str | None = None
     logprobs: bool | None = None
     top_logprobs: int | float | None = None
     keep_alive: str | int | float | None = None
-    stream: Any = None
+    stream: msgspec.Raw = _NULL
 
 
 class _Chat(_Native):
-    messages: list[_Message] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: Any = None
+    messages: msgspec.Raw = _NULL
+    tools: msgspec.Raw = _NULL
+    tool_choice: msgspec.Raw = _NULL
 
 
 class _Generate(_Native):
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
-    images: list[str] | None = None
+    images: msgspec.Raw = _NULL
     raw: bool | None = None
 
 
 class _Embed(msgspec.Struct):
-    input: str | list[Any] | None = None
+    input: msgspec.Raw = _NULL  # text or a list
     dimensions: int | float | None = None
 
 
@@ -89,7 +101,7 @@ def only_loads(endpoint: Endpoint, payload: bytes) -> Literal["load", "unload"] 
     unload it. Raises TargetRefused like `to_openai`."""
     if endpoint == "/api/chat":
         chat = _read(payload, _Chat)
-        empty, keep_alive = not chat.messages, chat.keep_alive
+        empty, keep_alive = _is_empty("messages", chat.messages, "["), chat.keep_alive
     elif endpoint == "/api/generate":
         generate = _read(payload, _Generate)
         empty, keep_alive = not generate.prompt, generate.keep_alive
@@ -122,10 +134,14 @@ def embed_as_embeddings(answer: bytes) -> bytes:
 
 
 def _chat(asked: _Chat, model: str) -> Question:
-    fields: dict[str, Any] = {"model": model, "messages": _messages(asked.messages or [])}
-    if asked.tools:
+    return _chat_of(_bounded("messages", asked.messages, list[_Message], MOST_MESSAGES), asked, model)
+
+
+def _chat_of(messages: list[_Message], asked: _Chat, model: str) -> Question:
+    fields: dict[str, Any] = {"model": model, "messages": _messages(messages)}
+    if not _is_empty("tools", asked.tools, "["):
         fields["tools"] = asked.tools
-    if asked.tool_choice is not None:
+    if asked.tool_choice != _NULL:
         fields["tool_choice"] = asked.tool_choice
     fields |= _shared(asked)
     if asked.logprobs:
@@ -137,10 +153,10 @@ def _chat(asked: _Chat, model: str) -> Question:
 
 def _generate(asked: _Generate, model: str) -> Question:
     if not asked.raw and not asked.suffix:
-        system = [_Message(role="system", content=asked.system)] if asked.system else []
-        messages = [*system, _Message(content=asked.prompt or "", images=asked.images)]
+        system = [_Message(role="system", content=_raw(asked.system))] if asked.system else []
+        messages = [*system, _Message(content=_raw(asked.prompt or ""), images=asked.images)]
         common = {name: getattr(asked, name) for name in _Native.__struct_fields__}
-        return _chat(_Chat(messages=messages, **common), model)
+        return _chat_of(messages, _Chat(**common), model)
     fields: dict[str, Any] = {"model": model, "prompt": asked.prompt or ""}
     if asked.suffix:
         fields["suffix"] = asked.suffix
@@ -152,7 +168,8 @@ def _generate(asked: _Generate, model: str) -> Question:
 
 
 def _embed(asked: _Embed, model: str) -> Question:
-    fields: dict[str, Any] = {"model": model, "input": asked.input or "", "encoding_format": "float"}
+    given = _raw("") if _is_empty("input", asked.input, '["') else asked.input
+    fields: dict[str, Any] = {"model": model, "input": given, "encoding_format": "float"}
     if dimensions := whole_or_none("dimensions", asked.dimensions):
         fields["dimensions"] = dimensions
     return Question("/v1/embeddings", fields, {"encoding_format": None})
@@ -166,17 +183,17 @@ def _streamed(endpoint: Endpoint, fields: dict[str, Any], asked: _Native) -> Que
         additions["chat_template_kwargs"] = None
     additions["stream"] = None
     fields |= {"stream": True, "stream_options": {"include_usage": True}}
-    return Question(endpoint, fields, additions, whole=asked.stream is False)
+    return Question(endpoint, fields, additions, whole=asked.stream == _FALSE)
 
 
 def _shared(asked: _Native) -> dict[str, Any]:
     fields = native_options(asked.options or {})
-    if asked.format == "json":
+    if asked.format == _JSON:
         fields["response_format"] = {"type": "json_object"}
-    elif isinstance(asked.format, dict):
+    elif _kind(asked.format) == "{":
         schema = {"name": "answer", "schema": asked.format, "strict": True}
         fields["response_format"] = {"type": "json_schema", "json_schema": schema}
-    elif asked.format:
+    elif asked.format not in (_NULL, _NO_TEXT):
         raise TargetRefused(400, 'format must be "json" or a JSON schema')
     if isinstance(asked.think, str):
         effort = "high" if asked.think == "max" else asked.think
@@ -187,9 +204,9 @@ def _shared(asked: _Native) -> dict[str, Any]:
     return fields
 
 
-def _messages(messages: list[_Message]) -> list[dict[str, Any]]:
+def _messages(messages: list[_Message]) -> list[msgspec.Raw]:
     waiting = _Waiting()
-    told: list[dict[str, Any]] = []
+    told: list[msgspec.Raw] = []
     made = 0
     for message in messages:
         role = message.role or "user"
@@ -202,20 +219,23 @@ def _messages(messages: list[_Message]) -> list[dict[str, Any]]:
                 id = call.id or f"call_{made}"
                 made += 1
                 waiting.add(id, call.function.name)
-                calls.append({"id": id, "type": "function", "function": _function(call.function)})
+                calls.append(_raw({"id": id, "type": "function", "function": _function(call.function)}))
             fields["tool_calls"] = calls
         if role == "tool":
             name = message.tool_name or message.name
             fields["tool_call_id"] = waiting.answered(message.tool_call_id, name)
         elif message.name:
             fields["name"] = message.name
-        told.append(fields)
+        told.append(_raw(fields))
     return told
 
 
 def _function(function: _ToolFunction) -> dict[str, str]:
     given = function.arguments
-    text = given if isinstance(given, str) else msgspec.json.encode(given or {}).decode()
+    if _kind(given) not in ("{", '"', "n"):
+        raise TargetRefused(400, "the arguments of a tool call must be an object or text")
+    text = _text(given) if _kind(given) == '"' else msgspec.json.format(bytes(given), indent=-1).decode()
+    text = "" if text == "null" else text
     return {"name": function.name, "arguments": text if text.strip() else "{}"}
 
 
@@ -249,15 +269,20 @@ class _Waiting:
         return None
 
 
-def _content(message: _Message) -> str | list[dict[str, Any]]:
-    if not message.images:
-        return message.content or ""
-    parts: list[dict[str, Any]] = []
-    if isinstance(message.content, list):
-        parts += message.content
-    elif message.content:
-        parts.append({"type": "text", "text": message.content})
-    return parts + [{"type": "image_url", "image_url": {"url": _data_uri(image)}} for image in message.images]
+def _content(message: _Message) -> msgspec.Raw:
+    content = message.content
+    empty = _is_empty("content", content, '["')
+    images = _bounded("images", message.images, list[str], MOST_IMAGES)
+    if not images:
+        return _raw("") if empty else content
+    if empty:
+        parts = b""
+    elif _kind(content) == "[":
+        parts = bytes(content).strip()[1:-1] + b","
+    else:
+        parts = b'{"type":"text","text":' + bytes(content) + b"},"
+    shown = [_raw({"type": "image_url", "image_url": {"url": _data_uri(image)}}) for image in images]
+    return msgspec.Raw(b"[" + parts + msgspec.json.encode(shown)[1:])
 
 
 def _data_uri(image: str) -> str:
@@ -269,6 +294,38 @@ def _data_uri(image: str) -> str:
     if kind is None:
         kind = "webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else "jpeg"
     return f"data:image/{kind};base64,{plain}"
+
+
+def _kind(value: msgspec.Raw) -> str:
+    """Return the first character of a value, which tells its type."""
+    return chr(bytes(memoryview(value)[:1])[0])
+
+
+def _is_empty(name: str, value: msgspec.Raw, kinds: str) -> bool:
+    """Return True for null, and an empty value of one of the kinds. Raises TargetRefused for one of another kind."""
+    if value == _NULL:
+        return True
+    if _kind(value) not in kinds:
+        raise TargetRefused(400, f"{name} must be {' or '.join(_KINDS[kind] for kind in kinds)}")
+    return len(memoryview(value)) < 64 and bytes(value).translate(None, b" \t\r\n") in (b"[]", b'""')
+
+
+def _bounded(name: str, value: msgspec.Raw, shape: type[list[T]], most: int) -> list[T]:
+    """Return the items of a list of at most `most`; of null none. Raises TargetRefused."""
+    if _is_empty(name, value, "["):
+        return []
+    text = bytes(value)
+    if has_more_items(text, most):
+        raise TargetRefused(400, f"{name} has more than {most} items")
+    return _read(text, shape)
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _text(value: msgspec.Raw) -> str:
+    return _read(bytes(value), str)
 
 
 def _read(payload: bytes, shape: type[T]) -> T:
