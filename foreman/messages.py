@@ -170,6 +170,11 @@ class Prune(Message[int]):
 
 
 @dataclass(slots=True)
+class KeepUsage(Message[None]):
+    """Store how many jobs run, and remove some of the figures that are past their time."""
+
+
+@dataclass(slots=True)
 class Checkpoint(Message[int]):
     """Fold the database's log; its size in bytes before."""
 

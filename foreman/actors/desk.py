@@ -50,6 +50,7 @@ from foreman.messages import (
     Delete,
     DeliveryEnded,
     Finished,
+    KeepUsage,
     Message,
     Note,
     Prune,
@@ -119,6 +120,7 @@ class Desk:
             Redeliver: self._redeliver,
             Note: self._note,
             Prune: self._prune,
+            KeepUsage: self._keep_usage,
         }
 
     def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
@@ -362,15 +364,14 @@ class Desk:
         self._stirred = True
 
     def _prune(self, message: Prune, now: Instant) -> int:
-        if message.most:
-            self.store.sample(now)
-            history = self.rules.usage_history
-            self.store.prune_usage(
-                minutes=usage.kept_since(usage.MINUTE, now, history), hours=usage.kept_since(usage.HOUR, now, history)
-            )
         doomed = self.store.prunable(now, message.most)
         self.store.delete(doomed, pruning=True)
         return len(doomed)
+
+    def _keep_usage(self, message: KeepUsage, now: Instant) -> None:
+        self.store.sample(now)
+        minutes, hours = (usage.kept_since(step, now, self.rules.usage_history) for step in usage.STORED)
+        self.store.prune_usage(minutes=minutes, hours=hours)
 
     def _checkpoint(self) -> int | StoreFull:
         try:

@@ -6,7 +6,7 @@ import structlog
 import trio
 
 from foreman.errors import StoreFull
-from foreman.messages import Checkpoint, Prune, Queue
+from foreman.messages import Checkpoint, KeepUsage, Prune, Queue
 
 log = structlog.get_logger()
 
@@ -23,11 +23,12 @@ async def run(queue: Queue, *, task_status: trio.TaskStatus[None] = trio.TASK_ST
 
 
 async def sweep(queue: Queue) -> int:
-    """Remove every job whose time is over and fold the log; how many were removed."""
+    """Remove every job and some figures whose time is over, fold the log; return how many jobs were removed."""
     total = 0
     try:
         while removed := await queue.ask(Prune(most=BATCH)):
             total += removed
+        await queue.ask(KeepUsage())
         await queue.ask(Checkpoint())
     except StoreFull as fault:
         log.warning("cannot prune", why=str(fault))
