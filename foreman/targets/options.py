@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from foreman.errors import TargetRefused
+from foreman.job import RELOADING_OPTIONS
 
 # Options that OpenAI's own API, llama.cpp or vLLM take by the same name.
 _NUMBERS = frozenset(
@@ -25,14 +26,7 @@ _WHOLE_NUMBERS = frozenset({"top_k", "seed", "repeat_last_n", "mirostat"})
 # Options of Ollama, of now or before, that are about how a model is loaded, or that no other server has.
 _OLLAMAS_OWN = frozenset(
     {
-        "num_ctx",
-        "num_batch",
-        "num_gpu",
-        "main_gpu",
-        "use_mmap",
-        "num_thread",
-        "draft_num_predict",
-        "adapters",
+        *RELOADING_OPTIONS,
         "num_keep",
         "numa",
         "low_vram",
