@@ -8,13 +8,11 @@ import msgspec
 
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetFailed, TargetFault, TargetGarbled
-from foreman.targets.failures import failure
-from foreman.targets.indexes import BlockSorter
+from foreman.targets.failures import ODD, failure
 from foreman.targets.merge import absorb, settled
 from foreman.targets.protocol import Chunk
-from foreman.targets.tool_calls import CallSorter, arguments_of, finish_function, finished
+from foreman.targets.tool_calls import arguments_of, finish_function, finished
 
-_ODD = (TypeError, AttributeError, KeyError, ValueError, IndexError, RecursionError)  # what nonsense leads to
 _GROWING = ("response", "thinking", "logprobs")  # of the top level of a native chunk
 
 
@@ -40,7 +38,7 @@ class Answer:
                 self._plain = chunk.data
             else:
                 self._joiner.add(value)
-        except _ODD as error:
+        except ODD as error:
             raise self._odd() from error
 
     def result(self) -> bytes:
@@ -49,7 +47,7 @@ class Answer:
             return self._plain
         try:
             joined = self._joiner.result()
-        except _ODD as error:
+        except ODD as error:
             raise self._odd() from error
         if joined is None:
             raise TargetGarbled(self._target, "a stream without an answer")
@@ -64,7 +62,7 @@ class Answer:
             raise self._odd()
         try:
             why = failure(self._endpoint, value)
-        except _ODD as error:
+        except ODD as error:
             raise self._odd() from error
         if why is not None:
             raise TargetFailed(self._target, why)
@@ -129,7 +127,6 @@ class _Choices(_Single):
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
-        self._calls: dict[int, CallSorter] = {}
 
     def is_whole(self, value: dict[str, Any]) -> bool:
         return any("message" in choice and choice.get("delta") is None for choice in value.get("choices") or ())
@@ -138,10 +135,8 @@ class _Choices(_Single):
         for choice in value.pop("choices", None) or ():
             index = choice["index"] = choice.get("index") or 0
             state = self._choices.setdefault(index, {"index": index})
-            if (delta := choice.get("delta")) is not None:
+            if choice.get("delta") is not None:
                 choice.pop("message", None)  # all so far, or the delta once more
-                if delta.get("tool_calls") or delta.get("function_call"):
-                    self._calls.setdefault(index, CallSorter()).sort(delta)
             absorb(state, choice)
         for name, item in value.items():
             if item is not None or name not in self._top:
@@ -229,13 +224,11 @@ class _Messages(_Single):
         self._message: dict[str, Any] | None = None
         self._blocks: dict[int, dict[str, Any]] = {}
         self._inputs: dict[int, list[str]] = {}  # the JSON of a tool's input, in pieces
-        self._sorter = BlockSorter()
 
     def is_whole(self, value: dict[str, Any]) -> bool:
         return value.get("type") == "message"
 
     def add(self, value: dict[str, Any]) -> None:
-        self._sorter.sort(value)
         match value["type"]:
             case "message_start":
                 self._message = value["message"]

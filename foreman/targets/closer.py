@@ -11,7 +11,7 @@ from ulid import ULID
 from foreman.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
 from foreman.errors import TargetFailed, TargetGarbled, TargetLost
 from foreman.targets.choices import Growing, is_whole
-from foreman.targets.failures import WORDLESS, failure, words
+from foreman.targets.failures import ODD, WORDLESS, failure, words
 from foreman.targets.faults import clean
 from foreman.targets.indexes import BlockSorter
 from foreman.targets.mend import Mender
@@ -24,7 +24,6 @@ Json = dict[str, Any]
 
 EVENTS_END = ("message_stop", "response.completed", "response.incomplete")
 EXCERPT = 200  # bytes of what is not understood that are told
-ODD = (TypeError, AttributeError, KeyError, ValueError, IndexError, RecursionError)  # what nonsense leads to
 
 
 class Closer:

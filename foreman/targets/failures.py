@@ -8,6 +8,14 @@ from foreman.endpoints import COMPLETIONS, NATIVE, Endpoint
 from foreman.targets.faults import said
 
 WORDLESS = "an error without words"
+ODD = (
+    TypeError,
+    AttributeError,
+    KeyError,
+    ValueError,
+    IndexError,
+    RecursionError,
+)  # what values of no known shape lead to
 _TYPES = ("error", "response.error", "response.failed", "response.cancelled")
 _REASONS = ("error", "abort")  # why an answer is over
 _TELLING = ("detail", "message", "text", "reason", "msg", "error_message", "error_msg", "errors", "error_code")

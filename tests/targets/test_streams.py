@@ -298,8 +298,8 @@ def test_blocks_that_share_an_index_are_two(indexes: tuple[int | None, int | Non
 
     values: list[dict[str, Any]] = [{"type": "message_start", "message": {"id": "m"}}]
     values += events(indexes[0], "a") + events(indexes[1], "b") + [{"type": "message_stop"}]
-    assert [block["text"] for block in join("/v1/messages", *values)["content"]] == ["a", "b"]
     told = [json.loads(value) for value, _ in closed("/v1/messages", *map(json.dumps, values))]
+    assert [block["text"] for block in join("/v1/messages", *told)["content"]] == ["a", "b"]
     first = indexes[0] or 0
     assert [one["index"] for one in told if "index" in one] == [first] * 3 + [first + 1] * 3
 
