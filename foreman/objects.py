@@ -80,7 +80,7 @@ def _mended(body: bytes) -> bytes:
 
 
 def _first_value(body: bytes) -> bytes:
-    """The JSON value that a body begins with; all of it when it begins with none."""
+    """Return the JSON value that a body begins with; all of it when it begins with none."""
     text = body.decode().lstrip(" \t\r\n")
     try:
         return text[: _scan(text)[1]].encode()

@@ -78,7 +78,7 @@ class Inventory:
 
     @property
     def silent(self) -> float:
-        """For how many seconds the target has owed an answer; 0 when it owes none."""
+        """Return for how many seconds the target has owed an answer; 0 when it owes none."""
         return 0.0 if self._answered else trio.current_time() - self._asked_at
 
     async def resolve(self, name: str) -> Model:
@@ -132,7 +132,7 @@ class Inventory:
         return self._index.get(self._target.same(name))
 
     def _indexed(self) -> dict[str, Model]:
-        """Every model by its names: the own one before aliases, and of a name that two have, the first one's."""
+        """Return every model by its names: the own one before aliases, and of a name that two have, the first one's."""
         index: dict[str, Model] = {}
         for names in ([(m.name, m) for m in self.models], [(alias, m) for m in self.models for alias in m.aliases]):
             for name, model in names:

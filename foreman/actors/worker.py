@@ -76,7 +76,7 @@ class _Attempt:
         self.heard()
 
     def heard(self) -> None:
-        """The target has sent something, be it only a sign of life."""
+        """Note that the target has sent something, be it only a sign of life."""
         self.scope.deadline = min(self._ends_at, trio.current_time() + self._patience)
 
     def why(self, target: str) -> ForemanError | None:

@@ -122,7 +122,7 @@ def payload(job_id: str) -> Ask[dict[str, Any]]:
 
 
 def jobs(**wanted: str | int | datetime | None) -> Ask[Page]:
-    """A page of jobs; `wanted` are the names of the query, None is the same as not given."""
+    """Ask for a page of jobs; `wanted` are the names of the query, None is the same as not given."""
     return Ask(Page, "/jobs", params={name: _shown(value) for name, value in wanted.items() if value is not None})
 
 
@@ -268,7 +268,7 @@ def _job_path(job_id: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    """The name as one step of a path."""
+    """Return the name as one step of a path."""
     return quote(text(name), safe="")
 
 

@@ -40,7 +40,7 @@ def refused(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it, each library's own words before the system's."""
+    """Yield the error and what led to it, each library's own words before the system's."""
     while error is not None:
         yield error
         if isinstance(error, BaseExceptionGroup):

@@ -43,8 +43,10 @@ async def read_body() -> bytes:
 
 
 async def pieces() -> AsyncIterator[bytes]:
-    """The body as it arrives, unpacked. Raises BodyTooLarge, WrongContentEncoding, and BodyUnreadable also when nothing
-    comes for too long."""
+    """Yield the body as it arrives, unpacked.
+
+    Raises BodyTooLarge, WrongContentEncoding, and BodyUnreadable, also when nothing comes for too long.
+    """
     limit = deps().settings.max_body
     packed = coding()
     raw = _within(limit)

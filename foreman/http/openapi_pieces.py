@@ -119,7 +119,7 @@ def path(name: str, schema: Schema) -> dict[str, Any]:
 
 
 def query(name: str, schema: Schema, description: str = "", *, comma: bool = False) -> dict[str, Any]:
-    """A name of the query; `comma`: the items of a list in one value."""
+    """Describe a name of the query; `comma`: the items of a list in one value."""
     shown = {"name": name, "in": "query", "schema": schema} | ({"explode": False} if comma else {})
     return shown | {"description": description} if description else shown
 

@@ -21,8 +21,11 @@ async def pass_on(
     content_type: str | None = None,
     at_end: Callable[[], Awaitable[None]] | None = None,
 ) -> Response:
-    """The target's own answer to the request at hand, its body streamed. `content_type` is that of `body` where it is
-    not JSON; `at_end` is awaited once the target has said all of it. Raises TargetFault."""
+    """Return the target's own answer to the request at hand, its body streamed.
+
+    `content_type` is that of `body` where it is not JSON; `at_end` is awaited once the target has said all of it.
+    Raises TargetFault.
+    """
     exits = AsyncExitStack()
     try:
         path = request.scope["raw_path"].decode("latin-1")

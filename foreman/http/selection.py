@@ -87,7 +87,7 @@ def _states(given: str | None) -> tuple[State, ...]:
 
 
 def _names(given: str | None) -> tuple[str, ...]:
-    """A model as the caller names it and as the server does, where it is known."""
+    """Return a model as the caller names it and as the server does, where it is known."""
     if given is None:
         return ()
     found = deps().inventory.find(given)

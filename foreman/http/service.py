@@ -21,7 +21,7 @@ service = Blueprint("service", __name__)
 
 @service.get("/healthz")
 async def healthz() -> Response:
-    """Alive; `degraded` while the target cannot be reached. Whoever asks has the target looked at."""
+    """Say that Foreman is alive, and `degraded` while the target cannot be reached; have the target probed soon."""
     inventory = deps().inventory
     inventory.look()
     shown: dict[str, Any] = {

@@ -83,7 +83,7 @@ class Reader(Protocol):
     def running(self) -> list[Job]: ...
 
     def scheduled(self, limit: int) -> list[Job]:
-        """The queued jobs that wait for a time to come, the soonest first."""
+        """Return the queued jobs that wait for a time to come, the soonest first."""
 
     def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
         """Return the job that `owner` submitted under `key`, and the fingerprint of its body."""

@@ -65,7 +65,7 @@ class SqliteReader:
         return [found[job_id] for job_id in ids]
 
     def _way(self, wanted: Selection, order: Order) -> listing.Way:
-        """The shortest way by an index to the jobs that are wanted; where none is short, one that needs no sorting."""
+        """Return the shortest way by an index to the wanted jobs; where none is short, one that needs no sorting."""
         ways = listing.ways(wanted)
         if order is Order.NEWEST and len(ways) == 1:
             return ways[0]

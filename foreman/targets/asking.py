@@ -120,7 +120,7 @@ class Refusals:
         self._known: OrderedDict[tuple[str, Endpoint], list[tuple[str, frozenset[str]]]] = OrderedDict()
 
     def known(self, model: str, question: Question) -> frozenset[str]:
-        """The additions to leave out of this question."""
+        """Return the additions to leave out of this question."""
         place = model, question.endpoint
         if place not in self._known:
             return frozenset()
@@ -139,7 +139,7 @@ class Refusals:
 
 
 def refused(fault: TargetFault, additions: Collection[str]) -> str | None:
-    """Which of the additions a fault is about, None if it is about something else."""
+    """Return which of the additions a fault is about, None if it is about something else."""
     if fault.status not in REFUSING or not additions:
         return None
     text = fault.body.decode("utf-8", "replace")
@@ -153,13 +153,13 @@ def refused(fault: TargetFault, additions: Collection[str]) -> str | None:
 
 
 def named_in(fault: TargetFault, question: Question) -> frozenset[str]:
-    """The caller's fields that a refusal names: "cannot use tools with stream" is about requests with tools only."""
+    """Return the caller's fields that a refusal names: "cannot use tools with stream" is about those with tools."""
     text = fault.body.decode("utf-8", "replace")
     return frozenset(name for name in question.fields if name not in question.additions and _names(name, text))
 
 
 def lasting_words(fault: TargetFault) -> str:
-    """What a 5xx says in JSON about the request; empty when the status or the words are those of something passing."""
+    """Return what a 5xx says in JSON about the request; empty when its status or words are of something passing."""
     if not isinstance(fault, TargetFailed) or fault.retry_after is not None or not fault.body.lstrip().startswith(b"{"):
         return ""
     if not 500 <= fault.status < 512 or fault.status in (502, 504):
@@ -169,6 +169,6 @@ def lasting_words(fault: TargetFault) -> str:
 
 
 def _names(name: str, text: str) -> bool:
-    """Whether `text` has the word `name`, in singular or plural, snake or camel case."""
+    """Return whether `text` has the word `name`, in singular or plural, snake or camel case."""
     stem = re.escape(name.removesuffix("s")).replace("_", "_?")
     return re.search(rf"(?<![a-z0-9_]){stem}(?:s|ing|ed|able)?(?![a-z0-9_])", text, re.IGNORECASE) is not None

@@ -19,7 +19,7 @@ class _Health(msgspec.Struct):
 
 
 async def boot_id_at(client: Client) -> str | None:
-    """The boot id in what GET /healthz answers; None when no Foreman answers there."""
+    """Return the boot id in what GET /healthz answers; None when no Foreman answers there."""
     with trio.move_on_after(TIMEOUT), suppress(TargetFault, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         _, body = await client.fetch("GET", "/healthz", limit=LIMIT)
         return msgspec.json.decode(body, type=_Health).boot_id

@@ -95,7 +95,7 @@ class Chunks:
             self._values.extend(self._parser.end())
 
     async def _receive_last(self) -> None:
-        """All was said that matters: what else belongs to it comes soon, or is not needed."""
+        """Take what still belongs to an answer that is complete: it comes soon, or is not needed."""
         self._last_call = self._last_call or trio.current_time() + END_PATIENCE
         with trio.move_on_at(self._last_call) as scope:
             try:

@@ -53,7 +53,7 @@ class Closer:
 
     @property
     def ending(self) -> bool:
-        """Whether all was said that matters, though the usage or a last mark may still come."""
+        """Return whether all was said that matters, though the usage or a last mark may still come."""
         if self.closed or self._over:
             return True
         return self._finished and len(self._begun) >= self._choices()
@@ -154,7 +154,7 @@ class Closer:
         return self._hold(chunk) if self._over else self._pass(chunk)
 
     def _take_whole(self, data: bytes, value: Json) -> list[Chunk]:
-        """The answer as it came is what is kept; who asked for a stream gets one."""
+        """Return an answer that came whole as a stream for whoever asked for one; it is kept as it came."""
         self.closed = True
         if self._endpoint in COMPLETIONS and not value.get("choices"):
             raise TargetFailed(self._target, words(value) if value else WORDLESS)
@@ -217,7 +217,7 @@ class Closer:
         return [msgspec.structs.replace(held, last=last)] if held is not None else []
 
     def _pauses(self, value: Any) -> bool:
-        """Whether no text that was begun goes on after `value`."""
+        """Return whether no text that was begun goes on after `value`."""
         try:
             if self._endpoint in NATIVE:
                 return bool(value.get("done"))
@@ -229,7 +229,7 @@ class Closer:
 
 
 def _opening() -> Chunk:
-    """The event that llama.cpp leaves out when its first token is only a part of a character."""
+    """Return the event that llama.cpp leaves out when its first token is only a part of a character."""
     told: Json = {
         "content": [],
         "stop_reason": None,

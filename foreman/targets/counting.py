@@ -86,7 +86,7 @@ async def _tokenized(client: Client, chat: dict[str, Any]) -> int | None:
 
 
 async def _said(client: Client, path: str, payload: bytes) -> dict[str, Any] | None:
-    """The object that the server answers with; None when it has no such route."""
+    """Return the object that the server answers with; None when it has no such route."""
     async with client.request("POST", path, payload) as response:
         if response.status in MISSING:
             return None
@@ -101,7 +101,7 @@ async def _said(client: Client, path: str, payload: bytes) -> dict[str, Any] | N
 
 
 def _chat(payload: bytes) -> dict[str, Any] | None:
-    """The request as one of chat completions; None when it holds more than words and tools: a wrong count is worse."""
+    """Return the request as one of chat completions; None if it has more than words and tools."""
     try:
         asked = msgspec.json.decode(payload, type=_Asked)
     except (msgspec.DecodeError, RecursionError):
@@ -110,6 +110,7 @@ def _chat(payload: bytes) -> dict[str, Any] | None:
     system = asked.system or asked.instructions
     if system:
         turns = [_Message("system", system if isinstance(system, str) else [*system]), *turns]
+    # Of anything else no template is known, and a wrong count is worse than none.
     if any(turn.type != "message" for turn in turns) or any(
         tool.type not in (None, "custom", "function") for tool in asked.tools or []
     ):

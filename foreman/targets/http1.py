@@ -210,11 +210,11 @@ class Response:
 
     @property
     def framed(self) -> bool:
-        """Whether the body says itself where it ends; else it ends where the connection does, whole or not."""
+        """Return whether the body says itself where it ends; else it ends where the connection does, whole or not."""
         return not self._connection.reading.ends_with_connection
 
     async def receive(self) -> bytes:
-        """The next piece of the body, decompressed, empty at its end. Raises TargetLost, TargetGarbled."""
+        """Return the next piece of the body, decompressed, empty at its end. Raises TargetLost, TargetGarbled."""
         if not self._codings:
             return await self._connection.body()
         self._unpacker = self._unpacker or self._unpacking()

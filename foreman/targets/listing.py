@@ -18,8 +18,9 @@ KEYS = ("data", "models")  # where an object has the list
 
 
 async def listed(client: Client, path: str, *, named_by: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
-    """The models that GET `path` lists, each with its entry: objects, named by the first of those keys that holds text,
-    or plain names. Entries of any other form are left out.
+    """Return the models that GET `path` lists, each with its entry.
+
+    An entry is an object, named by the first key of `named_by` that holds text, or a plain name. Others are left out.
 
     Raises TargetFault; TargetUnavailable when nothing comes, TargetGarbled when there is no list.
     """

@@ -226,7 +226,7 @@ def _place(model: ManagedModel) -> Place:
 
 
 def _details(model: ManagedModel) -> dict[str, object]:
-    """What is known of a model before its server runs: tokens of context, bytes of its files."""
+    """Return what is known of a model before its server runs: tokens of context, bytes of its files."""
     known = {"max_model_len": model.context, "size": size_of(model)}
     return {name: value for name, value in known.items() if value is not None}
 

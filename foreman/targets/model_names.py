@@ -8,7 +8,7 @@ TAG = "latest"
 
 
 def ollama_form(name: str) -> str:
-    """The form in which names are equal that Ollama holds equal.
+    """Return the form in which names are equal that Ollama holds equal.
 
     A name is [host/][namespace/]model[:tag]; what is left out is `registry.ollama.ai`, `library` and `latest`, and no
     letter's case counts (github.com/ollama/ollama, types/model/name.go).

@@ -159,7 +159,7 @@ class OllamaTarget:
             yield chunks
 
     async def boot_id(self) -> str | None:
-        """The boot id of the Foreman that answers at this address; None for any other server."""
+        """Return the boot id of the Foreman that answers at this address; None for any other server."""
         return await boot_id_at(self._client)
 
     async def count(self, path: Counting, call: Call) -> bytes:
@@ -179,7 +179,7 @@ class OllamaTarget:
         return self._client.request(method, path, body, length=length, content_type=content_type)
 
     async def _held(self) -> set[str] | None:
-        """The models that the server has in memory; None when it does not tell."""
+        """Return the models that the server has in memory; None when it does not tell."""
         with trio.move_on_after(LOOK_TIMEOUT), suppress(TargetFault):
             found = await listed(self._client, "/api/ps", named_by=("name", "model"))
             return {ollama_form(name) for name, _ in found}
@@ -198,7 +198,7 @@ class OllamaTarget:
 
 
 def _unloads(endpoint: Endpoint, fields: Fields) -> bool:
-    """Whether the request has no prompt and a `keep_alive` of 0. Only Ollama judges what its fields hold."""
+    """Return whether the request has no prompt and a `keep_alive` of 0. Only Ollama judges what its fields hold."""
     asked = {"/api/chat": "messages", "/api/generate": "prompt"}.get(endpoint)
     empty = asked is not None and bytes(fields.get(asked, _NOTHING)).translate(None, b" \t\r\n") in _EMPTY
     return empty and is_zero(_kept(fields))

@@ -97,7 +97,7 @@ class OpenAITarget:
             yield chunks
 
     async def boot_id(self) -> str | None:
-        """The boot id of the Foreman that answers at this address; None for any other server."""
+        """Return the boot id of the Foreman that answers at this address; None for any other server."""
         return await boot_id_at(self._client)
 
     def close(self) -> None:

@@ -67,7 +67,7 @@ MOST_GIVEN = 80  # characters of a wrong value that are shown
 
 
 def native_options(options: dict[str, Any]) -> dict[str, Any]:
-    """What the server gets of the native options. Raises TargetRefused."""
+    """Return what the server gets of the native options. Raises TargetRefused."""
     fields: dict[str, Any] = {}
     for name, value in options.items():
         if value is None or name in _OLLAMAS_OWN:
@@ -92,7 +92,7 @@ def native_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def whole_or_none(name: str, value: float | None) -> int | None:
-    """A field that is an integer where it is given. Raises TargetRefused."""
+    """Return a field that is an integer where it is given. Raises TargetRefused."""
     return None if value is None else _whole(name, value)
 
 
@@ -108,7 +108,7 @@ def _number(name: str, value: Any) -> int | float:
 
 
 def _whole(name: str, value: Any) -> int:
-    """An integer, maybe written as 5.0."""
+    """Return an integer, maybe written as 5.0."""
     if not _is_number(value) or value != int(value) or not -_INT64 <= value < _INT64:
         raise _wrong(name, value, "a whole number")
     return int(value)

@@ -32,7 +32,7 @@ class Question(msgspec.Struct, frozen=True):
         return (frozenset({"stream", "stream_options"}) if both else frozenset({name})) & self.additions.keys()
 
     def payload(self, without: Collection[str] = ()) -> bytes:
-        """The JSON to send, `without` some of the additions."""
+        """Return the JSON to send, `without` some of the additions."""
         fields = dict(self.fields)
         for name in without:
             if (own := self.additions[name]) is None:
@@ -51,7 +51,7 @@ def fields_of(payload: bytes | msgspec.Raw) -> Fields:
 
 
 def streaming(endpoint: Endpoint, payload: bytes, model: str | None = None) -> Question:
-    """`payload` asking for a stream, usage included, and for another `model` if given."""
+    """Return `payload` asking for a stream, usage included, and for another `model` if given."""
     fields = fields_of(payload)
     additions: dict[str, Any] = {}
     if model is not None:

@@ -62,7 +62,7 @@ class Target(Protocol):
         """The inventory; also the health probe. Raises TargetUnavailable when nobody answers."""
 
     def same(self, name: str) -> str:
-        """The form in which two names are equal if, and only if, the server takes them for the same model."""
+        """Return the form of a name in which two are equal if, and only if, they mean the same model to the server."""
 
     async def load(self, call: Call) -> None:
         """Make the call's drain key resident; returns when it is. Does nothing where the target has no such notion."""
@@ -74,7 +74,7 @@ class Target(Protocol):
         """The drain key that was loaded last and is still there."""
 
     async def count(self, path: Counting, call: Call) -> bytes:
-        """How many tokens the payload has, as a server answers it at `path`. Raises NotServed where it has no means."""
+        """Return how many tokens the payload has, as a server answers `path`. Raises NotServed if it has no means."""
 
     def answer(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """Send the call; its chunks as they arrive. Leaving the context closes the connection to the target at once

@@ -19,7 +19,7 @@ class Parser(Protocol):
 
     @property
     def whole(self) -> bool:
-        """Whether the body is one value."""
+        """Return whether the body is one value."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes; raises TargetGarbled when a value grows beyond MAX_VALUE."""
@@ -172,7 +172,7 @@ class SseOrWhole:
 
 
 def parser_for(endpoint: Endpoint, content_type: str, *, sized: bool, target: str) -> Parser:
-    """How to read a body: as `endpoint` streams, or as one value. `sized`: its length was announced."""
+    """Return how to read a body: as `endpoint` streams, or as one value. `sized`: its length was announced."""
     if endpoint in EMBEDDING:
         return Whole(target)
     if endpoint in NATIVE:

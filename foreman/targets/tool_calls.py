@@ -110,7 +110,7 @@ class _Call:
         self._nesting = _Nesting()
 
     def is_over_for(self, function: Json, *, named: bool) -> bool:
-        """Whether a piece that has no id begins another call. With `named`, another name alone says so."""
+        """Return whether a piece that has no id begins another call. With `named`, another name alone says so."""
         name = function.get("name")
         if not name:
             return False
@@ -161,7 +161,7 @@ class _Nesting:
 
     @property
     def whole(self) -> bool:
-        """Whether an object was begun and has ended."""
+        """Return whether an object was begun and has ended."""
         return self._begun and not self._depth and not self._quoted
 
     def feed(self, text: str) -> None:

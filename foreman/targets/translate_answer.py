@@ -42,8 +42,10 @@ class NativeStream:
             raise TargetGarbled(self._target, "a chunk of an unknown shape") from error
 
     def finish(self, *, created_at: str, elapsed_ns: int, cut: bool = False) -> list[Chunk]:
-        """What is left when the stream has ended; the last chunk is the closing one, or says that the answer was cut:
-        then nothing says that it is done."""
+        """Return what is left when the stream has ended; the last chunk is the closing one.
+
+        Of an answer that was cut it says so, and nothing says that the answer is done.
+        """
         if cut:
             return [*self._tool_calls(created_at, cut=True), Chunk(b"", cut=True)]
         counts = self._counts(elapsed_ns)

@@ -176,8 +176,11 @@ def _embed(asked: _Embed, model: str) -> Question:
 
 
 def _streamed(endpoint: Endpoint, fields: dict[str, Any], asked: _Native) -> Question:
-    """The whole request. What is natively a stream may be made of an answer that is none, so both keys for it are
-    additions; and a template that knows no thinking need not hear that there shall be none."""
+    """Return the whole request.
+
+    What is natively a stream may be made of an answer that is none, so both keys for it are additions; and a template
+    that knows no thinking need not hear that there shall be none.
+    """
     additions: dict[str, Any] = {"stream_options": None}
     if asked.think is False or isinstance(asked.think, str):
         additions["chat_template_kwargs"] = None

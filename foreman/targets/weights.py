@@ -18,7 +18,7 @@ def size_of(model: ManagedModel) -> int | None:
 
 
 def _parts(file: Path) -> list[Path]:
-    """A model may lie in several files, of which its command names one: x-00001-of-00003.gguf."""
+    """Return all files of a model, of which its command may name one: x-00001-of-00003.gguf."""
     split = re.fullmatch(r"(.*-)\d{5}(-of-\d{5}\.gguf)", file.name)
     if split is None:
         return [file]

@@ -61,7 +61,7 @@ def target(settings: Settings) -> tuple[Finding, list[str] | None]:
 
 
 async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple[list[str] | TargetFault, bool]:
-    """The names of its models, or why it does not tell them; and whether it is the Foreman that listens at addr."""
+    """Return the target's models, or why it tells none; and whether it is the Foreman that listens at addr."""
     models: list[Model] = []
     fault: TargetFault | None = TargetUnavailable(server.name, f"no answer within {PATIENCE:g} s")
     own = False
@@ -80,7 +80,7 @@ async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple
 
 
 def _listens_at(url: str, settings: Settings) -> bool:
-    """Whether a Foreman with these settings would be what answers at `url`."""
+    """Return whether a Foreman with these settings would be what answers at `url`."""
     ours, theirs = urlsplit(own_url(settings)), urlsplit(url)
     ports = [parts.port or {"http": 80, "https": 443}[parts.scheme] for parts in (ours, theirs)]
     hosts = ["127.0.0.1" if parts.hostname == "localhost" else parts.hostname for parts in (ours, theirs)]
