@@ -10,6 +10,7 @@ from typing import NamedTuple
 from foreman.job import RUNNING, Draft, Instant, Job, State, model_of
 
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
+SINCE = "usage_since"  # the note that says when counting began, seconds since the epoch
 STORED = (MINUTE, HOUR)  # the steps that are stored; days are made of hours
 MINUTES_KEPT = 24 * HOUR  # seconds
 

@@ -213,7 +213,13 @@ SHAPES: dict[str, Schema] = {
         }
     ),
     "Usage": record(
-        {"step": words("minute", "hour", "day"), "from": TIME, "to": TIME, "rows": many(ref("UsageRow"))},
+        {
+            "step": words("minute", "hour", "day"),
+            "from": TIME,
+            "to": TIME,
+            "since": or_null(TIME),
+            "rows": many(ref("UsageRow")),
+        },
         description="By time; every step from `from` up to `to` has a row, but with `by` only those with something.",
     ),
     "UsageRow": record(

@@ -11,7 +11,7 @@ from foreman.http.deps import deps
 from foreman.http.problems import json_answer
 from foreman.http.query import check_names, choice, instant
 from foreman.store.protocol import Reader
-from foreman.usage import DAY, HOUR, MINUTE, Group, Row, every_step, kept_since
+from foreman.usage import DAY, HOUR, MINUTE, SINCE, Group, Row, every_step, kept_since
 from foreman.wire import rfc3339
 
 usage = Blueprint("usage", __name__)
@@ -32,20 +32,29 @@ async def figures() -> Response:
     step, now = STEPS[word], deps().clock()
     begin, end = _times(word, now)
 
-    def read(store: Reader) -> list[Row]:
+    def read(store: Reader) -> tuple[list[Row], str | None]:
         rows = store.usage(step=step, begin=begin, end=end, by=by, most=MOST_ROWS + 1)
+        since = store.note(SINCE)
         if by is not None:
-            return rows
+            return rows, since
         waiting = sum(lane.ready + lane.parked for lane in store.lanes())
         depths = store.depths(step=step, begin=begin, end=end)
         live = waiting, len(store.running())
-        return every_step(rows, depths, begin=begin, end=end, step=step, now=now, live=live)
+        return every_step(rows, depths, begin=begin, end=end, step=step, now=now, live=live), since
 
-    rows = await deps().readers.read(read)
+    rows, since = await deps().readers.read(read)
     if len(rows) > MOST_ROWS:
         given = f"{asked.get('from') or rfc3339(begin)} by {by}"
         raise FieldInvalid("from", given, f"must give at most {MOST_ROWS} rows: ask for less time or a longer step")
-    return json_answer({"step": word, "from": rfc3339(begin), "to": rfc3339(end), "rows": [_show(row) for row in rows]})
+    return json_answer(
+        {
+            "step": word,
+            "from": rfc3339(begin),
+            "to": rfc3339(end),
+            "since": rfc3339(float(since)) if since else None,
+            "rows": [_show(row) for row in rows],
+        }
+    )
 
 
 def _times(word: str, now: float) -> tuple[int, int]:

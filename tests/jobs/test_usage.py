@@ -52,6 +52,16 @@ def test_every_minute_of_the_last_hour_has_a_row_and_the_last_one_is_under_way(d
     assert (len(usage(daemon)), len(usage(daemon, step="day"))) == (24, 30)
 
 
+def test_it_says_since_when_there_are_figures_and_a_restart_changes_nothing(upstream: Upstream, tmp_path: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    with Daemon(tmp_path, ollama_url=upstream.url) as daemon:
+        since = daemon.http.get("/usage?step=minute").json()["since"]
+        assert before <= at(since) <= datetime.now(UTC)
+        daemon.kill()
+        daemon.start()
+        assert daemon.http.get("/usage?by=model").json()["since"] == since
+
+
 def test_what_becomes_of_jobs_is_counted_by_caller_model_endpoint_and_target(
     upstream: Upstream, tmp_path: Path
 ) -> None:

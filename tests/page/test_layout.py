@@ -72,15 +72,15 @@ def test_a_dialog_a_notice_and_a_toast_fit_a_small_screen(page: Page, fresh: Fre
     assert wider(page) <= 0
 
 
-@pytest.mark.parametrize("text", ["#think #chunks=300", "#chunks=300"])
+@pytest.mark.parametrize("text", ["#think #chunks=3000", "#chunks=3000"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_text_that_does_not_fit_is_cut_between_two_lines(page: Page, fresh: Fresh, text: str, width: int) -> None:
     daemon = fresh()
-    submit(daemon, f"{text} #every=0.02 {width}")
+    submit(daemon, f"{text} #every=0.005 {width}")
     page.set_viewport_size({"width": width, "height": 900})
     opened(page, daemon)
     box = page.locator(".answer.tail")
-    expect(box).to_contain_text(" w150 ")
+    expect(box).to_contain_text(" w400 ")
     found = lines(box)
     assert found["hidden"] > 0
     assert found["cut"] == 0

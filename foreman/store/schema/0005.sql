@@ -36,3 +36,6 @@ CREATE TABLE depths (
     running INTEGER NOT NULL,
     PRIMARY KEY (step, at)
 ) STRICT, WITHOUT ROWID;
+
+-- When counting began; nothing is known of the time before.
+INSERT INTO notes (name, value) VALUES ('usage_since', strftime('%s', 'now'));
