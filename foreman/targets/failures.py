@@ -17,7 +17,8 @@ ODD = (
     RecursionError,
 )  # what values of no known shape lead to
 _TYPES = ("error", "response.error", "response.failed", "response.cancelled")
-_REASONS = ("error", "abort")  # why an answer is over
+# Why an answer is over: in vLLM's and SGLang's words, then DeepSeek's, Zhipu's.
+_REASONS = ("error", "abort", "failed", "insufficient_system_resource", "network_error")
 _TELLING = ("detail", "message", "text", "reason", "msg", "error_message", "error_msg", "errors", "error_code")
 _CONTENT: dict[str, frozenset[str]] = {  # one of these is in each value of the endpoint's answers
     "/api/chat": frozenset({"message", "done"}),

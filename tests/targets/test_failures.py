@@ -81,7 +81,7 @@ def test_the_shapes_of_one_endpoint(endpoint: Endpoint, value: Json) -> None:
         begun(endpoint).take(json.dumps(value).encode())
 
 
-@pytest.mark.parametrize("reason", ["error", "abort"])
+@pytest.mark.parametrize("reason", ["error", "abort", "failed", "insufficient_system_resource", "network_error"])
 def test_an_answer_that_ended_in_an_error_failed(reason: str) -> None:
     ends: list[tuple[Endpoint, Json]] = [
         ("/v1/chat/completions", {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}),
