@@ -83,8 +83,8 @@ class Chunks:
         try:
             self._ready.extend(self._stage.take(value, whole=self._parser.whole))
         except TargetGarbled:
-            if not (self._ended and self._stage.ending):  # else: the body broke off in what nobody waits for
-                raise
+            if self._stage.closed or not (self._ended and self._stage.ending):
+                raise  # else: the body broke off in what nobody waits for
 
     async def _receive(self) -> None:
         data = await self._response.receive()

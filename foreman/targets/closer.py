@@ -62,7 +62,7 @@ class Closer:
         """Return the chunks that the next value makes. `whole`: it is all of the body, and was not sent as a stream."""
         if self.closed:
             return []
-        if value == DONE:
+        if value.startswith(DONE):  # clients read no further either
             return self._done()
         try:
             values = self._mender.read(value)
@@ -167,7 +167,8 @@ class Closer:
 
     def _take_choices(self, data: bytes, value: Json, *, whole: bool) -> list[Chunk]:
         choices = value.get("choices") or []
-        if whole or (choices and not self._begun and all(is_whole(choice) for choice in choices)):
+        one = choices and not self._begun and value.get("usage") and all(is_whole(choice) for choice in choices)
+        if whole or one:  # without the usage, that may come yet
             return self._take_whole(data, value)
         changed = value.get("choices") is None and bool(value.get("usage"))
         if changed:

@@ -19,7 +19,8 @@ def absorb(into: dict[str, Any], delta: dict[str, Any]) -> None:
             if name in _SENT_WHOLE:
                 into[name] = value or have or value
             elif isinstance(have, _Text):
-                have.parts.append(value)
+                if name != "name" or settled(have) != value:  # a name told again is one name
+                    have.parts.append(value)
             elif isinstance(have, _Items):
                 if value:
                     have.add({"type": "text", "text": value})

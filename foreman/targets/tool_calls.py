@@ -49,6 +49,8 @@ class CallSorter:
             known = self._known.get((index, None))
             if known is not None and known.id not in (None, id):
                 known = self._known.get((index, id))
+            if known is None and not _kind_of(piece).get("name"):
+                known = self._known.get((None, id))  # an index that counts the pieces, not the calls
         if known is None:
             known = _Call(self._indexes.free(index))
         self._known[index, None] = known
@@ -61,8 +63,9 @@ def finished(calls: list[Json]) -> list[Json]:
     """Return merged `tool_calls` as an unstreamed answer has them: in order, without index, arguments a JSON text."""
     told = []
     for call in sorted(calls, key=lambda call: int(call.pop("index", 0))):
-        finish_function(call.setdefault("function", {}))
         call["type"] = call.get("type") or "function"
+        if call["type"] == "function" or "function" in call:  # a custom tool has a text, in `custom`
+            finish_function(call.setdefault("function", {}))
         told.append({name: call.pop(name) for name in ("id", "type") if name in call} | call)
     return told
 
@@ -98,6 +101,11 @@ def arguments_of(given: Any) -> Json | None:
     if given is None or (isinstance(given, str) and not given.strip()):
         return {}
     return given if isinstance(given, dict) else None
+
+
+def _kind_of(piece: Json) -> Json:
+    """Return what a piece says of its call, whichever kind of tool is called."""
+    return piece.get("function") or piece.get("custom") or {}
 
 
 class _Call:

@@ -29,6 +29,7 @@ class NativeStream:
         self._load_ns = load_ns
         self._sorter = CallSorter()
         self._calls: dict[str, Any] = {}  # `tool_calls` and `function_call`, merged
+        self._index: Any = None  # of the choice that is told, the first to come
         self._reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}
@@ -57,13 +58,17 @@ class NativeStream:
     def _take(self, value: dict[str, Any], created_at: str, elapsed_ns: int) -> list[Chunk]:
         self._usage = value.get("usage") or self._usage
         self._timings = value.get("timings") or self._timings
-        choice = next((c for c in value.get("choices") or () if not c.get("index")), None)
+        choices = value.get("choices") or ()
+        if self._index is None and choices:
+            self._index = choices[0].get("index") or 0
+        choice = next((one for one in choices if (one.get("index") or 0) == self._index), None)
         if choice is None:
             return []
         delta = choice.get("delta")
         delta = (choice.get("message") or {}) if delta is None else delta
         text, thinking = _spoken(delta.get("content") or choice.get("text"))
-        thinking = (delta.get("reasoning_content") or delta.get("reasoning") or "") + thinking
+        text += delta.get("refusal") or ""
+        thinking = "".join(_spoken(delta.get("reasoning_content") or delta.get("reasoning"))) + thinking
         logprobs = native_logprobs(choice.get("logprobs"))
         if delta.get("tool_calls") or delta.get("function_call"):
             self._sorter.sort(delta)
@@ -113,12 +118,17 @@ class NativeStream:
         usage, timings = self._usage, self._timings
         first = elapsed_ns if self._first_ns is None else self._first_ns
         cached = _number(timings.get("cache_n"))
+        # Some servers count in the words of the newer API.
+        prompt, written = (
+            usage.get(name, usage.get(newer))
+            for name, newer in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
+        )
         return {
             "total_duration": elapsed_ns + self._load_ns,
             "load_duration": self._load_ns,
-            "prompt_eval_count": _count(usage.get("prompt_tokens"), _number(timings.get("prompt_n")) + cached),
+            "prompt_eval_count": _count(prompt, _number(timings.get("prompt_n")) + cached),
             "prompt_eval_duration": _count(_ns(timings.get("prompt_ms")), first),
-            "eval_count": _count(usage.get("completion_tokens"), _number(timings.get("predicted_n"))),
+            "eval_count": _count(written, _number(timings.get("predicted_n"))),
             "eval_duration": _count(_ns(timings.get("predicted_ms")), elapsed_ns - first),
         }
 
@@ -128,11 +138,17 @@ def _chunk(fields: dict[str, Any], *, last: bool = False) -> Chunk:
 
 
 def _spoken(content: Any) -> tuple[str, str]:
-    """Return the text and the thinking in a content, which may be a list of parts."""
-    if not isinstance(content, list):
+    """Return the text and the thinking in a content, which may be a part, or a list of parts and texts.
+
+    Raises TypeError or AttributeError for anything else.
+    """
+    if content is None or isinstance(content, str):
         return content or "", ""
     text, thinking = "", ""
-    for part in content:
+    for part in [content] if isinstance(content, dict) else content:
+        if isinstance(part, str):
+            text += part
+            continue
         kind = str(part.get("type"))
         said = part.get("text") or part.get("thinking") or part.get("reasoning") or ""
         said = "".join(_spoken(said)) if isinstance(said, list) else said
@@ -156,7 +172,7 @@ def native_embed(data: bytes, model: str, target: str, *, load_ns: int, elapsed_
     """An answer of `/v1/embeddings` as one of `/api/embed`. Raises TargetGarbled."""
     try:
         answer = _EMBEDDINGS.decode(data)
-        embeddings = [item.numbers for item in sorted(answer.data, key=lambda item: item.index)]
+        embeddings = [item.numbers for item in sorted(answer.data, key=lambda item: item.index or 0)]
     except (msgspec.DecodeError, ValueError) as error:
         raise TargetGarbled(target, f"not the JSON of /v1/embeddings ({error})") from error
     fields = {
@@ -196,7 +212,7 @@ def _logprob(entry: dict[str, Any]) -> dict[str, Any]:
 
 class _Embedding(msgspec.Struct):
     embedding: msgspec.Raw  # its numbers stay as they are written
-    index: int = 0
+    index: int | None = None
 
     @property
     def numbers(self) -> msgspec.Raw | Sequence[float]:

@@ -44,7 +44,7 @@ def _chat(answer: Json) -> Iterator[Json]:
         delta = {"role": "assistant", **(choice.get("message") or choice.get("delta") or {})}
         if delta.get("tool_calls"):
             delta["tool_calls"] = [dict(call) for call in delta["tool_calls"]]
-            CallSorter().sort({"tool_calls": delta["tool_calls"]})
+        CallSorter().sort(delta)
         rest = {name: said for name, said in choice.items() if name not in _CHOICE}
         begun.append({"index": index, "delta": delta, **rest, "finish_reason": None})
         ended.append({"index": index, "delta": {}, "finish_reason": choice.get("finish_reason") or "stop"})

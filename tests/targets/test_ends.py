@@ -177,6 +177,20 @@ async def test_one_of_two_choices_that_is_not_finished_is_cut() -> None:
     assert end.cut
 
 
+async def test_a_last_mark_without_its_line_end_does_not_hide_what_is_wrong() -> None:
+    class Stage(Closer):
+        def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]:
+            chunks = super().take(value, whole=whole)
+            if self.closed:
+                raise TargetGarbled("t", "arguments")
+            return chunks
+
+    response: Any = FakeResponse([event(TOKEN, STOP)[:-2], b"\n\ndata: [DONE]"], framed=True)
+    parser = parser_for("/v1/chat/completions", "", sized=False, target="t")
+    with pytest.raises(TargetGarbled, match="arguments"):
+        [chunk async for chunk in Chunks(response, parser, Stage("/v1/chat/completions", "t"))]
+
+
 async def test_an_error_after_the_end_is_an_error() -> None:
     with pytest.raises(TargetFailed, match="no room"):
         await told(event(TOKEN, STOP, {"error": "no room"}))

@@ -138,6 +138,10 @@ def test_the_closing_chunk_is_marked(endpoint: Endpoint, values: list[str], last
     assert closed(endpoint, *values) == expected
 
 
+def test_what_only_begins_like_the_last_mark_is_one() -> None:
+    assert closed("/v1/chat/completions", TOKEN, STOP, "[DONE]</s>", "more") == [(TOKEN, False), (STOP, True)]
+
+
 def test_a_message_that_starts_without_a_word_is_opened() -> None:
     block = '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}'
     delta = '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"😀"}}'
@@ -258,6 +262,18 @@ def test_content_in_parts() -> None:
     assert parts(thought("h"), thought("m"), text, "c") == [*thought("hm"), {"type": "text", "text": "bc"}]
     assert parts("a", image, image, "b") == [{"type": "text", "text": "a"}, *image, *image, *text]
     assert parts(None, "", thought("hm"), None, "") == thought("hm")
+
+
+def test_a_name_told_in_every_chunk_is_one_name() -> None:
+    values = [{"choices": [{"delta": {"name": "Max", "content": text}}]} for text in "abc"]
+    [choice] = join("/v1/chat/completions", *values)["choices"]
+    assert choice["message"]["name"] == "Max" and choice["message"]["content"] == "abc"
+
+
+def test_the_usage_after_a_message_in_one_piece_is_kept() -> None:
+    told = closed("/v1/chat/completions", message("One", "stop"), USAGE, "[DONE]")
+    answer = join("/v1/chat/completions", *(json.loads(value) for value, _ in told))
+    assert answer["usage"] == {"total_tokens": 3} and answer["choices"][0]["message"]["content"] == "One"
 
 
 def test_a_role_stays_as_it_was_said() -> None:

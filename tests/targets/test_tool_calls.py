@@ -126,6 +126,10 @@ STREAMS: dict[str, tuple[list[bytes], list[tuple[str, Json]]]] = {
         [chunk(piece(0, "a", "get_", "")), chunk(piece(0, None, "weather", "")), chunk(piece(0, None, "", A))],
         [("get_weather", {"path": "a"})],
     ),
+    "an index that counts the pieces": (
+        [chunk(piece(0, "a", "f", "")), chunk(piece(1, "a", None, A[:5])), chunk(piece(2, "a", None, A[5:]))],
+        [("f", {"path": "a"})],
+    ),
     "the index as text": (
         [chunk(piece("0", "a", "f", A)), chunk(piece("1", "b", "g", B[:3])), chunk(piece("1", None, None, B[3:]))],
         [("f", {"path": "a"}), ("g", {"path": "b{"})],
@@ -180,6 +184,16 @@ def test_the_form_before_tool_calls(pieces: list[Json]) -> None:
     chunks = sent(*(chunk(function_call=one) for one in pieces))
     assert joined(chunks)["function_call"] == {"name": "f", "arguments": A}
     assert translated(chunks) == [{"function": {"index": 0, "name": "f", "arguments": {"path": "a"}}}]
+
+
+def test_calls_of_custom_tools_have_no_function() -> None:
+    first = {"index": 0, "id": "a", "type": "custom", "custom": {"name": "f", "input": "he"}}
+    again = {"index": 0, "id": "a", "type": "custom", "custom": {"name": "f", "input": "y"}}
+    other = {"index": 0, "id": "b", "type": "custom", "custom": {"name": "g", "input": "x"}}
+    assert joined(sent(chunk(first), chunk(again), chunk(other)))["tool_calls"] == [
+        {"id": "a", "type": "custom", "custom": {"name": "f", "input": "hey"}},
+        {"id": "b", "type": "custom", "custom": {"name": "g", "input": "x"}},
+    ]
 
 
 def test_choices_have_calls_of_their_own() -> None:

@@ -419,6 +419,33 @@ def test_content_in_parts_is_told_apart() -> None:
     assert [chunk["message"]["content"] for chunk in said] == ["", "a", "b"]
 
 
+@pytest.mark.parametrize("index", [1, "0", None])
+def test_the_choice_that_came_is_told_whatever_its_index(index: object) -> None:
+    value = delta("stop", content="x")
+    value["choices"][0]["index"] = index
+    assert [chunk["message"]["content"] for chunk in native("/api/chat", value)] == ["x", ""]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"content": {"type": "text", "text": "a"}}, ("a", "")),
+        ({"content": ["a", {"type": "text", "text": "b"}]}, ("ab", "")),
+        ({"refusal": "I will not"}, ("I will not", "")),
+        ({"reasoning_content": [{"type": "text", "text": "h"}], "content": "a"}, ("a", "h")),
+    ],
+    ids=str,
+)
+def test_words_are_told_wherever_they_stand(fields: dict[str, Any], said: tuple[str, str]) -> None:
+    message = native("/api/chat", delta("stop", **fields))[0]["message"]
+    assert (message["content"], message.get("thinking", "")) == said
+
+
+def test_counts_in_the_words_of_the_newer_api() -> None:
+    last = native("/api/chat", delta("stop", content="x") | {"usage": {"input_tokens": 3, "output_tokens": 5}})[-1]
+    assert (last["prompt_eval_count"], last["eval_count"]) == (3, 5)
+
+
 def test_an_answer_that_was_cut_is_not_done() -> None:
     stream = NativeStream("/api/chat", "mine", "t")
     value = delta(content="x", tool_calls=[{"function": {"name": "f"}}, {"function": {"name": "g", "arguments": "{"}}])
@@ -459,7 +486,7 @@ def test_log_probabilities() -> None:
     assert native("/api/chat", value)[0]["logprobs"][0]["token"] == "ü"
 
 
-@pytest.mark.parametrize("value", [{"choices": ["x"]}, {"choices": [{"delta": "x"}]}, {"choices": 5}])
+@pytest.mark.parametrize("value", [{"choices": ["x"]}, {"choices": [{"delta": "x"}]}, {"choices": 5}, delta(content=5)])
 def test_chunks_of_an_unknown_shape_are_garbled(value: dict[str, Any]) -> None:
     with pytest.raises(TargetGarbled):
         native("/api/chat", value)
