@@ -40,14 +40,22 @@ def system() -> Iterator[System]:
     system.wake.set()
 
 
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "TIMEOUT", 0.05)
+async def time_out(known: Resolver, *hosts: str) -> None:
+    """Have names time out, at once; those that are asked for afterwards have all their time."""
+
+    async def look_up(host: str) -> None:
+        with pytest.raises(OSError, match=f"looking up {host} took more than"):
+            await known.getaddrinfo(host, 80)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resolver, "TIMEOUT", 0.05)
+        async with trio.open_nursery() as nursery:
+            for host in hosts:
+                nursery.start_soon(look_up, host)
 
 
-async def times_out(known: Resolver, host: str) -> None:
-    with pytest.raises(OSError, match=f"looking up {host} took more than"):
-        await known.getaddrinfo(host, 80)
+def outdate(known: Resolver) -> None:
+    known._known = {query: (0.0, found) for query, (_, found) in known._known.items()}
 
 
 async def test_many_who_ask_for_a_name_share_one_look_up_and_its_answer_is_remembered(system: System) -> None:
@@ -76,45 +84,32 @@ async def test_a_name_that_is_unknown_is_so_for_everybody_who_asked(system: Syst
     assert system.asked == {"nowhere": 1}
 
 
-@pytest.mark.usefixtures("hurried")
 async def test_slow_names_delay_neither_names_that_are_known_nor_new_ones(system: System) -> None:
     known = Resolver(system)
     await known.getaddrinfo("well", 80)
-    known._known.clear()  # time has passed
-    async with trio.open_nursery() as nursery:
-        for number in range(NEW_THREADS - 1):
-            nursery.start_soon(times_out, known, f"slow{number}")
+    outdate(known)
+    await time_out(known, *(f"slow{number}" for number in range(NEW_THREADS - 1)))
     assert await known.getaddrinfo("new", 80) == HERE
     assert await known.getaddrinfo("well", 80) == HERE
 
 
-@pytest.mark.usefixtures("hurried")
 async def test_even_when_strangers_take_all_their_threads_known_names_are_found(system: System) -> None:
     known = Resolver(system)
     for number in range(THREADS):
         await known.getaddrinfo(f"well{number}", 80)
-    known._known = {question: (0.0, found) for question, (_, found) in known._known.items()}  # to be asked anew
-    async with trio.open_nursery() as nursery:
-        for number in range(NEW_THREADS + SLOW_THREADS):
-            nursery.start_soon(times_out, known, f"slow{number}")
+    outdate(known)
+    await time_out(known, *(f"slow{number}" for number in range(NEW_THREADS + SLOW_THREADS)))
     for number in range(THREADS):
         assert await known.getaddrinfo(f"well{number}", 80) == HERE
 
 
-@pytest.mark.usefixtures("hurried")
 async def test_a_slow_name_is_one_thread_until_the_system_answers_and_then_works_again(system: System) -> None:
     known = Resolver(system)
     for _ in range(5):
-        await times_out(known, "slow")
+        await time_out(known, "slow")
     assert system.asked == {"slow": 1}
     system.wake.set()
-    with trio.fail_after(10):
-        while True:
-            try:
-                assert await known.getaddrinfo("slow", 80) == HERE
-                break
-            except OSError:
-                await trio.lowlevel.checkpoint()
+    assert await known.getaddrinfo("slow", 80) == HERE
 
 
 async def test_those_who_give_up_leave_the_look_up_to_the_others(system: System) -> None:
