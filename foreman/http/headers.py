@@ -10,10 +10,8 @@ from foreman.errors import HeaderUnknown
 
 PRIORITY = "X-Foreman-Priority"
 ON_DISCONNECT = "X-Foreman-On-Disconnect"
-KNOWN = (
-    PRIORITY,
-    ON_DISCONNECT,
-)  # clients send them with each request; a route that has no use for one leaves it alone
+# Clients send them with each request: a route that has no use for one leaves it alone.
+KNOWN = (PRIORITY, ON_DISCONNECT)
 
 _PREFIX = "x-foreman-"
 _TAKEN = {name.lower(): name for name in KNOWN}
@@ -22,7 +20,7 @@ _TAKEN = {name.lower(): name for name in KNOWN}
 def check(request: BaseRequestWebsocket) -> None:
     """Raise HeaderUnknown for a header that is named like Foreman's own and is none: a slip in it would do nothing."""
     for raw, _ in request.scope["headers"]:
-        if raw.startswith(b"x-foreman-") and (name := raw.decode("latin-1")) not in _TAKEN:
+        if raw.startswith(_PREFIX.encode()) and (name := raw.decode("latin-1")) not in _TAKEN:
             ends = {known.removeprefix(_PREFIX): shown for known, shown in _TAKEN.items()}
             near = get_close_matches(name.removeprefix(_PREFIX), ends, n=1)
             raise HeaderUnknown(name, [ends[end] for end in near] or KNOWN)

@@ -9,6 +9,7 @@ import msgspec
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetFailed, TargetFault, TargetGarbled
 from foreman.targets.failures import ODD, failure
+from foreman.targets.faults import NOT_JSON
 from foreman.targets.merge import absorb, settled
 from foreman.targets.protocol import Chunk
 from foreman.targets.tool_calls import arguments_of, finish_function, finished
@@ -56,7 +57,7 @@ class Answer:
     def _read(self, data: bytes) -> dict[str, Any]:
         try:
             value = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             raise TargetGarbled(self._target, f"a chunk that is not JSON ({error})") from error
         if not isinstance(value, dict):
             raise self._odd()

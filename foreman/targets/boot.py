@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from foreman.errors import TargetFault
+from foreman.targets.faults import NOT_JSON
 from foreman.targets.http1 import Client
 
 TIMEOUT = 5.0  # seconds
@@ -20,7 +21,7 @@ class _Health(msgspec.Struct):
 
 async def boot_id_at(client: Client) -> str | None:
     """Return the boot id in what GET /healthz answers; None when no Foreman answers there."""
-    with trio.move_on_after(TIMEOUT), suppress(TargetFault, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    with trio.move_on_after(TIMEOUT), suppress(TargetFault, *NOT_JSON):
         _, body = await client.fetch("GET", "/healthz", limit=LIMIT)
         return msgspec.json.decode(body, type=_Health).boot_id
     return None

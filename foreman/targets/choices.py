@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from foreman.targets.faults import NOT_JSON
+
 Json = dict[str, Any]
 
 
@@ -13,7 +15,7 @@ def choices_asked(payload: bytes) -> int:
     """Return how many choices a payload of COMPLETIONS asks for."""
     try:
         asked = _ASKED.decode(payload)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return 1
     each = asked.n if isinstance(asked.n, int) else 1
     prompts = asked.prompt if isinstance(asked.prompt, list) and asked.prompt else [""]

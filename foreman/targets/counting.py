@@ -10,6 +10,7 @@ import trio
 from foreman.endpoints import Counting
 from foreman.errors import NotServed, TargetGarbled, TargetSilent
 from foreman.targets.chunks import fault_in
+from foreman.targets.faults import NOT_JSON
 from foreman.targets.http1 import Client
 
 TIMEOUT = 60.0  # seconds for the whole of it
@@ -95,7 +96,7 @@ async def _said(client: Client, path: str, payload: bytes) -> dict[str, Any] | N
         body = await response.read(LIMIT)
     try:
         found = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise TargetGarbled(client.name, f"no JSON object at {path} ({error})") from error
     return None if "error" in found else found  # a status of 200 is how LM Studio says that it has no such route
 
@@ -104,7 +105,7 @@ def _chat(payload: bytes) -> dict[str, Any] | None:
     """Return the request as one of chat completions; None if it has more than words and tools."""
     try:
         asked = msgspec.json.decode(payload, type=_Asked)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return None
     turns = asked.messages or ([_Message("user", asked.input)] if isinstance(asked.input, str) else asked.input)
     system = asked.system or asked.instructions

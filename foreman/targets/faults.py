@@ -11,6 +11,8 @@ from foreman.errors import TargetBusy, TargetFailed, TargetFault, TargetRefused
 from foreman.retry import RETRY_AFTER_CAP, retry_after
 
 MAX_WORDS = 500  # characters of the target's own text that are kept
+# What msgspec raises for bytes that are not the JSON they should be: broken, of another shape, or nested too deeply.
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 BUSY = frozenset({429, 503})
 PASSING = frozenset({408, 425})  # 4xx by which a server or a proxy says that it was the moment, not the request
 DISPUTED = frozenset({409, 423})  # likewise, if it says so
@@ -44,7 +46,7 @@ def words_of(body: bytes) -> str:
     """What an error body says: `{"error": {"message": …}}`, `{"error": "…"}`, `{"message": …}` or plain text."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         text = body[: 4 * MAX_WORDS].decode("utf-8", "replace")
         return "" if text.lstrip().startswith("<") else clean(text)
     return said(value)

@@ -9,7 +9,7 @@ import trio
 
 from foreman.errors import TargetGarbled, TargetUnavailable
 from foreman.targets.chunks import fault_in
-from foreman.targets.faults import said
+from foreman.targets.faults import NOT_JSON, said
 from foreman.targets.http1 import Client
 
 LIMIT = 16 * 2**20  # bytes
@@ -36,7 +36,7 @@ async def listed(client: Client, path: str, *, named_by: tuple[str, ...]) -> lis
 def _items(target: str, path: str, body: bytes) -> list[Any]:
     try:
         found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise TargetGarbled(target, f"no list of models at {path} ({error})") from error
     if isinstance(found, dict):
         said_so = said(found) if found.get("error") else ""

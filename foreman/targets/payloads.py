@@ -10,6 +10,7 @@ import msgspec
 from foreman.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
 from foreman.errors import TargetRefused
 from foreman.job import RELOADING_OPTIONS
+from foreman.targets.faults import NOT_JSON
 
 Fields = dict[str, msgspec.Raw]  # numbers, key order and text stay as they came
 
@@ -46,7 +47,7 @@ def fields_of(payload: bytes | msgspec.Raw) -> Fields:
     """The top-level keys of a JSON object. Raises TargetRefused with status 400 for anything else."""
     try:
         return msgspec.json.decode(payload, type=Fields)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise TargetRefused(400, f"the payload is not a JSON object ({error})") from error
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from foreman.targets.faults import NOT_JSON
 from foreman.targets.indexes import Indexes
 from foreman.targets.mend import decode, mended
 
@@ -95,7 +96,7 @@ def arguments_of(given: Any) -> Json | None:
         if isinstance(given, str) and given.strip():
             try:
                 value, broken = decode(given.encode())
-            except (msgspec.DecodeError, RecursionError):
+            except NOT_JSON:
                 return None
             given = mended(value) if broken else value
     if given is None or (isinstance(given, str) and not given.strip()):

@@ -10,6 +10,7 @@ import msgspec
 
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetRefused
+from foreman.targets.faults import NOT_JSON
 from foreman.targets.images import plain_base64
 from foreman.targets.options import native_options, whole_or_none
 from foreman.targets.payloads import Question
@@ -334,5 +335,5 @@ def _text(value: msgspec.Raw) -> str:
 def _read(payload: bytes, shape: type[T]) -> T:
     try:
         return msgspec.json.decode(payload, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise TargetRefused(400, str(error)) from error

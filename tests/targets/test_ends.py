@@ -126,6 +126,7 @@ async def test_the_choices_that_were_asked_for_are_waited_for(autojump_clock: Mo
         (b'{"prompt":[[1],[2]]}', 2),
         (b'{"n":"many","prompt":[]}', 1),
         (b"[]", 1),
+        pytest.param(b'{"n":2,"prompt":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 1, id="nested too deeply"),
     ],
 )
 def test_choices_asked_for(payload: bytes, choices: int) -> None:
