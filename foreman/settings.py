@@ -118,6 +118,7 @@ class ManagedModel(BaseModel):
     ttl: Seconds = 0  # idle seconds after which it is unloaded; 0 keeps it
     ready: str = "/health"  # answers 200 once the model can be used
     ready_timeout: PositiveSeconds = 600
+    liveness_timeout: PositiveSeconds = 20  # of silence, to calls and to `ready`, after which it is killed
     env: dict[str, str] = {}
     aliases: list[str] = []
     context: Annotated[int, Field(ge=1)] | None = None  # tokens of one call, as callers are told; None: nobody knows

@@ -324,12 +324,11 @@ class Worker:
         heard = attempt.heard
         call = Call(model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload, heard=heard)
         try:
-            loaded = False
-            if not self._target.is_resident(job.key):
-                attempt.loads = True
-                await self._target.load(call)
-                if loaded := self._target.is_resident(job.key):  # not for what needs none, such as to unload it
-                    self._meters.loaded(model_of(job.key))
+            attempt.loads = not self._target.is_resident(job.key)
+            await self._target.load(call)
+            loaded = attempt.loads and self._target.is_resident(job.key)  # not by what needs none, such as to unload it
+            if loaded:
+                self._meters.loaded(model_of(job.key))
             attempt.began_at = self._clock()
             self._outlook.began(job.id, attempt.began_at)
             if job.state is State.LOADING or loaded:

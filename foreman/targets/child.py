@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,7 @@ STOP_PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
 KILL_PATIENCE = 5.0  # seconds for the kernel to reap what was killed
 PROBE_TIMEOUT = 5.0  # seconds for one answer of the ready path
 PROBE_EVERY = (0.02, 0.25)  # seconds between probes: at first, at most
+LIVENESS_PROBES = 3  # without an answer, one after the other, end a server: a halt of Foreman itself spoils only one
 READ_SIZE = 65_536  # bytes
 
 
@@ -50,6 +51,11 @@ class Child:
         self._ended = trio.Event()
         self._stop = trio.Event()
         self._ready = False
+        self._hung = False
+        self._heard_at = trio.current_time()  # when the last bytes came from it
+        self._doubted = trio.Event()
+        self._trusted = trio.Event()  # the opposite of the one before
+        self._trusted.set()
         self._end_told: str | None = None  # what ended it, if nobody asked it to
         self._log: ChildLog | None = None
         self._users = 0
@@ -96,6 +102,29 @@ class Child:
         if not self._ready or self.ended:
             raise self.crash()
 
+    async def wait_trusted(self) -> None:
+        """Wait for the answer to a probe, if the server is in doubt; return at once if it is not.
+
+        One that does not answer is `stopping` when this returns.
+        """
+        with self.used():
+            await self._trusted.wait()
+
+    def doubt(self) -> None:
+        """Have the server probed now: a call was given up before its answer had ended."""
+        self._doubted.set()
+        if self._trusted.is_set() and not self.ended:
+            self._trusted = trio.Event()
+
+    def hearing(self, heard: Callable[[], None]) -> Callable[[], None]:
+        """Return `heard` in such a form that the child, too, knows of it."""
+
+        def both() -> None:
+            self._heard_at = trio.current_time()
+            heard()
+
+        return both
+
     async def wait_unused(self) -> None:
         while self._users:  # someone may have come between the event and this task's turn
             await self._unused.wait()
@@ -140,6 +169,7 @@ class Child:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read, process)
                     nursery.start_soon(self._become_ready)
+                    nursery.start_soon(self._end_when_hung)
                     nursery.start_soon(self._stop_when_told, nursery.cancel_scope)
                     try:
                         status = await process.wait()
@@ -154,6 +184,7 @@ class Child:
             self.voice.close()
             self._ended.set()
             self._settled.set()
+            self._trusted.set()
 
     def _log_name(self) -> str:
         return f"{self.model.name}-embedding" if self.model.embedding else self.model.name
@@ -208,14 +239,53 @@ class Child:
                 return False
         return False
 
+    async def _end_when_hung(self) -> None:
+        """Stop the server when calls wait for it and it answers neither them nor probes."""
+        await self._settled.wait()
+        pause = self.model.liveness_timeout / LIVENESS_PROBES
+        while True:
+            with trio.move_on_after(pause):
+                await self._doubted.wait()
+            quiet = self._users and self._heard_at <= trio.current_time() - pause
+            if not (quiet or self._doubted.is_set()):
+                continue
+            missed = 0
+            while not await self._shows_life(pause):
+                self.doubt()  # calls that come now wait for the outcome
+                missed += 1
+                if missed == LIVENESS_PROBES:
+                    self._end_told = f"answered nothing, not even {self.model.ready}, for {pause * missed:g} s"
+                    self._hung = True
+                    self.abandon()
+                    return
+            self._doubted = trio.Event()
+            self._trusted.set()
+
+    async def _shows_life(self, seconds: float) -> bool:
+        """Probe for `seconds`; True when bytes came, those of any call included. A busy server may refuse: it lives."""
+        began = trio.current_time()
+        with trio.move_on_after(seconds):
+            while True:
+                with contextlib.suppress(TargetFault):
+                    probe = self._probe.request("GET", self.model.ready, heard=self.hearing(lambda: None))
+                    async with probe as response:
+                        await response.read_some(READ_SIZE)
+                if self._heard_at >= began:
+                    return True
+                await trio.sleep(PROBE_EVERY[1])
+        return self._heard_at >= began
+
     async def _stop_when_told(self, scope: trio.CancelScope) -> None:
         await self._stop.wait()
         scope.cancel()
 
     async def _end(self, process: trio.Process) -> None:
-        """SIGTERM, then the end of its input, at which the leash kills the whole group; then the leash itself."""
+        """SIGTERM, then the end of its input, at which the leash kills the whole group; then the leash itself.
+
+        One that hangs would not hear SIGTERM, and others wait for its end.
+        """
         with trio.CancelScope(shield=True):
-            if process.returncode is None:
+            if process.returncode is None and not self._hung:
                 process.terminate()
                 with trio.move_on_after(STOP_PATIENCE):
                     await process.wait()

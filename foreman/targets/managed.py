@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
 import structlog
 import trio
 
@@ -109,6 +110,7 @@ class ManagedTarget:
             yield Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
             return
         child = await self._ready_child(call)
+        call = msgspec.structs.replace(call, heard=child.hearing(call.heard))
         with child.used():
             begun = False
             try:
@@ -120,6 +122,9 @@ class ManagedTarget:
                 if begun:
                     raise  # explained where it was met
                 raise await _explained(fault, child) from fault
+            except trio.Cancelled:
+                child.doubt()
+                raise
 
     async def _ready_child(self, call: Call) -> Child:
         model = self._wanted(call.model, embedding=call.endpoint in EMBEDDING)
@@ -127,6 +132,17 @@ class ManagedTarget:
             raise TargetRefused(404, f"model '{call.model}' not found")
         if model.embedding and call.endpoint not in EMBEDDING:
             raise NotServed(f"the embedding model {model.name}", call.endpoint)
+        while True:
+            child = await self._chosen_child(model)
+            await child.wait_ready()
+            await child.wait_trusted()
+            if not child.stopping:
+                break
+        if not model.embedding:
+            self._resident = call.key
+        return child
+
+    async def _chosen_child(self, model: ManagedModel) -> Child:
         child = self._children.get(_place(model))
         if child is None or not child.usable:
             # Only the choice is made under the lock; all who want the same child then wait for it together.
@@ -135,9 +151,6 @@ class ManagedTarget:
                 if child is None or not child.usable:
                     await self._make_room(model)
                     child = await self._start(model)
-        await child.wait_ready()
-        if not model.embedding:
-            self._resident = call.key
         return child
 
     def _wanted(self, name: str, *, embedding: bool) -> ManagedModel | None:

@@ -95,8 +95,10 @@ class OllamaTarget:
 
     async def load(self, call: Call) -> None:
         """Have Ollama load the model by a request without a prompt. What it refuses, the real request will explain."""
+        if self.is_resident(call.key) or call.endpoint in EMBEDDING:
+            return
         fields = await offload(len(call.payload), fields_of, call.payload)
-        if self.is_resident(call.key) or call.endpoint in EMBEDDING or _unloads(call.endpoint, fields):
+        if _unloads(call.endpoint, fields):
             return
         load = _Load(call.model, trio.current_time())
         self._loads.add(load)

@@ -65,7 +65,10 @@ class Target(Protocol):
         """Return the form of a name in which two are equal if, and only if, they mean the same model to the server."""
 
     async def load(self, call: Call) -> None:
-        """Make the call's drain key resident; returns when it is. Does nothing where the target has no such notion."""
+        """Make the call's drain key resident and wait until it can be asked; asked before every attempt.
+
+        Does nothing where the target has no such notion.
+        """
 
     def is_resident(self, key: DrainKey) -> bool:
         """Whether, as far as is known, a call of `key` can start without loading."""

@@ -111,6 +111,8 @@ class FakeTarget:
         return name
 
     async def load(self, call: Call) -> None:
+        if self.loaded == call.key:
+            return
         await trio.sleep(self.load_seconds)
         if self.down:
             raise self.down

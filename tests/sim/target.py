@@ -78,6 +78,8 @@ class ScriptedTarget:
         return name
 
     async def load(self, call: Call) -> None:
+        if self._loaded == call.key:
+            return
         self._loaded = None
         await self._unless_it_crashes(self._dice.choice([0, 1, 20, 90]))
         if self._dice.random() < 0.02 and self.ways is not WELL:

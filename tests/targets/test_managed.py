@@ -156,6 +156,80 @@ async def test_a_crash_while_idle_is_noticed(nursery: trio.Nursery, tmp_path: Pa
     assert (await chunks_of(target, call()))[-1].last
 
 
+@pytest.mark.parametrize("words", ["#silent", "#stall"], ids=["before the answer", "in the middle of it"])
+async def test_a_stopped_server_is_killed_and_the_next_call_gets_a_new_one(
+    nursery: trio.Nursery, tmp_path: Path, words: str
+) -> None:
+    target = await started(nursery, tmp_path, managed_model("a", liveness_timeout=0.6))
+    await target.load(call())
+    pid = await pid_of(target, "a")
+
+    async def ask() -> None:
+        with pytest.raises(ModelCrashed, match=r"answered nothing, not even /health, for 0\.6 s"):
+            await chunks_of(target, call(words))
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(ask)
+            await until(lambda: _asked(target))
+            os.kill(pid, signal.SIGSTOP)
+        assert (await chunks_of(target, call()))[-1].last
+    assert not alive(pid) and await pid_of(target, "a") != pid
+
+
+async def test_who_comes_after_a_call_that_was_given_up_waits_for_a_server_that_lives(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    target = await started(nursery, tmp_path, managed_model("a", liveness_timeout=1), managed_model("b"))
+    await target.load(call())
+    pid = await pid_of(target, "a")
+    os.kill(pid, signal.SIGSTOP)
+    with trio.move_on_after(0.05) as given_up:
+        await chunks_of(target, call())
+    assert given_up.cancelled_caught and target.is_resident("a")
+    with trio.fail_after(10):
+        assert (await chunks_of(target, call()))[-1].last
+    assert not alive(pid)
+
+
+DEADLOCKED = """
+import http.server, socketserver, sys, threading
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer): pass
+lock = threading.Lock()
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        with lock: self.send_response(200); self.send_header("Content-Length", "0"); self.end_headers()
+    def do_POST(self):
+        lock.acquire(); lock.acquire()
+Server(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+async def test_a_deadlocked_server_makes_room_for_another_model(nursery: trio.Nursery, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DEADLOCKED, "{port}"]
+    deadlocked = ManagedModel(name="a", command=command, slots=1, liveness_timeout=0.6)
+    target = await started(nursery, tmp_path, deadlocked, managed_model("b"))
+
+    async def ask() -> None:
+        with pytest.raises(ModelCrashed, match="answered nothing"):
+            await chunks_of(target, call())
+
+    with trio.fail_after(10):
+        await target.load(call())
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(ask)
+            assert (await chunks_of(target, call(model="b")))[-1].last
+
+
+async def test_a_server_that_answers_its_probe_is_left_to_work(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(nursery, tmp_path, managed_model("a", liveness_timeout=0.3))
+    await target.load(call())
+    pid = await pid_of(target, "a")
+    with trio.fail_after(10):
+        assert (await chunks_of(target, call("#slow=1")))[-1].last
+    assert await pid_of(target, "a") == pid
+
+
 async def test_a_server_that_cannot_start_says_why(nursery: trio.Nursery, tmp_path: Path) -> None:
     target = await started(
         nursery,
