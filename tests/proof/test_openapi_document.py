@@ -28,6 +28,7 @@ INTERNAL = {  # codes that no answer carries
     "store_rejected",
     "target_fault",
     "stream_broken",  # the last words of a stream
+    "answer_cut",  # the mark of a job that is done
     "too_many_connections",  # before there is a route; the description's first words are about it
 }
 
@@ -50,7 +51,7 @@ def routes() -> set[tuple[str, str]]:
         choice = re.search(r"<any\((.*?)\):\w+>", rule.rule)
         rules = [rule.rule.replace(choice[0], word.strip()) for word in choice[1].split(",")] if choice else [rule.rule]
         for text in rules:
-            path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", text)
+            path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", text).replace("//", "/")  # a name may begin with a slash
             found |= {(path, method.lower()) for method in (rule.methods or set()) - {"OPTIONS"}}
     return found
 
