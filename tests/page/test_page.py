@@ -119,7 +119,7 @@ def test_thousands_of_jobs_stream_by_and_none_is_missed(page: Page, fresh: Fresh
 
 def test_a_restart_is_survived_and_what_happened_is_right(page: Page, fresh: Fresh, upstream: Upstream) -> None:
     daemon = fresh()
-    kept = submit(daemon, "#slow=2 #echo kept by the disk")
+    kept = submit(daemon, "#slow=6 #echo kept by the disk")
     until(lambda: state(daemon, kept) == "working")
     opened(page, daemon, f"#/jobs/{kept}")
     page.evaluate("window.same = true")
