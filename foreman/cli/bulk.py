@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from typing import IO
 
 import click
-import msgspec
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from foreman.cli.codes import FAILED, INTERRUPTED, MISUSED, REFUSED, line_and_code
-from foreman.cli.output import print_ids
+from foreman.cli.output import print_ids, print_json
 from foreman.cli.screen import console, plain
 from foreman.client import Busy, Client, ClientFault, ConnectFailed, Rejected, Submitted, Taken, Unauthorized
 
@@ -37,7 +36,7 @@ def submit_file(client: Client, file: IO[bytes], *, as_json: bool, quiet: bool) 
         click.echo(f"foreman: {reading.name} holds no jobs", err=True)
         return MISUSED
     if as_json:
-        click.echo(msgspec.json.encode(sum_.shown() | ({"error": why} if why else {})))
+        print_json(sum_.shown() | ({"error": why} if why else {}))
     elif sum_.last:
         _tell(sum_, reading.name, quiet=quiet)
     if why:

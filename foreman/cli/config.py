@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from dotenv import dotenv_values
 from rich.text import Text
 
 from foreman.cli.codes import epilog
+from foreman.cli.output import print_json
 from foreman.cli.screen import show_table
 from foreman.cli.settings import shown, takes_settings, without_secrets
 from foreman.settings import DEFAULT_FILE, PREFIX, Settings, load
@@ -38,7 +38,7 @@ def config(config: Path | None, as_json: bool, **flags: Any) -> None:
             name: {"value": without_secrets(getattr(settings, name)), "from": origins[name]}
             for name in Settings.model_fields
         }
-        click.echo(msgspec.json.format(msgspec.json.encode({"file": file and str(file), "settings": found})))
+        print_json({"file": file and str(file), "settings": found}, indent=2)
         return
     show_table(
         ("SETTING", "FROM", "VALUE"),

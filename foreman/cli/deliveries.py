@@ -13,7 +13,7 @@ from foreman.cli.codes import epilog
 from foreman.cli.completion import any_job
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.ids import id_of, with_job
-from foreman.cli.output import print_ids, quiet
+from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import one_line, show_table, state_text
 from foreman.client import Client, Delivery, NotFound, requests
 from foreman.client.types import Deliveries
@@ -35,7 +35,7 @@ def deliveries(job_id: str, as_json: bool, quiet: bool, url: str | None, token: 
         job_id = id_of(client, job_id)
         raw = client.raw(requests.deliveries(job_id))
         if as_json:
-            click.echo(raw)
+            print_json(raw)
             return
         rows = msgspec.json.decode(raw, type=Deliveries).deliveries
         if quiet:
@@ -72,7 +72,7 @@ def redeliver(job_id: str, delivery_id: str, as_json: bool, url: str | None, tok
                 fault.message = f"delivery not found: {delivery_id} of job {job_id}"
             raise
     if as_json:
-        click.echo(raw)
+        print_json(raw)
         return
     delivery = msgspec.json.decode(raw, type=Delivery)
     click.echo(one_line(f"delivery {delivery.delivery_id} is {delivery.state} again"))

@@ -13,7 +13,7 @@ from foreman.cli.codes import epilog
 from foreman.cli.completion import any_job, model_names
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.ids import WHOLE, id_of, with_job
-from foreman.cli.output import print_ids, quiet
+from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import between, clock, one_line, plain, show_hanging, show_table, state_text
 from foreman.client import Client, Event, Job, Page, requests
 from foreman.job import State
@@ -57,7 +57,7 @@ def jobs(
             if not (page.jobs and after) or len(found) >= limit:
                 break
     if as_json:
-        click.echo(msgspec.json.encode(_RawPage(found, after)))
+        print_json(_RawPage(found, after))
         return
     rows = msgspec.json.decode(msgspec.json.encode(_RawPage(found)), type=Page).jobs
     if quiet:
@@ -89,7 +89,7 @@ def show(job_id: str, as_json: bool, url: str | None, token: str | None) -> None
         events = client.events(job.job_id)
     if as_json:
         whole = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-        click.echo(msgspec.json.encode({**whole, "events": events}))
+        print_json({**whole, "events": events})
         return
     _show_job(job)
     _show_timeline(events)

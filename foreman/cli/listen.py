@@ -14,6 +14,7 @@ import click
 from rich.text import Text
 
 from foreman.cli.codes import FAILED, epilog
+from foreman.cli.output import escaped
 from foreman.cli.screen import console, one_line, state_text, this_program
 from foreman.receiver import LOOPBACK, Post, Received, judge
 from foreman.signature import key_of
@@ -114,7 +115,7 @@ class _Printer:
                 "again": again,
                 "payload": payload,
             }
-            click.echo(json.dumps(shown))
+            click.echo(escaped(json.dumps(shown)))
             return
         line = Text(f"{at.astimezone():%H:%M:%S}  ")
         if payload is None:

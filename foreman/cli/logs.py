@@ -15,7 +15,7 @@ from foreman.cli.completion import any_job
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, follow
 from foreman.cli.ids import id_of, with_job
-from foreman.cli.output import quiet
+from foreman.cli.output import print_json, quiet
 from foreman.cli.screen import between, clock, one_line, show_hanging, state_text
 from foreman.client import Client, Event, Job
 from foreman.job import RUNNING, TERMINAL, State
@@ -77,7 +77,7 @@ def logs(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None
         changes = job.changes()
         if as_json:
             for event in changes:
-                click.echo(msgspec.json.encode(event))
+                print_json(event)
         else:
             _print(changes, silent=quiet)
     sys.exit(0 if job.state is State.DONE else FAILED)
@@ -123,4 +123,4 @@ def _print_whole(events: list[Event]) -> None:
     attempts = Attempts()
     for event in events:
         attempts.add(event)
-    click.echo(msgspec.json.encode({"events": events, "attempts": attempts.known}))
+    print_json({"events": events, "attempts": attempts.known})

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
-from foreman.cli.output import print_ids, quiet
+from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import plain, show_table
 from foreman.client import Client, ClientFault, ConnectFailed, Unauthorized
 from foreman.client.requests import Ask
@@ -74,7 +74,7 @@ def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> No
         rows = _rows(client, names, away=health.degraded)
     if as_json:
         shown = {"models": rows, "degraded": health.degraded, "target_error": health.target_error}
-        click.echo(msgspec.json.encode(shown))
+        print_json(shown)
         return
     if health.degraded:
         click.echo(plain(f"the target is away: {health.target_error}"), err=True)

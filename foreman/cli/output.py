@@ -1,15 +1,20 @@
-"""What scripts read: nothing but ids, one a line."""
+"""What scripts read: ids, one a line, or JSON that a terminal shows and does not obey."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from foreman.cli.screen import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# DEL, C1, and the characters with the Unicode property Bidi_Control: JSON may hold all of them as they are.
+_OBEYED = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def quiet(what: str = "Print only the ids, one a line.") -> Callable[[F], F]:
@@ -20,3 +25,21 @@ def quiet(what: str = "Print only the ids, one a line.") -> Callable[[F], F]:
 def print_ids(ids: Iterable[str]) -> None:
     for found in ids:
         click.echo(one_line(found))
+
+
+def print_json(value: object, *, indent: int = -1) -> None:
+    """Print a value as JSON: on one line, or indented by `indent` blanks. Bytes are JSON already, as a server sent it.
+
+    Raises msgspec.DecodeError for bytes that are not JSON.
+    """
+    try:
+        encoded = value if isinstance(value, bytes) else msgspec.json.encode(value)
+        text = msgspec.json.format(encoded, indent=indent).decode(errors="replace")
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply") from None
+    click.echo(escaped(text).encode())
+
+
+def escaped(json: str) -> str:
+    """Return the same JSON with escapes for what a terminal obeys, which only strings hold (RFC 8259, 7)."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", json)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
-from foreman.cli.output import print_ids, quiet
+from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import between, one_line, show_table, span, state_text
 from foreman.client import Client, Job, Page, Queue, Running, requests
 
@@ -42,7 +42,7 @@ def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | Non
     if as_json:
         shown = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         shown["waiting"] = msgspec.json.decode(waiting, type=dict[str, msgspec.Raw])["jobs"]
-        click.echo(msgspec.json.encode(shown))
+        print_json(shown)
         return
     if quiet:
         print_ids([job.job_id for job in found.running] + [job.job_id for job in then])

@@ -6,6 +6,7 @@ import click
 
 from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.output import print_json
 from foreman.client import Client, requests
 
 _json = click.option("--json", "as_json", is_flag=True, help='Print {"paused": true or false}.')
@@ -21,7 +22,7 @@ def pause(as_json: bool, url: str | None, token: str | None) -> None:
     """
     with Client(url, token) as client:
         answer = client.raw(requests.pause())
-    click.echo(answer if as_json else "paused: running jobs go on, new ones wait")
+    print_json(answer) if as_json else click.echo("paused: running jobs go on, new ones wait")
 
 
 @click.command(epilog=epilog("foreman resume"), short_help="Start jobs again.")
@@ -31,4 +32,4 @@ def resume(as_json: bool, url: str | None, token: str | None) -> None:
     """Start jobs again after 'foreman pause'. Where an admin token is set it wants that one."""
     with Client(url, token) as client:
         answer = client.raw(requests.resume())
-    click.echo(answer if as_json else "resumed")
+    print_json(answer) if as_json else click.echo("resumed")

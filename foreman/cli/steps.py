@@ -13,7 +13,7 @@ from foreman.cli.codes import REFUSED, epilog
 from foreman.cli.completion import Complete, ended_job, open_job, retried_job
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.ids import with_job
-from foreman.cli.output import quiet
+from foreman.cli.output import print_json, quiet
 from foreman.cli.screen import one_line
 from foreman.client import Busy, Client, Refused, Unauthorized, requests
 from foreman.client.requests import Ask
@@ -109,6 +109,6 @@ def _step(
                     click.echo(one_line(job_id) + ("" if quiet else f"  {said}"))
     finally:
         if as_json and (jobs or errors):
-            click.echo(msgspec.json.encode({"jobs": jobs, "errors": errors}))
+            print_json({"jobs": jobs, "errors": errors})
     if errors:
         sys.exit(REFUSED)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
 
 from foreman.cli.codes import FAILED, epilog
+from foreman.cli.output import print_json
 from foreman.settings import load
 from foreman.store import care
 
@@ -33,7 +33,7 @@ def backup(file: Path, data_dir: Path | None, config: Path | None, as_json: bool
     """
     size = care.backup(_database(data_dir, config), file)
     if as_json:
-        click.echo(msgspec.json.encode({"file": str(file), "bytes": size}))
+        print_json({"file": str(file), "bytes": size})
     else:
         click.echo(f"{file}: {size} bytes")
 
@@ -47,7 +47,7 @@ def check(ctx: click.Context, data_dir: Path | None, config: Path | None, as_jso
     """Read the whole database and say what does not hold; exits with 1 if anything does not."""
     report = care.check(_database(data_dir, config))
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        print_json(report)
     else:
         jobs = ", ".join(f"{count} {state}" for state, count in report.jobs.items()) or "no jobs"
         click.echo(f"{report.database}: schema {report.schema}, {jobs}, {report.events} events")

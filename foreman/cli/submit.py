@@ -14,7 +14,7 @@ from foreman.cli.codes import FAILED, INTERRUPTED, REFUSED, epilog
 from foreman.cli.completion import model_names
 from foreman.cli.connect import reaches_foreman
 from foreman.cli.follow import Away, Waiting, follow
-from foreman.cli.output import quiet
+from foreman.cli.output import print_json, quiet
 from foreman.cli.screen import Standing, Typed, one_line, span, this_program
 from foreman.client import (
     Accepted,
@@ -149,7 +149,7 @@ def submit(
             raise
         job_id = msgspec.json.decode(accepted, type=Accepted).job_id
         if no_wait or (quiet and not as_json):
-            click.echo(accepted if as_json else one_line(job_id))
+            print_json(accepted) if as_json else click.echo(one_line(job_id))
             sys.stdout.flush()  # whoever reads it need not wait for the job's end
         if no_wait:
             return
@@ -159,7 +159,7 @@ def submit(
             click.echo(f"foreman: the job goes on without you: {this_program()} show {job_id}", err=True)
             sys.exit(INTERRUPTED)
         if as_json:
-            click.echo(client.raw(requests.job(job_id)))
+            print_json(client.raw(requests.job(job_id)))
         if job.state is not State.DONE:
             why = f": {job.error}" if job.error else ""
             click.echo(one_line(f"foreman: job {job_id} {_ended(job)}{why}"), err=True)

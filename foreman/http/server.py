@@ -102,7 +102,7 @@ class GuardedConnection(TCPServer):
     async def _read_data(self) -> None:
         if isinstance(http1 := self.protocol.protocol, H11Protocol):
             http1.can_read = _Turn(self, http1)
-            http1._check_protocol = _stay  # type: ignore[assignment, method-assign]
+            http1._check_protocol = partial(_check, http1)  # type: ignore[method-assign]
             http1._send_h11_event = partial(  # type: ignore[method-assign]
                 _send_with_reason, http1._send_h11_event
             )
@@ -208,8 +208,14 @@ class _Turn(EventWrapper):
             self._http1.connection.receive_data(data)
 
 
-async def _stay(request: object) -> None:
-    """In place of the look whether a client wants HTTP/2 without TLS: it would get round the limits on slow readers."""
+async def _check(http1: H11Protocol, request: h11.Request) -> None:
+    """Have the connection end behind the answer to a request whose length another server may read otherwise.
+
+    Content-Length beside Transfer-Encoding is how requests are smuggled (RFC 9112, 6.1). This comes in place of the
+    look whether a client wants HTTP/2 without TLS, which would get round the limits on slow readers.
+    """
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}:
+        http1.connection._cstate.process_keep_alive_disabled()  # type: ignore[union-attr]
 
 
 async def _send_with_reason(send: Callable[[Any], Awaitable[None]], event: object) -> None:
@@ -237,6 +243,7 @@ async def serve(
 ) -> None:
     """Serve until `until` returns; the listening socket is the caller's."""
     sending: set[trio.CancelScope] = set()
+    limits = limits or Limits()
 
     async def leaving() -> None:
         await until()
@@ -248,11 +255,12 @@ async def serve(
     config.errorlog = None
     config.logger_class = _Faults
     config.graceful_timeout = CLOSE_GRACE
+    config.ssl_handshake_timeout = limits.idle
     config.keep_alive_max_requests = math.inf  # type: ignore[assignment]
     config.websocket_ping_interval = 20
     config.include_server_header = False
     config.websocket_max_message_size = 64 * 1024
-    own = {"sending": sending, "open": set(), "limits": limits or Limits()}
+    own = {"sending": sending, "open": set(), "limits": limits}
     guard: type[TCPServer] = type("Connection", (GuardedConnection,), own)
     hypercorn_run.TCPServer = guard  # type: ignore[attr-defined]
     frames.install()

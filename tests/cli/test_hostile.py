@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,6 +60,45 @@ def test_no_verb_prints_what_a_terminal_obeys(invoke: Invoke, words: str) -> Non
     assert result.exit_code == 0
     assert not set("\x1b\x07\x9b\u202e") & set(result.output)
     assert not any(line.startswith("forged") for line in result.output.splitlines())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "jobs -n 1",
+        f"show {ID}",
+        f"logs {ID}",
+        f"deliveries {ID}",
+        f"redeliver {ID} 7",
+        f"cancel {ID}",
+        "pause",
+        "ps",
+        "submit -m m --no-wait hi",
+    ],
+)
+def test_json_has_escapes_in_its_place(told: Told, invoke: Invoke, words: str) -> None:
+    obeyed = "\x7f\x80\x9b\u061c\u200f\u202e\u2069"
+    job, delivery = JOB | {"custom_id": obeyed}, DELIVERY | {"url": obeyed}
+    event = {"seq": 1, "job_id": ID, "state": "done", "error": obeyed, "timestamp": "2026-01-02T03:04:05Z"}
+    queue = {"paused": False, "degraded": False, "queued": 1, "slots": 1, "running": [job]}
+    for route, value in {
+        "GET /jobs": {"jobs": [job], "next": None},
+        "POST /jobs": {"job_id": obeyed},
+        f"GET /jobs/{ID}": job,
+        f"GET /jobs/{ID}/events": {"events": [event]},
+        f"GET /jobs/{ID}/deliveries": {"deliveries": [delivery]},
+        f"POST /jobs/{ID}/deliveries/7/redeliver": delivery,
+        f"POST /jobs/{ID}/cancel": job,
+        "POST /queue/pause": {"paused": True, "why": obeyed},
+        "GET /queue": queue,
+        "GET /queue/jobs": {"jobs": [job], "next": None},
+    }.items():
+        told.answer(route, json.dumps(value, ensure_ascii=False).encode())  # as they are, which JSON allows
+        told.next(route)  # in the place of what it answered
+    result = invoke(*words.split(), "--json")
+    assert result.exit_code == 0, result.output
+    assert not set(obeyed) & set(result.stdout)
+    assert repr(obeyed)[1:-1] in repr(json.loads(result.stdout))
 
 
 def test_nor_does_watch() -> None:

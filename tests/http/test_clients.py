@@ -174,10 +174,22 @@ def test_chunks_beyond_the_limit_are_refused_before_they_are_all_there(fresh: Fr
         assert raw.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_length_beside_chunks_is_refused(api: Api) -> None:
+@pytest.mark.parametrize(
+    "framed",
+    [
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        b"transfer-encoding: Chunked\r\ncontent-length: 37\r\n",
+        b"TRANSFER-ENCODING: chunked\r\nX: y\r\nContent-Length: 0, 0\r\n",
+    ],
+)
+@pytest.mark.parametrize("path", [b"POST /jobs", b"POST /nowhere", b"GET /healthz"])
+def test_a_length_beside_chunks_ends_the_connection(api: Api, path: bytes, framed: bytes) -> None:
+    head = path + b" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with connected(api) as raw:
-        raw.sendall(HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
-        assert raw.recv(65536).startswith(b"HTTP/1.1 400 ")
+        raw.sendall(head + framed + b"\r\n0\r\n\r\n" + GET)
+        said = until_closed(raw).lower()
+    assert said.count(b"http/1.1 ") == 1
+    assert b"\r\nconnection: close\r\n" in said
 
 
 def test_an_address_or_a_header_of_any_length_is_refused(api: Api) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
 from pathlib import Path
 
@@ -47,6 +49,26 @@ def test_https_is_served_and_checked(
             assert client.queue().slots == 1
         big = {"model": "a", "messages": [{"role": "user", "content": "x" * 2_000_000}]}
         assert daemon.http.post("/api/chat", json=big).status_code == 200
+
+
+def test_a_handshake_that_never_ends_is_not_waited_for(authority: trustme.CA, tmp_path: Path) -> None:
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    hello = ssl.MemoryBIO()
+    client = trust.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="127.0.0.1")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    first = hello.read()
+    with Daemon(tmp_path / "data", tls_cert=tmp_path / "both.pem", idle_timeout=0.5) as daemon:
+        daemon.trust = trust
+        daemon.start()
+        host, _, port = daemon.url.removeprefix("https://").partition(":")
+        for begun in (b"", first[:20], first):
+            with socket.create_connection((host, int(port)), timeout=20) as raw:  # far less than Hypercorn's minute
+                raw.sendall(begun)
+                with contextlib.suppress(ConnectionError):
+                    while raw.recv(65536):
+                        pass
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from rich.text import Text
 
 from foreman.cli.codes import FAILED, epilog
@@ -16,6 +15,7 @@ from foreman.cli.completion import model_names
 from foreman.cli.config import file_of
 from foreman.cli.doctor import beyond, here
 from foreman.cli.doctor.finding import Finding, bad, good
+from foreman.cli.output import print_json
 from foreman.cli.screen import console, one_line
 from foreman.cli.settings import takes_settings
 from foreman.errors import SettingInvalid
@@ -61,7 +61,7 @@ def doctor(
             _print(finding)
     wrong = any(finding.status == "fail" for finding in found)
     if as_json:
-        click.echo(msgspec.json.encode({"ok": not wrong, "checks": found}))
+        print_json({"ok": not wrong, "checks": found})
     sys.exit(FAILED if wrong else 0)
 
 

@@ -11,12 +11,12 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 import click
-import msgspec
 from rich.console import ConsoleDimensions, Group
 from rich.text import Text
 
 from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.output import print_json
 from foreman.cli.screen import clock, console, one_line, plain, state_text
 from foreman.cli.watch.board import Board
 from foreman.cli.watch.drawing import draw
@@ -57,7 +57,7 @@ def _print_events(client: Client, *, as_json: bool) -> None:
     out = console()
     for event in client.feed(patience=math.inf):
         if as_json:
-            click.echo(msgspec.json.encode(event))
+            print_json(event)
         else:
             out.print(_line(event))
         sys.stdout.flush()
