@@ -8,6 +8,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from foreman.errors import ArtifactNotFound, JobNotFound, RangeInvalid
 from foreman.http.deps import deps
+from foreman.http.sandbox import keep_from_running
 from foreman.job import Artifact
 from foreman.store.protocol import Reader
 
@@ -23,9 +24,7 @@ async def fetch(job_id: str, name: str) -> Response:
 
     found = await deps().readers.read(read)
     response = _Raw(found.data, content_type=found.content_type)
-    # An artifact is a model's words: whatever it looks like, it must not run as a page of this origin.
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    keep_from_running(response)
     response.headers["Accept-Ranges"] = "bytes"
     await response.add_etag()
     asked = request.headers.get("Range", "")

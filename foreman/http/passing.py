@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from quart import Response, request
 
+from foreman.http.sandbox import keep_from_running
 from foreman.targets.http1 import Body
 from foreman.targets.http1 import Response as Answering
 from foreman.targets.ollama import OllamaTarget
 
-PASSED = ("content-type", "content-length")  # of the answer's head; the rest is the connection's own
+# Content types that browsers show as text or save. Nothing may follow: of several in one header the last one counts.
+INERT = re.compile(
+    r"(application/(([\w.-]+\+)?json|x-ndjson|octet-stream)|text/(plain|event-stream))( *; *charset=\"?[\w-]+\"?)?",
+    re.ASCII | re.IGNORECASE,
+)
+OCTETS = "application/octet-stream"
 
 
 async def pass_on(
@@ -38,10 +45,15 @@ async def pass_on(
         await exits.aclose()
         raise
     response = Response(Passed(found, exits, at_end), found.status)
-    del response.headers["Content-Type"]  # which Quart makes up
-    for name in PASSED:
-        if name in found.headers:
-            response.headers[name] = found.headers[name]
+    # Of the answer's head only what is its body's; the rest is the connection's own.
+    length_told, kind = found.headers.get("content-length"), found.headers.get("content-type", "")
+    if length_told is not None:
+        response.headers["Content-Length"] = length_told
+    if kind or length_told != "0":
+        response.headers["Content-Type"] = kind if INERT.fullmatch(kind) else OCTETS
+    else:
+        del response.headers["Content-Type"]  # which Quart makes up
+    keep_from_running(response)
     response.timeout = None
     return response
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -43,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
             self.say(200, {"path": self.path})
             return
         if self.path.startswith("/api/odd"):
-            self.say(299, {}, "text/html")
+            self.say(299, {}, urllib.parse.unquote(self.path.partition("?")[2]))
             return
         self.say(200, {"models": [{"name": name, "model": name} for name in self.server.models], "version": "0.99.0"})
 
@@ -119,7 +120,8 @@ class Handler(BaseHTTPRequestHandler):
     def say(self, status: int, value: object, content_type: str = "application/json") -> None:
         data = json.dumps(value).encode()
         self.send_response(status)
-        self.send_header("Content-Type", content_type)
+        if content_type:
+            self.send_header("Content-Type", content_type)
         self.send_header("Set-Cookie", "theirs=1")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -202,10 +204,7 @@ def test_routes_that_a_newer_ollama_may_have_are_passed_on(serve: Callable[..., 
         assert (answer.status_code, answer.json(), answer.headers.get("Set-Cookie")) == (200, {"path": path}, None)
     assert daemon.http.get(daemon.url + "//api/status/").json() == {"path": "/api/status"}
     assert daemon.http.head("/api/anything").status_code == 200 and server.heads == ["/api/anything"]
-    assert (daemon.http.get("/api/odd").status_code, daemon.http.get("/api/odd").headers["Content-Type"]) == (
-        299,
-        "text/html",
-    )
+    assert daemon.http.get("/api/odd").status_code == 299
     for method, path in (("POST", "/api/me"), ("PUT", "/api/new"), ("DELETE", "/api/user/keys/x"), ("BREW", "/api/x")):
         assert daemon.http.request(method, path, json={}).status_code == 403, "it may change something"
     admin = {"Authorization": "Bearer admin"}
@@ -221,6 +220,35 @@ def test_routes_that_a_newer_ollama_may_have_are_passed_on(serve: Callable[..., 
             assert b"".join(iter(lambda: raw.recv(65536), b"")).startswith(b"HTTP/1.1 404 Not Found"), path
     wrong = daemon.http.get("/api/chat")
     assert (wrong.status_code, "POST" in wrong.headers["Allow"]) == (405, True)
+
+
+def test_no_answer_of_the_target_runs_as_a_page_of_foremans(serve: Callable[..., Daemon], server: Server) -> None:
+    http = serve(ollama_url=server.url).http
+    plain = ["application/json", "Application/JSON; charset=utf-8", "application/problem+json", "application/x-ndjson"]
+    plain += ["application/octet-stream", 'text/plain;charset="utf-8"', "text/event-stream"]
+    pages = ["text/html", "TEXT/HTML; charset=utf-8", "image/svg+xml", "application/xhtml+xml", "text/xml", "text/css"]
+    pages += ["text/javascript", "multipart/x-mixed-replace; boundary=x", "text/htmljson", "x", ""]
+    pages += ["text/plain;a=b, text/html", "text/plain, text/html", "application/json;charset=x,text/html"]
+    shown = {kind: kind for kind in plain} | dict.fromkeys(pages, "application/octet-stream")
+    for kind, expected in shown.items():
+        answer = http.get(f"/api/odd?{urllib.parse.quote(kind)}")
+        assert (kind, answer.headers["Content-Type"]) == (kind, expected)
+        _assert_sandboxed(answer)
+    for answer in (
+        http.get("/api/tags"),
+        http.head("/api/version"),
+        http.post("/api/create", json={"model": "new"}),
+        http.post("/api/copy", json={"source": "a", "destination": "b"}),
+        http.post("/api/show", json={"model": "a"}),
+        http.post("/api/me", json={}),
+        http.post("/api/blobs/sha256:0", content=b"x"),
+    ):
+        _assert_sandboxed(answer)
+
+
+def _assert_sandboxed(answer: httpx2.Response) -> None:
+    assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"], answer.request.url
+    assert answer.headers.get_list("Content-Security-Policy") == ["sandbox; default-src 'none'"], answer.request.url
 
 
 def test_an_empty_answer_gets_no_content_type(serve: Callable[..., Daemon], server: Server) -> None:
