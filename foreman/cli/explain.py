@@ -17,7 +17,7 @@ EXPLAINED = {
     "allowed_hosts": "Host names served besides those of the loopback and of addr, separated by commas.",
     "cors_origins": "Sites whose web pages may use Foreman, such as https://chat.example.org, separated by commas.",
     "max_connections": "Connections of clients open at a time; those beyond are answered 503.",
-    "idle_timeout": "How long a connection may be silent between two requests, or take over the head of one or a TLS handshake.",
+    "idle_timeout": "How long a connection may be silent between two requests, or take over a head or a TLS handshake.",
     "body_timeout": "How long the body of a request may take.",
     "send_timeout": "How long a client may take over each 64 KiB of an answer.",
     "slots": "Jobs of one model that run together.",
