@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -13,11 +14,11 @@ from ulid import ULID
 from foreman import wire
 from foreman.actors.relay import Piece, Track
 from foreman.endpoints import COMPLETIONS, Counting, Endpoint
-from foreman.errors import Draining, FieldInvalid, ForemanError, InvalidJson, JobEnded, StreamBroken
+from foreman.errors import Draining, FieldInvalid, ForemanError, InvalidJson, JobEnded, StreamBroken, TargetRefused
 from foreman.http.body import read_body
 from foreman.http.deps import Deps, deps
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
-from foreman.http.problems import json_text, public
+from foreman.http.problems import answer, json_text, public
 from foreman.http.stream import Ndjson, Sse, next_or_comment
 from foreman.job import Change, Priority, State, drain_key
 from foreman.messages import Cancel, Submit
@@ -110,9 +111,14 @@ async def read(endpoint: str) -> wire.Submission:
     return await offload(len(body), partial(wire.read_call, rest_ignored=as_ollama), body)
 
 
-def plainly_wrong(response: Response) -> Response:
-    """These APIs know no 422: what is wrong with a request is a 400."""
-    if response.status_code == 422:
+def answer_to(fault: ForemanError, shape: Callable[[ForemanError], object]) -> Response:
+    """Return a fault in the shape of a face.
+
+    These APIs know no 422: what Foreman itself finds wrong with a request is a 400. What the target refuses keeps its
+    status.
+    """
+    response = answer(fault, shape)
+    if response.status_code == 422 and not isinstance(fault, TargetRefused):
         response.status_code = 400
     return response
 

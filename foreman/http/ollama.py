@@ -22,7 +22,7 @@ from foreman.errors import (
     NotOnThisTarget,
     QueueFull,
 )
-from foreman.http import calls, problems
+from foreman.http import calls
 from foreman.http.body import coding, read_body
 from foreman.http.deps import deps
 from foreman.http.passing import pass_on
@@ -53,7 +53,7 @@ class OllamaFace:
     streams_by_default = True
 
     def fault(self, fault: ForemanError) -> Response:
-        response = calls.plainly_wrong(problems.answer(fault, self.fault_line))
+        response = calls.answer_to(fault, self.fault_line)
         if _misnamed(fault):
             response.status_code = 400
         return response

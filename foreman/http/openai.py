@@ -31,7 +31,7 @@ class OpenAIFace:
     streams_by_default = False
 
     def fault(self, fault: ForemanError) -> Response:
-        response = calls.plainly_wrong(problems.answer(fault, self.fault_line))
+        response = calls.answer_to(fault, self.fault_line)
         if not problems.may_pass(fault):
             response.headers["X-Should-Retry"] = "false"
         return response

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import httpx2
 import pytest
 
 from tests.daemon import Daemon, until
+from tests.odd.server import OddServer
 
 MODEL = "smollm2:135m"
 
@@ -64,6 +67,25 @@ def _chained(_embedded: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def front(request: pytest.FixtureRequest) -> Front:
     """Foreman in front of the embedded engine, and Foreman in front of that Foreman."""
     return Front(request.getfixturevalue("_embedded" if request.param == "direct" else "_chained"))
+
+
+@pytest.fixture(scope="session")
+def odd_server() -> Iterator[OddServer]:
+    with OddServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def before_it(odd_server: OddServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Daemon]]:
+    """A Foreman in front of the odd server, as a target of the kind that is given."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def daemon(kind: str) -> Daemon:
+            settings = {f"{kind}_url": odd_server.url, "retry_backoff": 0.01, "max_attempts": 2}
+            return stack.enter_context(Daemon(tmp_path_factory.mktemp(kind) / "data", **settings))
+
+        yield daemon
 
 
 @pytest.fixture

@@ -31,12 +31,6 @@ def possible(way: Way, odd: Scenario) -> bool:
 
 
 @pytest.fixture(scope="session")
-def odd_server() -> Iterator[OddServer]:
-    with OddServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def directly(odd_server: OddServer) -> Iterator[Sdks]:
     """The SDKs in front of the odd server itself."""
     with closing(Sdks(odd_server.url, retries=2)) as sdks:
@@ -44,15 +38,13 @@ def directly(odd_server: OddServer) -> Iterator[Sdks]:
 
 
 @pytest.fixture(scope="session")
-def through(odd_server: OddServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Sdks]]:
-    """The SDKs, which do not try again, in front of a Foreman whose target is the odd server as that kind."""
+def through(before_it: Callable[[str], Daemon]) -> Iterator[Callable[[str], Sdks]]:
+    """The SDKs, which do not try again, in front of a Foreman in front of the odd server as that kind of target."""
     with ExitStack() as stack:
 
         @functools.cache
         def sdks(kind: str) -> Sdks:
-            settings = {f"{kind}_url": odd_server.url, "retry_backoff": 0.01, "max_attempts": 2}
-            daemon = stack.enter_context(Daemon(tmp_path_factory.mktemp(kind) / "data", **settings))
-            return stack.enter_context(closing(Sdks(daemon.url, retries=0)))
+            return stack.enter_context(closing(Sdks(before_it(kind).url, retries=0)))
 
         yield sdks
 
@@ -64,19 +56,14 @@ def test_what_succeeds_directly_is_the_same_through_foreman(
     wanted = meant(odd, way)
     if not way.translated and not (odd.unread == "both" or (way.streamed and odd.unread == "streamed")):
         assert compared(way.ask(directly, odd, f"{way}, directly"), wanted, way) == wanted
-    said = way.ask(through(kind(odd)), odd, f"{way}, through Foreman")
+    said = way.ask(through(odd.kind), odd, f"{way}, through Foreman")
     assert compared(said, wanted, way) == wanted
 
 
 @pytest.mark.parametrize(("way", "odd"), rows(answered=False))
 def test_what_fails_is_an_error_of_the_sdk(through: Callable[[str], Sdks], way: Way, odd: Scenario) -> None:
     with pytest.raises(ERRORS):
-        way.ask(through(kind(odd)), odd, str(way))
-
-
-def kind(odd: Scenario) -> str:
-    """Return which kind of target the server of a scenario is."""
-    return "ollama" if odd.path.startswith("/api/") else "openai"
+        way.ask(through(odd.kind), odd, str(way))
 
 
 def meant(odd: Scenario, way: Way) -> Said:

@@ -200,6 +200,11 @@ def native_bad_option(asked: Asked) -> Answer:
     return as_json({"error": 'option "temperature" must be of type float32'}, 500)
 
 
+@scenario(NATIVE_CHAT, whole=None, unread="both")
+def native_bad_template(asked: Asked) -> Answer:
+    return as_json({"error": "template: :1: unexpected EOF"}, 500)
+
+
 def generated(asked: Asked) -> Answer:
     return as_json({**TOP, "response": "Hello there.", "done": True, "done_reason": "stop", **COUNTS})
 

@@ -58,7 +58,11 @@ class Asked:
 
     @property
     def model(self) -> str:
-        return str(self.payload.get("model", "")).removesuffix(":latest")
+        """The scenario; on Ollama's own routes by any of the names that Ollama holds equal."""
+        name = str(self.payload.get("model", ""))
+        if self.path.startswith("/api/"):
+            name = name.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
+        return name.removesuffix(":latest")
 
     @property
     def streamed(self) -> bool:
@@ -96,6 +100,11 @@ class Scenario:
     only: Literal["", "unstreamed", "uncounted"] = ""  # all that the server can do: no streams, no counts in them
     unread: Literal["", "streamed", "both"] = ""  # where the official SDK by itself does not get what was meant
     extra: Mapping[str, Any] = field(default_factory=dict)  # what is asked besides
+
+    @property
+    def kind(self) -> str:
+        """The kind of target that its server is."""
+        return "ollama" if self.path.startswith("/api/") else "openai"
 
 
 SCENARIOS: dict[str, Scenario] = {}

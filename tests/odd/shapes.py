@@ -53,7 +53,7 @@ def completion(meant: Iterable[Any]) -> Json:
 
 
 def message(meant: Meant) -> Json:
-    said: Json = {"role": "assistant", "content": meant.text}
+    said: Json = {"role": "assistant", "content": None if meant.calls and not meant.text else meant.text}
     if meant.thinking:
         said["reasoning_content"] = meant.thinking
     if meant.calls:
@@ -63,7 +63,7 @@ def message(meant: Meant) -> Json:
 
 def called(call: Call) -> Json:
     """Return a call of a tool as a whole message has it."""
-    function = {"name": call.name, "arguments": json.dumps(call.arguments)}
+    function = {"name": call.name, "arguments": json.dumps(call.arguments, separators=(",", ":"))}
     return {"id": call.id, "type": "function", "function": function}
 
 
