@@ -5,11 +5,15 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections.abc import Set
+from typing import TypeVar
 
 import msgspec
 
 from foreman.errors import InvalidJson
 from foreman.weight import most_values
+
+T = TypeVar("T")
 
 # Fields that Foreman reads or sets in what goes to a target. Go, and with it every API of Ollama, takes the names of
 # fields in any letter case, and the last of several: a second `Model` would get past all that was checked in `model`.
@@ -54,7 +58,7 @@ def read_object(body: bytes, *, rest_ignored: bool = False) -> dict[str, msgspec
         raise InvalidJson("the body must be a JSON object") from None
     except msgspec.DecodeError as error:
         raise InvalidJson(str(error)) from None
-    return fields if fields.keys() <= FIELDS else _named(fields)
+    return named(fields, FIELDS)
 
 
 def _check_text(body: bytes) -> None:
@@ -65,11 +69,15 @@ def _check_text(body: bytes) -> None:
     decode(b"", True)
 
 
-def _named(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+def named(fields: dict[str, T], names: Set[str]) -> dict[str, T]:
+    """Return an object whose fields have those of the `names` that they mean in any letter case; of several the last
+    counts."""
+    if fields.keys() <= names:
+        return fields
     found = {}
     for name, value in fields.items():
         folded = name.lower().replace(LONG_S, "s")
-        found[folded if folded in FIELDS else name] = value
+        found[folded if folded in names else name] = value
     return found
 
 

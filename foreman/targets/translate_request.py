@@ -10,6 +10,7 @@ import msgspec
 
 from foreman.endpoints import Endpoint
 from foreman.errors import TargetRefused
+from foreman.objects import named
 from foreman.targets.faults import NOT_JSON
 from foreman.targets.images import plain_base64
 from foreman.targets.options import native_options, whole_or_none
@@ -85,6 +86,12 @@ class _Embed(msgspec.Struct):
     dimensions: int | float | None = None
 
 
+_Fields = dict[str, msgspec.Raw]
+_MESSAGE = frozenset(_Message.__struct_fields__)
+_TOOL_CALL = frozenset(_ToolCall.__struct_fields__)
+_TOOL_FUNCTION = frozenset(_ToolFunction.__struct_fields__)
+
+
 def to_openai(endpoint: Endpoint, payload: bytes, model: str) -> Question:
     """Translate the payload of a native endpoint; `model` is the name the server knows the model by.
 
@@ -135,7 +142,8 @@ def embed_as_embeddings(answer: bytes) -> bytes:
 
 
 def _chat(asked: _Chat, model: str) -> Question:
-    return _chat_of(_bounded("messages", asked.messages, list[_Message], MOST_MESSAGES), asked, model)
+    given = _bounded("messages", asked.messages, list[_Fields], MOST_MESSAGES)
+    return _chat_of([_message(fields) for fields in given], asked, model)
 
 
 def _chat_of(messages: list[_Message], asked: _Chat, model: str) -> Question:
@@ -205,6 +213,21 @@ def _shared(asked: _Native) -> dict[str, Any]:
         fields["chat_template_kwargs"] = {"enable_thinking": True, "reasoning_effort": effort}
     elif asked.think is not None:
         fields["chat_template_kwargs"] = {"enable_thinking": asked.think}
+    return fields
+
+
+def _message(fields: _Fields) -> _Message:
+    """Read a message, whose names count in any letter case, as in Go."""
+    fields = named(fields, _MESSAGE)
+    if fields.get("tool_calls", _NULL) != _NULL:
+        calls = _read(bytes(fields["tool_calls"]), list[_Fields])
+        fields["tool_calls"] = _raw([_call(named(call, _TOOL_CALL)) for call in calls])
+    return _read(msgspec.json.encode(fields), _Message)
+
+
+def _call(fields: _Fields) -> _Fields:
+    if "function" in fields:
+        fields["function"] = _raw(named(_read(bytes(fields["function"]), _Fields), _TOOL_FUNCTION))
     return fields
 
 

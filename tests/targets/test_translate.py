@@ -202,6 +202,22 @@ def test_tool_calls_and_their_answers_find_each_other() -> None:
     assert told[4]["reasoning_content"] == "hm"
 
 
+def test_names_count_in_any_letter_case_but_not_the_callers_own() -> None:
+    called = {"ID": "c", "Function": {"NAME": "f", "Arguments": {"Name": 1}}}
+    made = chat(
+        messages=[
+            {"Role": "user", "Content": "look", "Images": [PNG]},
+            {"role": "assistant", "CONTENT": "", "Tool_Calls": [called], "Thinking": "hm"},
+            {"role": "tool", "content": "x", "Tool_Name": "f"},
+        ]
+    )
+    look, call, told = made["messages"]
+    assert (look["role"], look["content"][0]["text"], len(look["content"])) == ("user", "look", 2)
+    assert call["reasoning_content"] == "hm" and told["tool_call_id"] == "c"
+    [answered] = call["tool_calls"]
+    assert answered == {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"Name":1}'}}
+
+
 def test_generate_is_a_chat_of_one_prompt() -> None:
     ask = {"model": "m", "prompt": "p", "system": "s", "images": [PNG], "options": {"seed": 1}}
     endpoint, payload = asked("/api/generate", ask)
