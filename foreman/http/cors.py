@@ -6,6 +6,7 @@ from quart import Response
 from quart.wrappers import Request
 
 from foreman.http.gate import Gate
+from foreman.http.problems import no_content
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 EXPOSED = (
@@ -22,7 +23,7 @@ def is_preflight(request: Request) -> bool:
 
 def preflight(request: Request) -> Response:
     """Yes, with whatever headers the page wants to send."""
-    response = Response(b"", 204)
+    response = no_content()
     response.headers["Access-Control-Allow-Methods"] = METHODS
     response.headers["Access-Control-Max-Age"] = REMEMBERED
     if wanted := request.headers.get("Access-Control-Request-Headers"):

@@ -15,7 +15,7 @@ from foreman.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound
 from foreman.http import artifacts, bulk, stream
 from foreman.http.body import NDJSON, media_type, read_json_body
 from foreman.http.deps import deps
-from foreman.http.problems import json_answer, json_text
+from foreman.http.problems import json_answer, json_text, no_content
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.selection import FILTERS, read_order, read_place, read_selection, show_place
 from foreman.job import TERMINAL, Change
@@ -160,7 +160,7 @@ async def retry(job_id: str) -> Response:
 async def delete(job_id: str) -> Response:
     await _check_owner(job_id)
     await deps().queue.ask(Delete(job_id=job_id))
-    return Response(b"", 204)
+    return no_content()
 
 
 async def _check_owner(job_id: str) -> None:

@@ -125,6 +125,13 @@ def json_text(data: bytes, status: int = 200) -> Response:
     return Response(data if data.endswith(b"\n") else data + b"\n", status, content_type="application/json")
 
 
+def no_content() -> Response:
+    """Answer 204, which has no body and so no type of one (RFC 9110, 15.3.5)."""
+    response = Response(b"", 204)
+    del response.headers["Content-Type"]
+    return response
+
+
 def install(app: Quart, faces: Mapping[str, Callable[[ForemanError], Response]]) -> None:
     """Have every fault of a route answered in the shape of the face that its path belongs to: `faces` are given by the
     beginning of the path, the longest first."""
