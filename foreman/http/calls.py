@@ -55,6 +55,23 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
     keep, priority = _wishes()
     submission = await read(endpoint)
     streamed = _wants_stream(submission.payload, default=face.streams_by_default)
+    caller, waits = await _stored(endpoint, submission, keep=keep, priority=priority)
+    try:
+        response = await (_streamed(face, caller, endpoint, waits) if streamed else _whole(face, caller))
+    except BaseException:
+        await caller.leave()
+        raise
+    response.headers["X-Foreman-Job-Id"] = caller.track.job_id
+    if waits:
+        response.headers["X-Foreman-Queue-Position"] = str(waits)
+    return response
+
+
+async def _stored(
+    endpoint: Endpoint, submission: wire.Submission, *, keep: bool, priority: Priority
+) -> tuple[_Caller, int | None]:
+    """Make a job of a call; the caller who waits for it, and its position where it has to wait."""
+    known = deps()
     model = await known.inventory.resolve(submission.model)
     job_id = str(ULID())
     track = known.relay.track(job_id)  # before the job exists, so that nothing it says is missed
@@ -70,25 +87,36 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
     caller = _Caller(known, track, keep=keep, usage=_wants_usage(endpoint, submission.payload))
     try:
         accepted = await known.queue.ask(Submit(draft=draft))
-        waits = accepted.position if known.worker.busy or (accepted.position or 0) > 1 else None
-        response = await (_streamed(face, caller, endpoint, waits) if streamed else _whole(face, caller))
     except BaseException:
         await caller.leave()
         raise
-    response.headers["X-Foreman-Job-Id"] = job_id
-    if waits:
-        response.headers["X-Foreman-Queue-Position"] = str(waits)
-    return response
+    return caller, accepted.position if known.worker.busy or (accepted.position or 0) > 1 else None
 
 
 async def embed(endpoint: Endpoint, asked: wire.Submission) -> bytes:
-    """The target's answer to a call for embeddings, which waits for no chat."""
+    """Return the target's answer to a call for embeddings, which waits for no chat unless it takes a chat's place."""
     known = deps()
     model = await known.inventory.resolve(asked.model)
     payload = msgspec.json.encode(asked.payload)
-    return await known.embeddings.embed(
-        Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
-    )
+    call = Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
+    answer = await known.embeddings.embed(call)
+    return answer if answer is not None else await _in_turn(endpoint, asked)
+
+
+async def _in_turn(endpoint: Endpoint, asked: wire.Submission) -> bytes:
+    """Return the whole answer to a call once it has had its turn in the queue. Raises what ended its job."""
+    if deps().draining:
+        raise Draining
+    keep, priority = _wishes()
+    caller, _ = await _stored(endpoint, asked, keep=keep, priority=priority)
+    try:
+        while caller.ended is None:
+            await caller.next()
+        if caller.ended.state is not State.DONE:
+            raise caller.fault(caller.ended)
+        return await caller.answer()
+    finally:
+        await caller.leave()
 
 
 async def count(path: Counting) -> bytes:

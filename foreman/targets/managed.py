@@ -89,6 +89,14 @@ class ManagedTarget:
     def resident(self) -> DrainKey | None:
         return self._resident if self._resident and self.is_resident(self._resident) else None
 
+    def displaces(self, call: Call) -> bool:
+        """Whether the server of a model that chats would have to be started, in place of another one perhaps."""
+        model = self._wanted(call.model, embedding=call.endpoint in EMBEDDING)
+        if model is None or model.embedding:
+            return False
+        child = self._children.get(_place(model))
+        return child is None or not child.usable
+
     async def count(self, path: Counting, call: Call) -> bytes:
         """See `Target.count`; the model is loaded for it like for any call."""
         child = await self._ready_child(call)

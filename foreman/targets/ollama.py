@@ -164,6 +164,9 @@ class OllamaTarget:
         """Return the boot id of the Foreman that answers at this address; None for any other server."""
         return await boot_id_at(self._client)
 
+    def displaces(self, call: Call) -> bool:
+        return False
+
     async def count(self, path: Counting, call: Call) -> bytes:
         return await counted(self._client, path, call.payload, by_tokenizer=False)
 

@@ -62,6 +62,9 @@ class OpenAITarget:
         """The key used last: where a server does swap models, that is the one to go on with."""
         return self._latest
 
+    def displaces(self, call: Call) -> bool:
+        return False
+
     async def count(self, path: Counting, call: Call, *, served_as: str | None = None) -> bytes:
         """See `Target.count`; `served_as` as for `answer`."""
         fields = fields_of(call.payload)

@@ -76,6 +76,9 @@ class Target(Protocol):
     def resident(self) -> DrainKey | None:
         """The drain key that was loaded last and is still there."""
 
+    def displaces(self, call: Call) -> bool:
+        """Return True if answering `call` now could unload another model: such a call has to wait for its turn."""
+
     async def count(self, path: Counting, call: Call) -> bytes:
         """Return how many tokens the payload has, as a server answers `path`. Raises NotServed if it has no means."""
 

@@ -125,6 +125,9 @@ class FakeTarget:
     def resident(self) -> str | None:
         return self.loaded
 
+    def displaces(self, call: Call) -> bool:
+        return False
+
     async def count(self, path: Counting, call: Call) -> bytes:
         raise NotServed(self.name, path)
 

@@ -95,6 +95,9 @@ class ScriptedTarget:
     def resident(self) -> str | None:
         return self._loaded
 
+    def displaces(self, call: Call) -> bool:
+        return False
+
     async def count(self, path: Counting, call: Call) -> bytes:
         raise NotServed(self.name, path)
 

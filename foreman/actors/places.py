@@ -1,0 +1,53 @@
+"""Places with the target for calls past the queue, shared fairly by models."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+
+class Places:
+    """`total` places; the next free one goes to the model that has the fewest.
+
+    A model that has none gets one even when all are taken, so that calls of one that hangs hold up no other. Of such
+    places beyond the total there are no more than `total`.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._taken: Counter[str] = Counter()
+        self._waiting: dict[str, deque[trio.Event]] = {}
+
+    @asynccontextmanager
+    async def place(self, model: str) -> AsyncIterator[None]:
+        """Wait for a place, and hold it within this context."""
+        turn = trio.Event()
+        self._waiting.setdefault(model, deque()).append(turn)
+        self._give()
+        try:
+            await turn.wait()
+            yield
+        finally:
+            if turn.is_set():
+                self._taken[model] -= 1
+                self._taken += Counter()  # forgets those that have none
+                self._give()
+            else:
+                self._waiting[model].remove(turn)
+                if not self._waiting[model]:
+                    del self._waiting[model]
+
+    def _give(self) -> None:
+        taken = self._taken.total()
+        while self._waiting:
+            model = min(self._waiting, key=self._taken.__getitem__)
+            if taken >= self._total and (self._taken[model] or taken >= 2 * self._total):
+                return
+            self._waiting[model].popleft().set()
+            if not self._waiting[model]:
+                del self._waiting[model]
+            self._taken[model] += 1
+            taken += 1
