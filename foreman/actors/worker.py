@@ -26,6 +26,7 @@ from foreman.errors import (
 )
 from foreman.job import Artifact, DrainKey, Instant, Job, State, model_of
 from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
+from foreman.offload import LIGHT, offload
 from foreman.schedule import Spent
 from foreman.targets.answer import Answer
 from foreman.targets.images import images
@@ -334,16 +335,15 @@ class Worker:
             if job.state is State.LOADING or loaded:
                 await self._queue.tell(Began(job_id=job.id, lease=job.lease, loaded=loaded))
             answer, flaw = await self._collect(call, track, attempt)
-            completion = Artifact(name="completion", content_type="application/json", data=answer)
-            return Answered([completion, *images(answer)], flaw, tokens(answer))
+            return await offload(answer.size, _answered, answer, flaw)
         except ForemanError as fault:
             return fault
         except Exception:  # the boundary between one attempt and the others, which are not to be lost with it
             log.exception("attempt failed by a bug", job=job.id)
             return Internal()
 
-    async def _collect(self, call: Call, track: Track, attempt: _Attempt) -> tuple[bytes, AnswerCut | None]:
-        answer, size, count = Answer(call.endpoint, self._target.name), 0, 0
+    async def _collect(self, call: Call, track: Track, attempt: _Attempt) -> tuple[Answer, AnswerCut | None]:
+        answer, size, count, breathed = Answer(call.endpoint, self._target.name), 0, 0, 0
         flaw: AnswerCut | None = None
         attempt.wait_for_chunk(self._patience.first_chunk)
         async with self._target.answer(call) as chunks:
@@ -352,12 +352,20 @@ class Worker:
                     flaw = AnswerCut()
                     continue
                 count += 1
-                if count % BREATH == 0:
+                if count % BREATH == 0 or size - breathed > LIGHT:
                     await trio.lowlevel.checkpoint()
+                    breathed = size
                 size += len(chunk.data) + CHUNK_COST
                 if size > self._patience.max_answer:
                     raise AnswerTooLarge(self._patience.max_answer)
-                answer.add(chunk)
+                await offload(len(chunk.data), answer.add, chunk)
                 track.append(chunk.data, last=chunk.last)
                 attempt.wait_for_chunk(self._patience.stall)
-        return answer.result(), flaw
+        return answer, flaw
+
+
+def _answered(answer: Answer, flaw: AnswerCut | None) -> Answered:
+    """Return what the answer amounts to. Raises TargetGarbled."""
+    result = answer.result()
+    completion = Artifact(name="completion", content_type="application/json", data=result)
+    return Answered([completion, *images(result)], flaw, tokens(result))

@@ -10,10 +10,11 @@ from foreman.endpoints import Endpoint
 from foreman.errors import TargetFailed, TargetFault, TargetGarbled
 from foreman.targets.failures import ODD, failure
 from foreman.targets.faults import NOT_JSON
-from foreman.targets.merge import absorb, settled
+from foreman.targets.merge import absorb, packed, settled
 from foreman.targets.protocol import Chunk
 from foreman.targets.tool_calls import arguments_of, finish_function, finished
 
+MOST_PARTS = 250_000  # items and members that an answer is joined of: each takes hundreds of bytes
 _GROWING = ("response", "thinking", "logprobs")  # of the top level of a native chunk
 
 
@@ -39,6 +40,8 @@ class Answer:
                 self._plain = chunk.data
             else:
                 self._joiner.add(value)
+            if self._joiner.grown > MOST_PARTS:
+                raise TargetGarbled(self._target, f"an answer of more than {MOST_PARTS} parts")
         except ODD as error:
             raise self._odd() from error
 
@@ -48,11 +51,11 @@ class Answer:
             return self._plain
         try:
             joined = self._joiner.result()
+            if joined is not None:
+                return msgspec.json.encode(joined)
         except ODD as error:
             raise self._odd() from error
-        if joined is None:
-            raise TargetGarbled(self._target, "a stream without an answer")
-        return msgspec.json.encode(joined)
+        raise TargetGarbled(self._target, "a stream without an answer")
 
     def _read(self, data: bytes) -> dict[str, Any]:
         try:
@@ -75,6 +78,8 @@ class Answer:
 
 class _Single:
     """Endpoints that answer with one value; the last one counts."""
+
+    grown = 0  # how many items and members are held
 
     def is_whole(self, value: dict[str, Any]) -> bool:
         return True
@@ -100,13 +105,15 @@ class _Native(_Single):
     def add(self, value: dict[str, Any]) -> None:
         if "message" in value:
             message = value["message"]
-            self._calls += message.pop("tool_calls", None) or ()
-            absorb(self._message, message)
+            self._calls += map(packed, message.pop("tool_calls", None) or ())
+            self.grown += absorb(self._message, message)
             value["message"] = None  # keeps its place among the keys
         texts: dict[str, Any] = {name: value.pop(name) for name in _GROWING if name in value}
         # Unlike those of a delta, the other strings of a chunk are whole.
-        self._top.update(value)
-        absorb(self._top, texts)
+        self.grown -= len(self._top)
+        self._top.update((name, packed(item)) for name, item in value.items())
+        self.grown += len(self._top)
+        self.grown += absorb(self._top, texts)
 
     def result(self) -> dict[str, Any] | None:
         if not self._top:
@@ -135,13 +142,16 @@ class _Choices(_Single):
     def add(self, value: dict[str, Any]) -> None:
         for choice in value.pop("choices", None) or ():
             index = choice["index"] = choice.get("index") or 0
+            self.grown += index not in self._choices
             state = self._choices.setdefault(index, {"index": index})
             if choice.get("delta") is not None:
                 choice.pop("message", None)  # all so far, or the delta once more
-            absorb(state, choice)
+            self.grown += absorb(state, choice)
+        self.grown -= len(self._top)
         for name, item in value.items():
             if item is not None or name not in self._top:
-                self._top[name] = item
+                self._top[name] = packed(item)
+        self.grown += len(self._top)
 
     def result(self) -> dict[str, Any] | None:
         if not self._choices:
@@ -188,7 +198,7 @@ class _Responses(_Single):
     def __init__(self) -> None:
         self._response: dict[str, Any] | None = None
         self._closed = False
-        self._items: dict[str, dict[str, Any]] = {}  # by id, in the order of their coming
+        self._items: dict[str, msgspec.Raw] = {}  # by id, in the order of their coming
         self._texts: dict[str, list[str]] = {}
 
     def is_whole(self, value: dict[str, Any]) -> bool:
@@ -201,7 +211,8 @@ class _Responses(_Single):
             case "response.completed" | "response.incomplete":
                 self._response, self._closed = value["response"], True
             case "response.output_item.added" | "response.output_item.done":
-                self._items[value["item"].get("id", "")] = value["item"]
+                self.grown += 1
+                self._items[value["item"].get("id", "")] = packed(value["item"])
             case "response.output_text.delta":
                 self._texts.setdefault(value.get("item_id", ""), []).append(value["delta"])
 
@@ -210,7 +221,9 @@ class _Responses(_Single):
             return self._response if self._closed else None
         items = []
         for id in dict.fromkeys((*self._items, *self._texts)):
-            item = self._items.get(id, {"id": id, "type": "message", "role": "assistant", "content": []})
+            item: dict[str, Any] = {"id": id, "type": "message", "role": "assistant", "content": []}
+            if id in self._items:
+                item = msgspec.json.decode(self._items[id])
             if not item.get("content") and id in self._texts:
                 text = {"type": "output_text", "text": "".join(self._texts[id]), "annotations": []}
                 item = {**item, "status": "incomplete", "content": [text]}
@@ -235,7 +248,7 @@ class _Messages(_Single):
                 self._message = value["message"]
             case "content_block_start":
                 block: dict[str, Any] = {}
-                absorb(block, value["content_block"])
+                self.grown += 1 + absorb(block, value["content_block"])
                 self._blocks[value["index"]] = block
             case "content_block_delta":
                 self._fill(value["index"], value["delta"])
@@ -267,9 +280,9 @@ class _Messages(_Single):
             if piece := delta["partial_json"]:
                 self._inputs.setdefault(index, []).append(piece)
         elif kind == "citations_delta":
-            absorb(block, {"citations": [delta["citation"]]})
+            self.grown += absorb(block, {"citations": [delta["citation"]]})
         else:  # text_delta, thinking_delta, signature_delta, and what may come
-            absorb(block, delta)
+            self.grown += absorb(block, delta)
 
 
 def _tool_input(text: str) -> object:

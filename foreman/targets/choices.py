@@ -7,12 +7,15 @@ from typing import Any
 import msgspec
 
 from foreman.targets.faults import NOT_JSON
+from foreman.weight import has_more_values
 
 Json = dict[str, Any]
 
 
 def choices_asked(payload: bytes) -> int:
     """Return how many choices a payload of COMPLETIONS asks for."""
+    if has_more_values(payload):
+        return 1  # token by token: no server takes so many prompts
     try:
         asked = _ASKED.decode(payload)
     except NOT_JSON:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
 import trio
 
-from foreman.endpoints import Endpoint
+from foreman.endpoints import COMPLETIONS, Endpoint
 from foreman.errors import TargetFault, TargetGarbled, TargetLost
+from foreman.offload import offload
 from foreman.targets.choices import choices_asked
 from foreman.targets.closer import Closer
+from foreman.targets.failures import ODD
 from foreman.targets.faults import fault_of
 from foreman.targets.http1 import Client, Response
 from foreman.targets.protocol import Chunk
-from foreman.targets.streams import Parser, parser_for
+from foreman.targets.streams import DONE, Parser, parser_for
 
 ERROR_LIMIT = 65_536  # bytes of an error body that are read
 END_PATIENCE = 1.0  # seconds for the usage and the last mark, once the answer has said that it is complete
@@ -41,12 +44,14 @@ class Stage(Protocol):
 class Chunks:
     """The chunks of one answer; ends after the closing one."""
 
-    def __init__(self, response: Response, parser: Parser, stage: Stage) -> None:
+    def __init__(self, response: Response, parser: Parser, stage: Stage, target: str) -> None:
+        self._target = target
         self._response = response
         self._parser = parser
         self._stage = stage
         self._values: deque[bytes] = deque()
         self._ready: deque[Chunk] = deque()
+        self._size = 0  # bytes received
         self._ended = False  # nothing more comes
         self._framed = False  # and the body said so
         self._last_call: float | None = None  # until when a last mark is waited for, in Trio's time
@@ -68,26 +73,37 @@ class Chunks:
     async def __anext__(self) -> Chunk:
         while not self._ready:
             if self._values:  # one by one: a fault in the second must not cost the first
-                self._take(self._values.popleft())
+                await self._take(self._values.popleft())
             elif self._stage.closed:
                 raise StopAsyncIteration
             elif self._ended:
-                self._ready.extend(self._stage.end(framed=self._framed))
+                end = partial(self._stage.end, framed=self._framed)
+                self._ready.extend(await offload(self._size, self._turned, end))
             elif self._stage.ending:
                 await self._receive_last()
             else:
                 await self._receive()
         return self._ready.popleft()
 
-    def _take(self, value: bytes) -> None:
+    async def _take(self, value: bytes) -> None:
+        # The last mark may have all that was said before put together.
+        size = self._size if value.startswith(DONE) else len(value)
+        take = partial(self._stage.take, value, whole=self._parser.whole)
         try:
-            self._ready.extend(self._stage.take(value, whole=self._parser.whole))
+            self._ready.extend(await offload(size, self._turned, take))
         except TargetGarbled:
             if self._stage.closed or not (self._ended and self._stage.ending):
                 raise  # else: the body broke off in what nobody waits for
 
+    def _turned(self, turn: Callable[[], list[Chunk]]) -> list[Chunk]:
+        try:
+            return turn()
+        except ODD as error:
+            raise TargetGarbled(self._target, f"a chunk of an unknown shape ({type(error).__name__})") from error
+
     async def _receive(self) -> None:
         data = await self._response.receive()
+        self._size += len(data)
         if data:
             self._values.extend(self._parser.feed(data))
         else:
@@ -156,8 +172,11 @@ class Answering:
             raise await fault_in(name, response)
         media = response.headers.get("content-type", "")
         parser = parser_for(endpoint, media, sized=response.sized, target=name)
-        closer = Closer(endpoint, name, choices=lambda: choices_asked(self._payload))
-        return Chunks(response, parser, self._stage_for(closer) if self._stage_for else closer)
+        asked = 1
+        if endpoint in COMPLETIONS:
+            asked = await offload(len(self._payload), choices_asked, self._payload)
+        closer = Closer(endpoint, name, choices=asked)
+        return Chunks(response, parser, self._stage_for(closer) if self._stage_for else closer, name)
 
     def _end(self, error: BaseException | None) -> None:
         self._request.leave()

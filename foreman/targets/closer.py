@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -19,11 +18,14 @@ from foreman.targets.protocol import Chunk
 from foreman.targets.streams import DONE
 from foreman.targets.tool_calls import CallSorter, with_objects
 from foreman.targets.unfold import unfold
+from foreman.weight import MOST_VALUES, has_more_values
 
 Json = dict[str, Any]
 
 EVENTS_END = ("message_stop", "response.completed", "response.incomplete")
 EXCERPT = 200  # bytes of what is not understood that are told
+
+LARGE = 64 * 2**10  # bytes of an embedding answer, and of its members, of which nothing is built
 
 
 class Closer:
@@ -34,8 +36,8 @@ class Closer:
     stream ends too early.
     """
 
-    def __init__(self, endpoint: Endpoint, target: str, *, choices: Callable[[], int] = lambda: 1) -> None:
-        """`choices` tells how many were asked for; it is called once they may be complete."""
+    def __init__(self, endpoint: Endpoint, target: str, *, choices: int = 1) -> None:
+        """`choices` is how many were asked for."""
         self.closed = False
         self._endpoint = endpoint
         self._target = target
@@ -47,6 +49,7 @@ class Closer:
         self._over = False  # of an endpoint without choices: the end was said
         self._odd: Json | None = None  # the last value, if it has neither choices nor usage
         self._begun: dict[int, bool] = {}  # choices by index: whether they are finished
+        self._open = 0  # how many are not
         self._calls: dict[int, CallSorter] = {}
         self._blocks = BlockSorter()
         self._grown: dict[int, Growing] = {}
@@ -56,7 +59,7 @@ class Closer:
         """Return whether all was said that matters, though the usage or a last mark may still come."""
         if self.closed or self._over:
             return True
-        return self._finished and len(self._begun) >= self._choices()
+        return self._finished and len(self._begun) >= self._choices
 
     def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]:
         """Return the chunks that the next value makes. `whole`: it is all of the body, and was not sent as a stream."""
@@ -64,14 +67,21 @@ class Closer:
             return []
         if value.startswith(DONE):  # clients read no further either
             return self._done()
+        if self._endpoint not in EMBEDDING and has_more_values(value):
+            raise TargetGarbled(self._target, f"a chunk of more than {MOST_VALUES} values")
         try:
-            values = self._mender.read(value)
-        except (msgspec.DecodeError, *ODD) as error:
+            values = self._read(value)
+        except ODD as error:
             said = clean(value[:EXCERPT].decode("utf-8", "replace"))
             raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} ({error}): {said}") from error
         if whole:
             values += self._mender.flush()
         return self._all(values, whole=whole)
+
+    def _read(self, value: bytes) -> list[tuple[bytes, Any]]:
+        if self._endpoint in EMBEDDING and len(value) > LARGE:
+            return [(value, _frame(value))]
+        return self._mender.read(value)
 
     def end(self, *, framed: bool) -> list[Chunk]:
         """Return what is left when nothing more comes. `framed`: the body said so itself, it did not just break off."""
@@ -186,7 +196,9 @@ class Closer:
     def _take_choice(self, choice: Json) -> bool:
         """Take one choice of a chunk. Return True if it had to be changed."""
         index = choice.get("index") or 0
-        self._begun[index] = self._begun.get(index, False) or bool(choice.get("finish_reason"))
+        before = self._begun.get(index)
+        now = self._begun[index] = bool(before or choice.get("finish_reason"))
+        self._open += (not now) - (before is False)
         changed = False
         delta, message = choice.get("delta"), choice.get("message")
         untold = not delta and not self._said and choice.get("finish_reason")
@@ -203,7 +215,7 @@ class Closer:
 
     @property
     def _finished(self) -> bool:
-        return bool(self._begun) and all(self._begun.values())
+        return bool(self._begun) and not self._open
 
     def _pass(self, chunk: Chunk) -> list[Chunk]:
         return [chunk] if self._held is None else [*self._release(last=False), chunk]
@@ -227,6 +239,13 @@ class Closer:
             return not value["type"].endswith("delta")
         except ODD:
             return True
+
+
+def _frame(value: bytes) -> Json:
+    """Return a large value with its large members as they were written, after a look at its text."""
+    value.decode()
+    members = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    return {name: raw if len(memoryview(raw)) > LARGE else msgspec.json.decode(raw) for name, raw in members.items()}
 
 
 def _opening() -> Chunk:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from foreman.endpoints import COMPLETIONS, NATIVE, Endpoint
 from foreman.targets.faults import said
 
+# What nonsense leads to where it is read as if it made sense; and numbers that nobody can count with.
+ODD = (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError)
 WORDLESS = "an error without words"
-ODD = (
-    TypeError,
-    AttributeError,
-    KeyError,
-    ValueError,
-    IndexError,
-    RecursionError,
-)  # what values of no known shape lead to
 _TYPES = ("error", "response.error", "response.failed", "response.cancelled")
 # Why an answer is over: in vLLM's and SGLang's words, then DeepSeek's, Zhipu's.
 _REASONS = ("error", "abort", "failed", "insufficient_system_resource", "network_error")

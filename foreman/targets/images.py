@@ -32,7 +32,11 @@ def images(answer: bytes) -> list[Artifact]:
     if not any(hint in answer for hint in _HINTS) or has_more_values(answer):
         return []
     found: list[Artifact] = []
-    for text in _texts(msgspec.json.decode(answer)):
+    try:
+        value = msgspec.json.decode(answer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # of a target that did not stream
+        return []
+    for text in _texts(value):
         if len(found) == MOST_IMAGES:
             break
         data = _decoded(text)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 # Strings that are sent whole, maybe more than once; all others in a delta are pieces to be joined.
 _SENT_WHOLE = frozenset({"role", "id", "type", "object", "model", "finish_reason", "stop_reason", "format"})
 _FLOWING = frozenset({"text", "output_text", "thinking", "reasoning"})  # types of parts that go on in the next delta
 
 
-def absorb(into: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Merge a delta: strings are joined, lists extended (or merged by their items' `index`), objects merged."""
+def absorb(into: dict[str, Any], delta: dict[str, Any]) -> int:
+    """Merge a delta: strings are joined, lists extended (or merged by their items' `index`), objects merged.
+
+    Return how many members and items are new.
+    """
+    grown = -len(into)
     for name, value in delta.items():
         have = into.get(name)
         if value is None:
@@ -29,7 +35,7 @@ def absorb(into: dict[str, Any], delta: dict[str, Any]) -> None:
         elif isinstance(value, dict):
             if not isinstance(have, dict):
                 have = into[name] = {}
-            absorb(have, value)
+            grown += absorb(have, value)
         elif isinstance(value, list):
             if not isinstance(have, _Items):
                 said = settled(have) if isinstance(have, _Text) else ""
@@ -37,9 +43,15 @@ def absorb(into: dict[str, Any], delta: dict[str, Any]) -> None:
                 if said:
                     have.add({"type": "text", "text": said})
             for item in value:
-                have.add(item)
+                grown += have.add(item)
         else:
             into[name] = value
+    return grown + len(into)
+
+
+def packed(value: Any) -> Any:
+    """Return a value to which nothing is added any more as the bytes of its JSON, which take less than objects."""
+    return msgspec.Raw(msgspec.json.encode(value)) if isinstance(value, dict | list) else value
 
 
 def settled(value: Any) -> Any:
@@ -71,10 +83,12 @@ class _Items:
         self.items: list[Any] = []
         self._by_index: dict[int, dict[str, Any]] = {}
 
-    def add(self, item: Any) -> None:
-        if not isinstance(item, dict):
-            self.items.append(item)
-            return
+    def add(self, item: Any) -> int:
+        """Add an item, or merge it with the one it belongs to; return how many members and items are new."""
+        if not isinstance(item, dict) or ("index" not in item and item.get("type") not in _FLOWING):
+            self.items.append(packed(item))
+            return 1
+        grown = 0
         index = item.get("index")
         if isinstance(index, int):
             known = self._by_index.get(index)
@@ -82,8 +96,8 @@ class _Items:
             last = self.items[-1] if self.items and isinstance(self.items[-1], dict) else {}
             known = last if last.get("type") == item.get("type") in _FLOWING else None
         if known is None:
-            known = {}
+            known, grown = {}, 1
             self.items.append(known)
             if isinstance(index, int):
                 self._by_index[index] = known
-        absorb(known, item)
+        return grown + absorb(known, item)

@@ -59,8 +59,8 @@ async def told(
 ) -> list[Chunk]:
     response: Any = FakeResponse(pieces, framed=framed)
     parser = parser_for(endpoint, "", sized=False, target="t")
-    closer = Closer(endpoint, "t", choices=lambda: choices)
-    return [chunk async for chunk in Chunks(response, parser, closer)]
+    closer = Closer(endpoint, "t", choices=choices)
+    return [chunk async for chunk in Chunks(response, parser, closer, "t")]
 
 
 LOST = TargetLost("t", "it hung up")

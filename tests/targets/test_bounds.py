@@ -1,0 +1,165 @@
+"""Answers that would take many times their bytes, and chunks that make no sense."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from foreman.endpoints import Endpoint
+from foreman.errors import TargetGarbled
+from foreman.targets.answer import MOST_PARTS, Answer
+from foreman.targets.chunks import Chunks
+from foreman.targets.closer import Closer
+from foreman.targets.openai import _Translating
+from foreman.targets.protocol import Call, Chunk
+from foreman.targets.streams import Ndjson, Sse
+from foreman.targets.tokens import tokens
+from foreman.weight import MOST_VALUES
+
+Json = dict[str, Any]
+
+
+class Body:
+    """A response whose body is there at once."""
+
+    over = framed = True
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._left = list(pieces)
+
+    async def receive(self) -> bytes:
+        return self._left.pop(0) if self._left else b""
+
+
+async def told(endpoint: Endpoint, *pieces: bytes, asked: Endpoint | None = None) -> list[Chunk]:
+    closer = Closer(asked or endpoint, "t")
+    stage: Any = closer
+    if asked is not None:
+        call = Call(model="m", key="m", endpoint=endpoint, payload=b"{}")
+        stage = _Translating(call, closer, "t", 0, 0)
+    parser = Ndjson("t") if (asked or endpoint).startswith("/api/") else Sse("t")
+    body: Any = Body(*pieces)
+    return [chunk async for chunk in Chunks(body, parser, stage, "t")]
+
+
+def event(value: Json) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "filling"),
+    [
+        (b'{"choices":[{"delta":{"tool_calls":[', b'{"index":1,"function":{}},'),
+        (b'{"choices":[', b"{},"),
+        (b'{"choices":[],"usage":[', b'[["a",{"b":[]}]],'),
+        (b'{"choices":[{"delta":{"content":[', b"0,"),
+    ],
+)
+async def test_a_chunk_is_not_built_if_it_holds_too_much(head: bytes, filling: bytes) -> None:
+    with pytest.raises(TargetGarbled, match=f"more than {MOST_VALUES} values"):
+        await told("/v1/chat/completions", b"data: " + head + filling * MOST_VALUES + b"\n\n")
+
+
+async def test_a_large_embedding_is_passed_on_as_it_was_written() -> None:
+    numbers = b"0.1250," * 300_000 + b"1]]"
+    whole = b'{"object":"x","embeddings":[[' + numbers + b',"prompt_eval_count":3}'
+    [chunk] = await told("/api/embed", whole + b"\n")
+    assert chunk.data == whole
+    assert chunk.value is not None
+    assert chunk.value["prompt_eval_count"] == 3
+    assert not isinstance(chunk.value["embeddings"], list)  # nothing was made of it
+
+
+def many(make: Callable[[int], Json]) -> Callable[[Endpoint], Answer]:
+    def build(endpoint: Endpoint) -> Answer:
+        answer = Answer(endpoint)
+        for start in range(0, 2 * MOST_PARTS, 10_000):
+            answer.add(Chunk(b"{}", value=make(start)))
+        return answer
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "build"),
+    [
+        ("/v1/chat/completions", many(lambda n: {"choices": [{"index": n + i} for i in range(10_000)]})),
+        ("/v1/chat/completions", many(lambda _: {"choices": [{"logprobs": {"content": [{}] * 10_000}}]})),
+        ("/v1/chat/completions", many(lambda n: {f"x{n + i}": 1 for i in range(10_000)})),
+        ("/api/chat", many(lambda _: {"message": {"images": ["i"] * 10_000}})),
+        ("/api/chat", many(lambda n: {"message": {f"x{n + i}": 1 for i in range(10_000)}})),
+        (
+            "/v1/messages",
+            many(lambda n: {"type": "content_block_start", "index": n, "content_block": {"a": [0] * 10_000}}),
+        ),
+    ],
+)
+def test_an_answer_is_joined_of_so_many_parts_at_most(endpoint: Endpoint, build: Callable[[Endpoint], Answer]) -> None:
+    with pytest.raises(TargetGarbled, match=f"more than {MOST_PARTS} parts"):
+        build(endpoint)
+
+
+def test_what_is_joined_takes_little_more_than_its_bytes() -> None:
+    entry = {
+        "token": "abc",
+        "logprob": -1.5,
+        "bytes": [97, 98, 99],
+        "top_logprobs": [{"token": "x", "logprob": -2}] * 20,
+    }
+    answer = Answer("/v1/chat/completions")
+    for _ in range(100):
+        answer.add(Chunk(b"{}", value={"choices": [{"index": 0, "logprobs": {"content": [dict(entry)]}}]}))
+    choice = json.loads(answer.result())["choices"][0]
+    assert choice["logprobs"]["content"] == [entry] * 100
+    held = answer._joiner._choices[0]["logprobs"]["content"].items  # type: ignore[attr-defined]
+    assert not any(isinstance(item, dict) for item in held)
+
+
+STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+WORD = {"choices": [{"index": 0, "delta": {"content": "a"}}]}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"choices": [], "usage": {"prompt_tokens": 1e300}},
+        {"choices": [], "usage": {"x": 1}, "timings": {"prompt_ms": 1e308}},
+        {"choices": [{"delta": {"tool_calls": [{"function": {"name": 5, "arguments": "{}"}}]}}]},
+        {"choices": [{"delta": {"content": {"a": 1}}}]},
+        {"choices": [{"delta": {"content": [5]}}]},
+        {"choices": [{"delta": 5}]},
+        {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [{}]}}]},
+        {"choices": [{"index": [], "delta": {}}]},
+        {"choices": 5},
+        {"choices": [], "usage": 7},
+    ],
+)
+async def test_an_odd_chunk_is_garbled_and_no_bug(odd: Json) -> None:
+    try:
+        chunks = await told(
+            "/api/chat", event(WORD), event(odd), event(STOP), b"data: [DONE]\n\n", asked="/v1/chat/completions"
+        )
+        answer = Answer("/api/chat")
+        for chunk in chunks:
+            answer.add(chunk)
+        answer.result()
+    except TargetGarbled:
+        return
+    assert chunks[-1].last  # it was overlooked
+
+
+@pytest.mark.parametrize("count", [b"1e999", b"[" * 3000 + b"]" * 3000, b"0," * 10, b'{"a":' + b"1," * 3000 + b"}"])
+def test_odd_counts_count_nothing(count: bytes) -> None:
+    assert tokens(b'{"eval_count":7,"usage":' + count + b"}").answer in (0, 7)
+
+
+async def test_choices_are_counted_once_each() -> None:
+    """A chunk looks at the choices in it, however many others have begun."""
+    begun = 20_000
+    first = {"choices": [{"index": n, "delta": {"content": "a"}, "finish_reason": "stop"} for n in range(begun)]}
+    last = {"choices": [{"index": begun, "delta": {"content": "a"}}]}
+    chunks = await told("/v1/chat/completions", event(first), event(last) * 5000, b"data: [DONE]\n\n")
+    assert len(chunks) == 5001  # a look at all of them for each chunk would be 100 million looks
