@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from foreman.errors import InvalidJson
-from foreman.weight import most_values
+from foreman.weight import PIECE, may_have_more
 
 T = TypeVar("T")
 
@@ -26,7 +26,6 @@ FIELDS = frozenset(
 )
 LONG_S = "\u017f"  # which Go takes for an `s` in another case
 MOST_SIGNS = 12_000_000  # in one body; to walk over so many takes a tenth of a second, in which nothing else runs
-PIECE = 2**20  # bytes of a body that are looked at together
 MOST_MENDED = 1_000_000  # pairs and halves looked at in one body; more would hold up everybody else
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -44,7 +43,7 @@ def read_object(body: bytes, *, rest_ignored: bool = False) -> dict[str, msgspec
     Bytes that are no UTF-8 and halves of surrogate pairs cost their character: they become U+FFFD, as in Go's
     encoding/json. With `rest_ignored` whatever follows the object is overlooked. Raises InvalidJson.
     """
-    if most_values(body) > MOST_SIGNS:
+    if may_have_more(body, MOST_SIGNS):
         raise InvalidJson(f"more than {MOST_SIGNS} commas and brackets")
     try:
         try:

@@ -7,14 +7,25 @@ from collections.abc import Iterator
 
 MOST_VALUES = 1_000_000  # that are built of one text at a time
 
+PIECE = 2**20  # bytes
+
 _SIGNS = (b",", b"{", b"[")
 # A string that never ends goes to the end of the text, so that each byte is looked at once whatever the text is.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.?+[^"\\]*+)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
 
 
-def most_values(text: bytes) -> int:
-    """Return what the number of values in a JSON text cannot exceed; signs in strings are counted too."""
-    return 1 + sum(map(text.count, _SIGNS))
+def may_have_more(text: bytes, most: int) -> bool:
+    """Return False if a JSON text cannot hold more than `most` values; signs in strings are counted like others.
+
+    In pieces, between which other threads get their turn.
+    """
+    count = 1
+    for start in range(0, len(text), PIECE):
+        piece = text[start : start + PIECE]
+        count += sum(map(piece.count, _SIGNS))
+        if count > most:
+            return True
+    return False
 
 
 def has_more_values(text: bytes, most: int = MOST_VALUES) -> bool:
@@ -22,7 +33,7 @@ def has_more_values(text: bytes, most: int = MOST_VALUES) -> bool:
 
     No more is read than is needed to tell.
     """
-    if most_values(text) <= most:
+    if not may_have_more(text, most):
         return False
     count = 1
     for sign in _signs(text):
@@ -34,7 +45,7 @@ def has_more_values(text: bytes, most: int = MOST_VALUES) -> bool:
 
 def has_more_items(text: bytes, most: int) -> bool:
     """Return True if a JSON array has more than `most` items. No more is read than is needed to tell."""
-    if most_values(text) <= most:
+    if not may_have_more(text, most):
         return False
     depth, count = 0, 1
     for sign in _signs(text):

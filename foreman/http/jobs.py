@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import msgspec
 import trio
 from quart import Blueprint, Response, request
 from ulid import ULID
@@ -27,6 +28,7 @@ jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 
 LONGEST_WAIT = 300  # seconds
 EVENTS_OF_A_JOB = 1000  # most that one answer lists
+PAGE_SIZE = 2**20  # bytes after which a page of a list ends early: metadata may take 70 KB a job
 MOST_SEQ = 999_999_999
 
 
@@ -97,11 +99,17 @@ async def listing() -> Response:
     order = read_order(wanted)
     limit, after = read_limit(), read_place(order)
     found = await deps().readers.read(lambda store: store.jobs(wanted, order=order, after=after, limit=limit + 1))
+    shown, size = [], 0
+    for job in found[:limit]:
+        shown.append(msgspec.Raw(msgspec.json.encode(wire.show_job(job))))
+        size += len(memoryview(shown[-1]))
+        if size > PAGE_SIZE:
+            break
     more = None
-    if len(found) > limit:
-        last = found[limit - 1]
+    if len(found) > len(shown):
+        last = found[len(shown) - 1]
         more = show_place(Place(last.id, last.completed_at or 0.0), order)
-    return json_answer({"jobs": [wire.show_job(job) for job in found[:limit]], "next": more})
+    return json_answer({"jobs": shown, "next": more})
 
 
 @jobs.get("/<job_id>")

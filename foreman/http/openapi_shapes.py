@@ -54,7 +54,7 @@ MODEL = text(MODEL_LENGTH, least=1) | {"description": "A model of the target, by
 METADATA: Schema = {
     "type": "object",
     "maxProperties": 16,
-    "propertyNames": {"pattern": r"^[^\u0000]*$"},
+    "propertyNames": {"maxLength": 64, "pattern": r"^[^\u0000]*$"},
     "additionalProperties": text(1024),
 }
 PROMPT = {"messages": [{"role": "user", "content": "Name three colours."}]}

@@ -108,7 +108,7 @@ class Chunks:
             self._values.extend(self._parser.feed(data))
         else:
             self._ended, self._framed = True, self._response.framed
-            self._values.extend(self._parser.end())
+            self._values.extend(await offload(self._size, self._parser.end))
 
     async def _receive_last(self) -> None:
         """Take what still belongs to an answer that is complete: it comes soon, or is not needed."""

@@ -9,6 +9,7 @@ import msgspec
 
 from foreman.endpoints import EMBEDDING, NATIVE, Endpoint
 from foreman.errors import TargetGarbled
+from foreman.weight import has_more_values
 
 MAX_VALUE = 64 * 2**20  # bytes of one JSON value; an answer may be one value, with images or embeddings in it
 DONE = b"[DONE]"  # how OpenAI's streams end
@@ -125,7 +126,13 @@ class Whole:
         return []
 
     def end(self) -> list[bytes]:
-        value = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8).strip()
+        pieces, self._pieces = self._pieces, []
+        while pieces:  # blanks at the end go first: taken off the whole, they would cost a copy of it
+            pieces[-1] = pieces[-1].rstrip()
+            if pieces[-1]:
+                break
+            pieces.pop()
+        value = b"".join(pieces).removeprefix(codecs.BOM_UTF8).lstrip()
         return [value] if value else []
 
 
@@ -134,6 +141,8 @@ class WholeOrLines(Whole):
 
     def end(self) -> list[bytes]:
         found = super().end()
+        if found and has_more_values(found[0]):
+            return found  # who reads it will say so
         try:
             for value in found:
                 msgspec.json.decode(value, type=msgspec.Raw)

@@ -22,7 +22,10 @@ import trio
 from foreman import house, restart, supervisor
 from foreman.__main__ import main
 from foreman.actors import janitor
+from foreman.endpoints import Endpoint
 from foreman.restart import Budget
+from foreman.targets import openai, translate_request
+from foreman.targets.payloads import Question
 from tests.daemon import Daemon
 
 HOUR = 3600.0
@@ -154,6 +157,18 @@ def counted() -> None:
     _words.update(tasks=lambda: count.tasks)
 
 
+def poison() -> None:
+    """The process dies in the middle of translating a request that holds the word, in whichever thread."""
+    translate = translate_request.to_openai
+
+    def deadly(endpoint: Endpoint, payload: bytes, model: str) -> Question:
+        if b"poison" in payload:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return translate(endpoint, payload, model)
+
+    openai.to_openai = deadly  # type: ignore[attr-defined]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "sync-lost": functools.partial(sync, kept=False),
     "sync-kept": functools.partial(sync, kept=True),
@@ -163,6 +178,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "actor": actor,
     "down": down,
     "counted": counted,
+    "poison": poison,
 }
 
 _heard = {signal.SIGUSR1: 0, signal.SIGUSR2: 0}

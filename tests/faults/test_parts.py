@@ -7,10 +7,15 @@ import os
 import re
 import signal
 import sys
+from contextlib import suppress
 
+import httpx2
+import pytest
+
+from foreman.offload import LIGHT
 from foreman.targets.childlog import MAX_FILE
 from tests.ask import job, state, submit
-from tests.daemon import managed, until
+from tests.daemon import Upstream, managed, until
 from tests.faults.broken import Broken
 from tests.faults.conftest import Break
 
@@ -42,6 +47,25 @@ def test_an_actor_that_fails_for_ever_ends_the_process_and_the_next_start_goes_o
     assert any("janitor failed 6 times" in line for line in daemon.child.lines)
     daemon.start()
     until(lambda: state(daemon, runs) == "done")
+
+
+@pytest.mark.parametrize("size", [0, 2 * LIGHT])
+def test_a_job_that_kills_its_process_fails_at_its_last_attempt(serve: Break, upstream: Upstream, size: int) -> None:
+    daemon = serve("poison", ollama_url="", openai_url=upstream.url)
+    other = submit(daemon, "#every=0.01")
+    until(lambda: state(daemon, other) == "done")
+    body = {"model": "a", "messages": [{"role": "user", "content": "poison" + "." * size}], "max_attempts": 3}
+    with suppress(httpx2.TransportError):  # it may die before it has answered
+        daemon.http.post("/jobs", json=body)
+    for _ in range(2):
+        assert daemon.wait() == -signal.SIGKILL
+        daemon.start(ready=False)
+    assert daemon.wait() == -signal.SIGKILL
+    daemon.start()
+    ended = daemon.http.get("/jobs?limit=1").json()["jobs"][0]
+    assert (ended["state"], ended["error_code"], ended["attempt"]) == ("failed", "interrupted", 3)
+    later = submit(daemon, "later")
+    until(lambda: state(daemon, later) == "done")
 
 
 def test_a_managed_server_that_is_killed_in_an_answer_costs_an_attempt_and_is_started_again(serve: Break) -> None:

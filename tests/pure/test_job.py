@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from foreman.errors import IllegalStep
-from foreman.job import RELOADING_OPTIONS, RUNNING, TERMINAL, State, check_step, drain_key
+from foreman.job import RELOADING_OPTIONS, RUNNING, TERMINAL, State, check_step, drain_key, model_of
 
 S = State
 LEGAL = {
@@ -52,6 +52,22 @@ def test_a_model_without_options_is_its_own_drain_key() -> None:
 
 def test_options_that_need_no_reload_do_not_part_jobs() -> None:
     assert drain_key("m", {"temperature": 0.7, "seed": 1}) == "m"
+
+
+def test_long_options_part_jobs_by_a_short_key() -> None:
+    given: list[dict[str, object]] = [
+        {"adapters": ["x" * 100_000]},
+        {"adapters": ["x" * 100_000, "y"]},
+        {"num_ctx": 4096, "adapters": ["x" * 100_000]},
+        {"num_ctx": "9" * 10_000},
+    ]
+    keys = {drain_key("m" * 256, options) for options in given}
+    assert len(keys) == 4
+    assert max(map(len, keys)) <= 512
+    assert {model_of(key) for key in keys} == {"m" * 256}
+    assert drain_key("m", {"adapters": ["x" * 999], "num_ctx": 8.0}) == drain_key(
+        "m", {"num_ctx": 8, "adapters": ["x" * 999]}
+    )
 
 
 @pytest.mark.parametrize("option", RELOADING_OPTIONS)

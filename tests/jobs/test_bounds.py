@@ -1,0 +1,107 @@
+"""Bodies and lists that would take many times their size, or everybody's time."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from foreman.http.jobs import PAGE_SIZE
+from foreman.objects import MOST_SIGNS
+from tests.ask import state
+from tests.daemon import Daemon, until
+
+JSON = {"Content-Type": "application/json"}
+NEVER = b'"not_before":"2090-01-01T00:00:00Z"'
+FILLINGS = {"objects": b"{},", "numbers": b"0,", "nested": b'[{"a":[]}],'}
+FIELDS = {
+    "metadata": (b'{"a":[%b0]}', 422, "field_invalid"),
+    "webhook_events": (b"[%b0]", 422, "field_invalid"),
+    "options": (b'{"adapters":[%b0]}', 422, "field_invalid"),
+    "tools": (b"[%b0]", 202, None),  # nothing is made of them
+}
+
+
+def memory(daemon: Daemon, kind: str) -> int:
+    """Return bytes of memory: VmRSS now, VmHWM the most ever."""
+    with open(f"/proc/{daemon.pid}/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(kind))
+
+
+class Looks:
+    """Asks /healthz all the time meanwhile."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._http = daemon.client()
+        self._over = threading.Event()
+        self.slowest = 0.0
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Looks:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._http.close()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.02):
+            self.slowest = max(self.slowest, self._http.get("/healthz").elapsed.total_seconds())
+
+
+@pytest.mark.parametrize("filling", FILLINGS)
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_large_field_holds_nobody_and_takes_little_memory(daemon: Daemon, field: str, filling: str) -> None:
+    shape, status, code = FIELDS[field]
+    many = 2**23 // len(FILLINGS[filling])
+    body = b'{"model":"a",%b,"%b":%b}' % (NEVER, field.encode(), shape % (FILLINGS[filling] * many))
+    before = memory(daemon, "VmRSS")
+    with Looks(daemon) as looks:
+        answer = daemon.http.post("/jobs", content=body, headers=JSON)
+    assert (answer.status_code, answer.json().get("code")) == (status, code)
+    assert memory(daemon, "VmHWM") - before < 10 * len(body)  # objects would take thirty times as much
+    assert looks.slowest < 5
+
+
+def test_a_body_of_more_signs_than_anybody_needs_is_refused(daemon: Daemon) -> None:
+    body = b'{"model":"a","messages":[' + b"{}," * (MOST_SIGNS // 2) + b"{}]}"
+    answer = daemon.http.post("/jobs", content=body, headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+    assert "commas and brackets" in answer.json()["hint"]
+
+
+@pytest.mark.parametrize("key", ["k" * 65, "k" * 100_000])
+def test_keys_of_metadata_are_as_short_as_names_are(daemon: Daemon, key: str) -> None:
+    answer = daemon.http.post("/jobs", json={"model": "a", "messages": [], "metadata": {key: ""}})
+    assert (answer.status_code, answer.json()["code"]) == (422, "field_invalid")
+    fits = {"k" * 64: "v"}
+    assert daemon.http.post("/jobs", json={"model": "a", "messages": [], "metadata": fits}).status_code == 202
+
+
+def test_a_page_of_a_list_ends_early_when_it_grows_large(daemon: Daemon) -> None:
+    metadata = {str(n): "x" * 1024 for n in range(16)}
+    ids = [
+        daemon.http.post(
+            "/jobs", json={"model": "a", "metadata": metadata, "not_before": "2090-01-01T00:00:00Z"}
+        ).json()["job_id"]
+        for _ in range(PAGE_SIZE // (16 * 1024) + 10)
+    ]
+    listed: list[str] = []
+    pages = 0
+    cursor: str | None = ""
+    while cursor is not None:
+        page: Any = daemon.http.get(f"/jobs?limit=500{cursor and '&after=' + cursor}")
+        assert len(page.content) < PAGE_SIZE * 1.1
+        listed += [job["job_id"] for job in page.json()["jobs"]]
+        cursor, pages = page.json()["next"], pages + 1
+    assert listed == ids[::-1]
+    assert pages == 2
+
+
+def test_a_large_request_is_answered_as_a_small_one(daemon: Daemon) -> None:
+    messages = [{"role": "user", "content": f"word {n}"} for n in range(20_000)]
+    job_id = daemon.http.post("/jobs", json={"model": "a", "messages": messages}).json()["job_id"]
+    until(lambda: state(daemon, job_id) == "done")
