@@ -83,17 +83,14 @@ def test_keys_of_metadata_are_as_short_as_names_are(daemon: Daemon, key: str) ->
 
 def test_a_page_of_a_list_ends_early_when_it_grows_large(daemon: Daemon) -> None:
     metadata = {str(n): "x" * 1024 for n in range(16)}
-    ids = [
-        daemon.http.post(
-            "/jobs", json={"model": "a", "metadata": metadata, "not_before": "2090-01-01T00:00:00Z"}
-        ).json()["job_id"]
-        for _ in range(PAGE_SIZE // (16 * 1024) + 10)
-    ]
+    body = {"model": "a", "custom_id": "large", "metadata": metadata, "not_before": "2090-01-01T00:00:00Z"}
+    many = PAGE_SIZE // (16 * 1024) + 10
+    ids = [daemon.http.post("/jobs", json=body).json()["job_id"] for _ in range(many)]
     listed: list[str] = []
     pages = 0
     cursor: str | None = ""
     while cursor is not None:
-        page: Any = daemon.http.get(f"/jobs?limit=500{cursor and '&after=' + cursor}")
+        page: Any = daemon.http.get(f"/jobs?custom_id=large&limit=500{cursor and '&after=' + cursor}")
         assert len(page.content) < PAGE_SIZE * 1.1
         listed += [job["job_id"] for job in page.json()["jobs"]]
         cursor, pages = page.json()["next"], pages + 1

@@ -189,7 +189,7 @@ async def test_a_last_mark_without_its_line_end_does_not_hide_what_is_wrong() ->
     response: Any = FakeResponse([event(TOKEN, STOP)[:-2], b"\n\ndata: [DONE]"], framed=True)
     parser = parser_for("/v1/chat/completions", "", sized=False, target="t")
     with pytest.raises(TargetGarbled, match="arguments"):
-        [chunk async for chunk in Chunks(response, parser, Stage("/v1/chat/completions", "t"))]
+        [chunk async for chunk in Chunks(response, parser, Stage("/v1/chat/completions", "t"), "t")]
 
 
 async def test_an_error_after_the_end_is_an_error() -> None:
