@@ -20,6 +20,7 @@ from foreman.weight import has_more_items
 T = TypeVar("T")
 
 MOST_MESSAGES = 100_000  # of one request
+MOST_CALLS = 100_000  # of tools, in all messages together
 MOST_IMAGES = 1000  # of one message
 _KINDS = {"[": "a list", '"': "text"}
 UNKNOWN_CALL = "call_unknown"  # the id of the call that a tool message answers, where there was none
@@ -49,7 +50,7 @@ class _Message(msgspec.Struct):
     content: msgspec.Raw = _NULL  # text or a list of parts
     thinking: str | None = None
     images: msgspec.Raw = _NULL
-    tool_calls: list[_ToolCall] | None = None
+    tool_calls: msgspec.Raw = _NULL
     tool_name: str | None = None
     name: str | None = None
     tool_call_id: str | None = None
@@ -240,9 +241,9 @@ def _messages(messages: list[_Message]) -> list[msgspec.Raw]:
         fields: dict[str, Any] = {"role": role, "content": _content(message)}
         if message.thinking:
             fields["reasoning_content"] = message.thinking
-        if message.tool_calls:
+        if asked := _bounded("tool_calls", message.tool_calls, list[_ToolCall], MOST_CALLS - made):
             calls = []
-            for call in message.tool_calls:
+            for call in asked:
                 id = call.id or f"call_{made}"
                 made += 1
                 waiting.add(id, call.function.name)
@@ -343,7 +344,7 @@ def _bounded(name: str, value: msgspec.Raw, shape: type[list[T]], most: int) -> 
         return []
     text = bytes(value)
     if has_more_items(text, most):
-        raise TargetRefused(400, f"{name} has more than {most} items")
+        raise TargetRefused(400, f"too many {name}: there is room for {most}")
     return _read(text, shape)
 
 

@@ -13,7 +13,16 @@ from foreman.endpoints import Endpoint
 from foreman.errors import TargetGarbled, TargetRefused
 from foreman.targets.protocol import Chunk
 from foreman.targets.translate_answer import NativeStream, loaded, native_embed, native_logprobs
-from foreman.targets.translate_request import embed_as_embeddings, embeddings_as_embed, is_zero, only_loads, to_openai
+from foreman.targets.translate_request import (
+    MOST_CALLS,
+    MOST_IMAGES,
+    MOST_MESSAGES,
+    embed_as_embeddings,
+    embeddings_as_embed,
+    is_zero,
+    only_loads,
+    to_openai,
+)
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -532,3 +541,21 @@ def test_tool_messages_answer_the_oldest_call_that_fits() -> None:
     messages = [{"role": "assistant", "tool_calls": calls}, *({"role": "tool"} | answer for answer in answers)]
     told = [message["tool_call_id"] for message in chat(messages=messages)["messages"][1:]]
     assert told == ["call_1", "call_2", "call_0", "call_3", "call_9", "call_unknown"]
+
+
+@pytest.mark.parametrize(
+    ("field", "messages"),
+    [
+        ("messages", b"{}," * MOST_MESSAGES + b"{}"),
+        ("messages", b'{"content":"[{,"},' * MOST_MESSAGES + b"{}"),
+        ("images", b'{"images":[' + b'"",' * MOST_IMAGES + b'""]}'),
+        ("tool_calls", b'{"tool_calls":[' + b"{}," * MOST_CALLS + b"{}]}"),
+        (
+            "tool_calls",
+            b'{"tool_calls":[{"function":{"name":"f"}}]},' + b'{"tool_calls":[' + b"{}," * MOST_CALLS + b"{}]}",
+        ),
+    ],
+)
+def test_what_nobody_needs_so_many_of_is_refused_before_it_is_built(field: str, messages: bytes) -> None:
+    with pytest.raises(TargetRefused, match=f"too many {field}: there is room for"):
+        to_openai("/api/chat", b'{"model":"m","messages":[' + messages + b"]}", "m")
