@@ -255,7 +255,8 @@ class _Messages(_Single):
             case "message_delta":
                 message = self._started()
                 message.update(value["delta"])
-                message["usage"] = {**(message.get("usage") or {}), **(value.get("usage") or {})}
+                told = {name: item for name, item in (value.get("usage") or {}).items() if item is not None}
+                message["usage"] = {**(message.get("usage") or {}), **told}
 
     def result(self) -> dict[str, Any] | None:
         if self._message is None:

@@ -55,7 +55,6 @@ class Sse:
         self._lines = _Lines(target, limit)
         self._data: list[bytes] = []
         self._size = 0
-        self._started = False
         self._failed = False  # the event is called error
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -72,9 +71,6 @@ class Sse:
         return events
 
     def _take(self, line: bytes, events: list[bytes]) -> None:
-        if not self._started:
-            self._started = True
-            line = line.removeprefix(codecs.BOM_UTF8)
         if not line:
             if self._data:
                 value = (self._data[0] if len(self._data) == 1 else b"\n".join(self._data)).strip()
@@ -214,7 +210,8 @@ _NOTHING = msgspec.Raw(b"null")
 
 
 class _Lines:
-    """Bytes into lines ended by LF, CRLF or CR; linear in the size of what comes, however it is cut."""
+    """Bytes into lines ended by LF, CRLF or CR, without a byte order mark; linear in the size of what comes, however it
+    is cut."""
 
     def __init__(self, target: str, limit: int) -> None:
         self._target = target
@@ -222,6 +219,7 @@ class _Lines:
         self._parts: list[bytes] = []
         self._size = 0
         self._after_cr = False
+        self._begun = False  # the first line is complete
 
     def feed(self, data: bytes) -> list[bytes]:
         if self._after_cr and data:
@@ -241,9 +239,15 @@ class _Lines:
             self._size += len(rest)
             if self._size > self._limit:
                 raise TargetGarbled(self._target, f"a line longer than {self._limit} bytes")
-        return complete
+        return self._unmarked(complete)
 
     def end(self) -> list[bytes]:
         rest = b"".join(self._parts)
         self._parts, self._size = [], 0
-        return [rest] if rest else []
+        return self._unmarked([rest] if rest else [])
+
+    def _unmarked(self, lines: list[bytes]) -> list[bytes]:
+        if lines and not self._begun:
+            self._begun = True
+            lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
+        return lines

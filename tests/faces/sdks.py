@@ -216,15 +216,16 @@ class _Growing:
 
     def _call(self, call: Any) -> None:
         index = getattr(call, "index", None)
-        place = next((at for at in reversed(range(len(self.calls))) if self.indices[at] == index), -1)
+        place = next((at for at in reversed(range(len(self.calls))) if self.indices[at] == index), None)
         given = str(call.id or "")
-        if not self.calls or (given and (place < 0 or self.calls[place]["id"] != given)):
+        known_by_id = place is not None and (not given or self.calls[place]["id"] == given)
+        if not self.calls or not (known_by_id or (index is None and not given)):
             self.calls.append({"id": given, "name": "", "arguments": ""})
             self.indices.append(index)
-            place = -1
-        known = self.calls[place]
-        known["name"] = call.function.name or known["name"]
-        arguments = call.function.arguments or ""
+            place = None
+        known = self.calls[-1 if place is None else place]
+        known["name"] = getattr(call.function, "name", None) or known["name"]
+        arguments = getattr(call.function, "arguments", None) or ""
         known["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments)
 
     def said(self, usage: Any) -> Meant:
@@ -253,6 +254,8 @@ def _joined(stream: Iterable[Any]) -> Said:
 
 def _choice(choice: Any, usage: Any) -> Meant:
     state = _Growing(finish=choice.finish_reason or "")
+    for index, call in enumerate(choice.message.tool_calls or ()):
+        call.index = index  # each is a call of its own
     state.grow(choice.message)
     return state.said(usage)
 

@@ -94,6 +94,18 @@ def nulls_everywhere(asked: Asked) -> Answer:
 
 
 @odd_chat(HELLO)
+def errors_that_are_none(asked: Asked) -> Answer:
+    """Every chunk has the fields of an error, and nothing in them."""
+    nothing: Json = {"error": None, "detail": None, "message": None, "error_code": 0}
+    return sse([one | nothing for one in hello(asked)])
+
+
+@odd_chat(HELLO)
+def error_that_is_empty(asked: Asked) -> Answer:
+    return sse([one | {"error": ""} for one in hello(asked)])
+
+
+@odd_chat(HELLO)
 def indices_missing(asked: Asked) -> Answer:
     """The only choice has no index."""
     chunks = hello(asked)
@@ -277,6 +289,17 @@ def usage_null_until_the_end(asked: Asked) -> Answer:
     """As OpenAI does it when the usage is asked for."""
     chunks = hello(asked)
     return sse([one if one.get("usage") else one | {"usage": None} for one in chunks])
+
+
+@odd_chat(HELLO)
+def usage_empty_until_the_end(asked: Asked) -> Answer:
+    chunks = hello(asked)
+    return sse([one if one.get("usage") else one | {"usage": {}} for one in chunks])
+
+
+@odd_chat(HELLO)
+def usage_twice(asked: Asked) -> Answer:
+    return sse([*texts("Hello", " there."), chunk({}, "stop"), *_usage(asked), *_usage(asked)])
 
 
 @odd_chat(HELLO)

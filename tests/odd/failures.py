@@ -162,5 +162,20 @@ def not_implemented(asked: Asked) -> Answer:
 
 
 @failure()
+def request_timeout(asked: Asked) -> Answer:
+    return as_json({"error": {"message": "request timed out", "code": "request_timeout"}}, 408)
+
+
+@failure()
+def conflict(asked: Asked) -> Answer:
+    return as_json({"error": {"message": "conflict, try again"}}, 409)
+
+
+@failure()
+def garbage(asked: Asked) -> Answer:
+    return Answer([b"\x00\x01\x02"], media="application/octet-stream", framing="length")
+
+
+@failure()
 def internal_error(asked: Asked) -> Answer:
     return as_json({"error": {"message": "boom"}}, 500)

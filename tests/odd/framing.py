@@ -138,6 +138,30 @@ def ended_by_closing(asked: Asked) -> Answer:
 
 
 @odd_chat(HELLO)
+def spoken_in_http_1_0(asked: Asked) -> Answer:
+    return _by_hand(b"HTTP/1.0 200 OK\r\ncontent-type:text/event-stream\r\n\r\n", body(asked))
+
+
+@odd_chat(HELLO)
+def no_reason_phrase(asked: Asked) -> Answer:
+    return _by_hand(b"HTTP/1.1 200 \r\nCONTENT-TYPE: text/event-stream\r\nConnection: Close\r\n\r\n", body(asked))
+
+
+@odd_chat(HELLO)
+def chunks_with_extensions_and_trailers(asked: Asked) -> Answer:
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: Chunked\r\nConnection: close\r\n\r\n"
+    )
+    said = body(asked)
+    return _by_hand(head, b"%X;name=value\r\n%s\r\n" % (len(said), said), b"0\r\nX-Checksum: 0\r\n\r\n")
+
+
+def _by_hand(*pieces: bytes) -> Answer:
+    """Return an answer whose pieces are all of it, the status line included, and after which the server closes."""
+    return Answer(pieces, framing="by hand")
+
+
+@odd_chat(HELLO)
 def interim_answers(asked: Asked) -> Answer:
     """A 102 and a 103 come before the answer."""
     interim = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"

@@ -71,6 +71,16 @@ def message_with_unknown_events(asked: Asked) -> Answer:
 
 
 @odd_message(HELLO)
+def message_with_nulls(asked: Asked) -> Answer:
+    """Nulls where most servers leave a field out, and one delta without text."""
+    told = hello()
+    told[0]["message"]["usage"] |= {"cache_read_input_tokens": None, "service_tier": None}
+    told[2:2] = [{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": ""}}]
+    told[-2]["usage"] |= {"input_tokens": None}
+    return Answer(named(told))
+
+
+@odd_message(HELLO)
 def message_with_done(asked: Asked) -> Answer:
     """A `[DONE]` after the end, as in chat completions."""
     return Answer([*named(hello()), event(b"[DONE]")])

@@ -84,6 +84,23 @@ def native_lines_ended_by_crlf(asked: Asked) -> Answer:
 
 
 @odd_native(HELLO, unread="streamed")
+def native_with_a_byte_order_mark(asked: Asked) -> Answer:
+    body = b"".join(lines(hello()).body)
+    return Answer([b"\xef\xbb\xbf" + body], media=NDJSON)
+
+
+@odd_native(Meant("Hello there.", finish="", tokens=None))
+def native_with_a_bare_end(asked: Asked) -> Answer:
+    """The last chunk says that it is the last, and no more."""
+    return lines([said("Hello"), said(" there."), {**said(), "done": True}])
+
+
+@odd_native(HELLO)
+def native_errors_that_are_none(asked: Asked) -> Answer:
+    return lines([value | {"error": None} for value in hello()])
+
+
+@odd_native(HELLO, unread="streamed")
 def native_with_empty_lines(asked: Asked) -> Answer:
     return Answer([b"\n" + json.dumps(value).encode() + b"\n\n" for value in hello()], media=NDJSON)
 

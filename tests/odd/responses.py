@@ -83,6 +83,16 @@ def response_without_event_names(asked: Asked) -> Answer:
 
 
 @odd_response(HELLO)
+def response_errors_that_are_none(asked: Asked) -> Answer:
+    """As OpenAI has it: a response has an `error`, which is null."""
+    told = hello()
+    for one in told:
+        if "response" in one:
+            one["response"] = {**one["response"], "error": None, "incomplete_details": None}
+    return Answer(named(told))
+
+
+@odd_response(HELLO)
 def response_with_done(asked: Asked) -> Answer:
     """A `[DONE]` ends it, as in chat completions."""
     return Answer([*named(hello()), event(b"[DONE]")])

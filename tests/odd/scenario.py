@@ -82,7 +82,7 @@ class Answer:
     status: int = 200
     media: str = "text/event-stream"
     headers: Mapping[str, str] = field(default_factory=dict)
-    framing: Literal["chunked", "length", "close"] = "chunked"
+    framing: Literal["chunked", "length", "close", "by hand"] = "chunked"
     end: Literal["clean", "held", "broken"] = "clean"  # held: never ended; broken: cut off in the middle
     before: bytes = b""  # sent ahead of the status line
 

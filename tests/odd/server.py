@@ -132,10 +132,16 @@ class _Connection(socketserver.StreamRequestHandler):
                 head += f"Content-Length: {sum(map(len, pieces)) + more}\r\n\r\n"
             case "close":
                 head += "Connection: close\r\n\r\n"
+            case "by hand":
+                head = ""
         self.wfile.write(answer.before + head.encode("latin-1"))
         for piece in pieces:
             self.wfile.write(piece)
         if answer.end == "held":
             self.connection.settimeout(LONGEST)
             self.rfile.read(1)  # returns when the client leaves
-        return answer.framing != "close" and answer.end == "clean" and asked.get("connection", "").lower() != "close"
+        return (
+            answer.framing in ("chunked", "length")
+            and answer.end == "clean"
+            and asked.get("connection", "").lower() != "close"
+        )

@@ -132,6 +132,24 @@ def calls_interleaved(asked: Asked) -> Answer:
     )
 
 
+@odd_calls(Meant(calls=(Call("read", {"path": "a.txt"}), Call("read", {"path": "b.txt"})), finish="tool_calls"))
+def calls_without_ids(asked: Asked) -> Answer:
+    return ended(asked, opened(0, "", A), opened(1, "", B[:5]), piece(1, arguments=B[5:]))
+
+
+@odd_calls(ONE)
+def call_in_bare_pieces(asked: Asked) -> Answer:
+    """The first piece has no function at all, the last no call."""
+    bare = chunk({"tool_calls": [{"index": 0, "id": "call_a", "type": "function"}]})
+    return ended(asked, bare, piece(0, name="read"), piece(0, arguments=A), piece(0))
+
+
+@odd_calls(ONE)
+def call_with_empty_choices_between(asked: Asked) -> Answer:
+    between: Json = {**TOP, "choices": []}
+    return ended(asked, between, opened(0, "call_a", A[:7]), between, piece(0, arguments=A[7:]), between)
+
+
 @odd_calls(ONE)
 def call_with_nulls_after_the_first(asked: Asked) -> Answer:
     """Id, type and name are null in every piece but the first."""
