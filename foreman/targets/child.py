@@ -231,13 +231,19 @@ class Child:
 
     async def _answers(self) -> bool:
         with trio.move_on_after(PROBE_TIMEOUT):
-            try:
-                async with self._probe.request("GET", self.model.ready) as response:
-                    await response.read_some(READ_SIZE)
-                    return response.status == 200
-            except TargetFault:
-                return False
+            with contextlib.suppress(TargetFault):
+                return await self._probe_once() == 200
         return False
+
+    async def _probe_once(self) -> int:
+        """Return the status of the ready path. Raises TargetFault."""
+        try:
+            probe = self._probe.request("GET", self.model.ready, heard=self.hearing(lambda: None))
+            async with probe as response:
+                await response.read_some(READ_SIZE)
+                return response.status
+        finally:
+            self._probe.close()  # a server that takes one connection at a time shall be free for calls
 
     async def _end_when_hung(self) -> None:
         """Stop the server when calls wait for it and it answers neither them nor probes."""
@@ -267,9 +273,7 @@ class Child:
         with trio.move_on_after(seconds):
             while True:
                 with contextlib.suppress(TargetFault):
-                    probe = self._probe.request("GET", self.model.ready, heard=self.hearing(lambda: None))
-                    async with probe as response:
-                        await response.read_some(READ_SIZE)
+                    await self._probe_once()
                 if self._heard_at >= began:
                     return True
                 await trio.sleep(PROBE_EVERY[1])
