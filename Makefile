@@ -23,7 +23,7 @@ run: $(READY) ## Start Foreman (settings: config/foreman.toml, FOREMAN_…)
 	@exec $(BIN)/foreman serve
 
 test: $(READY) ## Run the tests
-	@$(BIN)/pytest -n $(WORKERS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: $(READY) ## The whole gate: format, lint, types, import contracts, tests
 	@$(BIN)/ruff format --check .
@@ -36,7 +36,7 @@ bench: $(READY) ## Measure it, one line per figure
 	@$(BIN)/python -m tests.bench
 
 coverage: $(READY) ## Run the tests and see which lines and branches none of them reaches
-	@$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term-missing
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing
 
 docs: $(READY) ## Build the documentation's site into site/; a broken link fails it
 	@$(BIN)/zensical build --clean --strict
@@ -47,7 +47,7 @@ crash: $(READY) ## Kill it 1,000 times, at random and named moments, and see tha
 
 prove: $(READY) ## Random histories, requests, days of trouble and hang-ups, thousands of each (half an hour)
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py tests/proof
-	@$(BIN)/pytest -n $(WORKERS) -q tests/sim --sim-seeds 200
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/sim --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
 
 binary: $(READY) ## Build one file that runs without Python, and try it: dist/foreman (EMBEDDED=0: dist/foreman-slim)
