@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from foreman.targets.translate_request import (
     only_loads,
     to_openai,
 )
+from tests.steps import steps
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -527,12 +529,13 @@ def test_chunks_of_an_unknown_shape_are_garbled(value: dict[str, Any]) -> None:
     ],
 )
 def test_many_tool_messages_cost_no_more_each_than_a_few(answers: list[dict[str, Any]]) -> None:
-    many = 20_000  # each looking at all the others would be 400 million looks
-    calls = [{"function": {"name": "f"}}] * (many - 1) + [{"function": {"name": "last"}}]
-    messages = [{"role": "assistant", "tool_calls": calls}, *answers * (many // len(answers))]
-    told = chat(messages=messages)["messages"][1:]
-    assert len(told) == many // len(answers) * len(answers)
-    assert all(message["tool_call_id"] for message in told)
+    def body(many: int) -> bytes:
+        calls = [{"function": {"name": "f"}}] * (many - 1) + [{"function": {"name": "last"}}]
+        messages = [{"role": "assistant", "tool_calls": calls}, *answers * (many // len(answers))]
+        return json.dumps({"model": "m", "messages": messages}).encode()
+
+    few, many = (steps(partial(to_openai, "/api/chat", body(count), "m")) for count in (300, 1200))
+    assert many < 6 * few  # each looking at all the others would be sixteen times as much
 
 
 def test_tool_messages_answer_the_oldest_call_that_fits() -> None:
