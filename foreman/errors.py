@@ -312,7 +312,11 @@ class TooManyConnections(Unavailable):
         super().__init__(f"all {most} connections are taken")
 
 
-class StoreFull(Unavailable):
+class StoreUnavailable(Unavailable):
+    """The store cannot be written to now."""
+
+
+class StoreFull(StoreUnavailable):
     """The disk has no room; nothing of this message was stored."""
 
     code = "store_full"
@@ -320,6 +324,25 @@ class StoreFull(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("no space left to store this")
+
+
+class StoreBusy(StoreUnavailable):
+    """Another program kept the database locked; nothing of this message was stored."""
+
+    code = "store_busy"
+    retry_after = 2
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the database cannot be used now: {why}")
+
+
+class StoreLost(StoreUnavailable):
+    """The database broke, and Foreman ends. Whether this message was stored is known after its restart."""
+
+    code = "store_lost"
+
+    def __init__(self) -> None:
+        super().__init__("the database is lost, and foreman stops: whether this was stored shows after its restart")
 
 
 class TargetDown(Unavailable):

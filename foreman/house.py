@@ -26,7 +26,7 @@ from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
 from foreman.actors.webhooks import Limits, Webhooks
 from foreman.actors.worker import Patience, Worker
-from foreman.errors import SettingInvalid, StoreFull
+from foreman.errors import SettingInvalid, StoreUnavailable
 from foreman.http import app, server
 from foreman.http.deps import Deps
 from foreman.http.gate import Gate
@@ -87,9 +87,9 @@ class House:
         """How things stand, once the queue and a reader have shown that they work; None while an actor is down."""
         if self.deps.draining:
             return "draining"
-        with suppress(StoreFull):  # which no restart can mend
+        with suppress(StoreUnavailable):  # which no restart can mend
             await self.queue.ask(Prune(most=0))  # through the writer's thread, and nothing to do there
-        waiting, running = await self.deps.readers.read(_depths)
+        waiting, running = await self.deps.readers.insist(_depths)
         away = "" if self.deps.inventory.up else f"; {self.deps.target.address} is away"
         return None if self.down else f"{url}: {waiting} waiting, {running} running{away}"
 
@@ -151,7 +151,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
     worker = Worker(
         queue, target, relay, inventory, outlook, slots=settings.slots, patience=patience, clock=clock, meters=meters
     )
-    readers = Readers(store)
+    readers = Readers(store, broken=queue.lose)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs()[1])
     poster = Poster(
         addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback),

@@ -22,8 +22,9 @@ from foreman.errors import (
     LoadTimeout,
     QueueFull,
     StoreBroken,
-    StoreFull,
+    StoreBusy,
     StoreRejected,
+    StoreUnavailable,
     TargetBusy,
 )
 from foreman.job import (
@@ -67,6 +68,7 @@ from foreman.store.protocol import Writer
 LANES = 1000  # different drain keys that may wait at once; each costs every claim a look
 OVERDUE_AT_ONCE = 500
 FULL_PAUSE = 5.0  # seconds until what a full disk left undone is tried again
+BUSY_PAUSE = 0.5  # the same for what another program's lock left undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Desk:
         self._paused: bool | None = None  # as the note says; None: to be read
         self._running: dict[str, Job] = {}  # as the store has them: nobody else writes there
         self._recall()
-        self._owed: list[Finished] = []  # ends of attempts that the disk had no room for: nobody else would tell them
+        self._owed: list[Message[Any]] = []  # told by nobody again, and not stored yet
         self._changes: list[Change] = []
         self._stirred = False
         self._redelivers = False
@@ -128,18 +130,23 @@ class Desk:
 
         An answer may be a ForemanError, which then wrote nothing.
         When the disk is full, or the store rejects a member, the members are tried one by one, so that one does not
-        take the others with it. Raises StoreBroken when the store cannot go on.
+        take the others with it. While another program locks the store none is tried: it would wait for each. What a
+        worker has told is kept and tried again. Raises StoreBroken when the store cannot go on.
         """
         alone = [message for message in batch if isinstance(message, Checkpoint)]
         together = [*self._owed, *(message for message in batch if not isinstance(message, Checkpoint))]
         self._owed = []
         try:
             answers, commit = self._in_one(together)
-        except (StoreFull, StoreRejected) as fault:
+        except StoreBusy as busy:
+            answers, commit = [busy for _ in together], Commit([])
+            self._owe(together)
+            self.next_due = self.clock() + BUSY_PAUSE
+        except (StoreUnavailable, StoreRejected) as fault:
             tried = [self._in_one_or_fault(message) for message in together]
             answers = [answer for answer, _ in tried]
             changes = [change for _, done in tried for change in done.changes]
-            if isinstance(fault, StoreFull):
+            if isinstance(fault, StoreUnavailable):
                 self.next_due = self.clock() + FULL_PAUSE
             commit = Commit(
                 changes, stirred=any(done.stirred for _, done in tried), posted=any(done.posted for _, done in tried)
@@ -147,6 +154,11 @@ class Desk:
         by_message = dict(zip(map(id, together), answers, strict=True))
         by_message |= {id(message): self._checkpoint() for message in alone}
         return [by_message[id(message)] for message in batch], commit
+
+    @property
+    def owes(self) -> bool:
+        """Whether something that was told is still to be stored."""
+        return bool(self._owed)
 
     def tick(self) -> Commit:
         """Wake the jobs whose time has come and expire those whose time has passed."""
@@ -162,7 +174,7 @@ class Desk:
                 self._keep_time(now)
                 answers = [self._answer(message, now) for message in batch]
                 self.next_due = self._due()
-        except (StoreFull, StoreRejected):
+        except (StoreUnavailable, StoreRejected):
             outlook.standing, outlook.resting = before
             self._recall()  # of a transaction that never was
             raise
@@ -177,16 +189,20 @@ class Desk:
     def _in_one_or_fault(self, message: Message[Any]) -> tuple[object, Commit]:
         try:
             answers, commit = self._in_one([message])
-        except (StoreFull, StoreRejected) as fault:
-            if isinstance(fault, StoreFull) and isinstance(message, Finished):
-                self._owed.append(message)
+        except (StoreUnavailable, StoreRejected) as fault:
+            if isinstance(fault, StoreUnavailable):
+                self._owe([message])
             return fault, Commit([])
         return answers[0], commit
+
+    def _owe(self, messages: Sequence[Message[Any]]) -> None:
+        """Keep those of the messages whose answers nobody waits for."""
+        self._owed += [message for message in messages if isinstance(message, (Began, Finished))]
 
     def _answer(self, message: Message[Any], now: Instant) -> object:
         try:
             return self._steps[type(message)](message, now)
-        except (StoreBroken, StoreFull, StoreRejected):
+        except (StoreBroken, StoreUnavailable, StoreRejected):
             raise
         except ForemanError as fault:  # every step decides before it writes
             return fault
@@ -373,10 +389,10 @@ class Desk:
         minutes, hours = (usage.kept_since(step, now, self.rules.usage_history) for step in usage.STORED)
         self.store.prune_usage(minutes=minutes, hours=hours)
 
-    def _checkpoint(self) -> int | StoreFull:
+    def _checkpoint(self) -> int | StoreUnavailable:
         try:
             return self.store.checkpoint()
-        except StoreFull as fault:
+        except StoreUnavailable as fault:
             return fault
 
     # What the steps share.

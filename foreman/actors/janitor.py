@@ -5,12 +5,13 @@ from __future__ import annotations
 import structlog
 import trio
 
-from foreman.errors import StoreFull
+from foreman.errors import StoreUnavailable
 from foreman.messages import Checkpoint, KeepUsage, Prune, Queue
 
 log = structlog.get_logger()
 
 ROUND = 30.0  # seconds between rounds
+LARGE_LOG = 256 * 2**20  # bytes
 BATCH = 200  # jobs removed in one transaction: a few milliseconds of the writer's time
 
 
@@ -29,8 +30,10 @@ async def sweep(queue: Queue) -> int:
         while removed := await queue.ask(Prune(most=BATCH)):
             total += removed
         await queue.ask(KeepUsage())
-        await queue.ask(Checkpoint())
-    except StoreFull as fault:
+        size = await queue.ask(Checkpoint())
+        if size > LARGE_LOG:
+            log.warning("the database's log is large: does another program read it, for long?", bytes=size)
+    except StoreUnavailable as fault:
         log.warning("cannot prune", why=str(fault))
     if total:
         log.info("pruned", jobs=total)

@@ -7,16 +7,20 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
+import structlog
 import trio
 
 from foreman.actors.desk import Desk
-from foreman.errors import Draining
+from foreman.errors import Draining, StoreBroken, StoreLost
 from foreman.messages import Commit, Listener, Message
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
 BATCH = 256  # messages in one transaction: enough to share a sync, few enough to answer soon
 INBOX = 1024  # messages that may wait before a sender has to
+LAST_ANSWERS = 1.0  # seconds in which callers are told that the store is lost, before the process ends
 LINGER = 0.05  # seconds that the writer's thread waits for more: to call it back would cost more than a transaction
 
 
@@ -51,7 +55,9 @@ class QueueActor:
         self._full = trio.lowlevel.ParkingLot()  # who waits for room in it
         self._news = trio.Event()  # something was told, or the queue closes
         self._listeners: list[Listener] = []
-        self._fault: Exception | None = None  # of a listener
+        self._fault: Exception | None = None  # of a listener, or of the store
+        self._lost = False  # the store broke
+        self._in_doubt: Sequence[Message[Any]] = ()  # being applied when it did
         self._closing = False
         self._closed = trio.Event()
 
@@ -62,17 +68,20 @@ class QueueActor:
     async def ask(self, message: Message[T]) -> T:
         """Send and wait for the answer, which is on disk when it comes.
 
-        Raises the fault it was answered with; Draining when the queue has closed.
+        Raises the fault it was answered with; Draining when the queue has closed, StoreLost when the store broke.
         """
         await self.tell(message)
         return await message.reply.wait()
 
     async def tell(self, message: Message[T]) -> None:
         """Send without waiting for the answer. Messages of one sender are applied in the order sent."""
-        while self._inbox.qsize() >= INBOX and not self._closing:
+        while self._inbox.qsize() >= INBOX and not self._closing and not self._lost:
             await self._full.park()
         if self._closing:
             raise Draining
+        if self._lost:
+            message.reply.settle(StoreLost())
+            return
         self._inbox.put(message)
         self._news.set()
 
@@ -86,6 +95,21 @@ class QueueActor:
         """Return when `run` has applied all there was."""
         await self._closed.wait()
 
+    def lose(self, fault: StoreBroken) -> None:
+        """Take no more: answer all with StoreLost, and have `run` end with the fault soon."""
+        if self._lost:
+            return
+        log.critical("the database is lost: foreman stops", why=str(fault))
+        self._lost, self._fault = True, fault
+        doubtful, self._in_doubt = list(self._in_doubt), ()
+        with suppress(Empty):
+            while True:
+                doubtful.append(self._inbox.get_nowait())
+        for message in doubtful:
+            message.reply.settle(StoreLost())
+        self._full.unpark_all()
+        self._news.set()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Apply messages until closed. Raises StoreBroken, which ends the process, and what a listener raised."""
         token = trio.lowlevel.current_trio_token()
@@ -93,15 +117,19 @@ class QueueActor:
         while True:
             with trio.move_on_after(self._patience()):
                 await self._news.wait()
-            if not self._closing:
-                self._news = trio.Event()
+            self._news = trio.Event()
             # Shielded: a commit that has begun is told to those who asked, also while the process is leaving.
             with trio.CancelScope(shield=True):
-                await self._offload(self._write, token)
+                try:
+                    await self._offload(self._write, token)
+                except StoreBroken as broken:
+                    self.lose(broken)
+                if self._lost:
+                    await trio.sleep(LAST_ANSWERS)
             if fault := self._fault:
                 self._fault = None
                 raise fault
-            if self._closing and self._inbox.empty():
+            if self._closing and self._inbox.empty() and not self._desk.owes:
                 self._closed.set()
                 return
 
@@ -111,10 +139,12 @@ class QueueActor:
 
     def _write(self, token: trio.lowlevel.TrioToken) -> None:
         """Apply what there is and what comes meanwhile; with nothing there, do what is due."""
-        if self._inbox.empty() and self._patience() == 0:
+        if self._fault is None and self._inbox.empty() and self._patience() == 0:
             token.run_sync_soon(self._ring, self._desk.tick())
         while self._fault is None and (batch := self._take()):
+            self._in_doubt = batch
             answers, commit = self._desk.apply(batch)
+            self._in_doubt = ()
             token.run_sync_soon(self._told, batch, answers, commit)
 
     def _take(self) -> list[Message[Any]]:

@@ -11,7 +11,7 @@ import trio
 
 from foreman.actors.meters import Meters
 from foreman.actors.poster import Poster, payload_of
-from foreman.errors import StoreFull
+from foreman.errors import StoreUnavailable
 from foreman.job import Delivery, Instant
 from foreman.messages import Commit, DeliveryEnded, Queue
 from foreman.retry import Sent
@@ -78,7 +78,7 @@ class Webhooks:
                 self._bell = trio.Event()
                 now = self._clock()
                 wake = now + SLEEP_AT_MOST
-                for receiver, due_at in await self._readers.read(lambda store: store.receivers()):
+                for receiver, due_at in await self._readers.insist(lambda store: store.receivers()):
                     if receiver in self._lanes:
                         continue
                     if due_at <= now:
@@ -138,7 +138,7 @@ class Webhooks:
                     break
             return found
 
-        return await self._readers.read(read)
+        return await self._readers.insist(read)
 
     async def _deliver(self, delivery: Delivery, body: bytes) -> int | None:
         """The status of the receiver's answer, once what it means is on disk."""
@@ -159,7 +159,7 @@ class Webhooks:
             try:
                 await self._queue.ask(DeliveryEnded(delivery=delivery, sent=sent))
                 return
-            except StoreFull as fault:
+            except StoreUnavailable as fault:
                 log.warning("cannot store how a webhook ended", why=str(fault))
                 await trio.sleep(fault.retry_after)
 

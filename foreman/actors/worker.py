@@ -20,7 +20,7 @@ from foreman.errors import (
     Drained,
     ForemanError,
     Internal,
-    StoreFull,
+    StoreUnavailable,
     TargetSilent,
     TargetUnavailable,
 )
@@ -171,7 +171,7 @@ class Worker:
             try:
                 taken = await self._queue.ask(TakeBack())
                 break
-            except StoreFull as fault:
+            except StoreUnavailable as fault:
                 log.warning("cannot take back the jobs that were running", why=str(fault))
                 await trio.sleep(fault.retry_after)
         if taken:
@@ -222,7 +222,7 @@ class Worker:
             try:
                 work = await self._claim(spent)
                 spent = None
-            except StoreFull as fault:
+            except StoreUnavailable as fault:
                 log.warning("cannot take a job", why=str(fault))
                 with self._until_draining():
                     await trio.sleep(fault.retry_after)

@@ -58,7 +58,7 @@ Paths: TypeAlias = dict[str, dict[str, Any]]
 
 # Faults that go together, by their codes
 BODY = ("body_unreadable", "body_too_large", "request_timeout", "wrong_content_encoding")
-WRITE = ("draining", "store_full")
+WRITE = ("draining", "store_full", "store_busy", "store_lost")
 ASKED = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
 PASSED = ("target_unavailable", "target_lost", "target_silent", "target_garbled")
 RUN = (

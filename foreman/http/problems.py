@@ -58,6 +58,8 @@ STATUS = {
     "not_on_this_target": 501,
     "not_served": 501,
     "store_full": 507,
+    "store_busy": 503,
+    "store_lost": 503,
     "queue_full": 503,
     "too_many_connections": 503,
     "draining": 503,

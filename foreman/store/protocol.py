@@ -147,7 +147,8 @@ class Writer(Reader, Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing, on disk when it ends without raising.
 
-        Raises StoreFull when there is no room (nothing was written), StoreBroken when nobody can know what was.
+        Raises StoreFull when there is no room and StoreBusy when another program holds the lock (nothing was written),
+        StoreBroken when nobody can know what was.
         """
 
     def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
@@ -194,4 +195,7 @@ class Writer(Reader, Protocol):
     def set_note(self, name: str, value: str) -> None: ...
 
     def checkpoint(self) -> int:
-        """Fold the log into the database and return free pages to the file system; the log's size in bytes before."""
+        """Fold the log into the database and return free pages to the file system; the log's size in bytes before.
+
+        Never waits for readers: while one of another program reads, the log grows.
+        """

@@ -10,6 +10,7 @@ from typing import Any
 from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority
 from foreman.schedule import Head
 from foreman.store import listing, usage
+from foreman.store.faults import translate
 from foreman.store.protocol import ALL, Lane, Order, Place, Selection, Shape
 from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
 from foreman.usage import Depth, Row
@@ -32,19 +33,31 @@ class SqliteReader:
         self._db = db
 
     def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        return self._db.execute(sql, values).fetchall()
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            known = translate(error)
+            if known is error:
+                raise
+            raise known from error
 
     def _value(self, sql: str, values: tuple[object, ...] = ()) -> object:
-        row = self._db.execute(sql, values).fetchall()
+        row = self._rows(sql, values)
         return row[0][0] if row else None
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        self._db.execute("BEGIN")
         try:
-            yield
-        finally:
-            self._db.execute("COMMIT")
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            known = translate(error)
+            if known is error:
+                raise
+            raise known from error
 
     def job(self, job_id: str) -> Job | None:
         rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,))
@@ -103,7 +116,7 @@ class SqliteReader:
 
     def artifact(self, job_id: str, name: str) -> Artifact | None:
         sql = "SELECT name, content_type, data FROM artifacts WHERE job_id = ? AND name = ?"
-        for found, content_type, data in self._db.execute(sql, (job_id, name)).fetchall():
+        for found, content_type, data in self._rows(sql, (job_id, name)):
             return Artifact(name=found, content_type=content_type, data=data)
         return None
 
@@ -133,7 +146,7 @@ class SqliteReader:
 
     def receivers(self) -> list[tuple[str, Instant]]:
         # One seek a receiver: DISTINCT would read every row of a receiver that has been away for a week.
-        rows = self._db.execute("""
+        rows = self._rows("""
             WITH RECURSIVE named(receiver) AS (
                 SELECT min(receiver) FROM deliveries INDEXED BY deliveries_due WHERE state = 'due'
                 UNION ALL
@@ -142,7 +155,7 @@ class SqliteReader:
                 FROM named WHERE named.receiver IS NOT NULL)
             SELECT receiver, (SELECT min(due_at) FROM deliveries INDEXED BY deliveries_due
                               WHERE state = 'due' AND receiver = named.receiver)
-            FROM named WHERE receiver IS NOT NULL""").fetchall()
+            FROM named WHERE receiver IS NOT NULL""")
         return [(receiver, due_at) for receiver, due_at in rows]
 
     def due(self, receiver: str, *, now: Instant, besides: frozenset[int], limit: int) -> list[Delivery]:
@@ -156,7 +169,7 @@ class SqliteReader:
         return read_change(rows[0]) if rows else None
 
     def lanes(self) -> list[Lane]:
-        rows = self._db.execute("SELECT drain_key, priority, model, ready, parked FROM lanes").fetchall()
+        rows = self._rows("SELECT drain_key, priority, model, ready, parked FROM lanes")
         return [Lane(key=k, priority=Priority(p), model=m, ready=r, parked=w) for k, p, m, r, w in rows]
 
     def ready(self) -> int:
@@ -169,7 +182,7 @@ class SqliteReader:
                 SELECT id FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = l.drain_key AND priority = l.priority
                 ORDER BY since, id LIMIT 1)
         """
-        return [Head(*row) for row in self._db.execute(sql).fetchall()]
+        return [Head(*row) for row in self._rows(sql)]
 
     def rank(self, job: Job, *, most: int) -> int:
         sql = f"""SELECT count(*) FROM (SELECT 1 FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?

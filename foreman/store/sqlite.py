@@ -7,16 +7,18 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from foreman.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
+from foreman.errors import StoreBusy, StoreRefused
 from foreman.job import RUNNING, Artifact, Change, Delivery, Draft, Instant, Job, State
 from foreman.schedule import Head
+from foreman.store.faults import translate
+from foreman.store.files import Files
 from foreman.store.migrate import bring_up_to_date
 from foreman.store.protocol import Lane
 from foreman.store.reads import HORIZON, SqliteReader
@@ -26,31 +28,44 @@ from foreman.store.usage import prune as prune_usage
 from foreman.usage import HOUR, MINUTE, NO_TOKENS, Tally, Tokens
 
 FREE_PAGES_AT_ONCE = 500  # returned to the file system by one checkpoint
-_FATAL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
+LOG_KEPT = 64 * 2**20  # bytes of the log that stay reserved once it is folded
+PATIENCE = 5.0  # seconds that a write, a read or a start waits for another program's lock
+AGAIN = 0.1  # seconds that the next writes wait once one has waited in vain: their callers are told soon
 
 
 class SqliteWriter(SqliteReader):
     """The one writer. Opening it takes the data folder's lock, which the kernel frees however the process ends.
 
     `target` is the name under which figures of usage are kept.
-    Raises StoreRefused when another Foreman holds the lock, or the file is not a database of this program.
+    Raises StoreRefused when another Foreman holds the lock, when another program keeps the database locked, or when
+    the file is not a database of this program.
     """
 
     def __init__(self, path: Path, *, target: str = "") -> None:
-        self._lock = _lock(path.with_name("foreman.lock"))
+        self._lock = _lock(_lock_of(path))
         self.path = path
         with ExitStack() as opened:  # and closed again where the file is of no use
             opened.callback(os.close, self._lock)
             try:
+                self._files = opened.enter_context(closing(Files(path)))
                 db = opened.enter_context(closing(_open(path)))
                 db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before the first table
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA wal_autocheckpoint = 4000")
+                db.execute(f"PRAGMA journal_size_limit = {LOG_KEPT}")
                 bring_up_to_date(db, str(path))
+                db.execute("BEGIN IMMEDIATE")  # waits for other programs now, not with the first job
+                db.execute("ROLLBACK")
+                self._files.learn(path, _log(path), path.with_name(path.name + "-shm"), _lock_of(path))
+            except OSError as error:
+                raise StoreRefused(f"the database {path} cannot be opened: {error.strerror}") from error
             except sqlite3.Error as error:
-                raise StoreRefused(f"the database {path} cannot be used: {error}") from error
+                known = translate(error)
+                why = f"{known}: close it, then start again" if isinstance(known, StoreBusy) else error
+                raise StoreRefused(f"the database {path} cannot be used: {why}") from error
             opened.pop_all()
         super().__init__(db)
+        self._patient = True  # as _open has it
         self._lent: list[sqlite3.Connection] = []  # of readers
         self._waiting: Counter[tuple[str, int, str, bool]] = Counter()  # changes to `lanes` not yet written
         self._usage = UsageWriter(db)
@@ -67,26 +82,39 @@ class SqliteWriter(SqliteReader):
         """Close it, its own connection last: the last one folds the log, so that all is in one file."""
         for db in (*self._lent, self._db):
             db.close()
+        self._files.close()
         os.close(self._lock)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            self._wait_for_locks(patient=True)
             yield
             self._write_lanes()
             self._usage.write(self._tally.figures, self._tally.depths())
             self._db.execute("COMMIT")
+            self._files.check()
         except BaseException as error:
             self._waiting.clear()
             self._tally.forget()
             self._usage.forget()
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if isinstance(error, (sqlite3.Error, OverflowError, UnicodeEncodeError)):
-                raise _translate(error) from error
-            raise
+            with suppress(sqlite3.Error):  # what went wrong before is told
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+            known = translate(error) if isinstance(error, (sqlite3.Error, OverflowError, UnicodeEncodeError)) else error
+            if isinstance(known, StoreBusy):
+                self._wait_for_locks(patient=False)
+            if known is error:
+                raise
+            raise known from error
         self._tally.commit()
+
+    def _wait_for_locks(self, *, patient: bool) -> None:
+        """Have the next transactions wait for other programs, long or, where that was in vain, a moment."""
+        if patient != self._patient:
+            self._db.execute(f"PRAGMA busy_timeout = {1000 * (PATIENCE if patient else AGAIN):.0f}")
+            self._patient = patient
 
     def lanes(self) -> list[Lane]:
         self._write_lanes()
@@ -259,18 +287,30 @@ class SqliteWriter(SqliteReader):
 
     def log_size(self) -> int:
         """Bytes of the write-ahead log; any thread may ask."""
-        log = self.path.with_name(self.path.name + "-wal")
-        return log.stat().st_size if log.exists() else 0
+        try:
+            return _log(self.path).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def checkpoint(self) -> int:
         size = self.log_size()
         try:
             # execute() would free a single page: it stops at the first row the pragma returns.
             self._db.executescript(f"PRAGMA incremental_vacuum({FREE_PAGES_AT_ONCE})")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            # Readers are never waited for: one of another program may read for hours. What they do not need is folded.
+            [(busy, pages, folded)] = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            if not busy and pages == folded:
+                self._truncate()
         except sqlite3.Error as error:
-            raise _translate(error) from error
+            raise translate(error) from error
         return size
+
+    def _truncate(self) -> None:
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {1000 * (PATIENCE if self._patient else AGAIN):.0f}")
 
     def _post(self, posted: Sequence[tuple[Change, str]]) -> None:
         """Write a delivery for each of the changes, to the URL beside it."""
@@ -307,9 +347,17 @@ def _open(path: Path) -> sqlite3.Connection:
         opened.callback(db.close)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA busy_timeout = 5000")
+        db.execute(f"PRAGMA busy_timeout = {1000 * PATIENCE:.0f}")
         opened.pop_all()
     return db
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name("foreman.lock")
 
 
 def _lock(path: Path) -> int:
@@ -324,14 +372,3 @@ def _lock(path: Path) -> int:
         os.close(handle)
         raise StoreRefused(f"another foreman is using {path.parent}: stop it, or choose another data_dir") from error
     return handle
-
-
-def _translate(error: sqlite3.Error | OverflowError | UnicodeEncodeError) -> Exception:
-    if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeEncodeError)):
-        return StoreRejected(error)
-    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if kind == sqlite3.SQLITE_FULL:
-        return StoreFull()
-    if kind in _FATAL:
-        return StoreBroken(f"the database failed ({getattr(error, 'sqlite_errorname', 'unknown')}): {error}")
-    return error

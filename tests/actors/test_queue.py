@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -12,11 +13,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from foreman.actors.desk import Desk, Rules
 from foreman.actors.queue import BATCH, QueueActor
-from foreman.errors import Draining, JobNotFound, StoreBroken
+from foreman.errors import Draining, JobNotFound, StoreBroken, StoreLost
 from foreman.job import State
 from foreman.messages import Cancel, Commit, Message, Note, Submit
 from foreman.store.sqlite import SqliteWriter
 from tests.actors.conftest import draft, inline, now
+from tests.conftest import Logged
 
 T = TypeVar("T")
 
@@ -181,16 +183,21 @@ async def test_a_commit_that_has_begun_is_answered_although_the_actor_is_cancell
 
 
 async def test_a_broken_store_ends_the_actor(
-    desk: CountingDesk, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    desk: CountingDesk, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise StoreBroken("the disk is gone")
 
     monkeypatch.setattr(desk.store, "set_note", broken)
     queue = QueueActor(desk, offload=inline)
-    await queue.tell(Note(name="n", value=""))
+    told = Note(name="n", value="")
+    await queue.tell(told)
     with pytest.raises(StoreBroken):
         await queue.run()
+    logged.claim("the database is lost: foreman stops")
+    for asked in (told.reply.wait, partial(queue.ask, Submit(draft=draft()))):
+        with trio.fail_after(1), pytest.raises(StoreLost):
+            await asked()
 
 
 async def test_a_listener_that_fails_ends_the_actor_and_not_the_process(

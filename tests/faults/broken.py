@@ -24,6 +24,7 @@ from foreman.__main__ import main
 from foreman.actors import janitor
 from foreman.endpoints import Endpoint
 from foreman.restart import Budget
+from foreman.store import sqlite
 from foreman.targets import openai, translate_request
 from foreman.targets.payloads import Question
 from tests.daemon import Daemon
@@ -111,6 +112,11 @@ def clock() -> None:
     supervisor.serve = functools.partial(supervisor.serve, clock=now)
 
 
+def impatient() -> None:
+    """No fault: the locks of other programs are waited for a moment only."""
+    sqlite.PATIENCE = sqlite.AGAIN
+
+
 def actor() -> None:
     """The janitor fails once for each SIGUSR1, and for ever after a SIGUSR2."""
     janitor.ROUND = QUICK
@@ -174,6 +180,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "sync-kept": functools.partial(sync, kept=True),
     "full": full,
     "hung": hung,
+    "impatient": impatient,
     "clock": clock,
     "actor": actor,
     "down": down,
