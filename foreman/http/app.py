@@ -26,7 +26,6 @@ FACES = {"/v1/messages": MESSAGES_FACE.fault, "/v1/": FACE.fault, "/api/": OLLAM
 def build(found: Deps) -> QuartTrio:
     """The app over these actors."""
     app = QuartTrio("foreman", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = found.settings.max_body
     app.config["BODY_TIMEOUT"] = found.settings.body_timeout
     app.extensions[KEY] = found
     app.asgi_http_class = Exchange

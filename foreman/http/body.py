@@ -28,18 +28,13 @@ def media_type() -> str:
 
 
 async def read_body() -> bytes:
-    """Return the whole body, unpacked. Raises BodyTooLarge, BodyUnreadable, WrongContentEncoding."""
-    limit = deps().settings.max_body
-    packed = coding()
-    if request.content_length is not None and request.content_length > limit:
-        raise BodyTooLarge(limit)
-    body = await request.get_data(cache=False)
-    if not isinstance(body, bytes):
-        raise BodyUnreadable
-    if packed is None:
-        return body
-    parts = [part async for part in _unpacked(_once(body), packed, limit)]
-    return b"".join(parts)
+    """Return the whole body, unpacked.
+
+    Raises BodyTooLarge, BodyUnreadable, WrongContentEncoding, and RequestTimeout when all of it takes too long.
+    """
+    with trio.move_on_after(deps().settings.body_timeout):
+        return b"".join([piece async for piece in _pieces()])
+    raise RequestTimeout
 
 
 async def pieces() -> AsyncIterator[bytes]:
@@ -47,8 +42,18 @@ async def pieces() -> AsyncIterator[bytes]:
 
     Raises BodyTooLarge, WrongContentEncoding, and BodyUnreadable, also when nothing comes for too long.
     """
+    try:
+        async for piece in _pieces():
+            yield piece
+    except RequestTimeout:
+        raise BodyUnreadable from None
+
+
+async def _pieces() -> AsyncIterator[bytes]:
     limit = deps().settings.max_body
     packed = coding()
+    if request.content_length is not None and request.content_length > limit:
+        raise BodyTooLarge(limit)
     raw = _within(limit)
     async for piece in raw if packed is None else _unpacked(raw, packed, limit):
         yield piece
@@ -65,20 +70,13 @@ def coding(allowed: Sequence[str] = CODINGS) -> str | None:
     return codings[0]
 
 
-async def _once(body: bytes) -> AsyncIterator[bytes]:
-    yield body
-
-
 async def _within(limit: int) -> AsyncIterator[bytes]:
     size = 0
-    try:
-        async for piece in request.body:
-            size += len(piece)
-            if size > limit:
-                raise BodyTooLarge(limit)
-            yield piece
-    except RequestTimeout:
-        raise BodyUnreadable from None
+    async for piece in request.body:
+        size += len(piece)
+        if size > limit:
+            raise BodyTooLarge(limit)
+        yield piece
 
 
 async def _unpacked(raw: AsyncIterator[bytes], packed: str, limit: int) -> AsyncIterator[bytes]:

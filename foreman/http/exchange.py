@@ -1,8 +1,8 @@
-"""One request and its answer over ASGI: uploads are never held in memory, and a stream always learns of its end."""
+"""One request and its answer over ASGI: bodies wait for their reader, and a stream always learns of its end."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -11,28 +11,26 @@ from hypercorn.typing import (
     ASGIReceiveCallable,
     ASGIReceiveEvent,
     ASGISendCallable,
+    ASGISendEvent,
     HTTPResponseBodyEvent,
     HTTPResponseStartEvent,
 )
 from quart.typing import ResponseTypes
 from quart.utils import encode_headers
 from quart.wrappers import Request
-from quart.wrappers.request import Body
 from quart.wrappers.response import DataBody, IterableBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
 from werkzeug.exceptions import RequestTimeout
 
-UPLOADS = "/api/blobs/"  # whole models, far beyond what a request may otherwise hold
-LINES = "application/x-ndjson"  # many jobs, read as they come
-ROOM = 2**20  # bytes of an upload that wait for its reader before the sender has to
-TOO_LARGE = 413
-LINGER = 2  # seconds for the rest of a request that is answered before its end
-PATIENCE = 60  # seconds for the next piece of an upload
+ROOM = 2**18  # bytes of a body that wait for their reader before the sender has to
+GLANCE = 0.25  # seconds for the rest of a request that is answered before its end, if it is on its way already
+LINGER = 2  # seconds in which what comes after such an answer is thrown away, for the sender to read the answer
+BODY_TIMEOUT = "BODY_TIMEOUT"  # what Quart calls the seconds for a body
 
 
 class Exchange(TrioASGIHTTPConnection):
-    """What Quart does for a request, but: uploads wait for their reader, a refused request is read to its end, a whole
+    """What Quart does for a request, but: bodies wait for their reader, a refused request is read to its end, a whole
     answer is sent in one go, and a stream is closed however it ends."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -43,24 +41,23 @@ class Exchange(TrioASGIHTTPConnection):
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         request = super()._create_request_from_scope(send)
-        if request.path.startswith(UPLOADS) or (request.path == "/jobs" and request.mimetype == LINES):
-            request.body = Upload()
+        request.body = Inflow(self.app.config[BODY_TIMEOUT])
         return request
 
     async def handle_messages(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
     ) -> None:
-        if isinstance(request.body, Upload):
-            receive = partial(_with_room, request.body, receive)
-        await super().handle_messages(nursery, request, receive)
+        await super().handle_messages(nursery, request, partial(_with_room, inflow(request), receive))
 
     async def handle_request(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
     ) -> None:
         response = await self.app.handle_request(request)
-        await _rest_of(request.body)
-        if response.status_code == TOO_LARGE or not request.body._complete.is_set():
+        body = inflow(request)
+        await body.discard(GLANCE)
+        if not body.whole:
             response.headers["Connection"] = "close"  # what was not read would be taken for the next request
+            send = partial(_send_and_linger, body, send)
         seconds: Any = getattr(response, "timeout", ...)
         if seconds is ...:
             seconds = self.app.config["RESPONSE_TIMEOUT"]
@@ -91,15 +88,25 @@ async def _send_whole(send: ASGISendCallable, status: int, headers: list[tuple[b
     await send(cast(HTTPResponseBodyEvent, {"type": "http.response.body", "body": body, "more_body": False}))
 
 
-class Upload(TrioBody):
-    """A body of any length, to be iterated over; whoever sends faster than it is read has to wait."""
+class Inflow(TrioBody):
+    """The body of a request, to be iterated over; whoever sends faster than it is read has to wait.
 
-    def __init__(self) -> None:
+    So nothing is taken in before a route asks for it, which none does before the gate has let the request pass.
+    """
+
+    def __init__(self, patience: float) -> None:
+        """`patience` is how many seconds the next piece may take to come."""
         super().__init__(None, None)
+        self._patience = patience
         self._read = trio.Event()
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has come."""
+        return self._complete.is_set()
+
     async def __anext__(self) -> bytes:
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(self._patience):
             data = await super().__anext__()
             self._read.set()
             self._read = trio.Event()
@@ -107,25 +114,34 @@ class Upload(TrioBody):
         raise RequestTimeout
 
     async def wait_room(self) -> None:
-        while len(self._data) > ROOM:
+        while len(self._data) > ROOM and not self.whole:
             await self._read.wait()
 
-
-async def _rest_of(body: Body) -> None:
-    """Let the rest of a request in before it is answered, for a while.
-
-    An answer that comes before the end of its request leaves the connection in a state in which Hypercorn never reads
-    the next one; a refused token or an unknown route would cost a client with a kept connection its patience.
-    """
-    if not body._complete.is_set():
-        with trio.move_on_after(LINGER):
-            if isinstance(body, Upload):
-                async for _ in body:
-                    pass
-            else:
-                await body._complete.wait()
+    async def discard(self, seconds: float) -> None:
+        """Throw away what comes, until all of it has come or the time is over."""
+        with trio.move_on_after(seconds), suppress(RequestTimeout):
+            async for _ in self:
+                pass
 
 
-async def _with_room(body: Upload, receive: Callable[[], Awaitable[ASGIReceiveEvent]]) -> ASGIReceiveEvent:
+def inflow(request: Request) -> Inflow:
+    """Return the body of a request as it comes in."""
+    return cast(Inflow, request.body)
+
+
+async def _with_room(body: Inflow, receive: ASGIReceiveCallable) -> ASGIReceiveEvent:
     await body.wait_room()
     return await receive()
+
+
+async def _send_and_linger(body: Inflow, send: ASGISendCallable, event: ASGISendEvent) -> None:
+    """Send an answer that comes before the end of its request.
+
+    The connection ends behind it. Closed while the caller still sends, it would be reset, and the answer lost: so what
+    comes is thrown away for a while, once the caller has all of the answer but its end.
+    """
+    if event["type"] == "http.response.body" and not event.get("more_body", False):
+        await send({**event, "more_body": True})
+        await body.discard(LINGER)
+        event = {"type": "http.response.body", "body": b"", "more_body": False}
+    await send(event)

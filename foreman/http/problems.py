@@ -13,7 +13,6 @@ from werkzeug.exceptions import HTTPException
 
 from foreman.errors import (
     AttemptTimeout,
-    BodyTooLarge,
     Cost,
     ForemanError,
     Internal,
@@ -153,8 +152,6 @@ def install(app: Quart, faces: Mapping[str, Callable[[ForemanError], Response]])
 
     @app.errorhandler(HTTPException)
     async def routing(error: HTTPException) -> Response:
-        if error.code == 413:
-            return shown(BodyTooLarge(int(app.config["MAX_CONTENT_LENGTH"])))
         response = shown(Misrouted(error.code or 500, (error.name or "error").lower()))
         for header, value in error.get_headers():
             if header == "Allow":
