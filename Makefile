@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')  # many tests wait for other processes
 READY := $(VENV)/.ready
+SECONDS ?= 3600
 ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench coverage docs crash prove binary audit lock clean
+.PHONY: help setup demo run test check bench coverage docs crash prove soak binary audit lock clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ prove: $(READY) ## Random histories, requests, days of trouble and hang-ups, tho
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py tests/proof
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/sim --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
+
+soak: $(READY) ## An hour of mixed load; memory and descriptors must stay flat (SECONDS=3600)
+	@$(BIN)/python -m tests.soak --seconds $(SECONDS)
 
 binary: $(READY) ## Build one file that runs without Python, and try it: dist/foreman (EMBEDDED=0: dist/foreman-slim)
 	@echo "Building $(ONE_FILE); this takes about two minutes …"
