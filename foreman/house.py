@@ -37,6 +37,7 @@ from foreman.settings import ManagedModel, Settings
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
 from foreman.store.sqlite import SqliteWriter
+from foreman.targets.boot import leads_to
 from foreman.targets.engine import default_models
 from foreman.targets.managed import ManagedTarget
 from foreman.targets.ollama import OllamaTarget
@@ -93,12 +94,22 @@ class House:
         away = "" if self.deps.inventory.up else f"; {self.deps.target.address} is away"
         return None if self.down else f"{url}: {waiting} waiting, {running} running{away}"
 
+    async def check_address(self, listening: socket.socket) -> None:
+        """Raise SettingInvalid when the target's address is where this process listens, before it asks itself."""
+        settings = self.deps.settings
+        if (url := settings.ollama_url or settings.openai_url) and await leads_to(listening, url):
+            raise self._itself()
+
     async def check_target(self) -> None:
-        """Raise SettingInvalid when what answers at the target's address is this very process."""
-        target, settings = self.deps.target, self.deps.settings
+        """Raise SettingInvalid when what answers at the target's address, by whatever way, is this very process."""
+        target = self.deps.target
         if isinstance(target, (OllamaTarget, OpenAITarget)) and await target.boot_id() == self.deps.boot_id:
-            setting = "ollama_url" if settings.ollama_url else "openai_url"
-            raise SettingInvalid(setting, getattr(settings, setting), "must not lead to this Foreman itself")
+            raise self._itself()
+
+    def _itself(self) -> SettingInvalid:
+        setting = "ollama_url" if self.deps.settings.ollama_url else "openai_url"
+        given = getattr(self.deps.settings, setting)
+        return SettingInvalid(setting, given, "must not lead to this Foreman itself")
 
     async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
         settings = self.deps.settings

@@ -63,6 +63,7 @@ async def main(
         try:
             async with trio.open_nursery() as nursery:
                 living = house.build(settings, store, clock)
+                await living.check_address(listening)
                 await living.start(nursery, listening)
                 await living.check_target()
                 url = _url(settings, listening)

@@ -1,8 +1,11 @@
-"""Whether a server is a Foreman, and which run of it."""
+"""Whether a server is a Foreman, which run of it, and whether it is this very process."""
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import msgspec
 import trio
@@ -12,7 +15,9 @@ from foreman.targets.faults import NOT_JSON
 from foreman.targets.http1 import Client
 
 TIMEOUT = 5.0  # seconds
+CONNECT_TIMEOUT = 1.0  # seconds
 LIMIT = 65_536  # bytes
+PORTS = {"http": 80, "https": 443}
 
 
 class _Health(msgspec.Struct):
@@ -25,3 +30,21 @@ async def boot_id_at(client: Client) -> str | None:
         _, body = await client.fetch("GET", "/healthz", limit=LIMIT)
         return msgspec.json.decode(body, type=_Health).boot_id
     return None
+
+
+async def leads_to(listening: socket.socket, url: str) -> bool:
+    """Return True if a connection to `url` ends at this socket, which need not accept it.
+
+    Nothing tells this from the name alone; of a connection within one machine both ends have addresses of its own, and
+    what listens on all of them shares its port with nobody.
+    """
+    parts = urlsplit(url)
+    port = parts.port or PORTS[parts.scheme]
+    own, own_port = listening.getsockname()[:2]
+    if port != own_port:
+        return False
+    with trio.move_on_after(CONNECT_TIMEOUT), suppress(OSError):
+        async with await trio.open_tcp_stream(parts.hostname or "", port) as stream:
+            theirs, ours = stream.socket.getpeername()[0], stream.socket.getsockname()[0]
+            return bool(theirs == own or (ip_address(own).is_unspecified and theirs == ours))
+    return False

@@ -30,6 +30,7 @@ def test_a_foreman_in_front_of_itself_does_not_start(tmp_path: Path, setting: st
         daemon.start(ready=False)
         assert daemon.wait() == 2
         said = [line for line in daemon.child.lines if not line.startswith("{")]
+        assert not any("target is away" in line for line in daemon.child.lines)
         assert said == [f"foreman: setting {setting}: must not lead to this Foreman itself; given: '{url}'"]
     finally:
         daemon.close()
