@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import socket
 import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -24,7 +27,9 @@ from foreman.signature import key_of, verify
 
 LOOPBACK = "127.0.0.1"
 MOST = 64 * 2**20  # bytes of a body; one with a 256 KiB answer inline is far smaller
-PATIENCE = 10.0  # seconds for a sender to say what it has to say
+PATIENCE = 10.0  # seconds for a sender to say all that it has to say
+SENDERS = 256  # at once; who comes beyond them is turned away, and Foreman comes again
+ROOM = 256 * 2**20  # bytes of bodies at once, and of ends of jobs that nobody has asked for yet
 REMEMBERED = 10_000  # webhooks, to tell which one came before, and ends of jobs that nobody has asked for yet
 
 
@@ -64,7 +69,8 @@ class Receiver:
         self._secrets = secrets
         self._on = on
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._ended: OrderedDict[str, Webhook] = OrderedDict()
+        self._ended: OrderedDict[str, tuple[Webhook, int]] = OrderedDict()  # with the bytes that each came in
+        self._kept = 0  # bytes
         self._news = threading.Condition()
         self._post = Post(host, port, self._take)
         self.url: str = url or self._post.url
@@ -85,13 +91,15 @@ class Receiver:
     def wait(self, job_id: str, *, within: float | None = None) -> Webhook:
         """The webhook that tells how the job ended, also if it came before; it is given once.
 
-        The last 10,000 that nobody has waited for are kept. Raises NotEnded after `within` seconds. A job whose
-        `webhook_events` leave out its end is waited for in vain.
+        The last 10,000 that nobody has waited for are kept, or of large ones the last 256 MiB. Raises NotEnded after
+        `within` seconds. A job whose `webhook_events` leave out its end is waited for in vain.
         """
         with self._news:
             if not self._news.wait_for(lambda: job_id in self._ended, within):
                 raise NotEnded(job_id, within or 0.0)
-            return self._ended.pop(job_id)
+            webhook, size = self._ended.pop(job_id)
+            self._kept -= size
+            return webhook
 
     def _take(self, received: Received) -> int:
         if self._secrets and judge(received, self._secrets)[0] != GOOD:
@@ -106,11 +114,19 @@ class Receiver:
         if self._on is not None:
             self._on(webhook)
         with self._news:
-            _remember(self._seen, received.id, None)
+            self._seen[received.id] = None
+            if len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
             if webhook.ended:
-                _remember(self._ended, webhook.job_id, webhook)
+                self._keep(webhook, len(received.body))
                 self._news.notify_all()
         return 204
+
+    def _keep(self, webhook: Webhook, size: int) -> None:
+        self._kept += size - self._ended.pop(webhook.job_id, (None, 0))[1]
+        self._ended[webhook.job_id] = webhook, size
+        while len(self._ended) > REMEMBERED or self._kept > ROOM:
+            self._kept -= self._ended.popitem(last=False)[1][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +188,33 @@ class _Server(ThreadingTCPServer):
     def __init__(self, host: str, port: int, take: Callable[[Received], int]) -> None:
         super().__init__((host, port), _Handler)
         self.take = take
+        self._places = threading.Semaphore(SENDERS)
+        self._lock = threading.Lock()
+        self._room = ROOM
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    @contextmanager
+    def room(self, size: int) -> Iterator[bool]:
+        """Hold room for the bytes of a body; False when there is none."""
+        with self._lock:
+            fits = size <= self._room
+            self._room -= size if fits else 0
+        try:
+            yield fits
+        finally:
+            with self._lock:
+                self._room += size if fits else 0
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], OSError):  # a sender that left in the middle is nobody's fault
@@ -182,15 +225,24 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = PATIENCE
     server: _Server
 
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = io.BufferedReader(_Until(self.connection, PATIENCE))
+
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
             self._answer(411)
-        elif len(length) > 10 or int(length) > MOST:
+            return
+        if len(length) > 10 or int(length) > MOST:
             self._answer(413)
-        elif len(body := self.rfile.read(int(length))) == int(length):
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            self._answer(self.server.take(Received(headers, body)))
+            return
+        with self.server.room(int(length)) as fits:
+            if not fits:
+                self._answer(503)
+            elif len(body := self.rfile.read(int(length))) == int(length):
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                self._answer(self.server.take(Received(headers, body)))
 
     def _answer(self, status: int) -> None:
         self.send_response(status)
@@ -202,7 +254,19 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _remember(kept: OrderedDict[str, Any], name: str, value: object) -> None:
-    kept[name] = value
-    if len(kept) > REMEMBERED:
-        kept.popitem(last=False)
+class _Until(io.RawIOBase):
+    """What a socket receives for so many seconds in all. Reading raises TimeoutError after that."""
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._sock = sock
+        self._until = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._sock.recv_into(buffer)

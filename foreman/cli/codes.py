@@ -7,7 +7,16 @@ import os
 
 import msgspec
 
-from foreman.client.faults import ArgumentInvalid, ClientFault, ConnectFailed, NotForeman, Refused, Unauthorized
+from foreman.client.faults import (
+    AnswerTooLarge,
+    ArgumentInvalid,
+    ClientFault,
+    ConnectFailed,
+    NotForeman,
+    Refused,
+    Unauthorized,
+)
+from foreman.client.reading import TooMuch
 from foreman.errors import ForemanError, SettingInvalid
 
 FAILED = 1
@@ -15,6 +24,8 @@ MISUSED = 2  # click's own code for a wrong call, too
 NO_DAEMON = 3
 REFUSED = 4
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_TOO_LARGE = "if that is a foreman, ask for less; else set FOREMAN_URL to where one listens"
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 the job failed, was cancelled or expired, a check found something wrong, or the program "
@@ -47,6 +58,10 @@ def line_and_code(error: BaseException) -> tuple[str, int] | None:
             return f"{error.message}: set FOREMAN_TOKEN, or give --token", REFUSED
         case Refused():
             return str(error), REFUSED
+        case AnswerTooLarge():
+            return f"{error.message}: {_TOO_LARGE}", FAILED
+        case TooMuch():  # of what was asked raw
+            return f"the answer is too large ({error}): {_TOO_LARGE}", FAILED
         case msgspec.DecodeError():  # of what was asked raw
             return "what answers is not a foreman: set FOREMAN_URL to where one listens", NO_DAEMON
         case ClientFault():

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import click
-import msgspec
 from rich.text import Text
 
 from foreman.cli.codes import epilog
@@ -16,6 +15,7 @@ from foreman.cli.ids import id_of, with_job
 from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import one_line, show_table, state_text
 from foreman.client import Client, Delivery, NotFound, requests
+from foreman.client.reading import decode
 from foreman.client.types import Deliveries
 
 STYLES = {"due": "yellow", "delivered": "green", "dead": "red", "stopped": "magenta"}
@@ -37,7 +37,7 @@ def deliveries(job_id: str, as_json: bool, quiet: bool, url: str | None, token: 
         if as_json:
             print_json(raw)
             return
-        rows = msgspec.json.decode(raw, type=Deliveries).deliveries
+        rows = decode(raw, Deliveries).deliveries
         if quiet:
             print_ids(delivery.delivery_id for delivery in rows)
             return
@@ -74,7 +74,7 @@ def redeliver(job_id: str, delivery_id: str, as_json: bool, url: str | None, tok
     if as_json:
         print_json(raw)
         return
-    delivery = msgspec.json.decode(raw, type=Delivery)
+    delivery = decode(raw, Delivery)
     click.echo(one_line(f"delivery {delivery.delivery_id} is {delivery.state} again"))
 
 

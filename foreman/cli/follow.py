@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import TypeAlias
 
 from foreman.cli.screen import this_program
@@ -31,7 +31,9 @@ class Away:
     """Foreman cannot be reached just now; the client keeps trying."""
 
 
-_Box: TypeAlias = "SimpleQueue[Chunk | StartsOver | ClientFault | None]"
+UNREAD = 1000  # pieces of a stream that may wait to be told: who sends faster than is shown has to wait
+
+_Box: TypeAlias = "Queue[Chunk | StartsOver | ClientFault | None]"
 
 
 def follow(client: Client, job_id: str) -> Iterator[Event | Waiting | Away | Chunk | StartsOver | Job]:
@@ -39,7 +41,7 @@ def follow(client: Client, job_id: str) -> Iterator[Event | Waiting | Away | Chu
 
     The change that ends the job is told after the last chunk. Raises what the client raises once its patience is over.
     """
-    box: _Box = SimpleQueue()
+    box: _Box = Queue(UNREAD)
     threading.Thread(target=_read_stream, args=(client, job_id, box), daemon=True).start()
     look, talking = _Look(client, job_id), False
     for piece in _pieces(box, look.pause):

@@ -16,6 +16,7 @@ from foreman.cli.ids import WHOLE, id_of, with_job
 from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import between, clock, one_line, plain, show_hanging, show_table, state_text
 from foreman.client import Client, Event, Job, Page, requests
+from foreman.client.reading import decode
 from foreman.job import State
 
 LONGEST_PAGE = 500  # jobs that Foreman lists at once
@@ -51,7 +52,7 @@ def jobs(
         while True:
             size = min(limit - len(found), LONGEST_PAGE)
             ask = requests.jobs(state=state, model=model, priority=priority, limit=size, after=after)
-            page = msgspec.json.decode(client.raw(ask), type=_RawPage)
+            page = decode(client.raw(ask), _RawPage)
             found += page.jobs
             after = page.next
             if not (page.jobs and after) or len(found) >= limit:
@@ -85,10 +86,10 @@ def show(job_id: str, as_json: bool, url: str | None, token: str | None) -> None
     """Show a job: what it is, what happened to it and when, and its answer."""
     with Client(url, token) as client:
         raw = with_job(client, job_id, lambda found: client.raw(requests.job(found)))
-        job = msgspec.json.decode(raw, type=Job)
+        job = decode(raw, Job)
         events = client.events(job.job_id)
     if as_json:
-        whole = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        whole = decode(raw, dict[str, msgspec.Raw])
         print_json({**whole, "events": events})
         return
     _show_job(job)

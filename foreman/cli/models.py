@@ -14,6 +14,7 @@ from foreman.cli.connect import reaches_foreman
 from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import plain, show_table
 from foreman.client import Client, ClientFault, ConnectFailed, Unauthorized
+from foreman.client.reading import decode
 from foreman.client.requests import Ask
 
 STYLES = {"loaded": "green", "away": "red"}
@@ -107,7 +108,7 @@ def _rows(client: Client, names: Sequence[str], *, away: bool) -> list[Shown]:
 def _entries(client: Client, ask: Ask[Entries]) -> dict[str, Entry]:
     """What a target says of its models; one that does not say it has its models all the same."""
     try:
-        return {entry.name: entry for entry in msgspec.json.decode(client.raw(ask), type=Entries).models}
+        return {entry.name: entry for entry in decode(client.raw(ask), Entries).models}
     except (ConnectFailed, Unauthorized):
         raise
     except (ClientFault, msgspec.DecodeError):
@@ -117,7 +118,7 @@ def _entries(client: Client, ask: Ask[Entries]) -> dict[str, Entry]:
 def _context(client: Client, name: str) -> int | None:
     ask = _described(name)
     try:
-        return msgspec.json.decode(client.raw(ask), type=ask.answer).context
+        return decode(client.raw(ask), ask.answer).context
     except (ClientFault, msgspec.DecodeError):
         return None
 

@@ -14,6 +14,7 @@ from foreman.cli.connect import reaches_foreman
 from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import between, one_line, show_table, span, state_text
 from foreman.client import Client, Job, Page, Queue, Running, requests
+from foreman.client.reading import decode
 
 MOST_WAITING = 500  # jobs that Foreman tells at once of those that wait
 
@@ -37,11 +38,11 @@ def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | Non
     """List the jobs that run and those that wait, in the order in which they would run if nothing else came."""
     with Client(url, token) as client:
         raw, waiting = client.raw(requests.queue()), client.raw(requests.waiting(limit))
-        found, then = msgspec.json.decode(raw, type=Queue), msgspec.json.decode(waiting, type=Page).jobs
+        found, then = decode(raw, Queue), decode(waiting, Page).jobs
         why = client.health().target_error if found.degraded and not (as_json or quiet) else None
     if as_json:
-        shown = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-        shown["waiting"] = msgspec.json.decode(waiting, type=dict[str, msgspec.Raw])["jobs"]
+        shown = decode(raw, dict[str, msgspec.Raw])
+        shown["waiting"] = decode(waiting, dict[str, msgspec.Raw])["jobs"]
         print_json(shown)
         return
     if quiet:

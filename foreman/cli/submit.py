@@ -30,6 +30,7 @@ from foreman.client import (
     text_of,
 )
 from foreman.client.payload import Fields, body_of
+from foreman.client.reading import decode
 from foreman.client.writing import text
 from foreman.endpoints import Endpoint
 from foreman.job import State
@@ -147,7 +148,7 @@ def submit(
             if fault.code == "model_not_found":
                 fault.message = f"model '{text(model)}' not found"
             raise
-        job_id = msgspec.json.decode(accepted, type=Accepted).job_id
+        job_id = decode(accepted, Accepted).job_id
         if no_wait or (quiet and not as_json):
             print_json(accepted) if as_json else click.echo(one_line(job_id))
             sys.stdout.flush()  # whoever reads it need not wait for the job's end

@@ -10,11 +10,12 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 from foreman.client import bulk, requests, shapes, talks
 from foreman.client.arguments import checks_arguments
 from foreman.client.connection import AsyncConnection
+from foreman.client.limits import MAX_ANSWER, SILENCE, TIMEOUT, Limits
 from foreman.client.patience import PATIENCE
 from foreman.client.payload import Fields, body_of
 from foreman.client.requests import Ask
 from foreman.client.stream import Chunk, StartsOver
-from foreman.client.types import Accepted, Artifact, Delivery, Event, Health, Job, Page, Queue, Submitted
+from foreman.client.types import Accepted, Artifact, Delivery, Event, Health, Job, Page, Queue, Report, Submitted
 
 T = TypeVar("T")
 
@@ -23,15 +24,26 @@ T = TypeVar("T")
 class AsyncClient:
     """Talks to one Foreman, on asyncio or Trio. Tasks may share it; close it, or use it in an `async with` statement.
 
-    `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the longest
-    wait for one answer, in seconds. Every method raises a ClientFault: ConnectFailed, Unauthorized, NotFound, Busy,
-    another Refused, or NotForeman; ArgumentInvalid for a name that is no argument of it.
+    `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is seconds
+    for the whole of an answer, from the connection to its last byte; `max_answer` is bytes of one. A stream may go on
+    for ever, but between two of its lines may lie no more than `silence` seconds, and between two things that it tells
+    no more than `max_answer` bytes. Every method raises a ClientFault: ConnectFailed, AnswerTooSlow, AnswerTooLarge,
+    Unauthorized, NotFound, Busy, another Refused, or NotForeman; ArgumentInvalid for a name that is no argument of it,
+    and for a limit that is none.
     """
 
-    def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = 30.0) -> None:
-        address = requests.address(url, token)
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = TIMEOUT,
+        silence: float = SILENCE,
+        max_answer: int = MAX_ANSWER,
+    ) -> None:
+        address, limits = requests.address(url, token), Limits(timeout, silence, max_answer)
         self.url: str = address.url
-        self._line = AsyncConnection(address, timeout)
+        self._line = AsyncConnection(address, limits)
 
     async def aclose(self) -> None:
         """Close its connections. What is under way on them fails."""
@@ -194,7 +206,7 @@ class AsyncClient:
 
     async def events(self, job_id: str, *, after: int = 0) -> list[Event]:
         """The job's changes of state, oldest first; only those beyond `after`, the `seq` of one, if it is given."""
-        return await self._line.hold(talks.events(job_id, after))
+        return await self._line.hold(talks.events(self.url, job_id, after))
 
     async def payload(self, job_id: str) -> dict[str, Any]:
         """What the target is asked: the job as submitted, without Foreman's own fields."""
@@ -235,6 +247,21 @@ class AsyncClient:
     async def waiting(self, *, limit: int | None = None) -> list[Job]:
         """The jobs that may start, in the order in which they would if nothing else came; 50, or `limit` up to 500."""
         return (await self._ask(requests.waiting(limit))).jobs
+
+    async def scheduled(self, *, limit: int | None = None) -> list[Job]:
+        """Return the jobs whose time is to come, the soonest first; 50, or `limit` up to 500."""
+        return (await self._ask(requests.waiting(limit))).scheduled
+
+    async def usage(
+        self,
+        *,
+        step: Literal["minute", "hour", "day"] | None = None,
+        by: Literal["model", "caller", "target", "endpoint"] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> Report:
+        """Return what was done in every step from `start` up to `end`, of all jobs or by a name that they have."""
+        return await self._ask(requests.usage(step, by, start, end))
 
     async def pause(self) -> None:
         """Start no more jobs; running ones go on, new ones are accepted. Survives restarts."""

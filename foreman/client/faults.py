@@ -33,6 +33,25 @@ class ConnectFailed(ClientFault):
         self.nobody: bool = nobody or not why  # no connection was made, so that nothing was heard either
 
 
+class AnswerTooSlow(ConnectFailed):
+    """Not all of the answer came within the time that it may take; or, of a stream, no line did."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(url, why)
+        self.hint = "see whether it is busy or stuck there, and try again"
+
+
+class AnswerTooLarge(ClientFault):
+    """The answer, or what a stream sends without telling anything, is larger than it may be."""
+
+    def __init__(self, url: str, what: str) -> None:
+        super().__init__(
+            f"the answer of what listens at {url} is too large ({what})",
+            "if that is a foreman, ask for less, or allow more with max_answer=",
+        )
+        self.url = url
+
+
 class NotForeman(ClientFault):
     """Something answered that does not speak Foreman's API."""
 

@@ -23,6 +23,11 @@ class Feed:
         """A new connection: what an old one left unfinished is void."""
         self._values = Values("text/event-stream")
 
+    @property
+    def heard(self) -> bool:
+        """Return True if the bytes that came last ended a line."""
+        return self._values.heard
+
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes. Raises msgspec.DecodeError for what is no message of the feed."""
         return [event for value in self._values.feed(data) if (event := self._read(value)) is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import msgspec
 
 from foreman import __version__
 from foreman.client.faults import (
+    AnswerTooLarge,
     ArgumentInvalid,
     Busy,
     ClientFault,
@@ -23,7 +25,7 @@ from foreman.client.faults import (
     Refused,
     Unauthorized,
 )
-from foreman.client.reading import decode
+from foreman.client.reading import TooMuch, decode
 from foreman.client.types import (
     Accepted,
     Deliveries,
@@ -31,9 +33,11 @@ from foreman.client.types import (
     Events,
     Health,
     Job,
+    Line,
     Page,
     Paused,
     Queue,
+    Report,
     Submitted,
 )
 from foreman.client.writing import encode, text
@@ -56,6 +60,7 @@ class Ask(Generic[T]):
     body: bytes | None = None
     answers: tuple[int, ...] = ()  # statuses other than 2xx that are no faults
     held: float = 0.0  # seconds for which Foreman may hold the answer
+    within: float = math.inf  # seconds after which the answer is of no use any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +176,9 @@ def resume() -> Ask[Paused]:
     return Ask(Paused, "/queue/resume", "POST")
 
 
-def waiting(limit: int | None = None) -> Ask[Page]:
+def waiting(limit: int | None = None) -> Ask[Line]:
     """What waits, in the order in which it would run."""
-    return Ask(Page, "/queue/jobs", params={} if limit is None else {"limit": str(limit)})
+    return Ask(Line, "/queue/jobs", params={} if limit is None else {"limit": str(limit)})
 
 
 def feed(after: int | None, filters: Mapping[str, Sequence[str]]) -> Ask[bytes]:
@@ -182,6 +187,11 @@ def feed(after: int | None, filters: Mapping[str, Sequence[str]]) -> Ask[bytes]:
     if after is not None:
         wanted["after"] = str(after)
     return Ask(bytes, "/events", params=wanted, headers={"Accept": "text/event-stream"})
+
+
+def usage(step: str | None, by: str | None, start: datetime | None, end: datetime | None) -> Ask[Report]:
+    wanted = {"step": step, "by": by, "from": start, "to": end}
+    return Ask(Report, "/usage", params={name: _shown(value) for name, value in wanted.items() if value is not None})
 
 
 def health() -> Ask[Health]:
@@ -234,6 +244,8 @@ def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: b
         return body  # type: ignore[return-value]
     try:
         return decode(body, ask.answer)
+    except TooMuch as error:
+        raise AnswerTooLarge(url, str(error)) from None
     except msgspec.ValidationError:
         raise NotForeman(url, f"{ask.path} is JSON of another shape") from None
     except msgspec.DecodeError:

@@ -35,15 +35,17 @@ class Values:
 
     def __init__(self, content_type: str) -> None:
         self._events = content_type.partition(";")[0].strip().lower() == "text/event-stream"
-        self._rest: list[bytes] = []
+        self._rest = bytearray()
         self._data: list[bytes] = []
+        self.heard = False  # the bytes that came last ended a line
 
     def feed(self, data: bytes) -> list[bytes]:
         *lines, rest = data.split(b"\n")  # only at LF: a JSON text may hold every other line separator there is
+        self.heard = bool(lines)
         if lines:
-            lines[0] = b"".join(self._rest) + lines[0]
+            lines[0] = bytes(self._rest) + lines[0]
             self._rest.clear()
-        self._rest.append(rest)
+        self._rest += rest
         return [value for line in lines if (value := self._value(line.removesuffix(b"\r")))]
 
     def _value(self, line: bytes) -> bytes:
@@ -63,6 +65,11 @@ class Pieces:
 
     def __init__(self, content_type: str) -> None:
         self._values = Values(content_type)
+
+    @property
+    def heard(self) -> bool:
+        """Return True if the bytes that came last ended a line."""
+        return self._values.heard
 
     def feed(self, data: bytes) -> list[Chunk | StartsOver]:
         """Take the next bytes. Raises msgspec.DecodeError for what is no JSON object."""

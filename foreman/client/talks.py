@@ -6,18 +6,32 @@ AsyncClient do what is yielded, each in its own way.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import uuid4
 
 import msgspec
 
 from foreman.client import bulk, requests
-from foreman.client.faults import Busy, ClientFault, ConnectFailed, JobFailed, NotEnded, NotForeman, NotFound, Refused
+from foreman.client.faults import (
+    AnswerTooLarge,
+    AnswerTooSlow,
+    Busy,
+    ClientFault,
+    ConnectFailed,
+    JobFailed,
+    NotEnded,
+    NotForeman,
+    NotFound,
+    Refused,
+)
 from foreman.client.feed import Feed
+from foreman.client.limits import Allowance
 from foreman.client.patience import PAUSES, Patience
+from foreman.client.reading import TooMuch
 from foreman.client.requests import Ask
 from foreman.client.stream import Chunk, Pieces, StartsOver
 from foreman.client.types import Accepted, Event, Job, Rejected, Submitted
@@ -25,6 +39,8 @@ from foreman.job import State
 
 T = TypeVar("T")
 
+LATE = 0.5  # seconds by which an answer may come later than a caller waits: one that was held to the end has to travel
+MOST_EVENTS = 100_000  # changes of one job; some hundred attempts have a thousand
 LONG_POLL = 30  # seconds that one answer may be held; proxies tend to give up after 60
 
 
@@ -44,7 +60,23 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What comes of it are the next bytes of the answer that is open; none at its end."""
+    """What comes of it are the next bytes of the answer that is open; none at its end.
+
+    Say what came of those before: each line has its time, and what comes between two things told its bytes.
+    """
+
+    heard: bool = False
+    told: bool = False
+
+    def renew(self, allowance: Allowance) -> None:
+        """Allow for what was read."""
+        if self.heard:
+            allowance.heard()
+        if self.told:
+            allowance.told()
+
+
+FIRST = Read(heard=True, told=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +123,26 @@ def ask(request: Ask[T]) -> Talk[T]:
     return answer
 
 
-def submit(body: Mapping[str, Any], key: str | None, patience: float, clock: Clock = time.monotonic) -> Talk[Accepted]:
+def submit(
+    body: Mapping[str, Any],
+    key: str | None,
+    patience: float,
+    clock: Clock = time.monotonic,
+    *,
+    within: float = math.inf,
+) -> Talk[Accepted]:
     """Store a job; while there is no room for it, or no answer comes, try again for up to `patience` seconds.
 
-    Where nobody has answered yet, nobody is waited for. With patience, a job without a key gets one, so that it is
-    stored once however often it is sent.
+    After `within` seconds nobody waits for an answer any more. Where nobody has answered yet, nobody is waited for.
+    With patience, a job without a key gets one, so that it is stored once however often it is sent.
     """
     key = key or (uuid4().hex if patience else None)
-    until, pause, heard = clock() + patience, PAUSES[0], False
+    began, pause, heard = clock(), PAUSES[0], False
+    until = began + min(patience, within)
+    request = requests.submit(body, key)
     while True:
         try:
-            return (yield from ask(requests.submit(body, key)))
+            return (yield from ask(replace(request, within=began + within + LATE - clock())))
         except (Busy, ConnectFailed) as fault:
             left, heard = until - clock(), heard or _heard(fault)
             if left <= 0 or not heard:
@@ -123,11 +164,13 @@ def wait(job_id: str, within: float | None, patience: float, clock: Clock = time
     until = None if within is None else clock() + within
     while True:
         began = clock()
-        left = LONG_POLL if until is None else max(0.0, until - began)
-        held = min(LONG_POLL, int(left))  # whole seconds; of the last one no answer is held
+        left = math.inf if until is None else max(0.0, until - began)
+        held = int(min(LONG_POLL, left))  # whole seconds; of the last one no answer is held
         try:
-            job = yield from ask(requests.job(job_id, wait=held))
+            job = yield from ask(replace(requests.job(job_id, wait=held), within=left + LATE))
         except (ConnectFailed, Busy) as fault:
+            if isinstance(fault, AnswerTooSlow) and until is not None and clock() >= until:
+                raise NotEnded(job_id, within or 0.0) from None
             if _heard(fault):  # a break ends what trouble there was before, but not a silence
                 trouble.connected(began if clock() - began <= held else clock())
             pause = trouble.broke(clock())
@@ -150,7 +193,7 @@ def run(
 ) -> Talk[Job]:
     """Store a job and wait for it. Raises JobFailed when it is not done in the end, NotEnded."""
     until = None if within is None else clock() + within
-    accepted = yield from submit(body, key, patience if within is None else min(patience, within), clock)
+    accepted = yield from submit(body, key, patience, clock, within=math.inf if within is None else within)
     try:
         left = None if until is None else max(0.0, until - clock())
         job = yield from wait(accepted.job_id, left, patience, clock)
@@ -161,12 +204,14 @@ def run(
     return job
 
 
-def events(job_id: str, after: int) -> Talk[list[Event]]:
+def events(url: str, job_id: str, after: int) -> Talk[list[Event]]:
     """The changes of a job beyond the one with the seq `after`, page by page."""
     found: list[Event] = []
     while True:
         page = yield from ask(requests.events(job_id, after))
         found += page.events
+        if len(found) > MOST_EVENTS:
+            raise AnswerTooLarge(url, f"more than {MOST_EVENTS:,} changes of a job")
         if page.next is None or page.next <= after:
             return found
         after = page.next
@@ -202,14 +247,18 @@ def stream(url: str, job_id: str, patience: float, clock: Clock = time.monotonic
             if said:
                 said = False
                 yield Tell(StartsOver((yield from ask(requests.job(job_id))).attempt))
-            while data := (yield Read()):
+            reading = FIRST
+            while data := (yield reading):
                 try:
                     found = pieces.feed(data)
+                except TooMuch as error:
+                    raise AnswerTooLarge(url, str(error)) from None
                 except msgspec.DecodeError:
                     raise NotForeman(url, "a stream that is not JSON") from None
                 for piece in found:
                     said = True
                     yield Tell(piece)
+                reading = Read(pieces.heard, told=bool(found))
             job = yield from ask(requests.job(job_id))
             if job.state is State.DONE:
                 return
@@ -238,13 +287,17 @@ def feed(
         try:
             yield Open(requests.feed(feed.after, filters))
             trouble.connected(clock())
-            while data := (yield Read()):
+            reading = FIRST
+            while data := (yield reading):
                 try:
                     events = feed.feed(data)
+                except TooMuch as error:
+                    raise AnswerTooLarge(url, str(error)) from None
                 except msgspec.DecodeError:
                     raise NotForeman(url, "/events tells of something else") from None
                 for event in events:
                     yield Tell(event)
+                reading = Read(feed.heard, told=bool(events))
             pause = trouble.ended()
         except (ConnectFailed, Busy):
             again = trouble.broke(clock())

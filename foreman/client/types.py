@@ -20,6 +20,7 @@ class Accepted(msgspec.Struct, frozen=True):
     job_id: str
     state: State = State.QUEUED
     queue_position: int | None = None  # 1 is next
+    links: dict[str, str] = {}  # where more of it is, below Foreman's own url: self, events, stream, cancel
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -91,6 +92,7 @@ class Job(msgspec.Struct, frozen=True):
     eta_seconds: float | None = None
     not_before: Moment | None = None
     expires_at: Moment | None = None  # when it will be pruned
+    links: dict[str, str] = {}  # where more of it is, below Foreman's own url: self, events, stream, cancel
 
     @property
     def ended(self) -> bool:
@@ -155,6 +157,13 @@ class Page(msgspec.Struct, frozen=True):
     next: str | None = None  # pass as `after`; None at the end
 
 
+class Line(msgspec.Struct, frozen=True):
+    """What waits."""
+
+    jobs: list[Job]  # that may start, the first in line first
+    scheduled: list[Job] = []  # whose time is to come, the soonest first
+
+
 class Event(msgspec.Struct, frozen=True):
     """One change of a job's state."""
 
@@ -209,6 +218,14 @@ class Running(msgspec.Struct, frozen=True):
     state: State
     attempt: int = 0
     started_at: Moment | None = None
+    custom_id: str | None = None
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """What holds for a job that does not say it."""
+
+    max_attempts: int = 1
+    timeout: float = 0.0  # seconds that one attempt may take
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -222,6 +239,8 @@ class Queue(msgspec.Struct, frozen=True):
     paused: bool = False
     degraded: bool = False  # the target cannot be reached
     oldest_seconds: float | None = None
+    scheduled: int = 0  # of those that are queued, how many wait for a time to come
+    defaults: Defaults = Defaults()
 
 
 class Paused(msgspec.Struct, frozen=True):
@@ -236,3 +255,37 @@ class Health(msgspec.Struct, frozen=True):
     status: str
     degraded: bool = False
     target_error: str | None = None  # why not
+    target_silent_seconds: float = 0.0  # for how long the target has owed an answer
+    version: str = ""
+    boot_id: str = ""  # of this run of the process
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What was done in a minute, an hour or a day, by all or by one of several."""
+
+    start: Moment = msgspec.field(name="from")
+    by: str | None = None  # the name that it is for; None for all
+    submitted: int = 0
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0  # of those of the prompts
+    answer_tokens: int = 0
+    busy_seconds: float = 0.0  # of all slots together
+    wait_p50: float | None = None  # seconds that half of the jobs had waited at most
+    wait_p95: float | None = None
+    loads: int = 0
+    waiting: int | None = None  # the most at once; None by name
+    running: int | None = None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What was done from `start` up to `end`, by time."""
+
+    step: str
+    start: Moment = msgspec.field(name="from")
+    end: Moment = msgspec.field(name="to")
+    rows: list[Figures] = []
+    since: Moment | None = None  # when counting began: nothing is known of before

@@ -12,7 +12,9 @@ import httpx2
 
 def why(error: Exception) -> str:
     """Say what went wrong: the words of the system or of TLS where they are among the causes, else of what happened."""
-    for cause in _causes(error):
+    if isinstance(error, httpx2.TimeoutException):
+        return "no answer in time"
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({cause.verify_message.rstrip('.')})"
         if isinstance(cause, ssl.SSLError):
@@ -21,13 +23,8 @@ def why(error: Exception) -> str:
             return f"its name cannot be resolved ({str(cause.strerror).lower()})"
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno).lower()
-    match error:
-        case httpx2.TimeoutException():
-            return "no answer in time"
-        case httpx2.DecodingError():
-            return "its answer is packed in a way that it does not say"
-        case httpx2.RemoteProtocolError() | httpx2.ReadError() | httpx2.WriteError() | httpx2.CloseError():
-            return "the connection broke"
+    if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.WriteError | httpx2.CloseError):
+        return "the connection broke"
     return "it failed"
 
 
@@ -39,11 +36,11 @@ def refused(error: BaseException) -> bool:
     return isinstance(error, ConnectionRefusedError) or (deeper is not None and refused(deeper))
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield the error and what led to it, each library's own words before the system's."""
     while error is not None:
         yield error
         if isinstance(error, BaseExceptionGroup):
             for one in error.exceptions:
-                yield from _causes(one)
+                yield from causes(one)
         error = error.__cause__ or error.__context__

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import select
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from foreman.cli.watch.board import Board, Snapshot
+from foreman.cli import follow
+from foreman.cli.watch.board import KEPT_RUNNING, Board, Snapshot
 from foreman.cli.watch.drawing import draw
-from foreman.client import Health, Job, Queue
+from foreman.client import Client, Event, Health, Job, Queue, reading, sync
+from foreman.client.limits import Limits
 from foreman.job import State
 from tests.cli.conftest import Invoke
 from tests.client.conftest import Told
 from tests.client.conftest import told as told
+from tests.client.scripted import CHUNKED, EVENTS, a_server, chunk, dripping, endless
 
 EVIL = "\x1b]0;evil\x07\x9b31m\u202e\nforged"
 ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -138,3 +143,69 @@ def test_shells_are_offered_nothing_but_words(told: Told, invoke: Invoke, monkey
         monkeypatch.setenv("COMP_WORDS", f"foreman {words}")
         monkeypatch.setenv("COMP_CWORD", str(len(words.split()) + 1))
         assert invoke().stdout.split("\n")[:-1] == [offered]
+
+
+@pytest.mark.parametrize("words", ["queue", "ps", "jobs", f"show {ID}", f"cancel {ID}", "models", "submit -m m hi"])
+def test_an_answer_without_end_is_one_line(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    monkeypatch.setattr(sync, "Limits", lambda timeout, silence, size: Limits(timeout, silence, 2**16))
+    with a_server(endless(CHUNKED, chunk(b" " * 2**14))) as url:
+        monkeypatch.setenv("FOREMAN_URL", url)
+        result = invoke(*words.replace("queue", "pause").split())
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"foreman: the answer of what listens at {url} is too large (more than 65,536 bytes): ")
+    assert line.endswith("ask for less; else set FOREMAN_URL to where one listens")
+
+
+def test_one_that_drips_is_one_line(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "Limits", lambda timeout, silence, size: Limits(0.2, 0.2))
+    with a_server(dripping(CHUNKED, chunk(b" "))) as url:
+        monkeypatch.setenv("FOREMAN_URL", url)
+        result = invoke("ps")
+    assert result.exit_code == 3
+    assert result.stderr == (
+        f"foreman: cannot reach foreman at {url}: no whole answer within 0.2 s: "
+        "see whether it is busy or stuck there, and try again\n"
+    )
+
+
+def test_many_values_are_one_line(told: Told, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MOST_VALUES", 1000)
+    many: list[list[int]] = [[]] * 1001
+    told.answer("GET /queue", {"queued": 1, "running": many})
+    told.answer("GET /queue/jobs", {"jobs": []})
+    result = invoke("ps")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "the answer is too large (more than 1,000 values): if that is a foreman, ask for less" in result.stderr
+
+
+def test_who_sends_faster_than_is_shown_has_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "UNREAD", 10)
+    sent = 0
+
+    def script() -> Iterator[bytes]:
+        nonlocal sent
+        yield EVENTS
+        while True:
+            sent += 1
+            yield chunk(b'data: {"response":"' + b"x" * 2**16 + b'"}\n\n')
+
+    job = JOB | {"state": "working"}
+    with a_server(script) as url, Client(url) as client:
+        monkeypatch.setattr(client, "events", lambda *_, **__: [])
+        monkeypatch.setattr(client, "job", lambda *_: job)
+        pieces = follow.follow(client, ID)
+        next(pieces)
+        before = -1
+        while sent != before:  # until it has filled what lies between
+            before = sent
+            select.select([], [], [], 0.3)
+        assert sent < 500
+
+
+def test_watch_keeps_what_a_screen_can_show() -> None:
+    now = datetime.now(UTC)
+    board = Board("http://x")
+    for number in range(2 * KEPT_RUNNING):
+        board.take(Event(number + 1, f"J{number}", State.WORKING, now))
+    assert len(board.queue.running) == KEPT_RUNNING

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import select
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +15,7 @@ import msgspec
 import pytest
 
 from foreman import Receiver
+from foreman import receiver as receiver_module
 from foreman.client import NotEnded, State, Webhook
 from foreman.signature import sign
 from tests.cli.conftest import SECRET, House, a_house
@@ -102,3 +106,69 @@ def test_foreman_may_call_by_another_name() -> None:
     receiver = Receiver(url="https://hooks.example.org/foreman")
     assert receiver.url == "https://hooks.example.org/foreman"
     receiver.close()
+
+
+def said(connection: socket.socket) -> bytes:
+    """Return all that a receiver says until it hangs up."""
+    connection.settimeout(20)
+    return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
+@pytest.mark.parametrize(
+    "start", ["POST / HT", "POST / HTTP/1.1\r\nContent-Length: 9999\r\n\r\n"], ids=["head", "body"]
+)
+def test_a_sender_that_drips_is_not_waited_for(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiver_module, "PATIENCE", 0.2)
+    with Receiver() as receiver, connected(receiver) as connection:
+        connection.sendall(start.encode())
+        drops = 0
+        with suppress(BrokenPipeError, ConnectionResetError):  # it hangs up
+            while drops < 2000:
+                connection.sendall(b"x")
+                drops += 1
+                select.select([], [], [], 0.01)
+    assert drops < 2000
+
+
+def test_senders_beyond_the_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiver_module, "SENDERS", 2)
+    with Receiver() as receiver, connected(receiver) as first, connected(receiver) as second:
+        for connection in (first, second):
+            connection.sendall(b"POST / HTTP/1.1\r\n")
+        with connected(receiver) as third:
+            assert said(third) == b""
+        first.sendall(b"\r\n")
+        assert said(first).startswith(b"HTTP/1.0 411")
+        while True:  # its place is free as soon as its thread has ended
+            try:
+                assert post(receiver, CHANGE, "1") == 204
+            except httpx2.TransportError:
+                continue
+            break
+
+
+def test_bodies_have_room_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiver_module, "ROOM", 1000)
+    with Receiver() as receiver, connected(receiver) as slow:
+        slow.sendall(b"POST / HTTP/1.1\r\nContent-Length: 900\r\n\r\n")
+        while post(receiver, CHANGE, "1") == 204:  # until that one is read
+            pass
+        assert post(receiver, CHANGE, "2") == 503
+        slow.sendall(b"x" * 900)
+        assert said(slow).startswith(b"HTTP/1.0 400")
+        assert post(receiver, CHANGE, "3") == 204
+
+
+def test_ends_that_nobody_asks_for_are_kept_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiver_module, "ROOM", 3 * len(msgspec.json.encode(CHANGE)) + 10)
+    with Receiver() as receiver:
+        for number in range(1, 6):
+            assert post(receiver, CHANGE | {"job_id": f"J{number}"}, str(number)) == 204
+        for number in (1, 2):
+            with pytest.raises(NotEnded):
+                receiver.wait(f"J{number}", within=0)
+        assert [receiver.wait(f"J{number}").job_id for number in (3, 4, 5)] == ["J3", "J4", "J5"]
+
+
+def connected(receiver: Receiver) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(receiver.url.rpartition(":")[2].strip("/"))))

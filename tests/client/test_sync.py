@@ -148,7 +148,7 @@ def test_nobody_there_says_what_to_do() -> None:
 def test_a_silent_server_costs_the_timeout_and_no_more() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with Client(url, timeout=0.2) as client, pytest.raises(ConnectFailed, match="no answer in time"):
+        with Client(url, timeout=0.2) as client, pytest.raises(ConnectFailed, match="no whole answer within 0.2 s"):
             client.queue()
 
 

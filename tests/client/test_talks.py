@@ -11,6 +11,8 @@ import pytest
 
 from foreman.client import (
     Accepted,
+    AnswerTooLarge,
+    AnswerTooSlow,
     Busy,
     ClientFault,
     ConnectFailed,
@@ -28,6 +30,7 @@ from foreman.client.types import Events
 
 T = TypeVar("T")
 
+URL = "http://foreman"
 GONE = ConnectFailed("http://foreman", "it broke")
 NOBODY = ConnectFailed("http://foreman")
 FULL = Busy(503, "queue_full", "the queue is full", None, retry_after=7)
@@ -181,6 +184,25 @@ def test_the_wait_for_room_counts_towards_the_time_of_a_run() -> None:
 def test_the_changes_of_a_job_are_asked_for_page_by_page_to_the_end() -> None:
     first, second = (Event(seq, "J", State.QUEUED, datetime(2026, 1, 2, tzinfo=UTC)) for seq in (7, 9))
     played = Played([Events([first], next=7), Events([second])])
-    assert played.hold(talks.events("J", 0)) == [first, second]
+    assert played.hold(talks.events(URL, "J", 0)) == [first, second]
     assert [asked.params["after"] for asked in played.asked] == ["0", "7"]
-    assert Played([Events([first], next=7)]).hold(talks.events("J", 7)) == [first]  # pages that lead nowhere end
+    assert Played([Events([first], next=7)]).hold(talks.events(URL, "J", 7)) == [first]  # pages that lead nowhere end
+
+
+def test_changes_without_end_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talks, "MOST_EVENTS", 30)
+    change = Event(1, "J", State.QUEUED, datetime(2026, 1, 2, tzinfo=UTC))
+    played = Played([Events([change] * 10, next=seq) for seq in range(1, 10)])
+    with pytest.raises(AnswerTooLarge, match="more than 30 changes"):
+        played.hold(talks.events(URL, "J", 0))
+    assert len(played.asked) == 4
+
+
+def test_within_bounds_each_answer() -> None:
+    played = Played([Slow(AnswerTooSlow(URL, "late"))])
+    with pytest.raises(NotEnded):
+        played.hold(talks.wait("J", 5, 60, played.clock))
+    assert [asked.within for asked in played.asked] == [5.5]
+    played = Played([FULL, Accepted("J"), a_job("done")])
+    assert played.hold(talks.run({}, None, 20, 60, played.clock)).ended
+    assert [asked.within for asked in played.asked] == [20.5, 13.5, 13.5]

@@ -95,7 +95,10 @@ def test_an_address_that_is_none_is_said_to_be_none(url: str) -> None:
         (b"", "the connection broke"),
         (b"220 smtp.example.com ready\r\n", "the connection broke"),
         (head("Content-Length: 99") + b"{", "the connection broke"),
-        (head("Content-Encoding: gzip", "Content-Length: 3") + b"xxx", "its answer is packed in a way that"),
+        (
+            head("Content-Encoding: gzip", "Content-Length: 3") + b"xxx",
+            "(it packs its answers with gzip, which nobody asked for)",
+        ),
         (head("Content-Length: 3") + b"xxx", "is not a foreman (/queue is not JSON)"),
         (head("Content-Length: 2") + b"[]", "is not a foreman (/queue is JSON of another shape)"),
         (head("Content-Length: 14") + b'{"queued":"x"}', "is not a foreman (/queue is JSON of another shape)"),

@@ -14,6 +14,8 @@ from foreman.job import RUNNING, TERMINAL, State
 
 KEPT_EVENTS = 200
 KEPT_JOBS = 64  # whose words are kept
+KEPT_RUNNING = 1000  # jobs; no Foreman has as many slots
+KEPT_DONE = 100_000  # ends of jobs within the last minute
 KEPT_WORDS = 4000  # characters of a job's text; no screen shows more
 WINDOW = timedelta(minutes=1)  # of the throughput
 
@@ -55,7 +57,7 @@ class Board:
     away: str | None = None  # why Foreman cannot be reached
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))  # newest last
     words: dict[str, str] = field(default_factory=dict)  # by job
-    _done: deque[datetime] = field(default_factory=deque)
+    _done: deque[datetime] = field(default_factory=lambda: deque(maxlen=KEPT_DONE))
 
     def take(self, news: Snapshot | Event | Words | Away) -> None:
         match news:
@@ -105,6 +107,8 @@ class Board:
         if event.state in RUNNING:
             began = running[event.job_id].started_at if event.job_id in running else event.timestamp
             running[event.job_id] = Running(event.job_id, event.model, event.state, event.attempt, began)
+            if len(running) > KEPT_RUNNING:  # whose end was not told
+                del running[next(iter(running))]
             self.waiting = [job for job in self.waiting if job.job_id != event.job_id]
         else:
             running.pop(event.job_id, None)

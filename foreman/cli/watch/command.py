@@ -27,6 +27,7 @@ from foreman.client import Client, Event, Unauthorized
 FRAME = 0.1  # seconds between two pictures at least
 TICK = 1.0  # seconds after which ages are shown anew though nothing happened
 PAST = 50  # of the newest jobs, those that have ended are shown at first
+UNREAD = 1000  # news that may wait to be drawn: who sends faster has to wait
 QUIT = "q"
 
 _Box: TypeAlias = "SimpleQueue[News | str | None]"  # news, a key, or None for a new size of the terminal
@@ -75,7 +76,13 @@ def _line(event: Event) -> Text:
 def _show(client: Client) -> None:
     """Draw until `q`. Raises a ClientFault when Foreman cannot be reached at first, or no longer lets us in."""
     box: _Box = SimpleQueue()
-    board, lookout = Board(client.url), Lookout(client, box.put)
+
+    def tell(news: News) -> None:
+        while box.qsize() >= UNREAD:
+            time.sleep(FRAME)
+        box.put(news)
+
+    board, lookout = Board(client.url), Lookout(client, tell)
     board.remember(client.jobs(limit=PAST).jobs)
     board.take(lookout.snapshot())
     lookout.start()
