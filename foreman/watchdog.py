@@ -1,10 +1,12 @@
-"""The watchdog: names the task that held the event loop."""
+"""The watchdog: names who held the event loop."""
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from types import FrameType
 
 import structlog
@@ -14,23 +16,62 @@ log = structlog.get_logger()
 
 TOO_LONG = 0.1  # seconds
 LOOK_EVERY = 0.04  # seconds between the looks of the watching thread
+NANOSECOND = 1e-9  # seconds
+
+
+class _OffCore:
+    """For how many seconds a thread was ready to run, and the machine had no core for it."""
+
+    def __init__(self, thread: int) -> None:
+        try:  # open for good: there may be no descriptor left when it matters
+            self._descriptor = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # no Linux
+            self._descriptor = -1
+
+    def seconds(self) -> float:
+        """Return 0 where the system does not tell."""
+        if self._descriptor < 0:
+            return 0.0
+        return int(os.pread(self._descriptor, 100, 0).split()[1]) * NANOSECOND
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Where the clocks stood, in seconds."""
+
+    at: float
+    cpu: float  # spent by all threads of the process
+    loop_off: float  # that the loop's thread had no core
+    own_off: float  # that the watching thread had none
+
+    @classmethod
+    def now(cls, loop: _OffCore, own: _OffCore) -> _Look:
+        return cls(time.perf_counter(), time.process_time(), loop.seconds(), own.seconds())
 
 
 class Watchdog(trio.abc.Instrument):
-    """Logs every task that went on for more than `limit` seconds without giving the others a turn.
+    """Logs who kept the loop from giving others a turn for more than `limit` seconds: a task that went on, or a thread.
 
     The loop only notes when its turns begin, which costs next to nothing; a thread looks on, and names whoever it finds
-    at work twice in the same turn. Put in place with `trio.lowlevel.add_instrument` on the loop's own thread.
+    at work twice in the same turn. Where it could not look, because somebody kept the interpreter for itself (one call
+    of a C function does), that counts from when it wanted to. What the machine did not let the loop run, having other
+    processes to run, is held against nobody (Linux tells; see schedstats in the kernel's documentation).
+    Put in place with `trio.lowlevel.add_instrument` on the loop's own thread.
     """
 
     def __init__(self, limit: float = TOO_LONG) -> None:
         self._limit = limit
         self._loop = threading.get_ident()
+        self._loop_id = threading.get_native_id()
         self._over = threading.Event()
         self._turn = 0
         self._began: float | None = time.perf_counter()  # of the turn; None while the loop waits
         self.longest = 0.0  # seconds of the longest turn
-        self.held = 0  # how often a task held the loop
+        self.held = 0  # how often the loop was held
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def before_io_wait(self, timeout: float) -> None:
@@ -46,26 +87,43 @@ class Watchdog(trio.abc.Instrument):
         self._over.set()
 
     def _watch(self) -> None:
+        clocks = _OffCore(self._loop_id), _OffCore(threading.get_native_id())
         seen: tuple[int, int] | None = None  # turn and task
-        since = 0.0
-        reported = False
+        now = first = _Look.now(*clocks)
+        since, reported = 0.0, False
         while not self._over.wait(LOOK_EVERY):
-            now, turn, began = time.perf_counter(), self._turn, self._began
-            if began is None or now - began < self._limit / 2:
-                seen = None
-                continue
-            frame = sys._current_frames().get(self._loop)
+            turn, began = self._turn, self._began  # before the clocks: reading them gives the loop a turn
+            frame = sys._current_frames().get(self._loop) if began is not None else None
             found = _task_frame(frame) if frame else None
-            if found is None:
+            task, where = _name(found), _name(frame)
+            before, now = now, _Look.now(*clocks)
+            if began is None or found is None or now.at - began < self._limit / 2:
                 seen = None
-            elif seen != (turn, id(found)):
-                seen, since, reported = (turn, id(found)), now, False
-            elif now - since > self._limit and not reported:
+                self._tell_of_threads(before, now)
+                continue
+            if seen != (turn, id(found)):
+                wanted = before.at + LOOK_EVERY + (now.own_off - before.own_off)
+                seen, since, first, reported = (turn, id(found)), max(wanted, began), before, False
+            seconds = now.at - since - (now.loop_off - first.loop_off)
+            if seconds > self._limit and not reported:
                 reported = True
-                self.held += 1
-                log.warning(
-                    "a task held the loop", task=_name(found), where=_name(frame), seconds=round(now - began, 3)
-                )
+                cpu = min(now.cpu - first.cpu, seconds)
+                self._tell("a task", seconds, cpu, task=task, where=where)
+        for clock in clocks:
+            clock.close()
+
+    def _tell_of_threads(self, before: _Look, now: _Look) -> None:
+        """Tell if no thread but one could run between two looks: it worked, and kept the interpreter for itself."""
+        seconds = now.at - before.at - LOOK_EVERY - (now.own_off - before.own_off)
+        cpu = now.cpu - before.cpu
+        if min(seconds, cpu) > self._limit:
+            own = threading.get_ident()
+            where = [_name(frame) for thread, frame in sys._current_frames().items() if thread != own]
+            self._tell("a thread", seconds, cpu, where=where)
+
+    def _tell(self, who: str, seconds: float, cpu: float, **known: object) -> None:
+        self.held += 1
+        log.warning(f"{who} held the loop", **known, seconds=round(seconds, 3), cpu_seconds=round(cpu, 3))
 
 
 def _task_frame(frame: FrameType) -> FrameType | None:

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 from structlog.testing import capture_logs
 
-from tests.daemon import Upstream, an_upstream
+from tests.daemon import HOLDS, Upstream, an_upstream, held_the_loop
 
 hypothesis.settings.register_profile("foreman", deadline=None)  # a busy machine is no failure
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
@@ -21,9 +21,10 @@ hypothesis.settings.load_profile("foreman")
 LOUD = ("error", "critical", "exception")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Give each worker, and so its children, a core of its own: engines that spin on all of them starve each other. And
     let the children hear Ctrl-C, which a shell has its background jobs ignore, and they theirs."""
+    config.addinivalue_line("markers", "holds_the_loop: what this test does may hold the event loop of its Foreman")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
@@ -60,6 +61,15 @@ def logged() -> Iterator[Logged]:
         logged = Logged(lines)
         yield logged
     assert not logged.unclaimed(), "an error was logged that the test did not expect"
+
+
+@pytest.fixture(autouse=True)
+def _nobody_holds_the_loop(request: pytest.FixtureRequest, logged: Logged) -> Iterator[None]:
+    """No Foreman that a test talks to, in this process or another, works for longer than its watchdog allows."""
+    HOLDS.clear()
+    yield
+    held = [*HOLDS, *filter(held_the_loop, logged.lines)]
+    assert not held or request.node.get_closest_marker("holds_the_loop"), f"the loop was held: {held}"
 
 
 @pytest.fixture(autouse=True)

@@ -19,11 +19,14 @@ from typing import Any, TypeVar
 
 import httpx2
 
+from foreman.watchdog import TOO_LONG
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[1]
 START = 30.0  # seconds for a process to serve; a busy machine takes its time
 MODELS = "a,b,c"
+HOLDS: list[Mapping[str, Any]] = []  # what the watchdogs of daemons said since the test began
 
 
 class Child:
@@ -88,6 +91,8 @@ class Child:
         for line in self._output:
             with self._news:
                 self.lines.append(line.decode(errors="replace").rstrip("\n"))
+                if b'held the loop"' in line and held_the_loop(said := json.loads(line)):
+                    HOLDS.append(said)
                 self._news.notify_all()
         with self._news:
             self._over = True
@@ -234,6 +239,15 @@ def until(condition: Callable[[], T], seconds: float = 20) -> T:
             return value
         assert time.monotonic() < deadline, f"did not come true within {seconds:g} s: {value!r}"
         time.sleep(0.01)
+
+
+def held_the_loop(line: Mapping[str, Any]) -> bool:
+    """Return whether it is a watchdog's, and Foreman was at work, neither waiting nor held up by the test itself."""
+    if not line["event"].endswith(" held the loop") or float(line["cpu_seconds"]) <= TOO_LONG:
+        return False
+    if "task" in line:
+        return not line["task"].startswith("tests.") or bool(line["where"].startswith("foreman."))
+    return not any(frame.startswith(("tests.", "_pytest.")) for frame in line["where"])
 
 
 def _url_in(line: str) -> str | None:

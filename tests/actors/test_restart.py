@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
@@ -13,6 +17,7 @@ from foreman.errors import Draining, StoreBroken
 from foreman.restart import ActorReturned, Budget, OutOfRestarts, keep_running
 from foreman.watchdog import Watchdog
 from tests.conftest import Logged
+from tests.daemon import HOLDS, Child, held_the_loop
 
 STEADY = Budget(most=5, window=60, first=1, longest=60)
 
@@ -107,29 +112,87 @@ async def test_an_actor_that_never_started_is_a_refusal_to_start(autojump_clock:
     assert len(actor.starts) == 1
 
 
-async def test_the_watchdog_names_the_task_that_held_the_loop(logged: Logged) -> None:
+@pytest.fixture
+async def watchdog() -> Watchdog:
+    """A strict one, at work until the end of the test."""
     watchdog = Watchdog(limit=0.02)
     trio.lowlevel.add_instrument(watchdog)
+    return watchdog
 
+
+def _spin(watchdog: Watchdog) -> None:
+    patience = time.monotonic() + 10
+    while not watchdog.held and time.monotonic() < patience:
+        pass
+
+
+def _keep_the_interpreter(watchdog: Watchdog) -> None:
+    """One call of C after the other, none of which lets another thread run meanwhile."""
+    for _ in range(100):
+        if not watchdog.held:
+            sum(range(10_000_000))
+
+
+@pytest.mark.holds_the_loop
+@pytest.mark.parametrize("work", [_spin, _keep_the_interpreter])
+async def test_the_watchdog_names_the_task_that_held_the_loop(
+    watchdog: Watchdog, work: Callable[[Watchdog], None], logged: Logged
+) -> None:
     async def greedy() -> None:
-        patience = time.monotonic() + 10
-        while not watchdog.held and time.monotonic() < patience:
-            pass
+        work(watchdog)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(greedy)
-    trio.lowlevel.remove_instrument(watchdog)
     [line] = [line for line in logged.events("a task held the loop") if "greedy" in line["task"]]
-    assert line["seconds"] >= 0.02
-    assert watchdog.held == 1
+    assert line["seconds"] >= 0.02 and line["cpu_seconds"] >= 0.02
+    assert work.__name__ in line["where"]
     assert watchdog.longest >= 0.02
+
+
+@pytest.mark.holds_the_loop
+async def test_the_watchdog_tells_of_a_thread_that_kept_the_interpreter_for_itself(
+    watchdog: Watchdog, logged: Logged
+) -> None:
+    await trio.to_thread.run_sync(_keep_the_interpreter, watchdog)
+    line = logged.events("a thread held the loop")[0]
+    assert line["seconds"] >= 0.02 and line["cpu_seconds"] >= 0.02
+    assert any("_keep_the_interpreter" in frame for frame in line["where"])
+
+
+async def test_the_watchdog_tells_a_call_that_waits_from_one_that_works(watchdog: Watchdog, logged: Logged) -> None:
+    async def blocked() -> None:
+        while not watchdog.held:
+            time.sleep(0.2)  # noqa: ASYNC251  the mistake that is meant
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(blocked)
+    line = logged.events("a task held the loop")[-1]
+    assert line["seconds"] >= 0.02 > line["cpu_seconds"]
+
+
+def test_a_daemon_whose_loop_was_held_fails_the_test_that_talks_to_it() -> None:
+    slow = {"event": "a task held the loop", "task": "foreman.actors", "where": "msgspec", "seconds": 0.2}
+    lines = [json.dumps(slow | {"cpu_seconds": cpu}) for cpu in (0.15, 0.05)]
+    child = Child([sys.executable, "-c", f"print({chr(10).join(lines)!r})"], env=os.environ, stream="stdout")
+    child.wait()
+    child.close()
+    assert [line["cpu_seconds"] for line in HOLDS] == [0.15], "the second had no core"
+    HOLDS.clear()
+
+
+def test_what_the_test_itself_does_in_the_loop_is_not_held_against_foreman() -> None:
+    line: dict[str, Any] = {"event": "a task held the loop", "cpu_seconds": 0.2, "where": "json.dumps:1"}
+    assert not held_the_loop(line | {"task": "tests.faces"})
+    assert held_the_loop(line | {"task": "tests.faces", "where": "foreman.wire.read:1"})
+    thread = {"event": "a thread held the loop", "cpu_seconds": 0.2}
+    assert not held_the_loop(thread | {"where": ["tests.daemon.until:1", "trio._threads.worker_fn:1"]})
+    assert held_the_loop(thread | {"where": ["trio._threads.worker_fn:1"]})
 
 
 async def test_the_watchdog_says_nothing_of_tasks_that_wait(logged: Logged) -> None:
     watchdog = Watchdog(limit=5)
     trio.lowlevel.add_instrument(watchdog)
     await trio.sleep(0.01)
-    trio.lowlevel.remove_instrument(watchdog)
     assert (watchdog.held, logged.events("a task held the loop")) == (0, [])
 
 
