@@ -43,6 +43,12 @@ def test_callers_that_hang_up_leave_nothing_behind(data_dir: Path, upstream: Ups
         assert not daemon.errors
 
 
+def test_collections_pass_over_what_was_there_when_it_began(data_dir: Path, upstream: Upstream) -> None:
+    """Else each of them holds the loop until it has walked through every module."""
+    with Broken("counted", data_dir, ollama_url=upstream.url) as daemon:
+        assert daemon.break_now()["frozen"] > 50_000
+
+
 def _hang_up(daemon: Broken, calls: int) -> None:
     """So many calls: a third hang up in the queue, a third before the head of the answer, a third in mid-stream."""
     for _ in range(calls // (3 * TOGETHER) + 1):
