@@ -5,6 +5,7 @@ from __future__ import annotations
 import socketserver
 import threading
 from collections import Counter
+from itertools import chain
 from types import TracebackType
 from typing import Any
 
@@ -120,14 +121,14 @@ class _Connection(socketserver.StreamRequestHandler):
         if answer.media:
             head += f"Content-Type: {answer.media}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
-        pieces = list(answer.body)
+        pieces = answer.body
         match answer.framing:
             case "chunked":
                 head += "Transfer-Encoding: chunked\r\n\r\n"
-                pieces = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece]
-                if answer.end == "clean":
-                    pieces.append(b"0\r\n\r\n")
+                chunks = (b"%x\r\n%s\r\n" % (len(piece), piece) for piece in answer.body if piece)
+                pieces = chain(chunks, [b"0\r\n\r\n"] if answer.end == "clean" else [])
             case "length":
+                pieces = list(answer.body)
                 more = 1 if answer.end == "broken" else 0
                 head += f"Content-Length: {sum(map(len, pieces)) + more}\r\n\r\n"
             case "close":
