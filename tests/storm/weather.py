@@ -18,7 +18,7 @@ from tests.storm.target import Target
 
 GAP = 0.5  # seconds between two events, on average
 STOPPED = 1.0  # seconds that the target stands still at most
-LOCKED = 0.5  # seconds that another program holds the database at most
+LOCKED = (0.05, 0.2, 0.5, 0.5, 0.5, 6.0)  # seconds that another program holds the database; Foreman waits for 5
 MOODS = ("204", "500", "410", "hang", "flood 200", "429 after=1")
 
 
@@ -56,7 +56,7 @@ class Weather:
         await trio.to_thread.run_sync(self._target.start)
 
     async def _lock_database(self) -> None:
-        await trio.to_thread.run_sync(self._lock, self._dice.uniform(0, LOCKED))
+        await trio.to_thread.run_sync(self._lock, self._dice.choice(LOCKED))
 
     def _lock(self, seconds: float) -> None:
         with closing(sqlite3.connect(self._database, isolation_level=None, timeout=10)) as db:
