@@ -19,7 +19,7 @@ from tests.odd.shapes import chunk, closing, hello, sse, texts, whole
 
 MIB = 2**20
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-DRIPS = 20
+DRIPS = 10
 SINGLE = [name for name, known in SCENARIOS.items() if known.path == CHAT]
 EMBEDDING = [name for name, known in SCENARIOS.items() if known.path == EMBEDDINGS]
 
@@ -35,7 +35,7 @@ def silent(asked: Asked) -> Answer:
 
 
 def drips(asked: Asked) -> Answer:
-    """A word at a time, for two seconds."""
+    """A word at a time, for a second."""
 
     def body() -> Iterator[bytes]:
         for _ in range(DRIPS):
