@@ -45,7 +45,8 @@ def test_callers_that_hang_up_leave_nothing_behind(data_dir: Path, upstream: Ups
 
 def test_collections_pass_over_what_was_there_when_it_began(data_dir: Path, upstream: Upstream) -> None:
     """Else each of them holds the loop until it has walked through every module."""
-    with Broken("counted", data_dir, ollama_url=upstream.url) as daemon:
+    daemon = Broken("counted", data_dir, ollama_url=upstream.url)
+    with daemon:
         assert daemon.break_now()["frozen"] > 50_000
 
 
