@@ -161,6 +161,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     error: str | None = None
     custom_id: str | None = None
+    owner: str = ""
     posted: bool = False  # a webhook carries it
 
 

@@ -141,6 +141,7 @@ class Settings(BaseSettings):
 
     token: Secrets = ()
     admin_token: Secrets = ()
+    private_jobs: bool = False
     insecure: bool = False
     tls_cert: str = ""  # a path
     tls_key: str = ""
@@ -227,6 +228,16 @@ class Settings(BaseSettings):
         if isinstance(dotenv_settings, EnvSettingsSource):  # the file may be there for other programs too
             dotenv_settings.env_vars = _ours(dotenv_settings.env_vars)
         return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings, toml
+
+
+def name_of(token: SecretStr) -> tuple[str, str]:
+    """Return whose token it is and the secret; one set as `alice:SECRET` is alice's, others are nobody's."""
+    text = token.get_secret_value()
+    name, _, secret = text.partition(":")
+    return (name, secret) if secret and _NAME.fullmatch(name) else ("", text)
+
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def _ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -343,6 +354,8 @@ def _check_together(settings: Settings) -> None:
         raise SettingInvalid(targets[1], targets, "set only one of ollama_url, openai_url and models")
     if not settings.only_loopback and not settings.token and not settings.insecure:
         raise SettingInvalid("addr", settings.addr, "a public address needs a token (or insecure = true)")
+    if settings.private_jobs and (not settings.token or any(not name_of(token)[0] for token in settings.token)):
+        raise SettingInvalid("private_jobs", True, 'needs tokens, each with a name, such as token = ["alice:SECRET"]')
     if settings.tls_key and not settings.tls_cert:
         raise SettingInvalid("tls_key", settings.tls_key, "needs tls_cert too")
     named = [(name, model) for model in settings.models for name in (model.name, *model.aliases)]

@@ -252,7 +252,7 @@ def kept_since(step: int, now: Instant, history: float) -> int:
 
 def every_step(
     rows: Sequence[Row],
-    depths: Sequence[Depth],
+    depths: Sequence[Depth] | None,
     *,
     begin: int,
     end: int,
@@ -262,10 +262,14 @@ def every_step(
 ) -> list[Row]:
     """Return a row for every step from `begin` up to `end`, with how many jobs waited and ran.
 
-    `depths` are those from `begin` on, with the first one at or after `end`; `live` is how many wait and run now. As
-    many wait in a step without a depth as when the next one began; and nothing runs in it.
+    `depths` are those from `begin` on, with the first one at or after `end`, or None where they are not to be told;
+    `live` is how many wait and run now. As many wait in a step without a depth as when the next one began; and nothing
+    runs in it.
     """
     found = {row.at: row for row in rows}
+    every = [found.get(at, Row(at, None, Figures())) for at in range(begin, end, step)]
+    if depths is None:
+        return every
     stored = MINUTE if step == MINUTE else HOUR
     known = {depth.at: depth for depth in depths}
     waiting: dict[int, int] = {}
@@ -280,8 +284,7 @@ def every_step(
             most, runs = max(most, live[0]), max(runs, live[1])
         slot = at // step * step
         waiting[slot], running[slot] = max(most, waiting.get(slot, 0)), max(runs, running.get(slot, 0))
-    empty = [Row(at, None, Figures()) for at in range(begin, end, step)]
-    return [found.get(row.at, row)._replace(waiting=waiting[row.at], running=running[row.at]) for row in empty]
+    return [row._replace(waiting=waiting[row.at], running=running[row.at]) for row in every]
 
 
 def _floor(at: Instant, step: int) -> int:

@@ -290,6 +290,7 @@ def show_job(job: Job, *, position: int | None = None, eta: float | None = None)
         "metadata": job.metadata,
         "custom_id": job.custom_id,
         "owner": job.owner or None,
+        "caller": job.owner or None,
         "queue_position": position,
         "eta_seconds": None if eta is None else round(eta, 1),
         "not_before": rfc3339(job.ready_at),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from foreman import forecast, schedule
@@ -78,24 +78,31 @@ class Outlook:
         others = [lane for lane in lanes if lane[0] is not head]
         return self._find([*others, (head, before + 1)], draft.key, draft.priority, before, now)[0]
 
-    def line(self, store: Reader, now: Instant, most: int, *, up: bool = True) -> list[tuple[Job, Expected]]:
-        """Return the jobs that would run next with what is expected of them, in their order; up to `most`."""
+    def line(
+        self, store: Reader, now: Instant, most: int, *, up: bool = True, wanted: Callable[[Job], bool] | None = None
+    ) -> list[tuple[Job, Expected]]:
+        """Return the jobs that would run next with what is expected of them, in their order; up to `most`.
+
+        With `wanted`, those that it takes out of the first FAR.
+        """
         found: list[tuple[Job, Expected]] = []
+        ahead, furthest = 0, most if wanted is None else FAR
         taken: dict[tuple[str, int], int] = {}
         slots: forecast.Slots | None = self._slots(now) if up else None
         for run in self._order(self._lanes(store), now):
             lane = run.key, run.priority
-            skip, count = taken.get(lane, 0), min(run.count, most - len(found))
+            skip, count = taken.get(lane, 0), min(run.count, furthest - ahead)
             taken[lane] = skip + run.count
             jobs = store.line(run.key, run.priority, skip=skip, most=count)
             slots = self._load(slots, run)
             for number, job in enumerate(jobs):
-                seconds = self._ready(slots, number, job)
-                found.append((job, Expected(len(found) + 1, seconds)))
+                if wanted is None or wanted(job):
+                    found.append((job, Expected(ahead + number + 1, self._ready(slots, number, job))))
+            ahead += len(jobs)
             slots = self._take(slots, run)
-            if len(found) >= most:
+            if ahead >= furthest or len(found) >= most:
                 break
-        return found
+        return found[:most]
 
     def claimed(self, job: Job, now: Instant) -> None:
         """Note that a slot has the job."""

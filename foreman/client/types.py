@@ -93,6 +93,7 @@ class Job(msgspec.Struct, frozen=True):
     not_before: Moment | None = None
     expires_at: Moment | None = None  # when it will be pruned
     links: dict[str, str] = {}  # where more of it is, below Foreman's own url: self, events, stream, cancel
+    caller: str | None = None  # the same as owner
 
     @property
     def ended(self) -> bool:

@@ -20,6 +20,7 @@ from foreman.http.page import page
 from foreman.http.service import service
 from foreman.http.usage import usage
 
+ROOMS = (page, jobs, events, service, usage, metrics, openapi, ollama, openai)
 FACES = {"/v1/messages": MESSAGES_FACE.fault, "/v1/": FACE.fault, "/api/": OLLAMA_FACE.fault}
 
 
@@ -31,7 +32,7 @@ def build(found: Deps) -> QuartTrio:
     app.asgi_http_class = Exchange
     app.url_map.merge_slashes = False  # by a redirect
     paths.install(app)
-    for room in (page, jobs, events, service, usage, metrics, openapi, ollama, openai):
+    for room in ROOMS:
         app.register_blueprint(room)
     problems.install(app, FACES)
 

@@ -7,7 +7,7 @@ from quart.wrappers.response import DataBody
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from foreman.errors import ArtifactNotFound, JobNotFound, RangeInvalid
-from foreman.http.deps import deps
+from foreman.http import seen
 from foreman.http.sandbox import keep_from_running
 from foreman.job import Artifact
 from foreman.store.protocol import Reader
@@ -22,7 +22,7 @@ async def fetch(job_id: str, name: str) -> Response:
             raise ArtifactNotFound
         return found
 
-    found = await deps().readers.read(read)
+    found = await seen.read(read)
     response = _Raw(found.data, content_type=found.content_type)
     keep_from_running(response)
     response.headers["Accept-Ranges"] = "bytes"

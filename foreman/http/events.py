@@ -12,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from foreman.actors.feed import Subscription
 from foreman.errors import CursorGone, ForemanError, NotAcceptable, QueryInvalid
+from foreman.http import seen
 from foreman.http.deps import Deps, deps
 from foreman.job import Change, State
 from foreman.wire import show_change
@@ -30,7 +31,7 @@ async def over_websocket() -> None:
     known = deps()
     await websocket.accept()
     try:
-        subscription = await _subscribe(known, websocket.args)
+        subscription = await _subscribe(known, websocket.args, seen.by(websocket))
     except CursorGone as fault:
         await websocket.close(GONE, str(fault)[:120])
         return
@@ -69,7 +70,7 @@ async def over_sse() -> Response:
     args = MultiDict(request.args)
     if "after" not in args and (last := request.headers.get("Last-Event-ID")):
         args["after"] = last  # what a browser sends when it connects again
-    subscription = await _subscribe(known, args)
+    subscription = await _subscribe(known, args, seen.by(request))
     response = Response(_sse(known, subscription), content_type="text/event-stream; charset=utf-8")
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
@@ -109,14 +110,18 @@ async def _next(known: Deps, subscription: Subscription) -> list[Change]:
     return changes
 
 
-async def _subscribe(known: Deps, args: MultiDict[str, str]) -> Subscription:
+async def _subscribe(known: Deps, args: MultiDict[str, str], shown: Callable[[Change], bool] | None) -> Subscription:
+    """Return a place in the feed, where only those changes are told that may be shown."""
     after = known.feed.newest
     if (text := args.get("after")) is not None:
         if not (text.isascii() and text.isdigit() and len(text) < 19):
             raise QueryInvalid("after", text, "must be the seq of an event, a whole number")
         after = int(text)
         await known.feed.check(after)
-    return Subscription(known.feed, after, _filter(args))
+    wanted = _filter(args)
+    if shown is None:
+        return Subscription(known.feed, after, wanted)
+    return Subscription(known.feed, after, lambda change: shown(change) and wanted(change))
 
 
 def _filter(args: MultiDict[str, str]) -> Callable[[Change], bool]:

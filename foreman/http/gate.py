@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from socket import gethostname
+from typing import NamedTuple
 
-from pydantic import SecretStr
 from quart.wrappers import BaseRequestWebsocket
 
 from foreman.errors import AdminRequired, HostNotAllowed, OriginNotAllowed, Unauthorized
-from foreman.settings import Settings
+from foreman.settings import Settings, name_of
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
 OPEN_FOLDER = "/static/"  # of the page, which asks for the token itself
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 EVERY_ORIGIN = "*"
 API_KEY = "X-API-Key"  # where Anthropic's clients send their token
 # Names that lead to this machine by their meaning, not by a DNS record that anybody could change (RFC 6761, 6.3; what
@@ -30,12 +28,26 @@ LOCAL_ORIGIN = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\
 PROGRAM_ORIGINS = ("app://", "file://", "tauri://", "vscode-webview://", "vscode-file://")
 
 
+class Who(NamedTuple):
+    """Whom a request comes from."""
+
+    name: str = ""  # of the token; empty without one
+    admin: bool = False  # by an admin token
+
+
 class Gate:
     """Judges requests and websockets."""
 
     def __init__(self, settings: Settings) -> None:
-        self._admins = _named(settings.admin_token, "admin")
-        self._tokens = _named(settings.token, "")
+        self._private = settings.private_jobs
+        self._wants_token, self._has_admins = bool(settings.token), bool(settings.admin_token)
+        self._known: dict[bytes, Who] = {}
+        for tokens, admin, default in ((settings.token, False, ""), (settings.admin_token, True, "admin")):
+            for token in tokens:
+                name, secret = name_of(token)
+                who = Who(name or default, admin)
+                # One that is set with a name may be sent with the name or without.
+                self._known |= {token.get_secret_value().encode(): who, secret.encode(): who}
         self._hosts = LOCAL_NAMES | {host.lower() for host in settings.allowed_hosts} | {settings.host.lower()}
         self._origins = {origin.lower().rstrip("/") for origin in settings.cors_origins}
         if settings.host in EVERYWHERE:
@@ -64,47 +76,41 @@ class Gate:
     def check_token(self, request: BaseRequestWebsocket) -> None:
         """Raises Unauthorized."""
         is_open = request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
-        if self._tokens and not is_open and self._bearer(request) is None:
+        if self._wants_token and not is_open and self._holder(request) is None:
             raise Unauthorized(given="Authorization" in request.headers or API_KEY in request.headers)
 
     def check_admin(self, request: BaseRequestWebsocket) -> None:
-        """Raises AdminRequired when an admin token is set and the request does not carry one."""
-        if self._admins and _holder(request, self._admins) is None:
+        """Raise AdminRequired for a request without an admin token, where what concerns all wants one.
+
+        So it does when one is set, and always while jobs are private.
+        """
+        if (self._has_admins or self._private) and not self._who(request).admin:
             raise AdminRequired
 
     def caller(self, request: BaseRequestWebsocket) -> str:
         """The name of the token that the request carries; empty when it has none."""
-        return self._bearer(request) or ""
+        return self._who(request).name
+
+    def only_of(self, request: BaseRequestWebsocket) -> str | None:
+        """Return whose jobs alone the request may see; None: all."""
+        who = self._who(request)
+        return who.name if self._private and not who.admin else None
 
     def check_owner(self, request: BaseRequestWebsocket, owner: str) -> None:
         """Raises AdminRequired for what another caller has submitted, when an admin token is set."""
         if self.caller(request) != owner:
             self.check_admin(request)
 
-    def _bearer(self, request: BaseRequestWebsocket) -> str | None:
-        return _holder(request, {**self._tokens, **self._admins})
+    def _who(self, request: BaseRequestWebsocket) -> Who:
+        return self._holder(request) or Who()
 
-
-def _holder(request: BaseRequestWebsocket, tokens: Mapping[bytes, str]) -> str | None:
-    kind, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    sent = [request.headers.get(API_KEY, ""), bearer if kind.lower() == "bearer" else ""]
-    given = [token.strip().encode() for token in sent]
-    # All are compared, so that the time taken says nothing about which one was near.
-    matches = [name for one in given for token, name in tokens.items() if hmac.compare_digest(one, token)]
-    return matches[0] if matches else None
-
-
-def _named(tokens: Sequence[SecretStr], default: str) -> dict[bytes, str]:
-    """Who sends which token. One set as `alice:SECRET` is alice's, and may be sent with the name or without."""
-    found: dict[bytes, str] = {}
-    for token in tokens:
-        text = token.get_secret_value()
-        name, _, secret = text.partition(":")
-        if secret and NAME.fullmatch(name):
-            found |= {text.encode(): name, secret.encode(): name}
-        else:
-            found[text.encode()] = default
-    return found
+    def _holder(self, request: BaseRequestWebsocket) -> Who | None:
+        kind, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        sent = [request.headers.get(API_KEY, ""), bearer if kind.lower() == "bearer" else ""]
+        given = [token.strip().encode() for token in sent]
+        # All are compared, so that the time taken says nothing about which one was near.
+        found = [who for one in given for token, who in self._known.items() if hmac.compare_digest(one, token)]
+        return next((who for who in found if who.admin), found[0] if found else None)
 
 
 def _host_of(header: str) -> str:

@@ -13,7 +13,7 @@ from ulid import ULID
 from foreman import wire
 from foreman.actors.results import show_results
 from foreman.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound
-from foreman.http import artifacts, bulk, stream
+from foreman.http import artifacts, bulk, seen, stream
 from foreman.http.body import NDJSON, media_type, read_json_body
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer, json_text, no_content
@@ -74,7 +74,7 @@ async def _ends(job_id: str, wait: int) -> bool:
     """Return when the job has ended, or `wait` seconds are over, or Foreman is leaving: whether it has ended."""
     known = deps()
     track = known.relay.track(job_id)  # held before the read, so that no later change is missed
-    job = await known.readers.read(lambda store: store.job(job_id))
+    job = await seen.read(lambda store: store.job(job_id))
     if job is None or job.state in TERMINAL:
         return True
     with trio.move_on_after(wait) as scope:
@@ -98,7 +98,7 @@ async def listing() -> Response:
     wanted = read_selection()
     order = read_order(wanted)
     limit, after = read_limit(), read_place(order)
-    found = await deps().readers.read(lambda store: store.jobs(wanted, order=order, after=after, limit=limit + 1))
+    found = await seen.read(lambda store: store.jobs(wanted, order=order, after=after, limit=limit + 1))
     shown, size = [], 0
     for job in found[:limit]:
         shown.append(msgspec.Raw(msgspec.json.encode(wire.show_job(job))))
@@ -134,7 +134,7 @@ async def _shown(job_id: str) -> Response:
         shown = wire.show_job(job, position=expected.position, eta=expected.seconds)
         return shown | show_results(store, job.id, inline)
 
-    return json_answer(await known.readers.read(read))
+    return json_answer(await seen.read(read))
 
 
 @jobs.get("/<job_id>/request")
@@ -147,7 +147,7 @@ async def asked(job_id: str) -> Response:
             raise JobNotFound(job_id)
         return found
 
-    return json_text(await deps().readers.read(read))
+    return json_text(await seen.read(read))
 
 
 @jobs.post("/<job_id>/cancel")
@@ -173,9 +173,7 @@ async def delete(job_id: str) -> Response:
 
 async def _check_owner(job_id: str) -> None:
     """Raises JobNotFound, AdminRequired."""
-    job = await deps().readers.read(lambda store: store.job(job_id))
-    if job is None:
-        raise JobNotFound(job_id)
+    job = await seen.find(job_id)
     deps().gate.check_owner(request, job.owner)
 
 
@@ -188,7 +186,7 @@ async def deliveries(job_id: str) -> Response:
             raise JobNotFound(job_id)
         return [wire.show_delivery(delivery) for delivery in store.deliveries(job_id)]
 
-    return json_answer({"deliveries": await deps().readers.read(read)})
+    return json_answer({"deliveries": await seen.read(read)})
 
 
 @jobs.post("/<job_id>/deliveries/<delivery_id>/redeliver")
@@ -211,7 +209,7 @@ async def events(job_id: str) -> Response:
             raise JobNotFound(job_id)
         return store.changes(job_id=job_id, after=after, limit=EVENTS_OF_A_JOB + 1)
 
-    found = await deps().readers.read(read)
+    found = await seen.read(read)
     listed = found[:EVENTS_OF_A_JOB]
     following = listed[-1].seq if len(found) > len(listed) else None
     return json_answer({"events": [wire.show_change(change) for change in listed], "next": following})

@@ -159,6 +159,7 @@ def _jobs() -> Paths:
                     query("priority", PRIORITY),
                     query("endpoint", words(*ENDPOINTS)),
                     query("error_code", FILTER),
+                    query("caller", FILTER, "The name of the token that it was submitted with."),
                     query("created_after", TIME, "Then or later."),
                     query("created_before", TIME),
                     query("order", words(*Order), "ended: only those that have ended, the last one first."),

@@ -75,6 +75,7 @@ _JOB: dict[str, Schema] = {
     "metadata": or_null(METADATA),
     "custom_id": or_null(TEXT),
     "owner": or_null(TEXT) | {"description": "The name of the token that it was submitted with."},
+    "caller": or_null(TEXT) | {"description": "The same."},
     "queue_position": or_null({"type": "integer", "minimum": 1}) | {"description": "1 is next; 1000 stands for more."},
     "eta_seconds": or_null(SECONDS),
     "not_before": or_null(TIME),

@@ -22,6 +22,7 @@ FILTERS = (
     "priority",
     "endpoint",
     "error_code",
+    "caller",
     "created_after",
     "created_before",
 )
@@ -44,6 +45,7 @@ def read_selection() -> Selection:
         priority=choice("priority", asked.get("priority"), {p.word: p for p in Priority}),
         endpoint=choice("endpoint", asked.get("endpoint"), {endpoint: endpoint for endpoint in ENDPOINTS}),
         error_code=asked.get("error_code"),
+        owner=asked.get("caller"),
         created_after=instant("created_after", asked.get("created_after")),
         created_before=instant("created_before", asked.get("created_before")),
     )

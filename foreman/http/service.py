@@ -8,6 +8,7 @@ from quart import Blueprint, Response, request
 
 from foreman import __version__
 from foreman.actors.outlook import Expected
+from foreman.http import seen
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
 from foreman.http.query import check_names, read_limit
@@ -58,13 +59,13 @@ async def line() -> Response:
     known = deps()
     check_names("limit")
     most = read_limit()
-    now = known.clock()
+    now, wanted = known.clock(), seen.by(request)
 
     def read(store: Reader) -> tuple[list[tuple[Job, Expected]], list[Job]]:
         up = known.inventory.up and store.note(PAUSED) != "true"
-        return known.outlook.line(store, now, most, up=up), store.scheduled(most)
+        return known.outlook.line(store, now, most, up=up, wanted=wanted), store.scheduled(most)
 
-    waiting, scheduled = await known.readers.read(read)
+    waiting, scheduled = await seen.read(read)
     shown = [show_job(job, position=expected.position, eta=expected.seconds) for job, expected in waiting]
     return json_answer({"jobs": shown, "scheduled": [show_job(job) for job in scheduled]})
 
@@ -78,7 +79,7 @@ async def queue() -> Response:
         oldest = min((head.since for head in store.heads()), default=None)
         return store.lanes(), store.running(), oldest, store.note(PAUSED) == "true"
 
-    lanes, running, oldest, paused = await known.readers.read(read)
+    lanes, running, oldest, paused = await seen.read(read)
     by_model: dict[str, dict[str, int]] = {}
     for lane in lanes:
         counts = by_model.setdefault(lane.model, {"high": 0, "normal": 0, "low": 0})

@@ -13,7 +13,7 @@ from quart import Response, request
 
 from foreman.actors.relay import Follower, Piece
 from foreman.endpoints import TYPED
-from foreman.errors import JobNotFound
+from foreman.http import seen
 from foreman.http.deps import deps
 from foreman.job import TERMINAL, Job, State
 from foreman.store.protocol import Reader
@@ -26,9 +26,7 @@ async def follow(job_id: str) -> Response:
     """`GET /jobs/{id}/stream`."""
     known = deps()
     track = known.relay.track(job_id)  # held before the read, so that no later change is missed
-    job = await known.readers.read(lambda store: store.job(job_id))
-    if job is None:
-        raise JobNotFound(job_id)
+    job = await seen.find(job_id)
     wants_sse = "text/event-stream" in request.headers.get("Accept", "")
     frame = Sse(job.endpoint) if wants_sse else Ndjson()
     readers = known.readers

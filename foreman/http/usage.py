@@ -7,6 +7,7 @@ from typing import Any
 from quart import Blueprint, Response, request
 
 from foreman.errors import FieldInvalid
+from foreman.http import seen
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
 from foreman.http.query import check_names, choice, instant
@@ -42,7 +43,7 @@ async def figures() -> Response:
         live = waiting, len(store.running())
         return every_step(rows, depths, begin=begin, end=end, step=step, now=now, live=live), since
 
-    rows, since = await deps().readers.read(read)
+    rows, since = await seen.read(read)
     if len(rows) > MOST_ROWS:
         given = f"{asked.get('from') or rfc3339(begin)} by {by}"
         raise FieldInvalid("from", given, f"must give at most {MOST_ROWS} rows: ask for less time or a longer step")

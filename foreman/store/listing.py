@@ -55,6 +55,11 @@ def ways(wanted: Selection) -> list[Way]:
     if wanted.error_code is not None:
         found.append([Range("jobs_by_error_code", [_is("error_code", wanted.error_code)])])
     states = wanted.states or tuple(State)
+    if wanted.owner:
+        named = Test("owner <> ''")  # of whom the index is
+        found.append(
+            [Range("jobs_by_owner", [named, _is("owner", wanted.owner), _is("state", state)]) for state in states]
+        )
     if wanted.models:
         found.append([one for model, state in product(wanted.models, states) for one in _by_model(model, state)])
     if wanted.endpoint is not None or wanted.priority is not None:
@@ -143,7 +148,7 @@ def _tests(wanted: Selection) -> list[Test]:
         tests.append(Test(f"({begins.sql} OR {ends.sql})", [*begins.values, *ends.values]))
     if wanted.custom_id is not None:
         tests.append(_custom_id(wanted.custom_id))
-    for column in ("error_code", "endpoint", "priority"):
+    for column in ("error_code", "endpoint", "priority", "owner"):
         if (value := getattr(wanted, column)) is not None:
             tests.append(_is(column, value))
     if wanted.states:

@@ -56,6 +56,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority | None = None
     endpoint: str | None = None
     error_code: str | None = None
+    owner: str | None = None
     created_after: Instant | None = None  # then or later
     created_before: Instant | None = None
 
@@ -82,8 +83,8 @@ class Reader(Protocol):
 
     def running(self) -> list[Job]: ...
 
-    def scheduled(self, limit: int) -> list[Job]:
-        """Return the queued jobs that wait for a time to come, the soonest first."""
+    def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
+        """Return the queued jobs, of one owner or of all, that wait for a time to come, the soonest first."""
 
     def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
         """Return the job that `owner` submitted under `key`, and the fingerprint of its body."""
@@ -129,14 +130,20 @@ class Reader(Protocol):
     def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
         """Return claimable jobs of a lane in the order in which they would run, without the first `skip`."""
 
-    def usage(self, *, step: int, begin: int, end: int, by: str | None, most: int) -> list[Row]:
+    def usage(
+        self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
+    ) -> list[Row]:
         """Return the figures of the steps (in seconds) from `begin` up to `end` in which something happened.
 
-        With `by`, one of Group's fields, a row for each of its names in each step. Up to `most` rows, by time.
+        With `by`, one of Group's fields, a row for each of its names in each step; with `caller`, only what was that
+        caller's. Up to `most` rows, by time.
         """
 
-    def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
-        """Return how deep the queue was from `begin` up to `end`, where that is stored, and the next one after them."""
+    def depths(self, *, step: int, begin: int, end: int) -> list[Depth] | None:
+        """Return how deep the queue was from `begin` up to `end`, where that is stored, and the next one after them.
+
+        None where not all jobs are told of: depths are counted of all together.
+        """
 
     def note(self, name: str) -> str | None: ...
 

@@ -21,7 +21,7 @@ HORIZON = "horizon"  # the note that says how far pruning has come
 _TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
 _CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
 _CHANGE = """
-    SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id
+    SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner
     FROM events e JOIN jobs j ON j.id = e.job_id
 """
 
@@ -95,10 +95,10 @@ class SqliteReader:
         sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"
         return [read_job(row) for row in self._rows(sql)]
 
-    def scheduled(self, limit: int) -> list[Job]:
+    def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
         sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_wake WHERE state = 'queued' AND ready_at IS NOT NULL
-                  ORDER BY ready_at, id LIMIT ?"""
-        return [read_job(row) for row in self._rows(sql, (limit,))]
+                  AND owner = coalesce(?, owner) ORDER BY ready_at, id LIMIT ?"""
+        return [read_job(row) for row in self._rows(sql, (owner, limit))]
 
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
         sql = f"SELECT {COLUMNS}, body FROM jobs JOIN payloads ON job_id = id WHERE id = ?"
@@ -194,8 +194,10 @@ class SqliteReader:
                   ORDER BY since, id LIMIT ? OFFSET ?"""
         return [read_job(row) for row in self._rows(sql, (key, priority, most, skip))]
 
-    def usage(self, *, step: int, begin: int, end: int, by: str | None, most: int) -> list[Row]:
-        return usage.read(self._db, step=step, begin=begin, end=end, by=by, most=most)
+    def usage(
+        self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
+    ) -> list[Row]:
+        return usage.read(self._db, step=step, begin=begin, end=end, by=by, most=most, caller=caller)
 
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
         return usage.read_depths(self._db, step=step, begin=begin, end=end)

@@ -65,8 +65,8 @@ def read_job(row: sqlite3.Row | tuple[object, ...]) -> Job:
 
 
 def read_change(row: tuple[Any, ...]) -> Change:
-    """A row of (seq, job_id, state, previous, at, model, attempt, error, custom_id) as a Change."""
-    seq, job_id, state, previous, at, model, attempt, error, custom_id = row
+    """A row of (seq, job_id, state, previous, at, model, attempt, error, custom_id, owner) as a Change."""
+    seq, job_id, state, previous, at, model, attempt, error, custom_id, owner = row
     return Change(
         seq=seq,
         job_id=job_id,
@@ -77,6 +77,7 @@ def read_change(row: tuple[Any, ...]) -> Change:
         attempt=attempt,
         error=error,
         custom_id=custom_id,
+        owner=owner,
     )
 
 

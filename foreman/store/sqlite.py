@@ -150,6 +150,7 @@ class SqliteWriter(SqliteReader):
                 model=draft.model,
                 attempt=0,
                 custom_id=draft.custom_id,
+                owner=draft.owner,
             )
             if _wanted(State.QUEUED, draft.webhook_url, draft.webhook_events):
                 change = replace(change, posted=True)
@@ -201,6 +202,7 @@ class SqliteWriter(SqliteReader):
                 attempt=job.attempt,
                 error=job.error,
                 custom_id=job.custom_id,
+                owner=job.owner,
                 posted=_wanted(state, job.webhook_url, job.webhook_events),
             )
             for number, (state, previous) in enumerate(steps, start=1)

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from foreman.store.rows import ROWS_AT_ONCE
-from foreman.usage import COUNTS, DAY, HOUR, MOST_GROUPS, STORED, WAITS, Depth, Figures, Group, Row, Slot
+from foreman.usage import COUNTS, DAY, HOUR, MOST_GROUPS, OTHER, STORED, WAITS, Depth, Figures, Group, Row, Slot
 
 PRUNED_AT_ONCE = 5000  # rows
 
@@ -65,14 +65,19 @@ class UsageWriter:
         return slot
 
 
-def read(db: sqlite3.Connection, *, step: int, begin: int, end: int, by: str | None, most: int) -> list[Row]:
+def read(
+    db: sqlite3.Connection, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
+) -> list[Row]:
     """Return the rows of the steps from `begin` up to `end` in which something happened, up to `most`."""
     stored = HOUR if step == DAY else step
     name = by if by in _GROUP else "NULL"
     columns = ", ".join(f"sum({column})" for column in _SUMS)
+    # A caller may be named like the rest of the callers; the rest's models go by that name as well.
+    of = "" if caller is None else "AND caller = ? AND (caller <> ? OR model <> ?)"
+    whose = () if caller is None else (caller, OTHER, OTHER)
     sql = f"""SELECT at / {step:d} * {step:d} AS slot, {name}, {columns} FROM usage
-              WHERE step = ? AND at >= ? AND at < ? GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?"""
-    rows = db.execute(sql, (stored, begin, end, most)).fetchall()
+              WHERE step = ? AND at >= ? AND at < ? {of} GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?"""
+    rows = db.execute(sql, (stored, begin, end, *whose, most)).fetchall()
     return [Row(at, found, _figures(sums)) for at, found, *sums in rows]
 
 

@@ -187,6 +187,13 @@ def test_a_public_address_without_a_token_is_refused(addr: str) -> None:
     assert load(flags={"addr": addr, "insecure": True}).insecure
 
 
+@pytest.mark.parametrize("token", ["", "secret", "alice:one,secret", "al ice:one", ":one", "alice:"])
+def test_private_jobs_need_a_name_for_every_token(token: str) -> None:
+    assert "setting private_jobs: needs tokens, each with a name" in refusal(private_jobs=True, token=token)
+    assert load(flags={"private_jobs": True, "token": "alice:one,bob:two"}).private_jobs
+    assert not load(flags={"token": token}).private_jobs
+
+
 @pytest.mark.parametrize("addr", ["127.0.0.1:0", "localhost:80", "[::1]:80", "127.9.9.9:80"])
 def test_a_loopback_address_needs_no_token(addr: str) -> None:
     assert load(flags={"addr": addr}).only_loopback

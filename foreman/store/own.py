@@ -1,0 +1,120 @@
+"""The store as one owner sees it: of the jobs there are, only their own."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from msgspec.structs import replace
+
+from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job
+from foreman.schedule import Head
+from foreman.store.protocol import ALL, Lane, Order, Place, Reader, Selection, Shape
+from foreman.usage import Depth, Row
+
+
+class OwnJobs(Reader):
+    """Reads as if there were no jobs but those of one owner.
+
+    What is told of all jobs together stays as it is: positions are counted from it. The one exception that names jobs
+    is `line`, whose reader has to leave others' out by `sees`.
+    """
+
+    def __init__(self, store: Reader, owner: str) -> None:
+        self._store = store
+        self._owner = owner
+
+    def sees(self, job: Job | Change | None) -> bool:
+        """Return whether this is a job of the owner's, or a change of one."""
+        return job is not None and job.owner == self._owner
+
+    def _has(self, job_id: str) -> bool:
+        return self.sees(self._store.job(job_id))
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return self._store.snapshot()
+
+    def job(self, job_id: str) -> Job | None:
+        job = self._store.job(job_id)
+        return job if self.sees(job) else None
+
+    def payload(self, job_id: str) -> bytes | None:
+        return self._store.payload(job_id) if self._has(job_id) else None
+
+    def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
+        return self._store.with_payload(job_id) if self._has(job_id) else None
+
+    def jobs(
+        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Place | None = None, limit: int
+    ) -> list[Job]:
+        if wanted.owner not in (None, self._owner):
+            return []
+        return self._store.jobs(replace(wanted, owner=self._owner), order=order, after=after, limit=limit)
+
+    def running(self) -> list[Job]:
+        return [job for job in self._store.running() if self.sees(job)]
+
+    def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
+        return self._store.scheduled(limit, owner=self._owner) if owner in (None, self._owner) else []
+
+    def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
+        return self._store.by_idempotency_key(owner, key) if owner == self._owner else None
+
+    def shapes(self, job_id: str) -> list[Shape]:
+        return self._store.shapes(job_id) if self._has(job_id) else []
+
+    def artifact(self, job_id: str, name: str) -> Artifact | None:
+        return self._store.artifact(job_id, name) if self._has(job_id) else None
+
+    def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
+        found = self._store.changes(after=after, job_id=job_id, limit=limit)
+        return [change for change in found if self.sees(change)]
+
+    def seqs(self) -> tuple[int, int]:
+        return self._store.seqs()
+
+    def horizon(self) -> int:
+        return self._store.horizon()
+
+    def deliveries(self, job_id: str) -> list[Delivery]:
+        return self._store.deliveries(job_id) if self._has(job_id) else []
+
+    def delivery(self, job_id: str, seq: int) -> Delivery | None:
+        return self._store.delivery(job_id, seq) if self._has(job_id) else None
+
+    def receivers(self) -> list[tuple[str, Instant]]:
+        return []
+
+    def due(self, receiver: str, *, now: Instant, besides: frozenset[int], limit: int) -> list[Delivery]:
+        return []
+
+    def change(self, seq: int) -> Change | None:
+        change = self._store.change(seq)
+        return change if self.sees(change) else None
+
+    def lanes(self) -> list[Lane]:
+        return self._store.lanes()
+
+    def ready(self) -> int:
+        return self._store.ready()
+
+    def heads(self) -> list[Head]:
+        return self._store.heads()
+
+    def rank(self, job: Job, *, most: int) -> int:
+        return self._store.rank(job, most=most)
+
+    def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
+        return self._store.line(key, priority, skip=skip, most=most)
+
+    def usage(
+        self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
+    ) -> list[Row]:
+        if caller not in (None, self._owner):
+            return []
+        return self._store.usage(step=step, begin=begin, end=end, by=by, most=most, caller=self._owner)
+
+    def depths(self, *, step: int, begin: int, end: int) -> list[Depth] | None:
+        return None
+
+    def note(self, name: str) -> str | None:
+        return self._store.note(name)
