@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from enum import Enum
@@ -303,6 +304,18 @@ class Draining(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("foreman is shutting down")
+
+
+class RateLimited(Unavailable):
+    """The caller has sent more than the setting `rate` allows."""
+
+    code = "rate_limited"
+
+    def __init__(self, a_minute: int, wait: float) -> None:
+        """`wait` is in seconds, until one more may be sent."""
+        super().__init__(f"a caller may send {a_minute} jobs and calls a minute, and this one has")
+        self.hint = f"send the next one in {math.ceil(wait)} s; the settings rate and rate_burst allow more"
+        self.retry_after = wait
 
 
 class TooManyConnections(Unavailable):

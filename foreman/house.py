@@ -31,6 +31,7 @@ from foreman.http import app, server
 from foreman.http.deps import Deps
 from foreman.http.gate import Gate
 from foreman.messages import Prune
+from foreman.rate import Rate
 from foreman.restart import keep_running
 from foreman.retry import Backoff
 from foreman.settings import ManagedModel, Settings
@@ -203,6 +204,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         ),
         target=target,
         gate=Gate(settings),
+        rate=Rate(settings.rate, settings.rate_burst or settings.rate) if settings.rate else None,
         meters=meters,
         watchdog=watchdog,
         log_size=store.log_size,

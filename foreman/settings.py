@@ -142,6 +142,8 @@ class Settings(BaseSettings):
     token: Secrets = ()
     admin_token: Secrets = ()
     private_jobs: bool = False
+    rate: int = Field(0, ge=0, le=1_000_000)  # a minute; 0: as many as one likes
+    rate_burst: int = Field(0, ge=0, le=1_000_000)  # 0: as many as rate
     insecure: bool = False
     tls_cert: str = ""  # a path
     tls_key: str = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from typing import Any
 
 import msgspec
 import trio
@@ -13,10 +12,11 @@ from quart import Response, request
 from ulid import ULID
 
 from foreman import wire
-from foreman.errors import BodyTooLarge, BodyUnreadable, FieldInvalid, ForemanError, InvalidJson
+from foreman.errors import BodyTooLarge, BodyUnreadable, FieldInvalid, ForemanError, InvalidJson, RateLimited
+from foreman.http import limit
 from foreman.http.body import coding, pieces
 from foreman.http.deps import Deps, deps
-from foreman.http.problems import json_answer
+from foreman.http.problems import json_answer, retry_after
 from foreman.job import Draft
 from foreman.messages import SubmitMany
 from foreman.offload import offload
@@ -32,9 +32,9 @@ async def submit() -> Response:
     """`POST /jobs` with NDJSON. Lines that were stored stay stored, whatever comes after them."""
     if "Idempotency-Key" in request.headers:
         raise FieldInvalid("Idempotency-Key", request.headers["Idempotency-Key"], "is for one job, not for many")
-    limit = deps().settings.max_body
-    if request.content_length is not None and request.content_length > limit:
-        raise BodyTooLarge(limit)
+    largest = deps().settings.max_body
+    if request.content_length is not None and request.content_length > largest:
+        raise BodyTooLarge(largest)
     coding()  # refused before anything is stored
     intake = _Intake(deps())
     number = 0
@@ -55,7 +55,10 @@ async def submit() -> Response:
     await intake.store()
     if not intake.accepted and not intake.rejected:
         intake.reject(1, InvalidJson("there is no line with a job"))
-    return json_answer(intake.shown(), 202 if intake.accepted else 422)
+    response = json_answer(intake.shown(), 202 if intake.accepted else 422)
+    if intake.limited is not None:
+        response.headers["Retry-After"] = retry_after(intake.limited)
+    return response
 
 
 class _Intake:
@@ -68,7 +71,8 @@ class _Intake:
         self._ids = _ids()
         self._judged: dict[str, str | None] = {}  # receivers, and why one is refused
         self._stored: list[msgspec.Raw] = []  # as JSON, since a hundred thousand small objects weigh a lot
-        self._errors: list[dict[str, Any]] = []
+        self._errors: list[tuple[int, msgspec.Raw]] = []
+        self.limited: RateLimited | None = None  # the last line that was one too many
 
     @property
     def accepted(self) -> int:
@@ -80,9 +84,11 @@ class _Intake:
 
     async def take(self, number: int, line: bytes) -> None:
         try:
+            limit.count()
             self._drafts.append((number, await self._read(line)))
         except ForemanError as fault:
             self.reject(number, fault)
+            self.limited = fault if isinstance(fault, RateLimited) else self.limited
         if len(self._drafts) >= GROUP:
             await self.store()
 
@@ -103,15 +109,15 @@ class _Intake:
             self._stored.append(msgspec.Raw(msgspec.json.encode(shown)))
 
     def reject(self, number: int, fault: ForemanError) -> None:
-        self._errors.append({"line": number, **wire.show_fault(fault)})
+        self._errors.append((number, msgspec.Raw(msgspec.json.encode({"line": number, **wire.show_fault(fault)}))))
 
     def shown(self) -> dict[str, object]:
-        self._errors.sort(key=lambda error: error["line"])
+        self._errors.sort(key=lambda error: error[0])
         return {
             "accepted": self.accepted,
             "rejected": self.rejected,
             "jobs": self._stored,
-            "errors": self._errors,
+            "errors": [error for _, error in self._errors],
         }
 
     async def _read(self, line: bytes) -> Draft:

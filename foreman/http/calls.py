@@ -15,6 +15,7 @@ from foreman import wire
 from foreman.actors.relay import Piece, Track
 from foreman.endpoints import COMPLETIONS, Counting, Endpoint
 from foreman.errors import Draining, FieldInvalid, ForemanError, InvalidJson, JobEnded, StreamBroken, TargetRefused
+from foreman.http import limit
 from foreman.http.body import read_body
 from foreman.http.deps import Deps, deps
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
@@ -131,7 +132,8 @@ async def count(path: Counting) -> bytes:
 
 
 async def read(endpoint: str) -> wire.Submission:
-    """Return what the body of a call says. Raises InvalidJson, ModelRequired, FieldInvalid, BodyTooLarge."""
+    """Return what the body of a call says; it counts as one of its caller's. Raises the fault of what is wrong."""
+    limit.count()
     body = await read_body()
     if not body.strip():
         raise InvalidJson(NOTHING)

@@ -20,6 +20,7 @@ from foreman.actors.worker import Worker
 from foreman.http.gate import Gate
 from foreman.job import Instant
 from foreman.messages import Queue
+from foreman.rate import Rate
 from foreman.settings import Settings
 from foreman.store.readers import Readers
 from foreman.targets.protocol import Target
@@ -40,6 +41,7 @@ class Deps:
     embeddings: Embeddings
     target: Target
     gate: Gate
+    rate: Rate | None
     clock: Callable[[], Instant]
     feed: Feed
     poster: Poster

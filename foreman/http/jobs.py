@@ -13,7 +13,7 @@ from ulid import ULID
 from foreman import wire
 from foreman.actors.results import show_results
 from foreman.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound
-from foreman.http import artifacts, bulk, seen, stream
+from foreman.http import artifacts, bulk, limit, seen, stream
 from foreman.http.body import NDJSON, media_type, read_json_body
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer, json_text, no_content
@@ -40,6 +40,7 @@ async def submit() -> Response:
         raise Draining
     if media_type() == NDJSON:
         return await bulk.submit()
+    limit.count()
     wait = _preferred_wait(request.headers.get("Prefer"))
     idempotency_key = wire.read_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await read_json_body()
@@ -97,10 +98,10 @@ async def listing() -> Response:
     check_names(*FILTERS, "order", "limit", "after")
     wanted = read_selection()
     order = read_order(wanted)
-    limit, after = read_limit(), read_place(order)
-    found = await seen.read(lambda store: store.jobs(wanted, order=order, after=after, limit=limit + 1))
+    most, after = read_limit(), read_place(order)
+    found = await seen.read(lambda store: store.jobs(wanted, order=order, after=after, limit=most + 1))
     shown, size = [], 0
-    for job in found[:limit]:
+    for job in found[:most]:
         shown.append(msgspec.Raw(msgspec.json.encode(wire.show_job(job))))
         size += len(memoryview(shown[-1]))
         if size > PAGE_SIZE:
@@ -160,6 +161,7 @@ async def cancel(job_id: str) -> Response:
 @jobs.post("/<job_id>/retry")
 async def retry(job_id: str) -> Response:
     await _check_owner(job_id)
+    limit.count()
     await deps().queue.ask(Retry(job_id=job_id))
     return await _shown(job_id)
 

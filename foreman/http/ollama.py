@@ -22,7 +22,7 @@ from foreman.errors import (
     NotOnThisTarget,
     QueueFull,
 )
-from foreman.http import calls
+from foreman.http import calls, limit
 from foreman.http.body import coding, read_body
 from foreman.http.deps import deps
 from foreman.http.passing import pass_on
@@ -199,6 +199,7 @@ async def elsewhere() -> Response | None:
     if request.method in SAFE:
         return await pass_on(known.target)
     known.gate.check_admin(request)
+    limit.count()
     content_type = request.headers.get("Content-Type", "")
     return await pass_on(
         known.target,

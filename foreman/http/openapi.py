@@ -59,7 +59,8 @@ Paths: TypeAlias = dict[str, dict[str, Any]]
 # Faults that go together, by their codes
 BODY = ("body_unreadable", "body_too_large", "request_timeout", "wrong_content_encoding")
 WRITE = ("draining", "store_full", "store_busy", "store_lost")
-ASKED = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
+READ = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
+ASKED = ("rate_limited", *READ)
 PASSED = ("target_unavailable", "target_lost", "target_silent", "target_garbled")
 RUN = (
     *PASSED,
@@ -144,7 +145,8 @@ def _jobs() -> Paths:
                 ],
                 body={JSON: ref("Submission"), NDJSON: TEXT | {"description": "A Submission a line."}},
                 description="202 once it is on disk. 200 with `Prefer: wait=N` when the job has ended by then. Lines "
-                "of NDJSON are stored one by one: 202 if any is accepted, else 422, and `Submitted` in both cases.",
+                "of NDJSON are stored one by one: 202 if any is accepted, else 422, and `Submitted` in both cases; "
+                "with `Retry-After` where some were more than the setting `rate` allows.",
             ),
             "get": operation(
                 "list_jobs",
@@ -221,7 +223,7 @@ def _one_job() -> Paths:
                 "retry_job",
                 "Queue it again after it has failed, expired or been cancelled",
                 {"200": given(ref("Job"))},
-                (*step, "queue_full"),
+                (*step, "queue_full", "rate_limited"),
             ),
         },
         "/jobs/{job_id}/events": {
@@ -379,7 +381,7 @@ def _ollama() -> Paths:
         "/api/version": {"get": passed("version")},
         "/api/tags": {"get": passed("tags")},
         "/api/ps": {"get": passed("ps")},
-        "/api/show": {"post": passed("show", *BODY, *ASKED, body={JSON: {"type": "object"}})},
+        "/api/show": {"post": passed("show", *BODY, *READ, body={JSON: {"type": "object"}})},
         **managed,
         "/api/delete": {"delete": passed("delete", *managing, *BODY, body=any_body)},
         "/api/blobs/{digest}": {

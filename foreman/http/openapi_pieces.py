@@ -171,5 +171,5 @@ def _fault(codes: Sequence[str], status: str, face: Face) -> dict[str, Any]:
         for key in reversed(face.code):
             told = {"properties": {key: told}}
         schema = {"allOf": [schema, told]}
-    headers = {"503": {"Retry-After": COUNT}, "507": {"Retry-After": COUNT}, "401": {"WWW-Authenticate": TEXT}}
+    headers = {again: {"Retry-After": COUNT} for again in ("429", "503", "507")} | {"401": {"WWW-Authenticate": TEXT}}
     return answered(", ".join(codes), {JSON: schema}, headers=headers.get(status))

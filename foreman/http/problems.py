@@ -56,6 +56,7 @@ STATUS = {
     "idempotency_mismatch": 422,
     "not_on_this_target": 501,
     "not_served": 501,
+    "rate_limited": 429,
     "store_full": 507,
     "store_busy": 503,
     "store_lost": 503,
@@ -105,9 +106,8 @@ def answer(fault: ForemanError, shape: Callable[[ForemanError], object] = show_f
     fault = public(fault)
     status = status_of(fault)
     response = json_answer(shape(fault), status)
-    if status in (503, 507):
-        seconds = getattr(fault, "retry_after", None) or Unavailable.retry_after
-        response.headers["Retry-After"] = str(min(MAX_RETRY_AFTER, math.ceil(seconds)))
+    if status in (503, 507) or isinstance(fault, Unavailable):
+        response.headers["Retry-After"] = retry_after(fault)
     if isinstance(fault, RangeInvalid):
         response.headers["Content-Range"] = f"bytes */{fault.size}"
     if isinstance(fault, WrongContentEncoding):
@@ -115,6 +115,12 @@ def answer(fault: ForemanError, shape: Callable[[ForemanError], object] = show_f
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def retry_after(fault: ForemanError) -> str:
+    """Return in how many seconds the same call may succeed, as the header of this name has it."""
+    seconds = getattr(fault, "retry_after", None) or Unavailable.retry_after
+    return str(min(MAX_RETRY_AFTER, math.ceil(seconds)))
 
 
 def json_answer(value: object, status: int = 200) -> Response:

@@ -249,7 +249,8 @@ def test_what_belonged_to_nobody_is_the_admins(fresh: Fresh) -> None:
     api = fresh()
     job_id = api.submit("before there were tokens")
     api.ended(job_id)
-    api.daemon.close()
+    api.daemon.terminate()
+    api.daemon.wait()
     after = Shared(fresh(token=TOKENS, admin_token="boss", private_jobs=True), "", "", "", "")
     assert [after.ask(who, "GET", f"/jobs/{job_id}").status_code for who in BEARERS] == [404, 404, 200]
 
