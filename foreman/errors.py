@@ -175,8 +175,9 @@ class ArtifactNotFound(ForemanError):
 class Unauthorized(ForemanError):
     code = "unauthorized"
 
-    def __init__(self, *, given: bool) -> None:
-        super().__init__("the token is not known here" if given else "a token is needed")
+    def __init__(self, *, given: bool, ticket: bool = False) -> None:
+        words = "the token is not known here" if given else "a token is needed"
+        super().__init__("the ticket is not known here, or no longer" if ticket else words)
         self.hint = "send Authorization: Bearer TOKEN, or x-api-key: TOKEN, with one of the tokens of the setting token"
 
 

@@ -14,6 +14,7 @@ from foreman.actors.feed import Subscription
 from foreman.errors import CursorGone, ForemanError, NotAcceptable, QueryInvalid
 from foreman.http import seen
 from foreman.http.deps import Deps, deps
+from foreman.http.gate import TICKET
 from foreman.job import Change, State
 from foreman.wire import show_change
 
@@ -125,7 +126,7 @@ async def _subscribe(known: Deps, args: MultiDict[str, str], shown: Callable[[Ch
 
 
 def _filter(args: MultiDict[str, str]) -> Callable[[Change], bool]:
-    unknown = set(args) - set(FILTERS)
+    unknown = set(args) - {*FILTERS, TICKET}
     if unknown:
         raise QueryInvalid("query", ", ".join(sorted(unknown)), f"must be out of {', '.join(FILTERS)}")
     jobs, models, states = (frozenset(args.getlist(name)) for name in FILTERS[1:])

@@ -6,15 +6,21 @@ import hmac
 import re
 from ipaddress import ip_address
 from socket import gethostname
-from typing import NamedTuple
+from typing import Any, cast
 
+import trio
 from quart.wrappers import BaseRequestWebsocket
 
 from foreman.errors import AdminRequired, HostNotAllowed, OriginNotAllowed, Unauthorized
+from foreman.http.tickets import Tickets, Who
 from foreman.settings import Settings, name_of
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
 OPEN_FOLDER = "/static/"  # of the page, which asks for the token itself
+# What browsers open without headers: websockets, EventSource, images, links.
+TAKE_TICKETS = frozenset({"events.over_websocket", "events.over_sse", "jobs.follow", "jobs.artifact"})
+TICKET = "ticket"  # in the query
+WHO = "foreman.who"  # in the scope of a request that was let in: a ticket is good for one look at it
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 EVERY_ORIGIN = "*"
 API_KEY = "X-API-Key"  # where Anthropic's clients send their token
@@ -28,17 +34,11 @@ LOCAL_ORIGIN = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\
 PROGRAM_ORIGINS = ("app://", "file://", "tauri://", "vscode-webview://", "vscode-file://")
 
 
-class Who(NamedTuple):
-    """Whom a request comes from."""
-
-    name: str = ""  # of the token; empty without one
-    admin: bool = False  # by an admin token
-
-
 class Gate:
     """Judges requests and websockets."""
 
     def __init__(self, settings: Settings) -> None:
+        self.tickets = Tickets()
         self._private = settings.private_jobs
         self._wants_token, self._has_admins = bool(settings.token), bool(settings.admin_token)
         self._known: dict[bytes, Who] = {}
@@ -74,10 +74,14 @@ class Gate:
         )
 
     def check_token(self, request: BaseRequestWebsocket) -> None:
-        """Raises Unauthorized."""
+        """Find out whom the request comes from. Raises Unauthorized."""
         is_open = request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
-        if self._wants_token and not is_open and self._holder(request) is None:
-            raise Unauthorized(given="Authorization" in request.headers or API_KEY in request.headers)
+        given = "Authorization" in request.headers or API_KEY in request.headers
+        ticket = None if given or not _takes_ticket(request) else request.args.get(TICKET)
+        who = self._holder(request) if ticket is None else self.tickets.take(ticket, trio.current_time())
+        if self._wants_token and not is_open and who is None:
+            raise Unauthorized(given=given, ticket=ticket is not None)
+        cast(dict[str, Any], request.scope)[WHO] = who or Who()
 
     def check_admin(self, request: BaseRequestWebsocket) -> None:
         """Raise AdminRequired for a request without an admin token, where what concerns all wants one.
@@ -91,6 +95,10 @@ class Gate:
         """The name of the token that the request carries; empty when it has none."""
         return self._who(request).name
 
+    def ticket(self, request: BaseRequestWebsocket) -> str:
+        """Return a new ticket for whom the request comes from."""
+        return self.tickets.issue(self._who(request), trio.current_time())
+
     def only_of(self, request: BaseRequestWebsocket) -> str | None:
         """Return whose jobs alone the request may see; None: all."""
         who = self._who(request)
@@ -102,7 +110,8 @@ class Gate:
             self.check_admin(request)
 
     def _who(self, request: BaseRequestWebsocket) -> Who:
-        return self._holder(request) or Who()
+        who: Who = cast(dict[str, Any], request.scope).get(WHO, Who())
+        return who
 
     def _holder(self, request: BaseRequestWebsocket) -> Who | None:
         kind, _, bearer = request.headers.get("Authorization", "").partition(" ")
@@ -111,6 +120,10 @@ class Gate:
         # All are compared, so that the time taken says nothing about which one was near.
         found = [who for one in given for token, who in self._known.items() if hmac.compare_digest(one, token)]
         return next((who for who in found if who.admin), found[0] if found else None)
+
+
+def _takes_ticket(request: BaseRequestWebsocket) -> bool:
+    return request.endpoint in TAKE_TICKETS and getattr(request, "method", "GET") == "GET"
 
 
 def _host_of(header: str) -> str:

@@ -79,6 +79,7 @@ ONE_JOB = ("job_not_found", "not_found")
 
 FILTER = text(LONGEST, least=1)
 
+TICKET = query("ticket", TEXT, "From `POST /tickets`, in the place of a token.")
 WAIT = header("Prefer", TEXT, f"wait=N holds the answer until the job has ended, N ≤ {LONGEST_WAIT} s.")
 
 ABOUT = """A durable job queue in front of your own inference server.
@@ -243,6 +244,7 @@ def _one_job() -> Paths:
                 "Its output as it is produced",
                 {"200": streamed(NDJSON, SSE)},
                 ONE_JOB,
+                parameters=[TICKET],
                 description="The chunks of the endpoint's own stream, from the first one; server-sent events with "
                 "`Accept: text/event-stream`. It ends with the job.",
             ),
@@ -259,6 +261,7 @@ def _one_job() -> Paths:
                 },
                 (*ONE_JOB, "artifact_not_found", "requested_range_not_satisfiable"),
                 parameters=[
+                    TICKET,
                     header("Range", TEXT, "As bytes=0-99."),
                     header("If-None-Match", TEXT, "An ETag that the caller has."),
                 ],
@@ -313,8 +316,19 @@ def _service() -> Paths:
                     query("job_id", many(TEXT)),
                     query("model", many(TEXT)),
                     query("state", many(STATE)),
+                    TICKET,
                     header("Last-Event-ID", TEXT, "Stands for `after` where that is not given."),
                 ],
+            )
+        },
+        "/tickets": {
+            "post": operation(
+                "ticket",
+                "Get a ticket, for what a browser opens without headers",
+                {"200": given(ref("Ticket"))},
+                (),
+                face=SERVICE,
+                description="`?ticket=` stands for the caller that got it, on one request within a minute.",
             )
         },
         "/queue": {"get": service("queue", "What waits, what runs, which model is loaded", "Queue")},

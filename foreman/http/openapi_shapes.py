@@ -244,6 +244,7 @@ SHAPES: dict[str, Schema] = {
         },
     ),
     "Paused": record({"paused": FLAG}),
+    "Ticket": record({"ticket": TEXT, "expires_in": COUNT | {"description": "Seconds."}}),
     "Health": record(
         {
             "status": words("ok"),

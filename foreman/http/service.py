@@ -12,6 +12,7 @@ from foreman.http import seen
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer
 from foreman.http.query import check_names, read_limit
+from foreman.http.tickets import LIFE
 from foreman.job import Job, model_of
 from foreman.messages import PAUSED, Note
 from foreman.store.protocol import Lane, Reader
@@ -42,6 +43,14 @@ async def readyz() -> Response:
     """Ready for jobs; 503 while draining."""
     ready = not deps().draining
     return json_answer({"status": "ready" if ready else "draining"}, 200 if ready else 503)
+
+
+@service.post("/tickets")
+async def ticket() -> Response:
+    """Give a ticket, which stands for the caller where a browser sends no headers."""
+    response = json_answer({"ticket": deps().gate.ticket(request), "expires_in": int(LIFE)})
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @service.post("/queue/<any(pause, resume):verb>")

@@ -51,6 +51,7 @@ ROUTES = {
     "DELETE /api/<any(delete):verb>": ADMIN,
     "GET /api/blobs/<digest>": ADMIN,
     "POST /api/blobs/<digest>": ADMIN,
+    "POST /tickets": NONE,
     "POST /jobs": NONE,
     "GET /": NONE,
     "GET /static/<name>": NONE,

@@ -41,7 +41,8 @@ export class Usage {
     const known = minutes.filter((one) => one.figures);
     const sum = (...names) => known.reduce((all, one) => all + names.reduce((total, name) => total + one.figures[name], 0), 0);
     this.ended.draw(minutes, known.length ? `${count(sum(...ENDS))} in all` : "–");
-    this.waiting.draw(minutes, known.length ? `${count(Math.max(...known.map((one) => one.figures.waiting)))} at most` : "–");
+    const waiting = known.map((one) => one.figures.waiting).filter((value) => value !== null); // null: others' jobs are not told
+    this.waiting.draw(minutes, waiting.length ? `${count(Math.max(...waiting))} at most` : "–");
     this.waits.draw(minutes, seconds(known.map((one) => one.figures.wait_p50).filter((value) => value !== null).at(-1) ?? null));
     this.tokens.draw(minutes, known.length ? `${count(sum("answer_tokens"))} in all` : "–");
     const whole = known.length === minutes.length;

@@ -1,0 +1,68 @@
+"""Tickets: for requests to which a browser adds no header, each stands for the caller that asked for it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import Counter
+from typing import NamedTuple
+
+LIFE = 60.0  # seconds
+OF_ONE_CALLER = 100  # kept at a time
+MOST = 10_000  # kept in all
+BYTES = 32  # of chance in a ticket
+
+
+class Who(NamedTuple):
+    """Whom a request comes from."""
+
+    name: str = ""  # of the token; empty without one
+    admin: bool = False  # by an admin token
+
+
+class Tickets:
+    """Those that are out; in memory alone, so that none outlives the process.
+
+    Each is good for one request within LIFE: its address may be written down on the way, and is worth nothing then.
+    They are found by their hashes, so that the time taken says nothing of how near a guess was. Times are seconds of a
+    clock that does not go back.
+    """
+
+    def __init__(self) -> None:
+        self._out: dict[bytes, tuple[Who, float]] = {}  # by hash, until when; the oldest first
+        self._held: Counter[Who] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._out)
+
+    def issue(self, who: Who, now: float) -> str:
+        """Return a new ticket; where there are too many, the oldest one of the same caller, or of all, ends."""
+        while self._out and next(iter(self._out.values()))[1] <= now:
+            self._end(next(iter(self._out)))
+        if self._held[who] >= OF_ONE_CALLER:
+            self._end(next(name for name, (holder, _) in self._out.items() if holder == who))
+        elif len(self._out) >= MOST:
+            self._end(next(iter(self._out)))
+        ticket = secrets.token_urlsafe(BYTES)
+        self._out[_hash(ticket)] = who, now + LIFE
+        self._held[who] += 1
+        return ticket
+
+    def take(self, ticket: str, now: float) -> Who | None:
+        """Return whom a ticket stands for, and end it; None for one that is not out, or no longer."""
+        name = _hash(ticket)
+        if name not in self._out:
+            return None
+        who, until = self._end(name)
+        return who if now < until else None
+
+    def _end(self, name: bytes) -> tuple[Who, float]:
+        who, until = self._out.pop(name)
+        self._held[who] -= 1
+        if not self._held[who]:
+            del self._held[who]
+        return who, until
+
+
+def _hash(ticket: str) -> bytes:
+    return hashlib.sha256(ticket.encode(errors="surrogatepass")).digest()
