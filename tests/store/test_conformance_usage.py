@@ -112,6 +112,13 @@ def test_a_step_keeps_so_many_groups_apart_and_no_more(
     }
     assert {row.by: row.figures.submitted for row in rows(store, HOUR, by="caller")} == {"me": 5, "other": 5}
     assert {row.by for row in rows(store, by="endpoint")} == {"/api/chat", "/api/generate"}
+    add(store, draft(10, model="m10", owner="other"), now=T + 60)
+    asked: dict[str, Any] = {"begin": 0, "end": DAY, "by": None, "most": 10}
+    told = [
+        sum(row.figures.submitted for row in store.usage(step=MINUTE, caller=caller, **asked))
+        for caller in ("me", "you", "other")
+    ]
+    assert told == [5, 1, 1]  # a caller that is named like the rest is told nothing of the rest
 
 
 def test_the_depth_is_kept_where_it_changes_and_raised_within_a_step(open_store: Callable[[], Store]) -> None:

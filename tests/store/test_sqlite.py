@@ -302,6 +302,8 @@ FOUND_BY: dict[str, Selection] = {
     "priority": Selection(priority=Priority.HIGH),
     "endpoint": Selection(endpoint="/api/chat"),
     "code": Selection(error_code="expired"),
+    "owner": Selection(owner="alice"),
+    "owner and state": Selection(owner="alice", states=(State.FAILED,)),
     "code and endpoint": Selection(error_code="expired", endpoint="/api/chat"),
 }
 
