@@ -464,8 +464,11 @@ class LoadTimeout(TargetFault):
 class AttemptTimeout(TargetFault):
     code = "attempt_timeout"
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, silent: bool = False) -> None:
+        """`silent`: the target had the request and had not sent a byte."""
         super().__init__(f"the attempt took longer than {seconds:g} s")
+        self.seconds = seconds
+        self.silent = silent
 
 
 class TargetFailed(TargetFault):

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from foreman import schedule, usage
 from foreman.actors import outbox
 from foreman.actors.outlook import Outlook, Rest
+from foreman.breaker import Breaker, is_to_blame
 from foreman.errors import (
     ForemanError,
     IdempotencyMismatch,
@@ -39,6 +40,7 @@ from foreman.job import (
     Job,
     State,
     check_step,
+    model_of,
 )
 from foreman.messages import (
     PAUSED,
@@ -168,14 +170,14 @@ class Desk:
         self._changes, self._stirred, self._redelivers = [], False, False
         now = self.clock()
         outlook = self.outlook
-        before = outlook.standing, outlook.resting
+        before = outlook.standing, outlook.resting, outlook.breakers
         try:
             with self.store.transaction():
                 self._keep_time(now)
                 answers = [self._answer(message, now) for message in batch]
                 self.next_due = self._due()
         except (StoreUnavailable, StoreRejected):
-            outlook.standing, outlook.resting = before
+            outlook.standing, outlook.resting, outlook.breakers = before
             self._recall()  # of a transaction that never was
             raise
         posted = self._redelivers or any(change.posted for change in self._changes)
@@ -280,6 +282,8 @@ class Desk:
             error_code=None,
         )
         outlook.standing = schedule.start(outlook.standing, choice, now)
+        if breaker := outlook.breakers.get(model_of(job.key)):
+            self._judge(job.key, breaker.claimed(job.id, now))
         if message.loaded == job.key:
             claimed = replace(claimed, state=State.WORKING)
             self._changes += self.store.begin(claimed, now=now)
@@ -301,12 +305,13 @@ class Desk:
         if job is None:
             return
         if isinstance(message.outcome, ForemanError):
-            again = self._fault(job, message.outcome, now)
+            again = self._fault(job, message.outcome, now, free=self._blames(job, message.outcome, now))
             if isinstance(message.outcome, (TargetBusy, LoadTimeout)):
                 self._let_rest(again.key, now, again.ready_at or now + self.rules.backoff.first)
             return
         if job.state is State.LOADING:  # its Began is overtaken by nothing, so it was never sent
             job = self._put(replace(job, state=State.WORKING), job, now)
+        self._judge(job.key, None)
         self.store.keep(job.id, message.outcome.artifacts)
         self.store.used(job, tokens=message.outcome.tokens, now=now)
         flaw = message.outcome.flaw
@@ -408,10 +413,30 @@ class Desk:
         job = self._running.get(job_id)
         return job if job and job.lease == lease else None
 
-    def _fault(self, job: Job, fault: ForemanError, now: Instant) -> Job:
+    def _blames(self, job: Job, fault: ForemanError, now: Instant) -> bool:
+        """Note what a fault says of the server; True when it is not to be held against the job."""
+        breaker = self.outlook.breakers.get(model_of(job.key), Breaker())
+        if not is_to_blame(fault):
+            return False
+        self._judge(job.key, breaker.failed(job.id, fault.code, now))
+        return breaker.costs_nothing(job.id, now)
+
+    def _judge(self, key: DrainKey, breaker: Breaker | None) -> None:
+        """Have the breaker of the key's model be this one; None: nothing bad is known of its server."""
+        model = model_of(key)
+        before = self.outlook.breakers.get(model)
+        if before != breaker:
+            others = {name: one for name, one in self.outlook.breakers.items() if name != model}
+            self.outlook.breakers = others if breaker is None else {**others, model: breaker}
+            self._stirred |= before is not None and before.rests and not (breaker and breaker.rests)
+
+    def _fault(self, job: Job, fault: ForemanError, now: Instant, *, free: bool = False) -> Job:
+        """Put a job whose attempt has failed where it belongs. `free`: the attempt does not count."""
         what = after(
             fault, attempt=job.attempt, max_attempts=job.max_attempts, backoff=self.rules.backoff, chance=self.chance()
         )
+        if free:
+            what = Again(wait=max(0.0, (self.outlook.breakers[model_of(job.key)].until or now) - now), spent=False)
         if isinstance(what, Again):
             again = replace(
                 job,
@@ -438,11 +463,14 @@ class Desk:
         if len(still) < len(resting):
             self.outlook.resting = still
             self._stirred = True
+        for model, breaker in self.outlook.breakers.items():
+            self._judge(model, breaker.at(now))
 
     def _due(self) -> Instant | None:
         """Return when time alone will next change something."""
         due = self.store.next_due()
         ends = [rest.until for rest in self.outlook.resting.values()]
+        ends += [breaker.until for breaker in self.outlook.breakers.values() if breaker.until is not None]
         return min(ends if due is None else [*ends, due], default=None)
 
     def _ended(self, job: Job, state: State, now: Instant, *, error: str | None = None, code: str | None = None) -> Job:
@@ -458,4 +486,6 @@ class Desk:
             self._running[job.id] = job
         else:
             self._running.pop(job.id, None)
+            if breaker := self.outlook.breakers.get(model_of(job.key)):
+                self._judge(job.key, breaker.left(job.id))
         return job

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from foreman import forecast, schedule
-from foreman.job import Draft, DrainKey, Instant, Job, State
+from foreman.breaker import Breaker, Breakers
+from foreman.job import Draft, DrainKey, Instant, Job, State, model_of
 from foreman.schedule import Head, Run
 from foreman.store.protocol import Reader
 
@@ -50,17 +51,27 @@ class Outlook:
         self.rules = rules or schedule.Rules()
         self.standing = schedule.Standing()  # as the last claim left it
         self.resting: Mapping[DrainKey, Rest] = {}
+        self.breakers: Breakers = {}
         self.paces: forecast.Paces = {}
         self.at_work: Mapping[str, AtWork] = {}  # by job
         self.loaded: DrainKey | None = None  # what the target had when it was last used
 
     def heads(self, store: Reader) -> list[Head]:
         """Return the jobs that a claim chooses from: the oldest of every lane whose key does not rest."""
-        return [head for head in store.heads() if head.key not in self.resting]
+        return [head for head in store.heads() if not self.rests(head.key)]
+
+    def rests(self, key: DrainKey) -> bool:
+        """Return whether no job of the key may be claimed: its server is busy, or fails one call after the other."""
+        breaker = self.breakers.get(model_of(key))
+        return key in self.resting or (breaker is not None and breaker.rests)
+
+    def failing(self) -> dict[str, Breaker]:
+        """Return the models whose server fails one call after the other."""
+        return {model: breaker for model, breaker in self.breakers.items() if breaker.is_open}
 
     def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True) -> Expected:
         """Return the job's position and when it will be ready, which nobody knows while the target is not `up`."""
-        if job.state is not State.QUEUED or job.ready_at is not None or job.key in self.resting:
+        if job.state is not State.QUEUED or job.ready_at is not None or self.rests(job.key):
             return Expected()
         rank = store.rank(job, most=FAR)
         position, slots, number = self._find(self._lanes(store), job.key, job.priority, rank, now)
@@ -68,7 +79,7 @@ class Outlook:
 
     def of_next(self, store: Reader, draft: Draft, now: Instant) -> int | None:
         """Return the position of a job about to be added: the last of its lane, so no rows are counted."""
-        if (draft.not_before is not None and draft.not_before > now) or draft.key in self.resting:
+        if (draft.not_before is not None and draft.not_before > now) or self.rests(draft.key):
             return None
         lanes = self._lanes(store)
         head, before = next(

@@ -61,6 +61,7 @@ class _Attempt:
         self._seconds = seconds
         self._ends_at = trio.current_time() + seconds
         self._patience = seconds
+        self._heard = False
         self._stopped = False
         self._reason: ForemanError | None = None
         self.scope = trio.CancelScope(deadline=self._ends_at)
@@ -74,10 +75,14 @@ class _Attempt:
     def wait_for_chunk(self, patience: float) -> None:
         """Have it end once the target has said nothing for `patience` seconds, if that is before its time."""
         self._patience = patience
-        self.heard()
+        self._wait()
 
     def heard(self) -> None:
         """Note that the target has sent something, be it only a sign of life."""
+        self._heard = True
+        self._wait()
+
+    def _wait(self) -> None:
         self.scope.deadline = min(self._ends_at, trio.current_time() + self._patience)
 
     def why(self, target: str) -> ForemanError | None:
@@ -86,7 +91,8 @@ class _Attempt:
             return self._reason
         if self.scope.deadline < self._ends_at:
             return TargetSilent(target, self._patience)
-        return AttemptTimeout(self._seconds)
+        asked = self.began_at is not None or self.job.timeout is None  # what a job allows may be too short to load
+        return AttemptTimeout(self._seconds, silent=asked and not self._heard)
 
 
 class Worker:

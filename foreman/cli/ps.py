@@ -69,6 +69,7 @@ def summary(queue: Queue, why: str | None = None) -> str:
         said.append("paused until 'foreman resume'")
     if queue.degraded:
         said.append(why or "the target is away")
+    said += [f"calls of {one.model} fail ({one.error_code}), its jobs wait" for one in queue.failing_models]
     return "; ".join(said)
 
 

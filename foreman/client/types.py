@@ -229,6 +229,15 @@ class Defaults(msgspec.Struct, frozen=True):
     timeout: float = 0.0  # seconds that one attempt may take
 
 
+class FailingModel(msgspec.Struct, frozen=True):
+    """A model whose calls failed one after the other: its jobs wait."""
+
+    model: str
+    error_code: str = ""  # of the last of them
+    since: Moment | None = None
+    retry_at: Moment | None = None  # None while one is tried
+
+
 class Queue(msgspec.Struct, frozen=True):
     """What waits and what runs."""
 
@@ -239,6 +248,7 @@ class Queue(msgspec.Struct, frozen=True):
     slots: int = 1
     paused: bool = False
     degraded: bool = False  # the target cannot be reached
+    failing_models: list[FailingModel] = []
     oldest_seconds: float | None = None
     scheduled: int = 0  # of those that are queued, how many wait for a time to come
     defaults: Defaults = Defaults()
@@ -251,7 +261,7 @@ class Paused(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """Whether Foreman is alive, and whether it reaches its target."""
+    """Whether Foreman is alive, and whether its target can be reached and answers."""
 
     status: str
     degraded: bool = False

@@ -60,6 +60,12 @@ class _Now:
         age = 0.0 if self._oldest is None else max(0.0, known.clock() - self._oldest)
         yield GaugeMetricFamily("foreman_oldest_wait_seconds", "How long the first in line has waited", age)
         yield GaugeMetricFamily("foreman_target_up", "1 while the target answers", float(known.inventory.up))
+        failing = GaugeMetricFamily(
+            "foreman_model_failing", "1 for a model whose jobs wait since its calls fail", labels=["model"]
+        )
+        for model in known.outlook.failing():
+            failing.add_metric([model], 1)
+        yield failing
         yield GaugeMetricFamily("foreman_feed_readers", "Readers of the feed", len(known.feed.subscriptions))
         yield GaugeMetricFamily(
             "foreman_loop_held_seconds", "Longest turn of the event loop so far", known.watchdog.longest

@@ -208,10 +208,15 @@ SHAPES: dict[str, Schema] = {
             "slots": {"type": "integer", "minimum": 1},
             "paused": FLAG,
             "degraded": FLAG,
+            "failing_models": many(ref("FailingModel")),
             "defaults": record({"max_attempts": {"type": "integer", "minimum": 1}, "timeout": SECONDS})
             | {"description": "What holds for a job that does not say it."},
             "oldest_seconds": or_null(SECONDS),
         }
+    ),
+    "FailingModel": record(
+        {"model": TEXT, "error_code": TEXT, "since": TIME, "retry_at": or_null(TIME)},
+        description="Its calls failed one after the other; until `retry_at`, null while one is tried, its jobs wait.",
     ),
     "Usage": record(
         {

@@ -23,18 +23,25 @@ service = Blueprint("service", __name__)
 
 @service.get("/healthz")
 async def healthz() -> Response:
-    """Say that Foreman is alive, and `degraded` while the target cannot be reached; have the target probed soon."""
-    inventory = deps().inventory
+    """Say that Foreman is alive, and `degraded` while the target cannot be reached or fails a model's calls.
+
+    Has the target probed soon. Names no model: no token is needed to see this.
+    """
+    inventory, failing = deps().inventory, deps().outlook.failing()
     inventory.look()
     shown: dict[str, Any] = {
         "status": "ok",
-        "degraded": not inventory.up,
+        "degraded": not inventory.up or bool(failing),
         "target_silent_seconds": round(inventory.silent, 1),
         "version": __version__,
         "boot_id": deps().boot_id,
     }
     if inventory.fault is not None:
         shown["target_error"] = str(inventory.fault)
+    elif failing:
+        codes = ", ".join(sorted({breaker.why for breaker in failing.values()}))
+        models = "1 model" if len(failing) == 1 else f"{len(failing)} models"
+        shown["target_error"] = f"it fails each call of {models} ({codes}), see /queue"
     return json_answer(shown)
 
 
@@ -114,6 +121,15 @@ async def queue() -> Response:
             "slots": known.settings.slots,
             "paused": paused,
             "degraded": not known.inventory.up,
+            "failing_models": [
+                {
+                    "model": model,
+                    "error_code": breaker.why,
+                    "since": rfc3339(breaker.opened_at),
+                    "retry_at": rfc3339(breaker.until),
+                }
+                for model, breaker in known.outlook.failing().items()
+            ],
             "defaults": {
                 "max_attempts": known.settings.max_attempts,
                 "timeout": known.settings.attempt_timeout,

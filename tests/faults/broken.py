@@ -20,11 +20,12 @@ from typing import Any
 
 import trio
 
-from foreman import house, restart, supervisor
+from foreman import breaker, house, restart, supervisor
 from foreman.__main__ import main
 from foreman.actors import janitor
 from foreman.endpoints import Endpoint
 from foreman.restart import Budget
+from foreman.retry import Backoff
 from foreman.store import sqlite
 from foreman.targets import openai, translate_request
 from foreman.targets.payloads import Question
@@ -176,6 +177,11 @@ def poison() -> None:
     openai.to_openai = deadly  # type: ignore[attr-defined]
 
 
+def quick() -> None:
+    """No fault: models whose calls fail rest for a moment only."""
+    breaker.PAUSES = Backoff(QUICK, 10 * QUICK, jitter=0)
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "sync-lost": functools.partial(sync, kept=False),
     "sync-kept": functools.partial(sync, kept=True),
@@ -187,6 +193,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "down": down,
     "counted": counted,
     "poison": poison,
+    "quick": quick,
 }
 
 _heard = {signal.SIGUSR1: 0, signal.SIGUSR2: 0}

@@ -32,6 +32,7 @@ export class Link extends EventTarget {
   get words() {
     const { state, target } = this;
     if (state === "dead") return target ? `Foreman does not answer. What you see is from ${new Date(clock.now()).toLocaleTimeString()}.` : "Foreman does not answer.";
+    if (state === "away" && /^it fails /.test(target.target_error)) return `The target does not answer: ${target.target_error}. Jobs wait until it does.`;
     if (state === "away") return `The target is away: ${target.target_error ?? "it cannot be reached"}. Jobs wait until it is back.`;
     if (state === "silent") return "The target does not answer.";
     return "";
