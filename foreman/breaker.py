@@ -16,7 +16,7 @@ from foreman.errors import (
     ForemanError,
     LoadTimeout,
     TargetFailed,
-    TargetGarbled,
+    TargetFault,
     TargetLost,
     TargetRefused,
     TargetSilent,
@@ -97,9 +97,11 @@ Breakers: TypeAlias = Mapping[str, Breaker]  # by model; of one that is not ther
 
 
 def is_to_blame(fault: ForemanError) -> bool:
-    """Return whether a fault speaks of a server that is not well, rather than of the request."""
+    """Return whether a fault speaks of a server that answers nothing. Odd answers and broken ones are answers."""
+    if isinstance(fault, TargetFault) and fault.began:
+        return False
     if isinstance(fault, AttemptTimeout):
         return fault.silent and fault.seconds >= LEAST_TIMEOUT
-    if isinstance(fault, TargetRefused):
+    if isinstance(fault, (TargetRefused, TargetFailed)):  # the second may also be an error in an answer
         return fault.status >= 500 and fault.status != 501
-    return isinstance(fault, (TargetSilent, TargetLost, TargetFailed, TargetGarbled, LoadTimeout))
+    return isinstance(fault, (TargetSilent, TargetLost, LoadTimeout))

@@ -407,6 +407,7 @@ class TargetFault(ForemanError):
 
     code = "target_fault"
     cost = Cost.ATTEMPT
+    began = False  # whether the answer had begun
     retry_after: float | None = None  # seconds, when the target named a time
     status: int = 0  # of the target's answer, where that is the fault
     body: bytes = b""  # what came with that status; it may be cut off
@@ -422,6 +423,17 @@ class TargetUnavailable(TargetFault):
         super().__init__(f"cannot reach {target}: {why}")
 
 
+class Shortage(TargetFault):
+    """This process or its machine is short of something, and could not ask; it passes."""
+
+    code = "shortage"
+    cost = Cost.NOTHING
+    retry_after = 2.0  # seconds
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"foreman is short of what it needs: {what}")
+
+
 class TargetBusy(TargetFault):
     """The target answered 429 or 503: it has not begun."""
 
@@ -431,6 +443,15 @@ class TargetBusy(TargetFault):
     def __init__(self, target: str, retry_after: float | None = None) -> None:
         super().__init__(f"{target} is busy")
         self.retry_after = retry_after
+
+
+class NotLoaded(TargetBusy):
+    """The model would have to take the place of one that jobs need."""
+
+    retry_after = 5.0  # seconds
+
+    def __init__(self, model: str) -> None:
+        TargetFault.__init__(self, f"{model} is not loaded, and jobs need the place that it would take")
 
 
 class TargetLost(TargetFault):

@@ -13,7 +13,7 @@ import structlog
 import trio
 from ulid import ULID
 
-from foreman import addresses, schedule
+from foreman import addresses, descriptors, schedule
 from foreman.actors import janitor
 from foreman.actors.desk import Desk, Rules
 from foreman.actors.embeddings import Embeddings
@@ -114,7 +114,7 @@ class House:
 
     async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
         settings = self.deps.settings
-        limits = server.Limits(settings.max_connections, settings.idle_timeout, settings.send_timeout)
+        limits = server.Limits(descriptors.room(settings.max_connections), settings.idle_timeout, settings.send_timeout)
         served = app.build(self.deps)
         await server.serve(
             served, listening, until=self.closing.wait, tls=self.tls, limits=limits, task_status=task_status

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -16,7 +15,7 @@ from functools import partial
 import structlog
 import trio
 
-from foreman import __version__, house, logs, program
+from foreman import __version__, descriptors, house, logs, program
 from foreman.actors.systemd import Systemd
 from foreman.errors import SettingInvalid
 from foreman.resolver import Resolver
@@ -27,7 +26,6 @@ log = structlog.get_logger()
 
 BACKLOG = 1024  # connections that may wait to be accepted
 SWITCH_INTERVAL = 0.0005  # seconds: the writer's thread gets the interpreter back ten times sooner than by default
-OWN_FILES = 512  # descriptors besides those of clients: targets, receivers, the database, children
 STOP_MARGIN = 30.0  # seconds beyond the grace that stopping may take: children to be ended, the last words
 
 
@@ -42,7 +40,10 @@ def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
     """Run until SIGTERM or SIGINT; the process's exit code. A second signal leaves at once."""
     lines = logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    _allow_files(settings.max_connections + OWN_FILES)
+    if (room := descriptors.allow(settings.max_connections)) < settings.max_connections:
+        more = settings.max_connections + descriptors.OWN
+        hint = f"allow {more} open files: 'ulimit -n {more}', or LimitNOFILE={more} for systemd"
+        log.warning("fewer clients can be connected than max_connections says", connections=room, hint=hint)
     gc.collect()
     gc.freeze()  # what was imported stays: a collection that walked through it all would hold the loop for 50 ms
     try:
@@ -86,14 +87,6 @@ async def main(
             store.close()
     log.info("stopped")
     return 0
-
-
-def _allow_files(wanted: int) -> None:
-    """Many systems let a program open 256 or 1,024 files until it asks for more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _listen(settings: Settings) -> socket.socket:

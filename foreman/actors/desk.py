@@ -438,11 +438,13 @@ class Desk:
         if free:
             what = Again(wait=max(0.0, (self.outlook.breakers[model_of(job.key)].until or now) - now), spent=False)
         if isinstance(what, Again):
+            # A busy target may have time for others; and the next load is tried with another job, while its key rests.
+            behind = isinstance(fault, LoadTimeout) or (what.wait > 0 and not what.spent)
             again = replace(
                 job,
                 state=State.QUEUED,
                 attempt=job.attempt if what.spent else job.attempt - 1,
-                since=job.since if what.spent or not what.wait else now,  # a busy target may have time for others
+                since=now if behind else job.since,
                 ready_at=now + what.wait if what.wait > 0 else None,
                 error=str(fault),
                 error_code=fault.code,

@@ -21,6 +21,7 @@ from foreman.errors import WebhookRefused
 from foreman.job import Delivery, Instant, State
 from foreman.resolver import Resolver
 from foreman.retry import Sent, retry_after
+from foreman.shortage import shortage_in
 from foreman.signature import sign
 from foreman.store.protocol import Reader
 from foreman.wire import show_webhook
@@ -76,7 +77,8 @@ class Poster:
         await self._pool.aclose()
 
     async def check(self, url: str, judged: dict[str, str | None] | None = None) -> None:
-        """Raises WebhookRefused when no webhook may go to `url`: why, and the setting that would allow it.
+        """Raises WebhookRefused when no webhook may go to `url`: why, and the setting that would allow it. Raises
+        Shortage when that cannot be found out now.
 
         `judged` remembers receivers for a caller who has many URLs, of which most name the same host.
         """
@@ -98,6 +100,8 @@ class Poster:
         except _Refused as why:
             return str(why)
         except OSError as error:
+            if short := shortage_in(error):
+                raise short from error
             return f"its host name cannot be resolved ({error.strerror or error})"
         return None
 
@@ -113,6 +117,10 @@ class Poster:
             return Sent(error=f"no answer within {self._timeout:g} s")
         except (*UNDELIVERED, _Refused, OSError, ValueError) as error:
             return Sent(error=str(error)[:500] or type(error).__name__)
+        except Exception as error:
+            if short := shortage_in(error):
+                return Sent(error=str(short))
+            raise
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> Sent:
         target, host = _target(url)

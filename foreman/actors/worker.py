@@ -20,7 +20,9 @@ from foreman.errors import (
     Drained,
     ForemanError,
     Internal,
+    Shortage,
     StoreUnavailable,
+    TargetFault,
     TargetSilent,
     TargetUnavailable,
 )
@@ -28,6 +30,7 @@ from foreman.job import Artifact, DrainKey, Instant, Job, State, model_of
 from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
 from foreman.offload import LIGHT, offload
 from foreman.schedule import Spent
+from foreman.shortage import shortage_in
 from foreman.targets.answer import Answer
 from foreman.targets.images import images
 from foreman.targets.protocol import Call, Target
@@ -62,6 +65,7 @@ class _Attempt:
         self._ends_at = trio.current_time() + seconds
         self._patience = seconds
         self._heard = False
+        self.answered = False  # a part of the answer has come
         self._stopped = False
         self._reason: ForemanError | None = None
         self.scope = trio.CancelScope(deadline=self._ends_at)
@@ -216,6 +220,9 @@ class Worker:
             spent = Spent(work.job.priority, trio.current_time() - began, work.reserved)
             if isinstance(fault, TargetUnavailable):
                 self._inventory.report_down(fault)
+            elif isinstance(fault, Shortage):  # the next job would meet it too
+                with self._until_draining():
+                    await trio.sleep(fault.retry_after or 0)
 
     async def _next(self, spent: Spent | None) -> Work | None:
         """Wait for work; None when the worker is draining. `spent` is the slot time of the attempt before."""
@@ -290,6 +297,8 @@ class Worker:
                 del self._running[job.id]
                 self._outlook.ended(job.id)
         fault = outcome if isinstance(outcome, ForemanError) else None
+        if isinstance(fault, TargetFault):
+            fault.began = attempt.answered
         track.fault = fault
         counted = NO_TOKENS
         if isinstance(outcome, Answered):
@@ -344,7 +353,9 @@ class Worker:
             return await offload(answer.size, _answered, answer, flaw)
         except ForemanError as fault:
             return fault
-        except Exception:  # the boundary between one attempt and the others, which are not to be lost with it
+        except Exception as error:  # the boundary between one attempt and the others, which are not to be lost with it
+            if short := shortage_in(error):
+                return short
             log.exception("attempt failed by a bug", job=job.id)
             return Internal()
 
@@ -357,6 +368,7 @@ class Worker:
                 if chunk.cut:
                     flaw = AnswerCut()
                     continue
+                attempt.answered = True
                 count += 1
                 if count % BREATH == 0 or size - breathed > LIGHT:
                     await trio.lowlevel.checkpoint()

@@ -14,7 +14,17 @@ from ulid import ULID
 from foreman import wire
 from foreman.actors.relay import Piece, Track
 from foreman.endpoints import COMPLETIONS, Counting, Endpoint
-from foreman.errors import Draining, FieldInvalid, ForemanError, InvalidJson, JobEnded, StreamBroken, TargetRefused
+from foreman.errors import (
+    AttemptTimeout,
+    Draining,
+    FieldInvalid,
+    ForemanError,
+    InvalidJson,
+    JobEnded,
+    NotLoaded,
+    StreamBroken,
+    TargetRefused,
+)
 from foreman.http import limit
 from foreman.http.body import read_body
 from foreman.http.deps import Deps, deps
@@ -30,6 +40,7 @@ from foreman.targets.streams import without_usage
 
 NOTHING = "missing request body"
 UNDECIDED = 0.25  # seconds in which a fault still gets a status of its own; then the head of the answer goes out
+COUNT_TIMEOUT = 60.0  # seconds for counting tokens, loading the model included
 GOODBYE = 5.0  # seconds to tell the queue that a caller has left
 
 
@@ -121,14 +132,24 @@ async def _in_turn(endpoint: Endpoint, asked: wire.Submission) -> bytes:
 
 
 async def count(path: Counting) -> bytes:
-    """Return what the target says of the number of tokens in the request at hand, past the queue."""
+    """Return what the target says of the number of tokens in the request at hand, past the queue.
+
+    Raises AttemptTimeout; NotLoaded rather than unload what jobs run on or wait for.
+    """
     known, asked = deps(), await read(path)
     model = await known.inventory.resolve(asked.model)
     endpoint: Endpoint = "/v1/messages" if path == "/v1/messages/count_tokens" else "/v1/responses"
     payload = msgspec.json.encode(asked.payload)
-    return await known.target.count(
-        path, Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
-    )
+    call = Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
+    with trio.move_on_after(COUNT_TIMEOUT):
+        if known.target.displaces(call) and await known.readers.read(_has_work):
+            raise NotLoaded(asked.model)
+        return await known.target.count(path, call)
+    raise AttemptTimeout(COUNT_TIMEOUT)
+
+
+def _has_work(store: Reader) -> bool:
+    return bool(store.ready() or store.running())
 
 
 async def read(endpoint: str) -> wire.Submission:

@@ -61,7 +61,7 @@ BODY = ("body_unreadable", "body_too_large", "request_timeout", "wrong_content_e
 WRITE = ("draining", "store_full", "store_busy", "store_lost")
 READ = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
 ASKED = ("rate_limited", *READ)
-PASSED = ("target_unavailable", "target_lost", "target_silent", "target_garbled")
+PASSED = ("shortage", "target_unavailable", "target_lost", "target_silent", "target_garbled")
 RUN = (
     *PASSED,
     "target_busy",

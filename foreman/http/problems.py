@@ -25,6 +25,7 @@ from foreman.errors import (
     Unavailable,
     WrongContentEncoding,
 )
+from foreman.shortage import shortage_in
 from foreman.wire import show_fault
 
 log = structlog.get_logger()
@@ -58,6 +59,7 @@ STATUS = {
     "not_served": 501,
     "rate_limited": 429,
     "store_full": 507,
+    "shortage": 503,
     "store_busy": 503,
     "store_lost": 503,
     "queue_full": 503,
@@ -173,5 +175,8 @@ def install(app: Quart, faces: Mapping[str, Callable[[ForemanError], Response]])
 
     @app.errorhandler(Exception)
     async def bug(error: Exception) -> Response:
+        if short := shortage_in(error):
+            log.warning("cannot answer a request", why=str(short))
+            return shown(short)
         log.error("request failed", exc_info=error)
         return shown(_internal())

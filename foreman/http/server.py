@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import ssl
@@ -35,9 +36,11 @@ log = structlog.get_logger()
 
 READ_SIZE = 65_536  # bytes
 PIECE = 65_536  # bytes of an answer that a slow client has its patience for
+SAID_EVERY = 60.0  # seconds
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 REFUSED_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close"
 SEND_PATIENCE = 2.0  # seconds that a client may take no bytes at all once the server is leaving
+AT_THE_DOOR = 8  # connections that are told that there are too many; more than that are closed without a word
 CLOSE_GRACE = 3.0  # seconds for open connections when the server leaves
 
 
@@ -71,7 +74,13 @@ class GuardedConnection(TCPServer):
         self.open.add(self)
         try:
             with self._end:
-                await (super().run() if len(self.open) <= self.limits.connections else self._turn_away())
+                beyond = len(self.open) - self.limits.connections
+                if beyond <= 0:
+                    await super().run()
+                elif beyond <= AT_THE_DOOR:
+                    await self._turn_away()
+                else:
+                    await trio.aclose_forcefully(self.stream)
         except* Exception as group:  # the boundary between one client and the rest
             log.info("connection ended by a fault", fault=repr(group.exceptions[0])[:200])
             with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_PATIENCE):
@@ -225,6 +234,20 @@ async def _send_with_reason(send: Callable[[Any], Awaitable[None]], event: objec
     await send(event)
 
 
+class _Deaf(logging.Handler):
+    """Says that no connection can be accepted, once in a while: Trio tries again, and says so, every 0.1 seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at = -math.inf
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if trio.current_time() - self._said_at >= SAID_EVERY:
+            self._said_at = trio.current_time()
+            error = record.exc_info[1] if record.exc_info else None
+            log.warning("cannot accept connections, trying again", why=str(error or record.getMessage()))
+
+
 class _Faults(Logger):
     """What fails once an answer's head is out, where no route can answer for it any more."""
 
@@ -250,6 +273,8 @@ async def serve(
         for scope in sending:  # they began with the patience of better days
             scope.deadline = min(scope.deadline, trio.current_time() + SEND_PATIENCE)
 
+    accepting = logging.getLogger("trio.serve_listeners")
+    accepting.handlers, accepting.propagate = [_Deaf()], False
     config = Config()
     config.accesslog = None
     config.errorlog = None

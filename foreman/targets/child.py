@@ -16,8 +16,9 @@ from pathlib import Path
 import trio
 
 from foreman import program
-from foreman.errors import ModelCrashed, TargetFault
+from foreman.errors import ModelCrashed, Shortage, TargetFault
 from foreman.settings import ManagedModel
+from foreman.shortage import shortage_in
 from foreman.targets import leash
 from foreman.targets.childlog import ChildLog
 from foreman.targets.http1 import Client
@@ -57,6 +58,7 @@ class Child:
         self._trusted = trio.Event()  # the opposite of the one before
         self._trusted.set()
         self._end_told: str | None = None  # what ended it, if nobody asked it to
+        self._short: Shortage | None = None  # why it could not even be started, if that passes
         self._log: ChildLog | None = None
         self._users = 0
         self._unused = trio.Event()
@@ -156,8 +158,10 @@ class Child:
         taken, self._load_ns = self._load_ns, 0
         return taken
 
-    def crash(self, what: str = "was stopped") -> ModelCrashed:
+    def crash(self, what: str = "was stopped") -> ModelCrashed | Shortage:
         """The fault of an answer that this child will not give any more."""
+        if self._short:
+            return self._short
         lines = self._log.last_lines() if self._log else []
         return ModelCrashed(self.called, self._end_told or what, lines)
 
@@ -178,6 +182,7 @@ class Child:
                         await self._end(process)
                     nursery.cancel_scope.cancel()
         except OSError as error:  # the log's folder, or the leash itself
+            self._short = shortage_in(error)
             self._end_told = f"could not be started: {error.strerror or error}"
         finally:
             self._probe.close()
@@ -272,8 +277,12 @@ class Child:
         began = trio.current_time()
         with trio.move_on_after(seconds):
             while True:
-                with contextlib.suppress(TargetFault):
+                try:
                     await self._probe_once()
+                except Shortage:
+                    return True  # Foreman's own, which tells nothing of the server
+                except TargetFault:
+                    pass
                 if self._heard_at >= began:
                     return True
                 await trio.sleep(PROBE_EVERY[1])

@@ -18,6 +18,7 @@ import trio
 
 from foreman.encodings import CODINGS, BadCoding, Unpacker, applied
 from foreman.errors import TargetGarbled, TargetLost, TargetUnavailable
+from foreman.shortage import shortage_in
 
 CONNECT_TIMEOUT = 5.0  # seconds, name lookup and TLS included
 IDLE_LIMIT = 4.0  # seconds; shorter than the 5 s after which common servers hang up on an idle connection
@@ -127,7 +128,7 @@ class Client:
             try:
                 tcp = await trio.open_tcp_stream(self._host, self._port)
             except (OSError, UnicodeError) as error:  # UnicodeError: a host name no lookup can take
-                raise TargetUnavailable(self.name, _reason(error)) from error
+                raise shortage_in(error) or TargetUnavailable(self.name, _reason(error)) from error
             if not self._secure:
                 return _Connection(self.name, tcp, tcp)
             try:
@@ -148,8 +149,8 @@ class Request:
     """One exchange, a context: entering it sends the request and waits for the head of the answer, whatever its status;
     leaving it before the body has ended closes the connection at once.
 
-    Has no deadline but the one for connecting. Entering raises TargetUnavailable (nothing was sent), TargetLost or
-    TargetGarbled.
+    Has no deadline but the one for connecting. Entering raises TargetUnavailable or Shortage (nothing was sent),
+    TargetLost or TargetGarbled.
     """
 
     __slots__ = ("_client", "_connection", "bodiless", "body", "head", "heard", "length")

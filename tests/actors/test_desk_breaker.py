@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foreman.breaker import FREE
-from foreman.errors import Drained, ForemanError, TargetFailed, TargetLost, TargetRefused, TargetSilent
+from foreman.errors import Drained, ForemanError, LoadTimeout, TargetLost, TargetRefused, TargetSilent
 from foreman.job import Job, State
 from foreman.messages import Cancel
 from foreman.store.sqlite import SqliteWriter
@@ -60,7 +60,7 @@ def test_an_outage_costs_three_attempts_and_no_more(office: Office, fault: Forem
     spent = [office.job(n).attempt for n in range(1, 6)]
     office.finish(office.claimed())  # b
     for _ in range(12):
-        office.finish(tried(office), TargetFailed("t", "status 500"))
+        office.finish(tried(office), LOST)
         assert office.claim() is None
     assert [office.job(n).attempt for n in range(1, 6)] == spent == [1, 1, 1, 0, 0]
     left = [n for n in range(1, 6) if office.job(n).state is State.QUEUED]
@@ -92,6 +92,18 @@ def test_failures_with_answers_between_them_open_nothing(office: Office) -> None
         office.submit(number, model="a", max_attempts=1)
         office.finish(office.claimed(), *([LOST] if number % 3 else []))
     assert not office.desk.outlook.failing()
+
+
+def test_loads_that_take_too_long_are_tried_with_one_job_after_the_other(office: Office) -> None:
+    for number in (1, 2, 3):
+        office.submit(number, model="a")
+    tried_ones = []
+    for _ in range(3):
+        tried_ones.append(tried(office).id)
+        office.now += 180
+        office.finish(office.job(int(tried_ones[-1])), LoadTimeout("t", "a", 180))
+    assert tried_ones == ["001", "002", "003"]
+    assert office.desk.outlook.failing()
 
 
 def test_one_job_that_always_fails_is_its_own_fault(office: Office) -> None:

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from tests.daemon import Daemon, until
+from tests.faults.broken import Broken
 from tests.odd.server import OddServer
 
 MODEL = "smollm2:135m"
@@ -83,7 +84,8 @@ def before_it(odd_server: OddServer, tmp_path_factory: pytest.TempPathFactory) -
         @functools.cache
         def daemon(kind: str) -> Daemon:
             settings = {f"{kind}_url": odd_server.url, "retry_backoff": 0.01, "max_attempts": 2}
-            return stack.enter_context(Daemon(tmp_path_factory.mktemp(kind) / "data", **settings))
+            made = Broken("dogged", tmp_path_factory.mktemp(kind) / "data", **settings)
+            return stack.enter_context(made)
 
         yield daemon
 

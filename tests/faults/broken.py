@@ -24,6 +24,7 @@ from foreman import breaker, house, restart, supervisor
 from foreman.__main__ import main
 from foreman.actors import janitor
 from foreman.endpoints import Endpoint
+from foreman.http import calls
 from foreman.restart import Budget
 from foreman.retry import Backoff
 from foreman.store import sqlite
@@ -182,6 +183,16 @@ def quick() -> None:
     breaker.PAUSES = Backoff(QUICK, 10 * QUICK, jitter=0)
 
 
+def dogged() -> None:
+    """No fault: no model rests, however many of its calls fail."""
+    breaker.FAILURES = 1_000_000
+
+
+def hasty() -> None:
+    """No fault: tokens must be counted in no time."""
+    calls.COUNT_TIMEOUT = 10 * QUICK
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "sync-lost": functools.partial(sync, kept=False),
     "sync-kept": functools.partial(sync, kept=True),
@@ -194,6 +205,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "counted": counted,
     "poison": poison,
     "quick": quick,
+    "hasty": hasty,
+    "dogged": dogged,
 }
 
 _heard = {signal.SIGUSR1: 0, signal.SIGUSR2: 0}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import structlog
 from quart import Blueprint, Response
@@ -53,3 +55,10 @@ async def test_a_bug_is_logged_and_answered_with_its_sentence_alone(
         response = await (client.post(path) if method == "POST" else client.get(path))
     assert (response.status_code, await response.get_json()) == (500, said)
     assert [entry["log_level"] for entry in logs] == ["error"]
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENFILE, "Too many open files in system"), MemoryError()])
+@pytest.mark.parametrize("path", ["/jobs", "/api/chat", "/v1/completions"])
+async def test_a_shortage_is_no_bug_and_asks_for_patience(fault: Exception, path: str) -> None:
+    response = await an_app(fault).test_client().post(path)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "2")

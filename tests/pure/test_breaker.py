@@ -22,6 +22,11 @@ from foreman.errors import (
 NOW = 1000.0
 
 
+def with_status(fault: TargetFailed, status: int) -> TargetFailed:
+    fault.status = status
+    return fault
+
+
 def after_failures(*jobs: str) -> Breaker:
     breaker = Breaker()
     for job in jobs:
@@ -86,8 +91,9 @@ def test_a_clock_that_is_set_back_ends_a_pause() -> None:
     [
         (TargetSilent("t", 600), True),
         (TargetLost("t", "it closed"), True),
-        (TargetFailed("t", "status 500"), True),
-        (TargetGarbled("t", "noise"), True),
+        (with_status(TargetFailed("t", "status 502"), 502), True),
+        (TargetFailed("t", "an error in the stream"), False),
+        (TargetGarbled("t", "noise"), False),
         (TargetRefused(500, "boom"), True),
         (AttemptTimeout(60, silent=True), True),
         (AttemptTimeout(60), False),  # it was at work
@@ -102,3 +108,9 @@ def test_a_clock_that_is_set_back_ends_a_pause() -> None:
 )
 def test_what_the_server_is_to_blame_for(fault: ForemanError, blamed: bool) -> None:
     assert is_to_blame(fault) is blamed
+
+
+def test_a_server_that_has_begun_an_answer_is_not_to_blame() -> None:
+    fault = TargetLost("t", "it closed")
+    fault.began = True
+    assert not is_to_blame(fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from foreman.errors import ModelCrashed, NotServed
+from foreman.errors import ModelCrashed, NotServed, Shortage
 from foreman.settings import ManagedModel
+from foreman.targets.child import Child
 from foreman.targets.childlog import KEPT_LINES, MAX_FILE, ChildLog
 from foreman.targets.managed import ManagedTarget
 from tests.conftest import Logged
@@ -175,6 +177,45 @@ async def test_a_stopped_server_is_killed_and_the_next_call_gets_a_new_one(
             os.kill(pid, signal.SIGSTOP)
         assert (await chunks_of(target, call()))[-1].last
     assert not alive(pid) and await pid_of(target, "a") != pid
+
+
+async def test_a_shortage_at_its_start_is_no_crash(
+    nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = await started(nursery, tmp_path, managed_model("a"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Child, "_spawn", _short)
+        with pytest.raises(Shortage, match="too many open files"):
+            await target.load(call())
+    await target.load(call())
+
+
+async def test_a_shortage_of_the_prober_ends_no_server(
+    nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = await started(nursery, tmp_path, managed_model("a", liveness_timeout=0.3))
+    await target.load(call())
+    pid = await pid_of(target, "a")
+    probes = 0
+
+    async def short(self: Child) -> int:
+        nonlocal probes
+        probes += 1
+        raise Shortage("too many open files")
+
+    async def probed() -> bool:
+        return probes > 3
+
+    with monkeypatch.context() as patched, trio.fail_after(10):
+        patched.setattr(Child, "_probe_once", short)
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(chunks_of, target, call("#slow=1"))
+            await until(probed)
+    assert alive(pid) and await pid_of(target, "a") == pid
+
+
+async def _short(self: Child) -> trio.Process:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 async def test_who_comes_after_a_call_that_was_given_up_waits_for_a_server_that_lives(

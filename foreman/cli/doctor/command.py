@@ -81,6 +81,8 @@ def _examine(
     if settings.tls_cert:
         yield here.certificate(settings)
     yield here.store(settings)
+    if few := here.few_descriptors(settings):
+        yield few
     port, is_foreman = here.port(settings)
     yield port
     if url or is_foreman:

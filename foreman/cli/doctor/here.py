@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from foreman import descriptors
 from foreman.cli.doctor.finding import Finding, bad, doubtful, good
 from foreman.client import Client, ClientFault, ConnectFailed, Unauthorized, requests
 from foreman.errors import StoreRefused
@@ -54,6 +55,16 @@ def _try_writing(folder: Path) -> None:
     nearest = next(parent for parent in folder.absolute().parents if parent.exists())
     with tempfile.TemporaryDirectory(dir=nearest):
         pass
+
+
+def few_descriptors(settings: Settings) -> Finding | None:
+    """Say so if fewer clients can be connected than the settings allow."""
+    wanted = settings.max_connections + descriptors.OWN
+    room = descriptors.allow(settings.max_connections)
+    if room >= settings.max_connections:
+        return None
+    what = f"so few may be open that {room} clients can be connected, and not {settings.max_connections}"
+    return doubtful("open files", what, f"allow {wanted}: 'ulimit -n {wanted}', or LimitNOFILE={wanted} for systemd")
 
 
 class Alive(msgspec.Struct):
