@@ -17,6 +17,7 @@ Script: TypeAlias = Callable[[], Iterator[bytes]]  # what one connection is sent
 
 PAUSE = 0.01  # seconds
 MANY = 2000  # pauses in a script, twenty seconds: a client that bears all of them does not end by its own limits
+MUCH = 16 * 2**20  # bytes
 KINDS = ("threads", "asyncio", "trio")
 
 
@@ -34,11 +35,11 @@ NDJSON = head("Content-Type: application/x-ndjson", "Transfer-Encoding: chunked"
 
 
 def endless(start: bytes, piece: bytes) -> Script:
-    """Send `piece` again and again, after `start`."""
+    """Send `piece` again and again, after `start`; more than any client of a test takes."""
 
     def script() -> Iterator[bytes]:
         yield start
-        while True:
+        for _ in range(MUCH // len(piece)):
             yield piece
 
     return script
@@ -57,17 +58,18 @@ def dripping(start: bytes, drop: bytes) -> Script:
 
 
 @contextmanager
-def a_server(script: Script, *, slow: bool = False) -> Iterator[str]:
-    """The address of a server that follows the script; one that is slow reads little of a request at a time."""
+def a_server(script: Script, *, slow: list[bytes] | None = None) -> Iterator[str]:
+    """The address of a server that follows the script; with `slow` it reads a request in small pieces, into it."""
     over = threading.Event()
     threads: list[threading.Thread] = []
 
     def serve(connection: socket.socket) -> None:
         with connection:
             try:
-                for _ in range(MANY if slow else 0):
+                while slow is not None and len(slow) < MANY:
                     over.wait(PAUSE)
-                    if over.is_set() or not connection.recv(4096):
+                    slow.append(data := connection.recv(4096))
+                    if over.is_set() or not data:
                         return
                 connection.recv(2**20)
                 connection.setblocking(False)
