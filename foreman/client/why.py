@@ -9,11 +9,15 @@ from collections.abc import Iterator
 
 import httpx2
 
+from foreman.client.faults import AnswerTooLarge
+
 
 def why(error: Exception) -> str:
     """Say what went wrong: the words of the system or of TLS where they are among the causes, else of what happened."""
     if isinstance(error, httpx2.TimeoutException):
         return "no answer in time"
+    if isinstance(error, AnswerTooLarge):
+        return "an answer without end"
     for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({cause.verify_message.rstrip('.')})"

@@ -14,6 +14,7 @@ import pytest
 
 from foreman.targets.child import free_port
 from tests.cli.conftest import TOKEN, House, Invoke
+from tests.client.scripted import Script, a_server, dripping, endless
 from tests.daemon import Daemon, Upstream, an_upstream
 from tests.receiver import Receiver
 
@@ -217,6 +218,22 @@ def test_a_receiver_that_answers_and_one_that_does_not(invoke: Invoke, tmp_path:
         )  # fmt: skip
     found = examine(invoke, tmp_path, "--webhook", receiver.url, ollama_url=upstream.url)
     assert "does not answer" in found["webhook"]["what"]
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no answer in time"),
+        (endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100), "an answer without end"),
+    ],
+    ids=["drips", "floods"],
+)
+def test_a_receiver_that_does_not_end_its_answer(
+    invoke: Invoke, tmp_path: Path, upstream: Upstream, script: Script, why: str
+) -> None:
+    with a_server(script) as url:
+        found = examine(invoke, tmp_path, "--webhook", url, ollama_url=upstream.url, webhook_timeout="1")
+    assert f"does not answer ({why})" in found["webhook"]["what"]
 
 
 def test_a_setting_that_is_wrong(invoke: Invoke, tmp_path: Path) -> None:

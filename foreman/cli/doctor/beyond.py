@@ -18,6 +18,9 @@ import trio
 from foreman import addresses
 from foreman.cli.doctor.finding import Finding, bad, doubtful, good
 from foreman.cli.doctor.here import own_url
+from foreman.client.faults import AnswerTooLarge
+from foreman.client.limits import Allowance, Limits
+from foreman.client.network import Transport
 from foreman.client.why import why
 from foreman.errors import TargetFault, TargetRefused, TargetUnavailable
 from foreman.settings import ManagedModel, Settings
@@ -29,6 +32,7 @@ from foreman.targets.openai import OpenAITarget
 from foreman.targets.protocol import Model
 
 PATIENCE = 5.0  # seconds for a target's answer
+ANSWER = 65_536  # bytes of what a receiver answers
 TOLD = 10  # models that are named
 
 
@@ -149,8 +153,11 @@ def webhook(url: str, settings: Settings) -> Finding:
 
 
 def _answers(url: str, timeout: float) -> Finding:
+    allowance = Allowance(Limits(timeout, max_answer=ANSWER), timeout, url)
+    tls = httpx2.create_ssl_context(trust_env=False)
     try:
-        status = httpx2.head(url, timeout=timeout, trust_env=False).status_code
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        with allowance.applied(), httpx2.Client(transport=Transport(tls), trust_env=False) as http:
+            status = http.head(url, timeout=timeout).status_code
+    except (httpx2.HTTPError, httpx2.InvalidURL, AnswerTooLarge) as error:
         return bad("webhook", f"{url} does not answer ({why(error)})", "start the receiver, or fix the address")
     return good("webhook", f"{url} answers (HEAD gives {status}; nothing was posted)")
