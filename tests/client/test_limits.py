@@ -155,12 +155,12 @@ NO_NEWS = {"feed": HELLO, "stream": b'data: {"foreman":{}}\n\n'}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", NO_NEWS)
-@pytest.mark.parametrize("sent", [*STREAMED, "no news"])
+@pytest.mark.parametrize(
+    ("method", "sent"),
+    [(method, sent) for method in NO_NEWS for sent in (*STREAMED, "no news") if "JSON" not in sent or method != "feed"],
+)
 def test_a_stream_that_tells_nothing_is_too_large(method: str, sent: str, kind: str) -> None:
     start, piece = STREAMED.get(sent, (EVENTS, chunk(NO_NEWS[method] * 100)))
-    if method == "feed" and start == NDJSON:
-        pytest.skip("the feed is no NDJSON")
     given: dict[str, Any] = {"job_id": ["J"]} if method == "feed" else {"job_id": "J"}
     with a_server(endless(start, piece)) as url, pytest.raises(AnswerTooLarge, match="262,144 bytes"):
         call(kind, url, method, limits=SMALL, patience=0, **given)
