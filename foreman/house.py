@@ -24,8 +24,9 @@ from foreman.actors.outlook import Outlook
 from foreman.actors.poster import Poster
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
-from foreman.actors.webhooks import Limits, Webhooks
+from foreman.actors.webhooks import Webhooks
 from foreman.actors.worker import Patience, Worker
+from foreman.admission import Limits
 from foreman.errors import SettingInvalid, StoreUnavailable
 from foreman.http import app, server
 from foreman.http.deps import Deps
@@ -173,7 +174,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
     )
     webhooks = Webhooks(
         queue,
-        readers,
+        Readers(store, count=1, broken=queue.lose),  # of their own: neither HTTP nor they wait for the other
         poster,
         limits=Limits(settings.webhook_concurrency, settings.webhook_per_receiver),
         inline=settings.artifact_inline_limit,

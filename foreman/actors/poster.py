@@ -59,6 +59,8 @@ class Poster:
         resolve: Resolve | None = None,
     ) -> None:
         """`timeout` is seconds for a whole attempt."""
+        # Not the resolver that all of the process shares: callers name these hosts, and slow name servers of theirs
+        # must not take the threads in which the target's name is looked up.
         self._judge = _Judge(rules, resolve or Resolver().getaddrinfo)
         self._secrets = secrets
         self._timeout = timeout

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job
 from foreman.schedule import Head
-from foreman.store.protocol import ALL, Lane, Order, Place, Reader, Selection, Shape
+from foreman.store.protocol import ALL, Due, Lane, Order, Place, Reader, Selection, Shape
 from foreman.usage import Depth, Row
 
 
@@ -81,11 +81,18 @@ class OwnJobs(Reader):
     def delivery(self, job_id: str, seq: int) -> Delivery | None:
         return self._store.delivery(job_id, seq) if self._has(job_id) else None
 
-    def receivers(self) -> list[tuple[str, Instant]]:
-        return []
+    def callers_due(self) -> list[str]:
+        return [caller for caller in self._store.callers_due() if caller == self._owner]
 
-    def due(self, receiver: str, *, now: Instant, besides: frozenset[int], limit: int) -> list[Delivery]:
-        return []
+    def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
+        return self._store.receivers_due(caller, after=after, limit=limit) if caller == self._owner else []
+
+    def due(
+        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
+    ) -> list[Delivery]:
+        if caller != self._owner:
+            return []
+        return self._store.due(caller, receiver, now=now, besides=besides, limit=limit)
 
     def change(self, seq: int) -> Change | None:
         change = self._store.change(seq)

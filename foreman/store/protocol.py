@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -64,6 +64,14 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 ALL = Selection()
 
 
+class Due(NamedTuple):
+    """A caller's receiver with deliveries still to be made."""
+
+    receiver: str
+    at: Instant  # when the first one is due
+    failed: bool  # the first or the last one was tried before, and not answered or with 5xx
+
+
 class Reader(Protocol):
     """Reads. Each call sees one consistent state and holds no lock when it returns."""
 
@@ -108,11 +116,16 @@ class Reader(Protocol):
     def delivery(self, job_id: str, seq: int) -> Delivery | None:
         """The delivery of one change of a job; None when there is none."""
 
-    def receivers(self) -> list[tuple[str, Instant]]:
-        """Every receiver with a delivery still to be made, and when its first one is due."""
+    def callers_due(self) -> list[str]:
+        """Return the callers (names of tokens) with a delivery still to be made."""
 
-    def due(self, receiver: str, *, now: Instant, besides: frozenset[int], limit: int) -> list[Delivery]:
-        """The receiver's deliveries that are due, earliest first, without those whose `seq` is in `besides`."""
+    def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
+        """Return up to `limit` of the caller's receivers with a delivery still to be made, by name after `after`."""
+
+    def due(
+        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
+    ) -> list[Delivery]:
+        """Return what of the caller's is due to the receiver, earliest first, without the `seq`s in `besides`."""
 
     def change(self, seq: int) -> Change | None: ...
 

@@ -11,7 +11,7 @@ from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Prio
 from foreman.schedule import Head
 from foreman.store import listing, usage
 from foreman.store.faults import translate
-from foreman.store.protocol import ALL, Lane, Order, Place, Selection, Shape
+from foreman.store.protocol import ALL, Due, Lane, Order, Place, Selection, Shape
 from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
 from foreman.usage import Depth, Row
 
@@ -144,24 +144,42 @@ class SqliteReader:
         rows = self._rows(f"SELECT {DELIVERY} FROM deliveries WHERE seq = ? AND job_id = ?", (seq, job_id))
         return read_delivery(rows[0]) if rows else None
 
-    def receivers(self) -> list[tuple[str, Instant]]:
-        # One seek a receiver: DISTINCT would read every row of a receiver that has been away for a week.
-        rows = self._rows("""
-            WITH RECURSIVE named(receiver) AS (
-                SELECT min(receiver) FROM deliveries INDEXED BY deliveries_due WHERE state = 'due'
+    def callers_due(self) -> list[str]:
+        # One seek a name: DISTINCT would read every row of a caller whose receivers have been away for a week.
+        due = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due'"
+        rows = self._rows(f"""
+            WITH RECURSIVE named(owner) AS (
+                SELECT (SELECT owner {due} AND owner >= '' ORDER BY owner LIMIT 1)
                 UNION ALL
-                SELECT (SELECT min(receiver) FROM deliveries INDEXED BY deliveries_due
-                        WHERE state = 'due' AND receiver > named.receiver)
-                FROM named WHERE named.receiver IS NOT NULL)
-            SELECT receiver, (SELECT min(due_at) FROM deliveries INDEXED BY deliveries_due
-                              WHERE state = 'due' AND receiver = named.receiver)
-            FROM named WHERE receiver IS NOT NULL""")
-        return [(receiver, due_at) for receiver, due_at in rows]
+                SELECT (SELECT owner {due} AND owner > named.owner ORDER BY owner LIMIT 1)
+                FROM named WHERE named.owner IS NOT NULL)
+            SELECT owner FROM named WHERE owner IS NOT NULL""")
+        return [str(row[0]) for row in rows]
 
-    def due(self, receiver: str, *, now: Instant, besides: frozenset[int], limit: int) -> list[Delivery]:
+    def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
+        of_its = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due' AND owner = ?1"
+        sql = f"""
+            WITH RECURSIVE named(receiver, n) AS (
+                SELECT (SELECT receiver {of_its} AND receiver > ?2 ORDER BY receiver LIMIT 1), 1
+                UNION ALL
+                SELECT (SELECT receiver {of_its} AND receiver > named.receiver ORDER BY receiver LIMIT 1), n + 1
+                FROM named WHERE named.receiver IS NOT NULL AND n < ?3),
+            ends(receiver, first, last) AS (
+                SELECT receiver,
+                       (SELECT seq {of_its} AND receiver = named.receiver ORDER BY due_at, seq LIMIT 1),
+                       (SELECT seq {of_its} AND receiver = named.receiver ORDER BY due_at DESC, seq DESC LIMIT 1)
+                FROM named WHERE receiver IS NOT NULL)
+            SELECT ends.receiver, f.due_at, f.attempts > 0 AND coalesce(f.status, 500) >= 500
+                                            OR l.attempts > 0 AND coalesce(l.status, 500) >= 500
+            FROM ends CROSS JOIN deliveries f ON f.seq = first CROSS JOIN deliveries l ON l.seq = last"""
+        return [Due(str(name), at, bool(failed)) for name, at, failed in self._rows(sql, (caller, after, limit))]
+
+    def due(
+        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
+    ) -> list[Delivery]:
         sql = f"""SELECT {DELIVERY} FROM deliveries INDEXED BY deliveries_due
-                  WHERE state = 'due' AND receiver = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"""
-        rows = self._rows(sql, (receiver, now, limit + len(besides)))
+                  WHERE state = 'due' AND owner = ? AND receiver = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"""
+        rows = self._rows(sql, (caller, receiver, now, limit + len(besides)))
         return [found for found in map(read_delivery, rows) if found.seq not in besides][:limit]
 
     def change(self, seq: int) -> Change | None:

@@ -136,7 +136,7 @@ class SqliteWriter(SqliteReader):
         rows = [(draft.id, "queued", now, 0) for draft in drafts]
         last = insert(self._db, "events", "job_id, state, at, attempt", rows)
         changes: list[Change] = []
-        posted: list[tuple[Change, str]] = []
+        posted: list[tuple[Change, str, str]] = []
         for seq, draft in enumerate(drafts, start=last - len(drafts) + 1):
             parked = draft.not_before is not None and draft.not_before > now
             self._waiting[draft.key, draft.priority, draft.model, parked] += 1
@@ -154,7 +154,7 @@ class SqliteWriter(SqliteReader):
             )
             if _wanted(State.QUEUED, draft.webhook_url, draft.webhook_events):
                 change = replace(change, posted=True)
-                posted.append((change, draft.webhook_url or ""))
+                posted.append((change, draft.webhook_url or "", draft.owner))
             changes.append(change)
         self._post(posted)
         return changes
@@ -207,7 +207,7 @@ class SqliteWriter(SqliteReader):
             )
             for number, (state, previous) in enumerate(steps, start=1)
         ]
-        self._post([(change, job.webhook_url or "") for change in changes if change.posted])
+        self._post([(change, job.webhook_url or "", job.owner) for change in changes if change.posted])
         return changes
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
@@ -314,10 +314,10 @@ class SqliteWriter(SqliteReader):
         finally:
             self._db.execute(f"PRAGMA busy_timeout = {1000 * (PATIENCE if self._patient else AGAIN):.0f}")
 
-    def _post(self, posted: Sequence[tuple[Change, str]]) -> None:
-        """Write a delivery for each of the changes, to the URL beside it."""
-        rows = [(c.seq, c.job_id, _receiver_of(url), url, "due", c.at) for c, url in posted]
-        insert(self._db, "deliveries", "seq, job_id, receiver, url, state, due_at", rows)
+    def _post(self, posted: Sequence[tuple[Change, str, str]]) -> None:
+        """Write a delivery for each of the changes, to the URL and of the owner beside it."""
+        rows = [(c.seq, c.job_id, owner, _receiver_of(url), url, "due", c.at) for c, url, owner in posted]
+        insert(self._db, "deliveries", "seq, job_id, owner, receiver, url, state, due_at", rows)
 
     def _write_lanes(self) -> None:
         for (key, priority, model, parked), more in self._waiting.items():

@@ -10,7 +10,8 @@ from trio.testing import MockClock
 
 from foreman import addresses
 from foreman.actors.poster import Poster
-from foreman.actors.webhooks import Limits, Webhooks
+from foreman.actors.webhooks import Webhooks
+from foreman.admission import Limits
 from foreman.errors import StoreFull
 from foreman.job import Delivery, DeliveryState
 from foreman.messages import Cancel, DeliveryEnded, Redeliver, Retry

@@ -17,8 +17,9 @@ from foreman.actors.inventory import NOTE, Inventory
 from foreman.actors.outlook import Outlook
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
-from foreman.actors.webhooks import Limits, Webhooks
+from foreman.actors.webhooks import Webhooks
 from foreman.actors.worker import Patience, Worker
+from foreman.admission import Limits
 from foreman.errors import CursorGone
 from foreman.job import Change, Instant
 from foreman.restart import keep_running

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from foreman.job import Artifact, Priority, State
+from foreman.job import Artifact, DeliveryState, Priority, State
 from foreman.store import listing
-from foreman.store.protocol import Order, Place, Selection, Shape
+from foreman.store.protocol import Due, Order, Place, Selection, Shape
 from tests.store.conftest import Store, add, claimed, done, draft, put
 
 
@@ -338,3 +339,41 @@ def test_a_snapshot_stands_still_while_the_writer_goes_on(store: Store) -> None:
         assert reader.lanes() == before
         assert reader.job("002") is None
     assert reader.job("002") is not None
+
+
+def test_what_is_due_is_found_caller_by_caller_and_receiver_by_receiver(store: Store) -> None:
+    hooks = [("alice", "http://b/x"), ("alice", "http://a/x"), ("alice", "http://a/y"), ("", "http://a/x")]
+    for n, (owner, url) in enumerate(hooks):
+        add(store, draft(n, owner=owner, webhook_url=url), now=100 + n)
+    assert store.callers_due() == ["", "alice"]
+    assert store.receivers_due("alice", limit=9) == [Due("http://a", 101, False), Due("http://b", 100, False)]
+    assert store.receivers_due("alice", limit=1) == [Due("http://a", 101, False)]
+    assert store.receivers_due("alice", after="http://a", limit=9) == [Due("http://b", 100, False)]
+    assert store.receivers_due("", limit=9) == [Due("http://a", 103, False)]
+    assert store.receivers_due("bob", limit=9) == []
+    found = store.due("alice", "http://a", now=102, limit=9)
+    assert [delivery.url for delivery in found] == ["http://a/x", "http://a/y"]
+    assert [delivery.url for delivery in store.due("alice", "http://a", now=101, limit=9)] == ["http://a/x"]
+    besides = frozenset({found[0].seq})
+    assert store.due("alice", "http://a", now=102, besides=besides, limit=1) == [found[1]]
+    with store.transaction():
+        for delivery in found:
+            store.settle(replace(delivery, state=DeliveryState.DELIVERED))
+        store.delete(["003"])
+    assert store.callers_due() == ["alice"]
+    assert store.receivers_due("alice", limit=9) == [Due("http://b", 100, False)]
+
+
+@pytest.mark.parametrize(
+    ("tried", "status", "failed"), [(0, None, False), (1, None, True), (1, 503, True), (1, 429, False)]
+)
+@pytest.mark.parametrize("other_due", [50.0, 500.0])
+def test_a_receiver_that_failed_is_told_from_others_by_what_is_due_to_it(
+    store: Store, tried: int, status: int | None, failed: bool, other_due: float
+) -> None:
+    add(store, draft(1, webhook_url="http://a/x"), draft(2, webhook_url="http://a/x"), now=100)
+    first, other = store.due("", "http://a", now=100, limit=9)
+    with store.transaction():
+        store.settle(replace(first, attempts=tried, status=status, due_at=200.0))
+        store.settle(replace(other, due_at=other_due))
+    assert store.receivers_due("", limit=9) == [Due("http://a", min(200.0, other_due), failed)]

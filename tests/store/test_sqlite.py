@@ -114,16 +114,23 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
             VALUES ('001', 'done', 'm', 'm', '/api/chat', 1, 3, 1.0, 1.0);
         UPDATE jobs SET idempotency_key = 'k', fingerprint = x'66';
         INSERT INTO payloads VALUES ('001', x'7b7d');
+        INSERT INTO events (seq, job_id, state, at, attempt) VALUES (1, '001', 'done', 1.0, 1);
+        INSERT INTO deliveries (seq, job_id, receiver, url, state, due_at)
+            VALUES (1, '001', 'http://a', 'http://a/x', 'due', 2.0);
+        {"UPDATE jobs SET owner = 'bob';" if before >= 2 else ""}
         PRAGMA user_version = {before};
     """)
     db.close()
     store = SqliteWriter(path)
     job = store.job("001")
-    assert job is not None and (job.state, job.model, job.owner) == ("done", "m", "")
+    owner = "bob" if before >= 2 else ""
+    assert job is not None and (job.state, job.model, job.owner) == ("done", "m", owner)
+    assert [(due.receiver, due.at) for due in store.receivers_due(owner, limit=9)] == [("http://a", 2.0)]
+    assert [delivery.seq for delivery in store.due(owner, "http://a", now=2, limit=9)] == [1]
     add(store, draft(2, owner="alice"))
     stored = store.job("002")
     assert stored is not None and stored.owner == "alice"
-    assert store.by_idempotency_key("", "k") == (job, b"f")
+    assert store.by_idempotency_key(owner, "k") == (job, b"f")
     add(store, draft(3, owner="alice", idempotency_key="k", fingerprints=(b"a",), most_tokens=5))
     mine = store.by_idempotency_key("alice", "k")
     assert mine is not None and (mine[0].id, mine[0].most_tokens, mine[1]) == ("003", 5, b"a")
@@ -275,6 +282,9 @@ HOT = {
     "wake": lambda store, job: store.wake(1e6),
     "overdue": lambda store, job: store.overdue(1e6, 10),
     "next_due": lambda store, job: store.next_due(),
+    "callers of deliveries": lambda store, job: store.callers_due(),
+    "receivers of deliveries": lambda store, job: store.receivers_due("", after="http://a", limit=10),
+    "deliveries that are due": lambda store, job: store.due("", "http://a", now=1e6, limit=10),
     "prunable": lambda store, job: store.prunable(1e6, 10),
     "idempotency": lambda store, job: store.by_idempotency_key("", "k"),
     "submit": lambda store, job: store.add([draft(999)], now=1),
@@ -374,3 +384,22 @@ def test_an_artifact_is_found_by_its_name_without_a_look_at_the_others(store: Sq
 
 def _plan(db: sqlite3.Connection, sql: str) -> list[str]:
     return [str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {sql.replace('Inf', '9e999')}").fetchall()]
+
+
+def test_a_look_for_receivers_costs_no_more_for_a_million_deliveries_to_one_of_them(store: SqliteWriter) -> None:
+    steps = [0]
+
+    def look() -> int:
+        steps[0] = 0
+        store._db.set_progress_handler(lambda: steps.__setitem__(0, steps[0] + 1), 10)
+        assert store.callers_due() == ["alice", "bob"]
+        assert [due.receiver for due in store.receivers_due("alice", limit=9)] == ["http://a", "http://b"]
+        assert len(store.receivers_due("bob", after="http://r5", limit=9)) == 9
+        store._db.set_progress_handler(None, 0)
+        return steps[0] * 10
+
+    hooks = [("alice", "http://a"), ("alice", "http://b"), *(("bob", f"http://r{n}") for n in range(100))]
+    add(store, *(draft(n, owner=owner, webhook_url=url) for n, (owner, url) in enumerate(hooks)))
+    few = look()
+    add(store, *(draft(f"x{n}", owner="alice", webhook_url="http://a") for n in range(2_000)))
+    assert look() <= few + 100
