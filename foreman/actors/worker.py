@@ -312,7 +312,7 @@ class Worker:
         job, now = attempt.job, self._clock()
         began_at = attempt.began_at or now
         if outcome == "done":
-            load = began_at - attempt.claimed_at if attempt.loads else None
+            load = max(0.0, began_at - attempt.claimed_at) if attempt.loads else None
             self._outlook.learn(job, seconds=max(0.0, now - began_at), load=load, tokens=counted.answer)
         ended = Attempted(
             model=model_of(job.key),
