@@ -12,7 +12,7 @@ import pytest
 
 from foreman.actors.poster import Poster
 from foreman.addresses import Rules, read_url
-from foreman.errors import WebhookRefused
+from foreman.errors import Shortage, WebhookRefused
 from foreman.job import Delivery, DeliveryState
 from tests.ask import chat
 from tests.daemon import Daemon, Upstream
@@ -159,6 +159,20 @@ async def test_no_odd_name_is_more_than_a_refusal(host: str) -> None:
     with pytest.raises(WebhookRefused):
         await judge.check(f"http://{host}/")
     sent = await judge.post(delivery(f"http://{host}/"), b"{}")
+    assert (sent.status, bool(sent.error)) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "error", [socket.gaierror(socket.EAI_SYSTEM, "System error"), RuntimeError("can't start new thread")]
+)
+async def test_a_shortage_refuses_no_receiver_and_fails_no_more_than_an_attempt(error: Exception) -> None:
+    async def short(host: str, port: int, *, type: int) -> Any:
+        raise error
+
+    judge = Poster(Rules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=short)
+    with pytest.raises((Shortage, RuntimeError)):
+        await judge.check("http://receiver.example/")
+    sent = await judge.post(delivery("http://receiver.example/"), b"{}")
     assert (sent.status, bool(sent.error)) == (None, True)
 
 
