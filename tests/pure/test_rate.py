@@ -56,8 +56,11 @@ def test_however_many_callers_there_are_a_bounded_number_is_kept() -> None:
     for number in range(10_000):
         rate.take(f"{number}", NOW + number / 10)
         assert len(rate._full_at) <= 100
+    for number in range(1000):
+        rate.take(f"at once {number}", NOW + 1000)
+        assert len(rate._full_at) <= 100
     for _ in range(3):
-        rate.take("busy", NOW + 1000)
-    for number in range(40):
-        rate.take(f"new {number}", NOW + 1000)
-    assert rate.take("busy", NOW + 1000) > 0  # who has just used all of it is not forgotten for newcomers
+        rate.take("busy", NOW + 2000)
+    for number in range(100):
+        rate.take(f"new {number}", NOW + 2000)
+    assert rate.take("busy", NOW + 2000) > 0  # who has just used all of it is not forgotten for newcomers
