@@ -32,12 +32,17 @@ TYPES = {
     "Delivery": types.Delivery,
     "Deliveries": types.Deliveries,
     "Running": types.Running,
+    "FailingModel": types.FailingModel,
     "Queue": types.Queue,
     "Usage": types.Report,
     "UsageRow": types.Figures,
     "Paused": types.Paused,
     "Health": types.Health,
 }
+
+# What callers send, what the client reads only a part of or makes faults of, and what is for browsers.
+UNTYPED = {"Submission", "Call", "OpenAIModel", "OpenAIModels", "Hello", "Readiness", "Links", "Ticket"}
+UNTYPED |= {"Fault", "OllamaFault", "OpenAIFault", "AnthropicFault"}
 
 
 def lost(kind: inspect.Type, value: object, at: str = "") -> Iterator[str]:
@@ -64,6 +69,10 @@ def lost(kind: inspect.Type, value: object, at: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("name", TYPES)
 def test_what_the_description_promises_has_a_place(name: str) -> None:
     assert list(lost(inspect.type_info(TYPES[name]), dict.fromkeys(SHAPES[name]["properties"]))) == []
+
+
+def test_every_shape_has_a_type() -> None:
+    assert set(SHAPES) == {*TYPES, *UNTYPED}
 
 
 def test_so_has_what_a_real_foreman_answers(tmp_path: Path) -> None:
