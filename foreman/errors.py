@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Sequence
 from enum import Enum
-from typing import ClassVar
 
 
 class Cost(Enum):
@@ -25,7 +24,7 @@ class ForemanError(Exception):
     """An expected fault; its text is one sentence that may be shown to anyone."""
 
     code: str = "internal_error"  # public: add codes, never rename one
-    cost: ClassVar[Cost] = Cost.JOB
+    cost: Cost = Cost.JOB
     hint: str | None = None  # the remedy, where there is one
 
 
@@ -328,6 +327,23 @@ class TooManyConnections(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """The store cannot be written to now."""
+
+
+class MemoryFull(Unavailable):
+    """All bodies and answers in flight take what they may together; no byte more of this one is taken."""
+
+    code = "memory_full"
+
+    def __init__(self, size: int, limit: int) -> None:
+        """`size` is what this one would take, of `limit` bytes for all."""
+        alone = size > limit
+        super().__init__(
+            f"this takes {size} bytes or more, and all that is under way may take {limit} together"
+            if alone
+            else f"what is under way takes almost all of the {limit} bytes that it may"
+        )
+        self.cost = Cost.JOB if alone else Cost.NOTHING  # what will never fit need not be tried again
+        self.hint = "the setting memory raises the limit"
 
 
 class StoreFull(StoreUnavailable):

@@ -27,6 +27,7 @@ from foreman.actors.relay import Relay
 from foreman.actors.webhooks import Webhooks
 from foreman.actors.worker import Patience, Worker
 from foreman.admission import Limits
+from foreman.budget import Budget
 from foreman.errors import SettingInvalid, StoreUnavailable
 from foreman.http import app, server
 from foreman.http.deps import Deps
@@ -156,7 +157,8 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
     )
     outlook = Outlook(schedule.Rules(limit=settings.starvation_limit, share=settings.share, slots=settings.slots))
     queue = QueueActor(Desk(store, rules, outlook, clock=clock))
-    relay = Relay()
+    budget = Budget(settings.memory)
+    relay = Relay(budget)
     target = _target(settings)
     inventory = Inventory(target, queue, poll_interval=settings.poll_interval, remembered=store.note(NOTE))
     meters, watchdog = Meters(), Watchdog()
@@ -206,6 +208,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         target=target,
         gate=Gate(settings),
         rate=Rate(settings.rate, settings.rate_burst or settings.rate) if settings.rate else None,
+        budget=budget,
         meters=meters,
         watchdog=watchdog,
         log_size=store.log_size,

@@ -65,7 +65,7 @@ def after(fault: ForemanError, *, attempt: int, max_attempts: int, backoff: Back
             return GiveUp()
         wait = max(backoff.delay(attempt, chance), min(asked or 0, RETRY_AFTER_CAP))
         return Again(wait=wait, spent=True)
-    if fault.code in ("target_busy", "shortage"):
+    if fault.code in ("target_busy", "shortage", "memory_full"):
         wait = min(asked, RETRY_AFTER_CAP) if asked is not None else backoff.delay(1, chance)
         return Again(wait=max(wait, LEAST_WAIT), spent=False)
     return Again(wait=0, spent=False)

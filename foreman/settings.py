@@ -158,6 +158,7 @@ class Settings(BaseSettings):
     max_queue: int = Field(100_000, ge=1)
     max_body: Size = 64 * 2**20
     max_answer: Size = 64 * 2**20
+    memory: Size = 512 * 2**20
 
     max_attempts: int = Field(3, ge=1, le=20)
     retry_backoff: PositiveSeconds = 2

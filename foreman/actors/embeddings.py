@@ -9,6 +9,7 @@ import trio
 from foreman.actors.inventory import Inventory
 from foreman.actors.places import Places
 from foreman.actors.worker import Patience
+from foreman.budget import Budget, Lease
 from foreman.errors import AnswerTooLarge, AttemptTimeout, TargetFault, TargetSilent
 from foreman.job import model_of
 from foreman.targets.answer import Answer
@@ -40,20 +41,21 @@ class Embeddings:
             await self._inventory.wait_down()
         await trio.sleep_forever()
 
-    async def embed(self, call: Call) -> bytes | None:
+    async def embed(self, call: Call, held: Lease | None = None) -> bytes | None:
         """Return the target's answer, a JSON object; None when the call is one for the queue (see `Target.displaces`).
 
-        Raises TargetFault, after `attempt` seconds at the latest, the time in which it waits for a place included.
+        `held` counts what comes of it. Raises MemoryFull, and TargetFault, after `attempt` seconds at the latest, the
+        time in which it waits for a place included.
         """
         answer: bytes | None = None
         with trio.move_on_after(self._patience.attempt) as scope:
             async with self._places.place(model_of(call.key)):
-                answer = await self._ask(call)
+                answer = await self._ask(call, held or Budget().lease())
         if scope.cancelled_caught:
             raise AttemptTimeout(self._patience.attempt)
         return answer
 
-    async def _ask(self, call: Call) -> bytes | None:
+    async def _ask(self, call: Call, held: Lease) -> bytes | None:
         """Ask for as long as the worker would."""
         if self._target.displaces(call):
             return None
@@ -67,7 +69,7 @@ class Embeddings:
 
             await self._target.load(call)
             scope.deadline = trio.current_time() + patience
-            async with self._target.answer(msgspec.structs.replace(call, heard=heard)) as chunks:
+            async with self._target.answer(msgspec.structs.replace(call, heard=heard, took=held.grow)) as chunks:
                 async for chunk in chunks:
                     size += len(chunk.data)
                     if size > self._patience.max_answer:
@@ -83,7 +85,7 @@ class Embeddings:
         call = Call(model=self._warm, key=self._warm, endpoint="/api/embed", payload=payload)
         try:
             with trio.fail_after(self._patience.attempt):
-                answer = await self._ask(call)
+                answer = await self._ask(call, Budget().lease())
         except (TargetFault, trio.TooSlowError) as fault:
             log.warning("cannot warm the embedding model", model=self._warm, why=str(fault) or "it took too long")
         else:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import trio
 
+from foreman.budget import Budget, Lease
 from foreman.errors import ForemanError
 from foreman.job import TERMINAL, Change, State
 from foreman.messages import Commit
+
+CHUNK_COST = 64  # bytes of memory that a chunk takes besides its data; a flood of tiny ones must end too
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,16 @@ class Piece:
 class Track:
     """What one job has said so far. Followers read by position, so a slow one holds nobody up."""
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_id: str, held: Lease | None = None) -> None:
+        """`held` counts what the attempt takes, and then the chunks, as long as anybody holds the track: its readers
+        share them."""
         self.job_id = job_id
         self.attempt = 0
         self.result: bytes | None = None  # the whole answer, once the target has given it
         self.fault: ForemanError | None = None  # how the last attempt ended, if it did not end well
         self.turn = 0  # grows whenever an attempt starts over
+        self.held = held or Budget().lease()
+        self._kept = 0  # bytes of the chunks
         self.chunks: list[bytes] = []  # what the current attempt has said
         self._last: bytes | None = None  # held until the answer is on disk
         self.ended: Change | None = None
@@ -37,18 +44,32 @@ class Track:
 
     def begin(self, attempt: int) -> None:
         """A new attempt: what the last one said is void."""
-        self.turn += 1
         self.attempt = attempt
-        self.chunks, self._last = [], None
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget what the attempt has said: it starts over."""
+        self.turn += 1
+        self.chunks, self._last, self._kept = [], None, 0
+        self.held.free()
         self._tell()
 
     def append(self, chunk: bytes, *, last: bool = False) -> None:
-        """The next chunk. The last one is shown once the job is on disk as done, so that who has it can ask for it."""
+        """The next chunk. The last one is shown once the job is on disk as done, so that who has it can ask for it.
+
+        Raises MemoryFull.
+        """
+        self.held.grow(len(chunk) + CHUNK_COST)
+        self._kept += len(chunk) + CHUNK_COST
         if last:
             self._last = chunk
             return
         self.chunks.append(chunk)
         self._tell()
+
+    def rest(self) -> None:
+        """Hold no more than the chunks: the attempt is over."""
+        self.held.resize(self._kept)
 
     def notice(self, change: Change) -> None:
         if change.state in TERMINAL:
@@ -110,7 +131,8 @@ class Follower:
 class Relay:
     """The tracks of the jobs that run or are followed; a track lives as long as somebody holds it."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
+        self._budget = budget or Budget()
         self._tracks: weakref.WeakValueDictionary[str, Track] = weakref.WeakValueDictionary()
 
     def track(self, job_id: str) -> Track:
@@ -118,7 +140,7 @@ class Relay:
         changes after that read is told here."""
         found = self._tracks.get(job_id)
         if found is None:
-            self._tracks[job_id] = found = Track(job_id)
+            self._tracks[job_id] = found = Track(job_id, self._budget.lease())
         return found
 
     def notice(self, commit: Commit) -> None:

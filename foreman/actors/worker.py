@@ -12,7 +12,7 @@ import trio
 from foreman.actors.inventory import Inventory
 from foreman.actors.meters import Attempted, Meters
 from foreman.actors.outlook import Outlook
-from foreman.actors.relay import Relay, Track
+from foreman.actors.relay import CHUNK_COST, Relay, Track
 from foreman.errors import (
     AnswerCut,
     AnswerTooLarge,
@@ -20,6 +20,7 @@ from foreman.errors import (
     Drained,
     ForemanError,
     Internal,
+    MemoryFull,
     Shortage,
     StoreUnavailable,
     TargetFault,
@@ -40,7 +41,6 @@ from foreman.usage import NO_TOKENS, Tokens
 log = structlog.get_logger()
 
 BREATH = 20  # chunks that came together between chances for everybody else
-CHUNK_COST = 64  # bytes of memory that a chunk takes besides its data; a flood of tiny ones must end too
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,12 +300,15 @@ class Worker:
         if isinstance(fault, TargetFault):
             fault.began = attempt.answered
         track.fault = fault
+        if isinstance(fault, MemoryFull):
+            track.drop()  # a job that is put back may hold nothing that keeps the others from their end
         counted = NO_TOKENS
         if isinstance(outcome, Answered):
             track.result, counted = outcome.artifacts[0].data, outcome.tokens
         self._account(attempt, "cancelled" if outcome is None else fault.code if fault else "done", counted)
         if outcome is not None:
             await self._queue.tell(Finished(job_id=job.id, lease=job.lease, outcome=outcome))
+        track.rest()
         return fault
 
     def _account(self, attempt: _Attempt, outcome: str, counted: Tokens) -> None:
@@ -338,8 +341,11 @@ class Worker:
     async def _run(self, work: Work, track: Track, attempt: _Attempt) -> Answered | ForemanError:
         job = work.job
         heard = attempt.heard
-        call = Call(model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload, heard=heard)
+        call = Call(
+            model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload, heard=heard, took=track.held.grow
+        )
         try:
+            track.held.grow(len(work.payload))
             attempt.loads = not self._target.is_resident(job.key)
             await self._target.load(call)
             loaded = attempt.loads and self._target.is_resident(job.key)  # not by what needs none, such as to unload it

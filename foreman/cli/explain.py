@@ -27,6 +27,7 @@ EXPLAINED = {
     "max_queue": "Queued jobs beyond which new ones are refused.",
     "max_body": "The largest request body, such as 64 MiB.",
     "max_answer": "The largest answer of a target, such as 64 MiB.",
+    "memory": "What all bodies and answers under way may take together, such as 512 MiB.",
     "max_attempts": "How often a job is tried that does not say so itself, 1 to 20.",
     "retry_backoff": "The pause before the second attempt, such as 2 s; it doubles with each.",
     "retry_backoff_max": "The longest pause between attempts.",

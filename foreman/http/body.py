@@ -8,9 +8,11 @@ import trio
 from quart import request
 from werkzeug.exceptions import RequestTimeout
 
+from foreman.budget import Lease
 from foreman.encodings import CODINGS, BadCoding, Unpacker, applied
 from foreman.errors import BodyTooLarge, BodyUnreadable, WrongContentEncoding, WrongContentType
 from foreman.http.deps import deps
+from foreman.http.exchange import inflow
 
 BREATH = 64  # slices of a compressed body between checkpoints: a millisecond or so, in which nobody else is served
 NDJSON = "application/x-ndjson"
@@ -30,10 +32,20 @@ def media_type() -> str:
 async def read_body() -> bytes:
     """Return the whole body, unpacked.
 
-    Raises BodyTooLarge, BodyUnreadable, WrongContentEncoding, and RequestTimeout when all of it takes too long.
+    It is counted as held until the request is answered, by its declared length from the start. Raises BodyTooLarge,
+    MemoryFull, BodyUnreadable, WrongContentEncoding, and RequestTimeout when all of it takes too long.
     """
+    lease, size = held(), 0
+    parts: list[bytes] = []
+    declared = request.content_length or 0
+    if declared <= deps().settings.max_body and coding() is None:
+        lease.resize(declared)
     with trio.move_on_after(deps().settings.body_timeout):
-        return b"".join([piece async for piece in _pieces()])
+        async for piece in _pieces():
+            size += len(piece)
+            lease.resize(max(lease.size, size))
+            parts.append(piece)
+        return b"".join(parts)
     raise RequestTimeout
 
 
@@ -47,6 +59,11 @@ async def pieces() -> AsyncIterator[bytes]:
             yield piece
     except RequestTimeout:
         raise BodyUnreadable from None
+
+
+def held() -> Lease:
+    """Return what counts the bytes held for the request at hand, which end with its answer."""
+    return inflow(request).held
 
 
 async def _pieces() -> AsyncIterator[bytes]:

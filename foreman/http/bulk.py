@@ -12,9 +12,17 @@ from quart import Response, request
 from ulid import ULID
 
 from foreman import wire
-from foreman.errors import BodyTooLarge, BodyUnreadable, FieldInvalid, ForemanError, InvalidJson, RateLimited
+from foreman.errors import (
+    BodyTooLarge,
+    BodyUnreadable,
+    FieldInvalid,
+    ForemanError,
+    InvalidJson,
+    MemoryFull,
+    RateLimited,
+)
 from foreman.http import limit
-from foreman.http.body import coding, pieces
+from foreman.http.body import coding, held, pieces
 from foreman.http.deps import Deps, deps
 from foreman.http.problems import json_answer, retry_after
 from foreman.job import Draft
@@ -38,8 +46,10 @@ async def submit() -> Response:
     coding()  # refused before anything is stored
     intake = _Intake(deps())
     number = 0
+    refused: MemoryFull | None = None
     try:
-        async for lines in _lines():
+        async for lines, rest in _lines():
+            await intake.make_room(sum(map(len, lines)) + rest)
             for line in lines:
                 number += 1
                 if number > MOST_LINES:
@@ -48,11 +58,14 @@ async def submit() -> Response:
                     await intake.take(number, line)
                 if number % BREATH == 0:
                     await trio.lowlevel.checkpoint()
-    except (BodyTooLarge, BodyUnreadable) as fault:  # the caller still has to hear what was stored before
+    except (BodyTooLarge, BodyUnreadable, MemoryFull) as fault:  # the caller still has to hear what was stored before
         intake.reject(number + 1, fault)
+        refused = fault if isinstance(fault, MemoryFull) else None
     except FieldInvalid as fault:
         intake.reject(number, fault)
     await intake.store()
+    if refused and not intake.accepted:
+        raise refused
     if not intake.accepted and not intake.rejected:
         intake.reject(1, InvalidJson("there is no line with a job"))
     response = json_answer(intake.shown(), 202 if intake.accepted else 422)
@@ -68,6 +81,7 @@ class _Intake:
         self._known = known
         self._owner = known.gate.caller(request)
         self._drafts: list[tuple[int, Draft]] = []
+        self._held, self._size = held(), 0  # bytes of what is read and not stored yet
         self._ids = _ids()
         self._judged: dict[str, str | None] = {}  # receivers, and why one is refused
         self._stored: list[msgspec.Raw] = []  # as JSON, since a hundred thousand small objects weigh a lot
@@ -82,7 +96,19 @@ class _Intake:
     def rejected(self) -> int:
         return len(self._errors)
 
+    async def make_room(self, size: int) -> None:
+        """Hold `size` bytes beside what is not stored yet, which is stored when there is too little room for both.
+
+        Raises MemoryFull.
+        """
+        try:
+            self._held.resize(self._size + size)
+        except MemoryFull:
+            await self.store()
+            self._held.resize(size)
+
     async def take(self, number: int, line: bytes) -> None:
+        self._size += len(line)
         try:
             limit.count()
             self._drafts.append((number, await self._read(line)))
@@ -94,6 +120,7 @@ class _Intake:
 
     async def store(self) -> None:
         """Store what was read and is not stored yet."""
+        self._size = 0
         if not self._drafts:
             return
         drafts, self._drafts = self._drafts, []
@@ -142,15 +169,21 @@ def _ids() -> Iterator[str]:
     return (start + high + low for high in PAIRS for low in PAIRS)
 
 
-async def _lines() -> AsyncIterator[list[bytes]]:
-    """The request's lines as they arrive. Raises BodyTooLarge, BodyUnreadable."""
+async def _lines() -> AsyncIterator[tuple[list[bytes], int]]:
+    """Yield the request's lines as they arrive, and how many bytes of the next one have come.
+
+    Raises BodyTooLarge, BodyUnreadable.
+    """
     rest: list[bytes] = []  # the pieces of a line that has not ended
+    size = 0  # of those
     async for piece in pieces():
         first, *lines = piece.split(b"\n")
         rest.append(first)
+        size += len(first)
         if lines:
             lines.insert(0, b"".join(rest))
             rest = [lines.pop()]
-            yield lines
+            size = len(rest[0])
+        yield lines, size
     if last := b"".join(rest):
-        yield [last]
+        yield [last], 0

@@ -26,7 +26,7 @@ from foreman.errors import (
     TargetRefused,
 )
 from foreman.http import limit
-from foreman.http.body import read_body
+from foreman.http.body import held, read_body
 from foreman.http.deps import Deps, deps
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
 from foreman.http.problems import answer, json_text, public
@@ -64,10 +64,8 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
     known = deps()
     if known.draining:
         raise Draining
-    keep, priority = _wishes()
-    submission = await read(endpoint)
-    streamed = _wants_stream(submission.payload, default=face.streams_by_default)
-    caller, waits = await _stored(endpoint, submission, keep=keep, priority=priority)
+    caller, waits, streamed = await _asked(face, endpoint)
+    held().free()  # the request is on disk
     try:
         response = await (_streamed(face, caller, endpoint, waits) if streamed else _whole(face, caller))
     except BaseException:
@@ -77,6 +75,16 @@ async def run(face: Face, endpoint: Endpoint) -> Response:
     if waits:
         response.headers["X-Foreman-Queue-Position"] = str(waits)
     return response
+
+
+async def _asked(face: Face, endpoint: Endpoint) -> tuple[_Caller, int | None, bool]:
+    """Make a job of the request at hand; the caller, their position where they have to wait, whether they want a
+    stream. Nothing of the request is kept in memory."""
+    keep, priority = _wishes()
+    submission = await read(endpoint)
+    streamed = _wants_stream(submission.payload, default=face.streams_by_default)
+    caller, waits = await _stored(endpoint, submission, keep=keep, priority=priority)
+    return caller, waits, streamed
 
 
 async def _stored(
@@ -111,7 +119,7 @@ async def embed(endpoint: Endpoint, asked: wire.Submission) -> bytes:
     model = await known.inventory.resolve(asked.model)
     payload = msgspec.json.encode(asked.payload)
     call = Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
-    answer = await known.embeddings.embed(call)
+    answer = await known.embeddings.embed(call, held())
     return answer if answer is not None else await _in_turn(endpoint, asked)
 
 

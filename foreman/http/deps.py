@@ -17,6 +17,7 @@ from foreman.actors.outlook import Outlook
 from foreman.actors.poster import Poster
 from foreman.actors.relay import Relay
 from foreman.actors.worker import Worker
+from foreman.budget import Budget
 from foreman.http.gate import Gate
 from foreman.job import Instant
 from foreman.messages import Queue
@@ -42,6 +43,7 @@ class Deps:
     target: Target
     gate: Gate
     rate: Rate | None
+    budget: Budget
     clock: Callable[[], Instant]
     feed: Feed
     poster: Poster

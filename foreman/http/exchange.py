@@ -23,6 +23,9 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
 from werkzeug.exceptions import RequestTimeout
 
+from foreman.budget import Lease
+from foreman.http.deps import KEY, Deps
+
 ROOM = 2**18  # bytes of a body that wait for their reader before the sender has to
 GLANCE = 0.25  # seconds for the rest of a request that is answered before its end, if it is on its way already
 LINGER = 2  # seconds in which what comes after such an answer is thrown away, for the sender to read the answer
@@ -41,7 +44,8 @@ class Exchange(TrioASGIHTTPConnection):
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         request = super()._create_request_from_scope(send)
-        request.body = Inflow(self.app.config[BODY_TIMEOUT])
+        budget = cast(Deps, self.app.extensions[KEY]).budget
+        request.body = Inflow(self.app.config[BODY_TIMEOUT], budget.lease())
         return request
 
     async def handle_messages(  # type: ignore[override]
@@ -52,6 +56,11 @@ class Exchange(TrioASGIHTTPConnection):
     async def handle_request(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
     ) -> None:
+        with inflow(request).held:
+            await self._answer(request, send)
+        nursery.cancel_scope.cancel()
+
+    async def _answer(self, request: Request, send: ASGISendCallable) -> None:
         response = await self.app.handle_request(request)
         body = inflow(request)
         await body.discard(GLANCE)
@@ -66,7 +75,6 @@ class Exchange(TrioASGIHTTPConnection):
         else:
             with trio.move_on_after(seconds):
                 await self._send_response(send, response)
-        nursery.cancel_scope.cancel()
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
         try:
@@ -94,9 +102,11 @@ class Inflow(TrioBody):
     So nothing is taken in before a route asks for it, which none does before the gate has let the request pass.
     """
 
-    def __init__(self, patience: float) -> None:
-        """`patience` is how many seconds the next piece may take to come."""
+    def __init__(self, patience: float, held: Lease) -> None:
+        """`patience` is how many seconds the next piece may take to come; `held` counts what is kept of the request
+        and of its answer."""
         super().__init__(None, None)
+        self.held = held
         self._patience = patience
         self._read = trio.Event()
 

@@ -14,13 +14,13 @@ from foreman import wire
 from foreman.actors.results import show_results
 from foreman.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound
 from foreman.http import artifacts, bulk, limit, seen, stream
-from foreman.http.body import NDJSON, media_type, read_json_body
+from foreman.http.body import NDJSON, held, media_type, read_json_body
 from foreman.http.deps import deps
 from foreman.http.problems import json_answer, json_text, no_content
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.selection import FILTERS, read_order, read_place, read_selection, show_place
 from foreman.job import TERMINAL, Change
-from foreman.messages import PAUSED, Cancel, Delete, Redeliver, Retry, Submit
+from foreman.messages import PAUSED, Accepted, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.offload import offload
 from foreman.store.protocol import Place, Reader
 
@@ -42,6 +42,19 @@ async def submit() -> Response:
         return await bulk.submit()
     limit.count()
     wait = _preferred_wait(request.headers.get("Prefer"))
+    accepted = await _accepted()
+    held().free()  # the request is on disk
+    if wait and await _ends(accepted.job.id, wait):
+        response = await _shown(accepted.job.id)
+    else:
+        response = json_answer(wire.show_accepted(accepted.job, accepted.position), 202)
+    response.headers["Location"] = f"/jobs/{accepted.job.id}"
+    return _applied(response, wait)
+
+
+async def _accepted() -> Accepted:
+    """Make a job of the request at hand. Nothing of the request is kept in memory."""
+    known = deps()
     idempotency_key = wire.read_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await read_json_body()
     submission = await offload(len(body), partial(wire.read_submission, now=known.clock()), body)
@@ -62,13 +75,7 @@ async def submit() -> Response:
         owner=known.gate.caller(request),
     )
     draft = await offload(len(body), make, str(ULID()))
-    accepted = await known.queue.ask(Submit(draft=draft, refusal=refusal))
-    if wait and await _ends(accepted.job.id, wait):
-        response = await _shown(accepted.job.id)
-    else:
-        response = json_answer(wire.show_accepted(accepted.job, accepted.position), 202)
-    response.headers["Location"] = f"/jobs/{accepted.job.id}"
-    return _applied(response, wait)
+    return await known.queue.ask(Submit(draft=draft, refusal=refusal))
 
 
 async def _ends(job_id: str, wait: int) -> bool:

@@ -73,4 +73,8 @@ class _Now:
         yield CounterMetricFamily(
             "foreman_log_lines_dropped", "Log lines that could not be written, of managed servers too", logs.dropped()
         )
+        memory = GaugeMetricFamily("foreman_memory_bytes", "Bytes of bodies and answers under way", labels=["kind"])
+        memory.add_metric(["used"], known.budget.used)
+        memory.add_metric(["limit"], known.budget.limit)
+        yield memory
         yield GaugeMetricFamily("foreman_wal_bytes", "Size of the database's log", known.log_size())

@@ -57,7 +57,7 @@ openapi = Blueprint("openapi", __name__)
 Paths: TypeAlias = dict[str, dict[str, Any]]
 
 # Faults that go together, by their codes
-BODY = ("body_unreadable", "body_too_large", "request_timeout", "wrong_content_encoding")
+BODY = ("body_unreadable", "body_too_large", "memory_full", "request_timeout", "wrong_content_encoding")
 WRITE = ("draining", "store_full", "store_busy", "store_lost")
 READ = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
 ASKED = ("rate_limited", *READ)

@@ -62,6 +62,7 @@ STATUS = {
     "shortage": 503,
     "store_busy": 503,
     "store_lost": 503,
+    "memory_full": 503,
     "queue_full": 503,
     "too_many_connections": 503,
     "draining": 503,

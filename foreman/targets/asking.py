@@ -58,6 +58,7 @@ class Asking:
         *,
         model: str,
         heard: Callable[[], None],
+        took: Callable[[int], None],
         stage_for: StageFor | None = None,
         ended: Callable[[BaseException | None], None] | None = None,
     ) -> None:
@@ -66,6 +67,7 @@ class Asking:
         self._refusals = refusals
         self._model = model
         self._heard = heard
+        self._took = took
         self._stage_for = stage_for
         self._ended = ended
         self._exchange: Answering | None = None
@@ -83,6 +85,7 @@ class Asking:
                 payload,
                 stage_for=self._stage_for,
                 heard=self._heard,
+                took=self._took,
                 ended=self._ended,
             )
             asked_at = trio.current_time()

@@ -44,8 +44,17 @@ class Stage(Protocol):
 class Chunks:
     """The chunks of one answer; ends after the closing one."""
 
-    def __init__(self, response: Response, parser: Parser, stage: Stage, target: str) -> None:
+    def __init__(
+        self,
+        response: Response,
+        parser: Parser,
+        stage: Stage,
+        target: str,
+        took: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        """`took` is called with the size of each piece of the body before it is kept, and may raise to refuse it."""
         self._target = target
+        self._took = took
         self._response = response
         self._parser = parser
         self._stage = stage
@@ -103,6 +112,7 @@ class Chunks:
 
     async def _receive(self) -> None:
         data = await self._response.receive()
+        self._took(len(data))
         self._size += len(data)
         if data:
             self._values.extend(self._parser.feed(data))
@@ -128,7 +138,8 @@ class Answering:
     """An answer that is asked for: a context that posts `payload` and gives the chunks once the target has begun to
     answer. Entering it raises the TargetFault another status stands for.
 
-    `heard` is called whenever something of the answer comes, `ended` is told how it ended: by which exception, or None.
+    `heard` is called whenever something of the answer comes, `took` with the size of each piece of its body; `ended` is
+    told how it ended: by which exception, or None.
     """
 
     def __init__(
@@ -139,6 +150,7 @@ class Answering:
         *,
         stage_for: StageFor | None = None,
         heard: Callable[[], None],
+        took: Callable[[int], None],
         ended: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         self._client = client
@@ -146,6 +158,7 @@ class Answering:
         self._payload = payload
         self._stage_for = stage_for
         self._ended = ended
+        self._took = took
         self._request = client.request("POST", endpoint, payload, heard=heard)
         self._chunks: Chunks | None = None
 
@@ -176,7 +189,8 @@ class Answering:
         if endpoint in COMPLETIONS:
             asked = await offload(len(self._payload), choices_asked, self._payload)
         closer = Closer(endpoint, name, choices=asked)
-        return Chunks(response, parser, self._stage_for(closer) if self._stage_for else closer, name)
+        stage = self._stage_for(closer) if self._stage_for else closer
+        return Chunks(response, parser, stage, name, self._took)
 
     def _end(self, error: BaseException | None) -> None:
         self._request.leave()

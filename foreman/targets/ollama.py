@@ -156,7 +156,9 @@ class OllamaTarget:
 
         question = await offload(len(call.payload), streaming, call.endpoint, call.payload)
         key = model_of(call.key)
-        asking = Asking(self._client, question, self._refusals, model=key, heard=call.heard, ended=ended)
+        asking = Asking(
+            self._client, question, self._refusals, model=key, heard=call.heard, took=call.took, ended=ended
+        )
         async with asking as chunks:
             yield chunks
 

@@ -95,7 +95,9 @@ class OpenAITarget:
         else:
             question, stage = await offload(size, streaming, call.endpoint, call.payload, served_as), None
         key = model_of(call.key)
-        asking = Asking(self._client, question, self._refusals, model=key, stage_for=stage, heard=call.heard)
+        asking = Asking(
+            self._client, question, self._refusals, model=key, stage_for=stage, heard=call.heard, took=call.took
+        )
         async with asking as chunks:
             yield chunks
 

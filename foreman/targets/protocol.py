@@ -30,6 +30,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     payload: bytes  # a JSON object
     heard: Callable[[], None] = lambda: None  # called whenever bytes of the answer come, even without words
+    took: Callable[[int], None] = lambda size: None  # called with the size of each piece of its body; may refuse it
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from foreman.actors.outlook import Outlook
 from foreman.actors.queue import QueueActor
 from foreman.actors.relay import Relay
 from foreman.actors.worker import Patience, Worker
+from foreman.budget import Budget
 from foreman.endpoints import Counting
 from foreman.errors import ForemanError, NotServed, TargetFault
 from foreman.job import Draft, Job, State
@@ -140,7 +141,8 @@ class FakeTarget:
         self.together += 1
         self.most_together = max(self.most_together, self.together)
         try:
-            yield script(call)
+            async with aclosing(script(call)) as chunks:  # type: ignore[type-var]
+                yield chunks
         except BaseException:
             self.left_early += 1
             raise
@@ -234,12 +236,13 @@ def start_house(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Awa
         slots: int = 1,
         patience: Patience | None = None,
         rules: Rules | None = None,
+        budget: Budget | None = None,
     ) -> House:
         target = target or FakeTarget(list(scripts) or [saying("hello")])
         rules = rules or Rules(backoff=Backoff(2, 300))
         outlook = Outlook(Order(slots=slots))
         queue = QueueActor(Desk(store, rules, outlook, clock=now, chance=lambda: EVEN), offload=inline)
-        relay = Relay()
+        relay = Relay(budget)
         inventory = Inventory(target, queue, poll_interval=30)
         worker = Worker(queue, target, relay, inventory, outlook, slots=slots, patience=patience, clock=now)
         house = House(store, queue, worker, outlook, relay, inventory, target, [], nursery)

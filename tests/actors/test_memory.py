@@ -1,0 +1,72 @@
+"""Answers that find no room in memory: their jobs are put back, and all of them end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from foreman.budget import Budget
+from foreman.job import State
+from tests.actors.conftest import House, draft, saying
+
+Start = Callable[..., Awaitable[House]]
+
+SIZE = 4000  # bytes; all of an answer is little enough to need no thread, which the clock would not wait for
+PIECE = "x" * SIZE
+ROOM = 10 * SIZE
+
+
+@pytest.fixture(autouse=True)
+def _all_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foreman.budget.SMALL", 0)
+
+
+async def test_a_job_without_room_is_put_back_unspent_and_done_once_there_is_some(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
+    budget = Budget(ROOM)
+    held = budget.lease()
+    held.grow(ROOM - 2 * SIZE)
+    house = await start_house(saying(*[PIECE] * 4), saying(*[PIECE] * 4), budget=budget)
+    await house.submit(draft(max_attempts=1))
+    job = await house.until_state(State.QUEUED)
+    while job.error_code is None:
+        await trio.sleep(0.1)
+        job = house.job()
+    assert (job.error_code, job.attempt, budget.used) == ("memory_full", 0, held.size)
+    held.free()
+    assert (await house.until_state(State.DONE)).attempt == 1
+
+
+async def test_an_answer_that_would_not_fit_alone_fails_its_job(start_house: Start, autojump_clock: MockClock) -> None:
+    house = await start_house(saying(*[PIECE] * 11), budget=Budget(ROOM))
+    await house.submit(draft())
+    job = await house.until_state(State.FAILED)
+    assert job.error_code == "memory_full" and "setting" not in str(job.error)
+
+
+async def test_a_request_that_would_not_fit_alone_fails_its_job(start_house: Start, autojump_clock: MockClock) -> None:
+    house = await start_house(saying("x"), budget=Budget(ROOM))
+    await house.submit(draft(payload=b'{"x":"' + b"x" * ROOM + b'"}'))
+    assert (await house.until_state(State.FAILED)).error_code == "memory_full"
+
+
+async def test_jobs_that_want_more_than_there_is_together_all_end(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
+    """Each is followed by somebody who reads nothing, so what it has said is held for as long as it runs or waits."""
+    jobs = 8
+    budget = Budget(ROOM)
+    house = await start_house(*[saying(*[PIECE] * 6, seconds=1) for _ in range(1000)], slots=4, budget=budget)
+    followed = {number: house.relay.track(f"{number:03}") for number in range(1, jobs + 1)}
+    for number in followed:
+        await house.submit(draft(number))
+    with trio.fail_after(3600):
+        while followed:
+            await trio.sleep(1)
+            for number in [one for one in followed if house.job(one).state is State.DONE]:
+                del followed[number]  # who has all of the answer goes
+    assert budget.used == 0
