@@ -211,5 +211,5 @@ def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes:
         raise LookupError(f"delivery {delivery.seq} has outlived its job")  # the schema rules it out
     results: dict[str, Any] = {"result": None, "artifacts": None}
     if change.state is State.DONE:
-        results = show_results(store, job.id, inline, whole=False)
+        results = show_results(store, job.id, inline)
     return msgspec.json.encode(show_webhook(change, job) | results)

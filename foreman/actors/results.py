@@ -12,15 +12,15 @@ from foreman.store.protocol import Reader, Shape
 COMPLETION = "completion"
 
 
-def show_results(store: Reader, job_id: str, inline: int, *, whole: bool = True) -> dict[str, Any]:
+def show_results(store: Reader, job_id: str, inline: int) -> dict[str, Any]:
     """`result` and `artifacts`; artifacts of more than `inline` bytes are given by their URL.
 
-    So is a larger `result` when it need not be `whole`: it is the completion, and stays null.
+    The result is the completion, and stays null when that is larger.
     """
     shown: dict[str, Any] = {"result": None, "artifacts": []}
     for shape in store.shapes(job_id):
         small = shape.size <= inline
-        artifact = store.artifact(job_id, shape.name) if small or (whole and shape.name == COMPLETION) else None
+        artifact = store.artifact(job_id, shape.name) if small else None
         if artifact is not None and shape.name == COMPLETION:
             shown["result"] = msgspec.Raw(artifact.data)
         shown["artifacts"].append(show_artifact(job_id, shape, artifact if small else None))

@@ -304,7 +304,8 @@ class Worker:
             track.drop()  # a job that is put back may hold nothing that keeps the others from their end
         counted = NO_TOKENS
         if isinstance(outcome, Answered):
-            track.result, counted = outcome.artifacts[0].data, outcome.tokens
+            counted, result = outcome.tokens, outcome.artifacts[0].data
+            track.result = result if len(result) <= LIGHT else None  # what is longer is read from the store, in pieces
         self._account(attempt, "cancelled" if outcome is None else fault.code if fault else "done", counted)
         if outcome is not None:
             await self._queue.tell(Finished(job_id=job.id, lease=job.lease, outcome=outcome))
@@ -358,7 +359,7 @@ class Worker:
             answer, flaw = await self._collect(call, track, attempt)
             return await offload(answer.size, _answered, answer, flaw)
         except ForemanError as fault:
-            return fault
+            return fault.with_traceback(None)  # which would hold the track, and all that was said, until the next one
         except Exception as error:  # the boundary between one attempt and the others, which are not to be lost with it
             if short := shortage_in(error):
                 return short

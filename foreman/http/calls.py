@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from ulid import ULID
 
 from foreman import wire
 from foreman.actors.relay import Piece, Track
+from foreman.actors.results import COMPLETION
 from foreman.endpoints import COMPLETIONS, Counting, Endpoint
 from foreman.errors import (
     AttemptTimeout,
@@ -21,6 +22,7 @@ from foreman.errors import (
     ForemanError,
     InvalidJson,
     JobEnded,
+    JobNotFound,
     NotLoaded,
     StreamBroken,
     TargetRefused,
@@ -29,8 +31,9 @@ from foreman.http import limit
 from foreman.http.body import held, read_body
 from foreman.http.deps import Deps, deps
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
+from foreman.http.pieces import PIECE, Stored, stored_answer
 from foreman.http.problems import answer, json_text, public
-from foreman.http.stream import Ndjson, Sse, next_or_comment
+from foreman.http.stream import Ndjson, Sse, framed, next_or_comment
 from foreman.job import Change, Priority, State, drain_key
 from foreman.messages import Cancel, Submit
 from foreman.offload import offload
@@ -210,16 +213,29 @@ class _Caller:
             self.ended = piece.ended
         return piece
 
-    async def answer(self) -> bytes:
+    async def response(self) -> Response:
         """The whole answer of a job that is done."""
+        job_id, readers = self.track.job_id, self._known.readers
+        if self.track.result is not None:
+            return json_text(self.track.result)
+        size = await readers.read(lambda store: store.size(job_id, COMPLETION))
+        if size is None:
+            raise JobNotFound(job_id)
+        return stored_answer(Stored(readers, job_id, COMPLETION, size, after=b"\n"))
+
+    async def answer(self) -> bytes:
+        """The whole answer of a job that is done, in memory. Raises MemoryFull."""
         if self.track.result is not None:
             return self.track.result
+        job_id, readers = self.track.job_id, self._known.readers
+        size = await readers.read(lambda store: store.size(job_id, COMPLETION))
+        held().grow(size or 0)
 
         def read(store: Reader) -> bytes:
-            found = store.artifact(self.track.job_id, "completion")
+            found = store.artifact(job_id, COMPLETION)
             return found.data if found else b"{}"
 
-        return await self._known.readers.read(read)
+        return await readers.read(read)
 
     def fault(self, ended: Change) -> ForemanError:
         if ended.state is State.FAILED and self.track.fault is not None:
@@ -243,7 +259,7 @@ async def _whole(face: Face, caller: _Caller) -> Response:
         await caller.next()
     if caller.ended.state is not State.DONE:
         return face.fault(caller.fault(caller.ended))
-    return json_text(await caller.answer())
+    return await caller.response()
 
 
 async def _streamed(face: Face, caller: _Caller, endpoint: Endpoint, waits: int | None) -> Response:
@@ -283,12 +299,17 @@ class _Body:
             self._found = f": {self._comment}\n\n".encode()
         self._said = False
         self._over = False
+        self._rest: AsyncIterator[bytes] | None = None  # of a large chunk
 
     def __aiter__(self) -> _Body:
         return self
 
     async def __anext__(self) -> bytes:
         while not self._over:
+            if self._rest is not None:
+                async for part in self._rest:
+                    return part
+                self._rest = None
             piece = self._found or await self._caller.next_or_comment(self._frame, self._comment)
             self._found = None
             if isinstance(piece, bytes):
@@ -296,7 +317,10 @@ class _Body:
             if piece.chunk is not None:
                 self._said = True
                 self._comment = "working"
-                if (chunk := self._caller.part_of(piece.chunk)) is not None:
+                chunk = self._caller.part_of(piece.chunk)
+                if chunk is not None and len(chunk) > PIECE:
+                    self._rest = framed(self._frame, chunk)
+                elif chunk is not None:
                     return self._frame.chunk(chunk)
             elif piece.attempt is not None and self._said:
                 self._caller.keep()  # it did not leave: the answer that it was denied goes on

@@ -11,11 +11,12 @@ from quart import Blueprint, Response, request
 from ulid import ULID
 
 from foreman import wire
-from foreman.actors.results import show_results
+from foreman.actors.results import COMPLETION, show_results
 from foreman.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound
 from foreman.http import artifacts, bulk, limit, seen, stream
 from foreman.http.body import NDJSON, held, media_type, read_json_body
 from foreman.http.deps import deps
+from foreman.http.pieces import Stored, stored_answer
 from foreman.http.problems import json_answer, json_text, no_content
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.selection import FILTERS, read_order, read_place, read_selection, show_place
@@ -29,6 +30,7 @@ jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 LONGEST_WAIT = 300  # seconds
 EVENTS_OF_A_JOB = 1000  # most that one answer lists
 PAGE_SIZE = 2**20  # bytes after which a page of a list ends early: metadata may take 70 KB a job
+RESULT = b'"result":null,"artifacts":'  # what a job shows in place of a result that is sent in pieces
 MOST_SEQ = 999_999_999
 
 
@@ -133,29 +135,37 @@ async def _shown(job_id: str) -> Response:
     known = deps()
     now, inline = known.clock(), known.settings.artifact_inline_limit
 
-    def read(store: Reader) -> dict[str, Any]:
+    def read(store: Reader) -> tuple[dict[str, Any], int]:
         job = store.job(job_id)
         if job is None:
             raise JobNotFound(job_id)
         up = known.inventory.up and store.note(PAUSED) != "true"
         expected = known.outlook.of(store, job, now, up=up)
         shown = wire.show_job(job, position=expected.position, eta=expected.seconds)
-        return shown | show_results(store, job.id, inline)
+        return shown | show_results(store, job.id, inline), store.size(job_id, COMPLETION) or 0
 
-    return json_answer(await seen.read(read))
+    shown, size = await seen.read(read)
+    head, mark, tail = msgspec.json.encode(shown).rpartition(RESULT)
+    if size <= inline:
+        return json_text(head + mark + tail)
+    before, after = RESULT.split(b"null")
+    held().resize(len(head) + len(tail))
+    return stored_answer(
+        Stored(known.readers, job_id, COMPLETION, size, before=head + before, after=after + tail + b"\n")
+    )
 
 
 @jobs.get("/<job_id>/request")
 async def asked(job_id: str) -> Response:
     """What the target is asked: the body as submitted, without Foreman's own fields."""
 
-    def read(store: Reader) -> bytes:
-        found = store.payload(job_id)
-        if found is None:
+    def read(store: Reader) -> int:
+        size = store.size(job_id)
+        if size is None:
             raise JobNotFound(job_id)
-        return found
+        return size
 
-    return json_text(await seen.read(read))
+    return stored_answer(Stored(deps().readers, job_id, None, await seen.read(read), after=b"\n"))
 
 
 @jobs.post("/<job_id>/cancel")

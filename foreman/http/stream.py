@@ -12,9 +12,11 @@ from msgspec.structs import replace
 from quart import Response, request
 
 from foreman.actors.relay import Follower, Piece
+from foreman.actors.results import COMPLETION
 from foreman.endpoints import TYPED
 from foreman.http import seen
 from foreman.http.deps import deps
+from foreman.http.pieces import PIECE, pieces
 from foreman.job import TERMINAL, Job, State
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
@@ -46,6 +48,10 @@ class Ndjson:
     def chunk(self, data: bytes) -> bytes:
         return on_one_line(data) + b"\n"
 
+    def around(self, data: bytes | None = None) -> tuple[bytes, bytes]:
+        """What comes before and after a value that is sent in pieces, a whole answer where it is not given."""
+        return b"", b"\n"
+
     def notice(self, value: dict[str, object]) -> bytes:
         return self.chunk(msgspec.json.encode(value))
 
@@ -60,11 +66,19 @@ class Sse:
 
     def __init__(self, endpoint: str) -> None:
         self._typed = endpoint in TYPED
+        self._named = endpoint == "/v1/messages"  # of the two, the one whose whole answers have a type
 
     def chunk(self, data: bytes) -> bytes:
         if self._typed and (name := _type_of(data)):
             return b"event: " + name + b"\ndata: " + on_one_line(data) + b"\n\n"
         return b"data: " + on_one_line(data) + b"\n\n"
+
+    def around(self, data: bytes | None = None) -> tuple[bytes, bytes]:
+        """What comes before and after a value that is sent in pieces, a whole answer where it is not given."""
+        name = b"message" if self._named else None
+        if data is not None:
+            name = _type_of(data) if self._typed else None
+        return b"event: " + name + b"\ndata: " if name else b"data: ", b"\n\n"
 
     def notice(self, value: dict[str, object]) -> bytes:
         return self.chunk(msgspec.json.encode(value))
@@ -108,7 +122,11 @@ async def live(job: Job, readers: Readers, follower: Follower, frame: Ndjson | S
             yield piece
         elif piece.chunk is not None:
             said = True
-            yield frame.chunk(piece.chunk)
+            if len(piece.chunk) <= PIECE:
+                yield frame.chunk(piece.chunk)
+            else:
+                async for part in framed(frame, piece.chunk):
+                    yield part
         elif piece.attempt is not None:
             yield frame.notice({"foreman": {"attempt": piece.attempt}})
         elif piece.ended is not None and not said:
@@ -128,13 +146,50 @@ async def stored(job: Job, readers: Readers, frame: Ndjson | Sse) -> AsyncIterat
     """The whole answer of a job that has ended, as one chunk. A body is sent when its request's context is gone, so
     it asks for nothing there."""
 
-    def read(store: Reader) -> bytes | None:
-        completion = store.artifact(job.id, "completion")
-        return completion.data if completion else None
+    def read(store: Reader) -> tuple[bytes | None, int]:
+        size = store.size(job.id, COMPLETION) or 0
+        return store.piece(job.id, COMPLETION, 0, size) if size <= PIECE else None, size
 
-    answer = await readers.read(read) if job.state is State.DONE else None
-    yield frame.chunk(answer) if answer is not None else frame.notice(ended_badly(job.state, job.error))
+    answer, size = await readers.read(read) if job.state is State.DONE else (None, 0)
+    if size > PIECE:
+        before, after = frame.around()
+        yield before
+        async for part in in_one_line(pieces(readers, job.id, COMPLETION, 0, size)):
+            yield part
+        yield after
+    else:
+        yield frame.chunk(answer) if answer is not None else frame.notice(ended_badly(job.state, job.error))
     yield frame.end()
+
+
+async def framed(frame: Ndjson | Sse, chunk: bytes) -> AsyncIterator[bytes]:
+    """Yield a large chunk in pieces, so that its readers share it and take a piece each."""
+
+    async def slices() -> AsyncIterator[bytes]:
+        for start in range(0, len(chunk), PIECE):
+            yield chunk[start : start + PIECE]
+
+    before, after = frame.around(chunk)
+    yield before
+    async for part in in_one_line(slices()):
+        yield part
+    yield after
+
+
+async def in_one_line(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield a JSON text that comes in parts without line ends (see `on_one_line`): outside of strings they are blanks,
+    and within them there are none but those that are escaped here, which may lie across two parts."""
+    rest = b""
+    async for part in parts:
+        text = rest + part
+        end = len(text)
+        while end and text[end - 1] & 0xC0 == 0x80:  # the bytes of a character after its first one (RFC 3629)
+            end -= 1
+        if end and text[end - 1] >= 0xC0:
+            end -= 1
+        rest = text[end:]
+        yield on_one_line(text[:end].replace(b"\n", b" ").replace(b"\r", b" "))
+    yield on_one_line(rest)
 
 
 def ended_badly(state: State, error: str | None) -> dict[str, object]:

@@ -65,6 +65,12 @@ class OwnJobs(Reader):
     def artifact(self, job_id: str, name: str) -> Artifact | None:
         return self._store.artifact(job_id, name) if self._has(job_id) else None
 
+    def size(self, job_id: str, name: str | None = None) -> int | None:
+        return self._store.size(job_id, name) if self._has(job_id) else None
+
+    def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
+        return self._store.piece(job_id, name, begin, size) if self._has(job_id) else None
+
     def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
         found = self._store.changes(after=after, job_id=job_id, limit=limit)
         return [change for change in found if self.sees(change)]

@@ -101,6 +101,12 @@ class Reader(Protocol):
 
     def artifact(self, job_id: str, name: str) -> Artifact | None: ...
 
+    def size(self, job_id: str, name: str | None = None) -> int | None:
+        """Return how many bytes an artifact has, or without a name the payload; None when there is no such thing."""
+
+    def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
+        """Return up to `size` bytes of an artifact, or without a name of the payload, without reading all of it."""
+
     def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
         """The event log after `after`, oldest first."""
 

@@ -120,6 +120,32 @@ class SqliteReader:
             return Artifact(name=found, content_type=content_type, data=data)
         return None
 
+    def size(self, job_id: str, name: str | None = None) -> int | None:
+        found = self._place(job_id, name)
+        return None if found is None else found[1]
+
+    def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
+        if (found := self._place(job_id, name)) is None:
+            return None
+        table, column = ("payloads", "body") if name is None else ("artifacts", "data")
+        try:
+            with self._db.blobopen(table, column, found[0], readonly=True) as blob:
+                blob.seek(begin)
+                return blob.read(size)
+        except sqlite3.Error as error:
+            known = translate(error)
+            if known is error:
+                raise
+            raise known from error
+
+    def _place(self, job_id: str, name: str | None) -> tuple[int, int] | None:
+        """Return the row of an artifact or a payload, and its size in bytes, which SQLite knows without reading it."""
+        if name is None:
+            rows = self._rows("SELECT rowid, length(body) FROM payloads WHERE job_id = ?", (job_id,))
+        else:
+            rows = self._rows("SELECT rowid, size FROM artifacts WHERE job_id = ? AND name = ?", (job_id, name))
+        return (rows[0][0], rows[0][1]) if rows else None
+
     def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
         if job_id is None:
             rows = self._rows(f"{_CHANGE} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (after, limit))

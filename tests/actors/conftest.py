@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -138,16 +138,18 @@ class FakeTarget:
             raise self.down
         self.answered.append(call.payload.decode())
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        chunks = script(call)
         self.together += 1
         self.most_together = max(self.most_together, self.together)
         try:
-            async with aclosing(script(call)) as chunks:  # type: ignore[type-var]
-                yield chunks
+            yield chunks
         except BaseException:
             self.left_early += 1
             raise
         finally:
             self.together -= 1
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
 
 
 async def inline(function: Callable[..., T], /, *args: object) -> T:

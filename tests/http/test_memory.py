@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
+from foreman.http.pieces import PIECE
+from foreman.http.stream import in_one_line
 from tests.daemon import Daemon, an_upstream, until
 from tests.http.conftest import IMPATIENT, Api
-from tests.http.test_clients import HEAD, connected
+from tests.http.test_clients import HEAD, connected, memory
 
 MEMORY = 2**20
 JSON = {"Content-Type": "application/json"}
@@ -37,10 +40,11 @@ def used(api: Api) -> float:
 
 @contextmanager
 def crowded(api: Api) -> Iterator[None]:
-    """While the body of a request that takes almost all there is is waited for."""
+    """While the body of a request that takes all there is is waited for."""
+    until(lambda: used(api) == 0)
     with connected(api) as raw:
-        raw.sendall(HEAD + b"Content-Length: %d\r\n\r\n{" % (MEMORY - 100_000))
-        until(lambda: used(api) == MEMORY - 100_000)
+        raw.sendall(HEAD + b"Content-Length: %d\r\n\r\n{" % MEMORY)
+        until(lambda: used(api) == MEMORY)
         yield
     until(lambda: used(api) == 0)
 
@@ -98,8 +102,51 @@ def test_many_lines_may_be_more_than_there_is_room_for_at_a_time(narrow: Api) ->
     until(lambda: used(narrow) == 0)
 
 
-def test_answers_beside_which_there_is_no_room_are_waited_for(narrow: Api) -> None:
-    """What is followed by readers who read nothing is held once for all of them."""
-    with crowded(narrow):
-        job_id = narrow.submit("y" * 40_000 + " #echo")
-        assert narrow.ended(job_id)["state"] == "done"
+LARGE = 8_000_000  # bytes
+READERS = 20
+
+
+def test_slow_readers_of_a_large_answer_take_a_piece_each(fresh: Callable[..., Api]) -> None:
+    api = fresh()
+    job_id = api.submit("y" * LARGE + " #echo")
+    api.until_state("done", job_id)
+    paths = [f"/jobs/{job_id}{end}" for end in ("", "/request", "/artifacts/completion", "/stream")]
+    answers = [api.http.get(path).text for path in paths]
+    assert all(len(answer) > LARGE for answer in answers)
+    assert json.loads(answers[0])["result"] == json.loads(answers[2]) == json.loads(answers[3])
+    before = memory(api)
+    with ExitStack() as stack:
+        for number in range(READERS):
+            raw = stack.enter_context(connected(api))
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.sendall(f"GET {paths[number % len(paths)]} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert raw.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert api.healthy()
+        assert memory(api) - before < READERS * LARGE / 2
+
+
+def test_a_large_artifact_comes_in_any_range(fresh: Callable[..., Api]) -> None:
+    api = fresh()
+    job_id = api.submit("".join(map(str, range(300_000))) + " #echo")
+    api.until_state("done", job_id)
+    path = f"/jobs/{job_id}/artifacts/completion"
+    whole = api.http.get(path).content
+    for begin, end in [(PIECE - 1, PIECE), (0, 0), (PIECE, 2 * PIECE + 5), (17, len(whole) - 1)]:
+        part = api.http.get(path, headers={"Range": f"bytes={begin}-{end}"})
+        assert (part.status_code, part.content) == (206, whole[begin : end + 1])
+    assert api.http.get(path, headers={"Range": "bytes=-5"}).content == whole[-5:]
+    chat = {"model": "a", "stream": False, "messages": [{"role": "user", "content": "z" * 2_000_000 + " #echo"}]}
+    assert len(api.http.post("/api/chat", json=chat).json()["message"]["content"]) >= 2_000_000
+
+
+async def test_an_answer_in_pieces_is_one_line_wherever_it_is_cut() -> None:
+    text = '{"a":\n"\u2028é\x85😀\u2029"\r\n}'.encode()
+
+    async def cut(size: int) -> AsyncIterator[bytes]:
+        for start in range(0, len(text), size):
+            yield text[start : start + size]
+
+    for size in range(1, len(text) + 1):
+        line = b"".join([part async for part in in_one_line(cut(size))])
+        assert len(line.decode().splitlines()) == 1
+        assert json.loads(line) == json.loads(text)

@@ -245,6 +245,19 @@ def test_artifacts_are_kept_in_order(store: Store) -> None:
     assert store.artifact(job.id, "completion") == completion(b"{ }")
 
 
+def test_payloads_and_artifacts_are_read_in_pieces(store: Store) -> None:
+    data = bytes(range(256)) * 1000
+    [job] = add(store, draft(payload=data))
+    with store.transaction():
+        store.keep(job.id, [completion(data[1:])])
+    for name, whole in ((None, data), ("completion", data[1:])):
+        assert store.size(job.id, name) == len(whole)
+        assert store.piece(job.id, name, 100_000, 50_000) == whole[100_000:150_000]
+        assert store.piece(job.id, name, len(whole) - 3, 10) == whole[-3:]
+    assert store.size(job.id, "other") is None and store.piece(job.id, "other", 0, 1) is None
+    assert store.size("NOBODY") is None and store.piece("NOBODY", None, 0, 1) is None
+
+
 def test_every_change_has_the_next_seq_and_says_what_happened(store: Store) -> None:
     with store.transaction():
         made = store.add([draft(1, custom_id="c"), draft(2)], now=100)

@@ -1,0 +1,88 @@
+"""Bodies of answers that are in the store: read piece by piece, each when the reader has taken the one before."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from types import TracebackType
+
+from quart import Response
+from quart.wrappers.response import ResponseBody
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+
+from foreman.errors import ArtifactNotFound
+from foreman.store.protocol import Reader
+from foreman.store.readers import Readers
+
+PIECE = 2**19  # bytes; each reader holds about two of them, and each walks the pages that lie before it
+
+
+async def pieces(readers: Readers, job_id: str, name: str | None, begin: int, end: int) -> AsyncIterator[bytes]:
+    """Yield the bytes of an artifact, or with no `name` of the job's request, from `begin` up to `end`.
+
+    Raises ArtifactNotFound when the job is deleted meanwhile.
+    """
+    while begin < end:
+        size = min(PIECE, end - begin)
+        piece = await readers.insist(partial(_piece, job_id, name, begin, size))
+        if not piece:
+            raise ArtifactNotFound
+        begin += len(piece)
+        yield piece
+
+
+def _piece(job_id: str, name: str | None, begin: int, size: int, store: Reader) -> bytes | None:
+    return store.piece(job_id, name, begin, size)
+
+
+class Stored(ResponseBody):
+    """The bytes of an artifact or of a request, between others; a range of them may be asked for."""
+
+    def __init__(
+        self, readers: Readers, job_id: str, name: str | None, size: int, *, before: bytes = b"", after: bytes = b""
+    ) -> None:
+        self._readers = readers
+        self._job_id = job_id
+        self._name = name
+        self._size = size
+        self._before = before
+        self._after = after
+        self.begin = 0
+        self.end = self.whole = len(before) + size + len(after)
+
+    async def __aenter__(self) -> Stored:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._parts()
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        start = len(self._before)
+        if part := self._before[self.begin : self.end]:
+            yield part
+        begin, end = max(0, self.begin - start), min(self._size, self.end - start)
+        async for piece in pieces(self._readers, self._job_id, self._name, begin, end):
+            yield piece
+        if part := self._after[max(0, self.begin - start - self._size) : max(0, self.end - start - self._size)]:
+            yield part
+
+    async def make_conditional(self, begin: int, end: int | None) -> int:
+        """Narrow it to a range, counted from its end where `begin` is below 0 (RFC 9110, 14.1.2); how long it is."""
+        self.begin = max(0, self.whole + begin) if begin < 0 else begin
+        self.end = self.whole if end is None else min(end, self.whole)
+        if self.begin >= self.end:
+            raise RequestedRangeNotSatisfiable
+        return self.whole
+
+
+def stored_answer(body: Stored, content_type: str = "application/json") -> Response:
+    """Answer with what is stored, for as long as its reader takes."""
+    response = Response(body, content_type=content_type)
+    response.headers["Content-Length"] = str(body.whole)
+    response.timeout = None
+    return response
