@@ -38,10 +38,15 @@ def used(api: Api) -> float:
     return float(next(line for line in lines if line.startswith('foreman_memory_bytes{kind="used"}')).split()[-1])
 
 
+def idle(api: Api) -> bool:
+    found = api.http.get("/queue").json()
+    return not found["queued"] and not found["running"]
+
+
 @contextmanager
 def crowded(api: Api) -> Iterator[None]:
     """While the body of a request that takes all there is is waited for."""
-    until(lambda: used(api) == 0)
+    until(lambda: idle(api) and used(api) == 0)
     with connected(api) as raw:
         raw.sendall(HEAD + b"Content-Length: %d\r\n\r\n{" % MEMORY)
         until(lambda: used(api) == MEMORY)
