@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from foreman.errors import ForemanError, TargetFault, Unavailable
+from foreman.errors import ForemanError, StoreUnavailable, TargetFault, Unavailable
 
-BASES = (ForemanError, TargetFault, Unavailable)  # families; none of them is raised itself
+BASES = (ForemanError, StoreUnavailable, TargetFault, Unavailable)  # families; none of them is raised itself
 
 
 def every_fault(base: type[ForemanError] = ForemanError) -> Iterator[type[ForemanError]]:
