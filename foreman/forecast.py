@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 WEIGHT = 0.2  # of the newest job in each average
 OVERTIME = 0.1  # of what it took so far: how much longer a job goes on that took longer than usual
 LENGTHS = 4096  # load keys and lengths that are known at once
+RECENT = 200  # of them that make an average
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Pace:
     rate: float | None = None  # tokens per second of an answer
 
 
-Paces = Mapping[tuple[str, int | None], Pace]  # by load key and length; None: of any length
+Paces = dict[tuple[str, int | None], Pace]  # by load key and length; None: of any length
 
 
 def learn(
@@ -57,13 +59,26 @@ def service(paces: Paces, key: str, most_tokens: int | None = None) -> float | N
     return max(0.0, pace.seconds - (pace.tokens - most_tokens) / pace.rate)
 
 
-def loading(paces: Paces, key: str) -> float:
-    """Return the seconds to load a key: its own, else the average of the others, else 0."""
+def loading(paces: Paces, key: str, *, otherwise: float) -> float:
+    """Return the seconds to load a key, or `otherwise` when that is not known."""
     pace = paces.get((key, None))
-    if pace and pace.load is not None:
-        return pace.load
-    loads = [other.load for (_, length), other in paces.items() if length is None and other.load is not None]
-    return sum(loads) / len(loads) if loads else 0.0
+    return otherwise if pace is None or pace.load is None else pace.load
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """What is expected of a key of which nothing is known."""
+
+    seconds: float | None  # that a job takes; None: nothing is known of any key
+    load: float
+
+
+def typical(paces: Paces) -> Typical:
+    """Return the averages over the keys that were used last."""
+    recent = [pace for (_, length), pace in islice(reversed(paces.items()), RECENT) if length is None]
+    loads = [pace.load for pace in recent if pace.load is not None]
+    seconds = sum(pace.seconds for pace in recent) / len(recent) if recent else None
+    return Typical(seconds, sum(loads) / len(loads) if loads else 0.0)
 
 
 def remaining(expected: float, took: float) -> float:

@@ -219,7 +219,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
 
 
 def _depths(store: Reader) -> tuple[int, int]:
-    return sum(lane.ready + lane.parked for lane in store.lanes()), len(store.running())
+    return store.board().waiting, len(store.running())
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

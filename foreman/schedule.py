@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 CLASSES = range(3)  # of priority, the most urgent first
 NEXT_TO_NOTHING = 1e-6  # seconds: sums of floats come to zero no nearer than this
+OTHERS = ""  # a key that stands for many in `order`, one after the other: its turn does not end
 IN_A_ROW = 2  # jobs started one after the other while a job of a higher class waits
 
 
@@ -141,7 +142,12 @@ def order(
         standing = start(standing, Choice(head, reserved), now)
         each = seconds(head.key)
         count = (
-            1 if reserved else min(left, _until_another(oldest, standing, priority, len(queue) > 1, each, now, rules))
+            1
+            if reserved
+            else min(
+                left,
+                _until_another(oldest, standing, priority, len(queue) > 1 and head.key != OTHERS, each, now, rules),
+            )
         )
         yield Run(head.key, priority, count)
         now += count * each / rules.slots
@@ -216,7 +222,7 @@ def _spend(
 def _by_turn(key: str, turn: Turn | None, now: float, rules: Rules) -> int:
     if turn is None or key != turn.key:
         return 1
-    return 0 if now - turn.since < rules.limit else 2
+    return 0 if key == OTHERS or now - turn.since < rules.limit else 2
 
 
 def _by_age(queue: Mapping[str, object], turn: Turn | None, now: float, rules: Rules) -> str:

@@ -67,7 +67,7 @@ from foreman.messages import (
 from foreman.retry import Again, Backoff, after
 from foreman.store.protocol import Writer
 
-LANES = 1000  # different drain keys that may wait at once; each costs every claim a look
+LANES = 1000  # different drain keys that may wait at once
 OVERDUE_AT_ONCE = 500
 FULL_PAUSE = 5.0  # seconds until what a full disk left undone is tried again
 BUSY_PAUSE = 0.5  # the same for what another program's lock left undone
@@ -240,13 +240,12 @@ class Desk:
 
     def _check_room(self, keys: Sequence[DrainKey]) -> None:
         """Raise QueueFull unless a job of each of the keys may be added."""
-        lanes = self.store.lanes()
+        board = self.store.board()
         most = self.rules.max_queue
-        if sum(lane.ready + lane.parked for lane in lanes) + len(keys) > most:
+        if board.waiting + len(keys) > most:
             raise QueueFull(f"the queue is full: it takes {most} jobs", "the setting max_queue raises the limit")
-        waiting = {lane.key for lane in lanes}
-        fresh = set(keys) - waiting
-        if fresh and len(waiting) + len(fresh) > LANES:
+        fresh = {key for key in keys if key not in board}
+        if fresh and board.keys + len(fresh) > LANES:
             raise QueueFull(f"{LANES} different models and load options are waiting", "use fewer different options")
 
     def _claim(self, message: Claim, now: Instant) -> Work | None:
@@ -261,6 +260,7 @@ class Desk:
             self._paused = self.store.note(PAUSED) == "true"
         if self._paused:
             return None
+        more = self.store.board().ready > 1
         choice = schedule.choose(heads, outlook.standing, running=running, now=now, rules=rules)
         if choice is None:
             return None
@@ -290,7 +290,6 @@ class Desk:
             self._running[job.id] = claimed
         else:
             self._put(claimed, job, now)
-        more = len(heads) > 1 or self.store.ready() > 0
         return Work(claimed, payload, self._changes[-1].seq, reserved=choice.reserved, more=more)
 
     def _began(self, message: Began, now: Instant) -> None:

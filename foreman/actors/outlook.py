@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from foreman import forecast, schedule
 from foreman.breaker import Breaker, Breakers
 from foreman.job import Draft, DrainKey, Instant, Job, State, model_of
-from foreman.schedule import Head, Run
+from foreman.schedule import OTHERS, Head, Run
+from foreman.store.board import Board, Near
 from foreman.store.protocol import Reader
 
 FAR = 1000  # positions end here
+NEAR = 10  # lanes of each class that are looked at one by one for a position; of more, only how many jobs they have
 USUAL = 1.0  # seconds that a job takes of which nothing is known
 
 
@@ -54,16 +56,28 @@ class Outlook:
         self.breakers: Breakers = {}
         self.paces: forecast.Paces = {}
         self.at_work: Mapping[str, AtWork] = {}  # by job
+        self._known = self.paces, forecast.typical(self.paces)
         self.loaded: DrainKey | None = None  # what the target had when it was last used
 
     def heads(self, store: Reader) -> list[Head]:
-        """Return the jobs that a claim chooses from: the oldest of every lane whose key does not rest."""
-        return [head for head in store.heads() if not self.rests(head.key)]
+        """Return the jobs that a claim chooses from: the two oldest of each class, and of the key whose turn it is.
+
+        A turn that has ended goes to the oldest of another key, so of keys that do not rest no others can be chosen.
+        """
+        board = store.board()
+        near = board.near(2, besides=self._turn(), resting=self._resting(board))
+        return [head for head, _ in near.lanes]
 
     def rests(self, key: DrainKey) -> bool:
         """Return whether no job of the key may be claimed: its server is busy, or fails one call after the other."""
         breaker = self.breakers.get(model_of(key))
         return key in self.resting or (breaker is not None and breaker.rests)
+
+    def _resting(self, board: Board) -> Collection[DrainKey]:
+        models = {model for model, breaker in self.breakers.items() if breaker.rests}
+        if not models:
+            return self.resting
+        return {*self.resting, *(key for key in board.keys_waiting() if model_of(key) in models)}
 
     def failing(self) -> dict[str, Breaker]:
         """Return the models whose server fails one call after the other."""
@@ -73,21 +87,17 @@ class Outlook:
         """Return the job's position and when it will be ready, which nobody knows while the target is not `up`."""
         if job.state is not State.QUEUED or job.ready_at is not None or self.rests(job.key):
             return Expected()
-        rank = store.rank(job, most=FAR)
-        position, slots, number = self._find(self._lanes(store), job.key, job.priority, rank, now)
-        return Expected(position, self._ready(slots, number, job) if up else None)
+        rank, head = store.rank(job, most=FAR), Head(job.key, job.priority, job.since, job.id)
+        near = self._near(store, head, rank + 1)
+        position, slots, number = self._find(near, head, rank, now, self._slots(now) if up else None)
+        return Expected(position, self._ready(slots, number, job))
 
     def of_next(self, store: Reader, draft: Draft, now: Instant) -> int | None:
         """Return the position of a job about to be added: the last of its lane, so no rows are counted."""
         if (draft.not_before is not None and draft.not_before > now) or self.rests(draft.key):
             return None
-        lanes = self._lanes(store)
-        head, before = next(
-            (lane for lane in lanes if (lane[0].key, lane[0].priority) == (draft.key, draft.priority)),
-            (Head(draft.key, draft.priority, now, draft.id), 0),
-        )
-        others = [lane for lane in lanes if lane[0] is not head]
-        return self._find([*others, (head, before + 1)], draft.key, draft.priority, before, now)[0]
+        head, before = Head(draft.key, draft.priority, now, draft.id), store.board().size(draft.key, draft.priority)
+        return self._find(self._near(store, head, before + 1), head, before, now, None)[0]
 
     def line(
         self, store: Reader, now: Instant, most: int, *, up: bool = True, wanted: Callable[[Job], bool] | None = None
@@ -100,12 +110,14 @@ class Outlook:
         ahead, furthest = 0, most if wanted is None else FAR
         taken: dict[tuple[str, int], int] = {}
         slots: forecast.Slots | None = self._slots(now) if up else None
-        for run in self._order(self._lanes(store), now):
+        board = store.board()
+        near = board.near(furthest, besides=self._turn(), resting=self._resting(board))
+        for run in self._order(near, now):
             lane = run.key, run.priority
             skip, count = taken.get(lane, 0), min(run.count, furthest - ahead)
             taken[lane] = skip + run.count
             jobs = store.line(run.key, run.priority, skip=skip, most=count)
-            slots = self._load(slots, run)
+            slots = self._load(slots, run, near)
             for number, job in enumerate(jobs):
                 if wanted is None or wanted(job):
                     found.append((job, Expected(ahead + number + 1, self._ready(slots, number, job))))
@@ -135,33 +147,39 @@ class Outlook:
             self.paces, job.key, most_tokens=job.most_tokens, seconds=seconds, load=load, tokens=tokens
         )
 
-    def _lanes(self, store: Reader) -> list[tuple[Head, int]]:
-        ready: dict[tuple[str, int], int] = {}
-        for lane in store.lanes():
-            ready[lane.key, lane.priority] = ready.get((lane.key, lane.priority), 0) + lane.ready
-        return [(head, ready[head.key, head.priority]) for head in self.heads(store)]
+    def _turn(self) -> Sequence[DrainKey]:
+        return (self.standing.turn.key,) if self.standing.turn else ()
 
-    def _order(self, lanes: Sequence[tuple[Head, int]], now: Instant) -> Iterator[Run]:
-        return schedule.order(lanes, self.standing, now=now, rules=self.rules, seconds=self._usual)
+    def _near(self, store: Reader, own: Head, least: int) -> Near:
+        """Return the lanes that go next, and that of a job, in which `least` jobs wait at least."""
+        keys, lane = (*self._turn(), own.key), (own.key, own.priority)
+        board = store.board()
+        near = board.near(NEAR, besides=keys, resting=self._resting(board), ahead_of=lane)
+        lanes = {(head.key, head.priority): (head, count) for head, count in near.lanes}
+        head, count = lanes.get(lane, (own, 0))
+        lanes[lane] = head, max(count, least)
+        return Near(list(lanes.values()), near.others)
+
+    def _order(self, near: Near, now: Instant) -> Iterator[Run]:
+        return schedule.order(near.lanes, self.standing, now=now, rules=self.rules, seconds=self._usual)
 
     def _usual(self, key: DrainKey) -> float:
-        known = forecast.service(self.paces, key)
+        known = self._service(key)
         return USUAL if known is None else known
 
     def _find(
-        self, lanes: Sequence[tuple[Head, int]], key: DrainKey, priority: int, rank: int, now: Instant
+        self, near: Near, own: Head, rank: int, now: Instant, slots: forecast.Slots | None
     ) -> tuple[int, forecast.Slots | None, int]:
         """Return the position of the job with `rank` others of its lane before it, and what gives its time.
 
         That is the slots as they are when a run of its lane begins, and how many jobs of the run go before it.
         """
         before = 0
-        slots = self._slots(now)
-        for run in self._order(lanes, now):
+        for run in self._order(near, now):
             if before + rank >= FAR:
                 break
-            slots = self._load(slots, run)
-            if (run.key, run.priority) == (key, priority):
+            slots = self._load(slots, run, near)
+            if (run.key, run.priority) == (own.key, own.priority):
                 if run.count > rank:
                     return before + rank + 1, slots, rank
                 rank -= run.count
@@ -179,16 +197,31 @@ class Outlook:
             if expected is None:
                 return None
             if job.began_at is None:
-                expected += forecast.loading(self.paces, job.key)
+                expected += self._loading(job.key)
             free[slot] = forecast.remaining(expected, max(0.0, now - (job.began_at or job.claimed_at)))
         return forecast.Slots(sorted(free), self.loaded)
 
-    def _load(self, slots: forecast.Slots | None, run: Run) -> forecast.Slots | None:
-        return slots and slots.change(run.key, forecast.loading(self.paces, run.key))
+    def _load(self, slots: forecast.Slots | None, run: Run, near: Near) -> forecast.Slots | None:
+        loads = near.others[run.priority] if run.key == OTHERS else 1
+        return slots and slots.change(run.key, loads * self._loading(run.key))
 
     def _take(self, slots: forecast.Slots | None, run: Run) -> forecast.Slots | None:
-        seconds = forecast.service(self.paces, run.key)
+        seconds = None if slots is None else self._service(run.key)
         return None if slots is None or seconds is None else slots.take(run.count, seconds)
+
+    def _service(self, key: DrainKey) -> float | None:
+        return self._typical().seconds if key == OTHERS else forecast.service(self.paces, key)
+
+    def _loading(self, key: DrainKey) -> float:
+        return forecast.loading(self.paces, key, otherwise=self._typical().load)
+
+    def _typical(self) -> forecast.Typical:
+        paces, typical = self._known
+        if paces is not self.paces:
+            paces = self.paces
+            typical = forecast.typical(paces)
+            self._known = paces, typical
+        return typical
 
     def _ready(self, slots: forecast.Slots | None, number: int, job: Job) -> float | None:
         own = forecast.service(self.paces, job.key, job.most_tokens)

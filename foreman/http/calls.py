@@ -160,7 +160,7 @@ async def count(path: Counting) -> bytes:
 
 
 def _has_work(store: Reader) -> bool:
-    return bool(store.ready() or store.running())
+    return bool(store.board().ready or store.running())
 
 
 async def read(endpoint: str) -> wire.Submission:

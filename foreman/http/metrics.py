@@ -26,8 +26,7 @@ async def scrape() -> Response:
     known.gate.check_admin(request)
 
     def read(store: Reader) -> tuple[list[Lane], list[Job], float | None]:
-        oldest = min((head.since for head in store.heads()), default=None)
-        return store.lanes(), store.running(), oldest
+        return store.lanes(), store.running(), store.board().oldest()
 
     lanes, running, oldest = await known.readers.read(read)
     now = CollectorRegistry()

@@ -92,8 +92,7 @@ async def queue() -> Response:
     known = deps()
 
     def read(store: Reader) -> tuple[list[Lane], list[Job], float | None, bool]:
-        oldest = min((head.since for head in store.heads()), default=None)
-        return store.lanes(), store.running(), oldest, store.note(PAUSED) == "true"
+        return store.lanes(), store.running(), store.board().oldest(), store.note(PAUSED) == "true"
 
     lanes, running, oldest, paused = await seen.read(read)
     by_model: dict[str, dict[str, int]] = {}

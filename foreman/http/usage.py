@@ -38,9 +38,8 @@ async def figures() -> Response:
         since = store.note(SINCE)
         if by is not None:
             return rows, since
-        waiting = sum(lane.ready + lane.parked for lane in store.lanes())
         depths = store.depths(step=step, begin=begin, end=end)
-        live = waiting, len(store.running())
+        live = store.board().waiting, len(store.running())
         return every_step(rows, depths, begin=begin, end=end, step=step, now=now, live=live), since
 
     rows, since = await seen.read(read)

@@ -7,8 +7,13 @@ from contextlib import AbstractContextManager
 from msgspec.structs import replace
 
 from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job
+<<<<<<< HEAD
 from foreman.schedule import Head
 from foreman.store.protocol import ALL, Due, Lane, Order, Place, Reader, Selection, Shape
+=======
+from foreman.store.board import Board
+from foreman.store.protocol import ALL, Lane, Order, Place, Reader, Selection, Shape
+>>>>>>> 60318d1 (queue: keep the lanes in memory, in their order)
 from foreman.usage import Depth, Row
 
 
@@ -107,11 +112,8 @@ class OwnJobs(Reader):
     def lanes(self) -> list[Lane]:
         return self._store.lanes()
 
-    def ready(self) -> int:
-        return self._store.ready()
-
-    def heads(self) -> list[Head]:
-        return self._store.heads()
+    def board(self) -> Board:
+        return self._store.board()
 
     def rank(self, job: Job, *, most: int) -> int:
         return self._store.rank(job, most=most)

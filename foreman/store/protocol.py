@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from foreman.job import Artifact, Change, Delivery, Draft, DrainKey, Instant, Job, Priority, State
-from foreman.schedule import Head
+from foreman.store.board import Board
 from foreman.usage import NO_TOKENS, Depth, Row, Tokens
 
 
@@ -137,11 +137,8 @@ class Reader(Protocol):
 
     def lanes(self) -> list[Lane]: ...
 
-    def ready(self) -> int:
-        """How many jobs may be claimed."""
-
-    def heads(self) -> list[Head]:
-        """The oldest claimable job of every lane."""
+    def board(self) -> Board:
+        """Return the lanes in memory; it is the writer's, and changes with every commit."""
 
     def rank(self, job: Job, *, most: int) -> int:
         """Return how many claimable jobs of the job's own lane go before it; exact up to `most`."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority
-from foreman.schedule import Head
 from foreman.store import listing, usage
+from foreman.store.board import Board
 from foreman.store.faults import translate
 from foreman.store.protocol import ALL, Due, Lane, Order, Place, Selection, Shape
 from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
@@ -18,8 +18,8 @@ from foreman.usage import Depth, Row
 HORIZON = "horizon"  # the note that says how far pruning has come
 
 # Named, because the planner may otherwise prefer the index on state alone and read every queued job.
-_TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
-_CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
+TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
+CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
 _CHANGE = """
     SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner
     FROM events e JOIN jobs j ON j.id = e.job_id
@@ -29,8 +29,9 @@ _CHANGE = """
 class SqliteReader:
     """Reads through one connection. Every call fetches all rows, so no read transaction outlives it."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, board: Board) -> None:
         self._db = db
+        self._board = board
 
     def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         try:
@@ -216,25 +217,16 @@ class SqliteReader:
         rows = self._rows("SELECT drain_key, priority, model, ready, parked FROM lanes")
         return [Lane(key=k, priority=Priority(p), model=m, ready=r, parked=w) for k, p, m, r, w in rows]
 
-    def ready(self) -> int:
-        return int(str(self._value("SELECT coalesce(sum(ready), 0) FROM lanes")))
-
-    def heads(self) -> list[Head]:
-        sql = f"""
-            SELECT j.drain_key, j.priority, j.since, j.id
-            FROM (SELECT DISTINCT drain_key, priority FROM lanes WHERE ready > 0) l JOIN jobs j ON j.id = (
-                SELECT id FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = l.drain_key AND priority = l.priority
-                ORDER BY since, id LIMIT 1)
-        """
-        return [Head(*row) for row in self._rows(sql)]
+    def board(self) -> Board:
+        return self._board
 
     def rank(self, job: Job, *, most: int) -> int:
-        sql = f"""SELECT count(*) FROM (SELECT 1 FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
+        sql = f"""SELECT count(*) FROM (SELECT 1 FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
                   AND (since, id) < (?, ?) LIMIT ?)"""
         return int(str(self._value(sql, (job.key, job.priority, job.since, job.id, most))))
 
     def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
-        sql = f"""SELECT {COLUMNS} FROM {_TO_CLAIM} WHERE {_CLAIMABLE} AND drain_key = ? AND priority = ?
+        sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
                   ORDER BY since, id LIMIT ? OFFSET ?"""
         return [read_job(row) for row in self._rows(sql, (key, priority, most, skip))]
 

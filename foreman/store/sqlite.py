@@ -17,11 +17,12 @@ from msgspec.structs import replace
 from foreman.errors import StoreBusy, StoreRefused
 from foreman.job import RUNNING, Artifact, Change, Delivery, Draft, Instant, Job, State
 from foreman.schedule import Head
+from foreman.store.board import Board
 from foreman.store.faults import translate
 from foreman.store.files import Files
 from foreman.store.migrate import bring_up_to_date
 from foreman.store.protocol import Lane
-from foreman.store.reads import HORIZON, SqliteReader
+from foreman.store.reads import CLAIMABLE, HORIZON, TO_CLAIM, SqliteReader
 from foreman.store.rows import COLUMNS, DRAFT, draft_row, insert, read_job
 from foreman.store.usage import UsageWriter
 from foreman.store.usage import prune as prune_usage
@@ -64,19 +65,22 @@ class SqliteWriter(SqliteReader):
                 why = f"{known}: close it, then start again" if isinstance(known, StoreBusy) else error
                 raise StoreRefused(f"the database {path} cannot be used: {why}") from error
             opened.pop_all()
-        super().__init__(db)
+        super().__init__(db, Board())
         self._patient = True  # as _open has it
         self._lent: list[sqlite3.Connection] = []  # of readers
         self._waiting: Counter[tuple[str, int, str, bool]] = Counter()  # changes to `lanes` not yet written
         self._usage = UsageWriter(db)
-        self._tally = Tally(target, waiting=sum(lane.ready + lane.parked for lane in super().lanes()))
+        self._touched: set[tuple[str, int]] = set()  # lanes of which the board may be ahead of what is on disk
+        self._touched.update((str(key), int(p)) for key, p in self._rows("SELECT drain_key, priority FROM lanes"))
+        self._restore_board()
+        self._tally = Tally(target, waiting=self._board.waiting)
 
     def reader(self) -> SqliteReader:
         """A reader with a connection of its own, which is closed with the store."""
         db = _open(self.path)
         db.execute("PRAGMA query_only = ON")
         self._lent.append(db)
-        return SqliteReader(db)
+        return SqliteReader(db, self._board)
 
     def close(self) -> None:
         """Close it, its own connection last: the last one folds the log, so that all is in one file."""
@@ -90,6 +94,7 @@ class SqliteWriter(SqliteReader):
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._wait_for_locks(patient=True)
+            self._restore_board()
             yield
             self._write_lanes()
             self._usage.write(self._tally.figures, self._tally.depths())
@@ -108,6 +113,7 @@ class SqliteWriter(SqliteReader):
             if known is error:
                 raise
             raise known from error
+        self._touched.clear()
         self._tally.commit()
 
     def _wait_for_locks(self, *, patient: bool) -> None:
@@ -120,13 +126,9 @@ class SqliteWriter(SqliteReader):
         self._write_lanes()
         return super().lanes()
 
-    def ready(self) -> int:
-        return super().ready() + sum(more for (*_, parked), more in self._waiting.items() if not parked)
-
-    def heads(self) -> list[Head]:
-        if any(more > 0 for more in self._waiting.values()):  # a lane may be missing; an empty one does no harm
-            self._write_lanes()
-        return super().heads()
+    def board(self) -> Board:
+        self._write_lanes()
+        return self._board
 
     def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
         if not drafts:
@@ -328,9 +330,39 @@ class SqliteWriter(SqliteReader):
                         ON CONFLICT DO UPDATE SET {column} = {column} + excluded.{column}""",
                     (key, priority, model, 0 if parked else more, more if parked else 0),
                 )
-        if any(more < 0 for more in self._waiting.values()):
-            self._db.execute("DELETE FROM lanes WHERE ready = 0 AND parked = 0")
+                if more < 0:
+                    self._db.execute(
+                        """DELETE FROM lanes
+                           WHERE drain_key = ? AND priority = ? AND model = ? AND ready = 0 AND parked = 0""",
+                        (key, priority, model),
+                    )
+        self._show_lanes()
         self._waiting.clear()
+
+    def _show_lanes(self) -> None:
+        """Have the board show what was written. Also a lane of as many jobs as before may have another head."""
+        ready: Counter[tuple[str, int]] = Counter()
+        for (key, priority, _, parked), more in self._waiting.items():
+            self._board.count(key, more)
+            ready[key, priority] += 0 if parked else more
+        for (key, priority), more in ready.items():
+            size = self._board.size(key, priority) + more
+            self._board.put(key, priority, self._head(key, priority) if size else None, size)
+        self._touched.update(ready)
+
+    def _restore_board(self) -> None:
+        """Have the board show what is on disk, of lanes that a transaction touched which never was."""
+        for key, priority in self._touched:
+            waiting = self._value("SELECT sum(ready + parked) FROM lanes WHERE drain_key = ?", (key,))
+            self._board.count(key, int(str(waiting or 0)) - self._board.waits(key))
+            size = self._value("SELECT sum(ready) FROM lanes WHERE drain_key = ? AND priority = ?", (key, priority))
+            self._board.put(key, priority, self._head(key, priority), int(str(size or 0)))
+        self._touched.clear()
+
+    def _head(self, key: str, priority: int) -> Head | None:
+        sql = f"""SELECT since, id FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
+                  ORDER BY since, id LIMIT 1"""
+        return next((Head(key, priority, since, id) for since, id in self._rows(sql, (key, priority))), None)
 
 
 def _wanted(state: State, url: str | None, wanted: tuple[State, ...] | None) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
 import pytest
 
 from foreman.actors import desk as desk_module
@@ -28,6 +32,7 @@ from foreman.messages import (
     Note,
     Retry,
     Submit,
+    SubmitMany,
     TakeBack,
 )
 from foreman.schedule import Rules as Order
@@ -35,6 +40,7 @@ from foreman.schedule import Spent
 from foreman.store.sqlite import SqliteWriter
 from tests.actors.conftest import START, draft
 from tests.actors.office import ANSWER, Office
+from tests.steps import steps
 
 
 @pytest.fixture
@@ -167,6 +173,71 @@ def test_only_so_many_drain_keys_may_wait_and_those_that_do_go_on(
     with pytest.raises(QueueFull, match="different models and load options"):
         office.submit(3, model="c")
     assert office.submit(4, model="b").position is not None
+
+
+def costs(office: Office, keys: int) -> dict[str, int]:
+    """Return the lines of Python and the steps of SQLite that messages take where 3,000 jobs of so many keys wait."""
+    each = range(1000 // keys)
+    drafts = [
+        draft(1000 + n, f"k{key}", priority=priority)
+        for n, (_, key, priority) in enumerate(product(each, range(keys), Priority))
+    ]
+    office.say(SubmitMany(drafts=drafts))
+    found: dict[str, int] = {}
+    machine = [0]
+    office.store._db.set_progress_handler(lambda: machine.__setitem__(0, machine[0] + 1), 10)
+
+    def count(name: str, work: Callable[[], object]) -> None:
+        machine[0] = 0
+        found[name] = steps(work)
+        found[f"{name}, in SQLite"] = machine[0]
+
+    for number in (1, 11):  # the second time everything is at hand
+        office.submit(number, model=f"k{keys - 1}", priority=Priority.HIGH)
+        more = draft(number + 1, f"k{keys - 1}", priority=Priority.HIGH)
+        count("submit", lambda more=more: office.say(Submit(draft=more)))  # type: ignore[misc]
+        count("cancel", lambda number=number: office.say(Cancel(job_id=f"{number:03}")))  # type: ignore[misc]
+        count("retry", lambda number=number: office.say(Retry(job_id=f"{number:03}")))  # type: ignore[misc]
+        count("claim", office.claim)
+        [job] = office.store.running()
+        count("finish", lambda job=job: office.finish(job))  # type: ignore[misc]
+    office.store._db.set_progress_handler(None, 0)
+    return found
+
+
+def test_a_thousand_keys_cost_each_message_no_more_than_ten_do(data_dir: Path) -> None:
+    stores = [SqliteWriter(data_dir / name / "foreman.db") for name in ("few", "many")]
+    few, many = (costs(Office(store), keys) for store, keys in zip(stores, (10, 1000), strict=True))
+    assert {name: (few[name], many[name]) for name in few if many[name] > 1.5 * few[name] + 50} == {}
+    for store in stores:
+        store.close()
+
+
+def test_a_cancel_makes_room_for_another_key(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "LANES", 2)
+    office.submit(1, model="a")
+    office.submit(2, model="a", not_before=START + 5)
+    office.submit(3, model="b")
+    office.say(Cancel(job_id="001"))
+    with pytest.raises(QueueFull):  # a job of that key still waits for its time
+        office.submit(4, model="c")
+    office.say(Cancel(job_id="002"))
+    office.submit(4, model="c")
+    with pytest.raises(QueueFull):
+        office.say(Retry(job_id="001"))
+    office.say(Cancel(job_id="004"))
+    assert office.say(Retry(job_id="001")).state is State.QUEUED
+
+
+def test_many_retries_in_one_transaction_add_no_key_beyond_the_limit(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "LANES", 2)
+    for number in range(1, 6):
+        office.submit(number, model=f"m{number}")
+        office.say(Cancel(job_id=f"{number:03}"))
+    answers, _ = office.desk.apply([Retry(job_id=f"{number:03}") for number in range(1, 6)])
+    assert [isinstance(answer, QueueFull) for answer in answers] == [False] * 2 + [True] * 3
 
 
 def test_a_claim_spends_an_attempt_and_gives_a_new_lease(office: Office) -> None:

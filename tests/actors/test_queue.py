@@ -155,7 +155,7 @@ async def test_a_job_that_waits_for_its_time_is_woken_after_a_restart_too(
     await nursery.start(queue.run)
     await queue.ask(Note(name="n", value=""))  # the worker asks before anything else
     with trio.fail_after(61):
-        while not desk.store.heads():
+        while not desk.store.board().heads():
             stirred = trio.Event()
             await stirred.wait()
     assert trio.current_time() == pytest.approx(60)

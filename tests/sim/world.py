@@ -244,8 +244,8 @@ class World:
         if outbox != posted:
             book.complain(f"not both in the outbox and committed: {sorted(outbox ^ posted)}")
         claimable = [job for job in jobs.values() if job.state == "queued" and job.ready_at is None]
-        if store.ready() != len(claimable):
-            book.complain(f"{store.ready()} jobs are counted as ready, {len(claimable)} are")
+        if store.board().ready != len(claimable):
+            book.complain(f"{store.board().ready} jobs are counted as ready, {len(claimable)} are")
         for problem in care.check(self.path).problems:
             book.complain(problem)
 

@@ -49,7 +49,7 @@ def test_what_is_not_there_is_none(store: Store) -> None:
     assert store.by_idempotency_key("", "x") is None
     assert store.note("x") is None
     assert store.next_due() is None
-    assert (store.shapes("x"), store.lanes(), store.heads(), store.running(), store.jobs(limit=9)) == (
+    assert (store.shapes("x"), store.lanes(), store.board().heads(), store.running(), store.jobs(limit=9)) == (
         [],
         [],
         [],

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from foreman import schedule
+from foreman.actors import outlook as outlook_module
 from foreman.actors.outlook import Outlook
-from foreman.job import Priority, State
+from foreman.job import Job, Priority, State
 from foreman.schedule import Head, Rules, Turn
 from foreman.store.protocol import Lane, Selection
 from tests.store.conftest import Store, add, claimed, done, draft, put
@@ -34,6 +39,22 @@ def counted(store: Store) -> list[Lane]:
     )
 
 
+def heads(store: Store) -> dict[tuple[str, int], tuple[str, int]]:
+    """The oldest job of each lane, and how many it has, as the jobs themselves tell."""
+    found: dict[tuple[str, int], list[Job]] = {}
+    for job in store.jobs(QUEUED, limit=1000):
+        if job.ready_at is None:
+            found.setdefault((job.key, int(job.priority)), []).append(job)
+    return {lane: (min(jobs, key=lambda job: (job.since, job.id)).id, len(jobs)) for lane, jobs in found.items()}
+
+
+def on_board(store: Store) -> dict[tuple[str, int], tuple[str, int]]:
+    board = store.board()
+    assert board.waiting == sum(lane.ready + lane.parked for lane in store.lanes())
+    assert board.keys == len({lane.key for lane in store.lanes()})
+    return {(head.key, head.priority): (head.id, board.size(head.key, head.priority)) for head in board.heads()}
+
+
 def test_lanes_count_the_waiting(store: Store) -> None:
     add(store, draft(1), draft(2), draft(3, model="b"), draft(4, priority=Priority.HIGH), draft(5, not_before=500.0))
     assert sorted(store.lanes(), key=repr) == sorted(
@@ -47,7 +68,7 @@ def test_names_of_one_model_share_a_key_but_not_a_lane(store: Store) -> None:
         ("m:latest", "m", 1),
         ("m:latest", "m:latest", 1),
     ]
-    assert [head.id for head in store.heads()] == ["001"]
+    assert [head.id for head in store.board().heads()] == ["001"]
 
 
 def test_an_empty_lane_goes_away(store: Store) -> None:
@@ -62,7 +83,7 @@ def test_lanes_are_exact_inside_the_transaction_that_changes_them(store: Store) 
     with store.transaction():
         store.add([draft(1)], now=100)
         assert store.lanes() == [lane(ready=1)]
-        assert [head.id for head in store.heads()] == ["001"]
+        assert [head.id for head in store.board().heads()] == ["001"]
         store.add([draft(2)], now=100)
         assert store.lanes() == [lane(ready=2)]
 
@@ -72,7 +93,7 @@ def test_heads_are_the_oldest_claimable_of_every_lane(store: Store) -> None:
     jobs = add(store, draft(1), draft(2, model="b"), draft(4, model="b", priority=Priority.LOW), draft(5, model="c"))
     claimed(store, jobs[-1])
     add(store, draft(6, model="d", not_before=500.0))
-    assert sorted(store.heads(), key=lambda head: head.id) == [
+    assert sorted(store.board().heads(), key=lambda head: head.id) == [
         Head("b", 1, 100.0, "002"),
         Head("m", 1, 90.0, "003"),
         Head("b", 2, 100.0, "004"),
@@ -81,7 +102,7 @@ def test_heads_are_the_oldest_claimable_of_every_lane(store: Store) -> None:
 
 def test_a_parked_job_is_woken_when_its_time_comes(store: Store) -> None:
     add(store, draft(1, not_before=500.0), draft(2, not_before=600.0), draft(3, not_before=50.0))
-    assert [head.id for head in store.heads()] == ["003"]
+    assert [head.id for head in store.board().heads()] == ["003"]
     assert store.next_due() == 500
     with store.transaction():
         assert store.wake(499.9) == 0
@@ -118,7 +139,7 @@ def test_the_next_due_is_the_sooner_of_waking_and_expiring(store: Store) -> None
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["add", "park", "claim", "requeue", "cancel", "wake", "finish"]),
+        st.sampled_from(["add", "park", "claim", "requeue", "cancel", "wake", "finish", "lose"]),
         st.sampled_from("ab"),
         st.sampled_from(list(Priority)),
     ),
@@ -146,6 +167,16 @@ def test_lanes_stay_exact_whatever_happens(store: Store, steps: list[tuple[str, 
         elif verb == "wake":
             with store.transaction():
                 store.wake(200.0 + n / 2)
+        elif verb == "lose":
+            with suppress(RuntimeError), store.transaction():
+                store.add([draft(n, model=model, priority=priority)], now=100)
+                for job in waiting[:1]:
+                    store.put(replace(job, state=State.CANCELLED), previous=job.state, now=100)
+                store.board()
+                raise RuntimeError
+            with store.transaction():
+                pass
+        assert on_board(store) == heads(store)
         assert sorted(store.lanes(), key=repr) == counted(store)
 
 
@@ -157,15 +188,21 @@ def empty(store: Store) -> None:
 
 
 waits = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from(list(Priority)), st.integers(0, 350)), min_size=1, max_size=12
+    st.tuples(st.sampled_from("abcdef"), st.sampled_from(list(Priority)), st.integers(0, 350)), min_size=1, max_size=12
 )
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(waits, st.none() | st.sampled_from("abc"))
+@given(waits, st.none() | st.sampled_from("abcdef"), st.sampled_from([1, 2, 10]))
 def test_positions_are_the_order_in_which_the_jobs_would_be_taken(
-    store: Store, waiting: list[tuple[str, Priority, int]], at_work: str | None
+    store: Store, waiting: list[tuple[str, Priority, int]], at_work: str | None, near: int
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outlook_module, "NEAR", near)
+        check_positions(store, waiting, at_work)
+
+
+def check_positions(store: Store, waiting: list[tuple[str, Priority, int]], at_work: str | None) -> None:
     empty(store)
     now = 1000.0
     for n, (model, priority, age) in enumerate(waiting):
@@ -177,7 +214,7 @@ def test_positions_are_the_order_in_which_the_jobs_would_be_taken(
     assert line == sorted(places.items(), key=lambda job: job[1] or 0)
     assert [job.id for job, _ in outlook.line(store, now, most=3)] == [job_id for job_id, _ in line[:3]]
     for place in range(1, len(waiting) + 1):
-        choice = schedule.choose(store.heads(), outlook.standing, running={}, now=now, rules=RULES)
+        choice = schedule.choose(store.board().heads(), outlook.standing, running={}, now=now, rules=RULES)
         assert choice is not None
         assert places[choice.head.id] == place
         outlook.standing = schedule.start(outlook.standing, choice, now)

@@ -1,0 +1,103 @@
+"""The lanes in memory: what a claim can choose is chosen from a few of them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreman import schedule
+from foreman.actors.outlook import Outlook, Rest
+from foreman.schedule import OTHERS, Head, Rules, Standing, Turn
+from foreman.store.board import Board
+
+RULES = Rules(limit=100, share=0.1)
+NOW = 1000.0
+KEYS = "abcdefgh"
+
+lanes = st.dictionaries(
+    st.tuples(st.sampled_from(KEYS), st.integers(0, 2)), st.tuples(st.integers(0, 400), st.integers(1, 9)), min_size=1
+)
+
+
+def board_of(lanes: dict[tuple[str, int], tuple[int, int]]) -> Board:
+    board = Board()
+    for (key, priority), (age, size) in lanes.items():
+        board.put(key, priority, Head(key, priority, NOW - age, f"{key}{priority}"), size)
+    return board
+
+
+class Store:
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def board(self) -> Board:
+        return self._board
+
+
+@given(
+    lanes,
+    st.none() | st.tuples(st.sampled_from(KEYS), st.integers(0, 200)),
+    st.sets(st.sampled_from(KEYS)),
+    st.lists(st.floats(-1, 1), min_size=3, max_size=3),
+    st.lists(st.integers(0, 2), max_size=2),
+)
+def test_a_claim_chooses_from_a_few_lanes_what_it_would_from_all(
+    lanes: dict[tuple[str, int], tuple[int, int]],
+    turn: tuple[str, int] | None,
+    resting: set[str],
+    credits: list[float],
+    started: list[int],
+) -> None:
+    board = board_of(lanes)
+    outlook = Outlook(RULES)
+    outlook.standing = Standing(turn and Turn(turn[0], NOW - turn[1]), tuple(credits), tuple(started))
+    outlook.resting = {key: Rest(NOW, NOW + 9) for key in resting}
+    few = outlook.heads(Store(board))  # type: ignore[arg-type]
+    all_of_them = [head for head in board.heads() if head.key not in resting]
+    assert len(few) <= 3 + 5 + 7
+    chosen = [
+        schedule.choose(heads, outlook.standing, running={}, now=NOW, rules=RULES) for heads in (few, all_of_them)
+    ]
+    assert chosen[0] == chosen[1]
+
+
+@given(lanes, st.sets(st.sampled_from(KEYS)), st.sampled_from(KEYS), st.integers(0, 2), st.integers(0, 9))
+def test_what_goes_before_a_lane_is_all_there_in_the_order_of_age(
+    lanes: dict[tuple[str, int], tuple[int, int]], resting: set[str], key: str, priority: int, most: int
+) -> None:
+    board = board_of(lanes)
+    near = board.near(most, besides=[key], resting=resting, ahead_of=(key, priority))
+    head = next((head for head in board.heads() if (head.key, head.priority) == (key, priority)), None)
+    for number in range(priority + 1):
+        before = [
+            (one, lanes[one.key, one.priority][1])
+            for one in board.heads()
+            if one.priority == number and one.key not in resting
+        ]
+        if number == priority and head:
+            before = [(one, size) for one, size in before if (one.since, one.id) < (head.since, head.id)]
+        found = [
+            (one, size)
+            for one, size in near.lanes
+            if one.priority == number
+            and (number < priority or not head or one.key == OTHERS or (one.since, one.id) < (head.since, head.id))
+        ]
+        assert sum(size for _, size in found) == sum(size for _, size in before)
+        assert len(found) - (number in near.others) + near.others.get(number, 0) == len(before)
+        by_age = sorted(before, key=lambda lane: (lane[0].since, lane[0].id))
+        assert [one for one in by_age[:most] if one not in found] == []
+
+
+def test_lanes_come_and_go_and_are_counted() -> None:
+    board = Board()
+    for key, size in (("a", 2), ("b", 1)):
+        board.count(key, size)
+        board.put(key, 1, Head(key, 1, NOW, key), size)
+    board.count("c", 3)  # they wait for a time to come
+    assert (board.ready, board.waiting, board.keys, "c" in board) == (3, 6, 3, True)
+    board.put("a", 1, Head("a", 1, NOW - 5, "a0"), 4)
+    assert (board.size("a", 1), board.ready, board.oldest()) == (4, 5, NOW - 5)
+    board.put("a", 1, None, 0)
+    board.count("c", -3)
+    assert (board.size("a", 1), board.ready, board.oldest()) == (0, 1, NOW)
+    assert (board.keys, "c" in board) == (2, False)
