@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import msgspec
 import structlog
@@ -11,13 +12,19 @@ import trio
 
 from foreman.errors import ModelNotFound, TargetDown, TargetFault, TargetUnavailable
 from foreman.messages import Note, Queue
+from foreman.offload import offload
 from foreman.targets.protocol import Model, Target
 
 log = structlog.get_logger()
 
+Build: TypeAlias = Callable[[Sequence[Model]], bytes]
+
 PROBE_DEADLINE = 5.0  # seconds
 DEGRADED_POLL = 1.0  # seconds between probes while the target is away
+MISSED = 2.0  # seconds in which names that nobody knows have the target asked once, however many they are
+ENTRY = 100  # bytes of a model in a list, about
 LOOKED_AT = 1.0  # the same while somebody asks how it is
+SOME = 10  # models that are named where one is not found
 NOTE = "inventory"  # where the last known models are kept over restarts
 
 
@@ -29,6 +36,10 @@ class Inventory:
         self._queue = queue
         self._interval = poll_interval
         self._probing = trio.Lock()
+        self._missing = trio.Lock()
+        self._missed_at = -math.inf  # when the target was last asked for a name that nobody knows
+        self._building = trio.Lock()
+        self._built: dict[Build, tuple[Sequence[Model], bytes]] = {}
         self._probes = 0
         self._asked_at = -math.inf
         self._answered = True
@@ -38,7 +49,7 @@ class Inventory:
         self.up = True  # until a probe says otherwise
         self.fault: TargetFault | None = None
         self.models: Sequence[Model] = msgspec.json.decode(remembered, type=list[Model]) if remembered else []
-        self._index = self._indexed()
+        self._index = self._indexed(self.models)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Probe for ever: every `poll_interval` seconds, every second while the target is away or somebody looks."""
@@ -88,13 +99,19 @@ class Inventory:
         """
         found = self.find(name)
         if found is None and self.up:
-            await self.probe()
+            await self._ask_again()
             found = self.find(name)
         if found is None:
             if self.fault is not None:
                 raise TargetDown(name, self.fault)
-            raise ModelNotFound(name, [model.name for model in self.models])
+            raise ModelNotFound(name, [model.name for model in self.models[:SOME]])
         return found
+
+    async def _ask_again(self) -> None:
+        async with self._missing:
+            if trio.current_time() - self._missed_at >= MISSED:
+                await self.probe()
+                self._missed_at = trio.current_time()
 
     async def wait_up(self) -> None:
         while not self.up:
@@ -115,26 +132,39 @@ class Inventory:
             self._wanted.set()
 
     async def _learn(self, models: list[Model]) -> None:
-        changed = models != self.models
-        self.models, self.fault = models, None
-        if changed:
-            self._index = self._indexed()
+        index = await offload(len(models) * ENTRY, self._indexed_if_new, models)
+        self.fault = None
+        if index is not None:
+            self.models, self._index = models, index
         if not self.up:
             self.up = True
             log.info("target is back", models=len(models))
             self._came_up.set()
             self._came_up = trio.Event()
-        if changed:
-            await self._queue.tell(Note(name=NOTE, value=msgspec.json.encode(models).decode()))
+        if index is not None:
+            value = await offload(len(models) * ENTRY, lambda: msgspec.json.encode(models).decode())
+            await self._queue.tell(Note(name=NOTE, value=value))
+
+    async def shown(self, build: Build) -> bytes:
+        """Return what `build` makes of the models; it is called once for each list of them."""
+        async with self._building:
+            models = self.models
+            built = self._built.get(build)
+            if built is None or built[0] is not models:
+                built = self._built[build] = models, await offload(len(models) * ENTRY, build, models)
+            return built[1]
 
     def find(self, name: str) -> Model | None:
         """The model called `name`, as far as is known now."""
         return self._index.get(self._target.same(name))
 
-    def _indexed(self) -> dict[str, Model]:
+    def _indexed_if_new(self, models: list[Model]) -> dict[str, Model] | None:
+        return None if models == self.models else self._indexed(models)
+
+    def _indexed(self, models: Sequence[Model]) -> dict[str, Model]:
         """Return every model by its names: the own one before aliases, and of a name that two have, the first one's."""
         index: dict[str, Model] = {}
-        for names in ([(m.name, m) for m in self.models], [(alias, m) for m in self.models for alias in m.aliases]):
+        for names in ([(m.name, m) for m in models], [(alias, m) for m in models for alias in m.aliases]):
             for name, model in names:
                 index.setdefault(self._target.same(name), model)
         return index

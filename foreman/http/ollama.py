@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -127,7 +128,7 @@ async def tags() -> Response:
     known = deps()
     if isinstance(known.target, OllamaTarget):
         return await pass_on(known.target)
-    return json_answer({"models": [_tag(model) for model in known.inventory.models]})
+    return json_text(await known.inventory.shown(_tags))
 
 
 @ollama.get("/api/ps")
@@ -136,7 +137,8 @@ async def ps() -> Response:
     if isinstance(known.target, OllamaTarget):
         return await pass_on(known.target)
     resident = known.worker.target_resident()
-    loaded = [model for model in known.inventory.models if resident and model.name == model_of(resident)]
+    found = known.inventory.find(model_of(resident)) if resident else None
+    loaded = [found] if found else []
     never = "2318-01-01T00:00:00Z"
     return json_answer(
         {
@@ -218,6 +220,10 @@ def _manageable() -> OllamaTarget:
     return known.target
 
 
+def _tags(models: Sequence[Model]) -> bytes:
+    return msgspec.json.encode({"models": [_tag(model) for model in models]})
+
+
 def _tag(model: Model) -> dict[str, Any]:
     return {
         "name": model.name,
@@ -237,7 +243,7 @@ def _tag(model: Model) -> dict[str, Any]:
 
 
 def _capabilities(model: Model) -> list[object]:
-    known = model.details.get("capabilities")
+    known = model.told().get("capabilities")
     if isinstance(known, list):
         return known
     return ["embedding"] if model.embedding else ["completion", "tools"]
@@ -245,8 +251,9 @@ def _capabilities(model: Model) -> list[object]:
 
 def _told(model: Model, *names: str) -> int | None:
     """Return the number that the target tells of a model under one of these names; None where it tells none."""
-    meta = model.details.get("meta")
-    told = {**model.details, **meta} if isinstance(meta, dict) else model.details
+    told = model.told()
+    meta = told.get("meta")
+    told |= meta if isinstance(meta, dict) else {}
     return next((found for name in names if isinstance(found := told.get(name), int) and found > 0), None)
 
 

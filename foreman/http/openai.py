@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from quart import Blueprint, Response
 
 from foreman.endpoints import Endpoint
@@ -100,7 +102,7 @@ async def embeddings() -> Response:
 
 @openai.get("/v1/models")
 async def models() -> Response:
-    return json_answer({"object": "list", "data": [_entry(model) for model in deps().inventory.models]})
+    return json_text(await deps().inventory.shown(_entries))
 
 
 @openai.get("/v1/models/<path:name>")
@@ -115,9 +117,13 @@ async def rooted_model(name: str) -> Response:
     return await model("/" + name)
 
 
+def _entries(models: Sequence[Model]) -> bytes:
+    return msgspec.json.encode({"object": "list", "data": [_entry(model) for model in models]})
+
+
 def _entry(model: Model) -> dict[str, Any]:
-    created = model.details.get("created")
-    owner = model.details.get("owned_by")
+    told = model.told()
+    created, owner = told.get("created"), told.get("owned_by")
     return {
         "id": model.name,
         "object": "model",

@@ -258,11 +258,12 @@ def _listed(models: Sequence[ManagedModel]) -> list[Model]:
     for model in sorted(models, key=lambda model: model.embedding):
         known = listed.get(model.name)
         if known is None:
-            details = _details(model)
+            details = msgspec.Raw(msgspec.json.encode(_details(model)))
             aliases = tuple(model.aliases)
             listed[model.name] = Model(name=model.name, aliases=aliases, embedding=model.embedding, details=details)
         else:
             both = tuple(dict.fromkeys((*known.aliases, *model.aliases)))
-            details = {**known.details, "capabilities": ["completion", "tools", "embedding"]}
+            told = known.told() | {"capabilities": ["completion", "tools", "embedding"]}
+            details = msgspec.Raw(msgspec.json.encode(told))
             listed[model.name] = Model(name=model.name, aliases=both, details=details)
     return list(listed.values())

@@ -27,7 +27,7 @@ from foreman.targets.boot import boot_id_at
 from foreman.targets.chunks import ERROR_LIMIT, fault_in
 from foreman.targets.counting import counted
 from foreman.targets.http1 import Body, Client, Response
-from foreman.targets.listing import listed
+from foreman.targets.listing import details, listed
 from foreman.targets.model_names import ollama_form
 from foreman.targets.payloads import Fields, fields_of, reload_options, streaming
 from foreman.targets.protocol import Call, Chunk, Model
@@ -40,6 +40,7 @@ LOOK_EVERY = 30.0  # seconds between looks at what the server holds, while a loa
 LOOK_PAUSE = 1.0  # seconds between any two such looks
 LOOK_TIMEOUT = 5.0  # seconds for one of them
 
+NAMES = ("name", "model")  # of an entry in a list of models
 _NOTHING = msgspec.Raw(b"null")
 _EMPTY = frozenset({b"null", b"[]", b'""'})
 
@@ -84,11 +85,10 @@ class OllamaTarget:
         if self._resident is not None:
             self._doubted.set()
         try:
-            entries = await listed(self._client, "/api/tags", named_by=("name", "model"))
+            return await listed(self._client, "/api/tags", _model, named_by=NAMES)
         except (TargetUnavailable, TargetLost):
             self._resident = None
             raise
-        return [_model(name, entry) for name, entry in entries]
 
     def same(self, name: str) -> str:
         return ollama_form(name)
@@ -188,8 +188,7 @@ class OllamaTarget:
     async def _held(self) -> set[str] | None:
         """Return the models that the server has in memory; None when it does not tell."""
         with trio.move_on_after(LOOK_TIMEOUT), suppress(TargetFault):
-            found = await listed(self._client, "/api/ps", named_by=("name", "model"))
-            return {ollama_form(name) for name, _ in found}
+            return set(await listed(self._client, "/api/ps", lambda name, _: ollama_form(name), named_by=NAMES))
         return None
 
     async def _look(self) -> None:
@@ -229,11 +228,11 @@ def _duration(keep_alive: str | int) -> str | int | None:
 
 
 def _model(name: str, entry: dict[str, Any]) -> Model:
-    details = entry.get("details")
-    family = details.get("family") if isinstance(details, dict) else ""
+    known = entry.get("details")
+    family = known.get("family") if isinstance(known, dict) else ""
     return Model(
         name=name,
         aliases=(name.removesuffix(":latest"),) if name.endswith(":latest") else (),
         embedding=isinstance(family, str) and family.endswith("bert"),
-        details=entry,
+        details=details(entry),
     )

@@ -20,7 +20,7 @@ from foreman.targets.chunks import StageFor
 from foreman.targets.closer import Closer
 from foreman.targets.counting import counted
 from foreman.targets.http1 import Client
-from foreman.targets.listing import listed
+from foreman.targets.listing import details, listed
 from foreman.targets.payloads import fields_of, streaming
 from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.translate_answer import NativeStream, loaded, native_embed
@@ -46,8 +46,7 @@ class OpenAITarget:
             self._client.close()
 
     async def models(self) -> list[Model]:
-        entries = await listed(self._client, "/v1/models", named_by=("id", "name", "model"))
-        return [_model(name, entry) for name, entry in entries]
+        return await listed(self._client, "/v1/models", _model, named_by=("id", "name", "model"))
 
     def same(self, name: str) -> str:
         return name
@@ -183,5 +182,5 @@ def _model(name: str, entry: dict[str, Any]) -> Model:
     return Model(
         name=name,
         aliases=tuple(a for a in aliases if isinstance(a, str)) if isinstance(aliases, list) else (),
-        details=entry,
+        details=details(entry),
     )

@@ -19,7 +19,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     aliases: tuple[str, ...] = ()
     embedding: bool = False
-    details: dict[str, object] = {}  # the target's own entry, as it gave it
+    details: msgspec.Raw = msgspec.Raw(b"{}")  # the target's own entry, as JSON
+
+    def told(self) -> dict[str, Any]:
+        """Return what the target tells of it."""
+        found: dict[str, Any] = msgspec.json.decode(self.details)
+        return found
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

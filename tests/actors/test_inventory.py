@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.actors.inventory import NOTE, Inventory
+from foreman.actors.inventory import MISSED, NOTE, Inventory
 from foreman.errors import ModelNotFound, TargetDown, TargetUnavailable
 from foreman.messages import Message
 from foreman.targets.protocol import Model
@@ -134,10 +135,63 @@ async def test_an_unknown_model_is_asked_for_once_more(
     inventory = await start()
     target.inventory.append("new")
     assert (await inventory.resolve("new")).name == "new"
+    await trio.sleep(MISSED)
     with pytest.raises(ModelNotFound) as fault:
         await inventory.resolve("nowhere")
     assert "m, n, new" in str(fault.value.hint)
     assert len(target.probes) == 3
+
+
+async def test_names_nobody_knows_have_the_target_asked_once_however_many_they_are(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    inventory = await start()
+    target.slow = 0.5
+
+    async def miss(name: str) -> None:
+        with pytest.raises(ModelNotFound):
+            await inventory.resolve(name)
+
+    async with trio.open_nursery() as nursery:  # at once
+        for number in range(500):
+            nursery.start_soon(miss, f"at once {number}")
+    for number in range(500):  # and one after the other
+        await miss(f"later {number}")
+    assert len(target.probes) == 2
+    await trio.sleep(MISSED)
+    await miss("once more")
+    assert len(target.probes) == 3
+
+
+async def test_who_misses_a_name_and_leaves_takes_no_answer_from_the_others(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    inventory = await start()
+    target.inventory.append("new")
+    target.slow = 0.5
+    with trio.move_on_after(0.1):
+        await inventory.resolve("new")
+    assert (await inventory.resolve("new")).name == "new"
+
+
+async def test_what_is_shown_of_the_models_is_made_once_and_a_long_list_in_a_thread(
+    start: Start, target: FakeTarget, autojump_clock: MockClock
+) -> None:
+    inventory = await start()
+    made: list[tuple[int, bool]] = []
+
+    def build(models: Sequence[Model]) -> bytes:
+        made.append((len(models), threading.current_thread() is threading.main_thread()))
+        return b"x"
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(9):
+            nursery.start_soon(inventory.shown, build)
+    target.inventory = [f"m{number}" for number in range(5000)]
+    await inventory.probe()
+    for _ in range(9):
+        assert await inventory.shown(build) == b"x"
+    assert made == [(2, True), (5000, False)]
 
 
 async def test_many_who_miss_a_model_share_one_question(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
+from typing import Any
 
 import pytest
 
 from foreman.errors import TargetGarbled
+from foreman.targets.http1 import Client
+from foreman.targets.listing import LIMIT, MOST_DETAILS, MOST_MODELS, listed
 from foreman.targets.model_names import ollama_form
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
+from foreman.weight import MOST_VALUES
 from tests.targets.test_http1 import replies, serving
 
 ENTRY = {"id": "org/m", "object": "model"}
@@ -38,6 +43,46 @@ async def test_a_list_of_models_in_any_shape(told: object, names: list[str]) -> 
     async with serving(replies(ok(told))) as url:
         target = OpenAITarget(url)
         assert [model.name for model in await target.models()] == names
+        target.close()
+
+
+async def test_a_long_list_is_read_in_a_thread() -> None:
+    threads: set[bool] = set()
+
+    def make(name: str, entry: dict[str, Any]) -> str:
+        threads.add(threading.current_thread() is threading.main_thread())
+        return name
+
+    async with serving(replies(ok({"data": [{"id": f"m{n}"} for n in range(50_000)]}))) as url:
+        client = Client(url, name="t")
+        names = await listed(client, "/v1/models", make, named_by=["id"])
+        client.close()
+    assert (len(names), threads) == (50_000, {False})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"[" + b'"m",' * MOST_MODELS + b'"m"]',
+        b"[" + b"{}," * MOST_VALUES + b"{}]",
+        b'{"data":["' + b"m" * LIMIT + b'"]}',
+    ],
+)
+async def test_a_list_that_is_too_long_is_no_inventory(told: bytes) -> None:
+    async with serving(replies(ok(told))) as url:
+        target = OpenAITarget(url)
+        with pytest.raises(TargetGarbled, match="more than|at most|larger than"):
+            await target.models()
+        target.close()
+
+
+async def test_of_a_large_entry_only_the_name_is_kept() -> None:
+    async with serving(replies(ok([{"id": "a", "x": "y" * MOST_DETAILS}, {"id": "b", "x": "y"}]))) as url:
+        target = OpenAITarget(url)
+        assert [(model.name, model.told()) for model in await target.models()] == [
+            ("a", {}),
+            ("b", {"id": "b", "x": "y"}),
+        ]
         target.close()
 
 
