@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import click
+import msgspec
 from rich.text import Text
 
 from foreman.cli.codes import epilog
@@ -16,7 +17,6 @@ from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import one_line, show_table, state_text
 from foreman.client import Client, Delivery, NotFound, requests
 from foreman.client.reading import decode
-from foreman.client.types import Deliveries
 
 STYLES = {"due": "yellow", "delivered": "green", "dead": "red", "stopped": "magenta"}
 
@@ -33,11 +33,11 @@ def deliveries(job_id: str, as_json: bool, quiet: bool, url: str | None, token: 
     """
     with Client(url, token) as client:
         job_id = id_of(client, job_id)
-        raw = client.raw(requests.deliveries(job_id))
+        found = _all(client, job_id)
         if as_json:
-            print_json(raw)
+            print_json(msgspec.json.encode({"deliveries": found}))
             return
-        rows = decode(raw, Deliveries).deliveries
+        rows = [decode(bytes(one), Delivery) for one in found]
         if quiet:
             print_ids(delivery.delivery_id for delivery in rows)
             return
@@ -76,6 +76,22 @@ def redeliver(job_id: str, delivery_id: str, as_json: bool, url: str | None, tok
         return
     delivery = decode(raw, Delivery)
     click.echo(one_line(f"delivery {delivery.delivery_id} is {delivery.state} again"))
+
+
+class _Page(msgspec.Struct):
+    deliveries: list[msgspec.Raw]
+    next: int | None = None
+
+
+def _all(client: Client, job_id: str) -> list[msgspec.Raw]:
+    """Return all deliveries of the job as they were told, page by page."""
+    found: list[msgspec.Raw] = []
+    after: int | None = 0
+    while after is not None:
+        page = decode(client.raw(requests.deliveries(job_id, after)), _Page)
+        found += page.deliveries
+        after = page.next if page.next is not None and page.next > after else None
+    return found
 
 
 def _row(delivery: Delivery, change: str) -> Sequence[str | Text]:

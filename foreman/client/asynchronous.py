@@ -236,7 +236,7 @@ class AsyncClient:
 
     async def deliveries(self, job_id: str) -> list[Delivery]:
         """The job's webhooks, oldest first."""
-        return (await self._ask(requests.deliveries(job_id))).deliveries
+        return await self._line.hold(talks.deliveries(self.url, job_id))
 
     async def redeliver(self, job_id: str, delivery_id: str) -> Delivery:
         """Make a delivery due again, with all its retries."""

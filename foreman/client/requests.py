@@ -160,8 +160,8 @@ def delete(job_id: str) -> Ask[bytes]:
     return Ask(bytes, _job_path(job_id), "DELETE")
 
 
-def deliveries(job_id: str) -> Ask[Deliveries]:
-    return Ask(Deliveries, f"{_job_path(job_id)}/deliveries")
+def deliveries(job_id: str, after: int = 0) -> Ask[Deliveries]:
+    return Ask(Deliveries, f"{_job_path(job_id)}/deliveries", params={"after": str(after)})
 
 
 def redeliver(job_id: str, delivery_id: str) -> Ask[Delivery]:

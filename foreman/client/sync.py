@@ -237,7 +237,7 @@ class Client:
 
     def deliveries(self, job_id: str) -> list[Delivery]:
         """The job's webhooks, oldest first."""
-        return self._ask(requests.deliveries(job_id)).deliveries
+        return self._line.hold(talks.deliveries(self.url, job_id))
 
     def redeliver(self, job_id: str, delivery_id: str) -> Delivery:
         """Make a delivery due again, with all its retries."""

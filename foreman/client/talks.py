@@ -34,7 +34,7 @@ from foreman.client.patience import PAUSES, Patience
 from foreman.client.reading import TooMuch
 from foreman.client.requests import Ask
 from foreman.client.stream import Chunk, Pieces, StartsOver
-from foreman.client.types import Accepted, Event, Job, Rejected, Submitted
+from foreman.client.types import Accepted, Delivery, Event, Job, Rejected, Submitted
 from foreman.job import State
 
 T = TypeVar("T")
@@ -212,6 +212,20 @@ def events(url: str, job_id: str, after: int) -> Talk[list[Event]]:
         found += page.events
         if len(found) > MOST_EVENTS:
             raise AnswerTooLarge(url, f"more than {MOST_EVENTS:,} changes of a job")
+        if page.next is None or page.next <= after:
+            return found
+        after = page.next
+
+
+def deliveries(url: str, job_id: str) -> Talk[list[Delivery]]:
+    """The webhooks of a job, page by page."""
+    found: list[Delivery] = []
+    after = 0
+    while True:
+        page = yield from ask(requests.deliveries(job_id, after))
+        found += page.deliveries
+        if len(found) > MOST_EVENTS:
+            raise AnswerTooLarge(url, f"more than {MOST_EVENTS:,} deliveries of a job")
         if page.next is None or page.next <= after:
             return found
         after = page.next

@@ -206,9 +206,10 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Deliveries(msgspec.Struct, frozen=True):
-    """The webhooks of one job, oldest first."""
+    """A page of the webhooks of one job, oldest first."""
 
     deliveries: list[Delivery]
+    next: int | None = None  # after which seq the next page begins
 
 
 class Running(msgspec.Struct, frozen=True):

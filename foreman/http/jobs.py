@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import trio
@@ -20,15 +21,17 @@ from foreman.http.pieces import Stored, stored_answer
 from foreman.http.problems import json_answer, json_text, no_content
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.selection import FILTERS, read_order, read_place, read_selection, show_place
-from foreman.job import TERMINAL, Change
+from foreman.job import TERMINAL, Change, Delivery
 from foreman.messages import PAUSED, Accepted, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.offload import offload
 from foreman.store.protocol import Place, Reader
 
+Entry = TypeVar("Entry", Change, Delivery)
+
 jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 
 LONGEST_WAIT = 300  # seconds
-EVENTS_OF_A_JOB = 1000  # most that one answer lists
+ENTRIES = 1000  # events or deliveries of a job that one answer lists at most
 PAGE_SIZE = 2**20  # bytes after which a page of a list ends early: metadata may take 70 KB a job
 RESULT = b'"result":null,"artifacts":'  # what a job shows in place of a result that is sent in pieces
 MOST_SEQ = 999_999_999
@@ -198,14 +201,16 @@ async def _check_owner(job_id: str) -> None:
 
 @jobs.get("/<job_id>/deliveries")
 async def deliveries(job_id: str) -> Response:
-    """The log of the job's webhooks."""
+    """The log of the job's webhooks, oldest first, paged as its events are."""
+    after = _read_after()
 
-    def read(store: Reader) -> list[dict[str, Any]]:
+    def read(store: Reader) -> list[Delivery]:
         if store.job(job_id) is None:
             raise JobNotFound(job_id)
-        return [wire.show_delivery(delivery) for delivery in store.deliveries(job_id)]
+        return store.deliveries(job_id, after=after, limit=ENTRIES + 1)
 
-    return json_answer({"deliveries": await seen.read(read)})
+    shown, following = _page(await seen.read(read), wire.show_delivery)
+    return json_answer({"deliveries": shown, "next": following})
 
 
 @jobs.post("/<job_id>/deliveries/<delivery_id>/redeliver")
@@ -220,18 +225,32 @@ async def redeliver(job_id: str, delivery_id: str) -> Response:
 @jobs.get("/<job_id>/events")
 async def events(job_id: str) -> Response:
     """The job's events, oldest first, from `?after=SEQ` on; `next` is where a further answer would go on."""
-    check_names("after")
-    after = whole("after", request.args.get("after"), 0, MOST_SEQ, least=0)
+    after = _read_after()
 
     def read(store: Reader) -> list[Change]:
         if store.job(job_id) is None:
             raise JobNotFound(job_id)
-        return store.changes(job_id=job_id, after=after, limit=EVENTS_OF_A_JOB + 1)
+        return store.changes(job_id=job_id, after=after, limit=ENTRIES + 1)
 
-    found = await seen.read(read)
-    listed = found[:EVENTS_OF_A_JOB]
-    following = listed[-1].seq if len(found) > len(listed) else None
-    return json_answer({"events": [wire.show_change(change) for change in listed], "next": following})
+    shown, following = _page(await seen.read(read), wire.show_change)
+    return json_answer({"events": shown, "next": following})
+
+
+def _read_after() -> int:
+    check_names("after")
+    return whole("after", request.args.get("after"), 0, MOST_SEQ, least=0)
+
+
+def _page(found: Sequence[Entry], show: Callable[[Entry], object]) -> tuple[list[msgspec.Raw], int | None]:
+    """Return as many of the entries as one answer lists, and after which `seq` the next one goes on; None: nowhere."""
+    shown: list[msgspec.Raw] = []
+    size = 0
+    for entry in found[:ENTRIES]:
+        shown.append(msgspec.Raw(msgspec.json.encode(show(entry))))
+        size += len(memoryview(shown[-1]))
+        if size > PAGE_SIZE:
+            break
+    return shown, found[len(shown) - 1].seq if len(found) > len(shown) else None
 
 
 @jobs.get("/<job_id>/stream")

@@ -273,7 +273,8 @@ def _one_job() -> Paths:
                 "deliveries",
                 "The log of its webhooks",
                 {"200": given(ref("Deliveries"), links={"redeliver": link("redeliver", redeliver)})},
-                ONE_JOB,
+                (*ONE_JOB, "field_invalid"),
+                parameters=[query("after", COUNT | {"maximum": MOST_SEQ}, "The seq that they come after.")],
             ),
         },
         "/jobs/{job_id}/deliveries/{delivery_id}/redeliver": {

@@ -184,7 +184,7 @@ SHAPES: dict[str, Schema] = {
         },
         description="The webhook of one change.",
     ),
-    "Deliveries": record({"deliveries": many(ref("Delivery"))}),
+    "Deliveries": record({"deliveries": many(ref("Delivery")), "next": or_null(COUNT)}, description="Oldest first."),
     "Running": record(
         {
             "job_id": TEXT,

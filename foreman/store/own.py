@@ -7,13 +7,8 @@ from contextlib import AbstractContextManager
 from msgspec.structs import replace
 
 from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job
-<<<<<<< HEAD
-from foreman.schedule import Head
-from foreman.store.protocol import ALL, Due, Lane, Order, Place, Reader, Selection, Shape
-=======
 from foreman.store.board import Board
-from foreman.store.protocol import ALL, Lane, Order, Place, Reader, Selection, Shape
->>>>>>> 60318d1 (queue: keep the lanes in memory, in their order)
+from foreman.store.protocol import ALL, ALL_OF_THEM, Due, Lane, Order, Place, Reader, Selection, Shape
 from foreman.usage import Depth, Row
 
 
@@ -86,8 +81,8 @@ class OwnJobs(Reader):
     def horizon(self) -> int:
         return self._store.horizon()
 
-    def deliveries(self, job_id: str) -> list[Delivery]:
-        return self._store.deliveries(job_id) if self._has(job_id) else []
+    def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
+        return self._store.deliveries(job_id, after=after, limit=limit) if self._has(job_id) else []
 
     def delivery(self, job_id: str, seq: int) -> Delivery | None:
         return self._store.delivery(job_id, seq) if self._has(job_id) else None

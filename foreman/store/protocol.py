@@ -62,6 +62,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ALL = Selection()
+ALL_OF_THEM = -1  # as a limit
 
 
 class Due(NamedTuple):
@@ -116,8 +117,8 @@ class Reader(Protocol):
     def horizon(self) -> int:
         """The newest `seq` that pruning has removed; 0 when it never removed any."""
 
-    def deliveries(self, job_id: str) -> list[Delivery]:
-        """A job's deliveries, oldest first."""
+    def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
+        """Return a job's deliveries after the `seq` given, oldest first."""
 
     def delivery(self, job_id: str, seq: int) -> Delivery | None:
         """The delivery of one change of a job; None when there is none."""

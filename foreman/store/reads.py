@@ -11,7 +11,7 @@ from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Prio
 from foreman.store import listing, usage
 from foreman.store.board import Board
 from foreman.store.faults import translate
-from foreman.store.protocol import ALL, Due, Lane, Order, Place, Selection, Shape
+from foreman.store.protocol import ALL, ALL_OF_THEM, Due, Lane, Order, Place, Selection, Shape
 from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
 from foreman.usage import Depth, Row
 
@@ -163,8 +163,9 @@ class SqliteReader:
     def horizon(self) -> int:
         return int(self.note(HORIZON) or 0)
 
-    def deliveries(self, job_id: str) -> list[Delivery]:
-        rows = self._rows(f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? ORDER BY seq", (job_id,))
+    def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
+        sql = f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+        rows = self._rows(sql, (job_id, after, limit))
         return [read_delivery(row) for row in rows]
 
     def delivery(self, job_id: str, seq: int) -> Delivery | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from foreman import addresses
@@ -13,10 +14,12 @@ from foreman.actors.poster import Poster
 from foreman.actors.webhooks import Webhooks
 from foreman.admission import Limits
 from foreman.errors import StoreFull
+from foreman.http.jobs import _page
 from foreman.job import Delivery, DeliveryState
 from foreman.messages import Cancel, DeliveryEnded, Redeliver, Retry
 from foreman.retry import Sent
 from foreman.store.sqlite import SqliteWriter
+from foreman.wire import show_delivery
 from tests.actors.conftest import InlineReaders, now
 from tests.actors.office import Office
 
@@ -105,6 +108,37 @@ def test_a_delivery_is_settled_without_a_look_at_the_others_of_its_job(data_dir:
         office.say(Redeliver(job_id="001", seq=delivery.seq))
     office.store._db.set_progress_handler(None, 0)
     assert steps[0] * 10 < 401 * 10  # steps of SQLite's machine: reading all four times takes ten times as many
+    office.store.close()
+
+
+def test_the_deliveries_of_a_job_are_read_in_pages(data_dir: Path) -> None:
+    office = Office(SqliteWriter(data_dir / "foreman.db"))
+    office.submit(webhook_url=URL)
+    office.submit(2, webhook_url=URL)
+    for _ in range(3):
+        office.say(Cancel(job_id="001"))
+        office.say(Retry(job_id="001"))
+    everything = office.store.deliveries("001")
+    assert [one.job_id for one in everything] == ["001"] * 7
+    pages: list[Delivery] = []
+    while page := office.store.deliveries("001", after=pages[-1].seq if pages else 0, limit=3):
+        pages += page
+        assert len(page) <= 3
+    assert pages == everything
+    office.store.close()
+
+
+def test_a_page_of_deliveries_ends_early_when_it_grows_large(data_dir: Path) -> None:
+    office = Office(SqliteWriter(data_dir / "foreman.db"))
+    office.submit(webhook_url=URL)
+    [one] = office.store.deliveries("001")
+    few = [replace(one, seq=seq) for seq in range(1, 1201)]
+    large = [replace(one, seq=seq, error="x" * 5000) for seq in range(1, 1201)]
+    for found, most in ((few, 1000), (large, 250)):
+        shown, following = _page(found, show_delivery)
+        assert 100 < len(shown) <= most
+        assert following == len(shown)
+    assert _page(few[:3], show_delivery)[1] is None
     office.store.close()
 
 

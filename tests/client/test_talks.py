@@ -26,7 +26,7 @@ from foreman.client import (
 )
 from foreman.client.requests import Ask
 from foreman.client.talks import Held, Pause
-from foreman.client.types import Events
+from foreman.client.types import Deliveries, Delivery, Events
 
 T = TypeVar("T")
 
@@ -187,6 +187,14 @@ def test_the_changes_of_a_job_are_asked_for_page_by_page_to_the_end() -> None:
     assert played.hold(talks.events(URL, "J", 0)) == [first, second]
     assert [asked.params["after"] for asked in played.asked] == ["0", "7"]
     assert Played([Events([first], next=7)]).hold(talks.events(URL, "J", 7)) == [first]  # pages that lead nowhere end
+
+
+def test_the_deliveries_of_a_job_are_asked_for_page_by_page_to_the_end() -> None:
+    due = datetime(2026, 1, 2, tzinfo=UTC)
+    first, second = (Delivery(f"{seq}", seq, "http://a/", "due", 0, due) for seq in (7, 9))
+    played = Played([Deliveries([first], next=7), Deliveries([second])])
+    assert played.hold(talks.deliveries(URL, "J")) == [first, second]
+    assert [asked.params["after"] for asked in played.asked] == ["0", "7"]
 
 
 def test_changes_without_end_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,8 +35,8 @@ export function job(main, { feed, link, id }) {
     if (!alive) return;
     try {
       const path = `/jobs/${encodeURIComponent(id)}`;
-      const [found, events, log] = await Promise.all([get(path), changes(path), get(`${path}/deliveries`)]);
-      if (alive) show(found, events, log.deliveries);
+      const [found, events, log] = await Promise.all([get(path), pages(path, "events"), pages(path, "deliveries")]);
+      if (alive) show(found, events, log);
     } catch (problem) {
       if (problem.status !== 404) throw problem;
       stop();
@@ -166,12 +166,12 @@ export function job(main, { feed, link, id }) {
 }
 
 /** All changes of a job, page by page. */
-async function changes(path) {
+async function pages(path, name) {
   const all = [];
   for (let after = 0; after !== null; ) {
-    const { events, next } = await get(`${path}/events?after=${after}`);
-    all.push(...events);
-    after = next;
+    const page = await get(`${path}/${name}?after=${after}`);
+    all.push(...page[name]);
+    after = page.next;
   }
   return all;
 }
