@@ -14,6 +14,7 @@ from foreman.job import Change
 from foreman.messages import Commit
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
+from foreman.turnstile import Turnstile
 
 PAGE = 500  # changes read at once
 
@@ -26,6 +27,7 @@ class Feed:
         self._readers = readers
         self._kept: deque[Change] = deque(maxlen=history)
         self._news = trio.Event()
+        self._turns = Turnstile()
         self.subscriptions: WeakSet[Subscription] = WeakSet()  # the readers there are
         self.history = history
         self.newest = newest
@@ -38,9 +40,10 @@ class Feed:
             self._news = trio.Event()
 
     async def wait_beyond(self, seq: int) -> None:
-        """Return when there are changes after `seq`."""
+        """Return when there are changes after `seq`; of many who wait, some at a time."""
         while self.newest <= seq:
             await self._news.wait()
+        await self._turns.enter()
 
     async def oldest(self) -> int:
         """The first seq after which nothing has been pruned."""

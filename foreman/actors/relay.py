@@ -11,6 +11,7 @@ from foreman.budget import Budget, Lease
 from foreman.errors import ForemanError
 from foreman.job import TERMINAL, Change, State
 from foreman.messages import Commit
+from foreman.turnstile import Turnstile
 
 CHUNK_COST = 64  # bytes of memory that a chunk takes besides its data; a flood of tiny ones must end too
 
@@ -41,6 +42,7 @@ class Track:
         self._last: bytes | None = None  # held until the answer is on disk
         self.ended: Change | None = None
         self._news = trio.Event()
+        self._turns = Turnstile()
 
     def begin(self, attempt: int) -> None:
         """A new attempt: what the last one said is void."""
@@ -85,8 +87,9 @@ class Track:
         return Follower(self)
 
     async def wait(self) -> None:
-        """Return when there is anything new."""
+        """Return when there is anything new; of many who wait, some at a time."""
         await self._news.wait()
+        await self._turns.enter()
 
     def _tell(self) -> None:
         self._news.set()

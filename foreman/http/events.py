@@ -87,7 +87,7 @@ async def _sse(known: Deps, subscription: Subscription) -> AsyncIterator[bytes]:
             return  # when the reader comes back with its last id, the answer says so
         for change in changes:
             began = trio.current_time()
-            yield f"id: {change.seq}\ndata: {_text(change)}\n\n".encode()
+            yield _event(change)
             if trio.current_time() - began > STOPPED and subscription.too_far_behind:
                 return
         if not changes:
@@ -154,6 +154,12 @@ async def _hello(known: Deps, subscription: Subscription) -> str:
 def _text(change: Change) -> str:
     """A change as all readers get it."""
     return msgspec.json.encode(show_change(change)).decode()
+
+
+@lru_cache(maxsize=1024)
+def _event(change: Change) -> bytes:
+    """The same as an event of SSE."""
+    return f"id: {change.seq}\ndata: {_text(change)}\n\n".encode()
 
 
 async def _until(event: trio.Event, scope: trio.CancelScope) -> None:
