@@ -46,10 +46,11 @@ docs: $(READY) ## Build the documentation's site into site/; a broken link fails
 crash: $(READY) ## Kill it 1,000 times, at random and named moments, and see that nothing is lost
 	@$(BIN)/python -m tests.crash
 
-prove: $(READY) ## Random histories, requests, days of trouble and hang-ups, thousands of each (half an hour)
+prove: $(READY) ## Random histories, requests, days of trouble, hang-ups, and a long storm (half an hour)
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py tests/proof
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/sim --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
+	@$(BIN)/pytest -q tests/storm --storm-seconds 300
 
 soak: $(READY) ## An hour of mixed load; memory and descriptors must stay flat (SECONDS=3600)
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS)

@@ -56,6 +56,13 @@ def fresh(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., Daemon]]
         daemon.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Daemon]:
+    """A Foreman for tests that mind nobody else's jobs."""
+    with Daemon(tmp_path_factory.mktemp("shared") / "data", ollama_url=upstream.url) as daemon:
+        yield daemon
+
+
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page that fails its test when a script of it fails."""

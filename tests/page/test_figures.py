@@ -138,9 +138,9 @@ def test_a_minute_tells_its_figures_to_the_pointer_and_to_the_keyboard(page: Pag
     ("most", "scale"),
     [(1, ["0", "2", "4"]), (57, ["0", "30", "60"]), (2999, ["0", "2,000", "4,000"]), (45_000, ["0", "50K", "100K"])],
 )
-def test_a_chart_has_a_scale_that_fits_its_highest_bar(page: Page, fresh: Fresh, most: int, scale: list[str]) -> None:
+def test_a_chart_has_a_scale_that_fits_its_highest_bar(page: Page, shared: Daemon, most: int, scale: list[str]) -> None:
     page.route("**/usage?*", told({10: {"done": most}}, BEGIN))
-    opened(page, fresh())
+    opened(page, shared)
     expect(chart(page, "Jobs ended")).to_contain_text(f"{most:,} in all")
     labels = chart(page, "Jobs ended").locator("text[text-anchor=end]").all_text_contents()
     assert [label for label in labels if label != "now"] == scale

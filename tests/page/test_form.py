@@ -145,25 +145,23 @@ def test_a_time_by_which_nothing_began_expires_the_job(page: Page, fresh: Fresh)
     ],
 )
 def test_images_options_and_a_schema_take_the_form_of_their_endpoint(
-    page: Page, fresh: Fresh, endpoint: str, wanted: dict[str, Any]
+    page: Page, shared: Daemon, endpoint: str, wanted: dict[str, Any]
 ) -> None:
-    daemon = fresh()
     given = {"options": '{"temperature": 0.5}', "schema": page.evaluate("JSON.stringify", SCHEMA)}
-    form(page, daemon, prompt="hi", system="be brief", endpoint=endpoint, extra='{"keep": "this"}', **given)
+    form(page, shared, prompt="hi", system="be brief", endpoint=endpoint, extra='{"keep": "this"}', **given)
     page.get_by_label("Images").set_input_files([PICTURE])
     job_id = submitted(page)
-    asked = daemon.http.get(f"/jobs/{job_id}/request").json()
+    asked = shared.http.get(f"/jobs/{job_id}/request").json()
     assert asked == {"model": "a", "keep": "this", **wanted}
-    assert job(daemon, job_id)["endpoint"] == endpoint
+    assert job(shared, job_id)["endpoint"] == endpoint
     expect(page.get_by_role("region", name="Asked")).to_contain_text("be brief")
     expect(page.get_by_role("region", name="Asked")).to_contain_text("with 1 image")
 
 
-def test_messages_of_anthropics_api_are_made_too(page: Page, fresh: Fresh) -> None:
-    daemon = fresh()
-    form(page, daemon, prompt="hi", system="be brief", endpoint="/v1/messages", options='{"max_tokens": 9}')
+def test_messages_of_anthropics_api_are_made_too(page: Page, shared: Daemon) -> None:
+    form(page, shared, prompt="hi", system="be brief", endpoint="/v1/messages", options='{"max_tokens": 9}')
     page.get_by_label("Images").set_input_files([PICTURE])
-    asked = daemon.http.get(f"/jobs/{submitted(page)}/request").json()
+    asked = shared.http.get(f"/jobs/{submitted(page)}/request").json()
     content = [ANTHROPIC, {"type": "text", "text": "hi"}]
     assert asked == {
         "model": "a",
@@ -182,14 +180,13 @@ def test_messages_of_anthropics_api_are_made_too(page: Page, fresh: Fresh) -> No
     ],
 )
 def test_endpoints_without_messages_get_the_prompt_alone(
-    page: Page, fresh: Fresh, endpoint: str, wanted: dict[str, Any]
+    page: Page, shared: Daemon, endpoint: str, wanted: dict[str, Any]
 ) -> None:
-    daemon = fresh()
-    form(page, daemon, prompt="hi", system="be brief", endpoint=endpoint, options='{"dimensions": 3}')
+    form(page, shared, prompt="hi", system="be brief", endpoint=endpoint, options='{"dimensions": 3}')
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_role("alert")).to_have_text(f"{endpoint} takes no system prompt.")
     page.get_by_label("System prompt").fill("")
-    assert daemon.http.get(f"/jobs/{submitted(page)}/request").json() == {"model": "a", **wanted}
+    assert shared.http.get(f"/jobs/{submitted(page)}/request").json() == {"model": "a", **wanted}
 
 
 @pytest.mark.parametrize(
@@ -202,18 +199,17 @@ def test_endpoints_without_messages_get_the_prompt_alone(
     ],
 )
 def test_what_cannot_be_meant_is_told_and_nothing_is_submitted(
-    page: Page, fresh: Fresh, name: str, text: str, words: str
+    page: Page, shared: Daemon, name: str, text: str, words: str
 ) -> None:
-    daemon = fresh()
-    form(page, daemon, prompt="hi", **{name: text})
+    before = [one["job_id"] for one in shared.http.get("/jobs").json()["jobs"]]
+    form(page, shared, prompt="hi", **{name: text})
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_role("alert").filter(has_text=words)).to_be_visible()
-    assert daemon.http.get("/jobs").json()["jobs"] == []
+    assert [one["job_id"] for one in shared.http.get("/jobs").json()["jobs"]] == before
 
 
-def test_control_and_enter_submit_from_the_prompt(page: Page, fresh: Fresh) -> None:
-    daemon = fresh()
-    opened(page, daemon, "#/new")
+def test_control_and_enter_submit_from_the_prompt(page: Page, shared: Daemon) -> None:
+    opened(page, shared, "#/new")
     expect(page.get_by_label("Model")).to_have_value("a")
     page.keyboard.type("hello")
     page.keyboard.press("Control+Enter")

@@ -167,11 +167,11 @@ def test_nothing_serious_stands_in_anybodys_way(page: Page, fresh: Fresh, theme:
     submit(daemon, "waits", priority="high")
     until(lambda: job(daemon, running)["state"] == "working")
     for view in ("", "#/jobs", "#/new", f"#/jobs/{done}", f"#/jobs/{failed}", f"#/jobs/{running}"):
+        opened(page, daemon, view)
+        expect(page.locator("main h1")).to_have_count(1)
+        expect(page.locator(".card, .window").first).to_be_visible()
         for width in (390, 1280):
             page.set_viewport_size({"width": width, "height": 800})
-            opened(page, daemon, view)
-            expect(page.locator("main h1")).to_have_count(1)
-            expect(page.locator(".card, .window").first).to_be_visible()
             assert serious(page) == []
             assert wider(page) <= 0
     daemon.http.post(f"/jobs/{running}/cancel")

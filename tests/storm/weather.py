@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import cycle
 from pathlib import Path
 
 import trio
@@ -18,7 +19,7 @@ from tests.storm.target import Target
 
 GAP = 0.5  # seconds between two events, on average
 STOPPED = 1.0  # seconds that the target stands still at most
-LOCKED = (0.05, 0.2, 0.5, 0.5, 0.5, 6.0)  # seconds that another program holds the database; Foreman waits for 5
+LOCKED = (6.0, 0.5, 0.05, 0.2)  # seconds that another program holds the database, in turn; Foreman waits for 5
 MOODS = ("204", "500", "410", "hang", "flood 200", "429 after=1")
 
 
@@ -30,6 +31,7 @@ class Weather:
         self._target = target
         self._receivers = receivers
         self._database = database
+        self._locked = cycle(LOCKED)
 
     async def rage(self) -> None:
         kinds = {self._stop_target: 3, self._kill_target: 1, self._lock_database: 4, self._turn_receiver: 4}
@@ -56,7 +58,7 @@ class Weather:
         await trio.to_thread.run_sync(self._target.start)
 
     async def _lock_database(self) -> None:
-        await trio.to_thread.run_sync(self._lock, self._dice.choice(LOCKED))
+        await trio.to_thread.run_sync(self._lock, next(self._locked))
 
     def _lock(self, seconds: float) -> None:
         with closing(sqlite3.connect(self._database, isolation_level=None, timeout=10)) as db:
