@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -40,8 +41,10 @@ class Child:
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._over = False
-        self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}")
+        # Nobody may have closed it when the tests end: then they wait for no line of it, and it is killed.
+        self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}", daemon=True)
         self._reader.start()
+        atexit.register(self._process.kill)
 
     @property
     def running(self) -> bool:
@@ -83,6 +86,7 @@ class Child:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(3)
         self.kill()
+        atexit.unregister(self._process.kill)
         self._output.close()
         if self._process.stdin is not None:
             self._process.stdin.close()
