@@ -67,6 +67,7 @@ from foreman.messages import (
 from foreman.retry import Again, Backoff, after
 from foreman.store.protocol import Writer
 
+MODELS = 1000  # whose failures are remembered
 LANES = 1000  # different drain keys that may wait at once
 OVERDUE_AT_ONCE = 500
 FULL_PAUSE = 5.0  # seconds until what a full disk left undone is tried again
@@ -426,6 +427,9 @@ class Desk:
         before = self.outlook.breakers.get(model)
         if before != breaker:
             others = {name: one for name, one in self.outlook.breakers.items() if name != model}
+            while len(others) >= MODELS:
+                del others[next(iter(others))]
+                self._stirred = True
             self.outlook.breakers = others if breaker is None else {**others, model: breaker}
             self._stirred |= before is not None and before.rests and not (breaker and breaker.rests)
 

@@ -8,6 +8,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from foreman.messages import Commit
+from foreman.usage import OTHER
+
+MOST_MODELS = 200  # since the start that are told of by name; each has about sixty series
 
 _SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
@@ -41,6 +44,7 @@ class Meters:
         self._deliveries = Counter("deliveries", "Attempts to deliver a webhook, by outcome", ["outcome"], **made)
         self._restarts = Counter("restarts", "Actors that failed and were started again", ["actor"], **made)
 
+        self._models: set[str] = set()
         self._children: dict[tuple[object, ...], Any] = {}  # finding them anew would take longer than counting
 
     def notice(self, commit: Commit) -> None:
@@ -48,7 +52,7 @@ class Meters:
             self._of(self._changes, change.state).inc()
 
     def attempted(self, attempt: Attempted) -> None:
-        model = attempt.model
+        model = self._named(attempt.model)
         self._of(self._attempts, model, attempt.outcome).inc()
         self._of(self._phases, model, "waited").observe(max(0.0, attempt.waited))
         self._of(self._phases, model, "loading").observe(max(0.0, attempt.loading))
@@ -59,7 +63,7 @@ class Meters:
             self._of(self._tokens, model, "answer").inc(attempt.answer_tokens)
 
     def loaded(self, model: str) -> None:
-        self._of(self._loads, model).inc()
+        self._of(self._loads, self._named(model)).inc()
 
     def delivered(self, status: int | None) -> None:
         """An attempt to deliver was answered with `status`, or not at all."""
@@ -67,6 +71,18 @@ class Meters:
 
     def restarted(self, actor: str) -> None:
         self._of(self._restarts, actor).inc()
+
+    @property
+    def models(self) -> int:
+        """How many models are told of."""
+        return len(self._models)
+
+    def _named(self, model: str) -> str:
+        """Return the model, or OTHER for those that come once MOST_MODELS are known."""
+        if model not in self._models and len(self._models) >= MOST_MODELS:
+            return OTHER
+        self._models.add(model)
+        return model
 
     def _of(self, meter: Counter | Histogram, *labels: str) -> Any:
         child = self._children.get((meter, *labels))

@@ -17,6 +17,7 @@ from foreman.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound
 from foreman.http import artifacts, bulk, limit, seen, stream
 from foreman.http.body import NDJSON, held, media_type, read_json_body
 from foreman.http.deps import deps
+from foreman.http.pages import page_of
 from foreman.http.pieces import Stored, stored_answer
 from foreman.http.problems import json_answer, json_text, no_content
 from foreman.http.query import check_names, read_limit, whole
@@ -32,7 +33,6 @@ jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 
 LONGEST_WAIT = 300  # seconds
 ENTRIES = 1000  # events or deliveries of a job that one answer lists at most
-PAGE_SIZE = 2**20  # bytes after which a page of a list ends early: metadata may take 70 KB a job
 RESULT = b'"result":null,"artifacts":'  # what a job shows in place of a result that is sent in pieces
 MOST_SEQ = 999_999_999
 
@@ -112,12 +112,7 @@ async def listing() -> Response:
     order = read_order(wanted)
     most, after = read_limit(), read_place(order)
     found = await seen.read(lambda store: store.jobs(wanted, order=order, after=after, limit=most + 1))
-    shown, size = [], 0
-    for job in found[:most]:
-        shown.append(msgspec.Raw(msgspec.json.encode(wire.show_job(job))))
-        size += len(memoryview(shown[-1]))
-        if size > PAGE_SIZE:
-            break
+    shown = page_of(found[:most], wire.show_job)
     more = None
     if len(found) > len(shown):
         last = found[len(shown) - 1]
@@ -243,13 +238,7 @@ def _read_after() -> int:
 
 def _page(found: Sequence[Entry], show: Callable[[Entry], object]) -> tuple[list[msgspec.Raw], int | None]:
     """Return as many of the entries as one answer lists, and after which `seq` the next one goes on; None: nowhere."""
-    shown: list[msgspec.Raw] = []
-    size = 0
-    for entry in found[:ENTRIES]:
-        shown.append(msgspec.Raw(msgspec.json.encode(show(entry))))
-        size += len(memoryview(shown[-1]))
-        if size > PAGE_SIZE:
-            break
+    shown = page_of(found[:ENTRIES], show)
     return shown, found[len(shown) - 1].seq if len(found) > len(shown) else None
 
 

@@ -11,12 +11,14 @@ from quart import Blueprint, Response, request
 
 from foreman import logs
 from foreman.http.deps import Deps, deps
-from foreman.job import Job
+from foreman.job import Job, model_of
+from foreman.offload import offload
 from foreman.store.protocol import Lane, Reader
 
 metrics = Blueprint("metrics", __name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SERIES = 4096  # bytes of what is told of one model, about
 
 
 @metrics.get("/metrics")
@@ -31,7 +33,12 @@ async def scrape() -> Response:
     lanes, running, oldest = await known.readers.read(read)
     now = CollectorRegistry()
     now.register(_Now(known, lanes, running, oldest))
-    return Response(generate_latest(known.meters.registry) + generate_latest(now), content_type=CONTENT_TYPE)
+
+    def text() -> bytes:
+        return generate_latest(known.meters.registry) + generate_latest(now)
+
+    size = SERIES * (known.meters.models + len(lanes))
+    return Response(await offload(size, text), content_type=CONTENT_TYPE)
 
 
 class _Now:
@@ -48,12 +55,12 @@ class _Now:
         waiting = GaugeMetricFamily("foreman_jobs_waiting", "Jobs that wait", labels=["model", "priority"])
         depths: Counter[tuple[str, str]] = Counter()
         for lane in self._lanes:  # a model has a lane for each set of options that reload it
-            depths[lane.model, lane.priority.word] += lane.ready + lane.parked
+            depths[model_of(lane.key), lane.priority.word] += lane.ready + lane.parked
         for labels, depth in depths.items():
             waiting.add_metric(labels, depth)
         yield waiting
         running = GaugeMetricFamily("foreman_jobs_running", "Jobs that run", labels=["model", "state"])
-        for (model, state), count in Counter((job.model, job.state) for job in self._running).items():
+        for (model, state), count in Counter((model_of(job.key), job.state) for job in self._running).items():
             running.add_metric([model, state], count)
         yield running
         age = 0.0 if self._oldest is None else max(0.0, known.clock() - self._oldest)

@@ -10,6 +10,7 @@ from foreman import __version__
 from foreman.actors.outlook import Expected
 from foreman.http import seen
 from foreman.http.deps import deps
+from foreman.http.pages import page_of
 from foreman.http.problems import json_answer
 from foreman.http.query import check_names, read_limit
 from foreman.http.tickets import LIFE
@@ -82,8 +83,12 @@ async def line() -> Response:
         return known.outlook.line(store, now, most, up=up, wanted=wanted), store.scheduled(most)
 
     waiting, scheduled = await seen.read(read)
-    shown = [show_job(job, position=expected.position, eta=expected.seconds) for job, expected in waiting]
-    return json_answer({"jobs": shown, "scheduled": [show_job(job) for job in scheduled]})
+    return json_answer({"jobs": page_of(waiting, _in_line), "scheduled": page_of(scheduled, show_job)})
+
+
+def _in_line(place: tuple[Job, Expected]) -> dict[str, Any]:
+    job, expected = place
+    return show_job(job, position=expected.position, eta=expected.seconds)
 
 
 @service.get("/queue")
@@ -97,7 +102,7 @@ async def queue() -> Response:
     lanes, running, oldest, paused = await seen.read(read)
     by_model: dict[str, dict[str, int]] = {}
     for lane in lanes:
-        counts = by_model.setdefault(lane.model, {"high": 0, "normal": 0, "low": 0})
+        counts = by_model.setdefault(model_of(lane.key), {"high": 0, "normal": 0, "low": 0})
         counts[lane.priority.word] += lane.ready + lane.parked
     resident = known.worker.target_resident()
     return json_answer(

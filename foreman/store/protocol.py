@@ -19,7 +19,6 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
 
     key: DrainKey
     priority: Priority
-    model: str
     ready: int
     parked: int  # waiting for a time to come
 

@@ -215,8 +215,9 @@ class SqliteReader:
         return read_change(rows[0]) if rows else None
 
     def lanes(self) -> list[Lane]:
-        rows = self._rows("SELECT drain_key, priority, model, ready, parked FROM lanes")
-        return [Lane(key=k, priority=Priority(p), model=m, ready=r, parked=w) for k, p, m, r, w in rows]
+        # The table has a row for each spelling of a model's name, as many as callers like.
+        rows = self._rows("SELECT drain_key, priority, sum(ready), sum(parked) FROM lanes GROUP BY 1, 2")
+        return [Lane(key=k, priority=Priority(p), ready=r, parked=w) for k, p, r, w in rows]
 
     def board(self) -> Board:
         return self._board

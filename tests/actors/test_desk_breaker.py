@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from foreman.actors import desk as desk_module
 from foreman.breaker import FREE
 from foreman.errors import Drained, ForemanError, LoadTimeout, TargetLost, TargetRefused, TargetSilent
 from foreman.job import Job, State
@@ -52,6 +53,17 @@ def test_a_model_whose_calls_fail_rests_and_others_go_on(office: Office) -> None
     assert office.submit(7, model="a").position is None
     assert office.submit(8, model='a {"num_ctx":9}', key='a {"num_ctx":9}').position is None
     assert office.claim() is None
+
+
+def test_only_so_many_models_that_fail_are_remembered(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "MODELS", 2)
+    opened(office, "aaaaabc")
+    for model in "bc":
+        job = office.claimed()
+        assert job.key == model
+        office.finish(job, LOST)
+    assert list(office.desk.outlook.breakers) == ["b", "c"]
+    assert office.claimed().key == "a"
 
 
 @pytest.mark.parametrize("fault", [LOST, TargetSilent("t", 600), TargetRefused(500, "boom")])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from itertools import product
 
 import httpx2
 import pytest
@@ -88,6 +90,22 @@ def test_the_queue_tells_who_waits_and_who_runs(fresh: Fresh) -> None:
     assert 0 <= queue["oldest_seconds"] < 60
     # The high job makes its model resident, so the other job of that model follows it.
     assert [api.job(job_id)["queue_position"] for job_id in waiting] == [1, 3, 2]
+
+
+def test_the_queue_and_the_metrics_tell_of_models_not_of_spellings(fresh: Fresh) -> None:
+    api = fresh()
+    running = api.submit("#silent", "LIBRARY/a")
+    api.until_state("working", running)
+    names = ["".join(letters) for letters in product(*zip("a:latest", "A:LATEST", strict=True))]
+    lines = "".join(json.dumps({"model": name, "messages": []}) + "\n" for name in names)
+    assert api.http.post("/jobs", content=lines, headers={"Content-Type": "application/x-ndjson"}).status_code == 202
+    queue = api.http.get("/queue").json()
+    assert (queue["queued"], queue["by_model"]) == (len(names), {"a": {"high": 0, "normal": len(names), "low": 0}})
+    told = [line for line in api.http.get("/metrics").text.splitlines() if line.startswith("foreman_jobs_")]
+    assert told == [
+        f'foreman_jobs_waiting{{model="a",priority="normal"}} {len(names)}.0',
+        'foreman_jobs_running{model="a",state="working"} 1.0',
+    ]
 
 
 def test_positions_change_when_a_high_job_arrives(fresh: Fresh) -> None:

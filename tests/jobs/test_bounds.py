@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -96,6 +97,26 @@ def test_a_page_of_a_list_ends_early_when_it_grows_large(daemon: Daemon) -> None
         cursor, pages = page.json()["next"], pages + 1
     assert listed == ids[::-1]
     assert pages == 2
+
+
+def test_the_line_ends_early_when_it_grows_large(daemon: Daemon) -> None:
+    metadata = {str(n): "x" * 1024 for n in range(16)}
+    soon: dict[str, Any] = {"model": "a", "messages": [], "priority": "high", "metadata": metadata}
+    late = soon | {"not_before": "2089-01-01T00:00:00Z"}  # before those of the test above
+    many = PAGE_SIZE // (16 * 1024) + 10
+    lines = [json.dumps(soon | {"custom_id": "soon"}), json.dumps(late | {"custom_id": "late"})] * many
+    daemon.http.post("/queue/pause")
+    answer = daemon.http.post(
+        "/jobs", content="\n".join(lines).encode(), headers={"Content-Type": "application/x-ndjson"}
+    )
+    assert answer.status_code == 202
+    line: Any = daemon.http.get("/queue/jobs?limit=500")
+    daemon.http.post("/queue/resume")
+    assert len(line.content) < 2 * PAGE_SIZE * 1.1
+    for shown, custom_id in ((line.json()["jobs"], "soon"), (line.json()["scheduled"], "late")):
+        assert {job["custom_id"] for job in shown} == {custom_id}
+        assert many // 2 < len(shown) < many
+    assert [job["queue_position"] for job in line.json()["jobs"][:3]] == [1, 2, 3]
 
 
 def test_a_large_request_is_answered_as_a_small_one(daemon: Daemon) -> None:

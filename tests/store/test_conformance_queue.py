@@ -22,18 +22,18 @@ QUEUED = Selection(states=(State.QUEUED,))
 
 
 def lane(key: str = "m", priority: Priority = Priority.NORMAL, *, ready: int = 0, parked: int = 0) -> Lane:
-    return Lane(key=key, priority=priority, model=key, ready=ready, parked=parked)
+    return Lane(key=key, priority=priority, ready=ready, parked=parked)
 
 
 def counted(store: Store) -> list[Lane]:
     """The lanes as the jobs themselves tell."""
-    found: dict[tuple[str, Priority, str], list[int]] = {}
+    found: dict[tuple[str, Priority], list[int]] = {}
     for job in store.jobs(QUEUED, limit=1000):
-        found.setdefault((job.key, job.priority, job.model), [0, 0])[job.ready_at is not None] += 1
+        found.setdefault((job.key, job.priority), [0, 0])[job.ready_at is not None] += 1
     return sorted(
         (
-            Lane(key=key, priority=priority, model=model, ready=ready, parked=parked)
-            for (key, priority, model), (ready, parked) in found.items()
+            Lane(key=key, priority=priority, ready=ready, parked=parked)
+            for (key, priority), (ready, parked) in found.items()
         ),
         key=repr,
     )
@@ -62,12 +62,10 @@ def test_lanes_count_the_waiting(store: Store) -> None:
     )
 
 
-def test_names_of_one_model_share_a_key_but_not_a_lane(store: Store) -> None:
+def test_spellings_of_one_model_share_a_lane(store: Store) -> None:
     add(store, draft(1, model="m", key="m:latest"), draft(2, model="m:latest", key="m:latest"))
-    assert [(one.key, one.model, one.ready) for one in store.lanes()] == [
-        ("m:latest", "m", 1),
-        ("m:latest", "m:latest", 1),
-    ]
+    add(store, draft(3, model="M", key="m:latest", not_before=500.0))
+    assert store.lanes() == [lane("m:latest", ready=2, parked=1)]
     assert [head.id for head in store.board().heads()] == ["001"]
 
 

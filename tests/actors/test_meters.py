@@ -1,0 +1,28 @@
+"""The meters: what they tell of stays bounded."""
+
+from __future__ import annotations
+
+from foreman.actors.meters import MOST_MODELS, Attempted, Meters
+from foreman.usage import OTHER
+
+MANY = 300
+
+
+def test_models_beyond_the_first_ones_are_counted_together() -> None:
+    meters = Meters()
+    for number in range(MANY):
+        meters.loaded(f"m{number}")
+        meters.attempted(
+            Attempted(
+                model=f"m{number}", outcome="done", waited=1, loading=1, working=1, prompt_tokens=1, answer_tokens=1
+            )
+        )
+    seen: dict[str, set[str]] = {}
+    for sample in (sample for metric in meters.registry.collect() for sample in metric.samples):
+        if "model" in sample.labels:
+            seen.setdefault(sample.name, set()).add(sample.labels["model"])
+    assert {name: len(models) for name, models in seen.items()} == dict.fromkeys(seen, MOST_MODELS + 1)
+    told = {"outcome": "done"}
+    assert meters.registry.get_sample_value("foreman_attempts_total", {"model": OTHER, **told}) == MANY - MOST_MODELS
+    assert meters.registry.get_sample_value("foreman_attempts_total", {"model": "m0", **told}) == 1
+    assert meters.models == MOST_MODELS
