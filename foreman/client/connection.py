@@ -206,7 +206,7 @@ class _AsyncLine:
             await self._response.aclose()
             self._response = None
         if self._bytes is not None:
-            with suppress(httpx2.RequestError, StopAsyncIteration):
+            with suppress(httpx2.RequestError, httpx2.StreamError, StopAsyncIteration):
                 while True:  # what httpx2 would leave to the collector of garbage, of which Trio complains
                     await anext(self._bytes)
             self._bytes = None

@@ -49,6 +49,6 @@ def test_a_process_that_stood_still_goes_on_where_it_was(serve: Break, upstream:
     until(lambda: {state(daemon, one) for one in (runs, waits)} == {"done"})
     assert [job(daemon, one)["attempt"] for one in (runs, waits)] == [1, 1]
     assert job(daemon, runs)["result"]["message"]["content"].endswith("one two three four ")
-    held = [line["seconds"] for line in daemon.logs if line["event"] == "a task held the loop"]
-    assert all(seconds < 1 for seconds in held)  # a busy machine's may be among them, the stop itself is not
+    held = [line["cpu_seconds"] for line in daemon.logs if line["event"] == "a task held the loop"]
+    assert all(seconds < 1 for seconds in held)  # a stop in the middle of a step was no work of its task
     assert not daemon.errors
