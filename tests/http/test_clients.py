@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -71,9 +72,19 @@ def test_a_request_that_is_answered_late_is_no_silence(fresh: Fresh) -> None:
 
 def test_a_body_that_never_ends_is_not_waited_for(fresh: Fresh) -> None:
     api = fresh(body_timeout=0.5)
-    with connected(api) as raw:
-        raw.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
-        assert raw.recv(65536).startswith(b"HTTP/1.1 408 ")
+    with connected(api) as silent, connected(api) as slow, connected(api) as lines:
+        silent.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        assert silent.recv(65536).startswith(b"HTTP/1.1 408 ")
+        slow.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
+        for _ in range(100):  # each piece comes in time, but all of them would not
+            slow.sendall(b" ")
+            if select.select([slow], [], [], 0.1)[0]:
+                break
+        else:
+            pytest.fail("it was still read")
+        assert slow.recv(65536).startswith(b"HTTP/1.1 408 ")
+        lines.sendall(HEAD.replace(b"/json", b"/x-ndjson") + b"Content-Length: 100\r\n\r\n{")
+        assert lines.recv(65536).startswith(b"HTTP/1.1 422 ")
 
 
 def test_a_client_that_reads_nothing_is_not_sent_to_for_ever(fresh: Fresh) -> None:
@@ -160,6 +171,7 @@ def test_two_hundred_resets_harm_nobody(api: Api) -> None:
 
 def test_a_declared_length_beyond_the_limit_is_refused_unread(api: Api) -> None:
     with connected(api) as raw:
+        raw.settimeout(20)
         raw.sendall(HEAD + b"Content-Length: 99999999999\r\n\r\n{")
         assert raw.recv(65536).startswith(b"HTTP/1.1 413 ")
 
@@ -167,6 +179,7 @@ def test_a_declared_length_beyond_the_limit_is_refused_unread(api: Api) -> None:
 def test_chunks_beyond_the_limit_are_refused_before_they_are_all_there(fresh: Fresh) -> None:
     api = fresh(max_body=100_000)
     with connected(api) as raw:
+        raw.settimeout(20)
         raw.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             for _ in range(4):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from foreman.budget import SMALL, Budget
+from foreman.budget import Budget
 from foreman.errors import Cost, MemoryFull
 
-BIG = 10 * SMALL
+BIG = 640 * 2**10  # bytes
 
 
 def test_what_finds_no_room_beside_the_others_is_refused_until_they_are_gone() -> None:
@@ -33,10 +33,10 @@ def test_what_is_small_passes_under_a_full_budget() -> None:
     budget = Budget(BIG)
     full, small = budget.lease(), budget.lease()
     full.grow(BIG)
-    for _ in range(SMALL):
-        small.grow(1)
+    for _ in range(64):
+        small.grow(1000)
     with pytest.raises(MemoryFull):
-        small.grow(1)
+        small.grow(2000)
     assert budget.used == BIG
 
 
