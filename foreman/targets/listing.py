@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from hashlib import sha256
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 import trio
@@ -17,7 +18,8 @@ from foreman.weight import MOST_VALUES, has_more_values
 
 LIMIT = 16 * 2**20  # bytes
 MOST_MODELS = 200_000  # of one list
-MOST_DETAILS = 16 * 2**10  # bytes of one entry
+MOST_DETAILS = 16 * 2**10  # bytes of one entry; of a larger one only the names are read
+LONGEST_NAME = 256  # characters; nobody can ask for a longer one
 TIMEOUT = 10.0  # seconds; the health probe does not even wait that long
 KEYS = ("data", "models")  # where an object has the list
 
@@ -25,55 +27,93 @@ T = TypeVar("T")
 Entry: TypeAlias = dict[str, Any]
 
 
-async def listed(client: Client, path: str, make: Callable[[str, Entry], T], *, named_by: Sequence[str]) -> list[T]:
-    """Return what `make` makes of each model that GET `path` lists, from its name and its entry.
+class Listing(Generic[T]):
+    """The list of models at one address; it is read anew when it has changed."""
 
-    An entry is an object, named by the first key of `named_by` that holds text, or a plain name. Others are left out.
+    def __init__(self, client: Client, path: str, make: Callable[[str, Entry], T], *, named_by: Sequence[str]) -> None:
+        """`make` makes something of each model, of its name and its entry.
 
-    Raises TargetFault; TargetUnavailable when nothing comes, TargetGarbled when there is no list, or a longer one than
-    any server has.
-    """
+        An entry is an object, named by the first key of `named_by` that holds text, or a plain name. Others are left
+        out.
+        """
+        self._client = client
+        self._path = path
+        self._make = make
+        self._named_by = named_by
+        self._read = b"", list[T]()  # the digest of the last body, and what it was
 
-    def read(body: bytes) -> list[T]:
-        return [make(*entry) for item in _items(client.name, path, body) if (entry := _entry(item, named_by))]
+    async def ask(self) -> list[T]:
+        """Return what is made of each model that GET lists.
 
-    with trio.move_on_after(TIMEOUT):
-        async with client.request("GET", path) as response:
-            if response.status != 200:
-                raise await fault_in(client.name, response)
-            body = await response.read(LIMIT)
-        return await offload(len(body), read, body)
-    raise TargetUnavailable(client.name, f"no list of models within {TIMEOUT:g} s")
+        Raises TargetFault; TargetUnavailable when nothing comes, TargetGarbled when there is no list, or a longer one
+        than any server has.
+        """
+        with trio.move_on_after(TIMEOUT):
+            async with self._client.request("GET", self._path) as response:
+                if response.status != 200:
+                    raise await fault_in(self._client.name, response)
+                body = await response.read(LIMIT)
+            self._read = await offload(len(body), self._made_of, body)
+            return self._read[1]
+        raise TargetUnavailable(self._client.name, f"no list of models within {TIMEOUT:g} s")
+
+    def _made_of(self, body: bytes) -> tuple[bytes, list[T]]:
+        digest = sha256(body).digest()
+        if digest == self._read[0]:
+            return self._read
+        if has_more_values(body):
+            raise TargetGarbled(self._client.name, f"a list of models of more than {MOST_VALUES} values")
+        try:
+            items, why = _items(body)
+            if len(items) > MOST_MODELS:
+                raise TargetGarbled(
+                    self._client.name, f"a list of {len(items)} models: at most {MOST_MODELS} are taken"
+                )
+            entries = (_entry(item, self._named_by) for item in items)
+            made = [self._make(*entry) for entry in entries if entry]
+        except NOT_JSON as error:
+            why = str(error)
+        if why is not None:
+            raise TargetGarbled(self._client.name, f"no list of models at {self._path}" + (f" ({why})" if why else ""))
+        return digest, made
 
 
 def details(entry: Entry) -> msgspec.Raw:
-    """Return an entry as it is kept: as JSON, which takes a tenth of the memory; a large one is not kept."""
-    raw = msgspec.json.encode(entry)
-    return msgspec.Raw(raw if len(raw) <= MOST_DETAILS else b"{}")
+    """Return an entry as it is kept: as JSON, which takes a tenth of the memory."""
+    return msgspec.Raw(msgspec.json.encode(entry))
 
 
-def _items(target: str, path: str, body: bytes) -> list[Any]:
-    if has_more_values(body):
-        raise TargetGarbled(target, f"a list of models of more than {MOST_VALUES} values")
-    try:
-        found = msgspec.json.decode(body)
-    except NOT_JSON as error:
-        raise TargetGarbled(target, f"no list of models at {path} ({error})") from error
-    if isinstance(found, dict):
-        said_so = said(found) if found.get("error") else ""
-        held = [found[key] for key in KEYS if key in found]
-        found = next((value for value in held if isinstance(value, list)), [] if held == [None] else said_so)
-    if not isinstance(found, list):
-        raise TargetGarbled(target, f"no list of models at {path}" + (f" ({found})" if found else ""))
-    if len(found) > MOST_MODELS:
-        raise TargetGarbled(target, f"a list of {len(found)} models: at most {MOST_MODELS} are taken")
-    return found
+def _items(body: bytes) -> tuple[list[msgspec.Raw], str | None]:
+    """Return the items of a list, or why there is none.
+
+    They are JSON still: other threads get their turn while one is decoded after the other.
+    """
+    found = msgspec.json.decode(body, type=dict[str, msgspec.Raw] | list[msgspec.Raw])
+    if isinstance(found, list):
+        return found, None
+    held = [found[key] for key in KEYS if key in found]
+    for raw in held:
+        if _begins(raw) == b"[":
+            return msgspec.json.decode(raw, type=list[msgspec.Raw]), None
+    if [_begins(raw) for raw in held] == [b"n"]:  # null
+        return [], None
+    error = msgspec.json.decode(found["error"]) if "error" in found else None
+    return [], said({"error": error}) if error else ""
 
 
-def _entry(item: object, named_by: Sequence[str]) -> tuple[str, Entry] | None:
-    if isinstance(item, str):
-        return (item, {named_by[0]: item}) if item else None
-    if not isinstance(item, dict):
+def _entry(item: msgspec.Raw, named_by: Sequence[str]) -> tuple[str, Entry] | None:
+    if _begins(item) == b'"':
+        entry: Entry = {named_by[0]: msgspec.json.decode(item)}
+    elif _begins(item) != b"{":
         return None
-    name = next((item[key] for key in named_by if isinstance(item.get(key), str) and item[key]), None)
-    return None if name is None else (name, item)
+    elif len(memoryview(item)) <= MOST_DETAILS:
+        entry = msgspec.json.decode(item)
+    else:
+        fields = msgspec.json.decode(item, type=dict[str, msgspec.Raw])
+        entry = {key: msgspec.json.decode(fields[key]) for key in named_by if key in fields}
+    name = next((entry[key] for key in named_by if isinstance(entry.get(key), str) and entry[key]), None)
+    return None if name is None or len(name) > LONGEST_NAME else (name, entry)
+
+
+def _begins(raw: msgspec.Raw) -> bytes:
+    return bytes(memoryview(raw)[:1])

@@ -27,7 +27,7 @@ from foreman.targets.boot import boot_id_at
 from foreman.targets.chunks import ERROR_LIMIT, fault_in
 from foreman.targets.counting import counted
 from foreman.targets.http1 import Body, Client, Response
-from foreman.targets.listing import details, listed
+from foreman.targets.listing import Listing, details
 from foreman.targets.model_names import ollama_form
 from foreman.targets.payloads import Fields, fields_of, reload_options, streaming
 from foreman.targets.protocol import Call, Chunk, Model
@@ -60,6 +60,8 @@ class OllamaTarget:
         """`keep_alive` goes with requests that load a model; empty leaves it to the server."""
         self.address = f"ollama at {url}"
         self._client = Client(url, token, name=self.name)
+        self._listed = Listing(self._client, "/api/tags", _model, named_by=NAMES)
+        self._held_there = Listing(self._client, "/api/ps", lambda name, _: ollama_form(name), named_by=NAMES)
         self._keep_alive = _duration(keep_alive)
         self._load_timeout = load_timeout
         self._resident: DrainKey | None = None
@@ -85,7 +87,7 @@ class OllamaTarget:
         if self._resident is not None:
             self._doubted.set()
         try:
-            return await listed(self._client, "/api/tags", _model, named_by=NAMES)
+            return await self._listed.ask()
         except (TargetUnavailable, TargetLost):
             self._resident = None
             raise
@@ -188,7 +190,7 @@ class OllamaTarget:
     async def _held(self) -> set[str] | None:
         """Return the models that the server has in memory; None when it does not tell."""
         with trio.move_on_after(LOOK_TIMEOUT), suppress(TargetFault):
-            return set(await listed(self._client, "/api/ps", lambda name, _: ollama_form(name), named_by=NAMES))
+            return set(await self._held_there.ask())
         return None
 
     async def _look(self) -> None:

@@ -20,7 +20,7 @@ from foreman.targets.chunks import StageFor
 from foreman.targets.closer import Closer
 from foreman.targets.counting import counted
 from foreman.targets.http1 import Client
-from foreman.targets.listing import details, listed
+from foreman.targets.listing import Listing, details
 from foreman.targets.payloads import fields_of, streaming
 from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.translate_answer import NativeStream, loaded, native_embed
@@ -35,6 +35,7 @@ class OpenAITarget:
         self.name = name or "the OpenAI-compatible server"
         self.address = f"{self.name} at {url}"
         self._client = Client(url.rstrip("/").removesuffix("/v1"), token, name=self.name)
+        self._listed = Listing(self._client, "/v1/models", _model, named_by=("id", "name", "model"))
         self._latest: DrainKey | None = None
         self._refusals = Refusals()
 
@@ -46,7 +47,7 @@ class OpenAITarget:
             self._client.close()
 
     async def models(self) -> list[Model]:
-        return await listed(self._client, "/v1/models", _model, named_by=("id", "name", "model"))
+        return await self._listed.ask()
 
     def same(self, name: str) -> str:
         return name

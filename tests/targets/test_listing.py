@@ -6,16 +6,18 @@ import json
 import threading
 from typing import Any
 
+import msgspec
 import pytest
+import trio
 
 from foreman.errors import TargetGarbled
 from foreman.targets.http1 import Client
-from foreman.targets.listing import LIMIT, MOST_DETAILS, MOST_MODELS, listed
+from foreman.targets.listing import LIMIT, MOST_DETAILS, MOST_MODELS, Listing
 from foreman.targets.model_names import ollama_form
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from foreman.weight import MOST_VALUES
-from tests.targets.test_http1 import replies, serving
+from tests.targets.test_http1 import replies, request_from, serving
 
 ENTRY = {"id": "org/m", "object": "model"}
 
@@ -55,7 +57,7 @@ async def test_a_long_list_is_read_in_a_thread() -> None:
 
     async with serving(replies(ok({"data": [{"id": f"m{n}"} for n in range(50_000)]}))) as url:
         client = Client(url, name="t")
-        names = await listed(client, "/v1/models", make, named_by=["id"])
+        names = await Listing(client, "/v1/models", make, named_by=["id"]).ask()
         client.close()
     assert (len(names), threads) == (50_000, {False})
 
@@ -76,11 +78,51 @@ async def test_a_list_that_is_too_long_is_no_inventory(told: bytes) -> None:
         target.close()
 
 
+async def test_a_list_that_has_not_changed_is_not_read_again() -> None:
+    made: list[str] = []
+
+    def make(name: str, entry: dict[str, Any]) -> str:
+        made.append(name)
+        return name
+
+    answers = iter([ok(told) for told in (["a"], ["a"], ["a", "b"], ["a"])])
+
+    async def serve(stream: trio.SocketStream) -> None:
+        while await request_from(stream):
+            await stream.send_all(next(answers))
+
+    async with serving(serve) as url:
+        client = Client(url, name="t")
+        listing = Listing(client, "/v1/models", make, named_by=["id"])
+        assert [await listing.ask() for _ in range(4)] == [["a"], ["a"], ["a", "b"], ["a"]]
+        client.close()
+    assert made == ["a", "a", "b", "a"]
+
+
+async def test_items_of_a_list_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In between, other threads have their turn; and what was made of one is gone before the next."""
+    built: list[int] = []
+    decode = msgspec.json.decode
+
+    def note(text: bytes, **how: Any) -> Any:
+        if "type" not in how:
+            built.append(len(memoryview(text)))
+        return decode(text, **how)
+
+    monkeypatch.setattr("foreman.targets.listing.msgspec.json.decode", note)
+    async with serving(replies(ok({"models": [{"id": f"m{n}"} for n in range(100)] + [{"id": "m" * 10**6}]}))) as url:
+        target = OpenAITarget(url)
+        assert len(await target.models()) == 100  # nobody can ask for the last one
+        target.close()
+    assert len(built) == 101
+    assert sorted(built)[-2] < 20
+
+
 async def test_of_a_large_entry_only_the_name_is_kept() -> None:
     async with serving(replies(ok([{"id": "a", "x": "y" * MOST_DETAILS}, {"id": "b", "x": "y"}]))) as url:
         target = OpenAITarget(url)
         assert [(model.name, model.told()) for model in await target.models()] == [
-            ("a", {}),
+            ("a", {"id": "a"}),
             ("b", {"id": "b", "x": "y"}),
         ]
         target.close()
