@@ -36,7 +36,6 @@ class Inventory:
         self._queue = queue
         self._interval = poll_interval
         self._probing = trio.Lock()
-        self._missing = trio.Lock()
         self._missed_at = -math.inf  # when the target was last asked for a name that nobody knows
         self._building = trio.Lock()
         self._built: dict[Build, tuple[Sequence[Model], bytes]] = {}
@@ -108,10 +107,9 @@ class Inventory:
         return found
 
     async def _ask_again(self) -> None:
-        async with self._missing:
-            if trio.current_time() - self._missed_at >= MISSED:
-                await self.probe()
-                self._missed_at = trio.current_time()
+        if trio.current_time() - self._missed_at >= MISSED:
+            await self.probe()
+            self._missed_at = trio.current_time()
 
     async def wait_up(self) -> None:
         while not self.up:
@@ -164,7 +162,9 @@ class Inventory:
     def _indexed(self, models: Sequence[Model]) -> dict[str, Model]:
         """Return every model by its names: the own one before aliases, and of a name that two have, the first one's."""
         index: dict[str, Model] = {}
-        for names in ([(m.name, m) for m in models], [(alias, m) for m in models for alias in m.aliases]):
-            for name, model in names:
-                index.setdefault(self._target.same(name), model)
+        for model in models:
+            index.setdefault(self._target.same(model.name), model)
+        for model in models:
+            for alias in model.aliases:
+                index.setdefault(self._target.same(alias), model)
         return index

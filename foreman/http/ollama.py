@@ -221,7 +221,7 @@ def _manageable() -> OllamaTarget:
 
 
 def _tags(models: Sequence[Model]) -> bytes:
-    return msgspec.json.encode({"models": [_tag(model) for model in models]})
+    return msgspec.json.encode({"models": [msgspec.Raw(msgspec.json.encode(_tag(model))) for model in models]})
 
 
 def _tag(model: Model) -> dict[str, Any]:

@@ -118,7 +118,9 @@ async def rooted_model(name: str) -> Response:
 
 
 def _entries(models: Sequence[Model]) -> bytes:
-    return msgspec.json.encode({"object": "list", "data": [_entry(model) for model in models]})
+    return msgspec.json.encode(
+        {"object": "list", "data": [msgspec.Raw(msgspec.json.encode(_entry(model))) for model in models]}
+    )
 
 
 def _entry(model: Model) -> dict[str, Any]:

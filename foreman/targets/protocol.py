@@ -13,7 +13,7 @@ from foreman.endpoints import Counting, Endpoint
 from foreman.job import DrainKey
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True):
+class Model(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # it holds nothing that could hold it
     """One entry of a target's inventory."""
 
     name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foreman import schedule
@@ -41,6 +41,7 @@ class Store:
     st.lists(st.floats(-1, 1), min_size=3, max_size=3),
     st.lists(st.integers(0, 2), max_size=2),
 )
+@example({("a", 1): (400, 1), ("b", 1): (300, 1)}, ("a", 150), set(), [0, 0, 0], [])  # the oldest one's turn is over
 def test_a_claim_chooses_from_a_few_lanes_what_it_would_from_all(
     lanes: dict[tuple[str, int], tuple[int, int]],
     turn: tuple[str, int] | None,
