@@ -164,6 +164,17 @@ class JobNotFound(ForemanError):
         self.hint = f"no job has the id {job_id}" if whole else FINDS_JOBS
 
 
+class JobUnreadable(ForemanError):
+    """What is stored of a job is not what this program writes: another program has changed it."""
+
+    code = "job_unreadable"
+    hint = "remove it with DELETE /jobs/ID or foreman rm, or restore a backup; foreman check lists all such jobs"
+
+    def __init__(self, job_id: str, why: str) -> None:
+        super().__init__(f"job {job_id} cannot be read: {why}")
+        self.job_id = job_id
+
+
 class ArtifactNotFound(ForemanError):
     code = "artifact_not_found"
 

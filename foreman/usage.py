@@ -168,6 +168,11 @@ class Tally:
             for figures in self._at(group, now):
                 figures.submitted += 1
 
+    def set_aside(self, now: Instant) -> None:
+        """Count a job that waits no longer, and of which no more is known."""
+        self._now = now
+        self._more -= 1
+
     def used(self, job: Job, now: Instant, *, tokens: Tokens = NO_TOKENS, loads: int = 0) -> None:
         """Count what an attempt took."""
         self._now = now

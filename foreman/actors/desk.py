@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from msgspec.structs import replace
 
 from foreman import schedule, usage
@@ -20,6 +21,7 @@ from foreman.errors import (
     IllegalStep,
     Interrupted,
     JobNotFound,
+    JobUnreadable,
     LoadTimeout,
     QueueFull,
     StoreBroken,
@@ -66,6 +68,8 @@ from foreman.messages import (
 )
 from foreman.retry import Again, Backoff, after
 from foreman.store.protocol import Writer
+
+log = structlog.get_logger()
 
 MODELS = 1000  # whose failures are remembered
 LANES = 1000  # different drain keys that may wait at once
@@ -216,6 +220,9 @@ class Desk:
             return
         self._stirred |= self.store.wake(now) > 0
         for job in self.store.overdue(now, OVERDUE_AT_ONCE):
+            if isinstance(job, JobUnreadable):
+                self._set_aside(job, now)
+                continue
             words = "not started by the time given in start_by"
             self._put(self._ended(job, State.EXPIRED, now, error=words, code="expired"), job, now)
 
@@ -261,17 +268,20 @@ class Desk:
             self._paused = self.store.note(PAUSED) == "true"
         if self._paused:
             return None
+        while True:
+            choice = schedule.choose(heads, outlook.standing, running=running, now=now, rules=rules)
+            if choice is None:
+                return None
+            head = choice.head
+            if any(job.key != head.key for job in self._running.values()):
+                return None  # the key changes only when the running ones are done
+            try:
+                job, payload = self._read(head.id)
+                break
+            except JobUnreadable as fault:  # another program's doing; the jobs behind it are to run
+                self._set_aside(fault, now)
+                heads = outlook.heads(self.store)
         more = self.store.board().ready > 1
-        choice = schedule.choose(heads, outlook.standing, running=running, now=now, rules=rules)
-        if choice is None:
-            return None
-        head = choice.head
-        if any(job.key != head.key for job in self._running.values()):
-            return None  # the key changes only when the running ones are done
-        found = self.store.with_payload(head.id)
-        if found is None:
-            raise StoreBroken(f"job {head.id} or its payload is not there")
-        job, payload = found
         claimed = replace(
             job,
             state=State.LOADING,
@@ -353,10 +363,14 @@ class Desk:
         return self._put(fresh, job, now)
 
     def _delete(self, message: Delete, now: Instant) -> None:
-        job = self._find(message.job_id)
-        if job.state not in TERMINAL:
-            raise IllegalStep("delete", job.state)
-        self.store.delete([job.id])
+        try:
+            job = self._find(message.job_id)
+        except JobUnreadable as fault:  # it can do nothing but go
+            self._set_aside(fault, now)
+        else:
+            if job.state not in TERMINAL:
+                raise IllegalStep("delete", job.state)
+        self.store.delete([message.job_id])
 
     def _delivery_ended(self, message: DeliveryEnded, now: Instant) -> None:
         rules = self.rules
@@ -407,6 +421,20 @@ class Desk:
         if job is None:
             raise JobNotFound(job_id)
         return job
+
+    def _read(self, job_id: str) -> tuple[Job, bytes]:
+        found = self.store.with_payload(job_id)
+        if found is None:
+            raise JobUnreadable(job_id, "its request is not there")
+        if found[0].state is not State.QUEUED:  # the board says that it is
+            raise JobUnreadable(job_id, f"its state became {found[0].state} while it waited")
+        return found
+
+    def _set_aside(self, fault: JobUnreadable, now: Instant) -> None:
+        expires = now + self.rules.job_ttl if self.rules.job_ttl else None
+        if change := self.store.set_aside(fault, now=now, expires_at=expires):
+            log.error("job failed: it cannot be read", why=str(fault))
+            self._changes.append(change)
 
     def _held(self, job_id: str, lease: int) -> Job | None:
         """The job, if this claim of it is still the current one."""

@@ -47,7 +47,7 @@ class Inventory:
         self._went_down = trio.Event()
         self.up = True  # until a probe says otherwise
         self.fault: TargetFault | None = None
-        self.models: Sequence[Model] = msgspec.json.decode(remembered, type=list[Model]) if remembered else []
+        self.models: Sequence[Model] = _read(remembered) if remembered else []
         self._index = self._indexed(self.models)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -168,3 +168,12 @@ class Inventory:
             for alias in model.aliases:
                 index.setdefault(self._target.same(alias), model)
         return index
+
+
+def _read(remembered: str) -> list[Model]:
+    """Return the models of a note; none where another program has changed it: they are asked for soon."""
+    try:
+        return msgspec.json.decode(remembered, type=list[Model])
+    except msgspec.DecodeError as error:
+        log.warning("the models known before cannot be read", why=str(error))
+        return []

@@ -17,7 +17,7 @@ from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
 
 from foreman import __version__, addresses
 from foreman.actors.results import show_results
-from foreman.errors import WebhookRefused
+from foreman.errors import JobUnreadable, WebhookRefused
 from foreman.job import Delivery, Instant, State
 from foreman.resolver import Resolver
 from foreman.retry import Sent, retry_after
@@ -205,10 +205,13 @@ class _Judged(AsyncNetworkBackend):
 
 
 def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes:
-    """The body of a webhook, of which artifacts of more than `inline` bytes are no part."""
+    """Return the body of a webhook, of which artifacts of more than `inline` bytes are no part.
+
+    Raises JobUnreadable.
+    """
     change, job = store.change(delivery.seq), store.job(delivery.job_id)
-    if change is None or job is None:
-        raise LookupError(f"delivery {delivery.seq} has outlived its job")  # the schema rules it out
+    if change is None or job is None:  # the schema rules it out; another program may not have heeded that
+        raise JobUnreadable(delivery.job_id, f"it, or its event {delivery.seq}, is not there")
     results: dict[str, Any] = {"result": None, "artifacts": None}
     if change.state is State.DONE:
         results = show_results(store, job.id, inline)

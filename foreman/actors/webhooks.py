@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import structlog
 import trio
@@ -12,7 +13,7 @@ import trio
 from foreman.actors.meters import Meters
 from foreman.actors.poster import Poster, payload_of
 from foreman.admission import Admission, Destination, Health, Limits, Place
-from foreman.errors import StoreUnavailable
+from foreman.errors import JobUnreadable, StoreUnavailable
 from foreman.job import Delivery, Instant
 from foreman.messages import Commit, DeliveryEnded, Queue
 from foreman.retry import Sent
@@ -25,6 +26,10 @@ GONE = 410  # the receiver wants no more of this job
 READ_AHEAD = 32  # deliveries of a destination that are held at most
 READ_BYTES = 2**20  # of payloads after which it reads no further ahead
 SLOW = 5.0  # seconds; an answer that takes longer holds a place as if there were none
+NOTHING_PAUSE = 1.0  # seconds before a delivery that cannot be read counts as an attempt
+
+Body: TypeAlias = bytes | JobUnreadable  # why there is none
+
 SLEEP_AT_MOST = 60.0  # seconds between looks, so that a clock set forward is noticed
 PAGE = 256  # receivers in one read, shared by the callers
 PAGE_OF_ONE = 16  # of each caller at least
@@ -145,7 +150,7 @@ class Webhooks:
         if not self._admission.places(destination):
             del self._lanes[destination]
 
-    async def _take(self, destination: Destination, lane: _Lane) -> tuple[Delivery, bytes] | None:
+    async def _take(self, destination: Destination, lane: _Lane) -> tuple[Delivery, Body] | None:
         """What is to be delivered next, with its payload; read only if nothing is at hand."""
         while (seq := lane.sendable()) is None:
             if lane.reading is not None:
@@ -172,15 +177,18 @@ class Webhooks:
         besides = frozenset((*lane.flying, *lane.waiting))
         most = min(lane.most, READ_AHEAD - len(lane.waiting))
 
-        def read(store: Reader) -> tuple[dict[int, tuple[Delivery, bytes]], Instant | None]:
-            found: dict[int, tuple[Delivery, bytes]] = {}
+        def read(store: Reader) -> tuple[dict[int, tuple[Delivery, Body]], Instant | None]:
+            found: dict[int, tuple[Delivery, Body]] = {}
             size = 0
             for delivery in store.due(*destination, now=self._clock(), besides=besides, limit=most + 1):
                 if len(found) == most or size > READ_BYTES:
                     return found, delivery.due_at
-                body = payload_of(store, delivery, self._inline)
-                found[delivery.seq] = delivery, body
-                size += len(body)
+                try:
+                    body = payload_of(store, delivery, self._inline)
+                    found[delivery.seq] = delivery, body
+                    size += len(body)
+                except JobUnreadable as fault:
+                    found[delivery.seq] = delivery, fault
             return found, None
 
         lane.reading, lane.unread = trio.Event(), None
@@ -191,8 +199,12 @@ class Webhooks:
         lane.unread = unread if lane.unread is None else lane.unread
         lane.most = min(READ_AHEAD, 2 * lane.most)
 
-    async def _deliver(self, destination: Destination, delivery: Delivery, body: bytes) -> int | None:
+    async def _deliver(self, destination: Destination, delivery: Delivery, body: Body) -> int | None:
         """The status of the receiver's answer, once what it means is on disk."""
+        if isinstance(body, JobUnreadable):  # an attempt that failed: it may be mended before the last one
+            await trio.sleep(NOTHING_PAUSE)
+            await self._store(delivery, Sent(error=str(body)))
+            return None
         began = trio.current_time()
         sent = await self._poster.post(delivery, body)
         well = sent.status is not None and sent.status < 500 and trio.current_time() - began <= SLOW
@@ -217,7 +229,7 @@ class Webhooks:
 class _Lane:
     """What is at hand of a destination while it holds places. Changes of one job go one after another, in order."""
 
-    waiting: dict[int, tuple[Delivery, bytes]] = field(default_factory=dict)  # read and not sent, by seq
+    waiting: dict[int, tuple[Delivery, Body]] = field(default_factory=dict)  # read and not sent, by seq
     flying: dict[int, str] = field(default_factory=dict)  # seq to job
     reading: trio.Event | None = None  # set when what is being read is there
     unread: Instant | None = 0.0  # since when more may be due in the store

@@ -75,7 +75,7 @@ RUN = (
     "answer_too_large",
     "not_served",
 )
-ONE_JOB = ("job_not_found", "not_found")
+ONE_JOB = ("job_not_found", "not_found", "job_unreadable")
 
 FILTER = text(LONGEST, least=1)
 

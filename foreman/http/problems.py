@@ -16,6 +16,7 @@ from foreman.errors import (
     Cost,
     ForemanError,
     Internal,
+    JobUnreadable,
     LoadTimeout,
     Misrouted,
     RangeInvalid,
@@ -55,6 +56,7 @@ STATUS = {
     "header_unknown": 422,
     "webhook_refused": 422,
     "idempotency_mismatch": 422,
+    "job_unreadable": 500,
     "not_on_this_target": 501,
     "not_served": 501,
     "rate_limited": 429,
@@ -93,7 +95,7 @@ def may_pass(fault: ForemanError) -> bool:
 
 def public(fault: ForemanError) -> ForemanError:
     """The fault as callers may hear of it; one that only a bug explains is logged, and hidden from them."""
-    if status_of(fault) != 500 or isinstance(fault, (Internal, TargetFault)):
+    if status_of(fault) != 500 or isinstance(fault, (Internal, JobUnreadable, TargetFault)):
         return fault
     log.error("request failed", fault=fault.code, words=str(fault))
     return _internal()

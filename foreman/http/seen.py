@@ -8,7 +8,7 @@ from typing import TypeVar
 from quart import request
 from quart.wrappers import BaseRequestWebsocket
 
-from foreman.errors import JobNotFound
+from foreman.errors import JobNotFound, JobUnreadable
 from foreman.http.deps import deps
 from foreman.job import Change, Job
 from foreman.store.own import OwnJobs
@@ -20,7 +20,12 @@ T = TypeVar("T")
 async def read(question: Callable[[Reader], T]) -> T:
     """Ask the store what the caller may know: with `private_jobs`, of their own jobs only."""
     owner = deps().gate.only_of(request)
-    return await deps().readers.read(lambda store: question(store if owner is None else OwnJobs(store, owner)))
+    try:
+        return await deps().readers.read(lambda store: question(store if owner is None else OwnJobs(store, owner)))
+    except JobUnreadable as fault:
+        if owner is None:
+            raise
+        raise JobNotFound(fault.job_id) from fault  # nobody can say whose it is
 
 
 async def find(job_id: str) -> Job:

@@ -104,6 +104,7 @@ class Board:
 
     def put(self, key: DrainKey, priority: int, head: Head | None, size: int) -> None:
         """Have a lane of `size` jobs begin with `head`; None: nothing in it may be claimed."""
+        size = max(1, size) if head else 0  # whatever another program has made of the count
         with self._lock:
             lanes = self._classes[priority]
             self.ready += size - self.size(key, priority)

