@@ -144,8 +144,8 @@ class Tally:
         for figures in self._at(group, now):
             figures.submitted += 1
 
-    def changed(self, job: Job, previous: State, now: Instant) -> None:
-        """Count a change of state; `job` is as it is now."""
+    def changed(self, job: Job, previous: State, now: Instant, *, first: bool = False) -> None:
+        """Count a change of state; `job` is as it is now. With `first` it starts for the first time."""
         self._now = now
         group = self._group(job)
         if previous is State.QUEUED:
@@ -154,7 +154,7 @@ class Tally:
             self._more += 1
         if job.state in RUNNING and previous is State.QUEUED:
             self._claimed[job.id] = now
-            if job.started_at == now:  # for the first time
+            if first:
                 bucket = bisect_left(WAITS, now - job.since)
                 for figures in self._at(group, now):
                     figures.waits[bucket] += 1

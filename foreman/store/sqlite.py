@@ -161,21 +161,25 @@ class SqliteWriter(SqliteReader):
         return changes
 
     def put(self, job: Job, *, previous: State, now: Instant) -> Change:
-        self._write(job, previous)
-        self._tally.changed(job, previous, now)
+        first = self._write(job, previous)
+        self._tally.changed(job, previous, now, first=first)
         return self._log(job, [(job.state, previous)], now)[0]
 
     def begin(self, job: Job, *, now: Instant) -> list[Change]:
-        self._write(job, State.QUEUED)
-        self._tally.changed(job, State.QUEUED, now)
+        first = self._write(job, State.QUEUED)
+        self._tally.changed(job, State.QUEUED, now, first=first)
         return self._log(job, [(State.LOADING, State.QUEUED), (State.WORKING, State.LOADING)], now)
 
-    def _write(self, job: Job, previous: State) -> None:
+    def _write(self, job: Job, previous: State) -> bool:
+        """Write the job as it is now; return whether it starts for the first time."""
+        first = False
         if previous is State.QUEUED:
             # A claim comes with the job as read in this transaction. For the others it is read before the write: they
             # may have been woken since.
             parked: object = job.ready_at is not None
-            if job.state not in RUNNING:
+            if job.state in RUNNING:
+                first = self._value("SELECT started_at FROM jobs WHERE id = ?", (job.id,)) is None
+            else:
                 parked = self._value("SELECT ready_at IS NOT NULL FROM jobs WHERE id = ?", (job.id,))
             self._waiting[job.key, job.priority, job.model, bool(parked)] -= 1
         if job.state is State.QUEUED:
@@ -187,6 +191,7 @@ class SqliteWriter(SqliteReader):
             (job.state, job.attempt, job.max_attempts, job.lease, job.since, job.ready_at, job.start_by,
              job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.id),
         )  # fmt: skip
+        return first
 
     def _log(self, job: Job, steps: Sequence[tuple[State, State]], now: Instant) -> list[Change]:
         """The changes, each a state and the one before it."""

@@ -49,7 +49,7 @@ def figures(waits: dict[int, int]) -> Figures:
 def go(tally: Tally, job: Job, state: State, now: float) -> Job:
     started = job.started_at or (now if state is State.LOADING else None)
     after = replace(job, state=state, started_at=started)
-    tally.changed(after, job.state, now)
+    tally.changed(after, job.state, now, first=started is not None and job.started_at is None)
     return after
 
 

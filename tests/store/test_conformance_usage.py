@@ -42,6 +42,16 @@ def test_what_happens_to_jobs_is_counted_by_minute_hour_and_day(store: Store) ->
     assert days[0].figures.wait(0.5) == pytest.approx(10)  # one waited so long, the other a minute
 
 
+def test_a_job_that_is_claimed_again_at_the_same_time_has_waited_once(store: Store) -> None:
+    [job] = add(store, draft(1), now=T)
+    for _ in range(2):
+        job = put(store, claimed(store, job, now=T + 5), T + 5, state=State.QUEUED)
+    assert [sum(row.figures.waits) for row in rows(store)] == [1]
+    by_hand = put(store, put(store, job, T + 5, state=State.FAILED), T + 5, state=State.QUEUED, started_at=None)
+    claimed(store, by_hand, now=T + 5)
+    assert [sum(row.figures.waits) for row in rows(store)] == [2]
+
+
 def test_rows_are_by_model_caller_target_and_endpoint(store: Store) -> None:
     b = draft(2, model="b:latest", key='b:latest {"num_ctx":8}', owner="bob", endpoint="/v1/messages")
     add(store, draft(1, owner="alice"), b, draft(3, owner="bob"), now=T)
