@@ -74,6 +74,7 @@ log = structlog.get_logger()
 MODELS = 1000  # whose failures are remembered
 LANES = 1000  # different drain keys that may wait at once
 OVERDUE_AT_ONCE = 500
+UNREADABLE_AT_ONCE = 500  # jobs that one claim fails
 FULL_PAUSE = 5.0  # seconds until what a full disk left undone is tried again
 BUSY_PAUSE = 0.5  # the same for what another program's lock left undone
 
@@ -268,7 +269,7 @@ class Desk:
             self._paused = self.store.note(PAUSED) == "true"
         if self._paused:
             return None
-        while True:
+        for _ in range(UNREADABLE_AT_ONCE):
             choice = schedule.choose(heads, outlook.standing, running=running, now=now, rules=rules)
             if choice is None:
                 return None
@@ -281,6 +282,9 @@ class Desk:
             except JobUnreadable as fault:  # another program's doing; the jobs behind it are to run
                 self._set_aside(fault, now)
                 heads = outlook.heads(self.store)
+        else:
+            self._stirred = True  # further ones go with the next claim, so that other messages need not wait
+            return None
         more = self.store.board().ready > 1
         claimed = replace(
             job,

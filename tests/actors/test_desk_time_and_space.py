@@ -99,6 +99,19 @@ def test_a_first_job_that_another_program_has_changed_leaves_the_board(
         assert office.store.board().waiting == 0 and office.store.lanes() == []
 
 
+def test_a_claim_fails_a_part_of_the_jobs_that_cannot_be_read(
+    office: Office, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "UNREADABLE_AT_ONCE", 2)
+    for number in range(1, 5):
+        office.submit(number)
+    office.store._db.execute("UPDATE jobs SET metadata = '{' WHERE id <= '003'")
+    assert office.claim() is None
+    assert office.commit.stirred and len(office.commit.changes) == 2
+    assert office.claimed().id == "004"
+    logged.claim("job failed: it cannot be read")
+
+
 def test_a_job_that_was_started_in_time_may_take_its_later_attempts_when_they_come(office: Office) -> None:
     office.submit(1, start_by=START + 10)
     office.finish(office.claimed(), TargetLost("t", "reset"))
