@@ -149,6 +149,7 @@ class Webhooks:
         self._ask_for_more(destination, lane)
         if not self._admission.places(destination):
             del self._lanes[destination]
+            self._bell.set()  # the last look saw what was due of it then, and not what becomes due after that
 
     async def _take(self, destination: Destination, lane: _Lane) -> tuple[Delivery, Body] | None:
         """What is to be delivered next, with its payload; read only if nothing is at hand."""

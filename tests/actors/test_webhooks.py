@@ -144,6 +144,8 @@ async def post(
     await made.start()
     yield made
     nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await trio.testing.wait_all_tasks_blocked()  # a look that is under way has a store to end in
     office.store.close()
 
 
@@ -237,3 +239,13 @@ async def test_what_was_ill_before_a_restart_takes_no_places_of_the_unknown(
     await restarted.start()
     await trio.sleep(1)
     assert again.together == 13
+
+
+async def test_a_retry_that_is_not_yet_due_is_not_forgotten_when_another_webhook_has_arrived(post: Post) -> None:
+    """The last look saw what was due of the receiver at once, and not what becomes due after it."""
+    await post.start()
+    (receiver,) = post.submit("http://r.example/refuses")
+    await post.until_called(receiver, within=1)
+    await trio.sleep(2)
+    post.submit("http://r.example/well")
+    await post.until(lambda: len(post.receivers.got) == 3, within=10)
