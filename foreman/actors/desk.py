@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -179,9 +180,10 @@ class Desk:
         before = outlook.standing, outlook.resting, outlook.breakers
         try:
             with self.store.transaction():
-                self._keep_time(now)
+                again = self._keep_time(now)
                 answers = [self._answer(message, now) for message in batch]
-                self.next_due = self._due()
+                due = self._due()
+                self.next_due = None if due is None else max(due, again)
         except (StoreUnavailable, StoreRejected):
             outlook.standing, outlook.resting, outlook.breakers = before
             self._recall()  # of a transaction that never was
@@ -215,17 +217,21 @@ class Desk:
         except ForemanError as fault:  # every step decides before it writes
             return fault
 
-    def _keep_time(self, now: Instant) -> None:
+    def _keep_time(self, now: Instant) -> Instant:
+        """Do what is due; return before when there is no use in looking again."""
+        again = -math.inf
         self._end_rests(now)
         if self.next_due is None or self.next_due > now:
-            return
+            return again
         self._stirred |= self.store.wake(now) > 0
         for job in self.store.overdue(now, OVERDUE_AT_ONCE):
             if isinstance(job, JobUnreadable):
-                self._set_aside(job, now)
+                if not self._set_aside(job, now):  # nor can it be written: its id is no text
+                    again = now + FULL_PAUSE
                 continue
             words = "not started by the time given in start_by"
             self._put(self._ended(job, State.EXPIRED, now, error=words, code="expired"), job, now)
+        return again
 
     # One method a message. Each decides first and writes last.
 
@@ -434,11 +440,13 @@ class Desk:
             raise JobUnreadable(job_id, f"its state became {found[0].state} while it waited")
         return found
 
-    def _set_aside(self, fault: JobUnreadable, now: Instant) -> None:
+    def _set_aside(self, fault: JobUnreadable, now: Instant) -> bool:
+        """Fail a job that cannot be read; return whether it waited until now."""
         expires = now + self.rules.job_ttl if self.rules.job_ttl else None
         if change := self.store.set_aside(fault, now=now, expires_at=expires):
             log.error("job failed: it cannot be read", why=str(fault))
             self._changes.append(change)
+        return change is not None
 
     def _held(self, job_id: str, lease: int) -> Job | None:
         """The job, if this claim of it is still the current one."""

@@ -331,7 +331,7 @@ class SqliteWriter(SqliteReader):
 
     def prunable(self, now: Instant, limit: int) -> list[str]:
         sql = "SELECT id FROM jobs WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"
-        return [str(row[0]) for row in self._rows(sql, (now, limit))]
+        return [job_id for (job_id,) in self._rows(sql, (now, limit)) if type(job_id) is str]
 
     def set_note(self, name: str, value: str) -> None:
         self._db.execute(
@@ -412,10 +412,10 @@ class SqliteWriter(SqliteReader):
             self._board.put(key, priority, self._head(key, priority), int(str(size or 0)))
 
     def _head(self, key: str, priority: int) -> Head | None:
+        # An id that is not ASCII is another program's, and perhaps no text at all: those behind it are to run.
         sql = f"""SELECT since, id FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
-                  ORDER BY since, id LIMIT 1"""
-        rows = self._rows(sql, (key, priority))
-        return next((Head(key, priority, since, id) for since, id in rows if type(id) is str), None)
+                  AND id NOT GLOB '*[^ -~]*' ORDER BY since, id LIMIT 1"""
+        return next((Head(key, priority, since, id) for since, id in self._rows(sql, (key, priority))), None)
 
 
 def _job_or_fault(row: tuple[object, ...]) -> Job | JobUnreadable:

@@ -99,6 +99,21 @@ def test_a_first_job_that_another_program_has_changed_leaves_the_board(
         assert office.store.board().waiting == 0 and office.store.lanes() == []
 
 
+def test_a_job_whose_id_is_no_text_is_in_nobodys_way(office: Office) -> None:
+    office.submit(1, start_by=START + 10)
+    office.now += 1
+    office.submit(2)
+    office.store._db.execute("PRAGMA foreign_keys = OFF")
+    office.store._db.execute("UPDATE jobs SET id = CAST(x'ff' AS TEXT), expires_at = 1 WHERE id = '001'")
+    office.now += 10
+    assert office.desk.tick().changes == []
+    assert office.desk.next_due is not None and office.desk.next_due > office.now
+    assert office.say(Prune(most=9)) == 0
+    office.finish(office.claimed())
+    assert office.claim() is None
+    assert office.job(2).state is State.DONE
+
+
 def test_a_claim_fails_a_part_of_the_jobs_that_cannot_be_read(
     office: Office, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
