@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ import trio
 from foreman import __version__, descriptors, house, logs, program
 from foreman.actors.systemd import Systemd
 from foreman.errors import SettingInvalid
+from foreman.garbage import few_walk_through_all
 from foreman.resolver import Resolver
 from foreman.settings import Settings
 from foreman.store.sqlite import SqliteWriter
@@ -44,10 +44,9 @@ def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
         more = settings.max_connections + descriptors.OWN
         hint = f"allow {more} open files: 'ulimit -n {more}', or LimitNOFILE={more} for systemd"
         log.warning("fewer clients can be connected than max_connections says", connections=room, hint=hint)
-    gc.collect()
-    gc.freeze()  # what was imported stays: a collection that walked through it all would hold the loop for 50 ms
     try:
-        return trio.run(partial(main, settings, clock=clock))
+        with few_walk_through_all():
+            return trio.run(partial(main, settings, clock=clock))
     finally:
         lines.close()
 
