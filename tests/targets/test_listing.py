@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from typing import Any
@@ -115,6 +116,15 @@ async def test_items_of_a_list_are_decoded_one_after_the_other(monkeypatch: pyte
         target.close()
     assert len(built) == 101
     assert sorted(built)[-2] < 20
+
+
+async def test_the_collector_walks_through_no_models() -> None:
+    async with serving(replies(ok({"models": [{"name": "a:latest", "size": 1}, {"name": "b"}]}))) as url:
+        target = OllamaTarget(url)
+        models = await target.models()
+        target._client.close()
+    assert [gc.is_tracked(model) for model in models] == [False, False]
+    assert [model.aliases for model in models] == [("a",), ()]
 
 
 async def test_of_a_large_entry_only_the_name_is_kept() -> None:
