@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 MOST_VALUES = 1_000_000  # that are built of one text at a time
 
@@ -14,15 +14,16 @@ _SIGNS = (b",", b"{", b"[")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.?+[^"\\]*+)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
 
 
-def may_have_more(text: bytes, most: int) -> bool:
+def may_have_more(text: bytes, most: int, signs: Sequence[bytes] = _SIGNS) -> bool:
     """Return False if a JSON text cannot hold more than `most` values; signs in strings are counted like others.
 
-    In pieces, between which other threads get their turn.
+    Other `signs` are those of something else, such as the colon of each field. In pieces, between which other threads
+    get their turn.
     """
     count = 1
     for start in range(0, len(text), PIECE):
         piece = text[start : start + PIECE]
-        count += sum(map(piece.count, _SIGNS))
+        count += sum(map(piece.count, signs))
         if count > most:
             return True
     return False
@@ -44,7 +45,7 @@ def has_more_values(text: bytes, most: int = MOST_VALUES) -> bool:
 
 
 def has_more_items(text: bytes, most: int) -> bool:
-    """Return True if a JSON array has more than `most` items. No more is read than is needed to tell."""
+    """Return True if a JSON array or object has more than `most` items. No more is read than is needed to tell."""
     if not may_have_more(text, most):
         return False
     depth, count = 0, 1

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ from foreman.http.problems import json_answer, json_text
 from foreman.http.stream import Ndjson
 from foreman.job import model_of
 from foreman.objects import read_object
+from foreman.offload import offload
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.protocol import Model
 from foreman.targets.translate_request import embed_as_embeddings, embeddings_as_embed
@@ -113,8 +115,13 @@ async def embeddings() -> Response:
     if isinstance(target, OllamaTarget):  # whose older route does not normalise, as its newer one does
         await deps().inventory.resolve(asked.model)
         return await pass_on(target, body)
-    answer = await calls.embed("/api/embed", wire.read_call(embeddings_as_embed(body)))
-    return json_text(embed_as_embeddings(answer))
+    asked = await offload(len(body), _embed_for, body)
+    answer = await calls.embed("/api/embed", asked)
+    return json_text(await offload(len(answer), embed_as_embeddings, answer))
+
+
+def _embed_for(body: bytes) -> wire.Submission:
+    return wire.read_call(embeddings_as_embed(body))
 
 
 @ollama.get("/api/version")
@@ -156,7 +163,7 @@ async def show() -> Response:
     body = await read_body()
     if isinstance(known.target, OllamaTarget):
         return await pass_on(known.target, body)
-    fields = read_object(body, rest_ignored=True)
+    fields = await offload(len(body), partial(read_object, rest_ignored=True), body)
     if "model" not in fields and "name" in fields:  # what older clients call it
         fields["model"] = fields["name"]
     model = await known.inventory.resolve(wire.read_model(fields))

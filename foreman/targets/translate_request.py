@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from foreman.endpoints import Endpoint
-from foreman.errors import TargetRefused
+from foreman.errors import TargetGarbled, TargetRefused
 from foreman.objects import named
 from foreman.targets.faults import NOT_JSON
 from foreman.targets.images import plain_base64
@@ -22,6 +22,7 @@ T = TypeVar("T")
 MOST_MESSAGES = 100_000  # of one request
 MOST_CALLS = 100_000  # of tools, in all messages together
 MOST_IMAGES = 1000  # of one message
+MOST_EMBEDDINGS = 10_000  # of one text, of which only the first one counts
 _KINDS = {"[": "a list", '"': "text"}
 UNKNOWN_CALL = "call_unknown"  # the id of the call that a tool message answers, where there was none
 _IMAGE_TYPES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
@@ -137,9 +138,19 @@ def embeddings_as_embed(payload: bytes) -> bytes:
 
 
 def embed_as_embeddings(answer: bytes) -> bytes:
-    """An answer of `/api/embed` as one of the older `/api/embeddings`."""
-    embeddings = msgspec.json.decode(answer).get("embeddings") or [[]]
-    return msgspec.json.encode({"embedding": embeddings[0]})
+    """Return an answer of `/api/embed` as one of the older `/api/embeddings`, which knows one embedding.
+
+    Its numbers stay as they were written. Raises TargetGarbled when there are very many.
+    """
+    given = msgspec.json.decode(answer, type=_Embeddings).embeddings
+    if has_more_items(bytes(given), MOST_EMBEDDINGS):
+        raise TargetGarbled("the server", f"more than {MOST_EMBEDDINGS} embeddings of one text")
+    found = msgspec.json.decode(given, type=list[msgspec.Raw] | None)
+    return msgspec.json.encode({"embedding": found[0] if found else []})
+
+
+class _Embeddings(msgspec.Struct):
+    embeddings: msgspec.Raw = _NULL
 
 
 def _chat(asked: _Chat, model: str) -> Question:

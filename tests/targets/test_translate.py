@@ -281,6 +281,13 @@ def test_the_older_embeddings() -> None:
     assert json.loads(embeddings_as_embed(b'{"model":"m","prompt":"p"}')) == {"model": "m", "input": "p"}
     assert json.loads(embed_as_embeddings(b'{"embeddings":[[1.5]]}')) == {"embedding": [1.5]}
     assert json.loads(embed_as_embeddings(b"{}")) == {"embedding": []}
+    assert json.loads(embed_as_embeddings(b'{"embeddings":null}')) == {"embedding": []}
+
+
+def test_embeddings_in_the_older_shape_stay_as_they_were_written() -> None:
+    assert embed_as_embeddings(b'{"embeddings":[[1.50e0, 2],[3]]}') == b'{"embedding":[1.50e0, 2]}'
+    with pytest.raises(TargetGarbled):
+        embed_as_embeddings(b'{"embeddings":[' + b"[]," * 2_000_000 + b"[]]}")
 
 
 @pytest.mark.parametrize(
