@@ -357,6 +357,17 @@ class MemoryFull(Unavailable):
         self.hint = "the setting memory raises the limit"
 
 
+class GaveWay(MemoryFull):
+    """What was held for a slow client was taken away, since others found no room."""
+
+    code = "too_slow"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(0, limit)
+        self.args = (f"it was taken so slowly that its memory went to others: all may take {limit} bytes together",)
+        self.hint = "answers of jobs are kept and can be read again"
+
+
 class StoreFull(StoreUnavailable):
     """The disk has no room; nothing of this message was stored."""
 

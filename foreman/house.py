@@ -27,7 +27,7 @@ from foreman.actors.relay import Relay
 from foreman.actors.webhooks import Webhooks
 from foreman.actors.worker import Patience, Worker
 from foreman.admission import Limits
-from foreman.budget import Budget
+from foreman.budget import GRACE, Budget
 from foreman.errors import SettingInvalid, StoreUnavailable
 from foreman.http import app, server
 from foreman.http.deps import Deps
@@ -157,7 +157,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
     )
     outlook = Outlook(schedule.Rules(limit=settings.starvation_limit, share=settings.share, slots=settings.slots))
     queue = QueueActor(Desk(store, rules, outlook, clock=clock))
-    budget = Budget(settings.memory)
+    budget = Budget(settings.memory, grace=min(GRACE, settings.send_timeout))
     relay = Relay(budget)
     target = _target(settings)
     inventory = Inventory(target, queue, poll_interval=settings.poll_interval, remembered=store.note(NOTE))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
 
 from foreman.budget import Budget, Lease
-from foreman.errors import ForemanError
+from foreman.errors import ForemanError, GaveWay
 from foreman.job import TERMINAL, Change, State
 from foreman.messages import Commit
 from foreman.turnstile import Turnstile
@@ -23,6 +24,7 @@ class Piece:
     chunk: bytes | None = None
     attempt: int | None = None  # what was sent before is void; this attempt starts over
     ended: Change | None = None
+    cut: GaveWay | None = None  # the rest up to that end will not come: its room went to others
 
 
 class Track:
@@ -41,12 +43,16 @@ class Track:
         self.chunks: list[bytes] = []  # what the current attempt has said
         self._last: bytes | None = None  # held until the answer is on disk
         self.ended: Change | None = None
+        self.cut: GaveWay | None = None  # once its chunks are gone, though not everybody has read all of them
+        self.said = 0  # how many there were
+        self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
         self._news = trio.Event()
         self._turns = Turnstile()
 
     def begin(self, attempt: int) -> None:
         """A new attempt: what the last one said is void."""
         self.attempt = attempt
+        self.held.keep()
         self.drop()
 
     def drop(self) -> None:
@@ -80,11 +86,26 @@ class Track:
             self.ended = change
         else:
             self.ended = None
+        if change.state in TERMINAL or change.state is State.QUEUED:
+            self.held.give_way(self.let_go)
         self._tell()
 
-    def follow(self) -> Follower:
-        """Read from the first chunk to the end of the job."""
-        return Follower(self)
+    def let_go(self) -> None:
+        """Keep nothing of an attempt that is over: who has not read it yet does not get it."""
+        for follower in list(self._followers):
+            follower.hurry()
+        if self.ended is None:
+            self.drop()
+        else:
+            self.cut, self.said = GaveWay(self.held.limit), len(self.chunks)
+            self.chunks, self._kept = [], 0
+            self._tell()
+
+    def follow(self, hurry: Callable[[], None] = lambda: None) -> Follower:
+        """Read from the first chunk to the end of the job. `hurry` is called when what is being read is needed."""
+        follower = Follower(self, hurry)
+        self._followers.add(follower)
+        return follower
 
     async def wait(self) -> None:
         """Return when there is anything new; of many who wait, some at a time."""
@@ -99,10 +120,21 @@ class Track:
 class Follower:
     """A reader's place on a track. A cancelled `next` loses nothing."""
 
-    def __init__(self, track: Track) -> None:
+    def __init__(self, track: Track, hurry: Callable[[], None]) -> None:
         self._track = track
+        self._hurry = hurry
         self._turn, self._attempt, self._position = track.turn, track.attempt, 0
         self._over = False
+        self._broke_off = False
+
+    def hurry(self) -> None:
+        """Have the reader take what it has begun to, at once or not at all."""
+        self._hurry()
+
+    def goes_on(self) -> bool:
+        """Return whether the rest of the chunk that came last may still be sent; if not, it was broken off."""
+        self._broke_off = self._track.cut is not None or self._turn != self._track.turn
+        return not self._broke_off
 
     def __aiter__(self) -> Follower:
         return self
@@ -121,6 +153,9 @@ class Follower:
                 self._turn, self._attempt, self._position = track.turn, track.attempt, 0
                 if again:
                     return Piece(attempt=track.attempt)
+            elif track.cut and (self._position < track.said or self._broke_off):
+                self._over = True
+                return Piece(cut=track.cut, ended=track.ended)
             elif self._position < len(track.chunks):
                 self._position += 1
                 return Piece(chunk=track.chunks[self._position - 1])

@@ -32,14 +32,15 @@ def media_type() -> str:
 async def read_body() -> bytes:
     """Return the whole body, unpacked.
 
-    It is counted as held until the request is answered, by its declared length from the start. Raises BodyTooLarge,
-    MemoryFull, BodyUnreadable, WrongContentEncoding, and RequestTimeout when all of it takes too long.
+    What has come of it is counted as held until the request is answered; its declared length only has to find room, so
+    that nobody takes any by a mere promise. Raises BodyTooLarge, MemoryFull, BodyUnreadable, WrongContentEncoding, and
+    RequestTimeout when all of it takes too long.
     """
     lease, size = held(), 0
     parts: list[bytes] = []
     declared = request.content_length or 0
     if declared <= deps().settings.max_body and coding() is None:
-        lease.resize(declared)
+        lease.check(declared)
     with trio.move_on_after(deps().settings.body_timeout):
         async for piece in _pieces():
             size += len(piece)

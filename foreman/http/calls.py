@@ -30,10 +30,11 @@ from foreman.errors import (
 from foreman.http import limit
 from foreman.http.body import held, read_body
 from foreman.http.deps import Deps, deps
+from foreman.http.exchange import inflow
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
-from foreman.http.pieces import PIECE, Stored, stored_answer
+from foreman.http.pieces import Stored, stored_answer
 from foreman.http.problems import answer, json_text, public
-from foreman.http.stream import Ndjson, Sse, framed, next_or_comment
+from foreman.http.stream import SLICE, Ndjson, Sse, framed, next_or_comment
 from foreman.job import Change, Priority, State, drain_key
 from foreman.messages import Cancel, Submit
 from foreman.offload import offload
@@ -192,7 +193,7 @@ class _Caller:
         self._known = known
         self._keep = keep
         self.track = track
-        self.follower = track.follow()
+        self.follower = track.follow(inflow(request).hurry)
         self.ended: Change | None = None
         self._usage = usage
         self._left = False
@@ -221,7 +222,7 @@ class _Caller:
         size = await readers.read(lambda store: store.size(job_id, COMPLETION))
         if size is None:
             raise JobNotFound(job_id)
-        return stored_answer(Stored(readers, job_id, COMPLETION, size, after=b"\n"))
+        return stored_answer(Stored(readers, job_id, COMPLETION, size, after=b"\n"), due=True)
 
     async def answer(self) -> bytes:
         """The whole answer of a job that is done, in memory. Raises MemoryFull."""
@@ -318,13 +319,15 @@ class _Body:
                 self._said = True
                 self._comment = "working"
                 chunk = self._caller.part_of(piece.chunk)
-                if chunk is not None and len(chunk) > PIECE:
-                    self._rest = framed(self._frame, chunk)
+                if chunk is not None and len(chunk) > SLICE:
+                    self._rest = framed(self._frame, chunk, self._caller.follower)
                 elif chunk is not None:
                     return self._frame.chunk(chunk)
             elif piece.attempt is not None and self._said:
                 self._caller.keep()  # it did not leave: the answer that it was denied goes on
                 return self._last(StreamBroken(piece.attempt, self._caller.track.fault))
+            elif piece.cut is not None:
+                return self._last(piece.cut)
             elif piece.ended is not None:
                 if piece.ended.state is not State.DONE:
                     return self._last(self._caller.fault(piece.ended))

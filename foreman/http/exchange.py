@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -24,12 +25,14 @@ from quart_trio.wrappers.request import TrioBody
 from werkzeug.exceptions import RequestTimeout
 
 from foreman.budget import Lease
+from foreman.errors import GaveWay
 from foreman.http.deps import KEY, Deps
 
 ROOM = 2**18  # bytes of a body that wait for their reader before the sender has to
 GLANCE = 0.25  # seconds for the rest of a request that is answered before its end, if it is on its way already
 LINGER = 2  # seconds in which what comes after such an answer is thrown away, for the sender to read the answer
 BODY_TIMEOUT = "BODY_TIMEOUT"  # what Quart calls the seconds for a body
+HURRY = "hurry"  # what the server calls, in the state of a connection, to have its client take an answer at once
 
 
 class Exchange(TrioASGIHTTPConnection):
@@ -45,7 +48,8 @@ class Exchange(TrioASGIHTTPConnection):
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         request = super()._create_request_from_scope(send)
         budget = cast(Deps, self.app.extensions[KEY]).budget
-        request.body = Inflow(self.app.config[BODY_TIMEOUT], budget.lease())
+        state = cast(dict[str, Any], request.scope.get("state", {}))
+        request.body = Inflow(self.app.config[BODY_TIMEOUT], budget.lease(), state.get(HURRY, lambda: None))
         return request
 
     async def handle_messages(  # type: ignore[override]
@@ -64,6 +68,7 @@ class Exchange(TrioASGIHTTPConnection):
         response = await self.app.handle_request(request)
         body = inflow(request)
         await body.discard(GLANCE)
+        body.held.give_way(body.let_go)
         if not body.whole:
             response.headers["Connection"] = "close"  # what was not read would be taken for the next request
             send = partial(_send_and_linger, body, send)
@@ -100,13 +105,18 @@ class Inflow(TrioBody):
     """The body of a request, to be iterated over; whoever sends faster than it is read has to wait.
 
     So nothing is taken in before a route asks for it, which none does before the gate has let the request pass.
+    What is held while a client sends, or reads the answer, gives way to others.
     """
 
-    def __init__(self, patience: float, held: Lease) -> None:
+    def __init__(self, patience: float, held: Lease, hurry: Callable[[], None]) -> None:
         """`patience` is how many seconds the next piece may take to come; `held` counts what is kept of the request
-        and of its answer."""
+        and of its answer; `hurry` has the client take the answer at once or not at all."""
         super().__init__(None, None)
         self.held = held
+        self.hurry = hurry
+        self._begun = False
+        self._cut = False
+        self._wait = trio.CancelScope()  # for the next piece
         self._patience = patience
         self._read = trio.Event()
 
@@ -116,12 +126,26 @@ class Inflow(TrioBody):
         return self._complete.is_set()
 
     async def __anext__(self) -> bytes:
-        with trio.move_on_after(self._patience):
-            data = await super().__anext__()
-            self._read.set()
-            self._read = trio.Event()
-            return data
-        raise RequestTimeout
+        if not self._begun:
+            self._begun = True
+            self.held.give_way(self.let_go)
+        if not self._cut:
+            with trio.move_on_after(self._patience) as self._wait:
+                try:
+                    data = await super().__anext__()
+                except StopAsyncIteration:
+                    self.held.keep()
+                    raise
+                self._read.set()
+                self._read = trio.Event()
+                return data
+        raise GaveWay(self.held.limit) if self._cut else RequestTimeout
+
+    def let_go(self) -> None:
+        """Keep nothing of a request whose client is slow."""
+        self._cut = True
+        self._wait.cancel()
+        self.hurry()
 
     async def wait_room(self) -> None:
         while len(self._data) > ROOM and not self.whole:
@@ -129,7 +153,7 @@ class Inflow(TrioBody):
 
     async def discard(self, seconds: float) -> None:
         """Throw away what comes, until all of it has come or the time is over."""
-        with trio.move_on_after(seconds), suppress(RequestTimeout):
+        with trio.move_on_after(seconds), suppress(RequestTimeout, GaveWay):
             async for _ in self:
                 pass
 

@@ -147,7 +147,7 @@ async def _shown(job_id: str) -> Response:
     if size <= inline:
         return json_text(head + mark + tail)
     before, after = RESULT.split(b"null")
-    held().resize(len(head) + len(tail))
+    held().grow(len(head) + len(tail))
     return stored_answer(
         Stored(known.readers, job_id, COMPLETION, size, before=head + before, after=after + tail + b"\n")
     )

@@ -57,7 +57,7 @@ openapi = Blueprint("openapi", __name__)
 Paths: TypeAlias = dict[str, dict[str, Any]]
 
 # Faults that go together, by their codes
-BODY = ("body_unreadable", "body_too_large", "memory_full", "request_timeout", "wrong_content_encoding")
+BODY = ("body_unreadable", "body_too_large", "memory_full", "too_slow", "request_timeout", "wrong_content_encoding")
 WRITE = ("draining", "store_full", "store_busy", "store_lost")
 READ = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
 ASKED = ("rate_limited", *READ)
@@ -205,14 +205,16 @@ def _one_job() -> Paths:
                 "show_job",
                 "Its state, and its result once it is done",
                 {"200": given(ref("Job"), links={"artifact": link("artifact", named)})},
-                (*ONE_JOB, "field_invalid"),
+                (*ONE_JOB, "field_invalid", "memory_full"),
                 parameters=[WAIT],
             ),
             "delete": operation("delete_job", "Remove a job that has ended", {"204": given()}, step),
         },
         "/jobs/{job_id}/request": {
             "parameters": [job],
-            "get": operation("job_request", "What the target is asked", {"200": given({"type": "object"})}, ONE_JOB),
+            "get": operation(
+                "job_request", "What the target is asked", {"200": given({"type": "object"})}, (*ONE_JOB, "memory_full")
+            ),
         },
         "/jobs/{job_id}/cancel": {
             "parameters": [job],
@@ -243,7 +245,7 @@ def _one_job() -> Paths:
                 "job_stream",
                 "Its output as it is produced",
                 {"200": streamed(NDJSON, SSE)},
-                ONE_JOB,
+                (*ONE_JOB, "memory_full"),
                 parameters=[TICKET],
                 description="The chunks of the endpoint's own stream, from the first one; server-sent events with "
                 "`Accept: text/event-stream`. It ends with the job.",
@@ -259,7 +261,7 @@ def _one_job() -> Paths:
                     "206": answered("The part asked for.", artifact, headers=ranges | {"Content-Range": TEXT}),
                     "304": answered("It is what the caller has."),
                 },
-                (*ONE_JOB, "artifact_not_found", "requested_range_not_satisfiable"),
+                (*ONE_JOB, "artifact_not_found", "requested_range_not_satisfiable", "memory_full"),
                 parameters=[
                     TICKET,
                     header("Range", TEXT, "As bytes=0-99."),

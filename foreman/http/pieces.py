@@ -11,10 +11,12 @@ from quart.wrappers.response import ResponseBody
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from foreman.errors import ArtifactNotFound
+from foreman.http.body import held
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
 
-PIECE = 2**19  # bytes; each reader holds about two of them, and each walks the pages that lie before it
+PIECE = 2**19  # bytes; each walks the pages that lie before it
+AT_ONCE = 2 * PIECE  # bytes that each reader holds
 
 
 async def pieces(readers: Readers, job_id: str, name: str | None, begin: int, end: int) -> AsyncIterator[bytes]:
@@ -80,8 +82,13 @@ class Stored(ResponseBody):
         return self.whole
 
 
-def stored_answer(body: Stored, content_type: str = "application/json") -> Response:
-    """Answer with what is stored, for as long as its reader takes."""
+def stored_answer(body: Stored, content_type: str = "application/json", *, due: bool = False) -> Response:
+    """Answer with what is stored, for as long as its reader takes.
+
+    Raises MemoryFull, unless it is `due`: the answer to a call, for which its caller would have to ask anew.
+    """
+    lease = held()
+    lease.resize(lease.size + min(body.whole, AT_ONCE), insist=due)
     response = Response(body, content_type=content_type)
     response.headers["Content-Length"] = str(body.whole)
     response.timeout = None

@@ -65,6 +65,7 @@ STATUS = {
     "store_busy": 503,
     "store_lost": 503,
     "memory_full": 503,
+    "too_slow": 503,
     "queue_full": 503,
     "too_many_connections": 503,
     "draining": 503,

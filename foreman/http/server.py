@@ -26,10 +26,12 @@ from hypercorn.logging import Logger
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper
+from hypercorn.typing import LifespanState
 from quart_trio import QuartTrio
 
 from foreman.errors import TooManyConnections
 from foreman.http import frames
+from foreman.http.exchange import HURRY
 from foreman.wire import show_fault
 
 log = structlog.get_logger()
@@ -67,11 +69,14 @@ class GuardedConnection(TCPServer):
     _idle: trio.CancelScope  # around the wait for the end; its deadline is infinite while a request is answered
     _end: trio.CancelScope  # around all of it
     _reading = True
+    _hurried = False  # what it reads is needed: each part of the answer has SEND_PATIENCE
+    _sends: trio.CancelScope | None = None  # the send under way
 
     async def run(self) -> None:
         self._idle = trio.CancelScope(deadline=trio.current_time() + self.limits.idle)
         self._end = trio.CancelScope()
         self.open.add(self)
+        self.state = LifespanState({**self.state, HURRY: self.hurry})
         try:
             with self._end:
                 beyond = len(self.open) - self.limits.connections
@@ -88,6 +93,12 @@ class GuardedConnection(TCPServer):
         finally:
             self.open.discard(self)
 
+    def hurry(self) -> None:
+        """Have the client take all that is sent to it now within SEND_PATIENCE, until it asks for something else."""
+        self._hurried = True
+        if self._sends is not None:
+            self._sends.deadline = min(self._sends.deadline, trio.current_time() + SEND_PATIENCE)
+
     async def _turn_away(self) -> None:
         with trio.move_on_after(SEND_PATIENCE), suppress(trio.BrokenResourceError):
             await self.stream.receive_some(READ_SIZE)  # closed with the request unread, the answer would be lost
@@ -102,6 +113,7 @@ class GuardedConnection(TCPServer):
                 # Hypercorn means to close it, and neither does nor tells the route, which would wait for ever.
                 self._end.deadline = trio.current_time() + SEND_PATIENCE
         elif isinstance(event, Updated):
+            self._hurried = False
             self._idle.deadline = trio.current_time() + self.limits.idle if event.idle else math.inf
         else:
             # The end of an answer cancels the task that is about to close the connection behind it.
@@ -143,13 +155,17 @@ class GuardedConnection(TCPServer):
     async def _send(self, data: bytes) -> None:
         async with self.send_lock:
             try:
-                with trio.CancelScope(shield=True) as scope:
+                deadline = trio.current_time() + self._patience()
+                with trio.CancelScope(shield=True, deadline=deadline) as scope:
                     self.sending.add(scope)
+                    self._sends = scope
                     try:
                         for start in range(0, len(data), PIECE):
-                            scope.deadline = trio.current_time() + self._patience()
+                            if not self._hurried:
+                                scope.deadline = trio.current_time() + self._patience()
                             await self.stream.send_all(data[start : start + PIECE])
                     finally:
+                        self._sends = None
                         self.sending.discard(scope)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 scope.cancel()
@@ -160,7 +176,7 @@ class GuardedConnection(TCPServer):
             await self.protocol.handle(Closed())
 
     def _patience(self) -> float:
-        return SEND_PATIENCE if self.context.terminated.is_set() else self.limits.send
+        return SEND_PATIENCE if self._hurried or self.context.terminated.is_set() else self.limits.send
 
 
 def _full(most: int) -> bytes:

@@ -15,12 +15,16 @@ from foreman.actors.relay import Follower, Piece
 from foreman.actors.results import COMPLETION
 from foreman.endpoints import TYPED
 from foreman.http import seen
+from foreman.http.body import held
 from foreman.http.deps import deps
-from foreman.http.pieces import PIECE, pieces
+from foreman.http.exchange import inflow
+from foreman.http.pieces import AT_ONCE, PIECE, pieces
 from foreman.job import TERMINAL, Job, State
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
+from foreman.wire import show_fault
 
+SLICE = 2**16  # bytes of a large chunk that each of its readers takes at a time
 COMMENT_EVERY = 10.0  # seconds between the comments that keep an idle SSE connection open
 
 
@@ -32,7 +36,12 @@ async def follow(job_id: str) -> Response:
     wants_sse = "text/event-stream" in request.headers.get("Accept", "")
     frame = Sse(job.endpoint) if wants_sse else Ndjson()
     readers = known.readers
-    body = stored(job, readers, frame) if job.state in TERMINAL else live(job, readers, track.follow(), frame)
+    if job.state in TERMINAL:
+        size = await readers.read(lambda store: store.size(job_id, COMPLETION))
+        held().grow(min(size or 0, AT_ONCE))
+        body = stored(job, readers, frame)
+    else:
+        body = live(job, readers, track.follow(inflow(request).hurry), frame)
     response = Response(body, content_type=frame.content_type)
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
@@ -122,13 +131,17 @@ async def live(job: Job, readers: Readers, follower: Follower, frame: Ndjson | S
             yield piece
         elif piece.chunk is not None:
             said = True
-            if len(piece.chunk) <= PIECE:
+            if len(piece.chunk) <= SLICE:
                 yield frame.chunk(piece.chunk)
             else:
-                async for part in framed(frame, piece.chunk):
+                async for part in framed(frame, piece.chunk, follower):
                     yield part
         elif piece.attempt is not None:
             yield frame.notice({"foreman": {"attempt": piece.attempt}})
+        elif piece.cut is not None:
+            state = piece.ended.state if piece.ended else job.state
+            yield frame.notice({**show_fault(piece.cut), "foreman": {"state": state}})
+            return
         elif piece.ended is not None and not said:
             # It was joined after the last chunk and before the commit: nothing was held.
             ended = replace(job, state=piece.ended.state, error=piece.ended.error)
@@ -162,12 +175,14 @@ async def stored(job: Job, readers: Readers, frame: Ndjson | Sse) -> AsyncIterat
     yield frame.end()
 
 
-async def framed(frame: Ndjson | Sse, chunk: bytes) -> AsyncIterator[bytes]:
-    """Yield a large chunk in pieces, so that its readers share it and take a piece each."""
+async def framed(frame: Ndjson | Sse, chunk: bytes, follower: Follower) -> AsyncIterator[bytes]:
+    """Yield a large chunk in slices, so that its readers share it and take a slice each, as long as it is kept."""
 
     async def slices() -> AsyncIterator[bytes]:
-        for start in range(0, len(chunk), PIECE):
-            yield chunk[start : start + PIECE]
+        for start in range(0, len(chunk), SLICE):
+            if not follower.goes_on():
+                break
+            yield chunk[start : start + SLICE]
 
     before, after = frame.around(chunk)
     yield before

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from foreman.actors.relay import Track
 from foreman.budget import Budget
-from foreman.job import State
+from foreman.http.stream import SLICE, Ndjson, live
+from foreman.job import Change, Job, State
+from foreman.store.readers import Readers
 from tests.actors.conftest import House, draft, saying
 
 Start = Callable[..., Awaitable[House]]
@@ -70,3 +75,40 @@ async def test_jobs_that_want_more_than_there_is_together_all_end(
             for number in [one for one in followed if house.job(one).state is State.DONE]:
                 del followed[number]  # who has all of the answer goes
     assert budget.used == 0
+
+
+async def test_who_reads_an_ended_answer_too_slowly_loses_it_when_others_need_room(
+    start_house: Start, autojump_clock: MockClock
+) -> None:
+    budget = Budget(ROOM)
+    house = await start_house(*[saying(*[PIECE] * 6)] * 100, budget=budget)
+    slow, quick = (house.relay.track("001").follow() for _ in range(2))
+    await house.submit(draft(1))
+    first, *_, last = [piece async for piece in quick]
+    assert first.chunk is not None and last.ended is not None
+    assert (await slow.next()).chunk == first.chunk
+    await house.submit(draft(2))
+    with trio.fail_after(600):
+        await house.until_state(State.DONE, 2)
+    assert budget.used < 6 * SIZE  # though the first one is still followed
+    *_, cut = [piece async for piece in slow]
+    assert cut.cut is not None and cut.cut.code == "too_slow" and cut.ended is not None
+
+
+async def test_a_reader_that_is_cut_is_told_so() -> None:
+    track = Track("001")
+    follower = track.follow()
+    track.append(b'{"x":1}')
+    track.append(b'{"x":"%s"}' % (b"y" * 3 * SLICE))
+    ended = Change(seq=1, job_id="001", at=0, state=State.DONE, previous=State.WORKING, model="m", attempt=1)
+    track.notice(ended)
+    lines = live(cast(Job, draft()), cast(Readers, None), follower, Ndjson())
+    assert json.loads(await anext(lines)) == {"x": 1}
+    assert await anext(lines) == b""
+    await anext(lines)
+    track.let_go()
+    rest = b"".join([line async for line in lines])
+    broken_off, told = rest.splitlines()
+    assert broken_off.count(b"y") < 3 * SLICE
+    assert json.loads(told)["code"] == "too_slow"
+    assert json.loads(told)["foreman"] == {"state": "done"}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,8 +50,8 @@ def crowded(api: Api) -> Iterator[None]:
     """While the body of a request that takes all there is is waited for."""
     until(lambda: idle(api) and used(api) == 0)
     with connected(api) as raw:
-        raw.sendall(HEAD + b"Content-Length: %d\r\n\r\n{" % MEMORY)
-        until(lambda: used(api) == MEMORY)
+        raw.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % MEMORY + b"{" * (MEMORY - 1))
+        until(lambda: used(api) == MEMORY - 1)
         yield
     until(lambda: used(api) == 0)
 
@@ -107,6 +109,112 @@ def test_many_lines_may_be_more_than_there_is_room_for_at_a_time(narrow: Api) ->
     until(lambda: used(narrow) == 0)
 
 
+def test_nobody_takes_room_by_a_promise(narrow: Api) -> None:
+    until(lambda: idle(narrow) and used(narrow) == 0)
+    with connected(narrow) as raw:
+        raw.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % MEMORY + b"{" * 100_000)
+        until(lambda: used(narrow) == 100_000)
+        assert narrow.http.post("/jobs", content=body_of(500_000), headers=JSON).status_code == 202
+
+
+class Hasty(Daemon):
+    """A Foreman that waits for clients no more than a moment when others need the room."""
+
+    command = (
+        sys.executable,
+        "-c",
+        "import foreman.house; foreman.house.GRACE = 0.2; from foreman.__main__ import main; main()",
+        "serve",
+    )
+
+
+ROOM = 28 * 2**20  # bytes
+ECHO = " ".join(["y" * 8_000_000, "#echo"])
+WORDS = " ".join(["y" * 40_000] * 200 + ["#echo"])
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("hasty") / "data"
+    with (
+        an_upstream("--kind", "ollama") as upstream,
+        Hasty(folder, ollama_url=upstream.url, memory=str(ROOM), idle_timeout=0.5, **IMPATIENT) as daemon,
+    ):
+        yield Api(daemon, upstream)
+
+
+def reads_a_running_answer(api: Api, raw: socket.socket) -> None:
+    job_id = api.submit(WORDS + " #slow=0.5")
+    raw.sendall(f"GET /jobs/{job_id}/stream HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    api.until_state("done", job_id)
+
+
+def reads_a_large_chunk(api: Api, raw: socket.socket) -> None:
+    job_id = api.submit(ECHO + " #slow=0.5")
+    raw.sendall(f"GET /jobs/{job_id}/stream HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
+    api.until_state("done", job_id)
+
+
+def reads_a_call(api: Api, raw: socket.socket) -> None:
+    calls(raw, "/api/chat", {"model": "a", "messages": [{"role": "user", "content": WORDS}]})
+    until(lambda: idle(api))
+
+
+def reads_a_call_of_another_api(api: Api, raw: socket.socket) -> None:
+    calls(raw, "/v1/chat/completions", {"model": "a", "stream": True, "messages": [{"role": "user", "content": WORDS}]})
+    until(lambda: idle(api))
+
+
+def reads_embeddings(api: Api, raw: socket.socket) -> None:
+    calls(raw, "/api/embed", {"model": "a", "input": ["x"] * 500_000})
+    assert raw.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def sends_a_body(api: Api, raw: socket.socket) -> None:
+    raw.sendall(HEAD + b"Content-Length: 8000000\r\n\r\n" + b"{" * 7_999_999)
+
+
+def sends_a_line(api: Api, raw: socket.socket) -> None:
+    head = HEAD.replace(b"application/json", b"application/x-ndjson")
+    raw.sendall(head + b"Content-Length: 8000000\r\n\r\n" + b"{" * 7_999_999)
+
+
+def is_open(raw: socket.socket) -> bool:
+    """Return whether the other side of a connection has not closed it."""
+    ports = f":{raw.getpeername()[1]:04X}", f":{raw.getsockname()[1]:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return any((here[-5:], there[-5:], state) == (*ports, "01") for _, here, there, state, *_ in rows)
+
+
+def calls(raw: socket.socket, path: str, asked: object) -> None:
+    body = json.dumps(asked).encode()
+    raw.sendall(HEAD.replace(b"/jobs", path.encode()) + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+
+SLOW = [
+    reads_a_running_answer,
+    reads_a_large_chunk,
+    reads_a_call,
+    reads_a_call_of_another_api,
+    reads_embeddings,
+    sends_a_body,
+    sends_a_line,
+]
+
+
+@pytest.mark.parametrize("is_slow", SLOW)
+def test_slow_clients_give_way_to_who_needs_room(hasty: Api, is_slow: Callable[[Api, socket.socket], None]) -> None:
+    until(lambda: idle(hasty) and used(hasty) == 0)
+    with connected(hasty) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        is_slow(hasty, raw)
+        until(lambda: used(hasty) > ROOM / 4)
+        body = body_of(int(ROOM - used(hasty)) + 1)
+        until(lambda: hasty.http.post("/jobs", content=body, headers=JSON).status_code == 202)
+        until(lambda: idle(hasty) and used(hasty) == 0 and not is_open(raw))
+        assert hasty.healthy()
+
+
 LARGE = 8_000_000  # bytes
 READERS = 20
 
@@ -128,6 +236,7 @@ def test_slow_readers_of_a_large_answer_take_a_piece_each(fresh: Callable[..., A
             assert raw.recv(1000).startswith(b"HTTP/1.1 200 ")
         assert api.healthy()
         assert memory(api) - before < READERS * LARGE / 2
+        assert used(api) >= READERS * PIECE  # each is counted
 
 
 def test_a_large_artifact_comes_in_any_range(fresh: Callable[..., Api]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import trio
+from trio.testing import MockClock
 
-from foreman.budget import Budget
+from foreman.budget import GRACE, Budget
 from foreman.errors import Cost, MemoryFull
 
 BIG = 640 * 2**10  # bytes
@@ -44,3 +46,73 @@ def test_a_lease_that_nobody_holds_any_more_counts_no_more() -> None:
     budget = Budget(BIG)
     budget.lease().grow(BIG)
     assert budget.used == 0
+
+
+class Held:
+    """What is held for a client."""
+
+    def __init__(self, budget: Budget, size: int) -> None:
+        self.lease = budget.lease()
+        self.lease.grow(size)
+        self.lease.give_way(self.let_go)
+        self.gone = False
+
+    def let_go(self) -> None:
+        self.gone = True
+
+
+async def test_what_is_held_for_slow_clients_gives_way_the_slowest_first(autojump_clock: MockClock) -> None:
+    budget = Budget(4 * BIG)
+    needed = budget.lease()
+    needed.grow(BIG)
+    first = Held(budget, BIG)
+    await trio.sleep(GRACE)
+    second = Held(budget, BIG)
+    with budget.lease() as other:
+        other.grow(2 * BIG)
+        assert (first.gone, second.gone, budget.used) == (True, False, 4 * BIG)
+        with pytest.raises(MemoryFull):
+            other.grow(BIG)  # the second has not had its time
+        await trio.sleep(GRACE)
+        other.grow(BIG)
+    assert second.gone
+    assert budget.used == needed.size
+
+
+async def test_what_is_held_for_more_than_a_client_does_not_give_way(autojump_clock: MockClock) -> None:
+    budget = Budget(BIG)
+    held = Held(budget, BIG)
+    held.lease.keep()
+    await trio.sleep(GRACE)
+    with pytest.raises(MemoryFull):
+        budget.lease().grow(BIG)
+    with pytest.raises(MemoryFull):
+        held.lease.grow(1)
+    assert not held.gone
+
+
+async def test_time_counts_while_something_is_held(autojump_clock: MockClock) -> None:
+    budget = Budget(BIG)
+    held = Held(budget, BIG)
+    held.lease.free()
+    await trio.sleep(GRACE)
+    held.lease.grow(BIG)
+    with pytest.raises(MemoryFull):
+        budget.lease().grow(BIG)
+
+
+async def test_what_can_never_fit_takes_nothing_away(autojump_clock: MockClock) -> None:
+    budget = Budget(BIG)
+    held = Held(budget, BIG)
+    await trio.sleep(GRACE)
+    with pytest.raises(MemoryFull):
+        budget.lease().grow(BIG + 1)
+    assert not held.gone
+
+
+async def test_nobody_takes_away_its_own(autojump_clock: MockClock) -> None:
+    held = Held(Budget(BIG), BIG - 1)
+    await trio.sleep(GRACE)
+    with pytest.raises(MemoryFull):
+        held.lease.grow(BIG)
+    assert not held.gone
