@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from foreman.objects import MOST_FIELDS, MOST_SIGNS
 from tests.ask import state
-from tests.daemon import Daemon, an_upstream, until
+from tests.daemon import Daemon, until
 
 JSON = {"Content-Type": "application/json"}
 PAGE_SIZE = 2**20  # bytes that a page of a list has at most, but for its last entry
@@ -132,15 +131,3 @@ def test_an_object_of_more_fields_than_anybody_needs_is_refused(daemon: Daemon) 
         answer = daemon.http.post(path, content=b'{"model":"a",%b,%b}' % (NEVER, fields), headers=JSON)
         assert answer.status_code == 400
         assert f"more than {MOST_FIELDS} fields" in answer.text
-
-
-def test_a_request_in_ollamas_older_shape_holds_nobody(tmp_path: Path) -> None:
-    """Whoever held the loop for it would fail the test, as any other."""
-    keys = b",".join(b'"k%d":1' % number for number in range(MOST_FIELDS - 10))
-    with (
-        an_upstream("--kind", "openai") as upstream,
-        Daemon(tmp_path / "data", openai_url=upstream.url) as translating,
-    ):
-        body = b'{"model":"a","prompt":"x",%b}' % keys
-        for path in ("/api/embeddings", "/api/show"):
-            assert translating.http.post(path, content=body, headers=JSON).status_code == 200
