@@ -8,10 +8,10 @@ AT_ONCE = 16  # in one pass of the event loop: what they then do takes some mill
 
 
 class Turnstile:
-    """Each pass of the event loop lets AT_ONCE tasks through."""
+    """Each pass of the event loop lets a few tasks through."""
 
-    def __init__(self) -> None:
-        self._limiter = trio.CapacityLimiter(AT_ONCE)
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._limiter = trio.CapacityLimiter(at_once)
 
     async def enter(self) -> None:
         """Return when it is this task's turn, in the order of coming."""

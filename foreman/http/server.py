@@ -32,6 +32,7 @@ from quart_trio import QuartTrio
 from foreman.errors import TooManyConnections
 from foreman.http import frames
 from foreman.http.exchange import HURRY
+from foreman.turnstile import Turnstile
 from foreman.wire import show_fault
 
 log = structlog.get_logger()
@@ -42,6 +43,7 @@ SAID_EVERY = 60.0  # seconds
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 REFUSED_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close"
 SEND_PATIENCE = 2.0  # seconds that a client may take no bytes at all once the server is leaving
+AHEAD = 2  # requests in one pass of the loop that were sent ahead of an answer: their clients take turns with the rest
 AT_THE_DOOR = 8  # connections that are told that there are too many; more than that are closed without a word
 CLOSE_GRACE = 3.0  # seconds for open connections when the server leaves
 
@@ -66,6 +68,7 @@ class GuardedConnection(TCPServer):
     limits: ClassVar[Limits]
     open: ClassVar[set[GuardedConnection]]  # all of one server
     sending: ClassVar[set[trio.CancelScope]]  # the sends of one server that are under way
+    pipelined: ClassVar[Turnstile]  # of one server, before requests that were sent ahead of an answer
     _idle: trio.CancelScope  # around the wait for the end; its deadline is infinite while a request is answered
     _end: trio.CancelScope  # around all of it
     _reading = True
@@ -217,6 +220,7 @@ class _Turn(EventWrapper):
             nursery.cancel_scope.cancel()
         if self._gone:
             raise trio.BrokenResourceError
+        await self._connection.pipelined.enter()
 
     async def _read_ahead(self, waiting: trio.CancelScope) -> None:
         """Up to READ_SIZE: a client that has sent more has its say when its turn has come."""
@@ -301,7 +305,7 @@ async def serve(
     config.websocket_ping_interval = 20
     config.include_server_header = False
     config.websocket_max_message_size = 64 * 1024
-    own = {"sending": sending, "open": set(), "limits": limits}
+    own = {"sending": sending, "open": set(), "limits": limits, "pipelined": Turnstile(AHEAD)}
     guard: type[TCPServer] = type("Connection", (GuardedConnection,), own)
     hypercorn_run.TCPServer = guard  # type: ignore[attr-defined]
     frames.install()

@@ -216,3 +216,23 @@ def test_an_address_or_a_header_of_any_length_is_refused(api: Api) -> None:
             with contextlib.suppress(ConnectionError):
                 assert raw.recv(65536)[:10] in (b"HTTP/1.1 4", b"")
     assert api.http.get("/healthz").status_code == 200
+
+
+def test_hundreds_that_send_requests_ahead_of_their_answers_take_turns_with_others(fresh: Fresh) -> None:
+    api, clients, each = fresh(), 150, 100
+    with ExitStack() as stack:
+        eager = [stack.enter_context(connected(api)) for _ in range(clients)]
+        for raw in eager:
+            raw.sendall(GET * each)
+        for raw in eager:
+            raw.recv(1, socket.MSG_PEEK)  # all of them are at it
+        with connected(api) as raw:
+            raw.sendall(GET)
+            assert raw.recv(65536).startswith(b"HTTP/1.1 200")
+        answered = 0
+        for raw in eager:
+            with contextlib.suppress(BlockingIOError):
+                answered += raw.recv(2**20, socket.MSG_DONTWAIT).count(b"HTTP/1.1 200")
+        assert answered < 5 * clients
+        for raw in eager:
+            raw.shutdown(socket.SHUT_WR)
