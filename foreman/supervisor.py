@@ -18,6 +18,7 @@ from foreman import __version__, descriptors, house, logs, program
 from foreman.actors.systemd import Systemd
 from foreman.errors import SettingInvalid
 from foreman.garbage import few_walk_through_all
+from foreman.heap import trimmed
 from foreman.resolver import Resolver
 from foreman.settings import Settings
 from foreman.store.sqlite import SqliteWriter
@@ -45,7 +46,7 @@ def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
         hint = f"allow {more} open files: 'ulimit -n {more}', or LimitNOFILE={more} for systemd"
         log.warning("fewer clients can be connected than max_connections says", connections=room, hint=hint)
     try:
-        with few_walk_through_all():
+        with few_walk_through_all(), trimmed():
             return trio.run(partial(main, settings, clock=clock))
     finally:
         lines.close()
