@@ -89,7 +89,8 @@ class House:
         self.leaving = False
         self.target = target
         self.outlook = Outlook(schedule.Rules(limit=book.limit, slots=book.slots))
-        store.resting = lambda: self.outlook.resting
+        store.rests = self.outlook.rests
+        store.breakers = lambda: self.outlook.breakers
         self.queue = QueueActor(Desk(store, rules, self.outlook, clock=clock, chance=dice.random), offload=self.disk)
         self.relay = Relay()
         self.inventory = Inventory(target, self.queue, poll_interval=POLL, remembered=store.note(NOTE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +12,22 @@ from typing import Literal
 
 import msgspec
 
+from foreman.breaker import Breakers
 from foreman.errors import StoreFull
-from foreman.job import RUNNING, STEPS, TERMINAL, Artifact, Change, Delivery, DeliveryState, Draft, Instant, Job, State
+from foreman.job import (
+    RUNNING,
+    STEPS,
+    TERMINAL,
+    Artifact,
+    Change,
+    Delivery,
+    DeliveryState,
+    Draft,
+    Instant,
+    Job,
+    State,
+    model_of,
+)
 from foreman.messages import PAUSED
 from foreman.store.reads import SqliteReader
 from foreman.store.sqlite import SqliteWriter
@@ -87,14 +101,17 @@ class Book:
             self.jobs[draft.id] = Seen(draft, since=since, ready_at=draft.not_before, start_by=draft.start_by)
             self._log(change)
 
-    def put(self, job: Job, previous: State, changes: Sequence[Change], kept: Sequence[Artifact]) -> None:
+    def put(
+        self, job: Job, previous: State, changes: Sequence[Change], kept: Sequence[Artifact], *, tried: bool = False
+    ) -> None:
+        """`tried`: it was the one that a failing model was tried with, which costs it nothing."""
         seen = self.jobs[job.id]
         if previous is not seen.state:
             self.complain(f"{job.id} goes from {previous} to {job.state}, and was {seen.state}")
         if job.state in RUNNING and previous is State.QUEUED:
             self._claimed(seen, job)
         elif job.state is State.QUEUED:
-            self._queued(seen, job, previous)
+            self._queued(seen, job, previous, tried)
         elif job.state is State.DONE:
             self._done(seen, job, kept)
         elif job.state is State.FAILED:
@@ -155,10 +172,10 @@ class Book:
         if seen.ready_at is not None and seen.ready_at > self.latest:
             self.complain(f"{job.id} is claimed {seen.ready_at - self.latest:g} s before its time")
 
-    def _queued(self, seen: Seen, job: Job, previous: State) -> None:
+    def _queued(self, seen: Seen, job: Job, previous: State, tried: bool) -> None:
         if previous in TERMINAL:
             seen.spent, seen.answers = 0, 0
-        elif job.error_code not in FREE:
+        elif job.error_code not in FREE and not tried:
             seen.spent += 1
             if seen.spent >= job.max_attempts:
                 self.complain(f"{job.id} is tried again after {seen.spent} of {job.max_attempts} attempts")
@@ -221,7 +238,8 @@ class WatchedStore(SqliteWriter):
         self.book = book
         self.fuse: Literal["before", "after"] | None = None  # when the next commit that writes loses power
         self.full = False
-        self.resting: Callable[[], Collection[str]] = tuple  # the keys that are not to be claimed now
+        self.rests: Callable[[str], bool] = lambda _: False  # whether a key is not to be claimed now
+        self.breakers: Callable[[], Breakers] = dict
         self._noted: list[Callable[[], None]] = []
         self._kept: dict[str, list[Artifact]] = defaultdict(list)
         self._readers: list[SqliteReader] = []
@@ -265,8 +283,8 @@ class WatchedStore(SqliteWriter):
         if job.state in RUNNING and previous is State.QUEUED:
             self._watch_claim(job, now)
         change = super().put(job, previous=previous, now=now)
-        kept = self._kept.pop(job.id, [])
-        self._noted.append(lambda: self.book.put(job, previous, [change], kept))
+        kept, tried = self._kept.pop(job.id, []), self._was_tried(job, now)
+        self._noted.append(lambda: self.book.put(job, previous, [change], kept, tried=tried))
         return change
 
     def begin(self, job: Job, *, now: Instant) -> list[Change]:
@@ -307,6 +325,11 @@ class WatchedStore(SqliteWriter):
         super().set_note(name, value)
         self._noted.append(lambda: None)
 
+    def _was_tried(self, job: Job, now: Instant) -> bool:
+        """Return whether what became of this job began another pause of its model, not the first one."""
+        breaker = self.breakers().get(model_of(job.key))
+        return breaker is not None and breaker.is_open and breaker.pauses > 1 and breaker.paused_at == now
+
     def _watch_claim(self, job: Job, now: Instant) -> None:
         if self.note(PAUSED) == "true":
             self.book.complain(f"{job.id} is claimed while the queue is paused")
@@ -316,5 +339,5 @@ class WatchedStore(SqliteWriter):
             self.book.complain(f"{job.id} is claimed after its start_by")
         sql = """SELECT drain_key, priority, min(since) FROM jobs
                  WHERE state = 'queued' AND ready_at IS NULL AND id <> ? GROUP BY 1, 2"""
-        waiting = [lane for lane in self._rows(sql, (job.id,)) if lane[0] not in self.resting()]
+        waiting = [lane for lane in self._rows(sql, (job.id,)) if not self.rests(lane[0])]
         self._noted.append(lambda: self.book.fairness(job, now, waiting))
