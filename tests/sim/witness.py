@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from foreman.breaker import FREE as FREE_FOR
 from foreman.breaker import Breakers
 from foreman.errors import StoreFull
 from foreman.job import (
@@ -328,7 +329,9 @@ class WatchedStore(SqliteWriter):
     def _was_tried(self, job: Job, now: Instant) -> bool:
         """Return whether what became of this job began another pause of its model, not the first one."""
         breaker = self.breakers().get(model_of(job.key))
-        return breaker is not None and breaker.is_open and breaker.pauses > 1 and breaker.paused_at == now
+        if breaker is None or breaker.opened_at is None or not 0 <= now - breaker.opened_at < FREE_FOR:
+            return False
+        return breaker.pauses > 1 and breaker.paused_at == now
 
     def _watch_claim(self, job: Job, now: Instant) -> None:
         if self.note(PAUSED) == "true":
