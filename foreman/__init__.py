@@ -6,7 +6,7 @@ TYPE_CHECKING = False  # typing's own would cost every start of a leash some mil
 if TYPE_CHECKING:
     from foreman.client import AsyncClient as AsyncClient
     from foreman.client import Client as Client
-    from foreman.client import ClientFault as ClientFault
+    from foreman.client import ClientError as ClientError
     from foreman.receiver import Receiver as Receiver
     from foreman.receiver import SignatureInvalid as SignatureInvalid
     from foreman.receiver import verify_webhook as verify_webhook
@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncClient",
     "Client",
-    "ClientFault",
+    "ClientError",
     "Receiver",
     "SignatureInvalid",
     "__version__",
@@ -27,7 +27,7 @@ if not TYPE_CHECKING:  # or a misspelt name would be one to type checkers
 
     def __getattr__(name: str) -> object:
         # Imported when asked for: the hidden verbs that hold child processes must start in a moment.
-        if name in ("AsyncClient", "Client", "ClientFault"):
+        if name in ("AsyncClient", "Client", "ClientError"):
             from foreman import client
 
             return getattr(client, name)

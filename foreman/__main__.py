@@ -11,11 +11,11 @@ def main() -> None:
         # What Foreman starts for itself, many times and in a hurry: nothing else is imported for it.
         case ["leash", *rest]:
             _let_go(rest)
-            from foreman.targets import leash
+            from foreman.targets.managed import leash
 
             sys.exit(leash.main(rest))
         case ["engine", *rest]:
-            from foreman.targets import engine
+            from foreman.targets.managed import engine
 
             sys.exit(engine.main(rest))
         case _:

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary, WeakMethod
 
 import trio
 
-from foreman.errors import MemoryFull
+from foreman.domain.errors import MemoryFull
 
 SMALL = 64 * 2**10  # bytes of one lease that are not counted, so that what is small passes when nothing else does
 GRACE = 10.0  # seconds that room may be held for a client alone while others find none

@@ -19,11 +19,11 @@ from typing import Any, Self
 
 import msgspec
 
-from foreman.client.faults import NotEnded
+from foreman.client.errors import NotEnded
 from foreman.client.reading import decode
 from foreman.client.types import Webhook
-from foreman.signature import SignatureInvalid as SignatureInvalid
-from foreman.signature import key_of, verify
+from foreman.domain.webhooks.signature import SignatureInvalid as SignatureInvalid
+from foreman.domain.webhooks.signature import key_of, verify
 
 LOOPBACK = "127.0.0.1"
 MOST = 64 * 2**20  # bytes of a body; one with a 256 KiB answer inline is far smaller

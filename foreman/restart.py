@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 import trio
 
-from foreman.errors import Draining, StoreBroken
+from foreman.domain.errors import Draining, StoreBroken
 
 log = structlog.get_logger()
 

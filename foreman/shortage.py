@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 
-from foreman.errors import Shortage
+from foreman.domain.errors import Shortage
 
 SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EADDRNOTAVAIL})
 LOOKUPS = frozenset({socket.EAI_MEMORY, socket.EAI_SYSTEM})  # the second is what becomes of EMFILE there

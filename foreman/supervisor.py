@@ -14,14 +14,14 @@ from functools import partial
 import structlog
 import trio
 
-from foreman import __version__, descriptors, house, logs, program
+from foreman import __version__, app, descriptors, logs, program
 from foreman.actors.systemd import Systemd
-from foreman.errors import SettingInvalid
+from foreman.config.settings import Settings
+from foreman.domain.errors import SettingInvalid
 from foreman.garbage import few_walk_through_all
 from foreman.heap import trimmed
 from foreman.resolver import Resolver
-from foreman.settings import Settings
-from foreman.store.sqlite import SqliteWriter
+from foreman.store.sqlite.writer import SqliteWriter
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ async def main(
         store = SqliteWriter(settings.data_dir / "foreman.db", target=settings.target_kind)
         try:
             async with trio.open_nursery() as nursery:
-                living = house.build(settings, store, clock)
+                living = app.build(settings, store, clock)
                 await living.check_address(listening)
                 await living.start(nursery, listening)
                 await living.check_target()

@@ -6,13 +6,13 @@ import msgspec
 import structlog
 import trio
 
+from foreman.actors.call_slots import Places
 from foreman.actors.inventory import Inventory
-from foreman.actors.places import Places
 from foreman.actors.worker import Patience
 from foreman.budget import Budget, Lease
-from foreman.errors import AnswerTooLarge, AttemptTimeout, TargetFault, TargetSilent
-from foreman.job import model_of
-from foreman.targets.answer import Answer
+from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetFault, TargetSilent
+from foreman.domain.job import model_of
+from foreman.targets.answers.joiner import Answer
 from foreman.targets.protocol import Call, Target
 
 log = structlog.get_logger()

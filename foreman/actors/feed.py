@@ -9,11 +9,11 @@ from weakref import WeakSet
 
 import trio
 
-from foreman.errors import CursorGone, QueryInvalid
-from foreman.job import Change
-from foreman.messages import Commit
+from foreman.domain.errors import CursorGone, QueryInvalid
+from foreman.domain.job import Change
+from foreman.queue.commands import Commit
 from foreman.store.protocol import Reader
-from foreman.store.readers import Readers
+from foreman.store.sqlite.readers import Readers
 from foreman.turnstile import Turnstile
 
 PAGE = 500  # changes read at once

@@ -10,9 +10,9 @@ import msgspec
 import structlog
 import trio
 
-from foreman.errors import ModelNotFound, TargetDown, TargetFault, TargetUnavailable
-from foreman.messages import Note, Queue
+from foreman.domain.errors import ModelNotFound, TargetDown, TargetFault, TargetUnavailable
 from foreman.offload import offload
+from foreman.queue.commands import Note, Queue
 from foreman.targets.protocol import Model, Target
 
 log = structlog.get_logger()

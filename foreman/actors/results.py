@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from foreman.job import Artifact
+from foreman.domain.job import Artifact
 from foreman.store.protocol import Reader, Shape
 
 COMPLETION = "completion"

@@ -10,10 +10,9 @@ import structlog
 import trio
 
 from foreman.actors.inventory import Inventory
-from foreman.actors.meters import Attempted, Meters
-from foreman.actors.outlook import Outlook
-from foreman.actors.relay import CHUNK_COST, Relay, Track
-from foreman.errors import (
+from foreman.actors.metrics import Attempted, Meters
+from foreman.actors.output import CHUNK_COST, Relay, Track
+from foreman.domain.errors import (
     AnswerCut,
     AnswerTooLarge,
     AttemptTimeout,
@@ -27,16 +26,17 @@ from foreman.errors import (
     TargetSilent,
     TargetUnavailable,
 )
-from foreman.job import Artifact, DrainKey, Instant, Job, State, model_of
-from foreman.messages import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
+from foreman.domain.job import Artifact, DrainKey, Instant, Job, State, model_of
+from foreman.domain.scheduling.choose import Spent
+from foreman.domain.usage import NO_TOKENS, Tokens
 from foreman.offload import LIGHT, offload
-from foreman.schedule import Spent
+from foreman.queue.commands import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
+from foreman.queue.positions import Outlook
 from foreman.shortage import shortage_in
-from foreman.targets.answer import Answer
-from foreman.targets.images import images
+from foreman.targets.answers.images import images
+from foreman.targets.answers.joiner import Answer
+from foreman.targets.answers.tokens import tokens
 from foreman.targets.protocol import Call, Target
-from foreman.targets.tokens import tokens
-from foreman.usage import NO_TOKENS, Tokens
 
 log = structlog.get_logger()
 

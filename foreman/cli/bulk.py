@@ -11,10 +11,10 @@ from typing import IO
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from foreman.cli.codes import FAILED, INTERRUPTED, MISUSED, REFUSED, line_and_code
+from foreman.cli.exit_codes import FAILED, INTERRUPTED, MISUSED, REFUSED, line_and_code
 from foreman.cli.output import print_ids, print_json
 from foreman.cli.screen import console, plain
-from foreman.client import Busy, Client, ClientFault, ConnectFailed, Rejected, Submitted, Taken, Unauthorized
+from foreman.client import Busy, Client, ClientError, ConnectFailed, Rejected, Submitted, Taken, Unauthorized
 
 TOLD = 20  # rejected lines that are told one by one; --json has them all
 
@@ -29,7 +29,7 @@ def submit_file(client: Client, file: IO[bytes], *, as_json: bool, quiet: bool) 
                 if quiet and not as_json:
                     print_ids(taken.job_id for taken in part.jobs)
                 reading.show(sum_.accepted)
-        except (ClientFault, KeyboardInterrupt) as error:
+        except (ClientError, KeyboardInterrupt) as error:
             stopped = error
     why, code = _why(stopped)
     if stopped is None and not sum_.last:

@@ -9,10 +9,10 @@ from typing import TypeVar
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from foreman.cli.codes import epilog
+from foreman.cli.exit_codes import epilog
 from foreman.cli.screen import one_line
-from foreman.client import Client, ClientFault
-from foreman.job import RETRIABLE, TERMINAL, State
+from foreman.client import Client, ClientError
+from foreman.domain.job import RETRIABLE, TERMINAL, State
 
 PROGRAM, VARIABLE = "foreman", "_FOREMAN_COMPLETE"
 SAFE = re.compile(r"\w[\w.:/@+-]*", re.ASCII)  # one word to every shell: bash puts it on the line as it is
@@ -79,5 +79,5 @@ def _ask(ctx: click.Context, ask: Callable[[Client], list[T]]) -> list[T]:
     try:
         with Client(ctx.params.get("url"), ctx.params.get("token"), timeout=PATIENCE) as client:
             return ask(client)
-    except ClientFault:
+    except ClientError:
         return []

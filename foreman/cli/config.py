@@ -11,11 +11,11 @@ import click
 from dotenv import dotenv_values
 from rich.text import Text
 
-from foreman.cli.codes import epilog
+from foreman.cli.exit_codes import epilog
 from foreman.cli.output import print_json
 from foreman.cli.screen import show_table
 from foreman.cli.settings import shown, takes_settings, without_secrets
-from foreman.settings import DEFAULT_FILE, PREFIX, Settings, load
+from foreman.config.settings import DEFAULT_FILE, PREFIX, Settings, load
 
 
 @click.command(

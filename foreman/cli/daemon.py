@@ -16,8 +16,8 @@ import click
 
 import foreman
 from foreman import program
-from foreman.client import Client, ClientFault
-from foreman.targets.child import free_port, leash_command
+from foreman.client import Client, ClientError
+from foreman.targets.managed.child import free_port, leash_command
 
 READY_PATIENCE = 60.0  # seconds
 STOP_PATIENCE = 15.0  # seconds between SIGTERM and the end of the leash
@@ -46,7 +46,7 @@ class Daemon:
                 try:
                     if client.ready():
                         return
-                except ClientFault:
+                except ClientError:
                     pass
                 time.sleep(0.02)
         raise NotReady(f"foreman serve was not ready after {READY_PATIENCE:g} s")

@@ -9,12 +9,12 @@ from types import FrameType
 
 import click
 
-from foreman.cli.codes import FAILED, INTERRUPTED, epilog
 from foreman.cli.daemon import Daemon, NotReady, running
+from foreman.cli.exit_codes import FAILED, INTERRUPTED, epilog
 from foreman.cli.follow import follow
 from foreman.cli.screen import STATE_STYLES, Typed, console, plain, span, this_program
-from foreman.client import Chunk, Client, ClientFault, Event, Job, StartsOver, text_of
-from foreman.job import TERMINAL, State
+from foreman.client import Chunk, Client, ClientError, Event, Job, StartsOver, text_of
+from foreman.domain.job import TERMINAL, State
 
 MODEL = "smollm2:135m"
 PROMPT = "Write one sentence about a lighthouse."
@@ -37,7 +37,7 @@ def demo(prompt: str) -> None:
         with running() as daemon:
             try:
                 job = _show(daemon, prompt)
-            except (NotReady, ClientFault) as fault:
+            except (NotReady, ClientError) as fault:
                 _explain(str(fault), daemon)
                 sys.exit(FAILED)
             if job.state is not State.DONE:

@@ -10,9 +10,9 @@ from queue import Empty, Queue
 from typing import TypeAlias
 
 from foreman.cli.screen import this_program
-from foreman.client import Chunk, Client, ClientFault, Event, Job, JobFailed, StartsOver
-from foreman.client.faults import Busy, ConnectFailed
-from foreman.job import TERMINAL, State
+from foreman.client import Chunk, Client, ClientError, Event, Job, JobFailed, StartsOver
+from foreman.client.errors import Busy, ConnectFailed
+from foreman.domain.job import TERMINAL, State
 
 LOOKS = (0.05, 1.0)  # seconds between looks at the events: while there is news, at most
 
@@ -33,7 +33,7 @@ class Away:
 
 UNREAD = 1000  # pieces of a stream that may wait to be told: who sends faster than is shown has to wait
 
-_Box: TypeAlias = "Queue[Chunk | StartsOver | ClientFault | None]"
+_Box: TypeAlias = "Queue[Chunk | StartsOver | ClientError | None]"
 
 
 def follow(client: Client, job_id: str) -> Iterator[Event | Waiting | Away | Chunk | StartsOver | Job]:
@@ -110,7 +110,7 @@ def _pieces(box: _Box, pause: Callable[[], float]) -> Iterator[Chunk | StartsOve
         except Empty:
             yield None
             continue
-        if isinstance(piece, ClientFault):
+        if isinstance(piece, ClientError):
             raise piece
         if piece is None:
             return
@@ -124,7 +124,7 @@ def _read_stream(client: Client, job_id: str, box: _Box) -> None:
         box.put(None)
     except JobFailed:  # how it ended is told last, with the job
         box.put(None)
-    except ClientFault as fault:
+    except ClientError as fault:
         box.put(fault)
     except RuntimeError:  # the client was closed: nobody listens any more
         return

@@ -13,11 +13,11 @@ from typing import Any
 import click
 from rich.text import Text
 
-from foreman.cli.codes import FAILED, epilog
+from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.output import escaped
 from foreman.cli.screen import console, one_line, state_text, this_program
+from foreman.domain.webhooks.signature import key_of
 from foreman.receiver import LOOPBACK, Post, Received, judge
-from foreman.signature import key_of
 
 PORT = 9000  # of the loopback and nothing else: whoever can reach it can make it print
 WAITING = 1000  # webhooks that may wait to be printed

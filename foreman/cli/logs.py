@@ -10,15 +10,15 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.codes import FAILED, epilog
 from foreman.cli.completion import any_job
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.follow import Away, follow
 from foreman.cli.ids import id_of, with_job
 from foreman.cli.output import print_json, quiet
 from foreman.cli.screen import between, clock, one_line, show_hanging, state_text
 from foreman.client import Client, Event, Job
-from foreman.job import RUNNING, TERMINAL, State
+from foreman.domain.job import RUNNING, TERMINAL, State
 
 
 class Attempt(msgspec.Struct):
@@ -74,12 +74,12 @@ def logs(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None
                 _print(events)
             return
         job = _Followed(client, id_of(client, job_id))
-        changes = job.changes()
+        told = job.changes()
         if as_json:
-            for event in changes:
+            for event in told:
                 print_json(event)
         else:
-            _print(changes, silent=quiet)
+            _print(told, silent=quiet)
     sys.exit(0 if job.state is State.DONE else FAILED)
 
 

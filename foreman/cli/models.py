@@ -9,11 +9,11 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.exit_codes import epilog
 from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import plain, show_table
-from foreman.client import Client, ClientFault, ConnectFailed, Unauthorized
+from foreman.client import Client, ClientError, ConnectFailed, Unauthorized
 from foreman.client.reading import decode
 from foreman.client.requests import Ask
 
@@ -111,7 +111,7 @@ def _entries(client: Client, ask: Ask[Entries]) -> dict[str, Entry]:
         return {entry.name: entry for entry in decode(client.raw(ask), Entries).models}
     except (ConnectFailed, Unauthorized):
         raise
-    except (ClientFault, msgspec.DecodeError):
+    except (ClientError, msgspec.DecodeError):
         return {}
 
 
@@ -119,7 +119,7 @@ def _context(client: Client, name: str) -> int | None:
     ask = _described(name)
     try:
         return decode(client.raw(ask), ask.answer).context
-    except (ClientFault, msgspec.DecodeError):
+    except (ClientError, msgspec.DecodeError):
         return None
 
 

@@ -9,8 +9,8 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.exit_codes import epilog
 from foreman.cli.output import print_ids, print_json, quiet
 from foreman.cli.screen import between, one_line, show_table, span, state_text
 from foreman.client import Client, Job, Page, Queue, Running, requests

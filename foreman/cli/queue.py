@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.exit_codes import epilog
 from foreman.cli.output import print_json
 from foreman.client import Client, requests
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from foreman import __version__
-from foreman.cli.codes import EXIT_CODES, INTERRUPTED, line_and_code
+from foreman.cli.exit_codes import EXIT_CODES, INTERRUPTED, line_and_code
 from foreman.cli.screen import one_line
 from foreman.program import interrupt_handler
 
@@ -17,7 +17,7 @@ GROUPS = {
     "Run it": {"serve": "serve", "demo": "demo", "config": "config"},
     "Give it work": {"submit": "submit", "jobs": "jobs", "show": "jobs"},
     "See what happens": {"watch": "watch", "ps": "ps", "models": "models", "logs": "logs"},
-    "Change a job": {"cancel": "steps", "retry": "steps", "rm": "steps"},
+    "Change a job": {"cancel": "job_actions", "retry": "job_actions", "rm": "job_actions"},
     "Hold the queue": {"pause": "queue", "resume": "queue"},
     "Webhooks": {"listen": "listen", "deliveries": "deliveries", "redeliver": "deliveries"},
     "Look after it": {

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from foreman import settings
-from foreman.cli.codes import epilog
+from foreman.cli.exit_codes import epilog
 from foreman.cli.settings import takes_settings
+from foreman.config import settings
 
 
 @click.command(

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticUndefined
 
 from foreman.cli.explain import EXPLAINED
-from foreman.settings import HIDDEN, ManagedModel, Settings
+from foreman.config.settings import HIDDEN, ManagedModel, Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from foreman.cli.codes import FAILED, epilog
+from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.output import print_json
-from foreman.settings import load
-from foreman.store import care
+from foreman.config.settings import load
+from foreman.store import integrity
 
 _where = click.option(
     "--data-dir", type=click.Path(path_type=Path), metavar="FOLDER", help="Of the database.  [default: the setting's]"
@@ -31,7 +31,7 @@ def backup(file: Path, data_dir: Path | None, config: Path | None, as_json: bool
 
     To restore it, stop Foreman, put the copy in the place of foreman.db, and remove foreman.db-wal and foreman.db-shm.
     """
-    size = care.backup(_database(data_dir, config), file)
+    size = integrity.backup(_database(data_dir, config), file)
     if as_json:
         print_json({"file": str(file), "bytes": size})
     else:
@@ -45,7 +45,7 @@ def backup(file: Path, data_dir: Path | None, config: Path | None, as_json: bool
 @click.pass_context
 def check(ctx: click.Context, data_dir: Path | None, config: Path | None, as_json: bool) -> None:
     """Read the whole database and say what does not hold; exits with 1 if anything does not."""
-    report = care.check(_database(data_dir, config))
+    report = integrity.check(_database(data_dir, config))
     if as_json:
         print_json(report)
     else:

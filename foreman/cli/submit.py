@@ -10,9 +10,9 @@ import msgspec
 from click.core import ParameterSource
 
 from foreman.cli.bulk import submit_file
-from foreman.cli.codes import FAILED, INTERRUPTED, REFUSED, epilog
 from foreman.cli.completion import model_names
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.exit_codes import FAILED, INTERRUPTED, REFUSED, epilog
 from foreman.cli.follow import Away, Waiting, follow
 from foreman.cli.output import print_json, quiet
 from foreman.cli.screen import Standing, Typed, one_line, span, this_program
@@ -32,8 +32,8 @@ from foreman.client import (
 from foreman.client.payload import Fields, body_of
 from foreman.client.reading import decode
 from foreman.client.writing import text
-from foreman.endpoints import Endpoint
-from foreman.job import State
+from foreman.domain.endpoints import Endpoint
+from foreman.domain.job import State
 
 ENDPOINTS = get_args(Endpoint)
 WITH_FILE = {"file", "no_wait", "as_json", "quiet", "url", "token"}

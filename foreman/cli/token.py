@@ -7,7 +7,7 @@ import secrets
 
 import click
 
-from foreman.cli.codes import epilog
+from foreman.cli.exit_codes import epilog
 
 BYTES = 32
 

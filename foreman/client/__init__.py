@@ -1,13 +1,13 @@
 """The library: what a program says to a running Foreman, over its public API only."""
 
 from foreman.client.answer import ToolCall, Usage, text_of
-from foreman.client.asynchronous import AsyncClient
-from foreman.client.faults import (
+from foreman.client.async_client import AsyncClient
+from foreman.client.errors import (
     AnswerTooLarge,
     AnswerTooSlow,
     ArgumentInvalid,
     Busy,
-    ClientFault,
+    ClientError,
     ConnectFailed,
     JobFailed,
     NotEnded,
@@ -19,7 +19,7 @@ from foreman.client.faults import (
 )
 from foreman.client.payload import Fields
 from foreman.client.stream import Chunk, StartsOver
-from foreman.client.sync import Client
+from foreman.client.sync_client import Client
 from foreman.client.types import (
     Accepted,
     Artifact,
@@ -40,7 +40,7 @@ from foreman.client.types import (
     Taken,
     Webhook,
 )
-from foreman.job import State
+from foreman.domain.job import State
 
 __all__ = [
     "Accepted",
@@ -52,7 +52,7 @@ __all__ = [
     "Busy",
     "Chunk",
     "Client",
-    "ClientFault",
+    "ClientError",
     "ConnectFailed",
     "Defaults",
     "Delivery",

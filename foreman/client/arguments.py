@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import Any, TypeVar
 
-from foreman.client.faults import ArgumentInvalid
+from foreman.client.errors import ArgumentInvalid
 from foreman.client.payload import Fields
 
 C = TypeVar("C")

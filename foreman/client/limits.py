@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from foreman.client.faults import AnswerTooLarge, ArgumentInvalid
+from foreman.client.errors import AnswerTooLarge, ArgumentInvalid
 
 TIMEOUT = 30.0  # seconds
 SILENCE = 60.0  # seconds; Foreman sends a comment every 10 or 20

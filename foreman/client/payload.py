@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from foreman.client.faults import ArgumentInvalid
+from foreman.client.errors import ArgumentInvalid
 from foreman.client.prompt import said
 
 JsonObject: TypeAlias = Mapping[str, object]

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from foreman.client.faults import ArgumentInvalid
+from foreman.client.errors import ArgumentInvalid
 
 _MEDIA = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}  # by their base64
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from foreman.weight import has_more_values
+from foreman.domain.json_weight import has_more_values
 
 T = TypeVar("T")
 

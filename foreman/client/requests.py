@@ -14,11 +14,11 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from foreman import __version__
-from foreman.client.faults import (
+from foreman.client.errors import (
     AnswerTooLarge,
     ArgumentInvalid,
     Busy,
-    ClientFault,
+    ClientError,
     ConnectFailed,
     NotForeman,
     NotFound,
@@ -239,7 +239,7 @@ def tags() -> Ask[NativeModels]:
 def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: bytes) -> T:
     """What an answer says; raises the fault it is."""
     if not 200 <= status < 300 and status not in ask.answers:
-        raise fault(url, status, headers, body)
+        raise error_of(url, status, headers, body)
     if ask.answer is bytes:
         return body  # type: ignore[return-value]
     try:
@@ -252,7 +252,7 @@ def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: b
         raise NotForeman(url, f"{ask.path} is not JSON") from None
 
 
-def fault(url: str, status: int, headers: Mapping[str, str], body: bytes) -> ClientFault:
+def error_of(url: str, status: int, headers: Mapping[str, str], body: bytes) -> ClientError:
     """The fault that an answer other than 2xx stands for. `headers` finds names in any case."""
     try:
         told = decode(body, _Told)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from foreman.client.faults import NotTheShape
+from foreman.client.errors import NotTheShape
 from foreman.client.reading import decode
 
 T = TypeVar("T")

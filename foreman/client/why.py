@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import httpx2
 
-from foreman.client.faults import AnswerTooLarge
+from foreman.client.errors import AnswerTooLarge
 
 
 def why(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from foreman.client.faults import ArgumentInvalid
+from foreman.client.errors import ArgumentInvalid
 
 
 def encode(value: object) -> bytes:

@@ -9,10 +9,10 @@ from quart import request
 from werkzeug.exceptions import RequestTimeout
 
 from foreman.budget import Lease
-from foreman.encodings import CODINGS, BadCoding, Unpacker, applied
-from foreman.errors import BodyTooLarge, BodyUnreadable, WrongContentEncoding, WrongContentType
-from foreman.http.deps import deps
-from foreman.http.exchange import inflow
+from foreman.domain.encodings import CODINGS, BadCoding, Unpacker, applied
+from foreman.domain.errors import BodyTooLarge, BodyUnreadable, WrongContentEncoding, WrongContentType
+from foreman.http.context import deps
+from foreman.http.server.exchange import inflow
 
 BREATH = 64  # slices of a compressed body between checkpoints: a millisecond or so, in which nobody else is served
 NDJSON = "application/x-ndjson"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from quart import Response
 from quart.wrappers import Request
 
-from foreman.http.gate import Gate
-from foreman.http.problems import no_content
+from foreman.http.auth import Gate
+from foreman.http.errors import no_content
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 EXPOSED = (

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from quart.wrappers import BaseRequestWebsocket
 
-from foreman.errors import HeaderUnknown
+from foreman.domain.errors import HeaderUnknown
 
 PRIORITY = "X-Foreman-Priority"
 ON_DISCONNECT = "X-Foreman-On-Disconnect"

@@ -10,10 +10,10 @@ from quart import Response
 from quart.wrappers.response import ResponseBody
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-from foreman.errors import ArtifactNotFound
+from foreman.domain.errors import ArtifactNotFound
 from foreman.http.body import held
 from foreman.store.protocol import Reader
-from foreman.store.readers import Readers
+from foreman.store.sqlite.readers import Readers
 
 PIECE = 2**19  # bytes; each walks the pages that lie before it
 AT_ONCE = 2 * PIECE  # bytes that each reader holds

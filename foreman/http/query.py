@@ -6,9 +6,9 @@ from typing import Any
 
 from quart import request
 
-from foreman import wire
-from foreman.errors import FieldInvalid
-from foreman.job import Instant
+from foreman.domain import wire
+from foreman.domain.errors import FieldInvalid
+from foreman.domain.job import Instant
 
 PAGE = 50
 LONGEST_PAGE = 500

@@ -7,11 +7,11 @@ from typing import Any
 
 from quart import request
 
-from foreman.endpoints import ENDPOINTS
-from foreman.errors import FieldInvalid
-from foreman.http.deps import deps
+from foreman.domain.endpoints import ENDPOINTS
+from foreman.domain.errors import FieldInvalid
+from foreman.domain.job import TERMINAL, Priority, State
+from foreman.http.context import deps
 from foreman.http.query import JOB_ID, choice, instant
-from foreman.job import TERMINAL, Priority, State
 from foreman.store.protocol import Order, Place, Selection
 
 FILTERS = (

@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
-from foreman.job import Artifact, Change, Delivery, DrainKey, Instant, Job
-from foreman.store.board import Board
+from foreman.domain.job import Artifact, Change, Delivery, DrainKey, Instant, Job
+from foreman.domain.usage import Depth, Row
 from foreman.store.protocol import ALL, ALL_OF_THEM, Due, Lane, Order, Place, Reader, Selection, Shape
-from foreman.usage import Depth, Row
+from foreman.store.sqlite.board import Board
 
 
 class OwnJobs(Reader):

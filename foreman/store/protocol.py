@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from foreman.errors import JobUnreadable
-from foreman.job import Artifact, Change, Delivery, Draft, DrainKey, Instant, Job, Priority, State
-from foreman.store.board import Board
-from foreman.usage import NO_TOKENS, Depth, Row, Tokens
+from foreman.domain.errors import JobUnreadable
+from foreman.domain.job import Artifact, Change, Delivery, Draft, DrainKey, Instant, Job, Priority, State
+from foreman.domain.usage import NO_TOKENS, Depth, Row, Tokens
+from foreman.store.sqlite.board import Board
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,11 +9,11 @@ from types import TracebackType
 
 import trio
 
-from foreman.endpoints import Endpoint
-from foreman.errors import TargetFailed, TargetFault, TargetRefused
+from foreman.domain.endpoints import Endpoint
+from foreman.domain.errors import TargetFailed, TargetFault, TargetRefused
+from foreman.targets.answers.refusals import words_of
 from foreman.targets.chunks import Answering, Chunks, StageFor
-from foreman.targets.faults import words_of
-from foreman.targets.http1 import Client
+from foreman.targets.http.http1 import Client
 from foreman.targets.payloads import Question
 
 AT_ONCE = 1.0  # seconds; an error that comes so soon is about the request, not about the work

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
-from foreman.errors import TargetFault
-from foreman.targets.faults import NOT_JSON
-from foreman.targets.http1 import Client
+from foreman.domain.errors import TargetFault
+from foreman.targets.answers.refusals import NOT_JSON
+from foreman.targets.http.http1 import Client
 
 TIMEOUT = 5.0  # seconds
 CONNECT_TIMEOUT = 1.0  # seconds

@@ -11,16 +11,16 @@ from typing import Protocol, TypeAlias
 
 import trio
 
-from foreman.endpoints import COMPLETIONS, Endpoint
-from foreman.errors import TargetFault, TargetGarbled, TargetLost
+from foreman.domain.endpoints import COMPLETIONS, Endpoint
+from foreman.domain.errors import TargetFault, TargetGarbled, TargetLost
 from foreman.offload import offload
-from foreman.targets.choices import choices_asked
-from foreman.targets.closer import Closer
-from foreman.targets.failures import ODD
-from foreman.targets.faults import fault_of
-from foreman.targets.http1 import Client, Response
+from foreman.targets.answers.choices import choices_asked
+from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.failures import ODD
+from foreman.targets.answers.parsers import DONE, Parser, parser_for
+from foreman.targets.answers.refusals import fault_of
+from foreman.targets.http.http1 import Client, Response
 from foreman.targets.protocol import Chunk
-from foreman.targets.streams import DONE, Parser, parser_for
 
 ERROR_LIMIT = 65_536  # bytes of an error body that are read
 END_PATIENCE = 1.0  # seconds for the usage and the last mark, once the answer has said that it is complete

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import trio
 
-from foreman.endpoints import Counting
-from foreman.errors import NotServed, TargetGarbled, TargetSilent
+from foreman.domain.endpoints import Counting
+from foreman.domain.errors import NotServed, TargetGarbled, TargetSilent
+from foreman.targets.answers.refusals import NOT_JSON
 from foreman.targets.chunks import fault_in
-from foreman.targets.faults import NOT_JSON
-from foreman.targets.http1 import Client
+from foreman.targets.http.http1 import Client
 
 TIMEOUT = 60.0  # seconds for the whole of it
 LIMIT = 16 * 2**20  # bytes of an answer: a tokenizer lists every token

@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 import trio
 
-from foreman.errors import TargetGarbled, TargetUnavailable
+from foreman.domain.errors import TargetGarbled, TargetUnavailable
+from foreman.domain.json_weight import MOST_VALUES, has_more_values
 from foreman.offload import offload
+from foreman.targets.answers.refusals import NOT_JSON, said
 from foreman.targets.chunks import fault_in
-from foreman.targets.faults import NOT_JSON, said
-from foreman.targets.http1 import Client
-from foreman.weight import MOST_VALUES, has_more_values
+from foreman.targets.http.http1 import Client
 
 LIMIT = 16 * 2**20  # bytes
 MOST_MODELS = 200_000  # of one list

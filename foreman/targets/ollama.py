@@ -11,27 +11,20 @@ import msgspec
 import structlog
 import trio
 
-from foreman.endpoints import EMBEDDING, Counting, Endpoint
-from foreman.errors import (
-    LoadTimeout,
-    TargetFailed,
-    TargetFault,
-    TargetLost,
-    TargetRefused,
-    TargetUnavailable,
-)
-from foreman.job import DrainKey, model_of
+from foreman.domain.endpoints import EMBEDDING, Counting, Endpoint
+from foreman.domain.errors import LoadTimeout, TargetFailed, TargetFault, TargetLost, TargetRefused, TargetUnavailable
+from foreman.domain.job import DrainKey, model_of
 from foreman.offload import offload
 from foreman.targets.asking import AT_ONCE, Asking, Refusals
 from foreman.targets.boot import boot_id_at
 from foreman.targets.chunks import ERROR_LIMIT, fault_in
 from foreman.targets.counting import counted
-from foreman.targets.http1 import Body, Client, Response
+from foreman.targets.http.http1 import Body, Client, Response
 from foreman.targets.listing import Listing, details
 from foreman.targets.model_names import ollama_form
 from foreman.targets.payloads import Fields, fields_of, reload_options, streaming
 from foreman.targets.protocol import Call, Chunk, Model
-from foreman.targets.translate_request import is_zero
+from foreman.targets.translate.request import is_zero
 
 log = structlog.get_logger()
 

@@ -11,20 +11,20 @@ from typing import Any
 import msgspec
 import trio
 
-from foreman.endpoints import EMBEDDING, NATIVE, Counting, Endpoint
-from foreman.job import DrainKey, model_of
+from foreman.domain.endpoints import EMBEDDING, NATIVE, Counting, Endpoint
+from foreman.domain.job import DrainKey, model_of
 from foreman.offload import offload
+from foreman.targets.answers.decoder import Closer
 from foreman.targets.asking import Asking, Refusals
 from foreman.targets.boot import boot_id_at
 from foreman.targets.chunks import StageFor
-from foreman.targets.closer import Closer
 from foreman.targets.counting import counted
-from foreman.targets.http1 import Client
+from foreman.targets.http.http1 import Client
 from foreman.targets.listing import Listing, details
 from foreman.targets.payloads import fields_of, streaming
 from foreman.targets.protocol import Call, Chunk, Model
-from foreman.targets.translate_answer import NativeStream, loaded, native_embed
-from foreman.targets.translate_request import only_loads, to_openai
+from foreman.targets.translate.answer import NativeStream, loaded, native_embed
+from foreman.targets.translate.request import only_loads, to_openai
 
 
 class OpenAITarget:

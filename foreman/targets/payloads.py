@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from foreman.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
-from foreman.errors import TargetRefused
-from foreman.job import RELOADING_OPTIONS
-from foreman.targets.faults import NOT_JSON
+from foreman.domain.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
+from foreman.domain.errors import TargetRefused
+from foreman.domain.job import RELOADING_OPTIONS
+from foreman.targets.answers.refusals import NOT_JSON
 
 Fields = dict[str, msgspec.Raw]  # numbers, key order and text stay as they came
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from foreman.endpoints import Counting, Endpoint
-from foreman.job import DrainKey
+from foreman.domain.endpoints import Counting, Endpoint
+from foreman.domain.job import DrainKey
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # it holds nothing that could hold it

@@ -11,22 +11,22 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from foreman.actors.desk import Desk, Rules
 from foreman.actors.inventory import Inventory
-from foreman.actors.outlook import Outlook
-from foreman.actors.queue import QueueActor
-from foreman.actors.relay import Relay
+from foreman.actors.output import Relay
 from foreman.actors.worker import Patience, Worker
 from foreman.budget import Budget
-from foreman.endpoints import Counting
-from foreman.errors import ForemanError, NotServed, TargetFault
-from foreman.job import Draft, Job, State
-from foreman.messages import Commit, Submit
-from foreman.retry import Backoff
-from foreman.schedule import Rules as Order
+from foreman.domain.endpoints import Counting
+from foreman.domain.errors import ForemanError, NotServed, TargetFault
+from foreman.domain.job import Draft, Job, State
+from foreman.domain.retry import Backoff
+from foreman.domain.scheduling.choose import Rules as Order
+from foreman.queue.actor import QueueActor
+from foreman.queue.commands import Commit, Submit
+from foreman.queue.handlers import Desk, Rules
+from foreman.queue.positions import Outlook
 from foreman.store.protocol import Reader
-from foreman.store.readers import Readers
-from foreman.store.sqlite import SqliteWriter
+from foreman.store.sqlite.readers import Readers
+from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call, Chunk, Model
 
 T = TypeVar("T")

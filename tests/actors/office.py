@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from foreman.actors.desk import Desk, Rules
-from foreman.actors.outlook import Outlook
-from foreman.errors import ForemanError
-from foreman.job import Artifact, Job
-from foreman.messages import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Work
-from foreman.retry import Backoff
-from foreman.schedule import Rules as Order
-from foreman.schedule import Spent
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.errors import ForemanError
+from foreman.domain.job import Artifact, Job
+from foreman.domain.retry import Backoff
+from foreman.domain.scheduling.choose import Rules as Order
+from foreman.domain.scheduling.choose import Spent
+from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Work
+from foreman.queue.handlers import Desk, Rules
+from foreman.queue.positions import Outlook
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import EVEN, START, draft
 
 ANSWER = Answered([Artifact(name="completion", content_type="application/json", data=b'{"a":1}')])

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from foreman.actors import desk as desk_module
-from foreman.actors.outlook import FAR
-from foreman.errors import (
+from foreman.domain.errors import (
     IdempotencyMismatch,
     IllegalStep,
     JobNotFound,
@@ -23,21 +21,13 @@ from foreman.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from foreman.job import Priority, State
-from foreman.messages import (
-    Accepted,
-    Began,
-    Cancel,
-    Claim,
-    Note,
-    Retry,
-    Submit,
-    SubmitMany,
-    TakeBack,
-)
-from foreman.schedule import Rules as Order
-from foreman.schedule import Spent
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.job import Priority, State
+from foreman.domain.scheduling.choose import Rules as Order
+from foreman.domain.scheduling.choose import Spent
+from foreman.queue import handlers as desk_module
+from foreman.queue.commands import Accepted, Began, Cancel, Claim, Note, Retry, Submit, SubmitMany, TakeBack
+from foreman.queue.positions import FAR
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import START, draft
 from tests.actors.office import ANSWER, Office
 from tests.steps import steps

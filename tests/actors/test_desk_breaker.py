@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from foreman.actors import desk as desk_module
-from foreman.breaker import FREE
-from foreman.errors import Drained, ForemanError, LoadTimeout, TargetLost, TargetRefused, TargetSilent
-from foreman.job import Job, State
-from foreman.messages import Cancel
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.errors import Drained, ForemanError, LoadTimeout, TargetLost, TargetRefused, TargetSilent
+from foreman.domain.job import Job, State
+from foreman.domain.scheduling.breaker import FREE
+from foreman.queue import handlers as desk_module
+from foreman.queue.commands import Cancel
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.office import Office
 
 LOST = TargetLost("t", "it closed")

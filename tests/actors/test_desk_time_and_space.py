@@ -8,25 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from foreman.actors import desk as desk_module
-from foreman.errors import (
-    JobNotFound,
-    StoreBroken,
-    StoreFull,
-    StoreRejected,
-    TargetLost,
-)
-from foreman.job import Artifact, State
-from foreman.messages import (
-    Accepted,
-    Answered,
-    Cancel,
-    Checkpoint,
-    Prune,
-    Submit,
-)
-from foreman.store.sqlite import SqliteWriter
-from foreman.usage import MINUTE, Tokens
+from foreman.domain.errors import JobNotFound, StoreBroken, StoreFull, StoreRejected, TargetLost
+from foreman.domain.job import Artifact, State
+from foreman.domain.usage import MINUTE, Tokens
+from foreman.queue import handlers as desk_module
+from foreman.queue.commands import Accepted, Answered, Cancel, Checkpoint, Prune, Submit
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import START, draft
 from tests.actors.office import Office
 from tests.conftest import Logged

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from foreman.actors.embeddings import Embeddings
 from foreman.actors.inventory import Inventory
 from foreman.actors.worker import Patience
-from foreman.errors import AnswerTooLarge, AttemptTimeout, TargetFault, TargetSilent
+from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetFault, TargetSilent
 from foreman.targets.protocol import Call, Chunk
 from tests.actors.conftest import FakeTarget, Script
 from tests.actors.test_inventory import Told

@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from foreman.actors.inventory import MISSED, NOTE, Inventory
-from foreman.errors import ModelNotFound, TargetDown, TargetUnavailable
-from foreman.messages import Message
+from foreman.domain.errors import ModelNotFound, TargetDown, TargetUnavailable
+from foreman.queue.commands import Message
 from foreman.targets.protocol import Model
 from tests.actors.conftest import FakeTarget
 

@@ -8,11 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.actors import janitor
-from foreman.actors.desk import Rules
-from foreman.errors import StoreFull
-from foreman.job import State
-from foreman.usage import DAY, MINUTE, STORED
+from foreman.actors import pruner
+from foreman.domain.errors import StoreFull
+from foreman.domain.job import State
+from foreman.domain.usage import DAY, MINUTE, STORED
+from foreman.queue.handlers import Rules
 from tests.actors.conftest import START, House, draft, saying
 
 Start = Callable[..., Awaitable[House]]
@@ -20,24 +20,24 @@ Start = Callable[..., Awaitable[House]]
 
 async def test_a_job_is_removed_within_a_round_of_its_time(start_house: Start, autojump_clock: MockClock) -> None:
     house = await start_house(saying("x"), rules=Rules(job_ttl=100))
-    await house.nursery.start(janitor.run, house.queue)
+    await house.nursery.start(pruner.run, house.queue)
     await house.submit(draft())
     await house.until_state(State.DONE)
     await trio.sleep(99)
     assert house.store.job("001") is not None
-    await trio.sleep(janitor.ROUND)
+    await trio.sleep(pruner.ROUND)
     assert house.store.job("001") is None
 
 
 async def test_a_sweep_removes_everything_in_small_batches(
     start_house: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(janitor, "BATCH", 2)
+    monkeypatch.setattr(pruner, "BATCH", 2)
     house = await start_house(saying("x"), rules=Rules(job_ttl=1))
     await house.submit(*(draft(n) for n in range(5)))
     await house.until(lambda: all(house.job(n).state is State.DONE for n in range(5)))
     await trio.sleep(2)
-    assert await janitor.sweep(house.queue) == 5
+    assert await pruner.sweep(house.queue) == 5
     assert house.store.jobs(limit=9) == []
     assert house.store.checkpoint() == 0
 
@@ -46,7 +46,7 @@ async def test_a_job_that_runs_for_long_is_told_of_in_every_minute(
     start_house: Start, autojump_clock: MockClock
 ) -> None:
     house = await start_house(saying("x", seconds=350))
-    await house.nursery.start(janitor.run, house.queue)
+    await house.nursery.start(pruner.run, house.queue)
     await house.submit(draft())
     await house.until_state(State.DONE)
     await trio.sleep(200)
@@ -68,7 +68,7 @@ async def test_figures_of_minutes_go_after_a_day_and_those_of_hours_after_their_
     async def kept(days: float) -> list[int]:
         """How many steps have figures so many days after the start."""
         await trio.sleep_until(days * DAY)
-        await janitor.sweep(house.queue)
+        await pruner.sweep(house.queue)
         return [len(house.store.usage(step=step, begin=0, end=2 * 10**6, by=None, most=9)) for step in STORED]
 
     assert await kept(0.9) == [1, 1]
@@ -86,4 +86,4 @@ async def test_a_full_disk_does_not_stop_the_janitor(
         raise StoreFull
 
     monkeypatch.setattr(house.store, "checkpoint", full)
-    assert await janitor.sweep(house.queue) == 0
+    assert await pruner.sweep(house.queue) == 0

@@ -13,10 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from foreman import schedule
-from foreman.actors.desk import Desk, Rules
-from foreman.actors.outlook import Outlook
-from foreman.errors import (
+from foreman.domain.errors import (
     ForemanError,
     IllegalStep,
     Interrupted,
@@ -26,8 +23,12 @@ from foreman.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from foreman.job import RUNNING, STEPS, TERMINAL, Artifact, Priority, State
-from foreman.messages import (
+from foreman.domain.job import RUNNING, STEPS, TERMINAL, Artifact, Priority, State
+from foreman.domain.retry import Again, Backoff, after
+from foreman.domain.scheduling import choose
+from foreman.domain.scheduling.choose import Head, Spent
+from foreman.domain.usage import DAY, HOUR
+from foreman.queue.commands import (
     PAUSED,
     Answered,
     Began,
@@ -44,15 +45,14 @@ from foreman.messages import (
     TakeBack,
     Work,
 )
-from foreman.retry import Again, Backoff, after
-from foreman.schedule import Head, Spent
-from foreman.store import care
-from foreman.store.sqlite import SqliteWriter
-from foreman.usage import DAY, HOUR
+from foreman.queue.handlers import Desk, Rules
+from foreman.queue.positions import Outlook
+from foreman.store import integrity
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import draft
 
 RULES = Rules(job_ttl=300, backoff=Backoff(2, 300))
-ORDER = schedule.Rules(limit=60, share=0.1, slots=2)
+ORDER = choose.Rules(limit=60, share=0.1, slots=2)
 FAULTS = [
     TargetLost("t", "it hung up"),
     TargetUnavailable("t", "refused"),
@@ -98,14 +98,14 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.store.close()
-            problems = care.check(self.path).problems
+            problems = integrity.check(self.path).problems
             self.folder.cleanup()
             assert problems == []
 
     def _open(self) -> None:
         self.store = SqliteWriter(self.path)
         self.desk = Desk(self.store, RULES, Outlook(ORDER), clock=lambda: self.now, chance=lambda: 0.5)
-        self.standing = schedule.Standing()
+        self.standing = choose.Standing()
         self.resting: dict[str, tuple[float, float]] = {}  # keys, since when and until when
 
     def _tell(self, message: Message[Any]) -> Any:
@@ -205,8 +205,8 @@ class Machine(RuleBasedStateMachine):
         at_work = [job for job in self.jobs.values() if job.state in RUNNING]
         running = Counter(job.priority for job in at_work)
         if spent:
-            self.standing = schedule.spend(self.standing, spent, ready, running=running, now=self.now, rules=ORDER)
-        choice = schedule.choose(ready, self.standing, running=running, now=self.now, rules=ORDER)
+            self.standing = choose.spend(self.standing, spent, ready, running=running, now=self.now, rules=ORDER)
+        choice = choose.choose(ready, self.standing, running=running, now=self.now, rules=ORDER)
         head = choice.head if choice else None
         if self.paused or choice is None or head is None or {job.key for job in at_work} - {head.key}:
             assert work is None
@@ -218,7 +218,7 @@ class Machine(RuleBasedStateMachine):
         if loaded == job.key:
             self._enter(job, State.WORKING)
         assert (work.job.attempt, work.job.lease, work.job.state) == (job.attempt, job.lease, job.state)
-        self.standing = schedule.start(self.standing, choice, self.now)
+        self.standing = choose.start(self.standing, choice, self.now)
         assert work.reserved is choice.reserved
 
     @rule(number=st.integers(0, 1000), stale=st.booleans())

@@ -10,11 +10,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.actors.relay import Track
+from foreman.actors.output import Track
 from foreman.budget import Budget
-from foreman.http.stream import SLICE, Ndjson, live
-from foreman.job import Change, Job, State
-from foreman.store.readers import Readers
+from foreman.domain.job import Change, Job, State
+from foreman.http.routes.stream import SLICE, Ndjson, live
+from foreman.store.sqlite.readers import Readers
 from tests.actors.conftest import House, draft, saying
 
 Start = Callable[..., Awaitable[House]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from foreman.actors.meters import MOST_MODELS, Attempted, Meters
-from foreman.usage import OTHER
+from foreman.actors.metrics import MOST_MODELS, Attempted, Meters
+from foreman.domain.usage import OTHER
 
 MANY = 300
 

@@ -9,17 +9,17 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from foreman import addresses
-from foreman.actors.poster import Poster
-from foreman.actors.webhooks import Webhooks
-from foreman.admission import Limits
-from foreman.errors import StoreFull
-from foreman.http.jobs import _page
-from foreman.job import Delivery, DeliveryState
-from foreman.messages import Cancel, DeliveryEnded, Redeliver, Retry
-from foreman.retry import Sent
-from foreman.store.sqlite import SqliteWriter
-from foreman.wire import show_delivery
+from foreman.actors.webhook_dispatcher import Webhooks
+from foreman.actors.webhook_sender import Poster
+from foreman.domain.errors import StoreFull
+from foreman.domain.job import Delivery, DeliveryState
+from foreman.domain.retry import Sent
+from foreman.domain.webhooks import addresses
+from foreman.domain.webhooks.admission import Limits
+from foreman.domain.wire import show_delivery
+from foreman.http.routes.jobs import _page
+from foreman.queue.commands import Cancel, DeliveryEnded, Redeliver, Retry
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import InlineReaders, now
 from tests.actors.office import Office
 

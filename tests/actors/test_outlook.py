@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman import forecast
-from foreman.actors.outlook import FAR, Expected, Outlook, Rest
-from foreman.job import Job, Priority
-from foreman.schedule import Rules, Standing, Turn
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.job import Job, Priority
+from foreman.domain.scheduling import forecast
+from foreman.domain.scheduling.choose import Rules, Standing, Turn
+from foreman.queue.positions import FAR, Expected, Outlook, Rest
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import START, draft
 
 

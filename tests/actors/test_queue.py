@@ -11,12 +11,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from foreman.actors.desk import Desk, Rules
-from foreman.actors.queue import BATCH, QueueActor
-from foreman.errors import Draining, JobNotFound, StoreBroken, StoreLost
-from foreman.job import State
-from foreman.messages import Cancel, Commit, Message, Note, Submit
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.errors import Draining, JobNotFound, StoreBroken, StoreLost
+from foreman.domain.job import State
+from foreman.queue.actor import BATCH, QueueActor
+from foreman.queue.commands import Cancel, Commit, Message, Note, Submit
+from foreman.queue.handlers import Desk, Rules
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import draft, inline, now
 from tests.conftest import Logged
 

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from foreman.actors.relay import Piece, Relay, Track
-from foreman.job import Change, State
-from foreman.messages import Commit
+from foreman.actors.output import Piece, Relay, Track
+from foreman.domain.job import Change, State
+from foreman.queue.commands import Commit
 
 
 def change(state: State, *, job_id: str = "j") -> Change:

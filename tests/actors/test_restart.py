@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.errors import Draining, StoreBroken
+from foreman.domain.errors import Draining, StoreBroken
 from foreman.restart import ActorReturned, Budget, OutOfRestarts, keep_running
 from foreman.watchdog import Watchdog
 from tests.conftest import Logged

@@ -12,15 +12,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman import addresses
-from foreman.actors import webhooks as module
-from foreman.actors.poster import Poster, payload_of
-from foreman.actors.webhooks import Webhooks
-from foreman.admission import MOST_WAITING, Limits
-from foreman.job import Delivery, DeliveryState
-from foreman.retry import Backoff, Sent
+from foreman.actors import webhook_dispatcher as module
+from foreman.actors.webhook_dispatcher import Webhooks
+from foreman.actors.webhook_sender import Poster, payload_of
+from foreman.domain.job import Delivery, DeliveryState
+from foreman.domain.retry import Backoff, Sent
+from foreman.domain.webhooks import addresses
+from foreman.domain.webhooks.admission import MOST_WAITING, Limits
 from foreman.store.protocol import Reader
-from foreman.store.sqlite import SqliteWriter
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import InlineReaders, draft, now
 from tests.actors.office import Office
 

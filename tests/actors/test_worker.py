@@ -11,9 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.actors.desk import Rules
 from foreman.actors.worker import Patience
-from foreman.errors import (
+from foreman.domain.errors import (
     Draining,
     IllegalStep,
     StoreFull,
@@ -23,11 +22,12 @@ from foreman.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from foreman.job import Priority, State
-from foreman.messages import Cancel, Claim, Message, Retry, TakeBack
-from foreman.retry import Backoff
+from foreman.domain.job import Priority, State
+from foreman.domain.retry import Backoff
+from foreman.domain.usage import HOUR
+from foreman.queue.commands import Cancel, Claim, Message, Retry, TakeBack
+from foreman.queue.handlers import Rules
 from foreman.targets.protocol import Call, Chunk
-from foreman.usage import HOUR
 from tests.actors.conftest import FakeTarget, House, Script, chunk, draft, failing, saying, silent
 from tests.conftest import Logged
 

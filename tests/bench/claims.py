@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from foreman.actors.desk import Desk, Rules
-from foreman.errors import Drained
-from foreman.messages import Claim, Finished, Work
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.errors import Drained
+from foreman.queue.commands import Claim, Finished, Work
+from foreman.queue.handlers import Desk, Rules
+from foreman.store.sqlite.writer import SqliteWriter
 
 CLAIMS = 1000
 

@@ -11,8 +11,8 @@ import trio
 from quart import Response
 from quart_trio import QuartTrio
 
-from foreman.http import server
-from foreman.http.problems import json_answer
+from foreman.http.errors import json_answer
+from foreman.http.server import guard
 
 
 async def main() -> None:
@@ -26,7 +26,7 @@ async def main() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         async with trio.open_nursery() as nursery:
             await nursery.start(
-                lambda task_status: server.serve(app, listening, until=over.wait, task_status=task_status)
+                lambda task_status: guard.serve(app, listening, until=over.wait, task_status=task_status)
             )
             print(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), flush=True)
             await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)

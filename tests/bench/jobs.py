@@ -16,9 +16,9 @@ import trio
 from trio_websocket import open_websocket_url
 from ulid import ULID
 
-from foreman.job import Draft
-from foreman.store.rows import DRAFT, draft_row
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.job import Draft
+from foreman.store.sqlite.rows import DRAFT, draft_row
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.bench.daemon import Daemon, child, serving
 from tests.bench.figures import Figure, Wanted, middle, percentile
 from tests.bench.instant import MODELS

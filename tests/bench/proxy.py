@@ -12,8 +12,8 @@ import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from foreman.http import server
-from foreman.targets.http1 import Client
+from foreman.http.server import guard
+from foreman.targets.http.http1 import Client
 
 LIMIT = 2**20  # bytes of an answer
 
@@ -34,7 +34,7 @@ async def main(argv: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         async with trio.open_nursery() as nursery:
             await nursery.start(
-                lambda task_status: server.serve(app, listening, until=over.wait, task_status=task_status)
+                lambda task_status: guard.serve(app, listening, until=over.wait, task_status=task_status)
             )
             print(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), flush=True)
             await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 import trio
 from ulid import ULID
 
-from foreman.job import Draft, Priority
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.job import Draft, Priority
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.bench.instant import MODELS
 
 GROUP = 10_000  # jobs in one transaction

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from foreman.cli.root import foreman
 from foreman.client import Client
-from foreman.targets.child import free_port
+from foreman.targets.managed.child import free_port
 from tests.daemon import Daemon, Upstream, an_upstream
 
 ROOT = Path(__file__).parents[2]

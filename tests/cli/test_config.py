@@ -12,7 +12,7 @@ import pytest
 from foreman import supervisor
 from foreman.cli.explain import EXPLAINED
 from foreman.cli.settings import NOT_FLAGS
-from foreman.settings import Settings, load
+from foreman.config.settings import Settings, load
 from tests.cli.conftest import ROOT, Invoke
 
 EXAMPLE = ROOT / "config" / "foreman.toml"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from foreman.targets.child import free_port
+from foreman.targets.managed.child import free_port
 from tests.cli.conftest import TOKEN, House, Invoke
 from tests.client.scripted import Script, a_server, dripping, endless
 from tests.daemon import Daemon, Upstream, an_upstream

@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 
 from foreman.cli import follow
-from foreman.cli.watch.board import KEPT_RUNNING, Board, Snapshot
-from foreman.cli.watch.drawing import draw
-from foreman.client import Client, Event, Health, Job, Queue, reading, sync
+from foreman.cli.watch.render import draw
+from foreman.cli.watch.state import KEPT_RUNNING, Board, Snapshot
+from foreman.client import Client, Event, Health, Job, Queue, reading, sync_client
 from foreman.client.limits import Limits
-from foreman.job import State
+from foreman.domain.job import State
 from tests.cli.conftest import Invoke
 from tests.client.conftest import Told
 from tests.client.conftest import told as told
@@ -147,7 +147,7 @@ def test_shells_are_offered_nothing_but_words(told: Told, invoke: Invoke, monkey
 
 @pytest.mark.parametrize("words", ["queue", "ps", "jobs", f"show {ID}", f"cancel {ID}", "models", "submit -m m hi"])
 def test_an_answer_without_end_is_one_line(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
-    monkeypatch.setattr(sync, "Limits", lambda timeout, silence, size: Limits(timeout, silence, 2**16))
+    monkeypatch.setattr(sync_client, "Limits", lambda timeout, silence, size: Limits(timeout, silence, 2**16))
     with a_server(endless(CHUNKED, chunk(b" " * 2**14))) as url:
         monkeypatch.setenv("FOREMAN_URL", url)
         result = invoke(*words.replace("queue", "pause").split())
@@ -158,7 +158,7 @@ def test_an_answer_without_end_is_one_line(invoke: Invoke, monkeypatch: pytest.M
 
 
 def test_one_that_drips_is_one_line(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "Limits", lambda timeout, silence, size: Limits(0.2, 0.2))
+    monkeypatch.setattr(sync_client, "Limits", lambda timeout, silence, size: Limits(0.2, 0.2))
     with a_server(dripping(CHUNKED, chunk(b" "))) as url:
         monkeypatch.setenv("FOREMAN_URL", url)
         result = invoke("ps")

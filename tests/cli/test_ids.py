@@ -12,7 +12,7 @@ import pytest
 
 from foreman.cli.root import VERBS, foreman
 from foreman.client import Client, Job
-from foreman.job import State
+from foreman.domain.job import State
 from tests.cli.conftest import House, Invoke
 from tests.cli.test_steps import UNKNOWN
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from foreman.client import Client
-from foreman.job import State
+from foreman.domain.job import State
 from tests.cli.conftest import House, a_house
 
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"

@@ -14,8 +14,8 @@ import pytest
 
 from foreman.client import Chunk, Client, Refused, StartsOver
 from foreman.client.requests import Ask
-from foreman.endpoints import Endpoint
-from foreman.job import State
+from foreman.domain.endpoints import Endpoint
+from foreman.domain.job import State
 from tests.cli.conftest import ROOT, TOKEN, House, Invoke, a_house, environment
 
 

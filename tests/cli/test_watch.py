@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from foreman.cli.watch.board import Away, Board, Snapshot, Words
-from foreman.cli.watch.drawing import draw, last_words
+from foreman.cli.watch.render import draw, last_words
+from foreman.cli.watch.state import Away, Board, Snapshot, Words
 from foreman.client import Client, Event, Health, Job, Queue, Running
 from foreman.client.requests import Ask
-from foreman.job import State
+from foreman.domain.job import State
 from tests.cli.conftest import TOKEN, House, environment
 from tests.cli.terminal import Terminal
 from tests.daemon import until

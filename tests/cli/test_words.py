@@ -12,7 +12,7 @@ import click
 import pytest
 
 from foreman import __version__
-from foreman.cli.codes import EXIT_CODES
+from foreman.cli.exit_codes import EXIT_CODES
 from foreman.cli.explain import EXPLAINED
 from foreman.cli.root import GROUPS, VERBS, foreman
 from foreman.cli.screen import Typed, plain, span

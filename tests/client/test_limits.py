@@ -19,8 +19,8 @@ from foreman.client import (
     ConnectFailed,
     NotEnded,
     NotForeman,
+    operations,
     reading,
-    talks,
 )
 from tests.client.conftest import Told
 from tests.client.scripted import (
@@ -93,7 +93,7 @@ def test_an_answer_that_drips_is_too_slow(script: Script, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("script", [DRIPS["nothing"], DRIPS["chunks"], DRIPS["continuing"]])
 def test_within_holds_whatever_the_timeout(script: Script, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talks, "LATE", 0.1)
+    monkeypatch.setattr(operations, "LATE", 0.1)
     with a_server(script) as url:
         with pytest.raises(NotEnded, match=r"J has not ended within 0\.1 s"):
             call(kind, url, "wait", "J", within=0.1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from foreman.client import Client, ConnectFailed, NotForeman, Refused
 from foreman.client.bulk import parts
-from foreman.job import State
+from foreman.domain.job import State
 from tests.cli.conftest import a_house
 from tests.client.conftest import Told
 

@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
-from foreman.client import ArgumentInvalid, AsyncClient, Client, ClientFault, shapes
+from foreman.client import ArgumentInvalid, AsyncClient, Client, ClientError, shapes
 from foreman.client.payload import Fields, body_of
-from foreman.endpoints import ENDPOINTS
+from foreman.domain.endpoints import ENDPOINTS
 from tests.client.conftest import Told
 from tests.client.test_answer import Colour
 
@@ -213,7 +213,7 @@ WRONG: list[tuple[Callable[[Any], Any], str]] = [
     (lambda client: client.run("m", "x", max_atempts=1), r"run\(\) .* 'max_atempts': did you mean 'max_attempts'\?"),
     (lambda client: client.run_as(Colour, "m", "x", temprature=0), r"run_as\(\) .*: did you mean 'temperature'\?"),
     (lambda client: client.submit("m", "x", num_predict=9), r"submit\(\) .* 'num_predict': options of the model go in"),
-    (lambda client: client.stream("J1", patiance=3), r"stream\(\) .* 'patiance': did you mean 'patience'\?$"),
+    (lambda client: client.stream("J1", retry_fro=3), r"stream\(\) .* 'retry_fro': did you mean 'retry_for'\?$"),
     (lambda client: client.submit_many([], zzz=1), r"submit_many\(\) takes no argument 'zzz'$"),
     (lambda client: client.submit_parts([], line=1), r"submit_parts\(\) .* 'line': did you mean 'lines'\?$"),
     (lambda client: client.jobs(modle="m"), r"jobs\(\) .* 'modle': did you mean 'model'\?$"),
@@ -226,7 +226,7 @@ WRONG: list[tuple[Callable[[Any], Any], str]] = [
 def test_a_name_that_is_no_argument_is_refused_before_anything_is_sent(
     told: Told, call: Callable[[Any], Any], said: str
 ) -> None:
-    with Client() as client, pytest.raises(ClientFault) as caught:
+    with Client() as client, pytest.raises(ClientError) as caught:
         call(client)
     assert isinstance(caught.value, TypeError)
     assert re.match(said, str(caught.value))

@@ -17,7 +17,7 @@ import pytest
 from foreman import Receiver
 from foreman import receiver as receiver_module
 from foreman.client import NotEnded, State, Webhook
-from foreman.signature import sign
+from foreman.domain.webhooks.signature import sign
 from tests.cli.conftest import SECRET, House, a_house
 
 CHANGE: dict[str, Any] = {

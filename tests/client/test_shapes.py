@@ -13,7 +13,7 @@ from msgspec import inspect
 
 from foreman.client import Client, requests, types
 from foreman.client.requests import Ask
-from foreman.http.openapi_shapes import SHAPES
+from foreman.http.openapi.shapes import SHAPES
 from foreman.receiver import LOOPBACK, Post, Received
 from tests.cli.conftest import a_house
 

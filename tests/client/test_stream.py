@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman.client.answer import text_of, thinking_of
-from foreman.client.patience import STEADY, Patience
+from foreman.client.reconnect import STEADY, Patience
 from foreman.client.stream import Chunk, Pieces, StartsOver
 
 VALUES: list[dict[str, Any]] = [

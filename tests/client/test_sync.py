@@ -13,7 +13,7 @@ from foreman.client import (
     Busy,
     Chunk,
     Client,
-    ClientFault,
+    ClientError,
     ConnectFailed,
     JobFailed,
     NotForeman,
@@ -22,7 +22,7 @@ from foreman.client import (
     StartsOver,
     Unauthorized,
 )
-from foreman.job import State
+from foreman.domain.job import State
 from tests.client.conftest import Told
 
 JOB: dict[str, Any] = {
@@ -239,7 +239,7 @@ def test_whatever_answers_comes_to_a_fault_of_ours(
     told: Told, answer: bytes, status: int, headers: dict[str, str]
 ) -> None:
     told.answer("GET /jobs/J1", answer, status, **headers)
-    with Client() as client, pytest.raises(ClientFault):
+    with Client() as client, pytest.raises(ClientError):
         client.job("J1")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from foreman.client import ArgumentInvalid, AsyncClient, Client, ClientFault, ConnectFailed
+from foreman.client import ArgumentInvalid, AsyncClient, Client, ClientError, ConnectFailed
 from foreman.client.writing import encode, text
 from tests.client.conftest import Told
 
@@ -53,12 +53,12 @@ def head(*lines: str) -> bytes:
 def fault(url: str) -> str:
     """What both clients say about a Foreman at this address."""
     said: list[str] = []
-    with pytest.raises(ClientFault) as caught, Client(url, timeout=20) as client:
+    with pytest.raises(ClientError) as caught, Client(url, timeout=20) as client:
         client.queue()
     said.append(str(caught.value))
 
     async def ask() -> None:
-        with pytest.raises(ClientFault) as caught:
+        with pytest.raises(ClientError) as caught:
             async with AsyncClient(url, timeout=20) as client:
                 await client.queue()
         said.append(str(caught.value))
@@ -154,7 +154,7 @@ def test_halves_of_surrogate_pairs_are_replaced_and_whole_ones_joined() -> None:
 def test_they_are_found_in_names_too(told: Told) -> None:
     with Client() as client:
         for ask in (lambda: client.job("\udcff"), lambda: client.jobs(model="\udcff")):
-            with pytest.raises(ClientFault):
+            with pytest.raises(ClientError):
                 ask()
     assert [asked for asked, _, _ in told.asked] == ["GET /jobs/%EF%BF%BD", "GET /jobs?model=%EF%BF%BD"]
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from foreman.job import STEPS, State
+from foreman.domain.job import STEPS, State
 from tests.receiver import Got
 
 SHOWN = 20  # complaints

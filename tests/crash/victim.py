@@ -18,11 +18,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from foreman import settings, supervisor
-from foreman.actors import janitor
-from foreman.actors.queue import QueueActor
+from foreman import supervisor
+from foreman.actors import pruner
 from foreman.actors.worker import Worker
-from foreman.messages import Answered, DeliveryEnded, Finished, Message
+from foreman.config import settings
+from foreman.queue.actor import QueueActor
+from foreman.queue.commands import Answered, DeliveryEnded, Finished, Message
 
 POINTS = (
     "migration",  # in the middle of making the schema
@@ -105,7 +106,7 @@ def _live(order: dict[str, Any]) -> NoReturn:
 
 
 def _wrap() -> None:
-    janitor.ROUND = SWEEP
+    pruner.ROUND = SWEEP
     sqlite3.connect = functools.partial(sqlite3.connect, factory=_Connection)  # type: ignore[assignment]
     tell, attempt = QueueActor.tell, Worker._attempt
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from foreman import settings
+from foreman.config import settings
 from tests.ask import state, submit
 from tests.daemon import ROOT, Daemon, managed, until
 

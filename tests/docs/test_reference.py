@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from foreman.http.openapi import document
-from foreman.http.openapi_pieces import EVERYWHERE, STATUSES
-from foreman.http.openapi_shapes import SHAPES
-from foreman.job import State
-from foreman.settings import ManagedModel, Settings
+from foreman.config.settings import ManagedModel, Settings
+from foreman.domain.job import State
+from foreman.http.openapi.document import document
+from foreman.http.openapi.pieces import EVERYWHERE, STATUSES
+from foreman.http.openapi.shapes import SHAPES
 from tests.docs.pages import page
 from tests.pure.test_errors import every_fault
 

@@ -20,16 +20,18 @@ from typing import Any
 
 import trio
 
-from foreman import breaker, house, restart, supervisor
+from foreman import app, restart, supervisor
 from foreman.__main__ import main
-from foreman.actors import janitor
-from foreman.endpoints import Endpoint
-from foreman.http import calls
+from foreman.actors import pruner
+from foreman.domain.endpoints import Endpoint
+from foreman.domain.retry import Backoff
+from foreman.domain.scheduling import breaker
+from foreman.http.compat import calls
 from foreman.restart import Budget
-from foreman.retry import Backoff
-from foreman.store import sqlite
-from foreman.targets import openai, translate_request
+from foreman.store.sqlite import writer
+from foreman.targets import openai
 from foreman.targets.payloads import Question
+from foreman.targets.translate import request
 from tests.daemon import Daemon
 
 HOUR = 3600.0
@@ -117,14 +119,14 @@ def clock() -> None:
 
 def impatient() -> None:
     """No fault: the locks of other programs are waited for a moment only."""
-    sqlite.PATIENCE = sqlite.AGAIN
+    writer.PATIENCE = writer.AGAIN
 
 
 def actor() -> None:
     """The janitor fails once for each SIGUSR1, and for ever after a SIGUSR2."""
-    janitor.ROUND = QUICK
+    pruner.ROUND = QUICK
     restart.Budget = functools.partial(Budget, first=QUICK, longest=QUICK)  # type: ignore[assignment, misc]
-    sweep = janitor.sweep
+    sweep = pruner.sweep
     failed = 0
 
     async def failing(queue: Any) -> int:
@@ -134,7 +136,7 @@ def actor() -> None:
             raise RuntimeError("a bug")
         return await sweep(queue)
 
-    janitor.sweep = failing
+    pruner.sweep = failing
 
 
 def down() -> None:
@@ -156,19 +158,19 @@ def counted() -> None:
             self.tasks -= 1
 
     count = Count()
-    build = house.build
+    build = app.build
 
     def building(*given: Any) -> Any:
         trio.lowlevel.add_instrument(count)
         return build(*given)
 
-    house.build = building  # type: ignore[assignment]
+    app.build = building  # type: ignore[assignment]
     _words.update(tasks=lambda: count.tasks, frozen=gc.get_freeze_count)
 
 
 def poison() -> None:
     """The process dies in the middle of translating a request that holds the word, in whichever thread."""
-    translate = translate_request.to_openai
+    translate = request.to_openai
 
     def deadly(endpoint: Endpoint, payload: bytes, model: str) -> Question:
         if b"poison" in payload:

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from foreman import logs
-from foreman.targets.childlog import ChildLog
+from foreman.targets.managed.child_log import ChildLog
 from tests.ask import chat
 from tests.daemon import ROOT, Upstream, until
 

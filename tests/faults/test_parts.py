@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from foreman.offload import LIGHT
-from foreman.targets.childlog import MAX_FILE
+from foreman.targets.managed.child_log import MAX_FILE
 from tests.ask import job, state, submit
 from tests.daemon import Upstream, managed, until
 from tests.faults.broken import Broken

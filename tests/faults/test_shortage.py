@@ -17,7 +17,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.http.server import _Deaf
+from foreman.http.server.guard import _Deaf
 from tests.ask import chat
 from tests.conftest import Logged
 from tests.daemon import Daemon, Upstream, managed, until

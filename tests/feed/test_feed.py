@@ -10,12 +10,12 @@ import pytest
 import trio
 
 from foreman.actors.feed import PAGE, Feed, Subscription
-from foreman.errors import CursorGone, QueryInvalid
-from foreman.job import Change, Draft
-from foreman.messages import Commit
+from foreman.domain.errors import CursorGone, QueryInvalid
+from foreman.domain.job import Change, Draft
+from foreman.queue.commands import Commit
 from foreman.store.protocol import Reader
-from foreman.store.readers import Readers
-from foreman.store.sqlite import SqliteWriter
+from foreman.store.sqlite.readers import Readers
+from foreman.store.sqlite.writer import SqliteWriter
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ import trio.testing
 from trio.abc import Instrument
 
 from foreman.actors.feed import Feed, Subscription
-from foreman.actors.relay import Relay
-from foreman.job import Change, State
-from foreman.messages import Commit
+from foreman.actors.output import Relay
+from foreman.domain.job import Change, State
+from foreman.queue.commands import Commit
 
 READERS = 900
 FEW = 20

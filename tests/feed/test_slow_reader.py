@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from foreman.http.events import STOPPED
+from foreman.http.routes.events import STOPPED
 from tests.ask import chat, submit_many
 from tests.daemon import Daemon, Upstream
 from tests.feed.conftest import Closed, following, joined

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from foreman.store.sqlite import SqliteWriter
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.ask import chat, submit, submit_many
 from tests.daemon import Daemon, Upstream
 from tests.feed.conftest import Closed, following, joined

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from foreman.http import app
+from foreman.http import asgi
 from tests.daemon import Daemon
 from tests.http.conftest import Api
 from tests.http.test_clients import connected, until_closed
@@ -27,7 +27,7 @@ OPEN = ("/healthz", "/readyz", "/", "/static/")  # to everybody, and read no bod
 def routes() -> list[tuple[str, str]]:
     """Method and path of each route but those that are open to all, with something in the place of what varies."""
     settings = cast(Any, SimpleNamespace(max_body=1, body_timeout=1))
-    rules = app.build(cast(Any, SimpleNamespace(settings=settings))).url_map.iter_rules()
+    rules = asgi.build(cast(Any, SimpleNamespace(settings=settings))).url_map.iter_rules()
     found = set()
     for rule in rules:
         path = re.sub(r"<any\((\w+)[^>]*>", r"\1", rule.rule)

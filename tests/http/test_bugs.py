@@ -9,9 +9,9 @@ import structlog
 from quart import Blueprint, Response
 from quart_trio import QuartTrio
 
-from foreman.errors import StoreBroken
-from foreman.http import problems
-from foreman.http.app import FACES
+from foreman.domain.errors import StoreBroken
+from foreman.http import errors
+from foreman.http.asgi import FACES
 
 PLAIN = {"error": "internal error", "code": "internal_error"}
 
@@ -26,7 +26,7 @@ def an_app(fault: Exception) -> QuartTrio:
     routes.add_url_rule("/<path:path>", view_func=fail, methods=["GET", "POST"])
     app = QuartTrio(__name__)
     app.register_blueprint(routes)
-    problems.install(app, FACES)
+    errors.install(app, FACES)
     return app
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from foreman.targets.child import free_port
+from foreman.targets.managed.child import free_port
 from tests.daemon import Daemon, an_upstream
 from tests.http.conftest import Api
 

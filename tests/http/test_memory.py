@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from foreman.http.pieces import PIECE
-from foreman.http.stream import in_one_line
+from foreman.http.routes.stream import in_one_line
 from tests.daemon import Daemon, an_upstream, until
 from tests.http.conftest import IMPATIENT, Api
 from tests.http.test_clients import HEAD, connected, memory

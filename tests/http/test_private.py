@@ -12,7 +12,7 @@ import pytest
 import trio
 from quart_trio import QuartTrio
 
-from foreman.http.app import ROOMS
+from foreman.http.asgi import ROOMS
 from tests.ask import chat
 from tests.daemon import Daemon, an_upstream, until
 from tests.feed.conftest import Closed, joined

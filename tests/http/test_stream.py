@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from foreman.http.stream import Ndjson, Sse
+from foreman.http.routes.stream import Ndjson, Sse
 from tests.daemon import until
 from tests.http.conftest import Api, words_in
 

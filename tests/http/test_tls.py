@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from foreman.client import Client
-from foreman.client.faults import ConnectFailed
+from foreman.client.errors import ConnectFailed
 from tests.daemon import Daemon, Upstream
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from foreman.objects import MOST_FIELDS, MOST_SIGNS
+from foreman.domain.json_objects import MOST_FIELDS, MOST_SIGNS
 from tests.ask import state
 from tests.daemon import Daemon, until
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from foreman.actors.desk import Desk, Rules
-from foreman.errors import IllegalStep
-from foreman.job import TERMINAL, Artifact, Draft, Job, State
-from foreman.messages import Answered, Began, Cancel, Claim, Finished, Message, Submit, Work
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.errors import IllegalStep
+from foreman.domain.job import TERMINAL, Artifact, Draft, Job, State
+from foreman.queue.commands import Answered, Began, Cancel, Claim, Finished, Message, Submit, Work
+from foreman.queue.handlers import Desk, Rules
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.ask import fault, job, state, submit
 from tests.daemon import Daemon, an_upstream, until
 

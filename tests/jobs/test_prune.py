@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from foreman.actors import janitor
-from foreman.actors.desk import Desk, Rules
-from foreman.actors.queue import QueueActor
-from foreman.job import Artifact, Draft
-from foreman.messages import Answered, Claim, Commit, Finished, Message, SubmitMany, Work
-from foreman.store.sqlite import SqliteWriter
+from foreman.actors import pruner
+from foreman.domain.job import Artifact, Draft
+from foreman.queue.actor import QueueActor
+from foreman.queue.commands import Answered, Claim, Commit, Finished, Message, SubmitMany, Work
+from foreman.queue.handlers import Desk, Rules
+from foreman.store.sqlite.writer import SqliteWriter
 
 T = TypeVar("T")
 
@@ -63,19 +63,19 @@ async def test_what_is_past_its_time_goes_with_all_that_hangs_on_it(store: Sqlit
     queue.add_listener(commits.append)
     await nursery.start(queue.run)
 
-    assert await janitor.sweep(queue) == 0
+    assert await pruner.sweep(queue) == 0
     assert store.horizon() == 0
     now += 1
-    assert await janitor.sweep(queue) == JOBS
+    assert await pruner.sweep(queue) == JOBS
     assert rows(store) == {"jobs": 51, "payloads": 51, "artifacts": 50, "events": 201, "deliveries": 200}
     assert store.horizon() == newest
-    assert len(commits) > JOBS // janitor.BATCH  # in small batches
+    assert len(commits) > JOBS // pruner.BATCH  # in small batches
     for _ in range(20):
-        await janitor.sweep(queue)
+        await pruner.sweep(queue)
     assert store.path.stat().st_size < before / 4
     assert store._db.execute("PRAGMA freelist_count").fetchone()[0] == 0
     now += 10 * TTL
-    await janitor.sweep(queue)
+    await pruner.sweep(queue)
     assert rows(store) == {"jobs": 1, "payloads": 1, "artifacts": 0, "events": 1, "deliveries": 0}
     assert store.seqs() == (newest + 201, newest + 201)
     await queue.close()
@@ -88,6 +88,6 @@ async def test_a_ttl_of_zero_keeps_for_ever(store: SqliteWriter, nursery: trio.N
     now = 1e12
     queue = QueueActor(desk)
     await nursery.start(queue.run)
-    assert await janitor.sweep(queue) == 0
+    assert await pruner.sweep(queue) == 0
     assert rows(store)["jobs"] == 50
     await queue.close()

@@ -23,8 +23,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from foreman.http.openapi import document
-from foreman.http.openapi_shapes import MODEL, TIME
+from foreman.http.openapi.document import document
+from foreman.http.openapi.shapes import MODEL, TIME
 from foreman.http.query import JOB_ID
 from tests.daemon import MODELS, Daemon, an_upstream
 

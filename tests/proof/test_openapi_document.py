@@ -11,13 +11,13 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from foreman import errors
-from foreman.errors import ForemanError, Misrouted, TargetRefused
-from foreman.http.app import build
-from foreman.http.deps import Deps
-from foreman.http.openapi import document
-from foreman.http.openapi_pieces import STATUSES
-from foreman.http.problems import status_of
+from foreman.domain import errors
+from foreman.domain.errors import ForemanError, Misrouted, TargetRefused
+from foreman.http.asgi import build
+from foreman.http.context import Deps
+from foreman.http.errors import status_of
+from foreman.http.openapi.document import document
+from foreman.http.openapi.pieces import STATUSES
 from tests.daemon import Daemon, an_upstream
 
 METHODS = ("get", "post", "put", "delete", "head", "patch")

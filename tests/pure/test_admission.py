@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreman.admission import MOST_WAITING, REMEMBERED, Admission, Destination, Health, Limits, Place
+from foreman.domain.webhooks.admission import MOST_WAITING, REMEMBERED, Admission, Destination, Health, Limits, Place
 
 LIMITS = Limits()
 SILENT = 150  # receivers that accept and say nothing

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foreman.breaker import FREE, LONGEST, Breaker, is_to_blame
-from foreman.errors import (
+from foreman.domain.errors import (
     AttemptTimeout,
     ForemanError,
     Interrupted,
@@ -18,6 +17,7 @@ from foreman.errors import (
     TargetSilent,
     TargetUnavailable,
 )
+from foreman.domain.scheduling.breaker import FREE, LONGEST, Breaker, is_to_blame
 
 NOW = 1000.0
 

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from foreman.budget import GRACE, Budget
-from foreman.errors import Cost, MemoryFull
+from foreman.domain.errors import Cost, MemoryFull
 
 BIG = 640 * 2**10  # bytes
 

@@ -9,7 +9,7 @@ import zlib
 import pytest
 import zstandard
 
-from foreman.encodings import BadCoding, Unpacker
+from foreman.domain.encodings import BadCoding, Unpacker
 
 WORDS = b"".join(b"line %d\n" % n for n in range(5000))
 

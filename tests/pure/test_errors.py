@@ -6,14 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from foreman.errors import ForemanError, NotLoaded, StoreUnavailable, TargetBusy, TargetFault, Unavailable
+from foreman.domain.errors import ForemanError, NotLoaded, StoreUnavailable, TargetBusy, TargetFault, Unavailable
 
 BASES = (ForemanError, StoreUnavailable, TargetFault, Unavailable)  # families; none of them is raised itself
 
 
 def every_fault(base: type[ForemanError] = ForemanError) -> Iterator[type[ForemanError]]:
     for kind in base.__subclasses__():
-        if kind.__module__ == "foreman.errors":
+        if kind.__module__ == "foreman.domain.errors":
             yield kind
         yield from every_fault(kind)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.fingerprint import canonical, fingerprints, first_version
-from foreman.job import Priority, State
+from foreman.domain.fingerprint import canonical, fingerprints, first_version
+from foreman.domain.job import Priority, State
 
 PAYLOAD = b'{"model":"m","messages":[{"role":"user","content":"h\xc3\xa9"}],"options":{"seed":1}}'
 OWN: dict[str, Any] = {

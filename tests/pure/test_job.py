@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from foreman.errors import IllegalStep
-from foreman.job import RELOADING_OPTIONS, RUNNING, TERMINAL, State, check_step, drain_key, model_of
+from foreman.domain.errors import IllegalStep
+from foreman.domain.job import RELOADING_OPTIONS, RUNNING, TERMINAL, State, check_step, drain_key, model_of
 
 S = State
 LEGAL = {

@@ -12,8 +12,8 @@ import pytest
 
 from foreman import __main__ as entry
 from foreman import program
-from foreman.targets import engine, leash
-from foreman.targets.child import leash_command
+from foreman.targets.managed import engine, leash
+from foreman.targets.managed.child import leash_command
 
 UNPACKED = {
     "_PYI_APPLICATION_HOME_DIR": "/tmp/_MEI",

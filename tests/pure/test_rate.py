@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from foreman.rate import Rate
+from foreman.domain.rate import Rate
 
 NOW = 1_000_000.0
 

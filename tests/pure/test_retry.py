@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.errors import (
+from foreman.domain.errors import (
     AttemptTimeout,
     Drained,
     ForemanError,
@@ -20,7 +20,7 @@ from foreman.errors import (
     TargetSilent,
     TargetUnavailable,
 )
-from foreman.retry import RETRY_AFTER_CAP, Again, Backoff, GiveUp, after, retry_after
+from foreman.domain.retry import RETRY_AFTER_CAP, Again, Backoff, GiveUp, after, retry_after
 
 EVEN = 0.5  # a chance that leaves the delay as it is
 BACKOFF = Backoff(2, 300)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreman.schedule import Choice, Head, Rules, Spent, Standing, Turn, choose, order, spend, start
+from foreman.domain.scheduling.choose import Choice, Head, Rules, Spent, Standing, Turn, choose, order, spend, start
 
 LIMIT = 100.0
 NOW = 1_000.0

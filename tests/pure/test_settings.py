@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from foreman.errors import SettingInvalid
-from foreman.settings import Settings, load
+from foreman.config.settings import Settings, load
+from foreman.domain.errors import SettingInvalid
 
 
 @pytest.fixture(autouse=True)

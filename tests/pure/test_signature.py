@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foreman.signature import TOLERANCE, SignatureInvalid, sign, verify
+from foreman.domain.webhooks.signature import TOLERANCE, SignatureInvalid, sign, verify
 
 SECRET = "whsec_Zm9yZW1hbiBvZiB0aGUgeWFyZA=="
 NOW = 1_767_323_045.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from foreman.job import Draft, Job, Priority, State
-from foreman.usage import (
+from foreman.domain.job import Draft, Job, Priority, State
+from foreman.domain.usage import (
     DAY,
     HOUR,
     MINUTE,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.weight import has_more_items, has_more_values, may_have_more
+from foreman.domain.json_weight import has_more_items, has_more_values, may_have_more
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet='a"\\,[{}]é'),

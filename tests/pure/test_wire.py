@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman import wire
-from foreman.errors import InvalidJson, ModelRequired
-from foreman.job import Draft, Priority, State
+from foreman.domain import wire
+from foreman.domain.errors import InvalidJson, ModelRequired
+from foreman.domain.job import Draft, Priority, State
 
 NOW = 1_800_000_000.0
 

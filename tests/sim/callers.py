@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from foreman.errors import (
+from foreman.domain.errors import (
     DeliveryNotFound,
     Draining,
     IdempotencyMismatch,
@@ -16,8 +16,8 @@ from foreman.errors import (
     QueueFull,
     StoreFull,
 )
-from foreman.job import RUNNING, Draft, Instant, Job, Priority, State
-from foreman.messages import PAUSED, Cancel, Delete, Note, Redeliver, Retry, Submit, SubmitMany
+from foreman.domain.job import RUNNING, Draft, Instant, Job, Priority, State
+from foreman.queue.commands import PAUSED, Cancel, Delete, Note, Redeliver, Retry, Submit, SubmitMany
 from tests.sim.house import House
 from tests.sim.receiver import RECEIVERS, ScriptedReceivers
 from tests.sim.target import MODELS

@@ -9,19 +9,19 @@ from typing import Any, TypeVar
 
 import trio
 
-from foreman import schedule
-from foreman.actors import janitor
-from foreman.actors.desk import Desk, Rules
+from foreman.actors import pruner
 from foreman.actors.feed import Feed, Subscription
 from foreman.actors.inventory import NOTE, Inventory
-from foreman.actors.outlook import Outlook
-from foreman.actors.queue import QueueActor
-from foreman.actors.relay import Relay
-from foreman.actors.webhooks import Webhooks
+from foreman.actors.output import Relay
+from foreman.actors.webhook_dispatcher import Webhooks
 from foreman.actors.worker import Patience, Worker
-from foreman.admission import Limits
-from foreman.errors import CursorGone
-from foreman.job import Change, Instant
+from foreman.domain.errors import CursorGone
+from foreman.domain.job import Change, Instant
+from foreman.domain.scheduling import choose
+from foreman.domain.webhooks.admission import Limits
+from foreman.queue.actor import QueueActor
+from foreman.queue.handlers import Desk, Rules
+from foreman.queue.positions import Outlook
 from foreman.restart import keep_running
 from tests.actors.conftest import InlineReaders
 from tests.sim.receiver import PER_RECEIVER, TOGETHER, ScriptedReceivers
@@ -88,7 +88,7 @@ class House:
         self.disk = Disk(dice)
         self.leaving = False
         self.target = target
-        self.outlook = Outlook(schedule.Rules(limit=book.limit, slots=book.slots))
+        self.outlook = Outlook(choose.Rules(limit=book.limit, slots=book.slots))
         store.rests = self.outlook.rests
         store.breakers = lambda: self.outlook.breakers
         self.queue = QueueActor(Desk(store, rules, self.outlook, clock=clock, chance=dice.random), offload=self.disk)
@@ -118,7 +118,7 @@ class House:
             "inventory": self.inventory.run,
             "worker": self.worker.run,
             "webhooks": self.webhooks.run,
-            "janitor": partial(janitor.run, self.queue),
+            "janitor": partial(pruner.run, self.queue),
         }
         for name, run in actors.items():
             await nursery.start(partial(keep_running, name, run, leaving=lambda: self.leaving))

@@ -8,9 +8,9 @@ from collections import Counter, defaultdict
 import msgspec
 import trio
 
-from foreman.actors.poster import Poster
-from foreman.job import Delivery
-from foreman.retry import Sent
+from foreman.actors.webhook_sender import Poster
+from foreman.domain.job import Delivery
+from foreman.domain.retry import Sent
 from tests.sim.witness import Book
 
 RECEIVERS = tuple(f"http://10.0.0.{n}:9000" for n in range(1, 6))

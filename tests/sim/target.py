@@ -8,8 +8,8 @@ from contextlib import aclosing, asynccontextmanager
 
 import trio
 
-from foreman.endpoints import Counting
-from foreman.errors import (
+from foreman.domain.endpoints import Counting
+from foreman.domain.errors import (
     ModelCrashed,
     NotServed,
     TargetBusy,
@@ -19,7 +19,7 @@ from foreman.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from foreman.job import RUNNING
+from foreman.domain.job import RUNNING
 from foreman.targets.protocol import Call, Chunk, Model
 from tests.sim.witness import SLACK, Book
 

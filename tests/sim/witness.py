@@ -12,10 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from foreman.breaker import FREE as FREE_FOR
-from foreman.breaker import Breakers
-from foreman.errors import StoreFull
-from foreman.job import (
+from foreman.domain.errors import StoreFull
+from foreman.domain.job import (
     RUNNING,
     STEPS,
     TERMINAL,
@@ -29,9 +27,10 @@ from foreman.job import (
     State,
     model_of,
 )
-from foreman.messages import PAUSED
-from foreman.store.reads import SqliteReader
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.scheduling.breaker import Breakers
+from foreman.queue.commands import PAUSED
+from foreman.store.sqlite.reads import SqliteReader
+from foreman.store.sqlite.writer import SqliteWriter
 
 FREE = {"drained", "target_busy", "target_unavailable"}  # what ends an attempt and does not count it
 HOPELESS = {"target_refused", "answer_too_large", "internal_error"}  # what fails a job at once

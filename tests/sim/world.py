@@ -17,11 +17,11 @@ from structlog.testing import capture_logs
 from trio._core import _run as scheduler
 from trio.testing import MockClock
 
-from foreman.actors import inventory, janitor, webhooks
-from foreman.actors.desk import Rules
-from foreman.job import TERMINAL, DeliveryState
-from foreman.messages import PAUSED, Note
-from foreman.store import care
+from foreman.actors import inventory, pruner, webhook_dispatcher
+from foreman.domain.job import TERMINAL, DeliveryState
+from foreman.queue.commands import PAUSED, Note
+from foreman.queue.handlers import Rules
+from foreman.store import integrity
 from tests.sim.callers import Callers
 from tests.sim.house import House
 from tests.sim.receiver import MOODS, RECEIVERS, ScriptedReceivers
@@ -81,8 +81,8 @@ def _same_each_time(seed: int) -> Iterator[None]:
     try:
         with (
             patch.object(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
-            patch.object(janitor, "ROUND", RARELY),
-            patch.object(webhooks, "SLEEP_AT_MOST", RARELY),
+            patch.object(pruner, "ROUND", RARELY),
+            patch.object(webhook_dispatcher, "SLEEP_AT_MOST", RARELY),
             patch.object(inventory, "DEGRADED_POLL", 10.0),
         ):
             yield
@@ -246,7 +246,7 @@ class World:
         claimable = [job for job in jobs.values() if job.state == "queued" and job.ready_at is None]
         if store.board().ready != len(claimable):
             book.complain(f"{store.board().ready} jobs are counted as ready, {len(claimable)} are")
-        for problem in care.check(self.path).problems:
+        for problem in integrity.check(self.path).problems:
             book.complain(problem)
 
     def _check_drained(self, store: WatchedStore) -> None:

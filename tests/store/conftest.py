@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import pytest
 from msgspec.structs import replace
 
-from foreman.job import Draft, Job, State
+from foreman.domain.job import Draft, Job, State
 from foreman.store.protocol import Reader, Writer
-from foreman.store.sqlite import SqliteWriter
+from foreman.store.sqlite.writer import SqliteWriter
 
 
 class Store(Writer, Protocol):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from foreman import schedule
-from foreman.actors.outlook import Outlook, Rest
-from foreman.schedule import OTHERS, Head, Rules, Standing, Turn
-from foreman.store.board import Board
+from foreman.domain.scheduling import choose
+from foreman.domain.scheduling.choose import OTHERS, Head, Rules, Standing, Turn
+from foreman.queue.positions import Outlook, Rest
+from foreman.store.sqlite.board import Board
 
 RULES = Rules(limit=100, share=0.1)
 NOW = 1000.0
@@ -56,9 +56,7 @@ def test_a_claim_chooses_from_a_few_lanes_what_it_would_from_all(
     few = outlook.heads(Store(board))  # type: ignore[arg-type]
     all_of_them = [head for head in board.heads() if head.key not in resting]
     assert len(few) <= 3 + 5 + 7
-    chosen = [
-        schedule.choose(heads, outlook.standing, running={}, now=NOW, rules=RULES) for heads in (few, all_of_them)
-    ]
+    chosen = [choose.choose(heads, outlook.standing, running={}, now=NOW, rules=RULES) for heads in (few, all_of_them)]
     assert chosen[0] == chosen[1]
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from foreman.job import Artifact, DeliveryState, Priority, State
-from foreman.store import listing
+from foreman.domain.job import Artifact, DeliveryState, Priority, State
 from foreman.store.protocol import Due, Order, Place, Selection, Shape
+from foreman.store.sqlite import listing
 from tests.store.conftest import Store, add, claimed, done, draft, put
 
 

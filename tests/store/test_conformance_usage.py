@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from foreman import usage
-from foreman.job import State
-from foreman.store import usage as sql
-from foreman.usage import DAY, HOUR, MINUTE, Depth, Tokens
+from foreman.domain import usage
+from foreman.domain.job import State
+from foreman.domain.usage import DAY, HOUR, MINUTE, Depth, Tokens
+from foreman.store.sqlite import usage as sql
 from tests.store.conftest import Store, add, claimed, done, draft, put
 
 T = 7200  # the beginning of an hour

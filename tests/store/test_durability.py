@@ -13,8 +13,8 @@ import pytest
 COMMIT = """
 import sys
 from pathlib import Path
-from foreman.job import Draft
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.job import Draft
+from foreman.store.sqlite.writer import SqliteWriter
 
 store = SqliteWriter(Path(sys.argv[1]))
 for n in range(int(sys.argv[2])):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from foreman.errors import StoreBroken
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.errors import StoreBroken
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, draft
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from foreman.errors import StoreBroken, StoreBusy, StoreFull, StoreRefused, StoreRejected
-from foreman.store import migrate, sqlite
-from foreman.store.faults import fault_of
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.errors import StoreBroken, StoreBusy, StoreFull, StoreRefused, StoreRejected
+from foreman.store.sqlite import migrate, writer
+from foreman.store.sqlite.error_codes import fault_of
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, draft
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE", sqlite.AGAIN)
+    monkeypatch.setattr(writer, "PATIENCE", writer.AGAIN)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_write_while_it_is_locked_stores_nothing_and_the_next_one_does(store: 
 
 
 def test_once_a_wait_was_in_vain_the_next_ones_are_short(store: SqliteWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE", 60.0)
+    monkeypatch.setattr(writer, "PATIENCE", 60.0)
 
     def patience() -> int:
         return int(store._db.execute("PRAGMA busy_timeout").fetchone()[0])

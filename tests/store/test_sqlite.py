@@ -15,11 +15,11 @@ import pytest
 from msgspec.structs import replace
 from ulid import ULID
 
-from foreman.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
-from foreman.job import Priority, State
-from foreman.store import migrate
+from foreman.domain.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
+from foreman.domain.job import Priority, State
 from foreman.store.protocol import Order, Place, Selection
-from foreman.store.sqlite import SqliteWriter
+from foreman.store.sqlite import migrate
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, claimed, done, draft, put
 
 
@@ -147,8 +147,8 @@ def test_a_kill_in_the_middle_of_a_step_changes_nothing(path: Path) -> None:
     program = (
         "import os, sqlite3, sys\n"
         "from pathlib import Path\n"
-        "from foreman.store import migrate\n"
-        "from foreman.store.sqlite import SqliteWriter\n"
+        "from foreman.store.sqlite import migrate\n"
+        "from foreman.store.sqlite.writer import SqliteWriter\n"
         "known = migrate.steps()\n"
         "db = sqlite3.connect(sys.argv[1])\n"
         "db.create_function('die', 0, lambda: os.kill(os.getpid(), 9))\n"
@@ -207,8 +207,8 @@ def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 OPEN_IT = """
 import sys
 from pathlib import Path
-from foreman.errors import StoreRefused
-from foreman.store.sqlite import SqliteWriter
+from foreman.domain.errors import StoreRefused
+from foreman.store.sqlite.writer import SqliteWriter
 try:
     SqliteWriter(Path(sys.argv[1]))
 except StoreRefused as fault:

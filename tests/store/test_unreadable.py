@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from foreman.errors import JobUnreadable
+from foreman.domain.errors import JobUnreadable
 from foreman.store.protocol import Order, Place, Selection
-from foreman.store.sqlite import SqliteWriter
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, done, draft
 
 CHANGED = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foreman.job import STEPS, TERMINAL, State
+from foreman.domain.job import STEPS, TERMINAL, State
 from tests.daemon import ROOT
 
 SHOWN = 20  # complaints

@@ -14,11 +14,11 @@ from typing import Any, get_args
 import pytest
 import trio
 
-from foreman.endpoints import Endpoint
-from foreman.settings import ManagedModel
-from foreman.targets.answer import Answer
-from foreman.targets.http1 import Client
-from foreman.targets.managed import ManagedTarget
+from foreman.config.settings import ManagedModel
+from foreman.domain.endpoints import Endpoint
+from foreman.targets.answers.joiner import Answer
+from foreman.targets.http.http1 import Client
+from foreman.targets.managed.target import ManagedTarget
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from foreman.targets.protocol import Call, Chunk, Target

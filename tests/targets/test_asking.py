@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import trio
 
-from foreman.endpoints import Endpoint
-from foreman.errors import TargetFailed, TargetFault, TargetRefused
+from foreman.domain.endpoints import Endpoint
+from foreman.domain.errors import TargetFailed, TargetFault, TargetRefused
 from foreman.targets import asking
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget

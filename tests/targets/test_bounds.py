@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from foreman.endpoints import Endpoint
-from foreman.errors import TargetGarbled
-from foreman.targets.answer import Answer
+from foreman.domain.endpoints import Endpoint
+from foreman.domain.errors import TargetGarbled
+from foreman.domain.json_weight import MOST_VALUES
+from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.joiner import Answer
+from foreman.targets.answers.parsers import Ndjson, Sse
+from foreman.targets.answers.tokens import tokens
 from foreman.targets.chunks import Chunks
-from foreman.targets.closer import Closer
 from foreman.targets.openai import _Translating
 from foreman.targets.protocol import Call, Chunk
-from foreman.targets.streams import Ndjson, Sse
-from foreman.targets.tokens import tokens
-from foreman.weight import MOST_VALUES
 
 Json = dict[str, Any]
 

@@ -9,8 +9,8 @@ import pytest
 import trio
 from msgspec import structs
 
-from foreman.endpoints import EMBEDDING, Endpoint
-from foreman.errors import (
+from foreman.domain.endpoints import EMBEDDING, Endpoint
+from foreman.domain.errors import (
     Cost,
     ModelCrashed,
     TargetBusy,
@@ -21,7 +21,7 @@ from foreman.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from foreman.targets import http1
+from foreman.targets.http import http1
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from tests.targets.conftest import ENDPOINTS, Rig, call, chunks_of, joined, started_upstream, text_in, until

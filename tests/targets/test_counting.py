@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from foreman.endpoints import Counting
-from foreman.errors import NotServed, TargetFault, TargetGarbled, TargetRefused
+from foreman.domain.endpoints import Counting
+from foreman.domain.errors import NotServed, TargetFault, TargetGarbled, TargetRefused
 from foreman.targets.counting import counted
-from foreman.targets.http1 import Client
+from foreman.targets.http.http1 import Client
 
 MESSAGES: Counting = "/v1/messages/count_tokens"
 RESPONSES: Counting = "/v1/responses/input_tokens"

@@ -10,13 +10,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.endpoints import Endpoint
-from foreman.errors import TargetFailed, TargetFault, TargetGarbled, TargetLost
-from foreman.targets.choices import choices_asked
+from foreman.domain.endpoints import Endpoint
+from foreman.domain.errors import TargetFailed, TargetFault, TargetGarbled, TargetLost
+from foreman.targets.answers.choices import choices_asked
+from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.parsers import parser_for
 from foreman.targets.chunks import END_PATIENCE, Chunks
-from foreman.targets.closer import Closer
 from foreman.targets.protocol import Chunk
-from foreman.targets.streams import parser_for
 
 Piece = bytes | float | TargetFault  # what comes, after how many seconds, or how it breaks
 

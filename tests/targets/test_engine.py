@@ -13,14 +13,18 @@ import pytest
 import trio
 from msgspec import structs
 
-from foreman.endpoints import Endpoint
-from foreman.settings import ManagedModel
-from foreman.targets import engine
+from foreman.config.settings import ManagedModel
+from foreman.domain.endpoints import Endpoint
 from foreman.targets.counting import _chat, _tokenized
-from foreman.targets.managed import ManagedTarget
+from foreman.targets.managed import engine
+from foreman.targets.managed.target import ManagedTarget
 from tests.targets.conftest import ROOT, call, chunks_of, joined, text_in
 
-ENGINE = [sys.executable, "-c", "import sys; from foreman.targets.engine import main; sys.exit(main(sys.argv[1:]))"]
+ENGINE = [
+    sys.executable,
+    "-c",
+    "import sys; from foreman.targets.managed.engine import main; sys.exit(main(sys.argv[1:]))",
+]
 NAME = engine.DEFAULT_NAME
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from foreman.endpoints import COMPLETIONS, ENDPOINTS, NATIVE, Endpoint
-from foreman.errors import TargetFailed
-from foreman.targets.answer import Answer
-from foreman.targets.closer import Closer
+from foreman.domain.endpoints import COMPLETIONS, ENDPOINTS, NATIVE, Endpoint
+from foreman.domain.errors import TargetFailed
+from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.joiner import Answer
 from foreman.targets.protocol import Chunk
 
 Json = dict[str, Any]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from foreman.errors import TargetBusy, TargetFailed, TargetFault, TargetRefused
-from foreman.targets.faults import fault_of, words_of
+from foreman.domain.errors import TargetBusy, TargetFailed, TargetFault, TargetRefused
+from foreman.targets.answers.refusals import fault_of, words_of
 
 NOW = 1_767_323_045.0  # Fri, 02 Jan 2026 03:04:05 GMT
 

@@ -16,9 +16,9 @@ import trio.testing
 import trustme
 import zstandard
 
-from foreman.errors import TargetGarbled, TargetLost, TargetUnavailable
-from foreman.targets import http1
-from foreman.targets.http1 import Client
+from foreman.domain.errors import TargetGarbled, TargetLost, TargetUnavailable
+from foreman.targets.http import http1
+from foreman.targets.http.http1 import Client
 
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
 Clients = Callable[..., Client]

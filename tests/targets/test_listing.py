@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import trio
 
-from foreman.errors import TargetGarbled
-from foreman.targets.http1 import Client
+from foreman.domain.errors import TargetGarbled
+from foreman.targets.http.http1 import Client
 from foreman.targets.listing import Listing
 from foreman.targets.model_names import ollama_form
 from foreman.targets.ollama import OllamaTarget

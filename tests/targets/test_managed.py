@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from foreman.errors import ModelCrashed, NotServed, Shortage
-from foreman.settings import ManagedModel
-from foreman.targets.child import Child
-from foreman.targets.childlog import KEPT_LINES, MAX_FILE, ChildLog
-from foreman.targets.managed import ManagedTarget
+from foreman.config.settings import ManagedModel
+from foreman.domain.errors import ModelCrashed, NotServed, Shortage
+from foreman.targets.managed.child import Child
+from foreman.targets.managed.child_log import KEPT_LINES, MAX_FILE, ChildLog
+from foreman.targets.managed.target import ManagedTarget
 from tests.conftest import Logged
 from tests.targets.conftest import ROOT, UPSTREAM, call, chunks_of, log_of, managed_model, port_of, until
 
@@ -339,9 +339,9 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
 PARENT = """
 import sys, trio
 from pathlib import Path
-from foreman.settings import ManagedModel
-from foreman.targets.http1 import Client
-from foreman.targets.managed import ManagedTarget
+from foreman.config.settings import ManagedModel
+from foreman.targets.http.http1 import Client
+from foreman.targets.managed.target import ManagedTarget
 from tests.targets.conftest import call, port_of
 
 async def main():

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.endpoints import Endpoint
-from foreman.targets.answer import Answer
-from foreman.targets.closer import Closer
+from foreman.domain.endpoints import Endpoint
+from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.joiner import Answer
 
 TEXTS = st.text(st.sampled_from('aé€🎉💀\ufffd\\"\n\u2028 \U0010ffff'), min_size=1, max_size=12)
 CUTS = st.lists(st.integers(0, 60), max_size=6)

@@ -10,7 +10,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from foreman.errors import Cost, LoadTimeout
+from foreman.domain.errors import Cost, LoadTimeout
 from foreman.targets import ollama
 from foreman.targets.ollama import OllamaTarget
 from tests.targets.conftest import call, chunks_of, started_upstream, until

@@ -10,12 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.endpoints import Endpoint
-from foreman.errors import TargetFailed, TargetGarbled, TargetLost
-from foreman.targets.answer import Answer
-from foreman.targets.closer import Closer
+from foreman.domain.endpoints import Endpoint
+from foreman.domain.errors import TargetFailed, TargetGarbled, TargetLost
+from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.joiner import Answer
+from foreman.targets.answers.parsers import (
+    Ndjson,
+    Parser,
+    Sse,
+    SseOrWhole,
+    Whole,
+    WholeOrLines,
+    parser_for,
+    without_usage,
+)
 from foreman.targets.protocol import Chunk
-from foreman.targets.streams import Ndjson, Parser, Sse, SseOrWhole, Whole, WholeOrLines, parser_for, without_usage
 
 VALUES = ['{"a":"ü 🦊"}', '{"b":[1,2]}', '{"c":"\\u2028 \\n"}', '{"d":"\u2028\x85"}']
 

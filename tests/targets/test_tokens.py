@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from foreman.targets.tokens import tokens
-from foreman.usage import Tokens
+from foreman.domain.usage import Tokens
+from foreman.targets.answers.tokens import tokens
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from openai.lib.streaming._deltas import accumulate_delta
 
-from foreman.targets.answer import Answer
-from foreman.targets.closer import Closer
+from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.joiner import Answer
+from foreman.targets.answers.tool_calls import CallSorter, arguments_of
 from foreman.targets.protocol import Chunk
-from foreman.targets.tool_calls import CallSorter, arguments_of
-from foreman.targets.translate_answer import NativeStream
+from foreman.targets.translate.answer import NativeStream
 
 Json = dict[str, Any]
 A, B = '{"path":"a"}', '{"path":"b{"}'

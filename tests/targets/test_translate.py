@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from foreman.endpoints import Endpoint
-from foreman.errors import TargetGarbled, TargetRefused
+from foreman.domain.endpoints import Endpoint
+from foreman.domain.errors import TargetGarbled, TargetRefused
 from foreman.targets.protocol import Chunk
-from foreman.targets.translate_answer import NativeStream, loaded, native_embed, native_logprobs
-from foreman.targets.translate_request import (
+from foreman.targets.translate.answer import NativeStream, loaded, native_embed, native_logprobs
+from foreman.targets.translate.request import (
     MOST_CALLS,
     MOST_IMAGES,
     MOST_MESSAGES,

@@ -16,9 +16,9 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from foreman.endpoints import Endpoint
-from foreman.targets.answer import Answer
-from foreman.targets.closer import Closer
+from foreman.domain.endpoints import Endpoint
+from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.joiner import Answer
 from foreman.targets.protocol import Chunk
 
 Json = dict[str, Any]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from foreman.actors.poster import Poster
-from foreman.addresses import Rules, read_url
-from foreman.errors import Shortage, WebhookRefused
-from foreman.job import Delivery, DeliveryState
+from foreman.actors.webhook_sender import Poster
+from foreman.domain.errors import Shortage, WebhookRefused
+from foreman.domain.job import Delivery, DeliveryState
+from foreman.domain.webhooks.addresses import Rules, read_url
 from tests.ask import chat
 from tests.daemon import Daemon, Upstream
 from tests.receiver import a_receiver

@@ -13,13 +13,13 @@ from pathlib import Path
 import httpx2
 import trio
 
-from foreman.house import build
-from foreman.job import State
-from foreman.messages import Submit
-from foreman.settings import Settings
+from foreman.app import build
+from foreman.config.settings import Settings
+from foreman.domain.job import State
+from foreman.queue.commands import Submit
 from foreman.store.protocol import Reader
-from foreman.store.readers import READERS
-from foreman.store.sqlite import SqliteWriter
+from foreman.store.sqlite.readers import READERS
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import draft
 from tests.ask import NDJSON, chat
 from tests.daemon import Daemon, Upstream, until

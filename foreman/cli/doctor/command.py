@@ -10,16 +10,16 @@ from typing import Any
 import click
 from rich.text import Text
 
-from foreman.cli.codes import FAILED, epilog
 from foreman.cli.completion import model_names
 from foreman.cli.config import file_of
-from foreman.cli.doctor import beyond, here
+from foreman.cli.doctor import local, remote
 from foreman.cli.doctor.finding import Finding, bad, good
+from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.output import print_json
 from foreman.cli.screen import console, one_line
 from foreman.cli.settings import takes_settings
-from foreman.errors import SettingInvalid
-from foreman.settings import DEFAULT_FILE, Settings, load
+from foreman.config.settings import DEFAULT_FILE, Settings, load
+from foreman.domain.errors import SettingInvalid
 
 MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
@@ -77,22 +77,22 @@ def _examine(
         return
     file = file_of(config)
     yield good("settings", str(file) if file else f"valid (there is no {DEFAULT_FILE})")
-    yield here.token(settings)
+    yield local.token(settings)
     if settings.tls_cert:
-        yield here.certificate(settings)
-    yield here.store(settings)
-    if few := here.few_descriptors(settings):
+        yield local.certificate(settings)
+    yield local.store(settings)
+    if few := local.few_descriptors(settings):
         yield few
-    port, is_foreman = here.port(settings)
+    port, is_foreman = local.port(settings)
     yield port
     if url or is_foreman:
-        yield here.running(url or here.own_url(settings), settings)
-    target, known = beyond.target(settings)
+        yield local.running(url or local.own_url(settings), settings)
+    target, known = remote.target(settings)
     yield target
     if model:
-        yield beyond.model(model, known, settings)
+        yield remote.model(model, known, settings)
     if webhook:
-        yield beyond.webhook(webhook, settings)
+        yield remote.webhook(webhook, settings)
 
 
 def _load(config: Path | None, flags: dict[str, Any]) -> Settings:

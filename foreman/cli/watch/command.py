@@ -14,13 +14,13 @@ import click
 from rich.console import ConsoleDimensions, Group
 from rich.text import Text
 
-from foreman.cli.codes import epilog
 from foreman.cli.connect import reaches_foreman
+from foreman.cli.exit_codes import epilog
 from foreman.cli.output import print_json
 from foreman.cli.screen import clock, console, one_line, plain, state_text
-from foreman.cli.watch.board import Board
-from foreman.cli.watch.drawing import draw
-from foreman.cli.watch.lookout import Lookout, News
+from foreman.cli.watch.poller import Lookout, News
+from foreman.cli.watch.render import draw
+from foreman.cli.watch.state import Board
 from foreman.cli.watch.terminal import keys, signals
 from foreman.client import Client, Event, Unauthorized
 
@@ -74,7 +74,7 @@ def _line(event: Event) -> Text:
 
 
 def _show(client: Client) -> None:
-    """Draw until `q`. Raises a ClientFault when Foreman cannot be reached at first, or no longer lets us in."""
+    """Draw until `q`. Raises a ClientError when Foreman cannot be reached at first, or no longer lets us in."""
     box: _Box = SimpleQueue()
 
     def tell(news: News) -> None:

@@ -1,0 +1,91 @@
+"""The meters: what happened since the start, counted for /metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from foreman.domain.usage import OTHER
+from foreman.queue.commands import Commit
+
+MOST_MODELS = 200  # since the start that are told of by name; each has about sixty series
+
+_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted:
+    """One attempt, over. Times are seconds."""
+
+    model: str
+    outcome: str  # done, cancelled, or the code of the fault
+    waited: float  # since the job began to wait
+    loading: float
+    working: float
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+
+
+class Meters:
+    """Counters and histograms that the actors feed; gauges that are read when somebody asks are in http/metrics.py."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        made: dict[str, Any] = {"registry": self.registry, "namespace": "foreman"}
+        self._changes = Counter("changes", "Changes of state, by the state entered", ["state"], **made)
+        self._attempts = Counter("attempts", "Attempts that ended, by outcome", ["model", "outcome"], **made)
+        self._phases = Histogram(
+            "phase_seconds", "Seconds of each attempt, by phase", ["model", "phase"], buckets=_SECONDS, **made
+        )
+        self._tokens = Counter("tokens", "Tokens read and written", ["model", "kind"], **made)
+        self._loads = Counter("loads", "Models made resident", ["model"], **made)
+        self._deliveries = Counter("deliveries", "Attempts to deliver a webhook, by outcome", ["outcome"], **made)
+        self._restarts = Counter("restarts", "Actors that failed and were started again", ["actor"], **made)
+
+        self._models: set[str] = set()
+        self._children: dict[tuple[object, ...], Any] = {}  # finding them anew would take longer than counting
+
+    def notice(self, commit: Commit) -> None:
+        for change in commit.changes:
+            self._of(self._changes, change.state).inc()
+
+    def attempted(self, attempt: Attempted) -> None:
+        model = self._named(attempt.model)
+        self._of(self._attempts, model, attempt.outcome).inc()
+        self._of(self._phases, model, "waited").observe(max(0.0, attempt.waited))
+        self._of(self._phases, model, "loading").observe(max(0.0, attempt.loading))
+        self._of(self._phases, model, "working").observe(max(0.0, attempt.working))
+        if attempt.prompt_tokens:
+            self._of(self._tokens, model, "prompt").inc(attempt.prompt_tokens)
+        if attempt.answer_tokens:
+            self._of(self._tokens, model, "answer").inc(attempt.answer_tokens)
+
+    def loaded(self, model: str) -> None:
+        self._of(self._loads, self._named(model)).inc()
+
+    def delivered(self, status: int | None) -> None:
+        """An attempt to deliver was answered with `status`, or not at all."""
+        self._of(self._deliveries, "unanswered" if status is None else f"{status // 100}xx").inc()
+
+    def restarted(self, actor: str) -> None:
+        self._of(self._restarts, actor).inc()
+
+    @property
+    def models(self) -> int:
+        """How many models are told of."""
+        return len(self._models)
+
+    def _named(self, model: str) -> str:
+        """Return the model, or OTHER for those that come once MOST_MODELS are known."""
+        if model not in self._models and len(self._models) >= MOST_MODELS:
+            return OTHER
+        self._models.add(model)
+        return model
+
+    def _of(self, meter: Counter | Histogram, *labels: str) -> Any:
+        child = self._children.get((meter, *labels))
+        if child is None:
+            child = self._children[meter, *labels] = meter.labels(*labels)
+        return child

@@ -1,0 +1,40 @@
+"""The janitor: removes what is past its time, and keeps the database's files small."""
+
+from __future__ import annotations
+
+import structlog
+import trio
+
+from foreman.domain.errors import StoreUnavailable
+from foreman.queue.commands import Checkpoint, KeepUsage, Prune, Queue
+
+log = structlog.get_logger()
+
+ROUND = 30.0  # seconds between rounds
+LARGE_LOG = 256 * 2**20  # bytes
+BATCH = 200  # jobs removed in one transaction: a few milliseconds of the writer's time
+
+
+async def run(queue: Queue, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Sweep for ever, in small batches that let other work in between."""
+    task_status.started()
+    while True:
+        await trio.sleep(ROUND)
+        await sweep(queue)
+
+
+async def sweep(queue: Queue) -> int:
+    """Remove every job and some figures whose time is over, fold the log; return how many jobs were removed."""
+    total = 0
+    try:
+        while removed := await queue.ask(Prune(most=BATCH)):
+            total += removed
+        await queue.ask(KeepUsage())
+        size = await queue.ask(Checkpoint())
+        if size > LARGE_LOG:
+            log.warning("the database's log is large: does another program read it, for long?", bytes=size)
+    except StoreUnavailable as fault:
+        log.warning("cannot prune", why=str(fault))
+    if total:
+        log.info("pruned", jobs=total)
+    return total

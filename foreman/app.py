@@ -1,0 +1,252 @@
+"""The house: the actors, what each is made of, and the order in which they come and go."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+import trio
+from ulid import ULID
+
+from foreman import descriptors
+from foreman.actors import pruner
+from foreman.actors.embeddings import Embeddings
+from foreman.actors.feed import Feed
+from foreman.actors.inventory import NOTE, Inventory
+from foreman.actors.metrics import Meters
+from foreman.actors.output import Relay
+from foreman.actors.webhook_dispatcher import Webhooks
+from foreman.actors.webhook_sender import Poster
+from foreman.actors.worker import Patience, Worker
+from foreman.budget import GRACE, Budget
+from foreman.config.settings import ManagedModel, Settings
+from foreman.domain.errors import SettingInvalid, StoreUnavailable
+from foreman.domain.rate import Rate
+from foreman.domain.retry import Backoff
+from foreman.domain.scheduling import choose
+from foreman.domain.webhooks import addresses
+from foreman.domain.webhooks.admission import Limits
+from foreman.http import asgi
+from foreman.http.auth import Gate
+from foreman.http.context import Deps
+from foreman.http.server import guard
+from foreman.queue.actor import QueueActor
+from foreman.queue.commands import Prune
+from foreman.queue.handlers import Desk, Rules
+from foreman.queue.positions import Outlook
+from foreman.restart import keep_running
+from foreman.store.protocol import Reader
+from foreman.store.sqlite.readers import Readers
+from foreman.store.sqlite.writer import SqliteWriter
+from foreman.targets.boot import leads_to
+from foreman.targets.managed.engine import default_models
+from foreman.targets.managed.target import ManagedTarget
+from foreman.targets.ollama import OllamaTarget
+from foreman.targets.openai import OpenAITarget
+from foreman.targets.protocol import Target
+from foreman.watchdog import Watchdog
+
+log = structlog.get_logger()
+
+LAST_WORDS = 5.0  # seconds for the last commits once nothing runs any more, and again for the last answers
+
+
+@dataclass(slots=True)
+class House:
+    """The actors, and the order in which they come and go."""
+
+    deps: Deps
+    queue: QueueActor
+    webhooks: Webhooks
+    tls: ssl.SSLContext | None
+    closing: trio.Event = field(default_factory=trio.Event)
+    closed: trio.Event = field(default_factory=trio.Event)  # the server has answered whom it could
+    down: set[str] = field(default_factory=set)  # the actors that failed and do not serve again yet
+
+    async def start(self, nursery: trio.Nursery, listening: socket.socket) -> None:
+        """Inside-out: whoever starts finds the ones it needs at work."""
+        await nursery.start(self.queue.run)  # no restart can mend it: its fault ends the process
+        await nursery.start(self.supervised("target", self.deps.target.run))
+        await nursery.start(self.supervised("inventory", self.deps.inventory.run))
+        await nursery.start(self.supervised("worker", self.deps.worker.run))
+        await nursery.start(self.supervised("embeddings", self.deps.embeddings.run))
+        await nursery.start(self.supervised("webhooks", self.webhooks.run))
+        await nursery.start(self.supervised("janitor", partial(pruner.run, self.queue)))
+        await nursery.start(self.supervised("http", partial(self._serve, listening)))
+
+    async def drain(self, grace: float) -> None:
+        """Outside-in: no new jobs, no new claims, the running ones get their grace, then the last commits."""
+        self.deps.leaving.set()
+        await self.deps.worker.drain(grace)
+        await self.queue.close()
+        with trio.move_on_after(LAST_WORDS):
+            await self.queue.wait_closed()
+        self.closing.set()  # only now: whoever follows a job that has just ended is told so
+        with trio.move_on_after(LAST_WORDS):
+            await self.closed.wait()
+
+    async def look(self, url: str) -> str | None:
+        """How things stand, once the queue and a reader have shown that they work; None while an actor is down."""
+        if self.deps.draining:
+            return "draining"
+        with suppress(StoreUnavailable):  # which no restart can mend
+            await self.queue.ask(Prune(most=0))  # through the writer's thread, and nothing to do there
+        waiting, running = await self.deps.readers.insist(_depths)
+        away = "" if self.deps.inventory.up else f"; {self.deps.target.address} is away"
+        return None if self.down else f"{url}: {waiting} waiting, {running} running{away}"
+
+    async def check_address(self, listening: socket.socket) -> None:
+        """Raise SettingInvalid when the target's address is where this process listens, before it asks itself."""
+        settings = self.deps.settings
+        if (url := settings.ollama_url or settings.openai_url) and await leads_to(listening, url):
+            raise self._itself()
+
+    async def check_target(self) -> None:
+        """Raise SettingInvalid when what answers at the target's address, by whatever way, is this very process."""
+        target = self.deps.target
+        if isinstance(target, (OllamaTarget, OpenAITarget)) and await target.boot_id() == self.deps.boot_id:
+            raise self._itself()
+
+    def _itself(self) -> SettingInvalid:
+        setting = "ollama_url" if self.deps.settings.ollama_url else "openai_url"
+        given = getattr(self.deps.settings, setting)
+        return SettingInvalid(setting, given, "must not lead to this Foreman itself")
+
+    async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
+        settings = self.deps.settings
+        limits = guard.Limits(descriptors.room(settings.max_connections), settings.idle_timeout, settings.send_timeout)
+        served = asgi.build(self.deps)
+        await guard.serve(
+            served, listening, until=self.closing.wait, tls=self.tls, limits=limits, task_status=task_status
+        )
+        self.closed.set()
+
+    def supervised(self, name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """`run`, started anew whenever it fails, within its budget."""
+        return partial(
+            keep_running,
+            name,
+            run,
+            leaving=lambda: self.deps.draining,
+            restarted=self._failed,
+            serves=self.down.discard,
+        )
+
+    def _failed(self, name: str) -> None:
+        self.down.add(name)
+        self.deps.meters.restarted(name)
+
+
+def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -> House:
+    """The house by these settings, its actors joined and not yet at work. Raises SettingInvalid."""
+    rules = Rules(
+        max_queue=settings.max_queue,
+        job_ttl=settings.job_ttl,
+        usage_history=settings.usage_history,
+        backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),
+        webhook_retries=settings.webhook_retries,
+        webhook_backoff=Backoff(settings.webhook_backoff, settings.webhook_backoff_max),
+    )
+    patience = Patience(
+        attempt=settings.attempt_timeout,
+        first_chunk=settings.first_chunk_timeout,
+        stall=settings.stall_timeout,
+        max_answer=settings.max_answer,
+    )
+    outlook = Outlook(choose.Rules(limit=settings.starvation_limit, share=settings.share, slots=settings.slots))
+    queue = QueueActor(Desk(store, rules, outlook, clock=clock))
+    budget = Budget(settings.memory, grace=min(GRACE, settings.send_timeout))
+    relay = Relay(budget)
+    target = _target(settings)
+    inventory = Inventory(target, queue, poll_interval=settings.poll_interval, remembered=store.note(NOTE))
+    meters, watchdog = Meters(), Watchdog()
+    trio.lowlevel.add_instrument(watchdog)
+    worker = Worker(
+        queue, target, relay, inventory, outlook, slots=settings.slots, patience=patience, clock=clock, meters=meters
+    )
+    readers = Readers(store, broken=queue.lose)
+    feed = Feed(readers, history=settings.feed_history, newest=store.seqs()[1])
+    poster = Poster(
+        addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback),
+        secrets=[secret.get_secret_value() for secret in settings.webhook_secret],
+        timeout=settings.webhook_timeout,
+        clock=clock,
+    )
+    webhooks = Webhooks(
+        queue,
+        Readers(store, count=1, broken=queue.lose),  # of their own: neither HTTP nor they wait for the other
+        poster,
+        limits=Limits(settings.webhook_concurrency, settings.webhook_per_receiver),
+        inline=settings.artifact_inline_limit,
+        meters=meters,
+        clock=clock,
+    )
+    queue.add_listener(relay.notice)
+    queue.add_listener(feed.notice)
+    queue.add_listener(webhooks.notice)
+    queue.add_listener(worker.notice)
+    queue.add_listener(meters.notice)
+    deps = Deps(
+        settings=settings,
+        queue=queue,
+        readers=readers,
+        feed=feed,
+        poster=poster,
+        relay=relay,
+        inventory=inventory,
+        worker=worker,
+        outlook=outlook,
+        embeddings=Embeddings(
+            target,
+            inventory,
+            concurrency=settings.embed_concurrency,
+            patience=patience,
+            warm=settings.embed_model,
+        ),
+        target=target,
+        gate=Gate(settings),
+        rate=Rate(settings.rate, settings.rate_burst or settings.rate) if settings.rate else None,
+        budget=budget,
+        meters=meters,
+        watchdog=watchdog,
+        log_size=store.log_size,
+        boot_id=str(ULID()),
+        clock=clock,
+    )
+    return House(deps, queue, webhooks, _tls(settings))
+
+
+def _depths(store: Reader) -> tuple[int, int]:
+    return store.board().waiting, len(store.running())
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.tls_cert:
+        return None
+    try:
+        return guard.tls_context(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        why = (error.reason or "not in PEM") if isinstance(error, ssl.SSLError) else error.strerror
+        raise SettingInvalid("tls_cert", settings.tls_cert, f"cannot be used with its key ({why})") from error
+
+
+def _target(settings: Settings) -> Target:
+    if settings.ollama_url:
+        return OllamaTarget(
+            settings.ollama_url,
+            settings.ollama_token.get_secret_value(),
+            settings.keep_alive,
+            load_timeout=settings.load_timeout,
+        )
+    if settings.openai_url:
+        return OpenAITarget(settings.openai_url, settings.openai_token.get_secret_value())
+    models: Sequence[ManagedModel] = settings.models
+    if not models:
+        log.info("no target is set: using the embedded model smollm2:135m", hint="set ollama_url or openai_url")
+        models = [ManagedModel.model_validate(fields) for fields in default_models(settings.slots)]
+    return ManagedTarget(list(models), settings.data_dir)

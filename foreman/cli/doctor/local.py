@@ -1,0 +1,170 @@
+"""Checks of this machine: the data folder, the address to listen on, and the Foreman that may run there already."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from foreman import descriptors
+from foreman.cli.doctor.finding import Finding, bad, doubtful, good
+from foreman.client import Client, ClientError, ConnectFailed, Unauthorized, requests
+from foreman.config.settings import Settings
+from foreman.domain.errors import StoreRefused
+from foreman.store import integrity
+
+PATIENCE = 5.0  # seconds for a Foreman's answer
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # how to reach what listens on every address
+
+
+def store(settings: Settings) -> Finding:
+    """Whether the data folder can be written to, and its database be used."""
+    folder = settings.data_dir
+    try:
+        _try_writing(folder)
+    except OSError as error:
+        return bad(
+            "store",
+            f"cannot write to {folder} ({error.strerror or error})",
+            "give it to the user who runs foreman (chown, chmod), or choose another folder with --data-dir",
+        )
+    database = folder / "foreman.db"
+    if not database.exists():
+        return good("store", f"{folder}, no database yet")
+    if not os.access(database, os.W_OK):
+        return bad("store", f"cannot write to {database}", "give it to the user who runs foreman (chown)")
+    try:
+        why = integrity.glance(database)
+    except StoreRefused as refused:
+        why = str(refused)
+    if why:
+        return bad("store", f"{database}: {why}", "restore a backup, or choose another folder with --data-dir")
+    return good("store", str(database))
+
+
+def _try_writing(folder: Path) -> None:
+    """Write there, and leave nothing; for a folder that is yet to be made, where it would be. Raises OSError."""
+    if folder.exists():
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    nearest = next(parent for parent in folder.absolute().parents if parent.exists())
+    with tempfile.TemporaryDirectory(dir=nearest):
+        pass
+
+
+def few_descriptors(settings: Settings) -> Finding | None:
+    """Say so if fewer clients can be connected than the settings allow."""
+    wanted = settings.max_connections + descriptors.OWN
+    room = descriptors.allow(settings.max_connections)
+    if room >= settings.max_connections:
+        return None
+    what = f"so few may be open that {room} clients can be connected, and not {settings.max_connections}"
+    return doubtful("open files", what, f"allow {wanted}: 'ulimit -n {wanted}', or LimitNOFILE={wanted} for systemd")
+
+
+class Alive(msgspec.Struct):
+    """What /healthz says; nothing but a Foreman says all of it."""
+
+    version: str
+    degraded: bool
+    target_error: str | None = None
+
+
+def port(settings: Settings) -> tuple[Finding, bool]:
+    """Whether `addr` can be listened on; True with it when a Foreman does so already."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host, settings.port))
+            probe.listen()
+    except OSError as error:
+        return _not_free(settings, error)
+    return good("port", f"{settings.addr} is free"), False
+
+
+def _not_free(settings: Settings, refusal: OSError) -> tuple[Finding, bool]:
+    if refusal.errno == errno.EACCES:
+        do = "choose a port from 1024 on with --addr, or give it CAP_NET_BIND_SERVICE"
+        return bad("port", f"this user may not listen on {settings.addr}", do), False
+    if refusal.errno != errno.EADDRINUSE:
+        do = "set addr to an address that this machine has, or to :PORT for all of them"
+        return bad("port", f"cannot listen on {settings.addr} ({refusal.strerror or refusal})", do), False
+    url = own_url(settings)
+    try:
+        with Client(url, timeout=PATIENCE) as client:
+            alive = _alive(client)
+    except ConnectFailed as fault:
+        if settings.tls_cert:  # its name or its certificate may not be for here
+            do = "ask it by the name in its certificate: --url https://NAME:PORT"
+            return doubtful("port", f"{settings.addr} is taken, perhaps by a foreman ({fault.message})", do), False
+        return _another(settings, fault)
+    except ClientError as fault:
+        return _another(settings, fault)
+    return good("port", f"{settings.addr}, a foreman {alive.version} listens there already"), True
+
+
+def _another(settings: Settings, fault: ClientError) -> tuple[Finding, bool]:
+    do = f"stop it ('ss -ltnp sport = :{settings.port}' names it), or choose another port with --addr"
+    return bad("port", f"{settings.addr} is taken by another program ({fault.message})", do), False
+
+
+def own_url(settings: Settings) -> str:
+    """Where a Foreman with these settings is reached from this machine."""
+    host = EVERYWHERE.get(settings.host, settings.host)
+    return f"{'https' if settings.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def token(settings: Settings) -> Finding:
+    """Whether strangers are kept out."""
+    if settings.token:
+        return good("token", "callers must send one")
+    if settings.only_loopback:
+        return good("token", f"none, and none is needed: only this machine reaches {settings.addr}")
+    do = "'foreman token' makes one: set FOREMAN_TOKEN, or FOREMAN_TOKEN_FILE to a file that holds it"
+    if settings.insecure:
+        return doubtful("token", f"whoever reaches {settings.addr} may use it, as insecure says", do)
+    return bad("token", f"{settings.addr} is open to other machines, and there is no token", do)
+
+
+def certificate(settings: Settings) -> Finding:
+    """Whether HTTPS can be served."""
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    except OSError as error:
+        why = (error.reason or "not in PEM") if isinstance(error, ssl.SSLError) else error.strerror
+        return bad("tls", f"{settings.tls_cert} cannot be used with its key ({why})", "fix tls_cert and tls_key")
+    return good("tls", settings.tls_cert)
+
+
+def running(url: str, settings: Settings) -> Finding:
+    """Whether the Foreman at `url` can be used with the token that is given."""
+    given = settings.token[0].get_secret_value() if settings.token else None
+    with Client(url, given, timeout=PATIENCE) as client:
+        try:
+            alive = _alive(client)
+            queue = client.queue()
+        except Unauthorized as fault:
+            missing = "asks for a token, and none is given" if given is None else f"refuses the token: {fault.message}"
+            return bad(
+                "foreman", f"the one at {url} {missing}", "set FOREMAN_TOKEN to the one that it was started with"
+            )
+        except ClientError as fault:
+            return bad("foreman", fault.message, fault.hint or "see its log")
+    if alive.degraded:
+        return bad(
+            "foreman", f"the one at {url} cannot reach its target: {alive.target_error}", "start that, jobs wait for it"
+        )
+    if queue.paused:
+        return doubtful("foreman", f"the one at {url} is paused, {queue.queued:,} jobs wait", "foreman resume")
+    return good("foreman", f"{alive.version} at {url}: {len(queue.running)} running, {queue.queued:,} waiting")
+
+
+def _alive(client: Client) -> Alive:
+    ask = requests.health()
+    return requests.read(requests.Ask(Alive, ask.path), client.url, 200, {}, client.raw(ask))

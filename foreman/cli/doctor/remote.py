@@ -1,0 +1,163 @@
+"""Checks of what Foreman talks to: its target, the target's models, and receivers of webhooks."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import shutil
+import socket
+from collections.abc import Sequence
+from contextlib import closing
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import trio
+
+from foreman.cli.doctor.finding import Finding, bad, doubtful, good
+from foreman.cli.doctor.local import own_url
+from foreman.client.errors import AnswerTooLarge
+from foreman.client.limits import Allowance, Limits
+from foreman.client.network import Transport
+from foreman.client.why import why
+from foreman.config.settings import ManagedModel, Settings
+from foreman.domain.errors import TargetFault, TargetRefused, TargetUnavailable
+from foreman.domain.webhooks import addresses
+from foreman.targets.boot import boot_id_at
+from foreman.targets.http.http1 import Client
+from foreman.targets.managed.engine import DEFAULT_MODEL, DEFAULT_NAME, find_model
+from foreman.targets.ollama import OllamaTarget
+from foreman.targets.openai import OpenAITarget
+from foreman.targets.protocol import Model
+
+PATIENCE = 5.0  # seconds for a target's answer
+ANSWER = 65_536  # bytes of what a receiver answers
+TOLD = 10  # models that are named
+
+
+def target(settings: Settings) -> tuple[Finding, list[str] | None]:
+    """Whether the target answers; with it the names of its models, None when nobody knows them."""
+    if settings.models:
+        return _commands(settings.models), [name for model in settings.models for name in (model.name, *model.aliases)]
+    if not settings.ollama_url and not settings.openai_url:
+        return _embedded(), [DEFAULT_NAME, DEFAULT_MODEL]
+    server: OllamaTarget | OpenAITarget
+    if settings.ollama_url:
+        setting, server = "ollama", OllamaTarget(settings.ollama_url, settings.ollama_token.get_secret_value())
+    else:
+        setting, server = "openai", OpenAITarget(settings.openai_url, settings.openai_token.get_secret_value())
+    url = getattr(settings, f"{setting}_url")
+    found, own = trio.run(_ask, server, settings)
+    if own or (isinstance(found, TargetUnavailable) and _listens_at(url, settings)):
+        do = f"set {setting}_url to where the inference server listens, or choose another addr for foreman"
+        return bad("target", f"{url} is this foreman itself", do), None
+    if isinstance(found, TargetFault):
+        what = str(found).replace(server.name, server.address, 1)
+        do = f"start it, or set {setting}_url to where it listens"
+        if isinstance(found, TargetRefused):
+            locked = found.status in (401, 403)
+            do = f"{setting}_token opens it" if locked else f"is {setting}_url the right address?"
+        return bad("target", what, do), None
+    if not found:
+        return doubtful("target", f"{server.address} has no models", "give it one, such as 'ollama pull qwen3:8b'"), []
+    return good("target", f"{server.address}, models: {_some(found)}"), found
+
+
+async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple[list[str] | TargetFault, bool]:
+    """Return the target's models, or why it tells none; and whether it is the Foreman that listens at addr."""
+    models: list[Model] = []
+    fault: TargetFault | None = TargetUnavailable(server.name, f"no answer within {PATIENCE:g} s")
+    own = False
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        with trio.move_on_after(PATIENCE):
+            try:
+                models, fault = await server.models(), None
+            except TargetFault as raised:
+                fault = raised
+        if (boot_id := await server.boot_id()) is not None:
+            with closing(Client(own_url(settings))) as ours:
+                own = boot_id == await boot_id_at(ours)
+        nursery.cancel_scope.cancel()
+    return fault or [name for model in models for name in (model.name, *model.aliases)], own
+
+
+def _listens_at(url: str, settings: Settings) -> bool:
+    """Return whether a Foreman with these settings would be what answers at `url`."""
+    ours, theirs = urlsplit(own_url(settings)), urlsplit(url)
+    ports = [parts.port or {"http": 80, "https": 443}[parts.scheme] for parts in (ours, theirs)]
+    hosts = ["127.0.0.1" if parts.hostname == "localhost" else parts.hostname for parts in (ours, theirs)]
+    return ports[0] == ports[1] and hosts[0] == hosts[1]
+
+
+def _commands(models: Sequence[ManagedModel]) -> Finding:
+    for model in models:
+        if shutil.which(model.command[0]) is None:
+            do = "install it, or give its whole path as the first of command"
+            return bad("target", f"the program of model {model.name} is not there: {model.command[0]}", do)
+        file = Path(model.model or "")
+        if file.is_absolute() and not file.exists():
+            return bad("target", f"the file of model {model.name} is not there: {file}", "put it there, or fix model")
+    return good("target", f"foreman starts {len(models)} models itself: {_some([model.name for model in models])}")
+
+
+def _embedded() -> Finding:
+    if find_model(DEFAULT_MODEL) is None or importlib.util.find_spec("xllamacpp") is None:
+        do = "set ollama_url or openai_url, or pip install 'foreman-llm[embedded]'"
+        return bad("target", "none is set, and the embedded model is not installed", do)
+    return good("target", f"none is set: foreman runs {DEFAULT_NAME} itself")
+
+
+def model(name: str, known: Sequence[str] | None, settings: Settings) -> Finding:
+    """Whether jobs may ask for `name`."""
+    if known is None:
+        return bad("model", f"whether there is {name} is not known while the target does not answer", "see target")
+    if name in known:
+        return good("model", name)
+    near = difflib.get_close_matches(name, known, n=1)
+    pull = f"'ollama pull {name}' fetches it" if settings.ollama_url else "see which models the target serves"
+    has = f"it has: {_some(known)}" if known else "it has none"
+    return bad(
+        "model", f"the target has no model {name}; {has}", f"did you mean {near[0]}? Else {pull}" if near else pull
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:TOLD]) + (f" and {len(names) - TOLD} more" if len(names) > TOLD else "")
+
+
+def webhook(url: str, settings: Settings) -> Finding:
+    """Whether webhooks may go to `url`, and whether anything answers there; nothing is posted."""
+    try:
+        parts = addresses.read_url(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        return bad("webhook", f"{url} has a host name that is none", "fix it")
+    except ValueError as allowed:
+        return bad("webhook", f"{url} {allowed}", "fix it")
+    except OSError as error:
+        return bad(
+            "webhook", f"{parts.hostname} cannot be resolved ({error.strerror or error})", "fix its name, or DNS"
+        )
+    host = parts.hostname or ""
+    rules = addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback)
+    for text in dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found):
+        address = ip_address(text)
+        if why := rules.refusal(address, name=host):
+            if addresses.Rules([ip_network(address)]).refusal(address) is None:
+                return bad("webhook", f"{host} is blocked: {why}", f"let it in with FOREMAN_WEBHOOK_ALLOW={host}")
+            return bad("webhook", f"{host} is blocked: {why}", "give the receiver another address")
+    return _answers(url, settings.webhook_timeout)
+
+
+def _answers(url: str, timeout: float) -> Finding:
+    allowance = Allowance(Limits(timeout, max_answer=ANSWER), timeout, url)
+    tls = httpx2.create_ssl_context(trust_env=False)
+    try:
+        with allowance.applied(), httpx2.Client(transport=Transport(tls), trust_env=False) as http:
+            status = http.head(url, timeout=timeout).status_code
+    except (httpx2.HTTPError, httpx2.InvalidURL, AnswerTooLarge) as error:
+        return bad("webhook", f"{url} does not answer ({why(error)})", "start the receiver, or fix the address")
+    return good("webhook", f"{url} answers (HEAD gives {status}; nothing was posted)")

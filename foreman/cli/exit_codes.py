@@ -1,0 +1,76 @@
+"""Exit codes, and the one line that a fault is on the command line."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import msgspec
+
+from foreman.client.errors import (
+    AnswerTooLarge,
+    ArgumentInvalid,
+    ClientError,
+    ConnectFailed,
+    NotForeman,
+    Refused,
+    Unauthorized,
+)
+from foreman.client.reading import TooMuch
+from foreman.domain.errors import ForemanError, SettingInvalid
+
+FAILED = 1
+MISUSED = 2  # click's own code for a wrong call, too
+NO_DAEMON = 3
+REFUSED = 4
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_TOO_LARGE = "if that is a foreman, ask for less; else set FOREMAN_URL to where one listens"
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 the job failed, was cancelled or expired, a check found something wrong, or the program "
+    "failed; 2 wrong usage or settings; 3 no Foreman could be reached; 4 Foreman refused (token, unknown model or job, "
+    "full queue, illegal step), be it one of many; 130 interrupted."
+)
+
+
+def epilog(*examples: str) -> str:
+    """What a verb's help ends with: how it is called, and how it exits."""
+    lines = "\n".join(f"  {example}" for example in examples)
+    return f"\b\n{'Examples' if len(examples) > 1 else 'Example'}:\n{lines}\n\n{EXIT_CODES}"
+
+
+def line_and_code(error: BaseException) -> tuple[str, int] | None:
+    """What to say about an expected fault and how to exit; None for a bug."""
+    if isinstance(error, BaseExceptionGroup):
+        known = [found for inner in error.exceptions if (found := line_and_code(inner))]
+        return known[0] if known else None
+    match error:
+        case SettingInvalid():
+            return _with_hint(error), MISUSED
+        case ForemanError():
+            return _with_hint(error), FAILED
+        case ArgumentInvalid():
+            return str(error), MISUSED
+        case ConnectFailed() | NotForeman():
+            return str(error), NO_DAEMON
+        case Unauthorized(status=401):
+            return f"{error.message}: set FOREMAN_TOKEN, or give --token", REFUSED
+        case Refused():
+            return str(error), REFUSED
+        case AnswerTooLarge():
+            return f"{error.message}: {_TOO_LARGE}", FAILED
+        case TooMuch():  # of what was asked raw
+            return f"the answer is too large ({error}): {_TOO_LARGE}", FAILED
+        case msgspec.DecodeError():  # of what was asked raw
+            return "what answers is not a foreman: set FOREMAN_URL to where one listens", NO_DAEMON
+        case ClientError():
+            return str(error), FAILED
+        case OSError() if error.errno and error.errno != errno.EPIPE:  # which click takes for an end
+            where = f"{error.filename}: " if error.filename else ""
+            return f"{where}{os.strerror(error.errno).lower()}", FAILED
+    return None
+
+
+def _with_hint(error: ForemanError) -> str:
+    return f"{error}; {error.hint}" if error.hint else str(error)

@@ -1,0 +1,114 @@
+"""`foreman cancel`, `retry` and `rm`: one step for each of several jobs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from foreman.cli.completion import Complete, ended_job, open_job, retried_job
+from foreman.cli.connect import reaches_foreman
+from foreman.cli.exit_codes import REFUSED, epilog
+from foreman.cli.ids import with_job
+from foreman.cli.output import print_json, quiet
+from foreman.cli.screen import one_line
+from foreman.client import Busy, Client, Refused, Unauthorized, requests
+from foreman.client.requests import Ask
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXAMPLE = "01M851ES4ND9PVJWPF0KQPVXTA"
+
+
+def _ids(complete: Complete) -> Callable[[F], F]:
+    return click.argument("job_ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete)
+
+
+_json = click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "errors": [{"job_id", "error", …}]}.')
+
+
+@click.command(
+    epilog=epilog(
+        f"foreman cancel {EXAMPLE}",
+        "foreman jobs --state queued --quiet | xargs foreman cancel",
+    ),
+    short_help="Cancel jobs that have not ended.",
+)
+@_ids(open_job)
+@_json
+@quiet()
+@reaches_foreman
+def cancel(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
+    """Cancel jobs that have not ended; one that runs is cut off within a second.
+
+    To cancel a cancelled job again does no harm. What cannot be cancelled is told, and the others are cancelled.
+    """
+    _step(job_ids, requests.cancel, "cancelled", as_json, quiet, url, token)
+
+
+@click.command(
+    epilog=epilog(
+        f"foreman retry {EXAMPLE}",
+        "foreman jobs --state failed --quiet | xargs foreman retry",
+    ),
+    short_help="Queue failed, cancelled or expired jobs again.",
+)
+@_ids(retried_job)
+@_json
+@quiet()
+@reaches_foreman
+def retry(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
+    """Queue failed, cancelled or expired jobs again, under the same ids and with all their attempts."""
+    _step(job_ids, requests.retry, "queued again", as_json, quiet, url, token)
+
+
+@click.command(epilog=epilog(f"foreman rm {EXAMPLE}"), short_help="Remove jobs that have ended, and all they left.")
+@_ids(ended_job)
+@_json
+@quiet()
+@reaches_foreman
+def rm(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
+    """Remove jobs that have ended, with their answers, artifacts, events and deliveries. There is no way back."""
+    _step(job_ids, requests.delete, "removed", as_json, quiet, url, token)
+
+
+def _step(
+    job_ids: tuple[str, ...],
+    ask_of: Callable[[str], Ask[Any]],
+    said: str,
+    as_json: bool,
+    quiet: bool,
+    url: str | None,
+    token: str | None,
+) -> None:
+    """Ask for each job; a refusal that concerns one of them does not keep the others from it."""
+    jobs: list[object] = []
+    errors: list[dict[str, str]] = []
+    try:
+        with Client(url, token) as client:
+
+            def step(job_id: str) -> tuple[str, bytes]:
+                return job_id, client.raw(ask_of(job_id))
+
+            for name in dict.fromkeys(job_ids):
+                try:
+                    job_id, answer = with_job(client, name, step)
+                except (Unauthorized, Busy):  # concerns all
+                    raise
+                except Refused as fault:
+                    errors.append({"job_id": name, "error": str(fault), "code": fault.code})
+                    if not as_json:
+                        about = "" if name in str(fault) else f"{name}: "
+                        click.echo(one_line(f"foreman: {about}{fault}"), err=True)
+                    continue
+                jobs.append(msgspec.Raw(answer) if answer else {"job_id": job_id})
+                if not as_json:
+                    click.echo(one_line(job_id) + ("" if quiet else f"  {said}"))
+    finally:
+        if as_json and (jobs or errors):
+            print_json({"jobs": jobs, "errors": errors})
+    if errors:
+        sys.exit(REFUSED)

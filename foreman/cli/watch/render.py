@@ -1,0 +1,163 @@
+"""The board as lines of text, as many and as wide as the terminal has room for; no I/O, no clock."""
+
+from __future__ import annotations
+
+import textwrap
+from datetime import datetime
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.text import Text
+
+from foreman.cli.screen import STATE_STYLES, between, clock, one_line, plain, span
+from foreman.cli.watch.state import Board
+from foreman.client import Event, Job, Running
+
+STATE, ID, WHEN, PRIORITY, READY = 10, 26, 12, 7, 10  # columns
+WIDE = 130  # columns from which on what waits and what happened stand side by side
+GAP = 2
+HEADER = 3
+TITLE = 1
+HELP = "q quit"
+
+
+def draw(board: Board, width: int, height: int, now: datetime) -> list[Text]:
+    """Exactly `height` lines of at most `width` columns."""
+    lines = [_name(board, width), _sum(board, width, now), Text()]
+    room = height - HEADER - 1  # the last line is the help's
+    running = _running(board, width, max(TITLE + 2, room // 2), now)
+    lines += [*running, Text()]
+    room -= len(running) + 1
+    if width >= WIDE:
+        half = (width - GAP) // 2
+        beside = zip(_fill(_waiting(board, room, now), room), _fill(_events(board, room), room), strict=True)
+        for left, right in beside:
+            left.truncate(half, overflow="ellipsis")
+            left.pad_right(half + GAP - left.cell_len)
+            lines.append(left + right)
+    else:
+        waiting = _waiting(board, max(room // 2, TITLE + 1), now)
+        lines += [*waiting, Text(), *_events(board, room - len(waiting) - 1)]
+    lines = [*_fill(lines, height - 1), Text(HELP, style="dim")]
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return lines
+
+
+def _name(board: Board, width: int) -> Text:
+    left = Text("Foreman", style="bold") + Text(f"  {plain(board.url)}", style="not bold")
+    if board.away:
+        right = Text(one_line(f"no answer, trying again: {board.away}"), style="bold red")
+    elif board.trouble:
+        right = Text("the target is away", style="bold red")
+    elif board.queue.paused:
+        right = Text("paused", style="bold yellow")
+    else:
+        right = Text("● live", style="green")
+    right.truncate(max(0, width - left.cell_len - GAP), overflow="ellipsis")
+    return left + Text(" " * (width - left.cell_len - right.cell_len)) + right
+
+
+def _sum(board: Board, width: int, now: datetime) -> Text:
+    queue = board.queue
+    if board.trouble:
+        return Text(one_line(f"target: {board.trouble}"), style="red")
+    said = [
+        queue.resident or "no model loaded",
+        f"{len(queue.running)} of {queue.slots} running",
+        f"{queue.queued:,} waiting" + (f", oldest {span(queue.oldest_seconds)}" if queue.oldest_seconds else ""),
+        f"{board.per_minute(now):,} done in a minute",
+    ]
+    return Text(one_line(" · ".join(said)))
+
+
+def _running(board: Board, width: int, room: int, now: datetime) -> list[Text]:
+    """Every job with the last of its words; those that have no room are counted."""
+    jobs = board.queue.running
+    title = _title("RUNNING", "FOR", "MODEL")
+    if not jobs:
+        return [title, _nothing("nothing runs")]
+    tall = max(1, min(3, (room - TITLE) // len(jobs) - 1))  # lines for words
+    fits = max(1, (room - TITLE) // (tall + 1))
+    lines = [title]
+    for job in jobs[:fits]:
+        words = last_words(board.words.get(job.job_id, ""), width - 2, tall)
+        lines += [_runs(job, now), *(Text(f"  {line}", style="dim") for line in words)]
+    return _with_rest(lines, len(lines) + 1, len(jobs) - fits)
+
+
+def _runs(job: Running, now: datetime) -> Text:
+    attempt = f"  attempt {job.attempt}" if job.attempt > 1 else ""
+    return _state_and_id(job.state, job.job_id) + Text(
+        f"{between(job.started_at, now):<{WHEN}}{one_line(job.model)}{attempt}"
+    )
+
+
+def last_words(text: str, width: int, height: int) -> list[str]:
+    """The end of a text in exactly `height` lines of at most `width` columns."""
+    tail = " ".join(plain(text)[-4 * width * height :].split())
+    lines = textwrap.wrap(tail, width) if cell_len(tail) == len(tail) else chop_cells(tail, width)
+    return [*lines, *[""] * (height - len(lines))][-height:]
+
+
+def _waiting(board: Board, room: int, now: datetime) -> list[Text]:
+    if not board.queue.queued:
+        return [_title("WAITING"), _nothing("nothing waits")]
+    lines = [_waits(place, job, now) for place, job in enumerate(board.waiting, 1)][: room - TITLE]
+    title = _title("WAITING", "FOR", f"{'PRIO':<{PRIORITY}}{'READY':<{READY}}MODEL")
+    return _with_rest([title, *lines], room, board.queue.queued - len(lines))
+
+
+def _with_rest(lines: list[Text], room: int, more: int) -> list[Text]:
+    """With how many more there are, in the place of the last line where there is no other."""
+    if more <= 0:
+        return lines
+    cut = len(lines) - room + 1
+    shown = lines[:-cut] if cut > 0 else lines
+    return [*shown, _nothing(f"{more + max(0, cut):>8,} more")]
+
+
+def _waits(place: int, job: Job, now: datetime) -> Text:
+    style = {"high": "bold", "low": "dim"}.get(job.priority, "")
+    eta = f"in {guess(job.eta_seconds)}" if job.eta_seconds else ""
+    return (
+        Text(f"{place:>8}  {set_cell_size(plain(job.job_id), ID + GAP)}")
+        + Text(f"{between(job.created_at, now):<{WHEN}}")
+        + Text(f"{one_line(job.priority):<{PRIORITY}}", style=style)
+        + Text(f"{eta:<{READY}}{one_line(job.model)}")
+    )
+
+
+def guess(seconds: float) -> str:
+    """A length of time in one unit: 3.1 s, 4 min, 2 h, 3 d."""
+    return " ".join(span(seconds).split()[:2])
+
+
+def _events(board: Board, room: int) -> list[Text]:
+    newest = [_happened(event) for event in list(board.events)[::-1][: max(0, room - TITLE)]]
+    return [_title("EVENTS", "AT", "MODEL"), *(newest or [_nothing("nothing yet")])]
+
+
+def _happened(event: Event) -> Text:
+    said = f"{one_line(event.model)}  {one_line(event.error or '')}"
+    return _state_and_id(event.state, event.job_id) + Text(f"{clock(event.timestamp)[:8]:<{WHEN}}{said}")
+
+
+def _state_and_id(state: str, job_id: str) -> Text:
+    return Text(f"{plain(state):<{STATE}}", style=STATE_STYLES.get(state, "")) + Text(
+        set_cell_size(plain(job_id), ID + GAP)
+    )
+
+
+def _title(name: str, when: str = "", rest: str = "") -> Text:
+    """The name of a part, and what stands in the columns after the job's."""
+    columns = " " * (STATE + ID + GAP - len(name)) + f"{when:<{WHEN}}{rest}"
+    return Text(name, style="bold") + Text(columns.rstrip(), style="not bold dim")
+
+
+def _nothing(said: str) -> Text:
+    return Text(said, style="dim")
+
+
+def _fill(lines: list[Text], height: int) -> list[Text]:
+    """Exactly so many."""
+    return [*lines, *(Text() for _ in range(height - len(lines)))][: max(0, height)]

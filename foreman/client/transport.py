@@ -1,0 +1,256 @@
+"""One Foreman, asked over HTTP, with and without an event loop: whatever fails there becomes a ClientError."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import aclosing, closing, contextmanager, suppress
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+
+import anyio
+import httpx2
+
+from foreman.client import requests
+from foreman.client.errors import AnswerTooLarge, AnswerTooSlow, ClientError, ConnectFailed, NotForeman
+from foreman.client.limits import Allowance, Limits
+from foreman.client.network import AsyncTransport, Transport
+from foreman.client.operations import Held, Open, Pause, Read, Step, Talk, Tell, Telling
+from foreman.client.requests import Address, Ask
+from foreman.client.why import causes, refused, why
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 5.0  # seconds
+NO_COOKIES = DefaultCookiePolicy(allowed_domains=())  # Foreman sets none, and others might without end
+HEADERS = {"Accept-Encoding": "identity"}  # what is not packed cannot unfold
+TOO_LONG = 431  # what h11 would have answered, were it the server, to a head or the head of a chunk without end
+
+
+class Connection:
+    """For callers without an event loop; threads may share it."""
+
+    def __init__(self, address: Address, limits: Limits) -> None:
+        self.url: str = address.url
+        self.limits: Limits = limits
+        self.http: httpx2.Client = httpx2.Client(
+            base_url=address.url,
+            headers=HEADERS | address.headers,
+            transport=Transport(_trusted(address.url)),
+            trust_env=False,  # proxies of the environment are not for prompts
+        )
+        self.http.cookies.jar.set_policy(NO_COOKIES)
+
+    def close(self) -> None:
+        self.http.close()
+
+    def hold(self, talk: Talk[T]) -> T:
+        """Do what a conversation wants, step after step; what it comes to. Raises the faults it raises."""
+        with closing(_Line(self)) as line:
+            held = Held(talk)
+            while held.step is not None:
+                line.go_on(held)
+            return held.result
+
+    def listen(self, talk: Telling[T]) -> Generator[T, None, None]:
+        """Do what a conversation wants, and give on what it tells."""
+        with closing(_Line(self)) as line:
+            held = Held(talk)
+            while (step := held.step) is not None:
+                if isinstance(step, Tell):
+                    yield step.value
+                    held.send(None)
+                else:
+                    line.go_on(held)
+
+
+class AsyncConnection:
+    """For callers on an event loop of asyncio or Trio."""
+
+    def __init__(self, address: Address, limits: Limits) -> None:
+        self.url: str = address.url
+        self.limits: Limits = limits
+        self.http: httpx2.AsyncClient = httpx2.AsyncClient(
+            base_url=address.url,
+            headers=HEADERS | address.headers,
+            transport=AsyncTransport(_trusted(address.url)),
+            trust_env=False,
+        )
+        self.http.cookies.jar.set_policy(NO_COOKIES)
+
+    async def aclose(self) -> None:
+        await self.http.aclose()
+
+    async def hold(self, talk: Talk[T]) -> T:
+        """Do what a conversation wants, step after step; what it comes to. Raises the faults it raises."""
+        async with aclosing(_AsyncLine(self)) as line:
+            held = Held(talk)
+            while held.step is not None:
+                await line.go_on(held)
+            return held.result
+
+    async def listen(self, talk: Telling[T]) -> AsyncGenerator[T, None]:
+        """Do what a conversation wants, and give on what it tells."""
+        async with aclosing(_AsyncLine(self)) as line:
+            held = Held(talk)
+            while (step := held.step) is not None:
+                if isinstance(step, Tell):
+                    yield step.value
+                    held.send(None)
+                else:
+                    await line.go_on(held)
+
+
+class _Line:
+    """What one conversation has open."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._response: httpx2.Response | None = None
+        self._bytes: Iterator[bytes] = iter(())
+        self._allowance: Allowance | None = None
+
+    def go_on(self, held: Held[Any]) -> None:
+        """Do the step that is wanted, and say what came of it."""
+        try:
+            reply = self._do(held.step)
+        except ClientError as fault:
+            held.throw(fault)
+        else:
+            held.send(reply)
+
+    def _do(self, step: Step) -> Any:
+        url, http, limits = self._connection.url, self._connection.http, self._connection.limits
+        match step:
+            case Pause():
+                return time.sleep(step.seconds)
+            case Read():
+                assert self._allowance is not None
+                step.renew(self._allowance)
+                with _held_to(self._allowance, url, "line"):
+                    return next(self._bytes, b"")
+            case Open():
+                self.close()
+                self._allowance = Allowance(limits, limits.timeout, url)
+                with _held_to(self._allowance, url):
+                    self._response = got = http.send(_request(http, step.ask), stream=True)
+                    if got.status_code != 200:
+                        raise requests.error_of(url, got.status_code, got.headers, b"".join(got.iter_raw()))
+                media = _content_type(url, got)
+                self._bytes = got.iter_raw()
+                return media
+            case Ask():
+                with _held_to(Allowance(limits, _seconds(step, limits), url), url):
+                    got = http.send(_request(http, step), stream=True)
+                    with closing(got):
+                        _content_type(url, got)
+                        body = b"".join(got.iter_raw())
+                return requests.read(step, url, got.status_code, got.headers, body)
+
+    def close(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+
+class _AsyncLine:
+    """What one conversation has open."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._response: httpx2.Response | None = None
+        self._bytes: AsyncGenerator[bytes, None] | None = None
+        self._allowance: Allowance | None = None
+
+    async def go_on(self, held: Held[Any]) -> None:
+        """Do the step that is wanted, and say what came of it."""
+        try:
+            reply = await self._do(held.step)
+        except ClientError as fault:
+            held.throw(fault)
+        else:
+            held.send(reply)
+
+    async def _do(self, step: Step) -> Any:
+        url, http, limits = self._connection.url, self._connection.http, self._connection.limits
+        match step:
+            case Pause():
+                return await anyio.sleep(step.seconds)
+            case Read():
+                assert self._allowance is not None
+                assert self._bytes is not None
+                step.renew(self._allowance)
+                with _held_to(self._allowance, url, "line"):
+                    return await anext(self._bytes, b"")
+            case Open():
+                await self.aclose()
+                self._allowance = Allowance(limits, limits.timeout, url)
+                with _held_to(self._allowance, url):
+                    self._response = got = await http.send(_request(http, step.ask), stream=True)
+                    if got.status_code != 200:
+                        raise requests.error_of(url, got.status_code, got.headers, await _whole(got))
+                media = _content_type(url, got)
+                self._bytes = got.aiter_raw()
+                return media
+            case Ask():
+                with _held_to(Allowance(limits, _seconds(step, limits), url), url):
+                    got = await http.send(_request(http, step), stream=True)
+                    async with aclosing(got):
+                        _content_type(url, got)
+                        body = await _whole(got)
+                return requests.read(step, url, got.status_code, got.headers, body)
+
+    async def aclose(self) -> None:
+        if self._response is not None:
+            await self._response.aclose()
+            self._response = None
+        if self._bytes is not None:
+            with suppress(httpx2.RequestError, httpx2.StreamError, StopAsyncIteration):
+                while True:  # what httpx2 would leave to the collector of garbage, of which Trio complains
+                    await anext(self._bytes)
+            self._bytes = None
+
+
+async def _whole(got: httpx2.Response) -> bytes:
+    return b"".join([piece async for piece in got.aiter_raw()])
+
+
+def _request(http: httpx2.Client | httpx2.AsyncClient, ask: Ask[Any]) -> httpx2.Request:
+    limits = httpx2.Timeout(None, connect=CONNECT_TIMEOUT)  # for all else there is the allowance
+    return http.build_request(
+        ask.method, ask.path, params=ask.params, headers=ask.headers, content=ask.body, timeout=limits
+    )
+
+
+def _seconds(ask: Ask[Any], limits: Limits) -> float:
+    """Return how long a whole answer may take."""
+    return min(limits.timeout + ask.held, ask.within)
+
+
+def _content_type(url: str, got: httpx2.Response) -> str:
+    """Return the media type of an answer. Raises NotForeman for one that is packed."""
+    if (packed := got.headers.get("content-encoding", "identity").lower()) != "identity":
+        raise NotForeman(url, f"it packs its answers with {packed[:20]}, which nobody asked for")
+    return got.headers.get("content-type", "")
+
+
+@contextmanager
+def _held_to(allowance: Allowance, url: str, what: str = "answer") -> Iterator[None]:
+    """Hold what is sent and read to its allowance, and say in our own faults what goes wrong."""
+    try:
+        with allowance.applied():
+            yield
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        raise ConnectFailed(url, "" if refused(error) else why(error), nobody=True) from None
+    except httpx2.TimeoutException:
+        raise AnswerTooSlow(url, f"no whole {what} within {allowance.seconds:g} s") from None
+    except httpx2.RequestError as error:
+        if any(getattr(cause, "error_status_hint", None) == TOO_LONG for cause in causes(error)):
+            raise AnswerTooLarge(url, "a head without end") from None
+        raise ConnectFailed(url, why(error)) from None
+
+
+def _trusted(url: str) -> ssl.SSLContext | None:
+    """The system's authorities, or those of SSL_CERT_FILE."""
+    return ssl.create_default_context() if url.lower().startswith("https:") else None

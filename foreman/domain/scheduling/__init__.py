@@ -1,0 +1,1 @@
+"""Scheduling: which job goes next, and when the others can be expected."""

@@ -1,0 +1,305 @@
+"""Usage: figures of what happened in every minute and hour, by model, caller, target and endpoint; no I/O, no clock."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
+
+from foreman.domain.job import RUNNING, Draft, Instant, Job, State, model_of
+
+MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
+SINCE = "usage_since"  # the note that says when counting began, seconds since the epoch
+STORED = (MINUTE, HOUR)  # the steps that are stored; days are made of hours
+MINUTES_KEPT = 24 * HOUR  # seconds
+
+# Upper bounds of the histogram of waits, in seconds; one more bucket holds what is longer.
+WAITS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
+
+# Models, callers and endpoints are few, but a caller may have a say in all of them: further ones of a step share a row.
+MOST_GROUPS = 500
+OTHER = "other"
+
+
+class Group(NamedTuple):
+    """What figures are kept by."""
+
+    model: str  # by the target's own name
+    caller: str  # the name of the token; empty without one
+    target: str
+    endpoint: str
+
+    def others(self) -> Group:
+        """Return the group for what is too much to be kept apart."""
+        return self._replace(model=OTHER, caller=OTHER)
+
+
+class Slot(NamedTuple):
+    """A step of time and a group; there is a row of figures for each in which something happened."""
+
+    step: int  # seconds
+    at: int  # its beginning, seconds since the epoch
+    group: Group
+
+
+class Tokens(NamedTuple):
+    """What an answer says was read and written."""
+
+    prompt: int = 0  # the cached ones included
+    cached: int = 0
+    answer: int = 0
+
+
+NO_TOKENS = Tokens()
+
+
+@dataclass(slots=True)
+class Figures:
+    """What happened in a step."""
+
+    submitted: int = 0  # put in the queue, also by hand once more
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    answer_tokens: int = 0
+    loads: int = 0
+    busy_seconds: float = 0.0  # of all slots together
+    waits: list[int] = field(default_factory=lambda: [0] * (len(WAITS) + 1))  # of the jobs that started, by WAITS
+
+    def add(self, other: Figures) -> None:
+        """Add what happened elsewhere."""
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.waits = [one + more for one, more in zip(self.waits, other.waits, strict=True)]
+
+    def wait(self, share: float) -> float | None:
+        """Return the seconds within which this share of the jobs started, to within a bucket; None if none started."""
+        rank = share * sum(self.waits)
+        if not rank:
+            return None
+        below = 0
+        for bucket, count in enumerate(self.waits[:-1]):
+            if count and below + count >= rank:
+                low = WAITS[bucket - 1] if bucket else 0.0
+                return low + (WAITS[bucket] - low) * (rank - below) / count
+            below += count
+        return float(WAITS[-1])
+
+
+COUNTS = tuple(one.name for one in fields(Figures) if one.name != "waits")
+
+
+class Depth(NamedTuple):
+    """How many jobs waited and ran in a step."""
+
+    step: int
+    at: int
+    first: int  # waiting when it began
+    waiting: int  # the most at once
+    running: int
+
+
+class Row(NamedTuple):
+    """A row of an answer: the figures of a step, of one group's name or of all."""
+
+    at: int
+    by: str | None
+    figures: Figures
+    waiting: int | None = None  # the most at once; None of a name alone
+    running: int | None = None
+
+
+_ENDS: Mapping[State, str] = {
+    State.DONE: "done",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+    State.EXPIRED: "expired",
+}
+
+
+class Tally:
+    """What a transaction adds to the figures, and the depth of the queue as of the last commit."""
+
+    def __init__(self, target: str, *, waiting: int) -> None:
+        self.figures: dict[Slot, Figures] = {}
+        self._target = target
+        self._waiting = waiting
+        self._claims: dict[str, Instant] = {}  # of the jobs that run; those of an earlier process are not known
+        self._claimed: dict[str, Instant] = {}  # in this transaction
+        self._left: set[str] = set()
+        self._more = 0
+        self._now: Instant | None = None  # of the transaction, once there is something to tell
+        self._pairs: dict[tuple[Instant, Group], Sequence[Figures]] = {}  # of the minute and the hour
+        self._depths: dict[int, Depth] = {}  # as of the last commit, by step
+
+    def submitted(self, draft: Draft, now: Instant) -> None:
+        """Count a job that is new."""
+        self._now = now
+        self._more += 1
+        group = Group(model_of(draft.key), draft.owner, self._target, draft.endpoint)
+        for figures in self._at(group, now):
+            figures.submitted += 1
+
+    def changed(self, job: Job, previous: State, now: Instant, *, first: bool = False) -> None:
+        """Count a change of state; `job` is as it is now. With `first` it starts for the first time."""
+        self._now = now
+        group = self._group(job)
+        if previous is State.QUEUED:
+            self._more -= 1
+        if job.state is State.QUEUED:
+            self._more += 1
+        if job.state in RUNNING and previous is State.QUEUED:
+            self._claimed[job.id] = now
+            if first:
+                bucket = bisect_left(WAITS, now - job.since)
+                for figures in self._at(group, now):
+                    figures.waits[bucket] += 1
+        elif job.state not in RUNNING and previous in RUNNING:
+            self._leave(job.id, group, now)
+        if job.state in _ENDS:
+            name = _ENDS[job.state]
+            for figures in self._at(group, now):
+                setattr(figures, name, getattr(figures, name) + 1)
+        elif job.state is State.QUEUED and previous not in RUNNING:
+            for figures in self._at(group, now):
+                figures.submitted += 1
+
+    def set_aside(self, now: Instant) -> None:
+        """Count a job that waits no longer, and of which no more is known."""
+        self._now = now
+        self._more -= 1
+
+    def used(self, job: Job, now: Instant, *, tokens: Tokens = NO_TOKENS, loads: int = 0) -> None:
+        """Count what an attempt took."""
+        self._now = now
+        for figures in self._at(self._group(job), now):
+            figures.prompt_tokens += tokens.prompt
+            figures.cached_tokens += tokens.cached
+            figures.answer_tokens += tokens.answer
+            figures.loads += loads
+
+    def sample(self, now: Instant) -> None:
+        """Have a row written for this minute if anything runs: a minute without a row is one in which nothing did."""
+        if self._claims:
+            self._now = now
+
+    def depths(self) -> list[Depth]:
+        """Return the depths that the transaction changes; each is to be written over one that is lower."""
+        if self._now is None:
+            return []
+        before, running = self._waiting, len(self._claims)
+        after = before + self._more
+        runs = len((self._claims.keys() | self._claimed.keys()) - self._left)
+        found = []
+        for step in STORED:
+            at = _floor(self._now, step)
+            known = self._depths.get(step)
+            if known is None or known.at != at:
+                found.append(Depth(step, at, before, max(before, after), max(running, runs)))
+            elif after > known.waiting or runs > known.running:
+                found.append(known._replace(waiting=max(known.waiting, after), running=max(known.running, runs)))
+        return found
+
+    def commit(self) -> None:
+        """Take what was counted for true."""
+        self._depths |= {depth.step: depth for depth in self.depths()}
+        self._claims |= self._claimed
+        for job_id in self._left:
+            self._claims.pop(job_id, None)
+        self._waiting += self._more
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: the transaction is over, or never was."""
+        self.figures = {}
+        self._pairs = {}
+        self._claimed, self._left, self._more, self._now = {}, set(), 0, None
+
+    def _leave(self, job_id: str, group: Group, now: Instant) -> None:
+        began = self._claimed.get(job_id, self._claims.get(job_id))
+        self._left.add(job_id)
+        if began is None:  # it ran when an earlier process died: until when, nobody knows
+            return
+        for step in STORED:
+            since = max(began, now - MINUTES_KEPT) if step == MINUTE else began
+            for at, seconds in _stretches(since, now, step):
+                self._figures(Slot(step, at, group)).busy_seconds += seconds
+
+    def _group(self, job: Job) -> Group:
+        return Group(model_of(job.key), job.owner, self._target, job.endpoint)
+
+    def _at(self, group: Group, now: Instant) -> Sequence[Figures]:
+        found = self._pairs.get((now, group))
+        if found is None:
+            found = [self._figures(Slot(step, _floor(now, step), group)) for step in STORED]
+            self._pairs[now, group] = found
+        return found
+
+    def _figures(self, slot: Slot) -> Figures:
+        found = self.figures.get(slot)
+        if found is None:
+            found = self.figures[slot] = Figures()
+        return found
+
+
+def kept_since(step: int, now: Instant, history: float) -> int:
+    """Return from when on every row is kept: hours by whole days, for `history` seconds (0: for ever).
+
+    It lies one step more back than that, for callers that reckon with a time that has passed meanwhile.
+    """
+    kept, unit = (MINUTES_KEPT, MINUTE) if step == MINUTE else (history, DAY)
+    return _floor(now - kept, unit) - unit if kept else 0
+
+
+def every_step(
+    rows: Sequence[Row],
+    depths: Sequence[Depth] | None,
+    *,
+    begin: int,
+    end: int,
+    step: int,
+    now: Instant,
+    live: tuple[int, int],
+) -> list[Row]:
+    """Return a row for every step from `begin` up to `end`, with how many jobs waited and ran.
+
+    `depths` are those from `begin` on, with the first one at or after `end`, or None where they are not to be told;
+    `live` is how many wait and run now. As many wait in a step without a depth as when the next one began; and nothing
+    runs in it.
+    """
+    found = {row.at: row for row in rows}
+    every = [found.get(at, Row(at, None, Figures())) for at in range(begin, end, step)]
+    if depths is None:
+        return every
+    stored = MINUTE if step == MINUTE else HOUR
+    known = {depth.at: depth for depth in depths}
+    waiting: dict[int, int] = {}
+    running: dict[int, int] = {}
+    later = [depth for depth in depths if end <= depth.at <= now]  # a clock may have been ahead once
+    carried = later[0].first if later else live[0]
+    for at in range(end - stored, begin - stored, -stored):
+        depth = known.get(at, Depth(stored, at, carried, carried, 0))
+        carried = depth.first
+        most, runs = depth.waiting, depth.running
+        if at == _floor(now, stored):
+            most, runs = max(most, live[0]), max(runs, live[1])
+        slot = at // step * step
+        waiting[slot], running[slot] = max(most, waiting.get(slot, 0)), max(runs, running.get(slot, 0))
+    return [row._replace(waiting=waiting[row.at], running=running[row.at]) for row in every]
+
+
+def _floor(at: Instant, step: int) -> int:
+    return int(at // step * step)
+
+
+def _stretches(begin: Instant, end: Instant, step: int) -> Iterator[tuple[int, float]]:
+    """Cut a time into the steps that it lies in: the beginning of each, and the seconds in it."""
+    at = _floor(begin, step)
+    while begin < end:
+        upto = min(end, at + step)
+        yield at, upto - begin
+        begin, at = upto, at + step

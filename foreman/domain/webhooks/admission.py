@@ -1,0 +1,192 @@
+"""Admission of webhooks: which of the waiting destinations gets the next place, and how many places each may hold."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple, TypeVar
+
+from foreman.domain.job import Instant
+
+T = TypeVar("T")
+
+SHARE = 3  # a caller takes another place while it holds no more than this many times the places that are left
+REMEMBERED = 4096  # receivers of a caller whose last answer is known
+MOST_WAITING = 1024  # destinations of a caller and health that are kept; the others have to be found again
+
+
+class Destination(NamedTuple):
+    """One caller's deliveries to one receiver."""
+
+    caller: str  # the name of its token
+    receiver: str  # scheme://host:port
+
+
+class Health(IntEnum):
+    """What is known of a destination by its last attempt; the higher, the fewer places."""
+
+    WELL = 0
+    UNKNOWN = 1
+    ILL = 2
+
+
+class Place(NamedTuple):
+    """The right to make one delivery."""
+
+    destination: Destination
+    health: Health  # when it was given
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many deliveries run at once."""
+
+    together: int = 32
+    per_receiver: int = 4
+
+    @property
+    def rooms(self) -> tuple[int, int, int]:
+        """The places for all, for those that are not known to be well, and for those that are ill."""
+        return self.together, max(1, self.together * 3 // 4), max(1, self.together // 2)
+
+
+class Admission:
+    """Shares places out by caller and by history.
+
+    A place counts in the room of its health and in those above it, and is given while each of them has room for its
+    caller. The caller that holds the fewest places goes first. Of a caller's destinations the one that has been due
+    for the longest goes first, in turns with the newest unknown one, which many silent ones would hide otherwise.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held = [0 for _ in Health]
+        self._callers: dict[str, _Caller] = {}  # in the order in which they were served
+        self._places: Counter[Destination] = Counter()
+        self._busy: Counter[str] = Counter()  # places by receiver
+        self._crowded: dict[str, dict[Destination, Instant]] = {}  # receivers with all they may have, and who waits
+
+    def health(self, destination: Destination) -> Health:
+        """Return what is known of it."""
+        return self._caller(destination).history.get(destination.receiver, Health.UNKNOWN)
+
+    def learn(self, destination: Destination, health: Health) -> None:
+        """Note how its last attempt ended."""
+        caller = self._caller(destination)
+        caller.history.pop(destination.receiver, None)
+        caller.history[destination.receiver] = health
+        if len(caller.history) > REMEMBERED:
+            del caller.history[next(iter(caller.history))]
+        if (due_at := caller.forget(destination.receiver)) is not None:
+            self.wait(destination, due_at)
+
+    def wait(self, destination: Destination, due_at: Instant) -> None:
+        """Have it wait for a place, unless it does so already or holds all that it may."""
+        well = self.health(destination) is Health.WELL
+        if self._places[destination] < (self._limits.per_receiver if well else 1):
+            self._caller(destination).keep(destination.receiver, due_at, self.health(destination))
+
+    def admit(self) -> Place | None:
+        """Give the next place; None when there is none for those who wait."""
+        for name, caller in sorted(self._callers.items(), key=lambda item: sum(item[1].held)):
+            while (destination := self._next(name, caller)) is not None:
+                due_at = caller.forget(destination.receiver)
+                if self._busy[destination.receiver] >= self._limits.per_receiver:
+                    self._crowded.setdefault(destination.receiver, {})[destination] = due_at or 0.0
+                    continue
+                caller.newest = not caller.newest
+                self._callers[name] = self._callers.pop(name)
+                return self._give(Place(destination, self.health(destination)))
+        return None
+
+    def leave(self, place: Place) -> None:
+        """Take a place back."""
+        destination, health = place
+        self._held[health] -= 1
+        self._callers[destination.caller].held[health] -= 1
+        _drop(self._places, destination)
+        _drop(self._busy, destination.receiver)
+        for other, due_at in self._crowded.pop(destination.receiver, {}).items():
+            self.wait(other, due_at)
+
+    def places(self, destination: Destination) -> int:
+        """Return how many it holds."""
+        return self._places[destination]
+
+    def waiting(self) -> int:
+        """Return how many destinations wait."""
+        return sum(len(caller.due) for caller in self._callers.values()) + sum(map(len, self._crowded.values()))
+
+    def is_short(self) -> bool:
+        """Return True, once, when destinations were not kept for want of room and there is room again."""
+        return any(caller.is_short() for caller in self._callers.values())
+
+    def _caller(self, destination: Destination) -> _Caller:
+        return self._callers.setdefault(destination.caller, _Caller())
+
+    def _next(self, name: str, caller: _Caller) -> Destination | None:
+        """The caller's next destination among those that find room, whether or not its receiver takes more."""
+        lines = {health: caller.lines[health] for health in self._with_room(caller) if caller.lines[health]}
+        if not lines:
+            return None
+        if caller.newest and Health.UNKNOWN in lines:
+            return Destination(name, lines[Health.UNKNOWN][-1][1])
+        return Destination(name, min(line[0] for line in lines.values())[1])
+
+    def _with_room(self, caller: _Caller) -> Iterator[Health]:
+        for health in Health:
+            left = self._limits.rooms[health] - sum(self._held[health:])
+            if left <= 0 or sum(caller.held[health:]) > SHARE * left:
+                return  # nor is there room in those below
+            yield health
+
+    def _give(self, place: Place) -> Place:
+        self._held[place.health] += 1
+        self._callers[place.destination.caller].held[place.health] += 1
+        self._places[place.destination] += 1
+        self._busy[place.destination.receiver] += 1
+        return place
+
+
+@dataclass(slots=True)
+class _Caller:
+    """A caller's places, what is known of its receivers, and which of them wait."""
+
+    held: list[int] = field(default_factory=lambda: [0 for _ in Health])
+    history: dict[str, Health] = field(default_factory=dict)  # by receiver, the oldest first
+    lines: list[list[tuple[Instant, str]]] = field(default_factory=lambda: [[] for _ in Health])  # by due time
+    due: dict[str, tuple[Instant, Health]] = field(default_factory=dict)  # the same by receiver
+    newest: bool = False  # whose turn it is
+    left_out: set[Health] = field(default_factory=set)  # in which some were not kept
+
+    def keep(self, receiver: str, due_at: Instant, health: Health) -> None:
+        if receiver in self.due:
+            return
+        line = self.lines[health]
+        self.due[receiver] = due_at, health
+        insort(line, (due_at, receiver))
+        if len(line) > MOST_WAITING:
+            del self.due[line.pop(MOST_WAITING // 2)[1]]  # both ends are what counts
+            self.left_out.add(health)
+
+    def forget(self, receiver: str) -> Instant | None:
+        if (found := self.due.pop(receiver, None)) is None:
+            return None
+        due_at, health = found
+        line = self.lines[health]
+        del line[bisect_left(line, (due_at, receiver))]
+        return due_at
+
+    def is_short(self) -> bool:
+        short = {health for health in self.left_out if len(self.lines[health]) <= MOST_WAITING // 2}
+        self.left_out -= short
+        return bool(short)
+
+
+def _drop(counter: Counter[T], name: T) -> None:
+    counter[name] -= 1
+    if not counter[name]:
+        del counter[name]

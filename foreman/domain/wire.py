@@ -1,0 +1,349 @@
+"""The JSON of /jobs and of calls: what callers send, and what they are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from foreman.domain.endpoints import ENDPOINTS
+from foreman.domain.errors import FieldInvalid, ForemanError, ModelRequired
+from foreman.domain.fingerprint import fingerprints
+from foreman.domain.job import Change, Delivery, Draft, Instant, Job, Priority, State, drain_key
+from foreman.domain.json_objects import read_object
+from foreman.domain.json_weight import has_more_values
+
+MAX_ATTEMPTS = 20
+MAX_TIMEOUT = 30 * 86400  # seconds
+MODEL_LENGTH = 256
+MOST_OWN_BYTES = 2**18  # of one of Foreman's own fields; metadata may have 209 KB when all of it is escaped
+MOST_OPTIONS_BYTES = 2**20
+MOST_OPTION_VALUES = 10_000
+MOST_SHOWN = 400  # bytes of a wrong value; an error shows fewer still
+_FAR_FUTURE = 100 * 366 * 86400  # seconds
+_NULL = msgspec.Raw(b"null")
+_BOOLEANS = {b"true": True, b"false": False, b"null": None}
+
+_Zoned = Annotated[datetime, msgspec.Meta(tz=True)]  # RFC 3339 has no local times
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """A body as read: Foreman's own fields apart from the target's payload."""
+
+    model: str
+    own: dict[str, Any]
+    payload: dict[str, msgspec.Raw]  # in the caller's order, each value as the caller wrote it
+
+    @property
+    def size(self) -> int:
+        """The bytes of the payload, about."""
+        return sum(map(_size, self.payload.values()))
+
+    def draft(
+        self,
+        job_id: str,
+        *,
+        canonical: str,
+        max_attempts: int,
+        idempotency_key: str | None = None,
+        **given: Any,
+    ) -> Draft:
+        """The job this asks for. `canonical` is the target's own name of the model, `max_attempts` the default;
+        `given` are fields of the draft that the caller's route decides."""
+        payload, options = msgspec.json.encode(self.payload), _options(self.payload)
+        own: dict[str, Any] = {"endpoint": "/api/chat", "max_attempts": max_attempts} | self.own | given
+        return Draft(
+            id=job_id,
+            model=self.model,
+            key=drain_key(canonical, options),
+            payload=payload,
+            most_tokens=_most_tokens(self.payload, options),
+            idempotency_key=idempotency_key,
+            fingerprints=fingerprints(payload, self.own, max_attempts=max_attempts) if idempotency_key else (),
+            **own,
+        )
+
+
+def read_submission(body: bytes, *, now: Instant) -> Submission:
+    """A body of `POST /jobs`. Raises InvalidJson, ModelRequired, FieldInvalid."""
+    payload = read_object(body)
+    model = read_model(payload)
+    read_stream(payload)
+    own: dict[str, Any] = {}
+    for name in [name for name in payload if name in _OWN]:
+        value = _read(name, payload.pop(name), _OWN[name])
+        if value is not None:
+            own[_RENAMED.get(name, name)] = value
+    if own.get("not_before", 0) > now + _FAR_FUTURE:
+        raise FieldInvalid("not_before", rfc3339(own["not_before"]), "must be a time within the next 100 years")
+    if "start_by" in own and own["start_by"] <= own.get("not_before", 0):
+        raise FieldInvalid("start_by", rfc3339(own["start_by"]), "must be later than not_before")
+    return Submission(model, own, payload)
+
+
+def read_model(payload: Mapping[str, msgspec.Raw]) -> str:
+    """The payload's model. Raises ModelRequired, FieldInvalid."""
+    if "model" not in payload:
+        raise ModelRequired
+    model = _read("model", payload["model"], _model)
+    if not model:
+        raise ModelRequired
+    return str(model)
+
+
+def read_stream(payload: Mapping[str, msgspec.Raw]) -> bool | None:
+    """Return what the payload says of `stream`; None if nothing. Raises FieldInvalid."""
+    given = bytes(payload["stream"]) if "stream" in payload else b"null"
+    if given not in _BOOLEANS:
+        kind = {b'"': "string", b"{": "object", b"[": "array"}.get(given[:1], "number")
+        in_go = f"json: cannot unmarshal {kind} into field stream of type bool"
+        raise FieldInvalid("stream", given.decode(), "must be true or false", in_go=in_go)
+    return _BOOLEANS[given]
+
+
+def read_include_usage(payload: Mapping[str, msgspec.Raw]) -> bool:
+    """Return whether the caller of a completion wants the chunk with its usage. Raises FieldInvalid."""
+    given = payload.get("stream_options", _NULL)
+    try:
+        if _size(given) > MOST_OWN_BYTES:
+            raise KeyError
+        options = msgspec.json.decode(given, type=dict[str, msgspec.Raw] | None) or {}
+        return _BOOLEANS[bytes(options.get("include_usage", b"null"))] is True
+    except (msgspec.DecodeError, RecursionError, KeyError):
+        allowed = 'must be an object such as {"include_usage": true}'
+        raise FieldInvalid("stream_options", _begin(given), allowed) from None
+
+
+def read_call(body: bytes, *, rest_ignored: bool = False) -> Submission:
+    """Return what a body of one of the target's own routes says: nothing in it is Foreman's. What follows its JSON may
+    be ignored. Raises InvalidJson, ModelRequired, FieldInvalid."""
+    payload = read_object(body, rest_ignored=rest_ignored)
+    return Submission(read_model(payload), {}, payload)
+
+
+def read_idempotency_key(given: str | None) -> str | None:
+    if given is None or re.fullmatch(r"[!-~]{1,255}", given):
+        return given
+    raise FieldInvalid("Idempotency-Key", given, "must be 1 to 255 visible ASCII characters")
+
+
+def _options(payload: Mapping[str, msgspec.Raw]) -> dict[str, object] | None:
+    """Return those of the options that Foreman reads. Raises FieldInvalid for more than any server has."""
+    raw = payload.get("options", _NULL)
+    if _size(raw) > MOST_OPTIONS_BYTES or has_more_values(bytes(raw), MOST_OPTION_VALUES):
+        allowed = f"must be at most {MOST_OPTIONS_BYTES} bytes and {MOST_OPTION_VALUES} values"
+        raise FieldInvalid("options", _begin(raw), allowed)
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None  # the target's business, and the target will say so
+    return found if isinstance(found, dict) else None
+
+
+def _most_tokens(payload: Mapping[str, msgspec.Raw], options: Mapping[str, object] | None) -> int | None:
+    """Return how many tokens the answer may have, as far as the payload says so."""
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        if name in payload and (written := bytes(payload[name])).isdigit() and len(written) < 10:
+            return int(written)
+    given = (options or {}).get("num_predict")
+    return int(given) if isinstance(given, (int, float)) and 0 <= given < 10**9 else None
+
+
+def _size(raw: msgspec.Raw) -> int:
+    """Return the bytes of a value without a copy of them."""
+    return len(memoryview(raw))
+
+
+def _begin(raw: msgspec.Raw) -> str:
+    """Return the beginning of a value that is wrong."""
+    return bytes(memoryview(raw)[:MOST_SHOWN]).decode(errors="replace")
+
+
+# One reader a field: takes the decoded value, raises ValueError with what is allowed.
+
+
+def _read(name: str, raw: msgspec.Raw, reader: Callable[[Any], Any]) -> Any:
+    value: Any = ...  # what no reader takes
+    if _size(raw) <= MOST_OWN_BYTES:
+        with suppress(msgspec.DecodeError, RecursionError):  # a number out of all range
+            value = msgspec.json.decode(raw)
+    if value is None and name != "model":
+        return None
+    try:
+        return reader(value)
+    except ValueError as allowed:
+        given = value if isinstance(value, str) else _begin(raw)
+        raise FieldInvalid(name, given, str(allowed)) from None
+
+
+def _text(length: int) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > length or "\0" in value:
+            raise ValueError(f"must be text of at most {length} characters without NUL")
+        return value
+
+    return read
+
+
+def _choice(words: Sequence[str], make: Callable[[str], Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return make(value)
+
+    return read
+
+
+def _number(kind: type, low: float, high: float, words: str) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())  # 3.0 is a whole number
+        if isinstance(value, bool) or not (whole if kind is int else isinstance(value, (int, float))):
+            raise ValueError(words)
+        if not low <= value <= high:
+            raise ValueError(words)
+        return kind(value)
+
+    return read
+
+
+def read_time(value: Any) -> Instant:
+    try:
+        at = msgspec.convert(value, _Zoned).timestamp() if "T" in str(value).upper() else _no_time()
+        rfc3339(at)  # a zone may move the first and last day of the calendar out of it
+        return at
+    except (msgspec.ValidationError, OverflowError, ValueError):
+        return _no_time()
+
+
+def _no_time() -> Instant:
+    raise ValueError("must be an RFC 3339 time such as 2030-01-31T18:00:00Z")
+
+
+def _metadata(value: Any) -> dict[str, str]:
+    good = isinstance(value, dict) and len(value) <= 16 and all(len(key) <= 64 and "\0" not in key for key in value)
+    if not good or not all(isinstance(v, str) and len(v) <= 1024 and "\0" not in v for v in value.values()):
+        raise ValueError("must be an object of at most 16 strings of at most 1024 characters, its keys of at most 64")
+    return dict(value)
+
+
+def _states(value: Any) -> tuple[State, ...]:
+    words = [state.value for state in State]
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) and v in words for v in value):
+        raise ValueError(f"must be a list of states out of {', '.join(words)}")
+    return tuple(State(word) for word in dict.fromkeys(value))
+
+
+_model = _text(MODEL_LENGTH)
+_OWN: dict[str, Callable[[Any], Any]] = {
+    "state_webhook_url": _text(2048),
+    "webhook_events": _states,
+    "endpoint": _choice(ENDPOINTS, str),
+    "priority": _choice([p.word for p in Priority], lambda word: Priority[word.upper()]),
+    "not_before": read_time,
+    "start_by": read_time,
+    "timeout": _number(float, 0.001, MAX_TIMEOUT, f"must be a number of seconds above 0 and up to {MAX_TIMEOUT}"),
+    "max_attempts": _number(int, 1, MAX_ATTEMPTS, f"must be a whole number from 1 to {MAX_ATTEMPTS}"),
+    "metadata": _metadata,
+    "custom_id": _text(64),
+}
+_RENAMED = {"state_webhook_url": "webhook_url"}
+
+
+# What callers are shown
+
+
+def rfc3339(at: Instant | None) -> str | None:
+    """Epoch seconds as RFC 3339 in UTC, to the millisecond."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def links(job_id: str) -> dict[str, str]:
+    base = f"/jobs/{job_id}"
+    return {"self": base, "events": f"{base}/events", "stream": f"{base}/stream", "cancel": f"{base}/cancel"}
+
+
+def show_accepted(job: Job, position: int | None) -> dict[str, Any]:
+    return {"job_id": job.id, "state": job.state, "queue_position": position, "links": links(job.id)}
+
+
+def show_job(job: Job, *, position: int | None = None, eta: float | None = None) -> dict[str, Any]:
+    """A job as a list shows it: without its result and the data of its artifacts."""
+    return {
+        "job_id": job.id,
+        "state": job.state,
+        "model": job.model,
+        "created_at": rfc3339(job.created_at),
+        "started_at": rfc3339(job.started_at),
+        "completed_at": rfc3339(job.completed_at),
+        "attempt": job.attempt,
+        "error": job.error,
+        "error_code": job.error_code,
+        "endpoint": job.endpoint,
+        "priority": job.priority.word,
+        "max_attempts": job.max_attempts,
+        "metadata": job.metadata,
+        "custom_id": job.custom_id,
+        "owner": job.owner or None,
+        "caller": job.owner or None,
+        "queue_position": position,
+        "eta_seconds": None if eta is None else round(eta, 1),
+        "not_before": rfc3339(job.ready_at),
+        "expires_at": rfc3339(job.expires_at),
+        "links": links(job.id),
+    }
+
+
+def show_change(change: Change) -> dict[str, Any]:
+    return {
+        "type": "state",
+        "seq": change.seq,
+        "job_id": change.job_id,
+        "state": change.state,
+        "previous_state": change.previous or "",
+        "timestamp": rfc3339(change.at),
+        "model": change.model,
+        "attempt": change.attempt,
+        "error": change.error,
+        "custom_id": change.custom_id,
+    }
+
+
+def show_webhook(change: Change, job: Job) -> dict[str, Any]:
+    """The body of a webhook, without `result` and `artifacts`."""
+    return {
+        "job_id": job.id,
+        "state": change.state,
+        "previous_state": change.previous or "",
+        "timestamp": rfc3339(change.at),
+        "model": job.model,
+        "attempt": change.attempt,
+        "error": change.error if change.state is State.FAILED else None,
+        "seq": change.seq,
+        "custom_id": job.custom_id,
+        "metadata": job.metadata,
+    }
+
+
+def show_delivery(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "delivery_id": str(delivery.seq),
+        "seq": delivery.seq,
+        "url": delivery.url,
+        "state": delivery.state,
+        "attempts": delivery.attempts,
+        "due_at": rfc3339(delivery.due_at),
+        "status": delivery.status,
+        "error": delivery.error,
+        "ended_at": rfc3339(delivery.ended_at),
+    }
+
+
+def show_fault(fault: ForemanError) -> dict[str, str]:
+    shown = {"error": str(fault), "code": fault.code}
+    return shown | {"hint": fault.hint} if fault.hint else shown

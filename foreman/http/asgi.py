@@ -1,0 +1,59 @@
+"""Builds the app: routes, faults, limits, and who may come in."""
+
+from __future__ import annotations
+
+from quart import Response, request, websocket
+from quart_trio import QuartTrio
+from werkzeug.exceptions import NotFound
+
+from foreman.http import cors, errors, headers, paths
+from foreman.http.compat.ollama import FACE as OLLAMA_FACE
+from foreman.http.compat.ollama import elsewhere, ollama
+from foreman.http.compat.openai import FACE, MESSAGES_FACE, openai
+from foreman.http.context import KEY, Deps
+from foreman.http.openapi.document import openapi
+from foreman.http.routes.events import events
+from foreman.http.routes.jobs import jobs
+from foreman.http.routes.metrics import metrics
+from foreman.http.routes.service import service
+from foreman.http.routes.usage import usage
+from foreman.http.server.exchange import Exchange
+from foreman.http.ui.page import page
+
+ROOMS = (page, jobs, events, service, usage, metrics, openapi, ollama, openai)
+FACES = {"/v1/messages": MESSAGES_FACE.fault, "/v1/": FACE.fault, "/api/": OLLAMA_FACE.fault}
+
+
+def build(found: Deps) -> QuartTrio:
+    """The app over these actors."""
+    app = QuartTrio("foreman", static_folder=None)
+    app.config["BODY_TIMEOUT"] = found.settings.body_timeout
+    app.extensions[KEY] = found
+    app.asgi_http_class = Exchange
+    app.url_map.merge_slashes = False  # by a redirect
+    paths.install(app)
+    for room in ROOMS:
+        app.register_blueprint(room)
+    errors.install(app, FACES)
+
+    @app.before_request
+    async def gate() -> Response | None:
+        found.gate.check_source(request)
+        if cors.is_preflight(request):
+            return cors.preflight(request)
+        found.gate.check_token(request)
+        headers.check(request)
+        return await elsewhere() if isinstance(request.routing_exception, NotFound) else None
+
+    @app.after_request
+    async def permit(response: Response) -> Response:
+        cors.permit(found.gate, request, response)
+        return response
+
+    @app.before_websocket
+    async def websocket_gate() -> None:
+        found.gate.check_source(websocket)
+        found.gate.check_token(websocket)
+        headers.check(websocket)
+
+    return app

@@ -1,0 +1,141 @@
+"""Who may come in: the Host and Origin headers, the tokens, and who is admin."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from ipaddress import ip_address
+from socket import gethostname
+from typing import Any, cast
+
+import trio
+from quart.wrappers import BaseRequestWebsocket
+
+from foreman.config.settings import Settings, name_of
+from foreman.domain.errors import AdminRequired, HostNotAllowed, OriginNotAllowed, Unauthorized
+from foreman.http.tickets import Tickets, Who
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
+OPEN_FOLDER = "/static/"  # of the page, which asks for the token itself
+# What browsers open without headers: websockets, EventSource, images, links.
+TAKE_TICKETS = frozenset({"events.over_websocket", "events.over_sse", "jobs.follow", "jobs.artifact"})
+TICKET = "ticket"  # in the query
+WHO = "foreman.who"  # in the scope of a request that was let in: a ticket is good for one look at it
+EVERYWHERE = frozenset({"0.0.0.0", "::"})
+EVERY_ORIGIN = "*"
+API_KEY = "X-API-Key"  # where Anthropic's clients send their token
+# Names that lead to this machine by their meaning, not by a DNS record that anybody could change (RFC 6761, 6.3; what
+# Docker and Podman call the host of a container).
+LOCAL_NAMES = frozenset({"localhost", "host.docker.internal", "host.containers.internal"})
+LOCAL_SUFFIX = ".localhost"
+# Origins that Ollama allows by default: pages served from this machine, and those of desktop programs. `null` is not
+# among them: any site can have it sent, by a frame in a sandbox.
+LOCAL_ORIGIN = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::\d{1,5})?")
+PROGRAM_ORIGINS = ("app://", "file://", "tauri://", "vscode-webview://", "vscode-file://")
+
+
+class Gate:
+    """Judges requests and websockets."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.tickets = Tickets()
+        self._private = settings.private_jobs
+        self._wants_token, self._has_admins = bool(settings.token), bool(settings.admin_token)
+        self._known: dict[bytes, Who] = {}
+        for tokens, admin, default in ((settings.token, False, ""), (settings.admin_token, True, "admin")):
+            for token in tokens:
+                name, secret = name_of(token)
+                who = Who(name or default, admin)
+                # One that is set with a name may be sent with the name or without.
+                self._known |= {token.get_secret_value().encode(): who, secret.encode(): who}
+        self._hosts = LOCAL_NAMES | {host.lower() for host in settings.allowed_hosts} | {settings.host.lower()}
+        self._origins = {origin.lower().rstrip("/") for origin in settings.cors_origins}
+        if settings.host in EVERYWHERE:
+            self._hosts |= {gethostname().lower(), gethostname().lower() + ".local"}
+
+    def check_source(self, request: BaseRequestWebsocket) -> None:
+        """Raises HostNotAllowed; OriginNotAllowed for what a web page of another site has its reader's browser send."""
+        named = request.headers.get("Host", "").strip().lower()
+        host = _host_of(named)
+        if host not in self._hosts and not host.endswith(LOCAL_SUFFIX) and not _is_address(host):
+            raise HostNotAllowed(host)
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.lower().partition("://")[2] != named and not self.allows(origin):
+            raise OriginNotAllowed(origin)
+
+    def allows(self, origin: str) -> bool:
+        """Return whether pages of this origin, which is not the server's own, may use it."""
+        origin = origin.lower()
+        return (
+            origin in self._origins
+            or EVERY_ORIGIN in self._origins
+            or origin.startswith(PROGRAM_ORIGINS)
+            or LOCAL_ORIGIN.fullmatch(origin) is not None
+        )
+
+    def check_token(self, request: BaseRequestWebsocket) -> None:
+        """Find out whom the request comes from. Raises Unauthorized."""
+        is_open = request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
+        given = "Authorization" in request.headers or API_KEY in request.headers
+        ticket = None if given or not _takes_ticket(request) else request.args.get(TICKET)
+        who = self._holder(request) if ticket is None else self.tickets.take(ticket, trio.current_time())
+        if self._wants_token and not is_open and who is None:
+            raise Unauthorized(given=given, ticket=ticket is not None)
+        cast(dict[str, Any], request.scope)[WHO] = who or Who()
+
+    def check_admin(self, request: BaseRequestWebsocket) -> None:
+        """Raise AdminRequired for a request without an admin token, where what concerns all wants one.
+
+        So it does when one is set, and always while jobs are private.
+        """
+        if (self._has_admins or self._private) and not self._who(request).admin:
+            raise AdminRequired
+
+    def caller(self, request: BaseRequestWebsocket) -> str:
+        """The name of the token that the request carries; empty when it has none."""
+        return self._who(request).name
+
+    def ticket(self, request: BaseRequestWebsocket) -> str:
+        """Return a new ticket for whom the request comes from."""
+        return self.tickets.issue(self._who(request), trio.current_time())
+
+    def only_of(self, request: BaseRequestWebsocket) -> str | None:
+        """Return whose jobs alone the request may see; None: all."""
+        who = self._who(request)
+        return who.name if self._private and not who.admin else None
+
+    def check_owner(self, request: BaseRequestWebsocket, owner: str) -> None:
+        """Raises AdminRequired for what another caller has submitted, when an admin token is set."""
+        if self.caller(request) != owner:
+            self.check_admin(request)
+
+    def _who(self, request: BaseRequestWebsocket) -> Who:
+        who: Who = cast(dict[str, Any], request.scope).get(WHO, Who())
+        return who
+
+    def _holder(self, request: BaseRequestWebsocket) -> Who | None:
+        kind, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        sent = [request.headers.get(API_KEY, ""), bearer if kind.lower() == "bearer" else ""]
+        given = [token.strip().encode() for token in sent]
+        # All are compared, so that the time taken says nothing about which one was near.
+        found = [who for one in given for token, who in self._known.items() if hmac.compare_digest(one, token)]
+        return next((who for who in found if who.admin), found[0] if found else None)
+
+
+def _takes_ticket(request: BaseRequestWebsocket) -> bool:
+    return request.endpoint in TAKE_TICKETS and getattr(request, "method", "GET") == "GET"
+
+
+def _host_of(header: str) -> str:
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.rpartition(":")[0] if ":" in header else header
+
+
+def _is_address(host: str) -> bool:
+    """A rebinding page needs a name: an address in Host is what the user typed."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Compatible APIs: Ollama's, OpenAI's and Anthropic's."""

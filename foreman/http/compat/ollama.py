@@ -1,0 +1,270 @@
+"""The Ollama face: `/api/*` as an Ollama server answers it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from foreman.domain import wire
+from foreman.domain.endpoints import Endpoint
+from foreman.domain.errors import (
+    BodyUnreadable,
+    FieldInvalid,
+    ForemanError,
+    InvalidJson,
+    ModelNotFound,
+    ModelRequired,
+    NotOnThisTarget,
+    QueueFull,
+)
+from foreman.domain.job import model_of
+from foreman.domain.json_objects import read_object
+from foreman.http import rate_limit
+from foreman.http.body import coding, read_body
+from foreman.http.compat import calls
+from foreman.http.compat.proxy import pass_on
+from foreman.http.context import deps
+from foreman.http.errors import json_answer, json_text
+from foreman.http.routes.stream import Ndjson
+from foreman.offload import offload
+from foreman.targets.ollama import OllamaTarget
+from foreman.targets.protocol import Model
+from foreman.targets.translate.request import embed_as_embeddings, embeddings_as_embed
+
+ollama = Blueprint("ollama", __name__)
+
+VERSION = "0.13.0"  # of the Ollama API that is spoken here; editors ask for a recent one
+BUSY = "server busy, please try again.  maximum pending requests exceeded"
+NAME = re.compile(  # [scheme://][host/][namespace/]model[:tag], as types/model/name.go of Ollama has it
+    r"(?:\w+://)?(?:\w[\w.:-]{0,349}/)?(?:\w[\w-]{0,79}/)?\w[\w.-]{0,79}(?::\w[\w.-]{0,79})?", re.ASCII
+)
+# What servers call the context of a model, in tokens: vLLM and managed models, llama-server, LM Studio.
+GIVEN = ("max_model_len", "n_ctx", "loaded_context_length")
+POSSIBLE = ("max_model_len", "n_ctx_train", "max_context_length", "n_ctx")
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing
+CONTENT_TYPE = re.compile(r"[!-~ ]{1,200}")
+LONG_AGO = datetime.fromtimestamp(0, UTC).isoformat().replace("+00:00", "Z")
+
+
+class OllamaFace:
+    streams_by_default = True
+
+    def fault(self, fault: ForemanError) -> Response:
+        response = calls.answer_to(fault, self.fault_line)
+        if _misnamed(fault):
+            response.status_code = 400
+        return response
+
+    def fault_line(self, fault: ForemanError) -> dict[str, object]:
+        if _misnamed(fault):
+            return {"error": "invalid model name"}
+        if isinstance(fault, ModelNotFound):
+            return {"error": f"model '{fault.model}' not found"}
+        if isinstance(fault, FieldInvalid) and fault.in_go:
+            return {"error": fault.in_go}
+        if isinstance(fault, QueueFull):
+            return {"error": BUSY}
+        if isinstance(fault, (InvalidJson, BodyUnreadable)) and fault.hint:
+            if fault.hint == calls.NOTHING:
+                return {"error": fault.hint}
+            return {"error": f"{fault}: {fault.hint}"}
+        return {"error": str(fault)}
+
+    def frame(self, endpoint: Endpoint) -> Ndjson:
+        return Ndjson()
+
+
+def _misnamed(fault: ForemanError) -> bool:
+    """Return whether a model was not found by what Ollama takes for no name at all; other servers may know one so."""
+    return isinstance(fault, ModelNotFound) and fault.model != "" and not NAME.fullmatch(fault.model)
+
+
+FACE = OllamaFace()
+
+
+@ollama.post("/api/chat")
+async def chat() -> Response:
+    return await calls.run(FACE, "/api/chat")
+
+
+@ollama.post("/api/generate")
+async def generate() -> Response:
+    return await calls.run(FACE, "/api/generate")
+
+
+@ollama.post("/api/embed")
+async def embed() -> Response:
+    try:
+        asked = await calls.read("/api/embed")
+    except ModelRequired:  # which this route of Ollama's does not say
+        raise ModelNotFound("") from None
+    return json_text(await calls.embed("/api/embed", asked))
+
+
+@ollama.post("/api/embeddings")
+async def embeddings() -> Response:
+    """The older form: one `prompt`, one `embedding`."""
+    target, asked = deps().target, await calls.read("/api/embeddings")
+    body = msgspec.json.encode(asked.payload)
+    if isinstance(target, OllamaTarget):  # whose older route does not normalise, as its newer one does
+        await deps().inventory.resolve(asked.model)
+        return await pass_on(target, body)
+    asked = await offload(len(body), _embed_for, body)
+    answer = await calls.embed("/api/embed", asked)
+    return json_text(await offload(len(answer), embed_as_embeddings, answer))
+
+
+def _embed_for(body: bytes) -> wire.Submission:
+    return wire.read_call(embeddings_as_embed(body))
+
+
+@ollama.get("/api/version")
+async def version() -> Response:
+    target = deps().target
+    return await pass_on(target) if isinstance(target, OllamaTarget) else json_answer({"version": VERSION})
+
+
+@ollama.get("/api/tags")
+async def tags() -> Response:
+    known = deps()
+    if isinstance(known.target, OllamaTarget):
+        return await pass_on(known.target)
+    return json_text(await known.inventory.shown(_tags))
+
+
+@ollama.get("/api/ps")
+async def ps() -> Response:
+    known = deps()
+    if isinstance(known.target, OllamaTarget):
+        return await pass_on(known.target)
+    resident = known.worker.target_resident()
+    found = known.inventory.find(model_of(resident)) if resident else None
+    loaded = [found] if found else []
+    never = "2318-01-01T00:00:00Z"
+    return json_answer(
+        {
+            "models": [
+                _tag(model) | {"expires_at": never, "size_vram": 0} | _known(context_length=_told(model, *GIVEN))
+                for model in loaded
+            ]
+        }
+    )
+
+
+@ollama.post("/api/show")
+async def show() -> Response:
+    known = deps()
+    body = await read_body()
+    if isinstance(known.target, OllamaTarget):
+        return await pass_on(known.target, body)
+    fields = await offload(len(body), partial(read_object, rest_ignored=True), body)
+    if "model" not in fields and "name" in fields:  # what older clients call it
+        fields["model"] = fields["name"]
+    model = await known.inventory.resolve(wire.read_model(fields))
+    return json_answer(
+        {
+            "modelfile": f"FROM {model.name}",
+            "parameters": "",
+            "template": "",
+            "license": "",
+            "details": _tag(model)["details"],
+            "model_info": {"general.architecture": "unknown"}
+            | _known(**{"unknown.context_length": _told(model, *POSSIBLE)}),
+            "capabilities": _capabilities(model),
+            "modified_at": LONG_AGO,
+        }
+    )
+
+
+@ollama.post("/api/<any(pull, push, create, copy):verb>")
+@ollama.delete("/api/<any(delete):verb>")
+async def manage(verb: str) -> Response:
+    """Routes that change the server's models."""
+    return await pass_on(_manageable(), await read_body(), at_end=deps().inventory.probe)
+
+
+@ollama.route("/api/blobs/<digest>", methods=["POST", "HEAD", "GET"])
+async def blob(digest: str) -> Response:
+    """A file of a model, passed on as it comes: it may be larger than memory."""
+    body = None
+    if request.method == "POST":
+        coding(allowed=())
+        body = request.body
+    return await pass_on(_manageable(), body)
+
+
+async def elsewhere() -> Response | None:
+    """Answer a request that has no route here as the target does, if that is an Ollama: it may be a newer one. What
+    changes something wants the admin token. None if the request is nobody's."""
+    known, steps = deps(), request.path.split("/")
+    if not isinstance(known.target, OllamaTarget) or steps[1] not in ("api", "v1") or {".", ".."} & set(steps):
+        return None
+    if request.method in SAFE:
+        return await pass_on(known.target)
+    known.gate.check_admin(request)
+    rate_limit.count()
+    content_type = request.headers.get("Content-Type", "")
+    return await pass_on(
+        known.target,
+        await read_body(),
+        content_type=content_type if CONTENT_TYPE.fullmatch(content_type) else None,
+        at_end=known.inventory.probe,
+    )
+
+
+def _manageable() -> OllamaTarget:
+    """The target, if it is one whose models can be changed here and by this caller."""
+    known = deps()
+    known.gate.check_admin(request)
+    if not isinstance(known.target, OllamaTarget):
+        raise NotOnThisTarget(request.path, known.target.name)
+    return known.target
+
+
+def _tags(models: Sequence[Model]) -> bytes:
+    return msgspec.json.encode({"models": [msgspec.Raw(msgspec.json.encode(_tag(model))) for model in models]})
+
+
+def _tag(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "model": model.name,
+        "modified_at": LONG_AGO,
+        "size": _told(model, "size") or 0,
+        "digest": hashlib.sha256(model.name.encode()).hexdigest(),
+        "details": {
+            "parent_model": "",
+            "format": "gguf",
+            "family": "",
+            "families": [],
+            "parameter_size": "",
+            "quantization_level": "",
+        },
+    }
+
+
+def _capabilities(model: Model) -> list[object]:
+    known = model.told().get("capabilities")
+    if isinstance(known, list):
+        return known
+    return ["embedding"] if model.embedding else ["completion", "tools"]
+
+
+def _told(model: Model, *names: str) -> int | None:
+    """Return the number that the target tells of a model under one of these names; None where it tells none."""
+    told = model.told()
+    meta = told.get("meta")
+    told |= meta if isinstance(meta, dict) else {}
+    return next((found for name in names if isinstance(found := told.get(name), int) and found > 0), None)
+
+
+def _known(**fields: object) -> dict[str, object]:
+    """Leave out what nobody knows."""
+    return {name: value for name, value in fields.items() if value is not None}

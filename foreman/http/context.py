@@ -1,0 +1,63 @@
+"""What the routes may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import trio
+from quart import current_app
+
+from foreman.actors.embeddings import Embeddings
+from foreman.actors.feed import Feed
+from foreman.actors.inventory import Inventory
+from foreman.actors.metrics import Meters
+from foreman.actors.output import Relay
+from foreman.actors.webhook_sender import Poster
+from foreman.actors.worker import Worker
+from foreman.budget import Budget
+from foreman.config.settings import Settings
+from foreman.domain.job import Instant
+from foreman.domain.rate import Rate
+from foreman.http.auth import Gate
+from foreman.queue.commands import Queue
+from foreman.queue.positions import Outlook
+from foreman.store.sqlite.readers import Readers
+from foreman.targets.protocol import Target
+from foreman.watchdog import Watchdog
+
+KEY = "foreman"
+
+
+@dataclass(slots=True, kw_only=True)
+class Deps:
+    settings: Settings
+    queue: Queue
+    readers: Readers
+    relay: Relay
+    inventory: Inventory
+    worker: Worker
+    outlook: Outlook
+    embeddings: Embeddings
+    target: Target
+    gate: Gate
+    rate: Rate | None
+    budget: Budget
+    clock: Callable[[], Instant]
+    feed: Feed
+    poster: Poster
+    meters: Meters
+    watchdog: Watchdog
+    log_size: Callable[[], int]  # bytes of the database's log
+    boot_id: str  # of this run of the process, to know itself by
+    leaving: trio.Event = field(default_factory=trio.Event)  # no new jobs are taken any more
+
+    @property
+    def draining(self) -> bool:
+        return self.leaving.is_set()
+
+
+def deps() -> Deps:
+    """The ones of the app that serves this request."""
+    return cast(Deps, current_app.extensions[KEY])

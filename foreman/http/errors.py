@@ -1,0 +1,186 @@
+"""Faults to answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import msgspec
+import structlog
+from h11 import LocalProtocolError, RemoteProtocolError
+from quart import Quart, Response, has_request_context, request, websocket
+from werkzeug.exceptions import HTTPException
+
+from foreman.domain.errors import (
+    AttemptTimeout,
+    Cost,
+    ForemanError,
+    Internal,
+    JobUnreadable,
+    LoadTimeout,
+    Misrouted,
+    RangeInvalid,
+    TargetFault,
+    TargetRefused,
+    TargetSilent,
+    Unavailable,
+    WrongContentEncoding,
+)
+from foreman.domain.wire import show_fault
+from foreman.shortage import shortage_in
+
+log = structlog.get_logger()
+
+STATUS = {
+    "body_unreadable": 400,
+    "invalid_json": 400,
+    "model_required": 400,
+    "query_invalid": 400,
+    "unauthorized": 401,
+    "host_not_allowed": 403,
+    "origin_not_allowed": 403,
+    "admin_required": 403,
+    "model_not_found": 404,
+    "job_not_found": 404,
+    "artifact_not_found": 404,
+    "delivery_not_found": 404,
+    "not_acceptable": 406,
+    "illegal_step": 409,
+    "job_ended": 409,
+    "cursor_gone": 410,
+    "body_too_large": 413,
+    "wrong_content_encoding": 415,
+    "wrong_content_type": 415,
+    "requested_range_not_satisfiable": 416,
+    "field_invalid": 422,
+    "header_unknown": 422,
+    "webhook_refused": 422,
+    "idempotency_mismatch": 422,
+    "job_unreadable": 500,
+    "not_on_this_target": 501,
+    "not_served": 501,
+    "rate_limited": 429,
+    "store_full": 507,
+    "shortage": 503,
+    "store_busy": 503,
+    "store_lost": 503,
+    "memory_full": 503,
+    "too_slow": 503,
+    "queue_full": 503,
+    "too_many_connections": 503,
+    "draining": 503,
+    "target_down": 503,
+    "stream_broken": 502,
+}
+MAX_RETRY_AFTER = 120  # seconds; the openai SDK gives up on more
+
+
+def status_of(fault: ForemanError) -> int:
+    """The HTTP status of a fault; what a target did shows as its own 4xx, or as 502 and 504."""
+    if isinstance(fault, Misrouted):
+        return fault.status
+    if isinstance(fault, TargetRefused):
+        # What is about Foreman's own dealings with the target is not the caller's: its token, a redirect.
+        return fault.status if 400 <= fault.status < 600 and fault.status not in (401, 407) else 502
+    if isinstance(fault, (TargetSilent, AttemptTimeout, LoadTimeout)):
+        return 504
+    if isinstance(fault, TargetFault) and fault.code not in STATUS:
+        return 503 if fault.cost is Cost.NOTHING else 502
+    return STATUS.get(fault.code, 500)
+
+
+def may_pass(fault: ForemanError) -> bool:
+    """Return True when the same call may succeed later."""
+    return isinstance(fault, Unavailable) or (isinstance(fault, TargetFault) and fault.cost is not Cost.JOB)
+
+
+def public(fault: ForemanError) -> ForemanError:
+    """The fault as callers may hear of it; one that only a bug explains is logged, and hidden from them."""
+    if status_of(fault) != 500 or isinstance(fault, (Internal, JobUnreadable, TargetFault)):
+        return fault
+    log.error("request failed", fault=fault.code, words=str(fault))
+    return _internal()
+
+
+def _internal() -> Internal:
+    creating = has_request_context() and (request.method, request.path) == ("POST", "/jobs")
+    return Internal("failed to create job") if creating else Internal()
+
+
+def answer(fault: ForemanError, shape: Callable[[ForemanError], object] = show_fault) -> Response:
+    """A fault as /jobs and the service routes show it, or in another `shape`."""
+    fault = public(fault)
+    status = status_of(fault)
+    response = json_answer(shape(fault), status)
+    if status in (503, 507) or isinstance(fault, Unavailable):
+        response.headers["Retry-After"] = retry_after(fault)
+    if isinstance(fault, RangeInvalid):
+        response.headers["Content-Range"] = f"bytes */{fault.size}"
+    if isinstance(fault, WrongContentEncoding):
+        response.headers["Accept-Encoding"] = fault.allowed  # RFC 9110, 12.5.3
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def retry_after(fault: ForemanError) -> str:
+    """Return in how many seconds the same call may succeed, as the header of this name has it."""
+    seconds = getattr(fault, "retry_after", None) or Unavailable.retry_after
+    return str(min(MAX_RETRY_AFTER, math.ceil(seconds)))
+
+
+def json_answer(value: object, status: int = 200) -> Response:
+    return json_text(msgspec.json.encode(value), status)
+
+
+def json_text(data: bytes, status: int = 200) -> Response:
+    """Answer with JSON that is encoded already, and end its line: a terminal's prompt shall not stick to it."""
+    return Response(data if data.endswith(b"\n") else data + b"\n", status, content_type="application/json")
+
+
+def no_content() -> Response:
+    """Answer 204, which has no body and so no type of one (RFC 9110, 15.3.5)."""
+    response = Response(b"", 204)
+    del response.headers["Content-Type"]
+    return response
+
+
+def install(app: Quart, faces: Mapping[str, Callable[[ForemanError], Response]]) -> None:
+    """Have every fault of a route answered in the shape of the face that its path belongs to: `faces` are given by the
+    beginning of the path, the longest first."""
+
+    def shown(fault: ForemanError) -> Response:
+        handshake = not has_request_context()
+        path = websocket.path if handshake else request.path
+        face = next((face for start, face in faces.items() if path.startswith(start)), answer)
+        response = face(fault)
+        if handshake:
+            response.headers["Connection"] = "close"  # Hypercorn closes it, and does not say so
+        return response
+
+    @app.errorhandler(ForemanError)
+    async def expected(fault: ForemanError) -> Response:
+        return shown(fault)
+
+    @app.errorhandler(HTTPException)
+    async def routing(error: HTTPException) -> Response:
+        response = shown(Misrouted(error.code or 500, (error.name or "error").lower()))
+        for header, value in error.get_headers():
+            if header == "Allow":
+                response.headers[header] = value
+        return response
+
+    @app.errorhandler(LocalProtocolError)
+    @app.errorhandler(RemoteProtocolError)
+    async def broken_protocol(error: Exception) -> Response:
+        # The client's doing, found out while answering it: its connection ends, and nobody needs to be woken.
+        log.info("connection ended by a fault", fault=repr(error)[:200])
+        return shown(Misrouted(400, "broken protocol"))
+
+    @app.errorhandler(Exception)
+    async def bug(error: Exception) -> Response:
+        if short := shortage_in(error):
+            log.warning("cannot answer a request", why=str(short))
+            return shown(short)
+        log.error("request failed", exc_info=error)
+        return shown(_internal())

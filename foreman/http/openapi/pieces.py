@@ -1,0 +1,175 @@
+"""What the description of the API is made of: operations, answers, parameters. Statuses are those of problems.py."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from foreman.http.body import NDJSON
+from foreman.http.errors import STATUS
+from foreman.http.openapi.shapes import COUNT, TEXT, Schema, ref, words
+
+JSON = "application/json"
+SSE = "text/event-stream"
+ANY = "*/*"
+
+STATUSES = STATUS | {
+    "not_found": 404,
+    "request_timeout": 408,
+    "requested_range_not_satisfiable": 416,
+    "internal_error": 500,
+    "target_unavailable": 503,
+    "target_busy": 503,
+    "drained": 503,
+    "target_lost": 502,
+    "target_failed": 502,
+    "target_garbled": 502,
+    "model_crashed": 502,
+    "interrupted": 502,
+    "answer_too_large": 502,
+    "target_silent": 504,
+    "attempt_timeout": 504,
+    "load_timeout": 504,
+}
+EVERYWHERE = ("host_not_allowed", "origin_not_allowed", "header_unknown", "internal_error")
+# target_refused: any, and those that are described alone
+REFUSALS = ("4XX", "400", "403", "404", "408", "409", "413", "500", "501")
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """How a family of routes says what is wrong."""
+
+    tag: str
+    shape: str
+    code: tuple[str, ...] = ()  # the keys that lead to the code, if it is told
+    plainly: bool = False  # 400 in place of 422
+
+
+OWN = Face("jobs", "Fault", ("code",))
+SERVICE = Face("service", "Fault", ("code",))
+OLLAMA = Face("ollama", "OllamaFault", plainly=True)
+OPENAI = Face("openai", "OpenAIFault", ("error", "code"), plainly=True)
+ANTHROPIC = Face("openai", "AnthropicFault", ("error", "code"), plainly=True)
+
+
+def operation(
+    name: str,
+    summary: str,
+    answers: Mapping[str, dict[str, Any]],
+    faults: Sequence[str],
+    *,
+    face: Face = OWN,
+    parameters: Sequence[dict[str, Any]] = (),
+    body: Mapping[str, Schema] | None = None,
+    description: str = "",
+    needs_token: bool = True,
+) -> dict[str, Any]:
+    """One method of a path: what it answers, and the faults it may have beside those that every route has."""
+    all_faults = (*EVERYWHERE, *(("unauthorized",) if needs_token else ()), *faults)
+    shown: dict[str, Any] = {"operationId": name, "summary": summary, "tags": [face.tag]}
+    if description:
+        shown["description"] = description
+    if not needs_token:
+        shown["security"] = []
+    if parameters:
+        shown["parameters"] = list(parameters)
+    if body:
+        shown["requestBody"] = {"required": True, "content": _contents(body)}
+    shown["responses"] = _with_faults(answers, all_faults, face)
+    return shown
+
+
+def answered(
+    description: str, contents: Mapping[str, Schema] | None = None, *, headers: Mapping[str, Schema] | None = None
+) -> dict[str, Any]:
+    shown: dict[str, Any] = {"description": description}
+    if headers:
+        shown["headers"] = {name: {"schema": schema, "required": True} for name, schema in headers.items()}
+    if contents:
+        shown["content"] = _contents(contents)
+    return shown
+
+
+def given(
+    schema: Schema | None = None,
+    *,
+    headers: Mapping[str, Schema] | None = None,
+    links: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """An answer in JSON, or an empty one."""
+    shown = answered("Done.", None if schema is None else {JSON: schema}, headers=headers)
+    return shown | {"links": links} if links else shown
+
+
+def streamed(*media: str, headers: Mapping[str, Schema] | None = None) -> dict[str, Any]:
+    event = {"type": "object", "description": "One event.", "properties": {"data": TEXT}}
+    shapes = {NDJSON: TEXT | {"description": "A JSON value a line."}, SSE: event}
+    return answered("As it comes.", {name: shapes[name] for name in media}, headers=headers)
+
+
+def link(operation_id: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    return {"operationId": operation_id, "parameters": parameters}
+
+
+def path(name: str, schema: Schema) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def query(name: str, schema: Schema, description: str = "", *, comma: bool = False) -> dict[str, Any]:
+    """Describe a name of the query; `comma`: the items of a list in one value."""
+    shown = {"name": name, "in": "query", "schema": schema} | ({"explode": False} if comma else {})
+    return shown | {"description": description} if description else shown
+
+
+def header(name: str, schema: Schema, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "schema": schema, "description": description}
+
+
+def _contents(shapes: Mapping[str, Schema]) -> dict[str, Any]:
+    return {name: {"schema": schema} for name, schema in shapes.items()}
+
+
+def events(*shapes: Schema) -> Schema:
+    """An event out of a stream of them, by the shapes of its data."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": {"anyOf": list(shapes)}}
+    return {"type": "object", "description": "One event.", "properties": {"data": data}}
+
+
+def _with_faults(answers: Mapping[str, dict[str, Any]], faults: Sequence[str], face: Face) -> dict[str, Any]:
+    shown = dict(answers)
+    for status, codes in _by_status(faults, face).items():
+        fault = _fault(codes, status, face)
+        if "default" in shown:  # the target may answer so too, in its own words
+            fault["content"][ANY] = {"schema": {}}
+            fault.pop("headers", None)
+        elif status in shown:  # and may be either
+            shapes = [given["content"][JSON]["schema"] for given in (shown[status], fault)]
+            fault = answered(f"{shown[status]['description']} Or: {fault['description']}", {JSON: {"anyOf": shapes}})
+        shown[status] = fault
+    return dict(sorted(shown.items()))
+
+
+def _by_status(faults: Sequence[str], face: Face) -> dict[str, list[str]]:
+    codes: defaultdict[str, list[str]] = defaultdict(list)
+    for fault in dict.fromkeys(faults):
+        status = STATUSES.get(fault)
+        if status is None:  # the target's own
+            for refusal in REFUSALS:
+                codes[refusal].append(fault)
+        else:
+            codes[str(400 if face.plainly and status == 422 else status)].append(fault)
+    return codes
+
+
+def _fault(codes: Sequence[str], status: str, face: Face) -> dict[str, Any]:
+    schema = ref(face.shape)
+    if face.code:
+        told = words(*codes)
+        for key in reversed(face.code):
+            told = {"properties": {key: told}}
+        schema = {"allOf": [schema, told]}
+    headers = {again: {"Retry-After": COUNT} for again in ("429", "503", "507")} | {"401": {"WWW-Authenticate": TEXT}}
+    return answered(", ".join(codes), {JSON: schema}, headers=headers.get(status))

@@ -1,0 +1,189 @@
+"""Many jobs in one request: read as a stream, stored in groups, bad lines reported by number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import msgspec
+import trio
+from quart import Response, request
+from ulid import ULID
+
+from foreman.domain import wire
+from foreman.domain.errors import (
+    BodyTooLarge,
+    BodyUnreadable,
+    FieldInvalid,
+    ForemanError,
+    InvalidJson,
+    MemoryFull,
+    RateLimited,
+)
+from foreman.domain.job import Draft
+from foreman.http import rate_limit
+from foreman.http.body import coding, held, pieces
+from foreman.http.context import Deps, deps
+from foreman.http.errors import json_answer, retry_after
+from foreman.offload import offload
+from foreman.queue.commands import SubmitMany
+
+GROUP = 1000  # jobs in one transaction
+BREATH = 50  # lines between checkpoints: a millisecond or so, in which nobody else is served
+MOST_LINES = 100_000
+LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+PAIRS = [one + other for one in LETTERS for other in LETTERS]  # what ten bits of an id look like
+
+
+async def submit() -> Response:
+    """`POST /jobs` with NDJSON. Lines that were stored stay stored, whatever comes after them."""
+    if "Idempotency-Key" in request.headers:
+        raise FieldInvalid("Idempotency-Key", request.headers["Idempotency-Key"], "is for one job, not for many")
+    largest = deps().settings.max_body
+    if request.content_length is not None and request.content_length > largest:
+        raise BodyTooLarge(largest)
+    coding()  # refused before anything is stored
+    intake = _Intake(deps())
+    number = 0
+    refused: MemoryFull | None = None
+    try:
+        async for lines, rest in _lines():
+            await intake.make_room(sum(map(len, lines)) + rest)
+            for line in lines:
+                number += 1
+                if number > MOST_LINES:
+                    raise FieldInvalid("line", number, f"a request takes at most {MOST_LINES} lines")
+                if line.strip():
+                    await intake.take(number, line)
+                if number % BREATH == 0:
+                    await trio.lowlevel.checkpoint()
+    except (BodyTooLarge, BodyUnreadable, MemoryFull) as fault:  # the caller still has to hear what was stored before
+        intake.reject(number + 1, fault)
+        refused = fault if isinstance(fault, MemoryFull) else None
+    except FieldInvalid as fault:
+        intake.reject(number, fault)
+    await intake.store()
+    if refused and not intake.accepted:
+        raise refused
+    if not intake.accepted and not intake.rejected:
+        intake.reject(1, InvalidJson("there is no line with a job"))
+    response = json_answer(intake.shown(), 202 if intake.accepted else 422)
+    if intake.limited is not None:
+        response.headers["Retry-After"] = retry_after(intake.limited)
+    return response
+
+
+class _Intake:
+    """What became of each line."""
+
+    def __init__(self, known: Deps) -> None:
+        self._known = known
+        self._owner = known.gate.caller(request)
+        self._drafts: list[tuple[int, Draft]] = []
+        self._held, self._size = held(), 0  # bytes of what is read and not stored yet
+        self._ids = _ids()
+        self._judged: dict[str, str | None] = {}  # receivers, and why one is refused
+        self._stored: list[msgspec.Raw] = []  # as JSON, since a hundred thousand small objects weigh a lot
+        self._errors: list[tuple[int, msgspec.Raw]] = []
+        self.limited: RateLimited | None = None  # the last line that was one too many
+
+    @property
+    def accepted(self) -> int:
+        return len(self._stored)
+
+    @property
+    def rejected(self) -> int:
+        return len(self._errors)
+
+    async def make_room(self, size: int) -> None:
+        """Hold `size` bytes beside what is not stored yet, which is stored when there is too little room for both.
+
+        Raises MemoryFull.
+        """
+        try:
+            self._held.resize(self._size + size)
+        except MemoryFull:
+            await self.store()
+            self._held.resize(size)
+
+    async def take(self, number: int, line: bytes) -> None:
+        self._size += len(line)
+        try:
+            rate_limit.count()
+            self._drafts.append((number, await self._read(line)))
+        except ForemanError as fault:
+            self.reject(number, fault)
+            self.limited = fault if isinstance(fault, RateLimited) else self.limited
+        if len(self._drafts) >= GROUP:
+            await self.store()
+
+    async def store(self) -> None:
+        """Store what was read and is not stored yet."""
+        self._size = 0
+        if not self._drafts:
+            return
+        drafts, self._drafts = self._drafts, []
+        self._ids = _ids()
+        try:
+            await self._known.queue.ask(SubmitMany(drafts=[draft for _, draft in drafts]))
+        except ForemanError as fault:
+            for number, _ in drafts:
+                self.reject(number, fault)
+            return
+        for number, draft in drafts:
+            shown = {"line": number, "job_id": draft.id, "custom_id": draft.custom_id}
+            self._stored.append(msgspec.Raw(msgspec.json.encode(shown)))
+
+    def reject(self, number: int, fault: ForemanError) -> None:
+        self._errors.append((number, msgspec.Raw(msgspec.json.encode({"line": number, **wire.show_fault(fault)}))))
+
+    def shown(self) -> dict[str, object]:
+        self._errors.sort(key=lambda error: error[0])
+        return {
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "jobs": self._stored,
+            "errors": [error for _, error in self._errors],
+        }
+
+    async def _read(self, line: bytes) -> Draft:
+        known = self._known
+        submission = await offload(len(line), partial(wire.read_submission, now=known.clock()), line)
+        model = known.inventory.find(submission.model) or await known.inventory.resolve(submission.model)
+        make = partial(
+            submission.draft, canonical=model.name, max_attempts=known.settings.max_attempts, owner=self._owner
+        )
+        draft = await offload(len(line), make, next(self._ids))
+        if draft.webhook_url is not None:
+            await known.poster.check(draft.webhook_url, self._judged)
+        return draft
+
+
+def _ids() -> Iterator[str]:
+    """ULIDs for one group: they share the time and 60 random bits, and count in the last 20.
+
+    A quarter of a large submission's time would go into a thousand single ones.
+    """
+    start = str(ULID.from_bytes(ULID().bytes[:6] + os.urandom(10)))[:22]
+    return (start + high + low for high in PAIRS for low in PAIRS)
+
+
+async def _lines() -> AsyncIterator[tuple[list[bytes], int]]:
+    """Yield the request's lines as they arrive, and how many bytes of the next one have come.
+
+    Raises BodyTooLarge, BodyUnreadable.
+    """
+    rest: list[bytes] = []  # the pieces of a line that has not ended
+    size = 0  # of those
+    async for piece in pieces():
+        first, *lines = piece.split(b"\n")
+        rest.append(first)
+        size += len(first)
+        if lines:
+            lines.insert(0, b"".join(rest))
+            rest = [lines.pop()]
+            size = len(rest[0])
+        yield lines, size
+    if last := b"".join(rest):
+        yield [last], 0

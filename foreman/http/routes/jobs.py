@@ -1,0 +1,272 @@
+"""/jobs: submit, show, list, follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+from quart import Blueprint, Response, request
+from ulid import ULID
+
+from foreman.actors.results import COMPLETION, show_results
+from foreman.domain import wire
+from foreman.domain.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound, JobUnreadable
+from foreman.domain.job import TERMINAL, Change, Delivery
+from foreman.http import rate_limit, visibility
+from foreman.http.body import NDJSON, held, media_type, read_json_body
+from foreman.http.context import deps
+from foreman.http.errors import json_answer, json_text, no_content
+from foreman.http.pages import page_of
+from foreman.http.pieces import Stored, stored_answer
+from foreman.http.query import check_names, read_limit, whole
+from foreman.http.routes import artifacts, bulk, stream
+from foreman.http.selection import FILTERS, read_order, read_place, read_selection, show_place
+from foreman.offload import offload
+from foreman.queue.commands import PAUSED, Accepted, Cancel, Delete, Redeliver, Retry, Submit
+from foreman.store.protocol import Place, Reader
+
+Entry = TypeVar("Entry", Change, Delivery)
+
+jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
+
+LONGEST_WAIT = 300  # seconds
+ENTRIES = 1000  # events or deliveries of a job that one answer lists at most
+RESULT = b'"result":null,"artifacts":'  # what a job shows in place of a result that is sent in pieces
+MOST_SEQ = 999_999_999
+
+
+@jobs.post("")
+async def submit() -> Response:
+    """Accept a job, or many as NDJSON: read, ask, show."""
+    known = deps()
+    if known.draining:
+        raise Draining
+    if media_type() == NDJSON:
+        return await bulk.submit()
+    rate_limit.count()
+    wait = _preferred_wait(request.headers.get("Prefer"))
+    accepted = await _accepted()
+    held().free()  # the request is on disk
+    if wait and await _ends(accepted.job.id, wait):
+        response = await _shown(accepted.job.id)
+    else:
+        response = json_answer(wire.show_accepted(accepted.job, accepted.position), 202)
+    response.headers["Location"] = f"/jobs/{accepted.job.id}"
+    return _applied(response, wait)
+
+
+async def _accepted() -> Accepted:
+    """Make a job of the request at hand. Nothing of the request is kept in memory."""
+    known = deps()
+    idempotency_key = wire.read_idempotency_key(request.headers.get("Idempotency-Key"))
+    body = await read_json_body()
+    submission = await offload(len(body), partial(wire.read_submission, now=known.clock()), body)
+    canonical, refusal = submission.model, None
+    try:
+        canonical = (await known.inventory.resolve(submission.model)).name
+        if (webhook_url := submission.own.get("webhook_url")) is not None:
+            await known.poster.check(webhook_url)
+    except ForemanError as fault:
+        if idempotency_key is None:
+            raise
+        refusal = fault  # a key that was used before is answered as it was, whatever has become of model and receiver
+    make = partial(
+        submission.draft,
+        canonical=canonical,
+        max_attempts=known.settings.max_attempts,
+        idempotency_key=idempotency_key,
+        owner=known.gate.caller(request),
+    )
+    draft = await offload(len(body), make, str(ULID()))
+    return await known.queue.ask(Submit(draft=draft, refusal=refusal))
+
+
+async def _ends(job_id: str, wait: int) -> bool:
+    """Return when the job has ended, or `wait` seconds are over, or Foreman is leaving: whether it has ended."""
+    known = deps()
+    track = known.relay.track(job_id)  # held before the read, so that no later change is missed
+    job = await visibility.read(lambda store: store.job(job_id))
+    if job is None or job.state in TERMINAL:
+        return True
+    with trio.move_on_after(wait) as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until, known.leaving, scope)
+            while track.ended is None:
+                await track.wait()
+            nursery.cancel_scope.cancel()
+    return track.ended is not None
+
+
+async def _until(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+@jobs.get("")
+async def listing() -> Response:
+    """List jobs, a page at a time: newest first, or those that have ended, the last one first."""
+    check_names(*FILTERS, "order", "limit", "after")
+    wanted = read_selection()
+    order = read_order(wanted)
+    most, after = read_limit(), read_place(order)
+    found = await visibility.read(lambda store: store.jobs(wanted, order=order, after=after, limit=most + 1))
+    shown = page_of(found[:most], wire.show_job)
+    more = None
+    if len(found) > len(shown):
+        last = found[len(shown) - 1]
+        more = show_place(Place(last.id, last.completed_at or 0.0), order)
+    return json_answer({"jobs": shown, "next": more})
+
+
+@jobs.get("/<job_id>")
+async def show(job_id: str) -> Response:
+    """The job as it is; with `Prefer: wait=N` as it is when it has ended, or after N seconds."""
+    wait = _preferred_wait(request.headers.get("Prefer"))
+    if wait:
+        await _ends(job_id, wait)
+    return _applied(await _shown(job_id), wait)
+
+
+async def _shown(job_id: str) -> Response:
+    known = deps()
+    now, inline = known.clock(), known.settings.artifact_inline_limit
+
+    def read(store: Reader) -> tuple[dict[str, Any], int]:
+        job = store.job(job_id)
+        if job is None:
+            raise JobNotFound(job_id)
+        up = known.inventory.up and store.note(PAUSED) != "true"
+        expected = known.outlook.of(store, job, now, up=up)
+        shown = wire.show_job(job, position=expected.position, eta=expected.seconds)
+        return shown | show_results(store, job.id, inline), store.size(job_id, COMPLETION) or 0
+
+    shown, size = await visibility.read(read)
+    head, mark, tail = msgspec.json.encode(shown).rpartition(RESULT)
+    if size <= inline:
+        return json_text(head + mark + tail)
+    before, after = RESULT.split(b"null")
+    held().grow(len(head) + len(tail))
+    return stored_answer(
+        Stored(known.readers, job_id, COMPLETION, size, before=head + before, after=after + tail + b"\n")
+    )
+
+
+@jobs.get("/<job_id>/request")
+async def asked(job_id: str) -> Response:
+    """What the target is asked: the body as submitted, without Foreman's own fields."""
+
+    def read(store: Reader) -> int:
+        size = store.size(job_id)
+        if size is None:
+            raise JobNotFound(job_id)
+        return size
+
+    return stored_answer(Stored(deps().readers, job_id, None, await visibility.read(read), after=b"\n"))
+
+
+@jobs.post("/<job_id>/cancel")
+async def cancel(job_id: str) -> Response:
+    await _check_owner(job_id)
+    await deps().queue.ask(Cancel(job_id=job_id))
+    return await _shown(job_id)
+
+
+@jobs.post("/<job_id>/retry")
+async def retry(job_id: str) -> Response:
+    await _check_owner(job_id)
+    rate_limit.count()
+    await deps().queue.ask(Retry(job_id=job_id))
+    return await _shown(job_id)
+
+
+@jobs.delete("/<job_id>")
+async def delete(job_id: str) -> Response:
+    await _check_owner(job_id)
+    await deps().queue.ask(Delete(job_id=job_id))
+    return no_content()
+
+
+async def _check_owner(job_id: str) -> None:
+    """Raises JobNotFound, AdminRequired."""
+    try:
+        job = await visibility.find(job_id)
+    except JobUnreadable:
+        deps().gate.check_admin(request)  # nobody can say whose it is
+        return
+    deps().gate.check_owner(request, job.owner)
+
+
+@jobs.get("/<job_id>/deliveries")
+async def deliveries(job_id: str) -> Response:
+    """The log of the job's webhooks, oldest first, paged as its events are."""
+    after = _read_after()
+
+    def read(store: Reader) -> list[Delivery]:
+        if store.job(job_id) is None:
+            raise JobNotFound(job_id)
+        return store.deliveries(job_id, after=after, limit=ENTRIES + 1)
+
+    shown, following = _page(await visibility.read(read), wire.show_delivery)
+    return json_answer({"deliveries": shown, "next": following})
+
+
+@jobs.post("/<job_id>/deliveries/<delivery_id>/redeliver")
+async def redeliver(job_id: str, delivery_id: str) -> Response:
+    if not (delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) < 19):
+        raise DeliveryNotFound
+    await _check_owner(job_id)
+    delivery = await deps().queue.ask(Redeliver(job_id=job_id, seq=int(delivery_id)))
+    return json_answer(wire.show_delivery(delivery), 202)
+
+
+@jobs.get("/<job_id>/events")
+async def events(job_id: str) -> Response:
+    """The job's events, oldest first, from `?after=SEQ` on; `next` is where a further answer would go on."""
+    after = _read_after()
+
+    def read(store: Reader) -> list[Change]:
+        if store.job(job_id) is None:
+            raise JobNotFound(job_id)
+        return store.changes(job_id=job_id, after=after, limit=ENTRIES + 1)
+
+    shown, following = _page(await visibility.read(read), wire.show_change)
+    return json_answer({"events": shown, "next": following})
+
+
+def _read_after() -> int:
+    check_names("after")
+    return whole("after", request.args.get("after"), 0, MOST_SEQ, least=0)
+
+
+def _page(found: Sequence[Entry], show: Callable[[Entry], object]) -> tuple[list[msgspec.Raw], int | None]:
+    """Return as many of the entries as one answer lists, and after which `seq` the next one goes on; None: nowhere."""
+    shown = page_of(found[:ENTRIES], show)
+    return shown, found[len(shown) - 1].seq if len(found) > len(shown) else None
+
+
+@jobs.get("/<job_id>/stream")
+async def follow(job_id: str) -> Response:
+    return await stream.follow(job_id)
+
+
+@jobs.get("/<job_id>/artifacts/<name>")
+async def artifact(job_id: str, name: str) -> Response:
+    return await artifacts.fetch(job_id, name)
+
+
+def _preferred_wait(prefer: str | None) -> int | None:
+    """The seconds of `Prefer: wait=N` (RFC 7240); other preferences are left alone, as that RFC asks."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition(";")[0].strip().partition("=")
+        if name.strip().lower() == "wait":
+            return whole("Prefer: wait", value.strip(), 0, LONGEST_WAIT)
+    return None
+
+
+def _applied(response: Response, wait: int | None) -> Response:
+    if wait:
+        response.headers["Preference-Applied"] = f"wait={wait}"
+    return response

@@ -1,0 +1,143 @@
+"""The service's own routes: is it alive, is it ready, what waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Blueprint, Response, request
+
+from foreman import __version__
+from foreman.domain.job import Job, model_of
+from foreman.domain.wire import rfc3339, show_job
+from foreman.http import visibility
+from foreman.http.context import deps
+from foreman.http.errors import json_answer
+from foreman.http.pages import page_of
+from foreman.http.query import check_names, read_limit
+from foreman.http.tickets import LIFE
+from foreman.queue.commands import PAUSED, Note
+from foreman.queue.positions import Expected
+from foreman.store.protocol import Lane, Reader
+
+service = Blueprint("service", __name__)
+
+
+@service.get("/healthz")
+async def healthz() -> Response:
+    """Say that Foreman is alive, and `degraded` while the target cannot be reached or fails a model's calls.
+
+    Has the target probed soon. Names no model: no token is needed to see this.
+    """
+    inventory, failing = deps().inventory, deps().outlook.failing()
+    inventory.look()
+    shown: dict[str, Any] = {
+        "status": "ok",
+        "degraded": not inventory.up or bool(failing),
+        "target_silent_seconds": round(inventory.silent, 1),
+        "version": __version__,
+        "boot_id": deps().boot_id,
+    }
+    if inventory.fault is not None:
+        shown["target_error"] = str(inventory.fault)
+    elif failing:
+        codes = ", ".join(sorted({breaker.why for breaker in failing.values()}))
+        models = "1 model" if len(failing) == 1 else f"{len(failing)} models"
+        shown["target_error"] = f"it fails each call of {models} ({codes}), see /queue"
+    return json_answer(shown)
+
+
+@service.get("/readyz")
+async def readyz() -> Response:
+    """Ready for jobs; 503 while draining."""
+    ready = not deps().draining
+    return json_answer({"status": "ready" if ready else "draining"}, 200 if ready else 503)
+
+
+@service.post("/tickets")
+async def ticket() -> Response:
+    """Give a ticket, which stands for the caller where a browser sends no headers."""
+    response = json_answer({"ticket": deps().gate.ticket(request), "expires_in": int(LIFE)})
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@service.post("/queue/<any(pause, resume):verb>")
+async def pause(verb: str) -> Response:
+    """Stop or go on claiming; what runs goes on. Survives restarts."""
+    known = deps()
+    known.gate.check_admin(request)
+    await known.queue.ask(Note(name=PAUSED, value="true" if verb == "pause" else "false"))
+    return json_answer({"paused": verb == "pause"})
+
+
+@service.get("/queue/jobs")
+async def line() -> Response:
+    """Return the jobs that wait, in the order in which they would run, and those whose time is to come."""
+    known = deps()
+    check_names("limit")
+    most = read_limit()
+    now, wanted = known.clock(), visibility.by(request)
+
+    def read(store: Reader) -> tuple[list[tuple[Job, Expected]], list[Job]]:
+        up = known.inventory.up and store.note(PAUSED) != "true"
+        return known.outlook.line(store, now, most, up=up, wanted=wanted), store.scheduled(most)
+
+    waiting, scheduled = await visibility.read(read)
+    return json_answer({"jobs": page_of(waiting, _in_line), "scheduled": page_of(scheduled, show_job)})
+
+
+def _in_line(place: tuple[Job, Expected]) -> dict[str, Any]:
+    job, expected = place
+    return show_job(job, position=expected.position, eta=expected.seconds)
+
+
+@service.get("/queue")
+async def queue() -> Response:
+    """What waits, what runs, what is resident."""
+    known = deps()
+
+    def read(store: Reader) -> tuple[list[Lane], list[Job], float | None, bool]:
+        return store.lanes(), store.running(), store.board().oldest(), store.note(PAUSED) == "true"
+
+    lanes, running, oldest, paused = await visibility.read(read)
+    by_model: dict[str, dict[str, int]] = {}
+    for lane in lanes:
+        counts = by_model.setdefault(model_of(lane.key), {"high": 0, "normal": 0, "low": 0})
+        counts[lane.priority.word] += lane.ready + lane.parked
+    resident = known.worker.target_resident()
+    return json_answer(
+        {
+            "queued": sum(lane.ready + lane.parked for lane in lanes),
+            "scheduled": sum(lane.parked for lane in lanes),
+            "by_model": by_model,
+            "running": [
+                {
+                    "job_id": job.id,
+                    "model": job.model,
+                    "custom_id": job.custom_id,
+                    "state": job.state,
+                    "attempt": job.attempt,
+                    "started_at": rfc3339(job.started_at),
+                }
+                for job in running
+            ],
+            "resident": model_of(resident) if resident else None,
+            "slots": known.settings.slots,
+            "paused": paused,
+            "degraded": not known.inventory.up,
+            "failing_models": [
+                {
+                    "model": model,
+                    "error_code": breaker.why,
+                    "since": rfc3339(breaker.opened_at),
+                    "retry_at": rfc3339(breaker.until),
+                }
+                for model, breaker in known.outlook.failing().items()
+            ],
+            "defaults": {
+                "max_attempts": known.settings.max_attempts,
+                "timeout": known.settings.attempt_timeout,
+            },
+            "oldest_seconds": None if oldest is None else round(max(0.0, known.clock() - oldest), 3),
+        }
+    )

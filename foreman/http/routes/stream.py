@@ -1,0 +1,223 @@
+"""The output of a job as it is produced, as NDJSON or SSE, for any number of readers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import trio
+from msgspec.structs import replace
+from quart import Response, request
+
+from foreman.actors.output import Follower, Piece
+from foreman.actors.results import COMPLETION
+from foreman.domain.endpoints import TYPED
+from foreman.domain.job import TERMINAL, Job, State
+from foreman.domain.wire import show_fault
+from foreman.http import visibility
+from foreman.http.body import held
+from foreman.http.context import deps
+from foreman.http.pieces import AT_ONCE, PIECE, pieces
+from foreman.http.server.exchange import inflow
+from foreman.store.protocol import Reader
+from foreman.store.sqlite.readers import Readers
+
+SLICE = 2**16  # bytes of a large chunk that each of its readers takes at a time
+COMMENT_EVERY = 10.0  # seconds between the comments that keep an idle SSE connection open
+
+
+async def follow(job_id: str) -> Response:
+    """`GET /jobs/{id}/stream`."""
+    known = deps()
+    track = known.relay.track(job_id)  # held before the read, so that no later change is missed
+    job = await visibility.find(job_id)
+    wants_sse = "text/event-stream" in request.headers.get("Accept", "")
+    frame = Sse(job.endpoint) if wants_sse else Ndjson()
+    readers = known.readers
+    if job.state in TERMINAL:
+        size = await readers.read(lambda store: store.size(job_id, COMPLETION))
+        held().grow(min(size or 0, AT_ONCE))
+        body = stored(job, readers, frame)
+    else:
+        body = live(job, readers, track.follow(inflow(request).hurry), frame)
+    response = Response(body, content_type=frame.content_type)
+    response.timeout = None
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Foreman-Job-Id"] = job_id
+    return response
+
+
+class Ndjson:
+    """One JSON value a line."""
+
+    content_type = "application/x-ndjson"
+
+    def chunk(self, data: bytes) -> bytes:
+        return on_one_line(data) + b"\n"
+
+    def around(self, data: bytes | None = None) -> tuple[bytes, bytes]:
+        """What comes before and after a value that is sent in pieces, a whole answer where it is not given."""
+        return b"", b"\n"
+
+    def notice(self, value: dict[str, object]) -> bytes:
+        return self.chunk(msgspec.json.encode(value))
+
+    def end(self) -> bytes:
+        return b""
+
+
+class Sse:
+    """Server-sent events, each with one JSON value; named and closed the way the endpoint's own stream is."""
+
+    content_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, endpoint: str) -> None:
+        self._typed = endpoint in TYPED
+        self._named = endpoint == "/v1/messages"  # of the two, the one whose whole answers have a type
+
+    def chunk(self, data: bytes) -> bytes:
+        if self._typed and (name := _type_of(data)):
+            return b"event: " + name + b"\ndata: " + on_one_line(data) + b"\n\n"
+        return b"data: " + on_one_line(data) + b"\n\n"
+
+    def around(self, data: bytes | None = None) -> tuple[bytes, bytes]:
+        """What comes before and after a value that is sent in pieces, a whole answer where it is not given."""
+        name = b"message" if self._named else None
+        if data is not None:
+            name = _type_of(data) if self._typed else None
+        return b"event: " + name + b"\ndata: " if name else b"data: ", b"\n\n"
+
+    def notice(self, value: dict[str, object]) -> bytes:
+        return self.chunk(msgspec.json.encode(value))
+
+    def end(self) -> bytes:
+        return b"" if self._typed else b"data: [DONE]\n\n"
+
+
+def on_one_line(data: bytes) -> bytes:
+    """Return a JSON value with nothing in it that a reader could take for the end of a line.
+
+    Python's `str.splitlines`, by which the official SDKs and httpx read lines, ends them at U+0085, U+2028 and U+2029
+    too.
+    """
+    if b"\n" in data or b"\r" in data:  # a server's whole answer, over several lines
+        data = msgspec.json.format(data, indent=-1)
+    for character, escape in _LINE_ENDS.items():
+        if character in data:
+            data = data.replace(character, escape)
+    return data
+
+
+_LINE_ENDS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\x85\u2028\u2029"}
+
+
+async def next_or_comment(follower: Follower, frame: Ndjson | Sse, comment: str) -> Piece | bytes:
+    """The next piece, or a comment when nothing came for a while; NDJSON knows no comments, so its readers wait."""
+    with trio.move_on_after(COMMENT_EVERY if isinstance(frame, Sse) else float("inf")):
+        return await follower.next()
+    return f": {comment}\n\n".encode()
+
+
+async def live(job: Job, readers: Readers, follower: Follower, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
+    """Chunks as they come; notices of a new attempt and of an end other than done."""
+    if isinstance(frame, Sse):
+        yield b": waiting\n\n"  # so that the reader has the head of the answer now
+    said = False
+    while True:
+        piece = await next_or_comment(follower, frame, "waiting")
+        if isinstance(piece, bytes):
+            yield piece
+        elif piece.chunk is not None:
+            said = True
+            if len(piece.chunk) <= SLICE:
+                yield frame.chunk(piece.chunk)
+            else:
+                async for part in framed(frame, piece.chunk, follower):
+                    yield part
+        elif piece.attempt is not None:
+            yield frame.notice({"foreman": {"attempt": piece.attempt}})
+        elif piece.cut is not None:
+            state = piece.ended.state if piece.ended else job.state
+            yield frame.notice({**show_fault(piece.cut), "foreman": {"state": state}})
+            return
+        elif piece.ended is not None and not said:
+            # It was joined after the last chunk and before the commit: nothing was held.
+            ended = replace(job, state=piece.ended.state, error=piece.ended.error)
+            async for part in stored(ended, readers, frame):
+                yield part
+            return
+        elif piece.ended is not None:
+            if piece.ended.state is not State.DONE:
+                yield frame.notice(ended_badly(piece.ended.state, piece.ended.error))
+            yield frame.end()
+            return
+
+
+async def stored(job: Job, readers: Readers, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
+    """The whole answer of a job that has ended, as one chunk. A body is sent when its request's context is gone, so
+    it asks for nothing there."""
+
+    def read(store: Reader) -> tuple[bytes | None, int]:
+        size = store.size(job.id, COMPLETION) or 0
+        return store.piece(job.id, COMPLETION, 0, size) if size <= PIECE else None, size
+
+    answer, size = await readers.read(read) if job.state is State.DONE else (None, 0)
+    if size > PIECE:
+        before, after = frame.around()
+        yield before
+        async for part in in_one_line(pieces(readers, job.id, COMPLETION, 0, size)):
+            yield part
+        yield after
+    else:
+        yield frame.chunk(answer) if answer is not None else frame.notice(ended_badly(job.state, job.error))
+    yield frame.end()
+
+
+async def framed(frame: Ndjson | Sse, chunk: bytes, follower: Follower) -> AsyncIterator[bytes]:
+    """Yield a large chunk in slices, so that its readers share it and take a slice each, as long as it is kept."""
+
+    async def slices() -> AsyncIterator[bytes]:
+        for start in range(0, len(chunk), SLICE):
+            if not follower.goes_on():
+                break
+            yield chunk[start : start + SLICE]
+
+    before, after = frame.around(chunk)
+    yield before
+    async for part in in_one_line(slices()):
+        yield part
+    yield after
+
+
+async def in_one_line(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield a JSON text that comes in parts without line ends (see `on_one_line`): outside of strings they are blanks,
+    and within them there are none but those that are escaped here, which may lie across two parts."""
+    rest = b""
+    async for part in parts:
+        text = rest + part
+        end = len(text)
+        while end and text[end - 1] & 0xC0 == 0x80:  # the bytes of a character after its first one (RFC 3629)
+            end -= 1
+        if end and text[end - 1] >= 0xC0:
+            end -= 1
+        rest = text[end:]
+        yield on_one_line(text[:end].replace(b"\n", b" ").replace(b"\r", b" "))
+    yield on_one_line(rest)
+
+
+def ended_badly(state: State, error: str | None) -> dict[str, object]:
+    return {"error": error or f"the job was {state}", "foreman": {"state": state}}
+
+
+def _type_of(data: bytes) -> bytes | None:
+    kind = msgspec.json.decode(data, type=_Typed).type
+    return kind.encode() if isinstance(kind, str) and _NAME.fullmatch(kind) else None
+
+
+class _Typed(msgspec.Struct):
+    type: Any = None
+
+
+_NAME = re.compile(r"[\w.-]+")

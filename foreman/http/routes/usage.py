@@ -1,0 +1,103 @@
+"""/usage: what was done in every minute, hour or day."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Blueprint, Response, request
+
+from foreman.domain.errors import FieldInvalid
+from foreman.domain.usage import DAY, HOUR, MINUTE, SINCE, Group, Row, every_step, kept_since
+from foreman.domain.wire import rfc3339
+from foreman.http import visibility
+from foreman.http.context import deps
+from foreman.http.errors import json_answer
+from foreman.http.query import check_names, choice, instant
+from foreman.store.protocol import Reader
+
+usage = Blueprint("usage", __name__)
+
+STEPS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
+DEFAULT_STEPS = {"minute": 60, "hour": 24, "day": 30}  # back from now
+MOST_STEPS = 1500  # of one answer
+MOST_ROWS = 10_000
+
+
+@usage.get("/usage")
+async def figures() -> Response:
+    """Show the figures of a time: a row a step, or with `by` one for each name in each step that has some."""
+    check_names("by", "from", "to", "step")
+    asked = request.args
+    by: str | None = choice("by", asked.get("by"), {name: name for name in Group._fields})
+    word = choice("step", asked.get("step"), {word: word for word in STEPS}) or "hour"
+    step, now = STEPS[word], deps().clock()
+    begin, end = _times(word, now)
+
+    def read(store: Reader) -> tuple[list[Row], str | None]:
+        rows = store.usage(step=step, begin=begin, end=end, by=by, most=MOST_ROWS + 1)
+        since = store.note(SINCE)
+        if by is not None:
+            return rows, since
+        depths = store.depths(step=step, begin=begin, end=end)
+        live = store.board().waiting, len(store.running())
+        return every_step(rows, depths, begin=begin, end=end, step=step, now=now, live=live), since
+
+    rows, since = await visibility.read(read)
+    if len(rows) > MOST_ROWS:
+        given = f"{asked.get('from') or rfc3339(begin)} by {by}"
+        raise FieldInvalid("from", given, f"must give at most {MOST_ROWS} rows: ask for less time or a longer step")
+    return json_answer(
+        {
+            "step": word,
+            "from": rfc3339(begin),
+            "to": rfc3339(end),
+            "since": rfc3339(float(since)) if since else None,
+            "rows": [_show(row) for row in rows],
+        }
+    )
+
+
+def _times(word: str, now: float) -> tuple[int, int]:
+    """Return the first step and the end of the last one; the step that is under way is the last there can be."""
+    step = STEPS[word]
+    kept = kept_since(step, now, deps().settings.usage_history)
+    asked_from, asked_to = (instant(name, request.args.get(name)) for name in ("from", "to"))
+    last = int(now // step + 1) * step
+    end = last if asked_to is None else min(last, -int(-asked_to // step) * step)
+    begin = end - DEFAULT_STEPS[word] * step if asked_from is None else int(asked_from // step) * step
+    if asked_from is None:
+        begin = min(max(begin, -(-kept // step) * step), end - step)
+    elif asked_from < kept:
+        more = ", or use step=hour" if word == "minute" else ""
+        raise FieldInvalid("from", request.args["from"], f"must be {rfc3339(kept)} or later, which is kept{more}")
+    if begin >= end:
+        raise FieldInvalid("from", str(rfc3339(begin)), f"must be before {rfc3339(end)}, the end of what is asked for")
+    if (end - begin) // step > MOST_STEPS:
+        raise FieldInvalid("from", str(rfc3339(begin)), f"must be at most {MOST_STEPS} steps ago: use a longer step")
+    return begin, end
+
+
+def _show(row: Row) -> dict[str, Any]:
+    figures = row.figures
+    return {
+        "from": rfc3339(row.at),
+        "by": row.by,
+        "submitted": figures.submitted,
+        "done": figures.done,
+        "failed": figures.failed,
+        "cancelled": figures.cancelled,
+        "expired": figures.expired,
+        "prompt_tokens": figures.prompt_tokens,
+        "cached_tokens": figures.cached_tokens,
+        "answer_tokens": figures.answer_tokens,
+        "busy_seconds": round(figures.busy_seconds, 3),
+        "wait_p50": _rounded(figures.wait(0.5)),
+        "wait_p95": _rounded(figures.wait(0.95)),
+        "loads": figures.loads,
+        "waiting": row.waiting,
+        "running": row.running,
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,1 @@
+"""The queue: the single writer of jobs, and the commands it takes."""

@@ -1,0 +1,170 @@
+"""The queue actor: the only task that changes a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+import structlog
+import trio
+
+from foreman.domain.errors import Draining, StoreBroken, StoreLost
+from foreman.queue.commands import Commit, Listener, Message
+from foreman.queue.handlers import Desk
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+BATCH = 256  # messages in one transaction: enough to share a sync, few enough to answer soon
+INBOX = 1024  # messages that may wait before a sender has to
+LAST_ANSWERS = 1.0  # seconds in which callers are told that the store is lost, before the process ends
+LINGER = 0.05  # seconds that the writer's thread waits for more: to call it back would cost more than a transaction
+
+
+class Offload(Protocol):
+    """Runs a synchronous function where it may block."""
+
+    async def __call__(self, function: Callable[..., T], /, *args: object) -> T: ...
+
+
+def writer_thread() -> Offload:
+    """A thread of its own for the one writer, apart from Trio's shared limiter."""
+    limiter = trio.CapacityLimiter(1)
+
+    async def run(function: Callable[..., T], /, *args: object) -> T:
+        return await trio.to_thread.run_sync(function, *args, limiter=limiter)
+
+    return run
+
+
+class QueueActor:
+    """Applies messages in groups, one transaction each.
+
+    The writer's thread takes the messages itself, for as long as there are any: under load it never waits for the event
+    loop, and the groups are as large as what came during the last one.
+    """
+
+    def __init__(self, desk: Desk, *, offload: Offload | None = None) -> None:
+        self._desk = desk
+        self._offload = offload or writer_thread()
+        self._linger = 0.0 if offload else LINGER
+        self._inbox: SimpleQueue[Message[Any]] = SimpleQueue()
+        self._full = trio.lowlevel.ParkingLot()  # who waits for room in it
+        self._news = trio.Event()  # something was told, or the queue closes
+        self._listeners: list[Listener] = []
+        self._fault: Exception | None = None  # of a listener, or of the store
+        self._lost = False  # the store broke
+        self._in_doubt: Sequence[Message[Any]] = ()  # being applied when it did
+        self._closing = False
+        self._closed = trio.Event()
+
+    def add_listener(self, listener: Listener) -> None:
+        """Have `listener` called with every commit, on the event loop, right after it."""
+        self._listeners.append(listener)
+
+    async def ask(self, message: Message[T]) -> T:
+        """Send and wait for the answer, which is on disk when it comes.
+
+        Raises the fault it was answered with; Draining when the queue has closed, StoreLost when the store broke.
+        """
+        await self.tell(message)
+        return await message.reply.wait()
+
+    async def tell(self, message: Message[T]) -> None:
+        """Send without waiting for the answer. Messages of one sender are applied in the order sent."""
+        while self._inbox.qsize() >= INBOX and not self._closing and not self._lost:
+            await self._full.park()
+        if self._closing:
+            raise Draining
+        if self._lost:
+            message.reply.settle(StoreLost())
+            return
+        self._inbox.put(message)
+        self._news.set()
+
+    async def close(self) -> None:
+        """Take no more messages; `run` returns when it has applied those it has."""
+        self._closing = True
+        self._news.set()
+        self._full.unpark_all()
+
+    async def wait_closed(self) -> None:
+        """Return when `run` has applied all there was."""
+        await self._closed.wait()
+
+    def lose(self, fault: StoreBroken) -> None:
+        """Take no more: answer all with StoreLost, and have `run` end with the fault soon."""
+        if self._lost:
+            return
+        log.critical("the database is lost: foreman stops", why=str(fault))
+        self._lost, self._fault = True, fault
+        doubtful, self._in_doubt = list(self._in_doubt), ()
+        with suppress(Empty):
+            while True:
+                doubtful.append(self._inbox.get_nowait())
+        for message in doubtful:
+            message.reply.settle(StoreLost())
+        self._full.unpark_all()
+        self._news.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Apply messages until closed. Raises StoreBroken, which ends the process, and what a listener raised."""
+        token = trio.lowlevel.current_trio_token()
+        task_status.started()
+        while True:
+            with trio.move_on_after(self._patience()):
+                await self._news.wait()
+            self._news = trio.Event()
+            # Shielded: a commit that has begun is told to those who asked, also while the process is leaving.
+            with trio.CancelScope(shield=True):
+                try:
+                    await self._offload(self._write, token)
+                except StoreBroken as broken:
+                    self.lose(broken)
+                if self._lost:
+                    await trio.sleep(LAST_ANSWERS)
+            if fault := self._fault:
+                self._fault = None
+                raise fault
+            if self._closing and self._inbox.empty() and not self._desk.owes:
+                self._closed.set()
+                return
+
+    def _patience(self) -> float:
+        due = self._desk.next_due
+        return float("inf") if due is None else max(0.0, due - self._desk.clock())
+
+    def _write(self, token: trio.lowlevel.TrioToken) -> None:
+        """Apply what there is and what comes meanwhile; with nothing there, do what is due."""
+        if self._fault is None and self._inbox.empty() and self._patience() == 0:
+            token.run_sync_soon(self._ring, self._desk.tick())
+        while self._fault is None and (batch := self._take()):
+            self._in_doubt = batch
+            answers, commit = self._desk.apply(batch)
+            self._in_doubt = ()
+            token.run_sync_soon(self._told, batch, answers, commit)
+
+    def _take(self) -> list[Message[Any]]:
+        taken: list[Message[Any]] = []
+        with suppress(Empty):
+            taken.append(self._inbox.get(timeout=0 if self._closing else min(self._linger, self._patience())))
+            while len(taken) < BATCH:
+                taken.append(self._inbox.get_nowait())
+        return taken
+
+    def _told(self, batch: Sequence[Message[Any]], answers: Sequence[object], commit: Commit) -> None:
+        self._full.unpark_all()
+        for message, answer in zip(batch, answers, strict=True):
+            message.reply.settle(answer)
+        self._ring(commit)
+
+    def _ring(self, commit: Commit) -> None:
+        try:
+            for listener in self._listeners:
+                listener(commit)
+        except Exception as error:  # nothing may leave a callback of the event loop; the actor fails with it
+            self._fault = error
+            self._news.set()

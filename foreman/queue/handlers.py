@@ -1,0 +1,537 @@
+"""The desk: applies messages to the store. Plain synchronous code; the queue actor runs it on its thread."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from msgspec.structs import replace
+
+from foreman.domain import usage
+from foreman.domain.errors import (
+    ForemanError,
+    IdempotencyMismatch,
+    IllegalStep,
+    Interrupted,
+    JobNotFound,
+    JobUnreadable,
+    LoadTimeout,
+    QueueFull,
+    StoreBroken,
+    StoreBusy,
+    StoreRejected,
+    StoreUnavailable,
+    TargetBusy,
+)
+from foreman.domain.job import (
+    RETRIABLE,
+    RUNNING,
+    TERMINAL,
+    Change,
+    Delivery,
+    DeliveryState,
+    DrainKey,
+    Instant,
+    Job,
+    State,
+    check_step,
+    model_of,
+)
+from foreman.domain.retry import Again, Backoff, after
+from foreman.domain.scheduling import choose
+from foreman.domain.scheduling.breaker import Breaker, is_to_blame
+from foreman.queue import outbox
+from foreman.queue.commands import (
+    PAUSED,
+    Accepted,
+    Began,
+    Cancel,
+    Checkpoint,
+    Claim,
+    Commit,
+    Delete,
+    DeliveryEnded,
+    Finished,
+    KeepUsage,
+    Message,
+    Note,
+    Prune,
+    Redeliver,
+    Retry,
+    Submit,
+    SubmitMany,
+    TakeBack,
+    Work,
+)
+from foreman.queue.positions import Outlook, Rest
+from foreman.store.protocol import Writer
+
+log = structlog.get_logger()
+
+MODELS = 1000  # whose failures are remembered
+LANES = 1000  # different drain keys that may wait at once
+OVERDUE_AT_ONCE = 500
+UNREADABLE_AT_ONCE = 500  # jobs that one claim fails
+FULL_PAUSE = 5.0  # seconds until what a full disk left undone is tried again
+BUSY_PAUSE = 0.5  # the same for what another program's lock left undone
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that decide about jobs."""
+
+    max_queue: int = 100_000
+    job_ttl: float = 7 * 86400  # seconds; 0 keeps for ever
+    usage_history: float = 400 * 86400  # seconds; 0 keeps for ever
+    backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))
+    webhook_retries: int = 5
+    webhook_backoff: Backoff = field(default_factory=lambda: Backoff(5, 600))
+
+
+class Desk:
+    """Decides with pure functions, writes through the store."""
+
+    def __init__(
+        self,
+        store: Writer,
+        rules: Rules,
+        outlook: Outlook | None = None,
+        *,
+        clock: Callable[[], Instant],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.store = store
+        self.rules = rules
+        self.outlook = outlook or Outlook()
+        self.clock = clock
+        self.chance = chance
+        self.next_due = store.next_due()  # when `tick` will next have something to do
+        self._paused: bool | None = None  # as the note says; None: to be read
+        self._running: dict[str, Job] = {}  # as the store has them: nobody else writes there
+        self._recall()
+        self._owed: list[Message[Any]] = []  # told by nobody again, and not stored yet
+        self._changes: list[Change] = []
+        self._stirred = False
+        self._redelivers = False
+        self._steps: dict[type, Callable[[Any, Instant], object]] = {
+            Submit: self._submit,
+            SubmitMany: self._submit_many,
+            Claim: self._claim,
+            Began: self._began,
+            Finished: self._finished,
+            TakeBack: self._take_back,
+            Cancel: self._cancel,
+            Retry: self._retry,
+            Delete: self._delete,
+            DeliveryEnded: self._delivery_ended,
+            Redeliver: self._redeliver,
+            Note: self._note,
+            Prune: self._prune,
+            KeepUsage: self._keep_usage,
+        }
+
+    def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
+        """Apply the messages in one transaction; their answers, on disk when this returns.
+
+        An answer may be a ForemanError, which then wrote nothing.
+        When the disk is full, or the store rejects a member, the members are tried one by one, so that one does not
+        take the others with it. While another program locks the store none is tried: it would wait for each. What a
+        worker has told is kept and tried again. Raises StoreBroken when the store cannot go on.
+        """
+        alone = [message for message in batch if isinstance(message, Checkpoint)]
+        together = [*self._owed, *(message for message in batch if not isinstance(message, Checkpoint))]
+        self._owed = []
+        try:
+            answers, commit = self._in_one(together)
+        except StoreBusy as busy:
+            answers, commit = [busy for _ in together], Commit([])
+            self._owe(together)
+            self.next_due = self.clock() + BUSY_PAUSE
+        except (StoreUnavailable, StoreRejected) as fault:
+            tried = [self._in_one_or_fault(message) for message in together]
+            answers = [answer for answer, _ in tried]
+            changes = [change for _, done in tried for change in done.changes]
+            if isinstance(fault, StoreUnavailable):
+                self.next_due = self.clock() + FULL_PAUSE
+            commit = Commit(
+                changes, stirred=any(done.stirred for _, done in tried), posted=any(done.posted for _, done in tried)
+            )
+        by_message = dict(zip(map(id, together), answers, strict=True))
+        by_message |= {id(message): self._checkpoint() for message in alone}
+        return [by_message[id(message)] for message in batch], commit
+
+    @property
+    def owes(self) -> bool:
+        """Whether something that was told is still to be stored."""
+        return bool(self._owed)
+
+    def tick(self) -> Commit:
+        """Wake the jobs whose time has come and expire those whose time has passed."""
+        return self.apply([])[1]
+
+    def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
+        self._changes, self._stirred, self._redelivers = [], False, False
+        now = self.clock()
+        outlook = self.outlook
+        before = outlook.standing, outlook.resting, outlook.breakers
+        try:
+            with self.store.transaction():
+                again = self._keep_time(now)
+                answers = [self._answer(message, now) for message in batch]
+                due = self._due()
+                self.next_due = None if due is None else max(due, again)
+        except (StoreUnavailable, StoreRejected):
+            outlook.standing, outlook.resting, outlook.breakers = before
+            self._recall()  # of a transaction that never was
+            raise
+        posted = self._redelivers or any(change.posted for change in self._changes)
+        return answers, Commit(self._changes, self._stirred, posted)
+
+    def _recall(self) -> None:
+        """Forget what was known of the store, and look again."""
+        self._paused = None
+        self._running = {job.id: job for job in self.store.running()}
+
+    def _in_one_or_fault(self, message: Message[Any]) -> tuple[object, Commit]:
+        try:
+            answers, commit = self._in_one([message])
+        except (StoreUnavailable, StoreRejected) as fault:
+            if isinstance(fault, StoreUnavailable):
+                self._owe([message])
+            return fault, Commit([])
+        return answers[0], commit
+
+    def _owe(self, messages: Sequence[Message[Any]]) -> None:
+        """Keep those of the messages whose answers nobody waits for."""
+        self._owed += [message for message in messages if isinstance(message, (Began, Finished))]
+
+    def _answer(self, message: Message[Any], now: Instant) -> object:
+        try:
+            return self._steps[type(message)](message, now)
+        except (StoreBroken, StoreUnavailable, StoreRejected):
+            raise
+        except ForemanError as fault:  # every step decides before it writes
+            return fault
+
+    def _keep_time(self, now: Instant) -> Instant:
+        """Do what is due; return before when there is no use in looking again."""
+        again = -math.inf
+        self._end_rests(now)
+        if self.next_due is None or self.next_due > now:
+            return again
+        self._stirred |= self.store.wake(now) > 0
+        for job in self.store.overdue(now, OVERDUE_AT_ONCE):
+            if isinstance(job, JobUnreadable):
+                if not self._set_aside(job, now):  # nor can it be written: its id is no text
+                    again = now + FULL_PAUSE
+                continue
+            words = "not started by the time given in start_by"
+            self._put(self._ended(job, State.EXPIRED, now, error=words, code="expired"), job, now)
+        return again
+
+    # One method a message. Each decides first and writes last.
+
+    def _submit(self, message: Submit, now: Instant) -> Accepted:
+        draft = message.draft
+        if draft.idempotency_key and (known := self.store.by_idempotency_key(draft.owner, draft.idempotency_key)):
+            job, fingerprint = known
+            if fingerprint not in draft.fingerprints:
+                raise IdempotencyMismatch
+            return Accepted(job, self.outlook.of(self.store, job, now).position)
+        if message.refusal is not None:
+            raise message.refusal
+        self._check_room([draft.key])
+        position = self.outlook.of_next(self.store, draft, now)
+        self._changes += self.store.add([draft], now=now)
+        return Accepted(self._find(draft.id), position)
+
+    def _submit_many(self, message: SubmitMany, now: Instant) -> None:
+        self._check_room([draft.key for draft in message.drafts])
+        self._changes += self.store.add(message.drafts, now=now)
+
+    def _check_room(self, keys: Sequence[DrainKey]) -> None:
+        """Raise QueueFull unless a job of each of the keys may be added."""
+        board = self.store.board()
+        most = self.rules.max_queue
+        if board.waiting + len(keys) > most:
+            raise QueueFull(f"the queue is full: it takes {most} jobs", "the setting max_queue raises the limit")
+        fresh = {key for key in keys if key not in board}
+        if fresh and board.keys + len(fresh) > LANES:
+            raise QueueFull(f"{LANES} different models and load options are waiting", "use fewer different options")
+
+    def _claim(self, message: Claim, now: Instant) -> Work | None:
+        outlook, rules = self.outlook, self.outlook.rules
+        heads = outlook.heads(self.store)
+        running = Counter(int(job.priority) for job in self._running.values())
+        if message.spent is not None:
+            outlook.standing = choose.spend(
+                outlook.standing, message.spent, heads, running=running, now=now, rules=rules
+            )
+        if self._paused is None:
+            self._paused = self.store.note(PAUSED) == "true"
+        if self._paused:
+            return None
+        for _ in range(UNREADABLE_AT_ONCE):
+            choice = choose.choose(heads, outlook.standing, running=running, now=now, rules=rules)
+            if choice is None:
+                return None
+            head = choice.head
+            if any(job.key != head.key for job in self._running.values()):
+                return None  # the key changes only when the running ones are done
+            try:
+                job, payload = self._read(head.id)
+                break
+            except JobUnreadable as fault:  # another program's doing; the jobs behind it are to run
+                self._set_aside(fault, now)
+                heads = outlook.heads(self.store)
+        else:
+            self._stirred = True  # further ones go with the next claim, so that other messages need not wait
+            return None
+        more = self.store.board().ready > 1
+        claimed = replace(
+            job,
+            state=State.LOADING,
+            attempt=job.attempt + 1,
+            lease=job.lease + 1,
+            started_at=job.started_at or now,
+            start_by=None,  # it has: the pauses between its attempts are not held against it
+            error=None,
+            error_code=None,
+        )
+        outlook.standing = choose.start(outlook.standing, choice, now)
+        if breaker := outlook.breakers.get(model_of(job.key)):
+            self._judge(job.key, breaker.claimed(job.id, now))
+        if message.loaded == job.key:
+            claimed = replace(claimed, state=State.WORKING)
+            self._changes += self.store.begin(claimed, now=now)
+            self._running[job.id] = claimed
+        else:
+            self._put(claimed, job, now)
+        return Work(claimed, payload, self._changes[-1].seq, reserved=choice.reserved, more=more)
+
+    def _began(self, message: Began, now: Instant) -> None:
+        job = self._held(message.job_id, message.lease)
+        if job and message.loaded:
+            self.store.used(job, loads=1, now=now)
+        if job and job.state is State.LOADING:
+            self._put(replace(job, state=State.WORKING), job, now)
+
+    def _finished(self, message: Finished, now: Instant) -> None:
+        job = self._held(message.job_id, message.lease)
+        if job is None:
+            return
+        if isinstance(message.outcome, ForemanError):
+            again = self._fault(job, message.outcome, now, free=self._blames(job, message.outcome, now))
+            if isinstance(message.outcome, (TargetBusy, LoadTimeout)):
+                self._let_rest(again.key, now, again.ready_at or now + self.rules.backoff.first)
+            return
+        if job.state is State.LOADING:  # its Began is overtaken by nothing, so it was never sent
+            job = self._put(replace(job, state=State.WORKING), job, now)
+        self._judge(job.key, None)
+        self.store.keep(job.id, message.outcome.artifacts)
+        self.store.used(job, tokens=message.outcome.tokens, now=now)
+        flaw = message.outcome.flaw
+        error, code = (str(flaw), flaw.code) if flaw else (None, None)
+        self._put(self._ended(job, State.DONE, now, error=error, code=code), job, now)
+
+    def _take_back(self, message: TakeBack, now: Instant) -> int:
+        running = list(self._running.values())
+        for job in running:
+            self._fault(job, Interrupted(), now)
+        return len(running)
+
+    def _cancel(self, message: Cancel, now: Instant) -> Job:
+        job = self._find(message.job_id)
+        if job.state is State.CANCELLED:
+            return job
+        if job.state in TERMINAL:
+            raise IllegalStep("cancel", job.state)
+        return self._put(self._ended(job, State.CANCELLED, now), job, now)
+
+    def _retry(self, message: Retry, now: Instant) -> Job:
+        job = self._find(message.job_id)
+        if job.state not in RETRIABLE:
+            raise IllegalStep("retry", job.state)
+        self._check_room([job.key])
+        fresh = replace(
+            job,
+            state=State.QUEUED,
+            attempt=0,
+            since=now,
+            ready_at=None,
+            start_by=None,
+            started_at=None,
+            completed_at=None,
+            expires_at=None,
+            error=None,
+            error_code=None,
+        )
+        return self._put(fresh, job, now)
+
+    def _delete(self, message: Delete, now: Instant) -> None:
+        try:
+            job = self._find(message.job_id)
+        except JobUnreadable as fault:  # it can do nothing but go
+            self._set_aside(fault, now)
+        else:
+            if job.state not in TERMINAL:
+                raise IllegalStep("delete", job.state)
+        self.store.delete([message.job_id])
+
+    def _delivery_ended(self, message: DeliveryEnded, now: Instant) -> None:
+        rules = self.rules
+        state = outbox.settle(
+            self.store,
+            message.delivery,
+            message.sent,
+            retries=rules.webhook_retries,
+            backoff=rules.webhook_backoff,
+            chance=self.chance(),
+            now=now,
+        )
+        self._redelivers |= state is DeliveryState.DUE
+        if state is DeliveryState.STOPPED and (job := self._running.get(message.delivery.job_id)):
+            self._running[job.id] = replace(job, webhook_url=None)
+
+    def _redeliver(self, message: Redeliver, now: Instant) -> Delivery:
+        self._find(message.job_id)
+        again = outbox.redeliver(self.store, message.job_id, message.seq, now=now)
+        self._redelivers = True
+        return again
+
+    def _note(self, message: Note, now: Instant) -> None:
+        self.store.set_note(message.name, message.value)
+        self._paused = None
+        self._stirred = True
+
+    def _prune(self, message: Prune, now: Instant) -> int:
+        doomed = self.store.prunable(now, message.most)
+        self.store.delete(doomed, pruning=True)
+        return len(doomed)
+
+    def _keep_usage(self, message: KeepUsage, now: Instant) -> None:
+        self.store.sample(now)
+        minutes, hours = (usage.kept_since(step, now, self.rules.usage_history) for step in usage.STORED)
+        self.store.prune_usage(minutes=minutes, hours=hours)
+
+    def _checkpoint(self) -> int | StoreUnavailable:
+        try:
+            return self.store.checkpoint()
+        except StoreUnavailable as fault:
+            return fault
+
+    # What the steps share.
+
+    def _find(self, job_id: str) -> Job:
+        job = self.store.job(job_id)
+        if job is None:
+            raise JobNotFound(job_id)
+        return job
+
+    def _read(self, job_id: str) -> tuple[Job, bytes]:
+        found = self.store.with_payload(job_id)
+        if found is None:
+            raise JobUnreadable(job_id, "its request is not there")
+        if found[0].state is not State.QUEUED:  # the board says that it is
+            raise JobUnreadable(job_id, f"its state became {found[0].state} while it waited")
+        return found
+
+    def _set_aside(self, fault: JobUnreadable, now: Instant) -> bool:
+        """Fail a job that cannot be read; return whether it waited until now."""
+        expires = now + self.rules.job_ttl if self.rules.job_ttl else None
+        if change := self.store.set_aside(fault, now=now, expires_at=expires):
+            log.error("job failed: it cannot be read", why=str(fault))
+            self._changes.append(change)
+        return change is not None
+
+    def _held(self, job_id: str, lease: int) -> Job | None:
+        """The job, if this claim of it is still the current one."""
+        job = self._running.get(job_id)
+        return job if job and job.lease == lease else None
+
+    def _blames(self, job: Job, fault: ForemanError, now: Instant) -> bool:
+        """Note what a fault says of the server; True when it is not to be held against the job."""
+        breaker = self.outlook.breakers.get(model_of(job.key), Breaker())
+        if not is_to_blame(fault):
+            return False
+        self._judge(job.key, breaker.failed(job.id, fault.code, now))
+        return breaker.costs_nothing(job.id, now)
+
+    def _judge(self, key: DrainKey, breaker: Breaker | None) -> None:
+        """Have the breaker of the key's model be this one; None: nothing bad is known of its server."""
+        model = model_of(key)
+        before = self.outlook.breakers.get(model)
+        if before != breaker:
+            others = {name: one for name, one in self.outlook.breakers.items() if name != model}
+            while len(others) >= MODELS:
+                del others[next(iter(others))]
+                self._stirred = True
+            self.outlook.breakers = others if breaker is None else {**others, model: breaker}
+            self._stirred |= before is not None and before.rests and not (breaker and breaker.rests)
+
+    def _fault(self, job: Job, fault: ForemanError, now: Instant, *, free: bool = False) -> Job:
+        """Put a job whose attempt has failed where it belongs. `free`: the attempt does not count."""
+        what = after(
+            fault, attempt=job.attempt, max_attempts=job.max_attempts, backoff=self.rules.backoff, chance=self.chance()
+        )
+        if free:
+            what = Again(wait=max(0.0, (self.outlook.breakers[model_of(job.key)].until or now) - now), spent=False)
+        if isinstance(what, Again):
+            # A busy target may have time for others; and the next load is tried with another job, while its key rests.
+            behind = isinstance(fault, LoadTimeout) or (what.wait > 0 and not what.spent)
+            again = replace(
+                job,
+                state=State.QUEUED,
+                attempt=job.attempt if what.spent else job.attempt - 1,
+                since=now if behind else job.since,
+                ready_at=now + what.wait if what.wait > 0 else None,
+                error=str(fault),
+                error_code=fault.code,
+            )
+            return self._put(again, job, now)
+        return self._put(self._ended(job, State.FAILED, now, error=str(fault), code=fault.code), job, now)
+
+    def _let_rest(self, key: DrainKey, since: Instant, until: Instant) -> None:
+        """Claim nothing of the key before `until`: its server, busy or unable to load it, may have time for others."""
+        resting = self.outlook.resting
+        if key in resting:
+            until = max(until, resting[key].until)
+        self.outlook.resting = {**resting, key: Rest(since, until)}
+
+    def _end_rests(self, now: Instant) -> None:
+        resting = self.outlook.resting
+        still = {key: rest for key, rest in resting.items() if rest.since <= now < rest.until}
+        if len(still) < len(resting):
+            self.outlook.resting = still
+            self._stirred = True
+        for model, breaker in self.outlook.breakers.items():
+            self._judge(model, breaker.at(now))
+
+    def _due(self) -> Instant | None:
+        """Return when time alone will next change something."""
+        due = self.store.next_due()
+        ends = [rest.until for rest in self.outlook.resting.values()]
+        ends += [breaker.until for breaker in self.outlook.breakers.values() if breaker.until is not None]
+        return min(ends if due is None else [*ends, due], default=None)
+
+    def _ended(self, job: Job, state: State, now: Instant, *, error: str | None = None, code: str | None = None) -> Job:
+        expires = now + self.rules.job_ttl if self.rules.job_ttl else None
+        return replace(
+            job, state=state, completed_at=now, expires_at=expires, error=error, error_code=code, ready_at=None
+        )
+
+    def _put(self, job: Job, before: Job, now: Instant) -> Job:
+        check_step("change", before.state, job.state)
+        self._changes.append(self.store.put(job, previous=before.state, now=now))
+        if job.state in RUNNING:
+            self._running[job.id] = job
+        else:
+            self._running.pop(job.id, None)
+            if breaker := self.outlook.breakers.get(model_of(job.key)):
+                self._judge(job.key, breaker.left(job.id))
+        return job

@@ -1,0 +1,45 @@
+"""The outbox: what becomes of a delivery, decided and written inside the desk's transaction."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from foreman.domain.errors import DeliveryNotFound
+from foreman.domain.job import Delivery, DeliveryState, Instant
+from foreman.domain.retry import Again, Backoff, Delivered, Sent, Stop, after_sending
+from foreman.store.protocol import Writer
+
+
+def settle(
+    store: Writer, delivery: Delivery, sent: Sent, *, retries: int, backoff: Backoff, chance: float, now: Instant
+) -> DeliveryState:
+    """Write how an attempt ended; what state that leaves its delivery in.
+
+    One that was redelivered while it was on its way stays due, with all its retries.
+    """
+    stored = store.delivery(delivery.job_id, delivery.seq)
+    if stored is None or (stored.attempts, stored.due_at) != (delivery.attempts, delivery.due_at):
+        return stored.state if stored else DeliveryState.STOPPED
+    tried = replace(delivery, attempts=delivery.attempts + 1, status=sent.status, error=sent.error)
+    what = after_sending(sent, attempts=tried.attempts, retries=retries, backoff=backoff, chance=chance)
+    if isinstance(what, Again):
+        store.settle(replace(tried, due_at=now + what.wait))
+        return DeliveryState.DUE
+    state = DeliveryState.DEAD
+    if isinstance(what, Delivered):
+        state = DeliveryState.DELIVERED
+    elif isinstance(what, Stop):
+        state = DeliveryState.STOPPED
+        store.stop_deliveries(delivery.job_id, now=now)
+    store.settle(replace(tried, state=state, ended_at=now))
+    return state
+
+
+def redeliver(store: Writer, job_id: str, seq: int, *, now: Instant) -> Delivery:
+    """Make a delivery due again, with all its retries. Raises DeliveryNotFound."""
+    delivery = store.delivery(job_id, seq)
+    if delivery is None:
+        raise DeliveryNotFound
+    again = replace(delivery, state=DeliveryState.DUE, attempts=0, due_at=now, ended_at=None)
+    store.settle(again)
+    return again

@@ -1,0 +1,230 @@
+"""Where a job stands in the queue and when it will be ready, as things are: by the rules that claims follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from foreman.domain.job import Draft, DrainKey, Instant, Job, State, model_of
+from foreman.domain.scheduling import choose, forecast
+from foreman.domain.scheduling.breaker import Breaker, Breakers
+from foreman.domain.scheduling.choose import OTHERS, Head, Run
+from foreman.store.protocol import Reader
+from foreman.store.sqlite.board import Board, Near
+
+FAR = 1000  # positions end here
+NEAR = 10  # lanes of each class that are looked at one by one for a position; of more, only how many jobs they have
+USUAL = 1.0  # seconds that a job takes of which nothing is known
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Where a job stands; both are None when it does not wait for its turn."""
+
+    position: int | None = None  # 1 is next, FAR means that or more
+    seconds: float | None = None  # until it is ready; None also when that cannot be known
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """A job that a slot has."""
+
+    key: DrainKey
+    most_tokens: int | None
+    claimed_at: Instant
+    began_at: Instant | None = None  # when its target got the request
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """While the server of a load key is busy. A clock that is set back ends it too."""
+
+    since: Instant
+    until: Instant
+
+
+class Outlook:
+    """What claims are decided by, and what is expected of the jobs.
+
+    The queue's thread and the worker write, any thread reads: what is here is replaced as a whole, never changed.
+    """
+
+    def __init__(self, rules: choose.Rules | None = None) -> None:
+        self.rules = rules or choose.Rules()
+        self.standing = choose.Standing()  # as the last claim left it
+        self.resting: Mapping[DrainKey, Rest] = {}
+        self.breakers: Breakers = {}
+        self.paces: forecast.Paces = {}
+        self.at_work: Mapping[str, AtWork] = {}  # by job
+        self._known = self.paces, forecast.typical(self.paces)
+        self.loaded: DrainKey | None = None  # what the target had when it was last used
+
+    def heads(self, store: Reader) -> list[Head]:
+        """Return the jobs that a claim chooses from: the two oldest of each class, and of the key whose turn it is.
+
+        A turn that has ended goes to the oldest of another key, so of keys that do not rest no others can be chosen.
+        """
+        board = store.board()
+        near = board.near(2, besides=self._turn(), resting=self._resting(board))
+        return [head for head, _ in near.lanes]
+
+    def rests(self, key: DrainKey) -> bool:
+        """Return whether no job of the key may be claimed: its server is busy, or fails one call after the other."""
+        breaker = self.breakers.get(model_of(key))
+        return key in self.resting or (breaker is not None and breaker.rests)
+
+    def _resting(self, board: Board) -> Collection[DrainKey]:
+        models = {model for model, breaker in self.breakers.items() if breaker.rests}
+        if not models:
+            return self.resting
+        return {*self.resting, *(key for key in board.keys_waiting() if model_of(key) in models)}
+
+    def failing(self) -> dict[str, Breaker]:
+        """Return the models whose server fails one call after the other."""
+        return {model: breaker for model, breaker in self.breakers.items() if breaker.is_open}
+
+    def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True) -> Expected:
+        """Return the job's position and when it will be ready, which nobody knows while the target is not `up`."""
+        if job.state is not State.QUEUED or job.ready_at is not None or self.rests(job.key):
+            return Expected()
+        rank, head = store.rank(job, most=FAR), Head(job.key, job.priority, job.since, job.id)
+        near = self._near(store, head, rank + 1)
+        position, slots, number = self._find(near, head, rank, now, self._slots(now) if up else None)
+        return Expected(position, self._ready(slots, number, job))
+
+    def of_next(self, store: Reader, draft: Draft, now: Instant) -> int | None:
+        """Return the position of a job about to be added: the last of its lane, so no rows are counted."""
+        if (draft.not_before is not None and draft.not_before > now) or self.rests(draft.key):
+            return None
+        head, before = Head(draft.key, draft.priority, now, draft.id), store.board().size(draft.key, draft.priority)
+        return self._find(self._near(store, head, before + 1), head, before, now, None)[0]
+
+    def line(
+        self, store: Reader, now: Instant, most: int, *, up: bool = True, wanted: Callable[[Job], bool] | None = None
+    ) -> list[tuple[Job, Expected]]:
+        """Return the jobs that would run next with what is expected of them, in their order; up to `most`.
+
+        With `wanted`, those that it takes out of the first FAR.
+        """
+        found: list[tuple[Job, Expected]] = []
+        ahead, furthest = 0, most if wanted is None else FAR
+        taken: dict[tuple[str, int], int] = {}
+        slots: forecast.Slots | None = self._slots(now) if up else None
+        board = store.board()
+        near = board.near(furthest, besides=self._turn(), resting=self._resting(board))
+        for run in self._order(near, now):
+            lane = run.key, run.priority
+            skip, count = taken.get(lane, 0), min(run.count, furthest - ahead)
+            taken[lane] = skip + run.count
+            jobs = store.line(run.key, run.priority, skip=skip, most=count)
+            slots = self._load(slots, run, near)
+            for number, job in enumerate(jobs):
+                if wanted is None or wanted(job):
+                    found.append((job, Expected(ahead + number + 1, self._ready(slots, number, job))))
+            ahead += len(jobs)
+            slots = self._take(slots, run)
+            if ahead >= furthest or len(found) >= most:
+                break
+        return found[:most]
+
+    def claimed(self, job: Job, now: Instant) -> None:
+        """Note that a slot has the job."""
+        self.at_work = {**self.at_work, job.id: AtWork(job.key, job.most_tokens, now)}
+        self.loaded = job.key
+
+    def began(self, job_id: str, now: Instant) -> None:
+        """Note that the target has the job's request, its model being loaded."""
+        if job_id in self.at_work:
+            self.at_work = {**self.at_work, job_id: replace(self.at_work[job_id], began_at=now)}
+
+    def ended(self, job_id: str) -> None:
+        """Note that no slot has the job any more."""
+        self.at_work = {name: at_work for name, at_work in self.at_work.items() if name != job_id}
+
+    def learn(self, job: Job, *, seconds: float, load: float | None, tokens: int) -> None:
+        """Learn from a job that ended well: it took `seconds` after `load`, its answer has `tokens`."""
+        self.paces = forecast.learn(
+            self.paces, job.key, most_tokens=job.most_tokens, seconds=seconds, load=load, tokens=tokens
+        )
+
+    def _turn(self) -> Sequence[DrainKey]:
+        return (self.standing.turn.key,) if self.standing.turn else ()
+
+    def _near(self, store: Reader, own: Head, least: int) -> Near:
+        """Return the lanes that go next, and that of a job, in which `least` jobs wait at least."""
+        keys, lane = (*self._turn(), own.key), (own.key, own.priority)
+        board = store.board()
+        near = board.near(NEAR, besides=keys, resting=self._resting(board), ahead_of=lane)
+        lanes = {(head.key, head.priority): (head, count) for head, count in near.lanes}
+        head, count = lanes.get(lane, (own, 0))
+        lanes[lane] = head, max(count, least)
+        return Near(list(lanes.values()), near.others)
+
+    def _order(self, near: Near, now: Instant) -> Iterator[Run]:
+        return choose.order(near.lanes, self.standing, now=now, rules=self.rules, seconds=self._usual)
+
+    def _usual(self, key: DrainKey) -> float:
+        known = self._service(key)
+        return USUAL if known is None else known
+
+    def _find(
+        self, near: Near, own: Head, rank: int, now: Instant, slots: forecast.Slots | None
+    ) -> tuple[int, forecast.Slots | None, int]:
+        """Return the position of the job with `rank` others of its lane before it, and what gives its time.
+
+        That is the slots as they are when a run of its lane begins, and how many jobs of the run go before it.
+        """
+        before = 0
+        for run in self._order(near, now):
+            if before + rank >= FAR:
+                break
+            slots = self._load(slots, run, near)
+            if (run.key, run.priority) == (own.key, own.priority):
+                if run.count > rank:
+                    return before + rank + 1, slots, rank
+                rank -= run.count
+            slots = self._take(slots, run)
+            before += run.count
+        return FAR, None, 0
+
+    # When slots are free: None once that depends on what nobody knows.
+
+    def _slots(self, now: Instant) -> forecast.Slots | None:
+        free = [0.0] * self.rules.slots
+        at_work = list(self.at_work.values())
+        for slot, job in enumerate(at_work[: self.rules.slots]):
+            expected = forecast.service(self.paces, job.key, job.most_tokens)
+            if expected is None:
+                return None
+            if job.began_at is None:
+                expected += self._loading(job.key)
+            free[slot] = forecast.remaining(expected, max(0.0, now - (job.began_at or job.claimed_at)))
+        return forecast.Slots(sorted(free), self.loaded)
+
+    def _load(self, slots: forecast.Slots | None, run: Run, near: Near) -> forecast.Slots | None:
+        loads = near.others[run.priority] if run.key == OTHERS else 1
+        return slots and slots.change(run.key, loads * self._loading(run.key))
+
+    def _take(self, slots: forecast.Slots | None, run: Run) -> forecast.Slots | None:
+        seconds = None if slots is None else self._service(run.key)
+        return None if slots is None or seconds is None else slots.take(run.count, seconds)
+
+    def _service(self, key: DrainKey) -> float | None:
+        return self._typical().seconds if key == OTHERS else forecast.service(self.paces, key)
+
+    def _loading(self, key: DrainKey) -> float:
+        return forecast.loading(self.paces, key, otherwise=self._typical().load)
+
+    def _typical(self) -> forecast.Typical:
+        paces, typical = self._known
+        if paces is not self.paces:
+            paces = self.paces
+            typical = forecast.typical(paces)
+            self._known = paces, typical
+        return typical
+
+    def _ready(self, slots: forecast.Slots | None, number: int, job: Job) -> float | None:
+        own = forecast.service(self.paces, job.key, job.most_tokens)
+        if slots is None or own is None:
+            return None
+        return slots.starts(number, self._usual(job.key)) + own

@@ -1,0 +1,158 @@
+"""The lanes in memory, in their order, so that neither a claim nor a position costs a look at all of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from threading import Lock
+
+from foreman.domain.job import DrainKey, Instant
+from foreman.domain.scheduling.choose import CLASSES, OTHERS, Head
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """The lanes that go next, each with how many jobs wait in it; and of how many keys OTHERS stands, by class."""
+
+    lanes: list[tuple[Head, int]]
+    others: dict[int, int]
+
+
+@dataclass(slots=True)
+class _Class:
+    """The lanes of one priority: their heads by key, and all of them by age."""
+
+    heads: dict[DrainKey, Head] = field(default_factory=dict)
+    ages: list[tuple[Instant, str, DrainKey]] = field(default_factory=list)  # of the heads, the oldest first
+    sizes: list[int] = field(default_factory=list)  # how many jobs, in the same order
+
+    def place(self, head: Head) -> int:
+        return bisect_left(self.ages, (head.since, head.id, head.key))
+
+    def size(self, head: Head) -> int:
+        return self.sizes[self.place(head)]
+
+    def take(self, key: DrainKey) -> None:
+        if head := self.heads.pop(key, None):
+            place = self.place(head)
+            del self.ages[place], self.sizes[place]
+
+    def put(self, head: Head, size: int) -> None:
+        place = self.place(head)
+        self.heads[head.key] = head
+        self.ages.insert(place, (head.since, head.id, head.key))
+        self.sizes.insert(place, size)
+
+    def first(
+        self, most: int, ages: Iterable[tuple[Instant, str, DrainKey]], resting: Collection[DrainKey]
+    ) -> list[DrainKey]:
+        """Return the keys of the first lanes in an order, without those that rest."""
+        return list(islice((key for _, _, key in ages if key not in resting), most))
+
+    def between(self, place: int, end: Head | None, without: Iterable[DrainKey]) -> tuple[int, int]:
+        """Return how many lanes lie from a place on before a head, or the end, and how many jobs they have."""
+        last = self.place(end) if end else len(self.ages)
+        apart = [at for key in without if (head := self.heads.get(key)) and place <= (at := self.place(head)) < last]
+        size = sum(self.sizes[place:last]) - sum(self.sizes[at] for at in apart)
+        return max(0, last - place - len(apart)), size
+
+
+class Board:
+    """How many jobs wait in each lane, and which goes first. The writer keeps it, any thread reads it.
+
+    It is a little ahead of what is on disk: it changes within the transaction.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._classes = [_Class() for _ in CLASSES]
+        self._by_key: Counter[DrainKey] = Counter()
+        self.ready = 0  # jobs that may be claimed
+        self.waiting = 0  # jobs that wait, also for a time to come
+
+    def __contains__(self, key: DrainKey) -> bool:
+        """Return whether a job of the key waits."""
+        return key in self._by_key
+
+    @property
+    def keys(self) -> int:
+        """How many different keys wait."""
+        return len(self._by_key)
+
+    def keys_waiting(self) -> list[DrainKey]:
+        return list(self._by_key)
+
+    def count(self, key: DrainKey, more: int) -> None:
+        """Count `more` jobs of the key as waiting."""
+        self.waiting += more
+        self._by_key[key] += more
+        if not self._by_key[key]:
+            del self._by_key[key]
+
+    def waits(self, key: DrainKey) -> int:
+        """Return how many jobs of the key wait."""
+        return self._by_key.get(key, 0)
+
+    def size(self, key: DrainKey, priority: int) -> int:
+        """Return how many jobs of a lane may be claimed."""
+        lanes = self._classes[priority]
+        head = lanes.heads.get(key)
+        return lanes.size(head) if head else 0
+
+    def put(self, key: DrainKey, priority: int, head: Head | None, size: int) -> None:
+        """Have a lane of `size` jobs begin with `head`; None: nothing in it may be claimed."""
+        size = max(1, size) if head else 0  # whatever another program has made of the count
+        with self._lock:
+            lanes = self._classes[priority]
+            self.ready += size - self.size(key, priority)
+            lanes.take(key)
+            if head is not None:
+                lanes.put(head, size)
+
+    def heads(self) -> list[Head]:
+        """Return the oldest job of every lane that may be claimed."""
+        with self._lock:
+            return [head for lanes in self._classes for head in lanes.heads.values()]
+
+    def oldest(self) -> Instant | None:
+        """Return since when the oldest of the jobs that may be claimed waits."""
+        with self._lock:
+            return min((lanes.ages[0][0] for lanes in self._classes if lanes.ages), default=None)
+
+    def near(
+        self,
+        most: int,
+        *,
+        besides: Iterable[DrainKey] = (),
+        resting: Collection[DrainKey] = (),
+        ahead_of: tuple[DrainKey, int] | None = None,
+    ) -> Near:
+        """Return the `most` oldest lanes of each class and those of the keys `besides`, without those that rest.
+
+        A key that is in one class is in the lower ones, too, since its turn may go on there.
+
+        With `ahead_of`, a lane, all else that may go before it stands behind them as one lane a class, of OTHERS.
+        """
+        found = Near([], {})
+        keys = list(besides)
+        with self._lock:
+            for priority, lanes in enumerate(self._classes):
+                taken = lanes.first(most, lanes.ages, resting)
+                behind = lanes.place(lanes.heads[taken[-1]]) + 1 if taken else 0  # where those begin that are not near
+                whole = ahead_of is not None and priority <= ahead_of[1]
+                if whole:
+                    taken += lanes.first(2, reversed(lanes.ages), resting)  # one of them goes last in this class
+                keys += taken  # whichever goes last goes on in the next class
+                near = {key: head for key in keys if key not in resting and (head := lanes.heads.get(key))}
+                found.lanes.extend((head, lanes.size(head)) for head in near.values())
+                if ahead_of is not None and whole:
+                    own = lanes.heads.get(ahead_of[0]) if priority == ahead_of[1] else None
+                    count, size = lanes.between(behind, own, {*near, *resting})
+                    if count:
+                        since, id, _ = lanes.ages[behind]
+                        found.lanes.append((Head(OTHERS, priority, since, id), size))
+                        found.others[priority] = count
+        return found

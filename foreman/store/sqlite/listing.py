@@ -1,0 +1,198 @@
+"""The SQL of a list of jobs: which index a selection is read by, and what is tested on the way; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TypeAlias
+
+from foreman.domain.endpoints import ENDPOINTS
+from foreman.domain.job import TERMINAL, Instant, Priority, State
+from foreman.store.protocol import Order, Place, Selection
+
+FEW = 10_000  # jobs that may be read and sorted for one answer
+ID_LENGTH = 26  # characters of a ULID
+
+# An id carries the time at which it was made, which is a little before the job was stored. An hour is far more than
+# that takes, and narrows the walk; the times themselves decide.
+_SLACK = 3600
+_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # of a ULID: Crockford's base 32
+_LAST = "\U0010ffff" * 64  # after all that a custom id may go on with
+
+Values: TypeAlias = list[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A condition and its values."""
+
+    sql: str
+    values: Sequence[object] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One stretch of an index; empty `index`: of the table itself, in the order of its ids."""
+
+    index: str
+    tests: Sequence[Test] = ()
+
+
+Way: TypeAlias = Sequence[Range]  # stretches that hold, taken together, every job of a selection
+
+
+def ways(wanted: Selection) -> list[Way]:
+    """Return the ways by index, the one that is likely the shortest first; none where no filter has an index.
+
+    What lies on a way must be tested against the whole selection.
+    """
+    found: list[Way] = []
+    if wanted.id is not None:
+        return [_by_id(wanted.id)]
+    if wanted.custom_id is not None:
+        found.append([Range("jobs_by_custom_id", [_custom_id(wanted.custom_id)])])
+    if wanted.error_code is not None:
+        found.append([Range("jobs_by_error_code", [_is("error_code", wanted.error_code)])])
+    states = wanted.states or tuple(State)
+    if wanted.owner:
+        named = Test("owner <> ''")  # of whom the index is
+        found.append(
+            [Range("jobs_by_owner", [named, _is("owner", wanted.owner), _is("state", state)]) for state in states]
+        )
+    if wanted.models:
+        found.append([one for model, state in product(wanted.models, states) for one in _by_model(model, state)])
+    if wanted.endpoint is not None or wanted.priority is not None:
+        endpoints = ENDPOINTS if wanted.endpoint is None else [wanted.endpoint]
+        priorities = list(Priority) if wanted.priority is None else [wanted.priority]
+        found.append(
+            [
+                Range("jobs_by_endpoint", [_is("endpoint", endpoint), _is("priority", priority)])
+                for endpoint, priority in product(endpoints, priorities)
+            ]
+        )
+    if wanted.states and not wanted.models:  # which are read by their states
+        found.append([Range("jobs_by_state", [_is("state", state)]) for state in wanted.states])
+    return found
+
+
+def walk(wanted: Selection, order: Order) -> Way:
+    """Return the way along all jobs in their order, which needs no sorting."""
+    if order is Order.NEWEST:
+        return [Range("")]
+    return [Range("jobs_by_end", [_is("state", state)]) for state in wanted.states or sorted(TERMINAL)]
+
+
+def page(way: Way, wanted: Selection, order: Order, after: Place | None, limit: int) -> tuple[str, Values]:
+    """Return the statement for (ended, id) of up to `limit` jobs after a place, the first ones first."""
+    key, down = ("0.0", "id DESC") if order is Order.NEWEST else ("completed_at", "completed_at DESC, id DESC")
+    rest = _tests(wanted)
+    if order is Order.ENDED:
+        rest.append(Test("completed_at IS NOT NULL"))
+    if after is not None and order is Order.NEWEST:
+        rest.append(Test("id < ?", [after.id]))
+    elif after is not None:
+        rest.append(Test("(completed_at, id) < (?, ?)", [after.ended, after.id]))
+    parts, values = [], []
+    for one in way:
+        where, given = _where([*one.tests, *rest])
+        parts.append(f"SELECT * FROM (SELECT {key} AS ended, id FROM {_from(one)} {where} ORDER BY {down} LIMIT ?)")
+        values += [*given, limit]
+    union = " UNION ".join(parts)  # of two names for one model, both may find the same job
+    return f"SELECT ended, id FROM ({union}) ORDER BY ended DESC, id DESC LIMIT ?", [*values, limit]
+
+
+def count(way: Way, wanted: Selection, most: int) -> tuple[str, Values]:
+    """Return the statement for how many jobs lie on a way; exact up to `most`."""
+    parts, values = [], []
+    for one in way:
+        where, given = _where([*one.tests, *_times(wanted)])
+        parts.append(f"SELECT count(*) AS n FROM (SELECT 1 FROM {_from(one)} {where} LIMIT ?)")
+        values += [*given, most]
+    return f"SELECT sum(n) FROM ({' UNION ALL '.join(parts)})", values
+
+
+def _from(one: Range) -> str:
+    return f"jobs INDEXED BY {one.index}" if one.index else "jobs NOT INDEXED"
+
+
+def _where(tests: Iterable[Test]) -> tuple[str, Values]:
+    found = list(tests)
+    where = f"WHERE {' AND '.join(test.sql for test in found)}" if found else ""
+    return where, [value for test in found for value in test.values]
+
+
+def _by_model(model: str, state: State) -> list[Range]:
+    alias = Test("model <> canonical")
+    return [
+        Range("jobs_by_canonical", [_is("canonical", model), _is("state", state)]),
+        Range("jobs_by_alias", [_is("model", model), alias, _is("state", state)]),
+    ]
+
+
+def _by_id(given: str) -> Way:
+    if len(given) == ID_LENGTH:
+        return [Range("", [_is("id", given)])]
+    # An index of the ends would be written at random places with every job; to read all ids once is some
+    # tenths of a second for a million.
+    ends = _ends("id", given)
+    found = Test(f"id IN (SELECT id FROM jobs INDEXED BY jobs_by_state WHERE {ends.sql})", ends.values)
+    return [Range("", [_begins("id", given)]), Range("", [found])]
+
+
+def _tests(wanted: Selection) -> list[Test]:
+    """Return every condition of a selection, its times by id first."""
+    tests = _times(wanted)
+    if wanted.id is not None:
+        begins, ends = _begins("id", wanted.id), _ends("id", wanted.id)
+        tests.append(Test(f"({begins.sql} OR {ends.sql})", [*begins.values, *ends.values]))
+    if wanted.custom_id is not None:
+        tests.append(_custom_id(wanted.custom_id))
+    for column in ("error_code", "endpoint", "priority", "owner"):
+        if (value := getattr(wanted, column)) is not None:
+            tests.append(_is(column, value))
+    if wanted.states:
+        tests.append(_among("state", wanted.states))
+    if wanted.models:
+        canonical, model = _among("canonical", wanted.models), _among("model", wanted.models)
+        tests.append(Test(f"({canonical.sql} OR {model.sql})", [*canonical.values, *model.values]))
+    if wanted.created_after is not None:
+        tests.append(Test("created_at >= ?", [wanted.created_after]))
+    if wanted.created_before is not None:
+        tests.append(Test("created_at < ?", [wanted.created_before]))
+    return tests
+
+
+def _times(wanted: Selection) -> list[Test]:
+    tests = []
+    if wanted.created_after is not None:
+        tests.append(Test("id >= ?", [_first_id(wanted.created_after - _SLACK)]))
+    if wanted.created_before is not None:
+        tests.append(Test("id < ?", [_first_id(wanted.created_before + _SLACK)]))
+    return tests
+
+
+def _first_id(at: Instant) -> str:
+    """Return the first of the ids that are made at a time."""
+    milliseconds = min(max(int(at * 1000), 0), 2**48 - 1)
+    return "".join(_DIGITS[milliseconds >> shift & 31] for shift in range(45, -1, -5)) + "0" * 16
+
+
+def _is(column: str, value: object) -> Test:
+    return Test(f"{column} = ?", [value])
+
+
+def _among(column: str, values: Sequence[object]) -> Test:
+    return Test(f"{column} IN ({', '.join('?' * len(values))})", values)
+
+
+def _begins(column: str, with_: str) -> Test:
+    return Test(f"{column} >= ? AND {column} <= ?", [with_, with_ + _LAST])
+
+
+def _ends(column: str, with_: str) -> Test:
+    return Test(f"substr({column}, {-len(with_)}) = ?", [with_])
+
+
+def _custom_id(given: str) -> Test:
+    return _begins("custom_id", given[:-1]) if given.endswith("*") else _is("custom_id", given)

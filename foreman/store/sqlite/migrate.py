@@ -1,0 +1,33 @@
+"""Schema versions: numbered SQL files applied in order, each in a transaction of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib import resources
+
+from foreman.domain.errors import StoreRefused
+
+
+def steps() -> dict[int, str]:
+    """The schema files of this program by number."""
+    folder = resources.files("foreman.store.sqlite").joinpath("schema")
+    return {int(file.name[:4]): file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}
+
+
+def bring_up_to_date(db: sqlite3.Connection, path: str) -> None:
+    """Apply what is missing. Raises StoreRefused when the file was written by a newer Foreman."""
+    have = db.execute("PRAGMA user_version").fetchone()[0]
+    known = steps()
+    newest = max(known)
+    if have > newest:
+        raise StoreRefused(
+            f"the database {path} has schema version {have}, this foreman knows up to {newest}: "
+            "install a newer foreman or choose another data_dir"
+        )
+    for number in range(have + 1, newest + 1):
+        try:
+            db.executescript(f"BEGIN IMMEDIATE;\n{known[number]}\nPRAGMA user_version = {number};\nCOMMIT;")
+        except sqlite3.Error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise

@@ -1,0 +1,297 @@
+"""The reads of the SQLite store, for the writer's connection and the readers' alike."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import structlog
+
+from foreman.domain.errors import JobUnreadable
+from foreman.domain.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority
+from foreman.domain.scheduling.choose import CLASSES
+from foreman.domain.usage import Depth, Row
+from foreman.store.protocol import ALL, ALL_OF_THEM, Due, Lane, Order, Place, Selection, Shape
+from foreman.store.sqlite import listing, usage
+from foreman.store.sqlite.board import Board
+from foreman.store.sqlite.error_codes import translate
+from foreman.store.sqlite.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job, text
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+HORIZON = "horizon"  # the note that says how far pruning has come
+
+# Named, because the planner may otherwise prefer the index on state alone and read every queued job.
+TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
+CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
+CHANGES = """
+    SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner
+    FROM events e JOIN jobs j ON j.id = e.job_id
+"""  # the columns of CHANGE
+
+MOST_TOLD = 1000  # rows that cannot be read are logged, each once
+_told: set[str] = set()
+
+
+def is_lane(key: object, priority: object) -> bool:
+    """Return whether a row of `jobs` or `lanes` is of a lane that this program knows."""
+    return type(key) is str and priority in CLASSES
+
+
+class SqliteReader:
+    """Reads through one connection. Every call fetches all rows, so no read transaction outlives it."""
+
+    def __init__(self, db: sqlite3.Connection, board: Board) -> None:
+        self._db = db
+        self._board = board
+
+    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            known = translate(error)
+            if known is not error:
+                raise known from error
+            if "decode to UTF-8" not in str(error):
+                raise
+        self._db.text_factory = text
+        try:
+            return self._db.execute(sql, values).fetchall()
+        finally:
+            self._db.text_factory = str
+
+    def _readable(self, read: Callable[[tuple[Any, ...]], T], rows: Iterable[tuple[Any, ...]]) -> list[T]:
+        """Return the rows that can be read: one that cannot, which is logged once, shall not hide the others."""
+        found = []
+        for row in rows:
+            try:
+                found.append(read(row))
+            except JobUnreadable as fault:
+                if str(fault) not in _told and len(_told) < MOST_TOLD:
+                    _told.add(str(fault))
+                    log.warning("left out what cannot be read", why=str(fault), hint=fault.hint)
+        return found
+
+    def _by_seq(
+        self, read: Callable[[tuple[Any, ...]], T], sql: str, values: tuple[object, ...], after: int, limit: int
+    ) -> list[T]:
+        """Return what follows the seq `after`, which begins each row; others in place of what cannot be read."""
+        found: list[T] = []
+        while True:  # once, unless some of them cannot be read
+            most = limit - len(found)
+            rows = self._rows(sql, (*values, after, most))
+            found += self._readable(read, rows)
+            if len(rows) != most or len(found) == limit:
+                return found
+            after = rows[-1][0]
+
+    def _value(self, sql: str, values: tuple[object, ...] = ()) -> object:
+        row = self._rows(sql, values)
+        return row[0][0] if row else None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            known = translate(error)
+            if known is error:
+                raise
+            raise known from error
+
+    def job(self, job_id: str) -> Job | None:
+        rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,))
+        return read_job(rows[0]) if rows else None
+
+    def payload(self, job_id: str) -> bytes | None:
+        body = self._value("SELECT body FROM payloads WHERE job_id = ?", (job_id,))
+        return body if isinstance(body, bytes) else None
+
+    def jobs(
+        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Place | None = None, limit: int
+    ) -> list[Job]:
+        way, found = self._way(wanted, order), list[Job]()
+        while True:  # once, unless some of them cannot be read
+            most = limit - len(found)
+            sql, values = listing.page(way, wanted, order, after, most)
+            places = [Place(str(job_id), ended) for ended, job_id in self._rows(sql, tuple(values))]
+            ids = tuple(place.id for place in places)
+            marks = ", ".join("?" * len(ids))
+            rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id IN ({marks})", ids) if ids else []
+            jobs = {job.id: job for job in self._readable(read_job, rows)}
+            found += [jobs[job_id] for job_id in ids if job_id in jobs]
+            if len(ids) < most or len(found) == limit:
+                return found
+            after = places[-1]
+
+    def _way(self, wanted: Selection, order: Order) -> listing.Way:
+        """Return the shortest way by an index to the wanted jobs; where none is short, one that needs no sorting."""
+        ways = listing.ways(wanted)
+        if order is Order.NEWEST and len(ways) == 1:
+            return ways[0]
+        lengths = [self._length(way, wanted) for way in ways]
+        if ways and min(lengths) <= listing.FEW:
+            return ways[lengths.index(min(lengths))]
+        return ways[0] if ways and order is Order.NEWEST else listing.walk(wanted, order)
+
+    def _length(self, way: listing.Way, wanted: Selection) -> int:
+        sql, values = listing.count(way, wanted, listing.FEW + 1)
+        return int(str(self._value(sql, tuple(values))))
+
+    def running(self) -> list[Job]:
+        sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"
+        return self._readable(read_job, self._rows(sql))
+
+    def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
+        sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_wake WHERE state = 'queued' AND ready_at IS NOT NULL
+                  AND owner = coalesce(?, owner) ORDER BY ready_at, id LIMIT ?"""
+        return self._readable(read_job, self._rows(sql, (owner, limit)))
+
+    def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
+        sql = f"SELECT {COLUMNS}, body FROM jobs JOIN payloads ON job_id = id WHERE id = ?"
+        rows = self._rows(sql, (job_id,))
+        return (read_job(rows[0]), rows[0][-1]) if rows else None
+
+    def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
+        sql = f"SELECT {COLUMNS}, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
+        rows = self._rows(sql, (owner, key))
+        return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None
+
+    def shapes(self, job_id: str) -> list[Shape]:
+        sql = "SELECT name, content_type, size FROM artifacts WHERE job_id = ? ORDER BY position"
+        return [Shape(name=str(n), content_type=str(t), size=int(str(s))) for n, t, s in self._rows(sql, (job_id,))]
+
+    def artifact(self, job_id: str, name: str) -> Artifact | None:
+        sql = "SELECT name, content_type, data FROM artifacts WHERE job_id = ? AND name = ?"
+        for found, content_type, data in self._rows(sql, (job_id, name)):
+            return Artifact(name=found, content_type=content_type, data=data)
+        return None
+
+    def size(self, job_id: str, name: str | None = None) -> int | None:
+        found = self._place(job_id, name)
+        return None if found is None else found[1]
+
+    def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
+        if (found := self._place(job_id, name)) is None:
+            return None
+        table, column = ("payloads", "body") if name is None else ("artifacts", "data")
+        try:
+            with self._db.blobopen(table, column, found[0], readonly=True) as blob:
+                blob.seek(begin)
+                return blob.read(size)
+        except sqlite3.Error as error:
+            known = translate(error)
+            if known is error:
+                raise
+            raise known from error
+
+    def _place(self, job_id: str, name: str | None) -> tuple[int, int] | None:
+        """Return the row of an artifact or a payload, and its size in bytes, which SQLite knows without reading it."""
+        if name is None:
+            rows = self._rows("SELECT rowid, length(body) FROM payloads WHERE job_id = ?", (job_id,))
+        else:
+            rows = self._rows("SELECT rowid, size FROM artifacts WHERE job_id = ? AND name = ?", (job_id, name))
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
+        if job_id is None:
+            return self._by_seq(read_change, f"{CHANGES} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (), after, limit)
+        sql = f"{CHANGES} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
+        return self._by_seq(read_change, sql, (job_id,), after, limit)
+
+    def seqs(self) -> tuple[int, int]:
+        newest = int(str(self._value("SELECT seq FROM sqlite_sequence WHERE name = 'events'") or 0))
+        oldest = self._value("SELECT min(seq) FROM events")
+        return (int(str(oldest)) if oldest is not None else newest + 1), newest
+
+    def horizon(self) -> int:
+        note = self.note(HORIZON) or "0"
+        return int(note) if note.isdecimal() else 0  # another program wrote it
+
+    def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
+        sql = f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+        return self._by_seq(read_delivery, sql, (job_id,), after, limit)
+
+    def delivery(self, job_id: str, seq: int) -> Delivery | None:
+        rows = self._rows(f"SELECT {DELIVERY} FROM deliveries WHERE seq = ? AND job_id = ?", (seq, job_id))
+        return next(iter(self._readable(read_delivery, rows)), None)
+
+    def callers_due(self) -> list[str]:
+        # One seek a name: DISTINCT would read every row of a caller whose receivers have been away for a week.
+        due = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due'"
+        rows = self._rows(f"""
+            WITH RECURSIVE named(owner) AS (
+                SELECT (SELECT owner {due} AND owner >= '' ORDER BY owner LIMIT 1)
+                UNION ALL
+                SELECT (SELECT owner {due} AND owner > named.owner ORDER BY owner LIMIT 1)
+                FROM named WHERE named.owner IS NOT NULL)
+            SELECT owner FROM named WHERE owner IS NOT NULL""")
+        return [str(row[0]) for row in rows]
+
+    def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
+        of_its = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due' AND owner = ?1"
+        sql = f"""
+            WITH RECURSIVE named(receiver, n) AS (
+                SELECT (SELECT receiver {of_its} AND receiver > ?2 ORDER BY receiver LIMIT 1), 1
+                UNION ALL
+                SELECT (SELECT receiver {of_its} AND receiver > named.receiver ORDER BY receiver LIMIT 1), n + 1
+                FROM named WHERE named.receiver IS NOT NULL AND n < ?3),
+            ends(receiver, first, last) AS (
+                SELECT receiver,
+                       (SELECT seq {of_its} AND receiver = named.receiver ORDER BY due_at, seq LIMIT 1),
+                       (SELECT seq {of_its} AND receiver = named.receiver ORDER BY due_at DESC, seq DESC LIMIT 1)
+                FROM named WHERE receiver IS NOT NULL)
+            SELECT ends.receiver, f.due_at, f.attempts > 0 AND coalesce(f.status, 500) >= 500
+                                            OR l.attempts > 0 AND coalesce(l.status, 500) >= 500
+            FROM ends CROSS JOIN deliveries f ON f.seq = first CROSS JOIN deliveries l ON l.seq = last"""
+        return [Due(str(name), at, bool(failed)) for name, at, failed in self._rows(sql, (caller, after, limit))]
+
+    def due(
+        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
+    ) -> list[Delivery]:
+        sql = f"""SELECT {DELIVERY} FROM deliveries INDEXED BY deliveries_due
+                  WHERE state = 'due' AND owner = ? AND receiver = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"""
+        rows = self._rows(sql, (caller, receiver, now, limit + len(besides)))
+        return [found for found in self._readable(read_delivery, rows) if found.seq not in besides][:limit]
+
+    def change(self, seq: int) -> Change | None:
+        rows = self._rows(f"{CHANGES} WHERE e.seq = ?", (seq,))
+        return read_change(rows[0]) if rows else None
+
+    def lanes(self) -> list[Lane]:
+        # The table has a row for each spelling of a model's name, as many as callers like.
+        rows = self._rows("SELECT drain_key, priority, sum(ready), sum(parked) FROM lanes GROUP BY 1, 2")
+        return [Lane(key=k, priority=Priority(p), ready=r, parked=w) for k, p, r, w in rows if is_lane(k, p)]
+
+    def board(self) -> Board:
+        return self._board
+
+    def rank(self, job: Job, *, most: int) -> int:
+        sql = f"""SELECT count(*) FROM (SELECT 1 FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
+                  AND (since, id) < (?, ?) LIMIT ?)"""
+        return int(str(self._value(sql, (job.key, job.priority, job.since, job.id, most))))
+
+    def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
+        sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
+                  ORDER BY since, id LIMIT ? OFFSET ?"""
+        return self._readable(read_job, self._rows(sql, (key, priority, most, skip)))
+
+    def usage(
+        self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
+    ) -> list[Row]:
+        return usage.read(self._db, step=step, begin=begin, end=end, by=by, most=most, caller=caller)
+
+    def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
+        return usage.read_depths(self._db, step=step, begin=begin, end=end)
+
+    def note(self, name: str) -> str | None:
+        value = self._value("SELECT value FROM notes WHERE name = ?", (name,))
+        return str(value) if value is not None else None

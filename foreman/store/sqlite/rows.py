@@ -1,0 +1,271 @@
+"""Rows to records and back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from foreman.domain.endpoints import ENDPOINTS
+from foreman.domain.errors import JobUnreadable
+from foreman.domain.job import Change, Delivery, DeliveryState, Draft, Instant, Job, Priority, State
+
+COLUMNS = (
+    "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
+    "start_by, timeout, started_at, completed_at, expires_at, error, error_code, metadata, custom_id, webhook_url, "
+    "webhook_events, owner, most_tokens"
+)
+
+DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at"
+DRAFT = (
+    "id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at, start_by, timeout, "
+    "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner, "
+    "most_tokens"
+)
+
+ROWS_AT_ONCE = 50  # in one statement
+
+CHANGE = "seq, job_id, state, previous, at, model, attempt, error, custom_id, owner"
+
+_FIRST, _END = -62_135_596_800, 253_402_300_800  # seconds: the years 1 to 9999, of which RFC 3339 can speak
+
+_decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
+_decode_events = msgspec.json.Decoder(tuple[State, ...]).decode
+
+
+def text(data: bytes) -> str | bytes:
+    """Return TEXT as what it is; as bytes where it is not UTF-8, which the readers below then find."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+@lru_cache(maxsize=256)
+def receiver_of(url: str) -> str:
+    """Return scheme://host:port of a URL. Raises ValueError."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def read_job(row: tuple[Any, ...]) -> Job:
+    """Return a row of COLUMNS as a Job. Raises JobUnreadable."""
+    try:
+        if any(type(value) is bytes for value in row[:25]):
+            raise ValueError("text that is not UTF-8")
+        for at in row[9:13] + row[14:17]:
+            if at is not None:
+                _check_time(at)
+        _check_endpoint(row[4])
+        _check_key(row[3])
+        if row[21] is not None:
+            receiver_of(row[21])
+        return _job(row)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise JobUnreadable(_shown(row[0]), _flaw(COLUMNS, row) or str(error)) from error
+
+
+def _check_time(at: Any) -> None:
+    if not _FIRST <= at < _END:
+        raise ValueError("not a time between the years 1 and 9999")
+
+
+def _check_endpoint(endpoint: Any) -> None:
+    if endpoint not in ENDPOINTS:
+        raise ValueError("not an endpoint")
+
+
+@lru_cache(maxsize=1024)
+def _check_key(key: str) -> None:
+    """Raise unless it is what `job.drain_key` makes: a model, and options as JSON behind it."""
+    model, space, options = key.partition(" {")
+    if not model:
+        raise ValueError("no model in it")
+    if space:
+        msgspec.json.decode("{" + options, type=dict[str, msgspec.Raw])
+
+
+def _flaw(columns: str, row: tuple[Any, ...]) -> str | None:
+    """Return which value of a row cannot be read, and why not."""
+    for name, value in zip(columns.split(", "), row, strict=False):
+        if value is None or (type(value) is not bytes and name not in _READ):
+            continue
+        try:
+            if type(value) is bytes:
+                raise ValueError("not UTF-8")
+            _READ[name](value)
+        except (ValueError, msgspec.DecodeError) as error:
+            return f"its {name} is {repr(value)[:80]}: {error}"
+    return None
+
+
+def _shown(job_id: object) -> str:
+    return job_id if isinstance(job_id, str) else repr(job_id)
+
+
+def _job(values: tuple[Any, ...]) -> Job:
+    metadata, events = values[19], values[22]
+    return Job(
+        id=values[0],
+        state=State(values[1]),
+        model=values[2],
+        key=values[3],
+        endpoint=values[4],
+        priority=Priority(values[5]),
+        attempt=values[6],
+        max_attempts=values[7],
+        lease=values[8],
+        created_at=values[9],
+        since=values[10],
+        ready_at=values[11],
+        start_by=values[12],
+        timeout=values[13],
+        started_at=values[14],
+        completed_at=values[15],
+        expires_at=values[16],
+        error=values[17],
+        error_code=values[18],
+        metadata=_decode_metadata(metadata) if metadata is not None else None,
+        custom_id=values[20],
+        webhook_url=values[21],
+        webhook_events=_decode_events(events) if events is not None else None,
+        owner=values[23],
+        most_tokens=values[24],
+    )
+
+
+def read_change(row: tuple[Any, ...]) -> Change:
+    """Return a row of CHANGE as a Change. Raises JobUnreadable."""
+    try:
+        if any(type(value) is bytes for value in row):
+            raise ValueError("text that is not UTF-8")
+        _check_time(row[4])
+        return _change(row)
+    except ValueError as error:
+        why = _flaw(CHANGE, row) or str(error)
+        raise JobUnreadable(_shown(row[1]), f"of its event {row[0]} {why}") from error
+
+
+def _change(row: tuple[Any, ...]) -> Change:
+    seq, job_id, state, previous, at, model, attempt, error, custom_id, owner = row
+    return Change(
+        seq=seq,
+        job_id=job_id,
+        state=State(state),
+        previous=State(previous) if previous is not None else None,
+        at=at,
+        model=model,
+        attempt=attempt,
+        error=error,
+        custom_id=custom_id,
+        owner=owner,
+    )
+
+
+def read_delivery(row: tuple[Any, ...]) -> Delivery:
+    """Return a row of DELIVERY as a Delivery. Raises JobUnreadable."""
+    try:
+        if any(type(value) is bytes for value in row):
+            raise ValueError("text that is not UTF-8")
+        for at in (row[6], row[9]):
+            if at is not None:
+                _check_time(at)
+        receiver_of(row[3])
+        return _delivery(row)
+    except ValueError as error:
+        why = _flaw(DELIVERY.replace("state", "delivery_state"), row) or str(error)
+        raise JobUnreadable(_shown(row[1]), f"of its delivery {row[0]} {why}") from error
+
+
+def _delivery(row: tuple[Any, ...]) -> Delivery:
+    seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at = row
+    return Delivery(
+        seq=seq,
+        job_id=job_id,
+        receiver=receiver,
+        url=url,
+        state=DeliveryState(state),
+        attempts=attempts,
+        due_at=due_at,
+        status=status,
+        error=error,
+        ended_at=ended_at,
+    )
+
+
+def draft_row(draft: Draft, now: Instant) -> tuple[object, ...]:
+    """The values of DRAFT, for a job in state queued."""
+    parked = draft.not_before is not None and draft.not_before > now
+    return (
+        draft.id,
+        "queued",
+        draft.model,
+        draft.key,
+        draft.endpoint,
+        int(draft.priority),
+        draft.max_attempts,
+        now,
+        max(now, draft.not_before or 0.0),
+        draft.not_before if parked else None,
+        draft.start_by,
+        draft.timeout,
+        msgspec.json.encode(draft.metadata).decode() if draft.metadata is not None else None,
+        draft.custom_id,
+        draft.webhook_url,
+        msgspec.json.encode(draft.webhook_events).decode() if draft.webhook_events is not None else None,
+        draft.idempotency_key,
+        draft.fingerprints[0] if draft.fingerprints else None,
+        draft.owner,
+        draft.most_tokens,
+    )
+
+
+def insert(db: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[object, ...]]) -> int:
+    """Insert the rows in their order, many with one statement; the last one's number.
+
+    Every step of a statement gives up the interpreter's lock, and beside a busy event loop it takes up to 5 ms to get
+    it back: a thousand single rows would take as long as everybody else wishes.
+    """
+    last = 0
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        last = db.execute(_insertion(table, columns, len(some)), tuple(chain.from_iterable(some))).lastrowid or 0
+    return last
+
+
+@lru_cache(maxsize=256)
+def _insertion(table: str, columns: str, count: int) -> str:
+    row = f"({', '.join('?' * (columns.count(',') + 1))})"
+    return f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * count)}"
+
+
+_TIMES = (
+    "created_at",
+    "since",
+    "ready_at",
+    "start_by",
+    "started_at",
+    "completed_at",
+    "expires_at",
+    "at",
+    "due_at",
+    "ended_at",
+)
+_READ: dict[str, Callable[[Any], object]] = {
+    "state": State,
+    "previous": State,
+    "delivery_state": DeliveryState,
+    "priority": Priority,
+    "drain_key": _check_key,
+    "endpoint": _check_endpoint,
+    "metadata": _decode_metadata,
+    "webhook_events": _decode_events,
+    "webhook_url": receiver_of,
+    "url": receiver_of,
+    **dict.fromkeys(_TIMES, _check_time),
+}

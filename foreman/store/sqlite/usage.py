@@ -1,0 +1,117 @@
+"""The SQL of usage figures: added to in the transactions of the writer, summed up for answers."""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from foreman.domain.usage import COUNTS, DAY, HOUR, MOST_GROUPS, OTHER, STORED, WAITS, Depth, Figures, Group, Row, Slot
+from foreman.store.sqlite.rows import ROWS_AT_ONCE
+
+PRUNED_AT_ONCE = 5000  # rows
+
+_WAITS = tuple(f"wait_{bucket}" for bucket in range(len(WAITS) + 1))
+_SUMS = (*COUNTS, *_WAITS)
+_GROUP = ("model", "caller", "target", "endpoint")
+
+
+class UsageWriter:
+    """Writes what a transaction adds. It knows which groups a step has, so that their number stays bounded."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._groups: dict[tuple[int, int], set[Group]] = {}  # of the newest steps
+
+    def write(self, figures: dict[Slot, Figures], depths: list[Depth]) -> None:
+        """Add the figures to their rows, and raise the depths."""
+        bounded: dict[Slot, Figures] = {}
+        for slot, more in figures.items():
+            kept = self._bounded(slot)
+            if kept in bounded:
+                bounded[kept].add(more)
+            else:
+                bounded[kept] = more
+        rows = [
+            (slot.step, slot.at, *slot.group, *(getattr(one, name) for name in COUNTS), *one.waits)
+            for slot, one in bounded.items()
+        ]
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[start : start + ROWS_AT_ONCE]
+            self._db.execute(_addition(len(some)), tuple(chain.from_iterable(some)))
+        for depth in depths:
+            self._db.execute(
+                """INSERT INTO depths VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+                   SET waiting = max(waiting, excluded.waiting), running = max(running, excluded.running)""",
+                depth,
+            )
+
+    def forget(self) -> None:
+        """Look again which groups there are: what was written has been taken back."""
+        self._groups.clear()
+
+    def _bounded(self, slot: Slot) -> Slot:
+        known = self._groups.get((slot.step, slot.at))
+        if known is None:
+            sql = f"SELECT {', '.join(_GROUP)} FROM usage WHERE step = ? AND at = ?"
+            known = {Group(*row) for row in self._db.execute(sql, (slot.step, slot.at)).fetchall()}
+            if len(self._groups) >= 2 * len(STORED):
+                self._groups.clear()
+            self._groups[slot.step, slot.at] = known
+        if slot.group not in known and len(known) >= MOST_GROUPS:
+            return slot._replace(group=slot.group.others())
+        known.add(slot.group)
+        return slot
+
+
+def read(
+    db: sqlite3.Connection, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
+) -> list[Row]:
+    """Return the rows of the steps from `begin` up to `end` in which something happened, up to `most`."""
+    stored = HOUR if step == DAY else step
+    name = by if by in _GROUP else "NULL"
+    columns = ", ".join(f"sum({column})" for column in _SUMS)
+    # A caller may be named like the rest of the callers; the rest's models go by that name as well.
+    of = "" if caller is None else "AND caller = ? AND (caller <> ? OR model <> ?)"
+    whose = () if caller is None else (caller, OTHER, OTHER)
+    sql = f"""SELECT at / {step:d} * {step:d} AS slot, {name}, {columns} FROM usage
+              WHERE step = ? AND at >= ? AND at < ? {of} GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?"""
+    rows = db.execute(sql, (stored, begin, end, *whose, most)).fetchall()
+    return [Row(at, found, _figures(sums)) for at, found, *sums in rows]
+
+
+def read_depths(db: sqlite3.Connection, *, step: int, begin: int, end: int) -> list[Depth]:
+    """Return the depths from `begin` up to `end`, and the first one after them."""
+    stored = HOUR if step == DAY else step
+    sql = "SELECT step, at, first, waiting, running FROM depths WHERE step = ? AND at >= ?"
+    rows = db.execute(f"{sql} AND at < ? ORDER BY at", (stored, begin, end)).fetchall()
+    rows += db.execute(f"{sql} ORDER BY at LIMIT 1", (stored, end)).fetchall()
+    return [Depth(*row) for row in rows]
+
+
+def prune(db: sqlite3.Connection, step: int, before: int) -> None:
+    """Remove the rows of a step that are older, the oldest first and not too many at once."""
+    for table in ("usage", "depths"):
+        db.execute(
+            f"""DELETE FROM {table} WHERE step = ? AND at < min(?, coalesce(
+                (SELECT at FROM {table} WHERE step = ? ORDER BY at LIMIT 1 OFFSET {PRUNED_AT_ONCE}), ?))""",
+            (step, before, step, before),
+        )
+
+
+def _figures(sums: list[Any]) -> Figures:
+    found = Figures(waits=sums[len(COUNTS) :])
+    for name, value in zip(COUNTS, sums, strict=False):
+        setattr(found, name, value)
+    return found
+
+
+@lru_cache(maxsize=ROWS_AT_ONCE)
+def _addition(count: int) -> str:
+    columns = ("step", "at", *_GROUP, *_SUMS)
+    row = f"({', '.join('?' * len(columns))})"
+    added = ", ".join(f"{column} = {column} + excluded.{column}" for column in _SUMS)
+    return (
+        f"INSERT INTO usage ({', '.join(columns)}) VALUES {', '.join([row] * count)} ON CONFLICT DO UPDATE SET {added}"
+    )

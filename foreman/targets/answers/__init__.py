@@ -1,0 +1,1 @@
+"""Answers of targets: parsed, decoded, joined."""

@@ -1,0 +1,261 @@
+"""From the values of one endpoint's stream to chunks: what they mean for the answer and for its end; no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from ulid import ULID
+
+from foreman.domain.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
+from foreman.domain.errors import TargetFailed, TargetGarbled, TargetLost
+from foreman.domain.json_weight import MOST_VALUES, has_more_values
+from foreman.targets.answers.choices import Growing, is_whole
+from foreman.targets.answers.failures import ODD, WORDLESS, failure, words
+from foreman.targets.answers.indexes import BlockSorter
+from foreman.targets.answers.mend import Mender
+from foreman.targets.answers.parsers import DONE
+from foreman.targets.answers.refusals import clean
+from foreman.targets.answers.tool_calls import CallSorter, with_objects
+from foreman.targets.answers.unfold import unfold
+from foreman.targets.protocol import Chunk
+
+Json = dict[str, Any]
+
+EVENTS_END = ("message_stop", "response.completed", "response.incomplete")
+EXCERPT = 200  # bytes of what is not understood that are told
+
+LARGE = 64 * 2**10  # bytes of an embedding answer, and of its members, of which nothing is built
+
+
+class Closer:
+    """Turns the values of one endpoint's stream into chunks and knows the one that closes it.
+
+    Each value is read once; what clients could not read is put right on the way, and everything else stays as it came.
+    Raises TargetFailed for an answer that says it failed, TargetGarbled for what is not JSON, TargetLost when the
+    stream ends too early.
+    """
+
+    def __init__(self, endpoint: Endpoint, target: str, *, choices: int = 1) -> None:
+        """`choices` is how many were asked for."""
+        self.closed = False
+        self._endpoint = endpoint
+        self._target = target
+        self._choices = choices
+        self._mender = Mender(self._pauses)
+        self._held: Chunk | None = None  # may turn out to be the last; only chunks after which all may be said are held
+        self._unopened = endpoint == "/v1/messages"
+        self._said = False  # there was an answer in it, not only its frame
+        self._over = False  # of an endpoint without choices: the end was said
+        self._odd: Json | None = None  # the last value, if it has neither choices nor usage
+        self._begun: dict[int, bool] = {}  # choices by index: whether they are finished
+        self._open = 0  # how many are not
+        self._calls: dict[int, CallSorter] = {}
+        self._blocks = BlockSorter()
+        self._grown: dict[int, Growing] = {}
+
+    @property
+    def ending(self) -> bool:
+        """Return whether all was said that matters, though the usage or a last mark may still come."""
+        if self.closed or self._over:
+            return True
+        return self._finished and len(self._begun) >= self._choices
+
+    def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]:
+        """Return the chunks that the next value makes. `whole`: it is all of the body, and was not sent as a stream."""
+        if self.closed:
+            return []
+        if value.startswith(DONE):  # clients read no further either
+            return self._done()
+        if self._endpoint not in EMBEDDING and has_more_values(value):
+            raise TargetGarbled(self._target, f"a chunk of more than {MOST_VALUES} values")
+        try:
+            values = self._read(value)
+        except ODD as error:
+            said = clean(value[:EXCERPT].decode("utf-8", "replace"))
+            raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} ({error}): {said}") from error
+        if whole:
+            values += self._mender.flush()
+        return self._all(values, whole=whole)
+
+    def _read(self, value: bytes) -> list[tuple[bytes, Any]]:
+        if self._endpoint in EMBEDDING and len(value) > LARGE:
+            return [(value, _frame(value))]
+        return self._mender.read(value)
+
+    def end(self, *, framed: bool) -> list[Chunk]:
+        """Return what is left when nothing more comes. `framed`: the body said so itself, it did not just break off."""
+        chunks = self._all(self._mender.flush())
+        if self.closed:
+            return chunks
+        if self._finished or self._over:
+            return chunks + self._release(last=True)
+        self._check_odd()
+        if framed and self._said:
+            chunks += self._release(last=False)
+            self.closed = True
+            return [*chunks, Chunk(b"", cut=True)]
+        raise TargetLost(self._target, "the stream ended before the answer did")
+
+    def _done(self) -> list[Chunk]:
+        if self._endpoint not in COMPLETIONS:
+            return self.end(framed=True)
+        chunks = self._all(self._mender.flush())
+        self._check_odd()
+        if not self._said and not self._finished:
+            raise TargetFailed(self._target, "the stream ended without an answer")
+        return chunks + self._release(last=True)
+
+    def _check_odd(self) -> None:
+        if self._odd is not None:
+            raise TargetFailed(self._target, words(self._odd))
+
+    def _all(self, values: list[tuple[bytes, Any]], *, whole: bool = False) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for data, value in values:
+            if not isinstance(value, dict):
+                raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} (a value that is no object)")
+            if b"\n" in data or b"\r" in data:
+                data = msgspec.json.format(data, indent=-1)
+            try:
+                if (why := failure(self._endpoint, value)) is not None:
+                    raise TargetFailed(self._target, why)
+                if not self.closed:
+                    chunks += self._take(data, value, whole=whole)
+            except ODD as error:
+                raise TargetGarbled(self._target, f"a chunk of an unknown shape for {self._endpoint}") from error
+        return chunks
+
+    def _take(self, data: bytes, value: Json, *, whole: bool) -> list[Chunk]:
+        if self._endpoint in COMPLETIONS:
+            return self._take_choices(data, value, whole=whole)
+        if whole or self._endpoint in EMBEDDING:
+            return self._take_whole(data, value)
+        return self._take_line(data, value) if self._endpoint in NATIVE else self._take_event(data, value)
+
+    def _take_line(self, data: bytes, value: Json) -> list[Chunk]:
+        message = value.get("message") or {}
+        if not self._said:
+            said = [item for name, item in message.items() if name != "role"]
+            self._said = bool(value.get("response") or value.get("thinking")) or any(said)
+        if self._endpoint == "/api/chat" and (calls := message.get("tool_calls")) and with_objects(calls):
+            data = msgspec.json.encode(value)
+        self.closed = value.get("done") is True
+        return [Chunk(data, last=self.closed, value=value)]
+
+    def _take_event(self, data: bytes, value: Json) -> list[Chunk]:
+        kind = value.get("type")
+        if kind == "message" or (kind is None and value.get("object") == "response"):
+            return self._take_whole(data, value)
+        if self._unopened and kind in ("message_start", "content_block_start", "message_delta"):
+            self._unopened = False
+            if kind != "message_start":
+                return [_opening(), *self._take_event(data, value)]
+        if self._blocks.sort(value):
+            data = msgspec.json.encode(value)
+        delta = value.get("delta")
+        self._said = self._said or bool(delta) or kind == "response.output_item.done"
+        if kind in EVENTS_END:
+            self.closed = True
+            return self._pass(Chunk(data, last=True, value=value))
+        if kind == "message_delta" and delta and delta.get("stop_reason"):
+            self._over = True
+        chunk = Chunk(data, value=value)
+        return self._hold(chunk) if self._over else self._pass(chunk)
+
+    def _take_whole(self, data: bytes, value: Json) -> list[Chunk]:
+        """Return an answer that came whole as a stream for whoever asked for one; it is kept as it came."""
+        self.closed = True
+        if self._endpoint in COMPLETIONS and not value.get("choices"):
+            raise TargetFailed(self._target, words(value) if value else WORDLESS)
+        chunks = self._release(last=False)
+        *others, last = unfold(self._endpoint, value)
+        if last is value:
+            return [*chunks, Chunk(data, last=True, value=value)]
+        chunks += [Chunk(msgspec.json.encode(one), value=one, whole=data) for one in others]
+        return [*chunks, Chunk(msgspec.json.encode(last), last=True, value=last, whole=data)]
+
+    def _take_choices(self, data: bytes, value: Json, *, whole: bool) -> list[Chunk]:
+        choices = value.get("choices") or []
+        one = choices and not self._begun and value.get("usage") and all(is_whole(choice) for choice in choices)
+        if whole or one:  # without the usage, that may come yet
+            return self._take_whole(data, value)
+        changed = value.get("choices") is None and bool(value.get("usage"))
+        if changed:
+            value["choices"] = []  # which clients go through
+        ends = not choices
+        for choice in choices:
+            changed |= self._take_choice(choice)
+            ends = ends or bool(choice.get("finish_reason"))
+        if changed:
+            data = msgspec.json.encode(value)
+        self._odd = value if not choices and value.get("usage") is None and not self._finished else None
+        chunk = Chunk(data, value=value)
+        return self._hold(chunk) if ends else self._pass(chunk)
+
+    def _take_choice(self, choice: Json) -> bool:
+        """Take one choice of a chunk. Return True if it had to be changed."""
+        index = choice.get("index") or 0
+        before = self._begun.get(index)
+        now = self._begun[index] = bool(before or choice.get("finish_reason"))
+        self._open += (not now) - (before is False)
+        changed = False
+        delta, message = choice.get("delta"), choice.get("message")
+        untold = not delta and not self._said and choice.get("finish_reason")
+        if isinstance(message, dict) and (delta is None or untold):
+            delta = choice["delta"] = self._grown.setdefault(index, Growing()).news(message)
+            del choice["message"]
+            changed = True
+        if delta and (delta.get("tool_calls") or delta.get("function_call")):
+            changed |= self._calls.setdefault(index, CallSorter()).sort(delta)
+        if not self._said:
+            said = [item for name, item in (delta or {}).items() if name != "role"]
+            self._said = bool(choice.get("text")) or any(said)
+        return changed
+
+    @property
+    def _finished(self) -> bool:
+        return bool(self._begun) and not self._open
+
+    def _pass(self, chunk: Chunk) -> list[Chunk]:
+        return [chunk] if self._held is None else [*self._release(last=False), chunk]
+
+    def _hold(self, chunk: Chunk) -> list[Chunk]:
+        released, self._held = self._release(last=False), chunk
+        return released
+
+    def _release(self, *, last: bool) -> list[Chunk]:
+        self.closed = self.closed or last
+        held, self._held = self._held, None
+        return [msgspec.structs.replace(held, last=last)] if held is not None else []
+
+    def _pauses(self, value: Any) -> bool:
+        """Return whether no text that was begun goes on after `value`."""
+        try:
+            if self._endpoint in NATIVE:
+                return bool(value.get("done"))
+            if self._endpoint in COMPLETIONS:
+                return not (choices := value.get("choices")) or any(one.get("finish_reason") for one in choices)
+            return not value["type"].endswith("delta")
+        except ODD:
+            return True
+
+
+def _frame(value: bytes) -> Json:
+    """Return a large value with its large members as they were written, after a look at its text."""
+    value.decode()
+    members = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    return {name: raw if len(memoryview(raw)) > LARGE else msgspec.json.decode(raw) for name, raw in members.items()}
+
+
+def _opening() -> Chunk:
+    """Return the event that llama.cpp leaves out when its first token is only a part of a character."""
+    told: Json = {
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 0, "output_tokens": 0},
+    }
+    message = {"id": f"msg_{ULID()}", "type": "message", "role": "assistant", "model": "", **told}
+    value: Json = {"type": "message_start", "message": message}
+    return Chunk(msgspec.json.encode(value), value=value)

@@ -1,0 +1,79 @@
+"""Which values of an answer with status 200 say that it failed, in the shapes that servers use; no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from foreman.domain.endpoints import COMPLETIONS, NATIVE, Endpoint
+from foreman.targets.answers.refusals import said
+
+# What nonsense leads to where it is read as if it made sense; and numbers that nobody can count with.
+ODD = (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError)
+WORDLESS = "an error without words"
+_TYPES = ("error", "response.error", "response.failed", "response.cancelled")
+# Why an answer is over: in vLLM's and SGLang's words, then DeepSeek's, Zhipu's.
+_REASONS = ("error", "abort", "failed", "insufficient_system_resource", "network_error")
+_TELLING = ("detail", "message", "text", "reason", "msg", "error_message", "error_msg", "errors", "error_code")
+_CONTENT: dict[str, frozenset[str]] = {  # one of these is in each value of the endpoint's answers
+    "/api/chat": frozenset({"message", "done"}),
+    "/api/generate": frozenset({"response", "done"}),
+    "/api/embed": frozenset({"embeddings"}),
+    "/v1/embeddings": frozenset({"data"}),
+    "/v1/responses": frozenset({"type", "object", "output"}),
+    "/v1/messages": frozenset({"type", "content"}),
+}
+
+
+def failure(endpoint: Endpoint, value: dict[str, Any]) -> str | None:
+    """Return the server's words if a value of an answer says that it failed, else None."""
+    if value.get("error") or value.get("type") in _TYPES or value.get("object") == "error":
+        return words(value)
+    if endpoint in COMPLETIONS:
+        return _of_choices(value)
+    if endpoint == "/v1/responses":
+        response = value.get("response", value)
+        if isinstance(response, dict) and response.get("status") in ("failed", "cancelled"):
+            return words(response)
+    if endpoint == "/v1/messages" and (why := _ended_badly("stop_reason", _stop_reason(value))):
+        return why
+    if endpoint in NATIVE and (why := _ended_badly("done_reason", value.get("done_reason"))):
+        return why
+    if _CONTENT[endpoint].isdisjoint(value) or (endpoint == "/api/chat" and isinstance(value.get("message"), str)):
+        return words(value) if any(value.get(name) for name in _TELLING) else None
+    return None
+
+
+def words(value: dict[str, Any]) -> str:
+    """Return what an error value says, in whichever of its keys."""
+    response = value.get("response")
+    if isinstance(response, dict) and not value.get("error"):
+        return said({"error": response.get("error")}) or WORDLESS
+    told = next((value[name] for name in ("error", *_TELLING) if value.get(name)), None)
+    return (said({"error": told}) if told else said(value)) or WORDLESS
+
+
+def _of_choices(value: dict[str, Any]) -> str | None:
+    choices = value.get("choices")
+    if not choices:
+        if value.get("usage") or not any(value.get(name) for name in _TELLING):
+            return None
+        return words(value)
+    for choice in choices:
+        if choice.get("error"):
+            return words(choice)
+        if why := _ended_badly("finish_reason", choice.get("finish_reason")):
+            return why
+    return None
+
+
+def _stop_reason(value: dict[str, Any]) -> Any:
+    return (value["delta"] if value.get("type") == "message_delta" else value).get("stop_reason")
+
+
+def _ended_badly(name: str, reason: Any) -> str | None:
+    kind = reason.get("type") if isinstance(reason, dict) else reason  # SGLang's own form is an object
+    if kind not in _REASONS:
+        return None
+    return words(reason) if isinstance(reason, dict) else f"{name} is {reason}"

@@ -1,0 +1,253 @@
+"""Streams of JSON values, NDJSON and server-sent events, taken apart piece by piece; no I/O."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Protocol
+
+import msgspec
+
+from foreman.domain.endpoints import EMBEDDING, NATIVE, Endpoint
+from foreman.domain.errors import TargetGarbled
+from foreman.domain.json_weight import has_more_values
+
+MAX_VALUE = 64 * 2**20  # bytes of one JSON value; an answer may be one value, with images or embeddings in it
+DONE = b"[DONE]"  # how OpenAI's streams end
+
+
+class Parser(Protocol):
+    """Bytes in, complete JSON values (or DONE) out."""
+
+    @property
+    def whole(self) -> bool:
+        """Return whether the body is one value."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes; raises TargetGarbled when a value grows beyond MAX_VALUE."""
+
+    def end(self) -> list[bytes]:
+        """What was still waiting for its line end."""
+
+
+class Ndjson:
+    """One JSON value a line."""
+
+    whole = False
+
+    def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
+        self._lines = _Lines(target, limit)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        return [line for line in map(bytes.strip, self._lines.feed(data)) if line]
+
+    def end(self) -> list[bytes]:
+        return [line for line in map(bytes.strip, self._lines.end()) if line]
+
+
+class Sse:
+    """The data of server-sent events, by the rules of the HTML standard, section 9.2.6."""
+
+    whole = False
+
+    def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
+        self._target = target
+        self._limit = limit
+        self._lines = _Lines(target, limit)
+        self._data: list[bytes] = []
+        self._size = 0
+        self._failed = False  # the event is called error
+
+    def feed(self, data: bytes) -> list[bytes]:
+        events: list[bytes] = []
+        for line in self._lines.feed(data):
+            self._take(line, events)
+        return events
+
+    def end(self) -> list[bytes]:
+        # The standard drops an event that no empty line ended; servers that hang up right after the data are forgiven.
+        events: list[bytes] = []
+        for line in (*self._lines.end(), b""):
+            self._take(line, events)
+        return events
+
+    def _take(self, line: bytes, events: list[bytes]) -> None:
+        if not line:
+            if self._data:
+                value = (self._data[0] if len(self._data) == 1 else b"\n".join(self._data)).strip()
+                if value:
+                    events.append(_error(value) if self._failed else value)
+                self._data, self._size = [], 0
+            self._failed = False
+            return
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"error":  # older llama.cpp servers report a fault in a field of its own
+            value = _error(value)
+        elif field == b"event":
+            self._failed = value.strip() == b"error"
+            return
+        elif field != b"data":
+            return
+        self._size += len(value) + 1
+        if self._size > self._limit:
+            raise TargetGarbled(self._target, f"an event larger than {self._limit} bytes")
+        self._data.append(value)
+
+
+def _error(value: bytes) -> bytes:
+    """Return an object with an `error`: what is in it, or its text."""
+    try:
+        msgspec.json.decode(value, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        value = msgspec.json.encode(value.decode("utf-8", "replace"))
+    return b'{"error":' + value + b"}"
+
+
+class Whole:
+    """A body that is one JSON value."""
+
+    whole = True
+
+    def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
+        self._target = target
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        self._size += len(data)
+        if self._size > self._limit:
+            raise TargetGarbled(self._target, f"an answer larger than {self._limit} bytes")
+        self._pieces.append(data)
+        return []
+
+    def end(self) -> list[bytes]:
+        pieces, self._pieces = self._pieces, []
+        while pieces:  # blanks at the end go first: taken off the whole, they would cost a copy of it
+            pieces[-1] = pieces[-1].rstrip()
+            if pieces[-1]:
+                break
+            pieces.pop()
+        value = b"".join(pieces).removeprefix(codecs.BOM_UTF8).lstrip()
+        return [value] if value else []
+
+
+class WholeOrLines(Whole):
+    """A body that should be one JSON value, and may be one a line all the same."""
+
+    def end(self) -> list[bytes]:
+        found = super().end()
+        if found and has_more_values(found[0]):
+            return found  # who reads it will say so
+        try:
+            for value in found:
+                msgspec.json.decode(value, type=msgspec.Raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.whole = False
+            return Ndjson(self._target, self._limit).feed(found[0] + b"\n")
+        return found
+
+
+class SseOrWhole:
+    """A body that is a stream of events, or one JSON object: its first character tells, whatever its media type."""
+
+    def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
+        self._target = target
+        self._limit = limit
+        self._parser: Sse | Whole | None = None
+        self._before = b""
+
+    @property
+    def whole(self) -> bool:
+        return self._parser is not None and self._parser.whole
+
+    def feed(self, data: bytes) -> list[bytes]:
+        if self._parser is None:
+            data = (self._before + data).removeprefix(codecs.BOM_UTF8).lstrip()
+            if codecs.BOM_UTF8.startswith(data):  # blank lines, or the mark came in pieces
+                self._before = data
+                return []
+            if data.startswith(b"<"):
+                raise TargetGarbled(self._target, "a page of HTML instead of an answer")
+            self._parser = (Whole if data[:1] in b"{[" else Sse)(self._target, self._limit)
+        return self._parser.feed(data)
+
+    def end(self) -> list[bytes]:
+        return self._parser.end() if self._parser else []
+
+
+def parser_for(endpoint: Endpoint, content_type: str, *, sized: bool, target: str) -> Parser:
+    """Return how to read a body: as `endpoint` streams, or as one value. `sized`: its length was announced."""
+    if endpoint in EMBEDDING:
+        return Whole(target)
+    if endpoint in NATIVE:
+        media = content_type.partition(";")[0].strip().lower()
+        if media == "text/event-stream":
+            return Sse(target)
+        # Some servers label an NDJSON stream application/json; nobody knows the length of a stream in advance.
+        return WholeOrLines(target) if media == "application/json" and sized else Ndjson(target)
+    return SseOrWhole(target)
+
+
+def without_usage(chunk: bytes) -> bytes | None:
+    """Return a chunk of COMPLETIONS as one gets it who did not ask for the usage, None if it has nothing else.
+
+    A server that counts unasked may count in a chunk with words; the empty usage there was only made by asking.
+    """
+    if b'"usage"' not in chunk:
+        return chunk
+    fields = msgspec.json.decode(chunk, type=dict[str, msgspec.Raw])
+    usage = msgspec.json.decode(fields.get("usage", _NOTHING))
+    if usage and bytes(fields.get("choices", _NOTHING)).translate(None, b" \t") in (b"null", b"[]"):
+        return None
+    if "usage" not in fields or (isinstance(usage, dict) and any(usage.values())):
+        return chunk
+    del fields["usage"]
+    return msgspec.json.encode(fields)
+
+
+_NOTHING = msgspec.Raw(b"null")
+
+
+class _Lines:
+    """Bytes into lines ended by LF, CRLF or CR, without a byte order mark; linear in the size of what comes, however it
+    is cut."""
+
+    def __init__(self, target: str, limit: int) -> None:
+        self._target = target
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._after_cr = False
+        self._begun = False  # the first line is complete
+
+    def feed(self, data: bytes) -> list[bytes]:
+        if self._after_cr and data:
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        if not data:
+            return []
+        self._after_cr = data.endswith(b"\r")
+        lines = data.splitlines(keepends=True)  # of bytes: splits at LF, CRLF and CR only
+        rest = b"" if lines[-1][-1:] in (b"\n", b"\r") else lines.pop()
+        complete = [line.rstrip(b"\r\n") for line in lines]
+        if complete and self._parts:
+            complete[0] = b"".join(self._parts) + complete[0]
+            self._parts, self._size = [], 0
+        if rest:
+            self._parts.append(rest)
+            self._size += len(rest)
+            if self._size > self._limit:
+                raise TargetGarbled(self._target, f"a line longer than {self._limit} bytes")
+        return self._unmarked(complete)
+
+    def end(self) -> list[bytes]:
+        rest = b"".join(self._parts)
+        self._parts, self._size = [], 0
+        return self._unmarked([rest] if rest else [])
+
+    def _unmarked(self, lines: list[bytes]) -> list[bytes]:
+        if lines and not self._begun:
+            self._begun = True
+            lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
+        return lines

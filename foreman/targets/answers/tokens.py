@@ -1,0 +1,66 @@
+"""How many tokens a final answer says were read and written; no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from foreman.domain.usage import NO_TOKENS, Tokens
+
+MOST_USAGE = 2**14  # bytes of the part of an answer that counts
+MOST_TOKENS = 10**9  # that one answer is believed to have
+
+
+def tokens(answer: bytes) -> Tokens:
+    """Return the tokens that a final answer tells, in the words of whichever API; 0 where it does not say.
+
+    OpenAI's APIs count the cached tokens among those of the prompt, Anthropic's beside them.
+    """
+    try:
+        counted = _COUNTED.decode(answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return NO_TOKENS
+    usage = _value(counted.usage)
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    read_before = _count(usage.get("cache_read_input_tokens"))
+    beside = read_before + _count(usage.get("cache_creation_input_tokens"))
+    prompt = (
+        _count(_value(counted.prompt_eval_count))
+        or _count(usage.get("prompt_tokens"))
+        or min(_count(usage.get("input_tokens")) + beside, MOST_TOKENS)
+    )
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else read_before
+    written = (
+        _count(_value(counted.eval_count))
+        or _count(usage.get("completion_tokens"))
+        or _count(usage.get("output_tokens"))
+    )
+    return Tokens(prompt, min(cached, prompt), written)
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    """Return a value, None for one that is too large to be a count or to hold some, or out of all range."""
+    try:
+        return msgspec.json.decode(raw) if len(memoryview(raw)) <= MOST_USAGE else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _count(said: object) -> int:
+    if isinstance(said, bool) or not isinstance(said, (int, float)) or not 0 <= said < float("inf"):
+        return 0
+    return min(int(said), MOST_TOKENS)
+
+
+_NULL = msgspec.Raw(b"null")
+
+
+class _Counted(msgspec.Struct):
+    prompt_eval_count: msgspec.Raw = _NULL
+    eval_count: msgspec.Raw = _NULL
+    usage: msgspec.Raw = _NULL
+
+
+_COUNTED = msgspec.json.Decoder(_Counted)

@@ -1,0 +1,1 @@
+"""Managed models: servers that Foreman starts, checks, swaps and stops."""

@@ -1,0 +1,86 @@
+"""What a child server says: its last lines in memory, all of it in a file that cannot grow without end.
+
+A file that cannot be written costs its lines, which are counted, and never the server that said them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections import deque
+from io import FileIO
+from pathlib import Path
+
+from foreman import logs
+from foreman.targets.answers.refusals import clean
+
+MAX_FILE = 5 * 2**20  # bytes; then the file becomes `.log.1` and a new one is begun
+KEPT_LINES = 20
+MAX_LINE = 4096  # bytes; longer ones are cut into pieces
+
+_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"|:,()]+/)+")
+
+
+class ChildLog:
+    """The output of one child, appended to `folder/<model>.log`."""
+
+    def __init__(self, folder: Path, model: str, secret: str) -> None:
+        """`secret` is blotted out wherever the child prints it."""
+        self.path = folder / f"{file_name(model)}.log"
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._secret = secret.encode()
+        self._rest = b""
+        self._file: FileIO | None = None  # None: to be opened
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of output."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_LINE:
+            lines.append(self._rest)
+            self._rest = b""
+        self._keep(lines)
+
+    def last_lines(self) -> list[str]:
+        """What it said last, for callers: where its files lie is not for them."""
+        return [_FOLDERS.sub("…/", line) for line in self._lines]
+
+    def close(self) -> None:
+        if self._rest:
+            self._keep([self._rest])
+            self._rest = b""
+        self._close()
+
+    def _keep(self, lines: list[bytes]) -> None:
+        if self._secret:
+            lines = [line.replace(self._secret, b"***") for line in lines]
+        self._lines.extend(text for line in lines if (text := clean(line.decode("utf-8", "replace"))))
+        data = b"".join(line + b"\n" for line in lines)
+        try:
+            self._append(data)
+        except OSError:
+            logs.count_dropped(len(lines))
+            self._close()
+
+    def _append(self, data: bytes) -> None:
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = FileIO(self.path, "a")
+        if self._file.tell() + len(data) > MAX_FILE:
+            self._close()
+            os.replace(self.path, self.path.with_suffix(".log.1"))
+            self._file = FileIO(self.path, "a")
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def _close(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+
+
+def file_name(model: str) -> str:
+    """A model's name as a file name that is safe everywhere."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", model).strip(".") or "model"

@@ -1,0 +1,269 @@
+"""Managed models: their servers are started, checked, swapped and stopped by Foreman itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+import structlog
+import trio
+
+from foreman.config.settings import ManagedModel
+from foreman.domain.endpoints import EMBEDDING, Counting
+from foreman.domain.errors import NotServed, TargetFault, TargetLost, TargetRefused, TargetUnavailable
+from foreman.domain.job import DrainKey, model_of
+from foreman.offload import offload
+from foreman.targets.managed import leash
+from foreman.targets.managed.child import Child
+from foreman.targets.managed.gguf import size_of
+from foreman.targets.openai import Told, rfc3339
+from foreman.targets.protocol import Call, Chunk, Model
+from foreman.targets.translate.answer import loaded
+from foreman.targets.translate.request import only_loads
+
+log = structlog.get_logger()
+
+Place: TypeAlias = tuple[str, bool]  # a model's name, and whether it is the one of that name for embeddings
+
+DEATH_PATIENCE = 1.0  # seconds from a broken connection until the child's end is known, if it has ended
+
+
+class ManagedTarget:
+    """Several models, of which one is resident at a time; those for embeddings stay beside it.
+
+    There is nothing here that a TargetUnavailable could wait for: whatever happens, the next load starts anew.
+    """
+
+    name = address = "managed models"
+
+    def __init__(self, models: Sequence[ManagedModel], data_dir: Path) -> None:
+        """The output of the children goes to `data_dir`/logs; no two of these share a `data_dir`."""
+        named = [(name, model) for model in models for name in (model.name, *model.aliases)]
+        self._chatting = {name: model for name, model in named if not model.embedding}
+        self._embedding = {name: model for name, model in named if model.embedding}
+        self._listed = _listed(models)
+        self._logs = data_dir.absolute() / "logs"
+        self._owner = ""
+        self._children: dict[Place, Child] = {}  # each one the latest
+        self._resident: DrainKey | None = None
+        self._nursery: trio.Nursery | None = None
+        self._running = trio.Event()
+        self._swap = trio.Lock()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self._owner = _identity(self._logs.parent)
+        if left := await trio.to_thread.run_sync(leash.kill_left_behind, f"{leash.OWNER}={self._owner}"):
+            log.warning("ended what servers of an earlier run left behind", processes=left)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._running.set()
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            self._running = trio.Event()
+            self._children.clear()
+            self._resident = None
+
+    async def models(self) -> list[Model]:
+        """What the settings list; never fails."""
+        return list(self._listed)
+
+    def same(self, name: str) -> str:
+        return name
+
+    async def load(self, call: Call) -> None:
+        """Start the model's server, in place of the resident one, and wait until it is ready. Raises ModelCrashed."""
+        if await offload(len(call.payload), only_loads, call.endpoint, call.payload) != "unload":
+            await self._ready_child(call)
+
+    def is_resident(self, key: DrainKey) -> bool:
+        child = self._child(model_of(key))
+        return child is not None and child.ready
+
+    def resident(self) -> DrainKey | None:
+        return self._resident if self._resident and self.is_resident(self._resident) else None
+
+    def displaces(self, call: Call) -> bool:
+        """Whether the server of a model that chats would have to be started, in place of another one perhaps."""
+        model = self._wanted(call.model, embedding=call.endpoint in EMBEDDING)
+        if model is None or model.embedding:
+            return False
+        child = self._children.get(_place(model))
+        return child is None or not child.usable
+
+    async def count(self, path: Counting, call: Call) -> bytes:
+        """See `Target.count`; the model is loaded for it like for any call."""
+        child = await self._ready_child(call)
+        with child.used():
+            return await child.voice.count(path, call, served_as=child.served_as)
+
+    async def unload(self, model: str) -> None:
+        """Stop the model's server once no answer needs it. The one that only embeds stays."""
+        async with self._swap:
+            child = self._child(model)
+            if child is not None:
+                await _retire(child)
+
+    @asynccontextmanager
+    async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+        reason = await offload(len(call.payload), only_loads, call.endpoint, call.payload)
+        if reason is not None:
+            await (self.unload(call.model) if reason == "unload" else self._ready_child(call))
+            yield Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
+            return
+        child = await self._ready_child(call)
+        call = msgspec.structs.replace(call, heard=child.hearing(call.heard))
+        with child.used():
+            begun = False
+            try:
+                asked = child.voice.answer(call, served_as=child.served_as, load_ns=child.take_load_ns())
+                async with asked as chunks:
+                    begun = True
+                    yield _Watched(chunks, child)
+            except (TargetLost, TargetUnavailable) as fault:
+                if begun:
+                    raise  # explained where it was met
+                raise await _explained(fault, child) from fault
+            except trio.Cancelled:
+                child.doubt()
+                raise
+
+    async def _ready_child(self, call: Call) -> Child:
+        model = self._wanted(call.model, embedding=call.endpoint in EMBEDDING)
+        if model is None:
+            raise TargetRefused(404, f"model '{call.model}' not found")
+        if model.embedding and call.endpoint not in EMBEDDING:
+            raise NotServed(f"the embedding model {model.name}", call.endpoint)
+        while True:
+            child = await self._chosen_child(model)
+            await child.wait_ready()
+            await child.wait_trusted()
+            if not child.stopping:
+                break
+        if not model.embedding:
+            self._resident = call.key
+        return child
+
+    async def _chosen_child(self, model: ManagedModel) -> Child:
+        child = self._children.get(_place(model))
+        if child is None or not child.usable:
+            # Only the choice is made under the lock; all who want the same child then wait for it together.
+            async with self._swap:
+                child = self._children.get(_place(model))
+                if child is None or not child.usable:
+                    await self._make_room(model)
+                    child = await self._start(model)
+        return child
+
+    def _wanted(self, name: str, *, embedding: bool) -> ManagedModel | None:
+        """The entry that serves such a call, or would refuse it."""
+        first, second = (self._embedding, self._chatting) if embedding else (self._chatting, self._embedding)
+        return first.get(name) or second.get(name)
+
+    def _child(self, name: str) -> Child | None:
+        model = self._wanted(name, embedding=False)
+        return self._children.get(_place(model)) if model else None
+
+    async def _make_room(self, model: ManagedModel) -> None:
+        for other in list(self._children.values()):
+            if _place(other.model) == _place(model) or not (other.model.embedding or model.embedding):
+                await _retire(other)
+
+    async def _start(self, model: ManagedModel) -> Child:
+        await self._running.wait()
+        assert self._nursery is not None
+        child = self._children[_place(model)] = Child(model, self._logs, owner=self._owner)
+        self._nursery.start_soon(self._keep, child)
+        return child
+
+    async def _keep(self, child: Child) -> None:
+        async with trio.open_nursery() as nursery:
+            if child.model.ttl:
+                nursery.start_soon(_retire_when_idle, child)
+            await child.run()
+            nursery.cancel_scope.cancel()
+        if self._children.get(_place(child.model)) is child:
+            del self._children[_place(child.model)]
+
+
+class _Watched:
+    """Chunks of a child; when it dies in the middle they end with what it last said."""
+
+    def __init__(self, chunks: AsyncIterator[Chunk], child: Child) -> None:
+        self._chunks = chunks
+        self._child = child
+
+    def __aiter__(self) -> _Watched:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        try:
+            return await self._chunks.__anext__()
+        except (TargetLost, TargetUnavailable) as fault:
+            raise await _explained(fault, self._child) from fault
+
+
+async def _explained(fault: TargetFault, child: Child) -> TargetFault:
+    """What a broken connection to a child means: that it died, that it hangs up while alive, or that it is deaf."""
+    with trio.move_on_after(DEATH_PATIENCE):
+        await child.wait_ended()
+    if child.ended or child.leaving:
+        return child.crash()
+    if isinstance(fault, TargetUnavailable):
+        child.abandon()
+        return child.crash("does not take connections any more")
+    return fault
+
+
+async def _retire(child: Child) -> None:
+    """Stop a child as soon as nobody uses it; a new one may be started when this returns."""
+    child.leaving = True
+    try:
+        await child.wait_unused()
+        await child.stop()
+    finally:
+        child.leaving = child.stopping  # whoever wanted it gone may have been cancelled before
+
+
+async def _retire_when_idle(child: Child) -> None:
+    await child.wait_idle(child.model.ttl)
+    child.abandon()
+
+
+def _identity(folder: Path) -> str:
+    """Name a folder in a way that no other folder is named, not even one of another container at the same path."""
+    found = folder.stat()
+    return f"{found.st_dev}:{found.st_ino}:{folder}"
+
+
+def _place(model: ManagedModel) -> Place:
+    return model.name, model.embedding
+
+
+def _details(model: ManagedModel) -> dict[str, object]:
+    """Return what is known of a model before its server runs: tokens of context, bytes of its files."""
+    known = {"max_model_len": model.context, "size": size_of(model)}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _listed(models: Sequence[ManagedModel]) -> list[Model]:
+    """Each name once; one that is served by two, one of them for embeddings, can do both."""
+    listed: dict[str, Model] = {}
+    for model in sorted(models, key=lambda model: model.embedding):
+        known = listed.get(model.name)
+        if known is None:
+            details = msgspec.Raw(msgspec.json.encode(_details(model)))
+            aliases = tuple(model.aliases)
+            listed[model.name] = Model(name=model.name, aliases=aliases, embedding=model.embedding, details=details)
+        else:
+            both = tuple(dict.fromkeys((*known.aliases, *model.aliases)))
+            told = known.told() | {"capabilities": ["completion", "tools", "embedding"]}
+            details = msgspec.Raw(msgspec.json.encode(told))
+            listed[model.name] = Model(name=model.name, aliases=both, details=details)
+    return list(listed.values())

@@ -1,0 +1,1 @@
+"""Translation between Ollama's API and OpenAI's."""
