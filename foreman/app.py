@@ -18,11 +18,11 @@ from foreman.actors import pruner
 from foreman.actors.embeddings import Embeddings
 from foreman.actors.feed import Feed
 from foreman.actors.inventory import NOTE, Inventory
-from foreman.actors.metrics import Meters
-from foreman.actors.output import Relay
-from foreman.actors.webhook_dispatcher import Webhooks
-from foreman.actors.webhook_sender import Poster
-from foreman.actors.worker import Patience, Worker
+from foreman.actors.metrics import Metrics
+from foreman.actors.output import OutputHub
+from foreman.actors.webhook_dispatcher import WebhookDispatcher
+from foreman.actors.webhook_sender import WebhookSender
+from foreman.actors.worker import Timeouts, Worker
 from foreman.budget import GRACE, Budget
 from foreman.config.settings import ManagedModel, Settings
 from foreman.domain.errors import SettingInvalid, StoreUnavailable
@@ -32,12 +32,12 @@ from foreman.domain.scheduling import choose
 from foreman.domain.webhooks import addresses
 from foreman.domain.webhooks.admission import Limits
 from foreman.http import asgi
-from foreman.http.auth import Gate
-from foreman.http.context import Deps
+from foreman.http.auth import Auth
+from foreman.http.context import Context
 from foreman.http.server import guard
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Prune
-from foreman.queue.handlers import Desk, Rules
+from foreman.queue.handlers import CommandHandlers, Rules
 from foreman.queue.positions import Outlook
 from foreman.restart import keep_running
 from foreman.store.protocol import Reader
@@ -57,12 +57,12 @@ LAST_WORDS = 5.0  # seconds for the last commits once nothing runs any more, and
 
 
 @dataclass(slots=True)
-class House:
+class App:
     """The actors, and the order in which they come and go."""
 
-    deps: Deps
+    context: Context
     queue: QueueActor
-    webhooks: Webhooks
+    webhooks: WebhookDispatcher
     tls: ssl.SSLContext | None
     closing: trio.Event = field(default_factory=trio.Event)
     closed: trio.Event = field(default_factory=trio.Event)  # the server has answered whom it could
@@ -71,18 +71,18 @@ class House:
     async def start(self, nursery: trio.Nursery, listening: socket.socket) -> None:
         """Inside-out: whoever starts finds the ones it needs at work."""
         await nursery.start(self.queue.run)  # no restart can mend it: its fault ends the process
-        await nursery.start(self.supervised("target", self.deps.target.run))
-        await nursery.start(self.supervised("inventory", self.deps.inventory.run))
-        await nursery.start(self.supervised("worker", self.deps.worker.run))
-        await nursery.start(self.supervised("embeddings", self.deps.embeddings.run))
+        await nursery.start(self.supervised("target", self.context.target.run))
+        await nursery.start(self.supervised("inventory", self.context.inventory.run))
+        await nursery.start(self.supervised("worker", self.context.worker.run))
+        await nursery.start(self.supervised("embeddings", self.context.embeddings.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
         await nursery.start(self.supervised("janitor", partial(pruner.run, self.queue)))
         await nursery.start(self.supervised("http", partial(self._serve, listening)))
 
     async def drain(self, grace: float) -> None:
         """Outside-in: no new jobs, no new claims, the running ones get their grace, then the last commits."""
-        self.deps.leaving.set()
-        await self.deps.worker.drain(grace)
+        self.context.leaving.set()
+        await self.context.worker.drain(grace)
         await self.queue.close()
         with trio.move_on_after(LAST_WORDS):
             await self.queue.wait_closed()
@@ -92,35 +92,35 @@ class House:
 
     async def look(self, url: str) -> str | None:
         """How things stand, once the queue and a reader have shown that they work; None while an actor is down."""
-        if self.deps.draining:
+        if self.context.draining:
             return "draining"
         with suppress(StoreUnavailable):  # which no restart can mend
             await self.queue.ask(Prune(most=0))  # through the writer's thread, and nothing to do there
-        waiting, running = await self.deps.readers.insist(_depths)
-        away = "" if self.deps.inventory.up else f"; {self.deps.target.address} is away"
+        waiting, running = await self.context.readers.insist(_depths)
+        away = "" if self.context.inventory.up else f"; {self.context.target.address} is away"
         return None if self.down else f"{url}: {waiting} waiting, {running} running{away}"
 
     async def check_address(self, listening: socket.socket) -> None:
         """Raise SettingInvalid when the target's address is where this process listens, before it asks itself."""
-        settings = self.deps.settings
+        settings = self.context.settings
         if (url := settings.ollama_url or settings.openai_url) and await leads_to(listening, url):
             raise self._itself()
 
     async def check_target(self) -> None:
         """Raise SettingInvalid when what answers at the target's address, by whatever way, is this very process."""
-        target = self.deps.target
-        if isinstance(target, (OllamaTarget, OpenAITarget)) and await target.boot_id() == self.deps.boot_id:
+        target = self.context.target
+        if isinstance(target, (OllamaTarget, OpenAITarget)) and await target.boot_id() == self.context.boot_id:
             raise self._itself()
 
     def _itself(self) -> SettingInvalid:
-        setting = "ollama_url" if self.deps.settings.ollama_url else "openai_url"
-        given = getattr(self.deps.settings, setting)
+        setting = "ollama_url" if self.context.settings.ollama_url else "openai_url"
+        given = getattr(self.context.settings, setting)
         return SettingInvalid(setting, given, "must not lead to this Foreman itself")
 
     async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
-        settings = self.deps.settings
+        settings = self.context.settings
         limits = guard.Limits(descriptors.room(settings.max_connections), settings.idle_timeout, settings.send_timeout)
-        served = asgi.build(self.deps)
+        served = asgi.build(self.context)
         await guard.serve(
             served, listening, until=self.closing.wait, tls=self.tls, limits=limits, task_status=task_status
         )
@@ -132,17 +132,17 @@ class House:
             keep_running,
             name,
             run,
-            leaving=lambda: self.deps.draining,
+            leaving=lambda: self.context.draining,
             restarted=self._failed,
             serves=self.down.discard,
         )
 
     def _failed(self, name: str) -> None:
         self.down.add(name)
-        self.deps.meters.restarted(name)
+        self.context.metrics.restarted(name)
 
 
-def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -> House:
+def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -> App:
     """The house by these settings, its actors joined and not yet at work. Raises SettingInvalid."""
     rules = Rules(
         max_queue=settings.max_queue,
@@ -152,52 +152,52 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         webhook_retries=settings.webhook_retries,
         webhook_backoff=Backoff(settings.webhook_backoff, settings.webhook_backoff_max),
     )
-    patience = Patience(
+    timeout = Timeouts(
         attempt=settings.attempt_timeout,
         first_chunk=settings.first_chunk_timeout,
         stall=settings.stall_timeout,
         max_answer=settings.max_answer,
     )
     outlook = Outlook(choose.Rules(limit=settings.starvation_limit, share=settings.share, slots=settings.slots))
-    queue = QueueActor(Desk(store, rules, outlook, clock=clock))
+    queue = QueueActor(CommandHandlers(store, rules, outlook, clock=clock))
     budget = Budget(settings.memory, grace=min(GRACE, settings.send_timeout))
-    relay = Relay(budget)
+    hub = OutputHub(budget)
     target = _target(settings)
     inventory = Inventory(target, queue, poll_interval=settings.poll_interval, remembered=store.note(NOTE))
-    meters, watchdog = Meters(), Watchdog()
+    metrics, watchdog = Metrics(), Watchdog()
     trio.lowlevel.add_instrument(watchdog)
     worker = Worker(
-        queue, target, relay, inventory, outlook, slots=settings.slots, patience=patience, clock=clock, meters=meters
+        queue, target, hub, inventory, outlook, slots=settings.slots, timeout=timeout, clock=clock, metrics=metrics
     )
     readers = Readers(store, broken=queue.lose)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs()[1])
-    poster = Poster(
+    sender = WebhookSender(
         addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback),
         secrets=[secret.get_secret_value() for secret in settings.webhook_secret],
         timeout=settings.webhook_timeout,
         clock=clock,
     )
-    webhooks = Webhooks(
+    webhooks = WebhookDispatcher(
         queue,
         Readers(store, count=1, broken=queue.lose),  # of their own: neither HTTP nor they wait for the other
-        poster,
+        sender,
         limits=Limits(settings.webhook_concurrency, settings.webhook_per_receiver),
         inline=settings.artifact_inline_limit,
-        meters=meters,
+        metrics=metrics,
         clock=clock,
     )
-    queue.add_listener(relay.notice)
-    queue.add_listener(feed.notice)
-    queue.add_listener(webhooks.notice)
-    queue.add_listener(worker.notice)
-    queue.add_listener(meters.notice)
-    deps = Deps(
+    queue.add_listener(hub.on_commit)
+    queue.add_listener(feed.on_commit)
+    queue.add_listener(webhooks.on_commit)
+    queue.add_listener(worker.on_commit)
+    queue.add_listener(metrics.on_commit)
+    context = Context(
         settings=settings,
         queue=queue,
         readers=readers,
         feed=feed,
-        poster=poster,
-        relay=relay,
+        sender=sender,
+        hub=hub,
         inventory=inventory,
         worker=worker,
         outlook=outlook,
@@ -205,20 +205,20 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
             target,
             inventory,
             concurrency=settings.embed_concurrency,
-            patience=patience,
+            timeout=timeout,
             warm=settings.embed_model,
         ),
         target=target,
-        gate=Gate(settings),
+        auth=Auth(settings),
         rate=Rate(settings.rate, settings.rate_burst or settings.rate) if settings.rate else None,
         budget=budget,
-        meters=meters,
+        metrics=metrics,
         watchdog=watchdog,
         log_size=store.log_size,
         boot_id=str(ULID()),
         clock=clock,
     )
-    return House(deps, queue, webhooks, _tls(settings))
+    return App(context, queue, webhooks, _tls(settings))
 
 
 def _depths(store: Reader) -> tuple[int, int]:

@@ -30,20 +30,20 @@ class Budget:
         self.used = 0  # bytes counted now
         self._lent: WeakKeyDictionary[Lease, float] = WeakKeyDictionary()  # that give way, since when, in this order
 
-    def lease(self) -> Lease:
+    def fence(self) -> Lease:
         """Begin to hold something, of which there is nothing yet."""
         return Lease(self)
 
-    def lend(self, lease: Lease) -> None:
+    def lend(self, fence: Lease) -> None:
         """Have a lease give way once `grace` is over."""
-        self._lent.pop(lease, None)
-        self._lent[lease] = trio.current_time()
+        self._lent.pop(fence, None)
+        self._lent[fence] = trio.current_time()
 
-    def keep(self, lease: Lease) -> None:
+    def keep(self, fence: Lease) -> None:
         """Have it give way no more."""
-        self._lent.pop(lease, None)
+        self._lent.pop(fence, None)
 
-    def make_room(self, more: int, lease: Lease) -> None:
+    def make_room(self, more: int, fence: Lease) -> None:
         """Take away what was held for clients the longest, until `lease` finds room for `more` bytes or none is left.
 
         Who held it the longest is the slowest: there is a bound to the size of all of them.
@@ -51,7 +51,7 @@ class Budget:
         for other, since in list(self._lent.items()):
             if self.used + more <= self.limit or trio.current_time() - since < self.grace:
                 break
-            if other is not lease:
+            if other is not fence:
                 other.take_away()
 
 

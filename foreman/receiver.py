@@ -27,7 +27,7 @@ from foreman.domain.webhooks.signature import key_of, verify
 
 LOOPBACK = "127.0.0.1"
 MOST = 64 * 2**20  # bytes of a body; one with a 256 KiB answer inline is far smaller
-PATIENCE = 10.0  # seconds for a sender to say all that it has to say
+RETRY_FOR = 10.0  # seconds for a sender to say all that it has to say
 SENDERS = 256  # at once; who comes beyond them is turned away, and Foreman comes again
 ROOM = 256 * 2**20  # bytes of bodies at once, and of ends of jobs that nobody has asked for yet
 REMEMBERED = 10_000  # webhooks, to tell which one came before, and ends of jobs that nobody has asked for yet
@@ -222,12 +222,12 @@ class _Server(ThreadingTCPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = PATIENCE
+    timeout = RETRY_FOR
     server: _Server
 
     def setup(self) -> None:
         super().setup()
-        self.rfile = io.BufferedReader(_Until(self.connection, PATIENCE))
+        self.rfile = io.BufferedReader(_Until(self.connection, RETRY_FOR))
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")

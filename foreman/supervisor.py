@@ -71,7 +71,7 @@ async def main(
                 await living.start(nursery, listening)
                 await living.check_target()
                 url = _url(settings, listening)
-                target = living.deps.target.address
+                target = living.context.target.address
                 log.info("foreman serves", version=__version__, url=url, pid=os.getpid(), target=target)
                 task_status.started(Running(url))
                 systemd.ready(url)

@@ -51,7 +51,7 @@ def submit_many(daemon: Daemon, jobs: Iterable[dict[str, Any]]) -> list[str]:
     return [accepted["job_id"] for accepted in answer.json()["jobs"]]
 
 
-def fault(answer: httpx2.Response) -> tuple[int, str]:
+def error(answer: httpx2.Response) -> tuple[int, str]:
     """The status and the code of a refusal, which has a sentence too."""
     assert answer.json()["error"]
     return answer.status_code, str(answer.json()["code"])

@@ -175,7 +175,7 @@ class Upstream:
 
     async def get(self, stream: trio.SocketStream, path: str) -> bool:
         if "status" in (told := directives(self.script)):
-            return await self.reply(stream, int(told["status"]), self.fault(path, "out of order"))
+            return await self.reply(stream, int(told["status"]), self.error(path, "out of order"))
         answers: dict[str, object] = {
             "/api/tags": {"models": [self.entry(name) for name in self.models]},
             "/api/ps": {"models": [self.entry(name) for name in self.memory.loaded]},
@@ -193,9 +193,9 @@ class Upstream:
                 stream, 200, {**self.entry(model), "model_info": {}, "capabilities": ["completion"]}
             )
         if (model := self.known(model)) is None:
-            return await self.reply(stream, 404, self.fault(path, f"model '{asked.get('model', '')}' not found"))
+            return await self.reply(stream, 404, self.error(path, f"model '{asked.get('model', '')}' not found"))
         if path not in (*STREAMED, *EMBEDDED):
-            return await self.reply(stream, 404, self.fault(path, "no such endpoint"))
+            return await self.reply(stream, 404, self.error(path, "no such endpoint"))
         options, keep_alive = (asked.get("options") or {}, asked.get("keep_alive")) if "/api/" in path else ({}, None)
         async with self.memory.holding(stream, model, options, keep_alive):
             return await self.use(stream, path, asked)
@@ -215,7 +215,7 @@ class Upstream:
             if "slow" in (told := directives(text)):
                 await pause(stream, told["slow"])
             if "status" in told:
-                return await self.reply(stream, int(told["status"]), self.fault(path, f"told to by {text}"))
+                return await self.reply(stream, int(told["status"]), self.error(path, f"told to by {text}"))
             return await self.reply(stream, 200, embeddings(path, asked))
         text = last_text(asked)
         told = directives(f"{self.script} {text}")
@@ -232,7 +232,7 @@ class Upstream:
             return False
         if "status" in told and self.tries[text] <= told.get("times", 1e9):
             extra = {"Retry-After": f"{told['after']:g}"} if "after" in told else {}
-            return await self.reply(stream, int(told["status"]), self.fault(path, f"told to by {text}"), extra)
+            return await self.reply(stream, int(told["status"]), self.error(path, f"told to by {text}"), extra)
         return await self.stream(stream, path, asked, text, told)
 
     async def stream(
@@ -298,7 +298,7 @@ class Upstream:
         await stream.send_all("\r\n".join(lines).encode() + HEAD_END + body)
         return True
 
-    def fault(self, path: str, words: str) -> dict[str, object]:
+    def error(self, path: str, words: str) -> dict[str, object]:
         return {"error": words} if path.startswith("/api/") else {"error": {"message": words, "type": "scripted"}}
 
     def entry(self, name: str) -> dict[str, object]:

@@ -8,9 +8,9 @@ import trio
 
 from foreman.actors.call_slots import Places
 from foreman.actors.inventory import Inventory
-from foreman.actors.worker import Patience
+from foreman.actors.worker import Timeouts
 from foreman.budget import Budget, Lease
-from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetFault, TargetSilent
+from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent
 from foreman.domain.job import model_of
 from foreman.targets.answers.joiner import Answer
 from foreman.targets.protocol import Call, Target
@@ -24,12 +24,12 @@ class Embeddings:
     """Asks the target at once; about `concurrency` calls together, shared by their models."""
 
     def __init__(
-        self, target: Target, inventory: Inventory, *, concurrency: int, patience: Patience, warm: str = ""
+        self, target: Target, inventory: Inventory, *, concurrency: int, timeout: Timeouts, warm: str = ""
     ) -> None:
         self._target = target
         self._inventory = inventory
         self._places = Places(concurrency)
-        self._patience = patience
+        self._timeout = timeout
         self._warm = warm
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -48,35 +48,35 @@ class Embeddings:
         time in which it waits for a place included.
         """
         answer: bytes | None = None
-        with trio.move_on_after(self._patience.attempt) as scope:
+        with trio.move_on_after(self._timeout.attempt) as scope:
             async with self._places.place(model_of(call.key)):
-                answer = await self._ask(call, held or Budget().lease())
+                answer = await self._ask(call, held or Budget().fence())
         if scope.cancelled_caught:
-            raise AttemptTimeout(self._patience.attempt)
+            raise AttemptTimeout(self._timeout.attempt)
         return answer
 
     async def _ask(self, call: Call, held: Lease) -> bytes | None:
         """Ask for as long as the worker would."""
         if self._target.displaces(call):
             return None
-        answer, size, patience = Answer(call.endpoint, self._target.name), 0, self._patience.first_chunk
+        answer, size, timeout = Answer(call.endpoint, self._target.name), 0, self._timeout.first_chunk
         with trio.CancelScope() as scope:
 
             def heard() -> None:
-                nonlocal patience
-                patience = self._patience.stall
-                scope.deadline = trio.current_time() + patience
+                nonlocal timeout
+                timeout = self._timeout.stall
+                scope.deadline = trio.current_time() + timeout
 
             await self._target.load(call)
-            scope.deadline = trio.current_time() + patience
+            scope.deadline = trio.current_time() + timeout
             async with self._target.answer(msgspec.structs.replace(call, heard=heard, took=held.grow)) as chunks:
                 async for chunk in chunks:
                     size += len(chunk.data)
-                    if size > self._patience.max_answer:
-                        raise AnswerTooLarge(self._patience.max_answer)
+                    if size > self._timeout.max_answer:
+                        raise AnswerTooLarge(self._timeout.max_answer)
                     answer.add(chunk)
         if scope.cancelled_caught:
-            raise TargetSilent(self._target.name, patience)
+            raise TargetSilent(self._target.name, timeout)
         return answer.result()
 
     async def _load(self) -> None:
@@ -84,10 +84,10 @@ class Embeddings:
         payload = msgspec.json.encode({"model": self._warm, "input": "warm"})
         call = Call(model=self._warm, key=self._warm, endpoint="/api/embed", payload=payload)
         try:
-            with trio.fail_after(self._patience.attempt):
-                answer = await self._ask(call, Budget().lease())
-        except (TargetFault, trio.TooSlowError) as fault:
-            log.warning("cannot warm the embedding model", model=self._warm, why=str(fault) or "it took too long")
+            with trio.fail_after(self._timeout.attempt):
+                answer = await self._ask(call, Budget().fence())
+        except (TargetError, trio.TooSlowError) as error:
+            log.warning("cannot warm the embedding model", model=self._warm, why=str(error) or "it took too long")
         else:
             if answer is None:
                 log.warning("cannot warm the embedding model", model=self._warm, why=NOT_FOR_EMBEDDINGS)

@@ -10,7 +10,7 @@ from weakref import WeakSet
 import trio
 
 from foreman.domain.errors import CursorGone, QueryInvalid
-from foreman.domain.job import Change
+from foreman.domain.job import JobEvent
 from foreman.queue.commands import Commit
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
@@ -25,17 +25,17 @@ class Feed:
     def __init__(self, readers: Readers, *, history: int, newest: int) -> None:
         """`newest` is the store's newest seq."""
         self._readers = readers
-        self._kept: deque[Change] = deque(maxlen=history)
+        self._kept: deque[JobEvent] = deque(maxlen=history)
         self._news = trio.Event()
         self._turns = Turnstile()
         self.subscriptions: WeakSet[Subscription] = WeakSet()  # the readers there are
         self.history = history
         self.newest = newest
 
-    def notice(self, commit: Commit) -> None:
-        if commit.changes:
-            self._kept.extend(commit.changes)
-            self.newest = commit.changes[-1].seq
+    def on_commit(self, commit: Commit) -> None:
+        if commit.events:
+            self._kept.extend(commit.events)
+            self.newest = commit.events[-1].seq
             self._news.set()
             self._news = trio.Event()
 
@@ -57,7 +57,7 @@ class Feed:
         if after < oldest - 1:
             raise CursorGone(after, oldest)
 
-    async def read(self, after: int) -> list[Change]:
+    async def read(self, after: int) -> list[JobEvent]:
         """Up to a page of the changes after `after`, oldest first; empty when there are none yet, or no longer any.
 
         Raises CursorGone when some of them were pruned.
@@ -67,13 +67,13 @@ class Feed:
         kept = self._kept
         if kept and kept[0].seq <= after + 1:
             # Near its end a deque is found into at once, and that is where most readers are.
-            start = bisect_right(kept, after, key=lambda change: change.seq)
+            start = bisect_right(kept, after, key=lambda event: event.seq)
             return [kept[place] for place in range(start, min(len(kept), start + PAGE))]
 
-        def older(store: Reader) -> list[Change]:
+        def older(store: Reader) -> list[JobEvent]:
             if after < store.horizon():  # pruned since this reader came
                 raise CursorGone(after, store.horizon() + 1)
-            return store.changes(after=after, limit=PAGE)
+            return store.events(after=after, limit=PAGE)
 
         return await self._readers.read(older)
 
@@ -81,20 +81,20 @@ class Feed:
 class Subscription:
     """One reader's place in the feed, with what it wants to hear of."""
 
-    def __init__(self, feed: Feed, after: int, wanted: Callable[[Change], bool]) -> None:
+    def __init__(self, feed: Feed, after: int, wanted: Callable[[JobEvent], bool]) -> None:
         feed.subscriptions.add(self)
         self._feed = feed
         self._wanted = wanted
-        self._patience = (feed.newest - after) + feed.history
+        self._timeout = (feed.newest - after) + feed.history
         self.newest = feed.newest  # when the reader came
         self.after = after
 
     @property
     def too_far_behind(self) -> bool:
         """Whether the reader has fallen further behind than it was when it came, by more than the feed remembers."""
-        return self._feed.newest - self.after > self._patience
+        return self._feed.newest - self.after > self._timeout
 
-    async def next(self) -> list[Change]:
+    async def next(self) -> list[JobEvent]:
         """The next changes this reader wants, in order; waits for some. A cancelled call loses nothing.
 
         Raises CursorGone when they were pruned before it came to them.
@@ -102,7 +102,7 @@ class Subscription:
         while True:
             await self._feed.wait_beyond(self.after)
             newest = self._feed.newest
-            changes = await self._feed.read(self.after)
-            self.after = changes[-1].seq if changes else newest  # all of them went with the jobs they were of
-            if wanted := [change for change in changes if self._wanted(change)]:
+            events = await self._feed.read(self.after)
+            self.after = events[-1].seq if events else newest  # all of them went with the jobs they were of
+            if wanted := [event for event in events if self._wanted(event)]:
                 return wanted

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 import trio
 
-from foreman.domain.errors import ModelNotFound, TargetDown, TargetFault, TargetUnavailable
+from foreman.domain.errors import ModelNotFound, TargetDown, TargetError, TargetUnavailable
 from foreman.offload import offload
 from foreman.queue.commands import Note, Queue
 from foreman.targets.protocol import Model, Target
@@ -46,7 +46,7 @@ class Inventory:
         self._came_up = trio.Event()
         self._went_down = trio.Event()
         self.up = True  # until a probe says otherwise
-        self.fault: TargetFault | None = None
+        self.error: TargetError | None = None
         self.models: Sequence[Model] = _read(remembered) if remembered else []
         self._index = self._indexed(self.models)
 
@@ -74,8 +74,8 @@ class Inventory:
                     models = await self._target.models()
             except trio.TooSlowError:
                 self.report_down(TargetUnavailable(self._target.name, f"no answer within {PROBE_DEADLINE:g} s"))
-            except TargetFault as fault:
-                self.report_down(fault)
+            except TargetError as error:
+                self.report_down(error)
             else:
                 await self._learn(models)
             self._answered = True
@@ -101,8 +101,8 @@ class Inventory:
             await self._ask_again()
             found = self.find(name)
         if found is None:
-            if self.fault is not None:
-                raise TargetDown(name, self.fault)
+            if self.error is not None:
+                raise TargetDown(name, self.error)
             raise ModelNotFound(name, [model.name for model in self.models[:SOME]])
         return found
 
@@ -119,19 +119,19 @@ class Inventory:
         while self.up:
             await self._went_down.wait()
 
-    def report_down(self, fault: TargetFault) -> None:
+    def report_down(self, error: TargetError) -> None:
         """The target could not be reached: work waits until a probe finds it again."""
-        self.fault = fault
+        self.error = error
         if self.up:
             self.up = False
-            log.warning("target is away", target=self._target.address, why=str(fault))
+            log.warning("target is away", target=self._target.address, why=str(error))
             self._went_down.set()
             self._went_down = trio.Event()
             self._wanted.set()
 
     async def _learn(self, models: list[Model]) -> None:
         index = await offload(len(models) * ENTRY, self._indexed_if_new, models)
-        self.fault = None
+        self.error = None
         if index is not None:
             self.models, self._index = models, index
         if not self.up:

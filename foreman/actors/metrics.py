@@ -28,13 +28,13 @@ class Attempted:
     answer_tokens: int = 0
 
 
-class Meters:
+class Metrics:
     """Counters and histograms that the actors feed; gauges that are read when somebody asks are in http/metrics.py."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         made: dict[str, Any] = {"registry": self.registry, "namespace": "foreman"}
-        self._changes = Counter("changes", "Changes of state, by the state entered", ["state"], **made)
+        self._events = Counter("changes", "Changes of state, by the state entered", ["state"], **made)
         self._attempts = Counter("attempts", "Attempts that ended, by outcome", ["model", "outcome"], **made)
         self._phases = Histogram(
             "phase_seconds", "Seconds of each attempt, by phase", ["model", "phase"], buckets=_SECONDS, **made
@@ -47,9 +47,9 @@ class Meters:
         self._models: set[str] = set()
         self._children: dict[tuple[object, ...], Any] = {}  # finding them anew would take longer than counting
 
-    def notice(self, commit: Commit) -> None:
-        for change in commit.changes:
-            self._of(self._changes, change.state).inc()
+    def on_commit(self, commit: Commit) -> None:
+        for event in commit.events:
+            self._of(self._events, event.state).inc()
 
     def attempted(self, attempt: Attempted) -> None:
         model = self._named(attempt.model)
@@ -84,8 +84,8 @@ class Meters:
         self._models.add(model)
         return model
 
-    def _of(self, meter: Counter | Histogram, *labels: str) -> Any:
-        child = self._children.get((meter, *labels))
+    def _of(self, metric: Counter | Histogram, *labels: str) -> Any:
+        child = self._children.get((metric, *labels))
         if child is None:
-            child = self._children[meter, *labels] = meter.labels(*labels)
+            child = self._children[metric, *labels] = metric.labels(*labels)
         return child

@@ -10,7 +10,7 @@ import trio
 
 from foreman.budget import Budget, Lease
 from foreman.domain.errors import ForemanError, GaveWay
-from foreman.domain.job import TERMINAL, Change, State
+from foreman.domain.job import TERMINAL, JobEvent, State
 from foreman.queue.commands import Commit
 from foreman.turnstile import Turnstile
 
@@ -18,16 +18,16 @@ CHUNK_COST = 64  # bytes of memory that a chunk takes besides its data; a flood 
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class OutputItem:
     """Something new on a track: a chunk of the answer, a new attempt, or the change that ended the job."""
 
     chunk: bytes | None = None
     attempt: int | None = None  # what was sent before is void; this attempt starts over
-    ended: Change | None = None
+    ended: JobEvent | None = None
     cut: GaveWay | None = None  # the rest up to that end will not come: its room went to others
 
 
-class Track:
+class OutputLog:
     """What one job has said so far. Followers read by position, so a slow one holds nobody up."""
 
     def __init__(self, job_id: str, held: Lease | None = None) -> None:
@@ -36,16 +36,16 @@ class Track:
         self.job_id = job_id
         self.attempt = 0
         self.result: bytes | None = None  # the whole answer, once the target has given it
-        self.fault: ForemanError | None = None  # how the last attempt ended, if it did not end well
+        self.error: ForemanError | None = None  # how the last attempt ended, if it did not end well
         self.turn = 0  # grows whenever an attempt starts over
-        self.held = held or Budget().lease()
+        self.held = held or Budget().fence()
         self._kept = 0  # bytes of the chunks
         self.chunks: list[bytes] = []  # what the current attempt has said
         self._last: bytes | None = None  # held until the answer is on disk
-        self.ended: Change | None = None
+        self.ended: JobEvent | None = None
         self.cut: GaveWay | None = None  # once its chunks are gone, though not everybody has read all of them
         self.said = 0  # how many there were
-        self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
+        self._followers: weakref.WeakSet[OutputReader] = weakref.WeakSet()
         self._news = trio.Event()
         self._turns = Turnstile()
 
@@ -79,21 +79,21 @@ class Track:
         """Hold no more than the chunks: the attempt is over."""
         self.held.resize(self._kept)
 
-    def notice(self, change: Change) -> None:
-        if change.state in TERMINAL:
-            if change.state is State.DONE and self._last is not None:
+    def on_commit(self, event: JobEvent) -> None:
+        if event.state in TERMINAL:
+            if event.state is State.DONE and self._last is not None:
                 self.chunks.append(self._last)
-            self.ended = change
+            self.ended = event
         else:
             self.ended = None
-        if change.state in TERMINAL or change.state is State.QUEUED:
+        if event.state in TERMINAL or event.state is State.QUEUED:
             self.held.give_way(self.let_go)
         self._tell()
 
     def let_go(self) -> None:
         """Keep nothing of an attempt that is over: who has not read it yet does not get it."""
-        for follower in list(self._followers):
-            follower.hurry()
+        for reader in list(self._followers):
+            reader.hurry()
         if self.ended is None:
             self.drop()
         else:
@@ -101,11 +101,11 @@ class Track:
             self.chunks, self._kept = [], 0
             self._tell()
 
-    def follow(self, hurry: Callable[[], None] = lambda: None) -> Follower:
+    def follow(self, hurry: Callable[[], None] = lambda: None) -> OutputReader:
         """Read from the first chunk to the end of the job. `hurry` is called when what is being read is needed."""
-        follower = Follower(self, hurry)
-        self._followers.add(follower)
-        return follower
+        reader = OutputReader(self, hurry)
+        self._followers.add(reader)
+        return reader
 
     async def wait(self) -> None:
         """Return when there is anything new; of many who wait, some at a time."""
@@ -117,13 +117,13 @@ class Track:
         self._news = trio.Event()
 
 
-class Follower:
+class OutputReader:
     """A reader's place on a track. A cancelled `next` loses nothing."""
 
-    def __init__(self, track: Track, hurry: Callable[[], None]) -> None:
-        self._track = track
+    def __init__(self, output: OutputLog, hurry: Callable[[], None]) -> None:
+        self._output = output
         self._hurry = hurry
-        self._turn, self._attempt, self._position = track.turn, track.attempt, 0
+        self._turn, self._attempt, self._position = output.turn, output.attempt, 0
         self._over = False
         self._broke_off = False
 
@@ -133,56 +133,56 @@ class Follower:
 
     def goes_on(self) -> bool:
         """Return whether the rest of the chunk that came last may still be sent; if not, it was broken off."""
-        self._broke_off = self._track.cut is not None or self._turn != self._track.turn
+        self._broke_off = self._output.cut is not None or self._turn != self._output.turn
         return not self._broke_off
 
-    def __aiter__(self) -> Follower:
+    def __aiter__(self) -> OutputReader:
         return self
 
-    async def __anext__(self) -> Piece:
+    async def __anext__(self) -> OutputItem:
         if self._over:
             raise StopAsyncIteration
         return await self.next()
 
-    async def next(self) -> Piece:
+    async def next(self) -> OutputItem:
         """Wait for the next piece; the last one carries the change that ended the job."""
-        track = self._track
+        output = self._output
         while True:
-            if self._turn != track.turn:
-                again = self._position or (self._turn and self._attempt != track.attempt)
-                self._turn, self._attempt, self._position = track.turn, track.attempt, 0
+            if self._turn != output.turn:
+                again = self._position or (self._turn and self._attempt != output.attempt)
+                self._turn, self._attempt, self._position = output.turn, output.attempt, 0
                 if again:
-                    return Piece(attempt=track.attempt)
-            elif track.cut and (self._position < track.said or self._broke_off):
+                    return OutputItem(attempt=output.attempt)
+            elif output.cut and (self._position < output.said or self._broke_off):
                 self._over = True
-                return Piece(cut=track.cut, ended=track.ended)
-            elif self._position < len(track.chunks):
+                return OutputItem(cut=output.cut, ended=output.ended)
+            elif self._position < len(output.chunks):
                 self._position += 1
-                return Piece(chunk=track.chunks[self._position - 1])
-            elif track.ended:
+                return OutputItem(chunk=output.chunks[self._position - 1])
+            elif output.ended:
                 self._over = True
-                return Piece(ended=track.ended)
+                return OutputItem(ended=output.ended)
             else:
-                await track.wait()
+                await output.wait()
 
 
-class Relay:
+class OutputHub:
     """The tracks of the jobs that run or are followed; a track lives as long as somebody holds it."""
 
     def __init__(self, budget: Budget | None = None) -> None:
         self._budget = budget or Budget()
-        self._tracks: weakref.WeakValueDictionary[str, Track] = weakref.WeakValueDictionary()
+        self._outputs: weakref.WeakValueDictionary[str, OutputLog] = weakref.WeakValueDictionary()
 
-    def track(self, job_id: str) -> Track:
+    def output(self, job_id: str) -> OutputLog:
         """The job's track, made when there is none. Follow it first, then read the job's state from the store: whatever
         changes after that read is told here."""
-        found = self._tracks.get(job_id)
+        found = self._outputs.get(job_id)
         if found is None:
-            self._tracks[job_id] = found = Track(job_id, self._budget.lease())
+            self._outputs[job_id] = found = OutputLog(job_id, self._budget.fence())
         return found
 
-    def notice(self, commit: Commit) -> None:
-        for change in commit.changes:
-            track = self._tracks.get(change.job_id)
-            if track is not None:
-                track.notice(change)
+    def on_commit(self, commit: Commit) -> None:
+        for event in commit.events:
+            output = self._outputs.get(event.job_id)
+            if output is not None:
+                output.on_commit(event)

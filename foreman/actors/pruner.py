@@ -33,8 +33,8 @@ async def sweep(queue: Queue) -> int:
         size = await queue.ask(Checkpoint())
         if size > LARGE_LOG:
             log.warning("the database's log is large: does another program read it, for long?", bytes=size)
-    except StoreUnavailable as fault:
-        log.warning("cannot prune", why=str(fault))
+    except StoreUnavailable as error:
+        log.warning("cannot prune", why=str(error))
     if total:
         log.info("pruned", jobs=total)
     return total

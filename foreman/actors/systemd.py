@@ -23,7 +23,7 @@ class Systemd:
     """The one who started this service; tells nothing when that was not systemd."""
 
     address: str = ""  # of its datagram socket; `@` begins an abstract one
-    patience: float = math.inf  # seconds without a sign of life after which it ends this service
+    timeout: float = math.inf  # seconds without a sign of life after which it ends this service
 
     @classmethod
     def take(cls, environment: MutableMapping[str, str]) -> Systemd:
@@ -57,7 +57,7 @@ class Systemd:
         if not self.address:
             await trio.sleep_forever()
         while True:
-            await trio.sleep(min(self.patience / 2, STATUS_EVERY))
+            await trio.sleep(min(self.timeout / 2, STATUS_EVERY))
             if (status := await look()) is not None:
                 self._tell("WATCHDOG=1", f"STATUS={status}")
 

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import structlog
 import trio
 
-from foreman.actors.metrics import Meters
-from foreman.actors.webhook_sender import Poster, payload_of
+from foreman.actors.metrics import Metrics
+from foreman.actors.webhook_sender import WebhookSender, payload_of
 from foreman.domain.errors import JobUnreadable, StoreUnavailable
 from foreman.domain.job import Delivery, Instant
 from foreman.domain.retry import Sent
@@ -37,7 +37,7 @@ REST = 9  # times as long as a read took, before the next one
 REST_AT_MOST = 1.0  # seconds
 
 
-class Webhooks:
+class WebhookDispatcher:
     """Reads due deliveries from the store; after a restart it simply reads on.
 
     A destination that waits for a place is an entry in a list. There is a task for each place that is held, and no
@@ -48,26 +48,26 @@ class Webhooks:
         self,
         queue: Queue,
         readers: Readers,
-        poster: Poster,
+        sender: WebhookSender,
         *,
         limits: Limits,
         inline: int,
         clock: Callable[[], Instant],
-        meters: Meters | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """`inline` is the size in bytes up to which an artifact travels in the webhook itself."""
         self._queue = queue
         self._readers = readers
-        self._poster = poster
+        self._sender = sender
         self._limits = limits
         self._inline = inline
         self._clock = clock
-        self._meters = meters or Meters()
-        self._bell = trio.Event()
+        self._metrics = metrics or Metrics()
+        self._work_available = trio.Event()
 
-    def notice(self, commit: Commit) -> None:
+    def on_commit(self, commit: Commit) -> None:
         if commit.posted:
-            self._bell.set()
+            self._work_available.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look for what is due and deliver it, for ever."""
@@ -77,17 +77,17 @@ class Webhooks:
             task_status.started()
             rounds: dict[str, _Round] = {}
             while True:
-                self._bell = trio.Event()
+                self._work_available = trio.Event()
                 began = trio.current_time()
                 await self._look(rounds)
                 await trio.sleep(min(REST_AT_MOST, REST * (trio.current_time() - began)))
                 if not any(walk.under_way for walk in rounds.values()):
                     wake = min((walk.soonest for walk in rounds.values()), default=math.inf)
                     with trio.move_on_after(max(0.0, min(SLEEP_AT_MOST, wake - self._clock()))):
-                        await self._bell.wait()
+                        await self._work_available.wait()
                     for walk in rounds.values():
                         walk.begin()
-                elif self._bell.is_set():
+                elif self._work_available.is_set():
                     for walk in rounds.values():
                         walk.begin()
 
@@ -135,7 +135,7 @@ class Webhooks:
             self._lanes.setdefault(place.destination, _Lane())
             self._nursery.start_soon(self._work, place)
         if self._admission.is_short():
-            self._bell.set()
+            self._work_available.set()
 
     async def _work(self, place: Place) -> None:
         """Make one delivery, if there is one to be made. A fault ends all of the actor, so nothing is undone here."""
@@ -149,7 +149,7 @@ class Webhooks:
         self._ask_for_more(destination, lane)
         if not self._admission.places(destination):
             del self._lanes[destination]
-            self._bell.set()  # the last look saw what was due of it then, and not what becomes due after that
+            self._work_available.set()  # the last look saw what was due of it then, and not what becomes due after that
 
     async def _take(self, destination: Destination, lane: _Lane) -> tuple[Delivery, Body] | None:
         """What is to be delivered next, with its payload; read only if nothing is at hand."""
@@ -188,8 +188,8 @@ class Webhooks:
                     body = payload_of(store, delivery, self._inline)
                     found[delivery.seq] = delivery, body
                     size += len(body)
-                except JobUnreadable as fault:
-                    found[delivery.seq] = delivery, fault
+                except JobUnreadable as error:
+                    found[delivery.seq] = delivery, error
             return found, None
 
         lane.reading, lane.unread = trio.Event(), None
@@ -207,10 +207,10 @@ class Webhooks:
             await self._store(delivery, Sent(error=str(body)))
             return None
         began = trio.current_time()
-        sent = await self._poster.post(delivery, body)
+        sent = await self._sender.post(delivery, body)
         well = sent.status is not None and sent.status < 500 and trio.current_time() - began <= SLOW
         self._admission.learn(destination, Health.WELL if well else Health.ILL)
-        self._meters.delivered(sent.status)
+        self._metrics.delivered(sent.status)
         log.debug("webhook", job=delivery.job_id, seq=delivery.seq, status=sent.status, error=sent.error)
         await self._store(delivery, sent)
         return sent.status
@@ -221,9 +221,9 @@ class Webhooks:
             try:
                 await self._queue.ask(DeliveryEnded(delivery=delivery, sent=sent))
                 return
-            except StoreUnavailable as fault:
-                log.warning("cannot store how a webhook ended", why=str(fault))
-                await trio.sleep(fault.retry_after)
+            except StoreUnavailable as error:
+                log.warning("cannot store how a webhook ended", why=str(error))
+                await trio.sleep(error.retry_after)
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ from foreman.shortage import shortage_in
 from foreman.store.protocol import Reader
 
 READ_AT_MOST = 4096  # bytes of a receiver's answer
-READ_PATIENCE = 2.0  # seconds for them
+READ_TIMEOUT = 2.0  # seconds for them
 KEPT = 64  # connections that are kept for the next delivery
 PORTS = {"http": 80, "https": 443}
 AS_FOREMAN = {"User-Agent": f"foreman/{__version__}", "Content-Type": "application/json"}
@@ -47,7 +47,7 @@ class Resolve(Protocol):
     async def __call__(self, host: str, port: int, *, type: int) -> Any: ...
 
 
-class Poster:
+class WebhookSender:
     """Judges receivers and posts to them."""
 
     def __init__(
@@ -142,7 +142,7 @@ class Poster:
 async def _read_a_little(response: httpcore2.Response) -> None:
     """Read a short body, so that the connection can be used again; whatever else comes, the status was the answer."""
     read = 0
-    with trio.move_on_after(READ_PATIENCE), suppress(*UNDELIVERED):
+    with trio.move_on_after(READ_TIMEOUT), suppress(*UNDELIVERED):
         async for piece in response.aiter_stream():
             read += len(piece)
             if read > READ_AT_MOST:
@@ -210,10 +210,10 @@ def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes:
 
     Raises JobUnreadable.
     """
-    change, job = store.change(delivery.seq), store.job(delivery.job_id)
-    if change is None or job is None:  # the schema rules it out; another program may not have heeded that
+    event, job = store.event(delivery.seq), store.job(delivery.job_id)
+    if event is None or job is None:  # the schema rules it out; another program may not have heeded that
         raise JobUnreadable(delivery.job_id, f"it, or its event {delivery.seq}, is not there")
     results: dict[str, Any] = {"result": None, "artifacts": None}
-    if change.state is State.DONE:
+    if event.state is State.DONE:
         results = show_results(store, job.id, inline)
-    return msgspec.json.encode(show_webhook(change, job) | results)
+    return msgspec.json.encode(show_webhook(event, job) | results)

@@ -10,8 +10,8 @@ import structlog
 import trio
 
 from foreman.actors.inventory import Inventory
-from foreman.actors.metrics import Attempted, Meters
-from foreman.actors.output import CHUNK_COST, Relay, Track
+from foreman.actors.metrics import Attempted, Metrics
+from foreman.actors.output import CHUNK_COST, OutputHub, OutputLog
 from foreman.domain.errors import (
     AnswerCut,
     AnswerTooLarge,
@@ -22,15 +22,15 @@ from foreman.domain.errors import (
     MemoryFull,
     Shortage,
     StoreUnavailable,
-    TargetFault,
+    TargetError,
     TargetSilent,
     TargetUnavailable,
 )
-from foreman.domain.job import Artifact, DrainKey, Instant, Job, State, model_of
+from foreman.domain.job import Artifact, Instant, Job, LoadKey, State, model_of
 from foreman.domain.scheduling.choose import Spent
 from foreman.domain.usage import NO_TOKENS, Tokens
 from foreman.offload import LIGHT, offload
-from foreman.queue.commands import Answered, Began, Claim, Commit, Finished, Queue, TakeBack, Work
+from foreman.queue.commands import Answered, Began, Claim, Commit, Finished, Queue, Rescue, Work
 from foreman.queue.positions import Outlook
 from foreman.shortage import shortage_in
 from foreman.targets.answers.images import images
@@ -44,7 +44,7 @@ BREATH = 20  # chunks that came together between chances for everybody else
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long the worker waits, in seconds, and how much it takes, in bytes."""
 
     attempt: float = 3600
@@ -63,7 +63,7 @@ class _Attempt:
         self.loads = False  # whether its model had to be loaded first
         self._seconds = seconds
         self._ends_at = trio.current_time() + seconds
-        self._patience = seconds
+        self._timeout = seconds
         self._heard = False
         self.answered = False  # a part of the answer has come
         self._stopped = False
@@ -76,9 +76,9 @@ class _Attempt:
             self._stopped, self._reason = True, reason
             self.scope.cancel()
 
-    def wait_for_chunk(self, patience: float) -> None:
+    def wait_for_chunk(self, timeout: float) -> None:
         """Have it end once the target has said nothing for `patience` seconds, if that is before its time."""
-        self._patience = patience
+        self._timeout = timeout
         self._wait()
 
     def heard(self) -> None:
@@ -87,14 +87,14 @@ class _Attempt:
         self._wait()
 
     def _wait(self) -> None:
-        self.scope.deadline = min(self._ends_at, trio.current_time() + self._patience)
+        self.scope.deadline = min(self._ends_at, trio.current_time() + self._timeout)
 
     def why(self, target: str) -> ForemanError | None:
         """What ended it early."""
         if self._stopped:
             return self._reason
         if self.scope.deadline < self._ends_at:
-            return TargetSilent(target, self._patience)
+            return TargetSilent(target, self._timeout)
         asked = self.began_at is not None or self.job.timeout is None  # what a job allows may be too short to load
         return AttemptTimeout(self._seconds, silent=asked and not self._heard)
 
@@ -106,22 +106,22 @@ class Worker:
         self,
         queue: Queue,
         target: Target,
-        relay: Relay,
+        hub: OutputHub,
         inventory: Inventory,
         outlook: Outlook,
         *,
         slots: int = 1,
-        patience: Patience | None = None,
+        timeout: Timeouts | None = None,
         clock: Callable[[], Instant],
-        meters: Meters | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        self._meters = meters or Meters()
+        self._metrics = metrics or Metrics()
         self._queue = queue
         self._target = target
-        self._relay = relay
+        self._hub = hub
         self._inventory = inventory
         self._outlook = outlook
-        self._patience = patience or Patience()
+        self._timeout = timeout or Timeouts()
         self._clock = clock
         self._running: dict[str, _Attempt] = {}
         self._claims = 0  # asked for, their answers not yet taken
@@ -132,33 +132,33 @@ class Worker:
         self._rings = 0
         self._slots_alive = 0
         self._draining = trio.Event()
-        self._latest: DrainKey | None = None  # the key of the job claimed last
+        self._latest: LoadKey | None = None  # the key of the job claimed last
         self.slots = slots
 
-    def notice(self, commit: Commit) -> None:
+    def on_commit(self, commit: Commit) -> None:
         """Stop what was cancelled; look for work when there may be some."""
-        stirred = commit.stirred
-        for change in commit.changes:
-            if change.state is State.CANCELLED:
-                if attempt := self._running.get(change.job_id):
+        work_available = commit.work_available
+        for event in commit.events:
+            if event.state is State.CANCELLED:
+                if attempt := self._running.get(event.job_id):
                     attempt.stop(None)
                 if self._claims:
-                    self._cancelled[change.job_id] = change.seq
+                    self._cancelled[event.job_id] = event.seq
             # What ends needs no bell: the slot that ran it looks for work next, and wakes the others if there is more.
-            stirred = stirred or change.state is State.QUEUED
-        if stirred:
-            self.ring()
+            work_available = work_available or event.state is State.QUEUED
+        if work_available:
+            self.notify()
 
-    def target_resident(self) -> str | None:
+    def target_loaded(self) -> str | None:
         """The drain key that the target holds now."""
-        return self._target.resident()
+        return self._target.loaded()
 
     @property
     def busy(self) -> bool:
         """Whether every slot has a job."""
         return len(self._running) >= self.slots
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Have one idle slot look for work; if it finds some, it wakes the next."""
         self._rings += 1
         self._idle.unpark()
@@ -169,21 +169,21 @@ class Worker:
         self._cancelled.clear()
         self._claims = self._slots_alive = 0
         self._outlook.at_work = {}
-        await self._take_back()
+        await self._rescue()
         async with trio.open_nursery() as nursery:
             for _ in range(self.slots):
                 self._slots_alive += 1
                 nursery.start_soon(self._slot)
             task_status.started()
 
-    async def _take_back(self) -> None:
+    async def _rescue(self) -> None:
         while True:
             try:
-                taken = await self._queue.ask(TakeBack())
+                taken = await self._queue.ask(Rescue())
                 break
-            except StoreUnavailable as fault:
-                log.warning("cannot take back the jobs that were running", why=str(fault))
-                await trio.sleep(fault.retry_after)
+            except StoreUnavailable as error:
+                log.warning("cannot take back the jobs that were running", why=str(error))
+                await trio.sleep(error.retry_after)
         if taken:
             log.warning("took back jobs that were running", jobs=taken)
 
@@ -216,13 +216,13 @@ class Worker:
         spent: Spent | None = None
         while work := await self._next(spent):
             began = trio.current_time()
-            fault = await self._attempt(work)
+            error = await self._attempt(work)
             spent = Spent(work.job.priority, trio.current_time() - began, work.reserved)
-            if isinstance(fault, TargetUnavailable):
-                self._inventory.report_down(fault)
-            elif isinstance(fault, Shortage):  # the next job would meet it too
+            if isinstance(error, TargetUnavailable):
+                self._inventory.report_down(error)
+            elif isinstance(error, Shortage):  # the next job would meet it too
                 with self._until_draining():
-                    await trio.sleep(fault.retry_after or 0)
+                    await trio.sleep(error.retry_after or 0)
 
     async def _next(self, spent: Spent | None) -> Work | None:
         """Wait for work; None when the worker is draining. `spent` is the slot time of the attempt before."""
@@ -235,15 +235,15 @@ class Worker:
             try:
                 work = await self._claim(spent)
                 spent = None
-            except StoreUnavailable as fault:
-                log.warning("cannot take a job", why=str(fault))
+            except StoreUnavailable as error:
+                log.warning("cannot take a job", why=str(error))
                 with self._until_draining():
-                    await trio.sleep(fault.retry_after)
+                    await trio.sleep(error.retry_after)
                 continue
             if work and self._cancelled.get(work.job.id, 0) > work.seq:
                 continue
             if work and self._draining.is_set():
-                await self._queue.tell(Finished(job_id=work.job.id, lease=work.job.lease, outcome=Drained()))
+                await self._queue.tell(Finished(job_id=work.job.id, fence=work.job.fence, outcome=Drained()))
             elif work:
                 if work.more:
                     self._idle.unpark()
@@ -254,7 +254,7 @@ class Worker:
         return None
 
     async def _claim(self, spent: Spent | None) -> Work | None:
-        loaded = self._latest if self._latest is not None and self._target.is_resident(self._latest) else None
+        loaded = self._latest if self._latest is not None and self._target.is_loaded(self._latest) else None
         if not self._claims:
             self._cancelled.clear()
         self._claims += 1
@@ -281,36 +281,36 @@ class Worker:
     async def _attempt(self, work: Work) -> ForemanError | None:
         """Run the job; tell the queue how it ended. The fault, if there was one."""
         job = work.job
-        track = self._relay.track(job.id)
-        track.begin(job.attempt)
-        seconds = job.timeout or self._patience.attempt
+        output = self._hub.output(job.id)
+        output.begin(job.attempt)
+        seconds = job.timeout or self._timeout.attempt
         attempt = self._running[job.id] = _Attempt(job, self._clock(), seconds)
         self._outlook.claimed(job, attempt.claimed_at)
         outcome: Answered | ForemanError | None = None
         try:
             with attempt.scope:
-                outcome = await self._run(work, track, attempt)
+                outcome = await self._run(work, output, attempt)
             if attempt.scope.cancelled_caught:
                 outcome = attempt.why(self._target.name)
         finally:
             if self._running.get(job.id) is attempt:
                 del self._running[job.id]
                 self._outlook.ended(job.id)
-        fault = outcome if isinstance(outcome, ForemanError) else None
-        if isinstance(fault, TargetFault):
-            fault.began = attempt.answered
-        track.fault = fault
-        if isinstance(fault, MemoryFull):
-            track.drop()  # a job that is put back may hold nothing that keeps the others from their end
+        error = outcome if isinstance(outcome, ForemanError) else None
+        if isinstance(error, TargetError):
+            error.began = attempt.answered
+        output.error = error
+        if isinstance(error, MemoryFull):
+            output.drop()  # a job that is put back may hold nothing that keeps the others from their end
         counted = NO_TOKENS
         if isinstance(outcome, Answered):
             counted, result = outcome.tokens, outcome.artifacts[0].data
-            track.result = result if len(result) <= LIGHT else None  # what is longer is read from the store, in pieces
-        self._account(attempt, "cancelled" if outcome is None else fault.code if fault else "done", counted)
+            output.result = result if len(result) <= LIGHT else None  # what is longer is read from the store, in pieces
+        self._account(attempt, "cancelled" if outcome is None else error.code if error else "done", counted)
         if outcome is not None:
-            await self._queue.tell(Finished(job_id=job.id, lease=job.lease, outcome=outcome))
-        track.rest()
-        return fault
+            await self._queue.tell(Finished(job_id=job.id, fence=job.fence, outcome=outcome))
+        output.rest()
+        return error
 
     def _account(self, attempt: _Attempt, outcome: str, counted: Tokens) -> None:
         job, now = attempt.job, self._clock()
@@ -327,7 +327,7 @@ class Worker:
             prompt_tokens=counted.prompt,
             answer_tokens=counted.answer,
         )
-        self._meters.attempted(ended)
+        self._metrics.attempted(ended)
         log.info(
             "attempt ended",
             job=job.id,
@@ -339,37 +339,42 @@ class Worker:
             working=round(ended.working, 3),
         )
 
-    async def _run(self, work: Work, track: Track, attempt: _Attempt) -> Answered | ForemanError:
+    async def _run(self, work: Work, output: OutputLog, attempt: _Attempt) -> Answered | ForemanError:
         job = work.job
         heard = attempt.heard
         call = Call(
-            model=job.model, key=job.key, endpoint=job.endpoint, payload=work.payload, heard=heard, took=track.held.grow
+            model=job.model,
+            key=job.key,
+            endpoint=job.endpoint,
+            payload=work.payload,
+            heard=heard,
+            took=output.held.grow,
         )
         try:
-            track.held.grow(len(work.payload))
-            attempt.loads = not self._target.is_resident(job.key)
+            output.held.grow(len(work.payload))
+            attempt.loads = not self._target.is_loaded(job.key)
             await self._target.load(call)
-            loaded = attempt.loads and self._target.is_resident(job.key)  # not by what needs none, such as to unload it
+            loaded = attempt.loads and self._target.is_loaded(job.key)  # not by what needs none, such as to unload it
             if loaded:
-                self._meters.loaded(model_of(job.key))
+                self._metrics.loaded(model_of(job.key))
             attempt.began_at = self._clock()
             self._outlook.began(job.id, attempt.began_at)
             if job.state is State.LOADING or loaded:
-                await self._queue.tell(Began(job_id=job.id, lease=job.lease, loaded=loaded))
-            answer, flaw = await self._collect(call, track, attempt)
+                await self._queue.tell(Began(job_id=job.id, fence=job.fence, loaded=loaded))
+            answer, flaw = await self._collect(call, output, attempt)
             return await offload(answer.size, _answered, answer, flaw)
-        except ForemanError as fault:
-            return fault.with_traceback(None)  # which would hold the track, and all that was said, until the next one
+        except ForemanError as error:
+            return error.with_traceback(None)  # which would hold the track, and all that was said, until the next one
         except Exception as error:  # the boundary between one attempt and the others, which are not to be lost with it
             if short := shortage_in(error):
                 return short
             log.exception("attempt failed by a bug", job=job.id)
             return Internal()
 
-    async def _collect(self, call: Call, track: Track, attempt: _Attempt) -> tuple[Answer, AnswerCut | None]:
+    async def _collect(self, call: Call, output: OutputLog, attempt: _Attempt) -> tuple[Answer, AnswerCut | None]:
         answer, size, count, breathed = Answer(call.endpoint, self._target.name), 0, 0, 0
         flaw: AnswerCut | None = None
-        attempt.wait_for_chunk(self._patience.first_chunk)
+        attempt.wait_for_chunk(self._timeout.first_chunk)
         async with self._target.answer(call) as chunks:
             async for chunk in chunks:
                 if chunk.cut:
@@ -381,11 +386,11 @@ class Worker:
                     await trio.lowlevel.checkpoint()
                     breathed = size
                 size += len(chunk.data) + CHUNK_COST
-                if size > self._patience.max_answer:
-                    raise AnswerTooLarge(self._patience.max_answer)
+                if size > self._timeout.max_answer:
+                    raise AnswerTooLarge(self._timeout.max_answer)
                 await offload(len(chunk.data), answer.add, chunk)
-                track.append(chunk.data, last=chunk.last)
-                attempt.wait_for_chunk(self._patience.stall)
+                output.append(chunk.data, last=chunk.last)
+                attempt.wait_for_chunk(self._timeout.stall)
         return answer, flaw
 
 

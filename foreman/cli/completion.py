@@ -16,7 +16,7 @@ from foreman.domain.job import RETRIABLE, TERMINAL, State
 
 PROGRAM, VARIABLE = "foreman", "_FOREMAN_COMPLETE"
 SAFE = re.compile(r"\w[\w.:/@+-]*", re.ASCII)  # one word to every shell: bash puts it on the line as it is
-PATIENCE = 1.0  # seconds: somebody waits at the keyboard
+RETRY_FOR = 1.0  # seconds: somebody waits at the keyboard
 OFFERED = 100  # of the newest jobs
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def model_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[
 def _ask(ctx: click.Context, ask: Callable[[Client], list[T]]) -> list[T]:
     """The answer of the Foreman that the words so far name; nothing when there is none."""
     try:
-        with Client(ctx.params.get("url"), ctx.params.get("token"), timeout=PATIENCE) as client:
+        with Client(ctx.params.get("url"), ctx.params.get("token"), timeout=RETRY_FOR) as client:
             return ask(client)
     except ClientError:
         return []

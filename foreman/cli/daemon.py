@@ -19,8 +19,8 @@ from foreman import program
 from foreman.client import Client, ClientError
 from foreman.targets.managed.child import free_port, leash_command
 
-READY_PATIENCE = 60.0  # seconds
-STOP_PATIENCE = 15.0  # seconds between SIGTERM and the end of the leash
+READY_TIMEOUT = 60.0  # seconds
+STOP_TIMEOUT = 15.0  # seconds between SIGTERM and the end of the leash
 LAST_LINES = 15
 
 
@@ -38,7 +38,7 @@ class Daemon:
 
     def wait_ready(self) -> None:
         """Return once it takes jobs. Raises NotReady when it ends first or takes too long."""
-        deadline = time.monotonic() + READY_PATIENCE
+        deadline = time.monotonic() + READY_TIMEOUT
         with Client(self.url) as client:
             while time.monotonic() < deadline:
                 if self.process.poll() is not None:
@@ -49,7 +49,7 @@ class Daemon:
                 except ClientError:
                     pass
                 time.sleep(0.02)
-        raise NotReady(f"foreman serve was not ready after {READY_PATIENCE:g} s")
+        raise NotReady(f"foreman serve was not ready after {READY_TIMEOUT:g} s")
 
     def last_lines(self) -> list[str]:
         """The end of its log."""
@@ -88,7 +88,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
             process.terminate()
         try:
-            process.wait(STOP_PATIENCE)
+            process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             pass
         assert process.stdin is not None

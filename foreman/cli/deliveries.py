@@ -41,13 +41,13 @@ def deliveries(job_id: str, as_json: bool, quiet: bool, url: str | None, token: 
         if quiet:
             print_ids(delivery.delivery_id for delivery in rows)
             return
-        changes = {event.seq: event.state for event in client.events(job_id)}
+        events = {event.seq: event.state for event in client.events(job_id)}
     if not rows:
         click.echo("no deliveries", err=True)
         return
     show_table(
         ("DELIVERY", "CHANGE", "STATE", "ATTEMPTS", "ANSWER", "WHEN", "URL", "ERROR"),
-        (_row(delivery, changes.get(delivery.seq, "")) for delivery in rows),
+        (_row(delivery, events.get(delivery.seq, "")) for delivery in rows),
         spare=("WHEN", "ATTEMPTS", "URL", "CHANGE"),
     )
 
@@ -67,9 +67,9 @@ def redeliver(job_id: str, delivery_id: str, as_json: bool, url: str | None, tok
     with Client(url, token) as client:
         try:
             raw = with_job(client, job_id, lambda found: client.raw(requests.redeliver(found, delivery_id)))
-        except NotFound as fault:
-            if fault.code == "delivery_not_found":
-                fault.message = f"delivery not found: {delivery_id} of job {job_id}"
+        except NotFound as error:
+            if error.code == "delivery_not_found":
+                error.message = f"delivery not found: {delivery_id} of job {job_id}"
             raise
     if as_json:
         print_json(raw)
@@ -94,12 +94,12 @@ def _all(client: Client, job_id: str) -> list[msgspec.Raw]:
     return found
 
 
-def _row(delivery: Delivery, change: str) -> Sequence[str | Text]:
+def _row(delivery: Delivery, event: str) -> Sequence[str | Text]:
     due = delivery.state == "due"
     answer = str(delivery.status) if delivery.status is not None else ""
     return (
         delivery.delivery_id,
-        state_text(change),
+        state_text(event),
         Text(one_line(delivery.state), style=STYLES.get(delivery.state, "")),
         str(delivery.attempts),
         answer,

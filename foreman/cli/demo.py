@@ -37,8 +37,8 @@ def demo(prompt: str) -> None:
         with running() as daemon:
             try:
                 job = _show(daemon, prompt)
-            except (NotReady, ClientError) as fault:
-                _explain(str(fault), daemon)
+            except (NotReady, ClientError) as error:
+                _explain(str(error), daemon)
                 sys.exit(FAILED)
             if job.state is not State.DONE:
                 _explain(f"the job {job.state}: {job.error}", daemon)
@@ -55,7 +55,7 @@ def _show(daemon: Daemon, prompt: str) -> Job:
     click.echo("Starting foreman with a database of its own and the embedded model …")
     daemon.wait_ready()
     click.echo(f"Ready at {daemon.url} after {span(time.monotonic() - began)}.")
-    changes: dict[State, Event] = {}
+    events: dict[State, Event] = {}
     typed, out = Typed(), console()
     with Client(daemon.url) as client:
         accepted = client.submit(MODEL, prompt, options=OPTIONS)
@@ -64,8 +64,8 @@ def _show(daemon: Daemon, prompt: str) -> Job:
             match news:
                 case Event():
                     typed.end_line()
-                    changes[news.state] = news
-                    after = span((news.timestamp - changes[State.QUEUED].timestamp).total_seconds())
+                    events[news.state] = news
+                    after = span((news.timestamp - events[State.QUEUED].timestamp).total_seconds())
                     out.print(f"{news.state:<10}", style=STATE_STYLES[news.state], end="")
                     out.print(f"+{after}")
                     if news.state in TERMINAL:
@@ -75,18 +75,18 @@ def _show(daemon: Daemon, prompt: str) -> Job:
                 case StartsOver():
                     typed.start_over()
                 case Job():
-                    _close(news, changes)
+                    _close(news, events)
                     return news
     raise AssertionError("the last word is the job")
 
 
-def _close(job: Job, changes: dict[State, Event]) -> None:
-    if job.state is not State.DONE or State.LOADING not in changes or State.WORKING not in changes:
+def _close(job: Job, events: dict[State, Event]) -> None:
+    if job.state is not State.DONE or State.LOADING not in events or State.WORKING not in events:
         return
     if not text_of(job.result).strip():
         click.echo("The model had nothing to say.")
-    load = changes[State.WORKING].timestamp - changes[State.LOADING].timestamp
-    work = changes[State.DONE].timestamp - changes[State.WORKING].timestamp
+    load = events[State.WORKING].timestamp - events[State.LOADING].timestamp
+    work = events[State.DONE].timestamp - events[State.WORKING].timestamp
     tokens = job.result.get("eval_count") if isinstance(job.result, dict) else None
     words = f" for {tokens} tokens ({tokens / work.total_seconds():.0f} a second)" if tokens and work else ""
     loaded, answered = span(load.total_seconds()), span(work.total_seconds())

@@ -124,7 +124,7 @@ def _read_stream(client: Client, job_id: str, box: _Box) -> None:
         box.put(None)
     except JobFailed:  # how it ended is told last, with the job
         box.put(None)
-    except ClientError as fault:
-        box.put(fault)
+    except ClientError as error:
+        box.put(error)
     except RuntimeError:  # the client was closed: nobody listens any more
         return

@@ -28,8 +28,8 @@ def with_job(client: Client, name: str, do: Callable[[str], T]) -> T:
     if WHOLE.fullmatch(whole):
         try:
             return do(whole)
-        except NotFound as fault:
-            if fault.code != "job_not_found":
+        except NotFound as error:
+            if error.code != "job_not_found":
                 raise
     return do(_find(client, name))
 

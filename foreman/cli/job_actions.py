@@ -98,11 +98,11 @@ def _step(
                     job_id, answer = with_job(client, name, step)
                 except (Unauthorized, Busy):  # concerns all
                     raise
-                except Refused as fault:
-                    errors.append({"job_id": name, "error": str(fault), "code": fault.code})
+                except Refused as error:
+                    errors.append({"job_id": name, "error": str(error), "code": error.code})
                     if not as_json:
-                        about = "" if name in str(fault) else f"{name}: "
-                        click.echo(one_line(f"foreman: {about}{fault}"), err=True)
+                        about = "" if name in str(error) else f"{name}: "
+                        click.echo(one_line(f"foreman: {about}{error}"), err=True)
                     continue
                 jobs.append(msgspec.Raw(answer) if answer else {"job_id": job_id})
                 if not as_json:

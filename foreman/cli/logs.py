@@ -74,7 +74,7 @@ def logs(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None
                 _print(events)
             return
         job = _Followed(client, id_of(client, job_id))
-        told = job.changes()
+        told = job.events()
         if as_json:
             for event in told:
                 print_json(event)
@@ -90,7 +90,7 @@ class _Followed:
         self._client, self._job_id = client, job_id
         self.state = State.QUEUED
 
-    def changes(self) -> Iterator[Event]:
+    def events(self) -> Iterator[Event]:
         for news in follow(self._client, self._job_id):
             match news:
                 case Event():

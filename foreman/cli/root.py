@@ -19,7 +19,7 @@ GROUPS = {
     "See what happens": {"watch": "watch", "ps": "ps", "models": "models", "logs": "logs"},
     "Change a job": {"cancel": "job_actions", "retry": "job_actions", "rm": "job_actions"},
     "Hold the queue": {"pause": "queue", "resume": "queue"},
-    "Webhooks": {"listen": "listen", "deliveries": "deliveries", "redeliver": "deliveries"},
+    "WebhookDispatcher": {"listen": "listen", "deliveries": "deliveries", "redeliver": "deliveries"},
     "Look after it": {
         "doctor": "doctor",
         "backup": "store",

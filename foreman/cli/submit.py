@@ -140,13 +140,13 @@ def submit(
         asked: Fields = {"system": system, "options": options, **fields}  # type: ignore[typeddict-item]
         try:
             body = body_of(model, prompt, asked)
-        except ArgumentInvalid as fault:
-            raise click.UsageError(fault.message) from None
+        except ArgumentInvalid as error:
+            raise click.UsageError(error.message) from None
         try:
             accepted = client.raw(requests.submit(body))
-        except NotFound as fault:
-            if fault.code == "model_not_found":
-                fault.message = f"model '{text(model)}' not found"
+        except NotFound as error:
+            if error.code == "model_not_found":
+                error.message = f"model '{text(model)}' not found"
             raise
         job_id = decode(accepted, Accepted).job_id
         if no_wait or (quiet and not as_json):

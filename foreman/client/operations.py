@@ -31,7 +31,7 @@ from foreman.client.errors import (
 from foreman.client.feed import Feed
 from foreman.client.limits import Allowance
 from foreman.client.reading import TooMuch
-from foreman.client.reconnect import PAUSES, Patience
+from foreman.client.reconnect import PAUSES, Reconnect
 from foreman.client.requests import Ask
 from foreman.client.stream import Chunk, Pieces, StartsOver
 from foreman.client.types import Accepted, Delivery, Event, Job, Rejected, Submitted
@@ -80,15 +80,15 @@ FIRST = Read(heard=True, told=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Tell(Generic[T]):
+class Emit(Generic[T]):
     """Something for the caller."""
 
     value: T
 
 
 Step: TypeAlias = Ask[Any] | Pause | Open | Read
-Talk: TypeAlias = Generator[Step, Any, T]
-Telling: TypeAlias = Generator[Step | Tell[T], Any, None]
+Operation: TypeAlias = Generator[Step, Any, T]
+Emitting: TypeAlias = Generator[Step | Emit[T], Any, None]
 Clock: TypeAlias = Callable[[], float]  # seconds
 
 
@@ -98,17 +98,17 @@ class Held(Generic[T]):
     step: Any
     result: T
 
-    def __init__(self, talk: Generator[Any, Any, T]) -> None:
-        self._talk = talk
+    def __init__(self, operation: Generator[Any, Any, T]) -> None:
+        self._operation = operation
         self.send(None)
 
     def send(self, reply: object) -> None:
         """What came of the step."""
-        self._go(lambda: self._talk.send(reply))
+        self._go(lambda: self._operation.send(reply))
 
-    def throw(self, fault: ClientError) -> None:
+    def throw(self, error: ClientError) -> None:
         """What kept the step from being done. Raises it, or another, where the conversation cannot bear it."""
-        self._go(lambda: self._talk.throw(fault))
+        self._go(lambda: self._operation.throw(error))
 
     def _go(self, on: Callable[[], Any]) -> None:
         try:
@@ -117,7 +117,7 @@ class Held(Generic[T]):
             self.step, self.result = None, end.value
 
 
-def ask(request: Ask[T]) -> Talk[T]:
+def ask(request: Ask[T]) -> Operation[T]:
     """One request and its answer."""
     answer: T = yield request
     return answer
@@ -126,41 +126,41 @@ def ask(request: Ask[T]) -> Talk[T]:
 def submit(
     body: Mapping[str, Any],
     key: str | None,
-    patience: float,
+    retry_for: float,
     clock: Clock = time.monotonic,
     *,
     within: float = math.inf,
-) -> Talk[Accepted]:
+) -> Operation[Accepted]:
     """Store a job; while there is no room for it, or no answer comes, try again for up to `patience` seconds.
 
     After `within` seconds nobody waits for an answer any more. Where nobody has answered yet, nobody is waited for.
     With patience, a job without a key gets one, so that it is stored once however often it is sent.
     """
-    key = key or (uuid4().hex if patience else None)
+    key = key or (uuid4().hex if retry_for else None)
     began, pause, heard = clock(), PAUSES[0], False
-    until = began + min(patience, within)
+    until = began + min(retry_for, within)
     request = requests.submit(body, key)
     while True:
         try:
             return (yield from ask(replace(request, within=began + within + LATE - clock())))
-        except (Busy, ConnectFailed) as fault:
-            left, heard = until - clock(), heard or _heard(fault)
+        except (Busy, ConnectFailed) as error:
+            left, heard = until - clock(), heard or _heard(error)
             if left <= 0 or not heard:
                 raise
-            wanted = fault.retry_after if isinstance(fault, Busy) else pause
+            wanted = error.retry_after if isinstance(error, Busy) else pause
         yield Pause(min(wanted, left))
         pause = min(pause * 2, PAUSES[1])
 
 
-def submit_parts(payloads: Iterable[Mapping[str, Any] | bytes], lines: int = bulk.LINES) -> Telling[Submitted]:
+def submit_parts(payloads: Iterable[Mapping[str, Any] | bytes], lines: int = bulk.LINES) -> Emitting[Submitted]:
     """Store many jobs, with an answer after every request."""
     for part in bulk.parts(payloads, lines=lines):
         yield from _submit_part(part)
 
 
-def wait(job_id: str, within: float | None, patience: float, clock: Clock = time.monotonic) -> Talk[Job]:
+def wait(job_id: str, within: float | None, retry_for: float, clock: Clock = time.monotonic) -> Operation[Job]:
     """The job once it has ended: each answer is held until then, or for half a minute. Raises NotEnded."""
-    trouble = Patience(patience)
+    trouble = Reconnect(retry_for)
     until = None if within is None else clock() + within
     while True:
         began = clock()
@@ -168,10 +168,10 @@ def wait(job_id: str, within: float | None, patience: float, clock: Clock = time
         held = int(min(LONG_POLL, left))  # whole seconds; of the last one no answer is held
         try:
             job = yield from ask(replace(requests.job(job_id, wait=held), within=left + LATE))
-        except (ConnectFailed, Busy) as fault:
-            if isinstance(fault, AnswerTooSlow) and until is not None and clock() >= until:
+        except (ConnectFailed, Busy) as error:
+            if isinstance(error, AnswerTooSlow) and until is not None and clock() >= until:
                 raise NotEnded(job_id, within or 0.0) from None
-            if _heard(fault):  # a break ends what trouble there was before, but not a silence
+            if _heard(error):  # a break ends what trouble there was before, but not a silence
                 trouble.connected(began if clock() - began <= held else clock())
             pause = trouble.broke(clock())
             if pause is None or (until is not None and clock() >= until):
@@ -189,14 +189,14 @@ def wait(job_id: str, within: float | None, patience: float, clock: Clock = time
 
 
 def run(
-    body: Mapping[str, Any], key: str | None, within: float | None, patience: float, clock: Clock = time.monotonic
-) -> Talk[Job]:
+    body: Mapping[str, Any], key: str | None, within: float | None, retry_for: float, clock: Clock = time.monotonic
+) -> Operation[Job]:
     """Store a job and wait for it. Raises JobFailed when it is not done in the end, NotEnded."""
     until = None if within is None else clock() + within
-    accepted = yield from submit(body, key, patience, clock, within=math.inf if within is None else within)
+    accepted = yield from submit(body, key, retry_for, clock, within=math.inf if within is None else within)
     try:
         left = None if until is None else max(0.0, until - clock())
-        job = yield from wait(accepted.job_id, left, patience, clock)
+        job = yield from wait(accepted.job_id, left, retry_for, clock)
     except NotEnded:
         raise NotEnded(accepted.job_id, within or 0.0) from None
     if job.state is not State.DONE:
@@ -204,7 +204,7 @@ def run(
     return job
 
 
-def events(url: str, job_id: str, after: int) -> Talk[list[Event]]:
+def events(url: str, job_id: str, after: int) -> Operation[list[Event]]:
     """The changes of a job beyond the one with the seq `after`, page by page."""
     found: list[Event] = []
     while True:
@@ -217,7 +217,7 @@ def events(url: str, job_id: str, after: int) -> Talk[list[Event]]:
         after = page.next
 
 
-def deliveries(url: str, job_id: str) -> Talk[list[Delivery]]:
+def deliveries(url: str, job_id: str) -> Operation[list[Delivery]]:
     """The webhooks of a job, page by page."""
     found: list[Delivery] = []
     after = 0
@@ -231,7 +231,7 @@ def deliveries(url: str, job_id: str) -> Talk[list[Delivery]]:
         after = page.next
 
 
-def models() -> Talk[list[str]]:
+def models() -> Operation[list[str]]:
     """The names of the models, also of a server that has only the native list."""
     try:
         return (yield from ask(requests.models())).names
@@ -239,7 +239,7 @@ def models() -> Talk[list[str]]:
         return (yield from ask(requests.tags())).names
 
 
-def ready() -> Talk[bool]:
+def ready() -> Operation[bool]:
     """Whether Foreman takes jobs now."""
     try:
         yield from ask(requests.ready())
@@ -248,19 +248,19 @@ def ready() -> Talk[bool]:
     return True
 
 
-def stream(url: str, job_id: str, patience: float, clock: Clock = time.monotonic) -> Telling[Chunk | StartsOver]:
+def stream(url: str, job_id: str, retry_for: float, clock: Clock = time.monotonic) -> Emitting[Chunk | StartsOver]:
     """Tell the output of a job from its first chunk to its end; a broken connection is made anew and starts over.
 
     Raises JobFailed at the end of a job that ended other than done.
     """
-    trouble, said = Patience(patience), False
+    trouble, said = Reconnect(retry_for), False
     while True:
         try:
             pieces = Pieces((yield Open(requests.stream(job_id))))
             trouble.connected(clock())
             if said:
                 said = False
-                yield Tell(StartsOver((yield from ask(requests.job(job_id))).attempt))
+                yield Emit(StartsOver((yield from ask(requests.job(job_id))).attempt))
             reading = FIRST
             while data := (yield reading):
                 try:
@@ -271,7 +271,7 @@ def stream(url: str, job_id: str, patience: float, clock: Clock = time.monotonic
                     raise NotForeman(url, "a stream that is not JSON") from None
                 for piece in found:
                     said = True
-                    yield Tell(piece)
+                    yield Emit(piece)
                 reading = Read(pieces.heard, told=bool(found))
             job = yield from ask(requests.job(job_id))
             if job.state is State.DONE:
@@ -291,11 +291,11 @@ def feed(
     url: str,
     after: int | None,
     filters: Mapping[str, Sequence[str]],
-    patience: float,
+    retry_for: float,
     clock: Clock = time.monotonic,
-) -> Telling[Event]:
+) -> Emitting[Event]:
     """The changes of all jobs, or of those the filters let through; a broken connection goes on where it broke."""
-    trouble, feed = Patience(patience), Feed(after)
+    trouble, feed = Reconnect(retry_for), Feed(after)
     while True:
         feed.begin()
         try:
@@ -310,7 +310,7 @@ def feed(
                 except msgspec.DecodeError:
                     raise NotForeman(url, "/events tells of something else") from None
                 for event in events:
-                    yield Tell(event)
+                    yield Emit(event)
                 reading = Read(feed.heard, told=bool(events))
             pause = trouble.ended()
         except (ConnectFailed, Busy):
@@ -321,20 +321,20 @@ def feed(
         yield Pause(pause)
 
 
-def _heard(fault: ClientError) -> bool:
+def _heard(error: ClientError) -> bool:
     """Whether somebody was there."""
-    return not (isinstance(fault, ConnectFailed) and fault.nobody)
+    return not (isinstance(error, ConnectFailed) and error.nobody)
 
 
-def _submit_part(part: bulk.Part) -> Telling[Submitted]:
+def _submit_part(part: bulk.Part) -> Emitting[Submitted]:
     try:
         answer = yield from ask(requests.submit_many(part.body))
-    except Refused as fault:
-        if fault.code != bulk.TOO_LARGE:
+    except Refused as error:
+        if error.code != bulk.TOO_LARGE:
             raise
-        answer = Submitted(0, 1, [], [Rejected(1, fault.message, fault.code, fault.hint)])
+        answer = Submitted(0, 1, [], [Rejected(1, error.message, error.code, error.hint)])
     if bulk.too_large(answer) and len(part.lines) > 1:  # this Foreman takes less than most
         for half in part.halves():
             yield from _submit_part(half)
     else:
-        yield Tell(part.numbered(answer))
+        yield Emit(part.numbered(answer))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-PATIENCE = 60.0  # seconds of trouble that a call bears unless told otherwise
+RETRY_FOR = 60.0  # seconds of trouble that a call bears unless told otherwise
 PAUSES = (0.2, 2.0)  # seconds between tries: the first, the longest; doubling
 STEADY = 5.0  # seconds; a connection that held as long ends the trouble before it
 
 
-class Patience:
+class Reconnect:
     """Tries again for `longest` seconds of trouble; a first connection that fails is not tried again at all."""
 
     def __init__(self, longest: float) -> None:

@@ -12,7 +12,7 @@ from foreman.client import bulk, operations, requests, shapes
 from foreman.client.arguments import checks_arguments
 from foreman.client.limits import MAX_ANSWER, SILENCE, TIMEOUT, Limits
 from foreman.client.payload import Fields, body_of
-from foreman.client.reconnect import PATIENCE
+from foreman.client.reconnect import RETRY_FOR
 from foreman.client.requests import Ask
 from foreman.client.stream import Chunk, StartsOver
 from foreman.client.transport import Connection
@@ -64,7 +64,7 @@ class Client:
         prompt: str | None = None,
         *,
         idempotency_key: str | None = None,
-        patience: float = 0.0,
+        retry_for: float = 0.0,
         **fields: Unpack[Fields],
     ) -> Accepted:
         """Store a job; it is on disk when this returns.
@@ -75,7 +75,7 @@ class Client:
         ArgumentInvalid, before anything is sent, for a name that is not known or has no place.
         """
         body = body_of(model, prompt, fields)
-        return self._line.hold(operations.submit(body, idempotency_key, patience))
+        return self._line.hold(operations.submit(body, idempotency_key, retry_for))
 
     def submit_many(self, payloads: Iterable[Mapping[str, Any] | bytes]) -> Submitted:
         """Store many jobs, each the body of POST /jobs or a line of its JSON; they are on disk when this returns.
@@ -98,7 +98,7 @@ class Client:
         *,
         idempotency_key: str | None = None,
         within: float | None = None,
-        patience: float = PATIENCE,
+        retry_for: float = RETRY_FOR,
         **fields: Unpack[Fields],
     ) -> Job:
         """Submit a job, wait for it, and return it with its answer; the arguments are those of submit and wait.
@@ -107,7 +107,7 @@ class Client:
         a job that was stored will be done.
         """
         body = body_of(model, prompt, fields)
-        return self._line.hold(operations.run(body, idempotency_key, within, patience))
+        return self._line.hold(operations.run(body, idempotency_key, within, retry_for))
 
     def run_as(
         self,
@@ -117,7 +117,7 @@ class Client:
         *,
         idempotency_key: str | None = None,
         within: float | None = None,
-        patience: float = PATIENCE,
+        retry_for: float = RETRY_FOR,
         **fields: Unpack[Fields],
     ) -> T:
         """Like run, for an answer of the type `kind`: the model is held to its JSON schema.
@@ -126,24 +126,24 @@ class Client:
         when the answer is none, as when it was cut off; ArgumentInvalid for an endpoint whose answers have no schema.
         """
         body = body_of(model, prompt, {"format": shapes.schema_of(kind), **fields})
-        job = self._line.hold(operations.run(body, idempotency_key, within, patience))
+        job = self._line.hold(operations.run(body, idempotency_key, within, retry_for))
         return shapes.read(kind, job.text)
 
-    def wait(self, job_id: str, *, within: float | None = None, patience: float = PATIENCE) -> Job:
+    def wait(self, job_id: str, *, within: float | None = None, retry_for: float = RETRY_FOR) -> Job:
         """The job once it has ended, however it ended: Foreman holds its answer until then.
 
         A broken connection is made anew for up to `patience` seconds. Raises NotEnded after `within` seconds.
         """
-        return self._line.hold(operations.wait(job_id, within, patience))
+        return self._line.hold(operations.wait(job_id, within, retry_for))
 
-    def stream(self, job_id: str, *, patience: float = PATIENCE) -> Generator[Chunk | StartsOver, None, None]:
+    def stream(self, job_id: str, *, retry_for: float = RETRY_FOR) -> Generator[Chunk | StartsOver, None, None]:
         """Iterate over the output of a job as it is produced, from its first chunk to the end of the job.
 
         A broken connection is made anew for up to `patience` seconds. What follows then begins at the first chunk
         again, which a StartsOver announces, just as one does when the job is tried again. Raises JobFailed after the
         last chunk when the job ends other than done.
         """
-        return self._line.listen(operations.stream(self.url, job_id, patience))
+        return self._line.listen(operations.stream(self.url, job_id, retry_for))
 
     def feed(
         self,
@@ -152,7 +152,7 @@ class Client:
         job_id: Sequence[str] = (),
         model: Sequence[str] = (),
         state: Sequence[str] = (),
-        patience: float = PATIENCE,
+        retry_for: float = RETRY_FOR,
     ) -> Generator[Event, None, None]:
         """The changes of all jobs, or of those the filters let through, each once and in order, for ever.
 
@@ -161,7 +161,7 @@ class Client:
         after `after` is no longer kept.
         """
         filters = {"job_id": job_id, "model": model, "state": state}
-        return self._line.listen(operations.feed(self.url, after, filters, patience))
+        return self._line.listen(operations.feed(self.url, after, filters, retry_for))
 
     def job(self, job_id: str) -> Job:
         """The job as it is now."""

@@ -16,7 +16,7 @@ from foreman.client import requests
 from foreman.client.errors import AnswerTooLarge, AnswerTooSlow, ClientError, ConnectFailed, NotForeman
 from foreman.client.limits import Allowance, Limits
 from foreman.client.network import AsyncTransport, Transport
-from foreman.client.operations import Held, Open, Pause, Read, Step, Talk, Tell, Telling
+from foreman.client.operations import Emit, Emitting, Held, Open, Operation, Pause, Read, Step
 from foreman.client.requests import Address, Ask
 from foreman.client.why import causes, refused, why
 
@@ -45,20 +45,20 @@ class Connection:
     def close(self) -> None:
         self.http.close()
 
-    def hold(self, talk: Talk[T]) -> T:
+    def hold(self, operation: Operation[T]) -> T:
         """Do what a conversation wants, step after step; what it comes to. Raises the faults it raises."""
-        with closing(_Line(self)) as line:
-            held = Held(talk)
+        with closing(_Session(self)) as line:
+            held = Held(operation)
             while held.step is not None:
                 line.go_on(held)
             return held.result
 
-    def listen(self, talk: Telling[T]) -> Generator[T, None, None]:
+    def listen(self, operation: Emitting[T]) -> Generator[T, None, None]:
         """Do what a conversation wants, and give on what it tells."""
-        with closing(_Line(self)) as line:
-            held = Held(talk)
+        with closing(_Session(self)) as line:
+            held = Held(operation)
             while (step := held.step) is not None:
-                if isinstance(step, Tell):
+                if isinstance(step, Emit):
                     yield step.value
                     held.send(None)
                 else:
@@ -82,27 +82,27 @@ class AsyncConnection:
     async def aclose(self) -> None:
         await self.http.aclose()
 
-    async def hold(self, talk: Talk[T]) -> T:
+    async def hold(self, operation: Operation[T]) -> T:
         """Do what a conversation wants, step after step; what it comes to. Raises the faults it raises."""
-        async with aclosing(_AsyncLine(self)) as line:
-            held = Held(talk)
+        async with aclosing(_AsyncSession(self)) as line:
+            held = Held(operation)
             while held.step is not None:
                 await line.go_on(held)
             return held.result
 
-    async def listen(self, talk: Telling[T]) -> AsyncGenerator[T, None]:
+    async def listen(self, operation: Emitting[T]) -> AsyncGenerator[T, None]:
         """Do what a conversation wants, and give on what it tells."""
-        async with aclosing(_AsyncLine(self)) as line:
-            held = Held(talk)
+        async with aclosing(_AsyncSession(self)) as line:
+            held = Held(operation)
             while (step := held.step) is not None:
-                if isinstance(step, Tell):
+                if isinstance(step, Emit):
                     yield step.value
                     held.send(None)
                 else:
                     await line.go_on(held)
 
 
-class _Line:
+class _Session:
     """What one conversation has open."""
 
     def __init__(self, connection: Connection) -> None:
@@ -115,8 +115,8 @@ class _Line:
         """Do the step that is wanted, and say what came of it."""
         try:
             reply = self._do(held.step)
-        except ClientError as fault:
-            held.throw(fault)
+        except ClientError as error:
+            held.throw(error)
         else:
             held.send(reply)
 
@@ -154,7 +154,7 @@ class _Line:
             self._response = None
 
 
-class _AsyncLine:
+class _AsyncSession:
     """What one conversation has open."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -167,8 +167,8 @@ class _AsyncLine:
         """Do the step that is wanted, and say what came of it."""
         try:
             reply = await self._do(held.step)
-        except ClientError as fault:
-            held.throw(fault)
+        except ClientError as error:
+            held.throw(error)
         else:
             held.send(reply)
 

@@ -211,7 +211,7 @@ class OriginNotAllowed(ForemanError):
         self.hint = "add it to the setting cors_origins"
 
 
-class IllegalStep(ForemanError):
+class IllegalTransition(ForemanError):
     """The job's state does not allow what was asked."""
 
     code = "illegal_step"
@@ -402,8 +402,8 @@ class TargetDown(Unavailable):
 
     code = "target_down"
 
-    def __init__(self, model: str, fault: Exception) -> None:
-        super().__init__(f"cannot ask the target for model {model!r}: {fault}")
+    def __init__(self, model: str, error: Exception) -> None:
+        super().__init__(f"cannot ask the target for model {model!r}: {error}")
 
 
 # What keeps Foreman from starting or going on
@@ -440,7 +440,7 @@ class StoreBroken(ForemanError):
 # What a target did. `cost` decides what follows (see retry.py).
 
 
-class TargetFault(ForemanError):
+class TargetError(ForemanError):
     """The target did not give an answer."""
 
     code = "target_fault"
@@ -451,7 +451,7 @@ class TargetFault(ForemanError):
     body: bytes = b""  # what came with that status; it may be cut off
 
 
-class TargetUnavailable(TargetFault):
+class TargetUnavailable(TargetError):
     """No connection could be made; the request was never sent."""
 
     code = "target_unavailable"
@@ -461,7 +461,7 @@ class TargetUnavailable(TargetFault):
         super().__init__(f"cannot reach {target}: {why}")
 
 
-class Shortage(TargetFault):
+class Shortage(TargetError):
     """This process or its machine is short of something, and could not ask; it passes."""
 
     code = "shortage"
@@ -472,7 +472,7 @@ class Shortage(TargetFault):
         super().__init__(f"foreman is short of what it needs: {what}")
 
 
-class TargetBusy(TargetFault):
+class TargetBusy(TargetError):
     """The target answered 429 or 503: it has not begun."""
 
     code = "target_busy"
@@ -489,10 +489,10 @@ class NotLoaded(TargetBusy):
     retry_after = 5.0  # seconds
 
     def __init__(self, model: str) -> None:
-        TargetFault.__init__(self, f"{model} is not loaded, and jobs need the place that it would take")
+        TargetError.__init__(self, f"{model} is not loaded, and jobs need the place that it would take")
 
 
-class TargetLost(TargetFault):
+class TargetLost(TargetError):
     """The connection broke after the request was sent."""
 
     code = "target_lost"
@@ -501,7 +501,7 @@ class TargetLost(TargetFault):
         super().__init__(f"{target} broke off: {why}")
 
 
-class TargetSilent(TargetFault):
+class TargetSilent(TargetError):
     """The target took the request and then said nothing; another attempt may help."""
 
     code = "target_silent"
@@ -510,7 +510,7 @@ class TargetSilent(TargetFault):
         super().__init__(f"{target} said nothing for {waited:g} s")
 
 
-class LoadTimeout(TargetFault):
+class LoadTimeout(TargetError):
     """The target did not get the model into memory in time."""
 
     code = "load_timeout"
@@ -520,7 +520,7 @@ class LoadTimeout(TargetFault):
         self.hint = "the setting load_timeout gives it longer"
 
 
-class AttemptTimeout(TargetFault):
+class AttemptTimeout(TargetError):
     code = "attempt_timeout"
 
     def __init__(self, seconds: float, *, silent: bool = False) -> None:
@@ -530,7 +530,7 @@ class AttemptTimeout(TargetFault):
         self.silent = silent
 
 
-class TargetFailed(TargetFault):
+class TargetFailed(TargetError):
     """The target answered with a status that may pass (408, 425, most of 5xx), or sent an error in its stream."""
 
     code = "target_failed"
@@ -539,7 +539,7 @@ class TargetFailed(TargetFault):
         super().__init__(f"{target} failed: {words}")
 
 
-class TargetGarbled(TargetFault):
+class TargetGarbled(TargetError):
     """What the target sent is not what its protocol allows."""
 
     code = "target_garbled"
@@ -548,7 +548,7 @@ class TargetGarbled(TargetFault):
         super().__init__(f"{target} sent something unreadable: {what}")
 
 
-class ModelCrashed(TargetFault):
+class ModelCrashed(TargetError):
     """A managed child ended or never became ready; the text carries its last log lines."""
 
     code = "model_crashed"
@@ -558,7 +558,7 @@ class ModelCrashed(TargetFault):
         super().__init__(f"the server of {model} {what}{said}")
 
 
-class TargetRefused(TargetFault):
+class TargetRefused(TargetError):
     """The target will answer so every time: 4xx, 501, or the same 5xx twice at once. Its own words are the text."""
 
     code = "target_refused"
@@ -569,7 +569,7 @@ class TargetRefused(TargetFault):
         self.status = status
 
 
-class AnswerCut(TargetFault):
+class AnswerCut(TargetError):
     """The target ended the body of its answer as it should, but not the answer: the job is done with what there is."""
 
     code = "answer_cut"
@@ -578,7 +578,7 @@ class AnswerCut(TargetFault):
         super().__init__("the answer ended without its last mark")
 
 
-class AnswerTooLarge(TargetFault):
+class AnswerTooLarge(TargetError):
     code = "answer_too_large"
     cost = Cost.JOB
 
@@ -587,7 +587,7 @@ class AnswerTooLarge(TargetFault):
         self.hint = "the setting max_answer raises the limit"
 
 
-class NotServed(TargetFault):
+class NotServed(TargetError):
     """This kind of target has no such endpoint."""
 
     code = "not_served"
@@ -597,7 +597,7 @@ class NotServed(TargetFault):
         super().__init__(f"{target} does not serve {endpoint}")
 
 
-class Interrupted(TargetFault):
+class Interrupted(TargetError):
     """Foreman itself stopped while the job ran."""
 
     code = "interrupted"
@@ -606,7 +606,7 @@ class Interrupted(TargetFault):
         super().__init__("foreman stopped while this job was running")
 
 
-class Drained(TargetFault):
+class Drained(TargetError):
     """Foreman was asked to stop, and the job did not end within the grace."""
 
     code = "drained"

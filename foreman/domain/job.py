@@ -9,10 +9,10 @@ from typing import TypeAlias
 import msgspec
 
 from foreman.domain.endpoints import Endpoint
-from foreman.domain.errors import IllegalStep
+from foreman.domain.errors import IllegalTransition
 
 Instant: TypeAlias = float  # seconds since the epoch, UTC
-DrainKey: TypeAlias = str  # jobs of one key can follow each other without a reload
+LoadKey: TypeAlias = str  # jobs of one key can follow each other without a reload
 
 
 class State(StrEnum):
@@ -41,7 +41,7 @@ RUNNING = frozenset({State.LOADING, State.WORKING})
 TERMINAL = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.EXPIRED})
 RETRIABLE = TERMINAL - {State.DONE}  # may be queued again by hand
 
-STEPS: dict[State, frozenset[State]] = {
+TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.LOADING, State.CANCELLED, State.EXPIRED, State.FAILED}),
     State.LOADING: frozenset({State.WORKING, State.QUEUED, State.FAILED, State.CANCELLED}),
     State.WORKING: frozenset({State.DONE, State.FAILED, State.QUEUED, State.CANCELLED}),
@@ -66,13 +66,13 @@ RELOADING_OPTIONS = (
 )
 
 
-def check_step(verb: str, before: State, after: State) -> None:
+def check_transition(verb: str, before: State, after: State) -> None:
     """Raise IllegalStep if a job may not go from `before` to `after`."""
-    if after not in STEPS[before]:
-        raise IllegalStep(verb, before)
+    if after not in TRANSITIONS[before]:
+        raise IllegalTransition(verb, before)
 
 
-def drain_key(model: str, options: dict[str, object] | None = None) -> DrainKey:
+def load_key(model: str, options: dict[str, object] | None = None) -> LoadKey:
     """Return the model, plus those of its options that would make the server load it anew: their digest if long.
 
     A key is part of many rows and is compared with every other one.
@@ -91,7 +91,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
-def model_of(key: DrainKey) -> str:
+def model_of(key: LoadKey) -> str:
     """The model of a drain key."""
     return key.partition(" {")[0]
 
@@ -101,7 +101,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     model: str  # as the caller named it
-    key: DrainKey
+    key: LoadKey
     endpoint: Endpoint
     payload: bytes  # JSON for the target, Foreman's own fields taken out
     priority: Priority = Priority.NORMAL
@@ -125,12 +125,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     state: State
     model: str
-    key: DrainKey
+    key: LoadKey
     endpoint: Endpoint
     priority: Priority
     attempt: int  # attempts spent, the running one included
     max_attempts: int
-    lease: int  # grows with every claim; fences the writes of a claim that is no longer current
+    fence: int  # grows with every claim; fences the writes of a claim that is no longer current
     created_at: Instant
     since: Instant  # when it began to wait
     ready_at: Instant | None = None  # stays queued until then
@@ -149,7 +149,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     most_tokens: int | None = None
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the event log: a job went from `previous` to `state`."""
 
     seq: int

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from foreman.domain.errors import Cost, ForemanError, TargetFault
+from foreman.domain.errors import Cost, ForemanError, TargetError
 
 LEAST_WAIT = 1.0  # seconds; "at once", said by a busy target, would be a loop
 RETRY_AFTER_CAP = 120.0  # seconds; clients and targets alike take more for "never"
@@ -55,17 +55,17 @@ class GiveUp:
     """The job has failed."""
 
 
-def after(fault: ForemanError, *, attempt: int, max_attempts: int, backoff: Backoff, chance: float) -> Again | GiveUp:
+def after(error: ForemanError, *, attempt: int, max_attempts: int, backoff: Backoff, chance: float) -> Again | GiveUp:
     """Decide what follows when attempt number `attempt` of `max_attempts` ended in `fault`."""
-    asked = fault.retry_after if isinstance(fault, TargetFault) else None
-    if fault.cost is Cost.JOB:
+    asked = error.retry_after if isinstance(error, TargetError) else None
+    if error.cost is Cost.JOB:
         return GiveUp()
-    if fault.cost is Cost.ATTEMPT:
+    if error.cost is Cost.ATTEMPT:
         if attempt >= max_attempts:
             return GiveUp()
         wait = max(backoff.delay(attempt, chance), min(asked or 0, RETRY_AFTER_CAP))
         return Again(wait=wait, spent=True)
-    if fault.code in ("target_busy", "shortage", "memory_full"):
+    if error.code in ("target_busy", "shortage", "memory_full"):
         wait = min(asked, RETRY_AFTER_CAP) if asked is not None else backoff.delay(1, chance)
         return Again(wait=max(wait, LEAST_WAIT), spent=False)
     return Again(wait=0, spent=False)

@@ -13,7 +13,7 @@ import msgspec
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.errors import FieldInvalid, ForemanError, ModelRequired
 from foreman.domain.fingerprint import fingerprints
-from foreman.domain.job import Change, Delivery, Draft, Instant, Job, Priority, State, drain_key
+from foreman.domain.job import Delivery, Draft, Instant, Job, JobEvent, Priority, State, load_key
 from foreman.domain.json_objects import read_object
 from foreman.domain.json_weight import has_more_values
 
@@ -59,7 +59,7 @@ class Submission(msgspec.Struct, frozen=True):
         return Draft(
             id=job_id,
             model=self.model,
-            key=drain_key(canonical, options),
+            key=load_key(canonical, options),
             payload=payload,
             most_tokens=_most_tokens(self.payload, options),
             idempotency_key=idempotency_key,
@@ -299,32 +299,32 @@ def show_job(job: Job, *, position: int | None = None, eta: float | None = None)
     }
 
 
-def show_change(change: Change) -> dict[str, Any]:
+def show_event(event: JobEvent) -> dict[str, Any]:
     return {
         "type": "state",
-        "seq": change.seq,
-        "job_id": change.job_id,
-        "state": change.state,
-        "previous_state": change.previous or "",
-        "timestamp": rfc3339(change.at),
-        "model": change.model,
-        "attempt": change.attempt,
-        "error": change.error,
-        "custom_id": change.custom_id,
+        "seq": event.seq,
+        "job_id": event.job_id,
+        "state": event.state,
+        "previous_state": event.previous or "",
+        "timestamp": rfc3339(event.at),
+        "model": event.model,
+        "attempt": event.attempt,
+        "error": event.error,
+        "custom_id": event.custom_id,
     }
 
 
-def show_webhook(change: Change, job: Job) -> dict[str, Any]:
+def show_webhook(event: JobEvent, job: Job) -> dict[str, Any]:
     """The body of a webhook, without `result` and `artifacts`."""
     return {
         "job_id": job.id,
-        "state": change.state,
-        "previous_state": change.previous or "",
-        "timestamp": rfc3339(change.at),
+        "state": event.state,
+        "previous_state": event.previous or "",
+        "timestamp": rfc3339(event.at),
         "model": job.model,
-        "attempt": change.attempt,
-        "error": change.error if change.state is State.FAILED else None,
-        "seq": change.seq,
+        "attempt": event.attempt,
+        "error": event.error if event.state is State.FAILED else None,
+        "seq": event.seq,
         "custom_id": job.custom_id,
         "metadata": job.metadata,
     }
@@ -344,6 +344,6 @@ def show_delivery(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def show_fault(fault: ForemanError) -> dict[str, str]:
-    shown = {"error": str(fault), "code": fault.code}
-    return shown | {"hint": fault.hint} if fault.hint else shown
+def show_error(error: ForemanError) -> dict[str, str]:
+    shown = {"error": str(error), "code": error.code}
+    return shown | {"hint": error.hint} if error.hint else shown

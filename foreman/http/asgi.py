@@ -7,10 +7,10 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
 from foreman.http import cors, errors, headers, paths
-from foreman.http.compat.ollama import FACE as OLLAMA_FACE
+from foreman.http.compat.ollama import DIALECT as OLLAMA_DIALECT
 from foreman.http.compat.ollama import elsewhere, ollama
-from foreman.http.compat.openai import FACE, MESSAGES_FACE, openai
-from foreman.http.context import KEY, Deps
+from foreman.http.compat.openai import DIALECT, MESSAGES_DIALECT, openai
+from foreman.http.context import KEY, Context
 from foreman.http.openapi.document import openapi
 from foreman.http.routes.events import events
 from foreman.http.routes.jobs import jobs
@@ -21,10 +21,10 @@ from foreman.http.server.exchange import Exchange
 from foreman.http.ui.page import page
 
 ROOMS = (page, jobs, events, service, usage, metrics, openapi, ollama, openai)
-FACES = {"/v1/messages": MESSAGES_FACE.fault, "/v1/": FACE.fault, "/api/": OLLAMA_FACE.fault}
+DIALECTS = {"/v1/messages": MESSAGES_DIALECT.error, "/v1/": DIALECT.error, "/api/": OLLAMA_DIALECT.error}
 
 
-def build(found: Deps) -> QuartTrio:
+def build(found: Context) -> QuartTrio:
     """The app over these actors."""
     app = QuartTrio("foreman", static_folder=None)
     app.config["BODY_TIMEOUT"] = found.settings.body_timeout
@@ -34,26 +34,26 @@ def build(found: Deps) -> QuartTrio:
     paths.install(app)
     for room in ROOMS:
         app.register_blueprint(room)
-    errors.install(app, FACES)
+    errors.install(app, DIALECTS)
 
     @app.before_request
-    async def gate() -> Response | None:
-        found.gate.check_source(request)
+    async def auth() -> Response | None:
+        found.auth.check_source(request)
         if cors.is_preflight(request):
             return cors.preflight(request)
-        found.gate.check_token(request)
+        found.auth.check_token(request)
         headers.check(request)
         return await elsewhere() if isinstance(request.routing_exception, NotFound) else None
 
     @app.after_request
     async def permit(response: Response) -> Response:
-        cors.permit(found.gate, request, response)
+        cors.permit(found.auth, request, response)
         return response
 
     @app.before_websocket
     async def websocket_gate() -> None:
-        found.gate.check_source(websocket)
-        found.gate.check_token(websocket)
+        found.auth.check_source(websocket)
+        found.auth.check_token(websocket)
         headers.check(websocket)
 
     return app

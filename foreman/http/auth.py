@@ -34,20 +34,20 @@ LOCAL_ORIGIN = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\
 PROGRAM_ORIGINS = ("app://", "file://", "tauri://", "vscode-webview://", "vscode-file://")
 
 
-class Gate:
+class Auth:
     """Judges requests and websockets."""
 
     def __init__(self, settings: Settings) -> None:
         self.tickets = Tickets()
         self._private = settings.private_jobs
         self._wants_token, self._has_admins = bool(settings.token), bool(settings.admin_token)
-        self._known: dict[bytes, Who] = {}
+        self._ctx: dict[bytes, Who] = {}
         for tokens, admin, default in ((settings.token, False, ""), (settings.admin_token, True, "admin")):
             for token in tokens:
                 name, secret = name_of(token)
                 who = Who(name or default, admin)
                 # One that is set with a name may be sent with the name or without.
-                self._known |= {token.get_secret_value().encode(): who, secret.encode(): who}
+                self._ctx |= {token.get_secret_value().encode(): who, secret.encode(): who}
         self._hosts = LOCAL_NAMES | {host.lower() for host in settings.allowed_hosts} | {settings.host.lower()}
         self._origins = {origin.lower().rstrip("/") for origin in settings.cors_origins}
         if settings.host in EVERYWHERE:
@@ -118,7 +118,7 @@ class Gate:
         sent = [request.headers.get(API_KEY, ""), bearer if kind.lower() == "bearer" else ""]
         given = [token.strip().encode() for token in sent]
         # All are compared, so that the time taken says nothing about which one was near.
-        found = [who for one in given for token, who in self._known.items() if hmac.compare_digest(one, token)]
+        found = [who for one in given for token, who in self._ctx.items() if hmac.compare_digest(one, token)]
         return next((who for who in found if who.admin), found[0] if found else None)
 
 

@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestTimeout
 from foreman.budget import Lease
 from foreman.domain.encodings import CODINGS, BadCoding, Unpacker, applied
 from foreman.domain.errors import BodyTooLarge, BodyUnreadable, WrongContentEncoding, WrongContentType
-from foreman.http.context import deps
+from foreman.http.context import context
 from foreman.http.server.exchange import inflow
 
 BREATH = 64  # slices of a compressed body between checkpoints: a millisecond or so, in which nobody else is served
@@ -36,15 +36,15 @@ async def read_body() -> bytes:
     that nobody takes any by a mere promise. Raises BodyTooLarge, MemoryFull, BodyUnreadable, WrongContentEncoding, and
     RequestTimeout when all of it takes too long.
     """
-    lease, size = held(), 0
+    fence, size = held(), 0
     parts: list[bytes] = []
     declared = request.content_length or 0
-    if declared <= deps().settings.max_body and coding() is None:
-        lease.check(declared)
-    with trio.move_on_after(deps().settings.body_timeout):
+    if declared <= context().settings.max_body and coding() is None:
+        fence.check(declared)
+    with trio.move_on_after(context().settings.body_timeout):
         async for piece in _pieces():
             size += len(piece)
-            lease.resize(max(lease.size, size))
+            fence.resize(max(fence.size, size))
             parts.append(piece)
         return b"".join(parts)
     raise RequestTimeout
@@ -68,7 +68,7 @@ def held() -> Lease:
 
 
 async def _pieces() -> AsyncIterator[bytes]:
-    limit = deps().settings.max_body
+    limit = context().settings.max_body
     packed = coding()
     if request.content_length is not None and request.content_length > limit:
         raise BodyTooLarge(limit)

@@ -12,15 +12,15 @@ from quart import current_app
 from foreman.actors.embeddings import Embeddings
 from foreman.actors.feed import Feed
 from foreman.actors.inventory import Inventory
-from foreman.actors.metrics import Meters
-from foreman.actors.output import Relay
-from foreman.actors.webhook_sender import Poster
+from foreman.actors.metrics import Metrics
+from foreman.actors.output import OutputHub
+from foreman.actors.webhook_sender import WebhookSender
 from foreman.actors.worker import Worker
 from foreman.budget import Budget
 from foreman.config.settings import Settings
 from foreman.domain.job import Instant
 from foreman.domain.rate import Rate
-from foreman.http.auth import Gate
+from foreman.http.auth import Auth
 from foreman.queue.commands import Queue
 from foreman.queue.positions import Outlook
 from foreman.store.sqlite.readers import Readers
@@ -31,23 +31,23 @@ KEY = "foreman"
 
 
 @dataclass(slots=True, kw_only=True)
-class Deps:
+class Context:
     settings: Settings
     queue: Queue
     readers: Readers
-    relay: Relay
+    hub: OutputHub
     inventory: Inventory
     worker: Worker
     outlook: Outlook
     embeddings: Embeddings
     target: Target
-    gate: Gate
+    auth: Auth
     rate: Rate | None
     budget: Budget
     clock: Callable[[], Instant]
     feed: Feed
-    poster: Poster
-    meters: Meters
+    sender: WebhookSender
+    metrics: Metrics
     watchdog: Watchdog
     log_size: Callable[[], int]  # bytes of the database's log
     boot_id: str  # of this run of the process, to know itself by
@@ -58,6 +58,6 @@ class Deps:
         return self.leaving.is_set()
 
 
-def deps() -> Deps:
+def context() -> Context:
     """The ones of the app that serves this request."""
-    return cast(Deps, current_app.extensions[KEY])
+    return cast(Context, current_app.extensions[KEY])

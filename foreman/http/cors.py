@@ -5,7 +5,7 @@ from __future__ import annotations
 from quart import Response
 from quart.wrappers import Request
 
-from foreman.http.auth import Gate
+from foreman.http.auth import Auth
 from foreman.http.errors import no_content
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
@@ -31,10 +31,10 @@ def preflight(request: Request) -> Response:
     return response
 
 
-def permit(gate: Gate, request: Request, response: Response) -> None:
+def permit(auth: Auth, request: Request, response: Response) -> None:
     """Let the page that sent the request read the answer, if its origin is allowed."""
     response.headers.add("Vary", "Origin")
     origin = request.headers.get("Origin")
-    if origin is not None and gate.allows(origin):
+    if origin is not None and auth.allows(origin):
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = EXPOSED

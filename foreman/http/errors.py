@@ -20,13 +20,13 @@ from foreman.domain.errors import (
     LoadTimeout,
     Misrouted,
     RangeInvalid,
-    TargetFault,
+    TargetError,
     TargetRefused,
     TargetSilent,
     Unavailable,
     WrongContentEncoding,
 )
-from foreman.domain.wire import show_fault
+from foreman.domain.wire import show_error
 from foreman.shortage import shortage_in
 
 log = structlog.get_logger()
@@ -75,30 +75,30 @@ STATUS = {
 MAX_RETRY_AFTER = 120  # seconds; the openai SDK gives up on more
 
 
-def status_of(fault: ForemanError) -> int:
+def status_of(error: ForemanError) -> int:
     """The HTTP status of a fault; what a target did shows as its own 4xx, or as 502 and 504."""
-    if isinstance(fault, Misrouted):
-        return fault.status
-    if isinstance(fault, TargetRefused):
+    if isinstance(error, Misrouted):
+        return error.status
+    if isinstance(error, TargetRefused):
         # What is about Foreman's own dealings with the target is not the caller's: its token, a redirect.
-        return fault.status if 400 <= fault.status < 600 and fault.status not in (401, 407) else 502
-    if isinstance(fault, (TargetSilent, AttemptTimeout, LoadTimeout)):
+        return error.status if 400 <= error.status < 600 and error.status not in (401, 407) else 502
+    if isinstance(error, (TargetSilent, AttemptTimeout, LoadTimeout)):
         return 504
-    if isinstance(fault, TargetFault) and fault.code not in STATUS:
-        return 503 if fault.cost is Cost.NOTHING else 502
-    return STATUS.get(fault.code, 500)
+    if isinstance(error, TargetError) and error.code not in STATUS:
+        return 503 if error.cost is Cost.NOTHING else 502
+    return STATUS.get(error.code, 500)
 
 
-def may_pass(fault: ForemanError) -> bool:
+def may_pass(error: ForemanError) -> bool:
     """Return True when the same call may succeed later."""
-    return isinstance(fault, Unavailable) or (isinstance(fault, TargetFault) and fault.cost is not Cost.JOB)
+    return isinstance(error, Unavailable) or (isinstance(error, TargetError) and error.cost is not Cost.JOB)
 
 
-def public(fault: ForemanError) -> ForemanError:
+def public(error: ForemanError) -> ForemanError:
     """The fault as callers may hear of it; one that only a bug explains is logged, and hidden from them."""
-    if status_of(fault) != 500 or isinstance(fault, (Internal, JobUnreadable, TargetFault)):
-        return fault
-    log.error("request failed", fault=fault.code, words=str(fault))
+    if status_of(error) != 500 or isinstance(error, (Internal, JobUnreadable, TargetError)):
+        return error
+    log.error("request failed", error=error.code, words=str(error))
     return _internal()
 
 
@@ -107,25 +107,25 @@ def _internal() -> Internal:
     return Internal("failed to create job") if creating else Internal()
 
 
-def answer(fault: ForemanError, shape: Callable[[ForemanError], object] = show_fault) -> Response:
+def answer(error: ForemanError, shape: Callable[[ForemanError], object] = show_error) -> Response:
     """A fault as /jobs and the service routes show it, or in another `shape`."""
-    fault = public(fault)
-    status = status_of(fault)
-    response = json_answer(shape(fault), status)
-    if status in (503, 507) or isinstance(fault, Unavailable):
-        response.headers["Retry-After"] = retry_after(fault)
-    if isinstance(fault, RangeInvalid):
-        response.headers["Content-Range"] = f"bytes */{fault.size}"
-    if isinstance(fault, WrongContentEncoding):
-        response.headers["Accept-Encoding"] = fault.allowed  # RFC 9110, 12.5.3
+    error = public(error)
+    status = status_of(error)
+    response = json_answer(shape(error), status)
+    if status in (503, 507) or isinstance(error, Unavailable):
+        response.headers["Retry-After"] = retry_after(error)
+    if isinstance(error, RangeInvalid):
+        response.headers["Content-Range"] = f"bytes */{error.size}"
+    if isinstance(error, WrongContentEncoding):
+        response.headers["Accept-Encoding"] = error.allowed  # RFC 9110, 12.5.3
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def retry_after(fault: ForemanError) -> str:
+def retry_after(error: ForemanError) -> str:
     """Return in how many seconds the same call may succeed, as the header of this name has it."""
-    seconds = getattr(fault, "retry_after", None) or Unavailable.retry_after
+    seconds = getattr(error, "retry_after", None) or Unavailable.retry_after
     return str(min(MAX_RETRY_AFTER, math.ceil(seconds)))
 
 
@@ -145,22 +145,22 @@ def no_content() -> Response:
     return response
 
 
-def install(app: Quart, faces: Mapping[str, Callable[[ForemanError], Response]]) -> None:
+def install(app: Quart, dialects: Mapping[str, Callable[[ForemanError], Response]]) -> None:
     """Have every fault of a route answered in the shape of the face that its path belongs to: `faces` are given by the
     beginning of the path, the longest first."""
 
-    def shown(fault: ForemanError) -> Response:
+    def shown(error: ForemanError) -> Response:
         handshake = not has_request_context()
         path = websocket.path if handshake else request.path
-        face = next((face for start, face in faces.items() if path.startswith(start)), answer)
-        response = face(fault)
+        dialect = next((dialect for start, dialect in dialects.items() if path.startswith(start)), answer)
+        response = dialect(error)
         if handshake:
             response.headers["Connection"] = "close"  # Hypercorn closes it, and does not say so
         return response
 
     @app.errorhandler(ForemanError)
-    async def expected(fault: ForemanError) -> Response:
-        return shown(fault)
+    async def expected(error: ForemanError) -> Response:
+        return shown(error)
 
     @app.errorhandler(HTTPException)
     async def routing(error: HTTPException) -> Response:
@@ -174,7 +174,7 @@ def install(app: Quart, faces: Mapping[str, Callable[[ForemanError], Response]])
     @app.errorhandler(RemoteProtocolError)
     async def broken_protocol(error: Exception) -> Response:
         # The client's doing, found out while answering it: its connection ends, and nobody needs to be woken.
-        log.info("connection ended by a fault", fault=repr(error)[:200])
+        log.info("connection ended by a fault", error=repr(error)[:200])
         return shown(Misrouted(400, "broken protocol"))
 
     @app.errorhandler(Exception)

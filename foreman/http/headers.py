@@ -21,6 +21,6 @@ def check(request: BaseRequestWebsocket) -> None:
     """Raise HeaderUnknown for a header that is named like Foreman's own and is none: a slip in it would do nothing."""
     for raw, _ in request.scope["headers"]:
         if raw.startswith(_PREFIX.encode()) and (name := raw.decode("latin-1")) not in _TAKEN:
-            ends = {known.removeprefix(_PREFIX): shown for known, shown in _TAKEN.items()}
+            ends = {ctx.removeprefix(_PREFIX): shown for ctx, shown in _TAKEN.items()}
             near = get_close_matches(name.removeprefix(_PREFIX), ends, n=1)
             raise HeaderUnknown(name, [ends[end] for end in near] or KNOWN)

@@ -87,8 +87,8 @@ def stored_answer(body: Stored, content_type: str = "application/json", *, due: 
 
     Raises MemoryFull, unless it is `due`: the answer to a call, for which its caller would have to ask anew.
     """
-    lease = held()
-    lease.resize(lease.size + min(body.whole, AT_ONCE), insist=due)
+    fence = held()
+    fence.resize(fence.size + min(body.whole, AT_ONCE), insist=due)
     response = Response(body, content_type=content_type)
     response.headers["Content-Length"] = str(body.whole)
     response.timeout = None

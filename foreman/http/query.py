@@ -15,11 +15,11 @@ LONGEST_PAGE = 500
 JOB_ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID as it is shown
 
 
-def check_names(*known: str) -> None:
+def check_names(*ctx: str) -> None:
     """A name that says nothing here is refused: a filter with a slip in it would let everything through."""
-    unknown = sorted(set(request.args) - set(known))
+    unknown = sorted(set(request.args) - set(ctx))
     if unknown:
-        raise FieldInvalid("query", ", ".join(unknown), f"must be out of {', '.join(known)}")
+        raise FieldInvalid("query", ", ".join(unknown), f"must be out of {', '.join(ctx)}")
     for name, values in request.args.lists():
         if len(values) > 1:
             raise FieldInvalid(name, ", ".join(values), "must be given once")

@@ -6,14 +6,14 @@ import trio
 from quart import request
 
 from foreman.domain.errors import RateLimited
-from foreman.http.context import deps
+from foreman.http.context import context
 
 
 def count() -> None:
     """Count one more of the caller at hand. Raises RateLimited."""
-    known = deps()
-    if known.rate is None:
+    ctx = context()
+    if ctx.rate is None:
         return
-    wait = known.rate.take(known.gate.caller(request), trio.current_time())
+    wait = ctx.rate.take(ctx.auth.caller(request), trio.current_time())
     if wait:
-        raise RateLimited(known.settings.rate, wait)
+        raise RateLimited(ctx.settings.rate, wait)

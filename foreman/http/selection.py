@@ -10,9 +10,9 @@ from quart import request
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.errors import FieldInvalid
 from foreman.domain.job import TERMINAL, Priority, State
-from foreman.http.context import deps
+from foreman.http.context import context
 from foreman.http.query import JOB_ID, choice, instant
-from foreman.store.protocol import Order, Place, Selection
+from foreman.store.protocol import Cursor, Order, Selection
 
 FILTERS = (
     "id",
@@ -27,7 +27,7 @@ FILTERS = (
     "created_before",
 )
 PART_OF_ID = "[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{6,26}"
-PLACE = rf"(\d{{1,12}}\.\d{{1,9}}_)?({JOB_ID})"
+CURSOR = rf"(\d{{1,12}}\.\d{{1,9}}_)?({JOB_ID})"
 LONGEST = 256  # characters of a filter
 
 
@@ -60,18 +60,18 @@ def read_order(wanted: Selection) -> Order:
     return order
 
 
-def read_place(order: Order) -> Place | None:
+def read_cursor(order: Order) -> Cursor | None:
     """Return where the page before ended. Raises FieldInvalid."""
     after = request.args.get("after")
     if after is None:
         return None
-    match = re.fullmatch(PLACE, after, re.ASCII)
+    match = re.fullmatch(CURSOR, after, re.ASCII)
     if match is None or (order is Order.ENDED) != bool(match[1]):
         raise FieldInvalid("after", after, "must be the next of the page before, in the same order")
-    return Place(match[2], float(match[1][:-1]) if match[1] else 0.0)
+    return Cursor(match[2], float(match[1][:-1]) if match[1] else 0.0)
 
 
-def show_place(place: Place, order: Order) -> str:
+def show_cursor(place: Cursor, order: Order) -> str:
     """Return the place as `read_place` takes it."""
     return f"{float(place.ended)!r}_{place.id}" if order is Order.ENDED else place.id
 
@@ -84,13 +84,13 @@ def _part_of_id(given: str | None) -> str | None:
 
 def _states(given: str | None) -> tuple[State, ...]:
     words = [word.strip() for word in given.split(",")] if given else []
-    known = {state.value: state for state in State}
-    return tuple(dict.fromkeys(choice("state", word, known) for word in words))
+    ctx = {state.value: state for state in State}
+    return tuple(dict.fromkeys(choice("state", word, ctx) for word in words))
 
 
 def _names(given: str | None) -> tuple[str, ...]:
     """Return a model as the caller names it and as the server does, where it is known."""
     if given is None:
         return ()
-    found = deps().inventory.find(given)
+    found = context().inventory.find(given)
     return tuple(dict.fromkeys((given, found.name))) if found else (given,)

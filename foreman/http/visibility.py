@@ -9,8 +9,8 @@ from quart import request
 from quart.wrappers import BaseRequestWebsocket
 
 from foreman.domain.errors import JobNotFound, JobUnreadable
-from foreman.domain.job import Change, Job
-from foreman.http.context import deps
+from foreman.domain.job import Job, JobEvent
+from foreman.http.context import context
 from foreman.store.own import OwnJobs
 from foreman.store.protocol import Reader
 
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 async def read(question: Callable[[Reader], T]) -> T:
     """Ask the store what the caller may know: with `private_jobs`, of their own jobs only."""
-    owner = deps().gate.only_of(request)
+    owner = context().auth.only_of(request)
     try:
-        return await deps().readers.read(lambda store: question(store if owner is None else OwnJobs(store, owner)))
-    except JobUnreadable as fault:
+        return await context().readers.read(lambda store: question(store if owner is None else OwnJobs(store, owner)))
+    except JobUnreadable as error:
         if owner is None:
             raise
-        raise JobNotFound(fault.job_id) from fault  # nobody can say whose it is
+        raise JobNotFound(error.job_id) from error  # nobody can say whose it is
 
 
 async def find(job_id: str) -> Job:
@@ -36,7 +36,7 @@ async def find(job_id: str) -> Job:
     return job
 
 
-def by(asking: BaseRequestWebsocket) -> Callable[[Job | Change], bool] | None:
+def by(asking: BaseRequestWebsocket) -> Callable[[Job | JobEvent], bool] | None:
     """Return what says whether a job or a change of one may be shown to who asks; None: all may."""
-    owner = deps().gate.only_of(asking)
+    owner = context().auth.only_of(asking)
     return None if owner is None else lambda one: one.owner == owner

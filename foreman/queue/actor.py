@@ -12,7 +12,7 @@ import trio
 
 from foreman.domain.errors import Draining, StoreBroken, StoreLost
 from foreman.queue.commands import Commit, Listener, Message
-from foreman.queue.handlers import Desk
+from foreman.queue.handlers import CommandHandlers
 
 log = structlog.get_logger()
 
@@ -47,15 +47,15 @@ class QueueActor:
     loop, and the groups are as large as what came during the last one.
     """
 
-    def __init__(self, desk: Desk, *, offload: Offload | None = None) -> None:
-        self._desk = desk
+    def __init__(self, handlers: CommandHandlers, *, offload: Offload | None = None) -> None:
+        self._handlers = handlers
         self._offload = offload or writer_thread()
         self._linger = 0.0 if offload else LINGER
         self._inbox: SimpleQueue[Message[Any]] = SimpleQueue()
         self._full = trio.lowlevel.ParkingLot()  # who waits for room in it
         self._news = trio.Event()  # something was told, or the queue closes
         self._listeners: list[Listener] = []
-        self._fault: Exception | None = None  # of a listener, or of the store
+        self._error: Exception | None = None  # of a listener, or of the store
         self._lost = False  # the store broke
         self._in_doubt: Sequence[Message[Any]] = ()  # being applied when it did
         self._closing = False
@@ -95,12 +95,12 @@ class QueueActor:
         """Return when `run` has applied all there was."""
         await self._closed.wait()
 
-    def lose(self, fault: StoreBroken) -> None:
+    def lose(self, error: StoreBroken) -> None:
         """Take no more: answer all with StoreLost, and have `run` end with the fault soon."""
         if self._lost:
             return
-        log.critical("the database is lost: foreman stops", why=str(fault))
-        self._lost, self._fault = True, fault
+        log.critical("the database is lost: foreman stops", why=str(error))
+        self._lost, self._error = True, error
         doubtful, self._in_doubt = list(self._in_doubt), ()
         with suppress(Empty):
             while True:
@@ -115,7 +115,7 @@ class QueueActor:
         token = trio.lowlevel.current_trio_token()
         task_status.started()
         while True:
-            with trio.move_on_after(self._patience()):
+            with trio.move_on_after(self._timeout()):
                 await self._news.wait()
             self._news = trio.Event()
             # Shielded: a commit that has begun is told to those who asked, also while the process is leaving.
@@ -126,31 +126,31 @@ class QueueActor:
                     self.lose(broken)
                 if self._lost:
                     await trio.sleep(LAST_ANSWERS)
-            if fault := self._fault:
-                self._fault = None
-                raise fault
-            if self._closing and self._inbox.empty() and not self._desk.owes:
+            if error := self._error:
+                self._error = None
+                raise error
+            if self._closing and self._inbox.empty() and not self._handlers.owes:
                 self._closed.set()
                 return
 
-    def _patience(self) -> float:
-        due = self._desk.next_due
-        return float("inf") if due is None else max(0.0, due - self._desk.clock())
+    def _timeout(self) -> float:
+        due = self._handlers.next_due
+        return float("inf") if due is None else max(0.0, due - self._handlers.clock())
 
     def _write(self, token: trio.lowlevel.TrioToken) -> None:
         """Apply what there is and what comes meanwhile; with nothing there, do what is due."""
-        if self._fault is None and self._inbox.empty() and self._patience() == 0:
-            token.run_sync_soon(self._ring, self._desk.tick())
-        while self._fault is None and (batch := self._take()):
+        if self._error is None and self._inbox.empty() and self._timeout() == 0:
+            token.run_sync_soon(self._notify, self._handlers.tick())
+        while self._error is None and (batch := self._take()):
             self._in_doubt = batch
-            answers, commit = self._desk.apply(batch)
+            answers, commit = self._handlers.apply(batch)
             self._in_doubt = ()
             token.run_sync_soon(self._told, batch, answers, commit)
 
     def _take(self) -> list[Message[Any]]:
         taken: list[Message[Any]] = []
         with suppress(Empty):
-            taken.append(self._inbox.get(timeout=0 if self._closing else min(self._linger, self._patience())))
+            taken.append(self._inbox.get(timeout=0 if self._closing else min(self._linger, self._timeout())))
             while len(taken) < BATCH:
                 taken.append(self._inbox.get_nowait())
         return taken
@@ -159,12 +159,12 @@ class QueueActor:
         self._full.unpark_all()
         for message, answer in zip(batch, answers, strict=True):
             message.reply.settle(answer)
-        self._ring(commit)
+        self._notify(commit)
 
-    def _ring(self, commit: Commit) -> None:
+    def _notify(self, commit: Commit) -> None:
         try:
             for listener in self._listeners:
                 listener(commit)
         except Exception as error:  # nothing may leave a callback of the event loop; the actor fails with it
-            self._fault = error
+            self._error = error
             self._news.set()

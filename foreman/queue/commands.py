@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import trio
 
 from foreman.domain.errors import ForemanError
-from foreman.domain.job import Artifact, Change, Delivery, Draft, DrainKey, Job
+from foreman.domain.job import Artifact, Delivery, Draft, Job, JobEvent, LoadKey
 from foreman.domain.retry import Sent
 from foreman.domain.scheduling.choose import Spent
 from foreman.domain.usage import NO_TOKENS, Tokens
@@ -92,7 +92,7 @@ class SubmitMany(Message[None]):
 class Claim(Message["Work | None"]):
     """Take the next job for a free slot; None when none may run now."""
 
-    loaded: DrainKey | None = None  # the key that can start without loading
+    loaded: LoadKey | None = None  # the key that can start without loading
     spent: Spent | None = None  # the slot time of the attempt that the slot had before
 
 
@@ -101,7 +101,7 @@ class Began(Message[None]):
     """The target has the request."""
 
     job_id: str
-    lease: int
+    fence: int
     loaded: bool = False  # the model had to be loaded for it
 
 
@@ -110,12 +110,12 @@ class Finished(Message[None]):
     """An attempt ended. Dropped when the lease is no longer current."""
 
     job_id: str
-    lease: int
+    fence: int
     outcome: Answered | ForemanError
 
 
 @dataclass(slots=True)
-class TakeBack(Message[int]):
+class Rescue(Message[int]):
     """Requeue the jobs that a worker left running when it died; how many there were."""
 
 
@@ -183,8 +183,8 @@ class Checkpoint(Message[int]):
 class Commit:
     """What one transaction changed."""
 
-    changes: Sequence[Change]
-    stirred: bool = False  # there may be work although no change says so: jobs woke, the queue was resumed
+    events: Sequence[JobEvent]
+    work_available: bool = False  # there may be work although no change says so: jobs woke, the queue was resumed
     posted: bool = False  # there are webhooks to deliver
 
 

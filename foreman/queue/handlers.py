@@ -16,7 +16,7 @@ from foreman.domain import usage
 from foreman.domain.errors import (
     ForemanError,
     IdempotencyMismatch,
-    IllegalStep,
+    IllegalTransition,
     Interrupted,
     JobNotFound,
     JobUnreadable,
@@ -32,14 +32,14 @@ from foreman.domain.job import (
     RETRIABLE,
     RUNNING,
     TERMINAL,
-    Change,
     Delivery,
     DeliveryState,
-    DrainKey,
     Instant,
     Job,
+    JobEvent,
+    LoadKey,
     State,
-    check_step,
+    check_transition,
     model_of,
 )
 from foreman.domain.retry import Again, Backoff, after
@@ -62,10 +62,10 @@ from foreman.queue.commands import (
     Note,
     Prune,
     Redeliver,
+    Rescue,
     Retry,
     Submit,
     SubmitMany,
-    TakeBack,
     Work,
 )
 from foreman.queue.positions import Outlook, Rest
@@ -93,7 +93,7 @@ class Rules:
     webhook_backoff: Backoff = field(default_factory=lambda: Backoff(5, 600))
 
 
-class Desk:
+class CommandHandlers:
     """Decides with pure functions, writes through the store."""
 
     def __init__(
@@ -115,8 +115,8 @@ class Desk:
         self._running: dict[str, Job] = {}  # as the store has them: nobody else writes there
         self._recall()
         self._owed: list[Message[Any]] = []  # told by nobody again, and not stored yet
-        self._changes: list[Change] = []
-        self._stirred = False
+        self._events: list[JobEvent] = []
+        self._work_available = False
         self._redelivers = False
         self._steps: dict[type, Callable[[Any, Instant], object]] = {
             Submit: self._submit,
@@ -124,7 +124,7 @@ class Desk:
             Claim: self._claim,
             Began: self._began,
             Finished: self._finished,
-            TakeBack: self._take_back,
+            Rescue: self._rescue,
             Cancel: self._cancel,
             Retry: self._retry,
             Delete: self._delete,
@@ -152,14 +152,16 @@ class Desk:
             answers, commit = [busy for _ in together], Commit([])
             self._owe(together)
             self.next_due = self.clock() + BUSY_PAUSE
-        except (StoreUnavailable, StoreRejected) as fault:
-            tried = [self._in_one_or_fault(message) for message in together]
+        except (StoreUnavailable, StoreRejected) as error:
+            tried = [self._in_one_or_error(message) for message in together]
             answers = [answer for answer, _ in tried]
-            changes = [change for _, done in tried for change in done.changes]
-            if isinstance(fault, StoreUnavailable):
+            events = [event for _, done in tried for event in done.events]
+            if isinstance(error, StoreUnavailable):
                 self.next_due = self.clock() + FULL_PAUSE
             commit = Commit(
-                changes, stirred=any(done.stirred for _, done in tried), posted=any(done.posted for _, done in tried)
+                events,
+                work_available=any(done.work_available for _, done in tried),
+                posted=any(done.posted for _, done in tried),
             )
         by_message = dict(zip(map(id, together), answers, strict=True))
         by_message |= {id(message): self._checkpoint() for message in alone}
@@ -175,7 +177,7 @@ class Desk:
         return self.apply([])[1]
 
     def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
-        self._changes, self._stirred, self._redelivers = [], False, False
+        self._events, self._work_available, self._redelivers = [], False, False
         now = self.clock()
         outlook = self.outlook
         before = outlook.standing, outlook.resting, outlook.breakers
@@ -189,21 +191,21 @@ class Desk:
             outlook.standing, outlook.resting, outlook.breakers = before
             self._recall()  # of a transaction that never was
             raise
-        posted = self._redelivers or any(change.posted for change in self._changes)
-        return answers, Commit(self._changes, self._stirred, posted)
+        posted = self._redelivers or any(event.posted for event in self._events)
+        return answers, Commit(self._events, self._work_available, posted)
 
     def _recall(self) -> None:
         """Forget what was known of the store, and look again."""
         self._paused = None
         self._running = {job.id: job for job in self.store.running()}
 
-    def _in_one_or_fault(self, message: Message[Any]) -> tuple[object, Commit]:
+    def _in_one_or_error(self, message: Message[Any]) -> tuple[object, Commit]:
         try:
             answers, commit = self._in_one([message])
-        except (StoreUnavailable, StoreRejected) as fault:
-            if isinstance(fault, StoreUnavailable):
+        except (StoreUnavailable, StoreRejected) as error:
+            if isinstance(error, StoreUnavailable):
                 self._owe([message])
-            return fault, Commit([])
+            return error, Commit([])
         return answers[0], commit
 
     def _owe(self, messages: Sequence[Message[Any]]) -> None:
@@ -215,8 +217,8 @@ class Desk:
             return self._steps[type(message)](message, now)
         except (StoreBroken, StoreUnavailable, StoreRejected):
             raise
-        except ForemanError as fault:  # every step decides before it writes
-            return fault
+        except ForemanError as error:  # every step decides before it writes
+            return error
 
     def _keep_time(self, now: Instant) -> Instant:
         """Do what is due; return before when there is no use in looking again."""
@@ -224,7 +226,7 @@ class Desk:
         self._end_rests(now)
         if self.next_due is None or self.next_due > now:
             return again
-        self._stirred |= self.store.wake(now) > 0
+        self._work_available |= self.store.wake(now) > 0
         for job in self.store.overdue(now, OVERDUE_AT_ONCE):
             if isinstance(job, JobUnreadable):
                 if not self._set_aside(job, now):  # nor can it be written: its id is no text
@@ -247,14 +249,14 @@ class Desk:
             raise message.refusal
         self._check_room([draft.key])
         position = self.outlook.of_next(self.store, draft, now)
-        self._changes += self.store.add([draft], now=now)
+        self._events += self.store.add([draft], now=now)
         return Accepted(self._find(draft.id), position)
 
     def _submit_many(self, message: SubmitMany, now: Instant) -> None:
         self._check_room([draft.key for draft in message.drafts])
-        self._changes += self.store.add(message.drafts, now=now)
+        self._events += self.store.add(message.drafts, now=now)
 
-    def _check_room(self, keys: Sequence[DrainKey]) -> None:
+    def _check_room(self, keys: Sequence[LoadKey]) -> None:
         """Raise QueueFull unless a job of each of the keys may be added."""
         board = self.store.board()
         most = self.rules.max_queue
@@ -286,18 +288,18 @@ class Desk:
             try:
                 job, payload = self._read(head.id)
                 break
-            except JobUnreadable as fault:  # another program's doing; the jobs behind it are to run
-                self._set_aside(fault, now)
+            except JobUnreadable as error:  # another program's doing; the jobs behind it are to run
+                self._set_aside(error, now)
                 heads = outlook.heads(self.store)
         else:
-            self._stirred = True  # further ones go with the next claim, so that other messages need not wait
+            self._work_available = True  # further ones go with the next claim, so that other messages need not wait
             return None
         more = self.store.board().ready > 1
         claimed = replace(
             job,
             state=State.LOADING,
             attempt=job.attempt + 1,
-            lease=job.lease + 1,
+            fence=job.fence + 1,
             started_at=job.started_at or now,
             start_by=None,  # it has: the pauses between its attempts are not held against it
             error=None,
@@ -308,25 +310,25 @@ class Desk:
             self._judge(job.key, breaker.claimed(job.id, now))
         if message.loaded == job.key:
             claimed = replace(claimed, state=State.WORKING)
-            self._changes += self.store.begin(claimed, now=now)
+            self._events += self.store.begin(claimed, now=now)
             self._running[job.id] = claimed
         else:
             self._put(claimed, job, now)
-        return Work(claimed, payload, self._changes[-1].seq, reserved=choice.reserved, more=more)
+        return Work(claimed, payload, self._events[-1].seq, reserved=choice.reserved, more=more)
 
     def _began(self, message: Began, now: Instant) -> None:
-        job = self._held(message.job_id, message.lease)
+        job = self._held(message.job_id, message.fence)
         if job and message.loaded:
             self.store.used(job, loads=1, now=now)
         if job and job.state is State.LOADING:
             self._put(replace(job, state=State.WORKING), job, now)
 
     def _finished(self, message: Finished, now: Instant) -> None:
-        job = self._held(message.job_id, message.lease)
+        job = self._held(message.job_id, message.fence)
         if job is None:
             return
         if isinstance(message.outcome, ForemanError):
-            again = self._fault(job, message.outcome, now, free=self._blames(job, message.outcome, now))
+            again = self._error(job, message.outcome, now, free=self._blames(job, message.outcome, now))
             if isinstance(message.outcome, (TargetBusy, LoadTimeout)):
                 self._let_rest(again.key, now, again.ready_at or now + self.rules.backoff.first)
             return
@@ -339,10 +341,10 @@ class Desk:
         error, code = (str(flaw), flaw.code) if flaw else (None, None)
         self._put(self._ended(job, State.DONE, now, error=error, code=code), job, now)
 
-    def _take_back(self, message: TakeBack, now: Instant) -> int:
+    def _rescue(self, message: Rescue, now: Instant) -> int:
         running = list(self._running.values())
         for job in running:
-            self._fault(job, Interrupted(), now)
+            self._error(job, Interrupted(), now)
         return len(running)
 
     def _cancel(self, message: Cancel, now: Instant) -> Job:
@@ -350,13 +352,13 @@ class Desk:
         if job.state is State.CANCELLED:
             return job
         if job.state in TERMINAL:
-            raise IllegalStep("cancel", job.state)
+            raise IllegalTransition("cancel", job.state)
         return self._put(self._ended(job, State.CANCELLED, now), job, now)
 
     def _retry(self, message: Retry, now: Instant) -> Job:
         job = self._find(message.job_id)
         if job.state not in RETRIABLE:
-            raise IllegalStep("retry", job.state)
+            raise IllegalTransition("retry", job.state)
         self._check_room([job.key])
         fresh = replace(
             job,
@@ -376,11 +378,11 @@ class Desk:
     def _delete(self, message: Delete, now: Instant) -> None:
         try:
             job = self._find(message.job_id)
-        except JobUnreadable as fault:  # it can do nothing but go
-            self._set_aside(fault, now)
+        except JobUnreadable as error:  # it can do nothing but go
+            self._set_aside(error, now)
         else:
             if job.state not in TERMINAL:
-                raise IllegalStep("delete", job.state)
+                raise IllegalTransition("delete", job.state)
         self.store.delete([message.job_id])
 
     def _delivery_ended(self, message: DeliveryEnded, now: Instant) -> None:
@@ -407,7 +409,7 @@ class Desk:
     def _note(self, message: Note, now: Instant) -> None:
         self.store.set_note(message.name, message.value)
         self._paused = None
-        self._stirred = True
+        self._work_available = True
 
     def _prune(self, message: Prune, now: Instant) -> int:
         doomed = self.store.prunable(now, message.most)
@@ -422,8 +424,8 @@ class Desk:
     def _checkpoint(self) -> int | StoreUnavailable:
         try:
             return self.store.checkpoint()
-        except StoreUnavailable as fault:
-            return fault
+        except StoreUnavailable as error:
+            return error
 
     # What the steps share.
 
@@ -441,28 +443,28 @@ class Desk:
             raise JobUnreadable(job_id, f"its state became {found[0].state} while it waited")
         return found
 
-    def _set_aside(self, fault: JobUnreadable, now: Instant) -> bool:
+    def _set_aside(self, error: JobUnreadable, now: Instant) -> bool:
         """Fail a job that cannot be read; return whether it waited until now."""
         expires = now + self.rules.job_ttl if self.rules.job_ttl else None
-        if change := self.store.set_aside(fault, now=now, expires_at=expires):
-            log.error("job failed: it cannot be read", why=str(fault))
-            self._changes.append(change)
-        return change is not None
+        if event := self.store.set_aside(error, now=now, expires_at=expires):
+            log.error("job failed: it cannot be read", why=str(error))
+            self._events.append(event)
+        return event is not None
 
-    def _held(self, job_id: str, lease: int) -> Job | None:
+    def _held(self, job_id: str, fence: int) -> Job | None:
         """The job, if this claim of it is still the current one."""
         job = self._running.get(job_id)
-        return job if job and job.lease == lease else None
+        return job if job and job.fence == fence else None
 
-    def _blames(self, job: Job, fault: ForemanError, now: Instant) -> bool:
+    def _blames(self, job: Job, error: ForemanError, now: Instant) -> bool:
         """Note what a fault says of the server; True when it is not to be held against the job."""
         breaker = self.outlook.breakers.get(model_of(job.key), Breaker())
-        if not is_to_blame(fault):
+        if not is_to_blame(error):
             return False
-        self._judge(job.key, breaker.failed(job.id, fault.code, now))
+        self._judge(job.key, breaker.failed(job.id, error.code, now))
         return breaker.costs_nothing(job.id, now)
 
-    def _judge(self, key: DrainKey, breaker: Breaker | None) -> None:
+    def _judge(self, key: LoadKey, breaker: Breaker | None) -> None:
         """Have the breaker of the key's model be this one; None: nothing bad is known of its server."""
         model = model_of(key)
         before = self.outlook.breakers.get(model)
@@ -470,33 +472,33 @@ class Desk:
             others = {name: one for name, one in self.outlook.breakers.items() if name != model}
             while len(others) >= MODELS:
                 del others[next(iter(others))]
-                self._stirred = True
+                self._work_available = True
             self.outlook.breakers = others if breaker is None else {**others, model: breaker}
-            self._stirred |= before is not None and before.rests and not (breaker and breaker.rests)
+            self._work_available |= before is not None and before.rests and not (breaker and breaker.rests)
 
-    def _fault(self, job: Job, fault: ForemanError, now: Instant, *, free: bool = False) -> Job:
+    def _error(self, job: Job, error: ForemanError, now: Instant, *, free: bool = False) -> Job:
         """Put a job whose attempt has failed where it belongs. `free`: the attempt does not count."""
         what = after(
-            fault, attempt=job.attempt, max_attempts=job.max_attempts, backoff=self.rules.backoff, chance=self.chance()
+            error, attempt=job.attempt, max_attempts=job.max_attempts, backoff=self.rules.backoff, chance=self.chance()
         )
         if free:
             what = Again(wait=max(0.0, (self.outlook.breakers[model_of(job.key)].until or now) - now), spent=False)
         if isinstance(what, Again):
             # A busy target may have time for others; and the next load is tried with another job, while its key rests.
-            behind = isinstance(fault, LoadTimeout) or (what.wait > 0 and not what.spent)
+            behind = isinstance(error, LoadTimeout) or (what.wait > 0 and not what.spent)
             again = replace(
                 job,
                 state=State.QUEUED,
                 attempt=job.attempt if what.spent else job.attempt - 1,
                 since=now if behind else job.since,
                 ready_at=now + what.wait if what.wait > 0 else None,
-                error=str(fault),
-                error_code=fault.code,
+                error=str(error),
+                error_code=error.code,
             )
             return self._put(again, job, now)
-        return self._put(self._ended(job, State.FAILED, now, error=str(fault), code=fault.code), job, now)
+        return self._put(self._ended(job, State.FAILED, now, error=str(error), code=error.code), job, now)
 
-    def _let_rest(self, key: DrainKey, since: Instant, until: Instant) -> None:
+    def _let_rest(self, key: LoadKey, since: Instant, until: Instant) -> None:
         """Claim nothing of the key before `until`: its server, busy or unable to load it, may have time for others."""
         resting = self.outlook.resting
         if key in resting:
@@ -508,7 +510,7 @@ class Desk:
         still = {key: rest for key, rest in resting.items() if rest.since <= now < rest.until}
         if len(still) < len(resting):
             self.outlook.resting = still
-            self._stirred = True
+            self._work_available = True
         for model, breaker in self.outlook.breakers.items():
             self._judge(model, breaker.at(now))
 
@@ -526,8 +528,8 @@ class Desk:
         )
 
     def _put(self, job: Job, before: Job, now: Instant) -> Job:
-        check_step("change", before.state, job.state)
-        self._changes.append(self.store.put(job, previous=before.state, now=now))
+        check_transition("change", before.state, job.state)
+        self._events.append(self.store.put(job, previous=before.state, now=now))
         if job.state in RUNNING:
             self._running[job.id] = job
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from foreman.domain.job import Draft, DrainKey, Instant, Job, State, model_of
+from foreman.domain.job import Draft, Instant, Job, LoadKey, State, model_of
 from foreman.domain.scheduling import choose, forecast
 from foreman.domain.scheduling.breaker import Breaker, Breakers
 from foreman.domain.scheduling.choose import OTHERS, Head, Run
@@ -29,7 +29,7 @@ class Expected:
 class AtWork:
     """A job that a slot has."""
 
-    key: DrainKey
+    key: LoadKey
     most_tokens: int | None
     claimed_at: Instant
     began_at: Instant | None = None  # when its target got the request
@@ -52,12 +52,12 @@ class Outlook:
     def __init__(self, rules: choose.Rules | None = None) -> None:
         self.rules = rules or choose.Rules()
         self.standing = choose.Standing()  # as the last claim left it
-        self.resting: Mapping[DrainKey, Rest] = {}
+        self.resting: Mapping[LoadKey, Rest] = {}
         self.breakers: Breakers = {}
         self.paces: forecast.Paces = {}
         self.at_work: Mapping[str, AtWork] = {}  # by job
         self._known = self.paces, forecast.typical(self.paces)
-        self.loaded: DrainKey | None = None  # what the target had when it was last used
+        self.loaded: LoadKey | None = None  # what the target had when it was last used
 
     def heads(self, store: Reader) -> list[Head]:
         """Return the jobs that a claim chooses from: the two oldest of each class, and of the key whose turn it is.
@@ -68,12 +68,12 @@ class Outlook:
         near = board.near(2, besides=self._turn(), resting=self._resting(board))
         return [head for head, _ in near.lanes]
 
-    def rests(self, key: DrainKey) -> bool:
+    def rests(self, key: LoadKey) -> bool:
         """Return whether no job of the key may be claimed: its server is busy, or fails one call after the other."""
         breaker = self.breakers.get(model_of(key))
         return key in self.resting or (breaker is not None and breaker.rests)
 
-    def _resting(self, board: Board) -> Collection[DrainKey]:
+    def _resting(self, board: Board) -> Collection[LoadKey]:
         models = {model for model, breaker in self.breakers.items() if breaker.rests}
         if not models:
             return self.resting
@@ -147,7 +147,7 @@ class Outlook:
             self.paces, job.key, most_tokens=job.most_tokens, seconds=seconds, load=load, tokens=tokens
         )
 
-    def _turn(self) -> Sequence[DrainKey]:
+    def _turn(self) -> Sequence[LoadKey]:
         return (self.standing.turn.key,) if self.standing.turn else ()
 
     def _near(self, store: Reader, own: Head, least: int) -> Near:
@@ -163,7 +163,7 @@ class Outlook:
     def _order(self, near: Near, now: Instant) -> Iterator[Run]:
         return choose.order(near.lanes, self.standing, now=now, rules=self.rules, seconds=self._usual)
 
-    def _usual(self, key: DrainKey) -> float:
+    def _usual(self, key: LoadKey) -> float:
         known = self._service(key)
         return USUAL if known is None else known
 
@@ -203,16 +203,16 @@ class Outlook:
 
     def _load(self, slots: forecast.Slots | None, run: Run, near: Near) -> forecast.Slots | None:
         loads = near.others[run.priority] if run.key == OTHERS else 1
-        return slots and slots.change(run.key, loads * self._loading(run.key))
+        return slots and slots.event(run.key, loads * self._loading(run.key))
 
     def _take(self, slots: forecast.Slots | None, run: Run) -> forecast.Slots | None:
         seconds = None if slots is None else self._service(run.key)
         return None if slots is None or seconds is None else slots.take(run.count, seconds)
 
-    def _service(self, key: DrainKey) -> float | None:
+    def _service(self, key: LoadKey) -> float | None:
         return self._typical().seconds if key == OTHERS else forecast.service(self.paces, key)
 
-    def _loading(self, key: DrainKey) -> float:
+    def _loading(self, key: LoadKey) -> float:
         return forecast.loading(self.paces, key, otherwise=self._typical().load)
 
     def _typical(self) -> forecast.Typical:

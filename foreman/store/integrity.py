@@ -83,7 +83,7 @@ def check(database: Path) -> Report:
     return Report(str(database), schema, newest, jobs, events, problems)
 
 
-def glance(database: Path) -> str | None:
+def quick_check(database: Path) -> str | None:
     """What keeps this program from using it, as far as is soon seen; `check` reads all of it.
 
     Raises StoreRefused when it is no database at all.
@@ -139,10 +139,10 @@ def _unreadable(db: sqlite3.Connection) -> list[str]:
         for row in db.execute(every):
             try:
                 read(row)
-            except JobUnreadable as fault:
+            except JobUnreadable as error:
                 count += 1
                 if count <= SOME:
-                    found.append(f"{fault}; remove it with foreman rm {fault.job_id}, or restore a backup")
+                    found.append(f"{error}; remove it with foreman rm {error.job_id}, or restore a backup")
         if count > SOME:
             found.append(f"{count - SOME} more rows of {table} cannot be read")
     odd = db.execute(_ODD_LANES).fetchmany(SOME)

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
-from foreman.domain.job import Artifact, Change, Delivery, DrainKey, Instant, Job
+from foreman.domain.job import Artifact, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.usage import Depth, Row
-from foreman.store.protocol import ALL, ALL_OF_THEM, Due, Lane, Order, Place, Reader, Selection, Shape
+from foreman.store.protocol import ALL, ALL_OF_THEM, Cursor, Due, Lane, Order, Reader, Selection, Shape
 from foreman.store.sqlite.board import Board
 
 
@@ -23,7 +23,7 @@ class OwnJobs(Reader):
         self._store = store
         self._owner = owner
 
-    def sees(self, job: Job | Change | None) -> bool:
+    def sees(self, job: Job | JobEvent | None) -> bool:
         """Return whether this is a job of the owner's, or a change of one."""
         return job is not None and job.owner == self._owner
 
@@ -44,7 +44,7 @@ class OwnJobs(Reader):
         return self._store.with_payload(job_id) if self._has(job_id) else None
 
     def jobs(
-        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Place | None = None, limit: int
+        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
     ) -> list[Job]:
         if wanted.owner not in (None, self._owner):
             return []
@@ -71,9 +71,9 @@ class OwnJobs(Reader):
     def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
         return self._store.piece(job_id, name, begin, size) if self._has(job_id) else None
 
-    def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
-        found = self._store.changes(after=after, job_id=job_id, limit=limit)
-        return [change for change in found if self.sees(change)]
+    def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
+        found = self._store.events(after=after, job_id=job_id, limit=limit)
+        return [event for event in found if self.sees(event)]
 
     def seqs(self) -> tuple[int, int]:
         return self._store.seqs()
@@ -100,9 +100,9 @@ class OwnJobs(Reader):
             return []
         return self._store.due(caller, receiver, now=now, besides=besides, limit=limit)
 
-    def change(self, seq: int) -> Change | None:
-        change = self._store.change(seq)
-        return change if self.sees(change) else None
+    def event(self, seq: int) -> JobEvent | None:
+        event = self._store.event(seq)
+        return event if self.sees(event) else None
 
     def lanes(self) -> list[Lane]:
         return self._store.lanes()
@@ -113,7 +113,7 @@ class OwnJobs(Reader):
     def rank(self, job: Job, *, most: int) -> int:
         return self._store.rank(job, most=most)
 
-    def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
+    def line(self, key: LoadKey, priority: int, *, skip: int, most: int) -> list[Job]:
         return self._store.line(key, priority, skip=skip, most=most)
 
     def usage(

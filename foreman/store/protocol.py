@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Artifact, Change, Delivery, Draft, DrainKey, Instant, Job, Priority, State
+from foreman.domain.job import Artifact, Delivery, Draft, Instant, Job, JobEvent, LoadKey, Priority, State
 from foreman.domain.usage import NO_TOKENS, Depth, Row, Tokens
 from foreman.store.sqlite.board import Board
 
@@ -18,7 +18,7 @@ from foreman.store.sqlite.board import Board
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
     """How many jobs of one drain key and priority wait."""
 
-    key: DrainKey
+    key: LoadKey
     priority: Priority
     ready: int
     parked: int  # waiting for a time to come
@@ -39,7 +39,7 @@ class Order(StrEnum):
     ENDED = "ended"  # only those that have ended, the last one first
 
 
-class Place(msgspec.Struct, frozen=True):
+class Cursor(msgspec.Struct, frozen=True):
     """A place in a list of jobs: behind this one."""
 
     id: str
@@ -89,7 +89,7 @@ class Reader(Protocol):
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None: ...
 
     def jobs(
-        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Place | None = None, limit: int
+        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
     ) -> list[Job]:
         """Return up to `limit` of the jobs that are wanted, from a place on, in their order."""
 
@@ -111,7 +111,7 @@ class Reader(Protocol):
     def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
         """Return up to `size` bytes of an artifact, or without a name of the payload, without reading all of it."""
 
-    def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
+    def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
         """The event log after `after`, oldest first."""
 
     def seqs(self) -> tuple[int, int]:
@@ -137,7 +137,7 @@ class Reader(Protocol):
     ) -> list[Delivery]:
         """Return what of the caller's is due to the receiver, earliest first, without the `seq`s in `besides`."""
 
-    def change(self, seq: int) -> Change | None: ...
+    def event(self, seq: int) -> JobEvent | None: ...
 
     def lanes(self) -> list[Lane]: ...
 
@@ -147,7 +147,7 @@ class Reader(Protocol):
     def rank(self, job: Job, *, most: int) -> int:
         """Return how many claimable jobs of the job's own lane go before it; exact up to `most`."""
 
-    def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
+    def line(self, key: LoadKey, priority: int, *, skip: int, most: int) -> list[Job]:
         """Return claimable jobs of a lane in the order in which they would run, without the first `skip`."""
 
     def usage(
@@ -178,13 +178,13 @@ class Writer(Reader, Protocol):
         StoreBroken when nobody can know what was.
         """
 
-    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
+    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[JobEvent]:
         """Insert jobs in state queued, each with its first change."""
 
-    def put(self, job: Job, *, previous: State, now: Instant) -> Change:
+    def put(self, job: Job, *, previous: State, now: Instant) -> JobEvent:
         """Write the job as it is after a change of state, and the change."""
 
-    def begin(self, job: Job, *, now: Instant) -> list[Change]:
+    def begin(self, job: Job, *, now: Instant) -> list[JobEvent]:
         """Write a job that was queued and is working now, with both changes: its model is loaded already."""
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
@@ -199,7 +199,7 @@ class Writer(Reader, Protocol):
     def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
         """Queued jobs whose `start_by` has passed; for one that cannot be read, why not."""
 
-    def set_aside(self, fault: JobUnreadable, *, now: Instant, expires_at: Instant | None) -> Change | None:
+    def set_aside(self, error: JobUnreadable, *, now: Instant, expires_at: Instant | None) -> JobEvent | None:
         """Fail a job that cannot be read, if it is queued, so that the others go on."""
 
     def next_due(self) -> Instant | None:

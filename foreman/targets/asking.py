@@ -10,9 +10,9 @@ from types import TracebackType
 import trio
 
 from foreman.domain.endpoints import Endpoint
-from foreman.domain.errors import TargetFailed, TargetFault, TargetRefused
+from foreman.domain.errors import TargetError, TargetFailed, TargetRefused
 from foreman.targets.answers.refusals import words_of
-from foreman.targets.chunks import Answering, Chunks, StageFor
+from foreman.targets.chunks import Chunks, DecodingFor, StreamingCall
 from foreman.targets.http.http1 import Client
 from foreman.targets.payloads import Question
 
@@ -59,7 +59,7 @@ class Asking:
         model: str,
         heard: Callable[[], None],
         took: Callable[[int], None],
-        stage_for: StageFor | None = None,
+        decoding_for: DecodingFor | None = None,
         ended: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         self._client = client
@@ -68,9 +68,9 @@ class Asking:
         self._model = model
         self._heard = heard
         self._took = took
-        self._stage_for = stage_for
+        self._stage_for = decoding_for
         self._ended = ended
-        self._exchange: Answering | None = None
+        self._exchange: StreamingCall | None = None
 
     async def __aenter__(self) -> Chunks:
         question = self._question
@@ -79,11 +79,11 @@ class Asking:
         before = ""
         while True:
             payload = question.payload(left_out)
-            self._exchange = Answering(
+            self._exchange = StreamingCall(
                 self._client,
                 question.endpoint,
                 payload,
-                stage_for=self._stage_for,
+                decoding_for=self._stage_for,
                 heard=self._heard,
                 took=self._took,
                 ended=self._ended,
@@ -91,13 +91,13 @@ class Asking:
             asked_at = trio.current_time()
             try:
                 chunks = await self._exchange.__aenter__()
-            except TargetFault as fault:
-                words = lasting_words(fault) if trio.current_time() - asked_at < AT_ONCE else ""
-                if name := refused(fault, [name for name in question.additions if name not in left_out]):
-                    learnt[name] = named_in(fault, question)
+            except TargetError as error:
+                words = lasting_words(error) if trio.current_time() - asked_at < AT_ONCE else ""
+                if name := refused(error, [name for name in question.additions if name not in left_out]):
+                    learnt[name] = named_in(error, question)
                     left_out |= question.given_up(name)
                 elif words and words == before:
-                    raise TargetRefused(fault.status, words) from None
+                    raise TargetRefused(error.status, words) from None
                 elif words and not before:
                     before = words
                     await trio.sleep(PAUSE)
@@ -141,33 +141,33 @@ class Refusals:
             self._known.popitem(last=False)
 
 
-def refused(fault: TargetFault, additions: Collection[str]) -> str | None:
+def refused(error: TargetError, additions: Collection[str]) -> str | None:
     """Return which of the additions a fault is about, None if it is about something else."""
-    if fault.status not in REFUSING or not additions:
+    if error.status not in REFUSING or not additions:
         return None
-    text = fault.body.decode("utf-8", "replace")
-    if fault.status == 500 and not _CANNOT.search(text):
+    text = error.body.decode("utf-8", "replace")
+    if error.status == 500 and not _CANNOT.search(text):
         return None
     if named := next(
         (name for name in additions if any(_names(word, text) for word in _WORDS.get(name, [name]))), None
     ):
         return named
-    return next(iter(additions)) if fault.status in (400, 422) and _UNNAMED.search(text) else None
+    return next(iter(additions)) if error.status in (400, 422) and _UNNAMED.search(text) else None
 
 
-def named_in(fault: TargetFault, question: Question) -> frozenset[str]:
+def named_in(error: TargetError, question: Question) -> frozenset[str]:
     """Return the caller's fields that a refusal names: "cannot use tools with stream" is about those with tools."""
-    text = fault.body.decode("utf-8", "replace")
+    text = error.body.decode("utf-8", "replace")
     return frozenset(name for name in question.fields if name not in question.additions and _names(name, text))
 
 
-def lasting_words(fault: TargetFault) -> str:
+def lasting_words(error: TargetError) -> str:
     """Return what a 5xx says in JSON about the request; empty when its status or words are of something passing."""
-    if not isinstance(fault, TargetFailed) or fault.retry_after is not None or not fault.body.lstrip().startswith(b"{"):
+    if not isinstance(error, TargetFailed) or error.retry_after is not None or not error.body.lstrip().startswith(b"{"):
         return ""
-    if not 500 <= fault.status < 512 or fault.status in (502, 504):
+    if not 500 <= error.status < 512 or error.status in (502, 504):
         return ""
-    words = words_of(fault.body)
+    words = words_of(error.body)
     return "" if _PASSING.search(words) or words.lower().rstrip(".") in _WORDLESS else words
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
-from foreman.domain.errors import TargetFault
+from foreman.domain.errors import TargetError
 from foreman.targets.answers.refusals import NOT_JSON
 from foreman.targets.http.http1 import Client
 
@@ -26,7 +26,7 @@ class _Health(msgspec.Struct):
 
 async def boot_id_at(client: Client) -> str | None:
     """Return the boot id in what GET /healthz answers; None when no Foreman answers there."""
-    with trio.move_on_after(TIMEOUT), suppress(TargetFault, *NOT_JSON):
+    with trio.move_on_after(TIMEOUT), suppress(TargetError, *NOT_JSON):
         _, body = await client.fetch("GET", "/healthz", limit=LIMIT)
         return msgspec.json.decode(body, type=_Health).boot_id
     return None

@@ -12,22 +12,22 @@ from typing import Protocol, TypeAlias
 import trio
 
 from foreman.domain.endpoints import COMPLETIONS, Endpoint
-from foreman.domain.errors import TargetFault, TargetGarbled, TargetLost
+from foreman.domain.errors import TargetError, TargetGarbled, TargetLost
 from foreman.offload import offload
 from foreman.targets.answers.choices import choices_asked
-from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.decoder import Decoder
 from foreman.targets.answers.failures import ODD
 from foreman.targets.answers.parsers import DONE, Parser, parser_for
-from foreman.targets.answers.refusals import fault_of
+from foreman.targets.answers.refusals import error_of
 from foreman.targets.http.http1 import Client, Response
 from foreman.targets.protocol import Chunk
 
 ERROR_LIMIT = 65_536  # bytes of an error body that are read
-END_PATIENCE = 1.0  # seconds for the usage and the last mark, once the answer has said that it is complete
-TAIL_PATIENCE = 0.05  # seconds spent on the end of a body, whose answer is complete, to keep the connection
+END_TIMEOUT = 1.0  # seconds for the usage and the last mark, once the answer has said that it is complete
+TAIL_TIMEOUT = 0.05  # seconds spent on the end of a body, whose answer is complete, to keep the connection
 
 
-class Stage(Protocol):
+class Decoding(Protocol):
     """Turns the JSON values of a stream into chunks; see `closer.Closer`."""
 
     @property
@@ -48,7 +48,7 @@ class Chunks:
         self,
         response: Response,
         parser: Parser,
-        stage: Stage,
+        decoding: Decoding,
         target: str,
         took: Callable[[int], None] = lambda size: None,
     ) -> None:
@@ -57,7 +57,7 @@ class Chunks:
         self._took = took
         self._response = response
         self._parser = parser
-        self._stage = stage
+        self._stage = decoding
         self._values: deque[bytes] = deque()
         self._ready: deque[Chunk] = deque()
         self._size = 0  # bytes received
@@ -73,7 +73,7 @@ class Chunks:
     async def finish(self) -> None:
         """Take the end of a body whose answer is complete, if it comes soon: that keeps the connection."""
         if not self._response.over:
-            with trio.move_on_after(TAIL_PATIENCE):
+            with trio.move_on_after(TAIL_TIMEOUT):
                 await self._response.read_some(ERROR_LIMIT)
 
     def __aiter__(self) -> Chunks:
@@ -122,7 +122,7 @@ class Chunks:
 
     async def _receive_last(self) -> None:
         """Take what still belongs to an answer that is complete: it comes soon, or is not needed."""
-        self._last_call = self._last_call or trio.current_time() + END_PATIENCE
+        self._last_call = self._last_call or trio.current_time() + END_TIMEOUT
         with trio.move_on_at(self._last_call) as scope:
             try:
                 await self._receive()
@@ -131,10 +131,10 @@ class Chunks:
         self._ended = self._ended or scope.cancelled_caught
 
 
-StageFor: TypeAlias = Callable[[Closer], Stage]
+DecodingFor: TypeAlias = Callable[[Decoder], Decoding]
 
 
-class Answering:
+class StreamingCall:
     """An answer that is asked for: a context that posts `payload` and gives the chunks once the target has begun to
     answer. Entering it raises the TargetFault another status stands for.
 
@@ -148,7 +148,7 @@ class Answering:
         endpoint: Endpoint,
         payload: bytes,
         *,
-        stage_for: StageFor | None = None,
+        decoding_for: DecodingFor | None = None,
         heard: Callable[[], None],
         took: Callable[[int], None],
         ended: Callable[[BaseException | None], None] | None = None,
@@ -156,7 +156,7 @@ class Answering:
         self._client = client
         self._endpoint = endpoint
         self._payload = payload
-        self._stage_for = stage_for
+        self._stage_for = decoding_for
         self._ended = ended
         self._took = took
         self._request = client.request("POST", endpoint, payload, heard=heard)
@@ -182,15 +182,15 @@ class Answering:
     async def _begin(self, response: Response) -> Chunks:
         endpoint, name = self._endpoint, self._client.name
         if not 200 <= response.status < 300:
-            raise await fault_in(name, response)
+            raise await error_in(name, response)
         media = response.headers.get("content-type", "")
         parser = parser_for(endpoint, media, sized=response.sized, target=name)
         asked = 1
         if endpoint in COMPLETIONS:
             asked = await offload(len(self._payload), choices_asked, self._payload)
-        closer = Closer(endpoint, name, choices=asked)
-        stage = self._stage_for(closer) if self._stage_for else closer
-        return Chunks(response, parser, stage, name, self._took)
+        decoder = Decoder(endpoint, name, choices=asked)
+        decoding = self._stage_for(decoder) if self._stage_for else decoder
+        return Chunks(response, parser, decoding, name, self._took)
 
     def _end(self, error: BaseException | None) -> None:
         self._request.leave()
@@ -198,7 +198,7 @@ class Answering:
             self._ended(error)
 
 
-async def fault_in(target: str, response: Response) -> TargetFault:
+async def error_in(target: str, response: Response) -> TargetError:
     """The fault an error response stands for; reads what it says."""
     body = await response.read_some(ERROR_LIMIT)
-    return fault_of(target, response.status, response.headers, body, now=time.time())
+    return error_of(target, response.status, response.headers, body, now=time.time())

@@ -10,7 +10,7 @@ import trio
 from foreman.domain.endpoints import Counting
 from foreman.domain.errors import NotServed, TargetGarbled, TargetSilent
 from foreman.targets.answers.refusals import NOT_JSON
-from foreman.targets.chunks import fault_in
+from foreman.targets.chunks import error_in
 from foreman.targets.http.http1 import Client
 
 TIMEOUT = 60.0  # seconds for the whole of it
@@ -92,7 +92,7 @@ async def _said(client: Client, path: str, payload: bytes) -> dict[str, Any] | N
         if response.status in MISSING:
             return None
         if not 200 <= response.status < 300:
-            raise await fault_in(client.name, response)
+            raise await error_in(client.name, response)
         body = await response.read(LIMIT)
     try:
         found = msgspec.json.decode(body, type=dict[str, Any])

@@ -13,7 +13,7 @@ from foreman.domain.errors import TargetGarbled, TargetUnavailable
 from foreman.domain.json_weight import MOST_VALUES, has_more_values
 from foreman.offload import offload
 from foreman.targets.answers.refusals import NOT_JSON, said
-from foreman.targets.chunks import fault_in
+from foreman.targets.chunks import error_in
 from foreman.targets.http.http1 import Client
 
 LIMIT = 16 * 2**20  # bytes
@@ -51,7 +51,7 @@ class Listing(Generic[T]):
         with trio.move_on_after(TIMEOUT):
             async with self._client.request("GET", self._path) as response:
                 if response.status != 200:
-                    raise await fault_in(self._client.name, response)
+                    raise await error_in(self._client.name, response)
                 body = await response.read(LIMIT)
             self._read = await offload(len(body), self._made_of, body)
             return self._read[1]

@@ -12,12 +12,12 @@ import structlog
 import trio
 
 from foreman.domain.endpoints import EMBEDDING, Counting, Endpoint
-from foreman.domain.errors import LoadTimeout, TargetFailed, TargetFault, TargetLost, TargetRefused, TargetUnavailable
-from foreman.domain.job import DrainKey, model_of
+from foreman.domain.errors import LoadTimeout, TargetError, TargetFailed, TargetLost, TargetRefused, TargetUnavailable
+from foreman.domain.job import LoadKey, model_of
 from foreman.offload import offload
 from foreman.targets.asking import AT_ONCE, Asking, Refusals
 from foreman.targets.boot import boot_id_at
-from foreman.targets.chunks import ERROR_LIMIT, fault_in
+from foreman.targets.chunks import ERROR_LIMIT, error_in
 from foreman.targets.counting import counted
 from foreman.targets.http.http1 import Body, Client, Response
 from foreman.targets.listing import Listing, details
@@ -57,7 +57,7 @@ class OllamaTarget:
         self._held_there = Listing(self._client, "/api/ps", lambda name, _: ollama_form(name), named_by=NAMES)
         self._keep_alive = _duration(keep_alive)
         self._load_timeout = load_timeout
-        self._resident: DrainKey | None = None
+        self._loaded: LoadKey | None = None
         self._refusals = Refusals()
         self._loads: set[_Load] = set()
         self._doubted = trio.Event()  # whether the resident model is still loaded
@@ -77,12 +77,12 @@ class OllamaTarget:
             self._client.close()
 
     async def models(self) -> list[Model]:
-        if self._resident is not None:
+        if self._loaded is not None:
             self._doubted.set()
         try:
             return await self._listed.ask()
         except (TargetUnavailable, TargetLost):
-            self._resident = None
+            self._loaded = None
             raise
 
     def same(self, name: str) -> str:
@@ -90,7 +90,7 @@ class OllamaTarget:
 
     async def load(self, call: Call) -> None:
         """Have Ollama load the model by a request without a prompt. What it refuses, the real request will explain."""
-        if self.is_resident(call.key) or call.endpoint in EMBEDDING:
+        if self.is_loaded(call.key) or call.endpoint in EMBEDDING:
             return
         fields = await offload(len(call.payload), fields_of, call.payload)
         if _unloads(call.endpoint, fields):
@@ -109,11 +109,11 @@ class OllamaTarget:
         except trio.TooSlowError:
             raise LoadTimeout(self.name, call.model, self._load_timeout) from None
         except (TargetUnavailable, TargetLost):
-            self._resident = None
+            self._loaded = None
             raise
         finally:
             self._loads.discard(load)
-        self._resident = call.key
+        self._loaded = call.key
 
     async def _ask_to_load(self, model: str, options: Fields) -> None:
         ask: dict[str, Any] = {"model": model, "stream": False}
@@ -127,27 +127,27 @@ class OllamaTarget:
                 ask["keep_alive"] = self._keep_alive
         async with self._client.request("POST", "/api/generate", msgspec.json.encode(ask)) as response:
             if response.status >= 300:
-                raise await fault_in(self.name, response)
+                raise await error_in(self.name, response)
             await response.read_some(ERROR_LIMIT)
 
-    def is_resident(self, key: DrainKey) -> bool:
-        return self._resident == key
+    def is_loaded(self, key: LoadKey) -> bool:
+        return self._loaded == key
 
-    def resident(self) -> DrainKey | None:
-        return self._resident
+    def loaded(self) -> LoadKey | None:
+        return self._loaded
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         def ended(error: BaseException | None) -> None:
             if isinstance(error, (TargetUnavailable, TargetLost)):
-                self._resident = None
+                self._loaded = None
             elif call.endpoint in EMBEDDING:
-                if self._resident is not None and ollama_form(model_of(self._resident)) != ollama_form(call.model):
+                if self._loaded is not None and ollama_form(model_of(self._loaded)) != ollama_form(call.model):
                     self._doubted.set()  # it may have had to make room
             elif error is None and b'"keep_alive"' in call.payload and is_zero(_kept(fields_of(call.payload))):
-                self._resident = None  # the caller had it unloaded after the answer
+                self._loaded = None  # the caller had it unloaded after the answer
             elif error is None:
-                self._resident = call.key
+                self._loaded = call.key
 
         question = await offload(len(call.payload), streaming, call.endpoint, call.payload)
         key = model_of(call.key)
@@ -182,15 +182,15 @@ class OllamaTarget:
 
     async def _held(self) -> set[str] | None:
         """Return the models that the server has in memory; None when it does not tell."""
-        with trio.move_on_after(LOOK_TIMEOUT), suppress(TargetFault):
+        with trio.move_on_after(LOOK_TIMEOUT), suppress(TargetError):
             return set(await self._held_there.ask())
         return None
 
     async def _look(self) -> None:
-        before = self._resident
+        before = self._loaded
         held = await self._held()
         if held is not None and before is not None and ollama_form(model_of(before)) not in held:
-            self._resident = None if self._resident == before else self._resident
+            self._loaded = None if self._loaded == before else self._loaded
         for load in self._loads:
             waited = trio.current_time() - load.began_at
             if waited >= LOOK_EVERY:

@@ -12,12 +12,12 @@ import msgspec
 import trio
 
 from foreman.domain.endpoints import EMBEDDING, NATIVE, Counting, Endpoint
-from foreman.domain.job import DrainKey, model_of
+from foreman.domain.job import LoadKey, model_of
 from foreman.offload import offload
-from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.decoder import Decoder
 from foreman.targets.asking import Asking, Refusals
 from foreman.targets.boot import boot_id_at
-from foreman.targets.chunks import StageFor
+from foreman.targets.chunks import DecodingFor
 from foreman.targets.counting import counted
 from foreman.targets.http.http1 import Client
 from foreman.targets.listing import Listing, details
@@ -36,7 +36,7 @@ class OpenAITarget:
         self.address = f"{self.name} at {url}"
         self._client = Client(url.rstrip("/").removesuffix("/v1"), token, name=self.name)
         self._listed = Listing(self._client, "/v1/models", _model, named_by=("id", "name", "model"))
-        self._latest: DrainKey | None = None
+        self._latest: LoadKey | None = None
         self._refusals = Refusals()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -55,10 +55,10 @@ class OpenAITarget:
     async def load(self, call: Call) -> None:
         pass
 
-    def is_resident(self, key: DrainKey) -> bool:
+    def is_loaded(self, key: LoadKey) -> bool:
         return True
 
-    def resident(self) -> DrainKey | None:
+    def loaded(self) -> LoadKey | None:
         """The key used last: where a server does swap models, that is the one to go on with."""
         return self._latest
 
@@ -82,21 +82,21 @@ class OpenAITarget:
             self._latest = call.key
         size = len(call.payload)
         if reason := await offload(size, only_loads, call.endpoint, call.payload):
-            yield Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
+            yield StaticAnswer(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
             return
         started = time.monotonic_ns()
 
-        def translating(closer: Closer) -> _Translating:
-            return _Translating(call, closer, self.name, started, load_ns)
+        def translating(decoder: Decoder) -> _Translating:
+            return _Translating(call, decoder, self.name, started, load_ns)
 
         if call.endpoint in NATIVE:
             question = await offload(size, to_openai, call.endpoint, call.payload, served_as or call.model)
-            stage: StageFor | None = translating
+            decoding: DecodingFor | None = translating
         else:
-            question, stage = await offload(size, streaming, call.endpoint, call.payload, served_as), None
+            question, decoding = await offload(size, streaming, call.endpoint, call.payload, served_as), None
         key = model_of(call.key)
         asking = Asking(
-            self._client, question, self._refusals, model=key, stage_for=stage, heard=call.heard, took=call.took
+            self._client, question, self._refusals, model=key, decoding_for=decoding, heard=call.heard, took=call.took
         )
         async with asking as chunks:
             yield chunks
@@ -110,13 +110,13 @@ class OpenAITarget:
         self._client.close()
 
 
-class Told:
+class StaticAnswer:
     """An answer of one chunk that nobody had to be asked for."""
 
     def __init__(self, chunk: Chunk) -> None:
         self._left = [chunk]
 
-    def __aiter__(self) -> Told:
+    def __aiter__(self) -> StaticAnswer:
         return self
 
     async def __anext__(self) -> Chunk:
@@ -128,10 +128,10 @@ class Told:
 class _Translating:
     """A closer whose chunks are translated into those of the native endpoint."""
 
-    def __init__(self, call: Call, closer: Closer, target: str, started: int, load_ns: int) -> None:
+    def __init__(self, call: Call, decoder: Decoder, target: str, started: int, load_ns: int) -> None:
         self._endpoint: Endpoint = call.endpoint
         self._model = call.model
-        self._closer = closer
+        self._decoder = decoder
         self._target = target
         self._started = started
         self._load_ns = load_ns
@@ -140,17 +140,17 @@ class _Translating:
 
     @property
     def closed(self) -> bool:
-        return self._closer.closed
+        return self._decoder.closed
 
     @property
     def ending(self) -> bool:
-        return self._closer.ending
+        return self._decoder.ending
 
     def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]:
-        return self._translated(self._closer.take(value, whole=whole))
+        return self._translated(self._decoder.take(value, whole=whole))
 
     def end(self, *, framed: bool) -> list[Chunk]:
-        return self._translated(self._closer.end(framed=framed))
+        return self._translated(self._decoder.end(framed=framed))
 
     def _translated(self, chunks: list[Chunk]) -> list[Chunk]:
         elapsed = time.monotonic_ns() - self._started
@@ -166,7 +166,7 @@ class _Translating:
             if chunk.value is not None
             for made in self._native.take(chunk.value, created_at=now, elapsed_ns=elapsed)
         ]
-        if self._closer.closed and not self._finished:
+        if self._decoder.closed and not self._finished:
             self._finished = True
             cut = any(chunk.cut for chunk in chunks)
             native += self._native.finish(created_at=now, elapsed_ns=elapsed, cut=cut)

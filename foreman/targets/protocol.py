@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from foreman.domain.endpoints import Counting, Endpoint
-from foreman.domain.job import DrainKey
+from foreman.domain.job import LoadKey
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # it holds nothing that could hold it
@@ -31,7 +31,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt, as a target needs to know it."""
 
     model: str
-    key: DrainKey
+    key: LoadKey
     endpoint: Endpoint
     payload: bytes  # a JSON object
     heard: Callable[[], None] = lambda: None  # called whenever bytes of the answer come, even without words
@@ -76,10 +76,10 @@ class Target(Protocol):
         Does nothing where the target has no such notion.
         """
 
-    def is_resident(self, key: DrainKey) -> bool:
+    def is_loaded(self, key: LoadKey) -> bool:
         """Whether, as far as is known, a call of `key` can start without loading."""
 
-    def resident(self) -> DrainKey | None:
+    def loaded(self) -> LoadKey | None:
         """The drain key that was loaded last and is still there."""
 
     def displaces(self, call: Call) -> bool:

@@ -12,17 +12,17 @@ import pytest
 import trio
 
 from foreman.actors.inventory import Inventory
-from foreman.actors.output import Relay
-from foreman.actors.worker import Patience, Worker
+from foreman.actors.output import OutputHub
+from foreman.actors.worker import Timeouts, Worker
 from foreman.budget import Budget
 from foreman.domain.endpoints import Counting
-from foreman.domain.errors import ForemanError, NotServed, TargetFault
+from foreman.domain.errors import ForemanError, NotServed, TargetError
 from foreman.domain.job import Draft, Job, State
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Commit, Submit
-from foreman.queue.handlers import Desk, Rules
+from foreman.queue.handlers import CommandHandlers, Rules
 from foreman.queue.positions import Outlook
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
@@ -55,14 +55,14 @@ def saying(*words: str, seconds: float = 0) -> Script:
     return script
 
 
-def failing(fault: ForemanError, *words: str) -> Script:
+def failing(error: ForemanError, *words: str) -> Script:
     """Says the words, then fails."""
 
     async def script(call: Call) -> AsyncIterator[Chunk]:
         for word in words:
             yield chunk(word)
         await trio.lowlevel.checkpoint()
-        raise fault
+        raise error
 
     return script
 
@@ -85,7 +85,7 @@ class FakeTarget:
     scripts: list[Script] = field(default_factory=lambda: [saying("hello")])
     load_seconds: float = 0
     slow: float = 0  # seconds until it lists its models
-    down: TargetFault | None = None
+    down: TargetError | None = None
     inventory: list[str] = field(default_factory=lambda: ["m", "a", "b", "c"])
     name: str = "the target"
     address: str = "the target"
@@ -95,7 +95,7 @@ class FakeTarget:
     together: int = 0  # answers under way
     most_together: int = 0
     left_early: int = 0
-    loaded: str | None = None
+    in_memory: str | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
@@ -112,19 +112,19 @@ class FakeTarget:
         return name
 
     async def load(self, call: Call) -> None:
-        if self.loaded == call.key:
+        if self.in_memory == call.key:
             return
         await trio.sleep(self.load_seconds)
         if self.down:
             raise self.down
         self.loads.append(call.key)
-        self.loaded = call.key
+        self.in_memory = call.key
 
-    def is_resident(self, key: str) -> bool:
-        return self.loaded == key
+    def is_loaded(self, key: str) -> bool:
+        return self.in_memory == key
 
-    def resident(self) -> str | None:
-        return self.loaded
+    def loaded(self) -> str | None:
+        return self.in_memory
 
     def displaces(self, call: Call) -> bool:
         return False
@@ -175,21 +175,21 @@ def draft(number: int = 1, model: str = "m", **fields: Any) -> Draft:
 
 
 @dataclass
-class House:
+class App:
     """The actors that a job meets, at work."""
 
     store: SqliteWriter
     queue: QueueActor
     worker: Worker
     outlook: Outlook
-    relay: Relay
+    hub: OutputHub
     inventory: Inventory
     target: FakeTarget
     commits: list[Commit]
     nursery: trio.Nursery
     _news: trio.Event = field(default_factory=trio.Event)
 
-    def notice(self, commit: Commit) -> None:
+    def on_commit(self, commit: Commit) -> None:
         self.commits.append(commit)
         self._news.set()
         self._news = trio.Event()
@@ -214,7 +214,7 @@ class House:
         return self.job(number)
 
     def states(self, number: int = 1) -> list[str]:
-        return [change.state.value for change in self.store.changes(job_id=f"{number:03}", limit=99)]
+        return [event.state.value for event in self.store.events(job_id=f"{number:03}", limit=99)]
 
 
 @pytest.fixture
@@ -229,26 +229,26 @@ def now() -> float:
 
 
 @pytest.fixture
-def start_house(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Awaitable[House]]:
+def start_app(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Awaitable[App]]:
     """Starts the queue, the inventory and the worker over a target."""
 
     async def start(
         *scripts: Script,
         target: FakeTarget | None = None,
         slots: int = 1,
-        patience: Patience | None = None,
+        timeout: Timeouts | None = None,
         rules: Rules | None = None,
         budget: Budget | None = None,
-    ) -> House:
+    ) -> App:
         target = target or FakeTarget(list(scripts) or [saying("hello")])
         rules = rules or Rules(backoff=Backoff(2, 300))
         outlook = Outlook(Order(slots=slots))
-        queue = QueueActor(Desk(store, rules, outlook, clock=now, chance=lambda: EVEN), offload=inline)
-        relay = Relay(budget)
+        queue = QueueActor(CommandHandlers(store, rules, outlook, clock=now, chance=lambda: EVEN), offload=inline)
+        hub = OutputHub(budget)
         inventory = Inventory(target, queue, poll_interval=30)
-        worker = Worker(queue, target, relay, inventory, outlook, slots=slots, patience=patience, clock=now)
-        house = House(store, queue, worker, outlook, relay, inventory, target, [], nursery)
-        for listener in (relay.notice, worker.notice, house.notice):
+        worker = Worker(queue, target, hub, inventory, outlook, slots=slots, timeout=timeout, clock=now)
+        house = App(store, queue, worker, outlook, hub, inventory, target, [], nursery)
+        for listener in (hub.on_commit, worker.on_commit, house.on_commit):
             queue.add_listener(listener)
         for actor in (queue.run, inventory.run, worker.run):
             await nursery.start(actor)

@@ -10,7 +10,7 @@ from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
 from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Work
-from foreman.queue.handlers import Desk, Rules
+from foreman.queue.handlers import CommandHandlers, Rules
 from foreman.queue.positions import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import EVEN, START, draft
@@ -18,7 +18,7 @@ from tests.actors.conftest import EVEN, START, draft
 ANSWER = Answered([Artifact(name="completion", content_type="application/json", data=b'{"a":1}')])
 
 
-class Office:
+class QueueHarness:
     """A desk with a clock that a test turns."""
 
     def __init__(self, store: SqliteWriter, *, order: Order | None = None, **rules: Any) -> None:
@@ -26,12 +26,12 @@ class Office:
         self.store = store
         given: dict[str, Any] = {"backoff": Backoff(2, 300), "job_ttl": 100} | rules
         self.rules = Rules(**given)
-        self.desk = Desk(store, self.rules, Outlook(order), clock=lambda: self.now, chance=lambda: EVEN)
+        self.handlers = CommandHandlers(store, self.rules, Outlook(order), clock=lambda: self.now, chance=lambda: EVEN)
         self.commit = Commit([])
 
     def say(self, message: Message[Any]) -> Any:
         """The message's answer; raises the fault that it may be."""
-        [answer], self.commit = self.desk.apply([message])
+        [answer], self.commit = self.handlers.apply([message])
         if isinstance(answer, ForemanError):
             raise answer
         return answer
@@ -50,7 +50,7 @@ class Office:
         return work.job
 
     def finish(self, job: Job, outcome: Answered | ForemanError = ANSWER) -> None:
-        self.say(Finished(job_id=job.id, lease=job.lease, outcome=outcome))
+        self.say(Finished(job_id=job.id, fence=job.fence, outcome=outcome))
 
     def job(self, number: int = 1) -> Job:
         job = self.store.job(f"{number:03}")
@@ -58,4 +58,4 @@ class Office:
         return job
 
     def steps(self) -> list[tuple[str, str]]:
-        return [(change.previous or "", change.state) for change in self.commit.changes]
+        return [(event.previous or "", event.state) for event in self.commit.events]

@@ -11,15 +11,15 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from foreman.actors.embeddings import Embeddings
 from foreman.actors.inventory import Inventory
-from foreman.actors.worker import Patience
-from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetFault, TargetSilent
+from foreman.actors.worker import Timeouts
+from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent
 from foreman.targets.protocol import Call, Chunk
 from tests.actors.conftest import FakeTarget, Script
-from tests.actors.test_inventory import Told
+from tests.actors.test_inventory import StaticAnswer
 from tests.conftest import Logged
 
 VECTOR = Chunk(b'{"embeddings":[[1.0]]}', last=True)
-PATIENCE = Patience(attempt=100, first_chunk=30, stall=12, max_answer=1000)
+TIMEOUT = Timeouts(attempt=100, first_chunk=30, stall=12, max_answer=1000)
 
 
 class Moody:
@@ -42,8 +42,8 @@ def of(model: str) -> Call:
 
 def embeddings(script: Script, *, concurrency: int = 2, warm: str = "", target: FakeTarget | None = None) -> Embeddings:
     target = target or FakeTarget([script])
-    inventory = Inventory(target, Told(), poll_interval=30)
-    return Embeddings(target, inventory, concurrency=concurrency, patience=PATIENCE, warm=warm)
+    inventory = Inventory(target, StaticAnswer(), poll_interval=30)
+    return Embeddings(target, inventory, concurrency=concurrency, timeout=TIMEOUT, warm=warm)
 
 
 async def alive_only(call: Call) -> AsyncIterator[Chunk]:
@@ -62,14 +62,14 @@ async def then_silent(call: Call) -> AsyncIterator[Chunk]:
 
 
 @pytest.mark.parametrize(
-    ("script", "seconds", "fault"),
+    ("script", "seconds", "error"),
     [(Moody("m"), 30, TargetSilent), (then_silent, 32, TargetSilent), (alive_only, 100, AttemptTimeout)],
     ids=["silent", "silent after a while", "endless"],
 )
 async def test_every_call_has_a_deadline(
-    autojump_clock: MockClock, script: Script, seconds: float, fault: type[TargetFault]
+    autojump_clock: MockClock, script: Script, seconds: float, error: type[TargetError]
 ) -> None:
-    with pytest.raises(fault):
+    with pytest.raises(error):
         await embeddings(script).embed(of("m"))
     assert trio.current_time() == pytest.approx(seconds)
 
@@ -114,7 +114,7 @@ async def test_a_model_that_hangs_holds_up_no_other(
     asked = embeddings(moody := Moody(*hanging), concurrency=2)
 
     async def hang(model: str) -> None:
-        with pytest.raises(TargetFault):
+        with pytest.raises(TargetError):
             await asked.embed(of(model))
 
     for _ in range(5):
@@ -150,7 +150,7 @@ async def test_places_are_bounded_however_many_models_hang(autojump_clock: MockC
     asked = embeddings(moody := Moody(*"abcdefgh"), concurrency=2)
 
     async def hang(model: str) -> None:
-        with pytest.raises(TargetFault):
+        with pytest.raises(TargetError):
             await asked.embed(of(model))
 
     for model in "aabbccddeeff":

@@ -18,7 +18,7 @@ from tests.actors.conftest import FakeTarget
 GONE = TargetUnavailable("the target", "connection refused")
 
 
-class Told:
+class StaticAnswer:
     """A queue that only listens."""
 
     def __init__(self) -> None:
@@ -39,12 +39,12 @@ def target() -> FakeTarget:
 
 
 @pytest.fixture
-def queue() -> Told:
-    return Told()
+def queue() -> StaticAnswer:
+    return StaticAnswer()
 
 
 @pytest.fixture
-def start(target: FakeTarget, queue: Told, nursery: trio.Nursery) -> Start:
+def start(target: FakeTarget, queue: StaticAnswer, nursery: trio.Nursery) -> Start:
     async def started(remembered: str | None = None) -> Inventory:
         inventory = Inventory(target, queue, poll_interval=30, remembered=remembered)
         await nursery.start(inventory.run)
@@ -59,7 +59,7 @@ async def test_a_healthy_target_is_asked_at_every_interval(
     inventory = await start()
     await trio.sleep(95)
     assert target.probes == pytest.approx([0, 30, 60, 90])
-    assert (inventory.up, inventory.fault) == (True, None)
+    assert (inventory.up, inventory.error) == (True, None)
 
 
 async def test_a_target_that_is_away_is_asked_every_second_until_it_is_back(
@@ -67,13 +67,13 @@ async def test_a_target_that_is_away_is_asked_every_second_until_it_is_back(
 ) -> None:
     target.down = GONE
     inventory = await start()
-    assert (inventory.up, inventory.fault) == (False, GONE)
+    assert (inventory.up, inventory.error) == (False, GONE)
     await trio.sleep(4.5)
     assert target.probes == pytest.approx([0, 1, 2, 3, 4])
     target.down = None
     await inventory.wait_up()
     assert trio.current_time() == pytest.approx(5)
-    assert inventory.fault is None
+    assert inventory.error is None
 
 
 async def test_while_somebody_looks_a_target_is_asked_once_a_second_however_many_they_are(
@@ -125,7 +125,7 @@ async def test_a_target_that_does_not_answer_the_probe_is_away(
 ) -> None:
     monkeypatch.setattr(target, "models", trio.sleep_forever)
     inventory = await start()
-    assert "no answer within 5 s" in str(inventory.fault)
+    assert "no answer within 5 s" in str(inventory.error)
     assert trio.current_time() == pytest.approx(5)
 
 
@@ -136,9 +136,9 @@ async def test_an_unknown_model_is_asked_for_once_more(
     target.inventory.append("new")
     assert (await inventory.resolve("new")).name == "new"
     await trio.sleep(MISSED)
-    with pytest.raises(ModelNotFound) as fault:
+    with pytest.raises(ModelNotFound) as error:
         await inventory.resolve("nowhere")
-    assert "m, n, new" in str(fault.value.hint)
+    assert "m, n, new" in str(error.value.hint)
     assert len(target.probes) == 3
 
 
@@ -227,7 +227,7 @@ async def test_known_models_are_still_known_while_the_target_is_away(
 
 
 async def test_the_last_known_models_outlive_the_process(
-    start: Start, target: FakeTarget, queue: Told, autojump_clock: MockClock
+    start: Start, target: FakeTarget, queue: StaticAnswer, autojump_clock: MockClock
 ) -> None:
     await start()
     [note] = queue.messages
@@ -238,7 +238,9 @@ async def test_the_last_known_models_outlive_the_process(
     assert not inventory.up
 
 
-async def test_what_has_not_changed_is_not_written_again(start: Start, queue: Told, autojump_clock: MockClock) -> None:
+async def test_what_has_not_changed_is_not_written_again(
+    start: Start, queue: StaticAnswer, autojump_clock: MockClock
+) -> None:
     await start()
     await trio.sleep(300)
     assert len(queue.messages) == 1

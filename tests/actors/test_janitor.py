@@ -13,13 +13,13 @@ from foreman.domain.errors import StoreFull
 from foreman.domain.job import State
 from foreman.domain.usage import DAY, MINUTE, STORED
 from foreman.queue.handlers import Rules
-from tests.actors.conftest import START, House, draft, saying
+from tests.actors.conftest import START, App, draft, saying
 
-Start = Callable[..., Awaitable[House]]
+Start = Callable[..., Awaitable[App]]
 
 
-async def test_a_job_is_removed_within_a_round_of_its_time(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying("x"), rules=Rules(job_ttl=100))
+async def test_a_job_is_removed_within_a_round_of_its_time(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying("x"), rules=Rules(job_ttl=100))
     await house.nursery.start(pruner.run, house.queue)
     await house.submit(draft())
     await house.until_state(State.DONE)
@@ -30,10 +30,10 @@ async def test_a_job_is_removed_within_a_round_of_its_time(start_house: Start, a
 
 
 async def test_a_sweep_removes_everything_in_small_batches(
-    start_house: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruner, "BATCH", 2)
-    house = await start_house(saying("x"), rules=Rules(job_ttl=1))
+    house = await start_app(saying("x"), rules=Rules(job_ttl=1))
     await house.submit(*(draft(n) for n in range(5)))
     await house.until(lambda: all(house.job(n).state is State.DONE for n in range(5)))
     await trio.sleep(2)
@@ -42,10 +42,8 @@ async def test_a_sweep_removes_everything_in_small_batches(
     assert house.store.checkpoint() == 0
 
 
-async def test_a_job_that_runs_for_long_is_told_of_in_every_minute(
-    start_house: Start, autojump_clock: MockClock
-) -> None:
-    house = await start_house(saying("x", seconds=350))
+async def test_a_job_that_runs_for_long_is_told_of_in_every_minute(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying("x", seconds=350))
     await house.nursery.start(pruner.run, house.queue)
     await house.submit(draft())
     await house.until_state(State.DONE)
@@ -59,9 +57,9 @@ async def test_a_job_that_runs_for_long_is_told_of_in_every_minute(
 
 
 async def test_figures_of_minutes_go_after_a_day_and_those_of_hours_after_their_history(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(saying("x"), rules=Rules(usage_history=3 * DAY))
+    house = await start_app(saying("x"), rules=Rules(usage_history=3 * DAY))
     await house.submit(draft())
     await house.until_state(State.DONE)
 
@@ -78,9 +76,9 @@ async def test_figures_of_minutes_go_after_a_day_and_those_of_hours_after_their_
 
 
 async def test_a_full_disk_does_not_stop_the_janitor(
-    start_house: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await start_house()
+    house = await start_app()
 
     def full() -> int:
         raise StoreFull

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from foreman.domain.errors import (
     ForemanError,
-    IllegalStep,
+    IllegalTransition,
     Interrupted,
     JobNotFound,
     TargetBusy,
@@ -23,7 +23,7 @@ from foreman.domain.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from foreman.domain.job import RUNNING, STEPS, TERMINAL, Artifact, Priority, State
+from foreman.domain.job import RUNNING, TERMINAL, TRANSITIONS, Artifact, Priority, State
 from foreman.domain.retry import Again, Backoff, after
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import Head, Spent
@@ -39,13 +39,13 @@ from foreman.queue.commands import (
     Message,
     Note,
     Prune,
+    Rescue,
     Retry,
     Submit,
     SubmitMany,
-    TakeBack,
     Work,
 )
-from foreman.queue.handlers import Desk, Rules
+from foreman.queue.handlers import CommandHandlers, Rules
 from foreman.queue.positions import Outlook
 from foreman.store import integrity
 from foreman.store.sqlite.writer import SqliteWriter
@@ -75,7 +75,7 @@ class Known:
     start_by: float | None
     state: State = State.QUEUED
     attempt: int = 0
-    lease: int = 0
+    fence: int = 0
     expires_at: float | None = None
     states: list[State] = field(default_factory=lambda: [State.QUEUED])
     claimed_at: float | None = None  # while it runs, by the process that knows it
@@ -104,7 +104,7 @@ class Machine(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.store = SqliteWriter(self.path)
-        self.desk = Desk(self.store, RULES, Outlook(ORDER), clock=lambda: self.now, chance=lambda: 0.5)
+        self.handlers = CommandHandlers(self.store, RULES, Outlook(ORDER), clock=lambda: self.now, chance=lambda: 0.5)
         self.standing = choose.Standing()
         self.resting: dict[str, tuple[float, float]] = {}  # keys, since when and until when
 
@@ -118,7 +118,7 @@ class Machine(RuleBasedStateMachine):
                 job.ready_at = None
             if job.state is State.QUEUED and job.start_by is not None and job.start_by <= self.now:
                 self._end(job, State.EXPIRED)
-        [answer], _ = self.desk.apply([message])
+        [answer], _ = self.handlers.apply([message])
         return answer
 
     def _enter(self, job: Known, state: State) -> None:
@@ -138,20 +138,20 @@ class Machine(RuleBasedStateMachine):
         self._enter(job, state)
         job.ready_at, job.expires_at = None, self.now + RULES.job_ttl
 
-    def _fault(self, job: Known, fault: ForemanError) -> None:
-        what = after(fault, attempt=job.attempt, max_attempts=job.max_attempts, backoff=RULES.backoff, chance=0.5)
+    def _error(self, job: Known, error: ForemanError) -> None:
+        what = after(error, attempt=job.attempt, max_attempts=job.max_attempts, backoff=RULES.backoff, chance=0.5)
         if isinstance(what, Again):
             job.attempt -= not what.spent
             job.since = job.since if what.spent or not what.wait else self.now
             job.ready_at = self.now + what.wait if what.wait else None
-            if isinstance(fault, TargetBusy):
+            if isinstance(error, TargetBusy):
                 _, until = self.resting.get(job.key, (0, 0))
                 self.resting[job.key] = self.now, max(until, self.now + what.wait)
             self._enter(job, State.QUEUED)
         else:
             self._end(job, State.FAILED)
 
-    def _draft(self, key: str, priority: Priority, attempts: int, wait: float | None, patience: float | None) -> Any:
+    def _draft(self, key: str, priority: Priority, attempts: int, wait: float | None, timeout: float | None) -> Any:
         self.made += 1
         self.counted["submitted"] += 1
         made = draft(
@@ -160,7 +160,7 @@ class Machine(RuleBasedStateMachine):
             priority=priority,
             max_attempts=attempts,
             not_before=self.now + wait if wait is not None else None,
-            start_by=self.now + patience if patience is not None else None,
+            start_by=self.now + timeout if timeout is not None else None,
         )
         parked = self.now + wait if wait else None
         since = max(self.now, self.now + (wait or 0))
@@ -213,11 +213,11 @@ class Machine(RuleBasedStateMachine):
             return
         assert isinstance(work, Work) and work.job.id == head.id and work.payload == b"%d" % int(head.id)
         job = self.jobs[head.id]
-        job.attempt, job.lease, job.start_by = job.attempt + 1, job.lease + 1, None
+        job.attempt, job.fence, job.start_by = job.attempt + 1, job.fence + 1, None
         self._enter(job, State.LOADING)
         if loaded == job.key:
             self._enter(job, State.WORKING)
-        assert (work.job.attempt, work.job.lease, work.job.state) == (job.attempt, job.lease, job.state)
+        assert (work.job.attempt, work.job.fence, work.job.state) == (job.attempt, job.fence, job.state)
         self.standing = choose.start(self.standing, choice, self.now)
         assert work.reserved is choice.reserved
 
@@ -226,22 +226,22 @@ class Machine(RuleBasedStateMachine):
         job = self._some(number)
         if job is None:
             return
-        self._tell(Began(job_id=job.id, lease=job.lease - stale))
+        self._tell(Began(job_id=job.id, fence=job.fence - stale))
         if not stale and job.state is State.LOADING:
             self._enter(job, State.WORKING)
 
-    @rule(number=st.integers(0, 1000), stale=st.booleans(), fault=st.one_of(st.none(), st.sampled_from(FAULTS)))
-    def finished(self, number: int, stale: bool, fault: ForemanError | None) -> None:
+    @rule(number=st.integers(0, 1000), stale=st.booleans(), error=st.one_of(st.none(), st.sampled_from(FAULTS)))
+    def finished(self, number: int, stale: bool, error: ForemanError | None) -> None:
         running = [job for job in self.jobs.values() if job.state in RUNNING]
         job = running[number % len(running)] if running and number % 4 else self._some(number)
         if job is None:
             return
         answer = Answered([Artifact(name="completion", content_type="application/json", data=b"{}")])
-        self._tell(Finished(job_id=job.id, lease=job.lease - stale, outcome=fault or answer))
+        self._tell(Finished(job_id=job.id, fence=job.fence - stale, outcome=error or answer))
         if stale or job.state not in RUNNING:
             return
-        if fault is not None:
-            self._fault(job, fault)
+        if error is not None:
+            self._error(job, error)
             return
         if job.state is State.LOADING:
             self._enter(job, State.WORKING)
@@ -254,7 +254,7 @@ class Machine(RuleBasedStateMachine):
         if job is None:
             assert isinstance(answer, JobNotFound)
         elif job.state in TERMINAL - {State.CANCELLED}:
-            assert isinstance(answer, IllegalStep)
+            assert isinstance(answer, IllegalTransition)
         elif job.state is not State.CANCELLED:
             self._end(job, State.CANCELLED)
 
@@ -265,7 +265,7 @@ class Machine(RuleBasedStateMachine):
         if job is None:
             assert isinstance(answer, JobNotFound)
         elif job.state not in (State.FAILED, State.CANCELLED, State.EXPIRED):
-            assert isinstance(answer, IllegalStep)
+            assert isinstance(answer, IllegalTransition)
         else:
             job.attempt, job.since, job.start_by, job.expires_at = 0, self.now, None, None
             self.counted["submitted"] += 1
@@ -278,7 +278,7 @@ class Machine(RuleBasedStateMachine):
         if job is None:
             assert isinstance(answer, JobNotFound)
         elif job.state not in TERMINAL:
-            assert isinstance(answer, IllegalStep)
+            assert isinstance(answer, IllegalTransition)
         else:
             del self.jobs[job.id]
 
@@ -305,12 +305,12 @@ class Machine(RuleBasedStateMachine):
     def crash(self) -> None:
         self.store.close()
         self._open()
-        taken = self._tell(TakeBack())
+        taken = self._tell(Rescue())
         running = [job for job in self.jobs.values() if job.state in RUNNING]
         assert taken == len(running)
         for job in running:
             job.claimed_at = None  # until when it ran, nobody knows
-            self._fault(job, Interrupted())
+            self._error(job, Interrupted())
 
     @invariant()
     def store_and_model_agree(self) -> None:
@@ -325,12 +325,12 @@ class Machine(RuleBasedStateMachine):
         assert found.keys() == self.jobs.keys()
         for job in self.jobs.values():
             stored = found[job.id]
-            assert (stored.state, stored.attempt, stored.lease) == (job.state, job.attempt, job.lease)
+            assert (stored.state, stored.attempt, stored.fence) == (job.state, job.attempt, job.fence)
             assert stored.ready_at == job.ready_at or job.id in late
-            said = [change.state for change in self.store.changes(job_id=job.id, limit=10_000)]
+            said = [event.state for event in self.store.events(job_id=job.id, limit=10_000)]
             assert said == job.states
-            assert all(after in STEPS[before] for before, after in pairwise(said))
-        seqs = [change.seq for change in self.store.changes(limit=100_000)]
+            assert all(after in TRANSITIONS[before] for before, after in pairwise(said))
+        seqs = [event.seq for event in self.store.events(limit=100_000)]
         assert seqs == sorted(set(seqs))
 
     @invariant()

@@ -10,14 +10,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.actors.output import Track
+from foreman.actors.output import OutputLog
 from foreman.budget import Budget
-from foreman.domain.job import Change, Job, State
+from foreman.domain.job import Job, JobEvent, State
 from foreman.http.routes.stream import SLICE, Ndjson, live
 from foreman.store.sqlite.readers import Readers
-from tests.actors.conftest import House, draft, saying
+from tests.actors.conftest import App, draft, saying
 
-Start = Callable[..., Awaitable[House]]
+Start = Callable[..., Awaitable[App]]
 
 SIZE = 4000  # bytes; all of an answer is little enough to need no thread, which the clock would not wait for
 PIECE = "x" * SIZE
@@ -30,12 +30,12 @@ def _all_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_job_without_room_is_put_back_unspent_and_done_once_there_is_some(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
     budget = Budget(ROOM)
-    held = budget.lease()
+    held = budget.fence()
     held.grow(ROOM - 2 * SIZE)
-    house = await start_house(saying(*[PIECE] * 4), saying(*[PIECE] * 4), budget=budget)
+    house = await start_app(saying(*[PIECE] * 4), saying(*[PIECE] * 4), budget=budget)
     await house.submit(draft(max_attempts=1))
     job = await house.until_state(State.QUEUED)
     while job.error_code is None:
@@ -46,27 +46,25 @@ async def test_a_job_without_room_is_put_back_unspent_and_done_once_there_is_som
     assert (await house.until_state(State.DONE)).attempt == 1
 
 
-async def test_an_answer_that_would_not_fit_alone_fails_its_job(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying(*[PIECE] * 11), budget=Budget(ROOM))
+async def test_an_answer_that_would_not_fit_alone_fails_its_job(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying(*[PIECE] * 11), budget=Budget(ROOM))
     await house.submit(draft())
     job = await house.until_state(State.FAILED)
     assert job.error_code == "memory_full" and "setting" not in str(job.error)
 
 
-async def test_a_request_that_would_not_fit_alone_fails_its_job(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying("x"), budget=Budget(ROOM))
+async def test_a_request_that_would_not_fit_alone_fails_its_job(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying("x"), budget=Budget(ROOM))
     await house.submit(draft(payload=b'{"x":"' + b"x" * ROOM + b'"}'))
     assert (await house.until_state(State.FAILED)).error_code == "memory_full"
 
 
-async def test_jobs_that_want_more_than_there_is_together_all_end(
-    start_house: Start, autojump_clock: MockClock
-) -> None:
+async def test_jobs_that_want_more_than_there_is_together_all_end(start_app: Start, autojump_clock: MockClock) -> None:
     """Each is followed by somebody who reads nothing, so what it has said is held for as long as it runs or waits."""
     jobs = 8
     budget = Budget(ROOM)
-    house = await start_house(*[saying(*[PIECE] * 6, seconds=1) for _ in range(1000)], slots=4, budget=budget)
-    followed = {number: house.relay.track(f"{number:03}") for number in range(1, jobs + 1)}
+    house = await start_app(*[saying(*[PIECE] * 6, seconds=1) for _ in range(1000)], slots=4, budget=budget)
+    followed = {number: house.hub.output(f"{number:03}") for number in range(1, jobs + 1)}
     for number in followed:
         await house.submit(draft(number))
     with trio.fail_after(3600):
@@ -78,11 +76,11 @@ async def test_jobs_that_want_more_than_there_is_together_all_end(
 
 
 async def test_who_reads_an_ended_answer_too_slowly_loses_it_when_others_need_room(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
     budget = Budget(ROOM)
-    house = await start_house(*[saying(*[PIECE] * 6)] * 100, budget=budget)
-    slow, quick = (house.relay.track("001").follow() for _ in range(2))
+    house = await start_app(*[saying(*[PIECE] * 6)] * 100, budget=budget)
+    slow, quick = (house.hub.output("001").follow() for _ in range(2))
     await house.submit(draft(1))
     first, *_, last = [piece async for piece in quick]
     assert first.chunk is not None and last.ended is not None
@@ -96,17 +94,17 @@ async def test_who_reads_an_ended_answer_too_slowly_loses_it_when_others_need_ro
 
 
 async def test_a_reader_that_is_cut_is_told_so() -> None:
-    track = Track("001")
-    follower = track.follow()
-    track.append(b'{"x":1}')
-    track.append(b'{"x":"%s"}' % (b"y" * 3 * SLICE))
-    ended = Change(seq=1, job_id="001", at=0, state=State.DONE, previous=State.WORKING, model="m", attempt=1)
-    track.notice(ended)
-    lines = live(cast(Job, draft()), cast(Readers, None), follower, Ndjson())
+    output = OutputLog("001")
+    reader = output.follow()
+    output.append(b'{"x":1}')
+    output.append(b'{"x":"%s"}' % (b"y" * 3 * SLICE))
+    ended = JobEvent(seq=1, job_id="001", at=0, state=State.DONE, previous=State.WORKING, model="m", attempt=1)
+    output.on_commit(ended)
+    lines = live(cast(Job, draft()), cast(Readers, None), reader, Ndjson())
     assert json.loads(await anext(lines)) == {"x": 1}
     assert await anext(lines) == b""
     await anext(lines)
-    track.let_go()
+    output.let_go()
     rest = b"".join([line async for line in lines])
     broken_off, told = rest.splitlines()
     assert broken_off.count(b"y") < 3 * SLICE

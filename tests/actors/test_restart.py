@@ -121,8 +121,8 @@ async def watchdog() -> Watchdog:
 
 
 def _spin(watchdog: Watchdog) -> None:
-    patience = time.monotonic() + 10
-    while not watchdog.held and time.monotonic() < patience:
+    timeout = time.monotonic() + 10
+    while not watchdog.held and time.monotonic() < timeout:
         pass
 
 

@@ -13,8 +13,8 @@ import trio
 from trio.testing import MockClock
 
 from foreman.actors import webhook_dispatcher as module
-from foreman.actors.webhook_dispatcher import Webhooks
-from foreman.actors.webhook_sender import Poster, payload_of
+from foreman.actors.webhook_dispatcher import WebhookDispatcher
+from foreman.actors.webhook_sender import WebhookSender, payload_of
 from foreman.domain.job import Delivery, DeliveryState
 from foreman.domain.retry import Backoff, Sent
 from foreman.domain.webhooks import addresses
@@ -22,7 +22,7 @@ from foreman.domain.webhooks.admission import MOST_WAITING, Limits
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.actors.conftest import InlineReaders, draft, now
-from tests.actors.office import Office
+from tests.actors.office import QueueHarness
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ TIMEOUT = 15.0  # seconds that a silent receiver holds a place
 STEPS_OF_A_READ = 60_000  # of SQLite's machine; for 256 receivers it takes about 25,000
 
 
-class Receivers(Poster):
+class Receivers(WebhookSender):
     """Answer by the path of the URL: /well, /slow, /silent, /refuses."""
 
     def __init__(self) -> None:
@@ -84,25 +84,25 @@ class CountedReaders(InlineReaders):
 class Post:
     """The webhooks at work over a desk."""
 
-    office: Office
+    harness: QueueHarness
     receivers: Receivers
     readers: CountedReaders
     nursery: trio.Nursery
-    webhooks: Webhooks = field(init=False)
+    webhooks: WebhookDispatcher = field(init=False)
     payloads: int = 0
     _number: int = 0
 
     def __post_init__(self) -> None:
-        self.webhooks = Webhooks(self, self.readers, self.receivers, limits=Limits(), inline=100, clock=now)
+        self.webhooks = WebhookDispatcher(self, self.readers, self.receivers, limits=Limits(), inline=100, clock=now)
 
     async def start(self) -> None:
         await self.nursery.start(self.webhooks.run)
 
     async def ask(self, message: Any) -> Any:
         await trio.lowlevel.checkpoint()
-        self.office.now = now()
-        answer = self.office.say(message)
-        self.webhooks.notice(self.office.commit)
+        self.harness.now = now()
+        answer = self.harness.say(message)
+        self.webhooks.on_commit(self.harness.commit)
         return answer
 
     async def tell(self, message: Any) -> None:
@@ -112,11 +112,11 @@ class Post:
         """Jobs in one commit, each with one webhook; their receivers."""
         self._number += len(urls)
         numbers = range(self._number - len(urls), self._number)
-        with self.office.store.transaction():
+        with self.harness.store.transaction():
             drafts = [draft(n, webhook_url=url, owner=owner) for n, url in zip(numbers, urls, strict=True)]
-            changes = self.office.store.add(drafts, now=now())
-        self.office.commit = type(self.office.commit)(changes, posted=True)
-        self.webhooks.notice(self.office.commit)
+            events = self.harness.store.add(drafts, now=now())
+        self.harness.commit = type(self.harness.commit)(events, posted=True)
+        self.webhooks.on_commit(self.harness.commit)
         return [url.rpartition("/")[0] for url in urls]
 
     async def until(self, condition: Callable[[], bool], within: float) -> None:
@@ -133,8 +133,8 @@ class Post:
 async def post(
     data_dir: Path, autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Post]:
-    office = Office(SqliteWriter(data_dir / "foreman.db"), webhook_backoff=Backoff(5, 600))
-    made = Post(office, Receivers(), CountedReaders(office.store, count=1), nursery)
+    harness = QueueHarness(SqliteWriter(data_dir / "foreman.db"), webhook_backoff=Backoff(5, 600))
+    made = Post(harness, Receivers(), CountedReaders(harness.store, count=1), nursery)
 
     def counted(*args: Any) -> bytes:
         made.payloads += 1
@@ -146,7 +146,7 @@ async def post(
     nursery.cancel_scope.cancel()
     with trio.CancelScope(shield=True):
         await trio.testing.wait_all_tasks_blocked()  # a look that is under way has a store to end in
-    office.store.close()
+    harness.store.close()
 
 
 def hooks(count: int, kind: str, name: str = "r") -> list[str]:
@@ -232,9 +232,9 @@ async def test_what_was_ill_before_a_restart_takes_no_places_of_the_unknown(
     post.submit(*hooks(40, "silent"))
     await trio.sleep(3 * TIMEOUT)
     again = Receivers()
-    restarted = Post(post.office, again, CountedReaders(post.office.store, count=1), post.nursery)
+    restarted = Post(post.harness, again, CountedReaders(post.harness.store, count=1), post.nursery)
     post.receivers.got.clear()
-    assert {d.state for n in range(40) for d in post.office.store.deliveries(f"{n:03}")} == {DeliveryState.DUE}
+    assert {d.state for n in range(40) for d in post.harness.store.deliveries(f"{n:03}")} == {DeliveryState.DUE}
     await trio.sleep(20)
     await restarted.start()
     await trio.sleep(1)

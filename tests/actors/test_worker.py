@@ -11,10 +11,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.actors.worker import Patience
+from foreman.actors.worker import Timeouts
 from foreman.domain.errors import (
     Draining,
-    IllegalStep,
+    IllegalTransition,
     StoreFull,
     TargetBusy,
     TargetFailed,
@@ -25,24 +25,24 @@ from foreman.domain.errors import (
 from foreman.domain.job import Priority, State
 from foreman.domain.retry import Backoff
 from foreman.domain.usage import HOUR
-from foreman.queue.commands import Cancel, Claim, Message, Retry, TakeBack
+from foreman.queue.commands import Cancel, Claim, Message, Rescue, Retry
 from foreman.queue.handlers import Rules
 from foreman.targets.protocol import Call, Chunk
-from tests.actors.conftest import FakeTarget, House, Script, chunk, draft, failing, saying, silent
+from tests.actors.conftest import App, FakeTarget, Script, chunk, draft, failing, saying, silent
 from tests.conftest import Logged
 
-Start = Callable[..., Awaitable[House]]
+Start = Callable[..., Awaitable[App]]
 
 
-def text_of(house: House, number: int = 1) -> str:
+def text_of(house: App, number: int = 1) -> str:
     artifact = house.store.artifact(f"{number:03}", "completion")
     assert artifact is not None
     text: str = json.loads(artifact.data)["message"]["content"]
     return text
 
 
-async def test_a_job_is_loaded_worked_on_and_done(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying("hel", "lo"))
+async def test_a_job_is_loaded_worked_on_and_done(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying("hel", "lo"))
     await house.submit(draft())
     job = await house.until_state(State.DONE)
     assert house.states() == ["queued", "loading", "working", "done"]
@@ -51,13 +51,13 @@ async def test_a_job_is_loaded_worked_on_and_done(start_house: Start, autojump_c
 
 
 async def test_tokens_loads_and_time_of_the_slots_are_counted_with_the_jobs(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
     async def counted(call: Call) -> AsyncIterator[Chunk]:
         await trio.sleep(7)
         yield Chunk(b'{"message":{"content":"x"},"done":true,"prompt_eval_count":11,"eval_count":3}', last=True)
 
-    house = await start_house(target=FakeTarget([counted], load_seconds=5))
+    house = await start_app(target=FakeTarget([counted], load_seconds=5))
     await house.submit(draft(1), draft(2), draft(3, "a"))
     await house.until(lambda: all(house.job(n).state is State.DONE for n in (1, 2, 3)))
     rows = house.store.usage(step=HOUR, begin=0, end=2 * 10**6, by="model", most=9)
@@ -67,24 +67,24 @@ async def test_tokens_loads_and_time_of_the_slots_are_counted_with_the_jobs(
 
 
 async def test_jobs_of_one_key_are_loaded_once_and_run_one_after_the_other(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(saying("x", seconds=1))
+    house = await start_app(saying("x", seconds=1))
     await house.submit(*(draft(n) for n in range(1, 6)))
     await house.until(lambda: all(house.job(n).state is State.DONE for n in range(1, 6)))
     assert (house.target.loads, house.target.most_together) == (["m"], 1)
     assert house.target.answered == ["1", "2", "3", "4", "5"]
 
 
-async def test_interleaved_keys_cost_one_load_each(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying("x", seconds=0.01))
+async def test_interleaved_keys_cost_one_load_each(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying("x", seconds=0.01))
     await house.submit(*(draft(n, "abc"[n % 3]) for n in range(60)))
     await house.until(lambda: all(house.job(n).state is State.DONE for n in range(60)))
     assert sorted(house.target.loads) == ["a", "b", "c"]
 
 
-async def test_a_high_job_for_another_model_runs_next(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying("x", seconds=1))
+async def test_a_high_job_for_another_model_runs_next(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying("x", seconds=1))
     await house.submit(*(draft(n, "a") for n in range(1, 5)))
     await house.until_state(State.WORKING)
     await house.submit(draft(9, "b", priority=Priority.HIGH))
@@ -92,9 +92,7 @@ async def test_a_high_job_for_another_model_runs_next(start_house: Start, autoju
     assert house.target.answered == ["1", "9", "2", "3", "4"]
 
 
-async def test_slots_run_jobs_of_one_key_together_and_never_of_two(
-    start_house: Start, autojump_clock: MockClock
-) -> None:
+async def test_slots_run_jobs_of_one_key_together_and_never_of_two(start_app: Start, autojump_clock: MockClock) -> None:
     together: list[str] = []
 
     async def script(call):  # type: ignore[no-untyped-def]
@@ -105,7 +103,7 @@ async def test_slots_run_jobs_of_one_key_together_and_never_of_two(
         async for piece in saying("x")(call):
             yield piece
 
-    house = await start_house(script, slots=3)
+    house = await start_app(script, slots=3)
     await house.submit(*(draft(n, "ab"[n % 2]) for n in range(10)))
     await house.until(lambda: all(house.job(n).state is State.DONE for n in range(10)))
     assert house.target.most_together == 3
@@ -116,9 +114,9 @@ async def test_slots_run_jobs_of_one_key_together_and_never_of_two(
     ("script", "seconds"), [(silent(), 30), (silent("a word"), 12)], ids=["from the start", "in the middle"]
 )
 async def test_a_silent_target_costs_its_patience_and_no_more(
-    start_house: Start, autojump_clock: MockClock, script: Script, seconds: float
+    start_app: Start, autojump_clock: MockClock, script: Script, seconds: float
 ) -> None:
-    house = await start_house(script, patience=Patience(first_chunk=30, stall=12))
+    house = await start_app(script, timeout=Timeouts(first_chunk=30, stall=12))
     await house.submit(draft(max_attempts=1))
     job = await house.until_state(State.FAILED)
     assert (job.error_code, job.error) == ("target_silent", f"the target said nothing for {seconds:g} s")
@@ -126,8 +124,8 @@ async def test_a_silent_target_costs_its_patience_and_no_more(
     assert house.target.left_early == 1
 
 
-async def test_a_target_that_goes_on_talking_is_never_silent(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying(*"abcdef", seconds=10), patience=Patience(first_chunk=11, stall=11))
+async def test_a_target_that_goes_on_talking_is_never_silent(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying(*"abcdef", seconds=10), timeout=Timeouts(first_chunk=11, stall=11))
     await house.submit(draft())
     assert (await house.until_state(State.DONE)).attempt == 1
     assert trio.current_time() == pytest.approx(60)
@@ -135,7 +133,7 @@ async def test_a_target_that_goes_on_talking_is_never_silent(start_house: Start,
 
 @pytest.mark.parametrize("words", [(), ("a word",)], ids=["before the first word", "after it"])
 async def test_signs_of_life_are_no_silence(
-    start_house: Start, autojump_clock: MockClock, words: tuple[str, ...]
+    start_app: Start, autojump_clock: MockClock, words: tuple[str, ...]
 ) -> None:
     async def pinging(call: Call) -> AsyncIterator[Chunk]:
         for word in words:
@@ -145,65 +143,63 @@ async def test_signs_of_life_are_no_silence(
             call.heard()
         yield chunk(last=True)
 
-    house = await start_house(pinging, patience=Patience(first_chunk=10, stall=10))
+    house = await start_app(pinging, timeout=Timeouts(first_chunk=10, stall=10))
     await house.submit(draft())
     assert (await house.until_state(State.DONE)).attempt == 1
     assert trio.current_time() == pytest.approx(90)
 
 
-async def test_signs_of_life_do_not_prolong_an_attempt(start_house: Start, autojump_clock: MockClock) -> None:
+async def test_signs_of_life_do_not_prolong_an_attempt(start_app: Start, autojump_clock: MockClock) -> None:
     async def pinging(call: Call) -> AsyncIterator[Chunk]:
         for _ in range(1000):
             await trio.sleep(1)
             call.heard()
         yield chunk(last=True)
 
-    house = await start_house(pinging)
+    house = await start_app(pinging)
     await house.submit(draft(timeout=7.0, max_attempts=1))
     assert (await house.until_state(State.FAILED)).error_code == "attempt_timeout"
     assert trio.current_time() == pytest.approx(7)
 
 
-async def test_an_answer_that_was_cut_is_done_and_marked(start_house: Start, autojump_clock: MockClock) -> None:
+async def test_an_answer_that_was_cut_is_done_and_marked(start_app: Start, autojump_clock: MockClock) -> None:
     async def cut(call: Call) -> AsyncIterator[Chunk]:
         yield chunk("hel")
         yield chunk("lo")
         yield Chunk(b"", cut=True)
 
-    house = await start_house(cut)
+    house = await start_app(cut)
     await house.submit(draft())
     job = await house.until_state(State.DONE)
     assert (job.attempt, job.error_code, text_of(house)) == (1, "answer_cut", "hello")
     assert job.error == "the answer ended without its last mark"
 
 
-async def test_an_attempt_has_its_time_however_much_it_talks(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying(*"abcdef" * 20, seconds=1))
+async def test_an_attempt_has_its_time_however_much_it_talks(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying(*"abcdef" * 20, seconds=1))
     await house.submit(draft(timeout=7.0, max_attempts=1))
     job = await house.until_state(State.FAILED)
     assert job.error_code == "attempt_timeout"
     assert trio.current_time() == pytest.approx(7)
 
 
-async def test_loading_counts_against_the_time_of_the_attempt(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(target=FakeTarget(load_seconds=1000))
+async def test_loading_counts_against_the_time_of_the_attempt(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(target=FakeTarget(load_seconds=1000))
     await house.submit(draft(timeout=5.0, max_attempts=1))
     assert (await house.until_state(State.FAILED)).error_code == "attempt_timeout"
     assert house.states() == ["queued", "loading", "failed"]
 
 
-async def test_an_answer_may_only_be_so_large(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying(*["x" * 100] * 50), patience=Patience(max_answer=2000))
+async def test_an_answer_may_only_be_so_large(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying(*["x" * 100] * 50), timeout=Timeouts(max_answer=2000))
     await house.submit(draft())
     job = await house.until_state(State.FAILED)
     assert (job.error_code, job.attempt) == ("answer_too_large", 1)
 
 
-async def test_a_target_that_breaks_twice_is_done_on_attempt_three(
-    start_house: Start, autojump_clock: MockClock
-) -> None:
+async def test_a_target_that_breaks_twice_is_done_on_attempt_three(start_app: Start, autojump_clock: MockClock) -> None:
     lost = TargetLost("the target", "reset")
-    house = await start_house(failing(lost, "half"), failing(lost, "half"), saying("whole"))
+    house = await start_app(failing(lost, "half"), failing(lost, "half"), saying("whole"))
     await house.submit(draft())
     job = await house.until_state(State.DONE)
     assert (job.attempt, job.error, text_of(house)) == (3, None, "whole")
@@ -211,18 +207,18 @@ async def test_a_target_that_breaks_twice_is_done_on_attempt_three(
 
 
 async def test_a_target_that_always_breaks_fails_the_job_with_its_last_words(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(*(failing(TargetFailed("the target", f"no {n}")) for n in (1, 2, 3)))
+    house = await start_app(*(failing(TargetFailed("the target", f"no {n}")) for n in (1, 2, 3)))
     await house.submit(draft())
     job = await house.until_state(State.FAILED)
     assert (job.attempt, job.error, job.error_code) == (3, "the target failed: no 3", "target_failed")
 
 
 async def test_a_refused_request_fails_at_once_with_the_targets_words(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(failing(TargetRefused(400, "num_ctx must be positive")))
+    house = await start_app(failing(TargetRefused(400, "num_ctx must be positive")))
     await house.submit(draft())
     job = await house.until_state(State.FAILED)
     assert (job.attempt, job.error) == (1, "num_ctx must be positive")
@@ -230,9 +226,9 @@ async def test_a_refused_request_fails_at_once_with_the_targets_words(
 
 
 async def test_a_busy_target_is_left_in_peace_for_as_long_as_it_asked(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(failing(TargetBusy("the target", 40)), saying("x"))
+    house = await start_app(failing(TargetBusy("the target", 40)), saying("x"))
     await house.submit(draft(1), draft(2))
     await house.until(lambda: house.job(1).state is house.job(2).state is State.DONE)
     assert trio.current_time() == pytest.approx(40)
@@ -240,7 +236,7 @@ async def test_a_busy_target_is_left_in_peace_for_as_long_as_it_asked(
     assert house.inventory.up
 
 
-async def test_a_busy_model_holds_only_itself_back(start_house: Start, autojump_clock: MockClock) -> None:
+async def test_a_busy_model_holds_only_itself_back(start_app: Start, autojump_clock: MockClock) -> None:
     """Its jobs wait unspent, and go on at the very moment that the server named."""
     calls: list[tuple[str, float]] = []
 
@@ -251,7 +247,7 @@ async def test_a_busy_model_holds_only_itself_back(start_house: Start, autojump_
         await trio.sleep(1)
         yield chunk("x", last=True)
 
-    house = await start_house(script)
+    house = await start_app(script)
     await house.submit(draft(1, "a"), draft(2, "a"), draft(3, "b"), draft(4, "b"))
     await house.until(lambda: all(house.job(n).state is State.DONE for n in (1, 2, 3, 4)))
     assert calls == [("a", 0.0), ("b", 0.0), ("b", 1.0), ("a", 40.0), ("a", 41.0)]
@@ -260,7 +256,7 @@ async def test_a_busy_model_holds_only_itself_back(start_house: Start, autojump_
 
 
 async def test_a_model_that_is_busy_for_ever_costs_the_others_nothing(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
     asked = 0
 
@@ -272,7 +268,7 @@ async def test_a_model_that_is_busy_for_ever_costs_the_others_nothing(
         await trio.sleep(1)
         yield chunk("x", last=True)
 
-    house = await start_house(script, slots=2)
+    house = await start_app(script, slots=2)
     await house.submit(*(draft(n, "a", priority=Priority.HIGH) for n in range(3)))
     await house.submit(*(draft(n, "b", priority=Priority.LOW) for n in range(10, 40)))
     await house.until(lambda: all(house.job(n).state is State.DONE for n in range(10, 40)))
@@ -282,9 +278,9 @@ async def test_a_model_that_is_busy_for_ever_costs_the_others_nothing(
 
 
 async def test_work_waits_for_a_target_that_is_away_and_costs_no_attempt(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(saying("x"))
+    house = await start_app(saying("x"))
     house.target.down = TargetUnavailable("the target", "connection refused")
     await house.submit(draft(1), draft(2))
     await house.until(lambda: "loading" in house.states() and house.job().state is State.QUEUED)
@@ -300,9 +296,9 @@ async def test_work_waits_for_a_target_that_is_away_and_costs_no_attempt(
 
 
 async def test_cancelling_closes_the_request_to_the_target_and_the_next_job_runs(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(silent("a word"), saying("x"))
+    house = await start_app(silent("a word"), saying("x"))
     await house.submit(draft(1), draft(2))
     await house.until_state(State.WORKING)
     await trio.sleep(1)
@@ -313,9 +309,9 @@ async def test_cancelling_closes_the_request_to_the_target_and_the_next_job_runs
 
 
 async def test_a_job_that_is_cancelled_before_its_slot_hears_of_it_is_not_run(
-    start_house: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await start_house()
+    house = await start_app()
     tell = house.queue.tell
 
     async def telling(message: Message[Any]) -> None:
@@ -332,9 +328,9 @@ async def test_a_job_that_is_cancelled_before_its_slot_hears_of_it_is_not_run(
 
 
 async def test_a_claim_that_was_cancelled_is_not_run_although_its_job_is_retried(
-    start_house: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await start_house()
+    house = await start_app()
     tell = house.queue.tell
 
     async def telling(message: Message[Any]) -> None:
@@ -351,12 +347,12 @@ async def test_a_claim_that_was_cancelled_is_not_run_although_its_job_is_retried
     assert house.target.answered == ["1"]
 
 
-async def test_a_result_that_comes_after_the_cancel_is_dropped(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(saying("x", seconds=1))
+async def test_a_result_that_comes_after_the_cancel_is_dropped(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(saying("x", seconds=1))
     await house.submit(draft())
     await house.until_state(State.WORKING)
     await trio.sleep(1)  # the answer and the cancel are under way in the same moment
-    with contextlib.suppress(IllegalStep):
+    with contextlib.suppress(IllegalTransition):
         await house.queue.ask(Cancel(job_id="001"))
     await trio.testing.wait_all_tasks_blocked()
     assert house.states()[-1] == house.job().state
@@ -364,9 +360,9 @@ async def test_a_result_that_comes_after_the_cancel_is_dropped(start_house: Star
 
 
 async def test_draining_claims_nothing_more_and_lets_the_running_ones_end(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(saying("x", seconds=10), slots=2)
+    house = await start_app(saying("x", seconds=10), slots=2)
     await house.submit(*(draft(n) for n in range(1, 5)))
     await house.until(lambda: house.worker.busy)  # a claim whose answer a slot has not seen yet would be put back
     await house.worker.drain(30)
@@ -376,9 +372,9 @@ async def test_draining_claims_nothing_more_and_lets_the_running_ones_end(
 
 
 async def test_draining_puts_back_what_does_not_end_in_time_unspent(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(saying("x", seconds=100), slots=4)
+    house = await start_app(saying("x", seconds=100), slots=4)
     await house.submit(*(draft(n) for n in range(1, 7)))
     await house.until(lambda: all(house.job(n).state is State.WORKING for n in range(1, 5)))
     await house.worker.drain(5)
@@ -391,9 +387,9 @@ async def test_draining_puts_back_what_does_not_end_in_time_unspent(
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_job_claimed_while_the_drain_begins_is_put_back_before_the_queue_closes(
-    start_house: Start, turns: int, autojump_clock: MockClock
+    start_app: Start, turns: int, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(silent())
+    house = await start_app(silent())
     house.nursery.start_soon(submit_or_be_refused, house)
     for _ in range(turns):
         await trio.lowlevel.checkpoint()
@@ -404,21 +400,21 @@ async def test_a_job_claimed_while_the_drain_begins_is_put_back_before_the_queue
     assert found is None or (found.state, found.attempt) == (State.QUEUED, 0)
 
 
-async def submit_or_be_refused(house: House) -> None:
+async def submit_or_be_refused(house: App) -> None:
     with contextlib.suppress(Draining):
         await house.submit(draft())
 
 
-async def test_an_idle_worker_drains_at_once(start_house: Start, autojump_clock: MockClock) -> None:
-    house = await start_house(slots=3)
+async def test_an_idle_worker_drains_at_once(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app(slots=3)
     await house.worker.drain(30)
     assert trio.current_time() == 0
 
 
 async def test_a_worker_takes_back_what_its_predecessor_left_running(
-    start_house: Start, autojump_clock: MockClock
+    start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_house(silent(), saying("x"), rules=Rules(backoff=Backoff(2, 300)))
+    house = await start_app(silent(), saying("x"), rules=Rules(backoff=Backoff(2, 300)))
     await house.submit(draft())
     await house.until_state(State.WORKING)
     async with trio.open_nursery() as nursery:
@@ -429,13 +425,13 @@ async def test_a_worker_takes_back_what_its_predecessor_left_running(
 
 
 async def test_a_bug_met_in_one_attempt_fails_that_job_alone(
-    start_house: Callable[..., Awaitable[House]], autojump_clock: MockClock, logged: Logged
+    start_app: Callable[..., Awaitable[App]], autojump_clock: MockClock, logged: Logged
 ) -> None:
     async def buggy(call: Call) -> AsyncIterator[Chunk]:
         yield chunk("a")
         raise ZeroDivisionError
 
-    house = await start_house(buggy, saying("b"))
+    house = await start_app(buggy, saying("b"))
     await house.submit(draft(1), draft(2))
     failed = await house.until_state(State.FAILED, 1)
     assert (failed.error, failed.error_code, failed.attempt) == ("internal error", "internal_error", 1)
@@ -444,13 +440,13 @@ async def test_a_bug_met_in_one_attempt_fails_that_job_alone(
 
 
 async def test_a_flood_of_tiny_chunks_ends_and_lets_others_in_between(
-    start_house: Callable[..., Awaitable[House]], autojump_clock: MockClock
+    start_app: Callable[..., Awaitable[App]], autojump_clock: MockClock
 ) -> None:
     async def flood(call: Call) -> AsyncIterator[Chunk]:
         while True:
             yield chunk()  # never waits
 
-    house = await start_house(flood, patience=Patience(max_answer=2_000_000))
+    house = await start_app(flood, timeout=Timeouts(max_answer=2_000_000))
     await house.submit(draft(max_attempts=1))
     turns = 0
     while house.job().state is not State.FAILED:
@@ -460,7 +456,7 @@ async def test_a_flood_of_tiny_chunks_ends_and_lets_others_in_between(
 
 
 async def test_a_busy_target_may_have_time_for_others(
-    start_house: Callable[..., Awaitable[House]], autojump_clock: MockClock
+    start_app: Callable[..., Awaitable[App]], autojump_clock: MockClock
 ) -> None:
     async def busy(call: Call) -> AsyncIterator[Chunk]:
         await trio.sleep(1)
@@ -468,20 +464,18 @@ async def test_a_busy_target_may_have_time_for_others(
             yield chunk(words)
         raise TargetBusy("t", 0.0)
 
-    house = await start_house(busy, saying("b"), saying("a"))
+    house = await start_app(busy, saying("b"), saying("a"))
     await house.submit(draft(1), draft(2))
     await house.until_state(State.DONE, 1)
     assert house.target.answered == ["1", "2", "1"]
 
 
-async def test_a_worker_that_finds_the_disk_full_takes_back_later(
-    start_house: Start, autojump_clock: MockClock
-) -> None:
-    house = await start_house()
+async def test_a_worker_that_finds_the_disk_full_takes_back_later(start_app: Start, autojump_clock: MockClock) -> None:
+    house = await start_app()
     refusals, ask = [StoreFull(), StoreFull()], house.queue.ask
 
     async def full(message: Any) -> Any:
-        if isinstance(message, TakeBack) and refusals:
+        if isinstance(message, Rescue) and refusals:
             raise refusals.pop()
         return await ask(message)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from foreman.domain.errors import Drained
 from foreman.queue.commands import Claim, Finished, Work
-from foreman.queue.handlers import Desk, Rules
+from foreman.queue.handlers import CommandHandlers, Rules
 from foreman.store.sqlite.writer import SqliteWriter
 
 CLAIMS = 1000
@@ -18,17 +18,17 @@ CLAIMS = 1000
 def main(data_dir: Path) -> list[float]:
     """Seconds of each claim. Every claimed job goes back to the queue, so that the database stays as it was."""
     store = SqliteWriter(data_dir / "foreman.db")
-    desk = Desk(store, Rules(), clock=time.time)
+    handlers = CommandHandlers(store, Rules(), clock=time.time)
     loaded = None
     took = []
     for _ in range(CLAIMS):
         began = time.perf_counter()
-        (work,), _ = desk.apply([Claim(loaded=loaded)])
+        (work,), _ = handlers.apply([Claim(loaded=loaded)])
         took.append(time.perf_counter() - began)
         if not isinstance(work, Work):
             raise TypeError(f"claimed {work!r}")
         loaded = work.job.key
-        desk.apply([Finished(job_id=work.job.id, lease=work.job.lease, outcome=Drained())])
+        handlers.apply([Finished(job_id=work.job.id, fence=work.job.fence, outcome=Drained())])
     store.close()
     return took
 

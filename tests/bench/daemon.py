@@ -16,8 +16,8 @@ from typing import Any
 import trio
 
 ROOT = Path(__file__).parents[2]
-START_PATIENCE = 60.0  # seconds until a child serves
-STOP_PATIENCE = 15.0  # seconds from SIGTERM until SIGKILL
+START_TIMEOUT = 60.0  # seconds until a child serves
+STOP_TIMEOUT = 15.0  # seconds from SIGTERM until SIGKILL
 LOOK = 0.005  # seconds between looks at what a child has logged
 
 
@@ -59,7 +59,7 @@ class Daemon:
 
     async def wait_serving(self) -> None:
         """Until it says where it serves. Raises DaemonEnded when it ends instead."""
-        with trio.fail_after(START_PATIENCE):
+        with trio.fail_after(START_TIMEOUT):
             while not (url := self._said_url()):
                 if self.process.poll() is not None:
                     raise DaemonEnded(self.words()[-2000:])
@@ -81,7 +81,7 @@ class Daemon:
     async def stop(self) -> int:
         """SIGTERM, and SIGKILL if that does not end it; its exit code."""
         self._signal(signal.SIGTERM)
-        with trio.move_on_after(STOP_PATIENCE):
+        with trio.move_on_after(STOP_TIMEOUT):
             return await self.process.wait()
         await self.kill()
         return await self.process.wait()
@@ -176,7 +176,7 @@ async def engine(slots: int) -> AsyncIterator[int]:
 async def _first_line(process: trio.Process) -> bytes:
     assert process.stdout is not None
     said = b""
-    with trio.fail_after(START_PATIENCE):
+    with trio.fail_after(START_TIMEOUT):
         while not said.endswith(b"\n"):
             data = await process.stdout.receive_some()
             if not data:

@@ -16,7 +16,7 @@ from tests.bench.stored import PAYLOAD, fill, jobs_per_second, wait_done
 from tests.bench.wire import post
 
 JOBS = 4000
-PATIENCE = 120.0  # seconds for all of them
+TIMEOUT = 120.0  # seconds for all of them
 WANTED = {1: 350, 8: 900}  # jobs per second by slots
 
 
@@ -46,7 +46,7 @@ async def _drained(port: int, slots: int) -> float:
         data_dir = Path(folder) / "data"
         await trio.to_thread.run_sync(fill, data_dir, JOBS)
         async with serving(data_dir, ollama_url=f"http://127.0.0.1:{port}", slots=slots) as daemon:
-            await wait_done(daemon.database, JOBS, within=PATIENCE)
+            await wait_done(daemon.database, JOBS, within=TIMEOUT)
             return jobs_per_second(daemon.database)
 
 

@@ -18,7 +18,7 @@ TOKENS = 256  # of one long answer
 SHORT = 48  # tokens of each of many
 TOGETHER = 16  # jobs of which the slots make the best
 MANY_SLOTS = 8
-PATIENCE = 180.0  # seconds
+TIMEOUT = 180.0  # seconds
 
 
 async def tokens(rounds: int) -> list[Figure]:
@@ -107,7 +107,7 @@ async def _together(daemon: Daemon, count: int) -> float:
     for number in range(count):
         question = f"Write a few sentences about the number {had + number}."
         await ask(daemon.port, post("/jobs", _chat(question, SHORT)), status=202)
-    await wait_done(daemon.database, had + count, within=PATIENCE)
+    await wait_done(daemon.database, had + count, within=TIMEOUT)
     return jobs_per_second(daemon.database, after=before)
 
 

@@ -32,7 +32,7 @@ SENDERS = 4  # deliveries under way to one receiver, as Foreman has by default
 SUBSCRIBERS = 50
 EVENTS = 50  # a second
 SECONDS = 6  # of events
-PATIENCE = 120.0  # seconds
+TIMEOUT = 120.0  # seconds
 
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 JOB = {"model": MODELS[0], **PAYLOAD}
@@ -150,7 +150,7 @@ class _Receiver:
     async def rate(self, send: Callable[[], Awaitable[None]]) -> float:
         """Arrivals per second, from the first to the last of DELIVERIES that `send` brings about."""
         self._arrived, self._all = [], trio.Event()
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             await send()
             await self._all.wait()
         return (DELIVERIES - 1) / (self._arrived[-1] - self._arrived[0])
@@ -183,7 +183,7 @@ async def _posted(port: int) -> None:
             nursery.start_soon(some)
 
 
-async def _followed(daemon: Daemon, followers: int) -> list[float]:
+async def _followed(daemon: Daemon, readers: int) -> list[float]:
     """Milliseconds from each commit to each arrival, while jobs are submitted in their time."""
     took: list[float] = []
     count = EVENTS * SECONDS
@@ -197,9 +197,9 @@ async def _followed(daemon: Daemon, followers: int) -> list[float]:
                 at = datetime.fromisoformat(said["timestamp"]).timestamp()
                 took.append((time.time() - at) * 1000)
 
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with trio.open_nursery() as nursery, connected(daemon.port) as connection:
-            for _ in range(followers):
+            for _ in range(readers):
                 await nursery.start(follow)
             began = trio.current_time()
             for number in range(count):

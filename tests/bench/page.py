@@ -17,7 +17,7 @@ from tests.bench.jobs import JOB, submit_lines
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 JOBS = 5000
 EVENTS = 4 * JOBS  # queued, loading, working, done
-PATIENCE = 180_000  # ms
+TIMEOUT = 180_000  # ms
 WATCH = """
 window.tasks = [0];
 new PerformanceObserver(list => window.tasks.push(...list.getEntries().map(entry => entry.duration)))
@@ -61,7 +61,7 @@ def _watched(chromium: str, daemon: Daemon) -> tuple[float, float]:
         before = _longest(page)
         trio.from_thread.run(submit_lines, daemon, [JOB] * JOBS)
         page.wait_for_function(
-            "wanted => Number(document.documentElement.dataset.seq) >= wanted", arg=EVENTS, timeout=PATIENCE
+            "wanted => Number(document.documentElement.dataset.seq) >= wanted", arg=EVENTS, timeout=TIMEOUT
         )
         return before, _longest(page)
 

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 WARM_UP = 0.3  # seconds before a rate is taken
-PATIENCE = 60.0  # seconds for one answer to begin
+TIMEOUT = 60.0  # seconds for one answer to begin
 READ_SIZE = 65_536  # bytes
 
 
@@ -44,7 +44,7 @@ class Connection:
 
     async def _head(self) -> tuple[int, int | None]:
         """The status, and the length of the body; None for a chunked one."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while (end := self._buffer.find(b"\r\n\r\n")) < 0:
                 await self._more()
         head = self._buffer[:end].lower()

@@ -40,7 +40,7 @@ def invoke() -> Invoke:
     return run
 
 
-class House:
+class App:
     """A Foreman in front of the scripted upstream, and its command line; killed and started again it keeps its port."""
 
     def __init__(self, folder: Path, upstream: Upstream, **settings: object) -> None:
@@ -84,23 +84,23 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def a_house(folder: Path, **settings: object) -> Iterator[House]:
+def an_app(folder: Path, **settings: object) -> Iterator[App]:
     with an_upstream("--kind", "ollama") as upstream:
-        house = House(folder, upstream, **settings)
+        house = App(folder, upstream, **settings)
         with house.daemon:
             yield house
             assert not house.daemon.errors
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """One for all the tests of a file."""
-    with a_house(tmp_path_factory.mktemp("house")) as house:
+    with an_app(tmp_path_factory.mktemp("house")) as house:
         yield house
 
 
 @pytest.fixture
-def here(house: House, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+def here(house: App, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Run a verb in this process, as a user of `house` with the right token; not one that starts threads."""
     monkeypatch.setenv("FOREMAN_URL", house.url)
     monkeypatch.setenv("FOREMAN_TOKEN", TOKEN)

@@ -20,7 +20,7 @@ import pyte
 
 from tests.cli.conftest import ROOT
 
-PATIENCE = 30.0  # seconds
+RETRY_FOR = 30.0  # seconds
 SIZES = {"COLUMNS", "LINES"}  # of the terminal that the tests run on; programs believe them
 LEAVES_OTHER_SCREEN = b"\x1b[?1049l"
 AS_A_LOGIN = (  # a session whose terminal is standard input, so that its Ctrl-C is a signal
@@ -69,7 +69,7 @@ class Terminal:
 
     def shows(self, wanted: Callable[[list[str]], Any]) -> list[str]:
         """Its lines, once they are what is wanted."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + RETRY_FOR
         while not wanted(self._screen.display):
             assert time.monotonic() < deadline, "\n".join(["is not shown:", *self._screen.display])
             self._read(0.1)
@@ -77,7 +77,7 @@ class Terminal:
 
     def ends(self) -> int:
         """Its exit code, once it has ended by itself."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + RETRY_FOR
         while self.process.poll() is None:
             assert time.monotonic() < deadline, "does not end"
             self._read(0.05)
@@ -90,12 +90,12 @@ class Terminal:
         end = self.written[self.written.rfind(b"\x1b[?1049h") :]
         return LEAVES_OTHER_SCREEN in end and SHOWS_CURSOR in end and self._modes() == self.modes
 
-    def _read(self, patience: float) -> None:
-        while select.select([self._ours], [], [], patience)[0]:
+    def _read(self, retry_for: float) -> None:
+        while select.select([self._ours], [], [], retry_for)[0]:
             data = os.read(self._ours, 65536)
             self.written += data
             self._stream.feed(data)
-            patience = 0
+            retry_for = 0
 
     def _modes(self) -> list[Any]:
         return termios.tcgetattr(self._theirs)

@@ -15,7 +15,7 @@ import pytest
 
 from foreman.client import Client
 from foreman.client.bulk import LINES
-from tests.cli.conftest import ROOT, TOKEN, House, a_house, environment
+from tests.cli.conftest import ROOT, TOKEN, App, an_app, environment
 
 LATER = "2099-01-01T00:00:00Z"  # nothing here has to run
 
@@ -28,7 +28,7 @@ def line(custom_id: str, **more: object) -> str:
 
 
 @pytest.mark.parametrize("from_pipe", [False, True])
-def test_every_line_becomes_a_job(house: House, tmp_path: Path, from_pipe: bool) -> None:
+def test_every_line_becomes_a_job(house: App, tmp_path: Path, from_pipe: bool) -> None:
     text = "\n".join(line(f"job {n}") for n in range(3)) + "\n"
     (tmp_path / "jobs.ndjson").write_text(text, encoding="utf-8")
     file = "-" if from_pipe else str(tmp_path / "jobs.ndjson")
@@ -36,7 +36,7 @@ def test_every_line_becomes_a_job(house: House, tmp_path: Path, from_pipe: bool)
     assert (done.returncode, done.stdout, done.stderr) == (0, "accepted 3, rejected 0\n", "")
 
 
-def test_what_became_of_each_line_as_json(house: House) -> None:
+def test_what_became_of_each_line_as_json(house: App) -> None:
     given = f"{line('one')}\n\n{{}}\n{line('four')}"
     done = house.run("submit", "--file", "-", "--json", given=given)
     assert (done.returncode, done.stderr) == (4, "")
@@ -49,7 +49,7 @@ def test_what_became_of_each_line_as_json(house: House) -> None:
 
 
 def test_bad_lines_are_told_by_their_number_in_the_file_whichever_request_they_were_in(
-    house: House, tmp_path: Path
+    house: App, tmp_path: Path
 ) -> None:
     lines = [line(f"{n}") for n in range(LINES + 5)]
     lines[6], lines[LINES + 2] = "nonsense", line("x", model="nope")
@@ -62,7 +62,7 @@ def test_bad_lines_are_told_by_their_number_in_the_file_whichever_request_they_w
     assert second.startswith(f"{file}:{LINES + 3}: model not found: the target has: a, b, c")
 
 
-def test_of_many_bad_lines_the_first_are_told(house: House) -> None:
+def test_of_many_bad_lines_the_first_are_told(house: App) -> None:
     done = house.run("submit", "--file", "-", given="{}\n" * 100)
     assert (done.returncode, done.stdout) == (4, "accepted 0, rejected 100\n")
     *told, more = done.stderr.splitlines()
@@ -70,7 +70,7 @@ def test_of_many_bad_lines_the_first_are_told(house: House) -> None:
     assert more == "… and 80 more; --json lists them all"
 
 
-def test_a_terminal_sees_how_far_it_is(house: House, tmp_path: Path) -> None:
+def test_a_terminal_sees_how_far_it_is(house: App, tmp_path: Path) -> None:
     (tmp_path / "jobs.ndjson").write_text(line("one"), encoding="utf-8")
     ours, theirs = pty.openpty()
     words = [sys.executable, "-m", "foreman", "submit", "--file", str(tmp_path / "jobs.ndjson")]
@@ -84,7 +84,7 @@ def test_a_terminal_sees_how_far_it_is(house: House, tmp_path: Path) -> None:
 
 
 def test_a_foreman_that_takes_less_than_most_gets_it_in_smaller_requests(tmp_path: Path) -> None:
-    with a_house(tmp_path, max_body="2 KiB") as house:
+    with an_app(tmp_path, max_body="2 KiB") as house:
         lines = [line(f"{n}") for n in range(50)]
         lines[30] = line("large", extra="x" * 3000)
         done = house.run("submit", "--file", "-", "--json", given="\n".join(lines))
@@ -95,7 +95,7 @@ def test_a_foreman_that_takes_less_than_most_gets_it_in_smaller_requests(tmp_pat
 
 
 def test_whoever_loses_foreman_in_the_middle_is_told_how_far_it_came(tmp_path: Path) -> None:
-    with a_house(tmp_path) as house, house.begin("submit", "--file", "-") as sending:
+    with an_app(tmp_path) as house, house.begin("submit", "--file", "-") as sending:
         assert sending.stdin is not None
         assert sending.stderr is not None
         assert sending.stdout is not None

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from foreman.targets.managed.child import free_port
-from tests.cli.conftest import TOKEN, House, Invoke
+from tests.cli.conftest import TOKEN, App, Invoke
 from tests.client.scripted import Script, a_server, dripping, endless
 from tests.daemon import Daemon, Upstream, an_upstream
 from tests.receiver import Receiver
@@ -168,7 +168,7 @@ def test_a_public_address_without_a_token(invoke: Invoke, tmp_path: Path, upstre
 
 
 def test_a_running_foreman_that_asks_for_a_token(
-    invoke: Invoke, tmp_path: Path, house: House, upstream: Upstream
+    invoke: Invoke, tmp_path: Path, house: App, upstream: Upstream
 ) -> None:
     here = {"ollama_url": upstream.url, "addr": house.url.removeprefix("http://")}
     found = examine(invoke, tmp_path, **here)

@@ -13,12 +13,12 @@ from rich.console import Console
 
 from foreman.cli import follow
 from foreman.cli.watch.render import draw
-from foreman.cli.watch.state import KEPT_RUNNING, Board, Snapshot
+from foreman.cli.watch.state import KEPT_RUNNING, Snapshot, WatchState
 from foreman.client import Client, Event, Health, Job, Queue, reading, sync_client
 from foreman.client.limits import Limits
 from foreman.domain.job import State
 from tests.cli.conftest import Invoke
-from tests.client.conftest import Told
+from tests.client.conftest import StaticAnswer
 from tests.client.conftest import told as told
 from tests.client.scripted import CHUNKED, EVENTS, a_server, chunk, dripping, endless
 
@@ -40,7 +40,7 @@ DELIVERY = {"delivery_id": f"7{EVIL}", "seq": 7, "url": EVIL, "state": f"due{EVI
 
 
 @pytest.fixture(autouse=True)
-def _answers(told: Told) -> None:
+def _answers(told: StaticAnswer) -> None:
     told.answer("GET /jobs", {"jobs": [JOB], "next": f"J0{EVIL}"})
     told.answer("POST /jobs", {"job_id": f"J1{EVIL}"}, 202)
     told.answer(f"GET /jobs/{ID}", JOB)
@@ -81,7 +81,7 @@ def test_no_verb_prints_what_a_terminal_obeys(invoke: Invoke, words: str) -> Non
         "submit -m m --no-wait hi",
     ],
 )
-def test_json_has_escapes_in_its_place(told: Told, invoke: Invoke, words: str) -> None:
+def test_json_has_escapes_in_its_place(told: StaticAnswer, invoke: Invoke, words: str) -> None:
     obeyed = "\x7f\x80\x9b\u061c\u200f\u202e\u2069"
     job, delivery = JOB | {"custom_id": obeyed}, DELIVERY | {"url": obeyed}
     event = {"seq": 1, "job_id": ID, "state": "done", "error": obeyed, "timestamp": "2026-01-02T03:04:05Z"}
@@ -108,23 +108,23 @@ def test_json_has_escapes_in_its_place(told: Told, invoke: Invoke, words: str) -
 
 def test_nor_does_watch() -> None:
     now = datetime.now(UTC)
-    board = Board("http://x")
+    state = WatchState("http://x")
     job = Job("J1", State.QUEUED, "m", now, 0, priority=EVIL)
-    board.take(Snapshot(Queue(1), [job], Health("ok")))
+    state.take(Snapshot(Queue(1), [job], Health("ok")))
     console = Console(width=100, color_system=None)
     with console.capture() as seen:
-        console.print(*draw(board, 100, 20, now), sep="\n")
+        console.print(*draw(state, 100, 20, now), sep="\n")
     assert not set("\x1b\x07\x9b\u202e") & set(seen.get())
 
 
-def test_pages_without_jobs_are_the_end(told: Told, invoke: Invoke) -> None:
+def test_pages_without_jobs_are_the_end(told: StaticAnswer, invoke: Invoke) -> None:
     told.answer("GET /jobs", {"jobs": [], "next": "J0"})
     invoke("jobs", "-n", "5")
     assert invoke("jobs", "-n", "5").exit_code == 0
     assert len(told.asked) < 5
 
 
-def test_what_is_no_foreman_is_one_line(told: Told, invoke: Invoke) -> None:
+def test_what_is_no_foreman_is_one_line(told: StaticAnswer, invoke: Invoke) -> None:
     told.answer(f"GET /jobs/{ID}/deliveries", [])
     invoke("deliveries", ID)
     result = invoke("deliveries", ID)
@@ -132,7 +132,9 @@ def test_what_is_no_foreman_is_one_line(told: Told, invoke: Invoke) -> None:
     assert "not a foreman" in result.stderr
 
 
-def test_shells_are_offered_nothing_but_words(told: Told, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shells_are_offered_nothing_but_words(
+    told: StaticAnswer, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad = ["$(touch x)", "a;b", "`x`", "a b", "a\nb", "-x", "*"]
     jobs = [JOB | {"job_id": name} for name in [*bad, "J2"]]
     told.answer("GET /jobs", {"jobs": jobs})
@@ -169,7 +171,7 @@ def test_one_that_drips_is_one_line(invoke: Invoke, monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_many_values_are_one_line(told: Told, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_values_are_one_line(told: StaticAnswer, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MOST_VALUES", 1000)
     many: list[list[int]] = [[]] * 1001
     told.answer("GET /queue", {"queued": 1, "running": many})
@@ -205,7 +207,7 @@ def test_who_sends_faster_than_is_shown_has_to_wait(monkeypatch: pytest.MonkeyPa
 
 def test_watch_keeps_what_a_screen_can_show() -> None:
     now = datetime.now(UTC)
-    board = Board("http://x")
+    state = WatchState("http://x")
     for number in range(2 * KEPT_RUNNING):
-        board.take(Event(number + 1, f"J{number}", State.WORKING, now))
-    assert len(board.queue.running) == KEPT_RUNNING
+        state.take(Event(number + 1, f"J{number}", State.WORKING, now))
+    assert len(state.queue.running) == KEPT_RUNNING

@@ -13,7 +13,7 @@ import pytest
 from foreman.cli.root import VERBS, foreman
 from foreman.client import Client, Job
 from foreman.domain.job import State
-from tests.cli.conftest import House, Invoke
+from tests.cli.conftest import App, Invoke
 from tests.cli.test_steps import UNKNOWN
 
 HOOK = "http://127.0.0.1:1/"
@@ -43,13 +43,13 @@ def parked(client: Client, custom_id: str) -> Job:
 
 
 @pytest.fixture
-def job(house: House) -> Job:
+def job(house: App) -> Job:
     with house.client() as client:
         return parked(client, f"night run/{uuid4()}")
 
 
 def test_every_verb_that_takes_a_job_takes_its_short_name(
-    house: House, here: Invoke, job: Job, name: Callable[[Job], str]
+    house: App, here: Invoke, job: Job, name: Callable[[Job], str]
 ) -> None:
     short, whole = name(job), job.job_id
     assert f"job         {whole}\n" in here("show", short).stdout
@@ -66,7 +66,7 @@ def test_every_verb_that_takes_a_job_takes_its_short_name(
     assert here("show", short).stderr == f"foreman: job not found: {short}\n"
 
 
-def older(house: House, job_id: str) -> list[object]:
+def older(house: App, job_id: str) -> list[object]:
     with house.client() as client:
         jobs: list[object] = msgspec.json.decode(client.request("GET", "/jobs", params={"after": job_id}))["jobs"]
         return jobs[:20]
@@ -84,7 +84,7 @@ def test_no_verb_that_takes_a_job_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("verb", ["show", "logs", "cancel", "rm"])
-def test_a_name_of_several_jobs_is_refused_with_their_ids(house: House, here: Invoke, verb: str) -> None:
+def test_a_name_of_several_jobs_is_refused_with_their_ids(house: App, here: Invoke, verb: str) -> None:
     with house.client() as client:
         ids = [parked(client, "twins").job_id for _ in range(7)]
     done = here(verb, "twins")
@@ -98,7 +98,7 @@ def test_a_name_of_several_jobs_is_refused_with_their_ids(house: House, here: In
             client.delete(job_id)
 
 
-def test_the_beginning_that_two_jobs_share_means_neither(house: House, here: Invoke) -> None:
+def test_the_beginning_that_two_jobs_share_means_neither(house: App, here: Invoke) -> None:
     with house.client() as client:
         one, other = parked(client, "one").job_id, parked(client, "other").job_id
     done = here("show", one[:6])
@@ -106,7 +106,7 @@ def test_the_beginning_that_two_jobs_share_means_neither(house: House, here: Inv
     assert f"{other}, {one}" in done.stderr
 
 
-def test_an_id_of_ones_own_that_is_also_the_end_of_another_jobs_id_means_neither(house: House, here: Invoke) -> None:
+def test_an_id_of_ones_own_that_is_also_the_end_of_another_jobs_id_means_neither(house: App, here: Invoke) -> None:
     with house.client() as client:
         one = parked(client, "one").job_id
         other = parked(client, one[-6:]).job_id
@@ -117,7 +117,7 @@ def test_an_id_of_ones_own_that_is_also_the_end_of_another_jobs_id_means_neither
 
 
 @pytest.mark.parametrize("own", [UNKNOWN, "50% done? yes & no #1", "stars*"])
-def test_an_id_of_ones_own_may_look_like_anything(house: House, here: Invoke, own: str) -> None:
+def test_an_id_of_ones_own_may_look_like_anything(house: App, here: Invoke, own: str) -> None:
     with house.client() as client:
         job, _longer = parked(client, own), parked(client, f"{own}and more")
     assert here("cancel", own).stdout == f"{job.job_id}  cancelled\n"

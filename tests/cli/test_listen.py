@@ -15,13 +15,13 @@ import msgspec
 import pytest
 
 from foreman.client import Client, Delivery
-from tests.cli.conftest import SECRET, House
+from tests.cli.conftest import SECRET, App
 
 STATES = ["queued", "loading", "working", "done"]
 
 
 @contextmanager
-def listening(house: House, *words: str, **env: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def listening(house: App, *words: str, **env: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A listener and its URL; it has ended well, and without a word of complaint, when this ends."""
     with house.begin("listen", "--port", "0", *words, **env) as listener:
         assert listener.stderr is not None
@@ -43,7 +43,7 @@ def lines(listener: subprocess.Popen[str], count: int) -> list[str]:
     return [listener.stdout.readline() for _ in range(count)]
 
 
-def test_each_change_of_a_job_arrives_and_its_signature_is_good(house: House) -> None:
+def test_each_change_of_a_job_arrives_and_its_signature_is_good(house: App) -> None:
     with listening(house, "--json", FOREMAN_WEBHOOK_SECRET=f"another,{SECRET}") as (listener, url):
         job_id = house.run("submit", "-m", "a", "--no-wait", "--webhook", url, "hi").stdout.strip()
         told = [msgspec.json.decode(line) for line in lines(listener, 4)]
@@ -52,7 +52,7 @@ def test_each_change_of_a_job_arrives_and_its_signature_is_good(house: House) ->
     assert {(one["signature"], one["signature_error"], one["again"]) for one in told} == {("good", None, False)}
 
 
-def test_a_person_sees_state_job_attempt_and_signature(house: House) -> None:
+def test_a_person_sees_state_job_attempt_and_signature(house: App) -> None:
     with listening(house, "--secret", "another") as (listener, url):
         job_id = house.run("submit", "-m", "a", "--no-wait", "--webhook", url, "hi").stdout.strip()
         *_, done = lines(listener, 4)
@@ -66,13 +66,13 @@ def test_a_person_sees_state_job_attempt_and_signature(house: House) -> None:
     assert "\x1b" not in odd
 
 
-def test_without_a_secret_signatures_are_not_checked(house: House) -> None:
+def test_without_a_secret_signatures_are_not_checked(house: App) -> None:
     with listening(house) as (listener, url):
         house.run("submit", "-m", "a", "--webhook", url, "hi")
         assert all("signature not checked" in line for line in lines(listener, 4))
 
 
-def test_a_dead_delivery_is_listed_and_sent_again(house: House) -> None:
+def test_a_dead_delivery_is_listed_and_sent_again(house: App) -> None:
     with listening(house, "--status", "500", "--json") as (listener, url), house.client() as client:
         job_id = client.submit("a", "hi", state_webhook_url=url, webhook_events=["done"]).job_id
         first = msgspec.json.decode(lines(listener, 1)[0])
@@ -90,7 +90,7 @@ def test_a_dead_delivery_is_listed_and_sent_again(house: House) -> None:
         assert (unknown.returncode, unknown.stderr) == (4, f"foreman: delivery not found: 999999 of job {job_id}\n")
 
 
-def test_a_job_without_webhooks_has_no_deliveries(house: House) -> None:
+def test_a_job_without_webhooks_has_no_deliveries(house: App) -> None:
     job_id = house.run("submit", "-m", "a", "--no-wait", "hi").stdout.strip()
     done = house.run("deliveries", job_id)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "no deliveries\n")
@@ -104,13 +104,13 @@ def test_a_job_without_webhooks_has_no_deliveries(house: House) -> None:
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999\r\n\r\n", 413),
     ],
 )
-def test_what_is_no_webhook_is_refused(house: House, head: bytes, status: int) -> None:
+def test_what_is_no_webhook_is_refused(house: App, head: bytes, status: int) -> None:
     with listening(house) as (_, url), socket.create_connection(("127.0.0.1", int(url[17:-1]))) as sender:
         sender.sendall(head)
         assert sender.recv(100).split()[1] == b"%d" % status
 
 
-def test_a_port_that_is_taken_is_one_line(house: House) -> None:
+def test_a_port_that_is_taken_is_one_line(house: App) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = house.run("listen", "--port", str(port))
@@ -126,7 +126,7 @@ def ended(client: Client, job_id: str) -> Delivery:
     return delivery
 
 
-def test_nobody_without_the_secret_ends_it_or_speaks_for_foreman(house: House) -> None:
+def test_nobody_without_the_secret_ends_it_or_speaks_for_foreman(house: App) -> None:
     forged = b'{"state": "done\\n12:00:00  done  J1  attempt 1  signature good\\u202e\\ud800", "error": "a\\nb"}'
     with listening(house, FOREMAN_WEBHOOK_SECRET=SECRET) as (listener, url):
         for stamp in ("9" * 400, "9" * 5000):
@@ -136,7 +136,7 @@ def test_nobody_without_the_secret_ends_it_or_speaks_for_foreman(house: House) -
     assert not {"\u202e", "\ud800"} & set("".join(told))
 
 
-def test_json_is_told_of_what_is_no_text(house: House) -> None:
+def test_json_is_told_of_what_is_no_text(house: App) -> None:
     with listening(house, "--json") as (listener, url):
         httpx2.post(url, content=b'{"state": "\\ud800"}')
         assert lines(listener, 1)[0].isascii()

@@ -12,7 +12,7 @@ import pytest
 
 from foreman.cli.models import size
 from tests.cli.conftest import Invoke
-from tests.client.conftest import Told
+from tests.client.conftest import StaticAnswer
 from tests.client.conftest import told as told
 from tests.daemon import Daemon
 
@@ -52,7 +52,7 @@ def test_of_a_managed_model_its_settings_and_its_files_tell(invoke: Invoke, tmp_
         assert asked["model_info"] == {"general.architecture": "unknown"}
 
 
-def test_of_a_server_its_own_words_tell(invoke: Invoke, told: Told, tmp_path: Path) -> None:
+def test_of_a_server_its_own_words_tell(invoke: Invoke, told: StaticAnswer, tmp_path: Path) -> None:
     told.answer(
         "GET /v1/models",
         {

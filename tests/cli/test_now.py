@@ -12,14 +12,14 @@ import msgspec
 import pytest
 
 from foreman.client import Client
-from tests.cli.conftest import ROOT, TOKEN, House, Invoke, a_house, environment
+from tests.cli.conftest import ROOT, TOKEN, App, Invoke, an_app, environment
 from tests.cli.test_steps import LATER, UNKNOWN
 
 FAILS_ONCE = "falls once #status=502 #times=1"
 
 
 @pytest.fixture(scope="module")
-def busy(house: House) -> tuple[str, str, str]:
+def busy(house: App) -> tuple[str, str, str]:
     """A job that runs for ever, one that waits for it, one that waits for another day."""
     with house.client() as client:
         runs = client.submit("a", "hi #stall").job_id
@@ -66,7 +66,7 @@ def test_models_are_loaded_or_ready(here: Invoke, busy: tuple[str, ...]) -> None
     assert here("models", "--quiet").stdout.split() == ["a", "b", "c"]
 
 
-def test_logs_tell_each_attempt_and_what_went_wrong(house: House, here: Invoke) -> None:
+def test_logs_tell_each_attempt_and_what_went_wrong(house: App, here: Invoke) -> None:
     with house.client() as client:
         job_id = ended(client, FAILS_ONCE)
     done = here("logs", job_id)
@@ -81,7 +81,7 @@ def test_logs_tell_each_attempt_and_what_went_wrong(house: House, here: Invoke) 
     assert [(told["attempt"], told["outcome"]) for told in shown["attempts"]] == [(1, "queued"), (2, "done")]
 
 
-def test_logs_follow_a_job_to_its_end(house: House, here: Invoke) -> None:
+def test_logs_follow_a_job_to_its_end(house: App, here: Invoke) -> None:
     with house.client() as client:
         job_id = client.submit("a", "hi #stall", priority="high").job_id
     with house.begin("logs", "--follow", job_id) as following:
@@ -102,7 +102,7 @@ def test_logs_of_a_job_that_is_none(here: Invoke) -> None:
     assert (done.exit_code, done.stdout, done.stderr) == (4, "", f"foreman: job not found: {UNKNOWN}\n")
 
 
-def test_quiet_prints_ids_and_nothing_else(house: House, here: Invoke, tmp_path: Path) -> None:
+def test_quiet_prints_ids_and_nothing_else(house: App, here: Invoke, tmp_path: Path) -> None:
     done = house.run("submit", "-q", "-m", "a", "-p", "high", "hi")
     job_id = done.stdout.strip()
     assert (done.returncode, done.stderr, len(job_id)) == (0, "", 26)
@@ -117,7 +117,7 @@ def test_quiet_prints_ids_and_nothing_else(house: House, here: Invoke, tmp_path:
 
 
 @pytest.mark.parametrize("no_color", [True, False])
-def test_colours_are_for_terminals_that_want_them(house: House, busy: tuple[str, ...], no_color: bool) -> None:
+def test_colours_are_for_terminals_that_want_them(house: App, busy: tuple[str, ...], no_color: bool) -> None:
     ours, theirs = pty.openpty()
     env = environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN, TERM="xterm-256color")
     env |= {"NO_COLOR": "1"} if no_color else {}
@@ -131,7 +131,7 @@ def test_colours_are_for_terminals_that_want_them(house: House, busy: tuple[str,
 
 
 def test_while_the_target_is_away_its_models_are_known_and_away(tmp_path: Path) -> None:
-    with a_house(tmp_path, poll_interval="50 ms") as house, house.client() as client:
+    with an_app(tmp_path, poll_interval="50 ms") as house, house.client() as client:
         house.upstream.stop()
         while not client.queue().degraded:
             pass

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tests.cli.conftest import TOKEN, House, environment
+from tests.cli.conftest import TOKEN, App, environment
 from tests.cli.terminal import Terminal
 
 LONG = "told to by " + "one two three four five six seven eight nine ten " * 3 + "#status=400"
 
 
-def lines_of(house: House, *words: str, columns: int) -> list[str]:
+def lines_of(house: App, *words: str, columns: int) -> list[str]:
     """What a terminal shows when the program has ended."""
     env = environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN)
     with Terminal(*words, env=env, columns=columns) as terminal:
@@ -17,14 +17,14 @@ def lines_of(house: House, *words: str, columns: int) -> list[str]:
     return [line.rstrip() for line in shown if line.strip()]
 
 
-def failed(house: House) -> str:
+def failed(house: App) -> str:
     with house.client() as client:
         job = client.wait(client.submit("a", LONG).job_id)
         assert job.error
         return job.job_id
 
 
-def test_in_a_pipe_no_line_ends_in_blanks(house: House) -> None:
+def test_in_a_pipe_no_line_ends_in_blanks(house: App) -> None:
     job_id = failed(house)
     with house.client() as client:
         client.run("b", "hi")
@@ -34,7 +34,7 @@ def test_in_a_pipe_no_line_ends_in_blanks(house: House) -> None:
         assert [line for line in said if line != line.rstrip()] == []
 
 
-def test_a_long_error_goes_on_under_its_beginning(house: House) -> None:
+def test_a_long_error_goes_on_under_its_beginning(house: App) -> None:
     job_id = failed(house)
     for columns in (60, 80):
         shown = lines_of(house, "logs", job_id, columns=columns)

@@ -8,7 +8,7 @@ import msgspec
 
 from foreman.client import Client
 from foreman.domain.job import State
-from tests.cli.conftest import House, a_house
+from tests.cli.conftest import App, an_app
 
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 LATER = "2099-01-01T00:00:00Z"
@@ -19,7 +19,7 @@ def some(client: Client, count: int) -> list[str]:
     return [client.submit("a", "hi", payload={"not_before": LATER}).job_id for _ in range(count)]
 
 
-def test_several_jobs_go_through_all_steps(house: House) -> None:
+def test_several_jobs_go_through_all_steps(house: App) -> None:
     with house.client() as client:
         ids = some(client, 2)
     for verb, said in (("cancel", "cancelled"), ("cancel", "cancelled"), ("rm", "removed")):
@@ -29,7 +29,7 @@ def test_several_jobs_go_through_all_steps(house: House) -> None:
     assert house.run("show", ids[0]).stderr == f"foreman: job not found: {ids[0]}\n"
 
 
-def test_a_job_that_refuses_does_not_keep_the_others(house: House) -> None:
+def test_a_job_that_refuses_does_not_keep_the_others(house: App) -> None:
     with house.client() as client:
         one, other = some(client, 2)
         done = house.run("cancel", one, UNKNOWN, other)
@@ -38,7 +38,7 @@ def test_a_job_that_refuses_does_not_keep_the_others(house: House) -> None:
     assert done.stdout == f"{one}  cancelled\n{other}  cancelled\n"
 
 
-def test_a_failed_job_is_tried_again(house: House) -> None:
+def test_a_failed_job_is_tried_again(house: App) -> None:
     job_id = house.run("submit", "-m", "a", "--no-wait", "retry me #status=400 #times=1").stdout.strip()
     with house.client() as client:
         client.wait(job_id)
@@ -50,7 +50,7 @@ def test_a_failed_job_is_tried_again(house: House) -> None:
     assert (refused.returncode, refused.stderr) == (4, f"foreman: {job_id}: cannot retry a job that is done\n")
 
 
-def test_steps_as_json_are_one_object(house: House) -> None:
+def test_steps_as_json_are_one_object(house: App) -> None:
     with house.client() as client:
         (job_id,) = some(client, 1)
     cancelled = house.run("cancel", "--json", job_id, UNKNOWN)
@@ -61,12 +61,12 @@ def test_steps_as_json_are_one_object(house: House) -> None:
     assert msgspec.json.decode(house.run("rm", "--json", job_id).stdout) == {"jobs": [{"job_id": job_id}], "errors": []}
 
 
-def test_a_token_that_is_wrong_is_told_once(house: House) -> None:
+def test_a_token_that_is_wrong_is_told_once(house: App) -> None:
     done = house.run("cancel", UNKNOWN, UNKNOWN[::-1], FOREMAN_TOKEN="wrong")
     assert (done.returncode, done.stderr.count("\n")) == (4, 1)
 
 
-def test_a_paused_queue_starts_nothing_until_it_is_resumed(house: House) -> None:
+def test_a_paused_queue_starts_nothing_until_it_is_resumed(house: App) -> None:
     with house.client() as client:
         try:
             assert house.run("pause").stdout == "paused: running jobs go on, new ones wait\n"
@@ -81,7 +81,7 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(house: House) -> None
 
 
 def test_where_an_admin_token_is_set_pausing_wants_it(tmp_path: Path) -> None:
-    with a_house(tmp_path, admin_token="boss") as house:
+    with an_app(tmp_path, admin_token="boss") as house:
         refused = house.run("pause")
         assert (refused.returncode, refused.stdout) == (4, "")
         assert refused.stderr.startswith("foreman: this needs the admin token: ")

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from foreman.cli.watch.render import draw, last_words
-from foreman.cli.watch.state import Away, Board, Snapshot, Words
+from foreman.cli.watch.state import Away, Snapshot, WatchState, Words
 from foreman.client import Client, Event, Health, Job, Queue, Running
 from foreman.client.requests import Ask
 from foreman.domain.job import State
-from tests.cli.conftest import TOKEN, House, environment
+from tests.cli.conftest import TOKEN, App, environment
 from tests.cli.terminal import Terminal
 from tests.daemon import until
 
@@ -24,7 +24,7 @@ NOW = datetime(2030, 1, 31, 18, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def told(house: House) -> Iterator[str]:
+def told(house: App) -> Iterator[str]:
     """A job that has said something and then goes on for ever."""
     with house.client() as client:
         job_id = client.submit("a", "once upon a time #echo #stall").job_id
@@ -33,7 +33,7 @@ def told(house: House) -> Iterator[str]:
 
 
 @contextmanager
-def watching(house: House, *, columns: int = 80, lines: int = 24) -> Iterator[Terminal]:
+def watching(house: App, *, columns: int = 80, lines: int = 24) -> Iterator[Terminal]:
     env = environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN)
     with Terminal("watch", env=env, columns=columns, lines=lines) as terminal:
         yield terminal
@@ -43,7 +43,7 @@ def shown(*wanted: str) -> Callable[[list[str]], bool]:
     return lambda lines: all(word in "\n".join(lines) for word in wanted)
 
 
-def test_it_shows_a_running_job_with_its_words_and_leaves_at_q(house: House, told: str) -> None:
+def test_it_shows_a_running_job_with_its_words_and_leaves_at_q(house: App, told: str) -> None:
     with watching(house) as terminal:
         terminal.shows(shown("● live", told, "working", "once upon", "1 of 8 running"))
         terminal.press("\x1a")  # Ctrl-Z, which would leave the shell with our screen
@@ -57,7 +57,7 @@ def test_it_shows_a_running_job_with_its_words_and_leaves_at_q(house: House, tol
 
 @pytest.mark.parametrize(("columns", "lines"), [(160, 50), (60, 12)])
 def test_it_follows_the_size_of_the_terminal_and_leaves_at_ctrl_c(
-    house: House, told: str, columns: int, lines: int
+    house: App, told: str, columns: int, lines: int
 ) -> None:
     with watching(house) as terminal:
         terminal.shows(lambda found: found[-1].startswith("q quit"))
@@ -71,7 +71,7 @@ def test_it_follows_the_size_of_the_terminal_and_leaves_at_ctrl_c(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_the_terminal_is_put_right_whatever_ends_it(house: House, number: signal.Signals) -> None:
+def test_the_terminal_is_put_right_whatever_ends_it(house: App, number: signal.Signals) -> None:
     with watching(house) as terminal:
         terminal.shows(shown("● live"))
         terminal.process.send_signal(number)
@@ -79,7 +79,7 @@ def test_the_terminal_is_put_right_whatever_ends_it(house: House, number: signal
         assert terminal.restored
 
 
-def test_it_waits_for_a_foreman_that_went_away_and_goes_on(house: House) -> None:
+def test_it_waits_for_a_foreman_that_went_away_and_goes_on(house: App) -> None:
     with watching(house) as terminal:
         terminal.shows(shown("● live"))
         house.daemon.kill()
@@ -93,7 +93,7 @@ def test_it_waits_for_a_foreman_that_went_away_and_goes_on(house: House) -> None
         assert terminal.ends() == 0
 
 
-def test_in_a_pipe_it_prints_a_line_for_each_event(house: House) -> None:
+def test_in_a_pipe_it_prints_a_line_for_each_event(house: App) -> None:
     with house.client() as client:
         until(lambda: readers(client) == 0)  # those of other tests have gone
         with house.begin("watch") as people, house.begin("watch", "--json") as scripts:
@@ -140,14 +140,14 @@ def a_job(job_id: str) -> Job:
     return Job(job_id, State.QUEUED, "a", NOW, 0)
 
 
-def a_board(**queue: object) -> Board:
-    board = Board("http://127.0.0.1:8080")
-    board.take(Snapshot(msgspec.convert({"queued": 0, **queue}, Queue), [], Health("ok", target_error="it is down")))
-    return board
+def a_state(**queue: object) -> WatchState:
+    state = WatchState("http://127.0.0.1:8080")
+    state.take(Snapshot(msgspec.convert({"queued": 0, **queue}, Queue), [], Health("ok", target_error="it is down")))
+    return state
 
 
-def text(board: Board, width: int = 80, height: int = 24) -> str:
-    lines = draw(board, width, height, NOW)
+def text(state: WatchState, width: int = 80, height: int = 24) -> str:
+    lines = draw(state, width, height, NOW)
     assert len(lines) == height
     assert all(line.cell_len <= width and "\n" not in line.plain for line in lines)
     return "\n".join(line.plain for line in lines)
@@ -156,71 +156,71 @@ def text(board: Board, width: int = 80, height: int = 24) -> str:
 @pytest.mark.parametrize("width", [1, 20, 80, 129, 130, 400])
 @pytest.mark.parametrize("height", [1, 2, 5, 10, 24, 100])
 def test_every_size_gets_its_very_lines(width: int, height: int) -> None:
-    board = a_board(queued=500, running=[{"job_id": f"J{n}", "model": "a", "state": "working"} for n in range(20)])
-    board.waiting = [Job(f"W{n}", State.QUEUED, "模型" * 40, NOW, 0) for n in range(60)]
+    state = a_state(queued=500, running=[{"job_id": f"J{n}", "model": "a", "state": "working"} for n in range(20)])
+    state.waiting = [Job(f"W{n}", State.QUEUED, "模型" * 40, NOW, 0) for n in range(60)]
     for n in range(20):
-        board.take(Words(f"J{n}", "words and 字 " * 200))
-        board.take(event(State.FAILED, f"E{n}", error="it fell over\n" * 20))
-    text(board, width, height)
+        state.take(Words(f"J{n}", "words and 字 " * 200))
+        state.take(event(State.FAILED, f"E{n}", error="it fell over\n" * 20))
+    text(state, width, height)
 
 
 def test_a_change_is_shown_before_the_queue_is_looked_at_again() -> None:
-    board = a_board(slots=2)
-    board.take(event(State.WORKING))
-    board.take(Words("J1", "old"))
-    board.take(Words("J1", "new words", anew=True))
-    assert "1 of 2 running" in text(board)
-    assert "new words" in text(board)
-    assert "old" not in text(board)
-    board.take(event(State.DONE, "J2", at=NOW - timedelta(seconds=61)))
-    board.take(event(State.DONE, at=NOW - timedelta(seconds=59)))
-    assert "nothing runs" in text(board)
-    assert "1 done in a minute" in text(board)
-    assert board.words == {}
+    state = a_state(slots=2)
+    state.take(event(State.WORKING))
+    state.take(Words("J1", "old"))
+    state.take(Words("J1", "new words", anew=True))
+    assert "1 of 2 running" in text(state)
+    assert "new words" in text(state)
+    assert "old" not in text(state)
+    state.take(event(State.DONE, "J2", at=NOW - timedelta(seconds=61)))
+    state.take(event(State.DONE, at=NOW - timedelta(seconds=59)))
+    assert "nothing runs" in text(state)
+    assert "1 done in a minute" in text(state)
+    assert state.words == {}
 
 
 def test_a_look_at_the_queue_that_is_older_than_an_event_does_not_undo_it() -> None:
-    board = a_board()
+    state = a_state()
     asked_before = Snapshot(Queue(1, running=[Running("J1", "a", State.WORKING)]), [a_job("J2")], Health("ok"), since=4)
-    board.take(event(State.DONE, "J1", seq=5))
-    board.take(event(State.LOADING, "J2", seq=6))
-    board.take(asked_before)
-    assert [job.job_id for job in board.queue.running] == ["J2"]
-    assert board.waiting == []
-    board.take(Snapshot(Queue(0), [], Health("ok"), since=6))
-    assert board.queue.running == []
+    state.take(event(State.DONE, "J1", seq=5))
+    state.take(event(State.LOADING, "J2", seq=6))
+    state.take(asked_before)
+    assert [job.job_id for job in state.queue.running] == ["J2"]
+    assert state.waiting == []
+    state.take(Snapshot(Queue(0), [], Health("ok"), since=6))
+    assert state.queue.running == []
 
 
 def test_what_holds_the_queue_up_is_said() -> None:
-    assert "paused" in text(a_board(paused=True))
-    board = a_board(degraded=True)
-    assert "the target is away" in text(board)
-    assert "target: it is down" in text(board)
-    board.take(Away("no foreman there"))
-    assert "no answer, trying again: no foreman there" in text(board)
+    assert "paused" in text(a_state(paused=True))
+    state = a_state(degraded=True)
+    assert "the target is away" in text(state)
+    assert "target: it is down" in text(state)
+    state.take(Away("no foreman there"))
+    assert "no answer, trying again: no foreman there" in text(state)
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(59.9, "in 59.9 s"), (3599, "in 59 min"), (86399, "in 23 h")])
 @pytest.mark.parametrize("width", [80, 160])
 def test_what_waits_has_room_for_its_model(width: int, seconds: float, said: str) -> None:
-    board = a_board(queued=1)
-    board.waiting = [Job("W1", State.QUEUED, "smollm2:135m", NOW, 0, eta_seconds=seconds)]
-    assert f"{said} smollm2:135m" in " ".join(text(board, width).split())
+    state = a_state(queued=1)
+    state.waiting = [Job("W1", State.QUEUED, "smollm2:135m", NOW, 0, eta_seconds=seconds)]
+    assert f"{said} smollm2:135m" in " ".join(text(state, width).split())
 
 
 def test_those_that_have_no_room_are_counted() -> None:
-    board = a_board(queued=40, running=[{"job_id": f"J{n}", "model": "a", "state": "working"} for n in range(30)])
-    board.waiting = [a_job(f"W{n}") for n in range(30)]
-    said = text(board)
+    state = a_state(queued=40, running=[{"job_id": f"J{n}", "model": "a", "state": "working"} for n in range(30)])
+    state.waiting = [a_job(f"W{n}") for n in range(30)]
+    said = text(state)
     runs, waits = (sum(f"{letter}{n} " in said for n in range(30)) for letter in "JW")
     assert f"{30 - runs} more" in said
     assert f"{40 - waits} more" in said
 
 
 def test_a_model_cannot_paint_on_the_screen() -> None:
-    board = a_board(running=[{"job_id": "J1", "model": "a\x1b[2J", "state": "working"}])
-    board.take(Words("J1", "red \x1b[31malert\r\n"))
-    assert "\x1b" not in text(board)
+    state = a_state(running=[{"job_id": "J1", "model": "a\x1b[2J", "state": "working"}])
+    state.take(Words("J1", "red \x1b[31malert\r\n"))
+    assert "\x1b" not in text(state)
 
 
 def test_the_last_words_are_those_at_the_end() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 
-class Told:
+class StaticAnswer:
     """What to answer and what was asked."""
 
     def __init__(self) -> None:
@@ -36,8 +36,8 @@ class Told:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    told = Told()
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[StaticAnswer]:
+    told = StaticAnswer()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(told))
     told.url = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setenv("FOREMAN_URL", told.url)
@@ -50,7 +50,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     server.server_close()
 
 
-def _handler(told: Told) -> type[BaseHTTPRequestHandler]:
+def _handler(told: StaticAnswer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

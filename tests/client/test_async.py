@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from foreman.client import AsyncClient, Chunk, Client, ConnectFailed, JobFailed, NotForeman, NotFound, StartsOver, State
-from tests.client.conftest import Told
-from tests.client.test_many import change, hello
+from tests.client.conftest import StaticAnswer
+from tests.client.test_many import event, hello
 from tests.client.test_sync import JOB
 
 Run: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
@@ -43,7 +43,7 @@ def test_both_clients_have_the_same_methods() -> None:
         assert inspect.getdoc(sync[name]) == inspect.getdoc(method), name
 
 
-def test_answers_and_faults_are_the_same(told: Told, run: Run) -> None:
+def test_answers_and_faults_are_the_same(told: StaticAnswer, run: Run) -> None:
     told.answer("GET /jobs/J1", JOB)
     told.answer("GET /queue", b"<html>")
 
@@ -74,7 +74,7 @@ def test_nobody_there_says_what_to_do(run: Run) -> None:
         run(test)
 
 
-def test_a_stream_that_breaks_is_taken_up_again_and_starts_over(told: Told, run: Run) -> None:
+def test_a_stream_that_breaks_is_taken_up_again_and_starts_over(told: StaticAnswer, run: Run) -> None:
     told.stream("GET /jobs/J1/stream", b'{"response":"on"}\n', media="application/x-ndjson", whole=False)
     told.stream("GET /jobs/J1/stream", b'{"response":"one"}\n', media="application/x-ndjson")
     told.answer("GET /jobs/J1", JOB)
@@ -87,7 +87,7 @@ def test_a_stream_that_breaks_is_taken_up_again_and_starts_over(told: Told, run:
     run(test)
 
 
-def test_the_stream_of_a_job_that_is_not_done_ends_in_its_fault_after_what_came(told: Told, run: Run) -> None:
+def test_the_stream_of_a_job_that_is_not_done_ends_in_its_fault_after_what_came(told: StaticAnswer, run: Run) -> None:
     told.stream("GET /jobs/J1/stream", b'{"response":"one"}\n', media="application/x-ndjson")
     told.answer("GET /jobs/J1", JOB | {"state": "expired"})
 
@@ -101,9 +101,9 @@ def test_the_stream_of_a_job_that_is_not_done_ends_in_its_fault_after_what_came(
     run(test)
 
 
-def test_the_feed_goes_on_where_its_connection_broke_and_may_be_left(told: Told, run: Run) -> None:
-    told.stream("GET /events", hello(7), b": ping\n\n" + change(8)[:-9], whole=False)
-    told.stream("GET /events", hello(9), change(8), change(9), change(10))
+def test_the_feed_goes_on_where_its_connection_broke_and_may_be_left(told: StaticAnswer, run: Run) -> None:
+    told.stream("GET /events", hello(7), b": ping\n\n" + event(8)[:-9], whole=False)
+    told.stream("GET /events", hello(9), event(8), event(9), event(10))
 
     async def test() -> None:
         seqs: list[int] = []

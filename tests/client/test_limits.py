@@ -22,7 +22,7 @@ from foreman.client import (
     operations,
     reading,
 )
-from tests.client.conftest import Told
+from tests.client.conftest import StaticAnswer
 from tests.client.scripted import (
     CHUNKED,
     EVENTS,
@@ -98,7 +98,7 @@ def test_within_holds_whatever_the_timeout(script: Script, kind: str, monkeypatc
         with pytest.raises(NotEnded, match=r"J has not ended within 0\.1 s"):
             call(kind, url, "wait", "J", within=0.1)
         with pytest.raises(AnswerTooSlow):  # whether it is stored nobody knows
-            call(kind, url, "run", "m", "hi", within=0.1, patience=60)
+            call(kind, url, "run", "m", "hi", within=0.1, retry_for=60)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,7 +128,7 @@ def test_nor_are_name_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     over.set()
 
 
-def test_each_address_of_a_name_is_tried(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_address_of_a_name_is_tried(told: StaticAnswer, monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.getaddrinfo
 
     def several(host: str, port: int, *rest: Any, **given: Any) -> Any:
@@ -163,7 +163,7 @@ def test_a_stream_that_tells_nothing_is_too_large(method: str, sent: str, kind: 
     start, piece = STREAMED.get(sent, (EVENTS, chunk(NO_NEWS[method] * 100)))
     given: dict[str, Any] = {"job_id": ["J"]} if method == "feed" else {"job_id": "J"}
     with a_server(endless(start, piece)) as url, pytest.raises(AnswerTooLarge, match="262,144 bytes"):
-        call(kind, url, method, limits=SMALL, patience=0, **given)
+        call(kind, url, method, limits=SMALL, retry_for=0, **given)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,7 +175,7 @@ def test_a_stream_that_tells_nothing_is_too_large(method: str, sent: str, kind: 
 def test_a_stream_without_whole_lines_is_too_slow(script: Script, kind: str) -> None:
     for method, given in (("stream", ["J"]), ("feed", [])):
         with a_server(script) as url, pytest.raises(AnswerTooSlow, match=r"within 0\.2 s"):
-            call(kind, url, method, *given, limits=SHORT, patience=0)
+            call(kind, url, method, *given, limits=SHORT, retry_for=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -206,7 +206,7 @@ def test_what_is_packed_is_not_unfolded(kind: str) -> None:
                 call(kind, url, method, *given)
 
 
-def test_nothing_packed_is_asked_for_and_no_cookies_are_kept(told: Told) -> None:
+def test_nothing_packed_is_asked_for_and_no_cookies_are_kept(told: StaticAnswer) -> None:
     told.answer("GET /queue", {"queued": 0}, Set_Cookie="a=b")
     with Client() as client:
         client.queue()
@@ -216,7 +216,7 @@ def test_nothing_packed_is_asked_for_and_no_cookies_are_kept(told: Told) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_redirects_are_not_followed(told: Told, kind: str) -> None:
+def test_redirects_are_not_followed(told: StaticAnswer, kind: str) -> None:
     told.answer("GET /queue", {}, 302, Location=f"{told.url}/queue")
     with pytest.raises(NotForeman, match="status 302"):
         call(kind, told.url, "queue")
@@ -224,7 +224,9 @@ def test_redirects_are_not_followed(told: Told, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_many_values_are_told_before_they_are_built(told: Told, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_values_are_told_before_they_are_built(
+    told: StaticAnswer, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reading, "MOST_VALUES", 1000)
     many: list[list[int]] = [[]] * 1001
     told.answer("GET /jobs/J/request", {"a": many})

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from foreman.client import Client, ConnectFailed, NotForeman, Refused
 from foreman.client.bulk import parts
 from foreman.domain.job import State
-from tests.cli.conftest import a_house
-from tests.client.conftest import Told
+from tests.cli.conftest import an_app
+from tests.client.conftest import StaticAnswer
 
 
 @given(st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b" "))), st.integers(1, 5))
@@ -36,7 +36,7 @@ def test_a_payload_of_two_lines_is_no_payload() -> None:
         list(parts([b"{}\n{}"]))
 
 
-def test_many_payloads_are_sent_in_parts_and_answered_as_one(told: Told) -> None:
+def test_many_payloads_are_sent_in_parts_and_answered_as_one(told: StaticAnswer) -> None:
     bad = {"line": 1, "error": "model is required", "code": "model_required"}
     told.answer("POST /jobs", {"accepted": 1, "rejected": 0, "jobs": [{"line": 1, "job_id": "J1"}], "errors": []}, 202)
     told.answer("POST /jobs", {"accepted": 0, "rejected": 1, "jobs": [], "errors": [bad]}, 422)
@@ -50,7 +50,7 @@ def test_many_payloads_are_sent_in_parts_and_answered_as_one(told: Told) -> None
     assert json.loads(told.asked[0][2]) == large
 
 
-def test_a_body_too_large_is_sent_in_halves(told: Told) -> None:
+def test_a_body_too_large_is_sent_in_halves(told: StaticAnswer) -> None:
     refusal = {"error": "the request body is larger than 9 bytes", "code": "body_too_large", "hint": "raise it"}
     one = {"accepted": 1, "rejected": 0, "jobs": [{"line": 1, "job_id": "J"}], "errors": []}
     for answer, status in ((refusal, 413), (one, 202), (refusal, 413)):
@@ -62,16 +62,16 @@ def test_a_body_too_large_is_sent_in_halves(told: Told) -> None:
     assert [(error.line, error.code, error.hint) for error in done.errors] == [(2, "body_too_large", "raise it")]
 
 
-def test_nothing_is_sent_for_no_payloads(told: Told) -> None:
+def test_nothing_is_sent_for_no_payloads(told: StaticAnswer) -> None:
     with Client() as client:
         assert client.submit_many([]).accepted == 0
     assert told.asked == []
 
 
-def test_the_feed_goes_on_where_its_connection_broke(told: Told) -> None:
-    told.stream("GET /events", hello(7), b": ping\n\n" + change(8)[:-9], whole=False)
-    told.stream("GET /events", hello(9), change(8), change(9), b'id: 10\ndata: {"type":"st', whole=False)
-    told.stream("GET /events", hello(11), change(10), change(11))
+def test_the_feed_goes_on_where_its_connection_broke(told: StaticAnswer) -> None:
+    told.stream("GET /events", hello(7), b": ping\n\n" + event(8)[:-9], whole=False)
+    told.stream("GET /events", hello(9), event(8), event(9), b'id: 10\ndata: {"type":"st', whole=False)
+    told.stream("GET /events", hello(11), event(10), event(11))
     with Client() as client:
         feed = client.feed(model=["a", "b"], state=["done"])
         assert [event.seq for event in islice(feed, 4)] == [8, 9, 10, 11]
@@ -80,7 +80,7 @@ def test_the_feed_goes_on_where_its_connection_broke(told: Told) -> None:
     assert told.asked[0][1]["Accept"] == "text/event-stream"
 
 
-def test_a_feed_that_never_began_or_is_pruned_is_a_fault(told: Told) -> None:
+def test_a_feed_that_never_began_or_is_pruned_is_a_fault(told: StaticAnswer) -> None:
     told.answer("GET /events", {"error": "after: no longer kept", "code": "cursor_gone"}, 410)
     with Client() as client, pytest.raises(Refused) as caught:
         next(client.feed(after=1))
@@ -89,14 +89,14 @@ def test_a_feed_that_never_began_or_is_pruned_is_a_fault(told: Told) -> None:
         next(client.feed())
 
 
-def test_a_feed_that_talks_nonsense_is_not_foremans(told: Told) -> None:
+def test_a_feed_that_talks_nonsense_is_not_foremans(told: StaticAnswer) -> None:
     told.stream("GET /events", b"data: hello\n\n")
     with Client() as client, pytest.raises(NotForeman, match="/events"):
         next(client.feed())
 
 
 def test_the_feed_lives_through_a_killed_foreman_without_gap_or_repetition(tmp_path: Path) -> None:
-    with a_house(tmp_path) as house, house.client() as client:
+    with an_app(tmp_path) as house, house.client() as client:
         feed, told = client.feed(after=0), []
         for _ in range(2):
             done = client.submit_many([{"model": "a", "messages": [], "custom_id": f"{n}"} for n in range(5)])
@@ -117,6 +117,6 @@ def hello(seq: int) -> bytes:
     return b"data: " + msgspec.json.encode({"type": "hello", "seq": seq, "oldest": 1}) + b"\n\n"
 
 
-def change(seq: int) -> bytes:
+def event(seq: int) -> bytes:
     shown: dict[str, Any] = {"seq": seq, "job_id": "J", "state": "done", "timestamp": "2026-01-02T03:04:05Z"}
     return b"id: %d\ndata: %s\n\n" % (seq, msgspec.json.encode({"type": "state", **shown}))

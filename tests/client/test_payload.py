@@ -13,7 +13,7 @@ import pytest
 from foreman.client import ArgumentInvalid, AsyncClient, Client, ClientError, shapes
 from foreman.client.payload import Fields, body_of
 from foreman.domain.endpoints import ENDPOINTS
-from tests.client.conftest import Told
+from tests.client.conftest import StaticAnswer
 from tests.client.test_answer import Colour
 
 PNG = b"\x89PNG\r\n"
@@ -224,7 +224,7 @@ WRONG: list[tuple[Callable[[Any], Any], str]] = [
 
 @pytest.mark.parametrize(("call", "said"), WRONG)
 def test_a_name_that_is_no_argument_is_refused_before_anything_is_sent(
-    told: Told, call: Callable[[Any], Any], said: str
+    told: StaticAnswer, call: Callable[[Any], Any], said: str
 ) -> None:
     with Client() as client, pytest.raises(ClientError) as caught:
         call(client)

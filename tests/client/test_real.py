@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from foreman.client import AsyncClient, Chunk, JobFailed, NotEnded, NotFound, NotTheShape, Refused, State
-from tests.cli.conftest import TOKEN, House, a_house
+from tests.cli.conftest import TOKEN, App, an_app
 from tests.client.test_async import Run
 from tests.client.test_async import run as run
 
@@ -22,12 +22,12 @@ class Colour:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with a_house(tmp_path_factory.mktemp("house")) as house:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with an_app(tmp_path_factory.mktemp("house")) as house:
         yield house
 
 
-def test_a_job_is_run_waited_for_and_taken_care_of(house: House) -> None:
+def test_a_job_is_run_waited_for_and_taken_care_of(house: App) -> None:
     with house.client() as client:
         job = client.run("a", "say #echo", system="be brief", custom_id="mine")
         assert (job.state, job.custom_id, client.job(job.job_id)) == (State.DONE, "mine", job)
@@ -42,7 +42,7 @@ def test_a_job_is_run_waited_for_and_taken_care_of(house: House) -> None:
             client.wait(job.job_id)
 
 
-def test_how_a_job_fails_is_a_fault_that_says_why(house: House) -> None:
+def test_how_a_job_fails_is_a_fault_that_says_why(house: App) -> None:
     with house.client() as client:
         with pytest.raises(JobFailed) as caught:
             client.run("a", "#status=400")
@@ -50,7 +50,7 @@ def test_how_a_job_fails_is_a_fault_that_says_why(house: House) -> None:
         assert client.wait(caught.value.job.job_id) == caught.value.job
 
 
-def test_a_stream_that_is_cut_off_by_a_cancel_is_no_whole_answer(house: House) -> None:
+def test_a_stream_that_is_cut_off_by_a_cancel_is_no_whole_answer(house: App) -> None:
     with house.client() as client:
         job_id = client.submit("a", "long #chunks=1000 #every=0.02").job_id
         pieces = client.stream(job_id)
@@ -61,7 +61,7 @@ def test_a_stream_that_is_cut_off_by_a_cancel_is_no_whole_answer(house: House) -
         assert caught.value.job == client.job(job_id)
 
 
-def test_every_attempt_that_a_stream_tells_of_may_fail(house: House) -> None:
+def test_every_attempt_that_a_stream_tells_of_may_fail(house: App) -> None:
     with house.client() as client:
         job_id = client.submit("a", "#break=9 #chunks=4", max_attempts=2).job_id
         with pytest.raises(JobFailed) as caught:
@@ -71,7 +71,7 @@ def test_every_attempt_that_a_stream_tells_of_may_fail(house: House) -> None:
             list(client.stream(job_id))  # whenever it is asked for
 
 
-def test_a_held_queue_is_seen_waited_for_and_let_go(house: House) -> None:
+def test_a_held_queue_is_seen_waited_for_and_let_go(house: App) -> None:
     with house.client() as client:
         client.pause()
         job_id = client.submit("a", "#slow=0.2").job_id
@@ -83,7 +83,7 @@ def test_a_held_queue_is_seen_waited_for_and_let_go(house: House) -> None:
         assert client.request("GET", "/metrics").startswith(b"# ")
 
 
-def test_an_answer_has_the_type_that_was_asked_for(house: House) -> None:
+def test_an_answer_has_the_type_that_was_asked_for(house: App) -> None:
     with house.client() as client:
         assert client.run_as(Colour, "a", "x", custom_id="typed") == Colour("w0")
         asked = next(job for job in client.jobs().jobs if job.custom_id == "typed")
@@ -93,7 +93,7 @@ def test_an_answer_has_the_type_that_was_asked_for(house: House) -> None:
         assert caught.value.text.strip() == "#echo {"
 
 
-def test_an_event_loop_runs_many_jobs_at_a_time(house: House, run: Run) -> None:
+def test_an_event_loop_runs_many_jobs_at_a_time(house: App, run: Run) -> None:
     async def test() -> None:
         async with AsyncClient(house.url, TOKEN) as client, anyio.create_task_group() as tasks:
             done = await client.submit_many(
@@ -112,7 +112,7 @@ def test_an_event_loop_runs_many_jobs_at_a_time(house: House, run: Run) -> None:
     run(test)
 
 
-def test_an_event_loop_follows_changes_and_cancels(house: House, run: Run) -> None:
+def test_an_event_loop_follows_changes_and_cancels(house: App, run: Run) -> None:
     async def test() -> None:
         async with AsyncClient(house.url, TOKEN) as client:
             started = (await client.submit("a", "#silent")).job_id
@@ -129,7 +129,7 @@ def test_an_event_loop_follows_changes_and_cancels(house: House, run: Run) -> No
 
 
 def test_a_wait_lives_through_a_killed_foreman(tmp_path: Path) -> None:
-    with a_house(tmp_path) as house:
+    with an_app(tmp_path) as house:
 
         async def test() -> None:
             async with AsyncClient(house.url, TOKEN) as client, anyio.create_task_group() as tasks:

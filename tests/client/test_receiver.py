@@ -18,7 +18,7 @@ from foreman import Receiver
 from foreman import receiver as receiver_module
 from foreman.client import NotEnded, State, Webhook
 from foreman.domain.webhooks.signature import sign
-from tests.cli.conftest import SECRET, House, a_house
+from tests.cli.conftest import SECRET, App, an_app
 
 CHANGE: dict[str, Any] = {
     "job_id": "J1",
@@ -33,18 +33,18 @@ CHANGE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with a_house(tmp_path_factory.mktemp("house"), webhook_retries="3", webhook_backoff="100 ms") as house:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with an_app(tmp_path_factory.mktemp("house"), webhook_retries="3", webhook_backoff="100 ms") as house:
         yield house
 
 
-def post(receiver: Receiver, change: dict[str, Any] | bytes, number: str, secret: str = SECRET) -> int:
-    body = change if isinstance(change, bytes) else msgspec.json.encode(change)
+def post(receiver: Receiver, event: dict[str, Any] | bytes, number: str, secret: str = SECRET) -> int:
+    body = event if isinstance(event, bytes) else msgspec.json.encode(event)
     headers = sign(body, webhook_id=number, secrets=[secret], now=datetime.now().astimezone().timestamp())
     return httpx2.post(receiver.url, content=body, headers=headers, trust_env=False).status_code
 
 
-def test_the_end_of_a_job_is_waited_for_where_foreman_tells_it(house: House) -> None:
+def test_the_end_of_a_job_is_waited_for_where_foreman_tells_it(house: App) -> None:
     told: list[Webhook] = []
     with Receiver(SECRET, on=told.append) as receiver, house.client() as client:
         job_id = client.submit("a", "#echo hi", state_webhook_url=receiver.url).job_id
@@ -58,7 +58,7 @@ def test_the_end_of_a_job_is_waited_for_where_foreman_tells_it(house: House) -> 
     assert [webhook.state for webhook in told if webhook.job_id == job_id] == ["queued", "loading", "working", "done"]
 
 
-def test_a_webhook_that_could_not_be_handled_comes_again(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_webhook_that_could_not_be_handled_comes_again(house: App, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[int] = []
 
     def handle(webhook: Webhook) -> None:
@@ -118,7 +118,7 @@ def said(connection: socket.socket) -> bytes:
     "start", ["POST / HT", "POST / HTTP/1.1\r\nContent-Length: 9999\r\n\r\n"], ids=["head", "body"]
 )
 def test_a_sender_that_drips_is_not_waited_for(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(receiver_module, "RETRY_FOR", 0.2)
     with Receiver() as receiver, connected(receiver) as connection:
         connection.sendall(start.encode())
         drops = 0

@@ -15,7 +15,7 @@ from foreman.client import Client, requests, types
 from foreman.client.requests import Ask
 from foreman.http.openapi.shapes import SHAPES
 from foreman.receiver import LOOPBACK, Post, Received
-from tests.cli.conftest import a_house
+from tests.cli.conftest import an_app
 
 TYPES = {
     "Accepted": types.Accepted,
@@ -82,7 +82,7 @@ def test_so_has_what_a_real_foreman_answers(tmp_path: Path) -> None:
         posted.put(received)
         return 204
 
-    with a_house(tmp_path) as house, house.client() as client:
+    with an_app(tmp_path) as house, house.client() as client:
         post = Post(LOOPBACK, 0, take)
         post.start()
         done = client.run("a", "#echo x", custom_id="c", metadata={"a": "b"}, state_webhook_url=post.url)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman.client.answer import text_of, thinking_of
-from foreman.client.reconnect import STEADY, Patience
+from foreman.client.reconnect import STEADY, Reconnect
 from foreman.client.stream import Chunk, Pieces, StartsOver
 
 VALUES: list[dict[str, Any]] = [
@@ -72,24 +72,24 @@ def test_thinking_is_found() -> None:
 
 
 def test_a_stream_that_never_began_is_not_tried_again() -> None:
-    assert Patience(60).broke(0) is None
+    assert Reconnect(60).broke(0) is None
 
 
 def test_trouble_is_borne_as_long_as_was_said() -> None:
-    patience = Patience(10)
-    patience.connected(0)
-    pauses = [patience.broke(now) for now in (100, 101, 102, 103, 104, 105, 109.9, 110)]
+    retry_for = Reconnect(10)
+    retry_for.connected(0)
+    pauses = [retry_for.broke(now) for now in (100, 101, 102, 103, 104, 105, 109.9, 110)]
     assert pauses == [0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, None]
 
 
 def test_only_a_connection_that_holds_ends_the_trouble() -> None:
-    patience = Patience(10)
+    retry_for = Reconnect(10)
     for now in (0, 5, 9):
-        patience.connected(now)
-        assert patience.broke(now + STEADY / 2)
-    patience.connected(20)
-    assert patience.broke(20 + STEADY) == 0.2
-    patience.connected(26)
-    assert patience.broke(36) is not None
-    patience.connected(37)
-    assert patience.broke(37 + STEADY / 2) is not None
+        retry_for.connected(now)
+        assert retry_for.broke(now + STEADY / 2)
+    retry_for.connected(20)
+    assert retry_for.broke(20 + STEADY) == 0.2
+    retry_for.connected(26)
+    assert retry_for.broke(36) is not None
+    retry_for.connected(37)
+    assert retry_for.broke(37 + STEADY / 2) is not None

@@ -23,7 +23,7 @@ from foreman.client import (
     Unauthorized,
 )
 from foreman.domain.job import State
-from tests.client.conftest import Told
+from tests.client.conftest import StaticAnswer
 
 JOB: dict[str, Any] = {
     "job_id": "J1",
@@ -39,7 +39,7 @@ JOB: dict[str, Any] = {
 }
 
 
-def test_a_job_is_typed_and_keys_of_a_newer_foreman_are_ignored(told: Told) -> None:
+def test_a_job_is_typed_and_keys_of_a_newer_foreman_are_ignored(told: StaticAnswer) -> None:
     told.answer("GET /jobs/J1", JOB)
     with Client() as client:
         job = client.job("J1")
@@ -49,7 +49,7 @@ def test_a_job_is_typed_and_keys_of_a_newer_foreman_are_ignored(told: Told) -> N
     assert job.artifacts[0].content == b"\x00\x01"
 
 
-def test_a_prompt_is_submitted_in_the_words_of_its_endpoint(told: Told) -> None:
+def test_a_prompt_is_submitted_in_the_words_of_its_endpoint(told: StaticAnswer) -> None:
     told.answer("POST /jobs", {"job_id": "J1", "state": "queued", "queue_position": 3}, 202)
     with Client() as client:
         accepted = client.submit(
@@ -75,7 +75,7 @@ def test_a_prompt_is_submitted_in_the_words_of_its_endpoint(told: Told) -> None:
 
 
 def test_the_token_comes_from_the_environment_and_of_several_the_first(
-    told: Told, monkeypatch: pytest.MonkeyPatch
+    told: StaticAnswer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FOREMAN_TOKEN", "one, two")
     told.answer("GET /healthz", {"status": "ok", "degraded": True})
@@ -84,7 +84,7 @@ def test_the_token_comes_from_the_environment_and_of_several_the_first(
     assert told.asked[0][1]["Authorization"] == "Bearer one"
 
 
-def test_proxies_of_the_environment_are_not_used(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_not_used(told: StaticAnswer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     told.answer("GET /healthz", {"status": "ok"})
@@ -92,7 +92,7 @@ def test_proxies_of_the_environment_are_not_used(told: Told, monkeypatch: pytest
         assert client.health().status == "ok"
 
 
-def test_pages_are_asked_for_by_cursor(told: Told) -> None:
+def test_pages_are_asked_for_by_cursor(told: StaticAnswer) -> None:
     told.answer("GET /jobs", {"jobs": [JOB], "next": "J1"})
     with Client() as client:
         page = client.jobs(state="done", limit=1, after="J2")
@@ -100,7 +100,7 @@ def test_pages_are_asked_for_by_cursor(told: Told) -> None:
     assert told.asked[0][0] == "GET /jobs?state=done&limit=1&after=J2"
 
 
-def test_names_cannot_leave_their_place_in_the_path(told: Told) -> None:
+def test_names_cannot_leave_their_place_in_the_path(told: StaticAnswer) -> None:
     with Client() as client, pytest.raises(NotFound):
         client.artifact("../queue", "a/b?c")
     assert told.asked[0][0] == "GET /jobs/..%2Fqueue/artifacts/a%2Fb%3Fc"
@@ -117,7 +117,9 @@ def test_names_cannot_leave_their_place_in_the_path(told: Told) -> None:
         (500, "internal_error", Refused),
     ],
 )
-def test_each_refusal_is_a_fault_of_its_own_type(told: Told, status: int, code: str, kind: type[Refused]) -> None:
+def test_each_refusal_is_a_fault_of_its_own_type(
+    told: StaticAnswer, status: int, code: str, kind: type[Refused]
+) -> None:
     told.answer("GET /jobs/J1", {"error": "no", "code": code, "hint": "do this"}, status, Retry_After="7")
     with Client() as client, pytest.raises(Refused) as caught:
         client.job("J1")
@@ -128,7 +130,7 @@ def test_each_refusal_is_a_fault_of_its_own_type(told: Told, status: int, code: 
 
 
 @pytest.mark.parametrize(("status", "body"), [(404, b"404 page not found"), (200, b"<html>"), (200, b'{"a": 1}')])
-def test_what_is_not_a_foreman_is_called_so(told: Told, status: int, body: bytes) -> None:
+def test_what_is_not_a_foreman_is_called_so(told: StaticAnswer, status: int, body: bytes) -> None:
     told.answer("GET /jobs/J1", body, status)
     with Client() as client, pytest.raises(NotForeman, match="is not a foreman"):
         client.job("J1")
@@ -152,13 +154,13 @@ def test_a_silent_server_costs_the_timeout_and_no_more() -> None:
             client.queue()
 
 
-def test_models_are_found_on_a_server_that_has_only_the_native_list(told: Told) -> None:
+def test_models_are_found_on_a_server_that_has_only_the_native_list(told: StaticAnswer) -> None:
     told.answer("GET /api/tags", {"models": [{"name": "a"}, {"name": "b"}]})
     with Client() as client:
         assert client.models() == ["a", "b"]
 
 
-def test_a_stream_yields_chunks_and_notices_of_another_attempt(told: Told) -> None:
+def test_a_stream_yields_chunks_and_notices_of_another_attempt(told: StaticAnswer) -> None:
     told.stream(
         "GET /jobs/J1/stream",
         b': waiting\n\ndata: {"message":{"content":"on',
@@ -174,7 +176,7 @@ def test_a_stream_yields_chunks_and_notices_of_another_attempt(told: Told) -> No
     assert last == Chunk({"message": {"content": "two"}, "done": True})
 
 
-def test_a_stream_that_breaks_is_taken_up_again_and_starts_over(told: Told) -> None:
+def test_a_stream_that_breaks_is_taken_up_again_and_starts_over(told: StaticAnswer) -> None:
     told.stream("GET /jobs/J1/stream", b'{"response":"on"}\n', media="application/x-ndjson", whole=False)
     told.stream("GET /jobs/J1/stream", b'{"response":"one"}\n', media="application/x-ndjson")
     told.answer("GET /jobs/J1", JOB)
@@ -183,7 +185,7 @@ def test_a_stream_that_breaks_is_taken_up_again_and_starts_over(told: Told) -> N
     assert pieces == [Chunk({"response": "on"}), StartsOver(1), Chunk({"response": "one"})]
 
 
-def test_a_stream_that_ends_before_its_job_is_taken_up_again(told: Told) -> None:
+def test_a_stream_that_ends_before_its_job_is_taken_up_again(told: StaticAnswer) -> None:
     told.stream("GET /jobs/J1/stream")
     told.stream("GET /jobs/J1/stream", b'data: {"response":"one"}\n\n')
     told.answer("GET /jobs/J1", JOB | {"state": "queued"})
@@ -195,7 +197,7 @@ def test_a_stream_that_ends_before_its_job_is_taken_up_again(told: Told) -> None
 @pytest.mark.parametrize("state", ["failed", "cancelled", "expired"])
 @pytest.mark.parametrize("breaks", [False, True])
 def test_the_stream_of_a_job_that_is_not_done_ends_in_its_fault_after_what_came(
-    told: Told, state: str, breaks: bool
+    told: StaticAnswer, state: str, breaks: bool
 ) -> None:
     if breaks:
         told.stream("GET /jobs/J1/stream", b'data: {"response":"o', whole=False)
@@ -209,17 +211,17 @@ def test_the_stream_of_a_job_that_is_not_done_ends_in_its_fault_after_what_came(
     assert (caught.value.job.state, caught.value.code) == (state, "target_failed")
 
 
-def test_the_stream_of_an_unknown_job_is_a_fault_at_once(told: Told) -> None:
+def test_the_stream_of_an_unknown_job_is_a_fault_at_once(told: StaticAnswer) -> None:
     told.answer("GET /jobs/J1/stream", {"error": "job not found", "code": "job_not_found"}, 404)
     with Client() as client, pytest.raises(NotFound, match="job not found"):
         next(client.stream("J1"))
 
 
-def test_a_stream_that_always_breaks_is_given_up(told: Told) -> None:
+def test_a_stream_that_always_breaks_is_given_up(told: StaticAnswer) -> None:
     told.stream("GET /jobs/J1/stream", b": waiting\n\n", whole=False)
     told.answer("GET /jobs/J1", JOB)
     with Client() as client, pytest.raises(ConnectFailed, match="cannot reach foreman"):
-        list(client.stream("J1", patience=0.3))
+        list(client.stream("J1", retry_for=0.3))
 
 
 DEEP = json.dumps(JOB)[:-1].encode() + b', "result": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
@@ -236,14 +238,14 @@ DEEP = json.dumps(JOB)[:-1].encode() + b', "result": ' + b"[" * 200_000 + b"]" *
     ids=["nested", "nested fault", "time without a zone", "no gzip"],
 )
 def test_whatever_answers_comes_to_a_fault_of_ours(
-    told: Told, answer: bytes, status: int, headers: dict[str, str]
+    told: StaticAnswer, answer: bytes, status: int, headers: dict[str, str]
 ) -> None:
     told.answer("GET /jobs/J1", answer, status, **headers)
     with Client() as client, pytest.raises(ClientError):
         client.job("J1")
 
 
-def test_nobody_asks_for_a_pause_without_end(told: Told) -> None:
+def test_nobody_asks_for_a_pause_without_end(told: StaticAnswer) -> None:
     told.answer("GET /jobs/J1", {"error": "busy"}, 503, Retry_After="9" * 400)
     with Client() as client, pytest.raises(Busy) as busy:
         client.job("J1")

@@ -45,8 +45,8 @@ class Played:
     asked: list[Ask[Any]] = field(default_factory=list)
     paused: list[float] = field(default_factory=list)
 
-    def hold(self, talk: Generator[Any, Any, T]) -> T:
-        held = Held(talk)
+    def hold(self, operation: Generator[Any, Any, T]) -> T:
+        held = Held(operation)
         while (step := held.step) is not None:
             if isinstance(step, Pause):
                 self.paused.append(step.seconds)
@@ -201,8 +201,8 @@ def test_the_deliveries_of_a_job_are_asked_for_page_by_page_to_the_end() -> None
 
 def test_changes_without_end_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "MOST_EVENTS", 30)
-    change = Event(1, "J", State.QUEUED, datetime(2026, 1, 2, tzinfo=UTC))
-    played = Played([Events([change] * 10, next=seq) for seq in range(1, 10)])
+    event = Event(1, "J", State.QUEUED, datetime(2026, 1, 2, tzinfo=UTC))
+    played = Played([Events([event] * 10, next=seq) for seq in range(1, 10)])
     with pytest.raises(AnswerTooLarge, match="more than 30 changes"):
         played.hold(operations.events(URL, "J", 0))
     assert len(played.asked) == 4

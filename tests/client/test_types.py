@@ -17,7 +17,7 @@ class Colour:
 
 
 def without_an_event_loop(client: Client, receiver: Receiver) -> None:
-    assert_type(client.submit("m", "x", priority="low", patience=3), Accepted)
+    assert_type(client.submit("m", "x", priority="low", retry_for=3), Accepted)
     assert_type(client.submit_many([{"model": "m"}]), Submitted)
     assert_type(client.run("m", "x", within=3), Job)
     history = [{"role": "user", "content": "x"}]

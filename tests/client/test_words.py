@@ -14,7 +14,7 @@ import pytest
 
 from foreman.client import ArgumentInvalid, AsyncClient, Client, ClientError, ConnectFailed
 from foreman.client.writing import encode, text
-from tests.client.conftest import Told
+from tests.client.conftest import StaticAnswer
 
 PYTHONS = re.compile(
     r"\(\W*'|\.py|\.c:\d|\[Errno|<[a-z_]+[. ]|Error\b|Exception|Traceback|\b[a-z]+\.[A-Z]\w+|`(str|int|array|object)`"
@@ -50,7 +50,7 @@ def head(*lines: str) -> bytes:
     return (CRLF.join(["HTTP/1.1 200 OK", *lines]) + CRLF * 2).encode()
 
 
-def fault(url: str) -> str:
+def error(url: str) -> str:
     """What both clients say about a Foreman at this address."""
     said: list[str] = []
     with pytest.raises(ClientError) as caught, Client(url, timeout=20) as client:
@@ -86,7 +86,7 @@ def fault(url: str) -> str:
     ],
 )
 def test_an_address_that_is_none_is_said_to_be_none(url: str) -> None:
-    assert fault(url).endswith(": not an address, which is such as http://127.0.0.1:8080")
+    assert error(url).endswith(": not an address, which is such as http://127.0.0.1:8080")
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,16 @@ def test_an_address_that_is_none_is_said_to_be_none(url: str) -> None:
 )
 def test_what_answers_otherwise_is_told_in_words(answer: bytes, said: str) -> None:
     with answering(answer) as address:
-        assert said in fault(f"http://{address}")
+        assert said in error(f"http://{address}")
 
 
 def test_a_server_without_tls_is_told_in_words() -> None:
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address:
-        assert fault(f"https://{address}").endswith("TLS failed (wrong version number)")
+        assert error(f"https://{address}").endswith("TLS failed (wrong version number)")
 
 
 def test_a_name_that_is_nobodys_is_told_in_words() -> None:
-    assert "its name cannot be resolved (" in fault("http://nobody.invalid")
+    assert "its name cannot be resolved (" in error("http://nobody.invalid")
 
 
 @pytest.mark.parametrize("token", ["ü", "a\nb", "\udcff"])
@@ -136,7 +136,7 @@ def test_what_no_request_can_carry_is_refused(token: str) -> None:
     ],
 )
 def test_a_number_that_json_does_not_have_is_refused_and_not_dropped(
-    told: Told, number: float, given: Callable[[float], Any], place: str
+    told: StaticAnswer, number: float, given: Callable[[float], Any], place: str
 ) -> None:
     with Client() as client:
         with pytest.raises(ArgumentInvalid, match=f"^{place} is -?(nan|inf): JSON has no such number"):
@@ -151,7 +151,7 @@ def test_halves_of_surrogate_pairs_are_replaced_and_whole_ones_joined() -> None:
     assert text("\ud83d\ude00 \udcff 😀") == "😀 � 😀"
 
 
-def test_they_are_found_in_names_too(told: Told) -> None:
+def test_they_are_found_in_names_too(told: StaticAnswer) -> None:
     with Client() as client:
         for ask in (lambda: client.job("\udcff"), lambda: client.jobs(model="\udcff")):
             with pytest.raises(ClientError):
@@ -163,7 +163,7 @@ def test_nobody_there_is_told_alike_by_both() -> None:
     with socket.socket() as probe:  # bound and not listening: refused for sure
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        assert fault(url) == f"no foreman at {url}: start one with 'foreman serve', or set FOREMAN_URL"
+        assert error(url) == f"no foreman at {url}: start one with 'foreman serve', or set FOREMAN_URL"
         with pytest.raises(ConnectFailed) as caught, Client(url) as client:
             client.queue()
         assert caught.value.nobody

@@ -20,7 +20,7 @@ from tests.bench.daemon import child
 from tests.bench.stored import wait_ended
 from tests.bench.wire import ask, connected, get, post
 from tests.crash.lives import Lives, lives
-from tests.crash.verdict import Told, Verdict, judge
+from tests.crash.verdict import StaticAnswer, Verdict, judge
 from tests.crash.victim import POINTS
 from tests.receiver import Receiver, a_receiver
 
@@ -33,7 +33,7 @@ JOBS = 3  # for each kill
 LIFE = (0.0, 0.5)  # seconds between serving and a kill at a random moment
 UNBORN = 0.15  # seconds in which a Foreman starts, more or less
 PASSAGES = {"before commit": 6, "after commit": 6, "claimed": 3, "answered": 3, "notified": 6, "migration": 6}
-PATIENCE = 10.0  # seconds until one that did not come to its point is killed where it is
+TIMEOUT = 10.0  # seconds until one that did not come to its point is killed where it is
 SETTLE = 60.0  # seconds for all to end once nobody kills any more
 KEY = b"\r\nIdempotency-Key: "
 FAULTS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
@@ -108,7 +108,7 @@ class _Round:
         self._receiver = receiver
         self._chance = chance
         self._tally = tally
-        self._told = Told()
+        self._told = StaticAnswer()
         self._database = folder / "foreman.db"
         self._settings: dict[str, object] = {
             "addr": "127.0.0.1:0",
@@ -155,7 +155,7 @@ class _Round:
                 async with trio.open_nursery() as nursery:
                     for _ in range(CLIENTS):
                         nursery.start_soon(self._submit, due)
-                    with trio.move_on_after(PATIENCE if point else chance.uniform(*LIFE)):
+                    with trio.move_on_after(TIMEOUT if point else chance.uniform(*LIFE)):
                         await victims.ended.wait()
                     await victims.kill()
                     nursery.cancel_scope.cancel()
@@ -236,7 +236,7 @@ class _Round:
         return custom_id, request
 
 
-def _retire(database: Path, told: Told) -> bool:
+def _retire(database: Path, told: StaticAnswer) -> bool:
     """While no Foreman runs: have some jobs that have ended, and of which all is told, be past their time.
 
     Whether there were any.

@@ -9,14 +9,14 @@ from contextlib import closing
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from foreman.domain.job import STEPS, State
+from foreman.domain.job import TRANSITIONS, State
 from tests.receiver import Got
 
 SHOWN = 20  # complaints
 
 
 @dataclass(slots=True)
-class Told:
+class StaticAnswer:
     """What the outside knows: the truth that the database is held against."""
 
     tried: set[str] = field(default_factory=set)  # custom ids, answered or not
@@ -55,7 +55,7 @@ class Verdict:
         return self
 
 
-def judge(database: Path, told: Told, got: Sequence[Got]) -> Verdict:
+def judge(database: Path, told: StaticAnswer, got: Sequence[Got]) -> Verdict:
     """Hold the database against what was submitted, and what the receiver got against the database."""
     found = Verdict()
     with closing(sqlite3.connect(database)) as db:
@@ -67,7 +67,7 @@ def judge(database: Path, told: Told, got: Sequence[Got]) -> Verdict:
     return found
 
 
-def _judge_jobs(db: sqlite3.Connection, told: Told, found: Verdict) -> None:
+def _judge_jobs(db: sqlite3.Connection, told: StaticAnswer, found: Verdict) -> None:
     jobs = {
         job_id: (state, custom_id) for job_id, state, custom_id in db.execute("SELECT id, state, custom_id FROM jobs")
     }
@@ -93,7 +93,7 @@ def _judge_jobs(db: sqlite3.Connection, told: Told, found: Verdict) -> None:
         found.complain("lost", f"{job_id} was never done")
 
 
-def _judge_events(db: sqlite3.Connection, told: Told, found: Verdict) -> None:
+def _judge_events(db: sqlite3.Connection, told: StaticAnswer, found: Verdict) -> None:
     pruned = {seq for events in told.retired.values() for seq in events}
     last: dict[str, str] = {}
     expected = 1
@@ -103,7 +103,7 @@ def _judge_events(db: sqlite3.Connection, told: Told, found: Verdict) -> None:
         if seq != expected:
             found.complain("illegal", f"event {seq} comes instead of event {expected}")
         expected = seq + 1
-        legal = state in STEPS[State(previous)] if previous else state == "queued" and job_id not in last
+        legal = state in TRANSITIONS[State(previous)] if previous else state == "queued" and job_id not in last
         if previous != last.get(job_id) or not legal:
             found.complain("illegal", f"event {seq} takes {job_id} from {last.get(job_id)} ({previous}) to {state}")
         last[job_id] = state
@@ -114,7 +114,7 @@ def _judge_events(db: sqlite3.Connection, told: Told, found: Verdict) -> None:
             found.complain("illegal", f"{job_id} is {state}, its last event says {last.get(job_id)}")
 
 
-def _judge_webhooks(db: sqlite3.Connection, told: Told, got: Sequence[Got], found: Verdict) -> None:
+def _judge_webhooks(db: sqlite3.Connection, told: StaticAnswer, got: Sequence[Got], found: Verdict) -> None:
     """Each event has arrived at least once, under one id; and nothing was told that is not so."""
     expected = {
         f"msg_{job_id}_{seq}": (job_id, seq, state)
@@ -133,7 +133,7 @@ def _judge_webhooks(db: sqlite3.Connection, told: Told, got: Sequence[Got], foun
     found.repeated = arrived.total() - len(arrived)
 
 
-def _judge_usage(db: sqlite3.Connection, told: Told, found: Verdict) -> None:
+def _judge_usage(db: sqlite3.Connection, told: StaticAnswer, found: Verdict) -> None:
     """Every job and every end is counted once, in minutes as in hours."""
     happened = Counter(state for (state,) in db.execute("SELECT state FROM events WHERE state <> 'queued'"))
     happened.update(state for events in told.retired.values() for state in events.values() if state != "queued")

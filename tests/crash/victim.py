@@ -101,7 +101,7 @@ def _live(order: dict[str, Any]) -> NoReturn:
         _wrap()
         code = supervisor.serve(settings.load(None, order["settings"]))
     except BaseException as error:
-        _say(fault=repr(error))
+        _say(error=repr(error))
     os._exit(code)
 
 

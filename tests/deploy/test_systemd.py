@@ -20,8 +20,8 @@ from tests.conftest import Logged
 from tests.daemon import Daemon, managed, until
 from tests.faults.broken import Broken
 
-PATIENCE = 0.2  # seconds of the watchdog
-SILENCE = 5 * PATIENCE  # seconds after which nothing will come any more
+TIMEOUT = 0.2  # seconds of the watchdog
+SILENCE = 5 * TIMEOUT  # seconds after which nothing will come any more
 
 
 class Hears:
@@ -68,7 +68,7 @@ def systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hears]:
     """One that watches the Foremen that the test starts."""
     hears = Hears(str(tmp_path / "notify"))
     monkeypatch.setenv("NOTIFY_SOCKET", hears.address)
-    monkeypatch.setenv("WATCHDOG_USEC", str(int(PATIENCE * 1e6)))
+    monkeypatch.setenv("WATCHDOG_USEC", str(int(TIMEOUT * 1e6)))
     yield hears
     hears.close()
 
@@ -142,7 +142,7 @@ async def test_a_sign_of_life_comes_at_half_of_the_patience(either: Hears, autoj
     ],
 )
 def test_nobody_watches_who_does_not_say_so(given: dict[str, str]) -> None:
-    assert Systemd.take(given).patience == math.inf
+    assert Systemd.take(given).timeout == math.inf
 
 
 async def test_without_systemd_nothing_is_looked_at(autojump_clock: MockClock) -> None:

@@ -22,7 +22,7 @@ from tests.docs.pages import Block, Page
 
 MODEL = "smollm2:135m"
 SECRET = "change-me"
-PATIENCE = 60  # seconds for the examples of one page
+TIMEOUT = 60  # seconds for the examples of one page
 TOOLS = ("bash", "cat", "rm", "sed", "sleep")  # beside curl and foreman; what changes a machine has no place here
 CURL = """#!/bin/sh
 exec {curl} "$@" -w '%{{stderr}}@curl %{{http_code}}\\n'
@@ -38,7 +38,7 @@ class Ran:
     statuses: list[int]  # of every answer that curl got; 0 where there was none
 
 
-class Workshop:
+class TargetHarness:
     """A folder to try examples in, beside a Foreman that is where the pages say it is, but for the port.
 
     `$JOB` is a job of the reader's, which has ended.
@@ -109,7 +109,7 @@ class Workshop:
             )
             try:
                 with suppress(subprocess.TimeoutExpired):
-                    child.wait(PATIENCE)
+                    child.wait(TIMEOUT)
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
@@ -152,7 +152,7 @@ def foreman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path, foreman: Daemon) -> Workshop:
+def harness(tmp_path: Path, foreman: Daemon) -> TargetHarness:
     payload = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
     job = foreman.http.post("/jobs", json=payload, headers={"Prefer": "wait=60"}).json()
-    return Workshop(tmp_path, foreman, job["job_id"])
+    return TargetHarness(tmp_path, foreman, job["job_id"])

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from foreman.cli.root import foreman as program
-from tests.docs.conftest import Workshop
+from tests.docs.conftest import TargetHarness
 from tests.docs.pages import PAGES, Page
 
 ELSEWHERE = {
@@ -31,10 +31,10 @@ def with_examples(*languages: str) -> list[Page]:
 
 
 @pytest.mark.parametrize("page", with_examples("sh"), ids=repr)
-def test_the_shell_examples_run(page: Page, workshop: Workshop) -> None:
+def test_the_shell_examples_run(page: Page, harness: TargetHarness) -> None:
     """A fault that curl is answered with is one that the example itself speaks of, in a comment."""
     promised = PROMISED.get(page.name, ())
-    ran = workshop.sh(page, *promised)
+    ran = harness.sh(page, *promised)
     assert ran.code == 0, ran.output
     examples = "".join(block.text for block in page.blocks("sh") if block.runs)
     expected = {int(status) for status in re.findall(r"#.*?\b([45]\d\d)\b", examples)}
@@ -44,8 +44,8 @@ def test_the_shell_examples_run(page: Page, workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("page", with_examples("python"), ids=repr)
-def test_the_python_examples_run(page: Page, workshop: Workshop) -> None:
-    ran = workshop.python(page)
+def test_the_python_examples_run(page: Page, harness: TargetHarness) -> None:
+    ran = harness.python(page)
     assert ran.code == 0, ran.output
 
 

@@ -17,7 +17,7 @@ from foreman.http.openapi.document import document
 from foreman.http.openapi.pieces import EVERYWHERE, STATUSES
 from foreman.http.openapi.shapes import SHAPES
 from tests.docs.pages import page
-from tests.pure.test_errors import every_fault
+from tests.pure.test_errors import every_error
 
 HIDDEN = {"misrouted", "store_rejected"}  # callers hear the name of the status, and internal_error
 
@@ -29,13 +29,13 @@ def test_every_setting_has_a_line() -> None:
 
 def test_every_code_of_a_fault_has_a_place() -> None:
     words = set(re.findall(r"`([a-z_0-9]+)`", page("docs/jobs.md").text))
-    assert {fault.code for fault in every_fault()} - words == HIDDEN
+    assert {error.code for error in every_error()} - words == HIDDEN
 
 
 def test_the_status_that_a_code_is_said_to_have_is_the_one_that_it_has() -> None:
-    faults = page("docs/jobs.md").text.partition("## Faults")[2]
-    told = {code: int(status) for status, code in re.findall(r"^\| (\d+) \| `(\w+)` \|", faults, re.MULTILINE)}
-    told |= {code: int(status) for code, status in re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", faults, re.MULTILINE)}
+    errors = page("docs/jobs.md").text.partition("## Faults")[2]
+    told = {code: int(status) for status, code in re.findall(r"^\| (\d+) \| `(\w+)` \|", errors, re.MULTILINE)}
+    told |= {code: int(status) for code, status in re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", errors, re.MULTILINE)}
     known = STATUSES | {"broken_protocol": 400, "method_not_allowed": 405}  # of requests that no route gets
     assert told == {code: known.get(code) for code in told}
 

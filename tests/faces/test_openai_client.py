@@ -140,6 +140,6 @@ def test_messages_are_jobs_in_anthropics_words(front: Front) -> None:
     names = [line.removeprefix("event: ") for line in streamed.text.splitlines() if line.startswith("event: ")]
     assert names[0] == "message_start" and "content_block_delta" in names and names[-1] == "message_stop"
     assert "[DONE]" not in streamed.text
-    fault = front.http.post("/v1/messages", json={**asked, "model": "m"})
-    assert fault.status_code == 404 and fault.json()["type"] == "error"
-    assert fault.json()["error"]["type"] == "not_found_error"
+    error = front.http.post("/v1/messages", json={**asked, "model": "m"})
+    assert error.status_code == 404 and error.json()["type"] == "error"
+    assert error.json()["error"]["type"] == "not_found_error"

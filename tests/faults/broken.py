@@ -42,9 +42,9 @@ LITTLE = 30  # pages that a full disk has left
 class Broken(Daemon):
     """A Foreman with a fault that is not there yet."""
 
-    def __init__(self, fault: str, data_dir: Path, **settings: object) -> None:
+    def __init__(self, error: str, data_dir: Path, **settings: object) -> None:
         super().__init__(data_dir, **settings)
-        self.command = (sys.executable, "-m", "tests.faults.broken", fault)
+        self.command = (sys.executable, "-m", "tests.faults.broken", error)
 
     def break_now(self) -> dict[str, Any]:
         """Returns what it says once the fault is there."""
@@ -119,7 +119,7 @@ def clock() -> None:
 
 def impatient() -> None:
     """No fault: the locks of other programs are waited for a moment only."""
-    writer.PATIENCE = writer.AGAIN
+    writer.TIMEOUT = writer.AGAIN
 
 
 def actor() -> None:

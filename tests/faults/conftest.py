@@ -18,9 +18,9 @@ def serve(data_dir: Path, upstream: Upstream) -> Iterator[Break]:
     """Starts a Foreman in which the named fault may come."""
     started: list[Broken] = []
 
-    def start(fault: str, **settings: object) -> Broken:
+    def start(error: str, **settings: object) -> Broken:
         given = {"ollama_url": upstream.url, "retry_backoff": 0.05, "retry_backoff_max": 0.1} | settings
-        started.append(Broken(fault, data_dir, **given))
+        started.append(Broken(error, data_dir, **given))
         started[-1].start()
         return started[-1]
 

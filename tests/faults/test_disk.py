@@ -72,9 +72,9 @@ def test_a_real_disk_that_is_full_for_a_while_does_the_same(small: Path, upstrea
         judge(daemon, lambda: ballast.write_bytes(bytes(10 * MIB)), ballast.unlink)
 
 
-@pytest.mark.parametrize("fault", ["sync-lost", "sync-kept"])
-def test_a_sync_that_fails_ends_the_process_and_nobody_is_told_what_it_does_not_know(serve: Break, fault: str) -> None:
-    daemon = serve(fault)
+@pytest.mark.parametrize("error", ["sync-lost", "sync-kept"])
+def test_a_sync_that_fails_ends_the_process_and_nobody_is_told_what_it_does_not_know(serve: Break, error: str) -> None:
+    daemon = serve(error)
     daemon.http.post("/queue/pause")
     kept = [submit(daemon, f"before {n}") for n in range(3)]
     daemon.break_now()
@@ -94,6 +94,6 @@ def test_a_sync_that_fails_ends_the_process_and_nobody_is_told_what_it_does_not_
     daemon.http.post("/queue/resume")
     stored = [job["job_id"] for job in daemon.http.get("/jobs?limit=200").json()["jobs"]]
     assert set(stored) >= set(kept)
-    assert (len(stored) > len(kept)) == (fault == "sync-kept")
+    assert (len(stored) > len(kept)) == (error == "sync-kept")
     until(lambda: {state(daemon, job_id) for job_id in stored} == {"done"})
     assert not daemon.errors

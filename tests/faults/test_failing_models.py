@@ -26,12 +26,12 @@ class Sick(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answering)
+        super().__init__(("127.0.0.1", 0), StreamingCall)
         self.healed = Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
-class Answering(BaseHTTPRequestHandler):
+class StreamingCall(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Sick
 

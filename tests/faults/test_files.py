@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.ask import chat, fault, submit
+from tests.ask import chat, error, submit
 from tests.faults.broken import Broken
 from tests.faults.conftest import Break
 from tests.store.test_files import overwrite
@@ -27,8 +27,8 @@ def test_the_next_job_is_refused_and_the_process_ends(serve: Break, way: object)
     daemon.http.post("/queue/pause")
     submit(daemon, "before")
     way(daemon.data_dir)  # type: ignore[operator]
-    assert fault(daemon.http.post("/jobs", json=chat())) == (503, "store_lost")
-    assert fault(daemon.http.post("/jobs", json=chat())) == (503, "store_lost")  # while it leaves
+    assert error(daemon.http.post("/jobs", json=chat())) == (503, "store_lost")
+    assert error(daemon.http.post("/jobs", json=chat())) == (503, "store_lost")  # while it leaves
     ends(daemon)
 
 
@@ -46,5 +46,5 @@ def test_damage_that_a_read_finds_ends_the_process(serve: Break) -> None:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
     daemon.start()
-    assert fault(daemon.http.get(f"/jobs/{kept}/request")) == (503, "store_lost")
+    assert error(daemon.http.get(f"/jobs/{kept}/request")) == (503, "store_lost")
     ends(daemon)

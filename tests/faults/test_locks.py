@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.ask import chat, deliveries, fault, job, state, submit
+from tests.ask import chat, deliveries, error, job, state, submit
 from tests.daemon import Daemon, Upstream, until
 from tests.faults.conftest import Break
 from tests.receiver import a_receiver
@@ -40,7 +40,7 @@ def test_callers_are_told_and_all_goes_on_afterwards(serve: Break, upstream: Ups
                 ask.post("/queue/pause"),
             ):
                 assert answer.status_code == 503 and answer.headers["Retry-After"] == "2"
-            assert fault(ask.post("/jobs", json=chat())) == (503, "store_busy")
+            assert error(ask.post("/jobs", json=chat())) == (503, "store_busy")
             for path in ("/healthz", "/readyz", "/jobs", f"/jobs/{runs}"):
                 assert ask.get(path).status_code == 200
             until(lambda: any(line["event"] == "attempt ended" for line in daemon.logs))

@@ -11,7 +11,7 @@ import trio
 
 from foreman.actors.feed import PAGE, Feed, Subscription
 from foreman.domain.errors import CursorGone, QueryInvalid
-from foreman.domain.job import Change, Draft
+from foreman.domain.job import Draft, JobEvent
 from foreman.queue.commands import Commit
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
@@ -39,22 +39,22 @@ class Inline:
         return answer
 
 
-class House:
+class App:
     def __init__(self, store: SqliteWriter, history: int = 100) -> None:
         self.store = store
         self.readers = Inline(store)
         self.feed = Feed(cast(Readers, self.readers), history=history, newest=store.seqs()[1])
 
-    def happen(self, count: int) -> list[Change]:
+    def happen(self, count: int) -> list[JobEvent]:
         """That many jobs are submitted."""
         first = self.store.seqs()[1]
         drafts = [_draft(first + n) for n in range(1, count + 1)]
         with self.store.transaction():
-            changes = self.store.add(drafts, now=1)
-        self.feed.notice(Commit(changes))
-        return changes
+            events = self.store.add(drafts, now=1)
+        self.feed.on_commit(Commit(events))
+        return events
 
-    def follow(self, after: int = 0, wanted: Callable[[Change], bool] = lambda _: True) -> Subscription:
+    def follow(self, after: int = 0, wanted: Callable[[JobEvent], bool] = lambda _: True) -> Subscription:
         return Subscription(self.feed, after, wanted)
 
 
@@ -63,20 +63,20 @@ def _draft(number: int) -> Draft:
 
 
 @pytest.fixture
-def house(data_dir: Path) -> Iterator[House]:
+def house(data_dir: Path) -> Iterator[App]:
     store = SqliteWriter(data_dir / "foreman.db")
-    yield House(store)
+    yield App(store)
     store.close()
 
 
 async def seqs(subscription: Subscription, upto: int) -> list[int]:
     found: list[int] = []
     while not found or found[-1] < upto:
-        found += [change.seq for change in await subscription.next()]
+        found += [event.seq for event in await subscription.next()]
     return found
 
 
-async def test_the_latest_come_from_memory_and_the_older_from_the_store(house: House) -> None:
+async def test_the_latest_come_from_memory_and_the_older_from_the_store(house: App) -> None:
     house.happen(250)
     assert await seqs(house.follow(200), 250) == list(range(201, 251))
     assert house.readers.reads == 0
@@ -84,18 +84,18 @@ async def test_the_latest_come_from_memory_and_the_older_from_the_store(house: H
     assert house.readers.reads > 0
 
 
-async def test_a_reader_crosses_from_the_store_to_memory_without_a_gap(house: House) -> None:
+async def test_a_reader_crosses_from_the_store_to_memory_without_a_gap(house: App) -> None:
     house.happen(3 * PAGE)
     subscription = house.follow(0)
     found: list[int] = []
     while len(found) < 4 * PAGE:
-        found += [change.seq for change in await subscription.next()]
+        found += [event.seq for event in await subscription.next()]
         if house.feed.newest < 4 * PAGE:
             house.happen(PAGE // 5)
     assert found == list(range(1, 4 * PAGE + 1))
 
 
-async def test_changes_that_go_while_a_reader_comes_to_them_are_a_fault_and_not_a_gap(house: House) -> None:
+async def test_changes_that_go_while_a_reader_comes_to_them_are_a_fault_and_not_a_gap(house: App) -> None:
     house.happen(200)
 
     def prune() -> None:
@@ -108,7 +108,7 @@ async def test_changes_that_go_while_a_reader_comes_to_them_are_a_fault_and_not_
     assert await seqs(house.follow(10), 200) == list(range(11, 201))
 
 
-async def test_what_happens_during_a_read_that_finds_nothing_is_not_skipped(house: House) -> None:
+async def test_what_happens_during_a_read_that_finds_nothing_is_not_skipped(house: App) -> None:
     house.happen(150)
     with house.store.transaction():
         house.store.delete([f"{n:06}" for n in range(1, 151)])  # by their owners, so the horizon stays
@@ -127,7 +127,7 @@ async def test_what_happens_during_a_read_that_finds_nothing_is_not_skipped(hous
     assert told == [151, 152, 153, 154, 155]
 
 
-async def test_a_cursor_is_checked_when_a_reader_comes(house: House) -> None:
+async def test_a_cursor_is_checked_when_a_reader_comes(house: App) -> None:
     house.happen(10)
     with house.store.transaction():
         house.store.delete(["000003"], pruning=True)
@@ -139,7 +139,7 @@ async def test_a_cursor_is_checked_when_a_reader_comes(house: House) -> None:
         await house.feed.check(11)
 
 
-async def test_too_far_behind_is_more_than_the_feed_remembers(house: House) -> None:
+async def test_too_far_behind_is_more_than_the_feed_remembers(house: App) -> None:
     house.happen(50)
     replaying, live = house.follow(0), house.follow(50)
     house.happen(100)
@@ -148,7 +148,7 @@ async def test_too_far_behind_is_more_than_the_feed_remembers(house: House) -> N
     assert (replaying.too_far_behind, live.too_far_behind) == (True, True)
 
 
-async def test_a_cancelled_wait_loses_nothing(house: House, autojump_clock: Any) -> None:
+async def test_a_cancelled_wait_loses_nothing(house: App, autojump_clock: Any) -> None:
     subscription = house.follow(0)
     with trio.move_on_after(1):
         await subscription.next()

@@ -9,13 +9,13 @@ import trio.testing
 from trio.abc import Instrument
 
 from foreman.actors.feed import Feed, Subscription
-from foreman.actors.output import Relay
-from foreman.domain.job import Change, State
+from foreman.actors.output import OutputHub
+from foreman.domain.job import JobEvent, State
 from foreman.queue.commands import Commit
 
 READERS = 900
 FEW = 20
-CHANGE = Change(seq=1, job_id="1", state=State.QUEUED, previous=None, at=0, model="m", attempt=0)
+CHANGE = JobEvent(seq=1, job_id="1", state=State.QUEUED, previous=None, at=0, model="m", attempt=0)
 
 
 class Passes(Instrument):
@@ -56,11 +56,11 @@ async def many(read: Callable[[], Awaitable[object]], tell: Callable[[], None]) 
 async def test_readers_of_the_feed_go_on_a_few_at_a_time() -> None:
     feed = Feed(None, history=10, newest=0)  # type: ignore[arg-type]  # nothing is read from the store
     subscriptions = iter([Subscription(feed, 0, lambda _: True) for _ in range(READERS)])
-    passes = await many(lambda: next(subscriptions).next(), lambda: feed.notice(Commit([CHANGE])))
+    passes = await many(lambda: next(subscriptions).next(), lambda: feed.on_commit(Commit([CHANGE])))
     assert passes.most <= FEW
 
 
 async def test_followers_of_a_job_go_on_a_few_at_a_time() -> None:
-    track = Relay().track("1")
-    passes = await many(lambda: track.follow().next(), lambda: track.append(b"{}"))
+    output = OutputHub().output("1")
+    passes = await many(lambda: output.follow().next(), lambda: output.append(b"{}"))
     assert passes.most <= FEW

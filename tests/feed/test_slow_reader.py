@@ -15,12 +15,12 @@ from tests.daemon import Daemon, Upstream
 from tests.feed.conftest import Closed, following, joined
 
 JOBS = 10_000  # their events are more than what sockets hold
-PATIENCE = 90  # seconds
+TIMEOUT = 90  # seconds
 
 
 async def test_a_reader_that_stops_is_closed_with_1013_and_slows_nobody(upstream: Upstream, tmp_path: Path) -> None:
     settings = {"ollama_url": upstream.url, "feed_history": 100}
-    with Daemon(tmp_path / "data", **settings) as daemon, trio.fail_after(PATIENCE):
+    with Daemon(tmp_path / "data", **settings) as daemon, trio.fail_after(TIMEOUT):
         daemon.http.post("/queue/pause")
 
         async def submit() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from tests.ask import fault, submit
+from tests.ask import error, submit
 from tests.daemon import Daemon, Upstream, until
 
 SSE = {"Accept": "text/event-stream"}
@@ -60,8 +60,8 @@ def test_a_browser_that_comes_back_goes_on_after_its_last_event(daemon: Daemon) 
 
 def test_garbage_is_told_so(daemon: Daemon) -> None:
     for query in ("after=x", "after=999999999", "state=sleeping", "color=red"):
-        assert fault(daemon.http.get(f"/events?{query}", headers=SSE)) == (400, "query_invalid")
-    assert fault(daemon.http.get("/events"))[0] == 406
+        assert error(daemon.http.get(f"/events?{query}", headers=SSE)) == (400, "query_invalid")
+    assert error(daemon.http.get("/events"))[0] == 406
 
 
 def test_the_stream_ends_when_foreman_stops(upstream: Upstream, tmp_path: Path) -> None:

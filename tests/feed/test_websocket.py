@@ -14,7 +14,7 @@ from tests.ask import chat, submit, submit_many
 from tests.daemon import Daemon, Upstream
 from tests.feed.conftest import Closed, following, joined
 
-PATIENCE = 60  # seconds
+TIMEOUT = 60  # seconds
 SUBSCRIBERS = 20
 JOBS = 300
 STATES = ["queued", "loading", "working", "done"]
@@ -38,7 +38,7 @@ async def test_twenty_readers_that_come_and_go_each_see_every_event_once_in_orde
                 for _ in range(min(chance.randint(1, 400), 4 * JOBS - len(mine))):
                     mine.append((await feed.next())["seq"])
 
-    with Daemon(tmp_path / "data", ollama_url=upstream.url) as daemon, trio.fail_after(PATIENCE):
+    with Daemon(tmp_path / "data", ollama_url=upstream.url) as daemon, trio.fail_after(TIMEOUT):
         async with trio.open_nursery() as nursery:
             for number in range(SUBSCRIBERS):
                 nursery.start_soon(read, number)
@@ -48,7 +48,7 @@ async def test_twenty_readers_that_come_and_go_each_see_every_event_once_in_orde
 
 
 async def test_hello_then_the_changes_from_now_on(daemon: Daemon) -> None:
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with following(daemon) as feed:
             job_id = await in_thread(partial(submit, daemon, custom_id="mine"))
             events = await feed.take(4)
@@ -61,7 +61,7 @@ async def test_hello_then_the_changes_from_now_on(daemon: Daemon) -> None:
 
 
 async def test_only_what_a_filter_wants_is_told(daemon: Daemon) -> None:
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with following(daemon) as feed:
             start = feed.hello["seq"]
         ids = [str(await in_thread(partial(submit, daemon, "#slow=0.01", model=name))) for name in "abc"]
@@ -80,7 +80,7 @@ async def test_only_what_a_filter_wants_is_told(daemon: Daemon) -> None:
     "query", ["after=x", "after=-1", "after=999999999", "after=" + "9" * 40, "state=sleeping", "color=red"]
 )
 async def test_garbage_is_told_so(daemon: Daemon, query: str) -> None:
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with joined(daemon, f"?{query}") as feed:
             with pytest.raises(Closed) as closed:
                 await feed.next()
@@ -90,7 +90,7 @@ async def test_garbage_is_told_so(daemon: Daemon, query: str) -> None:
 
 async def test_a_pruned_cursor_is_told_so_and_a_later_one_goes_on(upstream: Upstream, tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "data", ollama_url=upstream.url)
-    with daemon, trio.fail_after(PATIENCE):
+    with daemon, trio.fail_after(TIMEOUT):
         ids = [daemon.http.post("/jobs", json=chat(), headers={"Prefer": "wait=30"}).json()["job_id"] for _ in "12"]
         daemon.kill()
         store = SqliteWriter(tmp_path / "data" / "foreman.db")
@@ -112,7 +112,7 @@ async def test_a_pruned_cursor_is_told_so_and_a_later_one_goes_on(upstream: Upst
 
 
 async def test_readers_are_told_to_come_back_when_foreman_stops(upstream: Upstream, tmp_path: Path) -> None:
-    with Daemon(tmp_path / "data", ollama_url=upstream.url) as daemon, trio.fail_after(PATIENCE):
+    with Daemon(tmp_path / "data", ollama_url=upstream.url) as daemon, trio.fail_after(TIMEOUT):
         async with following(daemon) as feed:
             daemon.terminate()
             with pytest.raises(Closed) as closed:
@@ -123,7 +123,7 @@ async def test_readers_are_told_to_come_back_when_foreman_stops(upstream: Upstre
 
 
 async def test_the_feed_takes_the_token_like_every_route(upstream: Upstream, tmp_path: Path) -> None:
-    with Daemon(tmp_path / "data", ollama_url=upstream.url, token="secret") as daemon, trio.fail_after(PATIENCE):
+    with Daemon(tmp_path / "data", ollama_url=upstream.url, token="secret") as daemon, trio.fail_after(TIMEOUT):
         with pytest.raises(Closed) as refused:
             async with joined(daemon):
                 raise AssertionError("it was let in")

@@ -53,7 +53,7 @@ class Api:
         until(lambda: all(self.job(job_id)["state"] == state for job_id in job_ids))
 
     def states(self, job_id: str) -> list[str]:
-        return [change["state"] for change in self.http.get(f"/jobs/{job_id}/events").json()["events"]]
+        return [event["state"] for event in self.http.get(f"/jobs/{job_id}/events").json()["events"]]
 
     def lines(self, job_id: str) -> list[dict[str, Any]]:
         text = self.http.get(f"/jobs/{job_id}/stream").text

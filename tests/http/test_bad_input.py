@@ -19,7 +19,7 @@ LINES = "lines of /jobs"
 FLAT = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
 OPENAI = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings")
 CALLS = (*FLAT, *OPENAI, "/v1/messages")
-FACES = ("/jobs", LINES, *CALLS)
+DIALECTS = ("/jobs", LINES, *CALLS)
 OURS = ("/jobs", LINES)
 
 BROKEN = "invalid JSON body"
@@ -234,28 +234,28 @@ def daemon(served: Daemon) -> Iterator[Daemon]:
     assert served.errors == []
 
 
-def send(daemon: Daemon, face: str, body: bytes) -> httpx2.Response:
-    if face == LINES:
+def send(daemon: Daemon, dialect: str, body: bytes) -> httpx2.Response:
+    if dialect == LINES:
         return daemon.http.post("/jobs", content=body, headers=NDJSON)
-    return daemon.http.post(face, content=body, headers=JSON)
+    return daemon.http.post(dialect, content=body, headers=JSON)
 
 
-def fault(face: str, answer: httpx2.Response) -> tuple[int, str, str]:
+def error(dialect: str, answer: httpx2.Response) -> tuple[int, str, str]:
     """Status, words and code of a refusal, which has the shape of its face; the Ollama API knows no codes."""
     said: dict[str, Any] = answer.json()
     assert answer.headers["Content-Type"] == "application/json"
     assert not re.search(rf"Traceback|{re.escape(str(ROOT))}|\.py|SELECT|object at 0x", answer.text)
-    if face in FLAT:
+    if dialect in FLAT:
         assert set(said) == {"error"}
         return answer.status_code, said["error"], ""
-    if face in CALLS:
-        assert said.pop("type", None) == ("error" if face == "/v1/messages" else None)
+    if dialect in CALLS:
+        assert said.pop("type", None) == ("error" if dialect == "/v1/messages" else None)
         error = said.pop("error")
         assert said == {} and set(error) == {"message", "type", "param", "code"}
         assert error["type"] == ("not_found_error" if answer.status_code == 404 else "invalid_request_error")
         assert answer.headers["X-Should-Retry"] == "false"
         return answer.status_code, error["message"], error["code"]
-    if face == LINES:
+    if dialect == LINES:
         assert (answer.status_code, said["accepted"], said["rejected"], said["jobs"]) == (422, 0, 1, [])
         [said] = said["errors"]
         assert said.pop("line") == 1
@@ -264,51 +264,51 @@ def fault(face: str, answer: httpx2.Response) -> tuple[int, str, str]:
     return answer.status_code, words, said["code"]
 
 
-def refused(daemon: Daemon, face: str, body: bytes, status: int, words: str, code: str) -> None:
-    expected = (422 if face == LINES else status, words, "" if face in FLAT else code)
-    assert (face, *fault(face, send(daemon, face, body))) == (face, *expected)
+def refused(daemon: Daemon, dialect: str, body: bytes, status: int, words: str, code: str) -> None:
+    expected = (422 if dialect == LINES else status, words, "" if dialect in FLAT else code)
+    assert (dialect, *error(dialect, send(daemon, dialect, body))) == (dialect, *expected)
 
 
 @pytest.mark.parametrize("name", INVALID)
 def test_what_is_no_json_object_is_refused_with_the_reason(daemon: Daemon, name: str) -> None:
     body, words = INVALID[name]
-    for face in FACES:
-        refused(daemon, face, body, 400, f"{BROKEN}: {words}", "invalid_json")
+    for dialect in DIALECTS:
+        refused(daemon, dialect, body, 400, f"{BROKEN}: {words}", "invalid_json")
 
 
 @pytest.mark.parametrize("rest", [b' {"model":"a"}', b"}", b" [", b"\xff\x00", b",", b'"'])
 def test_bytes_after_the_object_are_overlooked_where_ollama_overlooks_them(daemon: Daemon, rest: bytes) -> None:
     body = b'{"model":"nope"}' + rest
-    for face in FLAT:
-        refused(daemon, face, body, 404, "model 'nope' not found", "model_not_found")
-    for face in set(FACES) - set(FLAT):
-        status, words, code = fault(face, send(daemon, face, body))
-        assert (status, code) == (422 if face == LINES else 400, "invalid_json"), face
+    for dialect in FLAT:
+        refused(daemon, dialect, body, 404, "model 'nope' not found", "model_not_found")
+    for dialect in set(DIALECTS) - set(FLAT):
+        status, words, code = error(dialect, send(daemon, dialect, body))
+        assert (status, code) == (422 if dialect == LINES else 400, "invalid_json"), dialect
         assert words.startswith(f"{BROKEN}: JSON is malformed: trailing characters")
 
 
 def test_nothing_at_all_is_told_so(daemon: Daemon) -> None:
     words = {"/jobs": f"{BROKEN}: Input data was truncated", LINES: f"{BROKEN}: there is no line with a job"}
-    for face in FACES:
-        nothing = "missing request body" if face in FLAT else f"{BROKEN}: missing request body"
-        refused(daemon, face, b"", 400, words.get(face, nothing), "invalid_json")
+    for dialect in DIALECTS:
+        nothing = "missing request body" if dialect in FLAT else f"{BROKEN}: missing request body"
+        refused(daemon, dialect, b"", 400, words.get(dialect, nothing), "invalid_json")
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"model":""}', b'{"messages":[]}', b'{"MODEL":""}'])
 def test_a_model_is_required(daemon: Daemon, body: bytes) -> None:
-    for face in FACES:
-        if face == "/api/embed":  # in the words of Ollama
-            refused(daemon, face, body, 404, "model '' not found", "model_not_found")
+    for dialect in DIALECTS:
+        if dialect == "/api/embed":  # in the words of Ollama
+            refused(daemon, dialect, body, 404, "model '' not found", "model_not_found")
         else:
-            refused(daemon, face, body, 400, "model is required", "model_required")
+            refused(daemon, dialect, body, 400, "model is required", "model_required")
 
 
 @pytest.mark.parametrize("name", ["a b//c", "a:b:c", "-a", "a/b.c/d", "a@b", "é", "m" * 81])
 def test_what_is_no_name_to_ollama_is_told_so_on_its_routes(daemon: Daemon, name: str) -> None:
-    for face in CALLS:
-        words = "invalid model name" if face in FLAT else f"model '{name}' not found"
+    for dialect in CALLS:
+        words = "invalid model name" if dialect in FLAT else f"model '{name}' not found"
         body = json.dumps({"model": name}).encode()
-        refused(daemon, face, body, 400 if face in FLAT else 404, words, "model_not_found")
+        refused(daemon, dialect, body, 400 if dialect in FLAT else 404, words, "model_not_found")
 
 
 @pytest.mark.parametrize("name", ["a.b/c/d:e-f", "hf.co:8080/o/m.x:Q4_K_M", "https://r.io/n/m", "_x", "m" * 80])
@@ -328,17 +328,17 @@ def test_what_may_be_a_name_is_not_found(daemon: Daemon, name: str) -> None:
     ],
 )
 def test_an_unknown_model_is_not_found_and_the_last_of_two_counts(daemon: Daemon, body: bytes) -> None:
-    for face in FACES:
-        words = "model not found" if face in OURS else "model 'nope' not found"
-        refused(daemon, face, body, 404, words, "model_not_found")
+    for dialect in DIALECTS:
+        words = "model not found" if dialect in OURS else "model 'nope' not found"
+        refused(daemon, dialect, body, 404, words, "model_not_found")
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_of_another_type_is_shown_with_what_is_allowed(daemon: Daemon, name: str) -> None:
     value, given = MODELS[name]
     words = f"model: {MODEL_WORDS}; given: {given}"
-    for face in FACES:
-        refused(daemon, face, b'{"model":%b}' % value, 422 if face in OURS else 400, words, "field_invalid")
+    for dialect in DIALECTS:
+        refused(daemon, dialect, b'{"model":%b}' % value, 422 if dialect in OURS else 400, words, "field_invalid")
 
 
 @pytest.mark.parametrize("value", ['"yes"', "0", "1.0", "[]", "{}", '"true"', LONG.decode()])
@@ -347,12 +347,12 @@ def test_a_stream_that_is_neither_true_nor_false_is_not_taken_for_either(daemon:
     kinds = {"[": "array", "{": "object", '"': "string"}
     body = f'{{"model":"a","{name}":{value}}}'.encode()
     given = json.loads(value) if value == '"yes"' else value
-    for face in ("/jobs", LINES, *CALLS):
-        if "embed" in face:
+    for dialect in ("/jobs", LINES, *CALLS):
+        if "embed" in dialect:
             continue
-        status, words, _ = fault(face, send(daemon, face, body))
-        assert status == (422 if face in OURS else 400)
-        if face in FLAT:
+        status, words, _ = error(dialect, send(daemon, dialect, body))
+        assert status == (422 if dialect in OURS else 400)
+        if dialect in FLAT:
             kind = kinds.get(value[0], "number")
             assert words == f"json: cannot unmarshal {kind} into field stream of type bool"
         else:
@@ -362,8 +362,8 @@ def test_a_stream_that_is_neither_true_nor_false_is_not_taken_for_either(daemon:
 @pytest.mark.parametrize("value", ["true", "[1]", '"include_usage"', '{"include_usage": 1}', LONG.decode()])
 def test_stream_options_of_another_type_are_refused(daemon: Daemon, value: str) -> None:
     body = f'{{"model":"a","stream":true,"stream_options":{value}}}'.encode()
-    for face in ("/v1/chat/completions", "/v1/completions"):
-        status, words, code = fault(face, send(daemon, face, body))
+    for dialect in ("/v1/chat/completions", "/v1/completions"):
+        status, words, code = error(dialect, send(daemon, dialect, body))
         assert (status, code) == (400, "field_invalid")
         assert words.startswith('stream_options: must be an object such as {"include_usage": true}; given: ')
 
@@ -372,8 +372,8 @@ def test_stream_options_of_another_type_are_refused(daemon: Daemon, value: str) 
 def test_a_wrong_field_is_named_with_what_was_given_and_what_is_allowed(
     daemon: Daemon, field: str, value: str, allowed: str
 ) -> None:
-    for face in OURS:
-        status, words, code = fault(face, send(daemon, face, f'{{"model":"a","{field}":{value}}}'.encode()))
+    for dialect in OURS:
+        status, words, code = error(dialect, send(daemon, dialect, f'{{"model":"a","{field}":{value}}}'.encode()))
         assert (status, code) == (422, "field_invalid")
         assert words.startswith(f"{field}: {allowed}")
         given = words.partition("; given: ")[2]
@@ -386,29 +386,35 @@ def test_a_wrong_field_is_named_with_what_was_given_and_what_is_allowed(
 @pytest.mark.parametrize(("url", "why"), URLS)
 def test_a_webhook_that_may_not_go_there_is_refused_with_the_reason(daemon: Daemon, url: str, why: str) -> None:
     body = json.dumps({"model": "a", "state_webhook_url": url}).encode()
-    for face in OURS:
-        status, words, code = fault(face, send(daemon, face, body))
+    for dialect in OURS:
+        status, words, code = error(dialect, send(daemon, dialect, body))
         assert (status, code) == (422, "webhook_refused")
         assert words.startswith("state_webhook_url: ") and why in words and "; given: " in words
 
 
 def test_a_refused_url_is_shown_without_what_may_be_secret(daemon: Daemon) -> None:
     body = b'{"model":"a","state_webhook_url":"http://user:hush@10.0.0.1/hook?key=hush"}'
-    assert fault("/jobs", send(daemon, "/jobs", body))[1].endswith("; given: http://***@10.0.0.1/hook?***")
+    assert error("/jobs", send(daemon, "/jobs", body))[1].endswith("; given: http://***@10.0.0.1/hook?***")
 
 
-@pytest.mark.parametrize("face", [face for face in FACES if face != "/api/embeddings"])
-def test_what_is_the_targets_own_business_is_not_judged(served: Daemon, upstream: Upstream, face: str) -> None:
-    asked = {"model": "a", "messages": [{"role": "user", "content": face}], "prompt": face, "input": face, **UNJUDGED}
-    if face not in OURS:
+@pytest.mark.parametrize("dialect", [dialect for dialect in DIALECTS if dialect != "/api/embeddings"])
+def test_what_is_the_targets_own_business_is_not_judged(served: Daemon, upstream: Upstream, dialect: str) -> None:
+    asked = {
+        "model": "a",
+        "messages": [{"role": "user", "content": dialect}],
+        "prompt": dialect,
+        "input": dialect,
+        **UNJUDGED,
+    }
+    if dialect not in OURS:
         asked |= FOREIGN
     odd = ",".join(f"{json.dumps(name)}:{value}" for name, value in ODD.items())
-    answer = send(served, face, f"{json.dumps(asked)[:-1]},{odd}}}".encode())
-    assert answer.status_code == (202 if face in OURS else 200), answer.text
+    answer = send(served, dialect, f"{json.dumps(asked)[:-1]},{odd}}}".encode())
+    assert answer.status_code == (202 if dialect in OURS else 200), answer.text
     for job in served.http.get("/jobs").json()["jobs"]:
         served.http.get(f"/jobs/{job['job_id']}/stream")
         assert served.http.delete(f"/jobs/{job['job_id']}").status_code == 204
-    [payload] = [seen["payload"] for seen in upstream.asked(f'"{face}"') if ODD.keys() <= seen["payload"].keys()]
+    [payload] = [seen["payload"] for seen in upstream.asked(f'"{dialect}"') if ODD.keys() <= seen["payload"].keys()]
     for name, value in (asked | {name: json.loads(value) for name, value in ODD.items()}).items():
         assert payload[name] == value, name
 
@@ -428,40 +434,40 @@ def test_what_is_the_targets_own_business_is_not_judged(served: Daemon, upstream
 def test_broken_text_costs_its_character_and_nothing_else(
     served: Daemon, upstream: Upstream, written: bytes, read: str
 ) -> None:
-    for face in FACES:
-        if face == "/api/embeddings":  # which the scripted upstream does not have
+    for dialect in DIALECTS:
+        if dialect == "/api/embeddings":  # which the scripted upstream does not have
             continue
-        text = b"%s %s" % (face.encode(), written)
+        text = b"%s %s" % (dialect.encode(), written)
         body = b'{"model":"a","%s":1,"prompt":"%s","input":"%s","messages":[{"role":"user","content":"%s"}]}'
-        answer = send(served, face, body % (written, text, text, text))
-        assert answer.status_code == (202 if face in OURS else 200), answer.text
+        answer = send(served, dialect, body % (written, text, text, text))
+        assert answer.status_code == (202 if dialect in OURS else 200), answer.text
         for job in served.http.get("/jobs").json()["jobs"]:
             served.http.get(f"/jobs/{job['job_id']}/stream")
             assert served.http.delete(f"/jobs/{job['job_id']}").status_code == 204
-        [payload] = [seen["payload"] for seen in upstream.asked(f"{face} ") if read in seen["payload"]]
-        assert payload["messages"][0]["content"] == payload["prompt"] == f"{face} {read}"
+        [payload] = [seen["payload"] for seen in upstream.asked(f"{dialect} ") if read in seen["payload"]]
+        assert payload["messages"][0]["content"] == payload["prompt"] == f"{dialect} {read}"
     refused(served, "/api/chat", b'{"model":"%s"}' % written, 400, "invalid model name", "")
 
 
 def test_names_in_another_letter_case_are_those_of_the_fields(served: Daemon, upstream: Upstream) -> None:
-    for face in ("/api/chat", "/api/generate", "/v1/chat/completions", "/jobs"):
+    for dialect in ("/api/chat", "/api/generate", "/v1/chat/completions", "/jobs"):
         body = {
             "MODEL": "a",
-            "Messages": [{"role": "user", "content": f"#echo {face}"}],
-            "PROMPT": f"#echo {face}",
-            "messages": [{"role": "user", "content": f"#echo last {face}"}],
-            "prompt": f"#echo last {face}",
+            "Messages": [{"role": "user", "content": f"#echo {dialect}"}],
+            "PROMPT": f"#echo {dialect}",
+            "messages": [{"role": "user", "content": f"#echo last {dialect}"}],
+            "prompt": f"#echo last {dialect}",
             "\u017ftream": False,
             "\u212aeep_Alive": "7m",
             "Metadata": "unknown to all",
         }
-        answer = send(served, face, json.dumps(body).encode())
-        assert answer.status_code == (202 if face == "/jobs" else 200), answer.text
+        answer = send(served, dialect, json.dumps(body).encode())
+        assert answer.status_code == (202 if dialect == "/jobs" else 200), answer.text
         for job in served.http.get("/jobs").json()["jobs"]:
             served.http.get(f"/jobs/{job['job_id']}/stream")
             assert served.http.delete(f"/jobs/{job['job_id']}").status_code == 204
-        [payload] = [seen["payload"] for seen in upstream.asked(f"last {face}")]
+        [payload] = [seen["payload"] for seen in upstream.asked(f"last {dialect}")]
         assert {name for name in payload if name.lower() not in payload} == {"Metadata"}
         assert (payload["model"], payload["keep_alive"]) == ("a", "7m")
-        assert payload["prompt"] == f"#echo last {face}"
+        assert payload["prompt"] == f"#echo last {dialect}"
         assert len(answer.text.splitlines()) == 1, "it asked for an answer in one piece"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ask import NDJSON, chat, fault, submit
+from tests.ask import NDJSON, chat, error, submit
 from tests.daemon import Daemon, Upstream, an_upstream
 
 LONG = "9" * 5000
@@ -154,7 +154,7 @@ def test_a_bad_range_is_told_how_much_there_is(daemon: Daemon, done: str) -> Non
     size = len(whole.content)
     for asked in RANGES:
         answer = daemon.http.get(url, headers={"Range": asked})
-        assert fault(answer) == (416, "requested_range_not_satisfiable"), asked
+        assert error(answer) == (416, "requested_range_not_satisfiable"), asked
         allowed = f"Range: must be a range such as bytes=0-99 within the {size} bytes there are; given: {asked[:77]}"
         assert answer.json()["error"].startswith(allowed)
         assert answer.headers["Content-Range"] == f"bytes */{size}"
@@ -166,7 +166,7 @@ def test_a_bad_range_is_told_how_much_there_is(daemon: Daemon, done: str) -> Non
 @pytest.mark.parametrize(("path", "query", "words"), QUERIES, ids=[f"{p}?{q[:24]}" for p, q, _ in QUERIES])
 def test_a_bad_query_is_told_what_is_allowed(daemon: Daemon, done: str, path: str, query: str, words: str) -> None:
     answer = daemon.http.get(f"{path.replace('JOB', done)}?{query}", headers=SSE)
-    assert fault(answer) == ((400, "query_invalid") if path == "/events" else (422, "field_invalid"))
+    assert error(answer) == ((400, "query_invalid") if path == "/events" else (422, "field_invalid"))
     assert answer.json()["error"] == words
 
 
@@ -175,7 +175,7 @@ def test_a_bad_header_is_told_what_is_allowed(daemon: Daemon, name: str, value: 
     headers = [(b"Content-Type", b"application/json")] if name != "Content-Type" else []
     headers += [(name.encode(), value.encode("latin-1"))]
     answer = daemon.http.post("/jobs", content=b'{"model":"a"}', headers=headers)
-    assert fault(answer) == (status, "wrong_content_type" if status == 415 else "field_invalid")
+    assert error(answer) == (status, "wrong_content_type" if status == 415 else "field_invalid")
     assert answer.json()["error"] == words
 
 
@@ -207,7 +207,7 @@ def test_an_unknown_header_of_foremans_is_refused_with_the_nearest_name(
     words = f"{name.lower()} is no request header of Foreman's: {nearest}"
     for path in ("/jobs", "/queue", "/healthz", "/nowhere"):
         answer = daemon.http.get(path, headers={name: "low"})
-        assert (fault(answer), answer.json()["error"]) == ((422, "header_unknown"), words)
+        assert (error(answer), answer.json()["error"]) == ((422, "header_unknown"), words)
     native = daemon.http.post("/api/chat", json=chat(), headers={name: "low"})
     assert (native.status_code, native.json()) == (400, {"error": words})
     spoken = daemon.http.post("/v1/messages", json=chat(), headers={name: "low"})
@@ -346,8 +346,8 @@ def raw(daemon: Daemon, request: str) -> tuple[int, bytes]:
 
 
 def test_what_is_not_there_is_said_with_a_code(daemon: Daemon) -> None:
-    assert fault(daemon.http.get("/nowhere")) == (404, "not_found")
+    assert error(daemon.http.get("/nowhere")) == (404, "not_found")
     wrong = daemon.http.put("/jobs")
-    assert fault(wrong) == (405, "method_not_allowed")
+    assert error(wrong) == (405, "method_not_allowed")
     assert "POST" in wrong.headers["Allow"]
-    assert fault(daemon.http.get("/events")) == (406, "not_acceptable")
+    assert error(daemon.http.get("/events")) == (406, "not_acceptable")

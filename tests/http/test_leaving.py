@@ -71,12 +71,12 @@ def test_who_follows_a_job_that_ends_in_the_grace_gets_its_last_chunk(fresh: Fre
         with api.daemon.client() as client, client.stream("GET", f"/jobs/{job_id}/stream") as response:
             lines.extend(json.loads(line) for line in response.iter_lines())
 
-    follower = threading.Thread(target=follow)
-    follower.start()
+    reader = threading.Thread(target=follow)
+    reader.start()
     until(lambda: bool(api.http.get("/queue").json()["running"]))
     api.daemon.terminate()
     assert api.daemon.wait() == 0
-    follower.join(10)
+    reader.join(10)
     assert words_in(lines) == "".join(f"w{n} " for n in range(20))
     assert lines[-1]["done"] is True
 

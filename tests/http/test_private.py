@@ -258,7 +258,7 @@ def test_the_feed_tells_of_ones_own_jobs_alone(shared: Shared) -> None:
         with httpx2.stream("GET", url, headers=headers, trust_env=False, timeout=30) as answer:
             lines = (json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: "))
             while last not in told:
-                told += [change["job_id"] for change in [next(lines)] if "job_id" in change]
+                told += [event["job_id"] for event in [next(lines)] if "job_id" in event]
         return told
 
     for query in ("?after=0", f"?after=0&job_id={shared.done}&job_id={shared.bobs}&job_id={last}"):

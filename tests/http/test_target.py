@@ -127,8 +127,8 @@ def test_a_server_that_speaks_openai_completes_both_kinds_of_jobs(fresh: Fresh, 
 
 def loads(api: Api) -> list[str]:
     """The models in the order in which jobs began to run, a model that follows itself counted once."""
-    changes = [c for job in every_job(api) for c in api.http.get(f"/jobs/{job}/events").json()["events"]]
-    order = [c["model"] for c in sorted(changes, key=lambda c: c["seq"]) if c["state"] == "loading"]
+    events = [c for job in every_job(api) for c in api.http.get(f"/jobs/{job}/events").json()["events"]]
+    order = [c["model"] for c in sorted(events, key=lambda c: c["seq"]) if c["state"] == "loading"]
     return [model for n, model in enumerate(order) if n == 0 or order[n - 1] != model]
 
 

@@ -52,9 +52,9 @@ class Two:
         with self.http.stream("GET", f"/events?after=0&ticket={ticket}", headers=SSE) as answer:
             assert answer.status_code == 200
             for line in answer.iter_lines():
-                change = json.loads(line[6:]) if line.startswith("data: ") else {}
-                found += [change["job_id"]] if "job_id" in change else []
-                if (change.get("job_id"), change.get("state")) == (last, "done"):
+                event = json.loads(line[6:]) if line.startswith("data: ") else {}
+                found += [event["job_id"]] if "job_id" in event else []
+                if (event.get("job_id"), event.get("state")) == (last, "done"):
                     return found
         raise AssertionError(found)
 

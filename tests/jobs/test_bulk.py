@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.ask import NDJSON, chat, fault
+from tests.ask import NDJSON, chat, error
 from tests.daemon import Daemon, Upstream
 
 MANY = 20_000
@@ -110,7 +110,7 @@ def test_nothing_accepted_is_422(daemon: Daemon) -> None:
 
 
 def test_a_key_for_one_job_is_refused_for_many(daemon: Daemon) -> None:
-    assert fault(bulk(daemon, chat(), **{"Idempotency-Key": "k"})) == (422, "field_invalid")
+    assert error(bulk(daemon, chat(), **{"Idempotency-Key": "k"})) == (422, "field_invalid")
 
 
 def test_lines_beyond_the_most_are_refused_and_those_before_are_not(daemon: Daemon) -> None:
@@ -127,7 +127,7 @@ def test_a_full_queue_and_a_large_body_leave_what_was_stored(upstream: Upstream,
         assert (shown["accepted"], shown["rejected"]) == (1000, 1000)
         assert {error["code"] for error in shown["errors"]} == {"queue_full"}
         line = json.dumps(chat("x" * 5000)).encode() + b"\n"
-        assert fault(daemon.http.post("/jobs", content=line * 400, headers=NDJSON)) == (413, "body_too_large")
+        assert error(daemon.http.post("/jobs", content=line * 400, headers=NDJSON)) == (413, "body_too_large")
         pieces = iter([line * 80] * 5)  # its length is not known beforehand
         shown = daemon.http.post("/jobs", content=pieces, headers=NDJSON).json()
         assert 0 < shown["accepted"] <= 500

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from foreman.domain.errors import IllegalStep
+from foreman.domain.errors import IllegalTransition
 from foreman.domain.job import TERMINAL, Artifact, Draft, Job, State
 from foreman.queue.commands import Answered, Began, Cancel, Claim, Finished, Message, Submit, Work
-from foreman.queue.handlers import Desk, Rules
+from foreman.queue.handlers import CommandHandlers, Rules
 from foreman.store.sqlite.writer import SqliteWriter
-from tests.ask import fault, job, state, submit
+from tests.ask import error, job, state, submit
 from tests.daemon import Daemon, an_upstream, until
 
 LOADING = 3600  # seconds that this upstream takes to load a model
@@ -67,54 +67,54 @@ def test_the_targets_request_is_closed_when_its_job_is_cancelled(tmp_path: Path)
 def test_a_finished_job_cannot_be_cancelled(daemon: Daemon) -> None:
     job_id = submit(daemon)
     until(lambda: state(daemon, job_id) == "done")
-    assert fault(cancel(daemon, job_id)) == (409, "illegal_step")
-    assert fault(cancel(daemon, "01ARZ3NDEKTSV4RRFFQ69G5FAV")) == (404, "job_not_found")
+    assert error(cancel(daemon, job_id)) == (409, "illegal_step")
+    assert error(cancel(daemon, "01ARZ3NDEKTSV4RRFFQ69G5FAV")) == (404, "job_not_found")
 
 
 @pytest.fixture
-def desk(data_dir: Path) -> Iterator[Desk]:
+def handlers(data_dir: Path) -> Iterator[CommandHandlers]:
     store = SqliteWriter(data_dir / "foreman.db")
-    yield Desk(store, Rules(), clock=lambda: 1000.0)
+    yield CommandHandlers(store, Rules(), clock=lambda: 1000.0)
     store.close()
 
 
-def test_cancel_and_finish_racing_a_thousand_times_never_leave_two_states(desk: Desk) -> None:
+def test_cancel_and_finish_racing_a_thousand_times_never_leave_two_states(handlers: CommandHandlers) -> None:
     chance = random.Random(4)
     won: dict[State, int] = {State.DONE: 0, State.CANCELLED: 0}
     for group in range(10):
-        jobs = _running(desk, [f"{group:02}-{n:03}" for n in range(100)])
+        jobs = _running(handlers, [f"{group:02}-{n:03}" for n in range(100)])
         race: list[Message[Any]] = [Cancel(job_id=one.id) for one in jobs]
         artifact = Artifact(name="completion", content_type="application/json", data=b"{}")
-        race += [Finished(job_id=one.id, lease=one.lease, outcome=Answered([artifact])) for one in jobs]
+        race += [Finished(job_id=one.id, fence=one.fence, outcome=Answered([artifact])) for one in jobs]
         chance.shuffle(race)
         answers: list[tuple[Message[Any], object]] = []
         while race:
             batch = [race.pop() for _ in range(min(len(race), chance.randint(1, 60)))]
-            answers += zip(batch, desk.apply(batch)[0], strict=True)
-        refused = {m.job_id for m, answer in answers if isinstance(m, Cancel) and isinstance(answer, IllegalStep)}
+            answers += zip(batch, handlers.apply(batch)[0], strict=True)
+        refused = {m.job_id for m, answer in answers if isinstance(m, Cancel) and isinstance(answer, IllegalTransition)}
         for one in jobs:
-            _has_one_end(desk, one.id, State.DONE if one.id in refused else State.CANCELLED)
+            _has_one_end(handlers, one.id, State.DONE if one.id in refused else State.CANCELLED)
             won[State.DONE if one.id in refused else State.CANCELLED] += 1
     assert sum(won.values()) == 1000
     assert min(won.values()) > 300
 
 
-def _running(desk: Desk, ids: list[str]) -> list[Job]:
+def _running(handlers: CommandHandlers, ids: list[str]) -> list[Job]:
     drafts = [
         Draft(id=i, model="m", key="m", endpoint="/api/chat", payload=b"{}", webhook_url="http://h/") for i in ids
     ]
-    desk.apply([Submit(draft=draft) for draft in drafts])
-    found, _ = desk.apply([Claim() for _ in ids])
+    handlers.apply([Submit(draft=draft) for draft in drafts])
+    found, _ = handlers.apply([Claim() for _ in ids])
     jobs = [work.job for work in found if isinstance(work, Work)]
     assert len(jobs) == len(ids)
-    desk.apply([Began(job_id=one.id, lease=one.lease) for one in jobs])
+    handlers.apply([Began(job_id=one.id, fence=one.fence) for one in jobs])
     return jobs
 
 
-def _has_one_end(desk: Desk, job_id: str, wanted: State) -> None:
-    found = desk.store.job(job_id)
-    ends = [change.state for change in desk.store.changes(job_id=job_id, limit=99) if change.state in TERMINAL]
+def _has_one_end(handlers: CommandHandlers, job_id: str, wanted: State) -> None:
+    found = handlers.store.job(job_id)
+    ends = [event.state for event in handlers.store.events(job_id=job_id, limit=99) if event.state in TERMINAL]
     assert found is not None
     assert (found.state, ends) == (wanted, [wanted])
-    assert len(desk.store.shapes(job_id)) == (wanted is State.DONE)
-    assert len(desk.store.deliveries(job_id)) == len(desk.store.changes(job_id=job_id, limit=99))
+    assert len(handlers.store.shapes(job_id)) == (wanted is State.DONE)
+    assert len(handlers.store.deliveries(job_id)) == len(handlers.store.events(job_id=job_id, limit=99))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.ask import chat, fault, job, state, submit
+from tests.ask import chat, error, job, state, submit
 from tests.daemon import Daemon, Upstream, an_upstream, until
 
 
@@ -46,7 +46,7 @@ def test_a_job_is_found_by_its_id_its_beginning_and_its_end_in_either_case(daemo
 
 @pytest.mark.parametrize("given", ["", "ABCDE", "A" * 27, "ABC*EF", "ABCDEU", "ÀBCDEF"])
 def test_what_cannot_be_a_part_of_an_id_is_refused(daemon: Daemon, given: str) -> None:
-    assert fault(daemon.http.get("/jobs", params={"id": given})) == (422, "field_invalid")
+    assert error(daemon.http.get("/jobs", params={"id": given})) == (422, "field_invalid")
 
 
 def test_jobs_are_found_by_the_callers_own_name_or_its_beginning(daemon: Daemon) -> None:
@@ -99,7 +99,7 @@ def test_a_model_is_found_by_every_name_that_it_has_and_by_its_own_when_it_is_go
         assert found(daemon, model="c:latest", state="done") == [other]
         assert found(daemon, model="no such model") == []
     with an_upstream("--models", "c:latest") as upstream, Daemon(tmp_path, ollama_url=upstream.url) as daemon:
-        assert fault(daemon.http.post("/jobs", json=chat(model="b"))) == (404, "model_not_found")
+        assert error(daemon.http.post("/jobs", json=chat(model="b"))) == (404, "model_not_found")
         assert found(daemon, model="b:latest") == [full, plain]
         assert found(daemon, model="b") == [plain]  # what it was called is all that is known of that name now
 
@@ -146,4 +146,4 @@ def test_a_list_by_end_shows_what_ended_last_first_page_by_page(daemon: Daemon) 
     ],
 )
 def test_a_filter_that_cannot_be_is_refused(daemon: Daemon, query: str) -> None:
-    assert fault(daemon.http.get(f"/jobs?{query}")) == (422, "field_invalid")
+    assert error(daemon.http.get(f"/jobs?{query}")) == (422, "field_invalid")

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.ask import chat, fault
+from tests.ask import chat, error
 from tests.daemon import Daemon, Upstream, an_upstream
 
 AT_ONCE = 50
@@ -57,7 +57,7 @@ def test_the_same_key_with_another_body_is_refused(daemon: Daemon, other: dict[s
     key = f"key-{OTHERS.index(other)}"
     fields: dict[str, Any] = {"metadata": {"a": "1"}}
     first = post(daemon, key, **fields)
-    assert fault(post(daemon, key, **fields | other)) == (422, "idempotency_mismatch")
+    assert error(post(daemon, key, **fields | other)) == (422, "idempotency_mismatch")
     again = post(daemon, key, **fields)
     assert (again.status_code, again.json()["job_id"]) == (202, first.json()["job_id"])
     assert again.headers["location"] == first.headers["location"]
@@ -108,13 +108,13 @@ def test_a_known_key_is_answered_when_its_model_and_its_receiver_are_gone(upstre
     with an_upstream("--models", "a") as other, Daemon(tmp_path / "data", ollama_url=other.url) as daemon:
         again = daemon.http.post("/jobs", json=body, headers={"Idempotency-Key": "k"})
         assert (again.status_code, again.json()["job_id"]) == (202, first["job_id"])
-        assert fault(daemon.http.post("/jobs", json=body, headers={"Idempotency-Key": "new"})) == (
+        assert error(daemon.http.post("/jobs", json=body, headers={"Idempotency-Key": "new"})) == (
             404,
             "model_not_found",
         )
         hook = body | {"model": "a"}
-        assert fault(daemon.http.post("/jobs", json=hook, headers={"Idempotency-Key": "n"})) == (422, "webhook_refused")
-        assert fault(daemon.http.post("/jobs", json=hook, headers={"Idempotency-Key": "k"})) == (
+        assert error(daemon.http.post("/jobs", json=hook, headers={"Idempotency-Key": "n"})) == (422, "webhook_refused")
+        assert error(daemon.http.post("/jobs", json=hook, headers={"Idempotency-Key": "k"})) == (
             422,
             "idempotency_mismatch",
         )
@@ -137,4 +137,4 @@ def test_a_key_of_the_version_before_goes_on_working(upstream: Upstream, tmp_pat
         again = daemon.http.post("/jobs", json=body, headers={"Idempotency-Key": "old"})
         assert (again.status_code, again.json()["job_id"]) == (202, made["job_id"])
         changed = daemon.http.post("/jobs", json=body | {"priority": "low"}, headers={"Idempotency-Key": "old"})
-        assert fault(changed) == (422, "idempotency_mismatch")
+        assert error(changed) == (422, "idempotency_mismatch")

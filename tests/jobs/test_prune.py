@@ -13,7 +13,7 @@ from foreman.actors import pruner
 from foreman.domain.job import Artifact, Draft
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Answered, Claim, Commit, Finished, Message, SubmitMany, Work
-from foreman.queue.handlers import Desk, Rules
+from foreman.queue.handlers import CommandHandlers, Rules
 from foreman.store.sqlite.writer import SqliteWriter
 
 T = TypeVar("T")
@@ -35,31 +35,31 @@ def rows(store: SqliteWriter) -> dict[str, int]:
     return {table: store._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}
 
 
-def finish(desk: Desk, first: int, count: int) -> None:
+def finish(handlers: CommandHandlers, first: int, count: int) -> None:
     """That many jobs are submitted and done, each with a large artifact and its webhooks."""
     drafts = [
         Draft(id=f"{n:06}", model="m", key="m", endpoint="/api/chat", payload=LARGE[:2000], webhook_url="http://h/")
         for n in range(first, first + count)
     ]
     artifact = Artifact(name="completion", content_type="application/json", data=LARGE)
-    desk.apply([SubmitMany(drafts=drafts)])
+    handlers.apply([SubmitMany(drafts=drafts)])
     for _ in range(0, count, 50):
         claims: list[Message[Any]] = [Claim() for _ in range(50)]
-        jobs = [work.job for work in desk.apply(claims)[0] if isinstance(work, Work)]
-        desk.apply([Finished(job_id=job.id, lease=job.lease, outcome=Answered([artifact])) for job in jobs])
+        jobs = [work.job for work in handlers.apply(claims)[0] if isinstance(work, Work)]
+        handlers.apply([Finished(job_id=job.id, fence=job.fence, outcome=Answered([artifact])) for job in jobs])
 
 
 async def test_what_is_past_its_time_goes_with_all_that_hangs_on_it(store: SqliteWriter, nursery: trio.Nursery) -> None:
     now = 1000.0
-    desk = Desk(store, Rules(job_ttl=TTL), clock=lambda: now)
-    finish(desk, 0, JOBS)
+    handlers = CommandHandlers(store, Rules(job_ttl=TTL), clock=lambda: now)
+    finish(handlers, 0, JOBS)
     newest = store.seqs()[1]
     now += TTL - 1
-    finish(desk, JOBS, 50)
-    desk.apply([SubmitMany(drafts=[Draft(id="9", model="m", key="m", endpoint="/api/chat", payload=b"{}")])])
+    finish(handlers, JOBS, 50)
+    handlers.apply([SubmitMany(drafts=[Draft(id="9", model="m", key="m", endpoint="/api/chat", payload=b"{}")])])
     store.checkpoint()
     before = store.path.stat().st_size
-    queue, commits = QueueActor(desk), list[Commit]()
+    queue, commits = QueueActor(handlers), list[Commit]()
     queue.add_listener(commits.append)
     await nursery.start(queue.run)
 
@@ -83,10 +83,10 @@ async def test_what_is_past_its_time_goes_with_all_that_hangs_on_it(store: Sqlit
 
 async def test_a_ttl_of_zero_keeps_for_ever(store: SqliteWriter, nursery: trio.Nursery) -> None:
     now = 1000.0
-    desk = Desk(store, Rules(job_ttl=0), clock=lambda: now)
-    finish(desk, 0, 50)
+    handlers = CommandHandlers(store, Rules(job_ttl=0), clock=lambda: now)
+    finish(handlers, 0, 50)
     now = 1e12
-    queue = QueueActor(desk)
+    queue = QueueActor(handlers)
     await nursery.start(queue.run)
     assert await pruner.sweep(queue) == 0
     assert rows(store)["jobs"] == 50

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.ask import chat, fault, job, state, submit
+from tests.ask import chat, error, job, state, submit
 from tests.daemon import Daemon, Upstream, until
 
 
@@ -39,7 +39,7 @@ def test_a_caller_that_waited_long_enough_gets_the_job_as_accepted(daemon: Daemo
 
 @pytest.mark.parametrize("prefer", ["wait=301", "wait=x", "wait=-1", "wait"])
 def test_a_wait_that_is_not_allowed_is_refused(daemon: Daemon, prefer: str) -> None:
-    assert fault(waiting(daemon, "x", prefer)) == (422, "field_invalid")
+    assert error(waiting(daemon, "x", prefer)) == (422, "field_invalid")
 
 
 def test_who_looks_at_a_job_may_wait_for_its_end(daemon: Daemon) -> None:
@@ -50,8 +50,8 @@ def test_who_looks_at_a_job_may_wait_for_its_end(daemon: Daemon) -> None:
     assert answer.json()["state"] == "done"
     assert daemon.http.get(path, headers=patient).json() == answer.json()  # it has ended: at once
     assert "preference-applied" not in daemon.http.get(path).headers
-    assert fault(daemon.http.get(f"/jobs/{'0' * 26}", headers=patient)) == (404, "job_not_found")
-    assert fault(daemon.http.get(path, headers={"Prefer": "wait=301"})) == (422, "field_invalid")
+    assert error(daemon.http.get(f"/jobs/{'0' * 26}", headers=patient)) == (404, "job_not_found")
+    assert error(daemon.http.get(path, headers={"Prefer": "wait=301"})) == (422, "field_invalid")
 
 
 def test_who_looked_long_enough_sees_the_job_as_it_stands(daemon: Daemon) -> None:
@@ -80,12 +80,12 @@ def test_a_job_that_ended_badly_can_be_tried_again(daemon: Daemon) -> None:
     until(lambda: daemon.http.get(path).json()["state"] == "done")
     states = [event["state"] for event in daemon.http.get(f"{path}/events").json()["events"]]
     assert states == ["queued", "loading", "working", "failed", "queued", "loading", "working", "done"]
-    assert fault(daemon.http.post(f"{path}/retry")) == (409, "illegal_step")
+    assert error(daemon.http.post(f"{path}/retry")) == (409, "illegal_step")
 
 
 def test_a_cancelled_job_can_be_tried_again(daemon: Daemon) -> None:
     job_id = submit(daemon, "#slow=0.3")
-    assert fault(daemon.http.post(f"/jobs/{job_id}/retry")) == (409, "illegal_step")
+    assert error(daemon.http.post(f"/jobs/{job_id}/retry")) == (409, "illegal_step")
     daemon.http.post(f"/jobs/{job_id}/cancel")
     assert daemon.http.post(f"/jobs/{job_id}/retry").status_code == 200
     until(lambda: state(daemon, job_id) == "done")
@@ -93,13 +93,13 @@ def test_a_cancelled_job_can_be_tried_again(daemon: Daemon) -> None:
 
 def test_a_deleted_job_takes_all_that_hangs_on_it_along(daemon: Daemon) -> None:
     job_id = submit(daemon, "#slow=0.3", state_webhook_url="http://127.0.0.1:9/", webhook_events=["done"])
-    assert fault(daemon.http.delete(f"/jobs/{job_id}")) == (409, "illegal_step")
+    assert error(daemon.http.delete(f"/jobs/{job_id}")) == (409, "illegal_step")
     until(lambda: state(daemon, job_id) == "done")
     gone = daemon.http.delete(f"/jobs/{job_id}")
     assert (gone.status_code, gone.content) == (204, b"")
     for path in ("", "/events", "/deliveries", "/stream", "/artifacts/completion"):
-        assert fault(daemon.http.get(f"/jobs/{job_id}{path}")) == (404, "job_not_found")
-    assert fault(daemon.http.delete(f"/jobs/{job_id}")) == (404, "job_not_found")
+        assert error(daemon.http.get(f"/jobs/{job_id}{path}")) == (404, "job_not_found")
+    assert error(daemon.http.delete(f"/jobs/{job_id}")) == (404, "job_not_found")
 
 
 def test_a_pause_outlives_the_process_and_what_waits_goes_on_afterwards(upstream: Upstream, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_lists_are_filtered_and_read_page_by_page(upstream: Upstream, tmp_path: 
     "query", ["state=x", "priority=1", "limit=0", "limit=501", "limit=x", "after=x", f"after=0{25 * 'a'}"]
 )
 def test_a_list_that_cannot_be_is_refused(daemon: Daemon, query: str) -> None:
-    assert fault(daemon.http.get(f"/jobs?{query}")) == (422, "field_invalid")
+    assert error(daemon.http.get(f"/jobs?{query}")) == (422, "field_invalid")
 
 
 def test_a_job_waits_for_its_time(daemon: Daemon) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.ask import NDJSON, chat, fault, job, state, submit, submit_many
+from tests.ask import NDJSON, chat, error, job, state, submit, submit_many
 from tests.daemon import Daemon, Upstream, until
 
 FIGURES = ("submitted", "done", "failed", "cancelled", "expired")
@@ -66,7 +66,7 @@ def test_what_becomes_of_jobs_is_counted_by_caller_model_endpoint_and_target(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     with Daemon(tmp_path, ollama_url=upstream.url, token="alice:one,two", retry_backoff=0.01) as daemon:
-        assert fault(daemon.http.get("/usage", headers={"Authorization": ""})) == (401, "unauthorized")
+        assert error(daemon.http.get("/usage", headers={"Authorization": ""})) == (401, "unauthorized")
         daemon.http.headers["Authorization"] = "Bearer one"
         done = finished(daemon)
         finished(daemon, "#status=400", model="b")
@@ -178,7 +178,7 @@ def test_what_cannot_be_told_is_refused_with_what_can(daemon: Daemon, query: str
         ago = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
         query = query.replace(f"{{{word} days ago}}", ago)
     answer = daemon.http.get(f"/usage?{query}")
-    assert fault(answer) == (422, "field_invalid")
+    assert error(answer) == (422, "field_invalid")
     assert allowed in answer.json()["error"]
 
 
@@ -187,5 +187,5 @@ def test_hours_are_kept_as_long_as_the_setting_says(upstream: Upstream, tmp_path
         finished(daemon)
         assert total(daemon)["done"] == 1
         ago = (datetime.now(UTC) - timedelta(days=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        assert fault(daemon.http.get(f"/usage?from={ago}")) == (422, "field_invalid")
+        assert error(daemon.http.get(f"/usage?from={ago}")) == (422, "field_invalid")
         assert len(usage(daemon, step="day")) in (2, 3)

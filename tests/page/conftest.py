@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.daemon import Daemon, Upstream
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 30_000  # ms
+TIMEOUT = 30_000  # ms
 WIDE = {"width": 1280, "height": 900}
 BOX = "box.test"  # another name of this machine, which browsers do not trust without TLS as they do localhost
 
@@ -25,7 +25,7 @@ def browser() -> Iterator[Browser]:
     found = next((path for path in map(shutil.which, NAMES) if path), None)
     if found is None:
         pytest.skip("no Chromium on this machine")
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT)
     # As root, which CI is, it starts no other way than without its sandbox.
     arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {BOX} 127.0.0.1"]
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=found, args=arguments) as browser:
@@ -66,10 +66,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iter
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page that fails its test when a script of it fails."""
-    faults: list[str] = []
+    errors: list[str] = []
     with browser.new_context(viewport=WIDE) as context:  # type: ignore[arg-type]
         page = context.new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_default_timeout(TIMEOUT)
         yield page
-    assert faults == []
+    assert errors == []

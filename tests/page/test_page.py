@@ -89,7 +89,7 @@ def test_artifacts_and_deliveries_are_shown(page: Page, fresh: Fresh) -> None:
     with page.expect_download() as download:
         page.get_by_role("region", name="Artifacts").get_by_role("button", name="Download image-0.png").click()
     assert download.value.suggested_filename == "image-0.png"
-    hooks = page.get_by_role("region", name="Webhooks")
+    hooks = page.get_by_role("region", name="WebhookDispatcher")
     expect(hooks).to_contain_text("http://127.0.0.1:9/hook")
     until(lambda: page.reload() and "dead" in hooks.inner_text())
     [before] = deliveries(daemon, job_id)

@@ -164,8 +164,8 @@ def beside_the_point(case: Case, response: Any) -> list[CheckFunction]:
     if case.media_type == NDJSON:  # of which a part may be accepted
         return [positive_data_acceptance, negative_data_rejection]
     if response.status_code in (400, 409, 410, 416, 422):
-        fault = response.json()
-        if fault.get("code") in IN_TIME or any(words in str(fault["error"]) for words in RELATIVE):
+        error = response.json()
+        if error.get("code") in IN_TIME or any(words in str(error["error"]) for words in RELATIVE):
             return [positive_data_acceptance]
     return []
 

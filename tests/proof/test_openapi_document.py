@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from foreman.domain import errors
 from foreman.domain.errors import ForemanError, Misrouted, TargetRefused
 from foreman.http.asgi import build
-from foreman.http.context import Deps
+from foreman.http.context import Context
 from foreman.http.errors import status_of
 from foreman.http.openapi.document import document
 from foreman.http.openapi.pieces import STATUSES
@@ -44,7 +44,7 @@ def routes() -> set[tuple[str, str]]:
     """Every path and method of the app; that Quart adds OPTIONS, and HEAD to GET, goes without saying."""
     found = set()
     settings = SimpleNamespace(max_body=1, body_timeout=1)
-    app = build(cast(Deps, SimpleNamespace(settings=settings)))
+    app = build(cast(Context, SimpleNamespace(settings=settings)))
     for rule in app.url_map.iter_rules():
         if rule.websocket:
             continue
@@ -64,8 +64,8 @@ def test_every_route_is_described_and_nothing_else() -> None:
 
 def test_it_is_openapi_3_1_and_its_shapes_are_json_schemas() -> None:
     described = document()
-    faults = [error.message for error in jsonschema_rs.validator_for(OPENAPI_31).iter_errors(described)]
-    assert faults == []
+    errors = [error.message for error in jsonschema_rs.validator_for(OPENAPI_31).iter_errors(described)]
+    assert errors == []
     for shape in described["components"]["schemas"].values():
         jsonschema_rs.Draft202012Validator(
             shape | {"components": described["components"]}
@@ -87,19 +87,19 @@ def test_references_links_and_parameters_lead_somewhere() -> None:
                 assert set(link["parameters"]) == parameters[link["operationId"]]
 
 
-def all_faults(kind: type[ForemanError] = ForemanError) -> Iterator[type[ForemanError]]:
+def all_errors(kind: type[ForemanError] = ForemanError) -> Iterator[type[ForemanError]]:
     for child in kind.__subclasses__():
         yield child
-        yield from all_faults(child)
+        yield from all_errors(child)
 
 
 def test_every_fault_is_described_with_the_status_that_it_has() -> None:
-    public = {fault for fault in all_faults() if fault.__module__ == errors.__name__} - {Misrouted, TargetRefused}
-    public = {fault for fault in public if fault.code not in INTERNAL | {"internal_error"}}
-    for fault in public:
-        assert STATUSES[fault.code] == status_of(fault.__new__(fault)), fault
+    public = {error for error in all_errors() if error.__module__ == errors.__name__} - {Misrouted, TargetRefused}
+    public = {error for error in public if error.code not in INTERNAL | {"internal_error"}}
+    for error in public:
+        assert STATUSES[error.code] == status_of(error.__new__(error)), error
     shown = {code for path in document()["paths"].values() for code in re.findall(r"[a-z_]+", repr(path))}
-    assert {fault.code for fault in public} <= shown
+    assert {error.code for error in public} <= shown
 
 
 @pytest.fixture(scope="module")

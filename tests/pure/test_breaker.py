@@ -22,9 +22,9 @@ from foreman.domain.scheduling.breaker import FREE, LONGEST, Breaker, is_to_blam
 NOW = 1000.0
 
 
-def with_status(fault: TargetFailed, status: int) -> TargetFailed:
-    fault.status = status
-    return fault
+def with_status(error: TargetFailed, status: int) -> TargetFailed:
+    error.status = status
+    return error
 
 
 def after_failures(*jobs: str) -> Breaker:
@@ -87,7 +87,7 @@ def test_a_clock_that_is_set_back_ends_a_pause() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "blamed"),
+    ("error", "blamed"),
     [
         (TargetSilent("t", 600), True),
         (TargetLost("t", "it closed"), True),
@@ -106,11 +106,11 @@ def test_a_clock_that_is_set_back_ends_a_pause() -> None:
         (Interrupted(), False),
     ],
 )
-def test_what_the_server_is_to_blame_for(fault: ForemanError, blamed: bool) -> None:
-    assert is_to_blame(fault) is blamed
+def test_what_the_server_is_to_blame_for(error: ForemanError, blamed: bool) -> None:
+    assert is_to_blame(error) is blamed
 
 
 def test_a_server_that_has_begun_an_answer_is_not_to_blame() -> None:
-    fault = TargetLost("t", "it closed")
-    fault.began = True
-    assert not is_to_blame(fault)
+    error = TargetLost("t", "it closed")
+    error.began = True
+    assert not is_to_blame(error)

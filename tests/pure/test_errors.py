@@ -6,20 +6,20 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from foreman.domain.errors import ForemanError, NotLoaded, StoreUnavailable, TargetBusy, TargetFault, Unavailable
+from foreman.domain.errors import ForemanError, NotLoaded, StoreUnavailable, TargetBusy, TargetError, Unavailable
 
-BASES = (ForemanError, StoreUnavailable, TargetFault, Unavailable)  # families; none of them is raised itself
+BASES = (ForemanError, StoreUnavailable, TargetError, Unavailable)  # families; none of them is raised itself
 
 
-def every_fault(base: type[ForemanError] = ForemanError) -> Iterator[type[ForemanError]]:
+def every_error(base: type[ForemanError] = ForemanError) -> Iterator[type[ForemanError]]:
     for kind in base.__subclasses__():
         if kind.__module__ == "foreman.domain.errors":
             yield kind
-        yield from every_fault(kind)
+        yield from every_error(kind)
 
 
 def test_every_fault_has_a_code_of_its_own() -> None:
-    raised = [kind for kind in every_fault() if kind not in BASES and kind is not NotLoaded]
+    raised = [kind for kind in every_error() if kind not in BASES and kind is not NotLoaded]
     assert issubclass(NotLoaded, TargetBusy)  # to callers a target is busy, for whichever reason
     assert len(raised) > 30
     assert [kind.__name__ for kind in raised if "code" not in vars(kind)] == []
@@ -27,4 +27,4 @@ def test_every_fault_has_a_code_of_its_own() -> None:
 
 
 def test_every_code_is_snake_case() -> None:
-    assert [kind.code for kind in every_fault() if not re.fullmatch(r"[a-z]+(_[a-z]+)*", kind.code)] == []
+    assert [kind.code for kind in every_error() if not re.fullmatch(r"[a-z]+(_[a-z]+)*", kind.code)] == []

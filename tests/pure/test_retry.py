@@ -27,8 +27,8 @@ BACKOFF = Backoff(2, 300)
 NOW = 1_767_323_045.0  # Fri, 02 Jan 2026 03:04:05 GMT
 
 
-def what_follows(fault: ForemanError, *, attempt: int = 1, max_attempts: int = 3) -> Again | GiveUp:
-    return after(fault, attempt=attempt, max_attempts=max_attempts, backoff=BACKOFF, chance=EVEN)
+def what_follows(error: ForemanError, *, attempt: int = 1, max_attempts: int = 3) -> Again | GiveUp:
+    return after(error, attempt=attempt, max_attempts=max_attempts, backoff=BACKOFF, chance=EVEN)
 
 
 SPENDING = [
@@ -42,9 +42,9 @@ SPENDING = [
 ]
 
 
-@pytest.mark.parametrize("fault", SPENDING, ids=lambda fault: fault.code)
-def test_a_fault_after_sending_spends_the_attempt_and_waits_longer_each_time(fault: ForemanError) -> None:
-    assert [what_follows(fault, attempt=n, max_attempts=9) for n in (1, 2, 3)] == [
+@pytest.mark.parametrize("error", SPENDING, ids=lambda error: error.code)
+def test_a_fault_after_sending_spends_the_attempt_and_waits_longer_each_time(error: ForemanError) -> None:
+    assert [what_follows(error, attempt=n, max_attempts=9) for n in (1, 2, 3)] == [
         Again(wait=2, spent=True),
         Again(wait=4, spent=True),
         Again(wait=8, spent=True),
@@ -53,14 +53,14 @@ def test_a_fault_after_sending_spends_the_attempt_and_waits_longer_each_time(fau
 
 @pytest.mark.parametrize(("asked", "wait"), [(7, 7), (0.5, 2), (1e9, RETRY_AFTER_CAP)])
 def test_a_time_that_was_named_is_waited_for(asked: float, wait: float) -> None:
-    fault = TargetFailed("t", "timed out")
-    fault.retry_after = asked
-    assert what_follows(fault) == Again(wait=wait, spent=True)
+    error = TargetFailed("t", "timed out")
+    error.retry_after = asked
+    assert what_follows(error) == Again(wait=wait, spent=True)
 
 
-@pytest.mark.parametrize("fault", SPENDING, ids=lambda fault: fault.code)
-def test_the_last_attempt_is_the_last(fault: ForemanError) -> None:
-    assert what_follows(fault, attempt=3) == GiveUp()
+@pytest.mark.parametrize("error", SPENDING, ids=lambda error: error.code)
+def test_the_last_attempt_is_the_last(error: ForemanError) -> None:
+    assert what_follows(error, attempt=3) == GiveUp()
 
 
 def test_what_was_never_sent_costs_nothing_and_waits_for_nothing() -> None:

@@ -26,9 +26,9 @@ def toml(text: str, path: str = "config/foreman.toml") -> Path:
 
 
 def refusal(**flags: Any) -> str:
-    with pytest.raises(SettingInvalid) as fault:
+    with pytest.raises(SettingInvalid) as error:
         load(flags=flags)
-    return str(fault.value)
+    return str(error.value)
 
 
 def test_without_any_source_the_defaults_hold() -> None:

@@ -102,7 +102,7 @@ def test_a_time_that_is_shown_is_read_back(milliseconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "same"),
+    ("event", "same"),
     [
         (lambda body: body, True),
         (lambda body: {**body, "priority": "high"}, False),
@@ -110,10 +110,10 @@ def test_a_time_that_is_shown_is_read_back(milliseconds: int) -> None:
         (lambda body: {**body, "custom_id": "other"}, False),
     ],
 )
-def test_the_fingerprint_of_a_body_tells_bodies_apart(change: Callable[[dict[str, Any]], Any], same: bool) -> None:
+def test_the_fingerprint_of_a_body_tells_bodies_apart(event: Callable[[dict[str, Any]], Any], same: bool) -> None:
     body = {"model": "m", "messages": [1], "custom_id": "c"}
     first = drafted(json.dumps(body).encode(), idempotency_key="k")
-    second = drafted(json.dumps(change(body)).encode(), idempotency_key="k")
+    second = drafted(json.dumps(event(body)).encode(), idempotency_key="k")
     assert (first.fingerprints[0] in second.fingerprints) is same
 
 
@@ -123,6 +123,6 @@ def test_load_options_become_part_of_the_key_and_broken_options_are_the_targets_
 
 
 def test_a_fault_is_shown_with_its_code_and_its_remedy() -> None:
-    assert wire.show_fault(ModelRequired()) == {"error": "model is required", "code": "model_required"}
-    assert msgspec.json.encode(wire.show_fault(InvalidJson("why"))).startswith(b'{"error":"invalid JSON body"')
-    assert wire.show_fault(InvalidJson("why"))["hint"] == "why"
+    assert wire.show_error(ModelRequired()) == {"error": "model is required", "code": "model_required"}
+    assert msgspec.json.encode(wire.show_error(InvalidJson("why"))).startswith(b'{"error":"invalid JSON body"')
+    assert wire.show_error(InvalidJson("why"))["hint"] == "why"

@@ -11,14 +11,14 @@ from foreman.domain.errors import (
     DeliveryNotFound,
     Draining,
     IdempotencyMismatch,
-    IllegalStep,
+    IllegalTransition,
     JobNotFound,
     QueueFull,
     StoreFull,
 )
 from foreman.domain.job import RUNNING, Draft, Instant, Job, Priority, State
 from foreman.queue.commands import PAUSED, Cancel, Delete, Note, Redeliver, Retry, Submit, SubmitMany
-from tests.sim.house import House
+from tests.sim.house import App
 from tests.sim.receiver import RECEIVERS, ScriptedReceivers
 from tests.sim.target import MODELS
 from tests.sim.witness import Book
@@ -42,9 +42,9 @@ class Callers:
         self.acknowledged: set[str] = set()
         self.groups: list[list[str]] = []  # stored together or not at all
 
-    async def come_and_go(self, house: House, gap: float) -> None:
+    async def come_and_go(self, house: App, gap: float) -> None:
         """Ask something every `gap` seconds or so, without waiting for the answers."""
-        asks: dict[Callable[[House], Awaitable[None]], int] = {
+        asks: dict[Callable[[App], Awaitable[None]], int] = {
             self.submit: 30,
             self.submit_again: 8,
             self.submit_many: 4,
@@ -65,20 +65,20 @@ class Callers:
                 for ask in self._dice.choices(list(asks), list(asks.values()), k=self._dice.choice([1, 1, 2, 10])):
                     nursery.start_soon(self._ask, ask, house)
 
-    async def _ask(self, ask: Callable[[House], Awaitable[None]], house: House) -> None:
+    async def _ask(self, ask: Callable[[App], Awaitable[None]], house: App) -> None:
         try:
             await ask(house)
-        except (IllegalStep, JobNotFound, DeliveryNotFound, QueueFull, StoreFull, Draining) as fault:
-            self._book.tally[fault.code] += 1
+        except (IllegalTransition, JobNotFound, DeliveryNotFound, QueueFull, StoreFull, Draining) as error:
+            self._book.tally[error.code] += 1
 
-    async def submit(self, house: House, draft: Draft | None = None) -> None:
+    async def submit(self, house: App, draft: Draft | None = None) -> None:
         draft = draft or self._draft()
         accepted = await house.queue.ask(Submit(draft=draft))
         self._accepted(accepted.job.id)
         if accepted.job.id != draft.id:
             self._book.complain(f"{draft.id} was accepted as {accepted.job.id}")
 
-    async def submit_again(self, house: House) -> None:
+    async def submit_again(self, house: App) -> None:
         key = f"key {self._dice.randrange(KEYS)}"
         body = self._dice.choice([b"one", b"one", b"one", b"other"])
         draft = self._draft(idempotency_key=key, fingerprints=(body,))
@@ -97,32 +97,32 @@ class Callers:
         if accepted.job.id not in tried or (still and accepted.job.id not in still):
             self._book.complain(f"{key} is {accepted.job.id} and was {still}")
 
-    async def submit_many(self, house: House) -> None:
+    async def submit_many(self, house: App) -> None:
         drafts = [self._draft() for _ in range(self._dice.randint(2, 25))]
         self.groups.append([draft.id for draft in drafts])
         await house.queue.ask(SubmitMany(drafts=drafts))
         for draft in drafts:
             self._accepted(draft.id)
 
-    async def crowd(self, house: House) -> None:
+    async def crowd(self, house: App) -> None:
         """Much urgent work for one model, which is not to starve the others."""
         model = self._dice.choice(MODELS)
         for _ in range(self._dice.randint(10, 60)):
             await self.submit(house, self._draft(model=model, priority=Priority.HIGH, not_before=None))
             await trio.sleep(self._dice.uniform(0, 60))
 
-    async def cancel(self, house: House) -> None:
+    async def cancel(self, house: App) -> None:
         job_id = self._some()
         self._cancelled(await house.queue.ask(Cancel(job_id=job_id)))
 
-    async def leave(self, house: House) -> None:
+    async def leave(self, house: App) -> None:
         """Submit, and think better of it."""
         draft = self._draft(not_before=None, start_by=None)
         await house.queue.tell(Submit(draft=draft))
         await trio.sleep(self._dice.choice([0, 0.001, 0.02, 0.1, 0.5]))
         self._cancelled(await house.queue.ask(Cancel(job_id=draft.id)))
 
-    async def cancel_and_retry(self, house: House) -> None:
+    async def cancel_and_retry(self, house: App) -> None:
         """Both at once, so that they may end up in one transaction."""
         running = [job_id for job_id, seen in self._book.jobs.items() if seen.state in RUNNING]
         job_id = self._dice.choice(running or [self._some()])
@@ -131,30 +131,30 @@ class Callers:
             await trio.sleep(self._dice.choice([0, 0.01, 1]))
         await house.queue.ask(Retry(job_id=job_id))
 
-    async def retry(self, house: House) -> None:
+    async def retry(self, house: App) -> None:
         await house.queue.ask(Retry(job_id=self._some()))
 
-    async def delete(self, house: House) -> None:
+    async def delete(self, house: App) -> None:
         job_id = self._some()
         self._book.asked_to_delete.add(job_id)
         await house.queue.ask(Delete(job_id=job_id))
         if job_id in self._book.jobs:
             self._book.complain(f"{job_id} is there after it was deleted")
 
-    async def redeliver(self, house: House) -> None:
+    async def redeliver(self, house: App) -> None:
         if not self._book.posted:
             return
         on_its_way = self._receivers.on_their_way()
         seq = self._dice.choice(on_its_way if on_its_way and self._dice.random() < 0.7 else list(self._book.posted))
         await house.queue.ask(Redeliver(job_id=self._book.posted[seq], seq=seq))
 
-    async def pause(self, house: House) -> None:
+    async def pause(self, house: App) -> None:
         await house.queue.ask(Note(name=PAUSED, value="true"))
 
-    async def resume(self, house: House) -> None:
+    async def resume(self, house: App) -> None:
         await house.queue.ask(Note(name=PAUSED, value="false"))
 
-    async def look(self, house: House) -> None:
+    async def look(self, house: App) -> None:
         """Where a job stands must be known at any time."""
         job_id = self._some()
         job = await house.readers.read(lambda store: store.job(job_id))

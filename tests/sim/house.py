@@ -12,15 +12,15 @@ import trio
 from foreman.actors import pruner
 from foreman.actors.feed import Feed, Subscription
 from foreman.actors.inventory import NOTE, Inventory
-from foreman.actors.output import Relay
-from foreman.actors.webhook_dispatcher import Webhooks
-from foreman.actors.worker import Patience, Worker
+from foreman.actors.output import OutputHub
+from foreman.actors.webhook_dispatcher import WebhookDispatcher
+from foreman.actors.worker import Timeouts, Worker
 from foreman.domain.errors import CursorGone
-from foreman.domain.job import Change, Instant
+from foreman.domain.job import Instant, JobEvent
 from foreman.domain.scheduling import choose
 from foreman.domain.webhooks.admission import Limits
 from foreman.queue.actor import QueueActor
-from foreman.queue.handlers import Desk, Rules
+from foreman.queue.handlers import CommandHandlers, Rules
 from foreman.queue.positions import Outlook
 from foreman.restart import keep_running
 from tests.actors.conftest import InlineReaders
@@ -30,7 +30,7 @@ from tests.sim.witness import Book, PowerCut, WatchedStore
 
 T = TypeVar("T")
 
-PATIENCE = Patience(attempt=300, first_chunk=120, stall=90, max_answer=10_000)
+TIMEOUT = Timeouts(attempt=300, first_chunk=120, stall=90, max_answer=10_000)
 POLL = 300.0  # seconds between probes
 INLINE = 16_384  # bytes
 LAST_WORDS = 5.0  # seconds
@@ -70,7 +70,7 @@ class Disk:
             raise PowerCut
 
 
-class House:
+class App:
     """The actors, built anew over the same file."""
 
     def __init__(
@@ -91,25 +91,27 @@ class House:
         self.outlook = Outlook(choose.Rules(limit=book.limit, slots=book.slots))
         store.rests = self.outlook.rests
         store.breakers = lambda: self.outlook.breakers
-        self.queue = QueueActor(Desk(store, rules, self.outlook, clock=clock, chance=dice.random), offload=self.disk)
-        self.relay = Relay()
+        self.queue = QueueActor(
+            CommandHandlers(store, rules, self.outlook, clock=clock, chance=dice.random), offload=self.disk
+        )
+        self.hub = OutputHub()
         self.inventory = Inventory(target, self.queue, poll_interval=POLL, remembered=store.note(NOTE))
         self.worker = Worker(
             self.queue,
             target,
-            self.relay,
+            self.hub,
             self.inventory,
             self.outlook,
             slots=book.slots,
-            patience=PATIENCE,
+            timeout=TIMEOUT,
             clock=clock,
         )
         self.readers = InlineReaders(store, count=1)
         self.feed = Feed(self.readers, history=50, newest=store.seqs()[1])
-        self.webhooks = Webhooks(
+        self.webhooks = WebhookDispatcher(
             self.queue, self.readers, receivers, limits=Limits(TOGETHER, PER_RECEIVER), inline=INLINE, clock=clock
         )
-        for listener in (self.relay.notice, self.feed.notice, self.webhooks.notice, self.worker.notice):
+        for listener in (self.hub.on_commit, self.feed.on_commit, self.webhooks.on_commit, self.worker.on_commit):
             self.queue.add_listener(listener)
 
     async def start(self, nursery: trio.Nursery) -> None:
@@ -138,17 +140,17 @@ class House:
 
     async def _follow_feed(self) -> None:
         """A subscriber hears of every change once, in order, but for those that were deleted before it came to them."""
-        reader = Subscription(self.feed, self.feed.newest, lambda change: True)
+        reader = Subscription(self.feed, self.feed.newest, lambda event: True)
         last = reader.after
         while True:
             try:
-                changes: list[Change] = await reader.next()
+                events: list[JobEvent] = await reader.next()
             except CursorGone:
-                reader = Subscription(self.feed, self.feed.newest, lambda change: True)
+                reader = Subscription(self.feed, self.feed.newest, lambda event: True)
                 last = reader.after
                 continue
-            for change in changes:
-                missed = [c for c in self.book.history[last : change.seq - 1] if c.job_id not in self.book.gone]
-                if change.seq <= last or missed:
-                    self.book.complain(f"the feed goes from {last} to {change.seq}")
-                last = change.seq
+            for event in events:
+                missed = [c for c in self.book.history[last : event.seq - 1] if c.job_id not in self.book.gone]
+                if event.seq <= last or missed:
+                    self.book.complain(f"the feed goes from {last} to {event.seq}")
+                last = event.seq

@@ -8,19 +8,19 @@ from collections import Counter, defaultdict
 import msgspec
 import trio
 
-from foreman.actors.webhook_sender import Poster
+from foreman.actors.webhook_sender import WebhookSender
 from foreman.domain.job import Delivery
 from foreman.domain.retry import Sent
 from tests.sim.witness import Book
 
 RECEIVERS = tuple(f"http://10.0.0.{n}:9000" for n in range(1, 6))
 MOODS = ("well", "well", "well", "down", "500", "hangs", "slow", "moody", "busy", "gone")
-PATIENCE = 15.0  # seconds for a delivery
+TIMEOUT = 15.0  # seconds for a delivery
 PER_RECEIVER = 4
 TOGETHER = 12
 
 
-class ScriptedReceivers(Poster):
+class ScriptedReceivers(WebhookSender):
     """Posts to nobody: what the receivers say is played."""
 
     def __init__(self, dice: random.Random, book: Book) -> None:
@@ -57,10 +57,10 @@ class ScriptedReceivers(Poster):
         return sent
 
     def _check(self, delivery: Delivery, body: bytes) -> None:
-        said, change = msgspec.json.decode(body), self._book.history[delivery.seq - 1]
-        if (said["job_id"], said["seq"], said["state"]) != (change.job_id, change.seq, change.state):
-            self._book.complain(f"webhook {delivery.seq} says {said}, the log {change}")
-        if said["state"] == "done" and said["result"]["message"]["content"] != self._book.said[change.job_id]:
+        said, event = msgspec.json.decode(body), self._book.history[delivery.seq - 1]
+        if (said["job_id"], said["seq"], said["state"]) != (event.job_id, event.seq, event.state):
+            self._book.complain(f"webhook {delivery.seq} says {said}, the log {event}")
+        if said["state"] == "done" and said["result"]["message"]["content"] != self._book.said[event.job_id]:
             self._book.complain(f"webhook {delivery.seq} says {said['result']}")
 
     async def _answer(self, delivery: Delivery, mood: str) -> Sent:
@@ -71,10 +71,10 @@ class ScriptedReceivers(Poster):
                 await trio.sleep(0.01)
                 return Sent(error="connection refused")
             case "hangs":
-                await trio.sleep(PATIENCE)
+                await trio.sleep(TIMEOUT)
                 return Sent(error="no answer")
             case "slow":
-                await trio.sleep(self._dice.uniform(1, PATIENCE))
+                await trio.sleep(self._dice.uniform(1, TIMEOUT))
             case "500":
                 return Sent(status=500, error="the receiver answered 500")
             case "busy":

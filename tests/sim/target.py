@@ -13,8 +13,8 @@ from foreman.domain.errors import (
     ModelCrashed,
     NotServed,
     TargetBusy,
+    TargetError,
     TargetFailed,
-    TargetFault,
     TargetLost,
     TargetRefused,
     TargetUnavailable,
@@ -86,13 +86,13 @@ class ScriptedTarget:
             raise ModelCrashed(call.model, "ended with status 1", ["out of memory"])
         self._loaded = call.key
 
-    def is_resident(self, key: str) -> bool:
+    def is_loaded(self, key: str) -> bool:
         if self.bug:
             self.bug = False
             raise Bug("injected")
         return self._loaded == key
 
-    def resident(self) -> str | None:
+    def loaded(self) -> str | None:
         return self._loaded
 
     def displaces(self, call: Call) -> bool:
@@ -109,7 +109,7 @@ class ScriptedTarget:
         job_id = call.payload.decode()
         self._book.said[job_id], self._newest[job_id] = "", number
         known = self._book.jobs.get(job_id)
-        self._book.said_under[job_id] = known.lease if known else 0
+        self._book.said_under[job_id] = known.fence if known else 0
         if len(self._at_work) > self._book.slots:
             self._book.complain(f"the target has {len(self._at_work)} calls in {self._book.slots} slots")
         if len({other.key for other in self._at_work.values()}) > 1:
@@ -178,5 +178,5 @@ class ScriptedTarget:
             await crash.wait()
             raise self._lost()
 
-    def _lost(self) -> TargetFault:
+    def _lost(self) -> TargetError:
         return TargetLost(self.name, "connection reset")

@@ -15,15 +15,15 @@ import msgspec
 from foreman.domain.errors import StoreFull
 from foreman.domain.job import (
     RUNNING,
-    STEPS,
     TERMINAL,
+    TRANSITIONS,
     Artifact,
-    Change,
     Delivery,
     DeliveryState,
     Draft,
     Instant,
     Job,
+    JobEvent,
     State,
     model_of,
 )
@@ -48,7 +48,7 @@ class Seen:
     draft: Draft
     state: State = State.QUEUED
     spent: int = 0
-    lease: int = 0
+    fence: int = 0
     since: Instant = 0
     ready_at: Instant | None = None
     start_by: Instant | None = None
@@ -68,7 +68,7 @@ class Book:
     jobs: dict[str, Seen] = field(default_factory=dict)
     gone: dict[str, Seen] = field(default_factory=dict)
     asked_to_delete: set[str] = field(default_factory=set)
-    history: list[Change] = field(default_factory=list)
+    history: list[JobEvent] = field(default_factory=list)
     posted: dict[int, str] = field(default_factory=dict)  # seq to job
     said: dict[str, str] = field(default_factory=dict)  # what the target said last, by job
     said_under: dict[str, int] = field(default_factory=dict)  # the lease of that call
@@ -93,16 +93,16 @@ class Book:
 
     # What a commit holds, in its order.
 
-    def added(self, drafts: Sequence[Draft], changes: Sequence[Change]) -> None:
-        for draft, change in zip(drafts, changes, strict=True):
+    def added(self, drafts: Sequence[Draft], events: Sequence[JobEvent]) -> None:
+        for draft, event in zip(drafts, events, strict=True):
             if draft.id in self.jobs or draft.id in self.gone:
                 self.complain(f"{draft.id} was added twice")
-            since = max(change.at, draft.not_before or 0)
+            since = max(event.at, draft.not_before or 0)
             self.jobs[draft.id] = Seen(draft, since=since, ready_at=draft.not_before, start_by=draft.start_by)
-            self._log(change)
+            self._log(event)
 
     def put(
-        self, job: Job, previous: State, changes: Sequence[Change], kept: Sequence[Artifact], *, tried: bool = False
+        self, job: Job, previous: State, events: Sequence[JobEvent], kept: Sequence[Artifact], *, tried: bool = False
     ) -> None:
         """`tried`: it was the one that a failing model was tried with, which costs it nothing."""
         seen = self.jobs[job.id]
@@ -124,8 +124,8 @@ class Book:
             self.complain(f"{job.id} is {job.state} and is to be pruned at {job.expires_at}")
         seen.since, seen.ready_at, seen.start_by = job.since, job.ready_at, job.start_by
         seen.expires_at = job.expires_at
-        for change in changes:
-            self._log(change)
+        for event in events:
+            self._log(event)
 
     def removed(self, job_id: str, *, pruning: bool, now: Instant) -> None:
         seen = self.jobs.pop(job_id)
@@ -138,30 +138,30 @@ class Book:
             self.complain(f"{job_id} was deleted, and nobody asked for it")
         self.tally["pruned" if pruning else "deleted"] += 1
 
-    def _log(self, change: Change) -> None:
-        if change.seq != len(self.history) + 1:
-            self.complain(f"event {change.seq} follows event {len(self.history)}")
-        seen = self.jobs[change.job_id]
-        first = change.previous is None
-        if change.state not in STEPS[change.previous] if change.previous else change.state is not State.QUEUED:
-            self.complain(f"{change.job_id} went from {change.previous} to {change.state}")
-        if not first and change.previous is not seen.state:
-            self.complain(f"event {change.seq} says {change.previous}, and {change.job_id} was {seen.state}")
+    def _log(self, event: JobEvent) -> None:
+        if event.seq != len(self.history) + 1:
+            self.complain(f"event {event.seq} follows event {len(self.history)}")
+        seen = self.jobs[event.job_id]
+        first = event.previous is None
+        if event.state not in TRANSITIONS[event.previous] if event.previous else event.state is not State.QUEUED:
+            self.complain(f"{event.job_id} went from {event.previous} to {event.state}")
+        if not first and event.previous is not seen.state:
+            self.complain(f"event {event.seq} says {event.previous}, and {event.job_id} was {seen.state}")
         draft = seen.draft
         wanted = draft.webhook_url is not None and not seen.stopped
-        wanted = wanted and (draft.webhook_events is None or change.state in draft.webhook_events)
-        if change.posted is not wanted:
-            self.complain(f"event {change.seq} of {draft.id} has a webhook: {change.posted}, wanted: {wanted}")
-        if change.posted:
-            self.posted[change.seq] = change.job_id
-        seen.state, seen.changed_at = change.state, self.time()
-        self.history.append(change)
-        self.tally[change.state] += 1
+        wanted = wanted and (draft.webhook_events is None or event.state in draft.webhook_events)
+        if event.posted is not wanted:
+            self.complain(f"event {event.seq} of {draft.id} has a webhook: {event.posted}, wanted: {wanted}")
+        if event.posted:
+            self.posted[event.seq] = event.job_id
+        seen.state, seen.changed_at = event.state, self.time()
+        self.history.append(event)
+        self.tally[event.state] += 1
 
     def _claimed(self, seen: Seen, job: Job) -> None:
-        seen.lease += 1
-        if job.lease != seen.lease:
-            self.complain(f"{job.id} has lease {job.lease} after {seen.lease - 1}")
+        seen.fence += 1
+        if job.fence != seen.fence:
+            self.complain(f"{job.id} has lease {job.fence} after {seen.fence - 1}")
         if job.attempt != seen.spent + 1 or job.attempt > job.max_attempts:
             self.complain(f"{job.id} is claimed as {job.attempt} of {job.max_attempts}, {seen.spent} were spent")
         others = [other for other in self.running() if other is not seen]
@@ -186,8 +186,8 @@ class Book:
     def _done(self, seen: Seen, job: Job, kept: Sequence[Artifact]) -> None:
         seen.answers += len(kept)
         texts = [msgspec.json.decode(artifact.data)["message"]["content"] for artifact in kept]
-        if self.said_under.get(job.id) != job.lease:
-            self.complain(f"{job.id} is done under lease {job.lease} with an answer of an earlier one")
+        if self.said_under.get(job.id) != job.fence:
+            self.complain(f"{job.id} is done under lease {job.fence} with an answer of an earlier one")
         if seen.answers != 1 or texts != [self.said.get(job.id)]:
             self.complain(f"{job.id} is done with {texts}, its target said {self.said.get(job.id)!r}")
 
@@ -274,24 +274,24 @@ class WatchedStore(SqliteWriter):
             if fuse == "after":
                 raise PowerCut
 
-    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
-        changes = super().add(drafts, now=now)
-        self._noted.append(lambda: self.book.added(drafts, changes))
-        return changes
+    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[JobEvent]:
+        events = super().add(drafts, now=now)
+        self._noted.append(lambda: self.book.added(drafts, events))
+        return events
 
-    def put(self, job: Job, *, previous: State, now: Instant) -> Change:
+    def put(self, job: Job, *, previous: State, now: Instant) -> JobEvent:
         if job.state in RUNNING and previous is State.QUEUED:
             self._watch_claim(job, now)
-        change = super().put(job, previous=previous, now=now)
+        event = super().put(job, previous=previous, now=now)
         kept, tried = self._kept.pop(job.id, []), self._was_tried(job, now)
-        self._noted.append(lambda: self.book.put(job, previous, [change], kept, tried=tried))
-        return change
+        self._noted.append(lambda: self.book.put(job, previous, [event], kept, tried=tried))
+        return event
 
-    def begin(self, job: Job, *, now: Instant) -> list[Change]:
+    def begin(self, job: Job, *, now: Instant) -> list[JobEvent]:
         self._watch_claim(job, now)
-        changes = super().begin(job, now=now)
-        self._noted.append(lambda: self.book.put(job, State.QUEUED, changes, []))
-        return changes
+        events = super().begin(job, now=now)
+        self._noted.append(lambda: self.book.put(job, State.QUEUED, events, []))
+        return events
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
         self._kept[job_id] += artifacts

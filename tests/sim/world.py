@@ -23,7 +23,7 @@ from foreman.queue.commands import PAUSED, Note
 from foreman.queue.handlers import Rules
 from foreman.store import integrity
 from tests.sim.callers import Callers
-from tests.sim.house import House
+from tests.sim.house import App
 from tests.sim.receiver import MOODS, RECEIVERS, ScriptedReceivers
 from tests.sim.target import MODELS, WAYS, WELL, Bug, ScriptedTarget
 from tests.sim.witness import Book, PowerCut, WatchedStore
@@ -40,7 +40,7 @@ RARELY = 600.0  # seconds between the rounds of those that would only look
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StaticAnswer:
     """What a history came to."""
 
     digest: str
@@ -53,7 +53,7 @@ class Failed(AssertionError):
     """The history broke a promise."""
 
 
-def simulate(seed: int, folder: Path) -> Told:
+def simulate(seed: int, folder: Path) -> StaticAnswer:
     """Play the history of `seed`. Raises Failed with all that was wrong."""
     world = World(seed, folder)
     with _same_each_time(seed), capture_logs(processors=[_only_errors]) as errors:
@@ -112,9 +112,9 @@ class World:
         self.book.latest = max(self.book.latest, now)
         return now
 
-    def told(self) -> Told:
+    def told(self) -> StaticAnswer:
         book = self.book
-        return Told(book.digest(), self.hours, len(book.jobs) + len(book.gone), book.tally)
+        return StaticAnswer(book.digest(), self.hours, len(book.jobs) + len(book.gone), book.tally)
 
     async def run(self) -> None:
         self.began = trio.current_time()
@@ -133,7 +133,7 @@ class World:
         seconds *= dice.uniform(0.5, 1.5)
         try:
             async with trio.open_nursery() as nursery:
-                house = House(store, RULES, self.target, self.receivers, self.book, dice, self.clock)
+                house = App(store, RULES, self.target, self.receivers, self.book, dice, self.clock)
                 if dice.random() < 0.1:  # no further than the start
                     nursery.start_soon(self._kill_in, dice.uniform(0, 2), house, nursery)
                 await house.start(nursery)
@@ -160,11 +160,11 @@ class World:
         self.receivers.restart()
         self._speak_up()
 
-    async def _kill_in(self, seconds: float, house: House, nursery: trio.Nursery) -> None:
+    async def _kill_in(self, seconds: float, house: App, nursery: trio.Nursery) -> None:
         await trio.sleep(seconds)
         house.kill(nursery)
 
-    async def _trouble(self, house: House) -> None:
+    async def _trouble(self, house: App) -> None:
         """One thing after another goes wrong, and is mended, more or less."""
         dice, target = self.dice, self.target
         while True:
@@ -230,13 +230,13 @@ class World:
                 book.complain(f"of a group only {sorted(known & set(group))} were stored")
         for job_id, job in jobs.items():
             seen = book.jobs[job_id]
-            if (job.state, job.lease, job.key) != (seen.state, seen.lease, seen.draft.key):
-                book.complain(f"{job_id} is {job.state} under lease {job.lease}, its commits say {seen}")
+            if (job.state, job.fence, job.key) != (seen.state, seen.fence, seen.draft.key):
+                book.complain(f"{job_id} is {job.state} under lease {job.fence}, its commits say {seen}")
             artifacts = store.shapes(job_id)
             if len(artifacts) != (job.state in TERMINAL and seen.answers):
                 book.complain(f"{job_id} is {job.state} and has {artifacts}")
         kept = [c for c in book.history if c.job_id in book.jobs]
-        stored = store.changes(limit=1_000_000)
+        stored = store.events(limit=1_000_000)
         if [(c.seq, c.job_id, c.state) for c in stored] != [(c.seq, c.job_id, c.state) for c in kept]:
             book.complain(f"the log has {len(stored)} events, {len(kept)} were committed")
         outbox = {d.seq for job_id in jobs for d in store.deliveries(job_id)}
@@ -279,7 +279,7 @@ class World:
         store = self._open()
         try:
             async with trio.open_nursery() as nursery:
-                house = House(store, RULES, self.target, self.receivers, self.book, self.dice, self.clock)
+                house = App(store, RULES, self.target, self.receivers, self.book, self.dice, self.clock)
                 await house.start(nursery)
                 await house.queue.ask(Note(name=PAUSED, value="false"))
                 with trio.move_on_after(QUIET):
@@ -298,8 +298,8 @@ class World:
     def hear(self, errors: Sequence[MutableMapping[str, Any]]) -> None:
         """No error is logged but those that were put there."""
         for line in errors:
-            fault = line.get("exc_info")
-            others = fault.split(Bug)[1] if isinstance(fault, ExceptionGroup) else None
+            error = line.get("exc_info")
+            others = error.split(Bug)[1] if isinstance(error, ExceptionGroup) else None
             if others is not None or line["event"] not in ("actor failed", "attempt failed by a bug"):
                 self.book.complain(f"logged: {line}")
         self._speak_up()

@@ -38,7 +38,7 @@ class Load:
             self._embed: 3,
             self._bulk: 1,
             self._look: 6,
-            self._change: 3,
+            self._event: 3,
             self._large: 1,
             self._nonsense: 2,
             self._follow: 1,
@@ -119,7 +119,7 @@ class Load:
         )
         self._count(await client.get(path))
 
-    async def _change(self, client: httpx2.AsyncClient) -> None:
+    async def _event(self, client: httpx2.AsyncClient) -> None:
         if self._jobs:
             job = self._chance.choice(self._jobs)
             way = self._chance.choice(["cancel", "retry", ""])

@@ -70,7 +70,7 @@ def put(store: Writer, job: Job, now: float = 100, **fields: Any) -> Job:
 
 
 def claimed(store: Writer, job: Job, now: float = 100) -> Job:
-    return put(store, job, now, state=State.LOADING, attempt=job.attempt + 1, lease=job.lease + 1, started_at=now)
+    return put(store, job, now, state=State.LOADING, attempt=job.attempt + 1, fence=job.fence + 1, started_at=now)
 
 
 def done(store: Writer, job: Job, now: float = 100, expires_at: float | None = None) -> Job:

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from foreman.domain.job import Artifact, DeliveryState, Priority, State
-from foreman.store.protocol import Due, Order, Place, Selection, Shape
+from foreman.store.protocol import Cursor, Due, Order, Selection, Shape
 from foreman.store.sqlite import listing
 from tests.store.conftest import Store, add, claimed, done, draft, put
 
@@ -37,7 +37,7 @@ def test_a_job_comes_back_as_it_was_submitted(store: Store) -> None:
     for name in given.__struct_fields__:
         if name not in ("payload", "not_before", "idempotency_key", "fingerprints"):
             assert getattr(job, name) == getattr(given, name), name
-    assert (job.state, job.attempt, job.lease, job.created_at, job.since) == (State.QUEUED, 0, 0, 100, 100)
+    assert (job.state, job.attempt, job.fence, job.created_at, job.since) == (State.QUEUED, 0, 0, 100, 100)
     assert (job.ready_at, job.started_at, job.completed_at, job.expires_at, job.error) == (None,) * 5
     assert store.payload(job.id) == given.payload
 
@@ -97,7 +97,7 @@ def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
     assert [job.id for job in store.jobs(limit=9)] == [old.id]
     assert store.note("paused") is None
     assert [lane.ready for lane in store.lanes()] == [1]
-    assert [change.job_id for change in store.changes(limit=9)] == [old.id]
+    assert [event.job_id for event in store.events(limit=9)] == [old.id]
 
 
 def test_the_same_id_twice_is_refused_and_leaves_the_first(store: Store) -> None:
@@ -122,7 +122,7 @@ def test_an_idempotency_key_is_its_owners(store: Store) -> None:
 
 
 def ids(
-    store: Store, *, limit: int = 20, after: Place | None = None, order: Order = Order.NEWEST, **wanted: Any
+    store: Store, *, limit: int = 20, after: Cursor | None = None, order: Order = Order.NEWEST, **wanted: Any
 ) -> str:
     """The last digits of the ids that a list shows."""
     return "".join(job.id[-1] for job in store.jobs(Selection(**wanted), order=order, after=after, limit=limit))
@@ -134,12 +134,12 @@ def test_lists_are_newest_first_filtered_and_paged(store: Store) -> None:
     claimed(store, third)
     assert ids(store) == "987654321"
     assert ids(store, limit=2) == "98"
-    assert ids(store, after=Place("004")) == "321"
+    assert ids(store, after=Cursor("004")) == "321"
     assert ids(store, models=("a",)) == "8642"
     assert ids(store, priority=Priority.HIGH) == "963"
     assert ids(store, states=(State.LOADING,)) == "3"
     assert ids(store, states=(State.LOADING, State.QUEUED), limit=8) == "98765432"
-    b: dict[str, Any] = {"states": (State.QUEUED,), "models": ("b",), "after": Place("009"), "limit": 1}
+    b: dict[str, Any] = {"states": (State.QUEUED,), "models": ("b",), "after": Cursor("009"), "limit": 1}
     assert ids(store, **b, priority=Priority.HIGH) == ""
     assert ids(store, **b) == "7"
 
@@ -162,7 +162,7 @@ def test_jobs_are_found_by_a_part_of_their_id(store: Store) -> None:
     assert ids(store, id="BCDEF3") == "3"
     assert ids(store, id="01BBBB", states=(State.DONE,)) == ""
     assert ids(store, id="BCDEF4") == ids(store, id=ends[1][:-1] + "9") == ""
-    assert ids(store, id="BCDEF1", after=Place(ends[1])) == "1"
+    assert ids(store, id="BCDEF1", after=Cursor(ends[1])) == "1"
 
 
 def test_jobs_are_found_by_their_custom_id(store: Store) -> None:
@@ -171,7 +171,7 @@ def test_jobs_are_found_by_their_custom_id(store: Store) -> None:
     assert ids(store, custom_id="batch-1") == "40"
     assert ids(store, custom_id="batch-1*") == "410"
     assert ids(store, custom_id="batch-*", limit=3) == "541"
-    assert ids(store, custom_id="batch-*", after=Place("001")) == "0"
+    assert ids(store, custom_id="batch-*", after=Cursor("001")) == "0"
     assert ids(store, custom_id="*") == "543210"
     assert ids(store, custom_id="atch*") == ids(store, custom_id="%") == ""
 
@@ -199,8 +199,8 @@ def test_a_list_by_end_shows_what_ended_last_first_page_by_page(store: Store) ->
     ended: dict[str, Any] = {"order": Order.ENDED}
     assert ids(store, **ended) == "143625"
     assert ids(store, **ended, limit=2) == "14"
-    assert ids(store, **ended, after=Place("004", 200.0)) == "3625"
-    assert ids(store, **ended, after=Place("003", 200.0), limit=2) == "62"
+    assert ids(store, **ended, after=Cursor("004", 200.0)) == "3625"
+    assert ids(store, **ended, after=Cursor("003", 200.0), limit=2) == "62"
     assert ids(store, **ended, states=(State.CANCELLED,)) == "6"
     assert ids(store, **ended, models=("b",)) == "135"
     again = put(store, jobs[5], 400, state=State.QUEUED, completed_at=None)
@@ -264,10 +264,10 @@ def test_every_change_has_the_next_seq_and_says_what_happened(store: Store) -> N
     job = store.job("001")
     assert job is not None
     failed = put(store, claimed(store, job, now=110), 120, state=State.FAILED, error="broke")
-    log = store.changes(limit=99)
+    log = store.events(limit=99)
     assert log[:2] == made
-    assert [change.seq for change in log] == [1, 2, 3, 4]
-    assert [(change.previous, change.state) for change in store.changes(job_id="001", limit=9)] == [
+    assert [event.seq for event in log] == [1, 2, 3, 4]
+    assert [(event.previous, event.state) for event in store.events(job_id="001", limit=9)] == [
         (None, State.QUEUED),
         (State.QUEUED, State.LOADING),
         (State.LOADING, State.FAILED),
@@ -278,9 +278,9 @@ def test_every_change_has_the_next_seq_and_says_what_happened(store: Store) -> N
 
 def test_the_log_is_read_in_pages(store: Store) -> None:
     add(store, *(draft(n) for n in range(1, 8)))
-    assert [change.seq for change in store.changes(after=2, limit=3)] == [3, 4, 5]
-    assert [change.seq for change in store.changes(after=3, job_id="004", limit=3)] == [4]
-    assert store.changes(after=7, limit=3) == []
+    assert [event.seq for event in store.events(after=2, limit=3)] == [3, 4, 5]
+    assert [event.seq for event in store.events(after=3, job_id="004", limit=3)] == [4]
+    assert store.events(after=7, limit=3) == []
 
 
 def test_a_seq_is_never_used_again_even_when_its_job_is_gone(open_store: Callable[[], Store]) -> None:
@@ -294,7 +294,7 @@ def test_a_seq_is_never_used_again_even_when_its_job_is_gone(open_store: Callabl
     assert store.seqs() == (3, 2)
     store = open_store()
     add(store, draft(3))
-    assert [change.seq for change in store.changes(limit=9)] == [3]
+    assert [event.seq for event in store.events(limit=9)] == [3]
     assert store.seqs() == (3, 3)
 
 
@@ -307,7 +307,7 @@ def test_deleting_a_job_takes_all_that_hangs_on_it(store: Store) -> None:
     with store.transaction():
         store.delete(["001"])
     assert [job.id for job in store.jobs(limit=9)] == ["002"]
-    assert (store.payload("001"), store.shapes("001"), store.changes(job_id="001", limit=9)) == (None, [], [])
+    assert (store.payload("001"), store.shapes("001"), store.events(job_id="001", limit=9)) == (None, [], [])
     assert len(store.shapes("002")) == 1
 
 

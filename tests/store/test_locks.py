@@ -11,14 +11,14 @@ import pytest
 
 from foreman.domain.errors import StoreBroken, StoreBusy, StoreFull, StoreRefused, StoreRejected
 from foreman.store.sqlite import migrate, writer
-from foreman.store.sqlite.error_codes import fault_of
+from foreman.store.sqlite.error_codes import error_of
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, draft
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", writer.AGAIN)
+    monkeypatch.setattr(writer, "TIMEOUT", writer.AGAIN)
 
 
 @pytest.fixture
@@ -45,18 +45,18 @@ def test_a_write_while_it_is_locked_stores_nothing_and_the_next_one_does(store: 
 
 
 def test_once_a_wait_was_in_vain_the_next_ones_are_short(store: SqliteWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 60.0)
+    monkeypatch.setattr(writer, "TIMEOUT", 60.0)
 
-    def patience() -> int:
+    def timeout() -> int:
         return int(store._db.execute("PRAGMA busy_timeout").fetchone()[0])
 
     with other_program(store.path) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusy):
             add(store, draft(1))
-        assert patience() == 100
+        assert timeout() == 100
     add(store, draft(2))
-    assert patience() == 60_000
+    assert timeout() == 60_000
 
 
 def test_a_long_reader_is_not_waited_for_and_the_log_shrinks_once_it_ends(store: SqliteWriter) -> None:
@@ -112,4 +112,4 @@ KINDS = {
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in KINDS.items() for name in names])
 def test_every_code_of_sqlite_is_of_one_kind(kind: type[Exception], name: str) -> None:
     code = getattr(sqlite3, f"SQLITE_{name}")
-    assert type(fault_of(code, sqlite3.OperationalError("words"))) is kind
+    assert type(error_of(code, sqlite3.OperationalError("words"))) is kind

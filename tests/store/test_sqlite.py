@@ -17,7 +17,7 @@ from ulid import ULID
 
 from foreman.domain.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
 from foreman.domain.job import Priority, State
-from foreman.store.protocol import Order, Place, Selection
+from foreman.store.protocol import Cursor, Order, Selection
 from foreman.store.sqlite import migrate
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, claimed, done, draft, put
@@ -292,13 +292,13 @@ HOT = {
     "begin": lambda store, job: store.begin(replace(job, state=State.WORKING), now=200),
     "shapes": lambda store, job: store.shapes(job.id),
     "delete": lambda store, job: store.delete([job.id]),
-    "events of a job": lambda store, job: store.changes(job_id=job.id, limit=10),
-    "events": lambda store, job: store.changes(after=1, limit=10),
+    "events of a job": lambda store, job: store.events(job_id=job.id, limit=10),
+    "events": lambda store, job: store.events(after=1, limit=10),
     "usage": lambda store, job: store.usage(step=60, begin=600, end=6000, by="model", most=10),
     "depths": lambda store, job: store.depths(step=60, begin=600, end=6000),
     "pruning of usage": lambda store, job: store.prune_usage(minutes=600, hours=3600),
-    "list": lambda store, job: store.jobs(after=Place(job.id), limit=10),
-    "list by end": lambda store, job: store.jobs(order=Order.ENDED, after=Place(job.id, 9.0), limit=10),
+    "list": lambda store, job: store.jobs(after=Cursor(job.id), limit=10),
+    "list by end": lambda store, job: store.jobs(order=Order.ENDED, after=Cursor(job.id, 9.0), limit=10),
 }
 FOUND_BY: dict[str, Selection] = {
     "id": Selection(id="0" * 26),
@@ -343,10 +343,10 @@ def test_no_hot_query_reads_all_jobs(store: SqliteWriter, name: str) -> None:
 
 
 @pytest.mark.parametrize("order", Order)
-@pytest.mark.parametrize("after", [None, Place("005", 9.0)])
+@pytest.mark.parametrize("after", [None, Cursor("005", 9.0)])
 @pytest.mark.parametrize("name", FOUND_BY)
 def test_every_filter_of_a_list_is_read_by_an_index(
-    store: SqliteWriter, name: str, order: Order, after: Place | None
+    store: SqliteWriter, name: str, order: Order, after: Cursor | None
 ) -> None:
     add(store, *(draft(n) for n in range(20)))
     asked: list[str] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from foreman.domain.errors import JobUnreadable
-from foreman.store.protocol import Order, Place, Selection
+from foreman.store.protocol import Cursor, Order, Selection
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, done, draft
 
@@ -42,10 +42,10 @@ def test_a_job_that_cannot_be_read_hides_no_other(store: SqliteWriter, column: s
         with pytest.raises(JobUnreadable, match=f"^job 002 cannot be read: its {column} is "):
             reader.job("002")
         assert [job.id for job in reader.jobs(limit=9)] == ["004", "003", "001"]
-        pages = [reader.jobs(limit=2), reader.jobs(limit=2, after=Place("003"))]
+        pages = [reader.jobs(limit=2), reader.jobs(limit=2, after=Cursor("003"))]
         assert [[job.id for job in page] for page in pages] == [["004", "003"], ["001"]]
-        assert [job.id for job in reader.jobs(Selection(models=("m",)), limit=1, after=Place("003"))] == ["001"]
-        ended = reader.jobs(order=Order.ENDED, limit=1, after=Place("003", 3.0))
+        assert [job.id for job in reader.jobs(Selection(models=("m",)), limit=1, after=Cursor("003"))] == ["001"]
+        ended = reader.jobs(order=Order.ENDED, limit=1, after=Cursor("003", 3.0))
         assert [job.id for job in ended] == ["001"]
     with store.transaction():
         store.delete(["002"])
@@ -64,13 +64,13 @@ def test_lanes_that_no_job_can_be_in_are_left_out(data_dir: Path, odd: str) -> N
         assert store.board().ready == 2
 
 
-@pytest.mark.parametrize("change", ["state = 'odd'", "at = 9e999", "error = CAST(x'ff' AS TEXT)"])
-def test_an_event_that_cannot_be_read_hides_no_other(store: SqliteWriter, change: str) -> None:
-    store._db.execute(f"UPDATE events SET {change} WHERE seq IN (2, 3)")
+@pytest.mark.parametrize("event", ["state = 'odd'", "at = 9e999", "error = CAST(x'ff' AS TEXT)"])
+def test_an_event_that_cannot_be_read_hides_no_other(store: SqliteWriter, event: str) -> None:
+    store._db.execute(f"UPDATE events SET {event} WHERE seq IN (2, 3)")
     for reader in (store, store.reader()):
-        assert [one.seq for one in reader.changes(limit=3)] == [1, 4, 5]
-        assert [one.seq for one in reader.changes(after=1, limit=2)] == [4, 5]
-        assert [one.seq for one in reader.changes(job_id="001", limit=9)] == [1, 4]
+        assert [one.seq for one in reader.events(limit=3)] == [1, 4, 5]
+        assert [one.seq for one in reader.events(after=1, limit=2)] == [4, 5]
+        assert [one.seq for one in reader.events(job_id="001", limit=9)] == [1, 4]
 
 
 def test_a_delivery_that_cannot_be_read_hides_no_other(store: SqliteWriter) -> None:

@@ -44,7 +44,7 @@ class Callers:
             self.call: 10,
             self.embed: 4,
             self.bomb: 6,
-            self.change: 14,
+            self.event: 14,
             self.pause: 2,
             self.look: 10,
             self.read_slowly: 4,
@@ -94,7 +94,7 @@ class Callers:
         for accepted in answer.json()["jobs"] if answer.status_code == 202 else ():
             self._witness.accept(accepted["job_id"])
 
-    async def change(self) -> None:
+    async def event(self) -> None:
         if not self._witness.acknowledged:
             return
         job_id = self._dice.choice(self._witness.acknowledged[-50:])

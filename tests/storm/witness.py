@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foreman.domain.job import STEPS, TERMINAL, State
+from foreman.domain.job import TERMINAL, TRANSITIONS, State
 from tests.daemon import ROOT
 
 SHOWN = 20  # complaints
@@ -71,7 +71,7 @@ def _events(db: sqlite3.Connection) -> list[str]:
     last: dict[str, str] = {}
     found: list[str] = []
     for seq, job_id, state, previous in db.execute("SELECT seq, job_id, state, previous FROM events ORDER BY seq"):
-        legal = state in STEPS[State(previous)] if previous else state == "queued"
+        legal = state in TRANSITIONS[State(previous)] if previous else state == "queued"
         if not legal or (previous or None) != last.get(job_id):
             found.append(f"event {seq} takes {job_id} from {last.get(job_id)} ({previous}) to {state}")
         last[job_id] = state

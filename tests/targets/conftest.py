@@ -75,7 +75,7 @@ async def started_upstream(*args: str) -> AsyncIterator[Upstream]:
 
 
 @dataclass
-class Rig:
+class WorkerHarness:
     """A target in front of a scripted server."""
 
     kind: str
@@ -96,18 +96,20 @@ def port_of(target: ManagedTarget, model: str) -> int:
 
 
 @pytest.fixture(params=KINDS)
-async def rig(request: pytest.FixtureRequest, nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Rig]:
+async def harness(
+    request: pytest.FixtureRequest, nursery: trio.Nursery, tmp_path: Path
+) -> AsyncIterator[WorkerHarness]:
     if request.param == "managed":
         target = ManagedTarget([managed_model("a"), managed_model("b")], tmp_path)
         await nursery.start(target.run)
-        yield Rig("managed", target, lambda: port_of(target, "a"))
+        yield WorkerHarness("managed", target, lambda: port_of(target, "a"))
         return
     speaks = "both" if request.param == "ollama" else request.param  # an Ollama server speaks OpenAI's API too
     async with started_upstream("--kind", speaks) as upstream:
         fronts: dict[str, Any] = {"ollama": OllamaTarget, "openai": OpenAITarget}
         front = fronts[request.param](upstream.url)
         await nursery.start(front.run)
-        yield Rig(request.param, front, lambda: upstream.port)
+        yield WorkerHarness(request.param, front, lambda: upstream.port)
 
 
 def call(text: str = "hello", endpoint: Endpoint = "/api/chat", model: str = "a", **fields: Any) -> Call:

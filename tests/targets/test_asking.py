@@ -11,15 +11,15 @@ import pytest
 import trio
 
 from foreman.domain.endpoints import Endpoint
-from foreman.domain.errors import TargetFailed, TargetFault, TargetRefused
+from foreman.domain.errors import TargetError, TargetFailed, TargetRefused
 from foreman.targets import asking
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from tests.targets.conftest import call, chunks_of, joined
 from tests.targets.test_http1 import serving
 
-Told = tuple[int, Any]  # a status and a JSON value, or for a stream its events
-Answer = Callable[[dict[str, Any]], Told]
+StaticAnswer = tuple[int, Any]  # a status and a JSON value, or for a stream its events
+Answer = Callable[[dict[str, Any]], StaticAnswer]
 
 WHOLE = {
     "object": "chat.completion",
@@ -77,7 +77,7 @@ async def a_server(answer: Answer) -> AsyncIterator[tuple[Server, OpenAITarget]]
 def unless(refused: Callable[[dict[str, Any]], Any], status: int, words: object) -> Answer:
     """Refuses the requests that `refused` is true of; answers the others, streamed if they ask for it."""
 
-    def answer(asked: dict[str, Any]) -> Told:
+    def answer(asked: dict[str, Any]) -> StaticAnswer:
         if refused(asked):
             return status, words
         return 200, STREAM if asked.get("stream") else WHOLE
@@ -93,7 +93,7 @@ def streamed(asked: dict[str, Any]) -> bool:
     return asked.get("stream") is True
 
 
-NO_USAGE: list[Told] = [
+NO_USAGE: list[StaticAnswer] = [
     (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "input": {}}]}),
     (400, {"error": {"message": "Unknown parameter", "param": "stream_options"}}),
     (400, {"error": {"message": "Unrecognized request argument supplied"}}),
@@ -101,7 +101,7 @@ NO_USAGE: list[Told] = [
     (501, {"error": "include_usage is not implemented"}),
     (500, {"error": "__init__() got an unexpected keyword argument 'stream_options'"}),
 ]
-NO_STREAM: list[Told] = [
+NO_STREAM: list[StaticAnswer] = [
     (400, {"error": {"message": "streaming is not available for this model"}}),
     (501, {"detail": "Streams are not implemented."}),
     (422, {"detail": [{"loc": ["body", "stream"], "msg": "Input should be False"}]}),
@@ -175,7 +175,7 @@ async def test_what_is_learnt_of_one_model_is_not_held_against_another() -> None
 
 
 async def test_embeddings_are_asked_for_without_the_format_that_is_refused() -> None:
-    def answer(asked: dict[str, Any]) -> Told:
+    def answer(asked: dict[str, Any]) -> StaticAnswer:
         return (400, {"error": "unknown field encoding_format"}) if "encoding_format" in asked else (200, VECTORS)
 
     async with a_server(answer) as (server, target):
@@ -202,7 +202,7 @@ def test_a_server_is_remembered_within_bounds() -> None:
     assert max(map(len, refusals._known.values())) <= asking.LESSONS
 
 
-LASTING: list[Told] = [
+LASTING: list[StaticAnswer] = [
     (500, {"error": "template: :1: unexpected EOF"}),
     (500, {"error": {"message": "option top_k must be of type integer"}}),
     (505, {"detail": "not with this version"}),
@@ -227,7 +227,7 @@ async def test_the_same_error_twice_at_once_is_the_servers_answer(
     assert len([one for one in server.asked if "messages" in one or "input" in one]) == (1 if status == 501 else 2)
 
 
-PASSING: list[list[Told]] = [
+PASSING: list[list[StaticAnswer]] = [
     [(500, {"error": "first this"}), (500, {"error": "then that"})],
     [(500, {"error": "CUDA out of memory"})] * 2,
     [(500, {"error": {"message": "Overloaded, try again"}})] * 2,
@@ -241,16 +241,16 @@ PASSING: list[list[Told]] = [
 
 
 @pytest.mark.parametrize("answers", PASSING)
-async def test_errors_that_may_pass_cost_an_attempt(answers: list[Told]) -> None:
+async def test_errors_that_may_pass_cost_an_attempt(answers: list[StaticAnswer]) -> None:
     left = list(answers)
     async with a_server(lambda asked: left.pop(0)) as (_, target):
-        with pytest.raises(TargetFault) as caught:
+        with pytest.raises(TargetError) as caught:
             await chunks_of(target, call("x", "/v1/chat/completions"))
     assert isinstance(caught.value, TargetFailed)
 
 
 async def test_an_error_that_was_an_accident_is_not_told() -> None:
-    left: list[Told] = [(500, {"error": "boom"}), (200, STREAM)]
+    left: list[StaticAnswer] = [(500, {"error": "boom"}), (200, STREAM)]
     async with a_server(lambda asked: left.pop(0)) as (_, target):
         asked = call("x", "/v1/chat/completions")
         assert joined(asked, await chunks_of(target, asked))["choices"][0]["message"]["content"] == "streamed"

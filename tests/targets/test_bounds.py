@@ -11,7 +11,7 @@ import pytest
 from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import TargetGarbled
 from foreman.domain.json_weight import MOST_VALUES
-from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.decoder import Decoder
 from foreman.targets.answers.joiner import Answer
 from foreman.targets.answers.parsers import Ndjson, Sse
 from foreman.targets.answers.tokens import tokens
@@ -37,14 +37,14 @@ class Body:
 
 
 async def told(endpoint: Endpoint, *pieces: bytes, asked: Endpoint | None = None) -> list[Chunk]:
-    closer = Closer(asked or endpoint, "t")
-    stage: Any = closer
+    decoder = Decoder(asked or endpoint, "t")
+    decoding: Any = decoder
     if asked is not None:
         call = Call(model="m", key="m", endpoint=endpoint, payload=b"{}")
-        stage = _Translating(call, closer, "t", 0, 0)
+        decoding = _Translating(call, decoder, "t", 0, 0)
     parser = Ndjson("t") if (asked or endpoint).startswith("/api/") else Sse("t")
     body: Any = Body(*pieces)
-    return [chunk async for chunk in Chunks(body, parser, stage, "t")]
+    return [chunk async for chunk in Chunks(body, parser, decoding, "t")]
 
 
 def event(value: Json) -> bytes:
@@ -176,11 +176,11 @@ def test_choices_are_counted_once_each() -> None:
             Counted.looks += len(self)
             return super().items()
 
-    closer = Closer("/v1/chat/completions", "t", choices=2000)
-    closer._begun = Counted()
+    decoder = Decoder("/v1/chat/completions", "t", choices=2000)
+    decoder._begun = Counted()
     for index in range(2000):
-        [chunk] = closer.take(json.dumps({"choices": [{"index": index, "delta": {"content": "a"}}]}).encode())
-        assert not closer.ending
+        [chunk] = decoder.take(json.dumps({"choices": [{"index": index, "delta": {"content": "a"}}]}).encode())
+        assert not decoder.ending
         assert not chunk.last
-    assert closer._begun.looks == 0
-    assert len(closer._begun) == 2000
+    assert decoder._begun.looks == 0
+    assert len(decoder._begun) == 2000

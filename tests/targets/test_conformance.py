@@ -14,8 +14,8 @@ from foreman.domain.errors import (
     Cost,
     ModelCrashed,
     TargetBusy,
+    TargetError,
     TargetFailed,
-    TargetFault,
     TargetGarbled,
     TargetLost,
     TargetRefused,
@@ -24,71 +24,71 @@ from foreman.domain.errors import (
 from foreman.targets.http import http1
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
-from tests.targets.conftest import ENDPOINTS, Rig, call, chunks_of, joined, started_upstream, text_in, until
+from tests.targets.conftest import ENDPOINTS, WorkerHarness, call, chunks_of, joined, started_upstream, text_in, until
 
 SPOKEN: list[Endpoint] = [e for e in ENDPOINTS if "embed" not in e]
 
 
 @pytest.mark.parametrize("endpoint", SPOKEN)
-async def test_streams_every_endpoint_and_joins_it(rig: Rig, endpoint: Endpoint) -> None:
+async def test_streams_every_endpoint_and_joins_it(harness: WorkerHarness, endpoint: Endpoint) -> None:
     asked = call("hello #chunks=5", endpoint)
-    chunks = await chunks_of(rig.target, asked)
+    chunks = await chunks_of(harness.target, asked)
     assert len(chunks) >= 6
     assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     assert text_in(endpoint, joined(asked, chunks)) == "w0 w1 w2 w3 w4 "
     assert not any(b"\n" in chunk.data for chunk in chunks)
 
 
-async def test_native_answers_have_every_promised_key(rig: Rig) -> None:
+async def test_native_answers_have_every_promised_key(harness: WorkerHarness) -> None:
     asked = call("hello")
-    result = joined(asked, await chunks_of(rig.target, asked))
+    result = joined(asked, await chunks_of(harness.target, asked))
     assert result["model"] == "a" and result["done"] is True and result["done_reason"] == "stop"
     counts = ("total_duration", "load_duration", "prompt_eval_count", "prompt_eval_duration", "eval_count")
     assert all(type(result[name]) is int for name in (*counts, "eval_duration"))
     assert result["prompt_eval_count"] == 5 and result["eval_count"] == 3
 
 
-async def test_thinking_and_tools_arrive_in_native_shape(rig: Rig) -> None:
+async def test_thinking_and_tools_arrive_in_native_shape(harness: WorkerHarness) -> None:
     asked = call("#think #tool")
-    message = joined(asked, await chunks_of(rig.target, asked))["message"]
+    message = joined(asked, await chunks_of(harness.target, asked))["message"]
     assert message["thinking"] == "hm"
     function = message["tool_calls"][0]["function"]
     assert (function["name"], function["arguments"]) == ("weather", {"city": "Ulm"})
 
 
-async def test_a_target_that_does_not_stream_gives_one_chunk(rig: Rig) -> None:
+async def test_a_target_that_does_not_stream_gives_one_chunk(harness: WorkerHarness) -> None:
     asked = call("#plain")
-    chunks = await chunks_of(rig.target, asked)
+    chunks = await chunks_of(harness.target, asked)
     assert chunks[-1].last
     assert joined(asked, chunks)["message"]["content"] == "w0 w1 w2 "
 
 
 @pytest.mark.parametrize("endpoint", ["/api/embed", "/v1/embeddings"])
-async def test_embeddings_are_one_chunk(rig: Rig, endpoint: Endpoint) -> None:
+async def test_embeddings_are_one_chunk(harness: WorkerHarness, endpoint: Endpoint) -> None:
     asked = call("four", endpoint)
-    chunks = await chunks_of(rig.target, asked)
+    chunks = await chunks_of(harness.target, asked)
     assert len(chunks) == 1 and chunks[0].last
     result = joined(asked, chunks)
     vector = result["embeddings"][0] if endpoint == "/api/embed" else result["data"][0]["embedding"]
     assert vector == [4.0, 0.5, -1.0]
 
 
-async def test_lists_its_models(rig: Rig) -> None:
-    assert {model.name for model in await rig.target.models()} >= {"a", "b"}
+async def test_lists_its_models(harness: WorkerHarness) -> None:
+    assert {model.name for model in await harness.target.models()} >= {"a", "b"}
 
 
-async def test_whatever_comes_is_heard(rig: Rig) -> None:
+async def test_whatever_comes_is_heard(harness: WorkerHarness) -> None:
     heard: list[float] = []
     asked = structs.replace(call("#every=0.01 #chunks=4"), heard=lambda: heard.append(trio.current_time()))
-    assert len(heard) == 0 and await chunks_of(rig.target, asked) and len(heard) >= 4
+    assert len(heard) == 0 and await chunks_of(harness.target, asked) and len(heard) >= 4
 
 
-async def test_a_slow_answer_is_waited_for(rig: Rig) -> None:
+async def test_a_slow_answer_is_waited_for(harness: WorkerHarness) -> None:
     asked = call("#slow=0.3")
-    assert joined(asked, await chunks_of(rig.target, asked))["message"]["content"] == "w0 w1 w2 "
+    assert joined(asked, await chunks_of(harness.target, asked))["message"]["content"] == "w0 w1 w2 "
 
 
-FAULTS: list[tuple[str, type[TargetFault], str]] = [
+FAULTS: list[tuple[str, type[TargetError], str]] = [
     ("#break=1", TargetLost, "broke off"),
     ("#cut=0", TargetLost, "ended before the answer"),
     ("#status=500", TargetRefused, "told to by"),  # so each time, and at once
@@ -104,16 +104,16 @@ FAULTS: list[tuple[str, type[TargetFault], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "fault", "words"), FAULTS, ids=[text for text, _, _ in FAULTS])
-async def test_faults_are_told_apart(rig: Rig, text: str, fault: type[TargetFault], words: str) -> None:
-    with pytest.raises(fault, match=words), trio.fail_after(30):
-        await chunks_of(rig.target, call(text))
+@pytest.mark.parametrize(("text", "error", "words"), FAULTS, ids=[text for text, _, _ in FAULTS])
+async def test_faults_are_told_apart(harness: WorkerHarness, text: str, error: type[TargetError], words: str) -> None:
+    with pytest.raises(error, match=words), trio.fail_after(30):
+        await chunks_of(harness.target, call(text))
 
 
 @pytest.mark.parametrize("endpoint", [one for one in ENDPOINTS if one not in EMBEDDING])
-async def test_an_answer_without_its_last_mark_is_cut(rig: Rig, endpoint: Endpoint) -> None:
+async def test_an_answer_without_its_last_mark_is_cut(harness: WorkerHarness, endpoint: Endpoint) -> None:
     asked = call("#cut=4 #chunks=9", endpoint)
-    *chunks, end = await chunks_of(rig.target, asked)
+    *chunks, end = await chunks_of(harness.target, asked)
     assert end.cut and not end.data and not any(chunk.last or chunk.cut for chunk in chunks)
     result = joined(asked, chunks)
     assert text_in(endpoint, result).startswith("w0 w1")
@@ -121,37 +121,37 @@ async def test_an_answer_without_its_last_mark_is_cut(rig: Rig, endpoint: Endpoi
     assert not last.get("done") and result.get("done_reason") is None and result.get("stop_reason") is None
 
 
-async def test_a_broken_stream_can_be_tried_again(rig: Rig) -> None:
+async def test_a_broken_stream_can_be_tried_again(harness: WorkerHarness) -> None:
     asked = call("#break=1 twice")
     with pytest.raises(TargetLost):
-        await chunks_of(rig.target, asked)
-    assert joined(asked, await chunks_of(rig.target, asked))["message"]["content"] == "w0 w1 w2 "
+        await chunks_of(harness.target, asked)
+    assert joined(asked, await chunks_of(harness.target, asked))["message"]["content"] == "w0 w1 w2 "
 
 
 @pytest.mark.parametrize(("said", "meant"), [("3", 3.0), ("100000", 120.0)])
-async def test_retry_after_is_honoured_up_to_a_cap(rig: Rig, said: str, meant: float) -> None:
+async def test_retry_after_is_honoured_up_to_a_cap(harness: WorkerHarness, said: str, meant: float) -> None:
     with pytest.raises(TargetBusy) as caught:
-        await chunks_of(rig.target, call(f"#status=429 #after={said}"))
+        await chunks_of(harness.target, call(f"#status=429 #after={said}"))
     assert caught.value.retry_after == meant and caught.value.cost is Cost.NOTHING
 
 
-async def test_the_targets_own_words_are_kept_short(rig: Rig) -> None:
+async def test_the_targets_own_words_are_kept_short(harness: WorkerHarness) -> None:
     with pytest.raises(TargetRefused) as caught:
-        await chunks_of(rig.target, call("#status=400 \u0007" + "long " * 500))
+        await chunks_of(harness.target, call("#status=400 \u0007" + "long " * 500))
     assert caught.value.status == 400
     assert len(str(caught.value)) <= 500 and "\u0007" not in str(caught.value)
 
 
-async def test_a_model_the_target_lacks_is_refused_with_its_words(rig: Rig) -> None:
+async def test_a_model_the_target_lacks_is_refused_with_its_words(harness: WorkerHarness) -> None:
     with pytest.raises(TargetRefused, match="model 'zz' not found"):
-        await chunks_of(rig.target, call("hello", model="zz"))
+        await chunks_of(harness.target, call("hello", model="zz"))
 
 
-async def test_a_huge_answer_streams_in_bounded_memory(rig: Rig) -> None:
+async def test_a_huge_answer_streams_in_bounded_memory(harness: WorkerHarness) -> None:
     asked = call("#gigabyte=32")
-    await rig.target.load(asked)
+    await harness.target.load(asked)
     size, largest = 0, 0
-    async with rig.target.answer(asked) as chunks:
+    async with harness.target.answer(asked) as chunks:
         try:
             async for chunk in chunks:
                 size += len(chunk.data)
@@ -162,18 +162,18 @@ async def test_a_huge_answer_streams_in_bounded_memory(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("text", ["#silent", "#stall", "#every=0.01 #chunks=100000"])
-async def test_cancelling_closes_the_upstream_connection_at_once(rig: Rig, text: str) -> None:
+async def test_cancelling_closes_the_upstream_connection_at_once(harness: WorkerHarness, text: str) -> None:
     asked = call(text)
-    await rig.target.load(asked)
-    before = (await rig.log())["open"]
+    await harness.target.load(asked)
+    before = (await harness.log())["open"]
 
     async def hang() -> None:
-        async with rig.target.answer(asked) as chunks:
+        async with harness.target.answer(asked) as chunks:
             async for _ in chunks:
                 pass
 
     async def arrived() -> bool:
-        return any(text in str(request["payload"]) for request in (await rig.log())["requests"])
+        return any(text in str(request["payload"]) for request in (await harness.log())["requests"])
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hang)
@@ -181,44 +181,44 @@ async def test_cancelling_closes_the_upstream_connection_at_once(rig: Rig, text:
         nursery.cancel_scope.cancel()
 
     async def closed() -> bool:
-        log = await rig.log()
+        log = await harness.log()
         return bool(log.get("closed_early", 0) + log.get("broken", 0) and log["open"] <= before)
 
     with trio.fail_after(30):
         await until(closed)
 
 
-async def test_leaving_early_closes_the_upstream_connection_at_once(rig: Rig) -> None:
+async def test_leaving_early_closes_the_upstream_connection_at_once(harness: WorkerHarness) -> None:
     asked = call("#every=0.01 #chunks=100000")
-    await rig.target.load(asked)
-    async with rig.target.answer(asked) as chunks:
+    await harness.target.load(asked)
+    async with harness.target.answer(asked) as chunks:
         await anext(chunks)
 
     async def closed() -> bool:
-        log = await rig.log()
+        log = await harness.log()
         return bool(log.get("closed_early", 0) + log.get("broken", 0))
 
     with trio.fail_after(30):
         await until(closed)
 
 
-async def test_ended_answers_share_one_connection(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ended_answers_share_one_connection(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http1, "SETTLE", 0.0)
     asked = call()
-    await chunks_of(rig.target, asked)
-    before = (await rig.log())["connections"]
+    await chunks_of(harness.target, asked)
+    before = (await harness.log())["connections"]
     for _ in range(10):
-        await chunks_of(rig.target, asked)
-    assert (await rig.log())["connections"] == before + 1  # the second look at the log
+        await chunks_of(harness.target, asked)
+    assert (await harness.log())["connections"] == before + 1  # the second look at the log
 
 
-async def test_many_answers_run_together(rig: Rig) -> None:
-    await rig.target.load(call())
+async def test_many_answers_run_together(harness: WorkerHarness) -> None:
+    await harness.target.load(call())
     results: list[str] = []
 
     async def one(number: int) -> None:
         asked = call(f"#echo #every=0.001 number {number}")
-        results.append(joined(asked, await chunks_of(rig.target, asked))["message"]["content"])
+        results.append(joined(asked, await chunks_of(harness.target, asked))["message"]["content"])
 
     async with trio.open_nursery() as nursery:
         for number in range(40):
@@ -226,18 +226,20 @@ async def test_many_answers_run_together(rig: Rig) -> None:
     assert sorted(int(text.split()[-1]) for text in results) == list(range(40))
 
 
-@pytest.mark.parametrize("rig", ["openai", "managed"], indirect=True)  # ollama does this itself
+@pytest.mark.parametrize("harness", ["openai", "managed"], indirect=True)  # ollama does this itself
 @pytest.mark.parametrize("messages", [[], None])
-async def test_no_messages_load_and_keep_alive_zero_unloads(rig: Rig, messages: list[object] | None) -> None:
+async def test_no_messages_load_and_keep_alive_zero_unloads(
+    harness: WorkerHarness, messages: list[object] | None
+) -> None:
     fields: dict[str, Any] = {} if messages is None else {"messages": messages}
     load = call(**fields) if fields else call("", "/api/generate")
-    [chunk] = await chunks_of(rig.target, load)
+    [chunk] = await chunks_of(harness.target, load)
     assert b'"done_reason":"load"' in chunk.data and chunk.last
     unload = call(keep_alive=0, **fields) if fields else call("", "/api/generate", keep_alive=0)
-    [chunk] = await chunks_of(rig.target, unload)
+    [chunk] = await chunks_of(harness.target, unload)
     assert b'"done_reason":"unload"' in chunk.data
-    if rig.kind == "managed":
-        assert not rig.target.is_resident("a")
+    if harness.kind == "managed":
+        assert not harness.target.is_loaded("a")
 
 
 async def refusing_port() -> int:
@@ -274,7 +276,7 @@ async def test_ollama_gets_the_payload_as_it_came(nursery: trio.Nursery) -> None
         assert chat["payload"]["stream"] is True
         assert {name: chat["payload"][name] for name in fields} == fields
         assert (await upstream.log())["loads"] == {"a": 1}
-        assert target.is_resident("a")
+        assert target.is_loaded("a")
 
 
 async def test_ollama_forgets_what_was_resident_when_it_is_gone(nursery: trio.Nursery) -> None:
@@ -282,10 +284,10 @@ async def test_ollama_forgets_what_was_resident_when_it_is_gone(nursery: trio.Nu
         target = OllamaTarget(upstream.url)
         await nursery.start(target.run)
         await chunks_of(target, call())
-        assert target.resident() == "a"
+        assert target.loaded() == "a"
     with pytest.raises((TargetUnavailable, TargetLost)):
         await target.models()
-    assert target.resident() is None
+    assert target.loaded() is None
 
 
 def test_no_fault_of_a_managed_model_waits_for_the_inventory() -> None:

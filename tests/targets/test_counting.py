@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from foreman.domain.endpoints import Counting
-from foreman.domain.errors import NotServed, TargetFault, TargetGarbled, TargetRefused
+from foreman.domain.errors import NotServed, TargetError, TargetGarbled, TargetRefused
 from foreman.targets.counting import counted
 from foreman.targets.http.http1 import Client
 
@@ -141,10 +141,10 @@ async def test_an_ollama_is_asked_for_its_own_route_only(server: Server) -> None
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "fault"),
-    [(400, {"error": "no"}, TargetRefused), (500, {"error": "boom"}, TargetFault), (200, b"<html>", TargetGarbled)],
+    ("status", "said", "error"),
+    [(400, {"error": "no"}, TargetRefused), (500, {"error": "boom"}, TargetError), (200, b"<html>", TargetGarbled)],
 )
-async def test_a_fault_stays_one(server: Server, status: int, said: Any, fault: type[Exception]) -> None:
+async def test_a_fault_stays_one(server: Server, status: int, said: Any, error: type[Exception]) -> None:
     server.routes = {MESSAGES: (status, said)}
-    with pytest.raises(fault):
+    with pytest.raises(error):
         await count(server, MESSAGES, messages=TURNS)

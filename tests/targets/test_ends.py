@@ -11,14 +11,14 @@ import trio
 from trio.testing import MockClock
 
 from foreman.domain.endpoints import Endpoint
-from foreman.domain.errors import TargetFailed, TargetFault, TargetGarbled, TargetLost
+from foreman.domain.errors import TargetError, TargetFailed, TargetGarbled, TargetLost
 from foreman.targets.answers.choices import choices_asked
-from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.decoder import Decoder
 from foreman.targets.answers.parsers import parser_for
-from foreman.targets.chunks import END_PATIENCE, Chunks
+from foreman.targets.chunks import END_TIMEOUT, Chunks
 from foreman.targets.protocol import Chunk
 
-Piece = bytes | float | TargetFault  # what comes, after how many seconds, or how it breaks
+OutputItem = bytes | float | TargetError  # what comes, after how many seconds, or how it breaks
 
 TOKEN = {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}
 STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
@@ -37,7 +37,7 @@ class FakeResponse:
 
     over = True
 
-    def __init__(self, pieces: Sequence[Piece], *, framed: bool) -> None:
+    def __init__(self, pieces: Sequence[OutputItem], *, framed: bool) -> None:
         self._pieces = list(pieces)
         self.framed = framed
 
@@ -49,18 +49,18 @@ class FakeResponse:
                     return data
                 case float(seconds):
                     await trio.sleep(seconds)
-                case fault:
-                    raise fault
+                case error:
+                    raise error
         return b""
 
 
 async def told(
-    *pieces: Piece, endpoint: Endpoint = "/v1/chat/completions", framed: bool = True, choices: int = 1
+    *pieces: OutputItem, endpoint: Endpoint = "/v1/chat/completions", framed: bool = True, choices: int = 1
 ) -> list[Chunk]:
     response: Any = FakeResponse(pieces, framed=framed)
     parser = parser_for(endpoint, "", sized=False, target="t")
-    closer = Closer(endpoint, "t", choices=choices)
-    return [chunk async for chunk in Chunks(response, parser, closer, "t")]
+    decoder = Decoder(endpoint, "t", choices=choices)
+    return [chunk async for chunk in Chunks(response, parser, decoder, "t")]
 
 
 LOST = TargetLost("t", "it hung up")
@@ -79,22 +79,22 @@ GARBLED = TargetGarbled("t", "not HTTP/1.1")
 )
 @pytest.mark.parametrize("then", [[1e6], [LOST], [GARBLED], [b"data: {", 1e6], [b'data: {"cut', LOST]], ids=str)
 async def test_an_answer_that_said_its_end_is_complete(
-    autojump_clock: MockClock, endpoint: Endpoint, said: bytes, then: list[Piece]
+    autojump_clock: MockClock, endpoint: Endpoint, said: bytes, then: list[OutputItem]
 ) -> None:
     chunks = await told(said, *then, endpoint=endpoint, framed=False)
     assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
-    assert not any(chunk.cut for chunk in chunks) and trio.current_time() <= END_PATIENCE
+    assert not any(chunk.cut for chunk in chunks) and trio.current_time() <= END_TIMEOUT
 
 
 async def test_the_usage_is_waited_for_a_moment(autojump_clock: MockClock) -> None:
-    chunks = await told(event(TOKEN, STOP), END_PATIENCE / 2, event(USAGE), 1e6)
-    assert b"usage" in chunks[-1].data and chunks[-1].last and trio.current_time() == pytest.approx(END_PATIENCE)
+    chunks = await told(event(TOKEN, STOP), END_TIMEOUT / 2, event(USAGE), 1e6)
+    assert b"usage" in chunks[-1].data and chunks[-1].last and trio.current_time() == pytest.approx(END_TIMEOUT)
 
 
 async def test_pings_do_not_prolong_the_wait_for_a_last_mark(autojump_clock: MockClock) -> None:
-    pings: list[Piece] = [b": ping\n\n", END_PATIENCE / 3]
+    pings: list[OutputItem] = [b": ping\n\n", END_TIMEOUT / 3]
     await told(event(TOKEN, STOP), *pings * 1000)
-    assert trio.current_time() == pytest.approx(END_PATIENCE)
+    assert trio.current_time() == pytest.approx(END_TIMEOUT)
 
 
 async def test_what_closes_an_answer_is_not_waited_after(autojump_clock: MockClock) -> None:
@@ -179,7 +179,7 @@ async def test_one_of_two_choices_that_is_not_finished_is_cut() -> None:
 
 
 async def test_a_last_mark_without_its_line_end_does_not_hide_what_is_wrong() -> None:
-    class Stage(Closer):
+    class Decoding(Decoder):
         def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]:
             chunks = super().take(value, whole=whole)
             if self.closed:
@@ -189,7 +189,7 @@ async def test_a_last_mark_without_its_line_end_does_not_hide_what_is_wrong() ->
     response: Any = FakeResponse([event(TOKEN, STOP)[:-2], b"\n\ndata: [DONE]"], framed=True)
     parser = parser_for("/v1/chat/completions", "", sized=False, target="t")
     with pytest.raises(TargetGarbled, match="arguments"):
-        [chunk async for chunk in Chunks(response, parser, Stage("/v1/chat/completions", "t"), "t")]
+        [chunk async for chunk in Chunks(response, parser, Decoding("/v1/chat/completions", "t"), "t")]
 
 
 async def test_an_error_after_the_end_is_an_error() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from foreman.domain.endpoints import COMPLETIONS, ENDPOINTS, NATIVE, Endpoint
 from foreman.domain.errors import TargetFailed
-from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.decoder import Decoder
 from foreman.targets.answers.joiner import Answer
 from foreman.targets.protocol import Chunk
 
@@ -56,11 +56,11 @@ OWN: list[tuple[Endpoint, Json]] = [
 ]
 
 
-def begun(endpoint: Endpoint) -> Closer:
-    closer = Closer(endpoint, "t")
+def begun(endpoint: Endpoint) -> Decoder:
+    decoder = Decoder(endpoint, "t")
     for value in SOME.get(endpoint, []):
-        assert closer.take(json.dumps(value).encode())
-    return closer
+        assert decoder.take(json.dumps(value).encode())
+    return decoder
 
 
 @pytest.mark.parametrize("value", ANYWHERE, ids=json.dumps)
@@ -70,7 +70,7 @@ def test_an_error_of_any_shape_is_a_failure_in_its_words(endpoint: Endpoint, val
     with pytest.raises(TargetFailed, match=WORDS):
         begun(endpoint).take(data)
     with pytest.raises(TargetFailed, match=WORDS):
-        Closer(endpoint, "t").take(data, whole=True)
+        Decoder(endpoint, "t").take(data, whole=True)
     with pytest.raises(TargetFailed, match=WORDS):
         Answer(endpoint).add(Chunk(data))
 
@@ -96,10 +96,10 @@ def test_an_answer_that_ended_in_an_error_failed(reason: str) -> None:
 
 @pytest.mark.parametrize("end", ["[DONE]", None])
 def test_a_last_chunk_with_neither_choices_nor_usage_is_a_failure(end: str | None) -> None:
-    closer = begun("/v1/chat/completions")
-    closer.take(b'{"id":"c","choices":[],"state":"engine stopped"}')
+    decoder = begun("/v1/chat/completions")
+    decoder.take(b'{"id":"c","choices":[],"state":"engine stopped"}')
     with pytest.raises(TargetFailed, match="engine stopped"):
-        closer.take(end.encode()) if end else closer.end(framed=True)
+        decoder.take(end.encode()) if end else decoder.end(framed=True)
 
 
 @pytest.mark.parametrize(
@@ -112,18 +112,18 @@ def test_a_last_chunk_with_neither_choices_nor_usage_is_a_failure(end: str | Non
     ids=["nothing", "only a role", "only usage"],
 )
 def test_a_stream_without_an_answer_is_a_failure(values: list[Json]) -> None:
-    closer = Closer("/v1/chat/completions", "t")
+    decoder = Decoder("/v1/chat/completions", "t")
     for value in values:
-        closer.take(json.dumps(value).encode())
+        decoder.take(json.dumps(value).encode())
     with pytest.raises(TargetFailed, match="without an answer"):
-        closer.take(b"[DONE]")
+        decoder.take(b"[DONE]")
 
 
 @pytest.mark.parametrize("endpoint", sorted(COMPLETIONS))
 @pytest.mark.parametrize("value", [{}, {"choices": []}, {"id": "x", "choices": None}], ids=str)
 def test_a_whole_answer_without_choices_is_a_failure(endpoint: Endpoint, value: Json) -> None:
     with pytest.raises(TargetFailed):
-        Closer(endpoint, "t").take(json.dumps(value).encode(), whole=True)
+        Decoder(endpoint, "t").take(json.dumps(value).encode(), whole=True)
 
 
 HARMLESS: list[tuple[Endpoint, Json]] = [

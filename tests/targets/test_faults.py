@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from foreman.domain.errors import TargetBusy, TargetFailed, TargetFault, TargetRefused
-from foreman.targets.answers.refusals import fault_of, words_of
+from foreman.domain.errors import TargetBusy, TargetError, TargetFailed, TargetRefused
+from foreman.targets.answers.refusals import error_of, words_of
 
 NOW = 1_767_323_045.0  # Fri, 02 Jan 2026 03:04:05 GMT
 
 
 @pytest.mark.parametrize(
-    ("status", "fault"),
+    ("status", "error"),
     [
         (429, TargetBusy),
         (503, TargetBusy),
@@ -25,14 +25,14 @@ NOW = 1_767_323_045.0  # Fri, 02 Jan 2026 03:04:05 GMT
         (302, TargetRefused),
     ],
 )
-def test_the_status_chooses_the_fault(status: int, fault: type[TargetFault]) -> None:
-    assert type(fault_of("t", status, {}, b"", now=NOW)) is fault
+def test_the_status_chooses_the_fault(status: int, error: type[TargetError]) -> None:
+    assert type(error_of("t", status, {}, b"", now=NOW)) is error
 
 
 @pytest.mark.parametrize(("said", "meant"), [("7", 7.0), ("999", 120.0), ("soon", None)])
 def test_what_a_busy_target_asks_for_is_heard_up_to_a_cap(said: str, meant: float | None) -> None:
-    fault = fault_of("t", 503, {"retry-after": said}, b"", now=NOW)
-    assert isinstance(fault, TargetBusy) and fault.retry_after == meant
+    error = error_of("t", 503, {"retry-after": said}, b"", now=NOW)
+    assert isinstance(error, TargetBusy) and error.retry_after == meant
 
 
 @pytest.mark.parametrize("status", [409, 423])
@@ -48,15 +48,15 @@ def test_what_a_busy_target_asks_for_is_heard_up_to_a_cap(said: str, meant: floa
     ],
 )
 def test_a_conflict_passes_if_it_says_so(status: int, headers: dict[str, str], words: str, passes: bool) -> None:
-    fault = fault_of("t", status, headers, b'{"error": "%s"}' % words.encode(), now=NOW)
-    assert type(fault) is (TargetFailed if passes else TargetRefused)
-    assert fault.retry_after == (3.0 if headers else None)
-    assert words in str(fault)
+    error = error_of("t", status, headers, b'{"error": "%s"}' % words.encode(), now=NOW)
+    assert type(error) is (TargetFailed if passes else TargetRefused)
+    assert error.retry_after == (3.0 if headers else None)
+    assert words in str(error)
 
 
 @pytest.mark.parametrize("status", [408, 500, 502])
 def test_any_status_that_passes_may_name_a_time(status: int) -> None:
-    assert fault_of("t", status, {"retry-after": "7"}, b"", now=NOW).retry_after == 7.0
+    assert error_of("t", status, {"retry-after": "7"}, b"", now=NOW).retry_after == 7.0
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ async def test_an_early_answer_to_a_large_body_is_read(client_of: Clients) -> No
 
 
 @pytest.mark.parametrize(
-    ("answer", "fault"),
+    ("answer", "error"),
     [
         (b"", TargetLost),
         (b"HTTP/1.1 200 OK\r\nContent-", TargetLost),
@@ -259,9 +259,9 @@ async def test_an_early_answer_to_a_large_body_is_read(client_of: Clients) -> No
         (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b"x" * 20, TargetGarbled),  # beyond the limit asked for
     ],
 )
-async def test_what_goes_wrong_is_told_apart(answer: bytes, fault: type[Exception], client_of: Clients) -> None:
+async def test_what_goes_wrong_is_told_apart(answer: bytes, error: type[Exception], client_of: Clients) -> None:
     async with serving(replies(answer)) as url:
-        with pytest.raises(fault):
+        with pytest.raises(error):
             await client_of(url).fetch("GET", "/", limit=10)
 
 

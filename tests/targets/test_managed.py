@@ -50,10 +50,10 @@ async def pid_of(target: ManagedTarget, model: str) -> int:
 
 async def test_nothing_runs_until_it_is_needed(nursery: trio.Nursery, tmp_path: Path) -> None:
     target = await started(nursery, tmp_path, managed_model("a", aliases=["other"]))
-    assert target.resident() is None and not target.is_resident("a")
+    assert target.loaded() is None and not target.is_loaded("a")
     assert [(model.name, model.aliases) for model in await target.models()] == [("a", ("other",))]
     await target.load(call(model="other"))
-    assert target.is_resident("a") and target.is_resident('other {"num_ctx":1}') and target.resident() == "other"
+    assert target.is_loaded("a") and target.is_loaded('other {"num_ctx":1}') and target.loaded() == "other"
 
 
 async def test_loads_of_one_model_share_one_start(nursery: trio.Nursery, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ async def test_another_model_takes_the_place_when_no_answer_needs_it(nursery: tr
         await until(lambda: _asked(target))
         both.start_soon(swap)
     assert order == ["answered", "swapped"]
-    assert target.resident() == "b" and not target.is_resident("a") and not alive(first)
+    assert target.loaded() == "b" and not target.is_loaded("a") and not alive(first)
 
 
 async def _asked(target: ManagedTarget) -> bool:
@@ -100,7 +100,7 @@ async def test_embedding_models_stay_beside_the_others(nursery: trio.Nursery, tm
     target = await started(nursery, tmp_path, managed_model("a"), managed_model("e", embedding=True))
     await target.load(call())
     await chunks_of(target, call("hi", "/api/embed", model="e"))
-    assert target.is_resident("a") and target.is_resident("e") and target.resident() == "a"
+    assert target.is_loaded("a") and target.is_loaded("e") and target.loaded() == "a"
     with pytest.raises(NotServed):
         await chunks_of(target, call(model="e"))
 
@@ -112,9 +112,9 @@ async def test_one_name_may_have_a_server_that_chats_and_one_that_embeds(nursery
     assert list(listed) == ["a", "b"]
     assert not listed["a"].embedding and listed["a"].aliases == ("x",)
     await chunks_of(target, call("hi", "/api/embed", model="x"))
-    assert not target.is_resident("a") and target.resident() is None  # nobody has chatted yet
+    assert not target.is_loaded("a") and target.loaded() is None  # nobody has chatted yet
     await chunks_of(target, call("hi"))
-    assert target.resident() == "a"
+    assert target.loaded() == "a"
     await chunks_of(target, call("hi", model="b"))
     await target.unload("a")
     assert sorted(target._children) == [("a", True), ("b", False)]
@@ -124,15 +124,15 @@ async def test_one_name_may_have_a_server_that_chats_and_one_that_embeds(nursery
 async def test_an_idle_model_is_unloaded_after_its_ttl(nursery: trio.Nursery, tmp_path: Path) -> None:
     target = await started(nursery, tmp_path, managed_model("a", ttl=0.2))
     await chunks_of(target, call("#every=0.1 #chunks=5"))  # longer than the ttl, but in use
-    assert target.is_resident("a")
+    assert target.is_loaded("a")
     pid = await pid_of(target, "a")
 
     async def gone() -> bool:
-        return not target.is_resident("a") and not alive(pid)
+        return not target.is_loaded("a") and not alive(pid)
 
     await until(gone)
     await chunks_of(target, call())
-    assert target.is_resident("a")
+    assert target.is_loaded("a")
 
 
 async def test_a_crash_is_told_with_the_last_words_and_the_next_load_starts_anew(
@@ -141,7 +141,7 @@ async def test_a_crash_is_told_with_the_last_words_and_the_next_load_starts_anew
     target = await started(nursery, tmp_path, managed_model("a"))
     with pytest.raises(ModelCrashed, match=r"the server of a ended with status 3; it last said: .*out of memory"):
         await chunks_of(target, call("#die"))
-    assert not target.is_resident("a") and target.resident() is None
+    assert not target.is_loaded("a") and target.loaded() is None
     assert (await chunks_of(target, call()))[-1].last
     assert "out of memory" in (tmp_path / "logs" / "a.log").read_text()
 
@@ -152,7 +152,7 @@ async def test_a_crash_while_idle_is_noticed(nursery: trio.Nursery, tmp_path: Pa
     os.kill(await pid_of(target, "a"), signal.SIGKILL)
 
     async def noticed() -> bool:
-        return not target.is_resident("a")
+        return not target.is_loaded("a")
 
     await until(noticed)
     assert (await chunks_of(target, call()))[-1].last
@@ -227,7 +227,7 @@ async def test_who_comes_after_a_call_that_was_given_up_waits_for_a_server_that_
     os.kill(pid, signal.SIGSTOP)
     with trio.move_on_after(0.05) as given_up:
         await chunks_of(target, call())
-    assert given_up.cancelled_caught and target.is_resident("a")
+    assert given_up.cancelled_caught and target.is_loaded("a")
     with trio.fail_after(10):
         assert (await chunks_of(target, call()))[-1].last
     assert not alive(pid)
@@ -292,7 +292,7 @@ async def test_a_cancelled_load_leaves_the_target_usable(nursery: trio.Nursery, 
     with trio.move_on_after(0.2):
         await target.load(call())
     await target.load(call(model="b"))
-    assert target.resident() == "b"
+    assert target.loaded() == "b"
 
 
 async def test_unload_stops_the_server(nursery: trio.Nursery, tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ async def test_unload_stops_the_server(nursery: trio.Nursery, tmp_path: Path) ->
     await target.load(call())
     pid = await pid_of(target, "a")
     await target.unload("a")
-    assert not target.is_resident("a") and not alive(pid)
+    assert not target.is_loaded("a") and not alive(pid)
 
 
 async def test_the_key_is_given_to_the_child_and_never_logged(nursery: trio.Nursery, tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ async def test_an_engine_behind_a_shell_goes_when_the_leash_is_killed(nursery: t
     os.kill(parent_of(shell), signal.SIGKILL)
 
     async def gone() -> bool:
-        return not alive(engine) and not alive(shell) and not target.is_resident("a")
+        return not alive(engine) and not alive(shell) and not target.is_loaded("a")
 
     await until(gone)
     await target.load(call())

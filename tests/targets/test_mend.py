@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman.domain.endpoints import Endpoint
-from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.decoder import Decoder
 from foreman.targets.answers.joiner import Answer
 
 TEXTS = st.text(st.sampled_from('aé€🎉💀\ufffd\\"\n\u2028 \U0010ffff'), min_size=1, max_size=12)
@@ -63,12 +63,12 @@ OPENING = {
 def told(endpoint: Endpoint, parts: Sequence[bytes]) -> tuple[str, str]:
     """Return the text as joined and as a reader of the stream puts it together."""
     frame, end = FRAMES[endpoint]
-    closer, answer, streamed = Closer(endpoint, "t"), Answer(endpoint), ""
+    decoder, answer, streamed = Decoder(endpoint, "t"), Answer(endpoint), ""
     for value in (*OPENING.get(endpoint, []), *(frame % part for part in parts), *end):
-        for chunk in closer.take(value):
+        for chunk in decoder.take(value):
             streamed += text_in(json.loads(chunk.data))
             answer.add(chunk)
-    assert closer.closed
+    assert decoder.closed
     return text_in(json.loads(answer.result())), streamed
 
 
@@ -124,7 +124,7 @@ def test_a_half_waits_for_its_own_text_only() -> None:
     def value(index: int, **delta: str) -> bytes:
         return json.dumps({"choices": [{"index": index, "delta": delta}]}).encode()
 
-    closer, answer = Closer("/v1/chat/completions", "t"), Answer("/v1/chat/completions")
+    decoder, answer = Decoder("/v1/chat/completions", "t"), Answer("/v1/chat/completions")
     values = [
         value(0, content="a\ud83c"),
         value(1, content="b\ud83d"),
@@ -135,21 +135,21 @@ def test_a_half_waits_for_its_own_text_only() -> None:
         b"[DONE]",
     ]
     for one in values:
-        for chunk in closer.take(one):
+        for chunk in decoder.take(one):
             answer.add(chunk)
     zero, one = (choice["message"] for choice in json.loads(answer.result())["choices"])
     assert zero == {"role": "assistant", "content": "a🎉a", "reasoning_content": "-"} and one["content"] == "b💀b"
 
 
 def test_no_chunk_waits_for_long() -> None:
-    closer = Closer("/v1/chat/completions", "t")
+    decoder = Decoder("/v1/chat/completions", "t")
     other = b'{"choices":[{"index":0,"delta":{"reasoning_content":"x"}}]}'
-    sent = closer.take(rb'{"choices":[{"index":0,"delta":{"content":"\ud83c"}}]}')
-    waited = [other for _ in range(10) if not sent and not (sent := closer.take(other))]
+    sent = decoder.take(rb'{"choices":[{"index":0,"delta":{"content":"\ud83c"}}]}')
+    waited = [other for _ in range(10) if not sent and not (sent := decoder.take(other))]
     assert 1 < len(waited) < 10 and "\ufffd" in sent[0].data.decode()
 
 
 @pytest.mark.parametrize("endpoint", ["/api/embed", "/v1/embeddings"])
 def test_a_whole_value_is_mended_too(endpoint: Endpoint) -> None:
-    [chunk] = Closer(endpoint, "t").take(b'{"model":"\xe9\\ud83c","embeddings":[[1.50]],"data":[]}', whole=True)
+    [chunk] = Decoder(endpoint, "t").take(b'{"model":"\xe9\\ud83c","embeddings":[[1.50]],"data":[]}', whole=True)
     assert chunk.last and json.loads(chunk.data)["model"] == "\ufffd\ufffd"

@@ -62,7 +62,7 @@ async def test_a_load_that_does_not_come_is_given_up(never_loading: str) -> None
     target = OllamaTarget(never_loading, load_timeout=0.05)
     with pytest.raises(LoadTimeout, match=r"ollama did not load a within 0.05 s") as caught:
         await target.load(call())
-    assert caught.value.cost is Cost.ATTEMPT and not target.is_resident("a")
+    assert caught.value.cost is Cost.ATTEMPT and not target.is_loaded("a")
     target._client.close()
 
 
@@ -73,7 +73,7 @@ async def test_keep_alive_goes_with_the_load_of_a_model_that_is_not_in_memory_an
         target = OllamaTarget(upstream.url, keep_alive="10m")
         await nursery.start(target.run)
         await chunks_of(target, call("one"))
-        target._resident = None  # as if this Foreman had just started
+        target._loaded = None  # as if this Foreman had just started
         await chunks_of(target, call("two"))
         await chunks_of(target, call("three", "/api/embed", "b"))
         sent = [request["payload"] for request in (await upstream.log())["requests"] if request["payload"]]
@@ -86,11 +86,11 @@ async def test_a_model_that_had_to_make_room_for_embeddings_is_not_held_loaded(n
         target = OllamaTarget(upstream.url)
         await nursery.start(target.run)
         await chunks_of(target, call())
-        assert target.is_resident("a")
+        assert target.is_loaded("a")
         await chunks_of(target, call("x", "/api/embed", "b"))
 
         async def forgotten() -> bool:
-            return not target.is_resident("a")
+            return not target.is_loaded("a")
 
         await until(forgotten)
         await chunks_of(target, call())
@@ -109,4 +109,4 @@ async def test_a_model_that_stays_in_memory_stays_known(nursery: trio.Nursery) -
             return [request["path"] for request in (await upstream.log())["requests"]].count("/api/ps") > 2
 
         await until(looked)
-        assert target.is_resident("A")
+        assert target.is_loaded("A")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import TargetFailed, TargetGarbled, TargetLost
-from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.decoder import Decoder
 from foreman.targets.answers.joiner import Answer
 from foreman.targets.answers.parsers import (
     Ndjson,
@@ -116,8 +116,8 @@ def test_the_media_type_tells_how_to_read(endpoint: Endpoint, media: str, sized:
 
 
 def closed(endpoint: Endpoint, *values: str) -> list[tuple[str, bool]]:
-    closer = Closer(endpoint, "t")
-    chunks = [chunk for value in values for chunk in closer.take(value.encode())] + closer.end(framed=False)
+    decoder = Decoder(endpoint, "t")
+    chunks = [chunk for value in values for chunk in decoder.take(value.encode())] + decoder.end(framed=False)
     return [(chunk.data.decode(), chunk.last) for chunk in chunks]
 
 
@@ -165,8 +165,8 @@ def test_a_message_that_starts_without_a_word_is_opened() -> None:
 
 
 def test_no_token_waits_for_the_next_one() -> None:
-    closer = Closer("/v1/chat/completions", "t")
-    assert [chunk.data.decode() for chunk in closer.take(TOKEN.encode())] == [TOKEN]
+    decoder = Decoder("/v1/chat/completions", "t")
+    assert [chunk.data.decode() for chunk in decoder.take(TOKEN.encode())] == [TOKEN]
 
 
 @pytest.mark.parametrize("endpoint", ["/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages"])
@@ -187,7 +187,7 @@ def test_a_stream_that_just_ends_is_lost(endpoint: Endpoint) -> None:
 @pytest.mark.parametrize("endpoint", ["/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages"])
 def test_an_error_in_the_stream_is_a_fault_with_its_words(endpoint: Endpoint, value: str, words: str) -> None:
     with pytest.raises(TargetFailed, match=words):
-        Closer(endpoint, "t").take(value.encode())
+        Decoder(endpoint, "t").take(value.encode())
     with pytest.raises(TargetFailed, match=words):
         Answer(endpoint).add(Chunk(value.encode()))
 
@@ -195,13 +195,13 @@ def test_an_error_in_the_stream_is_a_fault_with_its_words(endpoint: Endpoint, va
 @pytest.mark.parametrize("value", [b"{", b"[1]", b"nonsense", b'"text"', b"[" * 100_000, b"\xff"])
 def test_what_is_not_an_object_is_garbled(value: bytes) -> None:
     with pytest.raises(TargetGarbled):
-        Closer("/api/chat", "t").take(value)
+        Decoder("/api/chat", "t").take(value)
     with pytest.raises(TargetGarbled):
         Answer("/api/chat").add(Chunk(value))
 
 
 def test_line_ends_are_taken_out_of_values() -> None:
-    [chunk] = Closer("/v1/embeddings", "t").take(b'{\n "a": 1.50,\r\n "b": "x\\ny"\n}')
+    [chunk] = Decoder("/v1/embeddings", "t").take(b'{\n "a": 1.50,\r\n "b": "x\\ny"\n}')
     assert chunk.data == b'{"a":1.50,"b":"x\\ny"}' and chunk.last
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from openai.lib.streaming._deltas import accumulate_delta
 
-from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.decoder import Decoder
 from foreman.targets.answers.joiner import Answer
 from foreman.targets.answers.tool_calls import CallSorter, arguments_of
 from foreman.targets.protocol import Chunk
@@ -31,9 +31,9 @@ def chunk(*pieces: Json, reason: str | None = None, **delta: Any) -> bytes:
 
 
 def sent(*values: bytes) -> list[Chunk]:
-    closer = Closer("/v1/chat/completions", "t")
+    decoder = Decoder("/v1/chat/completions", "t")
     values = (*values, chunk(reason="tool_calls"), b"[DONE]")
-    return [made for value in values for made in closer.take(value)]
+    return [made for value in values for made in decoder.take(value)]
 
 
 def joined(chunks: list[Chunk]) -> Json:
@@ -201,15 +201,15 @@ def test_choices_have_calls_of_their_own() -> None:
     values = [
         json.dumps({"choices": [{"index": n, "delta": {"tool_calls": [one]}}]}).encode() for n, one in enumerate(said)
     ]
-    closer = Closer("/v1/chat/completions", "t")
-    assert [made.data for value in values for made in closer.take(value)] == values
+    decoder = Decoder("/v1/chat/completions", "t")
+    assert [made.data for value in values for made in decoder.take(value)] == values
 
 
 @pytest.mark.parametrize("arguments", [None, "", '{"x": 1}', '"{\\"x\\": 1}"'])
 def test_native_calls_have_an_object_for_arguments(arguments: object) -> None:
     call = {"function": {"name": "f", "arguments": arguments}}
     value = {"message": {"role": "assistant", "content": "", "tool_calls": [call]}, "done": False}
-    [made] = Closer("/api/chat", "t").take(json.dumps(value).encode())
+    [made] = Decoder("/api/chat", "t").take(json.dumps(value).encode())
     [told] = json.loads(made.data)["message"]["tool_calls"]
     assert told["function"]["arguments"] == ({"x": 1} if arguments else {})
 

@@ -17,7 +17,7 @@ from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from foreman.domain.endpoints import Endpoint
-from foreman.targets.answers.decoder import Closer
+from foreman.targets.answers.decoder import Decoder
 from foreman.targets.answers.joiner import Answer
 from foreman.targets.protocol import Chunk
 
@@ -42,9 +42,9 @@ def completion(*messages: Json, **top: Any) -> Json:
 def unfolded(endpoint: Endpoint, answer: Json) -> list[Json]:
     """Return the values of the stream, once it is clear that the answer itself is kept as it came."""
     data = json.dumps(answer).encode()
-    closer, kept = Closer(endpoint, "t"), Answer(endpoint)
-    chunks = closer.take(data, whole=True)
-    assert closer.closed and [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    decoder, kept = Decoder(endpoint, "t"), Answer(endpoint)
+    chunks = decoder.take(data, whole=True)
+    assert decoder.closed and [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     for chunk in chunks:
         kept.add(chunk)
     assert kept.result() == data
@@ -154,10 +154,10 @@ def test_a_whole_answer_in_an_event_is_one_too(endpoint: Endpoint) -> None:
         "/v1/messages": {"id": "m", "type": "message", "content": [{"type": "text", "text": "Hi."}], "usage": None},
         "/v1/chat/completions": completion({"content": "Hi."}),
     }
-    chunks = Closer(endpoint, "t").take(json.dumps(answers[endpoint]).encode())
+    chunks = Decoder(endpoint, "t").take(json.dumps(answers[endpoint]).encode())
     assert len(chunks) > 2 and chunks[-1].last
 
 
 def test_a_native_answer_is_a_stream_of_one_line() -> None:
     value = b'{"message":{"role":"assistant","content":"x"},"done":true}'
-    assert Closer("/api/chat", "t").take(value, whole=True) == [Chunk(value, last=True, value=json.loads(value))]
+    assert Decoder("/api/chat", "t").take(value, whole=True) == [Chunk(value, last=True, value=json.loads(value))]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from foreman.actors.webhook_sender import Poster
+from foreman.actors.webhook_sender import WebhookSender
 from foreman.domain.errors import Shortage, WebhookRefused
 from foreman.domain.job import Delivery, DeliveryState
 from foreman.domain.webhooks.addresses import Rules, read_url
@@ -104,9 +104,9 @@ class Names:
         return [(None, None, None, "", (address, port)) for address in found]
 
 
-def poster(*answers: Sequence[str], rules: Rules | None = None, timeout: float = 10) -> tuple[Poster, Names]:
+def sender(*answers: Sequence[str], rules: Rules | None = None, timeout: float = 10) -> tuple[WebhookSender, Names]:
     names = Names(*answers)
-    return Poster(rules or Rules(), secrets=[], timeout=timeout, clock=lambda: 1e9, resolve=names), names
+    return WebhookSender(rules or Rules(), secrets=[], timeout=timeout, clock=lambda: 1e9, resolve=names), names
 
 
 def delivery(url: str) -> Delivery:
@@ -115,14 +115,14 @@ def delivery(url: str) -> Delivery:
 
 
 async def test_one_private_address_among_public_ones_refuses_the_name() -> None:
-    judge, _ = poster([PUBLIC, "10.0.0.1"])
+    judge, _ = sender([PUBLIC, "10.0.0.1"])
     with pytest.raises(WebhookRefused, match=r"10\.0\.0\.1 is not a public address; the setting webhook_allow"):
         await judge.check("http://inside.example/hook")
 
 
 async def test_a_name_that_changes_its_mind_is_refused_at_connection() -> None:
     with a_receiver() as receiver:
-        judge, names = poster([PUBLIC], ["127.0.0.1"])
+        judge, names = sender([PUBLIC], ["127.0.0.1"])
         url = f"http://rebinding.example:{receiver.port}/hook"
         await judge.check(url)
         sent = await judge.post(delivery(url), b"{}")
@@ -133,7 +133,7 @@ async def test_a_name_that_changes_its_mind_is_refused_at_connection() -> None:
 
 async def test_the_connection_is_made_to_the_very_address_that_was_judged() -> None:
     with a_receiver() as receiver:
-        judge, names = poster(["127.0.0.1"], rules=Rules(loopback=True))
+        judge, names = sender(["127.0.0.1"], rules=Rules(loopback=True))
         sent = await judge.post(delivery(f"http://Only.Here.Invalid:{receiver.port}/hook?a=%20b"), b"{}")
         await judge.aclose()
     assert (sent.status, names.asked) == (204, 1)
@@ -143,7 +143,7 @@ async def test_the_connection_is_made_to_the_very_address_that_was_judged() -> N
 
 async def test_a_redirect_is_not_followed() -> None:
     with a_receiver("redirect") as receiver:
-        judge, _ = poster(["127.0.0.1"], rules=Rules(loopback=True))
+        judge, _ = sender(["127.0.0.1"], rules=Rules(loopback=True))
         sent = await judge.post(delivery(receiver.url), b"{}")
         await judge.aclose()
     assert sent.status == 307
@@ -155,7 +155,7 @@ async def test_no_odd_name_is_more_than_a_refusal(host: str) -> None:
     async def unknown(host: str, port: int, *, type: int) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    judge = Poster(Rules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=unknown)
+    judge = WebhookSender(Rules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=unknown)
     with pytest.raises(WebhookRefused):
         await judge.check(f"http://{host}/")
     sent = await judge.post(delivery(f"http://{host}/"), b"{}")
@@ -169,7 +169,7 @@ async def test_a_shortage_refuses_no_receiver_and_fails_no_more_than_an_attempt(
     async def short(host: str, port: int, *, type: int) -> Any:
         raise error
 
-    judge = Poster(Rules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=short)
+    judge = WebhookSender(Rules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=short)
     with pytest.raises((Shortage, RuntimeError)):
         await judge.check("http://receiver.example/")
     sent = await judge.post(delivery("http://receiver.example/"), b"{}")

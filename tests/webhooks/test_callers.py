@@ -130,7 +130,7 @@ async def test_reads_of_http_and_of_webhooks_do_not_wait_for_each_other(data_dir
             trio.from_thread.run_sync(task_status.started)
             over.wait(60)
 
-        await house.deps.readers.read(wait)
+        await house.context.readers.read(wait)
 
     with a_receiver() as receiver:
         async with trio.open_nursery() as nursery:  # all threads have ended when it has
@@ -144,6 +144,6 @@ async def test_reads_of_http_and_of_webhooks_do_not_wait_for_each_other(data_dir
                     await trio.sleep(0.01)
             over.set()
             nursery.cancel_scope.cancel()
-        await house.deps.poster.aclose()
+        await house.context.sender.aclose()
         assert receiver.got
     store.close()

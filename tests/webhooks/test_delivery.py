@@ -28,7 +28,7 @@ KEYS = {
     "custom_id",
     "metadata",
 }
-STEPS = [("queued", "", 0), ("loading", "queued", 1), ("working", "loading", 1), ("done", "working", 1)]
+TRANSITIONS = [("queued", "", 0), ("loading", "queued", 1), ("working", "loading", 1), ("done", "working", 1)]
 
 
 def test_every_change_of_a_job_arrives_once_signed_and_as_the_wire_says(daemon: Daemon) -> None:
@@ -36,7 +36,7 @@ def test_every_change_of_a_job_arrives_once_signed_and_as_the_wire_says(daemon: 
         job = submit(daemon, state_webhook_url=receiver.url, custom_id="mine", metadata={"run": "7"})
         until(lambda: "done" in receiver.states(job) and ended(daemon, job))
         payloads = [verified(got) for got in receiver.got]
-    assert [(p["state"], p["previous_state"], p["attempt"]) for p in payloads] == STEPS
+    assert [(p["state"], p["previous_state"], p["attempt"]) for p in payloads] == TRANSITIONS
     assert all(set(payload) == KEYS for payload in payloads)
     assert all((p["job_id"], p["custom_id"], p["metadata"]) == (job, "mine", {"run": "7"}) for p in payloads)
     assert [(p["result"], p["artifacts"], p["error"]) for p in payloads[:3]] == [(None, None, None)] * 3

@@ -14,7 +14,7 @@ from tests.daemon import Daemon, Upstream, until
 from tests.receiver import Receiver, a_receiver
 from tests.webhooks.conftest import QUICK
 
-PATIENCE = 0.4  # seconds that this Foreman gives a receiver
+TIMEOUT = 0.4  # seconds that this Foreman gives a receiver
 READ_BY_THE_SYSTEM = 16 * 2**20  # bytes that may lie in socket buffers
 QUEUED = ["queued"]
 
@@ -22,7 +22,7 @@ QUEUED = ["queued"]
 @pytest.fixture(scope="module")
 def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("foreman") / "data"
-    with Daemon(folder, ollama_url=upstream.url, webhook_timeout=PATIENCE, **QUICK) as daemon:
+    with Daemon(folder, ollama_url=upstream.url, webhook_timeout=TIMEOUT, **QUICK) as daemon:
         yield daemon
         assert not daemon.errors
 

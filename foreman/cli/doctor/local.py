@@ -18,7 +18,7 @@ from foreman.config.settings import Settings
 from foreman.domain.errors import StoreRefused
 from foreman.store import integrity
 
-PATIENCE = 5.0  # seconds for a Foreman's answer
+RETRY_FOR = 5.0  # seconds for a Foreman's answer
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # how to reach what listens on every address
 
 
@@ -39,7 +39,7 @@ def store(settings: Settings) -> Finding:
     if not os.access(database, os.W_OK):
         return bad("store", f"cannot write to {database}", "give it to the user who runs foreman (chown)")
     try:
-        why = integrity.glance(database)
+        why = integrity.quick_check(database)
     except StoreRefused as refused:
         why = str(refused)
     if why:
@@ -97,21 +97,21 @@ def _not_free(settings: Settings, refusal: OSError) -> tuple[Finding, bool]:
         return bad("port", f"cannot listen on {settings.addr} ({refusal.strerror or refusal})", do), False
     url = own_url(settings)
     try:
-        with Client(url, timeout=PATIENCE) as client:
+        with Client(url, timeout=RETRY_FOR) as client:
             alive = _alive(client)
-    except ConnectFailed as fault:
+    except ConnectFailed as error:
         if settings.tls_cert:  # its name or its certificate may not be for here
             do = "ask it by the name in its certificate: --url https://NAME:PORT"
-            return doubtful("port", f"{settings.addr} is taken, perhaps by a foreman ({fault.message})", do), False
-        return _another(settings, fault)
-    except ClientError as fault:
-        return _another(settings, fault)
+            return doubtful("port", f"{settings.addr} is taken, perhaps by a foreman ({error.message})", do), False
+        return _another(settings, error)
+    except ClientError as error:
+        return _another(settings, error)
     return good("port", f"{settings.addr}, a foreman {alive.version} listens there already"), True
 
 
-def _another(settings: Settings, fault: ClientError) -> tuple[Finding, bool]:
+def _another(settings: Settings, error: ClientError) -> tuple[Finding, bool]:
     do = f"stop it ('ss -ltnp sport = :{settings.port}' names it), or choose another port with --addr"
-    return bad("port", f"{settings.addr} is taken by another program ({fault.message})", do), False
+    return bad("port", f"{settings.addr} is taken by another program ({error.message})", do), False
 
 
 def own_url(settings: Settings) -> str:
@@ -145,17 +145,17 @@ def certificate(settings: Settings) -> Finding:
 def running(url: str, settings: Settings) -> Finding:
     """Whether the Foreman at `url` can be used with the token that is given."""
     given = settings.token[0].get_secret_value() if settings.token else None
-    with Client(url, given, timeout=PATIENCE) as client:
+    with Client(url, given, timeout=RETRY_FOR) as client:
         try:
             alive = _alive(client)
             queue = client.queue()
-        except Unauthorized as fault:
-            missing = "asks for a token, and none is given" if given is None else f"refuses the token: {fault.message}"
+        except Unauthorized as error:
+            missing = "asks for a token, and none is given" if given is None else f"refuses the token: {error.message}"
             return bad(
                 "foreman", f"the one at {url} {missing}", "set FOREMAN_TOKEN to the one that it was started with"
             )
-        except ClientError as fault:
-            return bad("foreman", fault.message, fault.hint or "see its log")
+        except ClientError as error:
+            return bad("foreman", error.message, error.hint or "see its log")
     if alive.degraded:
         return bad(
             "foreman", f"the one at {url} cannot reach its target: {alive.target_error}", "start that, jobs wait for it"

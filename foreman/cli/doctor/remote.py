@@ -22,7 +22,7 @@ from foreman.client.limits import Allowance, Limits
 from foreman.client.network import Transport
 from foreman.client.why import why
 from foreman.config.settings import ManagedModel, Settings
-from foreman.domain.errors import TargetFault, TargetRefused, TargetUnavailable
+from foreman.domain.errors import TargetError, TargetRefused, TargetUnavailable
 from foreman.domain.webhooks import addresses
 from foreman.targets.boot import boot_id_at
 from foreman.targets.http.http1 import Client
@@ -31,7 +31,7 @@ from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from foreman.targets.protocol import Model
 
-PATIENCE = 5.0  # seconds for a target's answer
+RETRY_FOR = 5.0  # seconds for a target's answer
 ANSWER = 65_536  # bytes of what a receiver answers
 TOLD = 10  # models that are named
 
@@ -52,7 +52,7 @@ def target(settings: Settings) -> tuple[Finding, list[str] | None]:
     if own or (isinstance(found, TargetUnavailable) and _listens_at(url, settings)):
         do = f"set {setting}_url to where the inference server listens, or choose another addr for foreman"
         return bad("target", f"{url} is this foreman itself", do), None
-    if isinstance(found, TargetFault):
+    if isinstance(found, TargetError):
         what = str(found).replace(server.name, server.address, 1)
         do = f"start it, or set {setting}_url to where it listens"
         if isinstance(found, TargetRefused):
@@ -64,23 +64,23 @@ def target(settings: Settings) -> tuple[Finding, list[str] | None]:
     return good("target", f"{server.address}, models: {_some(found)}"), found
 
 
-async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple[list[str] | TargetFault, bool]:
+async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple[list[str] | TargetError, bool]:
     """Return the target's models, or why it tells none; and whether it is the Foreman that listens at addr."""
     models: list[Model] = []
-    fault: TargetFault | None = TargetUnavailable(server.name, f"no answer within {PATIENCE:g} s")
+    error: TargetError | None = TargetUnavailable(server.name, f"no answer within {RETRY_FOR:g} s")
     own = False
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(RETRY_FOR):
             try:
-                models, fault = await server.models(), None
-            except TargetFault as raised:
-                fault = raised
+                models, error = await server.models(), None
+            except TargetError as raised:
+                error = raised
         if (boot_id := await server.boot_id()) is not None:
             with closing(Client(own_url(settings))) as ours:
                 own = boot_id == await boot_id_at(ours)
         nursery.cancel_scope.cancel()
-    return fault or [name for model in models for name in (model.name, *model.aliases)], own
+    return error or [name for model in models for name in (model.name, *model.aliases)], own
 
 
 def _listens_at(url: str, settings: Settings) -> bool:

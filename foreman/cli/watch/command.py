@@ -18,9 +18,9 @@ from foreman.cli.connect import reaches_foreman
 from foreman.cli.exit_codes import epilog
 from foreman.cli.output import print_json
 from foreman.cli.screen import clock, console, one_line, plain, state_text
-from foreman.cli.watch.poller import Lookout, News
+from foreman.cli.watch.poller import News, Poller
 from foreman.cli.watch.render import draw
-from foreman.cli.watch.state import Board
+from foreman.cli.watch.state import WatchState
 from foreman.cli.watch.terminal import keys, signals
 from foreman.client import Client, Event, Unauthorized
 
@@ -56,7 +56,7 @@ def watch(as_json: bool, url: str | None, token: str | None) -> None:
 
 def _print_events(client: Client, *, as_json: bool) -> None:
     out = console()
-    for event in client.feed(patience=math.inf):
+    for event in client.feed(retry_for=math.inf):
         if as_json:
             print_json(event)
         else:
@@ -82,25 +82,25 @@ def _show(client: Client) -> None:
             time.sleep(FRAME)
         box.put(news)
 
-    board, lookout = Board(client.url), Lookout(client, tell)
-    board.remember(client.jobs(limit=PAST).jobs)
-    board.take(lookout.snapshot())
-    lookout.start()
+    state, poller = WatchState(client.url), Poller(client, tell)
+    state.remember(client.jobs(limit=PAST).jobs)
+    state.take(poller.snapshot())
+    poller.start()
     out = console()
     with signals(lambda: box.put(None)), keys(box.put), out.screen() as screen:
         try:
             done = False
             while not done:
-                lookout.follow(job.job_id for job in board.queue.running)
+                poller.follow(job.job_id for job in state.queue.running)
                 width, height = os.get_terminal_size(sys.stdout.fileno())  # COLUMNS and LINES know of no new size
                 out.size = ConsoleDimensions(width, height)
-                screen.update(Group(*draw(board, width, height, datetime.now(UTC))))
-                done = _gather(box, board)
+                screen.update(Group(*draw(state, width, height, datetime.now(UTC))))
+                done = _gather(box, state)
         finally:
             out.clear()  # else tmux, when its size has changed, leaves parts of this screen on the other
 
 
-def _gather(box: _Box, board: Board) -> bool:
+def _gather(box: _Box, state: WatchState) -> bool:
     """Take in news until there is a reason to draw again; True to quit."""
     began, until = time.monotonic(), TICK
     while (left := began + until - time.monotonic()) > 0:
@@ -117,6 +117,6 @@ def _gather(box: _Box, board: Board) -> bool:
             case Unauthorized():
                 raise news
             case _:
-                board.take(news)
+                state.take(news)
                 until = FRAME
     return False

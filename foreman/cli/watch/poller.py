@@ -23,7 +23,7 @@ UNKNOWN_PLACE = {"cursor_gone", "query_invalid"}
 News: TypeAlias = Snapshot | Event | Words | Away | Unauthorized
 
 
-class Lookout:
+class Poller:
     """Tells all news by `tell`, from threads of its own, which end with the process."""
 
     def __init__(self, client: Client, tell: Callable[[News], None]) -> None:
@@ -53,28 +53,28 @@ class Lookout:
         after: int | None = None
         while True:
             try:
-                for event in self._client.feed(after=after, patience=math.inf):
+                for event in self._client.feed(after=after, retry_for=math.inf):
                     self._tell(event)
                     after = self._newest = event.seq
                     self._stir.set()
-            except Unauthorized as fault:
-                self._tell(fault)
+            except Unauthorized as error:
+                self._tell(error)
                 return
-            except ClientError as fault:
-                if isinstance(fault, Refused) and fault.code in UNKNOWN_PLACE:
+            except ClientError as error:
+                if isinstance(error, Refused) and error.code in UNKNOWN_PLACE:
                     after = None
-                self._tell(Away(fault.message))
+                self._tell(Away(error.message))
             time.sleep(PAUSE)
 
     def _look(self) -> None:
         while True:
             try:
                 self._tell(self.snapshot())
-            except Unauthorized as fault:
-                self._tell(fault)
+            except Unauthorized as error:
+                self._tell(error)
                 return
-            except ClientError as fault:
-                self._tell(Away(fault.message))
+            except ClientError as error:
+                self._tell(Away(error.message))
             time.sleep(LEAST)
             self._stir.wait(LOOKS - LEAST)
             self._stir.clear()

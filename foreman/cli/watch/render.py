@@ -9,7 +9,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.text import Text
 
 from foreman.cli.screen import STATE_STYLES, between, clock, one_line, plain, span
-from foreman.cli.watch.state import Board
+from foreman.cli.watch.state import WatchState
 from foreman.client import Event, Job, Running
 
 STATE, ID, WHEN, PRIORITY, READY = 10, 26, 12, 7, 10  # columns
@@ -20,36 +20,36 @@ TITLE = 1
 HELP = "q quit"
 
 
-def draw(board: Board, width: int, height: int, now: datetime) -> list[Text]:
+def draw(state: WatchState, width: int, height: int, now: datetime) -> list[Text]:
     """Exactly `height` lines of at most `width` columns."""
-    lines = [_name(board, width), _sum(board, width, now), Text()]
+    lines = [_name(state, width), _sum(state, width, now), Text()]
     room = height - HEADER - 1  # the last line is the help's
-    running = _running(board, width, max(TITLE + 2, room // 2), now)
+    running = _running(state, width, max(TITLE + 2, room // 2), now)
     lines += [*running, Text()]
     room -= len(running) + 1
     if width >= WIDE:
         half = (width - GAP) // 2
-        beside = zip(_fill(_waiting(board, room, now), room), _fill(_events(board, room), room), strict=True)
+        beside = zip(_fill(_waiting(state, room, now), room), _fill(_events(state, room), room), strict=True)
         for left, right in beside:
             left.truncate(half, overflow="ellipsis")
             left.pad_right(half + GAP - left.cell_len)
             lines.append(left + right)
     else:
-        waiting = _waiting(board, max(room // 2, TITLE + 1), now)
-        lines += [*waiting, Text(), *_events(board, room - len(waiting) - 1)]
+        waiting = _waiting(state, max(room // 2, TITLE + 1), now)
+        lines += [*waiting, Text(), *_events(state, room - len(waiting) - 1)]
     lines = [*_fill(lines, height - 1), Text(HELP, style="dim")]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
 
 
-def _name(board: Board, width: int) -> Text:
-    left = Text("Foreman", style="bold") + Text(f"  {plain(board.url)}", style="not bold")
-    if board.away:
-        right = Text(one_line(f"no answer, trying again: {board.away}"), style="bold red")
-    elif board.trouble:
+def _name(state: WatchState, width: int) -> Text:
+    left = Text("Foreman", style="bold") + Text(f"  {plain(state.url)}", style="not bold")
+    if state.away:
+        right = Text(one_line(f"no answer, trying again: {state.away}"), style="bold red")
+    elif state.trouble:
         right = Text("the target is away", style="bold red")
-    elif board.queue.paused:
+    elif state.queue.paused:
         right = Text("paused", style="bold yellow")
     else:
         right = Text("● live", style="green")
@@ -57,22 +57,22 @@ def _name(board: Board, width: int) -> Text:
     return left + Text(" " * (width - left.cell_len - right.cell_len)) + right
 
 
-def _sum(board: Board, width: int, now: datetime) -> Text:
-    queue = board.queue
-    if board.trouble:
-        return Text(one_line(f"target: {board.trouble}"), style="red")
+def _sum(state: WatchState, width: int, now: datetime) -> Text:
+    queue = state.queue
+    if state.trouble:
+        return Text(one_line(f"target: {state.trouble}"), style="red")
     said = [
         queue.resident or "no model loaded",
         f"{len(queue.running)} of {queue.slots} running",
         f"{queue.queued:,} waiting" + (f", oldest {span(queue.oldest_seconds)}" if queue.oldest_seconds else ""),
-        f"{board.per_minute(now):,} done in a minute",
+        f"{state.per_minute(now):,} done in a minute",
     ]
     return Text(one_line(" · ".join(said)))
 
 
-def _running(board: Board, width: int, room: int, now: datetime) -> list[Text]:
+def _running(state: WatchState, width: int, room: int, now: datetime) -> list[Text]:
     """Every job with the last of its words; those that have no room are counted."""
-    jobs = board.queue.running
+    jobs = state.queue.running
     title = _title("RUNNING", "FOR", "MODEL")
     if not jobs:
         return [title, _nothing("nothing runs")]
@@ -80,7 +80,7 @@ def _running(board: Board, width: int, room: int, now: datetime) -> list[Text]:
     fits = max(1, (room - TITLE) // (tall + 1))
     lines = [title]
     for job in jobs[:fits]:
-        words = last_words(board.words.get(job.job_id, ""), width - 2, tall)
+        words = last_words(state.words.get(job.job_id, ""), width - 2, tall)
         lines += [_runs(job, now), *(Text(f"  {line}", style="dim") for line in words)]
     return _with_rest(lines, len(lines) + 1, len(jobs) - fits)
 
@@ -99,12 +99,12 @@ def last_words(text: str, width: int, height: int) -> list[str]:
     return [*lines, *[""] * (height - len(lines))][-height:]
 
 
-def _waiting(board: Board, room: int, now: datetime) -> list[Text]:
-    if not board.queue.queued:
+def _waiting(state: WatchState, room: int, now: datetime) -> list[Text]:
+    if not state.queue.queued:
         return [_title("WAITING"), _nothing("nothing waits")]
-    lines = [_waits(place, job, now) for place, job in enumerate(board.waiting, 1)][: room - TITLE]
+    lines = [_waits(place, job, now) for place, job in enumerate(state.waiting, 1)][: room - TITLE]
     title = _title("WAITING", "FOR", f"{'PRIO':<{PRIORITY}}{'READY':<{READY}}MODEL")
-    return _with_rest([title, *lines], room, board.queue.queued - len(lines))
+    return _with_rest([title, *lines], room, state.queue.queued - len(lines))
 
 
 def _with_rest(lines: list[Text], room: int, more: int) -> list[Text]:
@@ -132,8 +132,8 @@ def guess(seconds: float) -> str:
     return " ".join(span(seconds).split()[:2])
 
 
-def _events(board: Board, room: int) -> list[Text]:
-    newest = [_happened(event) for event in list(board.events)[::-1][: max(0, room - TITLE)]]
+def _events(state: WatchState, room: int) -> list[Text]:
+    newest = [_happened(event) for event in list(state.events)[::-1][: max(0, room - TITLE)]]
     return [_title("EVENTS", "AT", "MODEL"), *(newest or [_nothing("nothing yet")])]
 
 

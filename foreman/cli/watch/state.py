@@ -47,7 +47,7 @@ class Away:
 
 
 @dataclass(slots=True)
-class Board:
+class WatchState:
     """Everything that is shown."""
 
     url: str
@@ -76,14 +76,14 @@ class Board:
             case Away():
                 self.away = news.why
             case Event():
-                self._change(news)
+                self._event(news)
 
     def remember(self, jobs: Iterable[Job]) -> None:
         """Fill the events with how these jobs ended, so that the first picture is not empty."""
         ended = [job for job in jobs if job.ended and job.completed_at]
         for job in sorted(ended, key=lambda job: job.completed_at or job.created_at):
             at = job.completed_at or job.created_at
-            self._change(Event(0, job.job_id, job.state, at, model=job.model, attempt=job.attempt, error=job.error))
+            self._event(Event(0, job.job_id, job.state, at, model=job.model, attempt=job.attempt, error=job.error))
 
     def per_minute(self, now: datetime) -> int:
         """Jobs that were done within the last minute."""
@@ -91,7 +91,7 @@ class Board:
             self._done.popleft()
         return len(self._done)
 
-    def _change(self, event: Event) -> None:
+    def _event(self, event: Event) -> None:
         """A change is shown at once; the next snapshot puts right what it does not tell."""
         self.away = None
         self.events.append(event)

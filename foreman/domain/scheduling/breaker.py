@@ -15,8 +15,8 @@ from foreman.domain.errors import (
     AttemptTimeout,
     ForemanError,
     LoadTimeout,
+    TargetError,
     TargetFailed,
-    TargetFault,
     TargetLost,
     TargetRefused,
     TargetSilent,
@@ -96,12 +96,12 @@ class Breaker:
 Breakers: TypeAlias = Mapping[str, Breaker]  # by model; of one that is not there nothing bad is known
 
 
-def is_to_blame(fault: ForemanError) -> bool:
+def is_to_blame(error: ForemanError) -> bool:
     """Return whether a fault speaks of a server that answers nothing. Odd answers and broken ones are answers."""
-    if isinstance(fault, TargetFault) and fault.began:
+    if isinstance(error, TargetError) and error.began:
         return False
-    if isinstance(fault, AttemptTimeout):
-        return fault.silent and fault.seconds >= LEAST_TIMEOUT
-    if isinstance(fault, (TargetRefused, TargetFailed)):  # the second may also be an error in an answer
-        return fault.status >= 500 and fault.status != 501
-    return isinstance(fault, (TargetSilent, TargetLost, LoadTimeout))
+    if isinstance(error, AttemptTimeout):
+        return error.silent and error.seconds >= LEAST_TIMEOUT
+    if isinstance(error, (TargetRefused, TargetFailed)):  # the second may also be an error in an answer
+        return error.status >= 500 and error.status != 501
+    return isinstance(error, (TargetSilent, TargetLost, LoadTimeout))

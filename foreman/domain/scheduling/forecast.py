@@ -93,7 +93,7 @@ class Slots:
     free: Sequence[float]
     loaded: str | None
 
-    def change(self, key: str, load: float) -> Slots:
+    def event(self, key: str, load: float) -> Slots:
         """Return the slots after `key` was loaded, for which all of them have to be free."""
         return self if key == self.loaded else Slots([self.free[-1] + load] * len(self.free), key)
 

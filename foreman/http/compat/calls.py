@@ -11,7 +11,7 @@ import trio
 from quart import Response, request
 from ulid import ULID
 
-from foreman.actors.output import Piece, Track
+from foreman.actors.output import OutputItem, OutputLog
 from foreman.actors.results import COMPLETION
 from foreman.domain import wire
 from foreman.domain.endpoints import COMPLETIONS, Counting, Endpoint
@@ -27,10 +27,10 @@ from foreman.domain.errors import (
     StreamBroken,
     TargetRefused,
 )
-from foreman.domain.job import Change, Priority, State, drain_key
+from foreman.domain.job import JobEvent, Priority, State, load_key
 from foreman.http import rate_limit
 from foreman.http.body import held, read_body
-from foreman.http.context import Deps, deps
+from foreman.http.context import Context, context
 from foreman.http.errors import answer, json_text, public
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
 from foreman.http.pieces import Stored, stored_answer
@@ -48,45 +48,45 @@ COUNT_TIMEOUT = 60.0  # seconds for counting tokens, loading the model included
 GOODBYE = 5.0  # seconds to tell the queue that a caller has left
 
 
-class Face(Protocol):
+class Dialect(Protocol):
     """How one API says things."""
 
     streams_by_default: bool
 
-    def fault(self, fault: ForemanError) -> Response:
+    def error(self, error: ForemanError) -> Response:
         """A fault before anything else was answered."""
 
-    def fault_line(self, fault: ForemanError) -> dict[str, object]:
+    def error_line(self, error: ForemanError) -> dict[str, object]:
         """A fault after the stream began."""
 
     def frame(self, endpoint: Endpoint) -> Ndjson | Sse:
         """How chunks are framed."""
 
 
-async def run(face: Face, endpoint: Endpoint) -> Response:
+async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
     """Answer a call of the target's own API: store it, wait for its turn, pass on what the target says."""
-    known = deps()
-    if known.draining:
+    ctx = context()
+    if ctx.draining:
         raise Draining
-    caller, waits, streamed = await _asked(face, endpoint)
+    caller, waits, streamed = await _asked(dialect, endpoint)
     held().free()  # the request is on disk
     try:
-        response = await (_streamed(face, caller, endpoint, waits) if streamed else _whole(face, caller))
+        response = await (_streamed(dialect, caller, endpoint, waits) if streamed else _whole(dialect, caller))
     except BaseException:
         await caller.leave()
         raise
-    response.headers["X-Foreman-Job-Id"] = caller.track.job_id
+    response.headers["X-Foreman-Job-Id"] = caller.output.job_id
     if waits:
         response.headers["X-Foreman-Queue-Position"] = str(waits)
     return response
 
 
-async def _asked(face: Face, endpoint: Endpoint) -> tuple[_Caller, int | None, bool]:
+async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[_Caller, int | None, bool]:
     """Make a job of the request at hand; the caller, their position where they have to wait, whether they want a
     stream. Nothing of the request is kept in memory."""
     keep, priority = _wishes()
     submission = await read(endpoint)
-    streamed = _wants_stream(submission.payload, default=face.streams_by_default)
+    streamed = _wants_stream(submission.payload, default=dialect.streams_by_default)
     caller, waits = await _stored(endpoint, submission, keep=keep, priority=priority)
     return caller, waits, streamed
 
@@ -95,41 +95,41 @@ async def _stored(
     endpoint: Endpoint, submission: wire.Submission, *, keep: bool, priority: Priority
 ) -> tuple[_Caller, int | None]:
     """Make a job of a call; the caller who waits for it, and its position where it has to wait."""
-    known = deps()
-    model = await known.inventory.resolve(submission.model)
+    ctx = context()
+    model = await ctx.inventory.resolve(submission.model)
     job_id = str(ULID())
-    track = known.relay.track(job_id)  # before the job exists, so that nothing it says is missed
+    output = ctx.hub.output(job_id)  # before the job exists, so that nothing it says is missed
     make = partial(
         submission.draft,
         canonical=model.name,
-        max_attempts=known.settings.max_attempts,
+        max_attempts=ctx.settings.max_attempts,
         endpoint=endpoint,
         priority=priority,
-        owner=known.gate.caller(request),
+        owner=ctx.auth.caller(request),
     )
     draft = await offload(submission.size, make, job_id)
-    caller = _Caller(known, track, keep=keep, usage=_wants_usage(endpoint, submission.payload))
+    caller = _Caller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
     try:
-        accepted = await known.queue.ask(Submit(draft=draft))
+        accepted = await ctx.queue.ask(Submit(draft=draft))
     except BaseException:
         await caller.leave()
         raise
-    return caller, accepted.position if known.worker.busy or (accepted.position or 0) > 1 else None
+    return caller, accepted.position if ctx.worker.busy or (accepted.position or 0) > 1 else None
 
 
 async def embed(endpoint: Endpoint, asked: wire.Submission) -> bytes:
     """Return the target's answer to a call for embeddings, which waits for no chat unless it takes a chat's place."""
-    known = deps()
-    model = await known.inventory.resolve(asked.model)
+    ctx = context()
+    model = await ctx.inventory.resolve(asked.model)
     payload = msgspec.json.encode(asked.payload)
-    call = Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
-    answer = await known.embeddings.embed(call, held())
+    call = Call(model=asked.model, key=load_key(model.name), endpoint=endpoint, payload=payload)
+    answer = await ctx.embeddings.embed(call, held())
     return answer if answer is not None else await _in_turn(endpoint, asked)
 
 
 async def _in_turn(endpoint: Endpoint, asked: wire.Submission) -> bytes:
     """Return the whole answer to a call once it has had its turn in the queue. Raises what ended its job."""
-    if deps().draining:
+    if context().draining:
         raise Draining
     keep, priority = _wishes()
     caller, _ = await _stored(endpoint, asked, keep=keep, priority=priority)
@@ -137,7 +137,7 @@ async def _in_turn(endpoint: Endpoint, asked: wire.Submission) -> bytes:
         while caller.ended is None:
             await caller.next()
         if caller.ended.state is not State.DONE:
-            raise caller.fault(caller.ended)
+            raise caller.error(caller.ended)
         return await caller.answer()
     finally:
         await caller.leave()
@@ -148,15 +148,15 @@ async def count(path: Counting) -> bytes:
 
     Raises AttemptTimeout; NotLoaded rather than unload what jobs run on or wait for.
     """
-    known, asked = deps(), await read(path)
-    model = await known.inventory.resolve(asked.model)
+    ctx, asked = context(), await read(path)
+    model = await ctx.inventory.resolve(asked.model)
     endpoint: Endpoint = "/v1/messages" if path == "/v1/messages/count_tokens" else "/v1/responses"
     payload = msgspec.json.encode(asked.payload)
-    call = Call(model=asked.model, key=drain_key(model.name), endpoint=endpoint, payload=payload)
+    call = Call(model=asked.model, key=load_key(model.name), endpoint=endpoint, payload=payload)
     with trio.move_on_after(COUNT_TIMEOUT):
-        if known.target.displaces(call) and await known.readers.read(_has_work):
+        if ctx.target.displaces(call) and await ctx.readers.read(_has_work):
             raise NotLoaded(asked.model)
-        return await known.target.count(path, call)
+        return await ctx.target.count(path, call)
     raise AttemptTimeout(COUNT_TIMEOUT)
 
 
@@ -174,14 +174,14 @@ async def read(endpoint: str) -> wire.Submission:
     return await offload(len(body), partial(wire.read_call, rest_ignored=as_ollama), body)
 
 
-def answer_to(fault: ForemanError, shape: Callable[[ForemanError], object]) -> Response:
+def answer_to(error: ForemanError, shape: Callable[[ForemanError], object]) -> Response:
     """Return a fault in the shape of a face.
 
     These APIs know no 422: what Foreman itself finds wrong with a request is a 400. What the target refuses keeps its
     status.
     """
-    response = answer(fault, shape)
-    if response.status_code == 422 and not isinstance(fault, TargetRefused):
+    response = answer(error, shape)
+    if response.status_code == 422 and not isinstance(error, TargetRefused):
         response.status_code = 400
     return response
 
@@ -189,12 +189,12 @@ def answer_to(fault: ForemanError, shape: Callable[[ForemanError], object]) -> R
 class _Caller:
     """Somebody who waits for a job, and what becomes of the job when they leave."""
 
-    def __init__(self, known: Deps, track: Track, *, keep: bool, usage: bool) -> None:
-        self._known = known
+    def __init__(self, ctx: Context, output: OutputLog, *, keep: bool, usage: bool) -> None:
+        self._ctx = ctx
         self._keep = keep
-        self.track = track
-        self.follower = track.follow(inflow(request).hurry)
-        self.ended: Change | None = None
+        self.output = output
+        self.reader = output.follow(inflow(request).hurry)
+        self.ended: JobEvent | None = None
         self._usage = usage
         self._left = False
 
@@ -202,23 +202,23 @@ class _Caller:
         """Return what the caller asked for of a chunk: Foreman has the target count tokens also for who did not."""
         return chunk if self._usage else without_usage(chunk)
 
-    async def next(self) -> Piece:
-        return self._seen(await self.follower.next())
+    async def next(self) -> OutputItem:
+        return self._seen(await self.reader.next())
 
-    async def next_or_comment(self, frame: Ndjson | Sse, comment: str) -> Piece | bytes:
-        found = await next_or_comment(self.follower, frame, comment)
+    async def next_or_comment(self, frame: Ndjson | Sse, comment: str) -> OutputItem | bytes:
+        found = await next_or_comment(self.reader, frame, comment)
         return found if isinstance(found, bytes) else self._seen(found)
 
-    def _seen(self, piece: Piece) -> Piece:
+    def _seen(self, piece: OutputItem) -> OutputItem:
         if piece.ended is not None:
             self.ended = piece.ended
         return piece
 
     async def response(self) -> Response:
         """The whole answer of a job that is done."""
-        job_id, readers = self.track.job_id, self._known.readers
-        if self.track.result is not None:
-            return json_text(self.track.result)
+        job_id, readers = self.output.job_id, self._ctx.readers
+        if self.output.result is not None:
+            return json_text(self.output.result)
         size = await readers.read(lambda store: store.size(job_id, COMPLETION))
         if size is None:
             raise JobNotFound(job_id)
@@ -226,9 +226,9 @@ class _Caller:
 
     async def answer(self) -> bytes:
         """The whole answer of a job that is done, in memory. Raises MemoryFull."""
-        if self.track.result is not None:
-            return self.track.result
-        job_id, readers = self.track.job_id, self._known.readers
+        if self.output.result is not None:
+            return self.output.result
+        job_id, readers = self.output.job_id, self._ctx.readers
         size = await readers.read(lambda store: store.size(job_id, COMPLETION))
         held().grow(size or 0)
 
@@ -238,9 +238,9 @@ class _Caller:
 
         return await readers.read(read)
 
-    def fault(self, ended: Change) -> ForemanError:
-        if ended.state is State.FAILED and self.track.fault is not None:
-            return self.track.fault
+    def error(self, ended: JobEvent) -> ForemanError:
+        if ended.state is State.FAILED and self.output.error is not None:
+            return self.output.error
         return JobEnded(ended.state, ended.error)
 
     def keep(self) -> None:
@@ -249,35 +249,35 @@ class _Caller:
 
     async def leave(self) -> None:
         """Cancel the job, unless it has ended or its caller asked to keep it. One that Foreman leaves did not leave."""
-        if self.ended is None and not self._keep and not self._left and not self._known.draining:
+        if self.ended is None and not self._keep and not self._left and not self._ctx.draining:
             self._left = True
             with trio.CancelScope(shield=True, deadline=trio.current_time() + GOODBYE):
-                await self._known.queue.tell(Cancel(job_id=self.track.job_id))
+                await self._ctx.queue.tell(Cancel(job_id=self.output.job_id))
 
 
-async def _whole(face: Face, caller: _Caller) -> Response:
+async def _whole(dialect: Dialect, caller: _Caller) -> Response:
     while caller.ended is None:
         await caller.next()
     if caller.ended.state is not State.DONE:
-        return face.fault(caller.fault(caller.ended))
+        return dialect.error(caller.error(caller.ended))
     return await caller.response()
 
 
-async def _streamed(face: Face, caller: _Caller, endpoint: Endpoint, waits: int | None) -> Response:
-    first: Piece | None = None
+async def _streamed(dialect: Dialect, caller: _Caller, endpoint: Endpoint, waits: int | None) -> Response:
+    first: OutputItem | None = None
     if not waits:
         with trio.move_on_after(UNDECIDED):
             first = await _something(caller)
         if first and first.ended and first.ended.state is not State.DONE:
-            return face.fault(caller.fault(first.ended))
-    frame = face.frame(endpoint)
-    response = Response(_Body(face, caller, frame, first, waits), content_type=frame.content_type)
+            return dialect.error(caller.error(first.ended))
+    frame = dialect.frame(endpoint)
+    response = Response(_Body(dialect, caller, frame, first, waits), content_type=frame.content_type)
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-async def _something(caller: _Caller) -> Piece:
+async def _something(caller: _Caller) -> OutputItem:
     """The first piece worth an answer: a chunk or the end."""
     while True:
         piece = await caller.next()
@@ -289,12 +289,12 @@ class _Body:
     """A streamed answer. Quart closes it at its end, and when the caller is gone."""
 
     def __init__(
-        self, face: Face, caller: _Caller, frame: Ndjson | Sse, first: Piece | None, waits: int | None
+        self, dialect: Dialect, caller: _Caller, frame: Ndjson | Sse, first: OutputItem | None, waits: int | None
     ) -> None:
-        self._face = face
+        self._dialect = dialect
         self._caller = caller
         self._frame = frame
-        self._found: Piece | bytes | None = first
+        self._found: OutputItem | bytes | None = first
         self._comment = f"queued {waits}" if waits else "working"
         if isinstance(frame, Sse) and waits:
             self._found = f": {self._comment}\n\n".encode()
@@ -320,17 +320,17 @@ class _Body:
                 self._comment = "working"
                 chunk = self._caller.part_of(piece.chunk)
                 if chunk is not None and len(chunk) > SLICE:
-                    self._rest = framed(self._frame, chunk, self._caller.follower)
+                    self._rest = framed(self._frame, chunk, self._caller.reader)
                 elif chunk is not None:
                     return self._frame.chunk(chunk)
             elif piece.attempt is not None and self._said:
                 self._caller.keep()  # it did not leave: the answer that it was denied goes on
-                return self._last(StreamBroken(piece.attempt, self._caller.track.fault))
+                return self._last(StreamBroken(piece.attempt, self._caller.output.error))
             elif piece.cut is not None:
                 return self._last(piece.cut)
             elif piece.ended is not None:
                 if piece.ended.state is not State.DONE:
-                    return self._last(self._caller.fault(piece.ended))
+                    return self._last(self._caller.error(piece.ended))
                 self._over = True
                 if (end := self._frame.end()) and piece.ended.error is None:  # else cut: the last mark never came
                     return end
@@ -339,9 +339,9 @@ class _Body:
     async def aclose(self) -> None:
         await self._caller.leave()
 
-    def _last(self, fault: ForemanError) -> bytes:
+    def _last(self, error: ForemanError) -> bytes:
         self._over = True
-        return self._frame.notice(self._face.fault_line(public(fault)))
+        return self._frame.notice(self._dialect.error_line(public(error)))
 
 
 def _wishes() -> tuple[bool, Priority]:

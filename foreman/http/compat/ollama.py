@@ -30,7 +30,7 @@ from foreman.http import rate_limit
 from foreman.http.body import coding, read_body
 from foreman.http.compat import calls
 from foreman.http.compat.proxy import pass_on
-from foreman.http.context import deps
+from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text
 from foreman.http.routes.stream import Ndjson
 from foreman.offload import offload
@@ -53,50 +53,50 @@ CONTENT_TYPE = re.compile(r"[!-~ ]{1,200}")
 LONG_AGO = datetime.fromtimestamp(0, UTC).isoformat().replace("+00:00", "Z")
 
 
-class OllamaFace:
+class OllamaDialect:
     streams_by_default = True
 
-    def fault(self, fault: ForemanError) -> Response:
-        response = calls.answer_to(fault, self.fault_line)
-        if _misnamed(fault):
+    def error(self, error: ForemanError) -> Response:
+        response = calls.answer_to(error, self.error_line)
+        if _misnamed(error):
             response.status_code = 400
         return response
 
-    def fault_line(self, fault: ForemanError) -> dict[str, object]:
-        if _misnamed(fault):
+    def error_line(self, error: ForemanError) -> dict[str, object]:
+        if _misnamed(error):
             return {"error": "invalid model name"}
-        if isinstance(fault, ModelNotFound):
-            return {"error": f"model '{fault.model}' not found"}
-        if isinstance(fault, FieldInvalid) and fault.in_go:
-            return {"error": fault.in_go}
-        if isinstance(fault, QueueFull):
+        if isinstance(error, ModelNotFound):
+            return {"error": f"model '{error.model}' not found"}
+        if isinstance(error, FieldInvalid) and error.in_go:
+            return {"error": error.in_go}
+        if isinstance(error, QueueFull):
             return {"error": BUSY}
-        if isinstance(fault, (InvalidJson, BodyUnreadable)) and fault.hint:
-            if fault.hint == calls.NOTHING:
-                return {"error": fault.hint}
-            return {"error": f"{fault}: {fault.hint}"}
-        return {"error": str(fault)}
+        if isinstance(error, (InvalidJson, BodyUnreadable)) and error.hint:
+            if error.hint == calls.NOTHING:
+                return {"error": error.hint}
+            return {"error": f"{error}: {error.hint}"}
+        return {"error": str(error)}
 
     def frame(self, endpoint: Endpoint) -> Ndjson:
         return Ndjson()
 
 
-def _misnamed(fault: ForemanError) -> bool:
+def _misnamed(error: ForemanError) -> bool:
     """Return whether a model was not found by what Ollama takes for no name at all; other servers may know one so."""
-    return isinstance(fault, ModelNotFound) and fault.model != "" and not NAME.fullmatch(fault.model)
+    return isinstance(error, ModelNotFound) and error.model != "" and not NAME.fullmatch(error.model)
 
 
-FACE = OllamaFace()
+DIALECT = OllamaDialect()
 
 
 @ollama.post("/api/chat")
 async def chat() -> Response:
-    return await calls.run(FACE, "/api/chat")
+    return await calls.run(DIALECT, "/api/chat")
 
 
 @ollama.post("/api/generate")
 async def generate() -> Response:
-    return await calls.run(FACE, "/api/generate")
+    return await calls.run(DIALECT, "/api/generate")
 
 
 @ollama.post("/api/embed")
@@ -111,10 +111,10 @@ async def embed() -> Response:
 @ollama.post("/api/embeddings")
 async def embeddings() -> Response:
     """The older form: one `prompt`, one `embedding`."""
-    target, asked = deps().target, await calls.read("/api/embeddings")
+    target, asked = context().target, await calls.read("/api/embeddings")
     body = msgspec.json.encode(asked.payload)
     if isinstance(target, OllamaTarget):  # whose older route does not normalise, as its newer one does
-        await deps().inventory.resolve(asked.model)
+        await context().inventory.resolve(asked.model)
         return await pass_on(target, body)
     asked = await offload(len(body), _embed_for, body)
     answer = await calls.embed("/api/embed", asked)
@@ -127,31 +127,31 @@ def _embed_for(body: bytes) -> wire.Submission:
 
 @ollama.get("/api/version")
 async def version() -> Response:
-    target = deps().target
+    target = context().target
     return await pass_on(target) if isinstance(target, OllamaTarget) else json_answer({"version": VERSION})
 
 
 @ollama.get("/api/tags")
 async def tags() -> Response:
-    known = deps()
-    if isinstance(known.target, OllamaTarget):
-        return await pass_on(known.target)
-    return json_text(await known.inventory.shown(_tags))
+    ctx = context()
+    if isinstance(ctx.target, OllamaTarget):
+        return await pass_on(ctx.target)
+    return json_text(await ctx.inventory.shown(_tags))
 
 
 @ollama.get("/api/ps")
 async def ps() -> Response:
-    known = deps()
-    if isinstance(known.target, OllamaTarget):
-        return await pass_on(known.target)
-    resident = known.worker.target_resident()
-    found = known.inventory.find(model_of(resident)) if resident else None
+    ctx = context()
+    if isinstance(ctx.target, OllamaTarget):
+        return await pass_on(ctx.target)
+    resident = ctx.worker.target_loaded()
+    found = ctx.inventory.find(model_of(resident)) if resident else None
     loaded = [found] if found else []
     never = "2318-01-01T00:00:00Z"
     return json_answer(
         {
             "models": [
-                _tag(model) | {"expires_at": never, "size_vram": 0} | _known(context_length=_told(model, *GIVEN))
+                _tag(model) | {"expires_at": never, "size_vram": 0} | _ctx(context_length=_told(model, *GIVEN))
                 for model in loaded
             ]
         }
@@ -160,14 +160,14 @@ async def ps() -> Response:
 
 @ollama.post("/api/show")
 async def show() -> Response:
-    known = deps()
+    ctx = context()
     body = await read_body()
-    if isinstance(known.target, OllamaTarget):
-        return await pass_on(known.target, body)
+    if isinstance(ctx.target, OllamaTarget):
+        return await pass_on(ctx.target, body)
     fields = await offload(len(body), partial(read_object, rest_ignored=True), body)
     if "model" not in fields and "name" in fields:  # what older clients call it
         fields["model"] = fields["name"]
-    model = await known.inventory.resolve(wire.read_model(fields))
+    model = await ctx.inventory.resolve(wire.read_model(fields))
     return json_answer(
         {
             "modelfile": f"FROM {model.name}",
@@ -176,7 +176,7 @@ async def show() -> Response:
             "license": "",
             "details": _tag(model)["details"],
             "model_info": {"general.architecture": "unknown"}
-            | _known(**{"unknown.context_length": _told(model, *POSSIBLE)}),
+            | _ctx(**{"unknown.context_length": _told(model, *POSSIBLE)}),
             "capabilities": _capabilities(model),
             "modified_at": LONG_AGO,
         }
@@ -187,7 +187,7 @@ async def show() -> Response:
 @ollama.delete("/api/<any(delete):verb>")
 async def manage(verb: str) -> Response:
     """Routes that change the server's models."""
-    return await pass_on(_manageable(), await read_body(), at_end=deps().inventory.probe)
+    return await pass_on(_manageable(), await read_body(), at_end=context().inventory.probe)
 
 
 @ollama.route("/api/blobs/<digest>", methods=["POST", "HEAD", "GET"])
@@ -203,29 +203,29 @@ async def blob(digest: str) -> Response:
 async def elsewhere() -> Response | None:
     """Answer a request that has no route here as the target does, if that is an Ollama: it may be a newer one. What
     changes something wants the admin token. None if the request is nobody's."""
-    known, steps = deps(), request.path.split("/")
-    if not isinstance(known.target, OllamaTarget) or steps[1] not in ("api", "v1") or {".", ".."} & set(steps):
+    ctx, steps = context(), request.path.split("/")
+    if not isinstance(ctx.target, OllamaTarget) or steps[1] not in ("api", "v1") or {".", ".."} & set(steps):
         return None
     if request.method in SAFE:
-        return await pass_on(known.target)
-    known.gate.check_admin(request)
+        return await pass_on(ctx.target)
+    ctx.auth.check_admin(request)
     rate_limit.count()
     content_type = request.headers.get("Content-Type", "")
     return await pass_on(
-        known.target,
+        ctx.target,
         await read_body(),
         content_type=content_type if CONTENT_TYPE.fullmatch(content_type) else None,
-        at_end=known.inventory.probe,
+        at_end=ctx.inventory.probe,
     )
 
 
 def _manageable() -> OllamaTarget:
     """The target, if it is one whose models can be changed here and by this caller."""
-    known = deps()
-    known.gate.check_admin(request)
-    if not isinstance(known.target, OllamaTarget):
-        raise NotOnThisTarget(request.path, known.target.name)
-    return known.target
+    ctx = context()
+    ctx.auth.check_admin(request)
+    if not isinstance(ctx.target, OllamaTarget):
+        raise NotOnThisTarget(request.path, ctx.target.name)
+    return ctx.target
 
 
 def _tags(models: Sequence[Model]) -> bytes:
@@ -251,9 +251,9 @@ def _tag(model: Model) -> dict[str, Any]:
 
 
 def _capabilities(model: Model) -> list[object]:
-    known = model.told().get("capabilities")
-    if isinstance(known, list):
-        return known
+    ctx = model.told().get("capabilities")
+    if isinstance(ctx, list):
+        return ctx
     return ["embedding"] if model.embedding else ["completion", "tools"]
 
 
@@ -265,6 +265,6 @@ def _told(model: Model, *names: str) -> int | None:
     return next((found for name in names if isinstance(found := told.get(name), int) and found > 0), None)
 
 
-def _known(**fields: object) -> dict[str, object]:
+def _ctx(**fields: object) -> dict[str, object]:
     """Leave out what nobody knows."""
     return {name: value for name, value in fields.items() if value is not None}

@@ -12,7 +12,7 @@ from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import BodyUnreadable, ForemanError, InvalidJson, ModelNotFound
 from foreman.http import errors
 from foreman.http.compat import calls
-from foreman.http.context import deps
+from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text
 from foreman.http.routes.stream import Sse
 from foreman.targets.protocol import Model
@@ -30,60 +30,60 @@ KINDS = {
 }
 
 
-class OpenAIFace:
+class OpenAIDialect:
     streams_by_default = False
 
-    def fault(self, fault: ForemanError) -> Response:
-        response = calls.answer_to(fault, self.fault_line)
-        if not errors.may_pass(fault):
+    def error(self, error: ForemanError) -> Response:
+        response = calls.answer_to(error, self.error_line)
+        if not errors.may_pass(error):
             response.headers["X-Should-Retry"] = "false"
         return response
 
-    def fault_line(self, fault: ForemanError) -> dict[str, object]:
-        words = f"model '{fault.model}' not found" if isinstance(fault, ModelNotFound) else str(fault)
-        if isinstance(fault, (InvalidJson, BodyUnreadable)) and fault.hint:
-            words = f"{words}: {fault.hint}"
-        kind = KINDS.get(errors.status_of(fault), "server_error")
-        param = getattr(fault, "field", "model" if isinstance(fault, ModelNotFound) else None)
-        return {"error": {"message": words, "type": kind, "param": param, "code": fault.code}}
+    def error_line(self, error: ForemanError) -> dict[str, object]:
+        words = f"model '{error.model}' not found" if isinstance(error, ModelNotFound) else str(error)
+        if isinstance(error, (InvalidJson, BodyUnreadable)) and error.hint:
+            words = f"{words}: {error.hint}"
+        kind = KINDS.get(errors.status_of(error), "server_error")
+        param = getattr(error, "field", "model" if isinstance(error, ModelNotFound) else None)
+        return {"error": {"message": words, "type": kind, "param": param, "code": error.code}}
 
     def frame(self, endpoint: Endpoint) -> Sse:
         return Sse(endpoint)
 
 
-class MessagesFace(OpenAIFace):
+class MessagesDialect(OpenAIDialect):
     """Faults that Anthropic's clients read too."""
 
-    def fault_line(self, fault: ForemanError) -> dict[str, object]:
-        line = super().fault_line(fault)
+    def error_line(self, error: ForemanError) -> dict[str, object]:
+        line = super().error_line(error)
         told = line["error"]
         if isinstance(told, dict) and told["type"] == "server_error":
-            told["type"] = "overloaded_error" if errors.status_of(fault) in (503, 507) else "api_error"
+            told["type"] = "overloaded_error" if errors.status_of(error) in (503, 507) else "api_error"
         return {"type": "error", **line}
 
 
-FACE = OpenAIFace()
-MESSAGES_FACE = MessagesFace()
+DIALECT = OpenAIDialect()
+MESSAGES_DIALECT = MessagesDialect()
 
 
 @openai.post("/v1/chat/completions")
 async def chat_completions() -> Response:
-    return await calls.run(FACE, "/v1/chat/completions")
+    return await calls.run(DIALECT, "/v1/chat/completions")
 
 
 @openai.post("/v1/completions")
 async def completions() -> Response:
-    return await calls.run(FACE, "/v1/completions")
+    return await calls.run(DIALECT, "/v1/completions")
 
 
 @openai.post("/v1/responses")
 async def responses() -> Response:
-    return await calls.run(FACE, "/v1/responses")
+    return await calls.run(DIALECT, "/v1/responses")
 
 
 @openai.post("/v1/messages")
 async def messages() -> Response:
-    return await calls.run(MESSAGES_FACE, "/v1/messages")
+    return await calls.run(MESSAGES_DIALECT, "/v1/messages")
 
 
 @openai.post("/v1/responses/input_tokens")
@@ -103,13 +103,13 @@ async def embeddings() -> Response:
 
 @openai.get("/v1/models")
 async def models() -> Response:
-    return json_text(await deps().inventory.shown(_entries))
+    return json_text(await context().inventory.shown(_entries))
 
 
 @openai.get("/v1/models/<path:name>")
 async def model(name: str) -> Response:
     """Show a model by its name, which may hold slashes."""
-    return json_answer(_entry(await deps().inventory.resolve(name)))
+    return json_answer(_entry(await context().inventory.resolve(name)))
 
 
 @openai.get("/v1/models//<path:name>")

@@ -10,7 +10,7 @@ from quart import Response, request
 
 from foreman.http.sandbox import keep_from_running
 from foreman.targets.http.http1 import Body
-from foreman.targets.http.http1 import Response as Answering
+from foreman.targets.http.http1 import Response as StreamingCall
 from foreman.targets.ollama import OllamaTarget
 
 # Content types that browsers show as text or save. Nothing may follow: of several in one header the last one counts.
@@ -61,7 +61,9 @@ async def pass_on(
 class Passed:
     """A body on its way through; closing it closes what it comes from."""
 
-    def __init__(self, found: Answering, exits: AsyncExitStack, at_end: Callable[[], Awaitable[None]] | None) -> None:
+    def __init__(
+        self, found: StreamingCall, exits: AsyncExitStack, at_end: Callable[[], Awaitable[None]] | None
+    ) -> None:
         self._found = found
         self._exits = exits
         self._at_end = at_end

@@ -21,7 +21,7 @@ from foreman.http.openapi.pieces import (
     OPENAI,
     SERVICE,
     SSE,
-    Face,
+    Dialect,
     answered,
     events,
     given,
@@ -48,8 +48,8 @@ from foreman.http.openapi.shapes import (
 )
 from foreman.http.query import JOB_ID, LONGEST_PAGE, PAGE
 from foreman.http.routes.jobs import LONGEST_WAIT, MOST_SEQ
-from foreman.http.routes.usage import STEPS
-from foreman.http.selection import LONGEST, PART_OF_ID, PLACE
+from foreman.http.routes.usage import TRANSITIONS
+from foreman.http.selection import CURSOR, LONGEST, PART_OF_ID
 from foreman.store.protocol import Order
 
 openapi = Blueprint("openapi", __name__)
@@ -167,7 +167,7 @@ def _jobs() -> Paths:
                     query("created_before", TIME),
                     query("order", words(*Order), "ended: only those that have ended, the last one first."),
                     query("limit", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE}),
-                    query("after", {"type": "string", "pattern": f"^{PLACE}$"}, "The `next` of the page before."),
+                    query("after", {"type": "string", "pattern": f"^{CURSOR}$"}, "The `next` of the page before."),
                 ],
             ),
         }
@@ -292,14 +292,14 @@ def _one_job() -> Paths:
 
 
 def _service() -> Paths:
-    def service(name: str, summary: str, shape: str, *faults: str, **more: Any) -> dict[str, Any]:
-        return operation(name, summary, {"200": given(ref(shape))}, faults, face=SERVICE, **more)
+    def service(name: str, summary: str, shape: str, *errors: str, **more: Any) -> dict[str, Any]:
+        return operation(name, summary, {"200": given(ref(shape))}, errors, dialect=SERVICE, **more)
 
     ready = {"200": given(ref("Readiness")), "503": given(ref("Readiness"))}
     plain = {"200": answered("Text.", {"text/plain": TEXT})}
-    known = {"304": answered("It is what the caller has.")}
-    page = {"200": answered("The page, or `Ollama is running`.", {"text/plain": TEXT, "text/html": TEXT})} | known
-    part = {"200": answered("The file.", {ANY: ANYTHING})} | known
+    ctx = {"304": answered("It is what the caller has.")}
+    page = {"200": answered("The page, or `Ollama is running`.", {"text/plain": TEXT, "text/html": TEXT})} | ctx
+    part = {"200": answered("The file.", {ANY: ANYTHING})} | ctx
     return {
         "/events": {
             "get": operation(
@@ -310,7 +310,7 @@ def _service() -> Paths:
                     "101": answered("A WebSocket, with the same messages."),
                 },
                 ("query_invalid", "not_acceptable", "cursor_gone"),
-                face=SERVICE,
+                dialect=SERVICE,
                 description="Server-sent events with `Accept: text/event-stream`; else it is the start of a WebSocket.",
                 parameters=[
                     query(
@@ -330,7 +330,7 @@ def _service() -> Paths:
                 "Get a ticket, for what a browser opens without headers",
                 {"200": given(ref("Ticket"))},
                 (),
-                face=SERVICE,
+                dialect=SERVICE,
                 description="`?ticket=` stands for the caller that got it, on one request within a minute.",
             )
         },
@@ -358,20 +358,24 @@ def _service() -> Paths:
                     query("by", words(*Group._fields), "A row for each name in each step that has some."),
                     query("from", TIME, "Minutes are kept for 24 hours; 60 minutes, 24 hours or 30 days by default."),
                     query("to", TIME, "Now by default; the step under way is the last."),
-                    query("step", words(*STEPS), "hour by default."),
+                    query("step", words(*TRANSITIONS), "hour by default."),
                 ],
             )
         },
         "/healthz": {"get": service("health", "Is it alive", "Health", needs_token=False)},
-        "/readyz": {"get": operation("ready", "Does it take jobs", ready, (), face=SERVICE, needs_token=False)},
-        "/metrics": {"get": operation("metrics", "Figures for Prometheus", plain, ("admin_required",), face=SERVICE)},
-        "/openapi.json": {
-            "get": operation("describe", "This description", {"200": given({"type": "object"})}, (), face=SERVICE)
+        "/readyz": {"get": operation("ready", "Does it take jobs", ready, (), dialect=SERVICE, needs_token=False)},
+        "/metrics": {
+            "get": operation("metrics", "Figures for Prometheus", plain, ("admin_required",), dialect=SERVICE)
         },
-        "/": {"get": operation("root", "For browsers a page; else words", page, (), face=SERVICE, needs_token=False)},
+        "/openapi.json": {
+            "get": operation("describe", "This description", {"200": given({"type": "object"})}, (), dialect=SERVICE)
+        },
+        "/": {
+            "get": operation("root", "For browsers a page; else words", page, (), dialect=SERVICE, needs_token=False)
+        },
         "/static/{name}": {
             "parameters": [path("name", TEXT)],
-            "get": operation("static", "A part of the page", part, ("not_found",), face=SERVICE, needs_token=False),
+            "get": operation("static", "A part of the page", part, ("not_found",), dialect=SERVICE, needs_token=False),
         },
     }
 
@@ -380,9 +384,9 @@ def _ollama() -> Paths:
     def call(name: str) -> dict[str, Any]:
         return {"post": _call(name, "A job whose caller waits", OLLAMA, NDJSON)}
 
-    def passed(name: str, *faults: str, **more: Any) -> dict[str, Any]:
+    def passed(name: str, *errors: str, **more: Any) -> dict[str, Any]:
         answers = {"default": answered("The target's own answer.", {ANY: ANYTHING})}
-        return operation(name, "Ollama's own", answers, (*PASSED, *faults), face=OLLAMA, **more)
+        return operation(name, "Ollama's own", answers, (*PASSED, *errors), dialect=OLLAMA, **more)
 
     managing = ("admin_required", "not_on_this_target")
     any_body = {ANY: ANYTHING}
@@ -413,17 +417,17 @@ def _ollama() -> Paths:
 
 
 def _openai() -> Paths:
-    def call(name: str, face: Face = OPENAI) -> dict[str, Any]:
-        return {"post": _call(name.replace("/", "_"), "A job whose caller waits", face, SSE)}
+    def call(name: str, dialect: Dialect = OPENAI) -> dict[str, Any]:
+        return {"post": _call(name.replace("/", "_"), "A job whose caller waits", dialect, SSE)}
 
-    def counting(name: str, face: Face) -> dict[str, Any]:
-        faults = (*BODY, *ASKED, *RUN)
+    def counting(name: str, dialect: Dialect) -> dict[str, Any]:
+        errors = (*BODY, *ASKED, *RUN)
         return operation(
-            name, "Tokens of a request", {"200": given(ANYTHING)}, faults, face=face, body={JSON: ref("Call")}
+            name, "Tokens of a request", {"200": given(ANYTHING)}, errors, dialect=dialect, body={JSON: ref("Call")}
         )
 
-    def about_models(name: str, shape: str, *faults: str) -> dict[str, Any]:
-        return operation(name, "What the target has", {"200": given(ref(shape))}, faults, face=OPENAI)
+    def about_models(name: str, shape: str, *errors: str) -> dict[str, Any]:
+        return operation(name, "What the target has", {"200": given(ref(shape))}, errors, dialect=OPENAI)
 
     return {
         "/v1/chat/completions": call("chat/completions"),
@@ -441,7 +445,7 @@ def _openai() -> Paths:
     }
 
 
-def _call(name: str, summary: str, face: Face, stream: str) -> dict[str, Any]:
+def _call(name: str, summary: str, dialect: Dialect, stream: str) -> dict[str, Any]:
     headers = {"X-Foreman-Job-Id": TEXT}
     found = streamed(stream, headers=headers)
     found["content"][JSON] = {"schema": ANYTHING}
@@ -450,7 +454,7 @@ def _call(name: str, summary: str, face: Face, stream: str) -> dict[str, Any]:
         summary,
         {"200": found},
         (*BODY, *ASKED, *WRITE, *RUN, "queue_full", "job_ended"),
-        face=face,
+        dialect=dialect,
         parameters=[
             header("X-Foreman-Priority", PRIORITY, "high by default."),
             header("X-Foreman-On-Disconnect", words("cancel", "keep"), "What becomes of the job; cancel by default."),
@@ -460,12 +464,12 @@ def _call(name: str, summary: str, face: Face, stream: str) -> dict[str, Any]:
     )
 
 
-def _embedding(name: str, face: Face) -> dict[str, Any]:
+def _embedding(name: str, dialect: Dialect) -> dict[str, Any]:
     return operation(
         name,
         "Embeddings, past the queue",
         {"200": given(ANYTHING)},
         (*BODY, *ASKED, *RUN),
-        face=face,
+        dialect=dialect,
         body={JSON: ref("Call")},
     )

@@ -39,7 +39,7 @@ REFUSALS = ("4XX", "400", "403", "404", "408", "409", "413", "500", "501")
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class Dialect:
     """How a family of routes says what is wrong."""
 
     tag: str
@@ -48,28 +48,28 @@ class Face:
     plainly: bool = False  # 400 in place of 422
 
 
-OWN = Face("jobs", "Fault", ("code",))
-SERVICE = Face("service", "Fault", ("code",))
-OLLAMA = Face("ollama", "OllamaFault", plainly=True)
-OPENAI = Face("openai", "OpenAIFault", ("error", "code"), plainly=True)
-ANTHROPIC = Face("openai", "AnthropicFault", ("error", "code"), plainly=True)
+OWN = Dialect("jobs", "Fault", ("code",))
+SERVICE = Dialect("service", "Fault", ("code",))
+OLLAMA = Dialect("ollama", "OllamaFault", plainly=True)
+OPENAI = Dialect("openai", "OpenAIFault", ("error", "code"), plainly=True)
+ANTHROPIC = Dialect("openai", "AnthropicFault", ("error", "code"), plainly=True)
 
 
 def operation(
     name: str,
     summary: str,
     answers: Mapping[str, dict[str, Any]],
-    faults: Sequence[str],
+    errors: Sequence[str],
     *,
-    face: Face = OWN,
+    dialect: Dialect = OWN,
     parameters: Sequence[dict[str, Any]] = (),
     body: Mapping[str, Schema] | None = None,
     description: str = "",
     needs_token: bool = True,
 ) -> dict[str, Any]:
     """One method of a path: what it answers, and the faults it may have beside those that every route has."""
-    all_faults = (*EVERYWHERE, *(("unauthorized",) if needs_token else ()), *faults)
-    shown: dict[str, Any] = {"operationId": name, "summary": summary, "tags": [face.tag]}
+    all_errors = (*EVERYWHERE, *(("unauthorized",) if needs_token else ()), *errors)
+    shown: dict[str, Any] = {"operationId": name, "summary": summary, "tags": [dialect.tag]}
     if description:
         shown["description"] = description
     if not needs_token:
@@ -78,7 +78,7 @@ def operation(
         shown["parameters"] = list(parameters)
     if body:
         shown["requestBody"] = {"required": True, "content": _contents(body)}
-    shown["responses"] = _with_faults(answers, all_faults, face)
+    shown["responses"] = _with_errors(answers, all_errors, dialect)
     return shown
 
 
@@ -138,37 +138,37 @@ def events(*shapes: Schema) -> Schema:
     return {"type": "object", "description": "One event.", "properties": {"data": data}}
 
 
-def _with_faults(answers: Mapping[str, dict[str, Any]], faults: Sequence[str], face: Face) -> dict[str, Any]:
+def _with_errors(answers: Mapping[str, dict[str, Any]], errors: Sequence[str], dialect: Dialect) -> dict[str, Any]:
     shown = dict(answers)
-    for status, codes in _by_status(faults, face).items():
-        fault = _fault(codes, status, face)
+    for status, codes in _by_status(errors, dialect).items():
+        error = _error(codes, status, dialect)
         if "default" in shown:  # the target may answer so too, in its own words
-            fault["content"][ANY] = {"schema": {}}
-            fault.pop("headers", None)
+            error["content"][ANY] = {"schema": {}}
+            error.pop("headers", None)
         elif status in shown:  # and may be either
-            shapes = [given["content"][JSON]["schema"] for given in (shown[status], fault)]
-            fault = answered(f"{shown[status]['description']} Or: {fault['description']}", {JSON: {"anyOf": shapes}})
-        shown[status] = fault
+            shapes = [given["content"][JSON]["schema"] for given in (shown[status], error)]
+            error = answered(f"{shown[status]['description']} Or: {error['description']}", {JSON: {"anyOf": shapes}})
+        shown[status] = error
     return dict(sorted(shown.items()))
 
 
-def _by_status(faults: Sequence[str], face: Face) -> dict[str, list[str]]:
+def _by_status(errors: Sequence[str], dialect: Dialect) -> dict[str, list[str]]:
     codes: defaultdict[str, list[str]] = defaultdict(list)
-    for fault in dict.fromkeys(faults):
-        status = STATUSES.get(fault)
+    for error in dict.fromkeys(errors):
+        status = STATUSES.get(error)
         if status is None:  # the target's own
             for refusal in REFUSALS:
-                codes[refusal].append(fault)
+                codes[refusal].append(error)
         else:
-            codes[str(400 if face.plainly and status == 422 else status)].append(fault)
+            codes[str(400 if dialect.plainly and status == 422 else status)].append(error)
     return codes
 
 
-def _fault(codes: Sequence[str], status: str, face: Face) -> dict[str, Any]:
-    schema = ref(face.shape)
-    if face.code:
+def _error(codes: Sequence[str], status: str, dialect: Dialect) -> dict[str, Any]:
+    schema = ref(dialect.shape)
+    if dialect.code:
         told = words(*codes)
-        for key in reversed(face.code):
+        for key in reversed(dialect.code):
             told = {"properties": {key: told}}
         schema = {"allOf": [schema, told]}
     headers = {again: {"Retry-After": COUNT} for again in ("429", "503", "507")} | {"401": {"WWW-Authenticate": TEXT}}

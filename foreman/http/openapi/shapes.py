@@ -82,7 +82,7 @@ _JOB: dict[str, Schema] = {
     "expires_at": or_null(TIME) | {"description": "When it will be removed."},
     "links": ref("Links"),
 }
-_CHANGE: dict[str, Schema] = {
+_EVENT: dict[str, Schema] = {
     "type": words("state"),
     "seq": COUNT,
     "job_id": TEXT,
@@ -167,7 +167,7 @@ SHAPES: dict[str, Schema] = {
         "`data` is the text itself, or base64 as `encoding` says; large ones have a `url` in its place.",
     )
     | {"oneOf": [{"required": ["data"]}, {"required": ["url"]}]},
-    "Change": record(_CHANGE),
+    "Change": record(_EVENT),
     "Changes": record({"events": many(ref("Change")), "next": or_null(COUNT)}, description="Oldest first."),
     "Hello": record({"type": words("hello"), "seq": COUNT, "oldest": COUNT}),
     "Delivery": record(

@@ -9,7 +9,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from foreman.domain.errors import ArtifactNotFound, JobNotFound, RangeInvalid
 from foreman.http import visibility
-from foreman.http.context import deps
+from foreman.http.context import context
 from foreman.http.pieces import Stored, stored_answer
 from foreman.http.sandbox import keep_from_running
 from foreman.store.protocol import Reader, Shape
@@ -25,7 +25,7 @@ async def fetch(job_id: str, name: str) -> Response:
         return found
 
     found = await visibility.read(read)
-    response = stored_answer(Stored(deps().readers, job_id, name, found.size), found.content_type)
+    response = stored_answer(Stored(context().readers, job_id, name, found.size), found.content_type)
     keep_from_running(response)
     response.headers["Accept-Ranges"] = "bytes"
     response.set_etag(sha256(f"{job_id}/{name}".encode()).hexdigest()[:40])  # no artifact is ever another one

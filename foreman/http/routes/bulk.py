@@ -24,7 +24,7 @@ from foreman.domain.errors import (
 from foreman.domain.job import Draft
 from foreman.http import rate_limit
 from foreman.http.body import coding, held, pieces
-from foreman.http.context import Deps, deps
+from foreman.http.context import Context, context
 from foreman.http.errors import json_answer, retry_after
 from foreman.offload import offload
 from foreman.queue.commands import SubmitMany
@@ -40,11 +40,11 @@ async def submit() -> Response:
     """`POST /jobs` with NDJSON. Lines that were stored stay stored, whatever comes after them."""
     if "Idempotency-Key" in request.headers:
         raise FieldInvalid("Idempotency-Key", request.headers["Idempotency-Key"], "is for one job, not for many")
-    largest = deps().settings.max_body
+    largest = context().settings.max_body
     if request.content_length is not None and request.content_length > largest:
         raise BodyTooLarge(largest)
     coding()  # refused before anything is stored
-    intake = _Intake(deps())
+    intake = _Intake(context())
     number = 0
     refused: MemoryFull | None = None
     try:
@@ -58,11 +58,11 @@ async def submit() -> Response:
                     await intake.take(number, line)
                 if number % BREATH == 0:
                     await trio.lowlevel.checkpoint()
-    except (BodyTooLarge, BodyUnreadable, MemoryFull) as fault:  # the caller still has to hear what was stored before
-        intake.reject(number + 1, fault)
-        refused = fault if isinstance(fault, MemoryFull) else None
-    except FieldInvalid as fault:
-        intake.reject(number, fault)
+    except (BodyTooLarge, BodyUnreadable, MemoryFull) as error:  # the caller still has to hear what was stored before
+        intake.reject(number + 1, error)
+        refused = error if isinstance(error, MemoryFull) else None
+    except FieldInvalid as error:
+        intake.reject(number, error)
     await intake.store()
     if refused and not intake.accepted:
         raise refused
@@ -77,9 +77,9 @@ async def submit() -> Response:
 class _Intake:
     """What became of each line."""
 
-    def __init__(self, known: Deps) -> None:
-        self._known = known
-        self._owner = known.gate.caller(request)
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._owner = ctx.auth.caller(request)
         self._drafts: list[tuple[int, Draft]] = []
         self._held, self._size = held(), 0  # bytes of what is read and not stored yet
         self._ids = _ids()
@@ -112,9 +112,9 @@ class _Intake:
         try:
             rate_limit.count()
             self._drafts.append((number, await self._read(line)))
-        except ForemanError as fault:
-            self.reject(number, fault)
-            self.limited = fault if isinstance(fault, RateLimited) else self.limited
+        except ForemanError as error:
+            self.reject(number, error)
+            self.limited = error if isinstance(error, RateLimited) else self.limited
         if len(self._drafts) >= GROUP:
             await self.store()
 
@@ -126,17 +126,17 @@ class _Intake:
         drafts, self._drafts = self._drafts, []
         self._ids = _ids()
         try:
-            await self._known.queue.ask(SubmitMany(drafts=[draft for _, draft in drafts]))
-        except ForemanError as fault:
+            await self._ctx.queue.ask(SubmitMany(drafts=[draft for _, draft in drafts]))
+        except ForemanError as error:
             for number, _ in drafts:
-                self.reject(number, fault)
+                self.reject(number, error)
             return
         for number, draft in drafts:
             shown = {"line": number, "job_id": draft.id, "custom_id": draft.custom_id}
             self._stored.append(msgspec.Raw(msgspec.json.encode(shown)))
 
-    def reject(self, number: int, fault: ForemanError) -> None:
-        self._errors.append((number, msgspec.Raw(msgspec.json.encode({"line": number, **wire.show_fault(fault)}))))
+    def reject(self, number: int, error: ForemanError) -> None:
+        self._errors.append((number, msgspec.Raw(msgspec.json.encode({"line": number, **wire.show_error(error)}))))
 
     def shown(self) -> dict[str, object]:
         self._errors.sort(key=lambda error: error[0])
@@ -148,15 +148,15 @@ class _Intake:
         }
 
     async def _read(self, line: bytes) -> Draft:
-        known = self._known
-        submission = await offload(len(line), partial(wire.read_submission, now=known.clock()), line)
-        model = known.inventory.find(submission.model) or await known.inventory.resolve(submission.model)
+        ctx = self._ctx
+        submission = await offload(len(line), partial(wire.read_submission, now=ctx.clock()), line)
+        model = ctx.inventory.find(submission.model) or await ctx.inventory.resolve(submission.model)
         make = partial(
-            submission.draft, canonical=model.name, max_attempts=known.settings.max_attempts, owner=self._owner
+            submission.draft, canonical=model.name, max_attempts=ctx.settings.max_attempts, owner=self._owner
         )
         draft = await offload(len(line), make, next(self._ids))
         if draft.webhook_url is not None:
-            await known.poster.check(draft.webhook_url, self._judged)
+            await ctx.sender.check(draft.webhook_url, self._judged)
         return draft
 
 

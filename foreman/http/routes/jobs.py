@@ -14,21 +14,21 @@ from ulid import ULID
 from foreman.actors.results import COMPLETION, show_results
 from foreman.domain import wire
 from foreman.domain.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound, JobUnreadable
-from foreman.domain.job import TERMINAL, Change, Delivery
+from foreman.domain.job import TERMINAL, Delivery, JobEvent
 from foreman.http import rate_limit, visibility
 from foreman.http.body import NDJSON, held, media_type, read_json_body
-from foreman.http.context import deps
+from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text, no_content
 from foreman.http.pages import page_of
 from foreman.http.pieces import Stored, stored_answer
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.routes import artifacts, bulk, stream
-from foreman.http.selection import FILTERS, read_order, read_place, read_selection, show_place
+from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
 from foreman.offload import offload
 from foreman.queue.commands import PAUSED, Accepted, Cancel, Delete, Redeliver, Retry, Submit
-from foreman.store.protocol import Place, Reader
+from foreman.store.protocol import Cursor, Reader
 
-Entry = TypeVar("Entry", Change, Delivery)
+Entry = TypeVar("Entry", JobEvent, Delivery)
 
 jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 
@@ -41,8 +41,8 @@ MOST_SEQ = 999_999_999
 @jobs.post("")
 async def submit() -> Response:
     """Accept a job, or many as NDJSON: read, ask, show."""
-    known = deps()
-    if known.draining:
+    ctx = context()
+    if ctx.draining:
         raise Draining
     if media_type() == NDJSON:
         return await bulk.submit()
@@ -60,44 +60,44 @@ async def submit() -> Response:
 
 async def _accepted() -> Accepted:
     """Make a job of the request at hand. Nothing of the request is kept in memory."""
-    known = deps()
+    ctx = context()
     idempotency_key = wire.read_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await read_json_body()
-    submission = await offload(len(body), partial(wire.read_submission, now=known.clock()), body)
+    submission = await offload(len(body), partial(wire.read_submission, now=ctx.clock()), body)
     canonical, refusal = submission.model, None
     try:
-        canonical = (await known.inventory.resolve(submission.model)).name
+        canonical = (await ctx.inventory.resolve(submission.model)).name
         if (webhook_url := submission.own.get("webhook_url")) is not None:
-            await known.poster.check(webhook_url)
-    except ForemanError as fault:
+            await ctx.sender.check(webhook_url)
+    except ForemanError as error:
         if idempotency_key is None:
             raise
-        refusal = fault  # a key that was used before is answered as it was, whatever has become of model and receiver
+        refusal = error  # a key that was used before is answered as it was, whatever has become of model and receiver
     make = partial(
         submission.draft,
         canonical=canonical,
-        max_attempts=known.settings.max_attempts,
+        max_attempts=ctx.settings.max_attempts,
         idempotency_key=idempotency_key,
-        owner=known.gate.caller(request),
+        owner=ctx.auth.caller(request),
     )
     draft = await offload(len(body), make, str(ULID()))
-    return await known.queue.ask(Submit(draft=draft, refusal=refusal))
+    return await ctx.queue.ask(Submit(draft=draft, refusal=refusal))
 
 
 async def _ends(job_id: str, wait: int) -> bool:
     """Return when the job has ended, or `wait` seconds are over, or Foreman is leaving: whether it has ended."""
-    known = deps()
-    track = known.relay.track(job_id)  # held before the read, so that no later change is missed
+    ctx = context()
+    output = ctx.hub.output(job_id)  # held before the read, so that no later change is missed
     job = await visibility.read(lambda store: store.job(job_id))
     if job is None or job.state in TERMINAL:
         return True
     with trio.move_on_after(wait) as scope:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_until, known.leaving, scope)
-            while track.ended is None:
-                await track.wait()
+            nursery.start_soon(_until, ctx.leaving, scope)
+            while output.ended is None:
+                await output.wait()
             nursery.cancel_scope.cancel()
-    return track.ended is not None
+    return output.ended is not None
 
 
 async def _until(event: trio.Event, scope: trio.CancelScope) -> None:
@@ -111,13 +111,13 @@ async def listing() -> Response:
     check_names(*FILTERS, "order", "limit", "after")
     wanted = read_selection()
     order = read_order(wanted)
-    most, after = read_limit(), read_place(order)
+    most, after = read_limit(), read_cursor(order)
     found = await visibility.read(lambda store: store.jobs(wanted, order=order, after=after, limit=most + 1))
     shown = page_of(found[:most], wire.show_job)
     more = None
     if len(found) > len(shown):
         last = found[len(shown) - 1]
-        more = show_place(Place(last.id, last.completed_at or 0.0), order)
+        more = show_cursor(Cursor(last.id, last.completed_at or 0.0), order)
     return json_answer({"jobs": shown, "next": more})
 
 
@@ -131,15 +131,15 @@ async def show(job_id: str) -> Response:
 
 
 async def _shown(job_id: str) -> Response:
-    known = deps()
-    now, inline = known.clock(), known.settings.artifact_inline_limit
+    ctx = context()
+    now, inline = ctx.clock(), ctx.settings.artifact_inline_limit
 
     def read(store: Reader) -> tuple[dict[str, Any], int]:
         job = store.job(job_id)
         if job is None:
             raise JobNotFound(job_id)
-        up = known.inventory.up and store.note(PAUSED) != "true"
-        expected = known.outlook.of(store, job, now, up=up)
+        up = ctx.inventory.up and store.note(PAUSED) != "true"
+        expected = ctx.outlook.of(store, job, now, up=up)
         shown = wire.show_job(job, position=expected.position, eta=expected.seconds)
         return shown | show_results(store, job.id, inline), store.size(job_id, COMPLETION) or 0
 
@@ -150,7 +150,7 @@ async def _shown(job_id: str) -> Response:
     before, after = RESULT.split(b"null")
     held().grow(len(head) + len(tail))
     return stored_answer(
-        Stored(known.readers, job_id, COMPLETION, size, before=head + before, after=after + tail + b"\n")
+        Stored(ctx.readers, job_id, COMPLETION, size, before=head + before, after=after + tail + b"\n")
     )
 
 
@@ -164,13 +164,13 @@ async def asked(job_id: str) -> Response:
             raise JobNotFound(job_id)
         return size
 
-    return stored_answer(Stored(deps().readers, job_id, None, await visibility.read(read), after=b"\n"))
+    return stored_answer(Stored(context().readers, job_id, None, await visibility.read(read), after=b"\n"))
 
 
 @jobs.post("/<job_id>/cancel")
 async def cancel(job_id: str) -> Response:
     await _check_owner(job_id)
-    await deps().queue.ask(Cancel(job_id=job_id))
+    await context().queue.ask(Cancel(job_id=job_id))
     return await _shown(job_id)
 
 
@@ -178,14 +178,14 @@ async def cancel(job_id: str) -> Response:
 async def retry(job_id: str) -> Response:
     await _check_owner(job_id)
     rate_limit.count()
-    await deps().queue.ask(Retry(job_id=job_id))
+    await context().queue.ask(Retry(job_id=job_id))
     return await _shown(job_id)
 
 
 @jobs.delete("/<job_id>")
 async def delete(job_id: str) -> Response:
     await _check_owner(job_id)
-    await deps().queue.ask(Delete(job_id=job_id))
+    await context().queue.ask(Delete(job_id=job_id))
     return no_content()
 
 
@@ -194,9 +194,9 @@ async def _check_owner(job_id: str) -> None:
     try:
         job = await visibility.find(job_id)
     except JobUnreadable:
-        deps().gate.check_admin(request)  # nobody can say whose it is
+        context().auth.check_admin(request)  # nobody can say whose it is
         return
-    deps().gate.check_owner(request, job.owner)
+    context().auth.check_owner(request, job.owner)
 
 
 @jobs.get("/<job_id>/deliveries")
@@ -218,7 +218,7 @@ async def redeliver(job_id: str, delivery_id: str) -> Response:
     if not (delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) < 19):
         raise DeliveryNotFound
     await _check_owner(job_id)
-    delivery = await deps().queue.ask(Redeliver(job_id=job_id, seq=int(delivery_id)))
+    delivery = await context().queue.ask(Redeliver(job_id=job_id, seq=int(delivery_id)))
     return json_answer(wire.show_delivery(delivery), 202)
 
 
@@ -227,12 +227,12 @@ async def events(job_id: str) -> Response:
     """The job's events, oldest first, from `?after=SEQ` on; `next` is where a further answer would go on."""
     after = _read_after()
 
-    def read(store: Reader) -> list[Change]:
+    def read(store: Reader) -> list[JobEvent]:
         if store.job(job_id) is None:
             raise JobNotFound(job_id)
-        return store.changes(job_id=job_id, after=after, limit=ENTRIES + 1)
+        return store.events(job_id=job_id, after=after, limit=ENTRIES + 1)
 
-    shown, following = _page(await visibility.read(read), wire.show_change)
+    shown, following = _page(await visibility.read(read), wire.show_event)
     return json_answer({"events": shown, "next": following})
 
 

@@ -11,7 +11,7 @@ from quart import Blueprint, Response, request
 
 from foreman import logs
 from foreman.domain.job import Job, model_of
-from foreman.http.context import Deps, deps
+from foreman.http.context import Context, context
 from foreman.offload import offload
 from foreman.store.protocol import Lane, Reader
 
@@ -24,34 +24,34 @@ SERIES = 4096  # bytes of what is told of one model, about
 @metrics.get("/metrics")
 async def scrape() -> Response:
     """Prometheus' text format."""
-    known = deps()
-    known.gate.check_admin(request)
+    ctx = context()
+    ctx.auth.check_admin(request)
 
     def read(store: Reader) -> tuple[list[Lane], list[Job], float | None]:
         return store.lanes(), store.running(), store.board().oldest()
 
-    lanes, running, oldest = await known.readers.read(read)
+    lanes, running, oldest = await ctx.readers.read(read)
     now = CollectorRegistry()
-    now.register(_Now(known, lanes, running, oldest))
+    now.register(_Now(ctx, lanes, running, oldest))
 
     def text() -> bytes:
-        return generate_latest(known.meters.registry) + generate_latest(now)
+        return generate_latest(ctx.metrics.registry) + generate_latest(now)
 
-    size = SERIES * (known.meters.models + len(lanes))
+    size = SERIES * (ctx.metrics.models + len(lanes))
     return Response(await offload(size, text), content_type=CONTENT_TYPE)
 
 
 class _Now:
     """The gauges, made anew for each scrape."""
 
-    def __init__(self, known: Deps, lanes: list[Lane], running: list[Job], oldest: float | None) -> None:
-        self._known = known
+    def __init__(self, ctx: Context, lanes: list[Lane], running: list[Job], oldest: float | None) -> None:
+        self._ctx = ctx
         self._lanes = lanes
         self._running = running
         self._oldest = oldest
 
     def collect(self) -> Iterator[Metric]:
-        known = self._known
+        ctx = self._ctx
         waiting = GaugeMetricFamily("foreman_jobs_waiting", "Jobs that wait", labels=["model", "priority"])
         depths: Counter[tuple[str, str]] = Counter()
         for lane in self._lanes:  # a model has a lane for each set of options that reload it
@@ -63,24 +63,24 @@ class _Now:
         for (model, state), count in Counter((model_of(job.key), job.state) for job in self._running).items():
             running.add_metric([model, state], count)
         yield running
-        age = 0.0 if self._oldest is None else max(0.0, known.clock() - self._oldest)
+        age = 0.0 if self._oldest is None else max(0.0, ctx.clock() - self._oldest)
         yield GaugeMetricFamily("foreman_oldest_wait_seconds", "How long the first in line has waited", age)
-        yield GaugeMetricFamily("foreman_target_up", "1 while the target answers", float(known.inventory.up))
+        yield GaugeMetricFamily("foreman_target_up", "1 while the target answers", float(ctx.inventory.up))
         failing = GaugeMetricFamily(
             "foreman_model_failing", "1 for a model whose jobs wait since its calls fail", labels=["model"]
         )
-        for model in known.outlook.failing():
+        for model in ctx.outlook.failing():
             failing.add_metric([model], 1)
         yield failing
-        yield GaugeMetricFamily("foreman_feed_readers", "Readers of the feed", len(known.feed.subscriptions))
+        yield GaugeMetricFamily("foreman_feed_readers", "Readers of the feed", len(ctx.feed.subscriptions))
         yield GaugeMetricFamily(
-            "foreman_loop_held_seconds", "Longest turn of the event loop so far", known.watchdog.longest
+            "foreman_loop_held_seconds", "Longest turn of the event loop so far", ctx.watchdog.longest
         )
         yield CounterMetricFamily(
             "foreman_log_lines_dropped", "Log lines that could not be written, of managed servers too", logs.dropped()
         )
         memory = GaugeMetricFamily("foreman_memory_bytes", "Bytes of bodies and answers under way", labels=["kind"])
-        memory.add_metric(["used"], known.budget.used)
-        memory.add_metric(["limit"], known.budget.limit)
+        memory.add_metric(["used"], ctx.budget.used)
+        memory.add_metric(["limit"], ctx.budget.limit)
         yield memory
-        yield GaugeMetricFamily("foreman_wal_bytes", "Size of the database's log", known.log_size())
+        yield GaugeMetricFamily("foreman_wal_bytes", "Size of the database's log", ctx.log_size())

@@ -10,7 +10,7 @@ from foreman import __version__
 from foreman.domain.job import Job, model_of
 from foreman.domain.wire import rfc3339, show_job
 from foreman.http import visibility
-from foreman.http.context import deps
+from foreman.http.context import context
 from foreman.http.errors import json_answer
 from foreman.http.pages import page_of
 from foreman.http.query import check_names, read_limit
@@ -28,17 +28,17 @@ async def healthz() -> Response:
 
     Has the target probed soon. Names no model: no token is needed to see this.
     """
-    inventory, failing = deps().inventory, deps().outlook.failing()
+    inventory, failing = context().inventory, context().outlook.failing()
     inventory.look()
     shown: dict[str, Any] = {
         "status": "ok",
         "degraded": not inventory.up or bool(failing),
         "target_silent_seconds": round(inventory.silent, 1),
         "version": __version__,
-        "boot_id": deps().boot_id,
+        "boot_id": context().boot_id,
     }
-    if inventory.fault is not None:
-        shown["target_error"] = str(inventory.fault)
+    if inventory.error is not None:
+        shown["target_error"] = str(inventory.error)
     elif failing:
         codes = ", ".join(sorted({breaker.why for breaker in failing.values()}))
         models = "1 model" if len(failing) == 1 else f"{len(failing)} models"
@@ -49,14 +49,14 @@ async def healthz() -> Response:
 @service.get("/readyz")
 async def readyz() -> Response:
     """Ready for jobs; 503 while draining."""
-    ready = not deps().draining
+    ready = not context().draining
     return json_answer({"status": "ready" if ready else "draining"}, 200 if ready else 503)
 
 
 @service.post("/tickets")
 async def ticket() -> Response:
     """Give a ticket, which stands for the caller where a browser sends no headers."""
-    response = json_answer({"ticket": deps().gate.ticket(request), "expires_in": int(LIFE)})
+    response = json_answer({"ticket": context().auth.ticket(request), "expires_in": int(LIFE)})
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -64,23 +64,23 @@ async def ticket() -> Response:
 @service.post("/queue/<any(pause, resume):verb>")
 async def pause(verb: str) -> Response:
     """Stop or go on claiming; what runs goes on. Survives restarts."""
-    known = deps()
-    known.gate.check_admin(request)
-    await known.queue.ask(Note(name=PAUSED, value="true" if verb == "pause" else "false"))
+    ctx = context()
+    ctx.auth.check_admin(request)
+    await ctx.queue.ask(Note(name=PAUSED, value="true" if verb == "pause" else "false"))
     return json_answer({"paused": verb == "pause"})
 
 
 @service.get("/queue/jobs")
 async def line() -> Response:
     """Return the jobs that wait, in the order in which they would run, and those whose time is to come."""
-    known = deps()
+    ctx = context()
     check_names("limit")
     most = read_limit()
-    now, wanted = known.clock(), visibility.by(request)
+    now, wanted = ctx.clock(), visibility.by(request)
 
     def read(store: Reader) -> tuple[list[tuple[Job, Expected]], list[Job]]:
-        up = known.inventory.up and store.note(PAUSED) != "true"
-        return known.outlook.line(store, now, most, up=up, wanted=wanted), store.scheduled(most)
+        up = ctx.inventory.up and store.note(PAUSED) != "true"
+        return ctx.outlook.line(store, now, most, up=up, wanted=wanted), store.scheduled(most)
 
     waiting, scheduled = await visibility.read(read)
     return json_answer({"jobs": page_of(waiting, _in_line), "scheduled": page_of(scheduled, show_job)})
@@ -94,7 +94,7 @@ def _in_line(place: tuple[Job, Expected]) -> dict[str, Any]:
 @service.get("/queue")
 async def queue() -> Response:
     """What waits, what runs, what is resident."""
-    known = deps()
+    ctx = context()
 
     def read(store: Reader) -> tuple[list[Lane], list[Job], float | None, bool]:
         return store.lanes(), store.running(), store.board().oldest(), store.note(PAUSED) == "true"
@@ -104,7 +104,7 @@ async def queue() -> Response:
     for lane in lanes:
         counts = by_model.setdefault(model_of(lane.key), {"high": 0, "normal": 0, "low": 0})
         counts[lane.priority.word] += lane.ready + lane.parked
-    resident = known.worker.target_resident()
+    resident = ctx.worker.target_loaded()
     return json_answer(
         {
             "queued": sum(lane.ready + lane.parked for lane in lanes),
@@ -122,9 +122,9 @@ async def queue() -> Response:
                 for job in running
             ],
             "resident": model_of(resident) if resident else None,
-            "slots": known.settings.slots,
+            "slots": ctx.settings.slots,
             "paused": paused,
-            "degraded": not known.inventory.up,
+            "degraded": not ctx.inventory.up,
             "failing_models": [
                 {
                     "model": model,
@@ -132,12 +132,12 @@ async def queue() -> Response:
                     "since": rfc3339(breaker.opened_at),
                     "retry_at": rfc3339(breaker.until),
                 }
-                for model, breaker in known.outlook.failing().items()
+                for model, breaker in ctx.outlook.failing().items()
             ],
             "defaults": {
-                "max_attempts": known.settings.max_attempts,
-                "timeout": known.settings.attempt_timeout,
+                "max_attempts": ctx.settings.max_attempts,
+                "timeout": ctx.settings.attempt_timeout,
             },
-            "oldest_seconds": None if oldest is None else round(max(0.0, known.clock() - oldest), 3),
+            "oldest_seconds": None if oldest is None else round(max(0.0, ctx.clock() - oldest), 3),
         }
     )

@@ -11,14 +11,14 @@ import trio
 from msgspec.structs import replace
 from quart import Response, request
 
-from foreman.actors.output import Follower, Piece
+from foreman.actors.output import OutputItem, OutputReader
 from foreman.actors.results import COMPLETION
 from foreman.domain.endpoints import TYPED
 from foreman.domain.job import TERMINAL, Job, State
-from foreman.domain.wire import show_fault
+from foreman.domain.wire import show_error
 from foreman.http import visibility
 from foreman.http.body import held
-from foreman.http.context import deps
+from foreman.http.context import context
 from foreman.http.pieces import AT_ONCE, PIECE, pieces
 from foreman.http.server.exchange import inflow
 from foreman.store.protocol import Reader
@@ -30,18 +30,18 @@ COMMENT_EVERY = 10.0  # seconds between the comments that keep an idle SSE conne
 
 async def follow(job_id: str) -> Response:
     """`GET /jobs/{id}/stream`."""
-    known = deps()
-    track = known.relay.track(job_id)  # held before the read, so that no later change is missed
+    ctx = context()
+    output = ctx.hub.output(job_id)  # held before the read, so that no later change is missed
     job = await visibility.find(job_id)
     wants_sse = "text/event-stream" in request.headers.get("Accept", "")
     frame = Sse(job.endpoint) if wants_sse else Ndjson()
-    readers = known.readers
+    readers = ctx.readers
     if job.state in TERMINAL:
         size = await readers.read(lambda store: store.size(job_id, COMPLETION))
         held().grow(min(size or 0, AT_ONCE))
         body = stored(job, readers, frame)
     else:
-        body = live(job, readers, track.follow(inflow(request).hurry), frame)
+        body = live(job, readers, output.follow(inflow(request).hurry), frame)
     response = Response(body, content_type=frame.content_type)
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
@@ -113,20 +113,20 @@ def on_one_line(data: bytes) -> bytes:
 _LINE_ENDS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\x85\u2028\u2029"}
 
 
-async def next_or_comment(follower: Follower, frame: Ndjson | Sse, comment: str) -> Piece | bytes:
+async def next_or_comment(reader: OutputReader, frame: Ndjson | Sse, comment: str) -> OutputItem | bytes:
     """The next piece, or a comment when nothing came for a while; NDJSON knows no comments, so its readers wait."""
     with trio.move_on_after(COMMENT_EVERY if isinstance(frame, Sse) else float("inf")):
-        return await follower.next()
+        return await reader.next()
     return f": {comment}\n\n".encode()
 
 
-async def live(job: Job, readers: Readers, follower: Follower, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
+async def live(job: Job, readers: Readers, reader: OutputReader, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
     """Chunks as they come; notices of a new attempt and of an end other than done."""
     if isinstance(frame, Sse):
         yield b": waiting\n\n"  # so that the reader has the head of the answer now
     said = False
     while True:
-        piece = await next_or_comment(follower, frame, "waiting")
+        piece = await next_or_comment(reader, frame, "waiting")
         if isinstance(piece, bytes):
             yield piece
         elif piece.chunk is not None:
@@ -134,13 +134,13 @@ async def live(job: Job, readers: Readers, follower: Follower, frame: Ndjson | S
             if len(piece.chunk) <= SLICE:
                 yield frame.chunk(piece.chunk)
             else:
-                async for part in framed(frame, piece.chunk, follower):
+                async for part in framed(frame, piece.chunk, reader):
                     yield part
         elif piece.attempt is not None:
             yield frame.notice({"foreman": {"attempt": piece.attempt}})
         elif piece.cut is not None:
             state = piece.ended.state if piece.ended else job.state
-            yield frame.notice({**show_fault(piece.cut), "foreman": {"state": state}})
+            yield frame.notice({**show_error(piece.cut), "foreman": {"state": state}})
             return
         elif piece.ended is not None and not said:
             # It was joined after the last chunk and before the commit: nothing was held.
@@ -175,12 +175,12 @@ async def stored(job: Job, readers: Readers, frame: Ndjson | Sse) -> AsyncIterat
     yield frame.end()
 
 
-async def framed(frame: Ndjson | Sse, chunk: bytes, follower: Follower) -> AsyncIterator[bytes]:
+async def framed(frame: Ndjson | Sse, chunk: bytes, reader: OutputReader) -> AsyncIterator[bytes]:
     """Yield a large chunk in slices, so that its readers share it and take a slice each, as long as it is kept."""
 
     async def slices() -> AsyncIterator[bytes]:
         for start in range(0, len(chunk), SLICE):
-            if not follower.goes_on():
+            if not reader.goes_on():
                 break
             yield chunk[start : start + SLICE]
 

@@ -10,14 +10,14 @@ from foreman.domain.errors import FieldInvalid
 from foreman.domain.usage import DAY, HOUR, MINUTE, SINCE, Group, Row, every_step, kept_since
 from foreman.domain.wire import rfc3339
 from foreman.http import visibility
-from foreman.http.context import deps
+from foreman.http.context import context
 from foreman.http.errors import json_answer
 from foreman.http.query import check_names, choice, instant
 from foreman.store.protocol import Reader
 
 usage = Blueprint("usage", __name__)
 
-STEPS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
+TRANSITIONS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 DEFAULT_STEPS = {"minute": 60, "hour": 24, "day": 30}  # back from now
 MOST_STEPS = 1500  # of one answer
 MOST_ROWS = 10_000
@@ -29,8 +29,8 @@ async def figures() -> Response:
     check_names("by", "from", "to", "step")
     asked = request.args
     by: str | None = choice("by", asked.get("by"), {name: name for name in Group._fields})
-    word = choice("step", asked.get("step"), {word: word for word in STEPS}) or "hour"
-    step, now = STEPS[word], deps().clock()
+    word = choice("step", asked.get("step"), {word: word for word in TRANSITIONS}) or "hour"
+    step, now = TRANSITIONS[word], context().clock()
     begin, end = _times(word, now)
 
     def read(store: Reader) -> tuple[list[Row], str | None]:
@@ -59,8 +59,8 @@ async def figures() -> Response:
 
 def _times(word: str, now: float) -> tuple[int, int]:
     """Return the first step and the end of the last one; the step that is under way is the last there can be."""
-    step = STEPS[word]
-    kept = kept_since(step, now, deps().settings.usage_history)
+    step = TRANSITIONS[word]
+    kept = kept_since(step, now, context().settings.usage_history)
     asked_from, asked_to = (instant(name, request.args.get(name)) for name in ("from", "to"))
     last = int(now // step + 1) * step
     end = last if asked_to is None else min(last, -int(-asked_to // step) * step)

@@ -26,7 +26,7 @@ from werkzeug.exceptions import RequestTimeout
 
 from foreman.budget import Lease
 from foreman.domain.errors import GaveWay
-from foreman.http.context import KEY, Deps
+from foreman.http.context import KEY, Context
 
 ROOM = 2**18  # bytes of a body that wait for their reader before the sender has to
 GLANCE = 0.25  # seconds for the rest of a request that is answered before its end, if it is on its way already
@@ -47,9 +47,9 @@ class Exchange(TrioASGIHTTPConnection):
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         request = super()._create_request_from_scope(send)
-        budget = cast(Deps, self.app.extensions[KEY]).budget
+        budget = cast(Context, self.app.extensions[KEY]).budget
         state = cast(dict[str, Any], request.scope.get("state", {}))
-        request.body = Inflow(self.app.config[BODY_TIMEOUT], budget.lease(), state.get(HURRY, lambda: None))
+        request.body = Inflow(self.app.config[BODY_TIMEOUT], budget.fence(), state.get(HURRY, lambda: None))
         return request
 
     async def handle_messages(  # type: ignore[override]
@@ -108,7 +108,7 @@ class Inflow(TrioBody):
     What is held while a client sends, or reads the answer, gives way to others.
     """
 
-    def __init__(self, patience: float, held: Lease, hurry: Callable[[], None]) -> None:
+    def __init__(self, timeout: float, held: Lease, hurry: Callable[[], None]) -> None:
         """`patience` is how many seconds the next piece may take to come; `held` counts what is kept of the request
         and of its answer; `hurry` has the client take the answer at once or not at all."""
         super().__init__(None, None)
@@ -117,7 +117,7 @@ class Inflow(TrioBody):
         self._begun = False
         self._cut = False
         self._wait = trio.CancelScope()  # for the next piece
-        self._patience = patience
+        self._timeout = timeout
         self._read = trio.Event()
 
     @property
@@ -130,7 +130,7 @@ class Inflow(TrioBody):
             self._begun = True
             self.held.give_way(self.let_go)
         if not self._cut:
-            with trio.move_on_after(self._patience) as self._wait:
+            with trio.move_on_after(self._timeout) as self._wait:
                 try:
                     data = await super().__anext__()
                 except StopAsyncIteration:

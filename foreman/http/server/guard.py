@@ -30,7 +30,7 @@ from hypercorn.typing import LifespanState
 from quart_trio import QuartTrio
 
 from foreman.domain.errors import TooManyConnections
-from foreman.domain.wire import show_fault
+from foreman.domain.wire import show_error
 from foreman.http.server import websocket
 from foreman.http.server.exchange import HURRY
 from foreman.turnstile import Turnstile
@@ -42,7 +42,7 @@ PIECE = 65_536  # bytes of an answer that a slow client has its patience for
 SAID_EVERY = 60.0  # seconds
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 REFUSED_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close"
-SEND_PATIENCE = 2.0  # seconds that a client may take no bytes at all once the server is leaving
+SEND_TIMEOUT = 2.0  # seconds that a client may take no bytes at all once the server is leaving
 AHEAD = 2  # requests in one pass of the loop that were sent ahead of an answer: their clients take turns with the rest
 AT_THE_DOOR = 8  # connections that are told that there are too many; more than that are closed without a word
 CLOSE_GRACE = 3.0  # seconds for open connections when the server leaves
@@ -90,8 +90,8 @@ class GuardedConnection(TCPServer):
                 else:
                     await trio.aclose_forcefully(self.stream)
         except* Exception as group:  # the boundary between one client and the rest
-            log.info("connection ended by a fault", fault=repr(group.exceptions[0])[:200])
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_PATIENCE):
+            log.info("connection ended by a fault", error=repr(group.exceptions[0])[:200])
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_TIMEOUT):
                 await trio.aclose_forcefully(self.stream)
         finally:
             self.open.discard(self)
@@ -100,10 +100,10 @@ class GuardedConnection(TCPServer):
         """Have the client take all that is sent to it now within SEND_PATIENCE, until it asks for something else."""
         self._hurried = True
         if self._sends is not None:
-            self._sends.deadline = min(self._sends.deadline, trio.current_time() + SEND_PATIENCE)
+            self._sends.deadline = min(self._sends.deadline, trio.current_time() + SEND_TIMEOUT)
 
     async def _turn_away(self) -> None:
-        with trio.move_on_after(SEND_PATIENCE), suppress(trio.BrokenResourceError):
+        with trio.move_on_after(SEND_TIMEOUT), suppress(trio.BrokenResourceError):
             await self.stream.receive_some(READ_SIZE)  # closed with the request unread, the answer would be lost
             await self.stream.send_all(_full(self.limits.connections))
         await trio.aclose_forcefully(self.stream)
@@ -114,13 +114,13 @@ class GuardedConnection(TCPServer):
                 await self._send(rest)
             if event.data.startswith(REFUSED_HANDSHAKE):
                 # Hypercorn means to close it, and neither does nor tells the route, which would wait for ever.
-                self._end.deadline = trio.current_time() + SEND_PATIENCE
+                self._end.deadline = trio.current_time() + SEND_TIMEOUT
         elif isinstance(event, Updated):
             self._hurried = False
             self._idle.deadline = trio.current_time() + self.limits.idle if event.idle else math.inf
         else:
             # The end of an answer cancels the task that is about to close the connection behind it.
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._timeout()):
                 await super().protocol_send(event)
 
     async def _read_data(self) -> None:
@@ -142,7 +142,7 @@ class GuardedConnection(TCPServer):
         with self._idle:
             await self.context.terminated.wait()
         if self._reading and self._idle.deadline < math.inf:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._patience()):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._timeout()):
                 await self._initiate_server_close()
 
     def _send_now(self, data: bytes) -> bytes:
@@ -158,14 +158,14 @@ class GuardedConnection(TCPServer):
     async def _send(self, data: bytes) -> None:
         async with self.send_lock:
             try:
-                deadline = trio.current_time() + self._patience()
+                deadline = trio.current_time() + self._timeout()
                 with trio.CancelScope(shield=True, deadline=deadline) as scope:
                     self.sending.add(scope)
                     self._sends = scope
                     try:
                         for start in range(0, len(data), PIECE):
                             if not self._hurried:
-                                scope.deadline = trio.current_time() + self._patience()
+                                scope.deadline = trio.current_time() + self._timeout()
                             await self.stream.send_all(data[start : start + PIECE])
                     finally:
                         self._sends = None
@@ -178,16 +178,16 @@ class GuardedConnection(TCPServer):
             await trio.aclose_forcefully(self.stream)
             await self.protocol.handle(Closed())
 
-    def _patience(self) -> float:
-        return SEND_PATIENCE if self._hurried or self.context.terminated.is_set() else self.limits.send
+    def _timeout(self) -> float:
+        return SEND_TIMEOUT if self._hurried or self.context.terminated.is_set() else self.limits.send
 
 
 def _full(most: int) -> bytes:
-    fault = TooManyConnections(most)
-    body = msgspec.json.encode(show_fault(fault)) + b"\n"
+    error = TooManyConnections(most)
+    body = msgspec.json.encode(show_error(error)) + b"\n"
     head = (
         f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        f"Retry-After: {fault.retry_after}\r\nConnection: close\r\n\r\n"
+        f"Retry-After: {error.retry_after}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body
 
@@ -291,7 +291,7 @@ async def serve(
     async def leaving() -> None:
         await until()
         for scope in sending:  # they began with the patience of better days
-            scope.deadline = min(scope.deadline, trio.current_time() + SEND_PATIENCE)
+            scope.deadline = min(scope.deadline, trio.current_time() + SEND_TIMEOUT)
 
     accepting = logging.getLogger("trio.serve_listeners")
     accepting.handlers, accepting.propagate = [_Deaf()], False

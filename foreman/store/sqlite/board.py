@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
 
-from foreman.domain.job import DrainKey, Instant
+from foreman.domain.job import Instant, LoadKey
 from foreman.domain.scheduling.choose import CLASSES, OTHERS, Head
 
 
@@ -25,8 +25,8 @@ class Near:
 class _Class:
     """The lanes of one priority: their heads by key, and all of them by age."""
 
-    heads: dict[DrainKey, Head] = field(default_factory=dict)
-    ages: list[tuple[Instant, str, DrainKey]] = field(default_factory=list)  # of the heads, the oldest first
+    heads: dict[LoadKey, Head] = field(default_factory=dict)
+    ages: list[tuple[Instant, str, LoadKey]] = field(default_factory=list)  # of the heads, the oldest first
     sizes: list[int] = field(default_factory=list)  # how many jobs, in the same order
 
     def place(self, head: Head) -> int:
@@ -35,7 +35,7 @@ class _Class:
     def size(self, head: Head) -> int:
         return self.sizes[self.place(head)]
 
-    def take(self, key: DrainKey) -> None:
+    def take(self, key: LoadKey) -> None:
         if head := self.heads.pop(key, None):
             place = self.place(head)
             del self.ages[place], self.sizes[place]
@@ -47,12 +47,12 @@ class _Class:
         self.sizes.insert(place, size)
 
     def first(
-        self, most: int, ages: Iterable[tuple[Instant, str, DrainKey]], resting: Collection[DrainKey]
-    ) -> list[DrainKey]:
+        self, most: int, ages: Iterable[tuple[Instant, str, LoadKey]], resting: Collection[LoadKey]
+    ) -> list[LoadKey]:
         """Return the keys of the first lanes in an order, without those that rest."""
         return list(islice((key for _, _, key in ages if key not in resting), most))
 
-    def between(self, place: int, end: Head | None, without: Iterable[DrainKey]) -> tuple[int, int]:
+    def between(self, place: int, end: Head | None, without: Iterable[LoadKey]) -> tuple[int, int]:
         """Return how many lanes lie from a place on before a head, or the end, and how many jobs they have."""
         last = self.place(end) if end else len(self.ages)
         apart = [at for key in without if (head := self.heads.get(key)) and place <= (at := self.place(head)) < last]
@@ -69,11 +69,11 @@ class Board:
     def __init__(self) -> None:
         self._lock = Lock()
         self._classes = [_Class() for _ in CLASSES]
-        self._by_key: Counter[DrainKey] = Counter()
+        self._by_key: Counter[LoadKey] = Counter()
         self.ready = 0  # jobs that may be claimed
         self.waiting = 0  # jobs that wait, also for a time to come
 
-    def __contains__(self, key: DrainKey) -> bool:
+    def __contains__(self, key: LoadKey) -> bool:
         """Return whether a job of the key waits."""
         return key in self._by_key
 
@@ -82,27 +82,27 @@ class Board:
         """How many different keys wait."""
         return len(self._by_key)
 
-    def keys_waiting(self) -> list[DrainKey]:
+    def keys_waiting(self) -> list[LoadKey]:
         return list(self._by_key)
 
-    def count(self, key: DrainKey, more: int) -> None:
+    def count(self, key: LoadKey, more: int) -> None:
         """Count `more` jobs of the key as waiting."""
         self.waiting += more
         self._by_key[key] += more
         if not self._by_key[key]:
             del self._by_key[key]
 
-    def waits(self, key: DrainKey) -> int:
+    def waits(self, key: LoadKey) -> int:
         """Return how many jobs of the key wait."""
         return self._by_key.get(key, 0)
 
-    def size(self, key: DrainKey, priority: int) -> int:
+    def size(self, key: LoadKey, priority: int) -> int:
         """Return how many jobs of a lane may be claimed."""
         lanes = self._classes[priority]
         head = lanes.heads.get(key)
         return lanes.size(head) if head else 0
 
-    def put(self, key: DrainKey, priority: int, head: Head | None, size: int) -> None:
+    def put(self, key: LoadKey, priority: int, head: Head | None, size: int) -> None:
         """Have a lane of `size` jobs begin with `head`; None: nothing in it may be claimed."""
         size = max(1, size) if head else 0  # whatever another program has made of the count
         with self._lock:
@@ -126,9 +126,9 @@ class Board:
         self,
         most: int,
         *,
-        besides: Iterable[DrainKey] = (),
-        resting: Collection[DrainKey] = (),
-        ahead_of: tuple[DrainKey, int] | None = None,
+        besides: Iterable[LoadKey] = (),
+        resting: Collection[LoadKey] = (),
+        ahead_of: tuple[LoadKey, int] | None = None,
     ) -> Near:
         """Return the `most` oldest lanes of each class and those of the keys `besides`, without those that rest.
 

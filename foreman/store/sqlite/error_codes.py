@@ -32,10 +32,10 @@ def translate(error: Exception) -> Exception:
     if code is None:
         rejected = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeEncodeError)
         return StoreRejected(error) if isinstance(error, rejected) else error
-    return fault_of(code, error)
+    return error_of(code, error)
 
 
-def fault_of(code: int, error: Exception) -> ForemanError:
+def error_of(code: int, error: Exception) -> ForemanError:
     """Return the fault that an error with this code of SQLite's is."""
     kind = code & 0xFF
     if kind == sqlite3.SQLITE_FULL:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import TERMINAL, Instant, Priority, State
-from foreman.store.protocol import Order, Place, Selection
+from foreman.store.protocol import Cursor, Order, Selection
 
 FEW = 10_000  # jobs that may be read and sorted for one answer
 ID_LENGTH = 26  # characters of a ULID
@@ -83,7 +83,7 @@ def walk(wanted: Selection, order: Order) -> Way:
     return [Range("jobs_by_end", [_is("state", state)]) for state in wanted.states or sorted(TERMINAL)]
 
 
-def page(way: Way, wanted: Selection, order: Order, after: Place | None, limit: int) -> tuple[str, Values]:
+def page(way: Way, wanted: Selection, order: Order, after: Cursor | None, limit: int) -> tuple[str, Values]:
     """Return the statement for (ended, id) of up to `limit` jobs after a place, the first ones first."""
     key, down = ("0.0", "id DESC") if order is Order.NEWEST else ("completed_at", "completed_at DESC, id DESC")
     rest = _tests(wanted)

@@ -23,7 +23,7 @@ class Readers:
     """Runs reads in threads, each with a connection that no other thread uses meanwhile."""
 
     def __init__(
-        self, source: Source, count: int = READERS, *, broken: Callable[[StoreBroken], None] = lambda fault: None
+        self, source: Source, count: int = READERS, *, broken: Callable[[StoreBroken], None] = lambda error: None
     ) -> None:
         """`broken` is told when a read finds the database broken."""
         self._broken = broken
@@ -46,14 +46,14 @@ class Readers:
 
         try:
             return await trio.to_thread.run_sync(ask, limiter=self._limiter)
-        except StoreBroken as fault:
-            self._broken(fault)
-            raise StoreLost from fault
+        except StoreBroken as error:
+            self._broken(error)
+            raise StoreLost from error
 
     async def insist(self, question: Callable[[Reader], T]) -> T:
         """Ask one question, again until the store can be read: for those who have nobody to tell."""
         while True:
             try:
                 return await self.read(question)
-            except StoreUnavailable as fault:
-                await trio.sleep(fault.retry_after)
+            except StoreUnavailable as error:
+                await trio.sleep(error.retry_after)

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import structlog
 
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Artifact, Change, Delivery, DrainKey, Instant, Job, Priority
+from foreman.domain.job import Artifact, Delivery, Instant, Job, JobEvent, LoadKey, Priority
 from foreman.domain.scheduling.choose import CLASSES
 from foreman.domain.usage import Depth, Row
-from foreman.store.protocol import ALL, ALL_OF_THEM, Due, Lane, Order, Place, Selection, Shape
+from foreman.store.protocol import ALL, ALL_OF_THEM, Cursor, Due, Lane, Order, Selection, Shape
 from foreman.store.sqlite import listing, usage
 from foreman.store.sqlite.board import Board
 from foreman.store.sqlite.error_codes import translate
@@ -70,10 +70,10 @@ class SqliteReader:
         for row in rows:
             try:
                 found.append(read(row))
-            except JobUnreadable as fault:
-                if str(fault) not in _told and len(_told) < MOST_TOLD:
-                    _told.add(str(fault))
-                    log.warning("left out what cannot be read", why=str(fault), hint=fault.hint)
+            except JobUnreadable as error:
+                if str(error) not in _told and len(_told) < MOST_TOLD:
+                    _told.add(str(error))
+                    log.warning("left out what cannot be read", why=str(error), hint=error.hint)
         return found
 
     def _by_seq(
@@ -116,13 +116,13 @@ class SqliteReader:
         return body if isinstance(body, bytes) else None
 
     def jobs(
-        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Place | None = None, limit: int
+        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
     ) -> list[Job]:
         way, found = self._way(wanted, order), list[Job]()
         while True:  # once, unless some of them cannot be read
             most = limit - len(found)
             sql, values = listing.page(way, wanted, order, after, most)
-            places = [Place(str(job_id), ended) for ended, job_id in self._rows(sql, tuple(values))]
+            places = [Cursor(str(job_id), ended) for ended, job_id in self._rows(sql, tuple(values))]
             ids = tuple(place.id for place in places)
             marks = ", ".join("?" * len(ids))
             rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id IN ({marks})", ids) if ids else []
@@ -201,7 +201,7 @@ class SqliteReader:
             rows = self._rows("SELECT rowid, size FROM artifacts WHERE job_id = ? AND name = ?", (job_id, name))
         return (rows[0][0], rows[0][1]) if rows else None
 
-    def changes(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[Change]:
+    def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
         if job_id is None:
             return self._by_seq(read_change, f"{CHANGES} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (), after, limit)
         sql = f"{CHANGES} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
@@ -262,7 +262,7 @@ class SqliteReader:
         rows = self._rows(sql, (caller, receiver, now, limit + len(besides)))
         return [found for found in self._readable(read_delivery, rows) if found.seq not in besides][:limit]
 
-    def change(self, seq: int) -> Change | None:
+    def event(self, seq: int) -> JobEvent | None:
         rows = self._rows(f"{CHANGES} WHERE e.seq = ?", (seq,))
         return read_change(rows[0]) if rows else None
 
@@ -279,7 +279,7 @@ class SqliteReader:
                   AND (since, id) < (?, ?) LIMIT ?)"""
         return int(str(self._value(sql, (job.key, job.priority, job.since, job.id, most))))
 
-    def line(self, key: DrainKey, priority: int, *, skip: int, most: int) -> list[Job]:
+    def line(self, key: LoadKey, priority: int, *, skip: int, most: int) -> list[Job]:
         sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
                   ORDER BY since, id LIMIT ? OFFSET ?"""
         return self._readable(read_job, self._rows(sql, (key, priority, most, skip)))

@@ -13,7 +13,7 @@ import msgspec
 
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Change, Delivery, DeliveryState, Draft, Instant, Job, Priority, State
+from foreman.domain.job import Delivery, DeliveryState, Draft, Instant, Job, JobEvent, Priority, State
 
 COLUMNS = (
     "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
@@ -119,7 +119,7 @@ def _job(values: tuple[Any, ...]) -> Job:
         priority=Priority(values[5]),
         attempt=values[6],
         max_attempts=values[7],
-        lease=values[8],
+        fence=values[8],
         created_at=values[9],
         since=values[10],
         ready_at=values[11],
@@ -139,21 +139,21 @@ def _job(values: tuple[Any, ...]) -> Job:
     )
 
 
-def read_change(row: tuple[Any, ...]) -> Change:
+def read_change(row: tuple[Any, ...]) -> JobEvent:
     """Return a row of CHANGE as a Change. Raises JobUnreadable."""
     try:
         if any(type(value) is bytes for value in row):
             raise ValueError("text that is not UTF-8")
         _check_time(row[4])
-        return _change(row)
+        return _event(row)
     except ValueError as error:
         why = _flaw(CHANGE, row) or str(error)
         raise JobUnreadable(_shown(row[1]), f"of its event {row[0]} {why}") from error
 
 
-def _change(row: tuple[Any, ...]) -> Change:
+def _event(row: tuple[Any, ...]) -> JobEvent:
     seq, job_id, state, previous, at, model, attempt, error, custom_id, owner = row
-    return Change(
+    return JobEvent(
         seq=seq,
         job_id=job_id,
         state=State(state),

@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from foreman.domain.errors import JobUnreadable, StoreBusy, StoreRefused
-from foreman.domain.job import RUNNING, Artifact, Change, Delivery, Draft, Instant, Job, State
+from foreman.domain.job import RUNNING, Artifact, Delivery, Draft, Instant, Job, JobEvent, State
 from foreman.domain.scheduling.choose import Head
 from foreman.domain.usage import HOUR, MINUTE, NO_TOKENS, Tally, Tokens
 from foreman.store.protocol import Lane
@@ -28,7 +28,7 @@ from foreman.store.sqlite.usage import prune as prune_usage
 
 FREE_PAGES_AT_ONCE = 500  # returned to the file system by one checkpoint
 LOG_KEPT = 64 * 2**20  # bytes of the log that stay reserved once it is folded
-PATIENCE = 5.0  # seconds that a write, a read or a start waits for another program's lock
+TIMEOUT = 5.0  # seconds that a write, a read or a start waits for another program's lock
 AGAIN = 0.1  # seconds that the next writes wait once one has waited in vain: their callers are told soon
 
 
@@ -118,7 +118,7 @@ class SqliteWriter(SqliteReader):
     def _wait_for_locks(self, *, patient: bool) -> None:
         """Have the next transactions wait for other programs, long or, where that was in vain, a moment."""
         if patient != self._patient:
-            self._db.execute(f"PRAGMA busy_timeout = {1000 * (PATIENCE if patient else AGAIN):.0f}")
+            self._db.execute(f"PRAGMA busy_timeout = {1000 * (TIMEOUT if patient else AGAIN):.0f}")
             self._patient = patient
 
     def lanes(self) -> list[Lane]:
@@ -129,20 +129,20 @@ class SqliteWriter(SqliteReader):
         self._write_lanes()
         return self._board
 
-    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[Change]:
+    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[JobEvent]:
         if not drafts:
             return []
         insert(self._db, "jobs", DRAFT, [draft_row(draft, now) for draft in drafts])
         insert(self._db, "payloads", "job_id, body", [(draft.id, draft.payload) for draft in drafts])
         rows = [(draft.id, "queued", now, 0) for draft in drafts]
         last = insert(self._db, "events", "job_id, state, at, attempt", rows)
-        changes: list[Change] = []
-        posted: list[tuple[Change, str, str]] = []
+        events: list[JobEvent] = []
+        posted: list[tuple[JobEvent, str, str]] = []
         for seq, draft in enumerate(drafts, start=last - len(drafts) + 1):
             parked = draft.not_before is not None and draft.not_before > now
             self._waiting[draft.key, draft.priority, draft.model, parked] += 1
             self._tally.submitted(draft, now)
-            change = Change(
+            event = JobEvent(
                 seq=seq,
                 job_id=draft.id,
                 state=State.QUEUED,
@@ -154,18 +154,18 @@ class SqliteWriter(SqliteReader):
                 owner=draft.owner,
             )
             if _wanted(State.QUEUED, draft.webhook_url, draft.webhook_events):
-                change = replace(change, posted=True)
-                posted.append((change, draft.webhook_url or "", draft.owner))
-            changes.append(change)
+                event = replace(event, posted=True)
+                posted.append((event, draft.webhook_url or "", draft.owner))
+            events.append(event)
         self._post(posted)
-        return changes
+        return events
 
-    def put(self, job: Job, *, previous: State, now: Instant) -> Change:
+    def put(self, job: Job, *, previous: State, now: Instant) -> JobEvent:
         first = self._write(job, previous)
         self._tally.changed(job, previous, now, first=first)
         return self._log(job, [(job.state, previous)], now)[0]
 
-    def begin(self, job: Job, *, now: Instant) -> list[Change]:
+    def begin(self, job: Job, *, now: Instant) -> list[JobEvent]:
         first = self._write(job, State.QUEUED)
         self._tally.changed(job, State.QUEUED, now, first=first)
         return self._log(job, [(State.LOADING, State.QUEUED), (State.WORKING, State.LOADING)], now)
@@ -188,17 +188,17 @@ class SqliteWriter(SqliteReader):
             """UPDATE jobs SET state = ?, attempt = ?, max_attempts = ?, lease = ?, since = ?, ready_at = ?,
                start_by = ?, started_at = ?, completed_at = ?, expires_at = ?, error = ?, error_code = ?
                WHERE id = ?""",
-            (job.state, job.attempt, job.max_attempts, job.lease, job.since, job.ready_at, job.start_by,
+            (job.state, job.attempt, job.max_attempts, job.fence, job.since, job.ready_at, job.start_by,
              job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.id),
         )  # fmt: skip
         return first
 
-    def _log(self, job: Job, steps: Sequence[tuple[State, State]], now: Instant) -> list[Change]:
+    def _log(self, job: Job, steps: Sequence[tuple[State, State]], now: Instant) -> list[JobEvent]:
         """The changes, each a state and the one before it."""
         rows = [(job.id, state, previous, now, job.attempt, job.error) for state, previous in steps]
         last = insert(self._db, "events", "job_id, state, previous, at, attempt, error", rows)
-        changes = [
-            Change(
+        events = [
+            JobEvent(
                 seq=last - len(steps) + number,
                 job_id=job.id,
                 state=state,
@@ -213,8 +213,8 @@ class SqliteWriter(SqliteReader):
             )
             for number, (state, previous) in enumerate(steps, start=1)
         ]
-        self._post([(change, job.webhook_url or "", job.owner) for change in changes if change.posted])
-        return changes
+        self._post([(event, job.webhook_url or "", job.owner) for event in events if event.posted])
+        return events
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
         self._db.executemany(
@@ -260,17 +260,17 @@ class SqliteWriter(SqliteReader):
             self.set_note(HORIZON, str(max(self.horizon(), int(str(newest or 0)))))
         self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
 
-    def set_aside(self, fault: JobUnreadable, *, now: Instant, expires_at: Instant | None) -> Change | None:
+    def set_aside(self, error: JobUnreadable, *, now: Instant, expires_at: Instant | None) -> JobEvent | None:
         self._write_lanes()
         sql = "SELECT drain_key, priority, ready_at IS NOT NULL, attempt FROM jobs WHERE id = ? AND state = 'queued'"
-        row = next(iter(self._rows(sql, (fault.job_id,))), None)
-        change = self._fail(fault, row[3], now, expires_at) if row else None
+        row = next(iter(self._rows(sql, (error.job_id,))), None)
+        event = self._fail(error, row[3], now, expires_at) if row else None
         # It was counted where the board has it, whatever the other program has made of its row.
-        if head := next((head for head in self._board.heads() if head.id == fault.job_id), None):
-            self._take_off(fault.job_id, head.key, head.priority, "ready", now)
+        if head := next((head for head in self._board.heads() if head.id == error.job_id), None):
+            self._take_off(error.job_id, head.key, head.priority, "ready", now)
         elif row and is_lane(row[0], row[1]):
-            self._take_off(fault.job_id, row[0], row[1], "parked" if row[2] else "ready", now)
-        return change
+            self._take_off(error.job_id, row[0], row[1], "parked" if row[2] else "ready", now)
+        return event
 
     def _take_off(self, job_id: str, key: str, priority: int, column: str, now: Instant) -> None:
         """Count a job out of its lane, of which the next one becomes the head."""
@@ -285,23 +285,23 @@ class SqliteWriter(SqliteReader):
         self._touched.add((key, priority))
         self._show_stored([(key, priority)])
 
-    def _fail(self, fault: JobUnreadable, attempt: int, now: Instant, expires_at: Instant | None) -> Change:
+    def _fail(self, error: JobUnreadable, attempt: int, now: Instant, expires_at: Instant | None) -> JobEvent:
         self._db.execute(
             """UPDATE jobs SET state = 'failed', ready_at = NULL, completed_at = ?, expires_at = ?, error = ?,
                error_code = ? WHERE id = ?""",
-            (now, expires_at, str(fault), fault.code, fault.job_id),
+            (now, expires_at, str(error), error.code, error.job_id),
         )
-        row = (fault.job_id, State.FAILED, State.QUEUED, now, attempt, str(fault))
+        row = (error.job_id, State.FAILED, State.QUEUED, now, attempt, str(error))
         seq = insert(self._db, "events", "job_id, state, previous, at, attempt, error", [row])
-        return Change(
+        return JobEvent(
             seq=seq,
-            job_id=fault.job_id,
+            job_id=error.job_id,
             state=State.FAILED,
             previous=State.QUEUED,
             at=now,
             model="",
             attempt=attempt,
-            error=str(fault),
+            error=str(error),
         )
 
     def wake(self, now: Instant) -> int:
@@ -363,9 +363,9 @@ class SqliteWriter(SqliteReader):
         try:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
-            self._db.execute(f"PRAGMA busy_timeout = {1000 * (PATIENCE if self._patient else AGAIN):.0f}")
+            self._db.execute(f"PRAGMA busy_timeout = {1000 * (TIMEOUT if self._patient else AGAIN):.0f}")
 
-    def _post(self, posted: Sequence[tuple[Change, str, str]]) -> None:
+    def _post(self, posted: Sequence[tuple[JobEvent, str, str]]) -> None:
         """Write a delivery for each of the changes, to the URL and of the owner beside it."""
         rows = [(c.seq, c.job_id, owner, receiver_of(url), url, "due", c.at) for c, url, owner in posted]
         insert(self._db, "deliveries", "seq, job_id, owner, receiver, url, state, due_at", rows)
@@ -421,8 +421,8 @@ class SqliteWriter(SqliteReader):
 def _job_or_fault(row: tuple[object, ...]) -> Job | JobUnreadable:
     try:
         return read_job(row)
-    except JobUnreadable as fault:
-        return fault
+    except JobUnreadable as error:
+        return error
 
 
 def _wanted(state: State, url: str | None, wanted: tuple[State, ...] | None) -> bool:
@@ -435,7 +435,7 @@ def _open(path: Path) -> sqlite3.Connection:
         opened.callback(db.close)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
-        db.execute(f"PRAGMA busy_timeout = {1000 * PATIENCE:.0f}")
+        db.execute(f"PRAGMA busy_timeout = {1000 * TIMEOUT:.0f}")
         opened.pop_all()
     return db
 

@@ -28,7 +28,7 @@ EXCERPT = 200  # bytes of what is not understood that are told
 LARGE = 64 * 2**10  # bytes of an embedding answer, and of its members, of which nothing is built
 
 
-class Closer:
+class Decoder:
     """Turns the values of one endpoint's stream into chunks and knows the one that closes it.
 
     Each value is read once; what clients could not read is put right on the way, and everything else stays as it came.

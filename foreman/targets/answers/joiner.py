@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from foreman.domain.endpoints import Endpoint
-from foreman.domain.errors import TargetFailed, TargetFault, TargetGarbled
+from foreman.domain.errors import TargetError, TargetFailed, TargetGarbled
 from foreman.targets.answers.failures import ODD, failure
 from foreman.targets.answers.merge import absorb, packed, settled
 from foreman.targets.answers.refusals import NOT_JSON
@@ -72,7 +72,7 @@ class Answer:
             raise TargetFailed(self._target, why)
         return value
 
-    def _odd(self) -> TargetFault:
+    def _odd(self) -> TargetError:
         return TargetGarbled(self._target, "a chunk of an unknown shape")
 
 

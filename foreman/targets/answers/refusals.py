@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from foreman.domain.errors import TargetBusy, TargetFailed, TargetFault, TargetRefused
+from foreman.domain.errors import TargetBusy, TargetError, TargetFailed, TargetRefused
 from foreman.domain.retry import RETRY_AFTER_CAP, retry_after
 
 MAX_WORDS = 500  # characters of the target's own text that are kept
@@ -21,22 +21,22 @@ _AGAIN = re.compile(r"\btry(ing)? again\b|(?<!not )(?<!n't )\bretry\b|\btry late
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-def fault_of(target: str, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> TargetFault:
+def error_of(target: str, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> TargetError:
     """The fault a status other than 2xx stands for; `headers` have lower-case names, `now` is in epoch seconds."""
     asked = retry_after(headers.get("retry-after"), now)
-    fault = _fault(target, status, words_of(body), None if asked is None else min(asked, RETRY_AFTER_CAP))
-    fault.status, fault.body = status, body
-    return fault
+    error = _error(target, status, words_of(body), None if asked is None else min(asked, RETRY_AFTER_CAP))
+    error.status, error.body = status, body
+    return error
 
 
-def _fault(target: str, status: int, words: str, wait: float | None) -> TargetFault:
+def _error(target: str, status: int, words: str, wait: float | None) -> TargetError:
     if status in BUSY:
         return TargetBusy(target, wait)
     disputed = status in DISPUTED and (wait is not None or _AGAIN.search(words))
     if disputed or status in PASSING or (status >= 500 and status != 501):
-        fault = TargetFailed(target, words or f"status {status}")
-        fault.retry_after = wait
-        return fault
+        error = TargetFailed(target, words or f"status {status}")
+        error.retry_after = wait
+        return error
     if status >= 400:
         return TargetRefused(status, words or f"{target} answered {status}")
     return TargetRefused(status, f"{target} answered {status}, which is not followed")

@@ -267,7 +267,7 @@ class _Connection:
         self._stream = stream
         self._tcp = tcp
         self.reading = _Reading()
-        self._fault: TargetGarbled | None = None  # comes after what was understood
+        self._error: TargetGarbled | None = None  # comes after what was understood
         self._heard: Callable[[], None] = lambda: None
         self._sent = False
         self._idle_since = 0.0
@@ -325,8 +325,8 @@ class _Connection:
         """Wait until `reading` has the status and the headers."""
         reading, size = self.reading, 0
         while not reading.begun:
-            if self._fault:
-                raise self._fault
+            if self._error:
+                raise self._error
             if size >= MAX_HEAD:
                 raise TargetGarbled(self.name, f"not HTTP/1.1 (a head of more than {MAX_HEAD} bytes)")
             data = await self._receive()
@@ -341,8 +341,8 @@ class _Connection:
         """The next piece, empty at the end."""
         reading, size = self.reading, 0
         while not reading.pieces and not reading.over:
-            if self._fault:
-                raise self._fault
+            if self._error:
+                raise self._error
             if size >= MAX_HEAD:
                 raise TargetGarbled(self.name, f"not HTTP/1.1 (more than {MAX_HEAD} bytes between two pieces)")
             data = await self._receive()
@@ -361,7 +361,7 @@ class _Connection:
         try:
             self.reading.feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fault = TargetGarbled(self.name, f"not HTTP/1.1 ({error})")
+            self._error = TargetGarbled(self.name, f"not HTTP/1.1 ({error})")
 
     # Without TLS the socket is used itself: a Trio stream around it would double the cost of a short answer.
 

@@ -17,15 +17,15 @@ import trio
 
 from foreman import program
 from foreman.config.settings import ManagedModel
-from foreman.domain.errors import ModelCrashed, Shortage, TargetFault
+from foreman.domain.errors import ModelCrashed, Shortage, TargetError
 from foreman.shortage import shortage_in
 from foreman.targets.http.http1 import Client
 from foreman.targets.managed import leash
 from foreman.targets.managed.child_log import ChildLog
 from foreman.targets.openai import OpenAITarget
 
-STOP_PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
-KILL_PATIENCE = 5.0  # seconds for the kernel to reap what was killed
+STOP_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
+KILL_TIMEOUT = 5.0  # seconds for the kernel to reap what was killed
 PROBE_TIMEOUT = 5.0  # seconds for one answer of the ready path
 PROBE_EVERY = (0.02, 0.25)  # seconds between probes: at first, at most
 LIVENESS_PROBES = 3  # without an answer, one after the other, end a server: a halt of Foreman itself spoils only one
@@ -236,7 +236,7 @@ class Child:
 
     async def _answers(self) -> bool:
         with trio.move_on_after(PROBE_TIMEOUT):
-            with contextlib.suppress(TargetFault):
+            with contextlib.suppress(TargetError):
                 return await self._probe_once() == 200
         return False
 
@@ -281,7 +281,7 @@ class Child:
                     await self._probe_once()
                 except Shortage:
                     return True  # Foreman's own, which tells nothing of the server
-                except TargetFault:
+                except TargetError:
                     pass
                 if self._heard_at >= began:
                     return True
@@ -300,15 +300,15 @@ class Child:
         with trio.CancelScope(shield=True):
             if process.returncode is None and not self._hung:
                 process.terminate()
-                with trio.move_on_after(STOP_PATIENCE):
+                with trio.move_on_after(STOP_TIMEOUT):
                     await process.wait()
             assert process.stdin is not None and process.stdout is not None
             await trio.aclose_forcefully(process.stdin)
-            with trio.move_on_after(KILL_PATIENCE):
+            with trio.move_on_after(KILL_TIMEOUT):
                 await process.wait()
             if process.returncode is None:
                 process.kill()
-            with trio.move_on_after(KILL_PATIENCE):
+            with trio.move_on_after(KILL_TIMEOUT):
                 await process.wait()
             await trio.to_thread.run_sync(
                 leash.kill_left_behind, f"{leash.KEY}={self._key}"

@@ -14,13 +14,13 @@ import trio
 
 from foreman.config.settings import ManagedModel
 from foreman.domain.endpoints import EMBEDDING, Counting
-from foreman.domain.errors import NotServed, TargetFault, TargetLost, TargetRefused, TargetUnavailable
-from foreman.domain.job import DrainKey, model_of
+from foreman.domain.errors import NotServed, TargetError, TargetLost, TargetRefused, TargetUnavailable
+from foreman.domain.job import LoadKey, model_of
 from foreman.offload import offload
 from foreman.targets.managed import leash
 from foreman.targets.managed.child import Child
 from foreman.targets.managed.gguf import size_of
-from foreman.targets.openai import Told, rfc3339
+from foreman.targets.openai import StaticAnswer, rfc3339
 from foreman.targets.protocol import Call, Chunk, Model
 from foreman.targets.translate.answer import loaded
 from foreman.targets.translate.request import only_loads
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 Place: TypeAlias = tuple[str, bool]  # a model's name, and whether it is the one of that name for embeddings
 
-DEATH_PATIENCE = 1.0  # seconds from a broken connection until the child's end is known, if it has ended
+DEATH_TIMEOUT = 1.0  # seconds from a broken connection until the child's end is known, if it has ended
 
 
 class ManagedTarget:
@@ -49,7 +49,7 @@ class ManagedTarget:
         self._logs = data_dir.absolute() / "logs"
         self._owner = ""
         self._children: dict[Place, Child] = {}  # each one the latest
-        self._resident: DrainKey | None = None
+        self._loaded: LoadKey | None = None
         self._nursery: trio.Nursery | None = None
         self._running = trio.Event()
         self._swap = trio.Lock()
@@ -68,7 +68,7 @@ class ManagedTarget:
             self._nursery = None
             self._running = trio.Event()
             self._children.clear()
-            self._resident = None
+            self._loaded = None
 
     async def models(self) -> list[Model]:
         """What the settings list; never fails."""
@@ -82,12 +82,12 @@ class ManagedTarget:
         if await offload(len(call.payload), only_loads, call.endpoint, call.payload) != "unload":
             await self._ready_child(call)
 
-    def is_resident(self, key: DrainKey) -> bool:
+    def is_loaded(self, key: LoadKey) -> bool:
         child = self._child(model_of(key))
         return child is not None and child.ready
 
-    def resident(self) -> DrainKey | None:
-        return self._resident if self._resident and self.is_resident(self._resident) else None
+    def loaded(self) -> LoadKey | None:
+        return self._loaded if self._loaded and self.is_loaded(self._loaded) else None
 
     def displaces(self, call: Call) -> bool:
         """Whether the server of a model that chats would have to be started, in place of another one perhaps."""
@@ -115,7 +115,7 @@ class ManagedTarget:
         reason = await offload(len(call.payload), only_loads, call.endpoint, call.payload)
         if reason is not None:
             await (self.unload(call.model) if reason == "unload" else self._ready_child(call))
-            yield Told(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
+            yield StaticAnswer(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
             return
         child = await self._ready_child(call)
         call = msgspec.structs.replace(call, heard=child.hearing(call.heard))
@@ -126,10 +126,10 @@ class ManagedTarget:
                 async with asked as chunks:
                     begun = True
                     yield _Watched(chunks, child)
-            except (TargetLost, TargetUnavailable) as fault:
+            except (TargetLost, TargetUnavailable) as error:
                 if begun:
                     raise  # explained where it was met
-                raise await _explained(fault, child) from fault
+                raise await _explained(error, child) from error
             except trio.Cancelled:
                 child.doubt()
                 raise
@@ -147,7 +147,7 @@ class ManagedTarget:
             if not child.stopping:
                 break
         if not model.embedding:
-            self._resident = call.key
+            self._loaded = call.key
         return child
 
     async def _chosen_child(self, model: ManagedModel) -> Child:
@@ -205,20 +205,20 @@ class _Watched:
     async def __anext__(self) -> Chunk:
         try:
             return await self._chunks.__anext__()
-        except (TargetLost, TargetUnavailable) as fault:
-            raise await _explained(fault, self._child) from fault
+        except (TargetLost, TargetUnavailable) as error:
+            raise await _explained(error, self._child) from error
 
 
-async def _explained(fault: TargetFault, child: Child) -> TargetFault:
+async def _explained(error: TargetError, child: Child) -> TargetError:
     """What a broken connection to a child means: that it died, that it hangs up while alive, or that it is deaf."""
-    with trio.move_on_after(DEATH_PATIENCE):
+    with trio.move_on_after(DEATH_TIMEOUT):
         await child.wait_ended()
     if child.ended or child.leaving:
         return child.crash()
-    if isinstance(fault, TargetUnavailable):
+    if isinstance(error, TargetUnavailable):
         child.abandon()
         return child.crash("does not take connections any more")
-    return fault
+    return error
 
 
 async def _retire(child: Child) -> None:
