@@ -1,1 +1,1 @@
-"""The actors: each owns one thing and is told about the rest."""
+"""Actors: long-running tasks, each the only owner of its state."""

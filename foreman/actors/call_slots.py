@@ -1,4 +1,4 @@
-"""Places with the target for calls past the queue, shared fairly by models."""
+"""Call slots: bound the calls past the queue and share them fairly between models."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import trio
 
 
-class Places:
-    """`total` places; the next free one goes to the model that has the fewest.
+class CallSlots:
+    """`total` call slots; the next free one goes to the waiting model that holds the fewest.
 
-    A model that has none gets one even when all are taken, so that calls of one that hangs hold up no other. Of such
-    places beyond the total there are no more than `total`.
+    A model that holds none gets an extra slot even when all are taken, so that calls of a hanging model do not block
+    the others. There are at most `total` extra slots.
     """
 
     def __init__(self, total: int) -> None:
@@ -22,8 +22,8 @@ class Places:
         self._waiting: dict[str, deque[trio.Event]] = {}
 
     @asynccontextmanager
-    async def place(self, model: str) -> AsyncIterator[None]:
-        """Wait for a place, and hold it within this context."""
+    async def hold(self, model: str) -> AsyncIterator[None]:
+        """Wait for a slot, and hold it within this context."""
         turn = trio.Event()
         self._waiting.setdefault(model, deque()).append(turn)
         self._give()
@@ -33,7 +33,7 @@ class Places:
         finally:
             if turn.is_set():
                 self._taken[model] -= 1
-                self._taken += Counter()  # forgets those that have none
+                self._taken += Counter()  # drops models that hold no slot
                 self._give()
             else:
                 self._waiting[model].remove(turn)

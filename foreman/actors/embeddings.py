@@ -1,4 +1,4 @@
-"""Embeddings: past the queue, a few at a time, with their model kept warm."""
+"""Embeddings: calls past the queue, bounded by call slots, with their model kept warm."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 import structlog
 import trio
 
-from foreman.actors.call_slots import Places
+from foreman.actors.call_slots import CallSlots
 from foreman.actors.inventory import Inventory
 from foreman.actors.worker import Timeouts
 from foreman.budget import Budget, Lease
@@ -17,23 +17,23 @@ from foreman.targets.protocol import Call, Target
 
 log = structlog.get_logger()
 
-NOT_FOR_EMBEDDINGS = "its server is not for embeddings alone: a call for it is a job, and loads it when its turn comes"
+NOT_FOR_EMBEDDINGS = "its server is not for embeddings alone; a call for it becomes a job, which loads it in its turn"
 
 
 class Embeddings:
-    """Asks the target at once; about `concurrency` calls together, shared by their models."""
+    """Sends embedding calls to the target at once, about `concurrency` together, shared between models."""
 
     def __init__(
         self, target: Target, inventory: Inventory, *, concurrency: int, timeout: Timeouts, warm: str = ""
     ) -> None:
         self._target = target
         self._inventory = inventory
-        self._places = Places(concurrency)
+        self._slots = CallSlots(concurrency)
         self._timeout = timeout
         self._warm = warm
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Warm the embedding model now and whenever the target comes back."""
+        """Warm the embedding model now and each time the target comes back."""
         task_status.started()
         while self._warm:
             await self._inventory.wait_up()
@@ -42,21 +42,24 @@ class Embeddings:
         await trio.sleep_forever()
 
     async def embed(self, call: Call, held: Lease | None = None) -> bytes | None:
-        """Return the target's answer, a JSON object; None when the call is one for the queue (see `Target.displaces`).
+        """Return the target's answer, a JSON object; None when the call belongs in the queue (see `Target.displaces`).
 
-        `held` counts what comes of it. Raises MemoryFull, and TargetFault, after `attempt` seconds at the latest, the
-        time in which it waits for a place included.
+        `held` counts the bytes of the answer. The call ends after `attempt` seconds, waiting for a slot included.
+
+        Raises:
+            MemoryFull: The answer finds no room in the budget.
+            TargetError: The target failed, or exceeded a timeout.
         """
         answer: bytes | None = None
         with trio.move_on_after(self._timeout.attempt) as scope:
-            async with self._places.place(model_of(call.key)):
+            async with self._slots.hold(model_of(call.key)):
                 answer = await self._ask(call, held or Budget().fence())
         if scope.cancelled_caught:
             raise AttemptTimeout(self._timeout.attempt)
         return answer
 
     async def _ask(self, call: Call, held: Lease) -> bytes | None:
-        """Ask for as long as the worker would."""
+        """Send the call, with the worker's timeouts."""
         if self._target.displaces(call):
             return None
         answer, size, timeout = Answer(call.endpoint, self._target.name), 0, self._timeout.first_chunk
@@ -80,7 +83,7 @@ class Embeddings:
         return answer.result()
 
     async def _load(self) -> None:
-        """Ask for something. A place is for callers, who are not to wait for this."""
+        """Load the model with a small call, outside the call slots, so that callers do not wait for it."""
         payload = msgspec.json.encode({"model": self._warm, "input": "warm"})
         call = Call(model=self._warm, key=self._warm, endpoint="/api/embed", payload=payload)
         try:

@@ -1,4 +1,4 @@
-"""The feed: every change in order, the latest from memory and the older from the store. A subscriber is a cursor."""
+"""The feed: all events in order, recent ones from memory, older ones from the store. A subscriber is a cursor."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
 from foreman.turnstile import Turnstile
 
-PAGE = 500  # changes read at once
+PAGE = 500  # events read at once
 
 
 class Feed:
-    """Keeps the last `history` changes in memory."""
+    """The event log; keeps the last `history` events in memory."""
 
     def __init__(self, readers: Readers, *, history: int, newest: int) -> None:
-        """`newest` is the store's newest seq."""
+        """Begin at `newest`, the store's newest seq."""
         self._readers = readers
         self._kept: deque[JobEvent] = deque(maxlen=history)
         self._news = trio.Event()
         self._turns = Turnstile()
-        self.subscriptions: WeakSet[Subscription] = WeakSet()  # the readers there are
+        self.subscriptions: WeakSet[Subscription] = WeakSet()  # the open ones
         self.history = history
         self.newest = newest
 
     def on_commit(self, commit: Commit) -> None:
+        """Keep the events of a commit and wake the subscribers."""
         if commit.events:
             self._kept.extend(commit.events)
             self.newest = commit.events[-1].seq
@@ -40,17 +41,22 @@ class Feed:
             self._news = trio.Event()
 
     async def wait_beyond(self, seq: int) -> None:
-        """Return when there are changes after `seq`; of many who wait, some at a time."""
+        """Return when there are events after `seq`; many waiters return a few at a time."""
         while self.newest <= seq:
             await self._news.wait()
         await self._turns.enter()
 
     async def oldest(self) -> int:
-        """The first seq after which nothing has been pruned."""
+        """Return the first seq after which nothing has been pruned."""
         return await self._readers.read(lambda store: store.horizon()) + 1
 
     async def check(self, after: int) -> None:
-        """Raises CursorGone when changes after `after` were pruned, QueryInvalid when there never was such a seq."""
+        """Check the cursor `after`.
+
+        Raises:
+            CursorGone: Events after it were pruned.
+            QueryInvalid: It is beyond the newest seq.
+        """
         if after > self.newest:
             raise QueryInvalid("after", after, f"must be a seq up to {self.newest}, the newest")
         oldest = await self.oldest()
@@ -58,20 +64,20 @@ class Feed:
             raise CursorGone(after, oldest)
 
     async def read(self, after: int) -> list[JobEvent]:
-        """Up to a page of the changes after `after`, oldest first; empty when there are none yet, or no longer any.
+        """Return up to a page of the events after `after`, oldest first; empty when there are none.
 
-        Raises CursorGone when some of them were pruned.
+        Raise CursorGone when some of them were pruned.
         """
         if after >= self.newest:
             return []
         kept = self._kept
         if kept and kept[0].seq <= after + 1:
-            # Near its end a deque is found into at once, and that is where most readers are.
+            # Indexing a deque is fast near its end, and most readers are there.
             start = bisect_right(kept, after, key=lambda event: event.seq)
-            return [kept[place] for place in range(start, min(len(kept), start + PAGE))]
+            return [kept[index] for index in range(start, min(len(kept), start + PAGE))]
 
         def older(store: Reader) -> list[JobEvent]:
-            if after < store.horizon():  # pruned since this reader came
+            if after < store.horizon():  # pruned since this subscription began
                 raise CursorGone(after, store.horizon() + 1)
             return store.events(after=after, limit=PAGE)
 
@@ -79,30 +85,30 @@ class Feed:
 
 
 class Subscription:
-    """One reader's place in the feed, with what it wants to hear of."""
+    """One reader's cursor in the feed, and its filter."""
 
     def __init__(self, feed: Feed, after: int, wanted: Callable[[JobEvent], bool]) -> None:
         feed.subscriptions.add(self)
         self._feed = feed
         self._wanted = wanted
-        self._timeout = (feed.newest - after) + feed.history
-        self.newest = feed.newest  # when the reader came
+        self._most_behind = (feed.newest - after) + feed.history
+        self.newest = feed.newest  # when the subscription began
         self.after = after
 
     @property
     def too_far_behind(self) -> bool:
-        """Whether the reader has fallen further behind than it was when it came, by more than the feed remembers."""
-        return self._feed.newest - self.after > self._timeout
+        """True once the reader is further behind than at its start, by more than the feed keeps in memory."""
+        return self._feed.newest - self.after > self._most_behind
 
     async def next(self) -> list[JobEvent]:
-        """The next changes this reader wants, in order; waits for some. A cancelled call loses nothing.
+        """Wait for events that pass the filter and return them in order. A cancelled call loses nothing.
 
-        Raises CursorGone when they were pruned before it came to them.
+        Raise CursorGone when events were pruned before they were read.
         """
         while True:
             await self._feed.wait_beyond(self.after)
             newest = self._feed.newest
             events = await self._feed.read(self.after)
-            self.after = events[-1].seq if events else newest  # all of them went with the jobs they were of
+            self.after = events[-1].seq if events else newest  # all were removed with their jobs
             if wanted := [event for event in events if self._wanted(event)]:
                 return wanted

@@ -1,4 +1,4 @@
-"""The inventory: which models the target has, and whether it is there at all."""
+"""The inventory: the target's models, and whether the target is up."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Build: TypeAlias = Callable[[Sequence[Model]], bytes]
 
 PROBE_DEADLINE = 5.0  # seconds
 DEGRADED_POLL = 1.0  # seconds between probes while the target is away
-MISSED = 2.0  # seconds in which names that nobody knows have the target asked once, however many they are
+MISSED = 2.0  # seconds between probes for unknown names, however many names there are
 ENTRY = 100  # bytes of a model in a list, about
-LOOKED_AT = 1.0  # the same while somebody asks how it is
-SOME = 10  # models that are named where one is not found
+LOOKED_AT = 1.0  # seconds between probes while the health route is read
+SOME = 10  # models named in the error model_not_found
 NOTE = "inventory"  # where the last known models are kept over restarts
 
 
 class Inventory:
-    """Polls the target. `up` is False while it is away; work waits for `wait_up`."""
+    """The target's models, by polling. `up` is False while the target is away; work waits for `wait_up`."""
 
     def __init__(self, target: Target, queue: Queue, *, poll_interval: float, remembered: str | None = None) -> None:
         self._target = target
         self._queue = queue
         self._interval = poll_interval
         self._probing = trio.Lock()
-        self._missed_at = -math.inf  # when the target was last asked for a name that nobody knows
+        self._missed_at = -math.inf  # when the target was last probed for an unknown name
         self._building = trio.Lock()
         self._built: dict[Build, tuple[Sequence[Model], bytes]] = {}
         self._probes = 0
@@ -51,7 +51,7 @@ class Inventory:
         self._index = self._indexed(self.models)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Probe for ever: every `poll_interval` seconds, every second while the target is away or somebody looks."""
+        """Probe for ever: every `poll_interval` seconds, every second while the target is away or `look` is called."""
         await self.probe()
         task_status.started()
         while True:
@@ -63,7 +63,7 @@ class Inventory:
             await self.probe()
 
     async def probe(self) -> None:
-        """Ask the target now. Several callers at once share one question."""
+        """Ask the target for its models now. Concurrent callers share one request."""
         asked = self._probes
         async with self._probing:
             if self._probes != asked:
@@ -82,19 +82,21 @@ class Inventory:
             self._probes += 1
 
     def look(self) -> None:
-        """Have the target asked soon, unless it was within the last second: somebody wants to know how it is."""
+        """Request a probe soon, unless one began within the last second."""
         if trio.current_time() - self._asked_at >= LOOKED_AT:
             self._wanted.set()
 
     @property
     def silent(self) -> float:
-        """Return for how many seconds the target has owed an answer; 0 when it owes none."""
+        """Seconds for which the target has not answered the probe under way; 0 without one."""
         return 0.0 if self._answered else trio.current_time() - self._asked_at
 
     async def resolve(self, name: str) -> Model:
-        """The model called `name`, by name or alias; asks the target once more when it is not known.
+        """Return the model with this name or alias; probe the target once more when it is unknown.
 
-        Raises ModelNotFound; TargetDown when the target cannot be asked.
+        Raises:
+            ModelNotFound: The target has no such model.
+            TargetDown: The model is unknown and the target is away.
         """
         found = self.find(name)
         if found is None and self.up:
@@ -112,15 +114,17 @@ class Inventory:
             self._missed_at = trio.current_time()
 
     async def wait_up(self) -> None:
+        """Return once the target is up."""
         while not self.up:
             await self._came_up.wait()
 
     async def wait_down(self) -> None:
+        """Return once the target is away."""
         while self.up:
             await self._went_down.wait()
 
     def report_down(self, error: TargetError) -> None:
-        """The target could not be reached: work waits until a probe finds it again."""
+        """Mark the target as away: work waits until a probe reaches it."""
         self.error = error
         if self.up:
             self.up = False
@@ -144,7 +148,7 @@ class Inventory:
             await self._queue.tell(Note(name=NOTE, value=value))
 
     async def shown(self, build: Build) -> bytes:
-        """Return what `build` makes of the models; it is called once for each list of them."""
+        """Return `build(models)`, cached until the models change."""
         async with self._building:
             models = self.models
             built = self._built.get(build)
@@ -153,14 +157,14 @@ class Inventory:
             return built[1]
 
     def find(self, name: str) -> Model | None:
-        """The model called `name`, as far as is known now."""
+        """Return the model with this name or alias from the last probe, else None."""
         return self._index.get(self._target.same(name))
 
     def _indexed_if_new(self, models: list[Model]) -> dict[str, Model] | None:
         return None if models == self.models else self._indexed(models)
 
     def _indexed(self, models: Sequence[Model]) -> dict[str, Model]:
-        """Return every model by its names: the own one before aliases, and of a name that two have, the first one's."""
+        """Return the models by name and alias. A name goes before an alias, and the first model before later ones."""
         index: dict[str, Model] = {}
         for model in models:
             index.setdefault(self._target.same(model.name), model)
@@ -171,9 +175,9 @@ class Inventory:
 
 
 def _read(remembered: str) -> list[Model]:
-    """Return the models of a note; none where another program has changed it: they are asked for soon."""
+    """Return the models of a note; none when it is unreadable, since the first probe brings them anyway."""
     try:
         return msgspec.json.decode(remembered, type=list[Model])
     except msgspec.DecodeError as error:
-        log.warning("the models known before cannot be read", why=str(error))
+        log.warning("cannot read the remembered models", why=str(error))
         return []

@@ -1,4 +1,4 @@
-"""The meters: what happened since the start, counted for /metrics."""
+"""Metrics: counters and histograms for /metrics, since the start of the process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from foreman.domain.usage import OTHER
 from foreman.queue.commands import Commit
 
-MOST_MODELS = 200  # since the start that are told of by name; each has about sixty series
+MOST_MODELS = 200  # with series of their own, about sixty each
 
 _SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempted:
-    """One attempt, over. Times are seconds."""
+    """An attempt that has ended. Times are seconds."""
 
     model: str
-    outcome: str  # done, cancelled, or the code of the fault
+    outcome: str  # done, cancelled, or the error's code
     waited: float  # since the job began to wait
     loading: float
     working: float
@@ -29,29 +29,31 @@ class Attempted:
 
 
 class Metrics:
-    """Counters and histograms that the actors feed; gauges that are read when somebody asks are in http/metrics.py."""
+    """Counters and histograms that the actors update; gauges are read at scrape time, in http/routes/metrics.py."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         made: dict[str, Any] = {"registry": self.registry, "namespace": "foreman"}
-        self._events = Counter("changes", "Changes of state, by the state entered", ["state"], **made)
+        self._events = Counter("changes", "Job events, by the state entered", ["state"], **made)
         self._attempts = Counter("attempts", "Attempts that ended, by outcome", ["model", "outcome"], **made)
         self._phases = Histogram(
             "phase_seconds", "Seconds of each attempt, by phase", ["model", "phase"], buckets=_SECONDS, **made
         )
         self._tokens = Counter("tokens", "Tokens read and written", ["model", "kind"], **made)
-        self._loads = Counter("loads", "Models made resident", ["model"], **made)
+        self._loads = Counter("loads", "Models loaded", ["model"], **made)
         self._deliveries = Counter("deliveries", "Attempts to deliver a webhook, by outcome", ["outcome"], **made)
         self._restarts = Counter("restarts", "Actors that failed and were started again", ["actor"], **made)
 
         self._models: set[str] = set()
-        self._children: dict[tuple[object, ...], Any] = {}  # finding them anew would take longer than counting
+        self._children: dict[tuple[object, ...], Any] = {}  # a lookup by labels costs more than the count itself
 
     def on_commit(self, commit: Commit) -> None:
+        """Count the events of a commit."""
         for event in commit.events:
             self._of(self._events, event.state).inc()
 
     def attempted(self, attempt: Attempted) -> None:
+        """Count an attempt that has ended: outcome, phases and tokens."""
         model = self._named(attempt.model)
         self._of(self._attempts, model, attempt.outcome).inc()
         self._of(self._phases, model, "waited").observe(max(0.0, attempt.waited))
@@ -63,22 +65,24 @@ class Metrics:
             self._of(self._tokens, model, "answer").inc(attempt.answer_tokens)
 
     def loaded(self, model: str) -> None:
+        """Count a load of the model."""
         self._of(self._loads, self._named(model)).inc()
 
     def delivered(self, status: int | None) -> None:
-        """An attempt to deliver was answered with `status`, or not at all."""
+        """Count an attempt to deliver a webhook; `status` is None when the receiver did not answer."""
         self._of(self._deliveries, "unanswered" if status is None else f"{status // 100}xx").inc()
 
     def restarted(self, actor: str) -> None:
+        """Count a restart of an actor."""
         self._of(self._restarts, actor).inc()
 
     @property
     def models(self) -> int:
-        """How many models are told of."""
+        """Number of models that have series of their own."""
         return len(self._models)
 
     def _named(self, model: str) -> str:
-        """Return the model, or OTHER for those that come once MOST_MODELS are known."""
+        """Return the model as a label, or OTHER for a new one once MOST_MODELS are known."""
         if model not in self._models and len(self._models) >= MOST_MODELS:
             return OTHER
         self._models.add(model)

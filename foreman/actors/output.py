@@ -1,4 +1,4 @@
-"""The relay: the chunks of running jobs, for whoever follows them."""
+"""The output hub: the chunks of running jobs, for the clients that stream them."""
 
 from __future__ import annotations
 
@@ -14,58 +14,60 @@ from foreman.domain.job import TERMINAL, JobEvent, State
 from foreman.queue.commands import Commit
 from foreman.turnstile import Turnstile
 
-CHUNK_COST = 64  # bytes of memory that a chunk takes besides its data; a flood of tiny ones must end too
+CHUNK_COST = 64  # bytes of memory that a chunk takes besides its data; a flood of tiny chunks must hit the limit too
 
 
 @dataclass(frozen=True, slots=True)
 class OutputItem:
-    """Something new on a track: a chunk of the answer, a new attempt, or the change that ended the job."""
+    """An entry of an output log: a chunk of the answer, a new attempt, or the event that ended the job."""
 
     chunk: bytes | None = None
-    attempt: int | None = None  # what was sent before is void; this attempt starts over
+    attempt: int | None = None  # a new attempt: the chunks sent before are void
     ended: JobEvent | None = None
-    cut: GaveWay | None = None  # the rest up to that end will not come: its room went to others
+    cut: GaveWay | None = None  # the remaining chunks were dropped to make room for others
 
 
 class OutputLog:
-    """What one job has said so far. Followers read by position, so a slow one holds nobody up."""
+    """The output of one job so far. Readers read by position, so that a slow one blocks no other."""
 
     def __init__(self, job_id: str, held: Lease | None = None) -> None:
-        """`held` counts what the attempt takes, and then the chunks, as long as anybody holds the track: its readers
-        share them."""
+        """Create an empty log.
+
+        `held` counts the bytes of the running attempt, then those of the chunks, for as long as the log is referenced.
+        """
         self.job_id = job_id
         self.attempt = 0
-        self.result: bytes | None = None  # the whole answer, once the target has given it
-        self.error: ForemanError | None = None  # how the last attempt ended, if it did not end well
+        self.result: bytes | None = None  # the whole answer, once it is complete
+        self.error: ForemanError | None = None  # of the last attempt
         self.turn = 0  # grows whenever an attempt starts over
         self.held = held or Budget().fence()
         self._kept = 0  # bytes of the chunks
-        self.chunks: list[bytes] = []  # what the current attempt has said
-        self._last: bytes | None = None  # held until the answer is on disk
+        self.chunks: list[bytes] = []  # of the current attempt
+        self._last: bytes | None = None  # held back until the answer is on disk
         self.ended: JobEvent | None = None
-        self.cut: GaveWay | None = None  # once its chunks are gone, though not everybody has read all of them
-        self.said = 0  # how many there were
-        self._followers: weakref.WeakSet[OutputReader] = weakref.WeakSet()
+        self.cut: GaveWay | None = None  # set once the chunks were dropped before all readers had them
+        self.said = 0  # number of chunks before the cut
+        self._readers: weakref.WeakSet[OutputReader] = weakref.WeakSet()
         self._news = trio.Event()
         self._turns = Turnstile()
 
     def begin(self, attempt: int) -> None:
-        """A new attempt: what the last one said is void."""
+        """Start a new attempt: the chunks of the one before are void."""
         self.attempt = attempt
         self.held.keep()
         self.drop()
 
     def drop(self) -> None:
-        """Forget what the attempt has said: it starts over."""
+        """Forget the chunks: the attempt starts over."""
         self.turn += 1
         self.chunks, self._last, self._kept = [], None, 0
         self.held.free()
         self._tell()
 
     def append(self, chunk: bytes, *, last: bool = False) -> None:
-        """The next chunk. The last one is shown once the job is on disk as done, so that who has it can ask for it.
+        """Append a chunk. The last one is held back until the job is done on disk: a reader that has it can fetch it.
 
-        Raises MemoryFull.
+        Raise MemoryFull when the chunk finds no room in the budget.
         """
         self.held.grow(len(chunk) + CHUNK_COST)
         self._kept += len(chunk) + CHUNK_COST
@@ -76,10 +78,11 @@ class OutputLog:
         self._tell()
 
     def rest(self) -> None:
-        """Hold no more than the chunks: the attempt is over."""
+        """End the attempt: keep counting the chunks alone."""
         self.held.resize(self._kept)
 
     def on_commit(self, event: JobEvent) -> None:
+        """Record the job's end, or that it runs again."""
         if event.state in TERMINAL:
             if event.state is State.DONE and self._last is not None:
                 self.chunks.append(self._last)
@@ -91,8 +94,8 @@ class OutputLog:
         self._tell()
 
     def let_go(self) -> None:
-        """Keep nothing of an attempt that is over: who has not read it yet does not get it."""
-        for reader in list(self._followers):
+        """Drop the chunks of an attempt that has ended; slow readers get the error instead of the rest."""
+        for reader in list(self._readers):
             reader.hurry()
         if self.ended is None:
             self.drop()
@@ -102,13 +105,13 @@ class OutputLog:
             self._tell()
 
     def follow(self, hurry: Callable[[], None] = lambda: None) -> OutputReader:
-        """Read from the first chunk to the end of the job. `hurry` is called when what is being read is needed."""
+        """Return a reader from the first chunk to the end of the job. `hurry` is called before chunks are dropped."""
         reader = OutputReader(self, hurry)
-        self._followers.add(reader)
+        self._readers.add(reader)
         return reader
 
     async def wait(self) -> None:
-        """Return when there is anything new; of many who wait, some at a time."""
+        """Return when there is something new; many waiters return a few at a time."""
         await self._news.wait()
         await self._turns.enter()
 
@@ -118,7 +121,7 @@ class OutputLog:
 
 
 class OutputReader:
-    """A reader's place on a track. A cancelled `next` loses nothing."""
+    """A reader's position in an output log. A cancelled `next` loses nothing."""
 
     def __init__(self, output: OutputLog, hurry: Callable[[], None]) -> None:
         self._output = output
@@ -128,11 +131,11 @@ class OutputReader:
         self._broke_off = False
 
     def hurry(self) -> None:
-        """Have the reader take what it has begun to, at once or not at all."""
+        """Ask the reader to finish the chunk it is sending at once, or to break it off."""
         self._hurry()
 
     def goes_on(self) -> bool:
-        """Return whether the rest of the chunk that came last may still be sent; if not, it was broken off."""
+        """Return True if the rest of the last chunk may still be sent; if not, record that it was broken off."""
         self._broke_off = self._output.cut is not None or self._turn != self._output.turn
         return not self._broke_off
 
@@ -145,7 +148,7 @@ class OutputReader:
         return await self.next()
 
     async def next(self) -> OutputItem:
-        """Wait for the next piece; the last one carries the change that ended the job."""
+        """Wait for the next item; the last one carries the event that ended the job."""
         output = self._output
         while True:
             if self._turn != output.turn:
@@ -167,21 +170,24 @@ class OutputReader:
 
 
 class OutputHub:
-    """The tracks of the jobs that run or are followed; a track lives as long as somebody holds it."""
+    """The output logs of jobs that run or are streamed; a log lives as long as something references it."""
 
     def __init__(self, budget: Budget | None = None) -> None:
         self._budget = budget or Budget()
         self._outputs: weakref.WeakValueDictionary[str, OutputLog] = weakref.WeakValueDictionary()
 
     def output(self, job_id: str) -> OutputLog:
-        """The job's track, made when there is none. Follow it first, then read the job's state from the store: whatever
-        changes after that read is told here."""
+        """Return the job's output log; create it if needed.
+
+        Follow it first, then read the job's state from the store, so that no event is missed in between.
+        """
         found = self._outputs.get(job_id)
         if found is None:
             self._outputs[job_id] = found = OutputLog(job_id, self._budget.fence())
         return found
 
     def on_commit(self, commit: Commit) -> None:
+        """Pass the events of a commit to the output logs of their jobs."""
         for event in commit.events:
             output = self._outputs.get(event.job_id)
             if output is not None:

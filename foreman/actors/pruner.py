@@ -1,4 +1,4 @@
-"""The janitor: removes what is past its time, and keeps the database's files small."""
+"""The pruner: removes expired jobs and usage rows, and keeps the database's files small."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ log = structlog.get_logger()
 
 ROUND = 30.0  # seconds between rounds
 LARGE_LOG = 256 * 2**20  # bytes
-BATCH = 200  # jobs removed in one transaction: a few milliseconds of the writer's time
+BATCH = 200  # jobs removed in one transaction: a few milliseconds of the writer
 
 
 async def run(queue: Queue, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Sweep for ever, in small batches that let other work in between."""
+    """Sweep for ever, in small transactions that let other work in between."""
     task_status.started()
     while True:
         await trio.sleep(ROUND)
@@ -24,7 +24,7 @@ async def run(queue: Queue, *, task_status: trio.TaskStatus[None] = trio.TASK_ST
 
 
 async def sweep(queue: Queue) -> int:
-    """Remove every job and some figures whose time is over, fold the log; return how many jobs were removed."""
+    """Remove expired jobs, fold usage rows, checkpoint the log; return the number of jobs removed."""
     total = 0
     try:
         while removed := await queue.ask(Prune(most=BATCH)):
@@ -32,7 +32,7 @@ async def sweep(queue: Queue) -> int:
         await queue.ask(KeepUsage())
         size = await queue.ask(Checkpoint())
         if size > LARGE_LOG:
-            log.warning("the database's log is large: does another program read it, for long?", bytes=size)
+            log.warning("the database's log is large: another program may hold a long read", bytes=size)
     except StoreUnavailable as error:
         log.warning("cannot prune", why=str(error))
     if total:

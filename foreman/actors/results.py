@@ -1,4 +1,4 @@
-"""What a finished job has to show: its result and its artifacts, in a job's status and in webhooks alike."""
+"""The results of a finished job: its result and artifacts, as a job's status and webhooks show them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ COMPLETION = "completion"
 
 
 def show_results(store: Reader, job_id: str, inline: int) -> dict[str, Any]:
-    """`result` and `artifacts`; artifacts of more than `inline` bytes are given by their URL.
+    """Return the keys `result` and `artifacts`; artifacts of more than `inline` bytes are given by URL.
 
-    The result is the completion, and stays null when that is larger.
+    The result is the completion, null when that is larger.
     """
     shown: dict[str, Any] = {"result": None, "artifacts": []}
     for shape in store.shapes(job_id):
@@ -28,7 +28,7 @@ def show_results(store: Reader, job_id: str, inline: int) -> dict[str, Any]:
 
 
 def show_artifact(job_id: str, shape: Shape, artifact: Artifact | None) -> dict[str, Any]:
-    """An artifact with its data, or with its URL when the data is not given."""
+    """Return an artifact with its data, or with its URL when `artifact` is None."""
     shown: dict[str, Any] = {"name": shape.name, "content_type": shape.content_type, "size": shape.size}
     if artifact is None:
         return shown | {"url": f"/jobs/{job_id}/artifacts/{shape.name}"}

@@ -1,4 +1,4 @@
-"""What systemd is told, where it asks: ready, how things stand, still alive, leaving. The protocol is sd_notify(3)."""
+"""Notifications to systemd: readiness, status, watchdog, stopping. The protocol is sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from foreman import program
 
 log = structlog.get_logger()
 
-STATUS_EVERY = 10.0  # seconds between two looks where no watchdog wants them sooner
+STATUS_EVERY = 10.0  # seconds between status messages; sooner with a watchdog
 
 
 @dataclass(frozen=True, slots=True)
 class Systemd:
-    """The one who started this service; tells nothing when that was not systemd."""
+    """The service manager; sends nothing when the process was not started by systemd."""
 
-    address: str = ""  # of its datagram socket; `@` begins an abstract one
-    timeout: float = math.inf  # seconds without a sign of life after which it ends this service
+    address: str = ""  # of its datagram socket; an abstract one begins with `@`
+    timeout: float = math.inf  # WATCHDOG_USEC in seconds: without a message for so long, systemd kills the service
 
     @classmethod
     def take(cls, environment: MutableMapping[str, str]) -> Systemd:
-        """Read the variables and remove them: no child shall speak for this service."""
+        """Read the variables and remove them, so that child processes cannot notify for this service."""
         address = environment.pop("NOTIFY_SOCKET", "")
         watched, microseconds = environment.pop("WATCHDOG_PID", ""), environment.pop("WATCHDOG_USEC", "")
         ours = {"", str(os.getpid())} | ({str(os.getppid())} if program.frozen() else set())
@@ -35,12 +35,12 @@ class Systemd:
         return cls(address, int(microseconds) / 1e6 if watches else math.inf)
 
     def ready(self, status: str) -> None:
-        """Say that callers are served."""
-        self._tell("READY=1", f"STATUS={status}")
+        """Notify that callers are served."""
+        self._emit("READY=1", f"STATUS={status}")
 
     def leaving(self, seconds: float) -> None:
-        """Say that this service ends, and that it may take so long."""
-        self._tell("STOPPING=1", "STATUS=draining", f"EXTEND_TIMEOUT_USEC={math.ceil(seconds * 1e6)}")
+        """Notify that the service is stopping, and may take `seconds`."""
+        self._emit("STOPPING=1", "STATUS=draining", f"EXTEND_TIMEOUT_USEC={math.ceil(seconds * 1e6)}")
 
     async def run(
         self,
@@ -48,10 +48,10 @@ class Systemd:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Say how things stand, and that this service is alive, for as long as it is.
+        """Send the status and the watchdog's keep-alive for ever.
 
-        `look` tells how things stand once every part has shown that it works; None when one does not. While it waits,
-        or the event loop is held, nothing is said either, and systemd starts this service anew.
+        `look` returns the status once every part has shown that it works, None when one does not. While it waits or
+        the event loop is blocked, no keep-alive is sent, and systemd restarts the service.
         """
         task_status.started()
         if not self.address:
@@ -59,9 +59,9 @@ class Systemd:
         while True:
             await trio.sleep(min(self.timeout / 2, STATUS_EVERY))
             if (status := await look()) is not None:
-                self._tell("WATCHDOG=1", f"STATUS={status}")
+                self._emit("WATCHDOG=1", f"STATUS={status}")
 
-    def _tell(self, *lines: str) -> None:
+    def _emit(self, *lines: str) -> None:
         if not self.address:
             return
         address = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address

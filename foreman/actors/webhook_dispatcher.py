@@ -1,4 +1,4 @@
-"""The webhooks: delivers what the outbox holds, in places that are shared out by caller and by history."""
+"""The webhook dispatcher: delivers the outbox, with places shared by caller and by the receiver's health."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from foreman.store.sqlite.readers import Readers
 
 log = structlog.get_logger()
 
-GONE = 410  # the receiver wants no more of this job
-READ_AHEAD = 32  # deliveries of a destination that are held at most
-READ_BYTES = 2**20  # of payloads after which it reads no further ahead
-SLOW = 5.0  # seconds; an answer that takes longer holds a place as if there were none
-NOTHING_PAUSE = 1.0  # seconds before a delivery that cannot be read counts as an attempt
+GONE = 410  # the receiver wants no more webhooks of this job
+READ_AHEAD = 32  # deliveries in memory per destination, at most
+READ_BYTES = 2**20  # of payloads per read
+SLOW = 5.0  # seconds; a slower answer counts as ill health, like a failure
+NOTHING_PAUSE = 1.0  # seconds before an unreadable delivery counts as an attempt
 
-Body: TypeAlias = bytes | JobUnreadable  # why there is none
+Body: TypeAlias = bytes | JobUnreadable  # the error when it cannot be read
 
 SLEEP_AT_MOST = 60.0  # seconds between looks, so that a clock set forward is noticed
 PAGE = 256  # receivers in one read, shared by the callers
-PAGE_OF_ONE = 16  # of each caller at least
-REST = 9  # times as long as a read took, before the next one
+PAGE_OF_ONE = 16  # receivers of each caller in one read, at least
+REST = 9  # times the duration of a read, as the pause after it
 REST_AT_MOST = 1.0  # seconds
 
 
 class WebhookDispatcher:
-    """Reads due deliveries from the store; after a restart it simply reads on.
+    """Delivers what is due in the store's outbox; after a restart it reads on.
 
-    A destination that waits for a place is an entry in a list. There is a task for each place that is held, and no
-    payload is read before.
+    A destination that waits for a place costs an entry in a list. Each held place has a task, and payloads are read
+    only then.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class WebhookDispatcher:
         clock: Callable[[], Instant],
         metrics: Metrics | None = None,
     ) -> None:
-        """`inline` is the size in bytes up to which an artifact travels in the webhook itself."""
+        """Include artifacts of up to `inline` bytes in the webhook itself."""
         self._queue = queue
         self._readers = readers
         self._sender = sender
@@ -66,11 +66,12 @@ class WebhookDispatcher:
         self._work_available = trio.Event()
 
     def on_commit(self, commit: Commit) -> None:
+        """Look for due deliveries when the commit added some."""
         if commit.posted:
             self._work_available.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Look for what is due and deliver it, for ever."""
+        """Deliver what is due, for ever."""
         self._admission = Admission(self._limits)
         self._lanes: dict[Destination, _Lane] = {}
         async with trio.open_nursery() as self._nursery:
@@ -92,9 +93,9 @@ class WebhookDispatcher:
                         walk.begin()
 
     async def _look(self, rounds: dict[str, _Round]) -> None:
-        """Have some of each caller's receivers wait for a place, where something is due to them.
+        """Queue some of each caller's receivers with due deliveries for a place.
 
-        A caller with very many is walked through in several looks, beside which the others are seen in each.
+        A caller with many receivers takes several looks; each look also serves the other callers.
         """
         walks = {caller: walk.after if walk.under_way else None for caller, walk in rounds.items()}
 
@@ -138,21 +139,21 @@ class WebhookDispatcher:
             self._work_available.set()
 
     async def _work(self, place: Place) -> None:
-        """Make one delivery, if there is one to be made. A fault ends all of the actor, so nothing is undone here."""
+        """Make one delivery, if any is due. An exception ends the whole actor, so nothing is undone here."""
         destination, lane = place.destination, self._lanes[place.destination]
         if (found := await self._take(destination, lane)) is not None:
             delivery, body = found
             if await self._deliver(destination, delivery, body) == GONE:
                 lane.drop(delivery.job_id)
-            del lane.flying[delivery.seq]
+            del lane.in_flight[delivery.seq]
         self._admission.leave(place)
         self._ask_for_more(destination, lane)
         if not self._admission.places(destination):
             del self._lanes[destination]
-            self._work_available.set()  # the last look saw what was due of it then, and not what becomes due after that
+            self._work_available.set()  # deliveries that became due after the last look are seen by another
 
     async def _take(self, destination: Destination, lane: _Lane) -> tuple[Delivery, Body] | None:
-        """What is to be delivered next, with its payload; read only if nothing is at hand."""
+        """Return the next delivery and its payload; read from the store when none is in memory."""
         while (seq := lane.sendable()) is None:
             if lane.reading is not None:
                 await lane.reading.wait()
@@ -161,12 +162,12 @@ class WebhookDispatcher:
             else:
                 return None
         delivery, body = lane.waiting.pop(seq)
-        lane.flying[seq] = delivery.job_id
+        lane.in_flight[seq] = delivery.job_id
         self._ask_for_more(destination, lane)
         return delivery, body
 
     def _ask_for_more(self, destination: Destination, lane: _Lane) -> None:
-        """Have a destination wait for another place that has something left; and let all have theirs."""
+        """Queue the destination for another place if it has deliveries left, then hand out the free places."""
         if (seq := lane.sendable()) is not None:
             self._admission.wait(destination, lane.waiting[seq][0].due_at)
         elif lane.unread is not None and lane.may_read():
@@ -174,8 +175,8 @@ class WebhookDispatcher:
         self._hand_out()
 
     async def _read(self, destination: Destination, lane: _Lane) -> None:
-        """Read what is due with its payloads, in one visit to the store: more each time, as long as it is sent."""
-        besides = frozenset((*lane.flying, *lane.waiting))
+        """Read due deliveries and their payloads in one transaction, twice as many as the last time."""
+        besides = frozenset((*lane.in_flight, *lane.waiting))
         most = min(lane.most, READ_AHEAD - len(lane.waiting))
 
         def read(store: Reader) -> tuple[dict[int, tuple[Delivery, Body]], Instant | None]:
@@ -201,8 +202,8 @@ class WebhookDispatcher:
         lane.most = min(READ_AHEAD, 2 * lane.most)
 
     async def _deliver(self, destination: Destination, delivery: Delivery, body: Body) -> int | None:
-        """The status of the receiver's answer, once what it means is on disk."""
-        if isinstance(body, JobUnreadable):  # an attempt that failed: it may be mended before the last one
+        """Send the webhook; return the status of the answer once the outcome is on disk."""
+        if isinstance(body, JobUnreadable):  # counts as a failed attempt: it may be repaired before the last one
             await trio.sleep(NOTHING_PAUSE)
             await self._store(delivery, Sent(error=str(body)))
             return None
@@ -216,29 +217,29 @@ class WebhookDispatcher:
         return sent.status
 
     async def _store(self, delivery: Delivery, sent: Sent) -> None:
-        """Have it written down how an attempt ended, once there is room for it."""
+        """Store the outcome of an attempt; retry until the store takes it."""
         while True:
             try:
                 await self._queue.ask(DeliveryEnded(delivery=delivery, sent=sent))
                 return
             except StoreUnavailable as error:
-                log.warning("cannot store how a webhook ended", why=str(error))
+                log.warning("cannot store the outcome of a webhook", why=str(error))
                 await trio.sleep(error.retry_after)
 
 
 @dataclass(slots=True)
 class _Lane:
-    """What is at hand of a destination while it holds places. Changes of one job go one after another, in order."""
+    """A destination's deliveries in memory, while it holds places. Those of one job are sent in order, one by one."""
 
     waiting: dict[int, tuple[Delivery, Body]] = field(default_factory=dict)  # read and not sent, by seq
-    flying: dict[int, str] = field(default_factory=dict)  # seq to job
-    reading: trio.Event | None = None  # set when what is being read is there
+    in_flight: dict[int, str] = field(default_factory=dict)  # job by seq
+    reading: trio.Event | None = None  # set once the read under way has ended
     unread: Instant | None = 0.0  # since when more may be due in the store
-    most: int = 1  # to read next time
+    most: int = 1  # deliveries in the next read
 
     def sendable(self) -> int | None:
-        """The first one that waits for no other of its job."""
-        busy = set(self.flying.values())
+        """Return the seq of the first delivery whose job has none in flight."""
+        busy = set(self.in_flight.values())
         return next((seq for seq, (delivery, _) in self.waiting.items() if delivery.job_id not in busy), None)
 
     def may_read(self) -> bool:
@@ -251,22 +252,22 @@ class _Lane:
 
 @dataclass(slots=True)
 class _Round:
-    """How far the walk through a caller's receivers has come."""
+    """The progress of a walk through a caller's receivers."""
 
     after: str = ""
     under_way: bool = True
-    again: bool = False  # something may have become due behind it
-    soonest: Instant = math.inf  # when the first becomes due of what is not yet
+    again: bool = False  # a delivery may have become due for a receiver already passed
+    soonest: Instant = math.inf  # when the next delivery becomes due
 
     def begin(self) -> None:
-        """Walk through all of them: from here on if none has been seen, else once more when this round has ended."""
+        """Start a walk, or have another follow the one under way if it has passed any receiver."""
         if self.under_way:
             self.again = bool(self.after)
         else:
             self.under_way, self.soonest = True, math.inf
 
     def go_on(self, after: str | None) -> None:
-        """Continue after this one; None at the end of the round."""
+        """Continue after this receiver; None ends the walk."""
         self.after = after or ""
         if after is None:
             self.under_way, self.again = self.again, False

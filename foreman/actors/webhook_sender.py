@@ -1,4 +1,4 @@
-"""Posts one webhook: to the very address that was judged, no further than it must read, never longer than it may."""
+"""The webhook sender: pins the validated IP address, bounds the response read, enforces a deadline."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ UNDELIVERED = (
 
 
 class Resolve(Protocol):
-    """A coroutine function that gives what getaddrinfo gives."""
+    """A coroutine function that returns what getaddrinfo returns."""
 
-    async def __call__(self, host: str, port: int, *, type: int) -> Any: ...
+    async def __call__(self, host: str, port: int, *, type: int) -> Any:
+        """Resolve a host name."""
 
 
 class WebhookSender:
-    """Judges receivers and posts to them."""
+    """Validates receivers and sends webhooks to them."""
 
     def __init__(
         self,
@@ -59,38 +60,42 @@ class WebhookSender:
         clock: Callable[[], Instant],
         resolve: Resolve | None = None,
     ) -> None:
-        """`timeout` is seconds for a whole attempt."""
-        # Not the resolver that all of the process shares: callers name these hosts, and slow name servers of theirs
-        # must not take the threads in which the target's name is looked up.
-        self._judge = _Judge(rules, resolve or Resolver().getaddrinfo)
+        """Sign with all of `secrets`; `timeout` bounds a whole attempt, in seconds."""
+        # Not the resolver that the process shares: callers name these hosts, and their slow name servers must not
+        # take the threads that resolve the target's name.
+        self._validator = _Validator(rules, resolve or Resolver().getaddrinfo)
         self._secrets = secrets
         self._timeout = timeout
         self._clock = clock
-        # The pool alone: what a client adds on top (cookies, redirects, proxies) no webhook may have, and it costs as
+        # The pool alone: webhooks must not use what a client adds (cookies, redirects, proxies), and that costs as
         # much as the sending itself.
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=httpx2.create_ssl_context(trust_env=False),
-            max_connections=None,  # how many deliveries run together is decided elsewhere
+            max_connections=None,  # the dispatcher bounds concurrent deliveries
             max_keepalive_connections=KEPT,
             keepalive_expiry=4.0,
-            network_backend=_Judged(self._judge),
+            network_backend=_PinnedBackend(self._validator),
         )
 
     async def aclose(self) -> None:
+        """Close the pooled connections."""
         await self._pool.aclose()
 
     async def check(self, url: str, judged: dict[str, str | None] | None = None) -> None:
-        """Raises WebhookRefused when no webhook may go to `url`: why, and the setting that would allow it. Raises
-        Shortage when that cannot be found out now.
+        """Validate the URL of a webhook.
 
-        `judged` remembers receivers for a caller who has many URLs, of which most name the same host.
+        `judged` caches the outcome by receiver, for a caller with many URLs of the same host.
+
+        Raises:
+            WebhookRefused: Webhooks may not go there; says why, and which setting would allow it.
+            Shortage: The process is out of a resource that the check needs.
         """
         judged = {} if judged is None else judged
         try:
             parts = addresses.read_url(url)
             target, _ = _target(url)
-        except ValueError as allowed:
-            raise WebhookRefused(url, str(allowed)) from None
+        except ValueError as error:
+            raise WebhookRefused(url, str(error)) from None
         receiver = f"{parts.scheme}://{parts.netloc}"
         if receiver not in judged:
             judged[receiver] = await self._refusal(target.host.decode(), target.port or PORTS[parts.scheme])
@@ -99,9 +104,9 @@ class WebhookSender:
 
     async def _refusal(self, host: str, port: int) -> str | None:
         try:
-            await self._judge.choose(host, port)
-        except _Refused as why:
-            return str(why)
+            await self._validator.choose(host, port)
+        except _Refused as error:
+            return str(error)
         except OSError as error:
             if short := shortage_in(error):
                 raise short from error
@@ -109,7 +114,7 @@ class WebhookSender:
         return None
 
     async def post(self, delivery: Delivery, body: bytes) -> Sent:
-        """One attempt. Never raises: what went wrong is the answer."""
+        """Make one attempt; return its outcome. Network errors are part of it and not raised."""
         now = self._clock()
         webhook_id = f"msg_{delivery.job_id}_{delivery.seq}"
         headers = AS_FOREMAN | sign(body, webhook_id=webhook_id, secrets=self._secrets, now=now)
@@ -140,18 +145,18 @@ class WebhookSender:
 
 
 async def _read_a_little(response: httpcore2.Response) -> None:
-    """Read a short body, so that the connection can be used again; whatever else comes, the status was the answer."""
+    """Read a short body, so that the connection can be reused. Errors are ignored: the status alone matters."""
     read = 0
     with trio.move_on_after(READ_TIMEOUT), suppress(*UNDELIVERED):
-        async for piece in response.aiter_stream():
-            read += len(piece)
+        async for chunk in response.aiter_stream():
+            read += len(chunk)
             if read > READ_AT_MOST:
                 return  # leaving the stream closes the connection
 
 
 @lru_cache(maxsize=1024)
 def _target(url: str) -> tuple[httpcore2.URL, str]:
-    """The URL as it is connected to, names in their ASCII form, and its Host header. Raises ValueError."""
+    """Return the URL to connect to, its host in ASCII form, and the Host header. Raise ValueError on a bad URL."""
     try:
         parts = httpx2.URL(url)
     except httpx2.InvalidURL as error:
@@ -161,18 +166,23 @@ def _target(url: str) -> tuple[httpcore2.URL, str]:
 
 
 class _Refused(Exception):
-    """The receiver's address is one that no webhook may go to."""
+    """Webhooks may not go to the receiver's IP address."""
 
 
-class _Judge:
-    """Resolves a name once and judges every address it has."""
+class _Validator:
+    """Resolves a host name once and validates all its addresses."""
 
     def __init__(self, rules: addresses.Rules, resolve: Resolve) -> None:
         self._rules = rules
         self._resolve = resolve
 
     async def choose(self, host: str, port: int) -> str:
-        """An address to connect to. Raises _Refused when any of the host's is refused, OSError when it has none."""
+        """Return an address to connect to.
+
+        Raises:
+            _Refused: Any of the host's addresses is refused.
+            OSError: The host has none, or cannot be resolved.
+        """
         found = await self._resolve(host, port, type=socket.SOCK_STREAM)
         texts = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
         for text in texts:
@@ -183,11 +193,11 @@ class _Judge:
         return texts[0]
 
 
-class _Judged(AsyncNetworkBackend):
-    """Connects to what was judged, so that a name cannot change its mind in between."""
+class _PinnedBackend(AsyncNetworkBackend):
+    """Connects to the validated address, so that DNS rebinding cannot change it in between."""
 
-    def __init__(self, judge: _Judge) -> None:
-        self._judge = judge
+    def __init__(self, validator: _Validator) -> None:
+        self._validator = validator
         self._inner = httpcore2.TrioBackend()
 
     async def connect_tcp(
@@ -198,7 +208,7 @@ class _Judged(AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> AsyncNetworkStream:
-        address = await self._judge.choose(host, port)
+        address = await self._validator.choose(host, port)
         return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
 
     async def sleep(self, seconds: float) -> None:
@@ -206,12 +216,12 @@ class _Judged(AsyncNetworkBackend):
 
 
 def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes:
-    """Return the body of a webhook, of which artifacts of more than `inline` bytes are no part.
+    """Return the body of a webhook; artifacts of more than `inline` bytes are given by URL.
 
-    Raises JobUnreadable.
+    Raise JobUnreadable when the job or the event is missing.
     """
     event, job = store.event(delivery.seq), store.job(delivery.job_id)
-    if event is None or job is None:  # the schema rules it out; another program may not have heeded that
+    if event is None or job is None:  # foreign keys rule it out, unless another program wrote to the database
         raise JobUnreadable(delivery.job_id, f"it, or its event {delivery.seq}, is not there")
     results: dict[str, Any] = {"result": None, "artifacts": None}
     if event.state is State.DONE:

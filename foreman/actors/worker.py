@@ -1,4 +1,4 @@
-"""The worker: takes jobs for free slots and runs each against the target."""
+"""The worker: claims jobs for free slots and runs each against the target."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from foreman.targets.protocol import Call, Target
 
 log = structlog.get_logger()
 
-BREATH = 20  # chunks that came together between chances for everybody else
+BREATH = 20  # chunks that arrived together, between two checkpoints
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long the worker waits, in seconds, and how much it takes, in bytes."""
+    """Limits of an attempt: times in seconds, `max_answer` in bytes."""
 
     attempt: float = 3600
     first_chunk: float = 600
@@ -54,35 +54,35 @@ class Timeouts:
 
 
 class _Attempt:
-    """One attempt under way. One scope serves all that can end it early: a cancel, a drain, and each deadline."""
+    """An attempt under way. One cancel scope ends it early: on a cancel, a drain, or a deadline."""
 
     def __init__(self, job: Job, claimed_at: Instant, seconds: float) -> None:
         self.job = job
         self.claimed_at = claimed_at
-        self.began_at: Instant | None = None  # when the target got the request
-        self.loads = False  # whether its model had to be loaded first
+        self.began_at: Instant | None = None  # when the request was sent
+        self.loads = False  # its model had to be loaded first
         self._seconds = seconds
         self._ends_at = trio.current_time() + seconds
         self._timeout = seconds
         self._heard = False
-        self.answered = False  # a part of the answer has come
+        self.answered = False  # a part of the answer has arrived
         self._stopped = False
         self._reason: ForemanError | None = None
         self.scope = trio.CancelScope(deadline=self._ends_at)
 
     def stop(self, reason: ForemanError | None) -> None:
-        """End it now; no `reason`: its job was cancelled."""
+        """End the attempt now; a `reason` of None means that its job was cancelled."""
         if not self._stopped:
             self._stopped, self._reason = True, reason
             self.scope.cancel()
 
     def wait_for_chunk(self, timeout: float) -> None:
-        """Have it end once the target has said nothing for `patience` seconds, if that is before its time."""
+        """End the attempt once the target has sent nothing for `timeout` seconds, or at its own deadline."""
         self._timeout = timeout
         self._wait()
 
     def heard(self) -> None:
-        """Note that the target has sent something, be it only a sign of life."""
+        """Restart the timeout: the target has sent something, even if only a keep-alive."""
         self._heard = True
         self._wait()
 
@@ -90,17 +90,19 @@ class _Attempt:
         self.scope.deadline = min(self._ends_at, trio.current_time() + self._timeout)
 
     def why(self, target: str) -> ForemanError | None:
-        """What ended it early."""
+        """Return the error that ended the attempt early; None when its job was cancelled."""
         if self._stopped:
             return self._reason
         if self.scope.deadline < self._ends_at:
             return TargetSilent(target, self._timeout)
-        asked = self.began_at is not None or self.job.timeout is None  # what a job allows may be too short to load
+        asked = (
+            self.began_at is not None or self.job.timeout is None
+        )  # a job's own timeout may be too short for loading
         return AttemptTimeout(self._seconds, silent=asked and not self._heard)
 
 
 class Worker:
-    """Runs up to `slots` jobs of one drain key together."""
+    """Runs up to `slots` jobs of one load key together."""
 
     def __init__(
         self,
@@ -124,19 +126,19 @@ class Worker:
         self._timeout = timeout or Timeouts()
         self._clock = clock
         self._running: dict[str, _Attempt] = {}
-        self._claims = 0  # asked for, their answers not yet taken
-        self._cancelled: dict[str, int] = {}  # jobs cancelled meanwhile, and the seq: one may be in such an answer
-        self._idle = trio.lowlevel.ParkingLot()  # slots with nothing to do
-        self._ending = trio.lowlevel.ParkingLot()  # who waits for the slots to end
-        self._waits: set[trio.CancelScope] = set()  # those that draining ends
-        self._rings = 0
+        self._claims = 0  # under way
+        self._cancelled: dict[str, int] = {}  # seq by job cancelled meanwhile: a claim under way may return the job
+        self._idle = trio.lowlevel.ParkingLot()  # slots without a job
+        self._ending = trio.lowlevel.ParkingLot()  # tasks that wait for the slots to end
+        self._waits: set[trio.CancelScope] = set()  # ended by draining
+        self._notifications = 0
         self._slots_alive = 0
         self._draining = trio.Event()
         self._latest: LoadKey | None = None  # the key of the job claimed last
         self.slots = slots
 
     def on_commit(self, commit: Commit) -> None:
-        """Stop what was cancelled; look for work when there may be some."""
+        """Stop the attempts of cancelled jobs; look for work when there may be some."""
         work_available = commit.work_available
         for event in commit.events:
             if event.state is State.CANCELLED:
@@ -144,27 +146,27 @@ class Worker:
                     attempt.stop(None)
                 if self._claims:
                     self._cancelled[event.job_id] = event.seq
-            # What ends needs no bell: the slot that ran it looks for work next, and wakes the others if there is more.
+            # A job's end needs no notification: the slot that ran it looks for work next, and wakes another.
             work_available = work_available or event.state is State.QUEUED
         if work_available:
             self.notify()
 
     def target_loaded(self) -> str | None:
-        """The drain key that the target holds now."""
+        """Return the load key that the target has loaded, if any."""
         return self._target.loaded()
 
     @property
     def busy(self) -> bool:
-        """Whether every slot has a job."""
+        """True when every slot has a job."""
         return len(self._running) >= self.slots
 
     def notify(self) -> None:
-        """Have one idle slot look for work; if it finds some, it wakes the next."""
-        self._rings += 1
+        """Wake one idle slot; if it finds work and there is more, it wakes the next."""
+        self._notifications += 1
         self._idle.unpark()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Take back what a predecessor left running, then work until drained."""
+        """Rescue the jobs that a predecessor left running, then work until drained."""
         self._running.clear()
         self._cancelled.clear()
         self._claims = self._slots_alive = 0
@@ -179,20 +181,20 @@ class Worker:
     async def _rescue(self) -> None:
         while True:
             try:
-                taken = await self._queue.ask(Rescue())
+                rescued = await self._queue.ask(Rescue())
                 break
             except StoreUnavailable as error:
-                log.warning("cannot take back the jobs that were running", why=str(error))
+                log.warning("cannot rescue the jobs that were running", why=str(error))
                 await trio.sleep(error.retry_after)
-        if taken:
-            log.warning("took back jobs that were running", jobs=taken)
+        if rescued:
+            log.warning("rescued jobs that were running", jobs=rescued)
 
     async def drain(self, grace: float) -> None:
-        """Claim nothing more; give the running jobs `grace` seconds, then put what is left back in the queue."""
+        """Stop claiming; give the running jobs `grace` seconds, then requeue the rest."""
         self._draining.set()
         for scope in self._waits:
             scope.cancel()
-        # A slot that waits for the answer to its claim may yet get a job: it has ended once it gave that back.
+        # A slot whose claim is under way may still get a job; it ends once it has given the job back.
         with trio.move_on_after(grace):
             while self._slots_alive:
                 await self._ending.park()
@@ -201,7 +203,7 @@ class Worker:
             await self._ending.park()
 
     def stop_running(self) -> None:
-        """Put what runs back in the queue at once, its attempts not spent."""
+        """Requeue the running jobs at once; their attempts are not spent."""
         for attempt in self._running.values():
             attempt.stop(Drained())
 
@@ -225,13 +227,13 @@ class Worker:
                     await trio.sleep(error.retry_after or 0)
 
     async def _next(self, spent: Spent | None) -> Work | None:
-        """Wait for work; None when the worker is draining. `spent` is the slot time of the attempt before."""
+        """Wait for work and return it; None when draining. `spent` is the slot time of the attempt before."""
         while not self._draining.is_set():
             if not self._inventory.up:
                 with self._until_draining():
                     await self._inventory.wait_up()
                 continue
-            rings = self._rings
+            notifications = self._notifications
             try:
                 work = await self._claim(spent)
                 spent = None
@@ -248,7 +250,7 @@ class Worker:
                 if work.more:
                     self._idle.unpark()
                 return work
-            elif rings == self._rings:
+            elif notifications == self._notifications:
                 with self._until_draining():
                     await self._idle.park()
         return None
@@ -268,7 +270,7 @@ class Worker:
 
     @contextmanager
     def _until_draining(self) -> Iterator[None]:
-        """A wait that draining ends. Claims are never in one: a claim given up half-way would be nobody's."""
+        """Hold a wait that draining ends. Never claim within it: a cancelled claim would orphan its job."""
         with trio.CancelScope() as scope:
             self._waits.add(scope)
             if self._draining.is_set():
@@ -279,7 +281,7 @@ class Worker:
                 self._waits.discard(scope)
 
     async def _attempt(self, work: Work) -> ForemanError | None:
-        """Run the job; tell the queue how it ended. The fault, if there was one."""
+        """Run the job and report the outcome to the queue; return the error, if any."""
         job = work.job
         output = self._hub.output(job.id)
         output.begin(job.attempt)
@@ -301,11 +303,11 @@ class Worker:
             error.began = attempt.answered
         output.error = error
         if isinstance(error, MemoryFull):
-            output.drop()  # a job that is put back may hold nothing that keeps the others from their end
+            output.drop()  # a requeued job must not hold memory that the running ones need
         counted = NO_TOKENS
         if isinstance(outcome, Answered):
             counted, result = outcome.tokens, outcome.artifacts[0].data
-            output.result = result if len(result) <= LIGHT else None  # what is longer is read from the store, in pieces
+            output.result = result if len(result) <= LIGHT else None  # a longer one is read from the store in parts
         self._account(attempt, "cancelled" if outcome is None else error.code if error else "done", counted)
         if outcome is not None:
             await self._queue.tell(Finished(job_id=job.id, fence=job.fence, outcome=outcome))
@@ -354,7 +356,7 @@ class Worker:
             output.held.grow(len(work.payload))
             attempt.loads = not self._target.is_loaded(job.key)
             await self._target.load(call)
-            loaded = attempt.loads and self._target.is_loaded(job.key)  # not by what needs none, such as to unload it
+            loaded = attempt.loads and self._target.is_loaded(job.key)  # false after a request to unload
             if loaded:
                 self._metrics.loaded(model_of(job.key))
             attempt.began_at = self._clock()
@@ -364,8 +366,8 @@ class Worker:
             answer, flaw = await self._collect(call, output, attempt)
             return await offload(answer.size, _answered, answer, flaw)
         except ForemanError as error:
-            return error.with_traceback(None)  # which would hold the track, and all that was said, until the next one
-        except Exception as error:  # the boundary between one attempt and the others, which are not to be lost with it
+            return error.with_traceback(None)  # a traceback would keep the output log and its chunks alive
+        except Exception as error:  # one attempt's bug must not end the others
             if short := shortage_in(error):
                 return short
             log.exception("attempt failed by a bug", job=job.id)
@@ -395,7 +397,7 @@ class Worker:
 
 
 def _answered(answer: Answer, flaw: AnswerCut | None) -> Answered:
-    """Return what the answer amounts to. Raises TargetGarbled."""
+    """Return the joined answer with its artifacts and tokens. Raise TargetGarbled when it cannot be joined."""
     result = answer.result()
     completion = Artifact(name="completion", content_type="application/json", data=result)
     return Answered([completion, *images(result)], flaw, tokens(result))
