@@ -1,4 +1,4 @@
-"""/openapi.json: what every route takes and gives."""
+"""The route /openapi.json: parameters, bodies and responses of every route."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ openapi = Blueprint("openapi", __name__)
 
 Paths: TypeAlias = dict[str, dict[str, Any]]
 
-# Faults that go together, by their codes
+# Groups of error codes
 BODY = ("body_unreadable", "body_too_large", "memory_full", "too_slow", "request_timeout", "wrong_content_encoding")
 WRITE = ("draining", "store_full", "store_busy", "store_lost")
 READ = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
@@ -79,22 +79,22 @@ ONE_JOB = ("job_not_found", "not_found", "job_unreadable")
 
 FILTER = text(LONGEST, least=1)
 
-TICKET = query("ticket", TEXT, "From `POST /tickets`, in the place of a token.")
-WAIT = header("Prefer", TEXT, f"wait=N holds the answer until the job has ended, N ≤ {LONGEST_WAIT} s.")
+TICKET = query("ticket", TEXT, "A ticket from `POST /tickets`, instead of a token.")
+WAIT = header("Prefer", TEXT, f"wait=N delays the answer until the job has ended, N ≤ {LONGEST_WAIT} s.")
 
 ABOUT = """A durable job queue in front of your own inference server.
 
-Every GET route answers HEAD too. Objects may get further keys. A connection beyond the setting `max_connections` is
-answered 503 `too_many_connections`, in the shape of `Fault`, whatever its route, and closed; a request that is no HTTP
-is answered 400. Doubled slashes in a path, a slash at its end, and a doubled `/v1` or `/api` at its beginning are
-overlooked. Where the target is an Ollama, it answers what else is asked under `/api/` and `/v1/`. Bodies may be
-compressed (`Content-Encoding: gzip`, `deflate` or `zstd`), uploads of files excepted. `/api/…` and `/v1/…` are the APIs
-of Ollama and OpenAI: where an answer is the target's own, its shape is described by them."""
+Every GET route also answers HEAD. Objects may gain keys in later versions. Connections beyond the setting
+`max_connections` are answered 503 `too_many_connections` in the shape of `Fault`, on any route, and closed; malformed
+HTTP is answered 400. Paths are tidied: repeated slashes, a slash at the end, and a repeated `/v1` or `/api` at the
+beginning. An Ollama target also answers other paths under `/api/` and `/v1/`. Bodies may be compressed
+(`Content-Encoding: gzip`, `deflate` or `zstd`), except file uploads. `/api/…` and `/v1/…` are the APIs of Ollama and
+OpenAI: their documentation describes the answers that come from the target."""
 
 
 @openapi.get("/openapi.json")
 async def describe() -> Response:
-    """This API, for programs."""
+    """Return the API's OpenAPI description."""
     return json_text(_encoded())
 
 
@@ -104,7 +104,7 @@ def _encoded() -> bytes:
 
 
 def document() -> dict[str, Any]:
-    """The description, as OpenAPI 3.1."""
+    """Return the description, OpenAPI 3.1."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Foreman", "version": __version__, "license": {"name": "MIT"}, "description": ABOUT},
@@ -117,13 +117,13 @@ def document() -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "One of the settings token and admin_token; none is needed where none is set.",
+                    "description": "A token from the setting token or admin_token. Needed only if token is set.",
                 },
                 "api_key": {
                     "type": "apiKey",
                     "in": "header",
                     "name": "x-api-key",
-                    "description": "The same token, as Anthropic's clients send it.",
+                    "description": "The same token, in the header that Anthropic's clients use.",
                 },
             },
         },
@@ -132,22 +132,22 @@ def document() -> dict[str, Any]:
 
 def _jobs() -> Paths:
     submitted = given({"anyOf": [ref("Accepted"), ref("Submitted")]}, links=_job_links("$response.body#/job_id"))
-    submitted["headers"] = {"Location": {"schema": TEXT, "description": "Of one job."}}
+    submitted["headers"] = {"Location": {"schema": TEXT, "description": "URL of the job, for a single job."}}
     return {
         "/jobs": {
             "post": operation(
                 "submit",
-                "Store a job, or many",
+                "Submit a job, or many as NDJSON",
                 {"202": submitted, "200": given(ref("Job")), "422": given(ref("Submitted"))},
                 (*BODY, *ASKED, *WRITE, "wrong_content_type", "webhook_refused", "idempotency_mismatch", "queue_full"),
                 parameters=[
-                    header("Idempotency-Key", {"type": "string", "pattern": "^[!-~]{1,255}$"}, "For one job only."),
+                    header("Idempotency-Key", {"type": "string", "pattern": "^[!-~]{1,255}$"}, "Single jobs only."),
                     WAIT,
                 ],
-                body={JSON: ref("Submission"), NDJSON: TEXT | {"description": "A Submission a line."}},
-                description="202 once it is on disk. 200 with `Prefer: wait=N` when the job has ended by then. Lines "
-                "of NDJSON are stored one by one: 202 if any is accepted, else 422, and `Submitted` in both cases; "
-                "with `Retry-After` where some were more than the setting `rate` allows.",
+                body={JSON: ref("Submission"), NDJSON: TEXT | {"description": "One Submission per line."}},
+                description="202 once the job is on disk. 200 with `Prefer: wait=N` if the job ends in time. Each line "
+                "of NDJSON is accepted or rejected separately: 202 if any is accepted, else 422, both with "
+                "`Submitted`; `Retry-After` is set if lines exceeded the setting `rate`.",
             ),
             "get": operation(
                 "list_jobs",
@@ -155,19 +155,23 @@ def _jobs() -> Paths:
                 {"200": given(ref("Page"), links=_job_links("$response.body#/jobs/0/job_id"))},
                 ("field_invalid",),
                 parameters=[
-                    query("id", {"type": "string", "pattern": f"^{PART_OF_ID}$"}, "Its beginning or end will do."),
-                    query("custom_id", FILTER, "With * at its end: all that begin so."),
-                    query("state", many(STATE) | {"minItems": 1}, "One of these.", comma=True),
-                    query("model", FILTER, "As submitted, or by any name that the target knows it by."),
+                    query(
+                        "id",
+                        {"type": "string", "pattern": f"^{PART_OF_ID}$"},
+                        "A job id, or the beginning or end of one.",
+                    ),
+                    query("custom_id", FILTER, "Exact, or a prefix followed by `*`."),
+                    query("state", many(STATE) | {"minItems": 1}, "Any of these states.", comma=True),
+                    query("model", FILTER, "As submitted, or any name or alias of the target's."),
                     query("priority", PRIORITY),
                     query("endpoint", words(*ENDPOINTS)),
                     query("error_code", FILTER),
-                    query("caller", FILTER, "The name of the token that it was submitted with."),
-                    query("created_after", TIME, "Then or later."),
+                    query("caller", FILTER, "Name of the token that submitted the job."),
+                    query("created_after", TIME, "At this time or later."),
                     query("created_before", TIME),
-                    query("order", words(*Order), "ended: only those that have ended, the last one first."),
+                    query("order", words(*Order), "ended: only ended jobs, the latest end first."),
                     query("limit", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE}),
-                    query("after", {"type": "string", "pattern": f"^{CURSOR}$"}, "The `next` of the page before."),
+                    query("after", {"type": "string", "pattern": f"^{CURSOR}$"}, "The `next` of the previous page."),
                 ],
             ),
         }
@@ -203,28 +207,31 @@ def _one_job() -> Paths:
             "parameters": [job],
             "get": operation(
                 "show_job",
-                "Its state, and its result once it is done",
+                "Show a job: its state, and its result once done",
                 {"200": given(ref("Job"), links={"artifact": link("artifact", named)})},
                 (*ONE_JOB, "field_invalid", "memory_full"),
                 parameters=[WAIT],
             ),
-            "delete": operation("delete_job", "Remove a job that has ended", {"204": given()}, step),
+            "delete": operation("delete_job", "Delete a job that has ended", {"204": given()}, step),
         },
         "/jobs/{job_id}/request": {
             "parameters": [job],
             "get": operation(
-                "job_request", "What the target is asked", {"200": given({"type": "object"})}, (*ONE_JOB, "memory_full")
+                "job_request",
+                "Show the request that goes to the target",
+                {"200": given({"type": "object"})},
+                (*ONE_JOB, "memory_full"),
             ),
         },
         "/jobs/{job_id}/cancel": {
             "parameters": [job],
-            "post": operation("cancel_job", "Cancel it, also while it runs", {"200": given(ref("Job"))}, step),
+            "post": operation("cancel_job", "Cancel a job, queued or running", {"200": given(ref("Job"))}, step),
         },
         "/jobs/{job_id}/retry": {
             "parameters": [job],
             "post": operation(
                 "retry_job",
-                "Queue it again after it has failed, expired or been cancelled",
+                "Requeue a job that has failed, expired or been cancelled",
                 {"200": given(ref("Job"))},
                 (*step, "queue_full", "rate_limited"),
             ),
@@ -233,7 +240,7 @@ def _one_job() -> Paths:
             "parameters": [job],
             "get": operation(
                 "job_events",
-                "Its changes of state",
+                "List the events of a job",
                 {"200": given(ref("Changes"))},
                 (*ONE_JOB, "field_invalid"),
                 parameters=[query("after", COUNT | {"maximum": MOST_SEQ}, "The seq that they come after.")],
@@ -243,29 +250,29 @@ def _one_job() -> Paths:
             "parameters": [job],
             "get": operation(
                 "job_stream",
-                "Its output as it is produced",
+                "Stream the output of a job",
                 {"200": streamed(NDJSON, SSE)},
                 (*ONE_JOB, "memory_full"),
                 parameters=[TICKET],
-                description="The chunks of the endpoint's own stream, from the first one; server-sent events with "
-                "`Accept: text/event-stream`. It ends with the job.",
+                description="The chunks of the endpoint's own stream from the first one, as NDJSON or, with "
+                "`Accept: text/event-stream`, as server-sent events. Ends when the job ends.",
             ),
         },
         "/jobs/{job_id}/artifacts/{name}": {
             "parameters": [job, path("name", TEXT)],
             "get": operation(
                 "artifact",
-                "The bytes of an artifact",
+                "Download an artifact",
                 {
-                    "200": answered("All of it.", artifact, headers=ranges),
-                    "206": answered("The part asked for.", artifact, headers=ranges | {"Content-Range": TEXT}),
-                    "304": answered("It is what the caller has."),
+                    "200": answered("The whole artifact.", artifact, headers=ranges),
+                    "206": answered("The requested range.", artifact, headers=ranges | {"Content-Range": TEXT}),
+                    "304": answered("Not modified."),
                 },
                 (*ONE_JOB, "artifact_not_found", "requested_range_not_satisfiable", "memory_full"),
                 parameters=[
                     TICKET,
-                    header("Range", TEXT, "As bytes=0-99."),
-                    header("If-None-Match", TEXT, "An ETag that the caller has."),
+                    header("Range", TEXT, "One range, such as bytes=0-99."),
+                    header("If-None-Match", TEXT, "The ETag of a copy already held."),
                 ],
             ),
         },
@@ -273,7 +280,7 @@ def _one_job() -> Paths:
             "parameters": [job],
             "get": operation(
                 "deliveries",
-                "The log of its webhooks",
+                "List the webhook deliveries of a job",
                 {"200": given(ref("Deliveries"), links={"redeliver": link("redeliver", redeliver)})},
                 (*ONE_JOB, "field_invalid"),
                 parameters=[query("after", COUNT | {"maximum": MOST_SEQ}, "The seq that they come after.")],
@@ -297,48 +304,48 @@ def _service() -> Paths:
 
     ready = {"200": given(ref("Readiness")), "503": given(ref("Readiness"))}
     plain = {"200": answered("Text.", {"text/plain": TEXT})}
-    ctx = {"304": answered("It is what the caller has.")}
-    page = {"200": answered("The page, or `Ollama is running`.", {"text/plain": TEXT, "text/html": TEXT})} | ctx
-    part = {"200": answered("The file.", {ANY: ANYTHING})} | ctx
+    not_modified = {"304": answered("Not modified.")}
+    root = {"200": answered("The page, or `Ollama is running`.", {"text/plain": TEXT, "text/html": TEXT})}
+    page = root | not_modified
+    part = {"200": answered("The file.", {ANY: ANYTHING})} | not_modified
     return {
         "/events": {
             "get": operation(
                 "feed",
-                "Every change of every job, as it happens",
+                "Follow the events of all jobs, live",
                 {
-                    "200": answered("Hello, and then changes.", {SSE: events(ref("Hello"), ref("Change"))}),
+                    "200": answered("A hello message, then events.", {SSE: events(ref("Hello"), ref("Change"))}),
                     "101": answered("A WebSocket, with the same messages."),
                 },
                 ("query_invalid", "not_acceptable", "cursor_gone"),
                 dialect=SERVICE,
-                description="Server-sent events with `Accept: text/event-stream`; else it is the start of a WebSocket.",
+                description="Server-sent events with `Accept: text/event-stream`, otherwise a WebSocket handshake.",
                 parameters=[
-                    query(
-                        "after", COUNT | {"maximum": 10**18 - 1}, "A seq up to the newest: what came after it first."
-                    ),
+                    query("after", COUNT | {"maximum": 10**18 - 1}, "Begin after this seq, at most the newest."),
                     query("job_id", many(TEXT)),
                     query("model", many(TEXT)),
                     query("state", many(STATE)),
                     TICKET,
-                    header("Last-Event-ID", TEXT, "Stands for `after` where that is not given."),
+                    header("Last-Event-ID", TEXT, "Used as `after` if that is absent."),
                 ],
             )
         },
         "/tickets": {
             "post": operation(
                 "ticket",
-                "Get a ticket, for what a browser opens without headers",
+                "Get a ticket for requests without headers",
                 {"200": given(ref("Ticket"))},
                 (),
                 dialect=SERVICE,
-                description="`?ticket=` stands for the caller that got it, on one request within a minute.",
+                description="For URLs that a browser opens itself: `?ticket=` replaces the token on one request within "
+                "a minute.",
             )
         },
-        "/queue": {"get": service("queue", "What waits, what runs, which model is loaded", "Queue")},
+        "/queue": {"get": service("queue", "Summarise the queue: waiting, running, loaded model", "Queue")},
         "/queue/jobs": {
             "get": service(
                 "queue_jobs",
-                "What waits, in the order in which it would run",
+                "List waiting jobs in the order they would run",
                 "Line",
                 "field_invalid",
                 parameters=[
@@ -346,88 +353,107 @@ def _service() -> Paths:
                 ],
             )
         },
-        "/queue/pause": {"post": service("pause", "Let no queued job start", "Paused", *WRITE, "admin_required")},
-        "/queue/resume": {"post": service("resume", "Let queued jobs start", "Paused", *WRITE, "admin_required")},
+        "/queue/pause": {
+            "post": service("pause", "Pause the queue; running jobs go on", "Paused", *WRITE, "admin_required")
+        },
+        "/queue/resume": {"post": service("resume", "Resume the queue", "Paused", *WRITE, "admin_required")},
         "/usage": {
             "get": service(
                 "usage",
-                "What was done in every minute, hour or day",
+                "Report usage per minute, hour or day",
                 "Usage",
                 "field_invalid",
                 parameters=[
-                    query("by", words(*Group._fields), "A row for each name in each step that has some."),
-                    query("from", TIME, "Minutes are kept for 24 hours; 60 minutes, 24 hours or 30 days by default."),
-                    query("to", TIME, "Now by default; the step under way is the last."),
-                    query("step", words(*TRANSITIONS), "hour by default."),
+                    query("by", words(*Group._fields), "One row per name and step, empty ones left out."),
+                    query(
+                        "from", TIME, "60 minutes, 24 hours or 30 days ago by default. Minutes are kept for 24 hours."
+                    ),
+                    query("to", TIME, "Now by default; the current step is the last."),
+                    query("step", words(*TRANSITIONS), "Length of a step; hour by default."),
                 ],
             )
         },
-        "/healthz": {"get": service("health", "Is it alive", "Health", needs_token=False)},
-        "/readyz": {"get": operation("ready", "Does it take jobs", ready, (), dialect=SERVICE, needs_token=False)},
-        "/metrics": {
-            "get": operation("metrics", "Figures for Prometheus", plain, ("admin_required",), dialect=SERVICE)
-        },
+        "/healthz": {"get": service("health", "Liveness probe", "Health", needs_token=False)},
+        "/readyz": {"get": operation("ready", "Readiness probe", ready, (), dialect=SERVICE, needs_token=False)},
+        "/metrics": {"get": operation("metrics", "Prometheus metrics", plain, ("admin_required",), dialect=SERVICE)},
         "/openapi.json": {
-            "get": operation("describe", "This description", {"200": given({"type": "object"})}, (), dialect=SERVICE)
+            "get": operation("describe", "OpenAPI description", {"200": given({"type": "object"})}, (), dialect=SERVICE)
         },
         "/": {
-            "get": operation("root", "For browsers a page; else words", page, (), dialect=SERVICE, needs_token=False)
+            "get": operation(
+                "root", "Web UI for browsers, plain text otherwise", page, (), dialect=SERVICE, needs_token=False
+            )
         },
         "/static/{name}": {
             "parameters": [path("name", TEXT)],
-            "get": operation("static", "A part of the page", part, ("not_found",), dialect=SERVICE, needs_token=False),
+            "get": operation("static", "File of the web UI", part, ("not_found",), dialect=SERVICE, needs_token=False),
         },
     }
 
 
 def _ollama() -> Paths:
     def call(name: str) -> dict[str, Any]:
-        return {"post": _call(name, "A job whose caller waits", OLLAMA, NDJSON)}
+        return {"post": _call(name, "Run a job and wait for its answer", OLLAMA, NDJSON)}
 
-    def passed(name: str, *errors: str, **more: Any) -> dict[str, Any]:
+    def passed(name: str, summary: str, *errors: str, **more: Any) -> dict[str, Any]:
         answers = {"default": answered("The target's own answer.", {ANY: ANYTHING})}
-        return operation(name, "Ollama's own", answers, (*PASSED, *errors), dialect=OLLAMA, **more)
+        return operation(name, summary, answers, (*PASSED, *errors), dialect=OLLAMA, **more)
 
     managing = ("admin_required", "not_on_this_target")
     any_body = {ANY: ANYTHING}
     managed = {
-        f"/api/{verb}": {"post": passed(verb, *managing, *BODY, body=any_body)}
+        f"/api/{verb}": {"post": passed(verb, f"{verb.capitalize()} a model", *managing, *BODY, body=any_body)}
         for verb in ("pull", "push", "create", "copy")
     }
     return {
         "/api/chat": call("chat"),
         "/api/generate": call("generate"),
         "/api/embed": {"post": _embedding("embed", OLLAMA)},
-        "/api/embeddings": {"post": passed("embeddings", *BODY, *ASKED, *RUN, body={JSON: ref("Call")})},
-        "/api/version": {"get": passed("version")},
-        "/api/tags": {"get": passed("tags")},
-        "/api/ps": {"get": passed("ps")},
-        "/api/show": {"post": passed("show", *BODY, *READ, body={JSON: {"type": "object"}})},
+        "/api/embeddings": {
+            "post": passed(
+                "embeddings", "Compute an embedding, older form", *BODY, *ASKED, *RUN, body={JSON: ref("Call")}
+            )
+        },
+        "/api/version": {"get": passed("version", "Version of the Ollama API")},
+        "/api/tags": {"get": passed("tags", "List the target's models")},
+        "/api/ps": {"get": passed("ps", "List the loaded models")},
+        "/api/show": {"post": passed("show", "Show a model", *BODY, *READ, body={JSON: {"type": "object"}})},
         **managed,
-        "/api/delete": {"delete": passed("delete", *managing, *BODY, body=any_body)},
+        "/api/delete": {"delete": passed("delete", "Delete a model", *managing, *BODY, body=any_body)},
         "/api/blobs/{digest}": {
             "parameters": [path("digest", TEXT)],
             "post": passed(
-                "put_blob", *managing, "not_found", "request_timeout", "wrong_content_encoding", body=any_body
+                "put_blob",
+                "Upload a blob",
+                *managing,
+                "not_found",
+                "request_timeout",
+                "wrong_content_encoding",
+                body=any_body,
             ),
-            "get": passed("blob", *managing, "not_found"),
-            "head": passed("has_blob", *managing, "not_found"),
+            "get": passed("blob", "Download a blob", *managing, "not_found"),
+            "head": passed("has_blob", "Check for a blob", *managing, "not_found"),
         },
     }
 
 
 def _openai() -> Paths:
     def call(name: str, dialect: Dialect = OPENAI) -> dict[str, Any]:
-        return {"post": _call(name.replace("/", "_"), "A job whose caller waits", dialect, SSE)}
+        return {"post": _call(name.replace("/", "_"), "Run a job and wait for its answer", dialect, SSE)}
 
     def counting(name: str, dialect: Dialect) -> dict[str, Any]:
         errors = (*BODY, *ASKED, *RUN)
         return operation(
-            name, "Tokens of a request", {"200": given(ANYTHING)}, errors, dialect=dialect, body={JSON: ref("Call")}
+            name,
+            "Count the tokens of a request",
+            {"200": given(ANYTHING)},
+            errors,
+            dialect=dialect,
+            body={JSON: ref("Call")},
         )
 
-    def about_models(name: str, shape: str, *errors: str) -> dict[str, Any]:
-        return operation(name, "What the target has", {"200": given(ref(shape))}, errors, dialect=OPENAI)
+    def about_models(name: str, summary: str, shape: str, *errors: str) -> dict[str, Any]:
+        return operation(name, summary, {"200": given(ref(shape))}, errors, dialect=OPENAI)
 
     return {
         "/v1/chat/completions": call("chat/completions"),
@@ -437,10 +463,10 @@ def _openai() -> Paths:
         "/v1/messages/count_tokens": {"post": counting("count_tokens", ANTHROPIC)},
         "/v1/responses/input_tokens": {"post": counting("input_tokens", OPENAI)},
         "/v1/embeddings": {"post": _embedding("openai_embeddings", OPENAI)},
-        "/v1/models": {"get": about_models("models", "OpenAIModels")},
+        "/v1/models": {"get": about_models("models", "List the target's models", "OpenAIModels")},
         "/v1/models/{name}": {
-            "parameters": [path("name", MODEL | {"description": "It may hold slashes."})],
-            "get": about_models("model", "OpenAIModel", "model_not_found", "target_down", "not_found"),
+            "parameters": [path("name", MODEL | {"description": "May contain slashes."})],
+            "get": about_models("model", "Show a model", "OpenAIModel", "model_not_found", "target_down", "not_found"),
         },
     }
 
@@ -457,17 +483,21 @@ def _call(name: str, summary: str, dialect: Dialect, stream: str) -> dict[str, A
         dialect=dialect,
         parameters=[
             header("X-Foreman-Priority", PRIORITY, "high by default."),
-            header("X-Foreman-On-Disconnect", words("cancel", "keep"), "What becomes of the job; cancel by default."),
+            header(
+                "X-Foreman-On-Disconnect",
+                words("cancel", "keep"),
+                "Fate of the job if the caller disconnects; cancel by default.",
+            ),
         ],
         body={JSON: ref("Call")},
-        description="Any content type is taken for JSON.",
+        description="The body is read as JSON whatever its content type.",
     )
 
 
 def _embedding(name: str, dialect: Dialect) -> dict[str, Any]:
     return operation(
         name,
-        "Embeddings, past the queue",
+        "Compute embeddings, past the queue",
         {"200": given(ANYTHING)},
         (*BODY, *ASKED, *RUN),
         dialect=dialect,

@@ -1,4 +1,4 @@
-"""What the description of the API is made of: operations, answers, parameters. Statuses are those of problems.py."""
+"""Building blocks of the OpenAPI description: operations, responses, parameters."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ STATUSES = STATUS | {
     "load_timeout": 504,
 }
 EVERYWHERE = ("host_not_allowed", "origin_not_allowed", "header_unknown", "internal_error")
-# target_refused: any, and those that are described alone
+# target_refused: any client error, and the statuses that have descriptions of their own
 REFUSALS = ("4XX", "400", "403", "404", "408", "409", "413", "500", "501")
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a family of routes says what is wrong."""
+    """The error shape of a family of routes."""
 
     tag: str
     shape: str
-    code: tuple[str, ...] = ()  # the keys that lead to the code, if it is told
-    plainly: bool = False  # 400 in place of 422
+    code: tuple[str, ...] = ()  # path of keys to the error code, if there is one
+    plainly: bool = False  # 400 instead of 422
 
 
 OWN = Dialect("jobs", "Fault", ("code",))
@@ -67,7 +67,7 @@ def operation(
     description: str = "",
     needs_token: bool = True,
 ) -> dict[str, Any]:
-    """One method of a path: what it answers, and the faults it may have beside those that every route has."""
+    """Describe one method of a path: its answers, and its errors besides those of every route."""
     all_errors = (*EVERYWHERE, *(("unauthorized",) if needs_token else ()), *errors)
     shown: dict[str, Any] = {"operationId": name, "summary": summary, "tags": [dialect.tag]}
     if description:
@@ -85,6 +85,7 @@ def operation(
 def answered(
     description: str, contents: Mapping[str, Schema] | None = None, *, headers: Mapping[str, Schema] | None = None
 ) -> dict[str, Any]:
+    """Describe a response."""
     shown: dict[str, Any] = {"description": description}
     if headers:
         shown["headers"] = {name: {"schema": schema, "required": True} for name, schema in headers.items()}
@@ -99,32 +100,36 @@ def given(
     headers: Mapping[str, Schema] | None = None,
     links: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """An answer in JSON, or an empty one."""
+    """Describe a JSON response, or an empty one without a schema."""
     shown = answered("Done.", None if schema is None else {JSON: schema}, headers=headers)
     return shown | {"links": links} if links else shown
 
 
 def streamed(*media: str, headers: Mapping[str, Schema] | None = None) -> dict[str, Any]:
+    """Describe a response that is streamed as NDJSON or server-sent events."""
     event = {"type": "object", "description": "One event.", "properties": {"data": TEXT}}
-    shapes = {NDJSON: TEXT | {"description": "A JSON value a line."}, SSE: event}
-    return answered("As it comes.", {name: shapes[name] for name in media}, headers=headers)
+    shapes = {NDJSON: TEXT | {"description": "One JSON value per line."}, SSE: event}
+    return answered("A stream.", {name: shapes[name] for name in media}, headers=headers)
 
 
 def link(operation_id: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Describe a link to another operation."""
     return {"operationId": operation_id, "parameters": parameters}
 
 
 def path(name: str, schema: Schema) -> dict[str, Any]:
+    """Describe a path parameter."""
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def query(name: str, schema: Schema, description: str = "", *, comma: bool = False) -> dict[str, Any]:
-    """Describe a name of the query; `comma`: the items of a list in one value."""
+    """Describe a query parameter; with `comma` its items are separated by commas in one value."""
     shown = {"name": name, "in": "query", "schema": schema} | ({"explode": False} if comma else {})
     return shown | {"description": description} if description else shown
 
 
 def header(name: str, schema: Schema, description: str) -> dict[str, Any]:
+    """Describe a header parameter."""
     return {"name": name, "in": "header", "schema": schema, "description": description}
 
 
@@ -133,7 +138,7 @@ def _contents(shapes: Mapping[str, Schema]) -> dict[str, Any]:
 
 
 def events(*shapes: Schema) -> Schema:
-    """An event out of a stream of them, by the shapes of its data."""
+    """Describe an event of a stream by the schemas of its data."""
     data = {"type": "string", "contentMediaType": JSON, "contentSchema": {"anyOf": list(shapes)}}
     return {"type": "object", "description": "One event.", "properties": {"data": data}}
 
@@ -142,10 +147,10 @@ def _with_errors(answers: Mapping[str, dict[str, Any]], errors: Sequence[str], d
     shown = dict(answers)
     for status, codes in _by_status(errors, dialect).items():
         error = _error(codes, status, dialect)
-        if "default" in shown:  # the target may answer so too, in its own words
+        if "default" in shown:  # the target may answer with this status too, in its own shape
             error["content"][ANY] = {"schema": {}}
             error.pop("headers", None)
-        elif status in shown:  # and may be either
+        elif status in shown:  # either shape
             shapes = [given["content"][JSON]["schema"] for given in (shown[status], error)]
             error = answered(f"{shown[status]['description']} Or: {error['description']}", {JSON: {"anyOf": shapes}})
         shown[status] = error
@@ -156,7 +161,7 @@ def _by_status(errors: Sequence[str], dialect: Dialect) -> dict[str, list[str]]:
     codes: defaultdict[str, list[str]] = defaultdict(list)
     for error in dict.fromkeys(errors):
         status = STATUSES.get(error)
-        if status is None:  # the target's own
+        if status is None:  # the target's own status
             for refusal in REFUSALS:
                 codes[refusal].append(error)
         else:
@@ -167,9 +172,11 @@ def _by_status(errors: Sequence[str], dialect: Dialect) -> dict[str, list[str]]:
 def _error(codes: Sequence[str], status: str, dialect: Dialect) -> dict[str, Any]:
     schema = ref(dialect.shape)
     if dialect.code:
-        told = words(*codes)
+        code = words(*codes)
         for key in reversed(dialect.code):
-            told = {"properties": {key: told}}
-        schema = {"allOf": [schema, told]}
-    headers = {again: {"Retry-After": COUNT} for again in ("429", "503", "507")} | {"401": {"WWW-Authenticate": TEXT}}
+            code = {"properties": {key: code}}
+        schema = {"allOf": [schema, code]}
+    headers = {retryable: {"Retry-After": COUNT} for retryable in ("429", "503", "507")} | {
+        "401": {"WWW-Authenticate": TEXT}
+    }
     return answered(", ".join(codes), {JSON: schema}, headers=headers.get(status))

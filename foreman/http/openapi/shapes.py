@@ -1,4 +1,4 @@
-"""The shapes of what /openapi.json describes: the bodies that callers send, and those that they are shown."""
+"""JSON schemas of /openapi.json: request bodies and responses."""
 
 from __future__ import annotations
 
@@ -21,36 +21,41 @@ LINKS = ("self", "events", "stream", "cancel")
 
 
 def ref(name: str) -> Schema:
+    """Return a reference to a schema of the components."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def words(*allowed: str) -> Schema:
+    """Return the schema of a string out of `allowed`."""
     return {"type": "string", "enum": list(allowed)}
 
 
 def text(longest: int, *, least: int = 0) -> Schema:
+    """Return the schema of a string of `least` to `longest` characters, without NUL."""
     return {"type": "string", "minLength": least, "maxLength": longest, "pattern": r"^[^\u0000]*$"}
 
 
 def many(item: Schema) -> Schema:
+    """Return the schema of a list."""
     return {"type": "array", "items": item}
 
 
 def or_null(schema: Schema) -> Schema:
+    """Return the schema with null allowed."""
     if "enum" in schema:
         schema = schema | {"enum": [*schema["enum"], None]}
     return schema | {"type": [schema["type"], "null"]} if "type" in schema else {"anyOf": [schema, {"type": "null"}]}
 
 
 def record(always: dict[str, Schema], sometimes: dict[str, Schema] | None = None, description: str = "") -> Schema:
-    """An object: the keys that it always has, and those that it may have."""
+    """Return the schema of an object with its required and its optional keys."""
     shape = {"type": "object", "properties": always | (sometimes or {}), "required": list(always)}
     return shape | {"description": description} if description else shape
 
 
 STATE = words(*(state.value for state in State))
 PRIORITY = words(*(priority.word for priority in Priority))
-MODEL = text(MODEL_LENGTH, least=1) | {"description": "A model of the target, by name or alias."}
+MODEL = text(MODEL_LENGTH, least=1) | {"description": "Name or alias of a model of the target."}
 METADATA: Schema = {
     "type": "object",
     "maxProperties": 16,
@@ -66,7 +71,7 @@ _JOB: dict[str, Schema] = {
     "created_at": TIME,
     "started_at": or_null(TIME),
     "completed_at": or_null(TIME),
-    "attempt": COUNT | {"description": "Attempts spent, the running one included."},
+    "attempt": COUNT | {"description": "Attempts spent, including the running one."},
     "error": or_null(TEXT),
     "error_code": or_null(TEXT),
     "endpoint": words(*ENDPOINTS),
@@ -74,12 +79,13 @@ _JOB: dict[str, Schema] = {
     "max_attempts": {"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS},
     "metadata": or_null(METADATA),
     "custom_id": or_null(TEXT),
-    "owner": or_null(TEXT) | {"description": "The name of the token that it was submitted with."},
-    "caller": or_null(TEXT) | {"description": "The same."},
-    "queue_position": or_null({"type": "integer", "minimum": 1}) | {"description": "1 is next; 1000 stands for more."},
+    "owner": or_null(TEXT) | {"description": "Name of the token that submitted the job."},
+    "caller": or_null(TEXT) | {"description": "The same as `owner`."},
+    "queue_position": or_null({"type": "integer", "minimum": 1})
+    | {"description": "1 is next; 1000 means 1000 or more."},
     "eta_seconds": or_null(SECONDS),
     "not_before": or_null(TIME),
-    "expires_at": or_null(TIME) | {"description": "When it will be removed."},
+    "expires_at": or_null(TIME) | {"description": "Time of removal."},
     "links": ref("Links"),
 }
 _EVENT: dict[str, Schema] = {
@@ -101,30 +107,32 @@ _OPENAI_ERROR = record(
 SHAPES: dict[str, Schema] = {
     "Submission": {
         "type": "object",
-        "description": "The request for the target, as its endpoint wants it, with Foreman's own fields beside it. "
-        "Only these are listed; they are taken out (`model` stays), and every other goes to the target as it is.",
+        "description": "The target's request with Foreman's own fields beside it. Only these are listed here. Foreman "
+        "removes them, except `model`, and sends the rest to the target unchanged.",
         "required": ["model"],
         "properties": {
             "model": MODEL,
-            "endpoint": or_null(words(*ENDPOINTS)) | {"description": "Where the request goes; /api/chat by default."},
+            "endpoint": or_null(words(*ENDPOINTS)) | {"description": "Endpoint of the target; /api/chat by default."},
             "priority": or_null(PRIORITY) | {"description": "normal by default."},
-            "not_before": or_null(TIME) | {"description": "Stays queued until then; within the next 100 years."},
-            "start_by": or_null(TIME) | {"description": "Expires if not started by then; later than not_before."},
+            "not_before": or_null(TIME) | {"description": "Earliest start; at most 100 years from now."},
+            "start_by": or_null(TIME)
+            | {"description": "Latest start, after which the job expires; must be later than not_before."},
             "timeout": or_null({"type": "number", "minimum": 0.001, "maximum": MAX_TIMEOUT})
-            | {"description": "Seconds that one attempt may run."},
+            | {"description": "Seconds for each attempt."},
             "max_attempts": or_null({"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS}),
             "metadata": or_null(METADATA),
             "custom_id": or_null(text(64)),
-            "state_webhook_url": or_null(text(2048)) | {"description": "Every change of state is posted there."},
-            "webhook_events": or_null(many(STATE) | {"minItems": 1}) | {"description": "Only these; all by default."},
+            "state_webhook_url": or_null(text(2048)) | {"description": "Receives the job's events."},
+            "webhook_events": or_null(many(STATE) | {"minItems": 1})
+            | {"description": "States whose events are sent; all by default."},
         },
         "additionalProperties": True,
         "examples": [{"model": "smollm2:135m", **PROMPT, "priority": "low", "metadata": {"project": "colours"}}],
     },
     "Call": {
         "type": "object",
-        "description": "The request as the target's own API wants it. All of it is for the target; Foreman reads "
-        "`model` and `stream`, and the options that decide whether the model has to be loaded anew.",
+        "description": "A request of the target's own API, sent to the target whole. Foreman reads `model`, `stream` "
+        "and the options that require reloading the model.",
         "required": ["model"],
         "properties": {"model": MODEL},
         "additionalProperties": True,
@@ -138,13 +146,13 @@ SHAPES: dict[str, Schema] = {
             "queue_position": or_null({"type": "integer", "minimum": 1}),
             "links": ref("Links"),
         },
-        description="A job that is on disk.",
+        description="A job that was stored.",
     ),
     "Taken": record({"line": COUNT, "job_id": TEXT, "custom_id": or_null(TEXT)}),
     "Rejected": record({"line": COUNT, "error": TEXT, "code": TEXT}, {"hint": TEXT}),
     "Submitted": record(
         {"accepted": COUNT, "rejected": COUNT, "jobs": many(ref("Taken")), "errors": many(ref("Rejected"))},
-        description="What became of each line.",
+        description="The outcome of each line.",
     ),
     "ListedJob": record(_JOB),
     "Job": record(
@@ -157,14 +165,14 @@ SHAPES: dict[str, Schema] = {
     "Page": record({"jobs": many(ref("ListedJob")), "next": or_null(TEXT)}, description="Newest first."),
     "Line": record(
         {
-            "jobs": many(ref("ListedJob")) | {"description": "The first in line first."},
-            "scheduled": many(ref("ListedJob")) | {"description": "Those whose time is to come, the soonest first."},
+            "jobs": many(ref("ListedJob")) | {"description": "Jobs ready to run, the next one first."},
+            "scheduled": many(ref("ListedJob")) | {"description": "Jobs with a future start, the soonest first."},
         }
     ),
     "Artifact": record(
         {"name": TEXT, "content_type": TEXT, "size": COUNT},
         {"data": TEXT, "encoding": words("base64"), "url": TEXT},
-        "`data` is the text itself, or base64 as `encoding` says; large ones have a `url` in its place.",
+        "`data` is text, or base64 if `encoding` says so; large artifacts have a `url` instead.",
     )
     | {"oneOf": [{"required": ["data"]}, {"required": ["url"]}]},
     "Change": record(_EVENT),
@@ -182,7 +190,7 @@ SHAPES: dict[str, Schema] = {
             "error": or_null(TEXT),
             "ended_at": or_null(TIME),
         },
-        description="The webhook of one change.",
+        description="The webhook of one event.",
     ),
     "Deliveries": record({"deliveries": many(ref("Delivery")), "next": or_null(COUNT)}, description="Oldest first."),
     "Running": record(
@@ -198,7 +206,7 @@ SHAPES: dict[str, Schema] = {
     "Queue": record(
         {
             "queued": COUNT,
-            "scheduled": COUNT | {"description": "How many of them wait for a time to come."},
+            "scheduled": COUNT | {"description": "How many of `queued` have a future start."},
             "by_model": {
                 "type": "object",
                 "additionalProperties": record(dict.fromkeys(PRIORITY["enum"], COUNT)),
@@ -210,13 +218,13 @@ SHAPES: dict[str, Schema] = {
             "degraded": FLAG,
             "failing_models": many(ref("FailingModel")),
             "defaults": record({"max_attempts": {"type": "integer", "minimum": 1}, "timeout": SECONDS})
-            | {"description": "What holds for a job that does not say it."},
+            | {"description": "Defaults for jobs that leave a field out."},
             "oldest_seconds": or_null(SECONDS),
         }
     ),
     "FailingModel": record(
         {"model": TEXT, "error_code": TEXT, "since": TIME, "retry_at": or_null(TIME)},
-        description="Its calls failed one after the other; until `retry_at`, null while one is tried, its jobs wait.",
+        description="A model whose calls failed repeatedly. Its jobs wait until `retry_at`, null during a trial call.",
     ),
     "Usage": record(
         {
@@ -226,7 +234,8 @@ SHAPES: dict[str, Schema] = {
             "since": or_null(TIME),
             "rows": many(ref("UsageRow")),
         },
-        description="By time; every step from `from` up to `to` has a row, but with `by` only those with something.",
+        description="Rows by time: one per step from `from` up to `to`; with `by` one per name and step, without "
+        "empty ones.",
     ),
     "UsageRow": record(
         {
@@ -238,14 +247,14 @@ SHAPES: dict[str, Schema] = {
             "cancelled": COUNT,
             "expired": COUNT,
             "prompt_tokens": COUNT,
-            "cached_tokens": COUNT | {"description": "Of those of the prompts."},
+            "cached_tokens": COUNT | {"description": "Part of `prompt_tokens`."},
             "answer_tokens": COUNT,
-            "busy_seconds": SECONDS | {"description": "Of all slots together."},
-            "wait_p50": or_null(SECONDS) | {"description": "Half of the jobs that started had waited no longer."},
+            "busy_seconds": SECONDS | {"description": "Sum over all slots."},
+            "wait_p50": or_null(SECONDS) | {"description": "Median wait of the jobs that started."},
             "wait_p95": or_null(SECONDS),
             "loads": COUNT,
-            "waiting": or_null(COUNT) | {"description": "The most at once; null with `by`."},
-            "running": or_null(COUNT) | {"description": "The most at once; null with `by`."},
+            "waiting": or_null(COUNT) | {"description": "Maximum at one time; null with `by`."},
+            "running": or_null(COUNT) | {"description": "Maximum at one time; null with `by`."},
         },
     ),
     "Paused": record({"paused": FLAG}),
@@ -254,16 +263,17 @@ SHAPES: dict[str, Schema] = {
         {
             "status": words("ok"),
             "degraded": FLAG,
-            "target_silent_seconds": SECONDS | {"description": "For how long the target has owed an answer."},
+            "target_silent_seconds": SECONDS
+            | {"description": "Seconds since the last unanswered probe began, else 0."},
             "version": TEXT,
-            "boot_id": TEXT | {"description": "Of this run of the process."},
+            "boot_id": TEXT | {"description": "Identifies this run of the process."},
         },
         {"target_error": TEXT},
     ),
     "Readiness": record({"status": words("ready", "draining")}),
     "OpenAIModel": record({"id": TEXT, "object": words("model"), "created": {"type": "integer"}, "owned_by": TEXT}),
     "OpenAIModels": record({"object": words("list"), "data": many(ref("OpenAIModel"))}),
-    "Fault": record({"error": TEXT, "code": TEXT}, {"hint": TEXT}, "What is wrong, in a sentence and as a code."),
+    "Fault": record({"error": TEXT, "code": TEXT}, {"hint": TEXT}, "An error: a sentence and a code."),
     "OllamaFault": record({"error": TEXT}),
     "OpenAIFault": record({"error": _OPENAI_ERROR}),
     "AnthropicFault": record({"type": words("error"), "error": _OPENAI_ERROR}),
