@@ -33,7 +33,7 @@ def test_every_code_of_a_fault_has_a_place() -> None:
 
 
 def test_the_status_that_a_code_is_said_to_have_is_the_one_that_it_has() -> None:
-    errors = page("docs/jobs.md").text.partition("## Faults")[2]
+    errors = page("docs/jobs.md").text.partition("## Errors")[2]
     told = {code: int(status) for status, code in re.findall(r"^\| (\d+) \| `(\w+)` \|", errors, re.MULTILINE)}
     told |= {code: int(status) for code, status in re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", errors, re.MULTILINE)}
     known = STATUSES | {"broken_protocol": 400, "method_not_allowed": 405}  # of requests that no route gets

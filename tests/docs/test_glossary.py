@@ -1,0 +1,91 @@
+"""The glossary has every term, and no page uses a word that it retired."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from foreman.config.settings import ManagedModel, Settings
+from tests.daemon import ROOT
+from tests.docs.pages import FENCE, PAGES, page
+from tests.pure.test_errors import every_error
+
+GLOSSARY = "docs/glossary.md"
+RETIRED = "whoever|bells?|desk|house|patience|lookout|talks"
+CLEAN = ("README.md", "docs")  # where no retired word may stand
+
+# English, or a name that the field knows without Foreman. A term of Foreman's own is never here.
+PLAIN = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    a addr after all allow allowed an and another api are as ask asked at away back backup be begins behind body breaks
+    broken browser by caddy cannot cert chain chat check client clock codes come completion concurrency config
+    connections containers content counting cut data database decisions demo description dir disconnects disk docker
+    each else embedded encoding ended env evened everything exit explanation failed fails fast field file finding first
+    folder follow follows for foreman format found from front full get give go goes gone happens has header headers here
+    history hold host hosts how id idle illegal in inline inputs insecure internal interrupted interval invalid is it
+    itself json keep keeping kept key keys large leave left level life limit limited limits listen listens load locks
+    log logs long look loop machine machines many max may meet memory messages mismatch misrouted much name next nginx
+    not oddities of ollama on once one openai or other out over per private process program programs promised promises
+    prompts proved ps pull python query range reaches read receive reference refused rejected requested required restart
+    reverse rm routes run running s same satisfiable secret secrets see send serve served server servers service set
+    setting settings show signs slow something start starting starts starves stop stopping submit systemd terminal that
+    the they things this through timeout tls to told too tree tried two type unauthorized unavailable unknown unreadable
+    upgrading url use wait was watch watching way what when where which who with words work wrong you your acceptable
+    change crashed post shutdown
+    """,
+    )
+)
+
+
+def test_every_term_of_headings_settings_and_error_codes_is_in_the_glossary() -> None:
+    """A term is a word of a heading, a setting's name or an error code that is not plain English."""
+    terms = words_of_headings() | words_of_names()
+    assert len(terms) > 200
+    defined = {singular(word) for term in defined_terms() for word in term.lower().split()}
+    assert sorted(word for word in terms - PLAIN if singular(word) not in defined) == []
+
+
+def test_plain_words_are_not_kept_for_nothing() -> None:
+    assert PLAIN - words_of_headings() - words_of_names() == set()
+
+
+def test_each_term_is_defined_once() -> None:
+    terms = defined_terms()
+    assert len(terms) > 80
+    assert sorted({term for term in terms if terms.count(term) > 1}) == []
+
+
+def test_retired_words_are_not_used() -> None:
+    command = ["git", "grep", "-nwiE", RETIRED, "--", *CLEAN, ":!docs/adr", f":!{GLOSSARY}"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode in (0, 1), found.stderr
+    assert found.stdout == ""
+
+
+def defined_terms() -> list[str]:
+    current = page(GLOSSARY).text.partition("\n## Old words")[0]
+    cells = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", current, re.MULTILINE)
+    return [term for cell in cells if cell != "term" for term in cell.split(", ")]
+
+
+def words_of_headings() -> set[str]:
+    pages = [page for page in PAGES if not page.name.startswith("docs/adr/") and page.name != GLOSSARY]
+    headings = [
+        heading for page in pages for heading in re.findall(r"^##+ (.+)$", FENCE.sub("", page.text), re.MULTILINE)
+    ]
+    return {word for heading in headings for word in re.findall(r"[a-z]+", re.sub("`.*?`", "", heading).lower())}
+
+
+def words_of_names() -> set[str]:
+    names = [*Settings.model_fields, *ManagedModel.model_fields, *(error.code for error in every_error())]
+    return {word for name in names for word in name.split("_")}
+
+
+def singular(word: str) -> str:
+    """Return the word without the endings of a plural: deliveries, classes, jobs."""
+    for ending, instead in (("ies", "y"), ("sses", "ss"), ("s", "")):
+        if word.endswith(ending) and not word.endswith("ss"):
+            return word.removesuffix(ending) + instead
+    return word
