@@ -1,1 +1,1 @@
-"""Everything said to an inference server: three kinds of target, one protocol."""
+"""Inference servers: three kinds of target behind one protocol."""

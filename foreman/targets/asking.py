@@ -1,4 +1,4 @@
-"""Asks for an answer, once more where a refusal was about what Foreman had added, or may have been an accident."""
+"""Requests for an answer, sent again without the fields that a server refuses or after a doubtful server error."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from foreman.targets.chunks import Chunks, DecodingFor, StreamingCall
 from foreman.targets.http.http1 import Client
 from foreman.targets.payloads import Question
 
-AT_ONCE = 1.0  # seconds; an error that comes so soon is about the request, not about the work
-PAUSE = 0.1  # seconds before the second look at such an error
-KNOWN = 1024  # models and endpoints that are remembered of one server
-LESSONS = 16  # for each of them
+AT_ONCE = 1.0  # seconds; an error that comes so soon is about the request, not about the inference
+PAUSE = 0.1  # seconds before a request with such an error is sent again
+KNOWN = 1024  # pairs of model and endpoint remembered for each server
+LESSONS = 16  # refusals remembered for each pair
 
 REFUSING = frozenset({400, 403, 405, 406, 415, 422, 500, 501})
-_CANNOT = re.compile(  # what tells the refusal of a stream from one that broke, where the status does not
+_CANNOT = re.compile(  # separates the refusal of a stream from a broken one, where the status does not
     r"cannot|can't|can not|n't support|unsupported|only|must|forbidden|incompatible|unexpected|unknown|unrecogni|extra"
     r"|invalid|disabled|not (?:supported|support|available|allowed|enabled|implemented|permitted|possible)",
     re.IGNORECASE,
@@ -32,7 +32,7 @@ _UNNAMED = re.compile(
     r"|(?:unknown|unrecogni[sz]ed|unexpected) (?:\w+ )?(?:field|param|argument|propert|key)",
     re.IGNORECASE,
 )
-_PASSING = re.compile(  # words of an error that may be gone the next time
+_TEMPORARY = re.compile(  # in the message of an error that may be gone the next time
     r"\b(?:again|retry|later|temporar|overload|busy|capacity|unavailable|time[d -]*out|memory|(?:is|still) loading)",
     re.IGNORECASE,
 )
@@ -40,14 +40,15 @@ _WORDS = {
     "stream_options": ("stream_options", "include_usage"),
     "chat_template_kwargs": ("chat_template_kwargs", "enable_thinking"),
 }
-_WORDLESS = frozenset({"", "internal server error", "internal error"})
+_EMPTY_MESSAGES = frozenset({"", "internal server error", "internal error"})
 
 
 class Asking:
-    """A context that posts a question and gives the chunks of its answer; entering it raises the TargetFault instead.
+    """A context manager that sends a question and gives the chunks of its answer.
 
-    What Foreman added and the server refuses is left out in a second request, and from then on. A 5xx that comes at
-    once, in the server's own words, is asked about once more: the same again is the server's answer (TargetRefused).
+    Entering it raises a TargetError when the server answers with an error. A field that Foreman added and the server
+    refuses is left out of a second request and of later ones. After an immediate 5xx with a message of its own the
+    request is sent once more: the same message again is final (TargetRefused).
     """
 
     def __init__(
@@ -68,9 +69,9 @@ class Asking:
         self._model = model
         self._heard = heard
         self._took = took
-        self._stage_for = decoding_for
+        self._decoding_for = decoding_for
         self._ended = ended
-        self._exchange: StreamingCall | None = None
+        self._call: StreamingCall | None = None
 
     async def __aenter__(self) -> Chunks:
         question = self._question
@@ -79,27 +80,27 @@ class Asking:
         before = ""
         while True:
             payload = question.payload(left_out)
-            self._exchange = StreamingCall(
+            self._call = StreamingCall(
                 self._client,
                 question.endpoint,
                 payload,
-                decoding_for=self._stage_for,
+                decoding_for=self._decoding_for,
                 heard=self._heard,
                 took=self._took,
                 ended=self._ended,
             )
             asked_at = trio.current_time()
             try:
-                chunks = await self._exchange.__aenter__()
+                chunks = await self._call.__aenter__()
             except TargetError as error:
-                words = lasting_words(error) if trio.current_time() - asked_at < AT_ONCE else ""
+                message = lasting_words(error) if trio.current_time() - asked_at < AT_ONCE else ""
                 if name := refused(error, [name for name in question.additions if name not in left_out]):
                     learnt[name] = named_in(error, question)
                     left_out |= question.given_up(name)
-                elif words and words == before:
-                    raise TargetRefused(error.status, words) from None
-                elif words and not before:
-                    before = words
+                elif message and message == before:
+                    raise TargetRefused(error.status, message) from None
+                elif message and not before:
+                    before = message
                     await trio.sleep(PAUSE)
                 else:
                     raise
@@ -111,13 +112,15 @@ class Asking:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._exchange is not None
-        await self._exchange.__aexit__(kind, error, trace)
+        assert self._call is not None
+        await self._call.__aexit__(kind, error, trace)
 
 
 class Refusals:
-    """Which additions one server is known to refuse: for a model and an endpoint, and beside which of the caller's
-    fields. What was longest not of use is forgotten first."""
+    """The additions that one server is known to refuse, by model and endpoint.
+
+    Each refusal applies beside certain fields of the caller. The least recently used entry is forgotten first.
+    """
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, Endpoint], list[tuple[str, frozenset[str]]]] = OrderedDict()
@@ -132,7 +135,7 @@ class Refusals:
         return frozenset().union(*map(question.given_up, names))
 
     def learn(self, model: str, endpoint: Endpoint, name: str, beside: frozenset[str]) -> None:
-        """Remember that the server refuses `name` where all of `beside` are asked for too."""
+        """Remember that the server refuses `name` in requests that have all fields of `beside`."""
         lessons = self._known.setdefault((model, endpoint), [])
         if (name, beside) not in lessons:
             lessons.append((name, beside))
@@ -142,7 +145,7 @@ class Refusals:
 
 
 def refused(error: TargetError, additions: Collection[str]) -> str | None:
-    """Return which of the additions a fault is about, None if it is about something else."""
+    """Return the addition that an error is about; None if it is about something else."""
     if error.status not in REFUSING or not additions:
         return None
     text = error.body.decode("utf-8", "replace")
@@ -156,22 +159,22 @@ def refused(error: TargetError, additions: Collection[str]) -> str | None:
 
 
 def named_in(error: TargetError, question: Question) -> frozenset[str]:
-    """Return the caller's fields that a refusal names: "cannot use tools with stream" is about those with tools."""
+    """Return the caller's fields that a refusal names: `tools` for "cannot use tools with stream"."""
     text = error.body.decode("utf-8", "replace")
     return frozenset(name for name in question.fields if name not in question.additions and _names(name, text))
 
 
 def lasting_words(error: TargetError) -> str:
-    """Return what a 5xx says in JSON about the request; empty when its status or words are of something passing."""
+    """Return the JSON message of a 5xx that is about the request; empty when the error looks temporary."""
     if not isinstance(error, TargetFailed) or error.retry_after is not None or not error.body.lstrip().startswith(b"{"):
         return ""
     if not 500 <= error.status < 512 or error.status in (502, 504):
         return ""
-    words = words_of(error.body)
-    return "" if _PASSING.search(words) or words.lower().rstrip(".") in _WORDLESS else words
+    message = words_of(error.body)
+    return "" if _TEMPORARY.search(message) or message.lower().rstrip(".") in _EMPTY_MESSAGES else message
 
 
 def _names(name: str, text: str) -> bool:
-    """Return whether `text` has the word `name`, in singular or plural, snake or camel case."""
+    """Return True if `text` has the word `name`, in singular or plural, snake or camel case."""
     stem = re.escape(name.removesuffix("s")).replace("_", "_?")
     return re.search(rf"(?<![a-z0-9_]){stem}(?:s|ing|ed|able)?(?![a-z0-9_])", text, re.IGNORECASE) is not None

@@ -1,4 +1,4 @@
-"""Whether a server is a Foreman, which run of it, and whether it is this very process."""
+"""Detection of a target that is a Foreman, or this very process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Health(msgspec.Struct):
 
 
 async def boot_id_at(client: Client) -> str | None:
-    """Return the boot id in what GET /healthz answers; None when no Foreman answers there."""
+    """Return the boot id from GET /healthz; None when the server is not a Foreman."""
     with trio.move_on_after(TIMEOUT), suppress(TargetError, *NOT_JSON):
         _, body = await client.fetch("GET", "/healthz", limit=LIMIT)
         return msgspec.json.decode(body, type=_Health).boot_id
@@ -35,8 +35,8 @@ async def boot_id_at(client: Client) -> str | None:
 async def leads_to(listening: socket.socket, url: str) -> bool:
     """Return True if a connection to `url` ends at this socket, which need not accept it.
 
-    Nothing tells this from the name alone; of a connection within one machine both ends have addresses of its own, and
-    what listens on all of them shares its port with nobody.
+    The host name alone does not tell. Both ends of a connection within one machine have addresses of that machine, and
+    a socket that listens on all of them has its port for itself.
     """
     parts = urlsplit(url)
     port = parts.port or PORTS[parts.scheme]

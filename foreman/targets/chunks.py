@@ -1,4 +1,4 @@
-"""Sends a request for an answer and gives its chunks as they arrive."""
+"""Requests for a streamed answer, and its chunks as they arrive."""
 
 from __future__ import annotations
 
@@ -22,27 +22,31 @@ from foreman.targets.answers.refusals import error_of
 from foreman.targets.http.http1 import Client, Response
 from foreman.targets.protocol import Chunk
 
-ERROR_LIMIT = 65_536  # bytes of an error body that are read
-END_TIMEOUT = 1.0  # seconds for the usage and the last mark, once the answer has said that it is complete
-TAIL_TIMEOUT = 0.05  # seconds spent on the end of a body, whose answer is complete, to keep the connection
+ERROR_LIMIT = 65_536  # bytes read of an error body
+END_TIMEOUT = 1.0  # seconds for the usage and the last mark after a complete answer
+TAIL_TIMEOUT = 0.05  # seconds for the end of the body after a complete answer, to keep the connection
 
 
 class Decoding(Protocol):
-    """Turns the JSON values of a stream into chunks; see `closer.Closer`."""
+    """Conversion of the JSON values of a stream into chunks; see `Decoder`."""
 
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Return True if the answer is complete and closed."""
 
     @property
-    def ending(self) -> bool: ...
+    def ending(self) -> bool:
+        """Return True if only the usage or a last mark may still come."""
 
-    def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]: ...
+    def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]:
+        """Return the chunks that the next value makes; `whole` marks a body that is one value."""
 
-    def end(self, *, framed: bool) -> list[Chunk]: ...
+    def end(self, *, framed: bool) -> list[Chunk]:
+        """Return the chunks left at the end of the body; `framed` marks an end that the body itself announced."""
 
 
 class Chunks:
-    """The chunks of one answer; ends after the closing one."""
+    """An asynchronous iterator over the chunks of one answer, up to the closing one."""
 
     def __init__(
         self,
@@ -52,26 +56,26 @@ class Chunks:
         target: str,
         took: Callable[[int], None] = lambda size: None,
     ) -> None:
-        """`took` is called with the size of each piece of the body before it is kept, and may raise to refuse it."""
+        """Call `took` with the size in bytes of each piece of the body before it is kept; it may raise to refuse it."""
         self._target = target
         self._took = took
         self._response = response
         self._parser = parser
-        self._stage = decoding
+        self._decoding = decoding
         self._values: deque[bytes] = deque()
         self._ready: deque[Chunk] = deque()
         self._size = 0  # bytes received
         self._ended = False  # nothing more comes
         self._framed = False  # and the body said so
-        self._last_call: float | None = None  # until when a last mark is waited for, in Trio's time
+        self._last_call: float | None = None  # deadline for the last mark, in Trio's time
 
     @property
     def closed(self) -> bool:
-        """Whether the target has sent all of the answer."""
-        return self._stage.closed
+        """Return True if the target has sent all of the answer."""
+        return self._decoding.closed
 
     async def finish(self) -> None:
-        """Take the end of a body whose answer is complete, if it comes soon: that keeps the connection."""
+        """Read the end of the body of a complete answer, if it comes soon: that keeps the connection."""
         if not self._response.over:
             with trio.move_on_after(TAIL_TIMEOUT):
                 await self._response.read_some(ERROR_LIMIT)
@@ -81,32 +85,32 @@ class Chunks:
 
     async def __anext__(self) -> Chunk:
         while not self._ready:
-            if self._values:  # one by one: a fault in the second must not cost the first
+            if self._values:  # one by one: an error in the second must not cost the first
                 await self._take(self._values.popleft())
-            elif self._stage.closed:
+            elif self._decoding.closed:
                 raise StopAsyncIteration
             elif self._ended:
-                end = partial(self._stage.end, framed=self._framed)
-                self._ready.extend(await offload(self._size, self._turned, end))
-            elif self._stage.ending:
+                end = partial(self._decoding.end, framed=self._framed)
+                self._ready.extend(await offload(self._size, self._converted, end))
+            elif self._decoding.ending:
                 await self._receive_last()
             else:
                 await self._receive()
         return self._ready.popleft()
 
     async def _take(self, value: bytes) -> None:
-        # The last mark may have all that was said before put together.
+        # The last mark may release all that was held back before it.
         size = self._size if value.startswith(DONE) else len(value)
-        take = partial(self._stage.take, value, whole=self._parser.whole)
+        take = partial(self._decoding.take, value, whole=self._parser.whole)
         try:
-            self._ready.extend(await offload(size, self._turned, take))
+            self._ready.extend(await offload(size, self._converted, take))
         except TargetGarbled:
-            if self._stage.closed or not (self._ended and self._stage.ending):
-                raise  # else: the body broke off in what nobody waits for
+            if self._decoding.closed or not (self._ended and self._decoding.ending):
+                raise  # else: the body broke off in a part that is not needed
 
-    def _turned(self, turn: Callable[[], list[Chunk]]) -> list[Chunk]:
+    def _converted(self, convert: Callable[[], list[Chunk]]) -> list[Chunk]:
         try:
-            return turn()
+            return convert()
         except ODD as error:
             raise TargetGarbled(self._target, f"a chunk of an unknown shape ({type(error).__name__})") from error
 
@@ -121,7 +125,7 @@ class Chunks:
             self._values.extend(await offload(self._size, self._parser.end))
 
     async def _receive_last(self) -> None:
-        """Take what still belongs to an answer that is complete: it comes soon, or is not needed."""
+        """Receive the rest of a complete answer; it comes soon or is not needed."""
         self._last_call = self._last_call or trio.current_time() + END_TIMEOUT
         with trio.move_on_at(self._last_call) as scope:
             try:
@@ -135,11 +139,10 @@ DecodingFor: TypeAlias = Callable[[Decoder], Decoding]
 
 
 class StreamingCall:
-    """An answer that is asked for: a context that posts `payload` and gives the chunks once the target has begun to
-    answer. Entering it raises the TargetFault another status stands for.
+    """A context manager that posts `payload` and gives the chunks once the target has begun to answer.
 
-    `heard` is called whenever something of the answer comes, `took` with the size of each piece of its body; `ended` is
-    told how it ended: by which exception, or None.
+    Entering it raises the TargetError of a status other than 2xx. `heard` is called whenever bytes of the answer come,
+    `took` with the size in bytes of each piece of its body, `ended` with the exception that ended the call or None.
     """
 
     def __init__(
@@ -156,7 +159,7 @@ class StreamingCall:
         self._client = client
         self._endpoint = endpoint
         self._payload = payload
-        self._stage_for = decoding_for
+        self._decoding_for = decoding_for
         self._ended = ended
         self._took = took
         self._request = client.request("POST", endpoint, payload, heard=heard)
@@ -189,7 +192,7 @@ class StreamingCall:
         if endpoint in COMPLETIONS:
             asked = await offload(len(self._payload), choices_asked, self._payload)
         decoder = Decoder(endpoint, name, choices=asked)
-        decoding = self._stage_for(decoder) if self._stage_for else decoder
+        decoding = self._decoding_for(decoder) if self._decoding_for else decoder
         return Chunks(response, parser, decoding, name, self._took)
 
     def _end(self, error: BaseException | None) -> None:
@@ -199,6 +202,6 @@ class StreamingCall:
 
 
 async def error_in(target: str, response: Response) -> TargetError:
-    """The fault an error response stands for; reads what it says."""
+    """Read an error response and return its error."""
     body = await response.read_some(ERROR_LIMIT)
     return error_of(target, response.status, response.headers, body, now=time.time())

@@ -1,4 +1,4 @@
-"""How many tokens a request has, asked of the server: by its route for that, or by its chat template and tokenizer."""
+"""Token counts of requests, by the counting route of the server or by its chat template and tokenizer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from foreman.targets.answers.refusals import NOT_JSON
 from foreman.targets.chunks import error_in
 from foreman.targets.http.http1 import Client
 
-TIMEOUT = 60.0  # seconds for the whole of it
+TIMEOUT = 60.0  # seconds for one count, all requests included
 LIMIT = 16 * 2**20  # bytes of an answer: a tokenizer lists every token
-MISSING = frozenset({404, 405, 501})  # how servers say that they have no such route
+MISSING = frozenset({404, 405, 501})  # statuses of a route that a server lacks
 
 
 class _Block(msgspec.Struct, tag_field="type", tag="text"):
@@ -45,7 +45,7 @@ class _Tool(msgspec.Struct):
 
 
 class _Asked(msgspec.Struct):
-    """What counts in the requests of both APIs, as far as a tokenizer can be told of it: words and tools."""
+    """The parts of a request of either API that a tokenizer can count: text and tools."""
 
     model: str
     messages: list[_Message] = []
@@ -58,11 +58,11 @@ class _Asked(msgspec.Struct):
 async def counted(client: Client, path: Counting, payload: bytes, *, by_tokenizer: bool = True) -> bytes:
     """Return the answer to a request at `path`: a JSON object with `input_tokens`.
 
-    A server without that route is asked for its chat template and its tokenizer, if `by_tokenizer`; only llama.cpp and
-    vLLM have them. Raises TargetFault; NotServed where the server has no means for this request.
+    If the server lacks that route and `by_tokenizer` is set, count with its chat template and its tokenizer, which only
+    llama.cpp and vLLM have. Raise NotServed when the server cannot count this request, else another TargetError.
     """
     with trio.move_on_after(TIMEOUT):
-        found = await _said(client, path, payload)
+        found = await _post(client, path, payload)
         if found is not None and isinstance(found.get("input_tokens"), int):
             return msgspec.json.encode(found)
         chat = _chat(payload) if by_tokenizer else None
@@ -75,19 +75,19 @@ async def counted(client: Client, path: Counting, payload: bytes, *, by_tokenize
 
 
 async def _tokenized(client: Client, chat: dict[str, Any]) -> int | None:
-    filled = await _said(client, "/apply-template", msgspec.json.encode(chat))
-    if filled is None:  # no llama.cpp; vLLM fills in the template itself
-        tokens = await _said(client, "/tokenize", msgspec.json.encode(chat))
+    filled = await _post(client, "/apply-template", msgspec.json.encode(chat))
+    if filled is None:  # not llama.cpp; vLLM fills in the template itself
+        tokens = await _post(client, "/tokenize", msgspec.json.encode(chat))
         count = tokens.get("count") if tokens else None
         return count if isinstance(count, int) else None
     ask = {"model": chat["model"], "content": filled.get("prompt"), "add_special": True, "parse_special": True}
-    tokens = await _said(client, "/tokenize", msgspec.json.encode(ask))
+    tokens = await _post(client, "/tokenize", msgspec.json.encode(ask))
     listed = tokens.get("tokens") if tokens else None
     return len(listed) if isinstance(listed, list) else None
 
 
-async def _said(client: Client, path: str, payload: bytes) -> dict[str, Any] | None:
-    """Return the object that the server answers with; None when it has no such route."""
+async def _post(client: Client, path: str, payload: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of the answer; None when the server lacks the route."""
     async with client.request("POST", path, payload) as response:
         if response.status in MISSING:
             return None
@@ -98,11 +98,11 @@ async def _said(client: Client, path: str, payload: bytes) -> dict[str, Any] | N
         found = msgspec.json.decode(body, type=dict[str, Any])
     except NOT_JSON as error:
         raise TargetGarbled(client.name, f"no JSON object at {path} ({error})") from error
-    return None if "error" in found else found  # a status of 200 is how LM Studio says that it has no such route
+    return None if "error" in found else found  # LM Studio answers 200 where it lacks the route
 
 
 def _chat(payload: bytes) -> dict[str, Any] | None:
-    """Return the request as one of chat completions; None if it has more than words and tools."""
+    """Return the request as one of chat completions; None if it has more than text and tools."""
     try:
         asked = msgspec.json.decode(payload, type=_Asked)
     except NOT_JSON:
@@ -111,7 +111,7 @@ def _chat(payload: bytes) -> dict[str, Any] | None:
     system = asked.system or asked.instructions
     if system:
         turns = [_Message("system", system if isinstance(system, str) else [*system]), *turns]
-    # Of anything else no template is known, and a wrong count is worse than none.
+    # Templates differ for everything else, and a wrong count is worse than an error.
     if any(turn.type != "message" for turn in turns) or any(
         tool.type not in (None, "custom", "function") for tool in asked.tools or []
     ):

@@ -1,4 +1,4 @@
-"""Lists of models, in the shapes that servers give them."""
+"""Lists of models in the shapes that servers give them."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from foreman.targets.chunks import error_in
 from foreman.targets.http.http1 import Client
 
 LIMIT = 16 * 2**20  # bytes
-MOST_MODELS = 200_000  # of one list
-MOST_DETAILS = 16 * 2**10  # bytes of one entry; of a larger one only the names are read
-LONGEST_NAME = 256  # characters; nobody can ask for a longer one
-TIMEOUT = 10.0  # seconds; the health probe does not even wait that long
-KEYS = ("data", "models")  # where an object has the list
+MOST_MODELS = 200_000  # in one list
+MOST_DETAILS = 16 * 2**10  # bytes of one entry; only the names of a larger one are read
+LONGEST_NAME = 256  # characters; a job cannot name a longer one
+TIMEOUT = 10.0  # seconds; the health probe waits less than that
+KEYS = ("data", "models")  # of an object that holds the list
 
 T = TypeVar("T")
 Entry: TypeAlias = dict[str, Any]
 
 
 class Listing(Generic[T]):
-    """The list of models at one address; it is read anew when it has changed."""
+    """The list of models at one address, decoded again only when it has changed."""
 
     def __init__(self, client: Client, path: str, make: Callable[[str, Entry], T], *, named_by: Sequence[str]) -> None:
-        """`make` makes something of each model, of its name and its entry.
+        """Convert each model with `make`, which gets its name and its entry.
 
-        An entry is an object, named by the first key of `named_by` that holds text, or a plain name. Others are left
+        An entry is a plain name, or an object named by the first key of `named_by` that holds text. Others are left
         out.
         """
         self._client = client
         self._path = path
         self._make = make
         self._named_by = named_by
-        self._read = b"", list[T]()  # the digest of the last body, and what it was
+        self._read = b"", list[T]()  # the digest of the last body, and its models
 
     async def ask(self) -> list[T]:
-        """Return what is made of each model that GET lists.
+        """Request the list and return its models as converted by `make`.
 
-        Raises TargetFault; TargetUnavailable when nothing comes, TargetGarbled when there is no list, or a longer one
-        than any server has.
+        Raise TargetUnavailable when the server does not answer in time, TargetGarbled when the answer is not a list or
+        exceeds MOST_MODELS, or the TargetError of an error response.
         """
         with trio.move_on_after(TIMEOUT):
             async with self._client.request("GET", self._path) as response:
@@ -79,14 +79,14 @@ class Listing(Generic[T]):
 
 
 def details(entry: Entry) -> msgspec.Raw:
-    """Return an entry as it is kept: as JSON, which takes a tenth of the memory."""
+    """Return an entry as JSON, which takes a tenth of the memory of objects."""
     return msgspec.Raw(msgspec.json.encode(entry))
 
 
 def _items(body: bytes) -> tuple[list[msgspec.Raw], str | None]:
-    """Return the items of a list, or why there is none.
+    """Return the items of a list, still as JSON, and the reason if the body is not a list.
 
-    They are JSON still: other threads get their turn while one is decoded after the other.
+    Decoding them one by one gives other threads their turn.
     """
     found = msgspec.json.decode(body, type=dict[str, msgspec.Raw] | list[msgspec.Raw])
     if isinstance(found, list):

@@ -1,4 +1,4 @@
-"""When two names mean the same model of an Ollama server."""
+"""Equality of model names on an Ollama server."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ TAG = "latest"
 
 
 def ollama_form(name: str) -> str:
-    """Return the form in which names are equal that Ollama holds equal.
+    """Return the canonical form of a model name: names that Ollama treats as equal share it.
 
-    A name is [host/][namespace/]model[:tag]; what is left out is `registry.ollama.ai`, `library` and `latest`, and no
-    letter's case counts (github.com/ollama/ollama, types/model/name.go).
+    A name is [host/][namespace/]model[:tag]. The defaults are `registry.ollama.ai`, `library` and `latest`; letter case
+    is ignored (github.com/ollama/ollama, types/model/name.go).
     """
     path, _, last = name.lower().removeprefix("https://").removeprefix("http://").rpartition("/")
     host, _, namespace = path.rpartition("/")

@@ -1,4 +1,4 @@
-"""An Ollama server: payloads go unchanged to the path they came for."""
+"""The target for an Ollama server; payloads go unchanged to the path they came for."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from foreman.targets.translate.request import is_zero
 
 log = structlog.get_logger()
 
-LOAD_TIMEOUT = 180.0  # seconds for one model to be read from disk
-LOOK_EVERY = 30.0  # seconds between looks at what the server holds, while a load is waited for
-LOOK_PAUSE = 1.0  # seconds between any two such looks
-LOOK_TIMEOUT = 5.0  # seconds for one of them
+LOAD_TIMEOUT = 180.0  # seconds to load one model from disk
+LOOK_EVERY = 30.0  # seconds between requests for the models in memory while a load is pending
+LOOK_PAUSE = 1.0  # seconds at least between two such requests
+LOOK_TIMEOUT = 5.0  # seconds for one such request
 
 NAMES = ("name", "model")  # of an entry in a list of models
 _NOTHING = msgspec.Raw(b"null")
@@ -50,7 +50,7 @@ class OllamaTarget:
     name = "ollama"
 
     def __init__(self, url: str, token: str = "", keep_alive: str | int = "", *, load_timeout: float = LOAD_TIMEOUT):
-        """`keep_alive` goes with requests that load a model; empty leaves it to the server."""
+        """Send `keep_alive` with requests that load a model; empty leaves it to the server."""
         self.address = f"ollama at {url}"
         self._client = Client(url, token, name=self.name)
         self._listed = Listing(self._client, "/api/tags", _model, named_by=NAMES)
@@ -60,10 +60,10 @@ class OllamaTarget:
         self._loaded: LoadKey | None = None
         self._refusals = Refusals()
         self._loads: set[_Load] = set()
-        self._doubted = trio.Event()  # whether the resident model is still loaded
+        self._doubted = trio.Event()  # set when the loaded model may have been unloaded
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Know what the server holds where that is in doubt; say so in the log when a load takes long."""
+        """Check the loaded model when it is in doubt, and log a warning when a load takes long."""
         task_status.started()
         try:
             while True:
@@ -77,6 +77,7 @@ class OllamaTarget:
             self._client.close()
 
     async def models(self) -> list[Model]:
+        """See `Target.models`."""
         if self._loaded is not None:
             self._doubted.set()
         try:
@@ -86,10 +87,14 @@ class OllamaTarget:
             raise
 
     def same(self, name: str) -> str:
+        """See `Target.same`."""
         return ollama_form(name)
 
     async def load(self, call: Call) -> None:
-        """Have Ollama load the model by a request without a prompt. What it refuses, the real request will explain."""
+        """Load the model by a request without a prompt; a refusal is left for the real request to report.
+
+        Raise LoadTimeout, TargetUnavailable, TargetLost, or TargetFailed for an error that did not come at once.
+        """
         if self.is_loaded(call.key) or call.endpoint in EMBEDDING:
             return
         fields = await offload(len(call.payload), fields_of, call.payload)
@@ -119,8 +124,8 @@ class OllamaTarget:
         ask: dict[str, Any] = {"model": model, "stream": False}
         if options:
             ask["options"] = options
-        # To a model that is loaded, keep_alive would take back that it is to make room for another one, which Ollama
-        # would then wait for without end.
+        # Only for a model that is not in memory: keep_alive would stop the eviction of a loaded one, and Ollama would
+        # then wait for room for another one without end.
         if self._keep_alive is not None:
             held = await self._held()
             if held is not None and ollama_form(model) not in held:
@@ -131,21 +136,25 @@ class OllamaTarget:
             await response.read_some(ERROR_LIMIT)
 
     def is_loaded(self, key: LoadKey) -> bool:
+        """See `Target.is_loaded`."""
         return self._loaded == key
 
     def loaded(self) -> LoadKey | None:
+        """See `Target.loaded`."""
         return self._loaded
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+        """See `Target.answer`."""
+
         def ended(error: BaseException | None) -> None:
             if isinstance(error, (TargetUnavailable, TargetLost)):
                 self._loaded = None
             elif call.endpoint in EMBEDDING:
                 if self._loaded is not None and ollama_form(model_of(self._loaded)) != ollama_form(call.model):
-                    self._doubted.set()  # it may have had to make room
+                    self._doubted.set()  # it may have been evicted
             elif error is None and b'"keep_alive"' in call.payload and is_zero(_kept(fields_of(call.payload))):
-                self._loaded = None  # the caller had it unloaded after the answer
+                self._loaded = None  # the caller had the model unloaded after the answer
             elif error is None:
                 self._loaded = call.key
 
@@ -158,13 +167,15 @@ class OllamaTarget:
             yield chunks
 
     async def boot_id(self) -> str | None:
-        """Return the boot id of the Foreman that answers at this address; None for any other server."""
+        """Return the boot id if the server is a Foreman, else None."""
         return await boot_id_at(self._client)
 
     def displaces(self, call: Call) -> bool:
+        """See `Target.displaces`: Ollama decides itself."""
         return False
 
     async def count(self, path: Counting, call: Call) -> bytes:
+        """See `Target.count`."""
         return await counted(self._client, path, call.payload, by_tokenizer=False)
 
     def pass_on(
@@ -176,12 +187,15 @@ class OllamaTarget:
         length: int | None = None,
         content_type: str | None = None,
     ) -> AbstractAsyncContextManager[Response]:
-        """Any other request of the Ollama API, as it is; the response whatever its status. A body in pieces is sent as
-        they come; `length` is what they add up to, if that is known. Raises TargetFault."""
+        """Send any other request of the Ollama API unchanged and return the response, whatever its status.
+
+        A body in pieces is sent as they come; `length` is their sum in bytes, if known. Entering the context raises a
+        TargetError when the server cannot be reached.
+        """
         return self._client.request(method, path, body, length=length, content_type=content_type)
 
     async def _held(self) -> set[str] | None:
-        """Return the models that the server has in memory; None when it does not tell."""
+        """Return the models in the memory of the server; None when it does not answer."""
         with trio.move_on_after(LOOK_TIMEOUT), suppress(TargetError):
             return set(await self._held_there.ask())
         return None
@@ -199,7 +213,7 @@ class OllamaTarget:
 
 
 def _unloads(endpoint: Endpoint, fields: Fields) -> bool:
-    """Return whether the request has no prompt and a `keep_alive` of 0. Only Ollama judges what its fields hold."""
+    """Return True for a request without a prompt and with a `keep_alive` of 0; Ollama checks its other fields."""
     asked = {"/api/chat": "messages", "/api/generate": "prompt"}.get(endpoint)
     empty = asked is not None and bytes(fields.get(asked, _NOTHING)).translate(None, b" \t\r\n") in _EMPTY
     return empty and is_zero(_kept(fields))
@@ -209,11 +223,11 @@ def _kept(fields: Fields) -> Any:
     try:
         return msgspec.json.decode(fields.get("keep_alive", _NOTHING))
     except msgspec.DecodeError:
-        return None  # a number out of all range: Ollama will say so
+        return None  # a number out of range, which Ollama reports
 
 
 def _duration(keep_alive: str | int) -> str | int | None:
-    """Ollama takes a number of seconds, or text with units; a number in text is refused."""
+    """Return a `keep_alive` as Ollama takes it: a number of seconds or text with units, never a number in text."""
     if isinstance(keep_alive, str):
         keep_alive = keep_alive.strip()
         digits = keep_alive.removeprefix("-")

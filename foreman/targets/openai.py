@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's API; Ollama's native endpoints are translated for it."""
+"""The target for an OpenAI-compatible server; Ollama's native endpoints are translated for it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from foreman.targets.translate.request import only_loads, to_openai
 
 
 class OpenAITarget:
-    """One OpenAI-compatible server. It loads what it serves by its own rules, so nothing is ever loaded here."""
+    """One OpenAI-compatible server; it loads models by its own rules, so `load` does nothing."""
 
     def __init__(self, url: str, token: str = "", *, name: str = "") -> None:
-        """`url` with or without the `/v1` at its end."""
+        """Take a `url` with or without `/v1` at its end."""
         self.name = name or "the OpenAI-compatible server"
         self.address = f"{self.name} at {url}"
         self._client = Client(url.rstrip("/").removesuffix("/v1"), token, name=self.name)
@@ -40,6 +40,7 @@ class OpenAITarget:
         self._refusals = Refusals()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Sleep until cancelled, then close every connection."""
         task_status.started()
         try:
             await trio.sleep_forever()
@@ -47,26 +48,30 @@ class OpenAITarget:
             self._client.close()
 
     async def models(self) -> list[Model]:
+        """See `Target.models`."""
         return await self._listed.ask()
 
     def same(self, name: str) -> str:
+        """See `Target.same`: these servers compare names letter by letter."""
         return name
 
     async def load(self, call: Call) -> None:
-        pass
+        """Do nothing: the server loads models itself."""
 
     def is_loaded(self, key: LoadKey) -> bool:
+        """Return True: the server is expected to have its models loaded."""
         return True
 
     def loaded(self) -> LoadKey | None:
-        """The key used last: where a server does swap models, that is the one to go on with."""
+        """Return the load key used last, which a server that swaps models still has loaded."""
         return self._latest
 
     def displaces(self, call: Call) -> bool:
+        """See `Target.displaces`: the server decides itself."""
         return False
 
     async def count(self, path: Counting, call: Call, *, served_as: str | None = None) -> bytes:
-        """See `Target.count`; `served_as` as for `answer`."""
+        """See `Target.count`; `served_as` is as for `answer`."""
         fields = fields_of(call.payload)
         if served_as is not None:
             fields["model"] = msgspec.Raw(msgspec.json.encode(served_as))
@@ -76,8 +81,11 @@ class OpenAITarget:
     async def answer(
         self, call: Call, *, served_as: str | None = None, load_ns: int = 0
     ) -> AsyncIterator[AsyncIterator[Chunk]]:
-        """See `Target.answer`; `served_as` is the server's own name of the model, where it differs from the caller's,
-        and `load_ns` what a native answer reports as its load_duration."""
+        """See `Target.answer`.
+
+        `served_as` is the server's own name of the model, where it differs from the caller's. `load_ns` is the
+        load_duration of a native answer, in nanoseconds.
+        """
         if call.endpoint not in EMBEDDING:
             self._latest = call.key
         size = len(call.payload)
@@ -102,7 +110,7 @@ class OpenAITarget:
             yield chunks
 
     async def boot_id(self) -> str | None:
-        """Return the boot id of the Foreman that answers at this address; None for any other server."""
+        """Return the boot id if the server is a Foreman, else None."""
         return await boot_id_at(self._client)
 
     def close(self) -> None:
@@ -111,7 +119,7 @@ class OpenAITarget:
 
 
 class StaticAnswer:
-    """An answer of one chunk that nobody had to be asked for."""
+    """An answer of one chunk, made without a request to the server."""
 
     def __init__(self, chunk: Chunk) -> None:
         self._left = [chunk]
@@ -126,7 +134,7 @@ class StaticAnswer:
 
 
 class _Translating:
-    """A closer whose chunks are translated into those of the native endpoint."""
+    """A decoder whose chunks are translated into those of the native endpoint."""
 
     def __init__(self, call: Call, decoder: Decoder, target: str, started: int, load_ns: int) -> None:
         self._endpoint: Endpoint = call.endpoint
@@ -174,7 +182,7 @@ class _Translating:
 
 
 def rfc3339(now: float) -> str:
-    """Epoch seconds as Ollama writes times."""
+    """Return epoch seconds in the RFC 3339 form that Ollama writes."""
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

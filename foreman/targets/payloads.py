@@ -1,4 +1,4 @@
-"""Payloads on their way out: a few keys set, everything else as the caller wrote it; no I/O."""
+"""Payloads for a target: a few keys set, everything else as the caller wrote it; no I/O."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ _NULL = msgspec.Raw(b"null")
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a target is asked: the caller's fields, and those that Foreman sets, which a server may refuse."""
+    """A request for a target: the caller's fields, and those that Foreman sets and a server may refuse."""
 
     endpoint: Endpoint
     fields: dict[str, Any]  # JSON values or msgspec.Raw; the additions are among them
-    additions: dict[str, Any] = {}  # in the order in which to give them up: what stands there without (None: nothing)
+    additions: dict[str, Any] = {}  # name: value to send instead (None: leave it out), in the order to give them up
     whole: bool = False  # the caller wants no stream
 
     def given_up(self, name: str) -> frozenset[str]:
-        """Return the additions that go with `name`: those that mean nothing without it. And a whole answer is counted
-        by servers that count no stream, so a caller who wants no stream need not do without the usage."""
+        """Return the additions to give up together with `name`.
+
+        `stream_options` means nothing without `stream`. For a caller who wants no stream both go: servers that do not
+        count the tokens of a stream do count those of a whole answer.
+        """
         both = name == "stream" or (name == "stream_options" and self.whole)
         return (frozenset({"stream", "stream_options"}) if both else frozenset({name})) & self.additions.keys()
 
     def payload(self, without: Collection[str] = ()) -> bytes:
-        """Return the JSON to send, `without` some of the additions."""
+        """Return the JSON to send, `without` the named additions."""
         fields = dict(self.fields)
         for name in without:
             if (own := self.additions[name]) is None:
@@ -44,7 +47,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def fields_of(payload: bytes | msgspec.Raw) -> Fields:
-    """The top-level keys of a JSON object. Raises TargetRefused with status 400 for anything else."""
+    """Return the top-level keys of a JSON object. Raise TargetRefused with status 400 for anything else."""
     try:
         return msgspec.json.decode(payload, type=Fields)
     except NOT_JSON as error:
@@ -52,7 +55,7 @@ def fields_of(payload: bytes | msgspec.Raw) -> Fields:
 
 
 def streaming(endpoint: Endpoint, payload: bytes, model: str | None = None) -> Question:
-    """Return `payload` asking for a stream, usage included, and for another `model` if given."""
+    """Return the question for `payload` with a stream and its usage asked for, and with `model` set if given."""
     fields = fields_of(payload)
     additions: dict[str, Any] = {}
     if model is not None:
@@ -72,7 +75,7 @@ def streaming(endpoint: Endpoint, payload: bytes, model: str | None = None) -> Q
 
 
 def reload_options(fields: Fields) -> Fields:
-    """Those of the payload's `options` that make Ollama load the model anew."""
+    """Return the `options` of the payload that make Ollama load the model again."""
     raw = fields.get("options")
     if raw is None or not bytes(raw).lstrip().startswith(b"{"):
         return {}

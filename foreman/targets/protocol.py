@@ -1,4 +1,4 @@
-"""What the rest of Foreman knows of an inference server."""
+"""The protocol between Foreman and an inference server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foreman.domain.endpoints import Counting, Endpoint
 from foreman.domain.job import LoadKey
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # it holds nothing that could hold it
+class Model(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # it cannot be part of a cycle
     """One entry of a target's inventory."""
 
     name: str
@@ -22,20 +22,20 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # it holds no
     details: msgspec.Raw = msgspec.Raw(b"{}")  # the target's own entry, as JSON
 
     def told(self) -> dict[str, Any]:
-        """Return what the target tells of it."""
+        """Return the target's own entry of the model, decoded."""
         found: dict[str, Any] = msgspec.json.decode(self.details)
         return found
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt, as a target needs to know it."""
+    """The part of one attempt that a target needs."""
 
     model: str
     key: LoadKey
     endpoint: Endpoint
     payload: bytes  # a JSON object
-    heard: Callable[[], None] = lambda: None  # called whenever bytes of the answer come, even without words
-    took: Callable[[int], None] = lambda size: None  # called with the size of each piece of its body; may refuse it
+    heard: Callable[[], None] = lambda: None  # called whenever bytes of the answer come, even without text
+    took: Callable[[int], None] = lambda size: None  # called with the bytes of each piece of the body; may raise
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -43,9 +43,9 @@ class Chunk(msgspec.Struct, frozen=True):
 
     `data` is one JSON value without line ends: an NDJSON line of `/api/*`, the data of one SSE event of `/v1/*`.
     `last` marks the one that closes the answer (`done: true`, or the only one of an answer that is not streamed).
-    `value` is `data` decoded, where the target has it; who takes the chunk may take it apart. `whole` is the target's
-    answer when it did not stream, for which such chunks are made. `cut`: no data; the answer has ended without its
-    last mark.
+    `value` is `data` decoded, where the target has it; the reader of the chunk may change it. `whole` is the target's
+    answer when it did not stream and the chunks were made from it. `cut` marks a chunk without data: the answer has
+    ended without its last mark.
     """
 
     data: bytes
@@ -56,38 +56,40 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class Target(Protocol):
-    """An inference server. Every method raises only `TargetFault`s, and is cancellable at any await."""
+    """An inference server. Every method raises only `TargetError`s and can be cancelled at any await."""
 
-    name: str  # for sentences that callers may see: "ollama"
-    address: str  # for logs and whoever runs it: "ollama at http://127.0.0.1:11434"
+    name: str  # for messages that callers may see: "ollama"
+    address: str  # for logs and the operator: "ollama at http://127.0.0.1:11434"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Live until cancelled: whatever the target needs in the background. On the way out, leave nothing running."""
+        """Run the background tasks of the target until cancelled; nothing is left running afterwards."""
 
     async def models(self) -> list[Model]:
-        """The inventory; also the health probe. Raises TargetUnavailable when nobody answers."""
+        """Return the inventory; also the health probe. Raise TargetUnavailable when the server does not answer."""
 
     def same(self, name: str) -> str:
-        """Return the form of a name in which two are equal if, and only if, they mean the same model to the server."""
+        """Return the canonical form of a name: equal for two names of the same model, and only for them."""
 
     async def load(self, call: Call) -> None:
-        """Make the call's drain key resident and wait until it can be asked; asked before every attempt.
+        """Load the call's load key and wait until it can answer; called before every attempt.
 
-        Does nothing where the target has no such notion.
+        A target that loads models by itself does nothing.
         """
 
     def is_loaded(self, key: LoadKey) -> bool:
-        """Whether, as far as is known, a call of `key` can start without loading."""
+        """Return True if, as far as is known, a call of `key` can start without loading."""
 
     def loaded(self) -> LoadKey | None:
-        """The drain key that was loaded last and is still there."""
+        """Return the load key that was loaded last, if it still is."""
 
     def displaces(self, call: Call) -> bool:
-        """Return True if answering `call` now could unload another model: such a call has to wait for its turn."""
+        """Return True if answering `call` now could unload another model; such a call waits for its turn."""
 
     async def count(self, path: Counting, call: Call) -> bytes:
-        """Return how many tokens the payload has, as a server answers `path`. Raises NotServed if it has no means."""
+        """Return the token count of the payload, as JSON of `path`. Raise NotServed if the server cannot count."""
 
     def answer(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
-        """Send the call; its chunks as they arrive. Leaving the context closes the connection to the target at once
-        if the answer has not ended."""
+        """Send the call and give its chunks as they arrive.
+
+        Leaving the context before the answer has ended closes the connection to the target at once.
+        """
