@@ -1,1 +1,1 @@
-"""Managed models: servers that Foreman starts, checks, swaps and stops."""
+"""Managed models: child servers that Foreman starts, checks, swaps and stops."""

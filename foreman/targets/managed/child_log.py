@@ -1,6 +1,6 @@
-"""What a child server says: its last lines in memory, all of it in a file that cannot grow without end.
+"""The output of a child server: its last lines in memory, all of it in a file of bounded size.
 
-A file that cannot be written costs its lines, which are counted, and never the server that said them.
+Lines that cannot be written are dropped and counted; the server runs on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from foreman import logs
 from foreman.targets.answers.refusals import clean
 
-MAX_FILE = 5 * 2**20  # bytes; then the file becomes `.log.1` and a new one is begun
+MAX_FILE = 5 * 2**20  # bytes; a larger file becomes `.log.1` and a new one is begun
 KEPT_LINES = 20
 MAX_LINE = 4096  # bytes; longer ones are cut into pieces
 
@@ -26,12 +26,12 @@ class ChildLog:
     """The output of one child, appended to `folder/<model>.log`."""
 
     def __init__(self, folder: Path, model: str, secret: str) -> None:
-        """`secret` is blotted out wherever the child prints it."""
+        """Write to `folder`; `secret` is masked wherever the child prints it."""
         self.path = folder / f"{file_name(model)}.log"
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._secret = secret.encode()
         self._rest = b""
-        self._file: FileIO | None = None  # None: to be opened
+        self._file: FileIO | None = None  # None: opened at the next write
 
     def write(self, data: bytes) -> None:
         """Take a piece of output."""
@@ -42,10 +42,11 @@ class ChildLog:
         self._keep(lines)
 
     def last_lines(self) -> list[str]:
-        """What it said last, for callers: where its files lie is not for them."""
+        """Return the last lines of output for callers, with the folders in paths left out."""
         return [_FOLDERS.sub("…/", line) for line in self._lines]
 
     def close(self) -> None:
+        """Write an unfinished line and close the file."""
         if self._rest:
             self._keep([self._rest])
             self._rest = b""
@@ -82,5 +83,5 @@ class ChildLog:
 
 
 def file_name(model: str) -> str:
-    """A model's name as a file name that is safe everywhere."""
+    """Return the name of a model as a file name that is safe everywhere."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", model).strip(".") or "model"

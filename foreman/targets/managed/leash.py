@@ -1,10 +1,10 @@
-"""The leash of a child server: a tiny process between Foreman and it, through which the child dies when Foreman does.
+"""The leash of a child server: a small process between Foreman and the child that kills the child when Foreman ends.
 
-Its standard input is a pipe that only Foreman holds open. However Foreman ends, the pipe ends with it, and the leash
-kills the child's whole process group. The kernel's parent-death signal alone would not do: it follows the thread that
-started the child, and Trio starts processes from threads that soon end. Here it is asked from the main thread, for the
-case that the leash itself is killed. What the child started in sessions of its own is found by a mark in its
-environment, or as a descendant. Imports only what it needs, to start fast.
+Its standard input is a pipe that only Foreman holds open. However Foreman ends, the pipe ends too, and the leash kills
+the whole process group of the child. The parent-death signal of the kernel alone is not enough: it follows the thread
+that started the child, and Trio starts processes from threads that soon end. The leash sets it from its main thread, in
+case the leash itself is killed. Processes that the child started in other sessions are found by a mark in their
+environment, or as descendants. This module imports little, to start fast.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-KEY = "FOREMAN_ENGINE_KEY"  # in the environment of whatever one start of a server has started
-OWNER = "FOREMAN_ENGINE_OF"  # in that of whatever the servers of one data folder have started
+KEY = "FOREMAN_ENGINE_KEY"  # in the environment of all processes of one child server
+OWNER = "FOREMAN_ENGINE_OF"  # in the environment of all processes of one data folder
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-PR_SET_CHILD_SUBREAPER = 36  # the same
-NOT_STARTED = 127  # exit status, as of a shell, when the command cannot be run
-ROUNDS = 100  # of looking for what was left behind: it may start more while it is looked for
-PAUSE = 0.01  # seconds between two rounds: what is killed takes a moment to go
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+NOT_STARTED = 127  # exit status when the command cannot be run, as in a shell
+ROUNDS = 100  # of search; processes left behind may start more meanwhile
+PAUSE = 0.01  # seconds between two rounds: a killed process takes a moment to end
 
 
 def main(argv: list[str]) -> int:
-    """Run the command after `--` until it ends or standard input does; returns its exit status."""
+    """Run the command after `--` until it or standard input ends; return its exit status."""
     command = argv[1:] if argv[:1] == ["--"] else argv
     if not command:
         print("leash: no command", file=sys.stderr)
         return NOT_STARTED
-    # A SIGINT from the terminal goes to Foreman, which decides what becomes of its children.
+    # A SIGINT from the terminal also goes to Foreman, which stops its children itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stopping = threading.Event()
     child: subprocess.Popen[bytes] | None = None
@@ -55,16 +55,16 @@ def main(argv: list[str]) -> int:
         _signal_group(child, signal.SIGTERM)
     threading.Thread(target=_kill_at_end_of_input, args=(child,), daemon=True).start()
     status = _wait(child.pid)
-    _signal_group(child, signal.SIGKILL)  # what the child started must not stay either
+    _signal_group(child, signal.SIGKILL)  # the processes that the child started end too
     kill_left_behind(f"{KEY}={os.environ.get(KEY, '')}", descendants=True)
     return status if status >= 0 else 128 - status
 
 
 def kill_left_behind(mark: str, *, descendants: bool = False) -> int:
-    """Kill every process with `mark` (NAME=VALUE) in its environment, also those of sessions of their own.
+    """Kill every process with `mark` (NAME=VALUE) in its environment, in any session, and return their number.
 
-    Return how many there were. The calling process is spared; its `descendants` are not, with or without the mark, if
-    it says so. Finds nothing where there is no /proc.
+    With `descendants`, kill those of the calling process too, marked or not. The calling process itself is spared.
+    Without /proc, kill nothing and return 0.
     """
     killed: set[int] = set()
     for _ in range(ROUNDS):
@@ -89,9 +89,9 @@ def _left_behind(mark: bytes, ancestor: int | None) -> set[int]:
     found: set[int] = set()
     children: dict[int, list[int]] = {}
     for pid in pids:
-        with contextlib.suppress(OSError):  # it has ended, or belongs to somebody else
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             with open(f"/proc/{pid}/stat", "rb") as file:
-                state, parent = file.read().rpartition(b")")[2].split()[:2]  # the name before it may hold anything
+                state, parent = file.read().rpartition(b")")[2].split()[:2]  # the name before it may hold any character
             if state == b"Z":
                 continue
             children.setdefault(int(parent), []).append(pid)
@@ -107,7 +107,7 @@ def _left_behind(mark: bytes, ancestor: int | None) -> set[int]:
 
 
 def _wait(pid: int) -> int:
-    """Return the exit code of `pid`; take leave of adopted orphans meanwhile."""
+    """Wait for `pid` and return its exit code; reap adopted orphans meanwhile."""
     while True:
         ended, status = os.waitpid(-1, 0)
         if ended == pid:
@@ -137,7 +137,7 @@ def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
 
 
 def _adopt_orphans() -> None:
-    """Have processes whose parents end become children of this one, where they are found."""
+    """Become the parent of orphaned descendants, so that they can be found."""
     if sys.platform == "linux":
         import ctypes
 

@@ -1,4 +1,4 @@
-"""Managed models: their servers are started, checked, swapped and stopped by Foreman itself."""
+"""The target for managed models; chooses which child server is started, swapped or stopped."""
 
 from __future__ import annotations
 
@@ -27,34 +27,35 @@ from foreman.targets.translate.request import only_loads
 
 log = structlog.get_logger()
 
-Place: TypeAlias = tuple[str, bool]  # a model's name, and whether it is the one of that name for embeddings
+Place: TypeAlias = tuple[str, bool]  # the name of a model, and True for its embedding server
 
-DEATH_TIMEOUT = 1.0  # seconds from a broken connection until the child's end is known, if it has ended
+DEATH_TIMEOUT = 1.0  # seconds to wait for the end of a child after a broken connection
 
 
 class ManagedTarget:
-    """Several models, of which one is resident at a time; those for embeddings stay beside it.
+    """Several models, of which one is loaded at a time; those for embeddings stay loaded beside it.
 
-    There is nothing here that a TargetUnavailable could wait for: whatever happens, the next load starts anew.
+    It never raises TargetUnavailable: after any error the next load starts a new server.
     """
 
     name = address = "managed models"
 
     def __init__(self, models: Sequence[ManagedModel], data_dir: Path) -> None:
-        """The output of the children goes to `data_dir`/logs; no two of these share a `data_dir`."""
+        """Write the output of the children to `data_dir`/logs; each target needs a `data_dir` of its own."""
         named = [(name, model) for model in models for name in (model.name, *model.aliases)]
         self._chatting = {name: model for name, model in named if not model.embedding}
         self._embedding = {name: model for name, model in named if model.embedding}
         self._listed = _listed(models)
         self._logs = data_dir.absolute() / "logs"
         self._owner = ""
-        self._children: dict[Place, Child] = {}  # each one the latest
+        self._children: dict[Place, Child] = {}  # the latest of each model
         self._loaded: LoadKey | None = None
         self._nursery: trio.Nursery | None = None
         self._running = trio.Event()
         self._swap = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the child servers until cancelled; first kill those that an earlier run left behind."""
         self._owner = _identity(self._logs.parent)
         if left := await trio.to_thread.run_sync(leash.kill_left_behind, f"{leash.OWNER}={self._owner}"):
             log.warning("ended what servers of an earlier run left behind", processes=left)
@@ -71,26 +72,29 @@ class ManagedTarget:
             self._loaded = None
 
     async def models(self) -> list[Model]:
-        """What the settings list; never fails."""
+        """Return the models of the settings."""
         return list(self._listed)
 
     def same(self, name: str) -> str:
+        """See `Target.same`: names are compared letter by letter."""
         return name
 
     async def load(self, call: Call) -> None:
-        """Start the model's server, in place of the resident one, and wait until it is ready. Raises ModelCrashed."""
+        """Start the model's server in place of the loaded one and wait until it is ready. Raise ModelCrashed."""
         if await offload(len(call.payload), only_loads, call.endpoint, call.payload) != "unload":
             await self._ready_child(call)
 
     def is_loaded(self, key: LoadKey) -> bool:
+        """See `Target.is_loaded`."""
         child = self._child(model_of(key))
         return child is not None and child.ready
 
     def loaded(self) -> LoadKey | None:
+        """See `Target.loaded`."""
         return self._loaded if self._loaded and self.is_loaded(self._loaded) else None
 
     def displaces(self, call: Call) -> bool:
-        """Whether the server of a model that chats would have to be started, in place of another one perhaps."""
+        """Return True if a chat model's server would have to be started, which may displace another one."""
         model = self._wanted(call.model, embedding=call.endpoint in EMBEDDING)
         if model is None or model.embedding:
             return False
@@ -98,13 +102,13 @@ class ManagedTarget:
         return child is None or not child.usable
 
     async def count(self, path: Counting, call: Call) -> bytes:
-        """See `Target.count`; the model is loaded for it like for any call."""
+        """See `Target.count`; the model is loaded first, as for any call."""
         child = await self._ready_child(call)
         with child.used():
             return await child.voice.count(path, call, served_as=child.served_as)
 
     async def unload(self, model: str) -> None:
-        """Stop the model's server once no answer needs it. The one that only embeds stays."""
+        """Stop the model's server once it is unused; one that only serves embeddings beside it stays."""
         async with self._swap:
             child = self._child(model)
             if child is not None:
@@ -112,6 +116,7 @@ class ManagedTarget:
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+        """See `Target.answer`."""
         reason = await offload(len(call.payload), only_loads, call.endpoint, call.payload)
         if reason is not None:
             await (self.unload(call.model) if reason == "unload" else self._ready_child(call))
@@ -128,7 +133,7 @@ class ManagedTarget:
                     yield _Watched(chunks, child)
             except (TargetLost, TargetUnavailable) as error:
                 if begun:
-                    raise  # explained where it was met
+                    raise  # _Watched has explained it
                 raise await _explained(error, child) from error
             except trio.Cancelled:
                 child.doubt()
@@ -153,7 +158,7 @@ class ManagedTarget:
     async def _chosen_child(self, model: ManagedModel) -> Child:
         child = self._children.get(_place(model))
         if child is None or not child.usable:
-            # Only the choice is made under the lock; all who want the same child then wait for it together.
+            # The lock covers only the choice; all calls for the same child then wait for it together.
             async with self._swap:
                 child = self._children.get(_place(model))
                 if child is None or not child.usable:
@@ -162,7 +167,7 @@ class ManagedTarget:
         return child
 
     def _wanted(self, name: str, *, embedding: bool) -> ManagedModel | None:
-        """The entry that serves such a call, or would refuse it."""
+        """Return the model that serves such a call, or the one of that name that refuses it."""
         first, second = (self._embedding, self._chatting) if embedding else (self._chatting, self._embedding)
         return first.get(name) or second.get(name)
 
@@ -193,7 +198,7 @@ class ManagedTarget:
 
 
 class _Watched:
-    """Chunks of a child; when it dies in the middle they end with what it last said."""
+    """The chunks of a child; if it crashes, the error has its last lines of output."""
 
     def __init__(self, chunks: AsyncIterator[Chunk], child: Child) -> None:
         self._chunks = chunks
@@ -210,7 +215,10 @@ class _Watched:
 
 
 async def _explained(error: TargetError, child: Child) -> TargetError:
-    """What a broken connection to a child means: that it died, that it hangs up while alive, or that it is deaf."""
+    """Return the error for a broken connection: the crash of the child, or `error` if it runs on.
+
+    A child that runs but refuses connections is stopped and counts as crashed.
+    """
     with trio.move_on_after(DEATH_TIMEOUT):
         await child.wait_ended()
     if child.ended or child.leaving:
@@ -222,13 +230,13 @@ async def _explained(error: TargetError, child: Child) -> TargetError:
 
 
 async def _retire(child: Child) -> None:
-    """Stop a child as soon as nobody uses it; a new one may be started when this returns."""
+    """Stop a child as soon as it is unused; a new one may be started when this returns."""
     child.leaving = True
     try:
         await child.wait_unused()
         await child.stop()
     finally:
-        child.leaving = child.stopping  # whoever wanted it gone may have been cancelled before
+        child.leaving = child.stopping  # usable again if this was cancelled before the stop
 
 
 async def _retire_when_idle(child: Child) -> None:
@@ -237,7 +245,7 @@ async def _retire_when_idle(child: Child) -> None:
 
 
 def _identity(folder: Path) -> str:
-    """Name a folder in a way that no other folder is named, not even one of another container at the same path."""
+    """Return a unique name of a folder, different even for another container's folder at the same path."""
     found = folder.stat()
     return f"{found.st_dev}:{found.st_ino}:{folder}"
 
@@ -247,13 +255,13 @@ def _place(model: ManagedModel) -> Place:
 
 
 def _details(model: ManagedModel) -> dict[str, object]:
-    """Return what is known of a model before its server runs: tokens of context, bytes of its files."""
+    """Return the details of a model known before its server runs: tokens of context, bytes of its files."""
     known = {"max_model_len": model.context, "size": size_of(model)}
     return {name: value for name, value in known.items() if value is not None}
 
 
 def _listed(models: Sequence[ManagedModel]) -> list[Model]:
-    """Each name once; one that is served by two, one of them for embeddings, can do both."""
+    """Return one inventory entry for each name; a name with a chat and an embedding server lists both capabilities."""
     listed: dict[str, Model] = {}
     for model in sorted(models, key=lambda model: model.embedding):
         known = listed.get(model.name)
