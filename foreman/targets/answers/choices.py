@@ -1,4 +1,4 @@
-"""The choices of a completion: how many were asked for, and messages that stand where deltas should; no I/O."""
+"""Choices of a completion: their number, and messages sent in place of deltas; no I/O."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Json = dict[str, Any]
 
 
 def choices_asked(payload: bytes) -> int:
-    """Return how many choices a payload of COMPLETIONS asks for."""
+    """Return the number of choices that a payload of COMPLETIONS asks for."""
     if has_more_values(payload):
-        return 1  # token by token: no server takes so many prompts
+        return 1  # a prompt as tokens: servers do not take so many prompts
     try:
         asked = _ASKED.decode(payload)
     except NOT_JSON:
@@ -26,28 +26,28 @@ def choices_asked(payload: bytes) -> int:
 
 
 def is_whole(choice: Json) -> bool:
-    """Return True for the choice of an answer that was not streamed."""
+    """Return True for a choice of an answer that was not streamed."""
     return choice.get("delta") is None and isinstance(choice.get("message"), dict) and bool(choice.get("finish_reason"))
 
 
 class Growing:
-    """The message of a choice that has no delta: what is new in it, whether it is told anew each time or in pieces."""
+    """The message of a choice without delta, sent in pieces or in full each time."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, str | None] = {}  # so far; None: it comes in pieces
+        self._texts: dict[str, str | None] = {}  # so far; None: sent in pieces
         self._calls = 0
 
     def news(self, message: Json) -> Json:
-        """Return the delta from what was told before."""
-        told: Json = {}
+        """Return the delta of `message` from the messages before."""
+        delta: Json = {}
         for name, item in message.items():
             if isinstance(item, str) and name != "role":
-                told[name] = self._new_text(name, item)
+                delta[name] = self._new_text(name, item)
             elif name == "tool_calls" and isinstance(item, list):
-                told[name], self._calls = item[self._calls :], max(self._calls, len(item))
+                delta[name], self._calls = item[self._calls :], max(self._calls, len(item))
             else:
-                told[name] = item
-        return told
+                delta[name] = item
+        return delta
 
     def _new_text(self, name: str, text: str) -> str:
         known = self._texts.get(name, "")

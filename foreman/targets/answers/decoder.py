@@ -1,4 +1,4 @@
-"""From the values of one endpoint's stream to chunks: what they mean for the answer and for its end; no I/O."""
+"""Decoding of the values of one endpoint's stream into chunks, up to the end of the answer; no I/O."""
 
 from __future__ import annotations
 
@@ -23,49 +23,49 @@ from foreman.targets.protocol import Chunk
 Json = dict[str, Any]
 
 EVENTS_END = ("message_stop", "response.completed", "response.incomplete")
-EXCERPT = 200  # bytes of what is not understood that are told
+EXCERPT = 200  # bytes of an unreadable value that the error quotes
 
-LARGE = 64 * 2**10  # bytes of an embedding answer, and of its members, of which nothing is built
+LARGE = 64 * 2**10  # bytes; larger embedding answers, and their larger members, are not decoded
 
 
 class Decoder:
-    """Turns the values of one endpoint's stream into chunks and knows the one that closes it.
+    """Decoder of one endpoint's stream: values in, chunks out, up to the one that closes the answer.
 
-    Each value is read once; what clients could not read is put right on the way, and everything else stays as it came.
-    Raises TargetFailed for an answer that says it failed, TargetGarbled for what is not JSON, TargetLost when the
-    stream ends too early.
+    Each value is read once. Values that clients could not read are repaired; all others stay as they came. Its methods
+    raise TargetFailed for an answer that reports its failure, TargetGarbled for anything but JSON of the endpoint, and
+    TargetLost when the stream ends too early.
     """
 
     def __init__(self, endpoint: Endpoint, target: str, *, choices: int = 1) -> None:
-        """`choices` is how many were asked for."""
+        """Expect as many `choices` as the request asked for."""
         self.closed = False
         self._endpoint = endpoint
         self._target = target
         self._choices = choices
         self._mender = Mender(self._pauses)
-        self._held: Chunk | None = None  # may turn out to be the last; only chunks after which all may be said are held
+        self._held: Chunk | None = None  # may be the last: only chunks that may end the answer are held
         self._unopened = endpoint == "/v1/messages"
-        self._said = False  # there was an answer in it, not only its frame
-        self._over = False  # of an endpoint without choices: the end was said
-        self._odd: Json | None = None  # the last value, if it has neither choices nor usage
-        self._begun: dict[int, bool] = {}  # choices by index: whether they are finished
-        self._open = 0  # how many are not
+        self._said = False  # it had content, not only the frame of an answer
+        self._over = False  # the end was announced, at an endpoint without choices
+        self._unknown: Json | None = None  # the last value, if it has neither choices nor usage
+        self._begun: dict[int, bool] = {}  # by the index of a choice: True if finished
+        self._open = 0  # number of unfinished choices
         self._calls: dict[int, CallSorter] = {}
         self._blocks = BlockSorter()
         self._grown: dict[int, Growing] = {}
 
     @property
     def ending(self) -> bool:
-        """Return whether all was said that matters, though the usage or a last mark may still come."""
+        """Return True if the answer is complete; the usage or a last mark may still come."""
         if self.closed or self._over:
             return True
         return self._finished and len(self._begun) >= self._choices
 
     def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]:
-        """Return the chunks that the next value makes. `whole`: it is all of the body, and was not sent as a stream."""
+        """Return the chunks that the next value makes; `whole` marks a body of one value, sent without a stream."""
         if self.closed:
             return []
-        if value.startswith(DONE):  # clients read no further either
+        if value.startswith(DONE):  # clients stop reading here too
             return self._done()
         if self._endpoint not in EMBEDDING and has_more_values(value):
             raise TargetGarbled(self._target, f"a chunk of more than {MOST_VALUES} values")
@@ -84,13 +84,13 @@ class Decoder:
         return self._mender.read(value)
 
     def end(self, *, framed: bool) -> list[Chunk]:
-        """Return what is left when nothing more comes. `framed`: the body said so itself, it did not just break off."""
+        """Return the chunks left at the end of the body; `framed` marks an end that the body itself announced."""
         chunks = self._all(self._mender.flush())
         if self.closed:
             return chunks
         if self._finished or self._over:
             return chunks + self._release(last=True)
-        self._check_odd()
+        self._check_unknown()
         if framed and self._said:
             chunks += self._release(last=False)
             self.closed = True
@@ -101,14 +101,14 @@ class Decoder:
         if self._endpoint not in COMPLETIONS:
             return self.end(framed=True)
         chunks = self._all(self._mender.flush())
-        self._check_odd()
+        self._check_unknown()
         if not self._said and not self._finished:
             raise TargetFailed(self._target, "the stream ended without an answer")
         return chunks + self._release(last=True)
 
-    def _check_odd(self) -> None:
-        if self._odd is not None:
-            raise TargetFailed(self._target, words(self._odd))
+    def _check_unknown(self) -> None:
+        if self._unknown is not None:
+            raise TargetFailed(self._target, words(self._unknown))
 
     def _all(self, values: list[tuple[bytes, Any]], *, whole: bool = False) -> list[Chunk]:
         chunks: list[Chunk] = []
@@ -164,7 +164,7 @@ class Decoder:
         return self._hold(chunk) if self._over else self._pass(chunk)
 
     def _take_whole(self, data: bytes, value: Json) -> list[Chunk]:
-        """Return an answer that came whole as a stream for whoever asked for one; it is kept as it came."""
+        """Return the chunks of an answer that came whole; they carry the original."""
         self.closed = True
         if self._endpoint in COMPLETIONS and not value.get("choices"):
             raise TargetFailed(self._target, words(value) if value else WORDLESS)
@@ -178,31 +178,31 @@ class Decoder:
     def _take_choices(self, data: bytes, value: Json, *, whole: bool) -> list[Chunk]:
         choices = value.get("choices") or []
         one = choices and not self._begun and value.get("usage") and all(is_whole(choice) for choice in choices)
-        if whole or one:  # without the usage, that may come yet
+        if whole or one:  # a choice without usage waits for it
             return self._take_whole(data, value)
         changed = value.get("choices") is None and bool(value.get("usage"))
         if changed:
-            value["choices"] = []  # which clients go through
+            value["choices"] = []  # clients iterate over it
         ends = not choices
         for choice in choices:
             changed |= self._take_choice(choice)
             ends = ends or bool(choice.get("finish_reason"))
         if changed:
             data = msgspec.json.encode(value)
-        self._odd = value if not choices and value.get("usage") is None and not self._finished else None
+        self._unknown = value if not choices and value.get("usage") is None and not self._finished else None
         chunk = Chunk(data, value=value)
         return self._hold(chunk) if ends else self._pass(chunk)
 
     def _take_choice(self, choice: Json) -> bool:
-        """Take one choice of a chunk. Return True if it had to be changed."""
+        """Take one choice of a chunk; return True if it had to be changed."""
         index = choice.get("index") or 0
         before = self._begun.get(index)
         now = self._begun[index] = bool(before or choice.get("finish_reason"))
         self._open += (not now) - (before is False)
         changed = False
         delta, message = choice.get("delta"), choice.get("message")
-        untold = not delta and not self._said and choice.get("finish_reason")
-        if isinstance(message, dict) and (delta is None or untold):
+        unsent = not delta and not self._said and choice.get("finish_reason")
+        if isinstance(message, dict) and (delta is None or unsent):
             delta = choice["delta"] = self._grown.setdefault(index, Growing()).news(message)
             del choice["message"]
             changed = True
@@ -230,7 +230,7 @@ class Decoder:
         return [msgspec.structs.replace(held, last=last)] if held is not None else []
 
     def _pauses(self, value: Any) -> bool:
-        """Return whether no text that was begun goes on after `value`."""
+        """Return True if no text continues after `value`."""
         try:
             if self._endpoint in NATIVE:
                 return bool(value.get("done"))
@@ -242,20 +242,20 @@ class Decoder:
 
 
 def _frame(value: bytes) -> Json:
-    """Return a large value with its large members as they were written, after a look at its text."""
+    """Return a large value with its large members as raw JSON; raise UnicodeDecodeError for a broken text."""
     value.decode()
     members = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
     return {name: raw if len(memoryview(raw)) > LARGE else msgspec.json.decode(raw) for name, raw in members.items()}
 
 
 def _opening() -> Chunk:
-    """Return the event that llama.cpp leaves out when its first token is only a part of a character."""
-    told: Json = {
+    """Return the message_start that llama.cpp omits when its first token is only a part of a character."""
+    empty: Json = {
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
         "usage": {"input_tokens": 0, "output_tokens": 0},
     }
-    message = {"id": f"msg_{ULID()}", "type": "message", "role": "assistant", "model": "", **told}
+    message = {"id": f"msg_{ULID()}", "type": "message", "role": "assistant", "model": "", **empty}
     value: Json = {"type": "message_start", "message": message}
     return Chunk(msgspec.json.encode(value), value=value)

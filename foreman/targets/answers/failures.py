@@ -1,4 +1,4 @@
-"""Which values of an answer with status 200 say that it failed, in the shapes that servers use; no I/O."""
+"""Failures that servers report inside an answer with status 200; no I/O."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 from foreman.domain.endpoints import COMPLETIONS, NATIVE, Endpoint
 from foreman.targets.answers.refusals import said
 
-# What nonsense leads to where it is read as if it made sense; and numbers that nobody can count with.
+# Exceptions from reading a value of another shape than expected, and from numbers out of range.
 ODD = (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError)
 WORDLESS = "an error without words"
 _TYPES = ("error", "response.error", "response.failed", "response.cancelled")
-# Why an answer is over: in vLLM's and SGLang's words, then DeepSeek's, Zhipu's.
+# Finish reasons of failed answers: of vLLM and SGLang, then of DeepSeek and Zhipu.
 _REASONS = ("error", "abort", "failed", "insufficient_system_resource", "network_error")
-_TELLING = ("detail", "message", "text", "reason", "msg", "error_message", "error_msg", "errors", "error_code")
-_CONTENT: dict[str, frozenset[str]] = {  # one of these is in each value of the endpoint's answers
+_MESSAGE_KEYS = ("detail", "message", "text", "reason", "msg", "error_message", "error_msg", "errors", "error_code")
+_CONTENT: dict[str, frozenset[str]] = {  # each value of an answer has one of these keys
     "/api/chat": frozenset({"message", "done"}),
     "/api/generate": frozenset({"response", "done"}),
     "/api/embed": frozenset({"embeddings"}),
@@ -27,7 +27,7 @@ _CONTENT: dict[str, frozenset[str]] = {  # one of these is in each value of the 
 
 
 def failure(endpoint: Endpoint, value: dict[str, Any]) -> str | None:
-    """Return the server's words if a value of an answer says that it failed, else None."""
+    """Return the server's message if a value of an answer reports a failure, else None."""
     if value.get("error") or value.get("type") in _TYPES or value.get("object") == "error":
         return words(value)
     if endpoint in COMPLETIONS:
@@ -36,34 +36,34 @@ def failure(endpoint: Endpoint, value: dict[str, Any]) -> str | None:
         response = value.get("response", value)
         if isinstance(response, dict) and response.get("status") in ("failed", "cancelled"):
             return words(response)
-    if endpoint == "/v1/messages" and (why := _ended_badly("stop_reason", _stop_reason(value))):
+    if endpoint == "/v1/messages" and (why := _bad_ending("stop_reason", _stop_reason(value))):
         return why
-    if endpoint in NATIVE and (why := _ended_badly("done_reason", value.get("done_reason"))):
+    if endpoint in NATIVE and (why := _bad_ending("done_reason", value.get("done_reason"))):
         return why
     if _CONTENT[endpoint].isdisjoint(value) or (endpoint == "/api/chat" and isinstance(value.get("message"), str)):
-        return words(value) if any(value.get(name) for name in _TELLING) else None
+        return words(value) if any(value.get(name) for name in _MESSAGE_KEYS) else None
     return None
 
 
 def words(value: dict[str, Any]) -> str:
-    """Return what an error value says, in whichever of its keys."""
+    """Return the message of an error value, from the first key that has one."""
     response = value.get("response")
     if isinstance(response, dict) and not value.get("error"):
         return said({"error": response.get("error")}) or WORDLESS
-    told = next((value[name] for name in ("error", *_TELLING) if value.get(name)), None)
-    return (said({"error": told}) if told else said(value)) or WORDLESS
+    message = next((value[name] for name in ("error", *_MESSAGE_KEYS) if value.get(name)), None)
+    return (said({"error": message}) if message else said(value)) or WORDLESS
 
 
 def _of_choices(value: dict[str, Any]) -> str | None:
     choices = value.get("choices")
     if not choices:
-        if value.get("usage") or not any(value.get(name) for name in _TELLING):
+        if value.get("usage") or not any(value.get(name) for name in _MESSAGE_KEYS):
             return None
         return words(value)
     for choice in choices:
         if choice.get("error"):
             return words(choice)
-        if why := _ended_badly("finish_reason", choice.get("finish_reason")):
+        if why := _bad_ending("finish_reason", choice.get("finish_reason")):
             return why
     return None
 
@@ -72,8 +72,8 @@ def _stop_reason(value: dict[str, Any]) -> Any:
     return (value["delta"] if value.get("type") == "message_delta" else value).get("stop_reason")
 
 
-def _ended_badly(name: str, reason: Any) -> str | None:
-    kind = reason.get("type") if isinstance(reason, dict) else reason  # SGLang's own form is an object
+def _bad_ending(name: str, reason: Any) -> str | None:
+    kind = reason.get("type") if isinstance(reason, dict) else reason  # SGLang sends an object
     if kind not in _REASONS:
         return None
     return words(reason) if isinstance(reason, dict) else f"{name} is {reason}"

@@ -1,4 +1,4 @@
-"""Images: those in a target's answer, wherever the different APIs put them, and the base64 they come in."""
+"""Images in the answers of the different APIs, and their base64."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import msgspec
 from foreman.domain.job import Artifact
 from foreman.domain.json_weight import has_more_values
 
-MOST_IMAGES = 256  # of one answer that become artifacts; the others are in the completion all the same
+MOST_IMAGES = 256  # of one answer become artifacts; the others stay in the completion only
 
 _HINTS = (b'"image', b"data:image/", b'"b64_json"')
-_KINDS = {  # by content: what a server calls an image is not always what it is
+_KINDS = {  # by content: the type that a server names may be wrong
     b"\x89PNG\r\n\x1a\n": ("image/png", "png"),
     b"\xff\xd8\xff": ("image/jpeg", "jpg"),
     b"GIF87a": ("image/gif", "gif"),
@@ -25,16 +25,16 @@ _KINDS = {  # by content: what a server calls an image is not always what it is
 
 
 def images(answer: bytes) -> list[Artifact]:
-    """Return the first MOST_IMAGES images of a final answer as `image-0.png`, …, in the order of appearance.
+    """Return the first MOST_IMAGES images of a final answer as `image-0.png`, …, in order of appearance.
 
-    An answer of more than `weight.MOST_VALUES` values is not searched: it would take many times its size.
+    An answer of more than MOST_VALUES values is not searched: decoded it would take many times its size.
     """
     if not any(hint in answer for hint in _HINTS) or has_more_values(answer):
         return []
     found: list[Artifact] = []
     try:
         value = msgspec.json.decode(answer)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # of a target that did not stream
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the target did not stream
         return []
     for text in _texts(value):
         if len(found) == MOST_IMAGES:
@@ -48,9 +48,9 @@ def images(answer: bytes) -> list[Artifact]:
 
 
 def plain_base64(text: str) -> str | None:
-    """Base64 of any form in the standard one: without line ends and a `data:…;base64,` before it, padded, with + and /.
+    """Return base64 of any form in standard form, None if `text` is not base64.
 
-    None for what is no base64.
+    The standard form has + and /, padding, and neither line ends nor a `data:…;base64,` prefix.
     """
     if text[:5].lower() == "data:":
         head, _, text = text.partition(",")
@@ -68,9 +68,9 @@ _STANDARD = str.maketrans("-_", "+/")
 
 
 def _texts(root: Any) -> Iterator[str]:
-    """Yield the texts that may be images: data URIs anywhere, base64 where an API is known to put it.
+    """Yield the texts that may be images: data URIs anywhere, base64 at the keys of known APIs.
 
-    Not recursive: an answer may be as deep as its target likes.
+    Not recursive: an answer may be nested to any depth.
     """
     left: list[tuple[str, Any]] = [("", root)]  # the next one last
     while left:

@@ -1,4 +1,4 @@
-"""Indexes that tell the parts of a message apart, where those of its server do not; no I/O."""
+"""Unique indexes for the parts of a message, where those of the server are not; no I/O."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 
 class Indexes:
-    """Gives each part an index of its own: the server's where it is free, else the next."""
+    """A set of indexes in use; gives each part the server's index if it is free, else the next."""
 
     def __init__(self) -> None:
         self._taken: set[int] = set()
         self._next = 0
 
     def free(self, wanted: object) -> int:
-        """Return `wanted` if it is an index that no other part has, else the next, and take it."""
+        """Return `wanted` if it is a free index, else the next one, and mark it as used."""
         index = wanted if isinstance(wanted, int) and not isinstance(wanted, bool) else -1
         if index < 0 or index in self._taken:
             index = self._next
@@ -23,20 +23,20 @@ class Indexes:
 
 
 class BlockSorter:
-    """Tells the content blocks of a `/v1/messages` stream apart: each one that starts is another."""
+    """Unique indexes for the content blocks of a `/v1/messages` stream; each start opens a new block."""
 
     def __init__(self) -> None:
         self._indexes = Indexes()
-        self._now: dict[object, int] = {}  # by the server's index: the block that last had it
+        self._now: dict[object, int] = {}  # by the server's index: the latest block with it
         self._last = 0
 
     def sort(self, event: dict[str, Any]) -> bool:
-        """Give an event the index of its block. Return True if it had to be changed."""
+        """Give an event the index of its block; return True if that changed it."""
         kind, index = event.get("type"), event.get("index")
         if kind == "content_block_start":
             self._last = self._now[index] = self._indexes.free(index)
         elif kind not in ("content_block_delta", "content_block_stop"):
             return False
-        told = self._now.get(index, self._last)
-        event["index"] = told
-        return index != told or isinstance(index, bool)
+        own = self._now.get(index, self._last)
+        event["index"] = own
+        return index != own or isinstance(index, bool)

@@ -1,4 +1,4 @@
-"""Joins the chunks of a streamed answer into the final answer, in its endpoint's non-streaming shape; no I/O."""
+"""Joining of streamed chunks into the final answer, in the non-streaming shape of its endpoint; no I/O."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from foreman.targets.answers.refusals import NOT_JSON
 from foreman.targets.answers.tool_calls import arguments_of, finish_function, finished
 from foreman.targets.protocol import Chunk
 
-MOST_PARTS = 250_000  # items and members that an answer is joined of: each takes hundreds of bytes
+MOST_PARTS = 250_000  # items and members in a joined answer; each takes hundreds of bytes
 _GROWING = ("response", "thinking", "logprobs")  # of the top level of a native chunk
 
 
 class Answer:
-    """One answer as it grows. Cost is linear in what is added."""
+    """One answer as it grows; the cost is linear in the bytes added."""
 
     def __init__(self, endpoint: Endpoint, target: str = "the target") -> None:
-        self.size = 0  # bytes added so far; what is held is never more than a small multiple of it
+        self.size = 0  # bytes added so far; memory use is at most a small multiple
         self._endpoint = endpoint
         self._target = target
         self._joiner = _JOINERS.get(endpoint, _Single)()
         self._plain: bytes | None = None
 
     def add(self, chunk: Chunk) -> None:
-        """Take the next chunk. Raises TargetFailed for one that says the answer failed, TargetGarbled for nonsense."""
+        """Take the next chunk. Raise TargetFailed if it reports a failure, TargetGarbled if its shape is unknown."""
         self.size += len(chunk.data)
         if chunk.whole is not None:
             self._plain = chunk.whole
@@ -46,7 +46,7 @@ class Answer:
             raise self._odd() from error
 
     def result(self) -> bytes:
-        """The final answer as JSON. Raises TargetGarbled when no chunk made one."""
+        """Return the final answer as JSON. Raise TargetGarbled when the chunks do not make one."""
         if self._plain is not None:
             return self._plain
         try:
@@ -77,9 +77,9 @@ class Answer:
 
 
 class _Single:
-    """Endpoints that answer with one value; the last one counts."""
+    """Joiner for endpoints that answer with one value; the last one counts."""
 
-    grown = 0  # how many items and members are held
+    grown = 0  # number of items and members held
 
     def is_whole(self, value: dict[str, Any]) -> bool:
         return True
@@ -92,7 +92,7 @@ class _Single:
 
 
 class _Native(_Single):
-    """`/api/chat` and `/api/generate`: texts and lists are joined, of all else the last word counts."""
+    """Joiner for `/api/chat` and `/api/generate`: joins texts and lists, keeps the last of all other values."""
 
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
@@ -107,9 +107,9 @@ class _Native(_Single):
             message = value["message"]
             self._calls += map(packed, message.pop("tool_calls", None) or ())
             self.grown += absorb(self._message, message)
-            value["message"] = None  # keeps its place among the keys
+            value["message"] = None  # keeps its position among the keys
         texts: dict[str, Any] = {name: value.pop(name) for name in _GROWING if name in value}
-        # Unlike those of a delta, the other strings of a chunk are whole.
+        # Other strings of a chunk are whole, unlike those of a delta.
         self.grown -= len(self._top)
         self._top.update((name, packed(item)) for name, item in value.items())
         self.grown += len(self._top)
@@ -128,7 +128,7 @@ class _Native(_Single):
 
 
 class _Choices(_Single):
-    """`/v1/chat/completions` and `/v1/completions`: every choice by its index, its deltas merged key by key."""
+    """Joiner for `/v1/chat/completions`: merges the deltas of each choice key by key."""
 
     kind = "chat.completion"
 
@@ -145,7 +145,7 @@ class _Choices(_Single):
             self.grown += index not in self._choices
             state = self._choices.setdefault(index, {"index": index})
             if choice.get("delta") is not None:
-                choice.pop("message", None)  # all so far, or the delta once more
+                choice.pop("message", None)  # the text so far, or the delta repeated
             self.grown += absorb(state, choice)
         self.grown -= len(self._top)
         for name, item in value.items():
@@ -174,17 +174,19 @@ class _Choices(_Single):
 
 
 class _Texts(_Choices):
+    """Joiner for `/v1/completions`."""
+
     kind = "text_completion"
 
     def is_whole(self, value: dict[str, Any]) -> bool:
-        return False  # a chunk and a whole answer have the same shape; one alone joins to itself
+        return False  # a chunk and a whole answer have the same shape
 
     def _choice(self, state: dict[str, Any]) -> dict[str, Any]:
         return {"index": state.pop("index"), "text": "", "finish_reason": None, **state}
 
 
 def _text_alone(content: Any) -> Any:
-    """Return the text of a content that was sent in parts and has no others."""
+    """Return the joined text of a content that has only text parts, else the content itself."""
     if isinstance(content, list) and all(
         isinstance(part, dict) and part.keys() == {"type", "text"} for part in content
     ):
@@ -193,12 +195,12 @@ def _text_alone(content: Any) -> Any:
 
 
 class _Responses(_Single):
-    """`/v1/responses`: its closing event carries the whole answer; without one, what was said of it until then."""
+    """Joiner for `/v1/responses`: takes the answer from the closing event, else joins the items so far."""
 
     def __init__(self) -> None:
         self._response: dict[str, Any] | None = None
         self._closed = False
-        self._items: dict[str, msgspec.Raw] = {}  # by id, in the order of their coming
+        self._items: dict[str, msgspec.Raw] = {}  # by id, in order of arrival
         self._texts: dict[str, list[str]] = {}
 
     def is_whole(self, value: dict[str, Any]) -> bool:
@@ -232,7 +234,7 @@ class _Responses(_Single):
 
 
 class _Messages(_Single):
-    """`/v1/messages`: events that open, fill and close content blocks."""
+    """Joiner for `/v1/messages`: events open, fill and close content blocks."""
 
     def __init__(self) -> None:
         self._message: dict[str, Any] | None = None
@@ -255,18 +257,18 @@ class _Messages(_Single):
             case "message_delta":
                 message = self._started()
                 message.update(value["delta"])
-                told = {name: item for name, item in (value.get("usage") or {}).items() if item is not None}
-                message["usage"] = {**(message.get("usage") or {}), **told}
+                usage = {name: item for name, item in (value.get("usage") or {}).items() if item is not None}
+                message["usage"] = {**(message.get("usage") or {}), **usage}
 
     def result(self) -> dict[str, Any] | None:
         if self._message is None:
             return None
         blocks = []
         for index, block in sorted(self._blocks.items()):
-            told = settled(block)
-            if (pieces := self._inputs.get(index)) or told.get("type") == "tool_use":
-                told["input"] = _tool_input("".join(pieces)) if pieces else told.get("input") or {}
-            blocks.append(told)
+            merged = settled(block)
+            if (pieces := self._inputs.get(index)) or merged.get("type") == "tool_use":
+                merged["input"] = _tool_input("".join(pieces)) if pieces else merged.get("input") or {}
+            blocks.append(merged)
         return {**self._message, "content": blocks}
 
     def _started(self) -> dict[str, Any]:
@@ -282,13 +284,13 @@ class _Messages(_Single):
                 self._inputs.setdefault(index, []).append(piece)
         elif kind == "citations_delta":
             self.grown += absorb(block, {"citations": [delta["citation"]]})
-        else:  # text_delta, thinking_delta, signature_delta, and what may come
+        else:  # text_delta, thinking_delta, signature_delta and later kinds
             self.grown += absorb(block, delta)
 
 
 def _tool_input(text: str) -> object:
     arguments = arguments_of(text)
-    return text if arguments is None else arguments  # cut off by max_tokens; better shown than lost
+    return text if arguments is None else arguments  # cut off by max_tokens: keep the text
 
 
 _JOINERS: dict[str, type[_Single]] = {

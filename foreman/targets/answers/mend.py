@@ -1,4 +1,4 @@
-"""JSON whose text is broken: a bad character costs the character, and halves that came apart are joined; no I/O."""
+"""Repair of JSON with broken text: bad characters are replaced, split ones joined; no I/O."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-# Broken bytes ride through the JSON decoder as pairs of noncharacters, which Unicode leaves to programs: two for each
-# byte. Half a surrogate pair is three such bytes, as UTF-8 would write it.
+# Each broken byte passes the JSON decoder as a pair of noncharacters, which Unicode reserves for internal use. Half a
+# surrogate pair is three such bytes, as UTF-8 would write it.
 _HIGH, _LOW = 0xFDD0, 0xFDE0
 _PAIR = "[\ufdd0-\ufddf][\ufde0-\ufdef]"
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
@@ -18,17 +18,17 @@ _MARKS = re.compile(f"(?:{_PAIR})+")
 _TAIL = re.compile(f"(?:{_PAIR})+$")
 _ESCAPE = re.compile(r"\\(?:u([dD][89a-fA-F][0-9a-fA-F]{2})(?:\\u([dD][c-fC-F][0-9a-fA-F]{2}))?|.)", re.DOTALL)
 
-# Texts that come whole even in a stream.
+# Keys whose texts are whole even in a stream.
 _WHOLE = frozenset({"role", "id", "type", "object", "name", "model", "finish_reason", "created_at", "logprobs"})
-_PATIENCE = 8  # values that wait at most for the other half of a character
+_MOST_WAITING = 8  # values held back for the other half of a character
 
 Path = tuple[object, ...]
 
 
 def decode(data: bytes) -> tuple[Any, bool]:
-    """Return the value of `data` and whether its text was broken: then it has marks, which `mended` takes out.
+    """Return the value of `data`, and True if its text was broken and has marks for `mended` to replace.
 
-    Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError for what is not JSON.
+    Raise msgspec.DecodeError, UnicodeDecodeError or RecursionError if `data` is not JSON.
     """
     try:
         return _decode(data), False
@@ -40,7 +40,7 @@ def decode(data: bytes) -> tuple[Any, bool]:
 
 
 def mended(value: Any) -> Any:
-    """Return `value` with U+FFFD in place of each character that was broken."""
+    """Return `value` with U+FFFD in place of each broken character."""
     if isinstance(value, str):
         return _MARKS.sub(lambda found: _text_of(_bytes_of(found[0])), value)
     if isinstance(value, dict):
@@ -51,19 +51,19 @@ def mended(value: Any) -> Any:
 
 
 class Mender:
-    """Reads the values of a stream; what is not broken passes as it came.
+    """Reader of the values of a stream that repairs broken text and leaves all other values as they came.
 
-    A value whose text ends in half a character waits for the one with the other half, and all that follow it wait too.
-    `ends` tells a value after which no more text comes.
+    A value whose text ends in half a character is held back until the other half comes, and so are those after it.
+    `ends` returns True for a value after which no text continues.
     """
 
     def __init__(self, ends: Callable[[Any], bool]) -> None:
         self._ends = ends
         self._waiting: list[Any] = []
-        self._open: dict[Path, tuple[Any, Any]] = {}  # where texts end in half a character: container and key
+        self._open: dict[Path, tuple[Any, Any]] = {}  # texts that end in half a character: container and key
 
     def read(self, data: bytes) -> list[tuple[bytes, Any]]:
-        """Return what is complete now, as JSON and decoded. Raises as `decode` does."""
+        """Return the values that are complete now, as JSON and decoded. Raise as `decode` does."""
         value, broken = decode(data)
         if not broken and not self._waiting:
             return [(data, value)]
@@ -73,17 +73,17 @@ class Mender:
                 self._join(path, container, key)
             if path not in self._open and _half_at_the_end(container[key]):
                 self._open[path] = container, key
-        if self._open and len(self._waiting) <= _PATIENCE and not self._ends(value):
+        if self._open and len(self._waiting) <= _MOST_WAITING and not self._ends(value):
             return []
         return self.flush()
 
     def flush(self) -> list[tuple[bytes, Any]]:
-        """Return what waits, as it is."""
+        """Return the values held back, with incomplete characters replaced."""
         values, self._waiting, self._open = [mended(value) for value in self._waiting], [], {}
         return [(msgspec.json.encode(value), value) for value in values]
 
     def _join(self, path: Path, container: Any, key: Any) -> None:
-        """Put the first half and what begins `container[key]` together, if they make a character."""
+        """Join the open half with the beginning of `container[key]` if both make a character."""
         before, name = self._open.pop(path)
         half = _half_at_the_end(before[name])
         found = _MARKS.match(container[key])
@@ -105,7 +105,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def _growing(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
-    """Yield where the texts are that the next value of a stream may continue: path, container, key."""
+    """Yield path, container and key of each text that the next value of a stream may continue."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         if key in _WHOLE:
@@ -118,7 +118,7 @@ def _growing(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
 
 
 def _half_at_the_end(text: str) -> str:
-    """Return the marks at the end of `text` that a later text may complete to a character."""
+    """Return the marks at the end of `text` that a later text may complete to a character, or an empty text."""
     if found := _TAIL.search(text[-64:]):
         marks = found[0]
         for size in (6, 4, 2):
@@ -145,7 +145,7 @@ def _unbroken(data: bytes) -> str | None:
 
 
 def _text_of(data: bytes) -> str:
-    """Return the text of `data`, with U+FFFD for what is broken."""
+    """Return the text of `data` with U+FFFD in place of broken bytes."""
     return data.decode("utf-8", "foreman-mend")
 
 

@@ -1,4 +1,4 @@
-"""Deltas merged key by key into what they add up to; cost is linear in what is added; no I/O."""
+"""Merging of deltas key by key, at a cost linear in their size; no I/O."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 import msgspec
 
-# Strings that are sent whole, maybe more than once; all others in a delta are pieces to be joined.
+# Keys of strings that are sent whole, maybe repeatedly; all other strings in a delta are joined.
 _SENT_WHOLE = frozenset({"role", "id", "type", "object", "model", "finish_reason", "stop_reason", "format"})
-_FLOWING = frozenset({"text", "output_text", "thinking", "reasoning"})  # types of parts that go on in the next delta
+_FLOWING = frozenset({"text", "output_text", "thinking", "reasoning"})  # types of parts that continue in the next delta
 
 
 def absorb(into: dict[str, Any], delta: dict[str, Any]) -> int:
-    """Merge a delta: strings are joined, lists extended (or merged by their items' `index`), objects merged.
+    """Merge a delta and return the number of new members and items.
 
-    Return how many members and items are new.
+    Strings are joined, objects merged, lists extended or merged by the `index` of their items.
     """
     grown = -len(into)
     for name, value in delta.items():
@@ -25,7 +25,7 @@ def absorb(into: dict[str, Any], delta: dict[str, Any]) -> int:
             if name in _SENT_WHOLE:
                 into[name] = value or have or value
             elif isinstance(have, _Text):
-                if name != "name" or settled(have) != value:  # a name told again is one name
+                if name != "name" or settled(have) != value:  # a repeated name is the same name
                     have.parts.append(value)
             elif isinstance(have, _Items):
                 if value:
@@ -50,12 +50,12 @@ def absorb(into: dict[str, Any], delta: dict[str, Any]) -> int:
 
 
 def packed(value: Any) -> Any:
-    """Return a value to which nothing is added any more as the bytes of its JSON, which take less than objects."""
+    """Return a complete value as the bytes of its JSON, which take less memory than objects."""
     return msgspec.Raw(msgspec.json.encode(value)) if isinstance(value, dict | list) else value
 
 
 def settled(value: Any) -> Any:
-    """Return what was merged, as plain JSON."""
+    """Return a merged value as plain JSON values."""
     if isinstance(value, _Text):
         return "".join(value.parts)
     if isinstance(value, _Items):
@@ -84,7 +84,7 @@ class _Items:
         self._by_index: dict[int, dict[str, Any]] = {}
 
     def add(self, item: Any) -> int:
-        """Add an item, or merge it with the one it belongs to; return how many members and items are new."""
+        """Add an item or merge it with the one it continues; return the number of new members and items."""
         if not isinstance(item, dict) or ("index" not in item and item.get("type") not in _FLOWING):
             self.items.append(packed(item))
             return 1

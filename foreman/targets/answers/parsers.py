@@ -1,4 +1,4 @@
-"""Streams of JSON values, NDJSON and server-sent events, taken apart piece by piece; no I/O."""
+"""Incremental parsers for streams of JSON values: NDJSON, server-sent events, whole bodies; no I/O."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from foreman.domain.endpoints import EMBEDDING, NATIVE, Endpoint
 from foreman.domain.errors import TargetGarbled
 from foreman.domain.json_weight import has_more_values
 
-MAX_VALUE = 64 * 2**20  # bytes of one JSON value; an answer may be one value, with images or embeddings in it
-DONE = b"[DONE]"  # how OpenAI's streams end
+MAX_VALUE = 64 * 2**20  # bytes of one JSON value, which may be a whole answer with images or embeddings
+DONE = b"[DONE]"  # the last event of OpenAI's streams
 
 
 class Parser(Protocol):
-    """Bytes in, complete JSON values (or DONE) out."""
+    """An incremental parser: bytes in, complete JSON values (or DONE) out."""
 
     @property
     def whole(self) -> bool:
-        """Return whether the body is one value."""
+        """Return True if the body is one value."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes; raises TargetGarbled when a value grows beyond MAX_VALUE."""
+        """Take the next bytes and return the values that they complete.
+
+        Raise TargetGarbled when a value exceeds MAX_VALUE.
+        """
 
     def end(self) -> list[bytes]:
-        """What was still waiting for its line end."""
+        """Return the values that lack their line end."""
 
 
 class Ndjson:
-    """One JSON value a line."""
+    """Parser for one JSON value a line."""
 
     whole = False
 
@@ -38,14 +41,16 @@ class Ndjson:
         self._lines = _Lines(target, limit)
 
     def feed(self, data: bytes) -> list[bytes]:
+        """See `Parser.feed`."""
         return [line for line in map(bytes.strip, self._lines.feed(data)) if line]
 
     def end(self) -> list[bytes]:
+        """See `Parser.end`."""
         return [line for line in map(bytes.strip, self._lines.end()) if line]
 
 
 class Sse:
-    """The data of server-sent events, by the rules of the HTML standard, section 9.2.6."""
+    """Parser for the data of server-sent events, by the HTML standard, section 9.2.6."""
 
     whole = False
 
@@ -55,16 +60,18 @@ class Sse:
         self._lines = _Lines(target, limit)
         self._data: list[bytes] = []
         self._size = 0
-        self._failed = False  # the event is called error
+        self._failed = False  # the event is named error
 
     def feed(self, data: bytes) -> list[bytes]:
+        """See `Parser.feed`."""
         events: list[bytes] = []
         for line in self._lines.feed(data):
             self._take(line, events)
         return events
 
     def end(self) -> list[bytes]:
-        # The standard drops an event that no empty line ended; servers that hang up right after the data are forgiven.
+        """See `Parser.end`."""
+        # The standard drops an event without the empty line at its end; some servers hang up right after the data.
         events: list[bytes] = []
         for line in (*self._lines.end(), b""):
             self._take(line, events)
@@ -81,7 +88,7 @@ class Sse:
             return
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        if field == b"error":  # older llama.cpp servers report a fault in a field of its own
+        if field == b"error":  # older llama.cpp servers report an error in its own field
             value = _error(value)
         elif field == b"event":
             self._failed = value.strip() == b"error"
@@ -95,7 +102,7 @@ class Sse:
 
 
 def _error(value: bytes) -> bytes:
-    """Return an object with an `error`: what is in it, or its text."""
+    """Return an object with `value` at the key `error`, as text if it is not JSON."""
     try:
         msgspec.json.decode(value, type=msgspec.Raw)
     except msgspec.DecodeError:
@@ -104,7 +111,7 @@ def _error(value: bytes) -> bytes:
 
 
 class Whole:
-    """A body that is one JSON value."""
+    """Parser for a body that is one JSON value."""
 
     whole = True
 
@@ -115,6 +122,7 @@ class Whole:
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
+        """See `Parser.feed`."""
         self._size += len(data)
         if self._size > self._limit:
             raise TargetGarbled(self._target, f"an answer larger than {self._limit} bytes")
@@ -122,8 +130,9 @@ class Whole:
         return []
 
     def end(self) -> list[bytes]:
+        """See `Parser.end`."""
         pieces, self._pieces = self._pieces, []
-        while pieces:  # blanks at the end go first: taken off the whole, they would cost a copy of it
+        while pieces:  # strip the end before joining, which saves a copy of the whole
             pieces[-1] = pieces[-1].rstrip()
             if pieces[-1]:
                 break
@@ -133,12 +142,13 @@ class Whole:
 
 
 class WholeOrLines(Whole):
-    """A body that should be one JSON value, and may be one a line all the same."""
+    """Parser for a body that should be one JSON value but may be one a line."""
 
     def end(self) -> list[bytes]:
+        """See `Parser.end`."""
         found = super().end()
         if found and has_more_values(found[0]):
-            return found  # who reads it will say so
+            return found  # the decoder refuses it
         try:
             for value in found:
                 msgspec.json.decode(value, type=msgspec.Raw)
@@ -149,7 +159,7 @@ class WholeOrLines(Whole):
 
 
 class SseOrWhole:
-    """A body that is a stream of events, or one JSON object: its first character tells, whatever its media type."""
+    """Parser for a stream of events or one JSON value, chosen by the first character of the body."""
 
     def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
         self._target = target
@@ -159,12 +169,14 @@ class SseOrWhole:
 
     @property
     def whole(self) -> bool:
+        """Return True if the body is one value."""
         return self._parser is not None and self._parser.whole
 
     def feed(self, data: bytes) -> list[bytes]:
+        """See `Parser.feed`. Raise TargetGarbled for a page of HTML."""
         if self._parser is None:
             data = (self._before + data).removeprefix(codecs.BOM_UTF8).lstrip()
-            if codecs.BOM_UTF8.startswith(data):  # blank lines, or the mark came in pieces
+            if codecs.BOM_UTF8.startswith(data):  # blank lines, or a part of the byte order mark
                 self._before = data
                 return []
             if data.startswith(b"<"):
@@ -173,26 +185,27 @@ class SseOrWhole:
         return self._parser.feed(data)
 
     def end(self) -> list[bytes]:
+        """See `Parser.end`."""
         return self._parser.end() if self._parser else []
 
 
 def parser_for(endpoint: Endpoint, content_type: str, *, sized: bool, target: str) -> Parser:
-    """Return how to read a body: as `endpoint` streams, or as one value. `sized`: its length was announced."""
+    """Return the parser for a body of `endpoint`; `sized` marks a body whose length was announced."""
     if endpoint in EMBEDDING:
         return Whole(target)
     if endpoint in NATIVE:
         media = content_type.partition(";")[0].strip().lower()
         if media == "text/event-stream":
             return Sse(target)
-        # Some servers label an NDJSON stream application/json; nobody knows the length of a stream in advance.
+        # Some servers label an NDJSON stream application/json; a stream never announces its length.
         return WholeOrLines(target) if media == "application/json" and sized else Ndjson(target)
     return SseOrWhole(target)
 
 
 def without_usage(chunk: bytes) -> bytes | None:
-    """Return a chunk of COMPLETIONS as one gets it who did not ask for the usage, None if it has nothing else.
+    """Return a chunk of COMPLETIONS for a caller who did not ask for the usage; None for a usage-only chunk.
 
-    A server that counts unasked may count in a chunk with words; the empty usage there was only made by asking.
+    A usage with counts in a chunk with choices stays: the server sends it unasked. An empty one is taken out.
     """
     if b'"usage"' not in chunk:
         return chunk
@@ -210,8 +223,10 @@ _NOTHING = msgspec.Raw(b"null")
 
 
 class _Lines:
-    """Bytes into lines ended by LF, CRLF or CR, without a byte order mark; linear in the size of what comes, however it
-    is cut."""
+    """Splitter of bytes into lines ended by LF, CRLF or CR, without a byte order mark.
+
+    The cost is linear in the bytes, however they are cut.
+    """
 
     def __init__(self, target: str, limit: int) -> None:
         self._target = target

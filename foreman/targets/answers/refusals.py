@@ -1,4 +1,4 @@
-"""Which fault an answer that is not a 2xx stands for, in the target's own words."""
+"""Errors for answers other than 2xx, with the target's own message."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import msgspec
 from foreman.domain.errors import TargetBusy, TargetError, TargetFailed, TargetRefused
 from foreman.domain.retry import RETRY_AFTER_CAP, retry_after
 
-MAX_WORDS = 500  # characters of the target's own text that are kept
-# What msgspec raises for bytes that are not the JSON they should be: broken, of another shape, or nested too deeply.
+MAX_WORDS = 500  # characters kept of the target's message
+# Exceptions of msgspec for broken JSON, JSON of another shape, and JSON nested too deeply.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 BUSY = frozenset({429, 503})
-PASSING = frozenset({408, 425})  # 4xx by which a server or a proxy says that it was the moment, not the request
-DISPUTED = frozenset({409, 423})  # likewise, if it says so
+PASSING = frozenset({408, 425})  # 4xx about the moment, not the request
+DISPUTED = frozenset({409, 423})  # likewise, if the message asks for a retry
 
 _AGAIN = re.compile(r"\btry(ing)? again\b|(?<!not )(?<!n't )\bretry\b|\btry later\b", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def error_of(target: str, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> TargetError:
-    """The fault a status other than 2xx stands for; `headers` have lower-case names, `now` is in epoch seconds."""
+    """Return the error of a status other than 2xx; `headers` have lower-case names, `now` is in epoch seconds."""
     asked = retry_after(headers.get("retry-after"), now)
     error = _error(target, status, words_of(body), None if asked is None else min(asked, RETRY_AFTER_CAP))
     error.status, error.body = status, body
@@ -43,7 +43,10 @@ def _error(target: str, status: int, words: str, wait: float | None) -> TargetEr
 
 
 def words_of(body: bytes) -> str:
-    """What an error body says: `{"error": {"message": …}}`, `{"error": "…"}`, `{"message": …}` or plain text."""
+    """Return the message of an error body: JSON of a known shape, or plain text.
+
+    Known shapes are `{"error": {"message": …}}`, `{"error": "…"}`, `{"message": …}` and `{"detail": …}`.
+    """
     try:
         value = msgspec.json.decode(body)
     except NOT_JSON:
@@ -53,7 +56,7 @@ def words_of(body: bytes) -> str:
 
 
 def said(value: object) -> str:
-    """The words in a decoded error value of any of the known shapes."""
+    """Return the message of a decoded error value of any known shape."""
     for _ in range(4):
         if not isinstance(value, dict):
             break
@@ -66,6 +69,6 @@ def said(value: object) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` on one line without control characters, at most MAX_WORDS characters."""
+    """Return `text` on one line without control characters, at most MAX_WORDS characters."""
     text = _CONTROL.sub(" ", text).strip()
     return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"

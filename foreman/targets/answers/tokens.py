@@ -1,4 +1,4 @@
-"""How many tokens a final answer says were read and written; no I/O."""
+"""Token counts of a final answer: prompt, cached and written; no I/O."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import msgspec
 
 from foreman.domain.usage import NO_TOKENS, Tokens
 
-MOST_USAGE = 2**14  # bytes of the part of an answer that counts
-MOST_TOKENS = 10**9  # that one answer is believed to have
+MOST_USAGE = 2**14  # bytes of the usage in an answer
+MOST_TOKENS = 10**9  # in one answer; a larger count is cut to this
 
 
 def tokens(answer: bytes) -> Tokens:
-    """Return the tokens that a final answer tells, in the words of whichever API; 0 where it does not say.
+    """Return the token counts of a final answer of any API; 0 for a count that it lacks.
 
-    OpenAI's APIs count the cached tokens among those of the prompt, Anthropic's beside them.
+    OpenAI's APIs include the cached tokens in those of the prompt, Anthropic's API counts them separately.
     """
     try:
         counted = _COUNTED.decode(answer)
@@ -41,7 +41,7 @@ def tokens(answer: bytes) -> Tokens:
 
 
 def _value(raw: msgspec.Raw) -> Any:
-    """Return a value, None for one that is too large to be a count or to hold some, or out of all range."""
+    """Return a decoded value, None if it is larger than MOST_USAGE or out of range."""
     try:
         return msgspec.json.decode(raw) if len(memoryview(raw)) <= MOST_USAGE else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

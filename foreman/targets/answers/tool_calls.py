@@ -1,4 +1,4 @@
-"""Which call of a tool each piece of a stream belongs to, and calls in the forms that their readers expect; no I/O."""
+"""Tool calls: the pieces of a stream assigned to their calls, and the forms that readers expect; no I/O."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from foreman.targets.answers.refusals import NOT_JSON
 
 Json = dict[str, Any]
 
-LONGEST_NAME = 1024  # characters of a function's name that are remembered to tell calls apart
+LONGEST_NAME = 1024  # characters kept of a function's name to distinguish calls
 
 
 class CallSorter:
-    """Tells the pieces of one message's calls apart, whatever their server gives them: an index, an id, or neither."""
+    """Assignment of the pieces of one message to its calls, by index, by id, or by order."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[object, object], _Call] = {}  # by index and id; by either, the latest that had it
+        self._known: dict[tuple[object, object], _Call] = {}  # by index and id; by either alone, the latest call
         self._last: _Call | None = None
-        self._function = _Call(0)  # of the form before `tool_calls`
+        self._function = _Call(0)  # the older form, `function_call`
         self._indexes = Indexes()
 
     def sort(self, delta: Json) -> bool:
-        """Give each piece the index of its call, and take out what is only repeated, so that a reader who goes by the
-        index and joins the rest reads the right calls. Return True if anything had to be changed."""
+        """Give each piece the index of its call and take out repeated fields; return True if that changed any.
+
+        A reader that joins the pieces by index then gets the right calls.
+        """
         changed = False
         for position, piece in enumerate(delta.get("tool_calls") or ()):
             call = self._call_of(piece, first=position == 0)
@@ -61,24 +63,24 @@ class CallSorter:
 
 
 def finished(calls: list[Json]) -> list[Json]:
-    """Return merged `tool_calls` as an unstreamed answer has them: in order, without index, arguments a JSON text."""
-    told = []
+    """Return merged `tool_calls` as in an unstreamed answer: in order, without index, arguments as JSON text."""
+    ordered = []
     for call in sorted(calls, key=lambda call: int(call.pop("index", 0))):
         call["type"] = call.get("type") or "function"
         if call["type"] == "function" or "function" in call:  # a custom tool has a text, in `custom`
             finish_function(call.setdefault("function", {}))
-        told.append({name: call.pop(name) for name in ("id", "type") if name in call} | call)
-    return told
+        ordered.append({name: call.pop(name) for name in ("id", "type") if name in call} | call)
+    return ordered
 
 
 def finish_function(function: Json) -> None:
-    """Give a merged function arguments that are a JSON text."""
+    """Set the arguments of a merged function to `{}` if they are empty."""
     if (function.get("arguments") or "").strip() in ("", "null"):
         function["arguments"] = "{}"
 
 
 def with_objects(calls: list[Json]) -> bool:
-    """Make the arguments of native calls an object where they are nothing or its text. Return True if one was."""
+    """Turn missing arguments of native calls, and those sent as text, into an object; return True if any changed."""
     changed = False
     for call in calls:
         function = call.get("function")
@@ -91,7 +93,7 @@ def with_objects(calls: list[Json]) -> bool:
 
 
 def arguments_of(given: Any) -> Json | None:
-    """Return arguments, or their text, as an object; those that are missing are `{}`, those that are no object None."""
+    """Return arguments, or their text, as an object: `{}` if they are missing, None if they are not an object."""
     for _ in range(2):  # some servers encode twice
         if isinstance(given, str) and given.strip():
             try:
@@ -105,12 +107,12 @@ def arguments_of(given: Any) -> Json | None:
 
 
 def _kind_of(piece: Json) -> Json:
-    """Return what a piece says of its call, whichever kind of tool is called."""
+    """Return the fields of the call in a piece, of a function or a custom tool."""
     return piece.get("function") or piece.get("custom") or {}
 
 
 class _Call:
-    """One call as its pieces come."""
+    """One call as its pieces arrive."""
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -119,7 +121,7 @@ class _Call:
         self._nesting = _Nesting()
 
     def is_over_for(self, function: Json, *, named: bool) -> bool:
-        """Return whether a piece that has no id begins another call. With `named`, another name alone says so."""
+        """Return True if a piece without id begins another call; with `named` a different name is enough."""
         name = function.get("name")
         if not name:
             return False
@@ -154,13 +156,13 @@ class _Call:
         if isinstance(given, dict | list):
             given = function["arguments"] = msgspec.json.encode(given).decode()
             changed = True
-        if given and self.id is None:  # a call with an id is told apart by that
+        if given and self.id is None:  # a call with an id needs no nesting
             self._nesting.feed(given)
         return changed
 
 
 class _Nesting:
-    """How deep a JSON text that comes in pieces is nested."""
+    """The nesting depth of a JSON text that comes in pieces."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -170,7 +172,7 @@ class _Nesting:
 
     @property
     def whole(self) -> bool:
-        """Return whether an object was begun and has ended."""
+        """Return True if an object has begun and ended."""
         return self._begun and not self._depth and not self._quoted
 
     def feed(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""A whole answer as the stream it stands for, for callers that asked for a stream; no I/O."""
+"""Conversion of a whole answer into a stream, for callers that asked for one; no I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 _TOP = ("id", "object", "created", "model", "system_fingerprint", "service_tier")  # in every chunk of a completion
 _CHOICE = ("index", "message", "delta", "finish_reason")
 _STATUS = {"incomplete": "response.incomplete"}
-_PARTS = {  # of an item's content: the key of the text, and what its events are called
+_PARTS = {  # by the type of a content part: the key of its text and the name of its events
     "output_text": ("text", "response.output_text"),
     "reasoning_text": ("text", "response.reasoning_text"),
     "refusal": ("refusal", "response.refusal"),
@@ -23,7 +23,7 @@ _PARTS = {  # of an item's content: the key of the text, and what its events are
 
 
 def unfold(endpoint: Endpoint, answer: Json) -> list[Json]:
-    """Return the values of the stream; of an endpoint whose stream may be one value, the answer itself."""
+    """Return the values of the stream; for endpoints whose stream may be one value, the answer itself."""
     match endpoint:
         case "/v1/chat/completions":
             return list(_chat(answer))
