@@ -114,7 +114,7 @@ class Decoder:
         chunks: list[Chunk] = []
         for data, value in values:
             if not isinstance(value, dict):
-                raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} (a value that is no object)")
+                raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} (a value that is not an object)")
             if b"\n" in data or b"\r" in data:
                 data = msgspec.json.format(data, indent=-1)
             try:

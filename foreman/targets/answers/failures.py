@@ -11,7 +11,7 @@ from foreman.targets.answers.refusals import said
 
 # Exceptions from reading a value of another shape than expected, and from numbers out of range.
 ODD = (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError)
-WORDLESS = "an error without words"
+WORDLESS = "an error without a message"
 _TYPES = ("error", "response.error", "response.failed", "response.cancelled")
 # Finish reasons of failed answers: of vLLM and SGLang, then of DeepSeek and Zhipu.
 _REASONS = ("error", "abort", "failed", "insufficient_system_resource", "network_error")

@@ -225,7 +225,7 @@ async def _explained(error: TargetError, child: Child) -> TargetError:
         return child.crash()
     if isinstance(error, TargetUnavailable):
         child.abandon()
-        return child.crash("does not take connections any more")
+        return child.crash("refuses connections")
     return error
 
 

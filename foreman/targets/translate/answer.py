@@ -1,4 +1,4 @@
-"""Answers of OpenAI's API in the words of Ollama's own; no I/O, no clock."""
+"""Translation of answers of OpenAI's API into those of Ollama's native API; no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ MILLISECOND = 1_000_000  # nanoseconds
 
 
 class NativeStream:
-    """Turns the chunks of `/v1/chat/completions` or `/v1/completions` into those of a native endpoint."""
+    """Translator from chunks of `/v1/chat/completions` or `/v1/completions` to those of a native endpoint."""
 
     def __init__(self, endpoint: Endpoint, model: str, target: str, *, load_ns: int = 0) -> None:
-        """`model` is the name the caller used, `load_ns` the time the model took to load for this call."""
+        """Report `model`, the name the caller used, and `load_ns`, the nanoseconds of loading for this call."""
         self._chat = endpoint == "/api/chat"
         self._model = model
         self._target = target
         self._load_ns = load_ns
         self._sorter = CallSorter()
         self._calls: dict[str, Any] = {}  # `tool_calls` and `function_call`, merged
-        self._index: Any = None  # of the choice that is told, the first to come
+        self._index: Any = None  # of the choice to translate: the first to come
         self._reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}
         self._first_ns: int | None = None
 
     def take(self, value: dict[str, Any], *, created_at: str, elapsed_ns: int) -> list[Chunk]:
-        """Translate one chunk, which may give none. `created_at` is RFC 3339, `elapsed_ns` since the request."""
+        """Translate one chunk into any number of them; `created_at` is RFC 3339, `elapsed_ns` since the request."""
         try:
             return self._take(value, created_at, elapsed_ns)
         except (TypeError, AttributeError, KeyError, IndexError) as error:
             raise TargetGarbled(self._target, "a chunk of an unknown shape") from error
 
     def finish(self, *, created_at: str, elapsed_ns: int, cut: bool = False) -> list[Chunk]:
-        """Return what is left when the stream has ended; the last chunk is the closing one.
+        """Return the chunks left at the end of the stream, the closing one last.
 
-        Of an answer that was cut it says so, and nothing says that the answer is done.
+        An answer that was `cut` ends with a chunk that says so instead of one with `done: true`.
         """
         if cut:
             return [*self._tool_calls(created_at, cut=True), Chunk(b"", cut=True)]
         counts = self._counts(elapsed_ns)
         reason = "length" if self._reason == "length" else "stop"
         closing = {**self._said(created_at), "done": True, "done_reason": reason, **counts}
-        calls = self._tool_calls(created_at, cut=self._reason == "length")  # in the middle of a call, maybe
+        calls = self._tool_calls(created_at, cut=self._reason == "length")  # it may have ended inside a call
         return [*calls, _chunk(closing, last=True)]
 
     def _take(self, value: dict[str, Any], created_at: str, elapsed_ns: int) -> list[Chunk]:
@@ -106,8 +106,8 @@ class NativeStream:
             if arguments is None and not cut:
                 raise TargetGarbled(self._target, "arguments of a tool call that are not a JSON object")
             if arguments is not None:
-                told = {"index": call["index"], "name": function.get("name") or "", "arguments": arguments}
-                calls.append({"id": call["id"], "function": told} if call.get("id") else {"function": told})
+                native = {"index": call["index"], "name": function.get("name") or "", "arguments": arguments}
+                calls.append({"id": call["id"], "function": native} if call.get("id") else {"function": native})
         if not calls:
             return []
         fields = self._said(created_at)
@@ -118,7 +118,7 @@ class NativeStream:
         usage, timings = self._usage, self._timings
         first = elapsed_ns if self._first_ns is None else self._first_ns
         cached = _number(timings.get("cache_n"))
-        # Some servers count in the words of the newer API.
+        # Some servers use the names of the newer API.
         prompt, written = (
             usage.get(name, usage.get(newer))
             for name, newer in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
@@ -138,9 +138,9 @@ def _chunk(fields: dict[str, Any], *, last: bool = False) -> Chunk:
 
 
 def _spoken(content: Any) -> tuple[str, str]:
-    """Return the text and the thinking in a content, which may be a part, or a list of parts and texts.
+    """Return the text and the thinking of a content: a text, a part, or a list of parts and texts.
 
-    Raises TypeError or AttributeError for anything else.
+    Raise TypeError or AttributeError for anything else.
     """
     if content is None or isinstance(content, str):
         return content or "", ""
@@ -160,7 +160,7 @@ def _spoken(content: Any) -> tuple[str, str]:
 
 
 def loaded(endpoint: Endpoint, model: str, created_at: str, reason: Literal["load", "unload"]) -> Chunk:
-    """The whole answer to a request that only loads or unloads."""
+    """Return the whole answer to a request that only loads or unloads a model."""
     said: dict[str, Any] = {"message": {"role": "assistant", "content": ""}}
     if endpoint != "/api/chat":
         said = {"response": ""}
@@ -169,7 +169,7 @@ def loaded(endpoint: Endpoint, model: str, created_at: str, reason: Literal["loa
 
 
 def native_embed(data: bytes, model: str, target: str, *, load_ns: int, elapsed_ns: int) -> Chunk:
-    """An answer of `/v1/embeddings` as one of `/api/embed`. Raises TargetGarbled."""
+    """Translate an answer of `/v1/embeddings` into one of `/api/embed`. Raise TargetGarbled for another shape."""
     try:
         answer = _EMBEDDINGS.decode(data)
         embeddings = [item.numbers for item in sorted(answer.data, key=lambda item: item.index or 0)]
@@ -186,7 +186,7 @@ def native_embed(data: bytes, model: str, target: str, *, load_ns: int, elapsed_
 
 
 def native_logprobs(given: Any) -> list[dict[str, Any]]:
-    """The native list of token log probabilities out of either OpenAI shape."""
+    """Return the native list of token log probabilities from either OpenAI shape."""
     if not isinstance(given, dict):
         return []
     if isinstance(content := given.get("content"), list):
@@ -211,20 +211,20 @@ def _logprob(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Embedding(msgspec.Struct):
-    embedding: msgspec.Raw  # its numbers stay as they are written
+    embedding: msgspec.Raw  # its numbers stay as they were written
     index: int | None = None
 
     @property
     def numbers(self) -> msgspec.Raw | Sequence[float]:
-        """Return the vector, which some servers pack into base64 whatever was asked for: little-endian float32.
+        """Return the vector; some servers always pack it into base64 of little-endian float32.
 
-        Raises ValueError when it cannot be unpacked.
+        Raise ValueError when it cannot be unpacked.
         """
         if not bytes(self.embedding).startswith(b'"'):
             return self.embedding
         packed = base64.b64decode(msgspec.json.decode(self.embedding, type=str), validate=True)
         if len(packed) % 4:
-            raise ValueError("a vector whose length is no multiple of 4 bytes")
+            raise ValueError("the length of a vector is not a multiple of 4 bytes")
         return struct.unpack(f"<{len(packed) // 4}f", packed)
 
 

@@ -1,4 +1,4 @@
-"""Ollama's options in the words of OpenAI-compatible servers; no I/O."""
+"""Translation of Ollama's options into fields of OpenAI-compatible servers; no I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from foreman.domain.errors import TargetRefused
 from foreman.domain.job import RELOADING_OPTIONS
 
-# Options that OpenAI's own API, llama.cpp or vLLM take by the same name.
+# Options with the same name in OpenAI's API, llama.cpp or vLLM.
 _NUMBERS = frozenset(
     {
         "temperature",
@@ -23,7 +23,7 @@ _NUMBERS = frozenset(
     }
 )
 _WHOLE_NUMBERS = frozenset({"top_k", "seed", "repeat_last_n", "mirostat"})
-# Options of Ollama, of now or before, that are about how a model is loaded, or that no other server has.
+# Options of current and older Ollama versions about loading, or that other servers lack.
 _OLLAMAS_OWN = frozenset(
     {
         *RELOADING_OPTIONS,
@@ -63,11 +63,11 @@ _NO_OPTIONS = frozenset(
     }
 )
 _INT64 = 2**63
-MOST_GIVEN = 80  # characters of a wrong value that are shown
+MOST_GIVEN = 80  # characters of an invalid value in the error
 
 
 def native_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what the server gets of the native options. Raises TargetRefused."""
+    """Return the fields for the native options. Raise TargetRefused with status 400 for an invalid option."""
     fields: dict[str, Any] = {}
     for name, value in options.items():
         if value is None or name in _OLLAMAS_OWN:
@@ -77,7 +77,9 @@ def native_options(options: dict[str, Any]) -> dict[str, Any]:
             if limit > 0:  # -1 and -2 mean no limit
                 fields["max_tokens"] = limit
         elif name == "repeat_penalty":
-            fields["repeat_penalty"] = fields["repetition_penalty"] = _number(f"options.{name}", value)  # vLLM's name
+            fields["repeat_penalty"] = fields["repetition_penalty"] = _number(
+                f"options.{name}", value
+            )  # vLLM's name is the second
         elif name in _NUMBERS:
             fields[name] = _number(f"options.{name}", value)
         elif name in _WHOLE_NUMBERS:
@@ -85,14 +87,14 @@ def native_options(options: dict[str, Any]) -> dict[str, Any]:
         elif name == "stop" and not _is_text(value):
             raise _wrong("options.stop", value, "text or a list of texts")
         elif name in _NO_OPTIONS:
-            raise TargetRefused(400, f"options.{name}: there is no such option; {name} belongs beside options")
+            raise TargetRefused(400, f"options.{name}: unknown option; {name} belongs beside options")
         else:
             fields[name] = value
     return fields
 
 
 def whole_or_none(name: str, value: float | None) -> int | None:
-    """Return a field that is an integer where it is given. Raises TargetRefused."""
+    """Return an optional integer field. Raise TargetRefused with status 400 for another type."""
     return None if value is None else _whole(name, value)
 
 
@@ -108,7 +110,7 @@ def _number(name: str, value: Any) -> int | float:
 
 
 def _whole(name: str, value: Any) -> int:
-    """Return an integer, maybe written as 5.0."""
+    """Return an integer, which may be written as 5.0."""
     if not _is_number(value) or value != int(value) or not -_INT64 <= value < _INT64:
         raise _wrong(name, value, "a whole number")
     return int(value)

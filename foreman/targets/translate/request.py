@@ -1,4 +1,4 @@
-"""Requests of Ollama's own API in the words of OpenAI's; no I/O."""
+"""Translation of requests of Ollama's native API into those of OpenAI's; no I/O."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from foreman.targets.translate.options import native_options, whole_or_none
 
 T = TypeVar("T")
 
-MOST_MESSAGES = 100_000  # of one request
-MOST_CALLS = 100_000  # of tools, in all messages together
-MOST_IMAGES = 1000  # of one message
-MOST_EMBEDDINGS = 10_000  # of one text, of which only the first one counts
+MOST_MESSAGES = 100_000  # in one request
+MOST_CALLS = 100_000  # tool calls in one request
+MOST_IMAGES = 1000  # in one message
+MOST_EMBEDDINGS = 10_000  # in an answer for one text; only the first is used
 _KINDS = {"[": "a list", '"': "text"}
-UNKNOWN_CALL = "call_unknown"  # the id of the call that a tool message answers, where there was none
+UNKNOWN_CALL = "call_unknown"  # the id in a tool message without a matching call
 _IMAGE_TYPES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 
 
@@ -33,7 +33,7 @@ _JSON = msgspec.Raw(b'"json"')
 _NO_TEXT = msgspec.Raw(b'""')
 _NULL = msgspec.Raw(b"null")
 
-# What is only passed on stays as it was written: objects made of it would take many times its bytes.
+# Values that are only passed on stay raw JSON: decoded they would take many times their bytes.
 
 
 class _ToolFunction(msgspec.Struct):
@@ -58,7 +58,7 @@ class _Message(msgspec.Struct):
 
 
 class _Native(msgspec.Struct):
-    """What the native requests have in common; `None` and absence mean the same in all of them."""
+    """The common fields of the native requests; `None` means the same as absence."""
 
     format: msgspec.Raw = _NULL  # text or a schema
     options: dict[str, Any] | None = None
@@ -95,9 +95,9 @@ _TOOL_FUNCTION = frozenset(_ToolFunction.__struct_fields__)
 
 
 def to_openai(endpoint: Endpoint, payload: bytes, model: str) -> Question:
-    """Translate the payload of a native endpoint; `model` is the name the server knows the model by.
+    """Translate the payload of a native endpoint; `model` is the server's own name of the model.
 
-    Raises TargetRefused with status 400 when the payload has not the shape of its endpoint.
+    Raise TargetRefused with status 400 when the payload lacks the shape of its endpoint.
     """
     if endpoint == "/api/embed":
         return _embed(_read(payload, _Embed), model)
@@ -107,8 +107,10 @@ def to_openai(endpoint: Endpoint, payload: bytes, model: str) -> Question:
 
 
 def only_loads(endpoint: Endpoint, payload: bytes) -> Literal["load", "unload"] | None:
-    """Whether a native payload asks for no answer: no messages, or no prompt, load the model; with `keep_alive` 0 they
-    unload it. Raises TargetRefused like `to_openai`."""
+    """Return the purpose of a native payload without messages or prompt, None for a request for an answer.
+
+    Such a payload loads the model, or unloads it with a `keep_alive` of 0. Raise TargetRefused like `to_openai`.
+    """
     if endpoint == "/api/chat":
         chat = _read(payload, _Chat)
         empty, keep_alive = _is_empty("messages", chat.messages, "["), chat.keep_alive
@@ -123,14 +125,14 @@ def only_loads(endpoint: Endpoint, payload: bytes) -> Literal["load", "unload"] 
 
 
 def is_zero(keep_alive: object) -> bool:
-    """Whether a `keep_alive` (a number of seconds or a duration like "5m") means to unload at once."""
+    """Return True if a `keep_alive` (a number of seconds or a duration like "5m") unloads at once."""
     if isinstance(keep_alive, str):
         return keep_alive.strip().rstrip("hmsun") in ("0", "0.0")
     return keep_alive is not None and keep_alive == 0
 
 
 def embeddings_as_embed(payload: bytes) -> bytes:
-    """A payload of the older `/api/embeddings` (`prompt`) as one of `/api/embed` (`input`)."""
+    """Translate a payload of the older `/api/embeddings` (`prompt`) into one of `/api/embed` (`input`)."""
     fields = _read(payload, dict[str, msgspec.Raw])
     if "prompt" in fields:
         fields["input"] = fields.pop("prompt")
@@ -138,9 +140,9 @@ def embeddings_as_embed(payload: bytes) -> bytes:
 
 
 def embed_as_embeddings(answer: bytes) -> bytes:
-    """Return an answer of `/api/embed` as one of the older `/api/embeddings`, which knows one embedding.
+    """Translate an answer of `/api/embed` into one of the older `/api/embeddings`, which has one embedding.
 
-    Its numbers stay as they were written. Raises TargetGarbled when there are very many.
+    Its numbers stay as they were written. Raise TargetGarbled for more than MOST_EMBEDDINGS.
     """
     given = msgspec.json.decode(answer, type=_Embeddings).embeddings
     if has_more_items(bytes(given), MOST_EMBEDDINGS):
@@ -183,7 +185,7 @@ def _generate(asked: _Generate, model: str) -> Question:
         fields["suffix"] = asked.suffix
     fields |= _shared(asked)
     if asked.logprobs:
-        # This older endpoint takes the number itself.
+        # This older endpoint takes the number of alternatives here.
         fields["logprobs"] = whole_or_none("top_logprobs", asked.top_logprobs) or 1
     return _streamed("/v1/completions", fields, asked)
 
@@ -197,10 +199,11 @@ def _embed(asked: _Embed, model: str) -> Question:
 
 
 def _streamed(endpoint: Endpoint, fields: dict[str, Any], asked: _Native) -> Question:
-    """Return the whole request.
+    """Return the question with the fields for a stream and its additions.
 
-    What is natively a stream may be made of an answer that is none, so both keys for it are additions; and a template
-    that knows no thinking need not hear that there shall be none.
+    Both keys for a stream are additions, as a native stream can be made from a whole answer. The key of the template
+    that sets thinking is one too unless `think` is true: false is the default of a template without thinking, and for
+    text `reasoning_effort` says the same.
     """
     additions: dict[str, Any] = {"stream_options": None}
     if asked.think is False or isinstance(asked.think, str):
@@ -229,7 +232,7 @@ def _shared(asked: _Native) -> dict[str, Any]:
 
 
 def _message(fields: _Fields) -> _Message:
-    """Read a message, whose names count in any letter case, as in Go."""
+    """Decode a message; its keys match in any letter case, as in Go."""
     fields = named(fields, _MESSAGE)
     if fields.get("tool_calls", _NULL) != _NULL:
         calls = _read(bytes(fields["tool_calls"]), list[_Fields])
@@ -245,7 +248,7 @@ def _call(fields: _Fields) -> _Fields:
 
 def _messages(messages: list[_Message]) -> list[msgspec.Raw]:
     waiting = _Waiting()
-    told: list[msgspec.Raw] = []
+    translated: list[msgspec.Raw] = []
     made = 0
     for message in messages:
         role = message.role or "user"
@@ -265,8 +268,8 @@ def _messages(messages: list[_Message]) -> list[msgspec.Raw]:
             fields["tool_call_id"] = waiting.answered(message.tool_call_id, name)
         elif message.name:
             fields["name"] = message.name
-        told.append(_raw(fields))
-    return told
+        translated.append(_raw(fields))
+    return translated
 
 
 def _function(function: _ToolFunction) -> dict[str, str]:
@@ -279,11 +282,11 @@ def _function(function: _ToolFunction) -> dict[str, str]:
 
 
 class _Waiting:
-    """The calls that no tool message has answered yet. Each call is put in and taken out a bounded number of times."""
+    """The calls still without an answering tool message; the cost of each call is bounded."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, str] = {}  # ids by number, oldest first; what is answered is no longer in it
-        self._numbers: dict[tuple[str, str], deque[int]] = {}  # by what a message may name: "id" or "function"
+        self._calls: dict[int, str] = {}  # ids by number, oldest first; unanswered calls only
+        self._numbers: dict[tuple[str, str], deque[int]] = {}  # by ("id" or "function", its name)
         self._all: deque[int] = deque()
         self._made = 0
 
@@ -295,7 +298,7 @@ class _Waiting:
         self._made += 1
 
     def answered(self, id: str | None, name: str | None) -> str:
-        """Return the id of the call a message answers: by its id, by the function's name, or simply the oldest."""
+        """Return the id of the call that a message answers: by id, by the function's name, else the oldest."""
         if id is not None:
             return self._oldest(self._numbers.get(("id", id))) or id or self._oldest(self._all) or UNKNOWN_CALL
         named = self._all if name is None else self._numbers.get(("function", name))
@@ -328,7 +331,7 @@ def _data_uri(image: str) -> str:
     plain = plain_base64(image)
     if plain is None:
         raise TargetRefused(400, "an image is not base64")
-    head = base64.b64decode(plain[:64])  # 64 characters are 48 bytes whole
+    head = base64.b64decode(plain[:64])  # 64 characters make exactly 48 bytes
     kind = next((kind for magic, kind in _IMAGE_TYPES if head.startswith(magic)), None)
     if kind is None:
         kind = "webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else "jpeg"
@@ -336,12 +339,12 @@ def _data_uri(image: str) -> str:
 
 
 def _kind(value: msgspec.Raw) -> str:
-    """Return the first character of a value, which tells its type."""
+    """Return the first character of a value, which shows its type."""
     return chr(bytes(memoryview(value)[:1])[0])
 
 
 def _is_empty(name: str, value: msgspec.Raw, kinds: str) -> bool:
-    """Return True for null, and an empty value of one of the kinds. Raises TargetRefused for one of another kind."""
+    """Return True for null and for an empty value of the `kinds`. Raise TargetRefused for another kind."""
     if value == _NULL:
         return True
     if _kind(value) not in kinds:
@@ -350,12 +353,12 @@ def _is_empty(name: str, value: msgspec.Raw, kinds: str) -> bool:
 
 
 def _bounded(name: str, value: msgspec.Raw, shape: type[list[T]], most: int) -> list[T]:
-    """Return the items of a list of at most `most`; of null none. Raises TargetRefused."""
+    """Return the items of a list or null. Raise TargetRefused if they are more than `most`."""
     if _is_empty(name, value, "["):
         return []
     text = bytes(value)
     if has_more_items(text, most):
-        raise TargetRefused(400, f"too many {name}: there is room for {most}")
+        raise TargetRefused(400, f"too many {name}: at most {most} are allowed")
     return _read(text, shape)
 
 
