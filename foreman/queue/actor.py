@@ -18,20 +18,22 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-BATCH = 256  # messages in one transaction: enough to share a sync, few enough to answer soon
-INBOX = 1024  # messages that may wait before a sender has to
-LAST_ANSWERS = 1.0  # seconds in which callers are told that the store is lost, before the process ends
-LINGER = 0.05  # seconds that the writer's thread waits for more: to call it back would cost more than a transaction
+BATCH = 256  # messages per transaction: enough to share a sync, few enough to answer soon
+INBOX = 1024  # messages that may wait; further senders block
+LAST_ANSWERS = 1.0  # seconds to answer callers with StoreLost before the process ends
+LINGER = 0.05  # seconds the writer thread waits for more messages: restarting it costs more than a transaction
 
 
 class Offload(Protocol):
-    """Runs a synchronous function where it may block."""
+    """A way to run a synchronous function where it may block."""
 
-    async def __call__(self, function: Callable[..., T], /, *args: object) -> T: ...
+    async def __call__(self, function: Callable[..., T], /, *args: object) -> T:
+        """Return the function's result."""
+        ...
 
 
 def writer_thread() -> Offload:
-    """A thread of its own for the one writer, apart from Trio's shared limiter."""
+    """Return an offload for the single writer, independent of Trio's shared thread limiter."""
     limiter = trio.CapacityLimiter(1)
 
     async def run(function: Callable[..., T], /, *args: object) -> T:
@@ -41,10 +43,10 @@ def writer_thread() -> Offload:
 
 
 class QueueActor:
-    """Applies messages in groups, one transaction each.
+    """The single writer: applies messages in batches, one transaction each.
 
-    The writer's thread takes the messages itself, for as long as there are any: under load it never waits for the event
-    loop, and the groups are as large as what came during the last one.
+    The writer thread takes messages itself while there are any. Under load it never waits for the event loop, and each
+    batch holds the messages that arrived during the previous transaction.
     """
 
     def __init__(self, handlers: CommandHandlers, *, offload: Offload | None = None) -> None:
@@ -52,29 +54,32 @@ class QueueActor:
         self._offload = offload or writer_thread()
         self._linger = 0.0 if offload else LINGER
         self._inbox: SimpleQueue[Message[Any]] = SimpleQueue()
-        self._full = trio.lowlevel.ParkingLot()  # who waits for room in it
-        self._news = trio.Event()  # something was told, or the queue closes
+        self._full = trio.lowlevel.ParkingLot()  # senders waiting for room in the inbox
+        self._news = trio.Event()  # set by a new message and by closing
         self._listeners: list[Listener] = []
-        self._error: Exception | None = None  # of a listener, or of the store
+        self._error: Exception | None = None  # raised by a listener or the store
         self._lost = False  # the store broke
-        self._in_doubt: Sequence[Message[Any]] = ()  # being applied when it did
+        self._in_doubt: Sequence[Message[Any]] = ()  # the batch being applied: unknown fate if the store breaks
         self._closing = False
         self._closed = trio.Event()
 
     def add_listener(self, listener: Listener) -> None:
-        """Have `listener` called with every commit, on the event loop, right after it."""
+        """Register `listener`: it is called on the event loop right after every commit."""
         self._listeners.append(listener)
 
     async def ask(self, message: Message[T]) -> T:
-        """Send and wait for the answer, which is on disk when it comes.
+        """Send a message and return its answer once the transaction is on disk.
 
-        Raises the fault it was answered with; Draining when the queue has closed, StoreLost when the store broke.
+        Raises:
+            ForemanError: The message was answered with this error.
+            Draining: The queue has closed.
+            StoreLost: The store broke.
         """
         await self.tell(message)
         return await message.reply.wait()
 
     async def tell(self, message: Message[T]) -> None:
-        """Send without waiting for the answer. Messages of one sender are applied in the order sent."""
+        """Send a message without waiting for its answer. One sender's messages are applied in the order sent."""
         while self._inbox.qsize() >= INBOX and not self._closing and not self._lost:
             await self._full.park()
         if self._closing:
@@ -86,17 +91,17 @@ class QueueActor:
         self._news.set()
 
     async def close(self) -> None:
-        """Take no more messages; `run` returns when it has applied those it has."""
+        """Accept no more messages; `run` returns once the inbox is empty."""
         self._closing = True
         self._news.set()
         self._full.unpark_all()
 
     async def wait_closed(self) -> None:
-        """Return when `run` has applied all there was."""
+        """Return once the queue has closed and every message is applied."""
         await self._closed.wait()
 
     def lose(self, error: StoreBroken) -> None:
-        """Take no more: answer all with StoreLost, and have `run` end with the fault soon."""
+        """Accept no more messages, answer all pending ones with StoreLost, and make `run` raise `error` soon."""
         if self._lost:
             return
         log.critical("the database is lost: foreman stops", why=str(error))
@@ -111,14 +116,19 @@ class QueueActor:
         self._news.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Apply messages until closed. Raises StoreBroken, which ends the process, and what a listener raised."""
+        """Apply messages until closed.
+
+        Raises:
+            StoreBroken: The state on disk is unknown; the process must end.
+            Exception: A listener raised it.
+        """
         token = trio.lowlevel.current_trio_token()
         task_status.started()
         while True:
             with trio.move_on_after(self._timeout()):
                 await self._news.wait()
             self._news = trio.Event()
-            # Shielded: a commit that has begun is told to those who asked, also while the process is leaving.
+            # Shielded: a commit that has begun must be answered, even during shutdown.
             with trio.CancelScope(shield=True):
                 try:
                     await self._offload(self._write, token)
@@ -138,14 +148,14 @@ class QueueActor:
         return float("inf") if due is None else max(0.0, due - self._handlers.clock())
 
     def _write(self, token: trio.lowlevel.TrioToken) -> None:
-        """Apply what there is and what comes meanwhile; with nothing there, do what is due."""
+        """Apply messages until the inbox stays empty; with none at first, run the work that is due."""
         if self._error is None and self._inbox.empty() and self._timeout() == 0:
             token.run_sync_soon(self._notify, self._handlers.tick())
         while self._error is None and (batch := self._take()):
             self._in_doubt = batch
             answers, commit = self._handlers.apply(batch)
             self._in_doubt = ()
-            token.run_sync_soon(self._told, batch, answers, commit)
+            token.run_sync_soon(self._settle, batch, answers, commit)
 
     def _take(self) -> list[Message[Any]]:
         taken: list[Message[Any]] = []
@@ -155,7 +165,7 @@ class QueueActor:
                 taken.append(self._inbox.get_nowait())
         return taken
 
-    def _told(self, batch: Sequence[Message[Any]], answers: Sequence[object], commit: Commit) -> None:
+    def _settle(self, batch: Sequence[Message[Any]], answers: Sequence[object], commit: Commit) -> None:
         self._full.unpark_all()
         for message, answer in zip(batch, answers, strict=True):
             message.reply.settle(answer)
@@ -165,6 +175,6 @@ class QueueActor:
         try:
             for listener in self._listeners:
                 listener(commit)
-        except Exception as error:  # nothing may leave a callback of the event loop; the actor fails with it
+        except Exception as error:  # an exception in an event loop callback crashes Trio; `run` raises it instead
             self._error = error
             self._news.set()

@@ -1,4 +1,4 @@
-"""All that actors say to each other: what is asked of the queue, and what a commit tells the others."""
+"""The queue's commands, and the commits it reports to its listeners."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from foreman.domain.usage import NO_TOKENS, Tokens
 
 T = TypeVar("T")
 
-PAUSED = "paused"  # the note that says whether the queue is: "true" or not
+PAUSED = "paused"  # the note that pauses the queue: "true" or anything else
 
 
 class Reply(Generic[T]):
-    """One answer, settled once, awaited by at most one task."""
+    """The answer to one message: settled once, awaited by at most one task."""
 
     __slots__ = ("_done", "_outcome")
 
@@ -29,11 +29,12 @@ class Reply(Generic[T]):
         self._outcome: T | ForemanError | None = None
 
     def settle(self, outcome: T | ForemanError) -> None:
+        """Set the answer, or the error to raise, and wake the waiting task."""
         self._outcome = outcome
         self._done.set()
 
     async def wait(self) -> T:
-        """The answer; raises the ForemanError it was settled with."""
+        """Return the answer. Raise the ForemanError it was settled with."""
         await self._done.wait()
         if isinstance(self._outcome, ForemanError):
             raise self._outcome
@@ -42,72 +43,74 @@ class Reply(Generic[T]):
 
 @dataclass(slots=True, kw_only=True)
 class Message(Generic[T]):
-    """Something asked of the queue; `T` is what it answers."""
+    """A command to the queue; `T` is the type of its answer."""
 
     reply: Reply[T] = field(default_factory=Reply)
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
+    """The answer to an accepted submission."""
+
     job: Job
-    position: int | None  # 1 is next; None when it does not wait for its turn
+    position: int | None  # 1 is next; None when the job is not waiting for its turn
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A claimed job with what its target needs."""
+    """A claimed job with the request for its target."""
 
     job: Job
     payload: bytes
-    seq: int  # of the change that claimed it
-    reserved: bool = False  # whether it goes before a job of a higher class
-    more: bool = True  # whether another slot may find work too
+    seq: int  # of the event that claimed it
+    reserved: bool = False  # True when it overtook a job of a higher class
+    more: bool = True  # False when no other slot can find work
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An attempt that ended well."""
+    """The outcome of a successful attempt."""
 
     artifacts: Sequence[Artifact]  # the completion first
-    flaw: ForemanError | None = None  # what is wrong with the answer all the same
+    flaw: ForemanError | None = None  # an error of the answer that leaves the job done, such as a missing end
     tokens: Tokens = NO_TOKENS
 
 
 @dataclass(slots=True)
 class Submit(Message[Accepted]):
-    """Add a job, unless its idempotency key has one already."""
+    """Add a job, or return the job that already has its idempotency key."""
 
     draft: Draft
-    refusal: ForemanError | None = None  # why it cannot be a new job; one that is there already is given all the same
+    refusal: ForemanError | None = None  # raised instead of adding a new job; an existing job is returned all the same
 
 
 @dataclass(slots=True)
 class SubmitMany(Message[None]):
-    """All of them or, when there is no room, none."""
+    """Add all of the drafts, or none when the queue has no room for all."""
 
     drafts: Sequence[Draft]
 
 
 @dataclass(slots=True)
 class Claim(Message["Work | None"]):
-    """Take the next job for a free slot; None when none may run now."""
+    """Claim the next job for a free slot; the answer is None when none may run now."""
 
     loaded: LoadKey | None = None  # the key that can start without loading
-    spent: Spent | None = None  # the slot time of the attempt that the slot had before
+    spent: Spent | None = None  # the slot time of this slot's previous attempt
 
 
 @dataclass(slots=True)
 class Began(Message[None]):
-    """The target has the request."""
+    """Record that the target has the request."""
 
     job_id: str
     fence: int
-    loaded: bool = False  # the model had to be loaded for it
+    loaded: bool = False  # True when the model had to be loaded first
 
 
 @dataclass(slots=True)
 class Finished(Message[None]):
-    """An attempt ended. Dropped when the lease is no longer current."""
+    """Record the outcome of an attempt. Dropped when the fence is no longer current."""
 
     job_id: str
     fence: int
@@ -116,31 +119,33 @@ class Finished(Message[None]):
 
 @dataclass(slots=True)
 class Rescue(Message[int]):
-    """Requeue the jobs that a worker left running when it died; how many there were."""
+    """Requeue the jobs left running by a dead worker; the answer is their number."""
 
 
 @dataclass(slots=True)
 class Cancel(Message[Job]):
+    """Cancel a job that has not ended."""
+
     job_id: str
 
 
 @dataclass(slots=True)
 class Retry(Message[Job]):
-    """Put a job that ended badly back in the queue, with fresh attempts."""
+    """Queue a failed, cancelled or expired job again with fresh attempts."""
 
     job_id: str
 
 
 @dataclass(slots=True)
 class Delete(Message[None]):
-    """Remove a job that has ended, with all that hangs on it."""
+    """Delete an ended job with its artifacts and deliveries."""
 
     job_id: str
 
 
 @dataclass(slots=True)
 class DeliveryEnded(Message[None]):
-    """An attempt to deliver a webhook ended."""
+    """Record the outcome of one attempt to deliver a webhook."""
 
     delivery: Delivery
     sent: Sent
@@ -148,7 +153,7 @@ class DeliveryEnded(Message[None]):
 
 @dataclass(slots=True)
 class Redeliver(Message[Delivery]):
-    """Deliver a change once more, whatever became of it before."""
+    """Deliver an event's webhook again, in any state of the delivery."""
 
     job_id: str
     seq: int
@@ -156,7 +161,7 @@ class Redeliver(Message[Delivery]):
 
 @dataclass(slots=True)
 class Note(Message[None]):
-    """Keep a small fact over restarts."""
+    """Store a small fact that outlives restarts."""
 
     name: str
     value: str
@@ -164,41 +169,43 @@ class Note(Message[None]):
 
 @dataclass(slots=True)
 class Prune(Message[int]):
-    """Remove up to `most` jobs whose time is over; how many were removed."""
+    """Delete up to `most` jobs past their expiry; the answer is their number."""
 
     most: int
 
 
 @dataclass(slots=True)
 class KeepUsage(Message[None]):
-    """Store how many jobs run, and remove some of the figures that are past their time."""
+    """Sample how many jobs run, and prune old usage figures."""
 
 
 @dataclass(slots=True)
 class Checkpoint(Message[int]):
-    """Fold the database's log; its size in bytes before."""
+    """Checkpoint the write-ahead log; the answer is its size in bytes before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What one transaction changed."""
+    """The changes of one transaction."""
 
     events: Sequence[JobEvent]
-    work_available: bool = False  # there may be work although no change says so: jobs woke, the queue was resumed
-    posted: bool = False  # there are webhooks to deliver
+    work_available: bool = False  # True when jobs became claimable without an event: they woke, the queue resumed
+    posted: bool = False  # True when there are webhooks to deliver
 
 
 class Listener(Protocol):
-    """Called on the event loop after every commit; must not block."""
+    """A callback for commits."""
 
-    def __call__(self, commit: Commit, /) -> None: ...
+    def __call__(self, commit: Commit, /) -> None:
+        """Handle a commit on the event loop, without blocking."""
+        ...
 
 
 class Queue(Protocol):
-    """What the other actors know of the queue actor."""
+    """The queue actor as the other actors see it."""
 
     async def ask(self, message: Message[T]) -> T:
-        """Send and wait for the answer, which is on disk when it comes. Raises the fault it was answered with."""
+        """Send a message and return its answer once it is on disk. Raise the error it was answered with."""
 
     async def tell(self, message: Message[T]) -> None:
-        """Send without waiting for the answer. Messages of one sender are applied in the order sent."""
+        """Send a message without waiting for its answer. One sender's messages are applied in the order sent."""

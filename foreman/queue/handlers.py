@@ -1,4 +1,4 @@
-"""The desk: applies messages to the store. Plain synchronous code; the queue actor runs it on its thread."""
+"""The command handlers: apply messages to the store; synchronous, on the queue actor's thread."""
 
 from __future__ import annotations
 
@@ -73,28 +73,28 @@ from foreman.store.protocol import Writer
 
 log = structlog.get_logger()
 
-MODELS = 1000  # whose failures are remembered
-LANES = 1000  # different drain keys that may wait at once
+MODELS = 1000  # models whose failures are remembered
+LANES = 1000  # different load keys that may wait at once
 OVERDUE_AT_ONCE = 500
-UNREADABLE_AT_ONCE = 500  # jobs that one claim fails
-FULL_PAUSE = 5.0  # seconds until what a full disk left undone is tried again
-BUSY_PAUSE = 0.5  # the same for what another program's lock left undone
+UNREADABLE_AT_ONCE = 500  # jobs that one claim may fail
+FULL_PAUSE = 5.0  # seconds until writes that met a full disk are retried
+BUSY_PAUSE = 0.5  # seconds until writes that met another program's lock are retried
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings that decide about jobs."""
+    """The settings for the life of jobs and deliveries."""
 
     max_queue: int = 100_000
-    job_ttl: float = 7 * 86400  # seconds; 0 keeps for ever
-    usage_history: float = 400 * 86400  # seconds; 0 keeps for ever
+    job_ttl: float = 7 * 86400  # seconds; 0: unlimited
+    usage_history: float = 400 * 86400  # seconds; 0: unlimited
     backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))
     webhook_retries: int = 5
     webhook_backoff: Backoff = field(default_factory=lambda: Backoff(5, 600))
 
 
 class CommandHandlers:
-    """Decides with pure functions, writes through the store."""
+    """The handlers of all commands: they decide with pure functions and write through the store."""
 
     def __init__(
         self,
@@ -110,15 +110,15 @@ class CommandHandlers:
         self.outlook = outlook or Outlook()
         self.clock = clock
         self.chance = chance
-        self.next_due = store.next_due()  # when `tick` will next have something to do
-        self._paused: bool | None = None  # as the note says; None: to be read
-        self._running: dict[str, Job] = {}  # as the store has them: nobody else writes there
+        self.next_due = store.next_due()  # when `tick` next has work
+        self._paused: bool | None = None  # cached from the note PAUSED; None: not read yet
+        self._running: dict[str, Job] = {}  # a copy of the store's rows; this is their only writer
         self._recall()
-        self._owed: list[Message[Any]] = []  # told by nobody again, and not stored yet
+        self._owed: list[Message[Any]] = []  # worker reports not stored yet; their senders do not repeat them
         self._events: list[JobEvent] = []
         self._work_available = False
         self._redelivers = False
-        self._steps: dict[type, Callable[[Any, Instant], object]] = {
+        self._handlers: dict[type, Callable[[Any, Instant], object]] = {
             Submit: self._submit,
             SubmitMany: self._submit_many,
             Claim: self._claim,
@@ -136,12 +136,14 @@ class CommandHandlers:
         }
 
     def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
-        """Apply the messages in one transaction; their answers, on disk when this returns.
+        """Apply messages in one transaction and return their answers; they are on disk when this returns.
 
-        An answer may be a ForemanError, which then wrote nothing.
-        When the disk is full, or the store rejects a member, the members are tried one by one, so that one does not
-        take the others with it. While another program locks the store none is tried: it would wait for each. What a
-        worker has told is kept and tried again. Raises StoreBroken when the store cannot go on.
+        A message answered with a ForemanError wrote nothing. When the disk is full, or the store rejects a message,
+        each one gets a transaction of its own, so that one does not fail the others. While another program locks the
+        store none is retried, since each retry would wait for the lock. Unstored reports of workers are kept.
+
+        Raises:
+            StoreBroken: The store cannot go on.
         """
         alone = [message for message in batch if isinstance(message, Checkpoint)]
         together = [*self._owed, *(message for message in batch if not isinstance(message, Checkpoint))]
@@ -169,11 +171,11 @@ class CommandHandlers:
 
     @property
     def owes(self) -> bool:
-        """Whether something that was told is still to be stored."""
+        """Return True while reports of workers are still to be stored."""
         return bool(self._owed)
 
     def tick(self) -> Commit:
-        """Wake the jobs whose time has come and expire those whose time has passed."""
+        """Wake the jobs that became ready and expire the overdue ones."""
         return self.apply([])[1]
 
     def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
@@ -189,13 +191,13 @@ class CommandHandlers:
                 self.next_due = None if due is None else max(due, again)
         except (StoreUnavailable, StoreRejected):
             outlook.standing, outlook.resting, outlook.breakers = before
-            self._recall()  # of a transaction that never was
+            self._recall()  # the rollback undid changes that are already in `_running`
             raise
         posted = self._redelivers or any(event.posted for event in self._events)
         return answers, Commit(self._events, self._work_available, posted)
 
     def _recall(self) -> None:
-        """Forget what was known of the store, and look again."""
+        """Reload the cached state from the store."""
         self._paused = None
         self._running = {job.id: job for job in self.store.running()}
 
@@ -209,19 +211,19 @@ class CommandHandlers:
         return answers[0], commit
 
     def _owe(self, messages: Sequence[Message[Any]]) -> None:
-        """Keep those of the messages whose answers nobody waits for."""
+        """Keep the reports of workers to retry: their senders do not wait for an answer."""
         self._owed += [message for message in messages if isinstance(message, (Began, Finished))]
 
     def _answer(self, message: Message[Any], now: Instant) -> object:
         try:
-            return self._steps[type(message)](message, now)
+            return self._handlers[type(message)](message, now)
         except (StoreBroken, StoreUnavailable, StoreRejected):
             raise
-        except ForemanError as error:  # every step decides before it writes
+        except ForemanError as error:  # every handler decides before it writes, so there is nothing to undo
             return error
 
     def _keep_time(self, now: Instant) -> Instant:
-        """Do what is due; return before when there is no use in looking again."""
+        """Do the work that is due; return the time before which a retry is useless."""
         again = -math.inf
         self._end_rests(now)
         if self.next_due is None or self.next_due > now:
@@ -229,14 +231,14 @@ class CommandHandlers:
         self._work_available |= self.store.wake(now) > 0
         for job in self.store.overdue(now, OVERDUE_AT_ONCE):
             if isinstance(job, JobUnreadable):
-                if not self._set_aside(job, now):  # nor can it be written: its id is no text
+                if not self._set_aside(job, now):  # unwritable too: its id is not text
                     again = now + FULL_PAUSE
                 continue
-            words = "not started by the time given in start_by"
-            self._put(self._ended(job, State.EXPIRED, now, error=words, code="expired"), job, now)
+            text = "not started by the time given in start_by"
+            self._put(self._ended(job, State.EXPIRED, now, error=text, code="expired"), job, now)
         return again
 
-    # One method a message. Each decides first and writes last.
+    # One method per message. Each decides first and writes last.
 
     def _submit(self, message: Submit, now: Instant) -> Accepted:
         draft = message.draft
@@ -257,13 +259,13 @@ class CommandHandlers:
         self._events += self.store.add(message.drafts, now=now)
 
     def _check_room(self, keys: Sequence[LoadKey]) -> None:
-        """Raise QueueFull unless a job of each of the keys may be added."""
+        """Raise QueueFull unless one job per key can be added."""
         board = self.store.board()
         most = self.rules.max_queue
         if board.waiting + len(keys) > most:
             raise QueueFull(f"the queue is full: it takes {most} jobs", "the setting max_queue raises the limit")
-        fresh = {key for key in keys if key not in board}
-        if fresh and board.keys + len(fresh) > LANES:
+        new_keys = {key for key in keys if key not in board}
+        if new_keys and board.keys + len(new_keys) > LANES:
             raise QueueFull(f"{LANES} different models and load options are waiting", "use fewer different options")
 
     def _claim(self, message: Claim, now: Instant) -> Work | None:
@@ -284,15 +286,15 @@ class CommandHandlers:
                 return None
             head = choice.head
             if any(job.key != head.key for job in self._running.values()):
-                return None  # the key changes only when the running ones are done
+                return None  # the target changes its key only once no job runs
             try:
                 job, payload = self._read(head.id)
                 break
-            except JobUnreadable as error:  # another program's doing; the jobs behind it are to run
+            except JobUnreadable as error:  # changed by another program; it must not block the jobs behind it
                 self._set_aside(error, now)
                 heads = outlook.heads(self.store)
         else:
-            self._work_available = True  # further ones go with the next claim, so that other messages need not wait
+            self._work_available = True  # the next claim continues, so that other messages need not wait
             return None
         more = self.store.board().ready > 1
         claimed = replace(
@@ -301,7 +303,7 @@ class CommandHandlers:
             attempt=job.attempt + 1,
             fence=job.fence + 1,
             started_at=job.started_at or now,
-            start_by=None,  # it has: the pauses between its attempts are not held against it
+            start_by=None,  # met; pauses between attempts must not expire the job
             error=None,
             error_code=None,
         )
@@ -332,7 +334,7 @@ class CommandHandlers:
             if isinstance(message.outcome, (TargetBusy, LoadTimeout)):
                 self._let_rest(again.key, now, again.ready_at or now + self.rules.backoff.first)
             return
-        if job.state is State.LOADING:  # its Began is overtaken by nothing, so it was never sent
+        if job.state is State.LOADING:  # messages keep their order, so no Began was sent
             job = self._put(replace(job, state=State.WORKING), job, now)
         self._judge(job.key, None)
         self.store.keep(job.id, message.outcome.artifacts)
@@ -378,7 +380,7 @@ class CommandHandlers:
     def _delete(self, message: Delete, now: Instant) -> None:
         try:
             job = self._find(message.job_id)
-        except JobUnreadable as error:  # it can do nothing but go
+        except JobUnreadable as error:  # an unreadable job may be deleted in any state
             self._set_aside(error, now)
         else:
             if job.state not in TERMINAL:
@@ -412,9 +414,9 @@ class CommandHandlers:
         self._work_available = True
 
     def _prune(self, message: Prune, now: Instant) -> int:
-        doomed = self.store.prunable(now, message.most)
-        self.store.delete(doomed, pruning=True)
-        return len(doomed)
+        expired = self.store.prunable(now, message.most)
+        self.store.delete(expired, pruning=True)
+        return len(expired)
 
     def _keep_usage(self, message: KeepUsage, now: Instant) -> None:
         self.store.sample(now)
@@ -427,7 +429,7 @@ class CommandHandlers:
         except StoreUnavailable as error:
             return error
 
-    # What the steps share.
+    # Shared by the handlers.
 
     def _find(self, job_id: str) -> Job:
         job = self.store.job(job_id)
@@ -438,13 +440,13 @@ class CommandHandlers:
     def _read(self, job_id: str) -> tuple[Job, bytes]:
         found = self.store.with_payload(job_id)
         if found is None:
-            raise JobUnreadable(job_id, "its request is not there")
-        if found[0].state is not State.QUEUED:  # the board says that it is
+            raise JobUnreadable(job_id, "its request is missing")
+        if found[0].state is not State.QUEUED:  # the board has it as queued
             raise JobUnreadable(job_id, f"its state became {found[0].state} while it waited")
         return found
 
     def _set_aside(self, error: JobUnreadable, now: Instant) -> bool:
-        """Fail a job that cannot be read; return whether it waited until now."""
+        """Fail a job that cannot be read; return True when it was waiting."""
         expires = now + self.rules.job_ttl if self.rules.job_ttl else None
         if event := self.store.set_aside(error, now=now, expires_at=expires):
             log.error("job failed: it cannot be read", why=str(error))
@@ -452,12 +454,12 @@ class CommandHandlers:
         return event is not None
 
     def _held(self, job_id: str, fence: int) -> Job | None:
-        """The job, if this claim of it is still the current one."""
+        """Return the running job, or None when `fence` is no longer current."""
         job = self._running.get(job_id)
         return job if job and job.fence == fence else None
 
     def _blames(self, job: Job, error: ForemanError, now: Instant) -> bool:
-        """Note what a fault says of the server; True when it is not to be held against the job."""
+        """Record an error that the server is to blame for; return True when the attempt must not count."""
         breaker = self.outlook.breakers.get(model_of(job.key), Breaker())
         if not is_to_blame(error):
             return False
@@ -465,7 +467,7 @@ class CommandHandlers:
         return breaker.costs_nothing(job.id, now)
 
     def _judge(self, key: LoadKey, breaker: Breaker | None) -> None:
-        """Have the breaker of the key's model be this one; None: nothing bad is known of its server."""
+        """Set the breaker of the key's model; None closes it with no failures counted."""
         model = model_of(key)
         before = self.outlook.breakers.get(model)
         if before != breaker:
@@ -477,21 +479,21 @@ class CommandHandlers:
             self._work_available |= before is not None and before.rests and not (breaker and breaker.rests)
 
     def _error(self, job: Job, error: ForemanError, now: Instant, *, free: bool = False) -> Job:
-        """Put a job whose attempt has failed where it belongs. `free`: the attempt does not count."""
-        what = after(
+        """Requeue or fail a job after a failed attempt; with `free` the attempt does not count."""
+        decision = after(
             error, attempt=job.attempt, max_attempts=job.max_attempts, backoff=self.rules.backoff, chance=self.chance()
         )
         if free:
-            what = Again(wait=max(0.0, (self.outlook.breakers[model_of(job.key)].until or now) - now), spent=False)
-        if isinstance(what, Again):
-            # A busy target may have time for others; and the next load is tried with another job, while its key rests.
-            behind = isinstance(error, LoadTimeout) or (what.wait > 0 and not what.spent)
+            decision = Again(wait=max(0.0, (self.outlook.breakers[model_of(job.key)].until or now) - now), spent=False)
+        if isinstance(decision, Again):
+            # A busy target may take other jobs meanwhile; after a load timeout another job tries the next load.
+            behind = isinstance(error, LoadTimeout) or (decision.wait > 0 and not decision.spent)
             again = replace(
                 job,
                 state=State.QUEUED,
-                attempt=job.attempt if what.spent else job.attempt - 1,
+                attempt=job.attempt if decision.spent else job.attempt - 1,
                 since=now if behind else job.since,
-                ready_at=now + what.wait if what.wait > 0 else None,
+                ready_at=now + decision.wait if decision.wait > 0 else None,
                 error=str(error),
                 error_code=error.code,
             )
@@ -499,7 +501,7 @@ class CommandHandlers:
         return self._put(self._ended(job, State.FAILED, now, error=str(error), code=error.code), job, now)
 
     def _let_rest(self, key: LoadKey, since: Instant, until: Instant) -> None:
-        """Claim nothing of the key before `until`: its server, busy or unable to load it, may have time for others."""
+        """Claim no job of the key before `until`: its server is busy or cannot load it, and may serve other keys."""
         resting = self.outlook.resting
         if key in resting:
             until = max(until, resting[key].until)
@@ -515,7 +517,7 @@ class CommandHandlers:
             self._judge(model, breaker.at(now))
 
     def _due(self) -> Instant | None:
-        """Return when time alone will next change something."""
+        """Return the time of the next change that needs no message, or None."""
         due = self.store.next_due()
         ends = [rest.until for rest in self.outlook.resting.values()]
         ends += [breaker.until for breaker in self.outlook.breakers.values() if breaker.until is not None]

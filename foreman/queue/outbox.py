@@ -1,4 +1,4 @@
-"""The outbox: what becomes of a delivery, decided and written inside the desk's transaction."""
+"""The outbox: the next state of a delivery, decided and written inside the queue's transaction."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from foreman.store.protocol import Writer
 def settle(
     store: Writer, delivery: Delivery, sent: Sent, *, retries: int, backoff: Backoff, chance: float, now: Instant
 ) -> DeliveryState:
-    """Write how an attempt ended; what state that leaves its delivery in.
+    """Store the outcome of an attempt and return the new state of its delivery.
 
-    One that was redelivered while it was on its way stays due, with all its retries.
+    A delivery that was redelivered during the attempt stays due with all its retries.
     """
     stored = store.delivery(delivery.job_id, delivery.seq)
     if stored is None or (stored.attempts, stored.due_at) != (delivery.attempts, delivery.due_at):
         return stored.state if stored else DeliveryState.STOPPED
     tried = replace(delivery, attempts=delivery.attempts + 1, status=sent.status, error=sent.error)
-    what = after_sending(sent, attempts=tried.attempts, retries=retries, backoff=backoff, chance=chance)
-    if isinstance(what, Again):
-        store.settle(replace(tried, due_at=now + what.wait))
+    decision = after_sending(sent, attempts=tried.attempts, retries=retries, backoff=backoff, chance=chance)
+    if isinstance(decision, Again):
+        store.settle(replace(tried, due_at=now + decision.wait))
         return DeliveryState.DUE
     state = DeliveryState.DEAD
-    if isinstance(what, Delivered):
+    if isinstance(decision, Delivered):
         state = DeliveryState.DELIVERED
-    elif isinstance(what, Stop):
+    elif isinstance(decision, Stop):
         state = DeliveryState.STOPPED
         store.stop_deliveries(delivery.job_id, now=now)
     store.settle(replace(tried, state=state, ended_at=now))
@@ -36,7 +36,7 @@ def settle(
 
 
 def redeliver(store: Writer, job_id: str, seq: int, *, now: Instant) -> Delivery:
-    """Make a delivery due again, with all its retries. Raises DeliveryNotFound."""
+    """Make a delivery due again with all its retries. Raise DeliveryNotFound when there is none."""
     delivery = store.delivery(job_id, seq)
     if delivery is None:
         raise DeliveryNotFound

@@ -1,4 +1,4 @@
-"""Where a job stands in the queue and when it will be ready, as things are: by the rules that claims follow."""
+"""Queue positions and expected times of jobs, by the same rules that claims follow."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from foreman.domain.scheduling.choose import OTHERS, Head, Run
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.board import Board, Near
 
-FAR = 1000  # positions end here
-NEAR = 10  # lanes of each class that are looked at one by one for a position; of more, only how many jobs they have
-USUAL = 1.0  # seconds that a job takes of which nothing is known
+FAR = 1000  # the highest position shown; it stands for itself and more
+NEAR = 10  # lanes of each class that are ordered one by one; further lanes count only by their number of jobs
+USUAL = 1.0  # seconds assumed for a job of an unknown load key
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Where a job stands; both are None when it does not wait for its turn."""
+    """A job's position and expected time; both are None when it is not waiting for its turn."""
 
     position: int | None = None  # 1 is next, FAR means that or more
-    seconds: float | None = None  # until it is ready; None also when that cannot be known
+    seconds: float | None = None  # until it is ready; None also when there is no estimate
 
 
 @dataclass(frozen=True, slots=True)
 class AtWork:
-    """A job that a slot has."""
+    """A job that occupies a slot."""
 
     key: LoadKey
     most_tokens: int | None
@@ -37,16 +37,16 @@ class AtWork:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """While the server of a load key is busy. A clock that is set back ends it too."""
+    """A pause of a load key whose server is busy. A clock that is set back ends it too."""
 
     since: Instant
     until: Instant
 
 
 class Outlook:
-    """What claims are decided by, and what is expected of the jobs.
+    """The state that claims are decided by, and the expectations for waiting jobs.
 
-    The queue's thread and the worker write, any thread reads: what is here is replaced as a whole, never changed.
+    The queue's thread and the worker write, any thread reads. Each attribute is replaced as a whole, never mutated.
     """
 
     def __init__(self, rules: choose.Rules | None = None) -> None:
@@ -57,19 +57,19 @@ class Outlook:
         self.paces: forecast.Paces = {}
         self.at_work: Mapping[str, AtWork] = {}  # by job
         self._known = self.paces, forecast.typical(self.paces)
-        self.loaded: LoadKey | None = None  # what the target had when it was last used
+        self.loaded: LoadKey | None = None  # of the last claimed job
 
     def heads(self, store: Reader) -> list[Head]:
-        """Return the jobs that a claim chooses from: the two oldest of each class, and of the key whose turn it is.
+        """Return the jobs that a claim chooses from: the two oldest lanes of each class, and those of the current turn.
 
-        A turn that has ended goes to the oldest of another key, so of keys that do not rest no others can be chosen.
+        An ended turn passes to the oldest job of another key, so no other lane can be chosen.
         """
         board = store.board()
         near = board.near(2, besides=self._turn(), resting=self._resting(board))
         return [head for head, _ in near.lanes]
 
     def rests(self, key: LoadKey) -> bool:
-        """Return whether no job of the key may be claimed: its server is busy, or fails one call after the other."""
+        """Return True when no job of the key may be claimed: its server is busy, or its breaker is open."""
         breaker = self.breakers.get(model_of(key))
         return key in self.resting or (breaker is not None and breaker.rests)
 
@@ -80,11 +80,11 @@ class Outlook:
         return {*self.resting, *(key for key in board.keys_waiting() if model_of(key) in models)}
 
     def failing(self) -> dict[str, Breaker]:
-        """Return the models whose server fails one call after the other."""
+        """Return the open breakers by model."""
         return {model: breaker for model, breaker in self.breakers.items() if breaker.is_open}
 
     def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True) -> Expected:
-        """Return the job's position and when it will be ready, which nobody knows while the target is not `up`."""
+        """Return the job's position and expected time; without a time unless the target is `up`."""
         if job.state is not State.QUEUED or job.ready_at is not None or self.rests(job.key):
             return Expected()
         rank, head = store.rank(job, most=FAR), Head(job.key, job.priority, job.since, job.id)
@@ -93,7 +93,7 @@ class Outlook:
         return Expected(position, self._ready(slots, number, job))
 
     def of_next(self, store: Reader, draft: Draft, now: Instant) -> int | None:
-        """Return the position of a job about to be added: the last of its lane, so no rows are counted."""
+        """Return the position of a job about to be added. It is the last of its lane, so no rows are counted."""
         if (draft.not_before is not None and draft.not_before > now) or self.rests(draft.key):
             return None
         head, before = Head(draft.key, draft.priority, now, draft.id), store.board().size(draft.key, draft.priority)
@@ -102,9 +102,9 @@ class Outlook:
     def line(
         self, store: Reader, now: Instant, most: int, *, up: bool = True, wanted: Callable[[Job], bool] | None = None
     ) -> list[tuple[Job, Expected]]:
-        """Return the jobs that would run next with what is expected of them, in their order; up to `most`.
+        """Return up to `most` of the jobs that would run next, in order, each with its position and time.
 
-        With `wanted`, those that it takes out of the first FAR.
+        With `wanted`, return those of the first FAR jobs for which it is true.
         """
         found: list[tuple[Job, Expected]] = []
         ahead, furthest = 0, most if wanted is None else FAR
@@ -128,21 +128,21 @@ class Outlook:
         return found[:most]
 
     def claimed(self, job: Job, now: Instant) -> None:
-        """Note that a slot has the job."""
+        """Record that a slot has the job."""
         self.at_work = {**self.at_work, job.id: AtWork(job.key, job.most_tokens, now)}
         self.loaded = job.key
 
     def began(self, job_id: str, now: Instant) -> None:
-        """Note that the target has the job's request, its model being loaded."""
+        """Record that the target has the job's request and its model is loaded."""
         if job_id in self.at_work:
             self.at_work = {**self.at_work, job_id: replace(self.at_work[job_id], began_at=now)}
 
     def ended(self, job_id: str) -> None:
-        """Note that no slot has the job any more."""
+        """Record that the job has left its slot."""
         self.at_work = {name: at_work for name, at_work in self.at_work.items() if name != job_id}
 
     def learn(self, job: Job, *, seconds: float, load: float | None, tokens: int) -> None:
-        """Learn from a job that ended well: it took `seconds` after `load`, its answer has `tokens`."""
+        """Learn from a successful job: it took `seconds` after `load` seconds, its answer has `tokens` tokens."""
         self.paces = forecast.learn(
             self.paces, job.key, most_tokens=job.most_tokens, seconds=seconds, load=load, tokens=tokens
         )
@@ -151,7 +151,7 @@ class Outlook:
         return (self.standing.turn.key,) if self.standing.turn else ()
 
     def _near(self, store: Reader, own: Head, least: int) -> Near:
-        """Return the lanes that go next, and that of a job, in which `least` jobs wait at least."""
+        """Return the lanes that go next and the lane of `own`, with at least `least` jobs in the latter."""
         keys, lane = (*self._turn(), own.key), (own.key, own.priority)
         board = store.board()
         near = board.near(NEAR, besides=keys, resting=self._resting(board), ahead_of=lane)
@@ -170,9 +170,9 @@ class Outlook:
     def _find(
         self, near: Near, own: Head, rank: int, now: Instant, slots: forecast.Slots | None
     ) -> tuple[int, forecast.Slots | None, int]:
-        """Return the position of the job with `rank` others of its lane before it, and what gives its time.
+        """Return the position of the job behind `rank` others of its lane, then two values to estimate its time.
 
-        That is the slots as they are when a run of its lane begins, and how many jobs of the run go before it.
+        These are the slots at the beginning of its run, and the number of jobs of that run before it.
         """
         before = 0
         for run in self._order(near, now):
@@ -187,7 +187,7 @@ class Outlook:
             before += run.count
         return FAR, None, 0
 
-    # When slots are free: None once that depends on what nobody knows.
+    # The free times of slots: None once they depend on an unknown duration.
 
     def _slots(self, now: Instant) -> forecast.Slots | None:
         free = [0.0] * self.rules.slots
@@ -203,7 +203,7 @@ class Outlook:
 
     def _load(self, slots: forecast.Slots | None, run: Run, near: Near) -> forecast.Slots | None:
         loads = near.others[run.priority] if run.key == OTHERS else 1
-        return slots and slots.event(run.key, loads * self._loading(run.key))
+        return slots and slots.switch(run.key, loads * self._loading(run.key))
 
     def _take(self, slots: forecast.Slots | None, run: Run) -> forecast.Slots | None:
         seconds = None if slots is None else self._service(run.key)

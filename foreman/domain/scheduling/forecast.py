@@ -93,8 +93,8 @@ class Slots:
     free: Sequence[float]
     loaded: str | None
 
-    def event(self, key: str, load: float) -> Slots:
-        """Return the slots after `key` was loaded, for which all of them have to be free."""
+    def switch(self, key: str, load: float) -> Slots:
+        """Return the slots after loading `key` in `load` seconds, which waits until all of them are free."""
         return self if key == self.loaded else Slots([self.free[-1] + load] * len(self.free), key)
 
     def starts(self, number: int, seconds: float) -> float:
