@@ -1,1 +1,1 @@
-"""The rules of jobs, pure: no I/O, no Trio, no clock."""
+"""The rules of jobs as pure code: no I/O, no Trio, no clock."""

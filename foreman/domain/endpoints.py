@@ -1,4 +1,4 @@
-"""The endpoints that a job may be for, and the families they fall into."""
+"""The endpoints of jobs and their families."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Endpoint = Literal[
 ]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 
-Counting = Literal["/v1/messages/count_tokens", "/v1/responses/input_tokens"]  # no jobs: answered at once
+Counting = Literal["/v1/messages/count_tokens", "/v1/responses/input_tokens"]  # answered at once, without a job
 
-NATIVE = frozenset({"/api/chat", "/api/generate", "/api/embed"})  # Ollama's own; a stream of theirs is NDJSON
-EMBEDDING = frozenset({"/api/embed", "/v1/embeddings"})  # answered whole, and beside the queue
+NATIVE = frozenset({"/api/chat", "/api/generate", "/api/embed"})  # Ollama's own; they stream NDJSON
+EMBEDDING = frozenset({"/api/embed", "/v1/embeddings"})  # never streamed; calls skip the queue
 COMPLETIONS = frozenset({"/v1/chat/completions", "/v1/completions"})  # usage on request only; [DONE] ends a stream
-TYPED = frozenset({"/v1/responses", "/v1/messages"})  # the events of a stream carry their type as a name too
+TYPED = frozenset({"/v1/responses", "/v1/messages"})  # SSE events carry their type as the event name too

@@ -1,4 +1,4 @@
-"""Every fault Foreman speaks of, each with a stable code and what it costs the job it meets."""
+"""All expected errors, each with a stable code and its cost for the job it ends."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from enum import Enum
 
 
 class Cost(Enum):
-    """What a fault costs the attempt it ends."""
+    """The cost of an error for the attempt it ends."""
 
     NOTHING = "nothing"  # the target never had the request: queued again, attempt not spent
-    ATTEMPT = "attempt"  # spent; queued again until `max_attempts`
-    JOB = "job"  # another attempt cannot help
+    ATTEMPT = "attempt"  # attempt spent; queued again until `max_attempts`
+    JOB = "job"  # another attempt cannot help: the job fails
 
 
 FINDS_JOBS = "an id has 26 capitals and digits; GET /jobs?id= finds it by a part, GET /jobs?custom_id= by yours"
 
 
 class ForemanError(Exception):
-    """An expected fault; its text is one sentence that may be shown to anyone."""
+    """An expected error; its text is one sentence that is safe to show to any caller."""
 
     code: str = "internal_error"  # public: add codes, never rename one
     cost: Cost = Cost.JOB
-    hint: str | None = None  # the remedy, where there is one
+    hint: str | None = None  # the remedy, if there is one
 
 
-# What a caller got wrong, or asked at the wrong moment
+# Errors of callers
 
 
 class Internal(ForemanError):
-    """What callers hear of a bug: nothing of it."""
+    """A bug, as callers see it: without details."""
 
     code = "internal_error"
 
-    def __init__(self, words: str = "internal error") -> None:
-        super().__init__(words)
+    def __init__(self, message: str = "internal error") -> None:
+        super().__init__(message)
 
 
 class Misrouted(ForemanError):
-    """No route takes such a request, or the server gave up on it before there was one."""
+    """No route matches the request, or the server rejected it before routing."""
 
-    code = "misrouted"  # its instances have the name of their status: not_found, method_not_allowed, …
+    code = "misrouted"  # instances use the name of their status instead: not_found, method_not_allowed, …
 
     def __init__(self, status: int, name: str) -> None:
         super().__init__(name)
@@ -52,6 +52,8 @@ class Misrouted(ForemanError):
 
 
 class BodyUnreadable(ForemanError):
+    """The request body could not be received whole."""
+
     code = "body_unreadable"
 
     def __init__(self, why: str | None = None) -> None:
@@ -60,6 +62,8 @@ class BodyUnreadable(ForemanError):
 
 
 class InvalidJson(ForemanError):
+    """The request body is not a JSON object."""
+
     code = "invalid_json"
 
     def __init__(self, why: str | None = None) -> None:
@@ -68,6 +72,8 @@ class InvalidJson(ForemanError):
 
 
 class ModelRequired(ForemanError):
+    """The request names no model."""
+
     code = "model_required"
 
     def __init__(self) -> None:
@@ -80,7 +86,7 @@ class FieldInvalid(ForemanError):
     code = "field_invalid"
 
     def __init__(self, field: str, given: object, allowed: str, *, in_go: str | None = None) -> None:
-        """`in_go` is how an Ollama server says it, where that is known."""
+        """Build the text; `in_go` is an Ollama server's own text for the same error, where known."""
         shown = given if isinstance(given, str) else _json(given)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         super().__init__(f"{field}: {allowed}; given: {shown}")
@@ -89,19 +95,19 @@ class FieldInvalid(ForemanError):
 
 
 class HeaderUnknown(ForemanError):
-    """A request header is named like those of Foreman, which has none of that name."""
+    """A request header has Foreman's prefix, but is not one of its headers."""
 
     code = "header_unknown"
 
     def __init__(self, given: str, meant: Sequence[str]) -> None:
-        """`given` is in lower case, as HTTP hands names on."""
+        """Build the text; `given` is in lower case, as HTTP servers pass header names."""
         shown = given if len(given) <= 80 else given[:77] + "..."
         nearest = f"did you mean {meant[0]}?" if len(meant) == 1 else f"there are {' and '.join(meant)}"
         super().__init__(f"{shown} is no request header of Foreman's: {nearest}")
 
 
 class RangeInvalid(FieldInvalid):
-    """No part of the artifact is what was asked for."""
+    """The requested range lies outside the artifact."""
 
     code = "requested_range_not_satisfiable"
 
@@ -111,6 +117,8 @@ class RangeInvalid(FieldInvalid):
 
 
 class BodyTooLarge(ForemanError):
+    """The request body exceeds the setting max_body."""
+
     code = "body_too_large"
 
     def __init__(self, limit: int) -> None:
@@ -119,6 +127,8 @@ class BodyTooLarge(ForemanError):
 
 
 class WrongContentType(ForemanError):
+    """The request body has an unsupported Content-Type."""
+
     code = "wrong_content_type"
 
     def __init__(self, given: str, allowed: str) -> None:
@@ -126,7 +136,7 @@ class WrongContentType(ForemanError):
 
 
 class WrongContentEncoding(ForemanError):
-    """The body is compressed in a way that is not read here, or in several."""
+    """The body has an unsupported Content-Encoding, or several."""
 
     code = "wrong_content_encoding"
 
@@ -137,6 +147,8 @@ class WrongContentEncoding(ForemanError):
 
 
 class NotAcceptable(ForemanError):
+    """The Accept header excludes every format of the answer."""
+
     code = "not_acceptable"
 
     def __init__(self, given: str, allowed: str) -> None:
@@ -144,7 +156,7 @@ class NotAcceptable(ForemanError):
 
 
 class ModelNotFound(ForemanError):
-    """The target's inventory does not have the model, not even after asking it again."""
+    """The target's inventory does not have the model, even after a refresh."""
 
     code = "model_not_found"
 
@@ -156,6 +168,8 @@ class ModelNotFound(ForemanError):
 
 
 class JobNotFound(ForemanError):
+    """The job does not exist, or the caller may not see it."""
+
     code = "job_not_found"
 
     def __init__(self, job_id: str) -> None:
@@ -165,7 +179,7 @@ class JobNotFound(ForemanError):
 
 
 class JobUnreadable(ForemanError):
-    """What is stored of a job is not what this program writes: another program has changed it."""
+    """A stored job is corrupt: another program has changed its rows."""
 
     code = "job_unreadable"
     hint = "remove it with DELETE /jobs/ID or foreman rm, or restore a backup; foreman check lists all such jobs"
@@ -176,6 +190,8 @@ class JobUnreadable(ForemanError):
 
 
 class ArtifactNotFound(ForemanError):
+    """The job has no artifact of this name."""
+
     code = "artifact_not_found"
 
     def __init__(self) -> None:
@@ -183,11 +199,13 @@ class ArtifactNotFound(ForemanError):
 
 
 class Unauthorized(ForemanError):
+    """The request has no valid token or ticket."""
+
     code = "unauthorized"
 
     def __init__(self, *, given: bool, ticket: bool = False) -> None:
-        words = "the token is not known here" if given else "a token is needed"
-        super().__init__("the ticket is not known here, or no longer" if ticket else words)
+        text = "the token is not known here" if given else "a token is needed"
+        super().__init__("the ticket is not known here, or no longer" if ticket else text)
         self.hint = "send Authorization: Bearer TOKEN, or x-api-key: TOKEN, with one of the tokens of the setting token"
 
 
@@ -202,7 +220,7 @@ class HostNotAllowed(ForemanError):
 
 
 class OriginNotAllowed(ForemanError):
-    """A web page of another site sent the request, from the browser of somebody who may."""
+    """A web page of another site sent the request through a user's browser."""
 
     code = "origin_not_allowed"
 
@@ -212,15 +230,17 @@ class OriginNotAllowed(ForemanError):
 
 
 class IllegalTransition(ForemanError):
-    """The job's state does not allow what was asked."""
+    """The job's state does not allow the action."""
 
     code = "illegal_step"
 
-    def __init__(self, verb: str, state: str) -> None:
-        super().__init__(f"cannot {verb} a job that is {state}")
+    def __init__(self, action: str, state: str) -> None:
+        super().__init__(f"cannot {action} a job that is {state}")
 
 
 class AdminRequired(ForemanError):
+    """The route needs an admin token."""
+
     code = "admin_required"
 
     def __init__(self) -> None:
@@ -229,7 +249,7 @@ class AdminRequired(ForemanError):
 
 
 class NotOnThisTarget(ForemanError):
-    """The route belongs to Ollama, and the target is no Ollama."""
+    """The route manages models of Ollama, and the target is another kind of server."""
 
     code = "not_on_this_target"
 
@@ -238,7 +258,7 @@ class NotOnThisTarget(ForemanError):
 
 
 class JobEnded(ForemanError):
-    """The job a caller waited for was cancelled, expired, or failed before its caller could be told more."""
+    """The job of a waiting call was cancelled, expired or failed."""
 
     code = "job_ended"
 
@@ -248,17 +268,17 @@ class JobEnded(ForemanError):
 
 
 class StreamBroken(ForemanError):
-    """An attempt failed in the middle of a stream; the next one would repeat what was already sent."""
+    """An attempt failed in the middle of a stream; the next one would repeat the part already sent."""
 
     code = "stream_broken"
 
     def __init__(self, attempt: int, why: ForemanError | None = None) -> None:
-        said = f" ({why})" if why else ""
-        super().__init__(f"the answer broke off after it had begun{said}, and attempt {attempt} would start it over")
+        cause = f" ({why})" if why else ""
+        super().__init__(f"the answer broke off after it had begun{cause}, and attempt {attempt} would start it over")
 
 
 class CursorGone(ForemanError):
-    """The changes after a cursor were pruned: whoever holds it has to look at the jobs anew."""
+    """The events after a cursor were pruned; the client has to list the jobs again."""
 
     code = "cursor_gone"
 
@@ -267,12 +287,14 @@ class CursorGone(ForemanError):
 
 
 class QueryInvalid(FieldInvalid):
-    """A part of the feed's query is not understood."""
+    """A query parameter of the feed is invalid."""
 
     code = "query_invalid"
 
 
 class DeliveryNotFound(ForemanError):
+    """The job has no delivery of this id."""
+
     code = "delivery_not_found"
 
     def __init__(self) -> None:
@@ -280,16 +302,18 @@ class DeliveryNotFound(ForemanError):
 
 
 class WebhookRefused(FieldInvalid):
-    """The webhook's URL leads where no webhook may go."""
+    """The webhook's URL leads to a forbidden address."""
 
     code = "webhook_refused"
 
     def __init__(self, url: str, why: str) -> None:
-        shown = re.sub(r"(?<=//)[^/?#]*@", "***@", url.partition("?")[0])  # a query or a password may be a secret
+        shown = re.sub(r"(?<=//)[^/?#]*@", "***@", url.partition("?")[0])  # the query or password may be a secret
         super().__init__("state_webhook_url", shown + "?***" * ("?" in url), why)
 
 
 class IdempotencyMismatch(ForemanError):
+    """The Idempotency-Key belongs to a job with another body."""
+
     code = "idempotency_mismatch"
 
     def __init__(self) -> None:
@@ -297,12 +321,14 @@ class IdempotencyMismatch(ForemanError):
 
 
 class Unavailable(ForemanError):
-    """Foreman cannot take this now; the same call later may succeed."""
+    """A temporary refusal; the same call may succeed later."""
 
     retry_after: float = 5  # seconds
 
 
 class QueueFull(Unavailable):
+    """The queue has no room for another job or load key."""
+
     code = "queue_full"
 
     def __init__(self, what: str, hint: str) -> None:
@@ -311,6 +337,8 @@ class QueueFull(Unavailable):
 
 
 class Draining(Unavailable):
+    """Foreman is shutting down."""
+
     code = "draining"
 
     def __init__(self) -> None:
@@ -318,18 +346,20 @@ class Draining(Unavailable):
 
 
 class RateLimited(Unavailable):
-    """The caller has sent more than the setting `rate` allows."""
+    """The caller exceeds the setting `rate`."""
 
     code = "rate_limited"
 
     def __init__(self, a_minute: int, wait: float) -> None:
-        """`wait` is in seconds, until one more may be sent."""
+        """Build the text; `wait` is the time in seconds until the next call is allowed."""
         super().__init__(f"a caller may send {a_minute} jobs and calls a minute, and this one has")
         self.hint = f"send the next one in {math.ceil(wait)} s; the settings rate and rate_burst allow more"
         self.retry_after = wait
 
 
 class TooManyConnections(Unavailable):
+    """All client connections are in use."""
+
     code = "too_many_connections"
 
     def __init__(self, most: int) -> None:
@@ -337,28 +367,28 @@ class TooManyConnections(Unavailable):
 
 
 class StoreUnavailable(Unavailable):
-    """The store cannot be written to now."""
+    """The store cannot be written now."""
 
 
 class MemoryFull(Unavailable):
-    """All bodies and answers in flight take what they may together; no byte more of this one is taken."""
+    """The bodies and answers in flight have used up the setting `memory`."""
 
     code = "memory_full"
 
     def __init__(self, size: int, limit: int) -> None:
-        """`size` is what this one would take, of `limit` bytes for all."""
+        """Build the text; `size` is the need in bytes of this one, `limit` the bytes for all."""
         alone = size > limit
         super().__init__(
             f"this takes {size} bytes or more, and all that is under way may take {limit} together"
             if alone
             else f"what is under way takes almost all of the {limit} bytes that it may"
         )
-        self.cost = Cost.JOB if alone else Cost.NOTHING  # what will never fit need not be tried again
+        self.cost = Cost.JOB if alone else Cost.NOTHING  # a retry of one that never fits is useless
         self.hint = "the setting memory raises the limit"
 
 
 class GaveWay(MemoryFull):
-    """What was held for a slow client was taken away, since others found no room."""
+    """The memory held for a slow client was given to others."""
 
     code = "too_slow"
 
@@ -369,7 +399,7 @@ class GaveWay(MemoryFull):
 
 
 class StoreFull(StoreUnavailable):
-    """The disk has no room; nothing of this message was stored."""
+    """The disk is full; nothing of the message was stored."""
 
     code = "store_full"
     retry_after = 30
@@ -379,7 +409,7 @@ class StoreFull(StoreUnavailable):
 
 
 class StoreBusy(StoreUnavailable):
-    """Another program kept the database locked; nothing of this message was stored."""
+    """Another program keeps the database locked; nothing of the message was stored."""
 
     code = "store_busy"
     retry_after = 2
@@ -389,7 +419,7 @@ class StoreBusy(StoreUnavailable):
 
 
 class StoreLost(StoreUnavailable):
-    """The database broke, and Foreman ends. Whether this message was stored is known after its restart."""
+    """The database broke and Foreman stops. Its restart shows if the message was stored."""
 
     code = "store_lost"
 
@@ -398,7 +428,7 @@ class StoreLost(StoreUnavailable):
 
 
 class TargetDown(Unavailable):
-    """The target is away, and the model is not one it was known to have."""
+    """The target is down, and its last inventory does not have the model."""
 
     code = "target_down"
 
@@ -406,10 +436,12 @@ class TargetDown(Unavailable):
         super().__init__(f"cannot ask the target for model {model!r}: {error}")
 
 
-# What keeps Foreman from starting or going on
+# Errors that keep Foreman from starting or from going on
 
 
 class SettingInvalid(ForemanError):
+    """A setting has an invalid value."""
+
     code = "setting_invalid"
 
     def __init__(self, name: str, given: object, allowed: str) -> None:
@@ -417,13 +449,13 @@ class SettingInvalid(ForemanError):
 
 
 class StoreRefused(ForemanError):
-    """The database cannot be opened: in use, made by a newer program, or not a database."""
+    """The database cannot be opened: it is in use, made by a newer program, or not a database."""
 
     code = "store_refused"
 
 
 class StoreRejected(ForemanError):
-    """A value that the store cannot hold got past the checks; nothing of its message was stored."""
+    """The store cannot hold a value that the checks let pass; nothing of its message was stored."""
 
     code = "store_rejected"
 
@@ -432,12 +464,12 @@ class StoreRejected(ForemanError):
 
 
 class StoreBroken(ForemanError):
-    """A commit failed in a way that leaves unknown what is on disk; only a restart knows."""
+    """A commit failed and left the state on disk unknown; only a restart can tell."""
 
     code = "store_broken"
 
 
-# What a target did. `cost` decides what follows (see retry.py).
+# Errors of targets. `cost` decides about the retry (see retry.py).
 
 
 class TargetError(ForemanError):
@@ -445,14 +477,14 @@ class TargetError(ForemanError):
 
     code = "target_fault"
     cost = Cost.ATTEMPT
-    began = False  # whether the answer had begun
-    retry_after: float | None = None  # seconds, when the target named a time
-    status: int = 0  # of the target's answer, where that is the fault
-    body: bytes = b""  # what came with that status; it may be cut off
+    began = False  # True when the answer had begun
+    retry_after: float | None = None  # seconds, if the target gave a time
+    status: int = 0  # HTTP status of the target's answer, if the error is one
+    body: bytes = b""  # the body that came with that status; it may be cut off
 
 
 class TargetUnavailable(TargetError):
-    """No connection could be made; the request was never sent."""
+    """The connection to the target failed; the request was never sent."""
 
     code = "target_unavailable"
     cost = Cost.NOTHING
@@ -462,7 +494,7 @@ class TargetUnavailable(TargetError):
 
 
 class Shortage(TargetError):
-    """This process or its machine is short of something, and could not ask; it passes."""
+    """This process or machine lacks a resource for the request; temporary."""
 
     code = "shortage"
     cost = Cost.NOTHING
@@ -473,7 +505,7 @@ class Shortage(TargetError):
 
 
 class TargetBusy(TargetError):
-    """The target answered 429 or 503: it has not begun."""
+    """The target answered 429 or 503 and did not start on the request."""
 
     code = "target_busy"
     cost = Cost.NOTHING
@@ -484,7 +516,7 @@ class TargetBusy(TargetError):
 
 
 class NotLoaded(TargetBusy):
-    """The model would have to take the place of one that jobs need."""
+    """The model is not loaded, and loading it would unload one that jobs need."""
 
     retry_after = 5.0  # seconds
 
@@ -511,7 +543,7 @@ class TargetSilent(TargetError):
 
 
 class LoadTimeout(TargetError):
-    """The target did not get the model into memory in time."""
+    """The target did not load the model in time."""
 
     code = "load_timeout"
 
@@ -521,26 +553,28 @@ class LoadTimeout(TargetError):
 
 
 class AttemptTimeout(TargetError):
+    """The attempt exceeded its time limit."""
+
     code = "attempt_timeout"
 
     def __init__(self, seconds: float, *, silent: bool = False) -> None:
-        """`silent`: the target had the request and had not sent a byte."""
+        """Build the text; `silent` means that the target had the request and sent no byte."""
         super().__init__(f"the attempt took longer than {seconds:g} s")
         self.seconds = seconds
         self.silent = silent
 
 
 class TargetFailed(TargetError):
-    """The target answered with a status that may pass (408, 425, most of 5xx), or sent an error in its stream."""
+    """The target answered with a temporary status (408, 425, most of 5xx), or sent an error in its stream."""
 
     code = "target_failed"
 
-    def __init__(self, target: str, words: str) -> None:
-        super().__init__(f"{target} failed: {words}")
+    def __init__(self, target: str, message: str) -> None:
+        super().__init__(f"{target} failed: {message}")
 
 
 class TargetGarbled(TargetError):
-    """What the target sent is not what its protocol allows."""
+    """The target's answer violates its protocol."""
 
     code = "target_garbled"
 
@@ -549,28 +583,28 @@ class TargetGarbled(TargetError):
 
 
 class ModelCrashed(TargetError):
-    """A managed child ended or never became ready; the text carries its last log lines."""
+    """A managed child exited or never became ready; the text has its last log lines."""
 
     code = "model_crashed"
 
     def __init__(self, model: str, what: str, last_lines: list[str]) -> None:
-        said = f"; it last said: {' | '.join(last_lines)}" if last_lines else ""
-        super().__init__(f"the server of {model} {what}{said}")
+        log_end = f"; it last said: {' | '.join(last_lines)}" if last_lines else ""
+        super().__init__(f"the server of {model} {what}{log_end}")
 
 
 class TargetRefused(TargetError):
-    """The target will answer so every time: 4xx, 501, or the same 5xx twice at once. Its own words are the text."""
+    """The target refuses the request for good: 4xx, 501, or the same 5xx twice at once. The text is its own message."""
 
     code = "target_refused"
     cost = Cost.JOB
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 class AnswerCut(TargetError):
-    """The target ended the body of its answer as it should, but not the answer: the job is done with what there is."""
+    """The answer's body ended properly but without its end marker; the job is done with the part received."""
 
     code = "answer_cut"
 
@@ -579,6 +613,8 @@ class AnswerCut(TargetError):
 
 
 class AnswerTooLarge(TargetError):
+    """The answer exceeds the setting max_answer."""
+
     code = "answer_too_large"
     cost = Cost.JOB
 
@@ -588,7 +624,7 @@ class AnswerTooLarge(TargetError):
 
 
 class NotServed(TargetError):
-    """This kind of target has no such endpoint."""
+    """The target does not serve the job's endpoint."""
 
     code = "not_served"
     cost = Cost.JOB
@@ -598,7 +634,7 @@ class NotServed(TargetError):
 
 
 class Interrupted(TargetError):
-    """Foreman itself stopped while the job ran."""
+    """Foreman stopped while the job ran."""
 
     code = "interrupted"
 
@@ -607,7 +643,7 @@ class Interrupted(TargetError):
 
 
 class Drained(TargetError):
-    """Foreman was asked to stop, and the job did not end within the grace."""
+    """Foreman is shutting down, and the job did not end within the grace period."""
 
     code = "drained"
     cost = Cost.NOTHING

@@ -1,9 +1,9 @@
-"""Fingerprints of submissions: two are equal when the bodies ask for the same, however they are written.
+"""Fingerprints of submissions: equal when two bodies mean the same, independent of their formatting.
 
-Version 2 is the byte 2 and the SHA-256 of two lines of canonical JSON: the payload, then Foreman's own fields as far as
-they are not the default. Canonical means without blanks, the members of every object in the order of their names,
-strings without needless escapes, and numbers by value (`5.0` is `5`). The first version, which has no such byte, is
-known so that its keys go on working.
+Version 2 is the byte 2 and the SHA-256 of two lines of canonical JSON: the payload, then those of Foreman's own fields
+that differ from their default. Canonical means: no whitespace, object members sorted by name, strings without needless
+escapes, and numbers by value (`5.0` is `5`). Version 1 has no version byte; it is still computed so that idempotency
+keys stored with it go on working.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from foreman.domain.job import Instant, Priority, State
 
 VERSION = b"\x02"
-JSON_TOKENS = 100_000  # that are put in order, which takes microseconds each; longer bodies count as written
+JSON_TOKENS = 100_000  # sorted at most, at some microseconds each; longer bodies are hashed as written
 DEFAULTS: Mapping[str, Any] = {"endpoint": "/api/chat", "priority": Priority.NORMAL}
 
 Node: TypeAlias = "bytes | list[Node] | dict[bytes, Node]"
@@ -32,35 +32,35 @@ _NUMBER = re.compile(rb"(-?)(\d+)(?:\.(\d+))?(?:[eE]([-+]?\d{1,18}))?")
 
 
 def fingerprints(payload: bytes, own: Mapping[str, Any], *, max_attempts: int) -> tuple[bytes, ...]:
-    """Return the fingerprint to store, then those of bodies that ask for the same.
+    """Return the fingerprint to store, then the fingerprints of equivalent bodies.
 
-    `payload` is a JSON object, `own` are Foreman's fields as they were sent, `max_attempts` is the present default.
+    `payload` is a JSON object, `own` are Foreman's fields as sent, `max_attempts` is the current default.
     """
     sent = {name: value for name, value in own.items() if value != DEFAULTS.get(name)}
     also = {"max_attempts": max_attempts} | sent
     if sent.get("max_attempts") == max_attempts:
         del also["max_attempts"]
     digest = hashlib.sha256()
-    for piece in canonical(payload):
-        digest.update(piece)
+    for chunk in canonical(payload):
+        digest.update(chunk)
     found = []
     for fields in (sent, also):
         whole = digest.copy()
         whole.update(b"\n")
-        for piece in canonical(msgspec.json.encode(_plain(fields))):
-            whole.update(piece)
+        for chunk in canonical(msgspec.json.encode(_plain(fields))):
+            whole.update(chunk)
         found.append(VERSION + whole.digest())
     return (*found, first_version(payload, own))
 
 
 def first_version(payload: bytes, own: Mapping[str, Any]) -> bytes:
-    """Return the fingerprint as it was before version 2: of the bytes, and of Python's words for the fields."""
-    words = ", ".join(f"({name!r}, {_first_words(own[name])})" for name in sorted(own))
-    return hashlib.sha256(payload + f"[{words}]".encode()).digest()
+    """Return the version 1 fingerprint: of the payload's bytes and the `repr` of the fields."""
+    text = ", ".join(f"({name!r}, {_first_repr(own[name])})" for name in sorted(own))
+    return hashlib.sha256(payload + f"[{text}]".encode()).digest()
 
 
 def canonical(text: bytes) -> Iterator[bytes]:
-    """Yield canonical JSON for `text`, which must be valid, in pieces; very long text as it is."""
+    """Yield canonical JSON for the valid JSON `text` in chunks; very long text unchanged."""
     try:
         yield from _write(_parse(text))
     except _AsWritten:
@@ -68,7 +68,7 @@ def canonical(text: bytes) -> Iterator[bytes]:
 
 
 class _AsWritten(Exception):
-    """The text is not to be put in order."""
+    """The text is too long or too odd to be put in canonical form."""
 
 
 def _parse(text: bytes) -> Node:
@@ -100,7 +100,7 @@ def _parse(text: bytes) -> Node:
             name = _string(string)
             continue
         else:
-            parent[name] = node  # of two with one name the last one counts
+            parent[name] = node  # the last of duplicate members counts, as in most parsers
             name = None
         if isinstance(node, (list, dict)):
             nodes.append(node)
@@ -113,11 +113,11 @@ def _tokens(text: bytes) -> Iterator[re.Match[bytes]]:
         yield token
         at = token.end()
     if text[at:].strip():
-        raise _AsWritten  # no JSON that is known here
+        raise _AsWritten  # JSON that _TOKEN does not match
 
 
 def _write(root: Node) -> Iterator[bytes]:
-    """Yield the text of a tree. Not recursive: it may be as deep as a caller likes."""
+    """Yield the text of a tree. Not recursive, since callers choose the depth."""
     left: list[Node | tuple[bytes]] = [root]
     while left:
         node = left.pop()
@@ -152,9 +152,9 @@ def _string(written: bytes) -> bytes:
 
 
 def _number(written: bytes) -> bytes:
-    """Return the value as digits and a power of ten, so that it is exact for any length: `-1.50` is `-15e-1`."""
+    """Return the exact value as digits and a power of ten: `-1.50` is `-15e-1`."""
     found = _NUMBER.fullmatch(written)
-    if not found:  # an exponent beyond all sense
+    if not found:  # an absurd exponent
         return written
     sign, whole, fraction, exponent = found.groups(default=b"")
     digits = (whole + fraction).lstrip(b"0")
@@ -175,10 +175,10 @@ def _plain_value(value: Any) -> Any:
     return sorted(value) if isinstance(value, tuple) else value
 
 
-def _first_words(value: Instant | str | dict[str, str] | Priority | tuple[State, ...]) -> str:
+def _first_repr(value: Instant | str | dict[str, str] | Priority | tuple[State, ...]) -> str:
     if isinstance(value, Priority):
         return f"<Priority.{value.word.upper()}: {int(value)}>"
     if isinstance(value, tuple):
-        words = ", ".join(f"<State.{str(state).upper()}: {str(state)!r}>" for state in value)
-        return f"({words},)" if len(value) == 1 else f"({words})"
+        text = ", ".join(f"<State.{str(state).upper()}: {str(state)!r}>" for state in value)
+        return f"({text},)" if len(value) == 1 else f"({text})"
     return repr(value)

@@ -1,4 +1,4 @@
-"""What a job is: its states and legal steps, its draft, its record, and its drain key."""
+"""Jobs: their states and transitions, drafts, records, events, deliveries and load keys."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ LoadKey: TypeAlias = str  # jobs of one key can follow each other without a relo
 
 
 class State(StrEnum):
+    """The state of a job."""
+
     QUEUED = "queued"
-    LOADING = "loading"  # the model is being made resident
+    LOADING = "loading"  # the target is loading the model
     WORKING = "working"  # the target has the request
     DONE = "done"
     FAILED = "failed"
@@ -26,7 +28,7 @@ class State(StrEnum):
 
 
 class Priority(IntEnum):
-    """Lower goes first."""
+    """The priority class of a job; lower numbers run first."""
 
     HIGH = 0
     NORMAL = 1
@@ -34,12 +36,13 @@ class Priority(IntEnum):
 
     @property
     def word(self) -> str:
+        """Return the name that the API uses."""
         return self.name.lower()
 
 
 RUNNING = frozenset({State.LOADING, State.WORKING})
 TERMINAL = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.EXPIRED})
-RETRIABLE = TERMINAL - {State.DONE}  # may be queued again by hand
+RETRIABLE = TERMINAL - {State.DONE}  # a caller may queue them again
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.LOADING, State.CANCELLED, State.EXPIRED, State.FAILED}),
@@ -51,9 +54,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.EXPIRED: frozenset({State.QUEUED}),
 }
 
-MOST_IN_KEY = 256  # bytes of options as they are; with the longest name of a model a key stays below 512 characters
+MOST_IN_KEY = 256  # bytes of options kept verbatim; with the longest model name a key stays below 512 characters
 
-# Changing one of these makes Ollama load the model again, so they are part of the drain key.
+# Changing one of these makes Ollama load the model again, so they are part of the load key.
 RELOADING_OPTIONS = (
     "num_ctx",
     "num_batch",
@@ -66,16 +69,17 @@ RELOADING_OPTIONS = (
 )
 
 
-def check_transition(verb: str, before: State, after: State) -> None:
-    """Raise IllegalStep if a job may not go from `before` to `after`."""
+def check_transition(action: str, before: State, after: State) -> None:
+    """Raise IllegalTransition unless a job may go from `before` to `after`."""
     if after not in TRANSITIONS[before]:
-        raise IllegalTransition(verb, before)
+        raise IllegalTransition(action, before)
 
 
 def load_key(model: str, options: dict[str, object] | None = None) -> LoadKey:
-    """Return the model, plus those of its options that would make the server load it anew: their digest if long.
+    """Return the load key of a model with options.
 
-    A key is part of many rows and is compared with every other one.
+    The key holds the options that force a reload, or their digest when they are long: it is part of many rows and is
+    compared often.
     """
     chosen = {name: _whole(options[name]) for name in RELOADING_OPTIONS if options and options.get(name) is not None}
     if not chosen:
@@ -87,23 +91,23 @@ def load_key(model: str, options: dict[str, object] | None = None) -> LoadKey:
 
 
 def _whole(value: object) -> object:
-    """4096.0 as 4096: servers take the one for the other."""
+    """Return 4096.0 as 4096, since servers treat both alike."""
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def model_of(key: LoadKey) -> str:
-    """The model of a drain key."""
+    """Return the model of a load key."""
     return key.partition(" {")[0]
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as submitted, checked, with its id; not yet stored."""
+    """A submitted job: checked, with an id, not yet stored."""
 
     id: str
-    model: str  # as the caller named it
+    model: str  # the caller's name for it
     key: LoadKey
     endpoint: Endpoint
-    payload: bytes  # JSON for the target, Foreman's own fields taken out
+    payload: bytes  # JSON for the target, without Foreman's own fields
     priority: Priority = Priority.NORMAL
     max_attempts: int = 3
     not_before: Instant | None = None
@@ -113,14 +117,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     custom_id: str | None = None
     webhook_url: str | None = None
     webhook_events: tuple[State, ...] | None = None  # None: all
-    owner: str = ""  # the name of the token that it came with
+    owner: str = ""  # the name of the submitting token
     idempotency_key: str | None = None
-    fingerprints: tuple[bytes, ...] = ()  # of a body with an idempotency key: the one to store, then its equals
-    most_tokens: int | None = None  # that the answer may have, where the payload says so
+    fingerprints: tuple[bytes, ...] = ()  # with an idempotency key: the one to store, then equivalent ones
+    most_tokens: int | None = None  # limit of the answer, if the payload sets one
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as stored, without its payload, answer and artifacts."""
+    """A stored job, without its payload, answer and artifacts."""
 
     id: str
     state: State
@@ -128,9 +132,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     key: LoadKey
     endpoint: Endpoint
     priority: Priority
-    attempt: int  # attempts spent, the running one included
+    attempt: int  # attempts spent, including the running one
     max_attempts: int
-    fence: int  # grows with every claim; fences the writes of a claim that is no longer current
+    fence: int  # grows with every claim; writes with an older fence are dropped
     created_at: Instant
     since: Instant  # when it began to wait
     ready_at: Instant | None = None  # stays queued until then
@@ -162,10 +166,12 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     custom_id: str | None = None
     owner: str = ""
-    posted: bool = False  # a webhook carries it
+    posted: bool = False  # True when a webhook carries it
 
 
 class DeliveryState(StrEnum):
+    """The state of a webhook delivery."""
+
     DUE = "due"
     DELIVERED = "delivered"
     DEAD = "dead"  # the last retry failed; may be redelivered
@@ -173,9 +179,9 @@ class DeliveryState(StrEnum):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """The webhook of one change."""
+    """The webhook of one event."""
 
-    seq: int  # of the change; there is one delivery for each
+    seq: int  # of the event; each has one delivery at most
     job_id: str
     receiver: str  # scheme://host:port
     url: str

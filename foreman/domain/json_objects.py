@@ -1,4 +1,4 @@
-"""JSON objects out of the bodies of requests, read as the servers behind Foreman read them."""
+"""Parsing of JSON request bodies, with the leniency of the servers behind Foreman."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from foreman.domain.json_weight import PIECE, has_more_items, may_have_more
 
 T = TypeVar("T")
 
-# Fields that Foreman reads or sets in what goes to a target. Go, and with it every API of Ollama, takes the names of
-# fields in any letter case, and the last of several: a second `Model` would get past all that was checked in `model`.
+# Fields that Foreman reads or sets in requests to a target. Go, and with it every API of Ollama, matches field names in
+# any letter case and takes the last duplicate: a second `Model` would bypass the checks of `model`.
 FIELDS = frozenset(
     {
         *("model", "name", "stream", "stream_options", "keep_alive", "options", "format", "think", "raw", "suffix"),
@@ -24,25 +24,27 @@ FIELDS = frozenset(
         *("logprobs", "top_logprobs"),
     }
 )
-LONG_S = "\u017f"  # which Go takes for an `s` in another case
-MOST_SIGNS = 12_000_000  # in one body; to walk over so many takes a tenth of a second, in which nothing else runs
-MOST_FIELDS = 50_000  # of one object; making a dict of them takes some hundredths of a second, without a break
-MOST_MENDED = 1_000_000  # pairs and halves looked at in one body; more would hold up everybody else
+LONG_S = "\u017f"  # Go folds it to `s`
+MOST_SIGNS = 12_000_000  # commas and brackets per body; scanning them blocks the event loop for a tenth of a second
+MOST_FIELDS = 50_000  # per object; building their dict blocks the event loop for some hundredths of a second
+MOST_MENDED = 1_000_000  # surrogates repaired per body; more would block the event loop too long
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 _SURROGATE = re.compile(  # a whole pair, or a half
     rb"\\u[dD](?:[89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(?P<half>[89a-fA-F][\da-fA-F]{2}))"
 )
-_BACKSLASH, _NEVER = rb"\\", b"\xff\xff"  # an escaped one, and what stands for it where there is no broken UTF-8
+_BACKSLASH, _NEVER = rb"\\", b"\xff\xff"  # an escaped backslash, and a stand-in that is never part of valid UTF-8
 
 
 def read_object(body: bytes, *, rest_ignored: bool = False) -> dict[str, msgspec.Raw]:
-    """Return the fields of a JSON object, each value as it was written. Names out of FIELDS are taken in any letter
-    case, and of several the last counts.
+    """Return the fields of a JSON object, each value as written.
 
-    Bytes that are no UTF-8 and halves of surrogate pairs cost their character: they become U+FFFD, as in Go's
-    encoding/json. With `rest_ignored` whatever follows the object is overlooked. Raises InvalidJson.
+    Names of FIELDS match in any letter case; the last duplicate counts. Invalid UTF-8 and lone surrogates become
+    U+FFFD, as in Go's encoding/json. With `rest_ignored`, trailing data after the object is ignored.
+
+    Raises:
+        InvalidJson: The body is not a JSON object, nested too deeply, or has too many values.
     """
     if may_have_more(body, MOST_SIGNS):
         raise InvalidJson(f"more than {MOST_SIGNS} commas and brackets")
@@ -50,7 +52,7 @@ def read_object(body: bytes, *, rest_ignored: bool = False) -> dict[str, msgspec
         raise InvalidJson(f"more than {MOST_FIELDS} fields")
     try:
         try:
-            _check_text(body)  # msgspec does not look into strings it passes on
+            _check_text(body)  # msgspec does not validate the strings in raw values
             fields = _decode(body)
         except (UnicodeDecodeError, msgspec.DecodeError):
             fields = _decode(_first_value(_mended(body)) if rest_ignored else _mended(body))
@@ -64,7 +66,7 @@ def read_object(body: bytes, *, rest_ignored: bool = False) -> dict[str, msgspec
 
 
 def _check_text(body: bytes) -> None:
-    """Raise UnicodeDecodeError unless all is UTF-8, in pieces: the whole as text may take four times its bytes."""
+    """Raise UnicodeDecodeError for invalid UTF-8. Text may take four times its bytes, so it is decoded in pieces."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
     for start in range(0, len(body), PIECE):
         decode(memoryview(body)[start : start + PIECE])
@@ -72,8 +74,7 @@ def _check_text(body: bytes) -> None:
 
 
 def named(fields: dict[str, T], names: Set[str]) -> dict[str, T]:
-    """Return an object whose fields have those of the `names` that they mean in any letter case; of several the last
-    counts."""
+    """Return the fields renamed to the `names` they match in any letter case; the last duplicate counts."""
     if fields.keys() <= names:
         return fields
     found = {}
@@ -90,7 +91,7 @@ def _mended(body: bytes) -> bytes:
 
 
 def _first_value(body: bytes) -> bytes:
-    """Return the JSON value that a body begins with; all of it when it begins with none."""
+    """Return the JSON value at the start of a body, or the whole body if it starts with none."""
     text = body.decode().lstrip(" \t\r\n")
     try:
         return text[: _scan(text)[1]].encode()

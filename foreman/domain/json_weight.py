@@ -1,24 +1,24 @@
-"""How much a JSON text holds, told before anything is built of it: objects take many times the bytes they come in."""
+"""Counts of values in JSON text before parsing it: parsed objects take many times the bytes of their text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 
-MOST_VALUES = 1_000_000  # that are built of one text at a time
+MOST_VALUES = 1_000_000  # values parsed from one text at a time
 
-PIECE = 2**20  # bytes
+PIECE = 2**20  # bytes scanned at a time
 
 _SIGNS = (b",", b"{", b"[")
-# A string that never ends goes to the end of the text, so that each byte is looked at once whatever the text is.
+# An unterminated string extends to the end of the text, so that every byte is scanned once for any input.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.?+[^"\\]*+)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
 
 
 def may_have_more(text: bytes, most: int, signs: Sequence[bytes] = _SIGNS) -> bool:
-    """Return False if a JSON text cannot hold more than `most` values; signs in strings are counted like others.
+    """Return False if a JSON text cannot hold more than `most` values. Signs inside strings are counted too.
 
-    Other `signs` are those of something else, such as the colon of each field. In pieces, between which other threads
-    get their turn.
+    Pass other `signs` to count something else, such as colons for fields. The text is scanned in pieces so that other
+    threads run in between.
     """
     count = 1
     for start in range(0, len(text), PIECE):
@@ -30,9 +30,9 @@ def may_have_more(text: bytes, most: int, signs: Sequence[bytes] = _SIGNS) -> bo
 
 
 def has_more_values(text: bytes, most: int = MOST_VALUES) -> bool:
-    """Return True if a JSON text, which need not be valid, holds more than `most` values; objects and arrays are some.
+    """Return True if a JSON text, valid or not, holds more than `most` values; objects and arrays count as values.
 
-    No more is read than is needed to tell.
+    Reading stops at the first value too many.
     """
     if not may_have_more(text, most):
         return False
@@ -45,7 +45,7 @@ def has_more_values(text: bytes, most: int = MOST_VALUES) -> bool:
 
 
 def has_more_items(text: bytes, most: int) -> bool:
-    """Return True if a JSON array or object has more than `most` items. No more is read than is needed to tell."""
+    """Return True if a JSON array or object has more than `most` items. Reading stops at the first item too many."""
     if not may_have_more(text, most):
         return False
     depth, count = 0, 1
@@ -60,5 +60,5 @@ def has_more_items(text: bytes, most: int) -> bool:
 
 
 def _signs(text: bytes) -> Iterator[bytes]:
-    """Yield the brackets and commas of a JSON text that are not in its strings."""
+    """Yield the brackets and commas of a JSON text outside of its strings."""
     return (token for found in _TOKEN.finditer(text) if (token := found[0])[0] != 34)  # 34: a quote

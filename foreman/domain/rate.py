@@ -1,16 +1,16 @@
-"""How often a caller may do something: so many a minute, after a burst; no I/O, no clock."""
+"""Rate limits by caller: a number per minute plus a burst; no I/O, no clock."""
 
 from __future__ import annotations
 
-CALLERS = 10_000  # that are kept apart; what is more costs memory
-SLACK = 1e-6  # seconds; sums of many small pauses are not exact
+CALLERS = 10_000  # callers tracked one by one, to bound memory
+SLACK = 1e-6  # seconds; sums of many small floats are not exact
 
 
 class Rate:
-    """A bucket for each caller, which holds `burst` at most and is filled with `a_minute` a minute.
+    """A token bucket per caller: it holds `burst` tokens and gains `a_minute` tokens a minute.
 
-    Of each bucket only the time is kept at which it will be full again (ITU-T I.371, the generic cell rate algorithm).
-    One that is full is like one that was never used, so that it can be forgotten.
+    Each bucket is stored as the time at which it will be full again (ITU-T I.371, the generic cell rate algorithm). A
+    full bucket equals an unused one and can be dropped.
     """
 
     def __init__(self, a_minute: int, burst: int, *, callers: int = CALLERS) -> None:
@@ -20,9 +20,9 @@ class Rate:
         self._full_at: dict[str, float] = {}
 
     def take(self, caller: str, now: float) -> float:
-        """Take one and return 0.0; or return the seconds until there is one, with nothing taken.
+        """Take one token and return 0.0, or take none and return the seconds until the next.
 
-        `now` is in seconds, of a clock that does not go back.
+        `now` is in seconds of a monotonic clock.
         """
         full_at = max(now, self._full_at.get(caller, now)) + self._pause
         wait = full_at - now - self._span
@@ -34,6 +34,6 @@ class Rate:
         return 0.0
 
     def _forget(self, now: float) -> None:
-        """Drop the buckets that are full; where that is not half of all, the fullest ones too."""
+        """Drop the full buckets, then the fullest ones until half of the limit is free."""
         kept = sorted((at, caller) for caller, at in self._full_at.items() if at > now)
         self._full_at = {caller: at for at, caller in kept[-(self._most // 2) :]}

@@ -1,4 +1,4 @@
-"""What follows a fault: pure decisions about backoff and attempts."""
+"""Decisions about retries and backoff after errors, as pure functions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from email.utils import parsedate_to_datetime
 
 from foreman.domain.errors import Cost, ForemanError, TargetError
 
-LEAST_WAIT = 1.0  # seconds; "at once", said by a busy target, would be a loop
-RETRY_AFTER_CAP = 120.0  # seconds; clients and targets alike take more for "never"
+LEAST_WAIT = 1.0  # seconds; retrying a busy target at once would be a busy loop
+RETRY_AFTER_CAP = 120.0  # seconds; clients and targets treat longer waits as "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,13 @@ class Backoff:
     jitter: float = 0.2
 
     def delay(self, tries: int, chance: float) -> float:
-        """Seconds to wait after the `tries`-th failure (1, 2, …); `chance` is a random number in [0, 1)."""
+        """Return the seconds to wait after failure number `tries` (1, 2, …); `chance` is a random number in [0, 1)."""
         plain = min(self.longest, self.first * 2.0 ** min(tries - 1, 60))
         return plain * (1 + self.jitter * (2 * chance - 1))
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110 section 10.2.3); None if it says nothing readable.
+    """Return the seconds to wait by a Retry-After header (RFC 9110 section 10.2.3), or None if it is unreadable.
 
     `now` is in epoch seconds.
     """
@@ -38,25 +38,25 @@ def retry_after(value: str | None, now: float) -> float | None:
     try:
         at = parsedate_to_datetime(value)
         return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now)
-    except (ValueError, TypeError, IndexError, OverflowError):  # what the parser makes of an odd date varies
+    except (ValueError, TypeError, IndexError, OverflowError):  # all raised by the parser, depending on the date
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The job goes back to the queue."""
+    """Decision: try again."""
 
     wait: float  # seconds
-    spent: bool  # whether the attempt counts
+    spent: bool  # True when the attempt counts
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The job has failed."""
+    """Decision: fail."""
 
 
 def after(error: ForemanError, *, attempt: int, max_attempts: int, backoff: Backoff, chance: float) -> Again | GiveUp:
-    """Decide what follows when attempt number `attempt` of `max_attempts` ended in `fault`."""
+    """Decide about the retry after attempt number `attempt` of `max_attempts` ended with `error`."""
     asked = error.retry_after if isinstance(error, TargetError) else None
     if error.cost is Cost.JOB:
         return GiveUp()
@@ -73,7 +73,7 @@ def after(error: ForemanError, *, attempt: int, max_attempts: int, backoff: Back
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How one attempt to deliver a webhook ended."""
+    """The outcome of one attempt to deliver a webhook."""
 
     status: int | None = None  # None: no answer
     error: str | None = None
@@ -82,18 +82,18 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver has it."""
+    """Decision: the receiver accepted the webhook."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The receiver wants no more of this job (410)."""
+    """Decision: send no more webhooks of this job, as the receiver asked (410)."""
 
 
 def after_sending(
     sent: Sent, *, attempts: int, retries: int, backoff: Backoff, chance: float
 ) -> Delivered | Stop | Again | GiveUp:
-    """Decide what follows attempt number `attempts` to deliver, with `retries` allowed after the first."""
+    """Decide about the retry after delivery attempt number `attempts`; `retries` are allowed after the first."""
     if sent.status is not None and 200 <= sent.status < 300:
         return Delivered()
     if sent.status == 410:

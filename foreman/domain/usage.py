@@ -1,4 +1,4 @@
-"""Usage: figures of what happened in every minute and hour, by model, caller, target and endpoint; no I/O, no clock."""
+"""Usage figures per minute and hour, by model, caller, target and endpoint; no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import NamedTuple
 from foreman.domain.job import RUNNING, Draft, Instant, Job, State, model_of
 
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
-SINCE = "usage_since"  # the note that says when counting began, seconds since the epoch
-STORED = (MINUTE, HOUR)  # the steps that are stored; days are made of hours
+SINCE = "usage_since"  # the note with the start of counting, seconds since the epoch
+STORED = (MINUTE, HOUR)  # the steps that are stored; days are summed from hours
 MINUTES_KEPT = 24 * HOUR  # seconds
 
-# Upper bounds of the histogram of waits, in seconds; one more bucket holds what is longer.
+# Upper bounds of the histogram of waits, in seconds; one more bucket holds longer waits.
 WAITS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
 
-# Models, callers and endpoints are few, but a caller may have a say in all of them: further ones of a step share a row.
+# Models, callers and endpoints are few, but callers can make up names: further groups of a step share one row.
 MOST_GROUPS = 500
 OTHER = "other"
 
 
 class Group(NamedTuple):
-    """What figures are kept by."""
+    """The dimensions of the figures."""
 
-    model: str  # by the target's own name
-    caller: str  # the name of the token; empty without one
+    model: str  # the target's own name for it
+    caller: str  # the name of the token; empty for an unnamed one
     target: str
     endpoint: str
 
     def others(self) -> Group:
-        """Return the group for what is too much to be kept apart."""
+        """Return the group that sums up surplus groups."""
         return self._replace(model=OTHER, caller=OTHER)
 
 
 class Slot(NamedTuple):
-    """A step of time and a group; there is a row of figures for each in which something happened."""
+    """A step of time and a group: the key of a row of figures. Steps without activity have none."""
 
     step: int  # seconds
     at: int  # its beginning, seconds since the epoch
@@ -44,9 +44,9 @@ class Slot(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """What an answer says was read and written."""
+    """The token counts reported by an answer."""
 
-    prompt: int = 0  # the cached ones included
+    prompt: int = 0  # including the cached ones
     cached: int = 0
     answer: int = 0
 
@@ -56,9 +56,9 @@ NO_TOKENS = Tokens()
 
 @dataclass(slots=True)
 class Figures:
-    """What happened in a step."""
+    """The counts and sums of a step."""
 
-    submitted: int = 0  # put in the queue, also by hand once more
+    submitted: int = 0  # queued, including manual retries
     done: int = 0
     failed: int = 0
     cancelled: int = 0
@@ -67,17 +67,17 @@ class Figures:
     cached_tokens: int = 0
     answer_tokens: int = 0
     loads: int = 0
-    busy_seconds: float = 0.0  # of all slots together
-    waits: list[int] = field(default_factory=lambda: [0] * (len(WAITS) + 1))  # of the jobs that started, by WAITS
+    busy_seconds: float = 0.0  # summed over all slots
+    waits: list[int] = field(default_factory=lambda: [0] * (len(WAITS) + 1))  # histogram over WAITS of started jobs
 
     def add(self, other: Figures) -> None:
-        """Add what happened elsewhere."""
+        """Add other figures to these."""
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.waits = [one + more for one, more in zip(self.waits, other.waits, strict=True)]
 
     def wait(self, share: float) -> float | None:
-        """Return the seconds within which this share of the jobs started, to within a bucket; None if none started."""
+        """Return the quantile of the waits in seconds, interpolated within a bucket; None if no job started."""
         rank = share * sum(self.waits)
         if not rank:
             return None
@@ -94,22 +94,22 @@ COUNTS = tuple(one.name for one in fields(Figures) if one.name != "waits")
 
 
 class Depth(NamedTuple):
-    """How many jobs waited and ran in a step."""
+    """The numbers of waiting and running jobs in a step."""
 
     step: int
     at: int
-    first: int  # waiting when it began
-    waiting: int  # the most at once
-    running: int
+    first: int  # waiting at its beginning
+    waiting: int  # maximum
+    running: int  # maximum
 
 
 class Row(NamedTuple):
-    """A row of an answer: the figures of a step, of one group's name or of all."""
+    """A row of an answer: the figures of a step, for one group's name or for all."""
 
     at: int
     by: str | None
     figures: Figures
-    waiting: int | None = None  # the most at once; None of a name alone
+    waiting: int | None = None  # maximum; None in a row for one name
     running: int | None = None
 
 
@@ -122,22 +122,22 @@ _ENDS: Mapping[State, str] = {
 
 
 class Tally:
-    """What a transaction adds to the figures, and the depth of the queue as of the last commit."""
+    """The figures added by a transaction, and the depth of the queue as of the last commit."""
 
     def __init__(self, target: str, *, waiting: int) -> None:
         self.figures: dict[Slot, Figures] = {}
         self._target = target
         self._waiting = waiting
-        self._claims: dict[str, Instant] = {}  # of the jobs that run; those of an earlier process are not known
+        self._claims: dict[str, Instant] = {}  # of running jobs, except those of an earlier process
         self._claimed: dict[str, Instant] = {}  # in this transaction
         self._left: set[str] = set()
         self._more = 0
-        self._now: Instant | None = None  # of the transaction, once there is something to tell
+        self._now: Instant | None = None  # of the transaction, once it has something to record
         self._pairs: dict[tuple[Instant, Group], Sequence[Figures]] = {}  # of the minute and the hour
         self._depths: dict[int, Depth] = {}  # as of the last commit, by step
 
     def submitted(self, draft: Draft, now: Instant) -> None:
-        """Count a job that is new."""
+        """Count a new job."""
         self._now = now
         self._more += 1
         group = Group(model_of(draft.key), draft.owner, self._target, draft.endpoint)
@@ -145,7 +145,7 @@ class Tally:
             figures.submitted += 1
 
     def changed(self, job: Job, previous: State, now: Instant, *, first: bool = False) -> None:
-        """Count a change of state; `job` is as it is now. With `first` it starts for the first time."""
+        """Count a transition from `previous` to the job's state. `first` means that it starts for the first time."""
         self._now = now
         group = self._group(job)
         if previous is State.QUEUED:
@@ -169,12 +169,12 @@ class Tally:
                 figures.submitted += 1
 
     def set_aside(self, now: Instant) -> None:
-        """Count a job that waits no longer, and of which no more is known."""
+        """Count an unreadable job that has left the queue."""
         self._now = now
         self._more -= 1
 
     def used(self, job: Job, now: Instant, *, tokens: Tokens = NO_TOKENS, loads: int = 0) -> None:
-        """Count what an attempt took."""
+        """Count the tokens and loads of an attempt."""
         self._now = now
         for figures in self._at(self._group(job), now):
             figures.prompt_tokens += tokens.prompt
@@ -183,12 +183,12 @@ class Tally:
             figures.loads += loads
 
     def sample(self, now: Instant) -> None:
-        """Have a row written for this minute if anything runs: a minute without a row is one in which nothing did."""
+        """Record a row for this minute if any job runs, since a missing row means that none did."""
         if self._claims:
             self._now = now
 
     def depths(self) -> list[Depth]:
-        """Return the depths that the transaction changes; each is to be written over one that is lower."""
+        """Return the depths changed by the transaction; each replaces a lower stored one."""
         if self._now is None:
             return []
         before, running = self._waiting, len(self._claims)
@@ -205,7 +205,7 @@ class Tally:
         return found
 
     def commit(self) -> None:
-        """Take what was counted for true."""
+        """Accept the counts: the transaction is on disk."""
         self._depths |= {depth.step: depth for depth in self.depths()}
         self._claims |= self._claimed
         for job_id in self._left:
@@ -214,7 +214,7 @@ class Tally:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: the transaction is over, or never was."""
+        """Discard the counts of the transaction, after its commit or rollback."""
         self.figures = {}
         self._pairs = {}
         self._claimed, self._left, self._more, self._now = {}, set(), 0, None
@@ -222,7 +222,7 @@ class Tally:
     def _leave(self, job_id: str, group: Group, now: Instant) -> None:
         began = self._claimed.get(job_id, self._claims.get(job_id))
         self._left.add(job_id)
-        if began is None:  # it ran when an earlier process died: until when, nobody knows
+        if began is None:  # claimed by an earlier process, which died at an unknown time
             return
         for step in STORED:
             since = max(began, now - MINUTES_KEPT) if step == MINUTE else began
@@ -247,9 +247,9 @@ class Tally:
 
 
 def kept_since(step: int, now: Instant, history: float) -> int:
-    """Return from when on every row is kept: hours by whole days, for `history` seconds (0: for ever).
+    """Return the time from which rows are kept: hours in whole days, for `history` seconds (0: unlimited).
 
-    It lies one step more back than that, for callers that reckon with a time that has passed meanwhile.
+    One extra step is kept for queries that were computed a moment earlier.
     """
     kept, unit = (MINUTES_KEPT, MINUTE) if step == MINUTE else (history, DAY)
     return _floor(now - kept, unit) - unit if kept else 0
@@ -265,11 +265,11 @@ def every_step(
     now: Instant,
     live: tuple[int, int],
 ) -> list[Row]:
-    """Return a row for every step from `begin` up to `end`, with how many jobs waited and ran.
+    """Return a row for every step from `begin` up to `end`, with the numbers of waiting and running jobs.
 
-    `depths` are those from `begin` on, with the first one at or after `end`, or None where they are not to be told;
-    `live` is how many wait and run now. As many wait in a step without a depth as when the next one began; and nothing
-    runs in it.
+    `depths` are those from `begin` on, including the first one at or after `end`; None leaves the numbers out. `live`
+    are the numbers waiting and running now. A step without a depth takes its waiting number from the beginning of the
+    next one and has no running jobs.
     """
     found = {row.at: row for row in rows}
     every = [found.get(at, Row(at, None, Figures())) for at in range(begin, end, step)]
@@ -279,7 +279,7 @@ def every_step(
     known = {depth.at: depth for depth in depths}
     waiting: dict[int, int] = {}
     running: dict[int, int] = {}
-    later = [depth for depth in depths if end <= depth.at <= now]  # a clock may have been ahead once
+    later = [depth for depth in depths if end <= depth.at <= now]  # a clock that was ahead leaves depths after `now`
     carried = later[0].first if later else live[0]
     for at in range(end - stored, begin - stored, -stored):
         depth = known.get(at, Depth(stored, at, carried, carried, 0))
@@ -297,7 +297,7 @@ def _floor(at: Instant, step: int) -> int:
 
 
 def _stretches(begin: Instant, end: Instant, step: int) -> Iterator[tuple[int, float]]:
-    """Cut a time into the steps that it lies in: the beginning of each, and the seconds in it."""
+    """Yield the steps of a time span: the beginning of each, and the seconds in it."""
     at = _floor(begin, step)
     while begin < end:
         upto = min(end, at + step)

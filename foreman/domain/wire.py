@@ -1,4 +1,4 @@
-"""The JSON of /jobs and of calls: what callers send, and what they are shown."""
+"""The JSON of /jobs and of calls: submissions read, answers shown."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from foreman.domain.json_weight import has_more_values
 MAX_ATTEMPTS = 20
 MAX_TIMEOUT = 30 * 86400  # seconds
 MODEL_LENGTH = 256
-MOST_OWN_BYTES = 2**18  # of one of Foreman's own fields; metadata may have 209 KB when all of it is escaped
+MOST_OWN_BYTES = 2**18  # per field of Foreman's own; fully escaped metadata may have 209 KB
 MOST_OPTIONS_BYTES = 2**20
 MOST_OPTION_VALUES = 10_000
-MOST_SHOWN = 400  # bytes of a wrong value; an error shows fewer still
+MOST_SHOWN = 400  # bytes of an invalid value passed to an error, which shows fewer still
 _FAR_FUTURE = 100 * 366 * 86400  # seconds
 _NULL = msgspec.Raw(b"null")
 _BOOLEANS = {b"true": True, b"false": False, b"null": None}
@@ -32,15 +32,15 @@ _Zoned = Annotated[datetime, msgspec.Meta(tz=True)]  # RFC 3339 has no local tim
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """A body as read: Foreman's own fields apart from the target's payload."""
+    """A parsed body: Foreman's own fields, and the payload for the target."""
 
     model: str
     own: dict[str, Any]
-    payload: dict[str, msgspec.Raw]  # in the caller's order, each value as the caller wrote it
+    payload: dict[str, msgspec.Raw]  # in the caller's order, each value as written
 
     @property
     def size(self) -> int:
-        """The bytes of the payload, about."""
+        """Return the approximate size of the payload in bytes."""
         return sum(map(_size, self.payload.values()))
 
     def draft(
@@ -52,8 +52,11 @@ class Submission(msgspec.Struct, frozen=True):
         idempotency_key: str | None = None,
         **given: Any,
     ) -> Draft:
-        """The job this asks for. `canonical` is the target's own name of the model, `max_attempts` the default;
-        `given` are fields of the draft that the caller's route decides."""
+        """Return the draft of the job.
+
+        `canonical` is the target's own name for the model, `max_attempts` the default; `given` are draft fields set by
+        the route.
+        """
         payload, options = msgspec.json.encode(self.payload), _options(self.payload)
         own: dict[str, Any] = {"endpoint": "/api/chat", "max_attempts": max_attempts} | self.own | given
         return Draft(
@@ -69,7 +72,7 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 def read_submission(body: bytes, *, now: Instant) -> Submission:
-    """A body of `POST /jobs`. Raises InvalidJson, ModelRequired, FieldInvalid."""
+    """Parse a body of `POST /jobs`. Raise InvalidJson, ModelRequired or FieldInvalid."""
     payload = read_object(body)
     model = read_model(payload)
     read_stream(payload)
@@ -86,7 +89,7 @@ def read_submission(body: bytes, *, now: Instant) -> Submission:
 
 
 def read_model(payload: Mapping[str, msgspec.Raw]) -> str:
-    """The payload's model. Raises ModelRequired, FieldInvalid."""
+    """Return the payload's model. Raise ModelRequired or FieldInvalid."""
     if "model" not in payload:
         raise ModelRequired
     model = _read("model", payload["model"], _model)
@@ -96,7 +99,7 @@ def read_model(payload: Mapping[str, msgspec.Raw]) -> str:
 
 
 def read_stream(payload: Mapping[str, msgspec.Raw]) -> bool | None:
-    """Return what the payload says of `stream`; None if nothing. Raises FieldInvalid."""
+    """Return the payload's `stream`, or None if it is not set. Raise FieldInvalid for other types."""
     given = bytes(payload["stream"]) if "stream" in payload else b"null"
     if given not in _BOOLEANS:
         kind = {b'"': "string", b"{": "object", b"[": "array"}.get(given[:1], "number")
@@ -106,7 +109,7 @@ def read_stream(payload: Mapping[str, msgspec.Raw]) -> bool | None:
 
 
 def read_include_usage(payload: Mapping[str, msgspec.Raw]) -> bool:
-    """Return whether the caller of a completion wants the chunk with its usage. Raises FieldInvalid."""
+    """Return True if the caller of a completion set include_usage. Raise FieldInvalid for malformed stream_options."""
     given = payload.get("stream_options", _NULL)
     try:
         if _size(given) > MOST_OWN_BYTES:
@@ -119,20 +122,23 @@ def read_include_usage(payload: Mapping[str, msgspec.Raw]) -> bool:
 
 
 def read_call(body: bytes, *, rest_ignored: bool = False) -> Submission:
-    """Return what a body of one of the target's own routes says: nothing in it is Foreman's. What follows its JSON may
-    be ignored. Raises InvalidJson, ModelRequired, FieldInvalid."""
+    """Parse a body of one of the target's own routes, which has no fields of Foreman's own.
+
+    With `rest_ignored`, trailing data after the JSON is ignored. Raise InvalidJson, ModelRequired or FieldInvalid.
+    """
     payload = read_object(body, rest_ignored=rest_ignored)
     return Submission(read_model(payload), {}, payload)
 
 
 def read_idempotency_key(given: str | None) -> str | None:
+    """Return a checked Idempotency-Key header. Raise FieldInvalid."""
     if given is None or re.fullmatch(r"[!-~]{1,255}", given):
         return given
     raise FieldInvalid("Idempotency-Key", given, "must be 1 to 255 visible ASCII characters")
 
 
 def _options(payload: Mapping[str, msgspec.Raw]) -> dict[str, object] | None:
-    """Return those of the options that Foreman reads. Raises FieldInvalid for more than any server has."""
+    """Return the payload's options, or None if they are no object. Raise FieldInvalid if they are too large."""
     raw = payload.get("options", _NULL)
     if _size(raw) > MOST_OPTIONS_BYTES or has_more_values(bytes(raw), MOST_OPTION_VALUES):
         allowed = f"must be at most {MOST_OPTIONS_BYTES} bytes and {MOST_OPTION_VALUES} values"
@@ -140,12 +146,12 @@ def _options(payload: Mapping[str, msgspec.Raw]) -> dict[str, object] | None:
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
-        return None  # the target's business, and the target will say so
+        return None  # the target rejects it in its own way
     return found if isinstance(found, dict) else None
 
 
 def _most_tokens(payload: Mapping[str, msgspec.Raw], options: Mapping[str, object] | None) -> int | None:
-    """Return how many tokens the answer may have, as far as the payload says so."""
+    """Return the payload's limit of tokens for the answer, or None."""
     for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
         if name in payload and (written := bytes(payload[name])).isdigit() and len(written) < 10:
             return int(written)
@@ -154,22 +160,22 @@ def _most_tokens(payload: Mapping[str, msgspec.Raw], options: Mapping[str, objec
 
 
 def _size(raw: msgspec.Raw) -> int:
-    """Return the bytes of a value without a copy of them."""
+    """Return the size of a value in bytes without copying it."""
     return len(memoryview(raw))
 
 
 def _begin(raw: msgspec.Raw) -> str:
-    """Return the beginning of a value that is wrong."""
+    """Return the beginning of an invalid value."""
     return bytes(memoryview(raw)[:MOST_SHOWN]).decode(errors="replace")
 
 
-# One reader a field: takes the decoded value, raises ValueError with what is allowed.
+# One reader per field: takes the decoded value, raises ValueError with the allowed values.
 
 
 def _read(name: str, raw: msgspec.Raw, reader: Callable[[Any], Any]) -> Any:
-    value: Any = ...  # what no reader takes
+    value: Any = ...  # a value that every reader rejects
     if _size(raw) <= MOST_OWN_BYTES:
-        with suppress(msgspec.DecodeError, RecursionError):  # a number out of all range
+        with suppress(msgspec.DecodeError, RecursionError):  # such as a number out of range
             value = msgspec.json.decode(raw)
     if value is None and name != "model":
         return None
@@ -189,31 +195,32 @@ def _text(length: int) -> Callable[[Any], str]:
     return read
 
 
-def _choice(words: Sequence[str], make: Callable[[str], Any]) -> Callable[[Any], Any]:
+def _choice(names: Sequence[str], make: Callable[[str], Any]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
-        if not isinstance(value, str) or value not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
         return make(value)
 
     return read
 
 
-def _number(kind: type, low: float, high: float, words: str) -> Callable[[Any], Any]:
+def _number(kind: type, low: float, high: float, allowed: str) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())  # 3.0 is a whole number
         if isinstance(value, bool) or not (whole if kind is int else isinstance(value, (int, float))):
-            raise ValueError(words)
+            raise ValueError(allowed)
         if not low <= value <= high:
-            raise ValueError(words)
+            raise ValueError(allowed)
         return kind(value)
 
     return read
 
 
 def read_time(value: Any) -> Instant:
+    """Return an RFC 3339 time as epoch seconds. Raise ValueError with the allowed form."""
     try:
         at = msgspec.convert(value, _Zoned).timestamp() if "T" in str(value).upper() else _no_time()
-        rfc3339(at)  # a zone may move the first and last day of the calendar out of it
+        rfc3339(at)  # fails for a time zone offset that leaves the calendar
         return at
     except (msgspec.ValidationError, OverflowError, ValueError):
         return _no_time()
@@ -231,10 +238,10 @@ def _metadata(value: Any) -> dict[str, str]:
 
 
 def _states(value: Any) -> tuple[State, ...]:
-    words = [state.value for state in State]
-    if not isinstance(value, list) or not value or not all(isinstance(v, str) and v in words for v in value):
-        raise ValueError(f"must be a list of states out of {', '.join(words)}")
-    return tuple(State(word) for word in dict.fromkeys(value))
+    names = [state.value for state in State]
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) and v in names for v in value):
+        raise ValueError(f"must be a list of states out of {', '.join(names)}")
+    return tuple(State(name) for name in dict.fromkeys(value))
 
 
 _model = _text(MODEL_LENGTH)
@@ -253,27 +260,29 @@ _OWN: dict[str, Callable[[Any], Any]] = {
 _RENAMED = {"state_webhook_url": "webhook_url"}
 
 
-# What callers are shown
+# Answers
 
 
 def rfc3339(at: Instant | None) -> str | None:
-    """Epoch seconds as RFC 3339 in UTC, to the millisecond."""
+    """Return epoch seconds as RFC 3339 in UTC, to the millisecond."""
     if at is None:
         return None
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def links(job_id: str) -> dict[str, str]:
+    """Return the paths of a job's routes."""
     base = f"/jobs/{job_id}"
     return {"self": base, "events": f"{base}/events", "stream": f"{base}/stream", "cancel": f"{base}/cancel"}
 
 
 def show_accepted(job: Job, position: int | None) -> dict[str, Any]:
+    """Return the answer to an accepted submission."""
     return {"job_id": job.id, "state": job.state, "queue_position": position, "links": links(job.id)}
 
 
 def show_job(job: Job, *, position: int | None = None, eta: float | None = None) -> dict[str, Any]:
-    """A job as a list shows it: without its result and the data of its artifacts."""
+    """Return a job as lists show it, without its result and artifacts."""
     return {
         "job_id": job.id,
         "state": job.state,
@@ -300,6 +309,7 @@ def show_job(job: Job, *, position: int | None = None, eta: float | None = None)
 
 
 def show_event(event: JobEvent) -> dict[str, Any]:
+    """Return an event as the feed shows it."""
     return {
         "type": "state",
         "seq": event.seq,
@@ -315,7 +325,7 @@ def show_event(event: JobEvent) -> dict[str, Any]:
 
 
 def show_webhook(event: JobEvent, job: Job) -> dict[str, Any]:
-    """The body of a webhook, without `result` and `artifacts`."""
+    """Return the body of a webhook, without `result` and `artifacts`."""
     return {
         "job_id": job.id,
         "state": event.state,
@@ -331,6 +341,7 @@ def show_webhook(event: JobEvent, job: Job) -> dict[str, Any]:
 
 
 def show_delivery(delivery: Delivery) -> dict[str, Any]:
+    """Return a webhook delivery as lists show it."""
     return {
         "delivery_id": str(delivery.seq),
         "seq": delivery.seq,
@@ -345,5 +356,6 @@ def show_delivery(delivery: Delivery) -> dict[str, Any]:
 
 
 def show_error(error: ForemanError) -> dict[str, str]:
+    """Return the body of an error answer."""
     shown = {"error": str(error), "code": error.code}
     return shown | {"hint": error.hint} if error.hint else shown

@@ -1,1 +1,1 @@
-"""Scheduling: which job goes next, and when the others can be expected."""
+"""Scheduling: the choice of the next job, and forecasts for the others."""

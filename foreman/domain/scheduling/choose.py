@@ -1,14 +1,14 @@
-"""The order of work: which job goes next, decided from the heads of every lane.
+"""The choice of the next job from the heads of all lanes.
 
-A lane is one load key in one priority class. In force, in this order:
+A lane is one load key in one priority class. The rules, in this order:
 
 1. *Class.* `high`, `normal`, `low`, strictly. A class whose oldest job has waited longer than `limit` has a reserved
    share of the slot time: now and then one of its jobs goes before the higher classes.
-2. *Turn.* In a class the load key at work goes on. Its turn ends once it has lasted `limit` while another key of the
-   class waits.
-3. *Age.* The oldest first.
+2. *Turn.* Within a class the current load key goes on. Its turn ends once it has lasted `limit` while another key of
+   the class waits.
+3. *Age.* The oldest job first.
 
-So a backlog of K keys costs K loads, a high job waits for two lower ones at most, and nobody starves.
+So a backlog of K keys costs K loads, a high job waits for at most two lower ones, and no class starves.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 CLASSES = range(3)  # of priority, the most urgent first
-NEXT_TO_NOTHING = 1e-6  # seconds: sums of floats come to zero no nearer than this
-OTHERS = ""  # a key that stands for many in `order`, one after the other: its turn does not end
-IN_A_ROW = 2  # jobs started one after the other while a job of a higher class waits
+NEXT_TO_NOTHING = 1e-6  # seconds; sums of floats are not exact
+OTHERS = ""  # a key that stands for many keys in `order`; its turn does not end
+IN_A_ROW = 2  # jobs that may start in succession while a job of a higher class waits
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings that decide about the order."""
+    """The settings for the order of jobs."""
 
     limit: float = 600  # seconds: the starvation limit
     share: float = 0.1  # of the slot time, for each class that has waited longer than `limit`
@@ -34,7 +34,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The oldest job of a lane that may run now."""
+    """The oldest claimable job of a lane."""
 
     key: str
     priority: int
@@ -44,7 +44,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The load key whose turn it is, and when that turn began."""
+    """The load key whose turn it is, and the beginning of the turn."""
 
     key: str
     since: float
@@ -52,19 +52,19 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The slot time that one attempt took, loading included."""
+    """The slot time of one attempt, including loading."""
 
     priority: int
     seconds: float
-    reserved: bool  # whether it went before a job of a higher class
+    reserved: bool  # True when it overtook a job of a higher class
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whose turn it is and what each class is owed, after the choices so far. It is passed in and given back."""
+    """The scheduler's state: the current turn and the credits of each class. Passed in and returned."""
 
     turn: Turn | None = None
-    credits: tuple[float, ...] = (0.0,) * len(CLASSES)  # seconds of slot time that each class is owed
+    credits: tuple[float, ...] = (0.0,) * len(CLASSES)  # seconds of slot time owed to each class
     started: tuple[int, ...] = ()  # the classes of the last IN_A_ROW jobs
 
 
@@ -73,12 +73,12 @@ class Choice:
     """The job to run next."""
 
     head: Head
-    reserved: bool  # whether it goes before a job of a higher class, on the share of its own
+    reserved: bool  # True when it overtakes a job of a higher class on the share of its own
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Jobs of one lane that would follow each other."""
+    """A run of consecutive jobs of one lane."""
 
     key: str
     priority: int
@@ -90,7 +90,7 @@ def choose(
 ) -> Choice | None:
     """Return the job to run next, or None when there is none.
 
-    `running` counts the jobs at work by class. What it costs grows with the number of lanes and nothing else.
+    `running` counts the running jobs by class. The cost grows with the number of lanes only.
     """
     oldest = _oldest(heads)
     if not oldest:
@@ -104,7 +104,7 @@ def choose(
 
 
 def start(standing: Standing, choice: Choice, now: float) -> Standing:
-    """Return the standing after the choice was started."""
+    """Return the standing after starting the choice."""
     head = choice.head
     turn = standing.turn if standing.turn and standing.turn.key == head.key else Turn(head.key, now)
     return Standing(turn, standing.credits, (*standing.started, head.priority)[-IN_A_ROW:])
@@ -113,7 +113,7 @@ def start(standing: Standing, choice: Choice, now: float) -> Standing:
 def spend(
     standing: Standing, spent: Spent, heads: Iterable[Head], *, running: Mapping[int, int], now: float, rules: Rules
 ) -> Standing:
-    """Return the standing after an attempt has ended; `heads` are those that wait now, `running` are still at work."""
+    """Return the standing after an attempt; `heads` are waiting now, `running` counts the jobs still running."""
     return _spend(standing, spent, _oldest(heads), running, now, rules)
 
 
@@ -125,10 +125,10 @@ def order(
     rules: Rules,
     seconds: Callable[[str], float],
 ) -> Iterator[Run]:
-    """Yield in which order all the jobs would run if nothing came, as the same rules have it.
+    """Yield the order in which all jobs would run by these rules if no job were added.
 
-    `lanes` has the head of each lane and how many jobs wait in it, `seconds` is what a job of a key usually takes. All
-    jobs of a lane count as old as their head.
+    `lanes` has the head of each lane and its number of waiting jobs; `seconds` returns the usual duration of a key's
+    jobs. All jobs of a lane count as old as their head.
     """
     waiting: dict[int, dict[str, tuple[Head, int]]] = {}
     for head, count in sorted(lanes, key=lambda lane: (lane[0].since, lane[0].id)):
@@ -162,7 +162,7 @@ def order(
 
 
 def _oldest(heads: Iterable[Head]) -> dict[int, float]:
-    """Return since when the oldest job of each class waits."""
+    """Return the time at which the oldest job of each class began to wait."""
     oldest: dict[int, float] = {}
     for head in heads:
         oldest[head.priority] = min(head.since, oldest.get(head.priority, math.inf))
@@ -176,10 +176,10 @@ def _oldest_of(waiting: Mapping[int, Mapping[str, tuple[Head, int]]]) -> dict[in
 def _class(
     oldest: Mapping[int, float], standing: Standing, running: Mapping[int, int], now: float, rules: Rules
 ) -> tuple[int, bool]:
-    """Return the class that goes next, and whether it goes before a higher one that waits."""
+    """Return the class that goes next, and True if it overtakes a waiting higher one."""
     highest = min(oldest)
     if len(standing.started) == IN_A_ROW and min(standing.started) > highest:
-        return highest, False  # it has waited for as many as anybody ever has to
+        return highest, False  # it has waited for IN_A_ROW lower jobs already
     owed = [
         priority
         for priority in oldest
@@ -200,10 +200,11 @@ def _starves(priority: int, oldest: Mapping[int, float], now: float, rules: Rule
 def _spend(
     standing: Standing, spent: Spent, oldest: Mapping[int, float], running: Mapping[int, int], now: float, rules: Rules
 ) -> Standing:
-    """Return the standing in which every class has earned its share of the time, and paid for what it was given.
+    """Return the standing after every class has earned its share of the time and the spending class has paid.
 
-    What a class got in its own right it need not pay. A credit is kept only while its class starves, and no more than
-    one `limit` earns; but while a job of the class runs, which will be paid at its end, nothing is taken away.
+    Time that a class got as the highest one does not put it in debt. A credit is kept only while its class starves, and
+    is capped at the earnings of one `limit`. It is not cut while a job of the class runs, since that job is paid at its
+    end.
     """
     credits = []
     for priority, credit in enumerate(standing.credits):
@@ -226,7 +227,7 @@ def _by_turn(key: str, turn: Turn | None, now: float, rules: Rules) -> int:
 
 
 def _by_age(queue: Mapping[str, object], turn: Turn | None, now: float, rules: Rules) -> str:
-    """Return the key that goes next of those in `queue`, where the one with the oldest job stands first."""
+    """Return the next key of `queue`, whose keys are sorted by their oldest job."""
     if turn and turn.key in queue and _by_turn(turn.key, turn, now, rules) == 0:
         return turn.key
     return next((key for key in queue if turn is None or key != turn.key), next(iter(queue)))
@@ -241,9 +242,9 @@ def _until_another(
     now: float,
     rules: Rules,
 ) -> int:
-    """Return how many jobs of the key whose turn it is go before anything else can be chosen; 1 or more.
+    """Return how many jobs of the current key go before another choice is possible; 1 or more.
 
-    `others` says whether another key of the class waits, `each` is what a job takes in seconds.
+    `others` is True when another key of the class waits; `each` is the duration of a job in seconds.
     """
     pace = max(each, 1e-9) / rules.slots  # seconds from one end to the next
     counts: list[float] = [1_000_000_000]

@@ -1,4 +1,4 @@
-"""What to expect of the jobs to come, judged by those that ended well: how long they take, and when slots are free."""
+"""Forecasts learned from successful jobs: durations of jobs and loads, and the times at which slots are free."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 WEIGHT = 0.2  # of the newest job in each average
-OVERTIME = 0.1  # of what it took so far: how much longer a job goes on that took longer than usual
-LENGTHS = 4096  # load keys and lengths that are known at once
-RECENT = 200  # of them that make an average
+OVERTIME = 0.1  # expected rest of an overdue job, as a fraction of its time so far
+LENGTHS = 4096  # pairs of load key and length kept
+RECENT = 200  # of them in the typical values
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Pace:
     """Averages over the jobs of one load key, or over those of similar length."""
 
     seconds: float  # from the request to the end of the answer
-    load: float | None = None  # seconds to load it; None: it was there whenever it was used
+    load: float | None = None  # seconds to load it; None: never loaded yet
     tokens: float | None = None  # of an answer
     rate: float | None = None  # tokens per second of an answer
 
@@ -28,13 +28,13 @@ Paces = dict[tuple[str, int | None], Pace]  # by load key and length; None: of a
 def learn(
     paces: Paces, key: str, *, most_tokens: int | None, seconds: float, load: float | None, tokens: int
 ) -> dict[tuple[str, int | None], Pace]:
-    """Return what is known after one more job that ended well.
+    """Return the paces updated with one more successful job.
 
-    `most_tokens` bounded its answer, `tokens` is how many there were (0: not known), `seconds` excludes `load`.
+    `most_tokens` limited its answer, `tokens` is the length of the answer (0: unknown), `seconds` excludes `load`.
     """
     known = dict(paces)
     for name in {(key, None), (key, _length(most_tokens))}:
-        last = known.pop(name, None) or Pace(seconds)  # popped, so that what was not used for long is first
+        last = known.pop(name, None) or Pace(seconds)  # popped and added again: the least recently used stay first
         pace = Pace(
             seconds=last.seconds + WEIGHT * (seconds - last.seconds),
             load=last.load if load is None else _average(last.load, load),
@@ -48,7 +48,7 @@ def learn(
 
 
 def service(paces: Paces, key: str, most_tokens: int | None = None) -> float | None:
-    """Return the seconds that a job takes once its model is loaded, or None when none of its key has ended yet."""
+    """Return the expected seconds of a job once its model is loaded, or None when its key is unknown."""
     if most_tokens is not None and (alike := paces.get((key, _length(most_tokens)))):
         return alike.seconds
     pace = paces.get((key, None))
@@ -60,21 +60,21 @@ def service(paces: Paces, key: str, most_tokens: int | None = None) -> float | N
 
 
 def loading(paces: Paces, key: str, *, otherwise: float) -> float:
-    """Return the seconds to load a key, or `otherwise` when that is not known."""
+    """Return the seconds to load a key, or `otherwise` when they are unknown."""
     pace = paces.get((key, None))
     return otherwise if pace is None or pace.load is None else pace.load
 
 
 @dataclass(frozen=True, slots=True)
 class Typical:
-    """What is expected of a key of which nothing is known."""
+    """The expectations for an unknown key."""
 
-    seconds: float | None  # that a job takes; None: nothing is known of any key
-    load: float
+    seconds: float | None  # per job; None: no key is known yet
+    load: float  # seconds
 
 
 def typical(paces: Paces) -> Typical:
-    """Return the averages over the keys that were used last."""
+    """Return the averages over the most recently used keys."""
     recent = [pace for (_, length), pace in islice(reversed(paces.items()), RECENT) if length is None]
     loads = [pace.load for pace in recent if pace.load is not None]
     seconds = sum(pace.seconds for pace in recent) / len(recent) if recent else None
@@ -82,13 +82,13 @@ def typical(paces: Paces) -> Typical:
 
 
 def remaining(expected: float, took: float) -> float:
-    """Return the seconds that a job goes on which was expected to take `expected` and took `took` so far."""
+    """Return the remaining seconds of a job expected to take `expected` seconds that has run for `took`."""
     return max(expected - took, OVERTIME * took)
 
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """In how many seconds each slot is free, the first one first, and what is loaded then."""
+    """The seconds until each slot is free, in ascending order, and the key loaded then."""
 
     free: Sequence[float]
     loaded: str | None
@@ -98,12 +98,12 @@ class Slots:
         return self if key == self.loaded else Slots([self.free[-1] + load] * len(self.free), key)
 
     def starts(self, number: int, seconds: float) -> float:
-        """Return when the job starts that comes after `number` others, each of `seconds`."""
+        """Return the seconds until the start of a job behind `number` others of `seconds` each."""
         turns, slot = divmod(number, len(self.free))
         return self.free[slot] + turns * seconds
 
     def take(self, count: int, seconds: float) -> Slots:
-        """Return the slots after `count` jobs of `seconds` each."""
+        """Return the slots after taking `count` jobs of `seconds` each."""
         turns, more = divmod(count, len(self.free))
         taken = (at + (turns + (slot < more)) * seconds for slot, at in enumerate(self.free))
         return replace(self, free=sorted(taken))
@@ -114,5 +114,5 @@ def _average(last: float | None, value: float) -> float:
 
 
 def _length(most_tokens: int | None) -> int | None:
-    """Return the class of lengths: each spans a factor of two."""
+    """Return the class of a length; each class spans a factor of two."""
     return most_tokens.bit_length() if most_tokens is not None and most_tokens >= 0 else None

@@ -1,1 +1,1 @@
-"""Webhooks: where they may go and how they are signed."""
+"""Webhooks: allowed addresses, signatures, and admission of deliveries."""

@@ -1,4 +1,4 @@
-"""Which addresses a webhook may go to."""
+"""The addresses that webhooks may be sent to."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _COMPATIBLE = IPv6Network("::/96")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is allowed besides public addresses."""
+    """The addresses allowed besides public ones."""
 
     networks: Sequence[Network] = ()
     names: frozenset[str] = frozenset()
@@ -56,7 +56,7 @@ class Rules:
 
     @classmethod
     def read(cls, allowed: Sequence[str], *, loopback: bool) -> Rules:
-        """`allowed` holds networks in CIDR form and host names."""
+        """Return the rules for `allowed`, a list of networks in CIDR form and host names."""
         networks: list[Network] = []
         names: set[str] = set()
         for text in allowed:
@@ -67,7 +67,7 @@ class Rules:
         return cls(networks, frozenset(names), loopback)
 
     def refusal(self, address: Address, *, name: str = "") -> str | None:
-        """Why a webhook to `address`, which `name` resolved to, is refused; None when it may go there."""
+        """Return the reason to refuse a webhook to `address`, resolved from `name`, or None if it is allowed."""
         inner = _embedded(address)
         if inner is not None:
             if _in(inner, _NEVER) or _in(inner, _LOOPBACK) or not _public(inner):
@@ -83,7 +83,7 @@ class Rules:
 
 
 def read_url(text: str) -> SplitResult:
-    """A webhook's URL in its parts. Raises ValueError with what is allowed."""
+    """Return the parts of a webhook's URL. Raise ValueError with the allowed form."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -96,12 +96,12 @@ def read_url(text: str) -> SplitResult:
     if any(letter == " " or not letter.isprintable() for letter in text):
         raise ValueError("must carry no spaces or control characters")
     if not _plain(parts.hostname):
-        raise ValueError(f"must write an IP address in its usual form, which the setting {SETTING} is about")
+        raise ValueError(f"IP addresses must be in dotted or colon notation (see {SETTING})")
     return parts
 
 
 def _plain(host: str) -> bool:
-    """Whether the host is a name, or an address as it is usually written: 0x7f.1 and 2130706433 are neither."""
+    """Return True for a host name or a standard IP address; False for forms such as 0x7f.1 or 2130706433."""
     last = host.rstrip(".").rpartition(".")[2]
     if not re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last):
         return True
@@ -121,7 +121,7 @@ def _public(address: Address) -> bool:
 
 
 def _embedded(address: Address) -> IPv4Address | None:
-    """The IPv4 address inside an IPv6 one, which some router on the way may turn it into."""
+    """Return the IPv4 address embedded in an IPv6 one, to which a router may translate it."""
     if isinstance(address, IPv4Address):
         return None
     if address.ipv4_mapped is not None:

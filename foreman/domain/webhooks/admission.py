@@ -1,4 +1,4 @@
-"""Admission of webhooks: which of the waiting destinations gets the next place, and how many places each may hold."""
+"""Admission of webhook deliveries: the next destination to get a call slot, and how many each may hold."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from foreman.domain.job import Instant
 
 T = TypeVar("T")
 
-SHARE = 3  # a caller takes another place while it holds no more than this many times the places that are left
-REMEMBERED = 4096  # receivers of a caller whose last answer is known
-MOST_WAITING = 1024  # destinations of a caller and health that are kept; the others have to be found again
+SHARE = 3  # a caller gets another place while it holds at most this many times the free places
+REMEMBERED = 4096  # receivers per caller whose last outcome is kept
+MOST_WAITING = 1024  # destinations kept per caller and health; the others are found again in the store
 
 
 class Destination(NamedTuple):
     """One caller's deliveries to one receiver."""
 
-    caller: str  # the name of its token
+    caller: str  # the name of the token
     receiver: str  # scheme://host:port
 
 
 class Health(IntEnum):
-    """What is known of a destination by its last attempt; the higher, the fewer places."""
+    """The health of a destination by its last attempt; a higher one gets fewer places."""
 
     WELL = 0
     UNKNOWN = 1
@@ -37,44 +37,44 @@ class Place(NamedTuple):
     """The right to make one delivery."""
 
     destination: Destination
-    health: Health  # when it was given
+    health: Health  # at the time of admission
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many deliveries run at once."""
+    """The limits of concurrent deliveries."""
 
     together: int = 32
     per_receiver: int = 4
 
     @property
     def rooms(self) -> tuple[int, int, int]:
-        """The places for all, for those that are not known to be well, and for those that are ill."""
+        """Return the places for all destinations, for those unknown or ill, and for ill ones."""
         return self.together, max(1, self.together * 3 // 4), max(1, self.together // 2)
 
 
 class Admission:
-    """Shares places out by caller and by history.
+    """The places for deliveries, shared fairly by caller and health.
 
-    A place counts in the room of its health and in those above it, and is given while each of them has room for its
-    caller. The caller that holds the fewest places goes first. Of a caller's destinations the one that has been due
-    for the longest goes first, in turns with the newest unknown one, which many silent ones would hide otherwise.
+    A place counts against the limit of its health and of each healthier one; it is given while all of these have room
+    for its caller. The caller with the fewest places goes first. Of a caller's destinations the longest due goes first,
+    alternating with the newest unknown one, since many silent destinations would hide it otherwise.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._held = [0 for _ in Health]
-        self._callers: dict[str, _Caller] = {}  # in the order in which they were served
+        self._callers: dict[str, _Caller] = {}  # least recently served first
         self._places: Counter[Destination] = Counter()
         self._busy: Counter[str] = Counter()  # places by receiver
-        self._crowded: dict[str, dict[Destination, Instant]] = {}  # receivers with all they may have, and who waits
+        self._crowded: dict[str, dict[Destination, Instant]] = {}  # destinations waiting for a receiver at its limit
 
     def health(self, destination: Destination) -> Health:
-        """Return what is known of it."""
+        """Return the health of a destination."""
         return self._caller(destination).history.get(destination.receiver, Health.UNKNOWN)
 
     def learn(self, destination: Destination, health: Health) -> None:
-        """Note how its last attempt ended."""
+        """Record the outcome of a destination's last attempt."""
         caller = self._caller(destination)
         caller.history.pop(destination.receiver, None)
         caller.history[destination.receiver] = health
@@ -84,13 +84,13 @@ class Admission:
             self.wait(destination, due_at)
 
     def wait(self, destination: Destination, due_at: Instant) -> None:
-        """Have it wait for a place, unless it does so already or holds all that it may."""
+        """Let a destination wait for a place, unless it waits already or is at its limit."""
         well = self.health(destination) is Health.WELL
         if self._places[destination] < (self._limits.per_receiver if well else 1):
             self._caller(destination).keep(destination.receiver, due_at, self.health(destination))
 
     def admit(self) -> Place | None:
-        """Give the next place; None when there is none for those who wait."""
+        """Return the next place, or None when no waiting destination may have one."""
         for name, caller in sorted(self._callers.items(), key=lambda item: sum(item[1].held)):
             while (destination := self._next(name, caller)) is not None:
                 due_at = caller.forget(destination.receiver)
@@ -103,7 +103,7 @@ class Admission:
         return None
 
     def leave(self, place: Place) -> None:
-        """Take a place back."""
+        """Release a place."""
         destination, health = place
         self._held[health] -= 1
         self._callers[destination.caller].held[health] -= 1
@@ -113,22 +113,22 @@ class Admission:
             self.wait(other, due_at)
 
     def places(self, destination: Destination) -> int:
-        """Return how many it holds."""
+        """Return the number of places that a destination holds."""
         return self._places[destination]
 
     def waiting(self) -> int:
-        """Return how many destinations wait."""
+        """Return the number of waiting destinations."""
         return sum(len(caller.due) for caller in self._callers.values()) + sum(map(len, self._crowded.values()))
 
     def is_short(self) -> bool:
-        """Return True, once, when destinations were not kept for want of room and there is room again."""
+        """Return True, once, when there is room again after destinations were dropped."""
         return any(caller.is_short() for caller in self._callers.values())
 
     def _caller(self, destination: Destination) -> _Caller:
         return self._callers.setdefault(destination.caller, _Caller())
 
     def _next(self, name: str, caller: _Caller) -> Destination | None:
-        """The caller's next destination among those that find room, whether or not its receiver takes more."""
+        """Return the caller's next destination within the limits of health; its receiver may be at its limit."""
         lines = {health: caller.lines[health] for health in self._with_room(caller) if caller.lines[health]}
         if not lines:
             return None
@@ -140,7 +140,7 @@ class Admission:
         for health in Health:
             left = self._limits.rooms[health] - sum(self._held[health:])
             if left <= 0 or sum(caller.held[health:]) > SHARE * left:
-                return  # nor is there room in those below
+                return  # worse health has no room either
             yield health
 
     def _give(self, place: Place) -> Place:
@@ -153,14 +153,14 @@ class Admission:
 
 @dataclass(slots=True)
 class _Caller:
-    """A caller's places, what is known of its receivers, and which of them wait."""
+    """A caller's places, and the health and waiting order of its receivers."""
 
     held: list[int] = field(default_factory=lambda: [0 for _ in Health])
     history: dict[str, Health] = field(default_factory=dict)  # by receiver, the oldest first
     lines: list[list[tuple[Instant, str]]] = field(default_factory=lambda: [[] for _ in Health])  # by due time
     due: dict[str, tuple[Instant, Health]] = field(default_factory=dict)  # the same by receiver
-    newest: bool = False  # whose turn it is
-    left_out: set[Health] = field(default_factory=set)  # in which some were not kept
+    newest: bool = False  # True when the newest unknown receiver is next
+    left_out: set[Health] = field(default_factory=set)  # healths with dropped receivers
 
     def keep(self, receiver: str, due_at: Instant, health: Health) -> None:
         if receiver in self.due:
@@ -169,7 +169,7 @@ class _Caller:
         self.due[receiver] = due_at, health
         insort(line, (due_at, receiver))
         if len(line) > MOST_WAITING:
-            del self.due[line.pop(MOST_WAITING // 2)[1]]  # both ends are what counts
+            del self.due[line.pop(MOST_WAITING // 2)[1]]  # from the middle: both ends are served first
             self.left_out.add(health)
 
     def forget(self, receiver: str) -> Instant | None:

@@ -21,7 +21,7 @@ class SignatureInvalid(Exception):
 
 
 def key_of(secret: str) -> bytes:
-    """The key a secret stands for: the decoded bytes of `whsec_…`, else its UTF-8. Raises ValueError when empty."""
+    """Return a secret's key: the decoded bytes of `whsec_…`, else its UTF-8. Raise ValueError when it is malformed."""
     if secret.startswith(PREFIX):
         text = secret.removeprefix(PREFIX)
         try:
@@ -36,9 +36,9 @@ def key_of(secret: str) -> bytes:
 
 
 def sign(body: bytes, *, webhook_id: str, secrets: Sequence[str], now: float) -> dict[str, str]:
-    """The headers of one attempt: a Standard Webhooks signature for each secret, and a plain HMAC with the first.
+    """Return the headers of one attempt: a Standard Webhooks signature per secret, and a plain HMAC with the first.
 
-    https://www.standardwebhooks.com; `now` is epoch seconds.
+    See https://www.standardwebhooks.com. `now` is in epoch seconds.
     """
     headers = {"webhook-id": webhook_id, "webhook-timestamp": str(int(now))}
     if secrets:
@@ -51,10 +51,9 @@ def sign(body: bytes, *, webhook_id: str, secrets: Sequence[str], now: float) ->
 
 
 def verify(body: bytes, headers: Mapping[str, str], secret: str, *, now: float) -> None:
-    """Check a delivery against `secret`. Raises SignatureInvalid.
+    """Check a delivery against `secret`. Raise SignatureInvalid.
 
-    X-Foreman-Signature is not looked at: it does not cover the time and the id, so who once saw a delivery could send
-    it again for ever, without the other one.
+    X-Foreman-Signature is ignored: it does not cover the time and the id, so accepting it alone would allow replays.
     """
     found = {name.lower(): value for name, value in headers.items()}
     key = key_of(secret)
