@@ -1,4 +1,4 @@
-"""Exit codes, and the one line that a fault is on the command line."""
+"""Exit codes and the one-line form of errors."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from foreman.client.reading import TooMuch
 from foreman.domain.errors import ForemanError, SettingInvalid
 
 FAILED = 1
-MISUSED = 2  # click's own code for a wrong call, too
+MISUSED = 2  # click uses the same for wrong usage
 NO_DAEMON = 3
 REFUSED = 4
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
-_TOO_LARGE = "if that is a foreman, ask for less; else set FOREMAN_URL to where one listens"
+_TOO_LARGE = "if that is a foreman, ask for less; else set FOREMAN_URL to the URL of a foreman"
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 the job failed, was cancelled or expired, a check found something wrong, or the program "
     "failed; 2 wrong usage or settings; 3 no Foreman could be reached; 4 Foreman refused (token, unknown model or job, "
-    "full queue, illegal step), be it one of many; 130 interrupted."
+    "full queue, wrong state), also one of several jobs; 130 interrupted."
 )
 
 
 def epilog(*examples: str) -> str:
-    """What a verb's help ends with: how it is called, and how it exits."""
+    """Return the end of a command's help: examples and exit codes."""
     lines = "\n".join(f"  {example}" for example in examples)
     return f"\b\n{'Examples' if len(examples) > 1 else 'Example'}:\n{lines}\n\n{EXIT_CODES}"
 
 
 def line_and_code(error: BaseException) -> tuple[str, int] | None:
-    """What to say about an expected fault and how to exit; None for a bug."""
+    """Return the line and the exit code for an expected error; None for a bug."""
     if isinstance(error, BaseExceptionGroup):
         known = [found for inner in error.exceptions if (found := line_and_code(inner))]
         return known[0] if known else None
@@ -60,13 +60,13 @@ def line_and_code(error: BaseException) -> tuple[str, int] | None:
             return str(error), REFUSED
         case AnswerTooLarge():
             return f"{error.message}: {_TOO_LARGE}", FAILED
-        case TooMuch():  # of what was asked raw
+        case TooMuch():  # of a raw answer
             return f"the answer is too large ({error}): {_TOO_LARGE}", FAILED
-        case msgspec.DecodeError():  # of what was asked raw
-            return "what answers is not a foreman: set FOREMAN_URL to where one listens", NO_DAEMON
+        case msgspec.DecodeError():  # of a raw answer
+            return "the server is not a foreman: set FOREMAN_URL to the URL of a foreman", NO_DAEMON
         case ClientError():
             return str(error), FAILED
-        case OSError() if error.errno and error.errno != errno.EPIPE:  # which click takes for an end
+        case OSError() if error.errno and error.errno != errno.EPIPE:  # click handles EPIPE itself
             where = f"{error.filename}: " if error.filename else ""
             return f"{where}{os.strerror(error.errno).lower()}", FAILED
     return None

@@ -1,4 +1,4 @@
-"""The library: what a program says to a running Foreman, over its public API only."""
+"""The client library: use a running Foreman from a program, over its public API only."""
 
 from foreman.client.answer import ToolCall, Usage, text_of
 from foreman.client.async_client import AsyncClient

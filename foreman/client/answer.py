@@ -1,4 +1,4 @@
-"""What an answer holds, its words and all else, whichever endpoint's shape it has; no I/O."""
+"""Read text, thinking, tool calls, embeddings and usage from the answer of any endpoint; no I/O."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from foreman.client.reading import decode
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A function that the model wants called."""
+    """A function call that the model requests."""
 
     name: str
     arguments: dict[str, Any]
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """How many tokens went in and came out; 0 where the target does not say."""
+    """Token counts of prompt and answer; 0 where the target reports none."""
 
     prompt_tokens: int = 0
     answer_tokens: int = 0
 
 
 def text_of(value: Any) -> str:
-    """The text in a chunk of a stream or in a final answer; empty when it has none."""
+    """Return the text of a stream chunk or a final answer; empty when it has none."""
     return _first(
         _at(value, "message", "content"),  # /api/chat
         _at(value, "response"),  # /api/generate
@@ -39,7 +39,7 @@ def text_of(value: Any) -> str:
 
 
 def thinking_of(value: Any) -> str:
-    """What a reasoning model says to itself in a chunk or a final answer."""
+    """Return the reasoning text of a stream chunk or a final answer; empty when it has none."""
     choice = _at(value, "choices", 0, "delta") or _at(value, "choices", 0, "message")
     return _first(
         _at(value, "message", "thinking"),
@@ -51,7 +51,7 @@ def thinking_of(value: Any) -> str:
 
 
 def tool_calls_of(value: Any) -> list[ToolCall]:
-    """The calls of functions in a final answer, in its order."""
+    """Return the tool calls of a final answer, in order."""
     message = _at(value, "message") or _at(value, "choices", 0, "message")
     functions = [_at(call, "function") for call in _list(_at(message, "tool_calls"))]  # /api/chat, /v1/chat/completions
     functions += [item for item in _list(_at(value, "output")) if _at(item, "type") == "function_call"]  # /v1/responses
@@ -60,11 +60,12 @@ def tool_calls_of(value: Any) -> list[ToolCall]:
 
 
 def embeddings_of(value: Any) -> list[list[float]]:
-    """The vectors of /api/embed and /v1/embeddings, one for each input."""
+    """Return the vectors of /api/embed or /v1/embeddings, one for each input."""
     return _list(_at(value, "embeddings")) or [_list(_at(entry, "embedding")) for entry in _list(_at(value, "data"))]
 
 
 def usage_of(value: Any) -> Usage:
+    """Return the token counts of a final answer."""
     usage = _at(value, "usage") or value
     return Usage(
         _count(usage, "prompt_eval_count", "prompt_tokens", "input_tokens"),
@@ -73,7 +74,7 @@ def usage_of(value: Any) -> Usage:
 
 
 def _blocks(value: Any) -> Iterable[str]:
-    """The text blocks of a whole answer of /v1/messages or /v1/responses."""
+    """Yield the text blocks of a final answer of /v1/messages or /v1/responses."""
     if _at(value, "type") == "message":
         blocks = _list(_at(value, "content"))
     elif _at(value, "object") == "response":
@@ -90,12 +91,12 @@ def _first(*found: Any) -> str:
 
 
 def _arguments(function: Any) -> dict[str, Any]:
-    """They are an object on /api/chat, its JSON on /v1/*, and `input` on /v1/messages."""
+    """Return the arguments of a tool call: an object on /api/chat, JSON text on /v1/*, `input` on /v1/messages."""
     found: Any = _at(function, "arguments") or _at(function, "input") or {}
     if isinstance(found, str):
         try:
             found = decode(found, object)
-        except msgspec.DecodeError:  # models make mistakes
+        except msgspec.DecodeError:  # models do not always write valid JSON
             found = {"": found}
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {"": found}
 
@@ -109,7 +110,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _at(value: Any, *path: str | int) -> Any:
-    """What is found in a JSON value along `path`; None where it does not go on."""
+    """Return the JSON value at `path`; None where the path ends early."""
     for step in path:
         if isinstance(step, int):
             value = value[step] if isinstance(value, list) and len(value) > step else None

@@ -1,4 +1,4 @@
-"""Arguments by name: a client refuses those that it does not know, before anything is sent; no I/O."""
+"""Check keyword arguments: a client refuses unknown names before it sends anything; no I/O."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from foreman.client.payload import Fields
 
 C = TypeVar("C")
 
-ELSEWHERE = "options of the model go in options={…}, whatever else it takes in extra={…}"
+ELSEWHERE = "options of the model go in options={…}, any other field of the request in extra={…}"
 
 
 def checks_arguments(kind: type[C]) -> type[C]:
-    """Have every public method of a class, and its making, refuse unknown names with the nearest one."""
+    """Make the constructor and every public method of a class refuse unknown names and suggest the nearest one."""
     for name, method in list(vars(kind).items()):
         if inspect.isfunction(method) and (name == "__init__" or not name.startswith("_")):
             setattr(kind, name, _checked(method, kind.__name__ if name == "__init__" else name))
@@ -51,7 +51,7 @@ def _checked(method: Callable[..., Any], called: str) -> Callable[..., Any]:
 
 
 def _hint(name: str, known: Collection[str], *, takes_job: bool) -> str | None:
-    from difflib import get_close_matches  # only here: every start would wait for it
+    from difflib import get_close_matches  # imported here: it would slow down every start
 
     near = get_close_matches(name, known, n=1)
     said = [f"did you mean {near[0]!r}?"] if near else []

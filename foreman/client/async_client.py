@@ -1,4 +1,4 @@
-"""The client for programs on an event loop, of asyncio or Trio; every conversation is in talks.py."""
+"""Client for programs on an event loop of asyncio or Trio; its operations are in operations.py."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ T = TypeVar("T")
 
 @checks_arguments
 class AsyncClient:
-    """Talks to one Foreman, on asyncio or Trio. Tasks may share it; close it, or use it in an `async with` statement.
+    """Client of one Foreman, on asyncio or Trio. Tasks may share it; close it, or use it in an `async with` statement.
 
-    `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is seconds
-    for the whole of an answer, from the connection to its last byte; `max_answer` is bytes of one. A stream may go on
-    for ever, but between two of its lines may lie no more than `silence` seconds, and between two things that it tells
-    no more than `max_answer` bytes. Every method raises a ClientError: ConnectFailed, AnswerTooSlow, AnswerTooLarge,
-    Unauthorized, NotFound, Busy, another Refused, or NotForeman; ArgumentInvalid for a name that is no argument of it,
-    and for a limit that is none.
+    `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the
+    time for a whole answer in seconds, from the connection to its last byte; `max_answer` is its size in bytes. A
+    stream has no such timeout: it may be silent for `silence` seconds, and each of its items may take `max_answer`
+    bytes. Every method raises a ClientError: ConnectFailed, AnswerTooSlow, AnswerTooLarge, Unauthorized, NotFound,
+    Busy, another Refused, NotForeman, or ArgumentInvalid for an unknown argument or an invalid limit.
     """
 
     def __init__(
@@ -43,11 +42,11 @@ class AsyncClient:
     ) -> None:
         address, limits = requests.address(url, token), Limits(timeout, silence, max_answer)
         self.url: str = address.url
-        self._line = AsyncConnection(address, limits)
+        self._connection = AsyncConnection(address, limits)
 
     async def aclose(self) -> None:
-        """Close its connections. What is under way on them fails."""
-        await self._line.aclose()
+        """Close all connections. Calls under way fail."""
+        await self._connection.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,27 +67,27 @@ class AsyncClient:
     ) -> Accepted:
         """Store a job; it is on disk when this returns.
 
-        The prompt and every other argument by name (see Fields) go where the job's `endpoint` has a place for them;
-        `extra` reaches the model as it is. The same `idempotency_key` with the same job gives the same job back. While
-        the queue is full or no answer comes, it is tried again for up to `patience` seconds, and stored once. Raises
-        ArgumentInvalid, before anything is sent, for a name that is not known or has no place.
+        The prompt and the keyword arguments (see Fields) go to their place in the request of the job's `endpoint`;
+        `extra` is sent unchanged. The same `idempotency_key` with the same job returns the same job. While the queue is
+        full or no answer comes, try again for up to `retry_for` seconds; the job is stored once. Raise ArgumentInvalid,
+        before anything is sent, for an argument that is unknown or that the endpoint does not take.
         """
         body = body_of(model, prompt, fields)
-        return await self._line.hold(operations.submit(body, idempotency_key, retry_for))
+        return await self._connection.run(operations.submit(body, idempotency_key, retry_for))
 
     async def submit_many(self, payloads: Iterable[Mapping[str, Any] | bytes]) -> Submitted:
         """Store many jobs, each the body of POST /jobs or a line of its JSON; they are on disk when this returns.
 
-        Sent in as many requests as it takes. A bad payload is reported by its place among all (1 is the first) and
-        harms no other. A fault in the middle leaves stored what was accepted; `submit_parts` tells how far it came.
+        Payloads are sent in as many requests as needed. A bad payload is reported by its line number, counted from 1,
+        and the others are stored. After an error the accepted jobs stay stored; `submit_parts` shows how far it came.
         """
         return bulk.together([part async for part in self.submit_parts(payloads)])
 
     def submit_parts(
         self, payloads: Iterable[Mapping[str, Any] | bytes], *, lines: int = bulk.LINES
     ) -> AsyncGenerator[Submitted, None]:
-        """Like submit_many, with an answer after every request of up to `lines` lines; sent as it is iterated."""
-        return self._line.listen(operations.submit_parts(payloads, lines))
+        """Store many jobs like submit_many; yield an answer after each request of up to `lines` lines."""
+        return self._connection.iterate(operations.submit_parts(payloads, lines))
 
     async def run(
         self,
@@ -102,11 +101,11 @@ class AsyncClient:
     ) -> Job:
         """Submit a job, wait for it, and return it with its answer; the arguments are those of submit and wait.
 
-        Raises JobFailed when it ends other than done, NotEnded after `within` seconds. Whatever becomes of this call,
-        a job that was stored will be done.
+        Raise JobFailed when it ends other than done, NotEnded after `within` seconds. A stored job runs even if this
+        call fails.
         """
         body = body_of(model, prompt, fields)
-        return await self._line.hold(operations.run(body, idempotency_key, within, retry_for))
+        return await self._connection.run(operations.run(body, idempotency_key, within, retry_for))
 
     async def run_as(
         self,
@@ -119,30 +118,30 @@ class AsyncClient:
         retry_for: float = RETRY_FOR,
         **fields: Unpack[Fields],
     ) -> T:
-        """Like run, for an answer of the type `kind`: the model is held to its JSON schema.
+        """Run a job like run and return its answer as a `kind`; the model must follow the JSON schema of that type.
 
-        `kind` is a dataclass, a TypedDict, a msgspec.Struct, a model of Pydantic, or made of these. Raises NotTheShape
-        when the answer is none, as when it was cut off; ArgumentInvalid for an endpoint whose answers have no schema.
+        `kind` is a dataclass, a TypedDict, a msgspec.Struct, a model of Pydantic, or made of these. Raise NotTheShape
+        when the answer does not fit, such as one cut off; ArgumentInvalid for an endpoint without schemas.
         """
         body = body_of(model, prompt, {"format": shapes.schema_of(kind), **fields})
-        job = await self._line.hold(operations.run(body, idempotency_key, within, retry_for))
+        job = await self._connection.run(operations.run(body, idempotency_key, within, retry_for))
         return shapes.read(kind, job.text)
 
     async def wait(self, job_id: str, *, within: float | None = None, retry_for: float = RETRY_FOR) -> Job:
-        """The job once it has ended, however it ended: Foreman holds its answer until then.
+        """Wait until the job has ended, in whichever state, and return it.
 
-        A broken connection is made anew for up to `patience` seconds. Raises NotEnded after `within` seconds.
+        After a broken connection, reconnect for up to `retry_for` seconds. Raise NotEnded after `within` seconds.
         """
-        return await self._line.hold(operations.wait(job_id, within, retry_for))
+        return await self._connection.run(operations.wait(job_id, within, retry_for))
 
     def stream(self, job_id: str, *, retry_for: float = RETRY_FOR) -> AsyncGenerator[Chunk | StartsOver, None]:
         """Iterate over the output of a job as it is produced, from its first chunk to the end of the job.
 
-        A broken connection is made anew for up to `patience` seconds. What follows then begins at the first chunk
-        again, which a StartsOver announces, just as one does when the job is tried again. Raises JobFailed after the
-        last chunk when the job ends other than done.
+        After a broken connection, reconnect for up to `retry_for` seconds. The output then starts again at the first
+        chunk, announced by a StartsOver, as with another attempt of the job. Raise JobFailed after the last chunk when
+        the job ends other than done.
         """
-        return self._line.listen(operations.stream(self.url, job_id, retry_for))
+        return self._connection.iterate(operations.stream(self.url, job_id, retry_for))
 
     def feed(
         self,
@@ -153,17 +152,17 @@ class AsyncClient:
         state: Sequence[str] = (),
         retry_for: float = RETRY_FOR,
     ) -> AsyncGenerator[Event, None]:
-        """The changes of all jobs, or of those the filters let through, each once and in order, for ever.
+        """Iterate over the events of all jobs, or of those that match the filters, each once and in order, for ever.
 
-        Begins with what came after the `seq` `after`, without it when it is first iterated. A broken connection is made
-        anew for up to `patience` seconds and goes on where it broke. Raises Refused (410, `cursor_gone`) when what came
-        after `after` is no longer kept.
+        Begin after the `seq` `after`, without it at the first iteration. After a broken connection, reconnect for up to
+        `retry_for` seconds and resume there. Raise Refused (410, `cursor_gone`) when the events after `after` are no
+        longer kept.
         """
         filters = {"job_id": job_id, "model": model, "state": state}
-        return self._line.listen(operations.feed(self.url, after, filters, retry_for))
+        return self._connection.iterate(operations.feed(self.url, after, filters, retry_for))
 
     async def job(self, job_id: str) -> Job:
-        """The job as it is now."""
+        """Return the job as it is now."""
         return await self._ask(requests.job(job_id))
 
     async def jobs(
@@ -185,8 +184,8 @@ class AsyncClient:
     ) -> Page:
         """Return a page of jobs, newest first; its `next` is the `after` of the following one.
 
-        `id` may be a whole id, or 6 or more characters of its beginning or end; `state` several with commas. With
-        `order="ended"` only jobs that have ended, the last one first.
+        `id` is a whole id, or 6 or more characters of its beginning or end; `state` may be several, separated by
+        commas. `order="ended"` lists only ended jobs, the last one first.
         """
         return await self._ask(
             requests.jobs(
@@ -207,51 +206,51 @@ class AsyncClient:
         )
 
     async def events(self, job_id: str, *, after: int = 0) -> list[Event]:
-        """The job's changes of state, oldest first; only those beyond `after`, the `seq` of one, if it is given."""
-        return await self._line.hold(operations.events(self.url, job_id, after))
+        """Return the events of a job after the `seq` `after`, oldest first."""
+        return await self._connection.run(operations.events(self.url, job_id, after))
 
     async def payload(self, job_id: str) -> dict[str, Any]:
-        """What the target is asked: the job as submitted, without Foreman's own fields."""
+        """Return the request to the target: the job as submitted, without Foreman's own fields."""
         return await self._ask(requests.payload(job_id))
 
     async def artifacts(self, job_id: str) -> list[Artifact]:
-        """What came out of a job that is done; empty until then."""
+        """Return the artifacts of a job; empty until it is done."""
         return (await self._ask(requests.job(job_id))).artifacts
 
     async def artifact(self, job_id: str, name: str = "completion") -> bytes:
-        """The bytes of one artifact; `completion` is the answer's JSON."""
+        """Return the bytes of one artifact; `completion` is the JSON of the answer."""
         return await self._ask(requests.artifact(job_id, name))
 
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a job that has not ended; a running one is cut off. Raises Refused (409) for one that has."""
+        """Cancel a queued or running job; a running one is cut off. Raise Refused (409) for an ended one."""
         return await self._ask(requests.cancel(job_id))
 
     async def retry(self, job_id: str) -> Job:
-        """Queue a failed, cancelled or expired job again, with all its attempts. Raises Refused (409) for another."""
+        """Queue a failed, cancelled or expired job again, with all its attempts. Raise Refused (409) for another."""
         return await self._ask(requests.retry(job_id))
 
     async def delete(self, job_id: str) -> None:
-        """Remove a job that has ended, with all that hangs on it. Raises Refused (409) for one that has not."""
+        """Remove an ended job with its answer, events and deliveries. Raise Refused (409) for any other."""
         await self._ask(requests.delete(job_id))
 
     async def deliveries(self, job_id: str) -> list[Delivery]:
-        """The job's webhooks, oldest first."""
-        return await self._line.hold(operations.deliveries(self.url, job_id))
+        """Return the webhook deliveries of a job, oldest first."""
+        return await self._connection.run(operations.deliveries(self.url, job_id))
 
     async def redeliver(self, job_id: str, delivery_id: str) -> Delivery:
-        """Make a delivery due again, with all its retries."""
+        """Send a webhook again, with all its retries."""
         return await self._ask(requests.redeliver(job_id, delivery_id))
 
     async def queue(self) -> Queue:
-        """What waits, what runs, and which model is loaded."""
+        """Return the state of the queue: waiting and running jobs, and the loaded model."""
         return await self._ask(requests.queue())
 
     async def waiting(self, *, limit: int | None = None) -> list[Job]:
-        """The jobs that may start, in the order in which they would if nothing else came; 50, or `limit` up to 500."""
+        """Return the jobs that may start, in the order in which they would; 50, or `limit` up to 500."""
         return (await self._ask(requests.waiting(limit))).jobs
 
     async def scheduled(self, *, limit: int | None = None) -> list[Job]:
-        """Return the jobs whose time is to come, the soonest first; 50, or `limit` up to 500."""
+        """Return the jobs that wait for their `not_before`, the soonest first; 50, or `limit` up to 500."""
         return (await self._ask(requests.waiting(limit))).scheduled
 
     async def usage(
@@ -262,11 +261,11 @@ class AsyncClient:
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> Report:
-        """Return what was done in every step from `start` up to `end`, of all jobs or by a name that they have."""
+        """Return the usage in every `step` from `start` up to `end`, in total or for each name of `by`."""
         return await self._ask(requests.usage(step, by, start, end))
 
     async def pause(self) -> None:
-        """Start no more jobs; running ones go on, new ones are accepted. Survives restarts."""
+        """Start no more jobs; running ones go on, new ones are accepted. The pause survives restarts."""
         await self._ask(requests.pause())
 
     async def resume(self) -> None:
@@ -274,16 +273,16 @@ class AsyncClient:
         await self._ask(requests.resume())
 
     async def health(self) -> Health:
-        """Whether Foreman is alive, and whether it reaches its target."""
+        """Return the liveness of Foreman and its target."""
         return await self._ask(requests.health())
 
     async def ready(self) -> bool:
-        """Whether Foreman takes jobs now."""
-        return await self._line.hold(operations.ready())
+        """Return True if Foreman accepts jobs now."""
+        return await self._connection.run(operations.ready())
 
     async def models(self) -> list[str]:
-        """The names of the models that jobs may ask for."""
-        return await self._line.hold(operations.models())
+        """Return the names of the models."""
+        return await self._connection.run(operations.models())
 
     async def request(
         self,
@@ -294,8 +293,8 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> bytes:
-        """The body of the answer on any other route, as it came; any other status than 2xx is raised as its fault."""
+        """Send a request to any other route and return the body. Raise the error for any status other than 2xx."""
         return await self._ask(Ask(bytes, path, method, params or {}, dict(headers or {}), body))
 
     async def _ask(self, ask: Ask[T]) -> T:
-        return await self._line.hold(operations.ask(ask))
+        return await self._connection.run(operations.ask(ask))

@@ -1,4 +1,4 @@
-"""Many payloads, cut into requests that Foreman takes; no I/O."""
+"""Split many payloads into requests of a size that Foreman accepts; no I/O."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ import msgspec
 from foreman.client.types import Submitted
 from foreman.client.writing import encode
 
-LINES = 10_000  # of one request: so few that there is news every second, so many that requests cost nothing
-MOST_LINES = 100_000  # that Foreman takes in one request
-BYTES = 8 * 2**20  # of one request; Foreman takes 64 MiB, unless it was told to take less
+LINES = 10_000  # per request: few enough for progress every second, enough to make the cost of a request negligible
+MOST_LINES = 100_000  # that Foreman accepts in one request
+BYTES = 8 * 2**20  # per request; Foreman accepts 64 MiB unless max_body is lower
 TOO_LARGE = "body_too_large"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What goes into one request."""
+    """The lines of one request."""
 
-    first: int  # the number of the first line; 1 is the first of all
+    first: int  # number of the first line, counted from 1 over all requests
     lines: list[bytes]
 
     @property
     def body(self) -> bytes:
+        """The lines as NDJSON."""
         return b"\n".join(self.lines)
 
     def halves(self) -> tuple[Part, Part]:
+        """Return two parts with half of the lines each."""
         middle = len(self.lines) // 2
         return Part(self.first, self.lines[:middle]), Part(self.first + middle, self.lines[middle:])
 
     def numbered(self, answer: Submitted) -> Submitted:
-        """The answer with the numbers that its lines have among all."""
+        """Return the answer with line numbers counted over all requests."""
         before = self.first - 1
         return Submitted(
             answer.accepted,
@@ -45,17 +47,18 @@ class Part:
 
 
 def parts(payloads: Iterable[Mapping[str, Any] | bytes], *, lines: int = LINES, size: int = BYTES) -> Iterator[Part]:
-    """Cut payloads into requests of up to `lines` lines and about `size` bytes; one that is larger goes alone.
+    """Split payloads into requests of up to `lines` lines and about `size` bytes; send a larger payload alone.
 
-    A payload of bytes is a line of JSON as it stands; an empty one is sent too, so that every line keeps its number.
+    A payload of bytes is taken as one line of JSON. An empty line is sent too, so that line numbers stay right.
+    Raise ValueError when `lines` is out of range or a payload is not one line.
     """
     if not 1 <= lines <= MOST_LINES:
-        raise ValueError(f"a request takes 1 to {MOST_LINES} lines; given: {lines}")
+        raise ValueError(f"lines must be 1 to {MOST_LINES}; given: {lines}")
     first, held, weight = 1, list[bytes](), 0
     for payload in payloads:
         line = payload.rstrip(b"\r\n") if isinstance(payload, bytes) else encode(payload)
         if b"\n" in line:
-            raise ValueError("a payload must be one line")
+            raise ValueError("a payload of bytes must be one line of JSON, without a line break")
         if held and (len(held) == lines or weight + len(line) >= size):
             yield Part(first, held)
             first, held, weight = first + len(held), [], 0
@@ -66,7 +69,7 @@ def parts(payloads: Iterable[Mapping[str, Any] | bytes], *, lines: int = LINES, 
 
 
 def together(answers: Sequence[Submitted]) -> Submitted:
-    """The answers to all parts as one."""
+    """Return the answers to all parts as one answer."""
     return Submitted(
         sum(answer.accepted for answer in answers),
         sum(answer.rejected for answer in answers),
@@ -77,5 +80,5 @@ def together(answers: Sequence[Submitted]) -> Submitted:
 
 
 def too_large(answer: Submitted) -> bool:
-    """Whether Foreman refused the request for its size, and stored nothing of it."""
+    """Return True if Foreman refused the request for its size and stored nothing of it."""
     return not answer.accepted and any(error.code == TOO_LARGE for error in answer.errors)

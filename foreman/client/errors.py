@@ -1,4 +1,4 @@
-"""What a caller of Foreman may meet, each fault a type of its own."""
+"""Errors of the client, one type for each kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from foreman.client.types import Job
 
 
 class ClientError(Exception):
-    """An expected fault; its text is one sentence, with the remedy where there is one."""
+    """Base class of expected errors; the text is one sentence, with a remedy where there is one."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint)
@@ -18,11 +18,11 @@ class ClientError(Exception):
 
 
 class ArgumentInvalid(ClientError, TypeError):
-    """A call has an argument by a name that is not known, or that the job's endpoint has no place for."""
+    """An argument is unknown, invalid, or not taken by the job's endpoint."""
 
 
 class ConnectFailed(ClientError):
-    """No answer came: nothing listens there, or it fell silent, or the connection broke."""
+    """No answer came: the connection was refused, timed out or broke."""
 
     def __init__(self, url: str, why: str = "", *, nobody: bool = False) -> None:
         if why:
@@ -30,37 +30,37 @@ class ConnectFailed(ClientError):
         else:
             super().__init__(f"no foreman at {url}", "start one with 'foreman serve', or set FOREMAN_URL")
         self.url = url
-        self.nobody: bool = nobody or not why  # no connection was made, so that nothing was heard either
+        self.nobody: bool = nobody or not why  # no connection was made
 
 
 class AnswerTooSlow(ConnectFailed):
-    """Not all of the answer came within the time that it may take; or, of a stream, no line did."""
+    """The answer, or the next line of a stream, did not arrive in time."""
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(url, why)
-        self.hint = "see whether it is busy or stuck there, and try again"
+        self.hint = "check whether it is busy or stuck, then try again"
 
 
 class AnswerTooLarge(ClientError):
-    """The answer, or what a stream sends without telling anything, is larger than it may be."""
+    """The answer, or one item of a stream, is larger than `max_answer`."""
 
     def __init__(self, url: str, what: str) -> None:
         super().__init__(
-            f"the answer of what listens at {url} is too large ({what})",
-            "if that is a foreman, ask for less, or allow more with max_answer=",
+            f"the answer from {url} is too large ({what})",
+            "if that is a foreman, ask for less, or raise max_answer=",
         )
         self.url = url
 
 
 class NotForeman(ClientError):
-    """Something answered that does not speak Foreman's API."""
+    """The server at this URL does not speak Foreman's API."""
 
     def __init__(self, url: str, what: str) -> None:
-        super().__init__(f"what answers at {url} is not a foreman ({what})", "set FOREMAN_URL to where one listens")
+        super().__init__(f"the server at {url} is not a foreman ({what})", "set FOREMAN_URL to the URL of a foreman")
 
 
 class Refused(ClientError):
-    """Foreman understood and said no (4xx), or failed itself (5xx)."""
+    """Foreman refused the request (4xx), or failed itself (5xx)."""
 
     def __init__(self, status: int, code: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint)
@@ -91,11 +91,11 @@ class JobFailed(ClientError):
         ended = {"failed": "failed", "expired": "expired"}.get(job.state, f"was {job.state}")
         super().__init__(f"job {job.job_id} {ended}", job.error)
         self.job = job
-        self.code: str | None = job.error_code  # stable, see the list of error codes; None where somebody cancelled it
+        self.code: str | None = job.error_code  # stable, see the list of error codes; None for a cancelled job
 
 
 class NotEnded(ClientError):
-    """The job has not ended within the time that was given. It goes on."""
+    """The job has not ended within the given time. It goes on."""
 
     def __init__(self, job_id: str, waited: float) -> None:
         super().__init__(f"job {job_id} has not ended within {waited:g} s")
@@ -103,8 +103,8 @@ class NotEnded(ClientError):
 
 
 class NotTheShape(ClientError):
-    """The answer is not of the type that was asked for; `text` is what the model said."""
+    """The answer is not of the requested type; `text` is the answer's text."""
 
     def __init__(self, wanted: str, why: str, text: str) -> None:
-        super().__init__(f"the answer is no {wanted}: {why}")
+        super().__init__(f"the answer is not a valid {wanted}: {why}")
         self.text = text

@@ -1,4 +1,4 @@
-"""The live feed: what its messages are, and where to go on after a break; no I/O."""
+"""Parser of the live feed; remembers where to resume after a break; no I/O."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from foreman.client.types import Event
 
 
 class Feed:
-    """Bytes of one connection after the other in, changes out: each once, in order.
+    """Parser of the feed over successive connections: bytes in, events out, each once and in order.
 
-    `after` is the `seq` to go on from, None until it is known.
+    `after` is the `seq` to resume from, None until it is known.
     """
 
     def __init__(self, after: int | None) -> None:
@@ -20,22 +20,22 @@ class Feed:
         self._values = Values("text/event-stream")
 
     def begin(self) -> None:
-        """A new connection: what an old one left unfinished is void."""
+        """Start a new connection; drop the unfinished message of the old one."""
         self._values = Values("text/event-stream")
 
     @property
     def heard(self) -> bool:
-        """Return True if the bytes that came last ended a line."""
+        """True if the last bytes ended a line."""
         return self._values.heard
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take the next bytes. Raises msgspec.DecodeError for what is no message of the feed."""
+        """Take the next bytes and return their events. Raise msgspec.DecodeError for an invalid message."""
         return [event for value in self._values.feed(data) if (event := self._read(value)) is not None]
 
     def _read(self, value: bytes) -> Event | None:
         kind = decode(value, _Message)
         if kind.type == "hello" and self.after is None:
-            self.after = kind.seq  # nothing was told yet; whatever comes next comes after this
+            self.after = kind.seq  # no event was returned yet: all that follow come after this one
         if kind.type != "state":
             return None
         event = decode(value, Event)

@@ -1,4 +1,4 @@
-"""How long an answer may take and how large it may be; no I/O."""
+"""Limits on the time and size of an answer; no I/O."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from foreman.client.errors import AnswerTooLarge, ArgumentInvalid
 
 TIMEOUT = 30.0  # seconds
 SILENCE = 60.0  # seconds; Foreman sends a comment every 10 or 20
-MAX_ANSWER = 128 * 2**20  # bytes; Foreman keeps answers of 64 MiB, unless it was told to keep larger ones
+MAX_ANSWER = 128 * 2**20  # bytes; Foreman keeps answers of up to 64 MiB unless its own max_answer is larger
 
-LONGEST = 1e6  # seconds that an operating system can be told to wait
+LONGEST = 1e6  # seconds; operating systems refuse much longer timeouts
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What every answer is held to. Raises ArgumentInvalid for what is no limit."""
+    """Limits of every answer. Raise ArgumentInvalid for a value that is not a positive number."""
 
     timeout: float = TIMEOUT  # seconds for a whole answer, from the connection to its last byte
     silence: float = SILENCE  # seconds between two lines of a stream
-    max_answer: int = MAX_ANSWER  # bytes of an answer, or of what a stream sends between two things that it tells
+    max_answer: int = MAX_ANSWER  # bytes of an answer, or of a stream between two items
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -35,7 +35,7 @@ class Limits:
 
 
 class Allowance:
-    """What one answer may still take: counted where bytes are sent and read, whatever they are."""
+    """Time and bytes that one answer may still take, counted where bytes are sent and read."""
 
     def __init__(self, limits: Limits, seconds: float, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
@@ -46,27 +46,27 @@ class Allowance:
         self._size = 0
 
     def heard(self) -> None:
-        """A line of a stream has come: the next one has its own time."""
+        """Restart the time: a line of the stream has come."""
         self.seconds = self._limits.silence
         self._until = self._clock() + self.seconds
 
     def told(self) -> None:
-        """Something was told of what has come: what follows is counted anew."""
+        """Restart the count of bytes: an item of the stream is complete."""
         self._size = 0
 
     def left(self) -> float:
-        """Return the seconds that are left, 0 when there are none."""
+        """Return the seconds left, at least 0."""
         return min(LONGEST, max(0.0, self._until - self._clock()))
 
     def take(self, size: int) -> None:
-        """Count bytes that have come. Raises AnswerTooLarge."""
+        """Count received bytes. Raise AnswerTooLarge above the limit."""
         self._size += size
         if self._size > self._limits.max_answer:
             raise AnswerTooLarge(self._url, f"more than {self._limits.max_answer:,} bytes")
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Hold to it what this thread, or this task, sends and reads meanwhile."""
+        """Apply it to all that this thread or task sends and reads meanwhile."""
         token = _CURRENT.set(self)
         try:
             yield
@@ -75,7 +75,7 @@ class Allowance:
 
 
 def current() -> Allowance | None:
-    """Return the allowance that is applied here."""
+    """Return the allowance of this thread or task."""
     return _CURRENT.get()
 
 

@@ -1,4 +1,4 @@
-"""The network under both clients: each look at it is held to the allowance of the answer that it is for."""
+"""Network backends of both clients; every read and write is bounded by the allowance of its answer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream, NetworkBackend, N
 
 from foreman.client.limits import LONGEST, current
 
-KEPT = 5.0  # seconds that an idle connection is kept
+KEPT = 5.0  # seconds to keep an idle connection
 
 Options: TypeAlias = Iterable[Any] | None
 
 
 class Transport(httpx2.HTTPTransport):
-    """Connections without an event loop, as many at once as are wanted: the limit is Foreman's to set."""
+    """HTTP transport without an event loop; the number of connections is limited by Foreman alone."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._pool = httpcore2.ConnectionPool(
@@ -31,7 +31,7 @@ class Transport(httpx2.HTTPTransport):
 
 
 class AsyncTransport(httpx2.AsyncHTTPTransport):
-    """Connections on an event loop of asyncio or Trio."""
+    """HTTP transport on an event loop of asyncio or Trio."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._pool = httpcore2.AsyncConnectionPool(
@@ -51,7 +51,7 @@ class _Backend(NetworkBackend):
         local_address: str | None = None,
         socket_options: Options = None,
     ) -> NetworkStream:
-        """Try the addresses of a name, each for its share of the time that is left."""
+        """Try the addresses of a name, each for its share of the time left."""
         until = time.monotonic() + _left(timeout, httpcore2.ConnectTimeout)
         addresses = _addresses(host, port, until - time.monotonic())
         for number, address in enumerate(addresses):
@@ -61,11 +61,11 @@ class _Backend(NetworkBackend):
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 if number == len(addresses) - 1:
                     raise
-        raise httpcore2.ConnectError(f"{host} has no address")
+        raise httpcore2.ConnectError(f"no address found for {host}")
 
 
 def _addresses(host: str, port: int, seconds: float) -> list[str]:
-    """Look a name up, in a thread of its own, since the system takes as long as it likes."""
+    """Resolve a name in a thread: getaddrinfo takes no timeout."""
     found: Future[list[Any]] = Future()
 
     def look() -> None:
@@ -78,7 +78,7 @@ def _addresses(host: str, port: int, seconds: float) -> list[str]:
     try:
         return list(dict.fromkeys(str(entry[4][0]) for entry in found.result(seconds)))
     except TimeoutError as error:
-        raise httpcore2.ConnectTimeout(f"{host} is still looked up") from error
+        raise httpcore2.ConnectTimeout(f"{host} was not resolved in time") from error
     except (OSError, UnicodeError) as error:
         raise httpcore2.ConnectError(str(error)) from error
 
@@ -91,7 +91,7 @@ class _Stream(NetworkStream):
         return _counted(self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of it: httpcore2 would grant the time anew to each part that the other side takes."""
+        """Send all of it; httpcore2 would restart the timeout with each part sent."""
         sock: socket.socket = self._inner.get_extra_info("socket")
         view = memoryview(buffer)
         while view:
@@ -156,7 +156,7 @@ class _AsyncStream(AsyncNetworkStream):
 
 
 def _left(timeout: float | None, late: type[httpcore2.TimeoutException]) -> float:
-    """Return the seconds that this look may take. Raises `late` when there are none."""
+    """Return the seconds left for this operation. Raise `late` when none are."""
     allowance = current()
     left = min(LONGEST if timeout is None else timeout, LONGEST if allowance is None else allowance.left())
     if left <= 0:

@@ -1,7 +1,7 @@
-"""The conversations with Foreman: what is asked, how answers are read, when it is asked again; no I/O.
+"""Operations on a Foreman: the requests, their answers and retries, without I/O.
 
-Each is a generator that yields what is to be done and is sent what came of it; a fault is thrown into it. Client and
-AsyncClient do what is yielded, each in its own way.
+Each operation is a generator: it yields a step, is sent the reply, and errors are thrown into it. Client and
+AsyncClient perform the steps, each with its own kind of I/O.
 """
 
 from __future__ import annotations
@@ -39,37 +39,37 @@ from foreman.domain.job import State
 
 T = TypeVar("T")
 
-LATE = 0.5  # seconds by which an answer may come later than a caller waits: one that was held to the end has to travel
-MOST_EVENTS = 100_000  # changes of one job; some hundred attempts have a thousand
-LONG_POLL = 30  # seconds that one answer may be held; proxies tend to give up after 60
+LATE = 0.5  # seconds added to the deadline: an answer held until then still has to travel
+MOST_EVENTS = 100_000  # of one job; some hundred attempts make a thousand
+LONG_POLL = 30  # seconds to hold one answer; proxies tend to give up after 60
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Do nothing for a while."""
+    """Wait for a while."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Begin an answer that is read as it comes, in place of one that is open; what comes of it is its content type."""
+    """Open a streamed answer in place of the open one; the reply is its content type."""
 
     ask: Ask[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What comes of it are the next bytes of the answer that is open; none at its end.
+    """Read the next bytes of the open answer; the reply is empty at its end.
 
-    Say what came of those before: each line has its time, and what comes between two things told its bytes.
+    `heard` and `told` say that the bytes before ended a line or an item: the limits of time and size start anew.
     """
 
     heard: bool = False
     told: bool = False
 
     def renew(self, allowance: Allowance) -> None:
-        """Allow for what was read."""
+        """Restart the limits for lines and items already read."""
         if self.heard:
             allowance.heard()
         if self.told:
@@ -81,7 +81,7 @@ FIRST = Read(heard=True, told=True)
 
 @dataclass(frozen=True, slots=True)
 class Emit(Generic[T]):
-    """Something for the caller."""
+    """Give a value to the caller."""
 
     value: T
 
@@ -93,7 +93,7 @@ Clock: TypeAlias = Callable[[], float]  # seconds
 
 
 class Held(Generic[T]):
-    """A conversation under way: `step` is what it wants done, None once it is over and has come to `result`."""
+    """A running operation: `step` is its next step, None once it has ended with `result`."""
 
     step: Any
     result: T
@@ -103,22 +103,22 @@ class Held(Generic[T]):
         self.send(None)
 
     def send(self, reply: object) -> None:
-        """What came of the step."""
+        """Resume the operation with the reply to its step."""
         self._go(lambda: self._operation.send(reply))
 
     def throw(self, error: ClientError) -> None:
-        """What kept the step from being done. Raises it, or another, where the conversation cannot bear it."""
+        """Resume the operation with the error of its step. Raise the error that the operation does not handle."""
         self._go(lambda: self._operation.throw(error))
 
-    def _go(self, on: Callable[[], Any]) -> None:
+    def _go(self, resume: Callable[[], Any]) -> None:
         try:
-            self.step = on()
+            self.step = resume()
         except StopIteration as end:
             self.step, self.result = None, end.value
 
 
 def ask(request: Ask[T]) -> Operation[T]:
-    """One request and its answer."""
+    """Send one request and return its answer."""
     answer: T = yield request
     return answer
 
@@ -131,10 +131,10 @@ def submit(
     *,
     within: float = math.inf,
 ) -> Operation[Accepted]:
-    """Store a job; while there is no room for it, or no answer comes, try again for up to `patience` seconds.
+    """Store a job; while Foreman is full or silent, try again for up to `retry_for` seconds.
 
-    After `within` seconds nobody waits for an answer any more. Where nobody has answered yet, nobody is waited for.
-    With patience, a job without a key gets one, so that it is stored once however often it is sent.
+    Give up after `within` seconds. Raise at once when the first connection fails. With `retry_for`, a job without an
+    idempotency key gets one, so that it is stored once however often it is sent.
     """
     key = key or (uuid4().hex if retry_for else None)
     began, pause, heard = clock(), PAUSES[0], False
@@ -153,36 +153,36 @@ def submit(
 
 
 def submit_parts(payloads: Iterable[Mapping[str, Any] | bytes], lines: int = bulk.LINES) -> Emitting[Submitted]:
-    """Store many jobs, with an answer after every request."""
+    """Store many jobs and emit an answer after every request."""
     for part in bulk.parts(payloads, lines=lines):
         yield from _submit_part(part)
 
 
 def wait(job_id: str, within: float | None, retry_for: float, clock: Clock = time.monotonic) -> Operation[Job]:
-    """The job once it has ended: each answer is held until then, or for half a minute. Raises NotEnded."""
-    trouble = Reconnect(retry_for)
+    """Return the job once it has ended, by long polling. Raise NotEnded after `within` seconds."""
+    reconnect = Reconnect(retry_for)
     until = None if within is None else clock() + within
     while True:
         began = clock()
         left = math.inf if until is None else max(0.0, until - began)
-        held = int(min(LONG_POLL, left))  # whole seconds; of the last one no answer is held
+        held = int(min(LONG_POLL, left))  # whole seconds; 0 in the last one: a plain request
         try:
             job = yield from ask(replace(requests.job(job_id, wait=held), within=left + LATE))
         except (ConnectFailed, Busy) as error:
             if isinstance(error, AnswerTooSlow) and until is not None and clock() >= until:
                 raise NotEnded(job_id, within or 0.0) from None
-            if _heard(error):  # a break ends what trouble there was before, but not a silence
-                trouble.connected(began if clock() - began <= held else clock())
-            pause = trouble.broke(clock())
+            if _heard(error):  # a broken connection ends the earlier outage, a failed connect does not
+                reconnect.connected(began if clock() - began <= held else clock())
+            pause = reconnect.broke(clock())
             if pause is None or (until is not None and clock() >= until):
                 raise
         else:
-            trouble.connected(clock())
+            reconnect.connected(clock())
             if job.ended:
                 return job
             if until is not None and clock() >= until:
                 raise NotEnded(job_id, within or 0.0)
-            pause = trouble.ended()
+            pause = reconnect.ended()
             if clock() - began >= held > 0:
                 continue
         yield Pause(pause if until is None else min(pause, max(0.0, until - clock())))
@@ -191,7 +191,7 @@ def wait(job_id: str, within: float | None, retry_for: float, clock: Clock = tim
 def run(
     body: Mapping[str, Any], key: str | None, within: float | None, retry_for: float, clock: Clock = time.monotonic
 ) -> Operation[Job]:
-    """Store a job and wait for it. Raises JobFailed when it is not done in the end, NotEnded."""
+    """Store a job and wait for its end. Raise JobFailed for any end but done, NotEnded after `within` seconds."""
     until = None if within is None else clock() + within
     accepted = yield from submit(body, key, retry_for, clock, within=math.inf if within is None else within)
     try:
@@ -205,20 +205,20 @@ def run(
 
 
 def events(url: str, job_id: str, after: int) -> Operation[list[Event]]:
-    """The changes of a job beyond the one with the seq `after`, page by page."""
+    """Return the events of a job after the seq `after`, fetched page by page."""
     found: list[Event] = []
     while True:
         page = yield from ask(requests.events(job_id, after))
         found += page.events
         if len(found) > MOST_EVENTS:
-            raise AnswerTooLarge(url, f"more than {MOST_EVENTS:,} changes of a job")
+            raise AnswerTooLarge(url, f"more than {MOST_EVENTS:,} events of a job")
         if page.next is None or page.next <= after:
             return found
         after = page.next
 
 
 def deliveries(url: str, job_id: str) -> Operation[list[Delivery]]:
-    """The webhooks of a job, page by page."""
+    """Return the webhook deliveries of a job, fetched page by page."""
     found: list[Delivery] = []
     after = 0
     while True:
@@ -232,7 +232,7 @@ def deliveries(url: str, job_id: str) -> Operation[list[Delivery]]:
 
 
 def models() -> Operation[list[str]]:
-    """The names of the models, also of a server that has only the native list."""
+    """Return the names of the models, from /v1/models or else /api/tags."""
     try:
         return (yield from ask(requests.models())).names
     except (NotFound, NotForeman):
@@ -240,24 +240,24 @@ def models() -> Operation[list[str]]:
 
 
 def ready() -> Operation[bool]:
-    """Whether Foreman takes jobs now."""
+    """Return True if Foreman accepts jobs now."""
     try:
         yield from ask(requests.ready())
-    except (Busy, NotForeman):  # its 503 tells a state, no fault
+    except (Busy, NotForeman):  # a 503 here is a state, not an error
         return False
     return True
 
 
 def stream(url: str, job_id: str, retry_for: float, clock: Clock = time.monotonic) -> Emitting[Chunk | StartsOver]:
-    """Tell the output of a job from its first chunk to its end; a broken connection is made anew and starts over.
+    """Emit the output of a job from its first chunk to its end; reconnect and start over after a break.
 
-    Raises JobFailed at the end of a job that ended other than done.
+    Raise JobFailed at the end of a job that ended other than done.
     """
-    trouble, said = Reconnect(retry_for), False
+    reconnect, said = Reconnect(retry_for), False
     while True:
         try:
             pieces = Pieces((yield Open(requests.stream(job_id))))
-            trouble.connected(clock())
+            reconnect.connected(clock())
             if said:
                 said = False
                 yield Emit(StartsOver((yield from ask(requests.job(job_id))).attempt))
@@ -278,9 +278,9 @@ def stream(url: str, job_id: str, retry_for: float, clock: Clock = time.monotoni
                 return
             if job.ended:
                 raise JobFailed(job)
-            pause = trouble.ended()
+            pause = reconnect.ended()
         except (ConnectFailed, Busy):
-            again = trouble.broke(clock())
+            again = reconnect.broke(clock())
             if again is None:
                 raise
             pause = again
@@ -294,13 +294,13 @@ def feed(
     retry_for: float,
     clock: Clock = time.monotonic,
 ) -> Emitting[Event]:
-    """The changes of all jobs, or of those the filters let through; a broken connection goes on where it broke."""
-    trouble, feed = Reconnect(retry_for), Feed(after)
+    """Emit the events of all jobs, or of those that match the filters; reconnect and resume after a break."""
+    reconnect, feed = Reconnect(retry_for), Feed(after)
     while True:
         feed.begin()
         try:
             yield Open(requests.feed(feed.after, filters))
-            trouble.connected(clock())
+            reconnect.connected(clock())
             reading = FIRST
             while data := (yield reading):
                 try:
@@ -308,13 +308,13 @@ def feed(
                 except TooMuch as error:
                     raise AnswerTooLarge(url, str(error)) from None
                 except msgspec.DecodeError:
-                    raise NotForeman(url, "/events tells of something else") from None
+                    raise NotForeman(url, "/events sent an unknown message") from None
                 for event in events:
                     yield Emit(event)
                 reading = Read(feed.heard, told=bool(events))
-            pause = trouble.ended()
+            pause = reconnect.ended()
         except (ConnectFailed, Busy):
-            again = trouble.broke(clock())
+            again = reconnect.broke(clock())
             if again is None:
                 raise
             pause = again
@@ -322,7 +322,7 @@ def feed(
 
 
 def _heard(error: ClientError) -> bool:
-    """Whether somebody was there."""
+    """Return True if a connection was made."""
     return not (isinstance(error, ConnectFailed) and error.nobody)
 
 
@@ -333,7 +333,7 @@ def _submit_part(part: bulk.Part) -> Emitting[Submitted]:
         if error.code != bulk.TOO_LARGE:
             raise
         answer = Submitted(0, 1, [], [Rejected(1, error.message, error.code, error.hint)])
-    if bulk.too_large(answer) and len(part.lines) > 1:  # this Foreman takes less than most
+    if bulk.too_large(answer) and len(part.lines) > 1:  # this Foreman accepts less than the default
         for half in part.halves():
             yield from _submit_part(half)
     else:

@@ -1,4 +1,4 @@
-"""The body of a new job, made from what a caller gives by name; no I/O."""
+"""Build the body of POST /jobs from keyword arguments; no I/O."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from foreman.client.errors import ArgumentInvalid
-from foreman.client.prompt import said
+from foreman.client.prompt import place_prompt
 
 JsonObject: TypeAlias = Mapping[str, object]
 
-MAX_TOKENS = 4096  # /v1/messages wants a number
+MAX_TOKENS = 4096  # /v1/messages requires it
 
 
 class OwnFields(TypedDict, total=False):
@@ -31,12 +31,13 @@ class OwnFields(TypedDict, total=False):
 
 
 class Fields(OwnFields, total=False):
-    """What a new job takes by name, besides its model and prompt; None is the same as not given.
+    """Keyword arguments of a new job besides model and prompt; None is the same as not given.
 
-    Each goes where the job's `endpoint` has its place: `max_tokens` is `num_predict` among the options of /api/chat.
+    Each goes to its place in the request of the job's `endpoint`: on /api/chat `max_tokens` is the option
+    `num_predict`.
     """
 
-    # What is said to the model
+    # Input of the model
     system: str | None
     messages: Sequence[JsonObject] | None  # a conversation; the prompt is its last turn
     images: Sequence[bytes | str] | None  # shown with the prompt: the bytes, or their base64
@@ -44,7 +45,7 @@ class Fields(OwnFields, total=False):
     instructions: str | None
     suffix: str | None
 
-    # How it answers
+    # Output of the model
     options: JsonObject | None  # any option of the model by the server's own name for it
     temperature: float | None
     top_p: float | None
@@ -79,7 +80,7 @@ class Fields(OwnFields, total=False):
     raw: bool | None
     template: str | None
 
-    # Anything else for the model, as it is; it wins over all of the above but Foreman's own
+    # Further fields of the request, sent unchanged; they override all above except Foreman's own
     extra: JsonObject | None
     payload: JsonObject | None  # the former name of `extra`
 
@@ -87,7 +88,7 @@ class Fields(OwnFields, total=False):
 _ANY_JSON = {"type": "json_object"}
 _SAMPLING = "temperature top_p top_k min_p seed stop max_tokens frequency_penalty presence_penalty"
 _TOOLS = "tools tool_choice parallel_tool_calls"
-_TAKES = {  # by name, besides what is said and `options`
+_TAKES = {  # by name, besides the input and `options`
     endpoint: frozenset(f"{names} {'' if 'embed' in endpoint else _SAMPLING}".split())
     for endpoint, names in {
         "/api/chat": "format tools think logprobs top_logprobs truncate keep_alive",
@@ -101,7 +102,7 @@ _TAKES = {  # by name, besides what is said and `options`
         "/v1/embeddings": "input dimensions encoding_format",
     }.items()
 }
-_CALLED = {  # what an endpoint calls otherwise
+_CALLED = {  # arguments that an endpoint names differently
     "/api/chat": {"max_tokens": "num_predict"},
     "/api/generate": {"max_tokens": "num_predict"},
     "/v1/responses": {"max_tokens": "max_output_tokens", "format": "text"},
@@ -111,13 +112,13 @@ _CALLED = {  # what an endpoint calls otherwise
 
 
 def body_of(model: str, prompt: str | None = None, fields: Fields | None = None) -> dict[str, Any]:
-    """Return the body of POST /jobs. Raises ArgumentInvalid for what the job's endpoint has no place for."""
+    """Return the body of POST /jobs. Raise ArgumentInvalid for an argument that the job's endpoint does not take."""
     given: dict[str, Any] = {name: value for name, value in (fields or {}).items() if value is not None}
     extra = {**given.pop("payload", {}), **given.pop("extra", {})}
     own = {name: given.pop(name) for name in list(given) if name in OwnFields.__annotations__}
     endpoint = own.get("endpoint", "/api/chat")
     native = endpoint.startswith("/api/")
-    body: dict[str, Any] = {"model": model} | said(endpoint, prompt, given)
+    body: dict[str, Any] = {"model": model} | place_prompt(endpoint, prompt, given)
     if options := given.pop("options", None):
         body |= {"options": dict(options)} if native else options
     for name, value in given.items():
@@ -134,7 +135,7 @@ def body_of(model: str, prompt: str | None = None, fields: Fields | None = None)
 
 
 def _value(endpoint: str, name: str, value: Any) -> Any:
-    """Return the value of a named argument as the endpoint wants it."""
+    """Return the value of an argument in the shape of the endpoint."""
     match name, endpoint:
         case "stop", _:
             return [value] if isinstance(value, str) else list(value)
@@ -146,5 +147,5 @@ def _value(endpoint: str, name: str, value: Any) -> Any:
 
 
 def _named(schema: Mapping[str, Any]) -> dict[str, Any]:
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", str(schema.get("title") or "answer"))  # all that OpenAI allows in one
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", str(schema.get("title") or "answer"))  # OpenAI allows only these characters
     return {"name": name, "schema": schema, "strict": True}

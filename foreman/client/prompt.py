@@ -1,4 +1,4 @@
-"""What is said to a model, put the way each endpoint wants it; no I/O."""
+"""Put prompt, system text, messages and images into the shape of each endpoint; no I/O."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from foreman.client.errors import ArgumentInvalid
 _MEDIA = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}  # by their base64
 
 
-def said(endpoint: str, prompt: str | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Take what the endpoint has a place for out of `given`, and return it with the prompt in that place.
+def place_prompt(endpoint: str, prompt: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Move the input that the endpoint takes out of `given`; return it with the prompt as fields of the request.
 
-    Raises ArgumentInvalid for images without a prompt.
+    Raise ArgumentInvalid for images without a prompt.
     """
     match endpoint:
         case "/api/generate":
@@ -42,17 +42,17 @@ def said(endpoint: str, prompt: str | None, given: dict[str, Any]) -> dict[str, 
 
 
 def _turns(endpoint: str, prompt: str | None, given: dict[str, Any]) -> list[Any] | None:
-    """Return the conversation with the prompt as its last turn; None where nothing is said."""
+    """Return the conversation with the prompt as its last turn; None without prompt and messages."""
     messages, images = given.pop("messages", None), _images(given)
     if prompt is None:
         if images:
-            raise ArgumentInvalid("images are shown with a prompt, and none is given", "put them into messages")
+            raise ArgumentInvalid("images are given without a prompt", "give a prompt, or put the images into messages")
         return None if messages is None else list(messages)
     return [*(messages or []), {"role": "user", "content": prompt} | _shown(endpoint, prompt, images)]
 
 
 def _shown(endpoint: str, prompt: str, images: Sequence[str]) -> dict[str, Any]:
-    """Return what a turn with images has other than one without."""
+    """Return the fields that images add to a turn, or replace in it."""
     if not images:
         return {}
     match endpoint:
@@ -70,7 +70,7 @@ def _shown(endpoint: str, prompt: str, images: Sequence[str]) -> dict[str, Any]:
 
 
 def _images(given: dict[str, Any]) -> list[str]:
-    """Take the images out of `given`, as base64."""
+    """Move the images out of `given`; return them as base64."""
     return [
         base64.b64encode(image).decode() if isinstance(image, bytes) else image.rpartition("base64,")[2]
         for image in given.pop("images", ())

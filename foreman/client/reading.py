@@ -1,4 +1,4 @@
-"""JSON of others: whatever is wrong with it is one kind of fault; no I/O."""
+"""Decode JSON from a server; every defect is a msgspec.DecodeError; no I/O."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from foreman.domain.json_weight import has_more_values
 T = TypeVar("T")
 
 
-MOST_VALUES = 4_000_000  # of one text: as many as 64 MiB of embeddings have numbers
+MOST_VALUES = 4_000_000  # in one text; 64 MiB of embeddings hold about as many numbers
 
 
 class TooMuch(msgspec.DecodeError):
-    """A text holds more values than are to be built of one."""
+    """A JSON text holds more than MOST_VALUES values."""
 
 
 def decode(data: bytes | str, kind: type[T]) -> T:
-    """What the JSON says, as a value of `kind`. Raises msgspec.DecodeError, TooMuch before anything is built."""
+    """Return the JSON as a value of `kind`. Raise msgspec.DecodeError, or TooMuch before any value is built."""
     if len(data) > MOST_VALUES and has_more_values(data if isinstance(data, bytes) else data.encode(), MOST_VALUES):
         raise TooMuch(f"more than {MOST_VALUES:,} values")
     try:

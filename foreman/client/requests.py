@@ -1,4 +1,4 @@
-"""What is asked of Foreman and how its answers are read; no I/O, shared by every client."""
+"""Requests to Foreman and readers of their answers, shared by both clients; no I/O."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from foreman.client.writing import encode, text
 T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-LONGEST_RETRY = 3600.0  # seconds that Foreman, or what stands before it, may ask for until the next try
+LONGEST_RETRY = 3600.0  # seconds; the longest Retry-After that is honoured, from Foreman or a proxy
 
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[T]):
-    """One request; `answer` is what its answer is read as."""
+    """One request; `answer` is the type of its answer."""
 
     answer: type[T]
     path: str
@@ -58,35 +58,36 @@ class Ask(Generic[T]):
     params: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
-    answers: tuple[int, ...] = ()  # statuses other than 2xx that are no faults
+    answers: tuple[int, ...] = ()  # statuses besides 2xx that are answers, not errors
     held: float = 0.0  # seconds for which Foreman may hold the answer
-    within: float = math.inf  # seconds after which the answer is of no use any more
+    within: float = math.inf  # seconds after which the caller gives up
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where Foreman is, and what opens it."""
+    """URL and token of a Foreman."""
 
     url: str
     token: str
 
     @property
     def headers(self) -> dict[str, str]:
+        """Headers of every request."""
         own = {"User-Agent": f"foreman-client/{__version__}"}
         return own | {"Authorization": f"Bearer {self.token}"} if self.token else own
 
 
 def address(url: str | None = None, token: str | None = None) -> Address:
-    """Fill in what is not given from FOREMAN_URL and FOREMAN_TOKEN; of several tokens the first is used.
+    """Return the URL and token given, else those of FOREMAN_URL and FOREMAN_TOKEN; of several tokens the first.
 
-    Raises ConnectFailed for an address that is none.
+    Raise ConnectFailed for an invalid URL, ArgumentInvalid for a token that no header can hold.
     """
     url = url or os.environ.get("FOREMAN_URL") or DEFAULT_URL
     token = token or os.environ.get("FOREMAN_TOKEN") or ""
     if "://" not in url:
         url = f"http://{url}"
     if not _is_address(url):
-        raise ConnectFailed(url, f"not an address, which is such as {DEFAULT_URL}", nobody=True)
+        raise ConnectFailed(url, f"not a valid URL, such as {DEFAULT_URL}", nobody=True)
     return Address(url.rstrip("/"), _fit(token.partition(",")[0].strip(), "the token"))
 
 
@@ -102,6 +103,7 @@ def _is_address(url: str) -> bool:
 
 
 def submit(body: Mapping[str, Any], idempotency_key: str | None = None) -> Ask[Accepted]:
+    """Store a job."""
     headers = {"Content-Type": "application/json"}
     if idempotency_key is not None:
         headers["Idempotency-Key"] = _fit(idempotency_key, "the idempotency key")
@@ -109,80 +111,90 @@ def submit(body: Mapping[str, Any], idempotency_key: str | None = None) -> Ask[A
 
 
 def submit_many(lines: bytes) -> Ask[Submitted]:
-    """`lines` is NDJSON; that none of them was accepted (422) is an answer like any other."""
+    """Store the jobs of NDJSON lines; 422, when all lines were rejected, is an answer too."""
     headers = {"Content-Type": "application/x-ndjson"}
     return Ask(Submitted, "/jobs", "POST", headers=headers, body=lines, answers=(422,))
 
 
 def job(job_id: str, *, wait: int = 0) -> Ask[Job]:
-    """With `wait` the answer is held until the job has ended, for up to so many seconds."""
+    """Read a job; `wait` is for how many seconds Foreman may hold the answer until the job has ended."""
     if not wait:
         return Ask(Job, _job_path(job_id))
     return Ask(Job, _job_path(job_id), headers={"Prefer": f"wait={wait}"}, held=wait)
 
 
 def payload(job_id: str) -> Ask[dict[str, Any]]:
-    """What the target is asked."""
+    """Read the request that the target gets."""
     return Ask(dict[str, Any], f"{_job_path(job_id)}/request")
 
 
 def jobs(**wanted: str | int | datetime | None) -> Ask[Page]:
-    """Ask for a page of jobs; `wanted` are the names of the query, None is the same as not given."""
+    """List a page of jobs; `wanted` are query parameters, None is the same as not given."""
     return Ask(Page, "/jobs", params={name: _shown(value) for name, value in wanted.items() if value is not None})
 
 
 def events(job_id: str, after: int = 0) -> Ask[Events]:
+    """List a page of the events of a job after the seq `after`."""
     return Ask(Events, f"{_job_path(job_id)}/events", params={"after": str(after)})
 
 
 def stream(job_id: str) -> Ask[bytes]:
-    """Server-sent events: their comments keep the line alive while the job waits."""
+    """Stream the output of a job as server-sent events; their comments keep the connection alive while it waits."""
     return Ask(bytes, f"{_job_path(job_id)}/stream", headers={"Accept": "text/event-stream"})
 
 
 def artifact(job_id: str, name: str) -> Ask[bytes]:
+    """Read the bytes of an artifact."""
     return Ask(bytes, f"{_job_path(job_id)}/artifacts/{_quoted(name)}")
 
 
 def queue() -> Ask[Queue]:
+    """Read the state of the queue."""
     return Ask(Queue, "/queue")
 
 
 def cancel(job_id: str) -> Ask[Job]:
+    """Cancel a job."""
     return Ask(Job, f"{_job_path(job_id)}/cancel", "POST")
 
 
 def retry(job_id: str) -> Ask[Job]:
+    """Queue an ended job again."""
     return Ask(Job, f"{_job_path(job_id)}/retry", "POST")
 
 
 def delete(job_id: str) -> Ask[bytes]:
+    """Remove an ended job."""
     return Ask(bytes, _job_path(job_id), "DELETE")
 
 
 def deliveries(job_id: str, after: int = 0) -> Ask[Deliveries]:
+    """List a page of the webhook deliveries of a job after the seq `after`."""
     return Ask(Deliveries, f"{_job_path(job_id)}/deliveries", params={"after": str(after)})
 
 
 def redeliver(job_id: str, delivery_id: str) -> Ask[Delivery]:
+    """Send a webhook again."""
     return Ask(Delivery, f"{_job_path(job_id)}/deliveries/{_quoted(delivery_id)}/redeliver", "POST")
 
 
 def pause() -> Ask[Paused]:
+    """Pause the queue."""
     return Ask(Paused, "/queue/pause", "POST")
 
 
 def resume() -> Ask[Paused]:
+    """Resume the queue."""
     return Ask(Paused, "/queue/resume", "POST")
 
 
 def waiting(limit: int | None = None) -> Ask[Line]:
-    """What waits, in the order in which it would run."""
+    """List the waiting jobs, in the order in which they would start."""
     return Ask(Line, "/queue/jobs", params={} if limit is None else {"limit": str(limit)})
 
 
 def feed(after: int | None, filters: Mapping[str, Sequence[str]]) -> Ask[bytes]:
-    """Server-sent events: the changes of all jobs, or of those that the filters let through."""
+    """Stream the events of all jobs, or of those that match the filters, as server-sent events."""
     wanted: dict[str, str | Sequence[str]] = dict(filters)
     if after is not None:
         wanted["after"] = str(after)
@@ -190,15 +202,18 @@ def feed(after: int | None, filters: Mapping[str, Sequence[str]]) -> Ask[bytes]:
 
 
 def usage(step: str | None, by: str | None, start: datetime | None, end: datetime | None) -> Ask[Report]:
+    """Read the usage report."""
     wanted = {"step": step, "by": by, "from": start, "to": end}
     return Ask(Report, "/usage", params={name: _shown(value) for name, value in wanted.items() if value is not None})
 
 
 def health() -> Ask[Health]:
+    """Read the liveness probe."""
     return Ask(Health, "/healthz")
 
 
 def ready() -> Ask[bytes]:
+    """Read the readiness probe."""
     return Ask(bytes, "/readyz")
 
 
@@ -206,12 +221,15 @@ class OpenAIModels(msgspec.Struct):
     """The answer of /v1/models."""
 
     class Entry(msgspec.Struct):
+        """One model."""
+
         id: str
 
     data: list[Entry]
 
     @property
     def names(self) -> list[str]:
+        """The names of the models."""
         return [entry.id for entry in self.data]
 
 
@@ -219,25 +237,30 @@ class NativeModels(msgspec.Struct):
     """The answer of /api/tags."""
 
     class Entry(msgspec.Struct):
+        """One model."""
+
         name: str
 
     models: list[Entry]
 
     @property
     def names(self) -> list[str]:
+        """The names of the models."""
         return [entry.name for entry in self.models]
 
 
 def models() -> Ask[OpenAIModels]:
+    """List the models, as OpenAI does."""
     return Ask(OpenAIModels, "/v1/models")
 
 
 def tags() -> Ask[NativeModels]:
+    """List the models, as Ollama does."""
     return Ask(NativeModels, "/api/tags")
 
 
 def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: bytes) -> T:
-    """What an answer says; raises the fault it is."""
+    """Return the answer as `ask.answer`. Raise the ClientError for an error status or an unreadable body."""
     if not 200 <= status < 300 and status not in ask.answers:
         raise error_of(url, status, headers, body)
     if ask.answer is bytes:
@@ -253,14 +276,14 @@ def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: b
 
 
 def error_of(url: str, status: int, headers: Mapping[str, str], body: bytes) -> ClientError:
-    """The fault that an answer other than 2xx stands for. `headers` finds names in any case."""
+    """Return the error for an answer other than 2xx; `headers` must ignore the case of names."""
     try:
-        told = decode(body, _Told)
+        found = decode(body, _ErrorBody)
     except msgspec.DecodeError:
         return NotForeman(url, f"status {status}")
-    message = told.error if isinstance(told.error, str) else str(told.error.get("message") or f"status {status}")
-    said = (status, told.code, message, told.hint)
-    if status == 401 or (status == 403 and told.code != "host_not_allowed"):
+    message = found.error if isinstance(found.error, str) else str(found.error.get("message") or f"status {status}")
+    said = (status, found.code, message, found.hint)
+    if status == 401 or (status == 403 and found.code != "host_not_allowed"):
         return Unauthorized(*said)
     if status == 404:
         return NotFound(*said)
@@ -269,7 +292,7 @@ def error_of(url: str, status: int, headers: Mapping[str, str], body: bytes) -> 
     return Refused(*said)
 
 
-class _Told(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     error: str | dict[str, Any]
     code: str = ""
     hint: str | None = None
@@ -280,14 +303,14 @@ def _job_path(job_id: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Return the name as one step of a path."""
+    """Return the name quoted as one path segment."""
     return quote(text(name), safe="")
 
 
 def _fit(value: str, what: str) -> str:
-    """Return what goes into the head of a request. Raises ArgumentInvalid for what cannot."""
+    """Return the value of a request header. Raise ArgumentInvalid for other characters than visible ASCII."""
     if not value.isascii() or not value.isprintable():
-        raise ArgumentInvalid(f"{what} cannot be sent", "it must be visible ASCII characters")
+        raise ArgumentInvalid(f"{what} cannot be sent", "use visible ASCII characters only")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Answers of a type that the caller names: its JSON schema, and how the answer is read; no I/O."""
+"""Typed answers: the JSON schema of a type and the answer read as one; no I/O."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def schema_of(kind: type[Any]) -> dict[str, Any]:
         return pydantics()
     schema = msgspec.json.schema(kind)
     defs = schema.get("$defs", {})
-    if schema.get("$ref") == f"#/$defs/{_name(kind)}" and len(defs) == 1:  # not every target follows references
+    if schema.get("$ref") == f"#/$defs/{_name(kind)}" and len(defs) == 1:  # not every target resolves references
         return dict(defs[_name(kind)])
     return schema
 
 
 def read(kind: type[T], text: str) -> T:
-    """The answer as a value of `kind`. Raises NotTheShape."""
+    """Return the answer as a value of `kind`. Raise NotTheShape when it is not one."""
     try:
         pydantics: Callable[[str], T] | None = getattr(kind, "model_validate_json", None)
         return pydantics(text) if pydantics else decode(text, kind)
-    except ValueError as error:  # msgspec's and Pydantic's faults are of this kind
+    except ValueError as error:  # the base of msgspec's and Pydantic's errors
         raise NotTheShape(_name(kind), str(error), text) from None
 
 

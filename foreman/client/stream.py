@@ -1,4 +1,4 @@
-"""A job's output as it is produced: NDJSON or server-sent events, taken apart piece by piece; no I/O."""
+"""Parser of a job's output stream, NDJSON or server-sent events; no I/O."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from foreman.client.reading import decode
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """A piece of the answer, in the shape in which the job's endpoint streams."""
+    """A chunk of the answer, in the streaming format of the job's endpoint."""
 
     value: dict[str, Any]
 
     @property
     def text(self) -> str:
+        """The text of the chunk; empty when it has none."""
         return text_of(self.value)
 
     @property
     def thinking(self) -> str:
+        """The reasoning text of the chunk; empty when it has none."""
         return thinking_of(self.value)
 
 
 class StartsOver(msgspec.Struct, frozen=True):
-    """What came before is void: attempt number `attempt` follows, from its first chunk."""
+    """Discard the chunks so far: attempt number `attempt` follows from its first chunk."""
 
     attempt: int
 
 
 class Values:
-    """Bytes of a stream in, the JSON texts it carries out."""
+    """Parser of a stream: bytes in, JSON texts out."""
 
     def __init__(self, content_type: str) -> None:
         self._events = content_type.partition(";")[0].strip().lower() == "text/event-stream"
         self._rest = bytearray()
         self._data: list[bytes] = []
-        self.heard = False  # the bytes that came last ended a line
+        self.heard = False  # the last bytes ended a line
 
     def feed(self, data: bytes) -> list[bytes]:
-        *lines, rest = data.split(b"\n")  # only at LF: a JSON text may hold every other line separator there is
+        """Take the next bytes and return the JSON texts that they complete."""
+        *lines, rest = data.split(b"\n")  # only at LF: JSON strings may hold other line separators
         self.heard = bool(lines)
         if lines:
             lines[0] = bytes(self._rest) + lines[0]
@@ -61,27 +64,27 @@ class Values:
 
 
 class Pieces:
-    """Bytes of a job's stream in, chunks and notices out."""
+    """Parser of a job's stream: bytes in, chunks and restarts out."""
 
     def __init__(self, content_type: str) -> None:
         self._values = Values(content_type)
 
     @property
     def heard(self) -> bool:
-        """Return True if the bytes that came last ended a line."""
+        """True if the last bytes ended a line."""
         return self._values.heard
 
     def feed(self, data: bytes) -> list[Chunk | StartsOver]:
-        """Take the next bytes. Raises msgspec.DecodeError for what is no JSON object."""
-        return [piece for value in self._values.feed(data) if (piece := _piece(value))]
+        """Take the next bytes and return their items. Raise msgspec.DecodeError for anything but JSON objects."""
+        return [item for value in self._values.feed(data) if (item := _item(value))]
 
 
-def _piece(value: bytes) -> Chunk | StartsOver | None:
-    if value == b"[DONE]":  # how OpenAI's streams end
+def _item(value: bytes) -> Chunk | StartsOver | None:
+    if value == b"[DONE]":  # the end of OpenAI's streams
         return None
     found = decode(value, dict[str, Any])
-    notice = found.get("foreman")
-    if isinstance(notice, dict):
-        attempt = notice.get("attempt")
+    marker = found.get("foreman")
+    if isinstance(marker, dict):
+        attempt = marker.get("attempt")
         return StartsOver(attempt) if isinstance(attempt, int) else None
     return Chunk(found)

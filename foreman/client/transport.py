@@ -1,4 +1,4 @@
-"""One Foreman, asked over HTTP, with and without an event loop: whatever fails there becomes a ClientError."""
+"""Connections to one Foreman over HTTP, with and without an event loop; every failure becomes a ClientError."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from foreman.client.why import causes, refused, why
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 5.0  # seconds
-NO_COOKIES = DefaultCookiePolicy(allowed_domains=())  # Foreman sets none, and others might without end
-HEADERS = {"Accept-Encoding": "identity"}  # what is not packed cannot unfold
-TOO_LONG = 431  # what h11 would have answered, were it the server, to a head or the head of a chunk without end
+NO_COOKIES = DefaultCookiePolicy(allowed_domains=())  # Foreman sets none; another server might set any number
+HEADERS = {"Accept-Encoding": "identity"}  # no compression: a small answer cannot expand beyond max_answer
+TOO_LONG = 431  # the status that h11 suggests for an endless head, of an answer or of a chunk
 
 
 class Connection:
-    """For callers without an event loop; threads may share it."""
+    """Connection for callers without an event loop; threads may share it."""
 
     def __init__(self, address: Address, limits: Limits) -> None:
         self.url: str = address.url
@@ -38,35 +38,36 @@ class Connection:
             base_url=address.url,
             headers=HEADERS | address.headers,
             transport=Transport(_trusted(address.url)),
-            trust_env=False,  # proxies of the environment are not for prompts
+            trust_env=False,  # prompts must not go through a proxy set in the environment
         )
         self.http.cookies.jar.set_policy(NO_COOKIES)
 
     def close(self) -> None:
+        """Close all sockets."""
         self.http.close()
 
-    def hold(self, operation: Operation[T]) -> T:
-        """Do what a conversation wants, step after step; what it comes to. Raises the faults it raises."""
-        with closing(_Session(self)) as line:
+    def run(self, operation: Operation[T]) -> T:
+        """Perform the steps of an operation and return its result."""
+        with closing(_Session(self)) as session:
             held = Held(operation)
             while held.step is not None:
-                line.go_on(held)
+                session.step(held)
             return held.result
 
-    def listen(self, operation: Emitting[T]) -> Generator[T, None, None]:
-        """Do what a conversation wants, and give on what it tells."""
-        with closing(_Session(self)) as line:
+    def iterate(self, operation: Emitting[T]) -> Generator[T, None, None]:
+        """Perform the steps of an operation and yield the values it emits."""
+        with closing(_Session(self)) as session:
             held = Held(operation)
             while (step := held.step) is not None:
                 if isinstance(step, Emit):
                     yield step.value
                     held.send(None)
                 else:
-                    line.go_on(held)
+                    session.step(held)
 
 
 class AsyncConnection:
-    """For callers on an event loop of asyncio or Trio."""
+    """Connection for callers on an event loop of asyncio or Trio."""
 
     def __init__(self, address: Address, limits: Limits) -> None:
         self.url: str = address.url
@@ -80,30 +81,31 @@ class AsyncConnection:
         self.http.cookies.jar.set_policy(NO_COOKIES)
 
     async def aclose(self) -> None:
+        """Close all sockets."""
         await self.http.aclose()
 
-    async def hold(self, operation: Operation[T]) -> T:
-        """Do what a conversation wants, step after step; what it comes to. Raises the faults it raises."""
-        async with aclosing(_AsyncSession(self)) as line:
+    async def run(self, operation: Operation[T]) -> T:
+        """Perform the steps of an operation and return its result."""
+        async with aclosing(_AsyncSession(self)) as session:
             held = Held(operation)
             while held.step is not None:
-                await line.go_on(held)
+                await session.step(held)
             return held.result
 
-    async def listen(self, operation: Emitting[T]) -> AsyncGenerator[T, None]:
-        """Do what a conversation wants, and give on what it tells."""
-        async with aclosing(_AsyncSession(self)) as line:
+    async def iterate(self, operation: Emitting[T]) -> AsyncGenerator[T, None]:
+        """Perform the steps of an operation and yield the values it emits."""
+        async with aclosing(_AsyncSession(self)) as session:
             held = Held(operation)
             while (step := held.step) is not None:
                 if isinstance(step, Emit):
                     yield step.value
                     held.send(None)
                 else:
-                    await line.go_on(held)
+                    await session.step(held)
 
 
 class _Session:
-    """What one conversation has open."""
+    """Open stream of one operation."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -111,8 +113,8 @@ class _Session:
         self._bytes: Iterator[bytes] = iter(())
         self._allowance: Allowance | None = None
 
-    def go_on(self, held: Held[Any]) -> None:
-        """Do the step that is wanted, and say what came of it."""
+    def step(self, held: Held[Any]) -> None:
+        """Perform the next step and resume the operation with its reply or error."""
         try:
             reply = self._do(held.step)
         except ClientError as error:
@@ -149,13 +151,14 @@ class _Session:
                 return requests.read(step, url, got.status_code, got.headers, body)
 
     def close(self) -> None:
+        """Close the open stream."""
         if self._response is not None:
             self._response.close()
             self._response = None
 
 
 class _AsyncSession:
-    """What one conversation has open."""
+    """Open stream of one operation."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -163,8 +166,8 @@ class _AsyncSession:
         self._bytes: AsyncGenerator[bytes, None] | None = None
         self._allowance: Allowance | None = None
 
-    async def go_on(self, held: Held[Any]) -> None:
-        """Do the step that is wanted, and say what came of it."""
+    async def step(self, held: Held[Any]) -> None:
+        """Perform the next step and resume the operation with its reply or error."""
         try:
             reply = await self._do(held.step)
         except ClientError as error:
@@ -202,42 +205,43 @@ class _AsyncSession:
                 return requests.read(step, url, got.status_code, got.headers, body)
 
     async def aclose(self) -> None:
+        """Close the open stream."""
         if self._response is not None:
             await self._response.aclose()
             self._response = None
         if self._bytes is not None:
             with suppress(httpx2.RequestError, httpx2.StreamError, StopAsyncIteration):
-                while True:  # what httpx2 would leave to the collector of garbage, of which Trio complains
+                while True:  # else httpx2 leaves the generator to the garbage collector, and Trio warns
                     await anext(self._bytes)
             self._bytes = None
 
 
 async def _whole(got: httpx2.Response) -> bytes:
-    return b"".join([piece async for piece in got.aiter_raw()])
+    return b"".join([data async for data in got.aiter_raw()])
 
 
 def _request(http: httpx2.Client | httpx2.AsyncClient, ask: Ask[Any]) -> httpx2.Request:
-    limits = httpx2.Timeout(None, connect=CONNECT_TIMEOUT)  # for all else there is the allowance
+    limits = httpx2.Timeout(None, connect=CONNECT_TIMEOUT)  # the allowance bounds all else
     return http.build_request(
         ask.method, ask.path, params=ask.params, headers=ask.headers, content=ask.body, timeout=limits
     )
 
 
 def _seconds(ask: Ask[Any], limits: Limits) -> float:
-    """Return how long a whole answer may take."""
+    """Return the seconds that a whole answer may take."""
     return min(limits.timeout + ask.held, ask.within)
 
 
 def _content_type(url: str, got: httpx2.Response) -> str:
-    """Return the media type of an answer. Raises NotForeman for one that is packed."""
+    """Return the media type of an answer. Raise NotForeman for a compressed one."""
     if (packed := got.headers.get("content-encoding", "identity").lower()) != "identity":
-        raise NotForeman(url, f"it packs its answers with {packed[:20]}, which nobody asked for")
+        raise NotForeman(url, f"it compresses its answers with {packed[:20]}, unasked")
     return got.headers.get("content-type", "")
 
 
 @contextmanager
 def _held_to(allowance: Allowance, url: str, what: str = "answer") -> Iterator[None]:
-    """Hold what is sent and read to its allowance, and say in our own faults what goes wrong."""
+    """Apply the allowance, and translate errors of httpx2 into ClientErrors."""
     try:
         with allowance.applied():
             yield
@@ -247,10 +251,10 @@ def _held_to(allowance: Allowance, url: str, what: str = "answer") -> Iterator[N
         raise AnswerTooSlow(url, f"no whole {what} within {allowance.seconds:g} s") from None
     except httpx2.RequestError as error:
         if any(getattr(cause, "error_status_hint", None) == TOO_LONG for cause in causes(error)):
-            raise AnswerTooLarge(url, "a head without end") from None
+            raise AnswerTooLarge(url, "an endless head") from None
         raise ConnectFailed(url, why(error)) from None
 
 
 def _trusted(url: str) -> ssl.SSLContext | None:
-    """The system's authorities, or those of SSL_CERT_FILE."""
+    """Return a TLS context with the authorities of the system, or of SSL_CERT_FILE; None for http."""
     return ssl.create_default_context() if url.lower().startswith("https:") else None

@@ -1,4 +1,4 @@
-"""What Foreman answers, typed. Keys that a newer Foreman adds are ignored."""
+"""Types of Foreman's answers; keys that a newer Foreman adds are ignored."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """A job that is stored and will be done."""
+    """A stored job."""
 
     job_id: str
     state: State = State.QUEUED
     queue_position: int | None = None  # 1 is next
-    links: dict[str, str] = {}  # where more of it is, below Foreman's own url: self, events, stream, cancel
+    links: dict[str, str] = {}  # paths relative to Foreman's URL: self, events, stream, cancel
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """A line of many that is stored as a job."""
+    """An accepted line of NDJSON, stored as a job."""
 
     line: int  # 1 is the first
     job_id: str
@@ -32,7 +32,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of many that is not a job."""
+    """A rejected line of NDJSON."""
 
     line: int
     error: str
@@ -41,35 +41,35 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """What became of many lines."""
+    """Outcome of many submitted lines."""
 
     accepted: int
     rejected: int
     jobs: list[Taken] = []
     errors: list[Rejected] = []
-    last: int = 0  # the number of the last line that this answers for
+    last: int = 0  # the number of the last line covered
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """A named, typed blob of a finished job: small ones carry `data`, others a `url` below Foreman's own."""
+    """A named, typed blob of a finished job; small ones carry `data`, others a `url` relative to Foreman's."""
 
     name: str
     content_type: str
     size: int  # bytes
     data: str | None = None
-    encoding: str | None = None  # "base64", or none when `data` is the text itself
+    encoding: str | None = None  # "base64", or None when `data` is the text itself
     url: str | None = None
 
     @property
     def content(self) -> bytes | None:
-        """The bytes of `data`; None when they are behind `url`."""
+        """The bytes of `data`; None when only `url` has them."""
         if self.data is None:
             return None
         return base64.b64decode(self.data) if self.encoding == "base64" else self.data.encode()
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A job as Foreman shows it. Lists leave out `result` and the data of artifacts."""
+    """A job. Lists leave out `result` and the data of artifacts."""
 
     job_id: str
     state: State
@@ -87,92 +87,94 @@ class Job(msgspec.Struct, frozen=True):
     max_attempts: int = 1
     metadata: dict[str, str] | None = None
     custom_id: str | None = None
-    owner: str | None = None  # the name of the token that it was submitted with
+    owner: str | None = None  # the name of the token used to submit it
     queue_position: int | None = None  # 1 is next; 1000 stands for 1000 or more
     eta_seconds: float | None = None
     not_before: Moment | None = None
     expires_at: Moment | None = None  # when it will be pruned
-    links: dict[str, str] = {}  # where more of it is, below Foreman's own url: self, events, stream, cancel
+    links: dict[str, str] = {}  # paths relative to Foreman's URL: self, events, stream, cancel
     caller: str | None = None  # the same as owner
 
     @property
     def ended(self) -> bool:
+        """True if the state is final."""
         return self.state in TERMINAL
 
     @property
     def text(self) -> str:
-        """The words of the answer, whichever shape it has; empty when it has none."""
+        """The text of the answer, of any endpoint; empty when it has none."""
         return text_of(self.result)
 
     @property
     def thinking(self) -> str:
-        """What a reasoning model said to itself."""
+        """The reasoning text of the answer; empty when it has none."""
         return thinking_of(self.result)
 
     @property
     def tool_calls(self) -> list[ToolCall]:
-        """The functions that the model wants called."""
+        """The function calls that the model requests."""
         return tool_calls_of(self.result)
 
     @property
     def embeddings(self) -> list[list[float]]:
-        """The vectors of a job for an endpoint of embeddings, one for each input."""
+        """The vectors of an embeddings job, one for each input."""
         return embeddings_of(self.result)
 
     @property
     def usage(self) -> Usage:
-        """How many tokens went in and came out."""
+        """The token counts of prompt and answer."""
         return usage_of(self.result)
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """What Foreman posts to a job's `state_webhook_url`: one change of its state."""
+    """The body of a webhook to a job's `state_webhook_url`: one event."""
 
     job_id: str
     state: State
     timestamp: Moment
     model: str
     attempt: int
-    seq: int  # grows from change to change
-    previous_state: str = ""  # empty when the job was just made
+    seq: int  # increases from event to event
+    previous_state: str = ""  # empty for a new job
     error: str | None = None
-    result: Any = None  # of a job that is done, unless it is large; then the artifact `completion` has it
+    result: Any = None  # the answer of a done job; a large one is only in the artifact `completion`
     artifacts: list[Artifact] | None = None
     custom_id: str | None = None
     metadata: dict[str, str] | None = None
 
     @property
     def ended(self) -> bool:
+        """True if the state is final."""
         return self.state in TERMINAL
 
     @property
     def text(self) -> str:
-        """The words of the answer; empty when it has none, or is large."""
+        """The text of the answer; empty when it has none, or is large."""
         return text_of(self.result)
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Jobs in the order that was asked for, and where the next page begins."""
+    """A page of jobs, and the cursor of the next one."""
 
     jobs: list[Job]
     next: str | None = None  # pass as `after`; None at the end
 
 
 class Line(msgspec.Struct, frozen=True):
-    """What waits."""
+    """The waiting jobs."""
 
-    jobs: list[Job]  # that may start, the first in line first
-    scheduled: list[Job] = []  # whose time is to come, the soonest first
+    jobs: list[Job]  # that may start, in order
+    scheduled: list[Job] = []  # that wait for their `not_before`, the soonest first
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One change of a job's state."""
+    """One event: a change of a job's state."""
 
     seq: int
     job_id: str
     state: State
     timestamp: Moment
-    previous_state: str = ""  # empty when the job was just made
+    previous_state: str = ""  # empty for a new job
     model: str = ""
     attempt: int = 0
     error: str | None = None
@@ -181,21 +183,22 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def ended(self) -> bool:
+        """True if the state is final."""
         return self.state in TERMINAL
 
 
 class Events(msgspec.Struct, frozen=True):
-    """Changes of one job, oldest first, and where the next page begins."""
+    """A page of the events of one job, oldest first, and the cursor of the next one."""
 
     events: list[Event]
     next: int | None = None  # pass as `after`; None at the end
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """The webhook of one change of a job."""
+    """The delivery of one webhook: of one event of a job."""
 
     delivery_id: str
-    seq: int  # of the change
+    seq: int  # of the event
     url: str
     state: str  # due, delivered, dead (its last retry failed), or stopped (the receiver answered 410)
     attempts: int
@@ -206,14 +209,14 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Deliveries(msgspec.Struct, frozen=True):
-    """A page of the webhooks of one job, oldest first."""
+    """A page of the webhook deliveries of one job, oldest first."""
 
     deliveries: list[Delivery]
-    next: int | None = None  # after which seq the next page begins
+    next: int | None = None  # pass as `after`; None at the end
 
 
 class Running(msgspec.Struct, frozen=True):
-    """A job that runs now."""
+    """A running job."""
 
     job_id: str
     model: str
@@ -224,14 +227,14 @@ class Running(msgspec.Struct, frozen=True):
 
 
 class Defaults(msgspec.Struct, frozen=True):
-    """What holds for a job that does not say it."""
+    """Default values of a job's fields."""
 
     max_attempts: int = 1
     timeout: float = 0.0  # seconds that one attempt may take
 
 
 class FailingModel(msgspec.Struct, frozen=True):
-    """A model whose calls failed one after the other: its jobs wait."""
+    """A model whose calls failed repeatedly; its jobs wait."""
 
     model: str
     error_code: str = ""  # of the last of them
@@ -240,7 +243,7 @@ class FailingModel(msgspec.Struct, frozen=True):
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """What waits and what runs."""
+    """The state of the queue."""
 
     queued: int
     by_model: dict[str, dict[str, int]] = {}  # model → priority → jobs
@@ -251,53 +254,53 @@ class Queue(msgspec.Struct, frozen=True):
     degraded: bool = False  # the target cannot be reached
     failing_models: list[FailingModel] = []
     oldest_seconds: float | None = None
-    scheduled: int = 0  # of those that are queued, how many wait for a time to come
+    scheduled: int = 0  # of the queued jobs, those that wait for their `not_before`
     defaults: Defaults = Defaults()
 
 
 class Paused(msgspec.Struct, frozen=True):
-    """Whether queued jobs are kept from starting."""
+    """The pause switch of the queue."""
 
     paused: bool
 
 
 class Health(msgspec.Struct, frozen=True):
-    """Whether Foreman is alive, and whether its target can be reached and answers."""
+    """The liveness of Foreman and its target."""
 
     status: str
     degraded: bool = False
-    target_error: str | None = None  # why not
+    target_error: str | None = None  # why it is degraded
     target_silent_seconds: float = 0.0  # for how long the target has owed an answer
     version: str = ""
     boot_id: str = ""  # of this run of the process
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What was done in a minute, an hour or a day, by all or by one of several."""
+    """Usage in one minute, hour or day, in total or for one name."""
 
     start: Moment = msgspec.field(name="from")
-    by: str | None = None  # the name that it is for; None for all
+    by: str | None = None  # the model, caller, target or endpoint; None for all
     submitted: int = 0
     done: int = 0
     failed: int = 0
     cancelled: int = 0
     expired: int = 0
     prompt_tokens: int = 0
-    cached_tokens: int = 0  # of those of the prompts
+    cached_tokens: int = 0  # of the prompt tokens
     answer_tokens: int = 0
-    busy_seconds: float = 0.0  # of all slots together
-    wait_p50: float | None = None  # seconds that half of the jobs had waited at most
+    busy_seconds: float = 0.0  # over all slots
+    wait_p50: float | None = None  # seconds; median wait
     wait_p95: float | None = None
     loads: int = 0
-    waiting: int | None = None  # the most at once; None by name
+    waiting: int | None = None  # the most at once; None for a single name
     running: int | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was done from `start` up to `end`, by time."""
+    """Usage from `start` up to `end`, by time."""
 
     step: str
     start: Moment = msgspec.field(name="from")
     end: Moment = msgspec.field(name="to")
     rows: list[Figures] = []
-    since: Moment | None = None  # when counting began: nothing is known of before
+    since: Moment | None = None  # the start of the records

@@ -1,4 +1,4 @@
-"""Why a connection failed, in plain words: no I/O."""
+"""Explain in plain words why a connection failed; no I/O."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from foreman.client.errors import AnswerTooLarge
 
 
 def why(error: Exception) -> str:
-    """Say what went wrong: the words of the system or of TLS where they are among the causes, else of what happened."""
+    """Return the reason of a failure: the message of TLS or the system where there is one, else the kind of failure."""
     if isinstance(error, httpx2.TimeoutException):
         return "no answer in time"
     if isinstance(error, AnswerTooLarge):
-        return "an answer without end"
+        return "an endless answer"
     for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({cause.verify_message.rstrip('.')})"
@@ -33,7 +33,7 @@ def why(error: Exception) -> str:
 
 
 def refused(error: BaseException) -> bool:
-    """Return True when nothing listens there, on none of the addresses that were tried."""
+    """Return True if every address that was tried refused the connection."""
     if isinstance(error, BaseExceptionGroup):
         return all(map(refused, error.exceptions))
     deeper = error.__cause__ or error.__context__
@@ -41,7 +41,7 @@ def refused(error: BaseException) -> bool:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and what led to it, each library's own words before the system's."""
+    """Yield the error and its causes, those of libraries before those of the system."""
     while error is not None:
         yield error
         if isinstance(error, BaseExceptionGroup):

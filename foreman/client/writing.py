@@ -1,4 +1,4 @@
-"""JSON of ours, of what callers give: what JSON has no words for is refused, not dropped; no I/O."""
+"""Encode values of callers as JSON; refuse, never drop, those that JSON cannot hold; no I/O."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from foreman.client.errors import ArgumentInvalid
 
 
 def encode(value: object) -> bytes:
-    """Return the value as JSON; halves of surrogate pairs, which are no text, become U+FFFD.
+    """Return the value as JSON; lone surrogates become U+FFFD.
 
-    Raises ArgumentInvalid for a number that is infinite or none, ValueError and TypeError for what is no JSON at all.
+    Raise ArgumentInvalid for NaN and infinite numbers, ValueError and TypeError for values of other types.
     """
     try:
         written = msgspec.json.encode(value)
     except UnicodeEncodeError:
         value = _whole(value)
         written = msgspec.json.encode(value)
-    if b"null" in written:  # as which msgspec writes such numbers
+    if b"null" in written:  # msgspec writes NaN and infinity as null
         _check(value, "")
     return written
 
 
 def text(given: str) -> str:
-    """Return the text with U+FFFD for halves of surrogate pairs, as arguments have for bytes that are no UTF-8."""
+    """Return the text with U+FFFD for lone surrogates, which Python reads from arguments that are not UTF-8."""
     return given.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

@@ -224,7 +224,7 @@ def test_a_receiver_that_answers_and_one_that_does_not(invoke: Invoke, tmp_path:
     ("script", "why"),
     [
         (dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no answer in time"),
-        (endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100), "an answer without end"),
+        (endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100), "an endless answer"),
     ],
     ids=["drips", "floods"],
 )

@@ -155,8 +155,8 @@ def test_an_answer_without_end_is_one_line(invoke: Invoke, monkeypatch: pytest.M
         result = invoke(*words.replace("queue", "pause").split())
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"foreman: the answer of what listens at {url} is too large (more than 65,536 bytes): ")
-    assert line.endswith("ask for less; else set FOREMAN_URL to where one listens")
+    assert line.startswith(f"foreman: the answer from {url} is too large (more than 65,536 bytes): ")
+    assert line.endswith("ask for less; else set FOREMAN_URL to the URL of a foreman")
 
 
 def test_one_that_drips_is_one_line(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_one_that_drips_is_one_line(invoke: Invoke, monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 3
     assert result.stderr == (
         f"foreman: cannot reach foreman at {url}: no whole answer within 0.2 s: "
-        "see whether it is busy or stuck there, and try again\n"
+        "check whether it is busy or stuck, then try again\n"
     )
 
 

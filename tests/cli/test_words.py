@@ -94,7 +94,7 @@ def test_no_daemon_is_one_line_that_says_what_to_do(invoke: Invoke, words: list[
 def test_an_address_that_is_none_is_one_line(invoke: Invoke) -> None:
     result = invoke("jobs", "--url", "http://[::1")
     assert result.exit_code == 3
-    assert result.stderr.startswith("foreman: cannot reach foreman at http://[::1: not an address")
+    assert result.stderr.startswith("foreman: cannot reach foreman at http://[::1: not a valid URL")
 
 
 def test_a_verb_that_is_none_is_wrong_usage(invoke: Invoke) -> None:

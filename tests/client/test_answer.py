@@ -77,7 +77,7 @@ def test_an_answer_is_read_as_its_type_or_is_a_fault() -> None:
     assert shapes.read(list[int], "[1]") == [1]
     assert shapes.read(Model, '{"name": "red"}') == Model(name="red")
     for kind in (Colour, Model):
-        with pytest.raises(NotTheShape, match=f"no {kind.__name__}") as caught:
+        with pytest.raises(NotTheShape, match=f"not a valid {kind.__name__}") as caught:
             shapes.read(kind, '{"nam')
         assert caught.value.text == '{"nam'
 

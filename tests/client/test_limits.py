@@ -202,7 +202,7 @@ def test_what_is_packed_is_not_unfolded(kind: str) -> None:
     answer = head("Content-Encoding: gzip", f"Content-Length: {len(bomb)}") + bomb
     with a_server(lambda: iter([answer])) as url:
         for method, given in (("queue", []), ("stream", ["J"])):
-            with pytest.raises(NotForeman, match="packs its answers with gzip"):
+            with pytest.raises(NotForeman, match="compresses its answers with gzip"):
                 call(kind, url, method, *given)
 
 

@@ -181,7 +181,7 @@ def test_what_has_no_place_is_refused(fields: Any, said: str) -> None:
 
 
 def test_images_without_a_prompt_are_refused() -> None:
-    with pytest.raises(ArgumentInvalid, match="images are shown with a prompt"):
+    with pytest.raises(ArgumentInvalid, match="images are given without a prompt"):
         body_of("m", None, {"messages": [USER], "images": [PNG]})
 
 

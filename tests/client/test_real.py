@@ -88,7 +88,7 @@ def test_an_answer_has_the_type_that_was_asked_for(house: App) -> None:
         assert client.run_as(Colour, "a", "x", custom_id="typed") == Colour("w0")
         asked = next(job for job in client.jobs().jobs if job.custom_id == "typed")
         assert client.payload(asked.job_id)["format"]["properties"] == {"name": {"type": "string"}}
-        with pytest.raises(NotTheShape, match="the answer is no Colour") as caught:
+        with pytest.raises(NotTheShape, match="the answer is not a valid Colour") as caught:
             client.run_as(Colour, "a", "#echo {", payload={"format": "json"})
         assert caught.value.text.strip() == "#echo {"
 

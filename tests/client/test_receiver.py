@@ -118,7 +118,7 @@ def said(connection: socket.socket) -> bytes:
     "start", ["POST / HT", "POST / HTTP/1.1\r\nContent-Length: 9999\r\n\r\n"], ids=["head", "body"]
 )
 def test_a_sender_that_drips_is_not_waited_for(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver_module, "RETRY_FOR", 0.2)
+    monkeypatch.setattr(receiver_module, "REQUEST_TIMEOUT", 0.2)
     with Receiver() as receiver, connected(receiver) as connection:
         connection.sendall(start.encode())
         drops = 0

@@ -203,7 +203,7 @@ def test_changes_without_end_are_too_many(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(operations, "MOST_EVENTS", 30)
     event = Event(1, "J", State.QUEUED, datetime(2026, 1, 2, tzinfo=UTC))
     played = Played([Events([event] * 10, next=seq) for seq in range(1, 10)])
-    with pytest.raises(AnswerTooLarge, match="more than 30 changes"):
+    with pytest.raises(AnswerTooLarge, match="more than 30 events"):
         played.hold(operations.events(URL, "J", 0))
     assert len(played.asked) == 4
 

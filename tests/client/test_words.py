@@ -86,7 +86,7 @@ def error(url: str) -> str:
     ],
 )
 def test_an_address_that_is_none_is_said_to_be_none(url: str) -> None:
-    assert error(url).endswith(": not an address, which is such as http://127.0.0.1:8080")
+    assert error(url).endswith(": not a valid URL, such as http://127.0.0.1:8080")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_address_that_is_none_is_said_to_be_none(url: str) -> None:
         (head("Content-Length: 99") + b"{", "the connection broke"),
         (
             head("Content-Encoding: gzip", "Content-Length: 3") + b"xxx",
-            "(it packs its answers with gzip, which nobody asked for)",
+            "(it compresses its answers with gzip, unasked)",
         ),
         (head("Content-Length: 3") + b"xxx", "is not a foreman (/queue is not JSON)"),
         (head("Content-Length: 2") + b"[]", "is not a foreman (/queue is JSON of another shape)"),
@@ -120,7 +120,7 @@ def test_a_name_that_is_nobodys_is_told_in_words() -> None:
 
 @pytest.mark.parametrize("token", ["ü", "a\nb", "\udcff"])
 def test_what_no_request_can_carry_is_refused(token: str) -> None:
-    with pytest.raises(ArgumentInvalid, match="the token cannot be sent: it must be visible ASCII characters"):
+    with pytest.raises(ArgumentInvalid, match="the token cannot be sent: use visible ASCII characters only"):
         Client(token=token)
     with Client() as client, pytest.raises(ArgumentInvalid, match="the idempotency key cannot be sent"):
         client.submit("m", "x", idempotency_key=token)
