@@ -1,4 +1,4 @@
-"""The receiver's side of webhooks: signatures checked, and a small server that waits for them."""
+"""Receiving webhooks: signature checks, and a small HTTP server for them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from foreman.domain.webhooks.signature import SignatureInvalid as SignatureInval
 from foreman.domain.webhooks.signature import key_of, verify
 
 LOOPBACK = "127.0.0.1"
-MOST = 64 * 2**20  # bytes of a body; one with a 256 KiB answer inline is far smaller
-RETRY_FOR = 10.0  # seconds for a sender to say all that it has to say
-SENDERS = 256  # at once; who comes beyond them is turned away, and Foreman comes again
-ROOM = 256 * 2**20  # bytes of bodies at once, and of ends of jobs that nobody has asked for yet
-REMEMBERED = 10_000  # webhooks, to tell which one came before, and ends of jobs that nobody has asked for yet
+MOST = 64 * 2**20  # bytes of a body; webhooks are far smaller, large answers are not inline
+REQUEST_TIMEOUT = 10.0  # seconds for a whole request
+SENDERS = 256  # connections at once; more are closed, and Foreman tries again
+ROOM = 256 * 2**20  # bytes of bodies at once, and bytes of final webhooks kept for `wait`
+REMEMBERED = 10_000  # webhook ids, to find repeats, and final webhooks kept for `wait`
 
 
 def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str) -> dict[str, Any]:
-    """The payload of a delivery that was signed with `secret`.
+    """Return the payload of a webhook signed with `secret`.
 
-    `body` is the request's body as received, `headers` its headers in any case. Raises SignatureInvalid when the
+    `body` is the request's body as received, `headers` its headers in any case. Raise SignatureInvalid when the
     signature does not match or is older than five minutes, ValueError when the secret is empty or malformed.
     """
     verify(body, headers, secret, now=time.time())
@@ -45,15 +45,15 @@ def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str) -> dict
 
 
 class Receiver:
-    """Receives webhooks in a thread of its own, and lets other threads wait for the end of a job.
+    """Receiver of webhooks, in its own thread; other threads can wait for the end of a job.
 
-    Use it in a `with` statement, and submit jobs with its `url` as their `state_webhook_url`. `secrets` are what
-    Foreman signs with; with any given, what none of them signed is refused. `on` is called in the server's threads with
-    each webhook, once; when it raises, Foreman sends that webhook again. It listens on the loopback, where only a
-    Foreman on this machine reaches it, unless `host` names another address; `port` 0 takes a free one. `url` is what
-    Foreman shall call when that is not the address itself, as behind a proxy.
+    Use it in a `with` statement, and submit jobs with its `url` as their `state_webhook_url`. `secrets` are Foreman's
+    signing secrets; with any given, webhooks signed with none of them are refused. `on` is called with each webhook,
+    once, in a thread of the server; when it raises, Foreman sends that webhook again. `host` is the address to listen
+    on; on the default, the loopback, only a Foreman on this machine reaches it. `port` 0 takes a free port. `url` is
+    the URL for Foreman where it differs from the address, such as behind a proxy.
 
-    Raises OSError when it cannot listen there, ValueError for a malformed secret.
+    Raise OSError when it cannot listen there, ValueError for a malformed secret.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Receiver:
         self._secrets = secrets
         self._on = on
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._ended: OrderedDict[str, tuple[Webhook, int]] = OrderedDict()  # with the bytes that each came in
+        self._ended: OrderedDict[str, tuple[Webhook, int]] = OrderedDict()  # with the size of its body in bytes
         self._kept = 0  # bytes
         self._news = threading.Condition()
         self._post = Post(host, port, self._take)
@@ -85,14 +85,14 @@ class Receiver:
         self.close()
 
     def close(self) -> None:
-        """Receive no more."""
+        """Stop receiving."""
         self._post.close()
 
     def wait(self, job_id: str, *, within: float | None = None) -> Webhook:
-        """The webhook that tells how the job ended, also if it came before; it is given once.
+        """Wait for the final webhook of a job and return it, once; it may have come before.
 
-        The last 10,000 that nobody has waited for are kept, or of large ones the last 256 MiB. Raises NotEnded after
-        `within` seconds. A job whose `webhook_events` leave out its end is waited for in vain.
+        The last 10,000 final webhooks, up to 256 MiB, are kept until they are returned. Raise NotEnded after `within`
+        seconds. A job whose `webhook_events` leave out its final state has no such webhook.
         """
         with self._news:
             if not self._news.wait_for(lambda: job_id in self._ended, within):
@@ -131,14 +131,14 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request that may be a webhook."""
+    """A received request, which may be a webhook."""
 
-    headers: Mapping[str, str]  # their names in lower case
+    headers: Mapping[str, str]  # by lower-case name
     body: bytes
 
     @property
     def id(self) -> str:
-        """The same each time one webhook is sent; empty when the sender gave none."""
+        """The id of the webhook, the same in every delivery; empty without one."""
         return self.headers.get("webhook-id", "")
 
 
@@ -146,7 +146,7 @@ GOOD, BAD, MISSING, UNCHECKED = "good", "bad", "missing", "not checked"
 
 
 def judge(received: Received, secrets: Sequence[str]) -> tuple[str, str]:
-    """What is to be said of its signature, GOOD if one of the secrets made it, and why it is BAD."""
+    """Return the verdict on the signature, GOOD if made with one of the secrets, and the reason when it is BAD."""
     if not {"webhook-signature", "x-foreman-signature"} & received.headers.keys():
         return MISSING, ""
     why = ""
@@ -160,9 +160,9 @@ def judge(received: Received, secrets: Sequence[str]) -> tuple[str, str]:
 
 
 class Post:
-    """An HTTP server that hands each POST to `take`, which says the status to answer, in a thread for each sender.
+    """HTTP server that passes each POST to `take` and answers the status it returns, in a thread per connection.
 
-    Raises OSError when it cannot listen on `host` and `port`; 0 takes a free one.
+    Raise OSError when it cannot listen on `host` and `port`; port 0 takes a free one.
     """
 
     def __init__(self, host: str, port: int, take: Callable[[Received], int]) -> None:
@@ -171,9 +171,11 @@ class Post:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
     def start(self) -> None:
+        """Start to serve, in a thread."""
         self._thread.start()
 
     def close(self) -> None:
+        """Stop the thread and close the socket."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -188,12 +190,12 @@ class _Server(ThreadingTCPServer):
     def __init__(self, host: str, port: int, take: Callable[[Received], int]) -> None:
         super().__init__((host, port), _Handler)
         self.take = take
-        self._places = threading.Semaphore(SENDERS)
+        self._connections = threading.Semaphore(SENDERS)
         self._lock = threading.Lock()
         self._room = ROOM
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._places.acquire(blocking=False):
+        if self._connections.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -202,11 +204,11 @@ class _Server(ThreadingTCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._connections.release()
 
     @contextmanager
     def room(self, size: int) -> Iterator[bool]:
-        """Hold room for the bytes of a body; False when there is none."""
+        """Reserve room for the bytes of a body; yield False when there is none."""
         with self._lock:
             fits = size <= self._room
             self._room -= size if fits else 0
@@ -217,17 +219,17 @@ class _Server(ThreadingTCPServer):
                 self._room += size if fits else 0
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # a sender that left in the middle is nobody's fault
+        if not isinstance(sys.exc_info()[1], OSError):  # a sender may disconnect at any time
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = RETRY_FOR
+    timeout = REQUEST_TIMEOUT
     server: _Server
 
     def setup(self) -> None:
         super().setup()
-        self.rfile = io.BufferedReader(_Until(self.connection, RETRY_FOR))
+        self.rfile = io.BufferedReader(_Until(self.connection, REQUEST_TIMEOUT))
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
@@ -255,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Until(io.RawIOBase):
-    """What a socket receives for so many seconds in all. Reading raises TimeoutError after that."""
+    """Reader of a socket that raises TimeoutError `seconds` after its creation."""
 
     def __init__(self, sock: socket.socket, seconds: float) -> None:
         self._sock = sock
