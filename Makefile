@@ -1,4 +1,4 @@
-# Every verb sets up what it needs. `make PYTHON=python3.12 setup` chooses another Python.
+# Every target sets up what it needs. `make PYTHON=python3.12 setup` chooses another Python.
 
 PYTHON ?= python3
 EMBEDDED ?= 1
@@ -12,12 +12,12 @@ ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test check bench coverage docs crash prove soak binary audit lock clean
 
-help: ## Show these verbs
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install everything into .venv
 
-demo: $(READY) ## Run one real job on this machine and show what happens
+demo: $(READY) ## Run one real job on this machine and show each step
 	@$(BIN)/foreman demo
 
 run: $(READY) ## Start Foreman (settings: config/foreman.toml, FOREMAN_…)
@@ -26,49 +26,49 @@ run: $(READY) ## Start Foreman (settings: config/foreman.toml, FOREMAN_…)
 test: $(READY) ## Run the tests
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-check: $(READY) ## The whole gate: format, lint, types, import contracts, tests
+check: $(READY) ## Run the whole gate: format, lint, types, import contracts, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(MAKE) --no-print-directory test
 
-bench: $(READY) ## Measure it, one line per figure
+bench: $(READY) ## Measure speed, one line per figure
 	@$(BIN)/python -m tests.bench
 
-coverage: $(READY) ## Run the tests and see which lines and branches none of them reaches
+coverage: $(READY) ## Run the tests and list the lines and branches that none of them reaches
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing
 
-docs: $(READY) ## Build the documentation's site into site/; a broken link fails it
+docs: $(READY) ## Build the documentation into site/; fail on a broken link
 	@$(BIN)/zensical build --clean --strict
 	@echo "Open site/index.html; its search needs a server: $(BIN)/python -m http.server -b 127.0.0.1 -d site 8001"
 
-crash: $(READY) ## Kill it 1,000 times, at random and named moments, and see that nothing is lost
+crash: $(READY) ## Kill Foreman 1,000 times, at random and named moments; fail if anything is lost
 	@$(BIN)/python -m tests.crash
 
-prove: $(READY) ## Random histories, requests, days of trouble, hang-ups, and a long storm (half an hour)
+prove: $(READY) ## Run random histories, requests, outages, hang-ups and a long storm (half an hour)
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py tests/proof
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/sim --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
 	@$(BIN)/pytest -q tests/storm --storm-seconds 300
 
-soak: $(READY) ## An hour of mixed load; memory and descriptors must stay flat (SECONDS=3600)
+soak: $(READY) ## Run an hour of mixed load; fail if memory or descriptors grow (SECONDS=3600)
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS)
 
-binary: $(READY) ## Build one file that runs without Python, and try it: dist/foreman (EMBEDDED=0: dist/foreman-slim)
+binary: $(READY) ## Build one file that needs no Python, and try it: dist/foreman (EMBEDDED=0: dist/foreman-slim)
 	@echo "Building $(ONE_FILE); this takes about two minutes …"
 	@EMBEDDED=$(EMBEDDED) $(BIN)/pyinstaller --noconfirm --log-level ERROR --distpath dist --workpath build config/foreman.spec
 	@echo "Trying it: $(ONE_FILE), $$(($$(wc -c < $(ONE_FILE)) / 1000000)) MB …"
 	@$(BIN)/pytest -q tests/deploy/test_binary.py --binary $(ONE_FILE)
 	@echo "Ready: $(ONE_FILE)"
 
-audit: ## Look the pinned packages up in the database of known vulnerabilities (needs uv)
+audit: ## Check the pinned packages for known vulnerabilities (needs uv)
 	@uvx pip-audit --disable-pip --require-hashes --requirement requirements.txt
 
-lock: ## Write requirements.txt anew from pyproject.toml (needs uv)
+lock: ## Pin the packages of pyproject.toml in requirements.txt (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-header --no-annotate -q -o requirements.txt
 
-clean: ## Remove .venv and whatever the tools left
+clean: ## Remove .venv and the files of the tools
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* .cache site
 	@find foreman tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

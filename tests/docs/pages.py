@@ -1,4 +1,4 @@
-"""The README and the pages of docs/, and what is in them: fenced blocks, headings, links.
+"""The pages at the root and in docs/, and what is in them: fenced blocks, headings, links.
 
 How a fenced block of `sh` or `python` is taken is written on the block itself, where the reader sees it too: without a
 title it runs as it stands; a title with "until Ctrl-C" goes on beside what follows it; any other title says where it
@@ -77,7 +77,9 @@ class Page:
         return self.name
 
 
-PAGES = [Page(ROOT / "README.md"), *(Page(path) for path in sorted((ROOT / "docs").rglob("*.md")))]
+AT_THE_ROOT = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
+DOCS = [Page(path) for path in sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*(Page(ROOT / name) for name in AT_THE_ROOT), *DOCS]
 
 
 def page(name: str) -> Page:

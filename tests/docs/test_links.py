@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.daemon import ROOT
-from tests.docs.pages import PAGES, Page
+from tests.docs.pages import DOCS, PAGES, Page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=repr)
@@ -33,7 +33,7 @@ def test_the_site_has_every_page_once() -> None:
     settings = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))
     listed = list(pages_of(settings["project"]["nav"]))
     assert len(listed) == len(set(listed))
-    assert {page.name.removeprefix("docs/") for page in PAGES[1:]} == set(listed)
+    assert {page.name.removeprefix("docs/") for page in DOCS} == set(listed)
 
 
 def pages_of(nav: Any) -> list[str]:
@@ -46,4 +46,4 @@ def pages_of(nav: Any) -> list[str]:
 def test_the_start_page_leads_to_every_other() -> None:
     start = next(page for page in PAGES if page.name == "docs/index.md")
     linked = set(re.findall(r"\]\(([^)#]+\.md)\)", start.text))
-    assert {page.name.removeprefix("docs/") for page in PAGES[1:]} - {"index.md"} == linked
+    assert {page.name.removeprefix("docs/") for page in DOCS} - {"index.md"} == linked
