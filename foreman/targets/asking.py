@@ -13,7 +13,7 @@ from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import TargetError, TargetFailed, TargetRefused
 from foreman.targets.answers.refusals import words_of
 from foreman.targets.chunks import Chunks, DecodingFor, StreamingCall
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 from foreman.targets.payloads import Question
 
 AT_ONCE = 1.0  # seconds; an error that comes so soon is about the request, not about the inference

@@ -12,7 +12,7 @@ import trio
 
 from foreman.domain.errors import TargetError
 from foreman.targets.answers.refusals import NOT_JSON
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 
 TIMEOUT = 5.0  # seconds
 CONNECT_TIMEOUT = 1.0  # seconds

@@ -19,7 +19,8 @@ from foreman.targets.answers.decoder import Decoder
 from foreman.targets.answers.failures import ODD
 from foreman.targets.answers.parsers import DONE, Parser, parser_for
 from foreman.targets.answers.refusals import error_of
-from foreman.targets.http.http1 import Client, Response
+from foreman.targets.http.connection import Response
+from foreman.targets.http.pool import Client
 from foreman.targets.protocol import Chunk
 
 ERROR_LIMIT = 65_536  # bytes read of an error body

@@ -11,7 +11,7 @@ from foreman.domain.endpoints import Counting
 from foreman.domain.errors import NotServed, TargetGarbled, TargetSilent
 from foreman.targets.answers.refusals import NOT_JSON
 from foreman.targets.chunks import error_in
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 
 TIMEOUT = 60.0  # seconds for one count, all requests included
 LIMIT = 16 * 2**20  # bytes of an answer: a tokenizer lists every token

@@ -14,7 +14,7 @@ from foreman.domain.json_weight import MOST_VALUES, has_more_values
 from foreman.offload import offload
 from foreman.targets.answers.refusals import NOT_JSON, said
 from foreman.targets.chunks import error_in
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 
 LIMIT = 16 * 2**20  # bytes
 MOST_MODELS = 200_000  # in one list

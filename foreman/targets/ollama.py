@@ -19,7 +19,9 @@ from foreman.targets.asking import AT_ONCE, Asking, Refusals
 from foreman.targets.boot import boot_id_at
 from foreman.targets.chunks import ERROR_LIMIT, error_in
 from foreman.targets.counting import counted
-from foreman.targets.http.http1 import Body, Client, Response
+from foreman.targets.http.connection import Response
+from foreman.targets.http.parser import Body
+from foreman.targets.http.pool import Client
 from foreman.targets.listing import Listing, details
 from foreman.targets.model_names import ollama_form
 from foreman.targets.payloads import Fields, fields_of, reload_options, streaming

@@ -19,7 +19,7 @@ from foreman.targets.asking import Asking, Refusals
 from foreman.targets.boot import boot_id_at
 from foreman.targets.chunks import DecodingFor
 from foreman.targets.counting import counted
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 from foreman.targets.listing import Listing, details
 from foreman.targets.payloads import fields_of, streaming
 from foreman.targets.protocol import Call, Chunk, Model

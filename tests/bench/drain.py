@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import trio
 
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 from tests.bench.daemon import child, serving
 from tests.bench.figures import Figure, Wanted, middle
 from tests.bench.instant import MODELS

@@ -13,7 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from foreman.http.server import guard
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 
 LIMIT = 2**20  # bytes of an answer
 

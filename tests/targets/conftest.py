@@ -17,7 +17,7 @@ import trio
 from foreman.config.settings import ManagedModel
 from foreman.domain.endpoints import Endpoint
 from foreman.targets.answers.joiner import Answer
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 from foreman.targets.managed.target import ManagedTarget
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget

@@ -21,7 +21,7 @@ from foreman.domain.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from foreman.targets.http import http1
+from foreman.targets.http import pool
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from tests.targets.conftest import ENDPOINTS, WorkerHarness, call, chunks_of, joined, started_upstream, text_in, until
@@ -203,7 +203,7 @@ async def test_leaving_early_closes_the_upstream_connection_at_once(harness: Wor
 
 
 async def test_ended_answers_share_one_connection(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http1, "SETTLE", 0.0)
+    monkeypatch.setattr(pool, "SETTLE", 0.0)
     asked = call()
     await chunks_of(harness.target, asked)
     before = (await harness.log())["connections"]

@@ -13,7 +13,7 @@ import pytest
 from foreman.domain.endpoints import Counting
 from foreman.domain.errors import NotServed, TargetError, TargetGarbled, TargetRefused
 from foreman.targets.counting import counted
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 
 MESSAGES: Counting = "/v1/messages/count_tokens"
 RESPONSES: Counting = "/v1/responses/input_tokens"

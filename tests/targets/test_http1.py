@@ -17,8 +17,8 @@ import trustme
 import zstandard
 
 from foreman.domain.errors import TargetGarbled, TargetLost, TargetUnavailable
-from foreman.targets.http import http1
-from foreman.targets.http.http1 import Client
+from foreman.targets.http import connection, pool
+from foreman.targets.http.pool import Client
 
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
 Clients = Callable[..., Client]
@@ -97,7 +97,7 @@ async def test_sends_prefix_token_host_and_json(path: str, client_of: Clients) -
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections are used again the moment they are free."""
-    monkeypatch.setattr(http1, "SETTLE", 0.0)
+    monkeypatch.setattr(pool, "SETTLE", 0.0)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -132,7 +132,7 @@ async def test_an_old_idle_connection_is_not_trusted(monkeypatch: pytest.MonkeyP
         opened += 1
         await replies(OK, OK)(stream)
 
-    monkeypatch.setattr(http1, "IDLE_LIMIT", -1.0)
+    monkeypatch.setattr(connection, "IDLE_LIMIT", -1.0)
     async with serving(serve) as url:
         client = client_of(url)
         await client.fetch("GET", "/", limit=10)
@@ -226,7 +226,7 @@ async def test_an_upload_that_breaks_its_word_is_a_fault(client_of: Clients) -> 
         yield b"abc"
 
     async with serving(replies(OK)) as url, aclosing(pieces()) as upload:
-        with pytest.raises(TargetLost, match="did not keep to its length"):
+        with pytest.raises(TargetLost, match="does not match its length"):
             async with client_of(url).request("POST", "/", upload, length=2):
                 pass
 
@@ -330,7 +330,7 @@ async def test_connecting_has_a_deadline(monkeypatch: pytest.MonkeyPatch, client
         await trio.sleep_forever()
 
     monkeypatch.setattr(trio, "open_tcp_stream", never)
-    monkeypatch.setattr(http1, "CONNECT_TIMEOUT", 0.05)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.05)
     with pytest.raises(TargetUnavailable, match="no connection within"):
         await client_of("http://127.0.0.1:9").fetch("GET", "/", limit=10)
 
@@ -360,7 +360,7 @@ async def test_https_is_checked(monkeypatch: pytest.MonkeyPatch, client_of: Clie
             await client.fetch("GET", "/", limit=10)
         trusting = ssl.create_default_context()
         authority.configure_trust(trusting)
-        monkeypatch.setattr(http1, "_tls", lambda: trusting)
+        monkeypatch.setattr(connection, "_tls", lambda: trusting)
         for _ in range(2):
             assert (await client.fetch("GET", "/", limit=10))[1] == b"ok"
 

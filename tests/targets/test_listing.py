@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from foreman.domain.errors import TargetGarbled
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 from foreman.targets.listing import Listing
 from foreman.targets.model_names import ollama_form
 from foreman.targets.ollama import OllamaTarget

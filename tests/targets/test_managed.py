@@ -340,7 +340,7 @@ PARENT = """
 import sys, trio
 from pathlib import Path
 from foreman.config.settings import ManagedModel
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 from foreman.targets.managed.target import ManagedTarget
 from tests.targets.conftest import call, port_of
 

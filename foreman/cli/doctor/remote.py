@@ -25,7 +25,7 @@ from foreman.config.settings import ManagedModel, Settings
 from foreman.domain.errors import TargetError, TargetRefused, TargetUnavailable
 from foreman.domain.webhooks import addresses
 from foreman.targets.boot import boot_id_at
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 from foreman.targets.managed.engine import DEFAULT_MODEL, DEFAULT_NAME, find_model
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget

@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 from quart import Response, request
 
 from foreman.http.sandbox import keep_from_running
-from foreman.targets.http.http1 import Body
-from foreman.targets.http.http1 import Response as StreamingCall
+from foreman.targets.http.connection import Response as StreamingCall
+from foreman.targets.http.parser import Body
 from foreman.targets.ollama import OllamaTarget
 
 # Content types that browsers show as text or save. Nothing may follow: of several in one header the last one counts.

@@ -19,7 +19,7 @@ from foreman import program
 from foreman.config.settings import ManagedModel
 from foreman.domain.errors import ModelCrashed, Shortage, TargetError
 from foreman.shortage import shortage_in
-from foreman.targets.http.http1 import Client
+from foreman.targets.http.pool import Client
 from foreman.targets.managed import leash
 from foreman.targets.managed.child_log import ChildLog
 from foreman.targets.openai import OpenAITarget
