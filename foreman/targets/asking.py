@@ -11,7 +11,7 @@ import trio
 
 from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import TargetError, TargetFailed, TargetRefused
-from foreman.targets.answers.refusals import words_of
+from foreman.targets.answers.refusals import message_in
 from foreman.targets.chunks import Chunks, DecodingFor, StreamingCall
 from foreman.targets.http.pool import Client
 from foreman.targets.payloads import Question
@@ -93,7 +93,7 @@ class Asking:
             try:
                 chunks = await self._call.__aenter__()
             except TargetError as error:
-                message = lasting_words(error) if trio.current_time() - asked_at < AT_ONCE else ""
+                message = lasting_message(error) if trio.current_time() - asked_at < AT_ONCE else ""
                 if name := refused(error, [name for name in question.additions if name not in left_out]):
                     learnt[name] = named_in(error, question)
                     left_out |= question.given_up(name)
@@ -164,13 +164,13 @@ def named_in(error: TargetError, question: Question) -> frozenset[str]:
     return frozenset(name for name in question.fields if name not in question.additions and _names(name, text))
 
 
-def lasting_words(error: TargetError) -> str:
+def lasting_message(error: TargetError) -> str:
     """Return the JSON message of a 5xx that is about the request; empty when the error looks temporary."""
     if not isinstance(error, TargetFailed) or error.retry_after is not None or not error.body.lstrip().startswith(b"{"):
         return ""
     if not 500 <= error.status < 512 or error.status in (502, 504):
         return ""
-    message = words_of(error.body)
+    message = message_in(error.body)
     return "" if _TEMPORARY.search(message) or message.lower().rstrip(".") in _EMPTY_MESSAGES else message
 
 

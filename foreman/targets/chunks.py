@@ -67,7 +67,7 @@ class Chunks:
         self._ready: deque[Chunk] = deque()
         self._size = 0  # bytes received
         self._ended = False  # nothing more comes
-        self._framed = False  # and the body said so
+        self._framed = False  # and the body announced it
         self._last_call: float | None = None  # deadline for the last mark, in Trio's time
 
     @property

@@ -12,7 +12,7 @@ import trio
 from foreman.domain.errors import TargetGarbled, TargetUnavailable
 from foreman.domain.json_weight import MOST_VALUES, has_more_values
 from foreman.offload import offload
-from foreman.targets.answers.refusals import NOT_JSON, said
+from foreman.targets.answers.refusals import NOT_JSON, message_of
 from foreman.targets.chunks import error_in
 from foreman.targets.http.pool import Client
 
@@ -98,7 +98,7 @@ def _items(body: bytes) -> tuple[list[msgspec.Raw], str | None]:
     if [_begins(raw) for raw in held] == [b"n"]:  # null
         return [], None
     error = msgspec.json.decode(found["error"]) if "error" in found else None
-    return [], said({"error": error}) if error else ""
+    return [], message_of({"error": error}) if error else ""
 
 
 def _entry(item: msgspec.Raw, named_by: Sequence[str]) -> tuple[str, Entry] | None:

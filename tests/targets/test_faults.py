@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foreman.domain.errors import TargetBusy, TargetError, TargetFailed, TargetRefused
-from foreman.targets.answers.refusals import error_of, words_of
+from foreman.targets.answers.refusals import error_of, message_in
 
 NOW = 1_767_323_045.0  # Fri, 02 Jan 2026 03:04:05 GMT
 
@@ -77,4 +77,4 @@ def test_any_status_that_passes_may_name_a_time(status: int) -> None:
     ],
 )
 def test_the_words_are_found_in_every_shape(body: bytes, words: str | None) -> None:
-    assert (words is None and words_of(body)) or words_of(body) == words
+    assert (words is None and message_in(body)) or message_in(body) == words

@@ -11,7 +11,7 @@ from foreman.domain.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
 from foreman.domain.errors import TargetFailed, TargetGarbled, TargetLost
 from foreman.domain.json_weight import MOST_VALUES, has_more_values
 from foreman.targets.answers.choices import Growing, is_whole
-from foreman.targets.answers.failures import ODD, WORDLESS, failure, words
+from foreman.targets.answers.failures import NO_MESSAGE, ODD, error_message, failure
 from foreman.targets.answers.indexes import BlockSorter
 from foreman.targets.answers.mend import Mender
 from foreman.targets.answers.parsers import DONE
@@ -45,7 +45,7 @@ class Decoder:
         self._mender = Mender(self._pauses)
         self._held: Chunk | None = None  # may be the last: only chunks that may end the answer are held
         self._unopened = endpoint == "/v1/messages"
-        self._said = False  # it had content, not only the frame of an answer
+        self._has_content = False  # it had content, not only the frame of an answer
         self._over = False  # the end was announced, at an endpoint without choices
         self._unknown: Json | None = None  # the last value, if it has neither choices nor usage
         self._begun: dict[int, bool] = {}  # by the index of a choice: True if finished
@@ -72,8 +72,8 @@ class Decoder:
         try:
             values = self._read(value)
         except ODD as error:
-            said = clean(value[:EXCERPT].decode("utf-8", "replace"))
-            raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} ({error}): {said}") from error
+            excerpt = clean(value[:EXCERPT].decode("utf-8", "replace"))
+            raise TargetGarbled(self._target, f"not the JSON of {self._endpoint} ({error}): {excerpt}") from error
         if whole:
             values += self._mender.flush()
         return self._all(values, whole=whole)
@@ -91,7 +91,7 @@ class Decoder:
         if self._finished or self._over:
             return chunks + self._release(last=True)
         self._check_unknown()
-        if framed and self._said:
+        if framed and self._has_content:
             chunks += self._release(last=False)
             self.closed = True
             return [*chunks, Chunk(b"", cut=True)]
@@ -102,13 +102,13 @@ class Decoder:
             return self.end(framed=True)
         chunks = self._all(self._mender.flush())
         self._check_unknown()
-        if not self._said and not self._finished:
+        if not self._has_content and not self._finished:
             raise TargetFailed(self._target, "the stream ended without an answer")
         return chunks + self._release(last=True)
 
     def _check_unknown(self) -> None:
         if self._unknown is not None:
-            raise TargetFailed(self._target, words(self._unknown))
+            raise TargetFailed(self._target, error_message(self._unknown))
 
     def _all(self, values: list[tuple[bytes, Any]], *, whole: bool = False) -> list[Chunk]:
         chunks: list[Chunk] = []
@@ -135,9 +135,9 @@ class Decoder:
 
     def _take_line(self, data: bytes, value: Json) -> list[Chunk]:
         message = value.get("message") or {}
-        if not self._said:
-            said = [item for name, item in message.items() if name != "role"]
-            self._said = bool(value.get("response") or value.get("thinking")) or any(said)
+        if not self._has_content:
+            content = [item for name, item in message.items() if name != "role"]
+            self._has_content = bool(value.get("response") or value.get("thinking")) or any(content)
         if self._endpoint == "/api/chat" and (calls := message.get("tool_calls")) and with_objects(calls):
             data = msgspec.json.encode(value)
         self.closed = value.get("done") is True
@@ -154,7 +154,7 @@ class Decoder:
         if self._blocks.sort(value):
             data = msgspec.json.encode(value)
         delta = value.get("delta")
-        self._said = self._said or bool(delta) or kind == "response.output_item.done"
+        self._has_content = self._has_content or bool(delta) or kind == "response.output_item.done"
         if kind in EVENTS_END:
             self.closed = True
             return self._pass(Chunk(data, last=True, value=value))
@@ -167,7 +167,7 @@ class Decoder:
         """Return the chunks of an answer that came whole; they carry the original."""
         self.closed = True
         if self._endpoint in COMPLETIONS and not value.get("choices"):
-            raise TargetFailed(self._target, words(value) if value else WORDLESS)
+            raise TargetFailed(self._target, error_message(value) if value else NO_MESSAGE)
         chunks = self._release(last=False)
         *others, last = unfold(self._endpoint, value)
         if last is value:
@@ -201,16 +201,16 @@ class Decoder:
         self._open += (not now) - (before is False)
         changed = False
         delta, message = choice.get("delta"), choice.get("message")
-        unsent = not delta and not self._said and choice.get("finish_reason")
+        unsent = not delta and not self._has_content and choice.get("finish_reason")
         if isinstance(message, dict) and (delta is None or unsent):
             delta = choice["delta"] = self._grown.setdefault(index, Growing()).news(message)
             del choice["message"]
             changed = True
         if delta and (delta.get("tool_calls") or delta.get("function_call")):
             changed |= self._calls.setdefault(index, CallSorter()).sort(delta)
-        if not self._said:
-            said = [item for name, item in (delta or {}).items() if name != "role"]
-            self._said = bool(choice.get("text")) or any(said)
+        if not self._has_content:
+            content = [item for name, item in (delta or {}).items() if name != "role"]
+            self._has_content = bool(choice.get("text")) or any(content)
         return changed
 
     @property

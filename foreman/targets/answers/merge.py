@@ -38,10 +38,10 @@ def absorb(into: dict[str, Any], delta: dict[str, Any]) -> int:
             grown += absorb(have, value)
         elif isinstance(value, list):
             if not isinstance(have, _Items):
-                said = settled(have) if isinstance(have, _Text) else ""
+                text = settled(have) if isinstance(have, _Text) else ""
                 have = into[name] = _Items()
-                if said:
-                    have.add({"type": "text", "text": said})
+                if text:
+                    have.add({"type": "text", "text": text})
             for item in value:
                 grown += have.add(item)
         else:

@@ -10,7 +10,7 @@ import msgspec
 from foreman.domain.errors import TargetBusy, TargetError, TargetFailed, TargetRefused
 from foreman.domain.retry import RETRY_AFTER_CAP, retry_after
 
-MAX_WORDS = 500  # characters kept of the target's message
+MAX_MESSAGE = 500  # characters kept of the target's message
 # Exceptions of msgspec for broken JSON, JSON of another shape, and JSON nested too deeply.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 BUSY = frozenset({429, 503})
@@ -24,25 +24,25 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 def error_of(target: str, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> TargetError:
     """Return the error of a status other than 2xx; `headers` have lower-case names, `now` is in epoch seconds."""
     asked = retry_after(headers.get("retry-after"), now)
-    error = _error(target, status, words_of(body), None if asked is None else min(asked, RETRY_AFTER_CAP))
+    error = _error(target, status, message_in(body), None if asked is None else min(asked, RETRY_AFTER_CAP))
     error.status, error.body = status, body
     return error
 
 
-def _error(target: str, status: int, words: str, wait: float | None) -> TargetError:
+def _error(target: str, status: int, message: str, wait: float | None) -> TargetError:
     if status in BUSY:
         return TargetBusy(target, wait)
-    disputed = status in DISPUTED and (wait is not None or _AGAIN.search(words))
+    disputed = status in DISPUTED and (wait is not None or _AGAIN.search(message))
     if disputed or status in PASSING or (status >= 500 and status != 501):
-        error = TargetFailed(target, words or f"status {status}")
+        error = TargetFailed(target, message or f"status {status}")
         error.retry_after = wait
         return error
     if status >= 400:
-        return TargetRefused(status, words or f"{target} answered {status}")
+        return TargetRefused(status, message or f"{target} answered {status}")
     return TargetRefused(status, f"{target} answered {status}, which is not followed")
 
 
-def words_of(body: bytes) -> str:
+def message_in(body: bytes) -> str:
     """Return the message of an error body: JSON of a known shape, or plain text.
 
     Known shapes are `{"error": {"message": …}}`, `{"error": "…"}`, `{"message": …}` and `{"detail": …}`.
@@ -50,12 +50,12 @@ def words_of(body: bytes) -> str:
     try:
         value = msgspec.json.decode(body)
     except NOT_JSON:
-        text = body[: 4 * MAX_WORDS].decode("utf-8", "replace")
+        text = body[: 4 * MAX_MESSAGE].decode("utf-8", "replace")
         return "" if text.lstrip().startswith("<") else clean(text)
-    return said(value)
+    return message_of(value)
 
 
-def said(value: object) -> str:
+def message_of(value: object) -> str:
     """Return the message of a decoded error value of any known shape."""
     for _ in range(4):
         if not isinstance(value, dict):
@@ -69,6 +69,6 @@ def said(value: object) -> str:
 
 
 def clean(text: str) -> str:
-    """Return `text` on one line without control characters, at most MAX_WORDS characters."""
+    """Return `text` on one line without control characters, at most MAX_MESSAGE characters."""
     text = _CONTROL.sub(" ", text).strip()
-    return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"

@@ -48,10 +48,10 @@ def _value(raw: msgspec.Raw) -> Any:
         return None
 
 
-def _count(said: object) -> int:
-    if isinstance(said, bool) or not isinstance(said, (int, float)) or not 0 <= said < float("inf"):
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
         return 0
-    return min(int(said), MOST_TOKENS)
+    return min(int(value), MOST_TOKENS)
 
 
 _NULL = msgspec.Raw(b"null")

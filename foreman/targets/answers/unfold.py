@@ -45,18 +45,18 @@ def _chat(answer: Json) -> Iterator[Json]:
         if delta.get("tool_calls"):
             delta["tool_calls"] = [dict(call) for call in delta["tool_calls"]]
         CallSorter().sort(delta)
-        rest = {name: said for name, said in choice.items() if name not in _CHOICE}
+        rest = {name: value for name, value in choice.items() if name not in _CHOICE}
         begun.append({"index": index, "delta": delta, **rest, "finish_reason": None})
         ended.append({"index": index, "delta": {}, "finish_reason": choice.get("finish_reason") or "stop"})
     yield {**top, "choices": begun}
-    more = {name: said for name, said in answer.items() if name not in (*_TOP, "choices", "usage")}
+    more = {name: value for name, value in answer.items() if name not in (*_TOP, "choices", "usage")}
     yield {**top, "choices": ended, **more}
     if usage := answer.get("usage"):
         yield {**top, "choices": [], "usage": usage}
 
 
 def _texts(answer: Json) -> Iterator[Json]:
-    yield {name: said for name, said in answer.items() if name != "usage"}
+    yield {name: value for name, value in answer.items() if name != "usage"}
     if usage := answer.get("usage"):
         yield {**{name: answer[name] for name in _TOP if name in answer}, "choices": [], "usage": usage}
 
@@ -67,16 +67,16 @@ def _response(answer: Json) -> Iterator[Json]:
     yield {"type": "response.in_progress", "response": begun}
     for index, item in enumerate(answer.get("output") or ()):
         at = {"output_index": index}
-        said = list(_said(item, at))
-        empty = {name: [] if name == "content" else "" for name in ("content", "arguments") if said and name in item}
+        events = list(_item_events(item, at))
+        empty = {name: [] if name == "content" else "" for name in ("content", "arguments") if events and name in item}
         opened = {**item, **empty} | ({"status": "in_progress"} if "status" in item else {})
         yield {"type": "response.output_item.added", **at, "item": opened}
-        yield from said
+        yield from events
         yield {"type": "response.output_item.done", **at, "item": item}
     yield {"type": _STATUS.get(str(answer.get("status")), "response.completed"), "response": answer}
 
 
-def _said(item: Json, at: Json) -> Iterator[Json]:
+def _item_events(item: Json, at: Json) -> Iterator[Json]:
     at = {"item_id": item.get("id", ""), **at}
     if isinstance(text := item.get("arguments"), str):
         yield {"type": "response.function_call_arguments.delta", **at, "delta": text}

@@ -51,7 +51,7 @@ class NativeStream:
             return [*self._tool_calls(created_at, cut=True), Chunk(b"", cut=True)]
         counts = self._counts(elapsed_ns)
         reason = "length" if self._reason == "length" else "stop"
-        closing = {**self._said(created_at), "done": True, "done_reason": reason, **counts}
+        closing = {**self._fields(created_at), "done": True, "done_reason": reason, **counts}
         calls = self._tool_calls(created_at, cut=self._reason == "length")  # it may have ended inside a call
         return [*calls, _chunk(closing, last=True)]
 
@@ -66,9 +66,9 @@ class NativeStream:
             return []
         delta = choice.get("delta")
         delta = (choice.get("message") or {}) if delta is None else delta
-        text, thinking = _spoken(delta.get("content") or choice.get("text"))
+        text, thinking = _text_and_thinking(delta.get("content") or choice.get("text"))
         text += delta.get("refusal") or ""
-        thinking = "".join(_spoken(delta.get("reasoning_content") or delta.get("reasoning"))) + thinking
+        thinking = "".join(_text_and_thinking(delta.get("reasoning_content") or delta.get("reasoning"))) + thinking
         logprobs = native_logprobs(choice.get("logprobs"))
         if delta.get("tool_calls") or delta.get("function_call"):
             self._sorter.sort(delta)
@@ -78,13 +78,13 @@ class NativeStream:
             self._first_ns = elapsed_ns
         if not text and not thinking and not logprobs:
             return []
-        fields = self._said(created_at, text, thinking)
+        fields = self._fields(created_at, text, thinking)
         fields["done"] = False
         if logprobs:
             fields["logprobs"] = logprobs
         return [_chunk(fields)]
 
-    def _said(self, created_at: str, text: str = "", thinking: str = "") -> dict[str, Any]:
+    def _fields(self, created_at: str, text: str = "", thinking: str = "") -> dict[str, Any]:
         fields: dict[str, Any] = {"model": self._model, "created_at": created_at}
         if self._chat:
             message = {"role": "assistant", "content": text}
@@ -110,7 +110,7 @@ class NativeStream:
                 calls.append({"id": call["id"], "function": native} if call.get("id") else {"function": native})
         if not calls:
             return []
-        fields = self._said(created_at)
+        fields = self._fields(created_at)
         fields.setdefault("message", {"role": "assistant", "content": ""})["tool_calls"] = calls
         return [_chunk({**fields, "done": False})]
 
@@ -137,7 +137,7 @@ def _chunk(fields: dict[str, Any], *, last: bool = False) -> Chunk:
     return Chunk(msgspec.json.encode(fields), last=last, value=fields)
 
 
-def _spoken(content: Any) -> tuple[str, str]:
+def _text_and_thinking(content: Any) -> tuple[str, str]:
     """Return the text and the thinking of a content: a text, a part, or a list of parts and texts.
 
     Raise TypeError or AttributeError for anything else.
@@ -150,21 +150,21 @@ def _spoken(content: Any) -> tuple[str, str]:
             text += part
             continue
         kind = str(part.get("type"))
-        said = part.get("text") or part.get("thinking") or part.get("reasoning") or ""
-        said = "".join(_spoken(said)) if isinstance(said, list) else said
+        inner = part.get("text") or part.get("thinking") or part.get("reasoning") or ""
+        inner = "".join(_text_and_thinking(inner)) if isinstance(inner, list) else inner
         if "thinking" in kind or "reasoning" in kind:
-            thinking += said
+            thinking += inner
         else:
-            text += said
+            text += inner
     return text, thinking
 
 
 def loaded(endpoint: Endpoint, model: str, created_at: str, reason: Literal["load", "unload"]) -> Chunk:
     """Return the whole answer to a request that only loads or unloads a model."""
-    said: dict[str, Any] = {"message": {"role": "assistant", "content": ""}}
+    content: dict[str, Any] = {"message": {"role": "assistant", "content": ""}}
     if endpoint != "/api/chat":
-        said = {"response": ""}
-    fields = {"model": model, "created_at": created_at, **said, "done": True, "done_reason": reason}
+        content = {"response": ""}
+    fields = {"model": model, "created_at": created_at, **content, "done": True, "done_reason": reason}
     return Chunk(msgspec.json.encode(fields), last=True)
 
 
@@ -202,11 +202,11 @@ def _alternatives(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _logprob(entry: dict[str, Any]) -> dict[str, Any]:
     token = entry["token"]
-    said = entry.get("bytes")
+    given = entry.get("bytes")
     return {
         "token": token,
         "logprob": entry["logprob"],
-        "bytes": list(token.encode("utf-8", "replace")) if said is None else said,
+        "bytes": list(token.encode("utf-8", "replace")) if given is None else given,
     }
 
 
@@ -240,8 +240,8 @@ def _number(value: object) -> int:
     return int(value) if isinstance(value, int | float) else 0
 
 
-def _count(said: object, otherwise: int) -> int:
-    return _number(said) if isinstance(said, int | float) else otherwise
+def _count(value: object, otherwise: int) -> int:
+    return _number(value) if isinstance(value, int | float) else otherwise
 
 
 def _ns(milliseconds: object) -> int | None:
