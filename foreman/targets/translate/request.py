@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections import deque
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -15,6 +14,7 @@ from foreman.domain.json_weight import has_more_items
 from foreman.targets.answers.images import plain_base64
 from foreman.targets.answers.refusals import NOT_JSON
 from foreman.targets.payloads import Question
+from foreman.targets.translate.open_calls import OpenCalls
 from foreman.targets.translate.options import native_options, whole_or_none
 
 T = TypeVar("T")
@@ -24,7 +24,6 @@ MOST_CALLS = 100_000  # tool calls in one request
 MOST_IMAGES = 1000  # in one message
 MOST_EMBEDDINGS = 10_000  # in an answer for one text; only the first is used
 _KINDS = {"[": "a list", '"': "text"}
-UNKNOWN_CALL = "call_unknown"  # the id in a tool message without a matching call
 _IMAGE_TYPES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 
 
@@ -247,7 +246,7 @@ def _call(fields: _Fields) -> _Fields:
 
 
 def _messages(messages: list[_Message]) -> list[msgspec.Raw]:
-    waiting = _Waiting()
+    unanswered = OpenCalls()
     translated: list[msgspec.Raw] = []
     made = 0
     for message in messages:
@@ -260,12 +259,12 @@ def _messages(messages: list[_Message]) -> list[msgspec.Raw]:
             for call in asked:
                 id = call.id or f"call_{made}"
                 made += 1
-                waiting.add(id, call.function.name)
+                unanswered.add(id, call.function.name)
                 calls.append(_raw({"id": id, "type": "function", "function": _function(call.function)}))
             fields["tool_calls"] = calls
         if role == "tool":
             name = message.tool_name or message.name
-            fields["tool_call_id"] = waiting.answered(message.tool_call_id, name)
+            fields["tool_call_id"] = unanswered.answered(message.tool_call_id, name)
         elif message.name:
             fields["name"] = message.name
         translated.append(_raw(fields))
@@ -279,36 +278,6 @@ def _function(function: _ToolFunction) -> dict[str, str]:
     text = _text(given) if _kind(given) == '"' else msgspec.json.format(bytes(given), indent=-1).decode()
     text = "" if text == "null" else text
     return {"name": function.name, "arguments": text if text.strip() else "{}"}
-
-
-class _Waiting:
-    """The calls still without an answering tool message; the cost of each call is bounded."""
-
-    def __init__(self) -> None:
-        self._calls: dict[int, str] = {}  # ids by number, oldest first; unanswered calls only
-        self._numbers: dict[tuple[str, str], deque[int]] = {}  # by ("id" or "function", its name)
-        self._all: deque[int] = deque()
-        self._made = 0
-
-    def add(self, id: str, function: str) -> None:
-        self._calls[self._made] = id
-        self._numbers.setdefault(("id", id), deque()).append(self._made)
-        self._numbers.setdefault(("function", function), deque()).append(self._made)
-        self._all.append(self._made)
-        self._made += 1
-
-    def answered(self, id: str | None, name: str | None) -> str:
-        """Return the id of the call that a message answers: by id, by the function's name, else the oldest."""
-        if id is not None:
-            return self._oldest(self._numbers.get(("id", id))) or id or self._oldest(self._all) or UNKNOWN_CALL
-        named = self._all if name is None else self._numbers.get(("function", name))
-        return self._oldest(named) or self._oldest(self._all) or UNKNOWN_CALL
-
-    def _oldest(self, numbers: deque[int] | None) -> str | None:
-        while numbers:
-            if (id := self._calls.pop(numbers.popleft(), None)) is not None:
-                return id
-        return None
 
 
 def _content(message: _Message) -> msgspec.Raw:
