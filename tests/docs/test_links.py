@@ -25,6 +25,17 @@ def test_its_links_lead_somewhere(page: Page) -> None:
             assert target.is_relative_to(ROOT / "docs"), f"{page}: {link} is not on the site"
 
 
+@pytest.mark.parametrize("name", ["docs/architecture.md", "docs/security.md", "CONTRIBUTING.md"])
+def test_the_files_that_it_names_are_there(name: str) -> None:
+    """By their path, or by the end of it where the page says in which folder it is."""
+    files = [path.relative_to(ROOT).as_posix() for top in ("foreman", "tests") for path in (ROOT / top).rglob("*.py")]
+    text = next(page for page in PAGES if page.name == name).text
+    named = re.findall(r"[\w/]+\.py\b", " ".join(re.findall(r"`([^`\n]+)`", text)))
+    assert len(named) > 2
+    unknown = {path for path in named if not any(f"/{file}".endswith(f"/{path}") for file in files)}
+    assert unknown <= {"tests/http/test_NAME.py"}
+
+
 def test_there_are_links_to_judge() -> None:
     assert sum(len(list(page.links())) for page in PAGES) > 100
 
