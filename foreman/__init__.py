@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing's own would cost every start of a leash some milliseconds
+TYPE_CHECKING = False  # importing typing would cost every start of a leash some milliseconds
 if TYPE_CHECKING:
     from foreman.client import AsyncClient as AsyncClient
     from foreman.client import Client as Client
@@ -23,10 +23,10 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # or a misspelt name would be one to type checkers
+if not TYPE_CHECKING:  # type checkers would accept any misspelt name
 
     def __getattr__(name: str) -> object:
-        # Imported when asked for: the hidden verbs that hold child processes must start in a moment.
+        # Imported lazily: the hidden commands that guard child processes must start fast.
         if name in ("AsyncClient", "Client", "ClientError"):
             from foreman import client
 

@@ -6,9 +6,9 @@ import sys
 
 
 def main() -> None:
-    """Run what the arguments say; ends the process."""
+    """Run the command in the arguments and exit the process."""
     match sys.argv[1:]:
-        # What Foreman starts for itself, many times and in a hurry: nothing else is imported for it.
+        # Started by Foreman itself, often and on the critical path: imports nothing else.
         case ["leash", *rest]:
             _let_go(rest)
             from foreman.targets.managed import leash
@@ -23,7 +23,10 @@ def main() -> None:
 
 
 def _let_go(leashed: list[str]) -> None:
-    """Give other programs an environment without our libraries; from source the leash is run by its path instead."""
+    """Remove the executable's library paths from the environment of other programs.
+
+    From source the leash is started by its path and needs no such step.
+    """
     import os
 
     from foreman import program
@@ -37,8 +40,8 @@ def _command_line() -> None:
 
     from foreman import program
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not when it is to be ignored
-        # Until a verb begins, Ctrl-C just ends the process: an import that it breaks into would tell in a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # leave an ignored SIGINT ignored
+        # Until a command begins, Ctrl-C ends the process at once, without the traceback of an interrupted import.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if program.frozen():
         program.die_with_outer()

@@ -1,4 +1,4 @@
-"""The house: the actors, what each is made of, and the order in which they come and go."""
+"""The composition root: builds the actors, starts them in order, and drains them."""
 
 from __future__ import annotations
 
@@ -53,24 +53,24 @@ from foreman.watchdog import Watchdog
 
 log = structlog.get_logger()
 
-LAST_WORDS = 5.0  # seconds for the last commits once nothing runs any more, and again for the last answers
+LAST_WORDS = 5.0  # seconds for the last commits after the drain, and again for the last answers
 
 
 @dataclass(slots=True)
 class App:
-    """The actors, and the order in which they come and go."""
+    """The running program: its actors, and the order of their start and end."""
 
     context: Context
     queue: QueueActor
     webhooks: WebhookDispatcher
     tls: ssl.SSLContext | None
     closing: trio.Event = field(default_factory=trio.Event)
-    closed: trio.Event = field(default_factory=trio.Event)  # the server has answered whom it could
-    down: set[str] = field(default_factory=set)  # the actors that failed and do not serve again yet
+    closed: trio.Event = field(default_factory=trio.Event)  # the HTTP server has sent its last answers
+    down: set[str] = field(default_factory=set)  # failed actors that do not serve again yet
 
     async def start(self, nursery: trio.Nursery, listening: socket.socket) -> None:
-        """Inside-out: whoever starts finds the ones it needs at work."""
-        await nursery.start(self.queue.run)  # no restart can mend it: its fault ends the process
+        """Start the actors inside-out: each finds its dependencies running."""
+        await nursery.start(self.queue.run)  # unsupervised: no restart can repair it, so its error ends the process
         await nursery.start(self.supervised("target", self.context.target.run))
         await nursery.start(self.supervised("inventory", self.context.inventory.run))
         await nursery.start(self.supervised("worker", self.context.worker.run))
@@ -80,34 +80,34 @@ class App:
         await nursery.start(self.supervised("http", partial(self._serve, listening)))
 
     async def drain(self, grace: float) -> None:
-        """Outside-in: no new jobs, no new claims, the running ones get their grace, then the last commits."""
+        """Drain outside-in: no new jobs, no new claims, `grace` seconds for running jobs, then the last commits."""
         self.context.leaving.set()
         await self.context.worker.drain(grace)
         await self.queue.close()
         with trio.move_on_after(LAST_WORDS):
             await self.queue.wait_closed()
-        self.closing.set()  # only now: whoever follows a job that has just ended is told so
+        self.closing.set()  # only now, so that clients following a job receive its last event
         with trio.move_on_after(LAST_WORDS):
             await self.closed.wait()
 
     async def look(self, url: str) -> str | None:
-        """How things stand, once the queue and a reader have shown that they work; None while an actor is down."""
+        """Return a status line after a check of the queue and a reader, or None while an actor is down."""
         if self.context.draining:
             return "draining"
-        with suppress(StoreUnavailable):  # which no restart can mend
-            await self.queue.ask(Prune(most=0))  # through the writer's thread, and nothing to do there
+        with suppress(StoreUnavailable):  # no restart can repair that
+            await self.queue.ask(Prune(most=0))  # a round trip through the writer thread that changes nothing
         waiting, running = await self.context.readers.insist(_depths)
         away = "" if self.context.inventory.up else f"; {self.context.target.address} is away"
         return None if self.down else f"{url}: {waiting} waiting, {running} running{away}"
 
     async def check_address(self, listening: socket.socket) -> None:
-        """Raise SettingInvalid when the target's address is where this process listens, before it asks itself."""
+        """Raise SettingInvalid when the target's address is this process's own, before the first request to it."""
         settings = self.context.settings
         if (url := settings.ollama_url or settings.openai_url) and await leads_to(listening, url):
             raise self._itself()
 
     async def check_target(self) -> None:
-        """Raise SettingInvalid when what answers at the target's address, by whatever way, is this very process."""
+        """Raise SettingInvalid when the server that answers as the target is this process, such as behind a proxy."""
         target = self.context.target
         if isinstance(target, (OllamaTarget, OpenAITarget)) and await target.boot_id() == self.context.boot_id:
             raise self._itself()
@@ -127,7 +127,7 @@ class App:
         self.closed.set()
 
     def supervised(self, name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-        """`run`, started anew whenever it fails, within its budget."""
+        """Return `run` under supervision: it restarts after failures, within its budget."""
         return partial(
             keep_running,
             name,
@@ -143,7 +143,7 @@ class App:
 
 
 def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -> App:
-    """The house by these settings, its actors joined and not yet at work. Raises SettingInvalid."""
+    """Build the app from the settings; its actors are connected but not started. Raise SettingInvalid."""
     rules = Rules(
         max_queue=settings.max_queue,
         job_ttl=settings.job_ttl,
@@ -179,7 +179,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
     )
     webhooks = WebhookDispatcher(
         queue,
-        Readers(store, count=1, broken=queue.lose),  # of their own: neither HTTP nor they wait for the other
+        Readers(store, count=1, broken=queue.lose),  # separate, so that HTTP and webhooks do not wait for each other
         sender,
         limits=Limits(settings.webhook_concurrency, settings.webhook_per_receiver),
         inline=settings.artifact_inline_limit,

@@ -1,4 +1,4 @@
-"""The budget: how many bytes all bodies and answers in flight may take together."""
+"""The memory budget for all bodies and answers in flight."""
 
 from __future__ import annotations
 
@@ -11,52 +11,51 @@ import trio
 
 from foreman.domain.errors import MemoryFull
 
-SMALL = 64 * 2**10  # bytes of one lease that are not counted, so that what is small passes when nothing else does
-GRACE = 10.0  # seconds that room may be held for a client alone while others find none
+SMALL = 64 * 2**10  # bytes; leases up to this size are not counted, so that small requests pass a full budget
+GRACE = 10.0  # seconds that memory may be held for a client alone while others need it
 
 
 class Budget:
-    """Bytes, of which whoever holds a body or an answer takes a lease.
+    """A budget of bytes, from which every body and answer takes a lease.
 
-    Nobody ever waits for room: what finds none is refused or put back, and gives up all that it holds. So nothing
-    stands still, and of several that find no room together the last one goes on. Nor does anybody wait for a slow
-    client: what is held for one alone is taken away when others need it.
+    A lease never waits for room. One that finds none is refused or requeued, and gives up all that it holds, so leases
+    cannot deadlock. Memory held for a slow client alone is taken away when others need it.
     """
 
     def __init__(self, limit: int = sys.maxsize, *, grace: float = GRACE) -> None:
-        """`grace` is for how many seconds a client may take its time whatever others need."""
+        """Create a budget of `limit` bytes; `grace` is the time in seconds that a slow client may keep its memory."""
         self.limit = limit
         self.grace = grace
         self.used = 0  # bytes counted now
-        self._lent: WeakKeyDictionary[Lease, float] = WeakKeyDictionary()  # that give way, since when, in this order
+        self._lent: WeakKeyDictionary[Lease, float] = WeakKeyDictionary()  # leases to give way, with the time, in order
 
-    def fence(self) -> Lease:
-        """Begin to hold something, of which there is nothing yet."""
+    def lease(self) -> Lease:
+        """Return a new lease of zero bytes."""
         return Lease(self)
 
-    def lend(self, fence: Lease) -> None:
-        """Have a lease give way once `grace` is over."""
-        self._lent.pop(fence, None)
-        self._lent[fence] = trio.current_time()
+    def lend(self, lease: Lease) -> None:
+        """Let a lease give way after `grace` seconds."""
+        self._lent.pop(lease, None)
+        self._lent[lease] = trio.current_time()
 
-    def keep(self, fence: Lease) -> None:
-        """Have it give way no more."""
-        self._lent.pop(fence, None)
+    def keep(self, lease: Lease) -> None:
+        """Stop a lease from giving way."""
+        self._lent.pop(lease, None)
 
-    def make_room(self, more: int, fence: Lease) -> None:
-        """Take away what was held for clients the longest, until `lease` finds room for `more` bytes or none is left.
+    def make_room(self, more: int, lease: Lease) -> None:
+        """Take away the leases held longest for clients, until `lease` finds room for `more` bytes or none is left.
 
-        Who held it the longest is the slowest: there is a bound to the size of all of them.
+        The longest held belongs to the slowest client, since the size of each is bounded.
         """
         for other, since in list(self._lent.items()):
             if self.used + more <= self.limit or trio.current_time() - since < self.grace:
                 break
-            if other is not fence:
+            if other is not lease:
                 other.take_away()
 
 
 class Lease:
-    """What one request, attempt or answer holds. It ends with its context, or with itself."""
+    """The bytes held by one request, attempt or answer. Freed at the end of its context, or with the object."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -66,15 +65,15 @@ class Lease:
 
     @property
     def limit(self) -> int:
-        """Bytes that all may hold together."""
+        """Return the limit in bytes for all leases together."""
         return self._budget.limit
 
     def grow(self, more: int) -> None:
-        """Hold `more` bytes than before. Raises MemoryFull, and then holds what it held."""
+        """Hold `more` bytes in addition. Raise MemoryFull, with the size unchanged, when there is no room."""
         self.resize(self.size + more)
 
     def resize(self, size: int, *, insist: bool = False) -> None:
-        """Hold `size` bytes. Raises MemoryFull, and then holds what it held; to `insist` is to hold them anyhow."""
+        """Hold `size` bytes. Raise MemoryFull, with the size unchanged, when there is no room; `insist` exceeds it."""
         counted = size if size > SMALL else 0
         try:
             self._find_room(counted)
@@ -91,17 +90,17 @@ class Lease:
         self._find_room(size if size > SMALL else 0)
 
     def give_way(self, cut: Callable[[], None]) -> None:
-        """Hold it for the sake of a client alone from now on: `cut`, a method, is called when others took it away."""
+        """Hold the bytes for a client alone from now on; the method `cut` is called when they are taken away."""
         self._cut = WeakMethod(cut)
         self._lend()
 
     def keep(self) -> None:
-        """Hold it for more than a client again."""
+        """Stop giving way: the bytes serve more than a client again."""
         self._cut = None
         self._budget.keep(self)
 
     def take_away(self) -> None:
-        """Hold nothing any more, and tell whoever held it."""
+        """Free the bytes and call the `cut` of `give_way`."""
         cut = self._cut and self._cut()
         self.keep()
         self.free()
@@ -109,7 +108,7 @@ class Lease:
             cut()
 
     def free(self) -> None:
-        """Hold nothing any more."""
+        """Free the bytes."""
         self.resize(0)
 
     def _lend(self) -> None:

@@ -1,16 +1,16 @@
-"""How many files and sockets this process may have open, and how many of them are for clients."""
+"""The limit of open files and sockets, and its share for clients."""
 
 from __future__ import annotations
 
 import resource
 
-OWN = 512  # besides those of clients: targets, receivers, the database, children
+OWN = 512  # descriptors reserved for targets, receivers, the database and children
 
 
 def allow(connections: int) -> int:
-    """Ask the system for enough for so many clients, and return how many of them there is room for; 1 or more.
+    """Raise the process's limit for `connections` clients; return how many fit, 1 or more.
 
-    Many systems let a program open 256 or 1,024 files until it asks for more.
+    Many systems allow only 256 or 1,024 open files by default.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + OWN
@@ -22,7 +22,10 @@ def allow(connections: int) -> int:
 
 
 def room(connections: int) -> int:
-    """Return how many clients may be connected, up to `connections`: OWN are kept from them, or two thirds of a few."""
+    """Return how many clients may connect, up to `connections`.
+
+    OWN descriptors are reserved, or two thirds of a low limit.
+    """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return connections

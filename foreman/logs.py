@@ -1,6 +1,6 @@
-"""Structured logs: for people on a terminal, JSON elsewhere. Prompts and answers are never logged.
+"""Structured logs: readable on a terminal, JSON elsewhere. Prompts and answers are never logged.
 
-A line that cannot be written never stops or blocks the process: it is dropped, counted, and told about later.
+A line that cannot be written never stops or blocks the process. It is dropped and counted, and a later line reports it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any, cast
 import msgspec
 import structlog
 
-ROOM = 2**20  # bytes of lines that may wait for a reader who stands still
-AT_ONCE = 65_536  # bytes written together
-LAST_LINES = 1.0  # seconds that the end of the process waits for them to be written
-NOWHERE = -1  # a descriptor that is never open: where standard error is closed, its number may become the database's
+ROOM = 2**20  # bytes of lines buffered for a stalled reader
+AT_ONCE = 65_536  # bytes per write
+LAST_LINES = 1.0  # seconds to write the last lines at exit
+NOWHERE = -1  # never an open descriptor: the number of a closed standard error may be reused by the database
 
 _dropped = 0
-_dropped_lock = threading.Lock()  # lines are dropped by any thread
+_dropped_lock = threading.Lock()  # any thread may drop lines
 
 
 def configure(log_format: str, log_level: str) -> LineWriter:
-    """Log to standard error; `log_format` is console, json, or empty to go by whether that is a terminal.
+    """Log to standard error; `log_format` is console, json, or empty: console on a terminal, else json.
 
-    The writer that is returned is to be closed at the end of the process.
+    Close the returned writer at the end of the process.
     """
     terminal = bool(sys.stderr) and sys.stderr.isatty()
     console = log_format == "console" or (not log_format and terminal)
@@ -36,7 +36,7 @@ def configure(log_format: str, log_level: str) -> LineWriter:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if console:
-        # Plain tracebacks: the pretty ones print local variables, and prompts are among them.
+        # Plain tracebacks: the pretty ones print local variables, which include prompts.
         plain = structlog.dev.plain_traceback
         render: list[structlog.types.Processor] = [
             structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain)
@@ -55,35 +55,35 @@ def configure(log_format: str, log_level: str) -> LineWriter:
 
 
 def dropped() -> int:
-    """Return how many lines could not be written since the start, those of managed servers included."""
+    """Return the number of lines dropped since the start, including those of managed servers."""
     return _dropped
 
 
 def count_dropped(lines: int) -> None:
-    """Count `lines` that could not be written."""
+    """Add `lines` to the number of dropped lines."""
     global _dropped
     with _dropped_lock:
         _dropped += lines
 
 
 class LineWriter:
-    """A file for `structlog.WriteLogger` that never blocks and never fails: a thread does the writing."""
+    """A file for `structlog.WriteLogger` that never blocks or fails: it writes in a thread."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._waiting = 0  # bytes
         self._lock = threading.Lock()
-        self._told = dropped()
+        self._reported = dropped()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> None:
-        """Take a line; drop it when `ROOM` is full, or after `close`."""
+        """Queue a line; drop it when `ROOM` is used up or after `close`."""
         line = text.encode("utf-8", "replace")
         with self._lock:
-            late = self._closed and threading.current_thread() is not self._thread  # which may still tell of losses
+            late = self._closed and threading.current_thread() is not self._thread  # which may still report drops
             full = late or self._waiting + len(line) > ROOM
             if not full:
                 self._waiting += len(line)
@@ -92,13 +92,13 @@ class LineWriter:
             count_dropped(1)
 
     def flush(self) -> None:
-        """Do nothing: the thread writes as soon as it can."""
+        """Do nothing, since the thread writes without delay."""
 
     def close(self, timeout: float = LAST_LINES) -> None:
-        """Take no more lines; wait at most `timeout` seconds until all are written."""
+        """Accept no more lines; wait at most `timeout` seconds until all are written."""
         with self._lock:
             self._closed = True
-            self._lines.put(b"")  # so that the thread looks
+            self._lines.put(b"")  # wakes the thread
         self._thread.join(timeout)
 
     def _work(self) -> None:
@@ -115,13 +115,13 @@ class LineWriter:
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
-        except OSError:  # no room, or nobody reads
+        except OSError:  # the disk is full, or the reader is gone
             count_dropped(max(1, data.count(b"\n")))
         finally:
             with self._lock:
                 self._waiting -= size
-        if size and not data and (lost := dropped() - self._told):
-            self._told += lost
+        if size and not data and (lost := dropped() - self._reported):
+            self._reported += lost
             structlog.get_logger().warning("log lines were dropped", lines=lost)
 
 

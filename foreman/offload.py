@@ -1,4 +1,4 @@
-"""Work that is too large for the event loop, done in threads of its own."""
+"""Threads for work that would block the event loop too long."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import trio
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-LIGHT = 64 * 2**10  # bytes of JSON whose handling takes a few milliseconds at most
-THREADS = 2  # at once; they share the interpreter with the loop, and each holds objects made of a large text
+LIGHT = 64 * 2**10  # bytes of JSON that take at most a few milliseconds
+THREADS = 2  # at once: they compete with the loop for the interpreter, and each holds a large parsed text
 
 _limiter = trio.CapacityLimiter(THREADS)
 
 
 async def offload(size: int, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
-    """Return `function(*args)`, called in a thread if it is about more than LIGHT bytes. A cancel waits for its end."""
+    """Return `function(*args)`, run in a thread if `size` exceeds LIGHT bytes. Cancellation waits for the thread."""
     if size <= LIGHT:
         return function(*args)
     return await trio.to_thread.run_sync(function, *args, limiter=_limiter)

@@ -1,7 +1,7 @@
-"""This very program: how it starts itself again, from source and as the single executable.
+"""The program's own command line, environment and signals, from source and as the single executable.
 
-The single executable is two processes. The outer one unpacks it into a folder, starts the inner one there, passes on to
-it every signal, and removes the folder when it has ended. What follows from that is dealt with here.
+The single executable runs as two processes. The outer one unpacks it into a folder, starts the inner one there,
+forwards every signal to it, and removes the folder at the end.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from pathlib import Path
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-ECHO = 0.25  # seconds within which a second SIGINT is the same Ctrl-C: once from the terminal, once passed on
+ECHO = 0.25  # seconds within which a second SIGINT is the same Ctrl-C: once from the terminal, once forwarded
 
 
 def frozen() -> bool:
-    """Whether this is the single executable."""
+    """Return True in the single executable."""
     return bool(getattr(sys, "frozen", False))
 
 
 def command() -> list[str]:
-    """The words that start this program once more."""
+    """Return the command line that starts this program."""
     return [sys.executable] if frozen() else [sys.executable, "-m", "foreman"]
 
 
 def unpacked() -> Path | None:
-    """The folder with the parts of the single executable; None from source."""
+    """Return the folder of the unpacked executable, or None from source."""
     return Path(getattr(sys, "_MEIPASS", "")) if frozen() else None
 
 
 def die_with_outer() -> None:
-    """Have the kernel kill this process, the inner one, when the outer one is killed: it could not pass that on."""
+    """Make the kernel kill this inner process with the outer one, since SIGKILL cannot be forwarded."""
     if sys.platform == "linux":
         import ctypes
 
-        # The signal comes when the parent's thread ends. The outer process has but one.
+        # The signal is sent when the parent's thread ends; the outer process has only one.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def forget_unpacking(environment: MutableMapping[str, str]) -> None:
-    """Make it what it was before the executable was unpacked: other programs would load our libraries, not theirs."""
+    """Restore the environment from before unpacking, or other programs would load the executable's libraries."""
     for name in [name for name in environment if name.startswith("_PYI_")]:
         del environment[name]
     environment.pop("LD_LIBRARY_PATH", None)
@@ -51,7 +51,7 @@ def forget_unpacking(environment: MutableMapping[str, str]) -> None:
 
 
 def interrupt_handler() -> Callable[[int, FrameType | None], None]:
-    """What shall answer to SIGINT with KeyboardInterrupt, once for each Ctrl-C."""
+    """Return a SIGINT handler that raises KeyboardInterrupt once per Ctrl-C."""
     if not frozen():
         return signal.default_int_handler
     heard = -ECHO

@@ -1,7 +1,6 @@
-"""Host names, looked up in threads of their own, within a deadline, and remembered for a while.
+"""Host name lookups in separate threads, with a deadline and a cache.
 
-The system's look-up blocks its thread for as long as a name server keeps silent. Trio would run it in the threads that
-everything else shares.
+The system's lookup blocks its thread for as long as a name server is silent. Trio would run it in the shared threads.
 """
 
 from __future__ import annotations
@@ -16,32 +15,32 @@ from typing import Any, TypeAlias
 import outcome
 import trio
 
-Found: TypeAlias = list[tuple[Any, ...]]  # as socket.getaddrinfo gives it
+Found: TypeAlias = list[tuple[Any, ...]]  # the result of socket.getaddrinfo
 Query: TypeAlias = tuple[Any, ...]  # its arguments, the host first
 
-# Look-ups at once: names that were found before, names not known yet, names that were too slow before.
+# Concurrent lookups: of names found before, of new names, of names that timed out before.
 THREADS, NEW_THREADS, SLOW_THREADS = 16, 64, 8
-TIMEOUT = 5.0  # seconds for one look-up, waiting for a thread included
-REMEMBERED = 30.0  # seconds: the system does not tell for how long an answer holds
+TIMEOUT = 5.0  # seconds for one lookup, including the wait for a thread
+REMEMBERED = 30.0  # seconds; the system does not report the TTL of an answer
 FAILURE_REMEMBERED = 1.0  # seconds
-MOST = 4096  # names that are remembered
+MOST = 4096  # names cached
 
 
 class Resolver(trio.abc.HostnameResolver):
-    """Looks names up. However many ask for a name, it takes one thread; slow ones take none from those that are well.
+    """A caching resolver: one thread per name for any number of callers, and separate threads for slow names.
 
-    Put in place for all of a run with `trio.socket.set_custom_hostname_resolver`, or asked directly.
+    Install it for a Trio run with `trio.socket.set_custom_hostname_resolver`, or call it directly.
     """
 
     def __init__(self, lookup: Callable[..., Found] = socket.getaddrinfo) -> None:
-        """`lookup` is a blocking function like `socket.getaddrinfo`."""
+        """Create a resolver; `lookup` is a blocking function like `socket.getaddrinfo`."""
         self._lookup = lookup
         self._threads = trio.CapacityLimiter(THREADS)
         self._new_threads = trio.CapacityLimiter(NEW_THREADS)
         self._slow_threads = trio.CapacityLimiter(SLOW_THREADS)
-        self._known: dict[Query, tuple[float, Found | Exception]] = {}  # until when, and what
-        self._asked: dict[Query, trio.Event] = {}  # looked up right now; set when the answer is known
-        self._slow: dict[Query, None] = {}  # in the order in which they became so
+        self._known: dict[Query, tuple[float, Found | Exception]] = {}  # expiry and result
+        self._asked: dict[Query, trio.Event] = {}  # lookups in progress; set when the answer is known
+        self._slow: dict[Query, None] = {}  # names that timed out, oldest first
 
     async def getaddrinfo(
         self,
@@ -52,7 +51,7 @@ class Resolver(trio.abc.HostnameResolver):
         proto: int = 0,
         flags: int = 0,
     ) -> Any:
-        """Answer as `socket.getaddrinfo` does. Raises OSError, also when there is no answer within `TIMEOUT`."""
+        """Return the result of `socket.getaddrinfo`. Raise OSError on failure or after `TIMEOUT` seconds."""
         query = (host, port, family, type, proto, flags)
         if _is_address(host):
             return socket.getaddrinfo(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
@@ -63,7 +62,7 @@ class Resolver(trio.abc.HostnameResolver):
         raise OSError(f"looking up {_text(host)} took more than {TIMEOUT:g} s")
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
-        """Answer as `socket.getnameinfo` does. Part of the interface; nothing in Foreman asks for it."""
+        """Return the result of `socket.getnameinfo`; required by the interface, unused in Foreman."""
         return await trio.to_thread.run_sync(socket.getnameinfo, sockaddr, flags, limiter=self._threads)
 
     async def _answer(self, query: Query) -> Found:
@@ -71,7 +70,7 @@ class Resolver(trio.abc.HostnameResolver):
             until, known = self._known.get(query, (0.0, []))
             if trio.current_time() < until:
                 if isinstance(known, Exception):
-                    raise type(known)(*known.args)  # another one each time: a raised one carries where it went
+                    raise type(known)(*known.args)  # a copy: raising adds a traceback to the exception
                 return known
             if (pending := self._asked.get(query)) is not None:
                 await pending.wait()
@@ -79,9 +78,9 @@ class Resolver(trio.abc.HostnameResolver):
                 await self._ask(query)
 
     async def _ask(self, query: Query) -> None:
-        """Start a look-up once there is a thread for it, unless somebody else has started it meanwhile."""
+        """Start a lookup once a thread is free, unless another task has started it meanwhile."""
         limiter = self._limiter(query)
-        thread = object()  # holds its place until the look-up ends, even when nobody waits for it any more
+        thread = object()  # holds its place until the lookup ends, even after its callers have gone
         await limiter.acquire_on_behalf_of(thread)
         until, _ = self._known.get(query, (0.0, None))
         if query in self._asked or trio.current_time() < until:
@@ -121,7 +120,7 @@ def _unpacked(found: outcome.Outcome[Found], query: Query) -> Found | Exception:
         return found.unwrap()
     except UnicodeError:
         return OSError(f"{_text(query[0])!r} is not a host name")
-    except Exception as error:  # for those who asked, in their own tasks
+    except Exception as error:  # raised in the callers' tasks
         return error
 
 

@@ -1,4 +1,4 @@
-"""Restart budgets: an actor that fails starts again, but not for ever."""
+"""Supervision of actors: restarts after failures, within a budget."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class ActorReturned(Exception):
-    """An actor returned while nobody asked it to."""
+    """An actor returned before the shutdown."""
 
 
 class OutOfRestarts(Exception):
@@ -26,7 +26,7 @@ class OutOfRestarts(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`most` restarts in `window` seconds; the pause before each doubles from `first` to `longest` seconds."""
+    """A budget of `most` restarts in `window` seconds; the pauses double from `first` to `longest` seconds."""
 
     most: int = 5
     window: float = 60
@@ -44,11 +44,14 @@ async def keep_running(
     budget: Budget | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run an actor, again after each failure; returns when it returns while `leaving()`.
+    """Run an actor and restart it after each failure; return when it returns while `leaving()`.
 
-    `run` takes a `task_status` and calls `started()` once it serves, each time: `serves` is told then, `restarted`
-    after each failure. Raises OutOfRestarts when the budget is spent, and StoreBroken at once: no restart can mend a
-    store.
+    `run` takes a `task_status` and calls `started()` each time it serves. `serves` is called then, `restarted` after
+    each failure.
+
+    Raises:
+        OutOfRestarts: The budget is spent.
+        StoreBroken: At once, since no restart can repair a store.
     """
     budget = budget or Budget()
     failures: deque[float] = deque(maxlen=budget.most)
@@ -67,9 +70,9 @@ async def keep_running(
             if leaving() and _only_draining(error):
                 return  # the queue closed before this actor did
             if leaving() or starting.pending:
-                raise  # what fails at its first start is a refusal to start, not a crash
+                raise  # a failure at the first start is a refusal to start, not a crash
             log.error("actor failed", actor=name, error=repr(error), exc_info=error)
-        except BaseExceptionGroup as group:  # it was cancelled too, by whoever leaves
+        except BaseExceptionGroup as group:  # has a cancellation in it, from the shutdown
             if leaving() and (rest := group.split(Draining)[1]):
                 raise rest from None
             raise
@@ -90,7 +93,7 @@ def _only_draining(error: Exception) -> bool:
 
 
 class _OnlyOnce(trio.TaskStatus[None]):
-    """Passes on the first `started()`; at those of later runs only `serves` is called."""
+    """A task status that forwards the first `started()` only, and calls `serves` each time."""
 
     def __init__(self, status: trio.TaskStatus[None], serves: Callable[[], None]) -> None:
         self._status: trio.TaskStatus[None] | None = status

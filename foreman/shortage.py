@@ -1,4 +1,4 @@
-"""Tell a shortage of this process or its machine (descriptors, memory, threads, ports) from other errors; no I/O."""
+"""Detection of resource shortages (descriptors, memory, threads, ports) among errors; no I/O."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import socket
 from foreman.domain.errors import Shortage
 
 SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EADDRNOTAVAIL})
-LOOKUPS = frozenset({socket.EAI_MEMORY, socket.EAI_SYSTEM})  # the second is what becomes of EMFILE there
+LOOKUPS = frozenset({socket.EAI_MEMORY, socket.EAI_SYSTEM})  # EMFILE shows up as EAI_SYSTEM
 NO_THREAD = "can't start new thread"
 
 
 def shortage_in(error: BaseException) -> Shortage | None:
-    """Return the shortage that an error comes from; None if it comes from anything else.
+    """Return the shortage that caused an error, or None for any other cause.
 
-    Of a group, such as of connections to several addresses, all must come from one.
+    All members of a group must come from a shortage, such as connections to several addresses.
     """
     if isinstance(error, Shortage):
         return error

@@ -1,4 +1,4 @@
-"""The supervisor: the life of the process, from its settings, its port and its store to the last signal."""
+"""The supervisor: the life of the process from its settings to the last signal."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from foreman.store.sqlite.writer import SqliteWriter
 log = structlog.get_logger()
 
 BACKLOG = 1024  # connections that may wait to be accepted
-SWITCH_INTERVAL = 0.0005  # seconds: the writer's thread gets the interpreter back ten times sooner than by default
-STOP_MARGIN = 30.0  # seconds beyond the grace that stopping may take: children to be ended, the last words
+SWITCH_INTERVAL = 0.0005  # seconds; a tenth of the default, so that the writer thread gets the interpreter sooner
+STOP_MARGIN = 30.0  # seconds beyond the grace period for stopping children and the last commits and answers
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What `main` reports once it serves."""
+    """The report of `main` once it serves."""
 
     url: str
 
 
 def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
-    """Run until SIGTERM or SIGINT; the process's exit code. A second signal leaves at once."""
+    """Run until SIGTERM or SIGINT and return the exit code. A second signal exits at once."""
     lines = logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
     if (room := descriptors.allow(settings.max_connections)) < settings.max_connections:
@@ -58,7 +58,7 @@ async def main(
     clock: Callable[[], float] = time.time,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> int:
-    """The whole program: returns its exit code after a drain, raises what no restart can mend."""
+    """Run the whole program; return its exit code after a drain. Raise errors that no restart can repair."""
     systemd = Systemd.take(os.environ)
     trio.socket.set_custom_hostname_resolver(Resolver())
     listening = _listen(settings)
@@ -112,6 +112,6 @@ async def _leave_at_next(signals: AsyncIterator[int]) -> None:
     began = trio.current_time()
     async for number in signals:
         if number == signal.SIGINT and trio.current_time() - began < program.ECHO:
-            continue  # one Ctrl-C may come twice: from the terminal, and passed on by a parent
+            continue  # one Ctrl-C may arrive twice: from the terminal, and forwarded by a parent
         log.warning("leaving at once")
         os._exit(1)

@@ -1,19 +1,19 @@
-"""Lets many who were woken by one event go on a few at a time, so that everybody else has turns in between."""
+"""A turnstile: tasks woken by one event continue a few at a time, so that other tasks run in between."""
 
 from __future__ import annotations
 
 import trio
 
-AT_ONCE = 16  # in one pass of the event loop: what they then do takes some milliseconds
+AT_ONCE = 16  # tasks per pass of the event loop; their work takes some milliseconds
 
 
 class Turnstile:
-    """Each pass of the event loop lets a few tasks through."""
+    """A turnstile for a few tasks per pass of the event loop."""
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._limiter = trio.CapacityLimiter(at_once)
 
     async def enter(self) -> None:
-        """Return when it is this task's turn, in the order of coming."""
+        """Wait for this task's turn, first come, first served."""
         async with self._limiter:
             await trio.lowlevel.checkpoint()

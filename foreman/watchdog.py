@@ -1,4 +1,4 @@
-"""The watchdog: names who held the event loop."""
+"""The watchdog: logs the tasks and threads that block the event loop."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import trio
 log = structlog.get_logger()
 
 TOO_LONG = 0.1  # seconds
-LOOK_EVERY = 0.04  # seconds between the looks of the watching thread
+LOOK_EVERY = 0.04  # seconds between samples of the watching thread
 NANOSECOND = 1e-9  # seconds
 
 
 class _OffCore:
-    """For how many seconds a thread was ready to run, and the machine had no core for it."""
+    """A counter of the seconds that a thread was runnable without a core."""
 
     def __init__(self, thread: int) -> None:
-        try:  # open for good: there may be no descriptor left when it matters
+        try:  # stays open, since descriptors may run out when it matters
             self._descriptor = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # no Linux
+        except OSError:  # not Linux
             self._descriptor = -1
 
     def seconds(self) -> float:
-        """Return 0 where the system does not tell."""
+        """Return the seconds so far; 0 where the system does not count them."""
         if self._descriptor < 0:
             return 0.0
         return int(os.pread(self._descriptor, 100, 0).split()[1]) * NANOSECOND
@@ -41,12 +41,12 @@ class _OffCore:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Where the clocks stood, in seconds."""
+    """A sample of the clocks, in seconds."""
 
     at: float
     cpu: float  # spent by all threads of the process
-    loop_off: float  # that the loop's thread had no core
-    own_off: float  # that the watching thread had none
+    loop_off: float  # without a core: the loop's thread
+    own_off: float  # without a core: the watching thread
 
     @classmethod
     def now(cls, loop: _OffCore, own: _OffCore) -> _Look:
@@ -54,13 +54,12 @@ class _Look:
 
 
 class Watchdog(trio.abc.Instrument):
-    """Logs who kept the loop from giving others a turn for more than `limit` seconds: a task that went on, or a thread.
+    """An instrument that logs tasks and threads blocking the event loop for more than `limit` seconds.
 
-    The loop only notes when its turns begin, which costs next to nothing; a thread looks on, and names whoever it finds
-    at work twice in the same turn. Where it could not look, because somebody kept the interpreter for itself (one call
-    of a C function does), that counts from when it wanted to. What the machine did not let the loop run, having other
-    processes to run, is held against nobody (Linux tells; see schedstats in the kernel's documentation).
-    Put in place with `trio.lowlevel.add_instrument` on the loop's own thread.
+    The loop only records the start of its turns, which is cheap. A thread samples it, and reports a task found running
+    twice in the same turn. If the thread itself was blocked, such as by one long call of a C function, the time counts
+    from its due sample. Time without a core, while the machine ran other processes, is excluded (on Linux; see
+    schedstats in the kernel's documentation). Install it with `trio.lowlevel.add_instrument` on the loop's own thread.
     """
 
     def __init__(self, limit: float = TOO_LONG) -> None:
@@ -71,19 +70,22 @@ class Watchdog(trio.abc.Instrument):
         self._turn = 0
         self._began: float | None = time.perf_counter()  # of the turn; None while the loop waits
         self.longest = 0.0  # seconds of the longest turn
-        self.held = 0  # how often the loop was held
+        self.held = 0  # number of reports
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def before_io_wait(self, timeout: float) -> None:
+        """Record the end of a turn of the loop."""
         if self._began is not None:
             self.longest = max(self.longest, time.perf_counter() - self._began)
         self._began = None
 
     def after_io_wait(self, timeout: float) -> None:
+        """Record the start of a turn of the loop."""
         self._turn += 1
         self._began = time.perf_counter()
 
     def after_run(self) -> None:
+        """Stop the watching thread."""
         self._over.set()
 
     def _watch(self) -> None:
@@ -92,14 +94,14 @@ class Watchdog(trio.abc.Instrument):
         now = first = _Look.now(*clocks)
         since, reported = 0.0, False
         while not self._over.wait(LOOK_EVERY):
-            turn, began = self._turn, self._began  # before the clocks: reading them gives the loop a turn
+            turn, began = self._turn, self._began  # before the clocks: reading them lets the loop run
             frame = sys._current_frames().get(self._loop) if began is not None else None
             found = _task_frame(frame) if frame else None
             task, where = _name(found), _name(frame)
             before, now = now, _Look.now(*clocks)
             if began is None or found is None or now.at - began < self._limit / 2:
                 seen = None
-                self._tell_of_threads(before, now)
+                self._report_threads(before, now)
                 continue
             if seen != (turn, id(found)):
                 wanted = before.at + LOOK_EVERY + (now.own_off - before.own_off)
@@ -108,26 +110,26 @@ class Watchdog(trio.abc.Instrument):
             if seconds > self._limit and not reported:
                 reported = True
                 cpu = min(now.cpu - first.cpu, seconds)
-                self._tell("a task", seconds, cpu, task=task, where=where)
+                self._report("a task", seconds, cpu, task=task, where=where)
         for clock in clocks:
             clock.close()
 
-    def _tell_of_threads(self, before: _Look, now: _Look) -> None:
-        """Tell if no thread but one could run between two looks: it worked, and kept the interpreter for itself."""
+    def _report_threads(self, before: _Look, now: _Look) -> None:
+        """Report a thread that kept the interpreter for itself between two samples."""
         seconds = now.at - before.at - LOOK_EVERY - (now.own_off - before.own_off)
         cpu = now.cpu - before.cpu
         if min(seconds, cpu) > self._limit:
             own = threading.get_ident()
             where = [_name(frame) for thread, frame in sys._current_frames().items() if thread != own]
-            self._tell("a thread", seconds, cpu, where=where)
+            self._report("a thread", seconds, cpu, where=where)
 
-    def _tell(self, who: str, seconds: float, cpu: float, **known: object) -> None:
+    def _report(self, who: str, seconds: float, cpu: float, **known: object) -> None:
         self.held += 1
         log.warning(f"{who} held the loop", **known, seconds=round(seconds, 3), cpu_seconds=round(cpu, 3))
 
 
 def _task_frame(frame: FrameType) -> FrameType | None:
-    """The outermost frame of the task at work: the one that Trio's own loop called."""
+    """Return the outermost frame of the running task: the one called by Trio's own loop."""
     below: FrameType | None = None
     at: FrameType | None = frame
     while at is not None:

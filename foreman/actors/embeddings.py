@@ -53,7 +53,7 @@ class Embeddings:
         answer: bytes | None = None
         with trio.move_on_after(self._timeout.attempt) as scope:
             async with self._slots.hold(model_of(call.key)):
-                answer = await self._ask(call, held or Budget().fence())
+                answer = await self._ask(call, held or Budget().lease())
         if scope.cancelled_caught:
             raise AttemptTimeout(self._timeout.attempt)
         return answer
@@ -88,7 +88,7 @@ class Embeddings:
         call = Call(model=self._warm, key=self._warm, endpoint="/api/embed", payload=payload)
         try:
             with trio.fail_after(self._timeout.attempt):
-                answer = await self._ask(call, Budget().fence())
+                answer = await self._ask(call, Budget().lease())
         except (TargetError, trio.TooSlowError) as error:
             log.warning("cannot warm the embedding model", model=self._warm, why=str(error) or "it took too long")
         else:

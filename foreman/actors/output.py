@@ -40,7 +40,7 @@ class OutputLog:
         self.result: bytes | None = None  # the whole answer, once it is complete
         self.error: ForemanError | None = None  # of the last attempt
         self.turn = 0  # grows whenever an attempt starts over
-        self.held = held or Budget().fence()
+        self.held = held or Budget().lease()
         self._kept = 0  # bytes of the chunks
         self.chunks: list[bytes] = []  # of the current attempt
         self._last: bytes | None = None  # held back until the answer is on disk
@@ -183,7 +183,7 @@ class OutputHub:
         """
         found = self._outputs.get(job_id)
         if found is None:
-            self._outputs[job_id] = found = OutputLog(job_id, self._budget.fence())
+            self._outputs[job_id] = found = OutputLog(job_id, self._budget.lease())
         return found
 
     def on_commit(self, commit: Commit) -> None:

@@ -29,9 +29,9 @@ from pydantic_settings import (
 from foreman.domain.errors import SettingInvalid
 
 PREFIX = "FOREMAN_"
-HIDDEN = "***"  # in the place of a secret
+HIDDEN = "***"  # shown in place of a secret
 DEFAULT_FILE = Path("config/foreman.toml")
-NOT_SETTINGS = {"FOREMAN_CONFIG", "FOREMAN_URL", "FOREMAN_ENGINE_KEY", "FOREMAN_ENGINE_OF"}  # read elsewhere, by design
+NOT_SETTINGS = {"FOREMAN_CONFIG", "FOREMAN_URL", "FOREMAN_ENGINE_KEY", "FOREMAN_ENGINE_OF"}  # read elsewhere
 
 _UNITS = {"": 1, "ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -52,7 +52,7 @@ def _scaled(scale: Mapping[str, float], example: str) -> BeforeValidator:
 
 
 def _commas(value: object) -> object:
-    """Commas, or lines as a file of secrets has them."""
+    """Split text at commas, or at newlines as in a file of secrets."""
     return [part.strip() for part in re.split(r"[,\n]", value) if part.strip()] if isinstance(value, str) else value
 
 
@@ -66,8 +66,8 @@ def _check_url(value: str) -> str:
         if not good:
             meant = "" if "://" in value else f"; did you mean http://{value}?"
             raise ValueError(f"must be an http:// or https:// address{meant}")
-        if "@" in parts.netloc:  # it would be said wherever the address is
-            raise ValueError("must carry no user name and no password; ollama_token and openai_token open a server")
+        if "@" in parts.netloc:  # logs and answers show the address
+            raise ValueError("must not contain a user name or password; use ollama_token or openai_token instead")
     return value.rstrip("/")
 
 
@@ -107,22 +107,22 @@ Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_commas)]
 
 
 class ManagedModel(BaseModel):
-    """A model whose server Foreman starts, checks, swaps and stops itself."""
+    """A model whose server is started, checked, swapped and stopped by Foreman."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
     command: list[str] = Field(min_length=1)  # {port}, {model}, {slots} and {key} are filled in
-    model: str | None = None  # what {model} stands for; the name when not given
-    slots: int = Field(1, ge=1, le=1024)  # what {slots} stands for
-    ttl: Seconds = 0  # idle seconds after which it is unloaded; 0 keeps it
+    model: str | None = None  # the value of {model}; default: the name
+    slots: int = Field(1, ge=1, le=1024)  # the value of {slots}
+    ttl: Seconds = 0  # idle seconds until it is unloaded; 0: stays loaded
     ready: str = "/health"  # answers 200 once the model can be used
     ready_timeout: PositiveSeconds = 600
-    liveness_timeout: PositiveSeconds = 20  # of silence, to calls and to `ready`, after which it is killed
+    liveness_timeout: PositiveSeconds = 20  # a server that answers neither calls nor `ready` for so long is killed
     env: dict[str, str] = {}
     aliases: list[str] = []
-    context: Annotated[int, Field(ge=1)] | None = None  # tokens of one call, as callers are told; None: nobody knows
-    embedding: bool = False  # it serves embeddings, beside whatever else is resident, its namesake too
+    context: Annotated[int, Field(ge=1)] | None = None  # tokens per call, shown to callers; None: unknown
+    embedding: bool = False  # serves embeddings, loaded beside other models, even one of the same name
 
 
 class Settings(BaseSettings):
@@ -142,8 +142,8 @@ class Settings(BaseSettings):
     token: Secrets = ()
     admin_token: Secrets = ()
     private_jobs: bool = False
-    rate: int = Field(0, ge=0, le=1_000_000)  # a minute; 0: as many as one likes
-    rate_burst: int = Field(0, ge=0, le=1_000_000)  # 0: as many as rate
+    rate: int = Field(0, ge=0, le=1_000_000)  # per minute; 0: unlimited
+    rate_burst: int = Field(0, ge=0, le=1_000_000)  # 0: same as rate
     insecure: bool = False
     tls_cert: str = ""  # a path
     tls_key: str = ""
@@ -196,20 +196,22 @@ class Settings(BaseSettings):
 
     @property
     def host(self) -> str:
-        """The address to bind; none in `addr` means every one."""
+        """Return the address to bind; 0.0.0.0 if `addr` has only a port."""
         return self.addr.rpartition(":")[0].strip("[]") or "0.0.0.0"
 
     @property
     def target_kind(self) -> str:
-        """Whom it stands in front of: ollama, openai or managed."""
+        """Return the kind of target: ollama, openai or managed."""
         return "ollama" if self.ollama_url else "openai" if self.openai_url else "managed"
 
     @property
     def port(self) -> int:
+        """Return the port to bind; 0 means a free one."""
         return int(self.addr.rpartition(":")[2])
 
     @property
     def only_loopback(self) -> bool:
+        """Return True when only this machine can reach the address."""
         if self.host == "localhost":
             return True
         try:
@@ -226,15 +228,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Highest first: flags, FOREMAN_…, FOREMAN_…_FILE, .env, the TOML file."""
+        """Return the sources by precedence: flags, FOREMAN_…, FOREMAN_…_FILE, .env, the TOML file."""
         toml = TomlConfigSettingsSource(settings_cls, settings_cls.model_config.get("toml_file"))
-        if isinstance(dotenv_settings, EnvSettingsSource):  # the file may be there for other programs too
+        if isinstance(dotenv_settings, EnvSettingsSource):  # .env may also serve other programs
             dotenv_settings.env_vars = _ours(dotenv_settings.env_vars)
         return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings, toml
 
 
 def name_of(token: SecretStr) -> tuple[str, str]:
-    """Return whose token it is and the secret; one set as `alice:SECRET` is alice's, others are nobody's."""
+    """Return a token's name and secret: alice and SECRET for `alice:SECRET`, an empty name for a plain secret."""
     text = token.get_secret_value()
     name, _, secret = text.partition(":")
     return (name, secret) if secret and _NAME.fullmatch(name) else ("", text)
@@ -249,7 +251,7 @@ def _ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
 
 
 class _SecretFiles(EnvSettingsSource):
-    """`FOREMAN_TOKEN_FILE=/run/secrets/token` stands for `FOREMAN_TOKEN` with what the file holds."""
+    """A settings source for secrets in files: `FOREMAN_TOKEN_FILE=/run/secrets/token` sets `token`."""
 
     def __call__(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -269,10 +271,12 @@ def _is_secret(field: FieldInfo) -> bool:
 
 
 def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Read the settings from every source.
+    """Read the settings from all sources.
 
-    `config` is a TOML file; without it FOREMAN_CONFIG, then config/foreman.toml if there is one. Raises SettingInvalid
-    with one line that names the setting, what was given and what is allowed.
+    `config` is a TOML file; the default is FOREMAN_CONFIG, then config/foreman.toml if it exists.
+
+    Raises:
+        SettingInvalid: The text is one line with the setting, the given and the allowed value.
     """
     if config is None and (named := os.environ.get("FOREMAN_CONFIG")):
         config = Path(named)
@@ -288,7 +292,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         settings = Sourced(**dict(flags or {}))
     except ValidationError as error:
         raise _in_one_line(error) from None
-    except SettingsError as error:  # a list of tables in the environment
+    except SettingsError as error:  # malformed JSON for a list of tables in the environment
         (name,) = re.findall(r'field "(\w+)"', str(error)) or ["environment"]
         raise SettingInvalid(name, HIDDEN, "must be valid JSON in the environment") from error
     except ValueError as error:  # a TOML syntax error
@@ -325,7 +329,7 @@ def _in_one_line(error: ValidationError) -> SettingInvalid:
     return SettingInvalid(name, given, allowed.removeprefix("Value error, "))
 
 
-_ALLOWED = {  # in words of ours, by Pydantic's name of the fault
+_ALLOWED = {  # Foreman's own texts by Pydantic's error type
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
@@ -368,5 +372,5 @@ def _check_together(settings: Settings) -> None:
     doubled |= {name for name, _ in named if sum(name == owned for owned, _ in owners) > 1}
     if doubled:
         raise SettingInvalid(
-            "models", sorted(doubled), "names and aliases must be unique, but for one more of a name with embedding"
+            "models", sorted(doubled), "names and aliases must be unique; only an embedding model may share a name"
         )

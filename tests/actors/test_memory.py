@@ -33,7 +33,7 @@ async def test_a_job_without_room_is_put_back_unspent_and_done_once_there_is_som
     start_app: Start, autojump_clock: MockClock
 ) -> None:
     budget = Budget(ROOM)
-    held = budget.fence()
+    held = budget.lease()
     held.grow(ROOM - 2 * SIZE)
     house = await start_app(saying(*[PIECE] * 4), saying(*[PIECE] * 4), budget=budget)
     await house.submit(draft(max_attempts=1))

@@ -14,7 +14,7 @@ BIG = 640 * 2**10  # bytes
 
 def test_what_finds_no_room_beside_the_others_is_refused_until_they_are_gone() -> None:
     budget = Budget(2 * BIG)
-    with budget.fence() as one, budget.fence() as other:
+    with budget.lease() as one, budget.lease() as other:
         one.grow(BIG)
         other.grow(BIG - 1)
         with pytest.raises(MemoryFull) as refused:
@@ -27,13 +27,13 @@ def test_what_finds_no_room_beside_the_others_is_refused_until_they_are_gone() -
 
 def test_what_would_not_fit_alone_is_told_from_what_finds_no_room_now() -> None:
     with pytest.raises(MemoryFull) as refused:
-        Budget(BIG).fence().grow(BIG + 1)
+        Budget(BIG).lease().grow(BIG + 1)
     assert refused.value.cost is Cost.JOB
 
 
 def test_what_is_small_passes_under_a_full_budget() -> None:
     budget = Budget(BIG)
-    full, small = budget.fence(), budget.fence()
+    full, small = budget.lease(), budget.lease()
     full.grow(BIG)
     for _ in range(64):
         small.grow(1000)
@@ -44,7 +44,7 @@ def test_what_is_small_passes_under_a_full_budget() -> None:
 
 def test_a_lease_that_nobody_holds_any_more_counts_no_more() -> None:
     budget = Budget(BIG)
-    budget.fence().grow(BIG)
+    budget.lease().grow(BIG)
     assert budget.used == 0
 
 
@@ -52,7 +52,7 @@ class Held:
     """What is held for a client."""
 
     def __init__(self, budget: Budget, size: int) -> None:
-        self.fence = budget.fence()
+        self.fence = budget.lease()
         self.fence.grow(size)
         self.fence.give_way(self.let_go)
         self.gone = False
@@ -63,12 +63,12 @@ class Held:
 
 async def test_what_is_held_for_slow_clients_gives_way_the_slowest_first(autojump_clock: MockClock) -> None:
     budget = Budget(4 * BIG)
-    needed = budget.fence()
+    needed = budget.lease()
     needed.grow(BIG)
     first = Held(budget, BIG)
     await trio.sleep(GRACE)
     second = Held(budget, BIG)
-    with budget.fence() as other:
+    with budget.lease() as other:
         other.grow(2 * BIG)
         assert (first.gone, second.gone, budget.used) == (True, False, 4 * BIG)
         with pytest.raises(MemoryFull):
@@ -85,7 +85,7 @@ async def test_what_is_held_for_more_than_a_client_does_not_give_way(autojump_cl
     held.fence.keep()
     await trio.sleep(GRACE)
     with pytest.raises(MemoryFull):
-        budget.fence().grow(BIG)
+        budget.lease().grow(BIG)
     with pytest.raises(MemoryFull):
         held.fence.grow(1)
     assert not held.gone
@@ -98,7 +98,7 @@ async def test_time_counts_while_something_is_held(autojump_clock: MockClock) ->
     await trio.sleep(GRACE)
     held.fence.grow(BIG)
     with pytest.raises(MemoryFull):
-        budget.fence().grow(BIG)
+        budget.lease().grow(BIG)
 
 
 async def test_what_can_never_fit_takes_nothing_away(autojump_clock: MockClock) -> None:
@@ -106,7 +106,7 @@ async def test_what_can_never_fit_takes_nothing_away(autojump_clock: MockClock) 
     held = Held(budget, BIG)
     await trio.sleep(GRACE)
     with pytest.raises(MemoryFull):
-        budget.fence().grow(BIG + 1)
+        budget.lease().grow(BIG + 1)
     assert not held.gone
 
 

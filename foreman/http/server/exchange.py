@@ -49,7 +49,7 @@ class Exchange(TrioASGIHTTPConnection):
         request = super()._create_request_from_scope(send)
         budget = cast(Context, self.app.extensions[KEY]).budget
         state = cast(dict[str, Any], request.scope.get("state", {}))
-        request.body = Inflow(self.app.config[BODY_TIMEOUT], budget.fence(), state.get(HURRY, lambda: None))
+        request.body = Inflow(self.app.config[BODY_TIMEOUT], budget.lease(), state.get(HURRY, lambda: None))
         return request
 
     async def handle_messages(  # type: ignore[override]
