@@ -1,3 +1,3 @@
-"""The command line: one file per family of verbs."""
+"""The command line: one file per family of commands."""
 
 from foreman.cli.root import main as main

@@ -1,4 +1,4 @@
-"""Many jobs out of a file: `foreman submit --file`."""
+"""Submitting many jobs from a file: `foreman submit --file`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from foreman.cli.output import print_ids, print_json
 from foreman.cli.screen import console, plain
 from foreman.client import Busy, Client, ClientError, ConnectFailed, Rejected, Submitted, Taken, Unauthorized
 
-TOLD = 20  # rejected lines that are told one by one; --json has them all
+PRINTED = 20  # rejected lines printed one by one; --json lists all
 
 
 def submit_file(client: Client, file: IO[bytes], *, as_json: bool, quiet: bool) -> int:
-    """Send every line, tell what became of them, and return the exit code."""
+    """Submit every line, print the outcome, and return the exit code."""
     sum_, stopped = _Sum(keep=as_json), None
     with _Reading(file) as reading:
         try:
@@ -38,7 +38,7 @@ def submit_file(client: Client, file: IO[bytes], *, as_json: bool, quiet: bool) 
     if as_json:
         print_json(sum_.shown() | ({"error": why} if why else {}))
     elif sum_.last:
-        _tell(sum_, reading.name, quiet=quiet)
+        _print(sum_, reading.name, quiet=quiet)
     if why:
         click.echo(plain(f"foreman: {why}"), err=True)
     if rest := _rest(stopped, sum_.last):
@@ -47,7 +47,7 @@ def submit_file(client: Client, file: IO[bytes], *, as_json: bool, quiet: bool) 
 
 
 class _Sum:
-    """What became of all lines so far; with `keep`, of each."""
+    """The outcome of all lines so far; with `keep`, of each line."""
 
     def __init__(self, *, keep: bool) -> None:
         self.accepted = self.rejected = self.last = 0
@@ -59,7 +59,7 @@ class _Sum:
         self.accepted += part.accepted
         self.rejected += part.rejected
         self.last = part.last
-        self.errors += part.errors if self._keep else part.errors[: TOLD - len(self.errors)]
+        self.errors += part.errors if self._keep else part.errors[: PRINTED - len(self.errors)]
         if self._keep:
             self._jobs += part.jobs
 
@@ -74,7 +74,7 @@ class _Sum:
 
 
 class _Reading:
-    """A file as it is read, with a bar on standard error where that is a terminal."""
+    """Reader of a file, with a progress bar on standard error where that is a terminal."""
 
     def __init__(self, file: IO[bytes]) -> None:
         name = getattr(file, "name", 0)
@@ -110,7 +110,7 @@ class _Reading:
 
 
 def _size(file: IO[bytes]) -> int | None:
-    """Bytes of a regular file; None for a pipe, whose end nobody knows."""
+    """Return the size of a regular file in bytes; None for a pipe."""
     try:
         found = os.fstat(file.fileno())
     except (OSError, io.UnsupportedOperation):
@@ -118,7 +118,7 @@ def _size(file: IO[bytes]) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _tell(sum_: _Sum, name: str, *, quiet: bool) -> None:
+def _print(sum_: _Sum, name: str, *, quiet: bool) -> None:
     for error in sum_.errors:
         hint = f": {error.hint}" if error.hint else ""
         click.echo(plain(f"{name}:{error.line}: {error.error}{hint}"), err=True)
@@ -129,9 +129,9 @@ def _tell(sum_: _Sum, name: str, *, quiet: bool) -> None:
 
 
 def _rest(stopped: BaseException | None, last: int) -> str:
-    """What is known about the lines that have no answer; empty where nobody would ask."""
-    unheard = isinstance(stopped, (Busy, Unauthorized)) or (isinstance(stopped, ConnectFailed) and stopped.nobody)
-    if unheard:
+    """Return a note about the lines without an answer; empty where none is needed."""
+    unsent = isinstance(stopped, (Busy, Unauthorized)) or (isinstance(stopped, ConnectFailed) and stopped.nobody)
+    if unsent:
         return "nothing is stored" if last else ""
     return "it is not known what is stored" if stopped else ""
 

@@ -1,4 +1,4 @@
-"""`foreman completion`: the shell completes verbs, options, job ids and models."""
+"""`foreman completion`: shell completion of commands, options, job ids and models."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from foreman.client import Client, ClientError
 from foreman.domain.job import RETRIABLE, TERMINAL, State
 
 PROGRAM, VARIABLE = "foreman", "_FOREMAN_COMPLETE"
-SAFE = re.compile(r"\w[\w.:/@+-]*", re.ASCII)  # one word to every shell: bash puts it on the line as it is
-RETRY_FOR = 1.0  # seconds: somebody waits at the keyboard
+SAFE = re.compile(r"\w[\w.:/@+-]*", re.ASCII)  # needs no quoting in any shell: bash inserts it unquoted
+TIMEOUT = 1.0  # seconds; a person waits for it at the prompt
 OFFERED = 100  # of the newest jobs
 
 T = TypeVar("T")
@@ -29,14 +29,14 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
         "source <(foreman completion zsh)",
         "foreman completion fish > ~/.config/fish/completions/foreman.fish",
     ),
-    short_help="Print what makes a shell complete foreman's words.",
+    short_help="Print the script for shell completion.",
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, /, shell: str) -> None:
-    """Print the script that makes SHELL complete verbs, options, ids of jobs and names of models.
+    """Print the script that makes SHELL complete commands, options, job ids and model names.
 
-    Ids and names are asked of the Foreman that FOREMAN_URL names; where none answers at once, none are offered.
+    Ids and names come from the Foreman at FOREMAN_URL; none are offered when it does not answer within a second.
     """
     complete = get_completion_class(shell)
     assert complete is not None
@@ -44,7 +44,7 @@ def completion(ctx: click.Context, /, shell: str) -> None:
 
 
 def jobs_in(states: Iterable[State]) -> Complete:
-    """Completes the ids of the newest jobs that are in one of these states; each with its state and model."""
+    """Return a completer of the ids of the newest jobs in these states, with their state and model."""
     wanted = frozenset(states)
 
     def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -68,16 +68,16 @@ retried_job = jobs_in(RETRIABLE)
 
 
 def model_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Completes the names of the target's models."""
+    """Return completions of the names of the target's models."""
     return [
         CompletionItem(name) for name in _ask(ctx, Client.models) if SAFE.fullmatch(name) and name.startswith(begun)
     ]
 
 
 def _ask(ctx: click.Context, ask: Callable[[Client], list[T]]) -> list[T]:
-    """The answer of the Foreman that the words so far name; nothing when there is none."""
+    """Return the answer of the Foreman given on the command line or in the environment; empty without one."""
     try:
-        with Client(ctx.params.get("url"), ctx.params.get("token"), timeout=RETRY_FOR) as client:
+        with Client(ctx.params.get("url"), ctx.params.get("token"), timeout=TIMEOUT) as client:
             return ask(client)
     except ClientError:
         return []

@@ -1,4 +1,4 @@
-"""`foreman config`: the settings in force and where each comes from."""
+"""`foreman config`: the settings in force and the source of each."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from foreman.config.settings import DEFAULT_FILE, PREFIX, Settings, load
 
 @click.command(
     epilog=epilog("foreman config", "foreman config --json"),
-    short_help="Print the settings in force and where each comes from.",
+    short_help="Print the settings in force and the source of each.",
 )
 @click.option("--json", "as_json", is_flag=True, help='Print {"file": …, "settings": {NAME: {"value": …, "from": …}}}.')
 @takes_settings
 def config(config: Path | None, as_json: bool, **flags: Any) -> None:
-    """Print the settings that 'foreman serve' would run with, and where each comes from.
+    """Print the settings that 'foreman serve' would use, and the source of each.
 
     Takes the same flags as 'foreman serve'. Secrets are shown as ***.
     """
@@ -51,13 +51,13 @@ def config(config: Path | None, as_json: bool, **flags: Any) -> None:
 
 
 def file_of(config: Path | None) -> Path | None:
-    """The TOML file that is read; None where there is none."""
+    """Return the path of the settings file; None without one."""
     named = config or (Path(os.environ["FOREMAN_CONFIG"]) if os.environ.get("FOREMAN_CONFIG") else None)
     return named or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
 
 
 def _origins(given: dict[str, Any], file: Path | None) -> dict[str, str]:
-    """The strongest source that names each setting."""
+    """Return the source in force for each setting."""
     variables = {name.lower() for name in os.environ}
     dotenv = {name.lower() for name in dotenv_values(".env")}
     in_file = tomllib.loads(file.read_text(encoding="utf-8")) if file else {}

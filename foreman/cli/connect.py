@@ -1,4 +1,4 @@
-"""How a verb finds the running Foreman."""
+"""The options --url and --token of the commands that need a running Foreman."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def reaches_foreman(verb: F) -> F:
-    """Give a verb the options --url and --token."""
+def reaches_foreman(command: F) -> F:
+    """Add the options --url and --token to a command."""
     token = click.option(
         "--token",
         envvar="FOREMAN_TOKEN",
         show_envvar=True,
         metavar="TOKEN",
-        help="Access token. Prefer the environment: arguments are visible to other users.",
+        help="API token. Prefer the environment: arguments are visible to other users.",
     )
     url = click.option(
         "--url",
         envvar="FOREMAN_URL",
         show_envvar=True,
         metavar="URL",
-        help="Where Foreman listens.  [default: http://127.0.0.1:8080]",
+        help="URL of the running Foreman.  [default: http://127.0.0.1:8080]",
     )
-    return url(token(verb))
+    return url(token(command))

@@ -1,4 +1,4 @@
-"""A Foreman of one's own: started for a while, and gone afterwards whatever happens."""
+"""A temporary Foreman as a child process, removed afterwards whatever happens."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ LAST_LINES = 15
 
 
 class NotReady(click.ClickException):
-    """The daemon ended, or did not become ready."""
+    """The daemon ended early or did not become ready in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A `foreman serve` on a free loopback port, with a data folder that goes when it does."""
+    """A running `foreman serve` on a free loopback port, with a temporary data folder."""
 
     url: str
     folder: Path
     process: subprocess.Popen[bytes]
 
     def wait_ready(self) -> None:
-        """Return once it takes jobs. Raises NotReady when it ends first or takes too long."""
+        """Wait until it accepts jobs. Raise NotReady when it ends first or takes too long."""
         deadline = time.monotonic() + READY_TIMEOUT
         with Client(self.url) as client:
             while time.monotonic() < deadline:
@@ -52,16 +52,16 @@ class Daemon:
         raise NotReady(f"foreman serve was not ready after {READY_TIMEOUT:g} s")
 
     def last_lines(self) -> list[str]:
-        """The end of its log."""
+        """Return the last lines of its log."""
         log = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
         return log.splitlines()[-LAST_LINES:]
 
 
 @contextmanager
 def running() -> Iterator[Daemon]:
-    """Start a daemon with nothing but defaults; its children and its folder are gone when this ends.
+    """Start a daemon with default settings; end it and its children and remove its folder on exit.
 
-    It is on a leash: even if this very process is killed, the daemon and all it started die with it.
+    It is on a leash: if this process is killed, the daemon and its children die with it.
     """
     with tempfile.TemporaryDirectory(prefix="foreman-demo-", ignore_cleanup_errors=True) as name:
         folder, port = Path(name), free_port()
@@ -69,12 +69,12 @@ def running() -> Iterator[Daemon]:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [*leash_command(), *program.command(), "serve", *flags, "--log-format", "console"],
-                stdin=subprocess.PIPE,  # its end tells the leash that we are gone
+                stdin=subprocess.PIPE,  # the leash ends the daemon when this pipe closes
                 stdout=log,
                 stderr=log,
-                cwd=folder,  # away from any config/foreman.toml and .env
+                cwd=folder,  # so that no config/foreman.toml or .env is found
                 env=_clean_environment(),
-                start_new_session=True,  # Ctrl-C is ours to handle
+                start_new_session=True,  # Ctrl-C is handled here
             )
         try:
             yield Daemon(f"http://127.0.0.1:{port}", folder, process)
@@ -83,7 +83,7 @@ def running() -> Iterator[Daemon]:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is begun here must be finished
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the cleanup
     try:
         if process.poll() is None:
             process.terminate()
@@ -92,14 +92,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             pass
         assert process.stdin is not None
-        process.stdin.close()  # whatever is left dies now
+        process.stdin.close()  # the leash kills what is left
         process.wait()
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def _clean_environment() -> dict[str, str]:
-    """Ours without the settings of another Foreman, and with this very package to be found from any folder."""
+    """Return the environment without FOREMAN_ variables, and with this package importable from any folder."""
     own = {name: value for name, value in os.environ.items() if not name.upper().startswith("FOREMAN_")}
     home = str(Path(foreman.__file__).parent.parent)
     return own | {"PYTHONPATH": os.pathsep.join(filter(None, [home, own.get("PYTHONPATH")]))}

@@ -27,9 +27,10 @@ STYLES = {"due": "yellow", "delivered": "green", "dead": "red", "stopped": "mage
 @quiet()
 @reaches_foreman
 def deliveries(job_id: str, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
-    """List the webhooks of a job, oldest first: of which change each tells, and what came of it.
+    """List the webhooks of a job, oldest first, each with its event and outcome.
 
-    One that is due has WHEN it is tried next, any other when it ended. ANSWER is the status of the last attempt.
+    EVENT is the state that the webhook reports, ANSWER the HTTP status of the last attempt. WHEN is the next attempt of
+    a webhook that is due, the end of any other.
     """
     with Client(url, token) as client:
         job_id = id_of(client, job_id)
@@ -46,9 +47,9 @@ def deliveries(job_id: str, as_json: bool, quiet: bool, url: str | None, token: 
         click.echo("no deliveries", err=True)
         return
     show_table(
-        ("DELIVERY", "CHANGE", "STATE", "ATTEMPTS", "ANSWER", "WHEN", "URL", "ERROR"),
+        ("DELIVERY", "EVENT", "STATE", "ATTEMPTS", "ANSWER", "WHEN", "URL", "ERROR"),
         (_row(delivery, events.get(delivery.seq, "")) for delivery in rows),
-        spare=("WHEN", "ATTEMPTS", "URL", "CHANGE"),
+        spare=("WHEN", "ATTEMPTS", "URL", "EVENT"),
     )
 
 
@@ -60,9 +61,9 @@ def deliveries(job_id: str, as_json: bool, quiet: bool, url: str | None, token: 
 @click.option("--json", "as_json", is_flag=True, help="Print the delivery as JSON.")
 @reaches_foreman
 def redeliver(job_id: str, delivery_id: str, as_json: bool, url: str | None, token: str | None) -> None:
-    """Send a webhook of a job again, whatever came of it, with all its retries.
+    """Send a webhook of a job again, in any state, with all its retries.
 
-    'foreman deliveries ID' lists them, and tells afterwards what came of it.
+    'foreman deliveries ID' lists the webhooks, and shows the outcome afterwards.
     """
     with Client(url, token) as client:
         try:
@@ -84,7 +85,7 @@ class _Page(msgspec.Struct):
 
 
 def _all(client: Client, job_id: str) -> list[msgspec.Raw]:
-    """Return all deliveries of the job as they were told, page by page."""
+    """Return all deliveries of the job as raw JSON, fetched page by page."""
     found: list[msgspec.Raw] = []
     after: int | None = 0
     while after is not None:

@@ -1,4 +1,4 @@
-"""`foreman demo`: one real job on one's own machine, from start to end."""
+"""`foreman demo`: one real job on this machine, from start to end."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ OPTIONS = {"num_predict": 96, "temperature": 0.2}
 )
 @click.argument("prompt", default=PROMPT)
 def demo(prompt: str) -> None:
-    """Run PROMPT through a Foreman of its own and a small real model, and show what happens.
+    """Run PROMPT through a temporary Foreman and a small real model, and show what happens.
 
-    Nothing is left behind: the database, the server and the model are gone when it ends.
+    Nothing is left behind: the database, the server and the model are removed at the end.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -46,11 +46,11 @@ def demo(prompt: str) -> None:
     except KeyboardInterrupt:
         click.echo("\nstopped", err=True)
         sys.exit(INTERRUPTED)
-    _say_what_next()
+    _print_next_steps()
 
 
 def _show(daemon: Daemon, prompt: str) -> Job:
-    """Tell the story of one job as it happens; the finished job."""
+    """Print the progress of one job and return the ended job."""
     began = time.monotonic()
     click.echo("Starting foreman with a database of its own and the embedded model …")
     daemon.wait_ready()
@@ -77,7 +77,7 @@ def _show(daemon: Daemon, prompt: str) -> Job:
                 case Job():
                     _close(news, events)
                     return news
-    raise AssertionError("the last word is the job")
+    raise AssertionError("follow ends with the job")
 
 
 def _close(job: Job, events: dict[State, Event]) -> None:
@@ -88,15 +88,15 @@ def _close(job: Job, events: dict[State, Event]) -> None:
     load = events[State.WORKING].timestamp - events[State.LOADING].timestamp
     work = events[State.DONE].timestamp - events[State.WORKING].timestamp
     tokens = job.result.get("eval_count") if isinstance(job.result, dict) else None
-    words = f" for {tokens} tokens ({tokens / work.total_seconds():.0f} a second)" if tokens and work else ""
+    pace = f" for {tokens} tokens ({tokens / work.total_seconds():.0f} a second)" if tokens and work else ""
     loaded, answered = span(load.total_seconds()), span(work.total_seconds())
-    click.echo(f"A real answer through a durable queue: {loaded} to load the model, {answered}{words}.")
+    click.echo(f"A real answer through a durable queue: {loaded} to load the model, {answered}{pace}.")
 
 
-def _say_what_next() -> None:
+def _print_next_steps() -> None:
     program = this_program()
     click.echo("Everything that ran is stopped, and its data folder is removed. Next:")
-    for what, line in {
+    for goal, line in {
         "keep one running": f"{program} serve",
         "see it in the browser": "http://127.0.0.1:8080",
         "use it from another terminal": f'{program} submit "Why is the sky blue?"',
@@ -104,7 +104,7 @@ def _say_what_next() -> None:
         "put it in front of your own Ollama": f"FOREMAN_OLLAMA_URL=http://127.0.0.1:11434 {program} serve",
         "or of vLLM, llama-server, LM Studio": f"FOREMAN_OPENAI_URL=http://127.0.0.1:8000 {program} serve",
     }.items():
-        click.echo(f"  {what:<37}{line}")
+        click.echo(f"  {goal:<37}{line}")
 
 
 def _explain(what: str, daemon: Daemon) -> None:

@@ -1,4 +1,4 @@
-"""Everything that happens to a job, in the order in which it happened, until its end."""
+"""Follow a job: its events and output, in order, until its end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from foreman.client import Chunk, Client, ClientError, Event, Job, JobFailed, St
 from foreman.client.errors import Busy, ConnectFailed
 from foreman.domain.job import TERMINAL, State
 
-LOOKS = (0.05, 1.0)  # seconds between looks at the events: while there is news, at most
+POLLS = (0.05, 1.0)  # seconds between polls of the events: after news, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The job's place in the queue, and why nothing moves there; told when it changes. 1 is next."""
+    """The position of the job in the queue, 1 is next, and why the queue stands still."""
 
     position: int
     eta_seconds: float | None
@@ -28,49 +28,49 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """Foreman cannot be reached just now; the client keeps trying."""
+    """Foreman cannot be reached at the moment; the client keeps trying."""
 
 
-UNREAD = 1000  # pieces of a stream that may wait to be told: who sends faster than is shown has to wait
+UNREAD = 1000  # items of a stream that may wait to be shown; a faster sender has to wait
 
 _Box: TypeAlias = "Queue[Chunk | StartsOver | ClientError | None]"
 
 
 def follow(client: Client, job_id: str) -> Iterator[Event | Waiting | Away | Chunk | StartsOver | Job]:
-    """Tell each change of state exactly once and the output as it comes; the finished job is the last word.
+    """Yield each event exactly once and the output as it comes; the ended job comes last.
 
-    The change that ends the job is told after the last chunk. Raises what the client raises once its patience is over.
+    The final event follows the last chunk. Raise the client's error once it stops trying.
     """
     box: _Box = Queue(UNREAD)
     threading.Thread(target=_read_stream, args=(client, job_id, box), daemon=True).start()
-    look, talking = _Look(client, job_id), False
-    for piece in _pieces(box, look.pause):
-        if not (talking and isinstance(piece, Chunk)):  # while it talks, its state is known
-            yield from look.news(waiting=piece is None)
-        if piece is not None:
-            talking = isinstance(piece, Chunk)
-            yield piece
-    yield from look.rest()
+    poller, streaming = _EventPoller(client, job_id), False
+    for item in _items(box, poller.pause):
+        if not (streaming and isinstance(item, Chunk)):  # between chunks its state cannot change
+            yield from poller.news(waiting=item is None)
+        if item is not None:
+            streaming = isinstance(item, Chunk)
+            yield item
+    yield from poller.rest()
     yield client.job(job_id)
 
 
-class _Look:
-    """What was told of a job's states, and what is new."""
+class _EventPoller:
+    """Poller of a job's events that yields each once."""
 
     def __init__(self, client: Client, job_id: str) -> None:
         self._client = client
         self._job_id = job_id
-        self._told = 0  # the newest `seq`
+        self._after = 0  # the newest `seq` that was yielded
         self._state = State.QUEUED
-        self._place: tuple[int, str] | None = None
+        self._position: tuple[int, str] | None = None
         self._news_at = time.monotonic()
 
     def pause(self) -> float:
-        """Seconds until the next look: longer, the longer nothing has happened."""
-        return min(LOOKS[1], LOOKS[0] * (1 + time.monotonic() - self._news_at))
+        """Return the seconds until the next poll; they grow while nothing happens."""
+        return min(POLLS[1], POLLS[0] * (1 + time.monotonic() - self._news_at))
 
     def news(self, *, waiting: bool) -> Iterator[Event | Waiting | Away]:
-        """Changes but the last, which `rest` tells; while it waits for its turn, also its place."""
+        """Yield new events except a final one, and the position of a waiting job when it changes."""
         try:
             events = [event for event in self._unknown() if event.state not in TERMINAL]
             job = self._client.job(self._job_id) if waiting and not events and self._state is State.QUEUED else None
@@ -78,9 +78,9 @@ class _Look:
         except (ConnectFailed, Busy):
             yield Away()  # the stream decides when to give up
             return
-        yield from self._tell(events)
-        if job and job.queue_position and (job.queue_position, why) != self._place:
-            self._place = job.queue_position, why
+        yield from self._yield(events)
+        if job and job.queue_position and (job.queue_position, why) != self._position:
+            self._position = job.queue_position, why
             yield Waiting(job.queue_position, job.eta_seconds, why)
 
     def _why(self) -> str:
@@ -90,41 +90,41 @@ class _Look:
         return (self._client.health().target_error or "the target is away") if queue.degraded else ""
 
     def rest(self) -> Iterator[Event]:
-        yield from self._tell(self._unknown())
+        yield from self._yield(self._unknown())
 
     def _unknown(self) -> list[Event]:
-        return self._client.events(self._job_id, after=self._told)
+        return self._client.events(self._job_id, after=self._after)
 
-    def _tell(self, events: list[Event]) -> Iterator[Event]:
+    def _yield(self, events: list[Event]) -> Iterator[Event]:
         for event in events:
-            self._told, self._state, self._place = event.seq, event.state, None
+            self._after, self._state, self._position = event.seq, event.state, None
             self._news_at = time.monotonic()
             yield event
 
 
-def _pieces(box: _Box, pause: Callable[[], float]) -> Iterator[Chunk | StartsOver | None]:
-    """What the stream says, and None whenever it has said nothing for a while."""
+def _items(box: _Box, pause: Callable[[], float]) -> Iterator[Chunk | StartsOver | None]:
+    """Yield the items of the stream, and None after each pause without one."""
     while True:
         try:
-            piece = box.get(timeout=pause())
+            item = box.get(timeout=pause())
         except Empty:
             yield None
             continue
-        if isinstance(piece, ClientError):
-            raise piece
-        if piece is None:
+        if isinstance(item, ClientError):
+            raise item
+        if item is None:
             return
-        yield piece
+        yield item
 
 
 def _read_stream(client: Client, job_id: str, box: _Box) -> None:
     try:
-        for piece in client.stream(job_id):
-            box.put(piece)
+        for item in client.stream(job_id):
+            box.put(item)
         box.put(None)
-    except JobFailed:  # how it ended is told last, with the job
+    except JobFailed:  # `follow` yields the ended job last
         box.put(None)
     except ClientError as error:
         box.put(error)
-    except RuntimeError:  # the client was closed: nobody listens any more
+    except RuntimeError:  # the client was closed
         return

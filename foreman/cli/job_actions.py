@@ -1,4 +1,4 @@
-"""`foreman cancel`, `retry` and `rm`: one step for each of several jobs."""
+"""`foreman cancel`, `retry` and `rm`: one action on each of several jobs."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _json = click.option("--json", "as_json", is_flag=True, help='Print {"jobs": [â€
         f"foreman cancel {EXAMPLE}",
         "foreman jobs --state queued --quiet | xargs foreman cancel",
     ),
-    short_help="Cancel jobs that have not ended.",
+    short_help="Cancel queued and running jobs.",
 )
 @_ids(open_job)
 @_json
 @quiet()
 @reaches_foreman
 def cancel(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
-    """Cancel jobs that have not ended; one that runs is cut off within a second.
+    """Cancel queued and running jobs; a running one is cut off within a second.
 
-    To cancel a cancelled job again does no harm. What cannot be cancelled is told, and the others are cancelled.
+    Cancelling a cancelled job changes nothing. Jobs that cannot be cancelled are reported; the others are cancelled.
     """
-    _step(job_ids, requests.cancel, "cancelled", as_json, quiet, url, token)
+    _act(job_ids, requests.cancel, "cancelled", as_json, quiet, url, token)
 
 
 @click.command(
@@ -62,20 +62,20 @@ def cancel(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None
 @reaches_foreman
 def retry(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """Queue failed, cancelled or expired jobs again, under the same ids and with all their attempts."""
-    _step(job_ids, requests.retry, "queued again", as_json, quiet, url, token)
+    _act(job_ids, requests.retry, "queued again", as_json, quiet, url, token)
 
 
-@click.command(epilog=epilog(f"foreman rm {EXAMPLE}"), short_help="Remove jobs that have ended, and all they left.")
+@click.command(epilog=epilog(f"foreman rm {EXAMPLE}"), short_help="Remove ended jobs with all their data.")
 @_ids(ended_job)
 @_json
 @quiet()
 @reaches_foreman
 def rm(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
-    """Remove jobs that have ended, with their answers, artifacts, events and deliveries. There is no way back."""
-    _step(job_ids, requests.delete, "removed", as_json, quiet, url, token)
+    """Remove ended jobs with their answers, artifacts, events and deliveries. This cannot be undone."""
+    _act(job_ids, requests.delete, "removed", as_json, quiet, url, token)
 
 
-def _step(
+def _act(
     job_ids: tuple[str, ...],
     ask_of: Callable[[str], Ask[Any]],
     said: str,
@@ -84,19 +84,19 @@ def _step(
     url: str | None,
     token: str | None,
 ) -> None:
-    """Ask for each job; a refusal that concerns one of them does not keep the others from it."""
+    """Perform an action on each job; go on when one is refused."""
     jobs: list[object] = []
     errors: list[dict[str, str]] = []
     try:
         with Client(url, token) as client:
 
-            def step(job_id: str) -> tuple[str, bytes]:
+            def act(job_id: str) -> tuple[str, bytes]:
                 return job_id, client.raw(ask_of(job_id))
 
             for name in dict.fromkeys(job_ids):
                 try:
-                    job_id, answer = with_job(client, name, step)
-                except (Unauthorized, Busy):  # concerns all
+                    job_id, answer = with_job(client, name, act)
+                except (Unauthorized, Busy):  # would refuse the others too
                     raise
                 except Refused as error:
                     errors.append({"job_id": name, "error": str(error), "code": error.code})

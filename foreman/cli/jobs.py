@@ -1,4 +1,4 @@
-"""`foreman jobs` and `foreman show`: what was asked, and what came of it."""
+"""`foreman jobs` and `foreman show`: lists of jobs, and one job in detail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from foreman.client import Client, Event, Job, Page, requests
 from foreman.client.reading import decode
 from foreman.domain.job import State
 
-LONGEST_PAGE = 500  # jobs that Foreman lists at once
+LONGEST_PAGE = 500  # jobs in one page of the API
 
 
 @click.command(
@@ -28,7 +28,7 @@ LONGEST_PAGE = 500  # jobs that Foreman lists at once
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
 @click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Only jobs for this model.")
 @click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this priority.")
-@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Jobs to list.")
 @click.option("--after", metavar="ID", help="Only jobs older than this one.")
 @click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "next": ID or null}.')
 @quiet()
@@ -80,10 +80,10 @@ def jobs(
     epilog=epilog("foreman show 01M851ES4ND9PVJWPF0KQPVXTA"), short_help="Show a job: its timeline and its answer."
 )
 @click.argument("job_id", metavar="ID", shell_complete=any_job)
-@click.option("--json", "as_json", is_flag=True, help='Print the job as JSON, its changes under "events".')
+@click.option("--json", "as_json", is_flag=True, help='Print the job as JSON, with its events under "events".')
 @reaches_foreman
 def show(job_id: str, as_json: bool, url: str | None, token: str | None) -> None:
-    """Show a job: what it is, what happened to it and when, and its answer."""
+    """Show a job: its fields, its timeline and its answer."""
     with Client(url, token) as client:
         raw = with_job(client, job_id, lambda found: client.raw(requests.job(found)))
         job = decode(raw, Job)
@@ -110,10 +110,10 @@ def _row(job: Job) -> Sequence[str | Text]:
 
 
 def _show_job(job: Job) -> None:
-    place = f", position {job.queue_position}" if job.queue_position else ""
+    position = f", position {job.queue_position}" if job.queue_position else ""
     lines: dict[str, str | Text | None] = {
         "job": job.job_id,
-        "state": state_text(job.state) + Text(place),
+        "state": state_text(job.state) + Text(position),
         "model": job.model,
         "endpoint": job.endpoint,
         "priority": job.priority,
@@ -132,7 +132,7 @@ def _show_job(job: Job) -> None:
 
 
 def _show_timeline(events: list[Event]) -> None:
-    """Each change with its time of day and how long the state before it lasted."""
+    """Print each event with its time of day and the duration of the state before it."""
     click.echo()
     before: datetime | None = None
     for event in events:

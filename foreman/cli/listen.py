@@ -1,4 +1,4 @@
-"""`foreman listen`: a small receiver on the loopback, for trying webhooks out."""
+"""`foreman listen`: a small receiver on the loopback, to try webhooks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from foreman.cli.screen import console, one_line, state_text, this_program
 from foreman.domain.webhooks.signature import key_of
 from foreman.receiver import LOOPBACK, Post, Received, judge
 
-PORT = 9000  # of the loopback and nothing else: whoever can reach it can make it print
+PORT = 9000  # on the loopback only: every sender that reaches it makes it print
 WAITING = 1000  # webhooks that may wait to be printed
-REMEMBERED = 10_000  # webhook ids, to tell which one came before
+REMEMBERED = 10_000  # webhook ids, to find repeats
 
 
 def _secrets(ctx: click.Context, param: click.Parameter, given: str | None) -> list[str]:
@@ -38,7 +38,7 @@ def _secrets(ctx: click.Context, param: click.Parameter, given: str | None) -> l
     epilog=epilog(
         "foreman listen", "FOREMAN_WEBHOOK_SECRET=whsec_… foreman listen --port 9001", "foreman listen --json"
     ),
-    short_help="Receive webhooks here and print them.",
+    short_help="Receive webhooks on this machine and print them.",
 )
 @click.option(
     "--port",
@@ -46,7 +46,7 @@ def _secrets(ctx: click.Context, param: click.Parameter, given: str | None) -> l
     default=PORT,
     show_default=True,
     metavar="N",
-    help="Where to listen on the loopback; 0 takes a free one.",
+    help="Port to listen on; 0 takes a free one.",
 )
 @click.option(
     "--secret",
@@ -55,7 +55,7 @@ def _secrets(ctx: click.Context, param: click.Parameter, given: str | None) -> l
     show_envvar=True,
     callback=_secrets,
     metavar="SECRET",
-    help="What Foreman signs with; several are separated by commas. Better in the environment.",
+    help="Signing secrets of Foreman, separated by commas. Prefer the environment.",
 )
 @click.option(
     "--status",
@@ -63,14 +63,14 @@ def _secrets(ctx: click.Context, param: click.Parameter, given: str | None) -> l
     default=204,
     show_default=True,
     metavar="CODE",
-    help="What to answer: 500 shows how Foreman tries again, 410 how it stops.",
+    help="Status to answer: 500 makes Foreman try again, 410 stop.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line for each webhook.")
 def listen(port: int, secrets: list[str], status: int, as_json: bool) -> None:
-    """Receive webhooks on this machine and print each: its state, job, attempt, and whether its signature is good.
+    """Receive webhooks on this machine and print the state, job, attempt and signature check of each.
 
-    Prints at the start where it listens and how to send a job's webhooks there. Ctrl-C ends it. Foreman posts to the
-    loopback only if it listens on the loopback itself, or if its setting 'webhook_allow' says so.
+    At the start, prints its URL and a command that submits a job with webhooks to it. Ctrl-C ends it. Foreman sends to
+    the loopback only if it listens on the loopback itself, or if its setting 'webhook_allow' allows it.
     """
     inbox: Queue[tuple[datetime, Received]] = Queue(WAITING)
 
@@ -94,7 +94,7 @@ def listen(port: int, secrets: list[str], status: int, as_json: bool) -> None:
 
 
 class _Printer:
-    """Prints what arrives, on standard output."""
+    """Printer of received webhooks on standard output."""
 
     def __init__(self, secrets: Sequence[str], *, as_json: bool) -> None:
         self._secrets = secrets
@@ -119,7 +119,7 @@ class _Printer:
             return
         line = Text(f"{at.astimezone():%H:%M:%S}  ")
         if payload is None:
-            line += Text(f"{len(received.body)} bytes that are no webhook of Foreman's")
+            line += Text(f"{len(received.body)} bytes, not a webhook of Foreman")
         else:
             line += state_text(f"{payload.get('state')!s:<11}")
             line += Text("  attempt ".join(one_line(str(payload.get(name))) for name in ("job_id", "attempt")))
@@ -144,4 +144,4 @@ def _greet(url: str, *, checked: bool) -> None:
     click.echo(f"Listening at {url} until Ctrl-C. In another terminal:", err=True)
     click.echo(f'  {this_program()} submit --webhook {url} "Say hello."', err=True)
     if not checked:
-        click.echo("Signatures are not checked: set FOREMAN_WEBHOOK_SECRET to what Foreman signs with.", err=True)
+        click.echo("Signatures are not checked: set FOREMAN_WEBHOOK_SECRET to the secret of Foreman.", err=True)

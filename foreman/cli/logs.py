@@ -1,4 +1,4 @@
-"""`foreman logs`: what happened to one job, attempt by attempt."""
+"""`foreman logs`: the events and attempts of one job."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from foreman.domain.job import RUNNING, TERMINAL, State
 
 
 class Attempt(msgspec.Struct):
-    """One try of a job."""
+    """One attempt of a job."""
 
     attempt: int
     started_at: datetime
     ended_at: datetime | None = None  # None while it runs
-    outcome: str | None = None  # the state that followed: done, failed, cancelled, or queued for another try
+    outcome: str | None = None  # the next state: done, failed, cancelled, or queued for another attempt
     error: str | None = None
 
 
 class Attempts:
-    """Attempts as the changes of a job tell them, oldest first."""
+    """The attempts of a job, derived from its events, oldest first."""
 
     def __init__(self) -> None:
         self.known: list[Attempt] = []
 
     def add(self, event: Event) -> Attempt | None:
-        """Take the next change; the attempt that it ended, if it did."""
+        """Add the next event; return the attempt that it ended, if any."""
         running = self.known[-1] if self.known and self.known[-1].ended_at is None else None
         if event.state in RUNNING:
             if running is None:
@@ -54,14 +54,14 @@ class Attempts:
     short_help="Show the events and attempts of a job.",
 )
 @click.argument("job_id", metavar="ID", shell_complete=any_job)
-@click.option("-f", "--follow", "follows", is_flag=True, help="Go on until the job has ended.")
+@click.option("-f", "--follow", "follows", is_flag=True, help="Print new events until the job has ended.")
 @click.option(
     "--json", "as_json", is_flag=True, help='Print {"events": […], "attempts": […]}; with --follow one event a line.'
 )
-@quiet("With --follow: print nothing, the exit code tells how the job ended.")
+@quiet("With --follow: print nothing; the exit code shows how the job ended.")
 @reaches_foreman
 def logs(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
-    """Show every change of a job's state, when it came, what the attempt that it ended took, and what went wrong.
+    """Show every event of a job with its time, and for each attempt its duration and error.
 
     With --follow the exit code is 1 if the job failed, was cancelled or expired.
     """
@@ -74,17 +74,17 @@ def logs(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None
                 _print(events)
             return
         job = _Followed(client, id_of(client, job_id))
-        told = job.events()
+        events_so_far = job.events()
         if as_json:
-            for event in told:
+            for event in events_so_far:
                 print_json(event)
         else:
-            _print(told, silent=quiet)
+            _print(events_so_far, silent=quiet)
     sys.exit(0 if job.state is State.DONE else FAILED)
 
 
 class _Followed:
-    """The changes of a job until its end, and how it ended."""
+    """The events of a job until its end, and its final state."""
 
     def __init__(self, client: Client, job_id: str) -> None:
         self._client, self._job_id = client, job_id

@@ -1,4 +1,4 @@
-"""`foreman models`: what the target has, and what is loaded."""
+"""`foreman models`: the models of the target and their state."""
 
 from __future__ import annotations
 
@@ -22,35 +22,37 @@ UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
 class Shown(msgspec.Struct):
-    """A model as it is told."""
+    """A model as printed."""
 
     name: str
     state: str  # "loaded", "ready" to be loaded, or "away" with its target
     size: int | None  # bytes
-    context: int | None  # tokens: of one that is loaded those that it was given, else those that it could take
+    context: int | None  # tokens: as loaded, else the most it supports
     queued: int
 
 
 class Entry(msgspec.Struct):
-    """A model as /api/tags and /api/ps have it."""
+    """A model in the answers of /api/tags and /api/ps."""
 
     name: str
     size: int | None = None  # bytes
-    context_length: int | None = None  # tokens, where it is loaded
+    context_length: int | None = None  # tokens, of a loaded model
 
 
 class Entries(msgspec.Struct):
+    """The answer of /api/tags and /api/ps."""
+
     models: list[Entry] = []
 
 
 class Described(msgspec.Struct):
-    """What /api/show says of a model."""
+    """The answer of /api/show."""
 
     model_info: dict[str, Any] = {}
 
     @property
     def context(self) -> int | None:
-        """Tokens that it could take."""
+        """The largest context in tokens; None when unknown."""
         found = [value for name, value in self.model_info.items() if name.endswith(".context_length")]
         return next((value for value in found if isinstance(value, int)), None)
 
@@ -62,9 +64,9 @@ class Described(msgspec.Struct):
 @quiet("Print only the names, one a line.")
 @reaches_foreman
 def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
-    """List the models that jobs may ask for: which is loaded, their size and context, and how many jobs wait for each.
+    """List the models with their state, size, context and number of waiting jobs.
 
-    CONTEXT is how many tokens a loaded model was given, of another how many it could take.
+    CONTEXT is in tokens: as loaded for a loaded model, the most it supports for any other.
     """
     with Client(url, token) as client:
         names = client.models()
@@ -87,18 +89,18 @@ def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> No
 
 def _rows(client: Client, names: Sequence[str], *, away: bool) -> list[Shown]:
     known = {} if away else _entries(client, _listed())
-    there = {} if away else _entries(client, _loaded())
+    loaded = {} if away else _entries(client, _loaded())
     waiting = client.queue().by_model
     rows = []
     for name in names:
-        at_work, entry = there.get(name), known.get(name)
-        possible = None if away or at_work else _context(client, name)
+        now, entry = loaded.get(name), known.get(name)
+        possible = None if away or now else _context(client, name)
         rows.append(
             Shown(
                 name,
-                "away" if away else "loaded" if at_work else "ready",
+                "away" if away else "loaded" if now else "ready",
                 (entry.size if entry else None) or None,
-                at_work.context_length if at_work else possible,
+                now.context_length if now else possible,
                 sum(waiting.get(name, {}).values()),
             )
         )
@@ -106,7 +108,7 @@ def _rows(client: Client, names: Sequence[str], *, away: bool) -> list[Shown]:
 
 
 def _entries(client: Client, ask: Ask[Entries]) -> dict[str, Entry]:
-    """What a target says of its models; one that does not say it has its models all the same."""
+    """Return the models by name; empty where the target does not offer this list."""
     try:
         return {entry.name: entry for entry in decode(client.raw(ask), Entries).models}
     except (ConnectFailed, Unauthorized):
@@ -124,12 +126,12 @@ def _context(client: Client, name: str) -> int | None:
 
 
 def _listed() -> Ask[Entries]:
-    """The models of the target."""
+    """List the models of the target."""
     return Ask(Entries, "/api/tags")
 
 
 def _loaded() -> Ask[Entries]:
-    """Those that are in memory."""
+    """List the loaded models."""
     return Ask(Entries, "/api/ps")
 
 
@@ -145,7 +147,7 @@ def _row(model: Shown) -> Sequence[str | Text]:
 
 
 def size(count: int | None) -> str:
-    """Bytes as people write them: 4.7 GB; empty where nobody knows."""
+    """Return a number of bytes with its unit, such as 4.7 GB; empty when unknown."""
     if not count:
         return ""
     value = float(count)

@@ -1,4 +1,4 @@
-"""What scripts read: ids, one a line, or JSON that a terminal shows and does not obey."""
+"""Output for scripts: ids, one a line, or JSON without terminal control characters."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from foreman.cli.screen import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# DEL, C1, and the characters with the Unicode property Bidi_Control: JSON may hold all of them as they are.
-_OBEYED = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# DEL, C1, and the characters with the Unicode property Bidi_Control: JSON may hold them unescaped.
+_CONTROLS = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def quiet(what: str = "Print only the ids, one a line.") -> Callable[[F], F]:
-    """Give a verb the option --quiet; where --json is given too, that wins."""
+    """Add the option --quiet to a command; --json takes precedence over it."""
     return click.option("-q", "--quiet", is_flag=True, help=what)
 
 
 def print_ids(ids: Iterable[str]) -> None:
+    """Print ids, one a line."""
     for found in ids:
         click.echo(one_line(found))
 
 
 def print_json(value: object, *, indent: int = -1) -> None:
-    """Print a value as JSON: on one line, or indented by `indent` blanks. Bytes are JSON already, as a server sent it.
+    """Print a value as JSON, on one line or indented by `indent` spaces; bytes are JSON already.
 
-    Raises msgspec.DecodeError for bytes that are not JSON.
+    Raise msgspec.DecodeError for bytes that are not JSON.
     """
     try:
         encoded = value if isinstance(value, bytes) else msgspec.json.encode(value)
@@ -41,5 +42,5 @@ def print_json(value: object, *, indent: int = -1) -> None:
 
 
 def escaped(json: str) -> str:
-    """Return the same JSON with escapes for what a terminal obeys, which only strings hold (RFC 8259, 7)."""
-    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
+    """Return the same JSON with control characters escaped; only strings can hold them (RFC 8259, 7)."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json)

@@ -1,4 +1,4 @@
-"""`foreman ps`: what runs and what waits now."""
+"""`foreman ps`: the running and waiting jobs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from foreman.cli.screen import between, one_line, show_table, span, state_text
 from foreman.client import Client, Job, Page, Queue, Running, requests
 from foreman.client.reading import decode
 
-MOST_WAITING = 500  # jobs that Foreman tells at once of those that wait
+MOST_WAITING = 500  # waiting jobs in one answer of the API
 
 
 @click.command(
-    epilog=epilog("foreman ps", "foreman ps --quiet | xargs foreman cancel"), short_help="List what runs and waits now."
+    epilog=epilog("foreman ps", "foreman ps --quiet | xargs foreman cancel"),
+    short_help="List running and waiting jobs.",
 )
 @click.option(
     "-n",
@@ -29,13 +30,13 @@ MOST_WAITING = 500  # jobs that Foreman tells at once of those that wait
     default=20,
     show_default=True,
     metavar="N",
-    help=f"How many of those that wait, up to {MOST_WAITING}.",
+    help=f"Waiting jobs to list, up to {MOST_WAITING}.",
 )
-@click.option("--json", "as_json", is_flag=True, help='Print what GET /queue says, and "waiting": […].')
+@click.option("--json", "as_json", is_flag=True, help='Print the answer of GET /queue, with "waiting": […].')
 @quiet()
 @reaches_foreman
 def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
-    """List the jobs that run and those that wait, in the order in which they would run if nothing else came."""
+    """List the running jobs, and the waiting ones in the order in which they would start."""
     with Client(url, token) as client:
         raw, waiting = client.raw(requests.queue()), client.raw(requests.waiting(limit))
         found, then = decode(raw, Queue), decode(waiting, Page).jobs
@@ -61,7 +62,7 @@ def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | Non
 
 
 def summary(queue: Queue, why: str | None = None) -> str:
-    """The queue in one line: how much runs and waits, and what holds it up."""
+    """Return the state of the queue in one line: running and waiting jobs, and what holds them up."""
     said = [f"{len(queue.running)} of {queue.slots} running, {queue.queued:,} waiting"]
     if queue.resident:
         said.append(f"{queue.resident} is loaded")

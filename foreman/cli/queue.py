@@ -1,4 +1,4 @@
-"""`foreman pause` and `foreman resume`: whether queued jobs may start."""
+"""`foreman pause` and `foreman resume`: the pause switch of the queue."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from foreman.client import Client, requests
 _json = click.option("--json", "as_json", is_flag=True, help='Print {"paused": true or false}.')
 
 
-@click.command(epilog=epilog("foreman pause"), short_help="Start no more jobs; what runs goes on.")
+@click.command(epilog=epilog("foreman pause"), short_help="Start no more jobs; running ones go on.")
 @_json
 @reaches_foreman
 def pause(as_json: bool, url: str | None, token: str | None) -> None:
-    """Start no more jobs until 'foreman resume', restarts of Foreman included.
+    """Start no more jobs until 'foreman resume', even after a restart of Foreman.
 
-    Running jobs go on, new ones are accepted and wait. Where an admin token is set it wants that one.
+    Running jobs go on; new ones are accepted and wait. Needs the admin token where one is set.
     """
     with Client(url, token) as client:
         answer = client.raw(requests.pause())
@@ -29,7 +29,7 @@ def pause(as_json: bool, url: str | None, token: str | None) -> None:
 @_json
 @reaches_foreman
 def resume(as_json: bool, url: str | None, token: str | None) -> None:
-    """Start jobs again after 'foreman pause'. Where an admin token is set it wants that one."""
+    """Start jobs again after 'foreman pause'. Needs the admin token where one is set."""
     with Client(url, token) as client:
         answer = client.raw(requests.resume())
     print_json(answer) if as_json else click.echo("resumed")

@@ -1,4 +1,4 @@
-"""The verbs together, and how every fault becomes one line and an exit code."""
+"""The command group; turns every expected error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUPS = {
     "See what happens": {"watch": "watch", "ps": "ps", "models": "models", "logs": "logs"},
     "Change a job": {"cancel": "job_actions", "retry": "job_actions", "rm": "job_actions"},
     "Hold the queue": {"pause": "queue", "resume": "queue"},
-    "WebhookDispatcher": {"listen": "listen", "deliveries": "deliveries", "redeliver": "deliveries"},
+    "Webhooks": {"listen": "listen", "deliveries": "deliveries", "redeliver": "deliveries"},
     "Look after it": {
         "doctor": "doctor",
         "backup": "store",
@@ -28,55 +28,60 @@ GROUPS = {
         "completion": "completion",
     },
 }
-VERBS = {verb: f"foreman.cli.{module}" for group in GROUPS.values() for verb, module in group.items()}
+COMMANDS = {name: f"foreman.cli.{module}" for group in GROUPS.values() for name, module in group.items()}
 
-LONGEST_LINE = 80  # columns of what the overview says of a verb
+LONGEST_LINE = 80  # columns of a command in the overview
 
 
-class Verbs(click.Group):
-    """Imports a verb when it is asked for, so that each starts as fast as it can."""
+class Commands(click.Group):
+    """Command group that imports a command on first use, to keep the start fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        """Return the names of all commands."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        """Import a command; None for an unknown name."""
+        if cmd_name not in COMMANDS:
             return None
-        verb = getattr(importlib.import_module(VERBS[cmd_name]), cmd_name)
-        assert isinstance(verb, click.Command)
-        return verb
+        command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        widest = max(map(len, VERBS))
-        for title, verbs in GROUPS.items():
-            rows = [(verb.ljust(widest), self._line(ctx, verb)) for verb in verbs]  # one column over all groups
+        """Write the commands in groups."""
+        widest = max(map(len, COMMANDS))
+        for title, names in GROUPS.items():
+            rows = [(name.ljust(widest), self._line(ctx, name)) for name in names]  # one column over all groups
             with formatter.section(title):
                 formatter.write_dl(rows)
 
-    def _line(self, ctx: click.Context, verb: str) -> str:
-        command = self.get_command(ctx, verb)
+    def _line(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
         assert command is not None
         return command.get_short_help_str(limit=LONGEST_LINE)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in VERBS and not ctx.resilient_parsing:
-            from difflib import get_close_matches  # only here: every start would wait for it
+        """Find the command; suggest the nearest name for an unknown one."""
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            from difflib import get_close_matches  # imported here: it would slow down every start
 
-            if close := get_close_matches(args[0], VERBS, n=1):
+            if close := get_close_matches(args[0], COMMANDS, n=1):
                 ctx.fail(f"No such command '{args[0]}'. Did you mean '{close[0]}'?")
         found = super().resolve_command(ctx, args)
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as __main__ left it; from here on verbs answer to it
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as set by __main__; from here on commands handle it
             signal.signal(signal.SIGINT, interrupt_handler())
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; print an expected error in one line and exit with its code."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
-        except Exception as error:  # the boundary between the program and who typed it
+        except Exception as error:  # the boundary between the program and its user
             known = line_and_code(error)
             if known is None:
                 raise
@@ -86,7 +91,7 @@ class Verbs(click.Group):
 
 
 @click.group(
-    cls=Verbs,
+    cls=Commands,
     epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -94,10 +99,10 @@ class Verbs(click.Group):
 def foreman() -> None:
     """A durable job queue in front of your own inference server.
 
-    'foreman serve' starts it, 'foreman submit' gives it a prompt, 'foreman demo' shows both in a minute.
+    'foreman serve' starts it, 'foreman submit' sends it a prompt, 'foreman demo' shows both in a minute.
     """
 
 
 def main() -> None:
-    """Run the command line; ends the process."""
+    """Run the command line and end the process."""
     foreman(prog_name="foreman")

@@ -1,4 +1,4 @@
-"""What a person sees: tables, a line that tells how things stand, and text as it comes."""
+"""Output for people: tables, a status line, and streamed text."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ STATE_STYLES = {
     "cancelled": "magenta",
     "expired": "magenta",
 }
-LEAST_OF_LAST = 12  # columns that the last one of a table is worth
-GAP = 2  # columns between those of a table
-PIPED_WIDTH = 1000  # columns; whoever reads a pipe wants whole cells
-_CONTROLS = re.compile(  # all but tab and newline; those that turn the order of what is read; halves of surrogate pairs
+LEAST_OF_LAST = 12  # columns; the least width of the last column of a table
+GAP = 2  # spaces between the columns of a table
+PIPED_WIDTH = 1000  # columns; cells are not cut in a pipe
+_CONTROLS = re.compile(  # all but tab and newline; those that change the direction of text; lone surrogates
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 def plain(text: str) -> str:
-    """The text without what a terminal would obey: models and servers say what they like."""
+    """Return the text without control characters: models and servers may send any."""
     return _CONTROLS.sub("", text)
 
 
 def one_line(text: str) -> str:
-    """The same on one line; faults of crashed models carry the last lines of their logs."""
+    """Return the plain text on one line; errors of crashed models contain several lines of their logs."""
     return " ".join(plain(text).split())
 
 
 def this_program() -> str:
-    """How to call this very program from where one is."""
+    """Return the command that calls this program from the current folder."""
     if shutil.which("foreman"):
         return "foreman"
     path = Path(sys.executable)
@@ -58,6 +58,7 @@ def this_program() -> str:
 
 
 def console(*, err: bool = False) -> Console:
+    """Return a console for standard output or standard error."""
     stream = sys.stderr if err else sys.stdout
     return Console(
         file=stream,
@@ -70,12 +71,16 @@ def console(*, err: bool = False) -> Console:
 
 
 def state_text(state: str) -> Text:
+    """Return the state of a job in its colour."""
     return Text(plain(state).replace("\n", " "), style=STATE_STYLES.get(state, ""))
 
 
 def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, spare: Sequence[str] = ()) -> None:
-    """Print columns under heads. When the terminal is narrow the `spare` ones are left out, the first of them first,
-    and the last column of all is cut; no other is. In a pipe no line ends in blanks."""
+    """Print columns under heads.
+
+    On a narrow terminal, leave out the `spare` columns, in their order, then cut the last column of the table. In a
+    pipe no line ends in spaces.
+    """
     cells = [[Text(one_line(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
     widths = {
         head: max([cell_len(head), *(row[number].cell_len for row in cells)]) for number, head in enumerate(heads)
@@ -99,7 +104,7 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, sp
 
 
 def show_hanging(lead: Text, rest: Text) -> None:
-    """Print `lead` and behind it `rest`, whose further lines begin under its first where the terminal is narrow."""
+    """Print `lead` and `rest` beside it; indent further lines of `rest` under its first."""
     out = console()
     if out.width < lead.cell_len + LEAST_OF_LAST or not sys.stdout.isatty():
         first, *further = rest.split("\n")
@@ -115,13 +120,13 @@ def show_hanging(lead: Text, rest: Text) -> None:
 
 
 def _width(heads: Sequence[str], widths: Mapping[str, int]) -> int:
-    """Of the table, if its last column has no more than LEAST_OF_LAST."""
+    """Return the width of the table with its last column cut to LEAST_OF_LAST."""
     shown = [min(width, LEAST_OF_LAST) if head == heads[-1] else width for head, width in widths.items()]
     return sum(shown) + GAP * (len(shown) - 1)
 
 
 def span(seconds: float) -> str:
-    """A length of time: 0.42 s, 3.1 s, 4 min 10 s, 2 h 5 min, 3 d 4 h."""
+    """Return a duration as text: 0.42 s, 3.1 s, 4 min 10 s, 2 h 5 min, 3 d 4 h."""
     if seconds < 1:
         return f"{max(0.0, seconds):.2f} s"
     if seconds < 60:
@@ -134,23 +139,26 @@ def span(seconds: float) -> str:
 
 
 def between(begin: datetime | None, end: datetime | None) -> str:
+    """Return the duration between two times as text; empty when one is unknown."""
     return span((end - begin).total_seconds()) if begin and end else ""
 
 
 def clock(at: datetime, *, day: bool = False) -> str:
-    """The time of day here, to the millisecond; with `day` the date too, to the second."""
+    """Return the local time of day, to the millisecond; with `day` date and time, to the second."""
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S" if day else "%H:%M:%S.%f")[: None if day else 12]
 
 
-class Standing:
-    """One line on standard error that says how things stand; a list of lines where that is no terminal;
-    with `silent` none at all."""
+class StatusLine:
+    """Status line on standard error.
+
+    Each status replaces the last one on a terminal, and is a line of its own elsewhere. With `silent`, print nothing.
+    """
 
     def __init__(self, *, silent: bool = False) -> None:
         self._silent = silent
         self._console = console(err=True)
         self._status: Status | None = None
-        self._told = ""
+        self._shown_line = ""
 
     def __enter__(self) -> Self:
         return self
@@ -160,12 +168,12 @@ class Standing:
     ) -> None:
         self.clear()
 
-    def tell(self, line: str) -> None:
-        """Put `line` in the place of the last one."""
+    def show(self, line: str) -> None:
+        """Show `line` in place of the last one."""
         line = plain(line)
-        if self._silent or line == self._told:
+        if self._silent or line == self._shown_line:
             return
-        self._told = line
+        self._shown_line = line
         if not self._console.is_terminal:
             click.echo(line, err=True)
         elif self._status:
@@ -175,39 +183,42 @@ class Standing:
             self._status.start()
 
     def clear(self) -> None:
-        self._told = ""
+        """Remove the line."""
+        self._shown_line = ""
         if self._status:
             self._status.stop()
             self._status = None
 
 
 class Typed:
-    """An answer on standard output, written as it comes and never twice."""
+    """Writer of a streamed answer to standard output; writes no part twice."""
 
     def __init__(self) -> None:
         self._shown = ""
-        self._said = ""
+        self._answer = ""
 
     def add(self, text: str) -> None:
-        self._said += plain(text)
-        if self._said.startswith(self._shown):
-            self._write(self._said[len(self._shown) :])
-            self._shown = self._said
-        elif not self._shown.startswith(self._said):  # another attempt found other words
-            self._write(f"\n\n{self._said}")
-            self._shown = self._said
+        """Write more of the answer."""
+        self._answer += plain(text)
+        if self._answer.startswith(self._shown):
+            self._write(self._answer[len(self._shown) :])
+            self._shown = self._answer
+        elif not self._shown.startswith(self._answer):  # another attempt gave another answer
+            self._write(f"\n\n{self._answer}")
+            self._shown = self._answer
 
     def start_over(self) -> None:
-        """The answer begins anew; as long as it says what is shown already, nothing is written."""
-        self._said = ""
+        """Start the answer again; write nothing while it repeats the text shown."""
+        self._answer = ""
 
     def finish(self, whole: str) -> None:
-        """Write what of the whole answer is not shown yet, and end the line."""
-        self._said = ""
+        """Write the rest of the whole answer, and end the line."""
+        self._answer = ""
         self.add(whole)
         self.end_line()
 
     def end_line(self) -> None:
+        """End the current line, if any."""
         if self._shown and not self._shown.endswith("\n"):
             self._write("\n")
 

@@ -1,4 +1,4 @@
-"""`foreman serve`: Foreman itself."""
+"""`foreman serve`: the daemon."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from foreman.config import settings
 )
 @takes_settings
 def serve(config: Path | None, **flags: Any) -> None:
-    """Start Foreman and serve until SIGTERM or Ctrl-C; a second one leaves at once.
+    """Start Foreman and serve until SIGTERM or Ctrl-C; a second one stops it at once.
 
-    Every flag is a setting. Settings are read from, in rising order: defaults, the TOML file, .env, the environment
-    (FOREMAN_ and the name in upper case; secrets also from the file that FOREMAN_…_FILE names), flags. Without a
-    target Foreman runs a small model of its own. 'foreman config' prints what is in force.
+    Every flag is a setting. Later sources override earlier ones: defaults, the TOML file, .env, the environment
+    (FOREMAN_ and the name in upper case; for secrets also a file named in FOREMAN_…_FILE), flags. Without a target,
+    Foreman runs a small embedded model. 'foreman config' prints the settings in force.
     """
     chosen = settings.load(config, {name: value for name, value in flags.items() if value is not None})
-    from foreman import supervisor  # the whole server; a wrong setting need not wait for it
+    from foreman import supervisor  # imported here: a wrong setting is reported before the server loads
 
     sys.exit(supervisor.serve(chosen))

@@ -1,4 +1,4 @@
-"""The settings as options of a verb, and as they are shown."""
+"""Settings as options of a command, and as text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from foreman.config.settings import HIDDEN, ManagedModel, Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOT_FLAGS = {"models"}  # tables; they belong into the file
+NOT_FLAGS = {"models"}  # tables: only the file can set them
 _TIMES = ((86400, "d"), (3600, "h"), (60, "min"))
 _SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
-def takes_settings(verb: F) -> F:
-    """Give a verb --config and a flag for every scalar setting; they come as text, for the settings to judge."""
+def takes_settings(command: F) -> F:
+    """Add --config and a flag for every scalar setting to a command; the settings validate the text."""
     for name, field in reversed(Settings.model_fields.items()):
         if name in NOT_FLAGS:
             continue
@@ -30,19 +30,19 @@ def takes_settings(verb: F) -> F:
         default = None if field.default is PydanticUndefined else shown(name, field.default)
         words = EXPLAINED.get(name, "") + (f"  [default: {default}]" if default and default != "no" else "")
         if field.annotation is bool:
-            verb = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=words)(verb)
+            command = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=words)(command)
         else:
-            verb = click.option(flag, name, metavar="VALUE", help=words)(verb)
+            command = click.option(flag, name, metavar="VALUE", help=words)(command)
     return click.option(
         "--config",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="The TOML file to read.  [default: FOREMAN_CONFIG, else config/foreman.toml if it is there]",
-    )(verb)
+        help="Settings file, TOML.  [default: FOREMAN_CONFIG, else config/foreman.toml if it is there]",
+    )(command)
 
 
 def shown(name: str, value: Any) -> str:
-    """A value as people write it: secrets hidden, times and sizes with their unit."""
+    """Return a value as text: secrets hidden, times and sizes with their unit."""
     plain = without_secrets(value)
     field = Settings.model_fields[name]
     if isinstance(plain, bool):
@@ -57,7 +57,7 @@ def shown(name: str, value: Any) -> str:
 
 
 def without_secrets(value: Any) -> Any:
-    """The value as JSON knows it, with *** for every secret that is set."""
+    """Return the value as JSON types, with *** for every secret that is set."""
     match value:
         case SecretStr():
             return HIDDEN if value.get_secret_value() else ""

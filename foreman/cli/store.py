@@ -1,4 +1,4 @@
-"""`foreman backup` and `foreman check`: the database itself, whether or not Foreman runs."""
+"""`foreman backup` and `foreman check`: the database, while Foreman runs or not."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from foreman.config.settings import load
 from foreman.store import integrity
 
 _where = click.option(
-    "--data-dir", type=click.Path(path_type=Path), metavar="FOLDER", help="Of the database.  [default: the setting's]"
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder of the database.  [default: the setting data_dir]",
 )
-_config = click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The TOML file that says where the data is."
-)
+_config = click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file, TOML.")
 
 
 @click.command(
@@ -27,9 +28,9 @@ _config = click.option(
 @_config
 @click.option("--json", "as_json", is_flag=True, help='Print {"file": …, "bytes": …}.')
 def backup(file: Path, data_dir: Path | None, config: Path | None, as_json: bool) -> None:
-    """Copy the database to FILE as it is at this moment; nothing that runs is held up.
+    """Copy the database to FILE as it is at this moment, without holding up a running Foreman.
 
-    To restore it, stop Foreman, put the copy in the place of foreman.db, and remove foreman.db-wal and foreman.db-shm.
+    To restore it, stop Foreman, replace foreman.db with the copy, and remove foreman.db-wal and foreman.db-shm.
     """
     size = integrity.backup(_database(data_dir, config), file)
     if as_json:
@@ -38,13 +39,13 @@ def backup(file: Path, data_dir: Path | None, config: Path | None, as_json: bool
         click.echo(f"{file}: {size} bytes")
 
 
-@click.command(epilog=epilog("foreman check", "foreman check --json"), short_help="Look for damage in the database.")
+@click.command(epilog=epilog("foreman check", "foreman check --json"), short_help="Check the database for damage.")
 @_where
 @_config
 @click.option("--json", "as_json", is_flag=True, help='Print {"jobs": …, "problems": […], …}.')
 @click.pass_context
 def check(ctx: click.Context, data_dir: Path | None, config: Path | None, as_json: bool) -> None:
-    """Read the whole database and say what does not hold; exits with 1 if anything does not."""
+    """Read the whole database and report every inconsistency; exit with 1 if there is one."""
     report = integrity.check(_database(data_dir, config))
     if as_json:
         print_json(report)

@@ -1,4 +1,4 @@
-"""`foreman submit`: a prompt in, its answer out."""
+"""`foreman submit`: submit a prompt and show its answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foreman.cli.connect import reaches_foreman
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, REFUSED, epilog
 from foreman.cli.follow import Away, Waiting, follow
 from foreman.cli.output import print_json, quiet
-from foreman.cli.screen import Standing, Typed, one_line, span, this_program
+from foreman.cli.screen import StatusLine, Typed, one_line, span, this_program
 from foreman.client import (
     Accepted,
     ArgumentInvalid,
@@ -40,7 +40,7 @@ WITH_FILE = {"file", "no_wait", "as_json", "quiet", "url", "token"}
 
 
 def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE pairs; a value that is JSON is taken as such, anything else as text."""
+    """Parse NAME=VALUE pairs; a value is JSON, or else text."""
     options: dict[str, Any] = {}
     for pair in given:
         name, equals, value = pair.partition("=")
@@ -59,7 +59,7 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
         "git diff | foreman submit --system 'Write a commit message.'",
         "foreman submit --file jobs.ndjson",
     ),
-    short_help="Submit a prompt and show its answer, or a file of jobs.",
+    short_help="Submit a prompt and show its answer, or submit a file of jobs.",
 )
 @click.argument("prompt", required=False)
 @click.option(
@@ -67,11 +67,14 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
     "--model",
     metavar="NAME",
     shell_complete=model_names,
-    help="Which model answers.  [default: the first one the target has]",
+    help="Model to use.  [default: the first one of the target]",
 )
-@click.option("-s", "--system", metavar="TEXT", help="What the model is told before the prompt.")
+@click.option("-s", "--system", metavar="TEXT", help="System prompt.")
 @click.option(
-    "-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Which jobs start first.  [default: normal]"
+    "-p",
+    "--priority",
+    type=click.Choice(["high", "normal", "low"]),
+    help="Jobs of a higher priority start first.  [default: normal]",
 )
 @click.option(
     "--endpoint",
@@ -79,7 +82,7 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
     default="/api/chat",
     show_default=True,
     metavar="PATH",
-    help=f"Where the prompt goes: one of {', '.join(ENDPOINTS)}.",
+    help=f"Endpoint of the target: one of {', '.join(ENDPOINTS)}.",
 )
 @click.option(
     "-o",
@@ -88,25 +91,27 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
     multiple=True,
     callback=_option,
     metavar="NAME=VALUE",
-    help="An option of the model, such as temperature=0; may be repeated.",
+    help="Option of the model, such as temperature=0; may be repeated.",
 )
-@click.option("--timeout", type=float, metavar="SECONDS", help="The longest one attempt may take.")
-@click.option("--max-attempts", type=int, metavar="N", help="How often it is tried, 1 to 20.")
-@click.option("--webhook", "state_webhook_url", metavar="URL", help="Every change of its state is posted there.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Timeout of one attempt.")
+@click.option("--max-attempts", type=int, metavar="N", help="Attempts, 1 to 20.")
+@click.option(
+    "--webhook", "state_webhook_url", metavar="URL", help="URL to send a webhook to for every event of the job."
+)
 @click.option(
     "--file",
     type=click.File("rb", lazy=False),
     metavar="FILE",
     help="Submit every line of FILE (- is standard input), each the body of POST /jobs, and do not wait.",
 )
-@click.option("--no-wait", is_flag=True, help="Print the job's id and leave; 'foreman show ID' tells the rest.")
+@click.option("--no-wait", is_flag=True, help="Print the job's id and exit; 'foreman show ID' shows the job.")
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Print the finished job (with --no-wait the accepted one, with --file what became of each line) as JSON.",
+    help="Print the finished job (with --no-wait the accepted job, with --file the outcome of each line) as JSON.",
 )
-@quiet("Print the job's id and nothing else (with --file those of all that were stored, one a line).")
+@quiet("Print the job's id and nothing else (with --file the ids of all stored jobs, one a line).")
 @reaches_foreman
 def submit(
     prompt: str | None,
@@ -123,12 +128,11 @@ def submit(
 ) -> None:
     """Submit PROMPT as a job and show its answer as it comes.
 
-    Without PROMPT, or when it is -, the prompt is read from standard input. The job is stored before anything else
-    happens: whatever becomes of this command, the job will be done. The answer goes to standard output, everything
-    else to standard error.
+    Without PROMPT, or when it is -, the prompt is read from standard input. The job is stored first, and runs even if
+    this command is interrupted. The answer goes to standard output, everything else to standard error.
 
-    With --file many jobs are stored, and none is waited for. Rejected lines are reported by line number; the others
-    are stored all the same.
+    With --file, all jobs are stored and the command does not wait for them. Rejected lines are reported by line number;
+    the others are stored.
     """
     if file is not None:
         _check_alone()
@@ -151,7 +155,7 @@ def submit(
         job_id = decode(accepted, Accepted).job_id
         if no_wait or (quiet and not as_json):
             print_json(accepted) if as_json else click.echo(one_line(job_id))
-            sys.stdout.flush()  # whoever reads it need not wait for the job's end
+            sys.stdout.flush()  # a reader of the pipe gets it before the job ends
         if no_wait:
             return
         try:
@@ -168,12 +172,12 @@ def submit(
 
 
 def _check_alone() -> None:
-    """What would have to hold for every line of a file belongs into its lines."""
+    """Refuse options of a single job together with --file."""
     ctx = click.get_current_context()
     for param in ctx.command.params:
         given = param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
         if given and param.name not in WITH_FILE:
-            raise click.UsageError(f"{param.opts[-1]} and --file do not go together: each line says that for itself")
+            raise click.UsageError(f"{param.opts[-1]} and --file do not go together: set it in each line")
 
 
 def _prompt(given: str | None) -> str:
@@ -196,50 +200,50 @@ def _first_model(client: Client) -> str:
     except (NotFound, NotForeman):
         known = []
     if not known:
-        click.echo("foreman: cannot tell which models there are: give one with --model", err=True)
+        click.echo("foreman: the list of models is not available: give one with --model", err=True)
         sys.exit(REFUSED)
     return known[0]
 
 
 def _watch(client: Client, job_id: str, model: str, *, show_text: bool, silent: bool) -> Job:
-    """Tell how the job stands until it ends; its text goes to standard output."""
+    """Show the progress of the job until it ends; its text goes to standard output."""
     typed = Typed()
-    with Standing(silent=silent) as standing:
+    with StatusLine(silent=silent) as status:
         for news in follow(client, job_id):
             match news:
                 case Chunk():
                     if show_text and news.text:
-                        standing.clear()
+                        status.clear()
                         typed.add(news.text)
                     elif news.thinking:
-                        standing.tell("thinking")
+                        status.show("thinking")
                 case Waiting():
                     about = f", about {span(news.eta_seconds)}" if news.eta_seconds else ""
-                    standing.tell(f"queued, position {news.position}{f': {news.why}' if news.why else about}")
+                    status.show(f"queued, position {news.position}{f': {news.why}' if news.why else about}")
                 case Event():
-                    if news.state in _STANDINGS:
+                    if news.state in _STATUSES:
                         again = " again" if news.state is State.QUEUED and news.previous_state else ""
-                        standing.tell(_STANDINGS[news.state].format(model=model) + again)
+                        status.show(_STATUSES[news.state].format(model=model) + again)
                 case StartsOver():
                     typed.start_over()
-                    standing.tell(f"attempt {news.attempt}")
+                    status.show(f"attempt {news.attempt}")
                 case Away():
-                    standing.tell(f"no answer from {client.url}, trying again")
+                    status.show(f"no answer from {client.url}, trying again")
                 case Job():
-                    standing.clear()
+                    status.clear()
                     if show_text and news.state is State.DONE:
                         typed.finish(text_of(news.result) or _as_json(news.result))
                     else:
                         typed.end_line()
                     return news
-    raise AssertionError("the last word is the job")
+    raise AssertionError("follow ends with the job")
 
 
-_STANDINGS = {State.QUEUED: "queued", State.LOADING: "loading model {model}", State.WORKING: "working"}
+_STATUSES = {State.QUEUED: "queued", State.LOADING: "loading model {model}", State.WORKING: "working"}
 
 
 def _as_json(result: Any) -> str:
-    """An answer without words: embeddings, calls of tools."""
+    """Return an answer without text, such as embeddings or tool calls, as JSON."""
     return msgspec.json.format(msgspec.json.encode(result)).decode() if result is not None else ""
 
 

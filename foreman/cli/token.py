@@ -1,4 +1,4 @@
-"""`foreman token`: makes one."""
+"""`foreman token`: generate a token."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BYTES = 32
 
 @click.command(
     epilog=epilog("foreman token > /etc/foreman/token", "FOREMAN_TOKEN_FILE=/etc/foreman/token foreman serve"),
-    short_help="Print a new token; nothing is changed.",
+    short_help="Print a new random token.",
 )
-@click.option("--name", help="Whose it is: printed as NAME:TOKEN, so that this caller's jobs are told from others'.")
+@click.option("--name", help="Name of the caller; prints NAME:TOKEN, so that jobs show their caller.")
 def token(name: str | None) -> None:
     """Print a new random token, for the settings token, admin_token and webhook_secret. Nothing is stored."""
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):

@@ -192,7 +192,7 @@ def test_a_foreman_elsewhere_that_does_not_run(invoke: Invoke, tmp_path: Path, u
     [
         ("http://10.1.2.3:5678/hook", "webhook_allow allows networks", "FOREMAN_WEBHOOK_ALLOW=10.1.2.3"),
         ("http://169.254.169.254/", "not even webhook_allow", "another address"),
-        ("ftp://example.org/", "must be an http:// or https:// address", "fix it"),
+        ("ftp://example.org/", "must be an http:// or https:// address", "correct the URL"),
         ("http://no-such.invalid/", "cannot be resolved", "DNS"),
     ],
 )

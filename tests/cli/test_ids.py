@@ -10,7 +10,7 @@ import click
 import msgspec
 import pytest
 
-from foreman.cli.root import VERBS, foreman
+from foreman.cli.root import COMMANDS, foreman
 from foreman.client import Client, Job
 from foreman.domain.job import State
 from tests.cli.conftest import App, Invoke
@@ -74,7 +74,7 @@ def older(house: App, job_id: str) -> list[object]:
 
 def test_no_verb_that_takes_a_job_is_left_out() -> None:
     ctx = click.Context(foreman)
-    commands = {verb: foreman.get_command(ctx, verb) for verb in VERBS}
+    commands = {verb: foreman.get_command(ctx, verb) for verb in COMMANDS}
     taking = {
         verb
         for verb, command in commands.items()
@@ -90,7 +90,7 @@ def test_a_name_of_several_jobs_is_refused_with_their_ids(house: App, here: Invo
     done = here(verb, "twins")
     told = ", ".join(ids[:1:-1])
     assert (done.exit_code, done.stdout) == (4, "")
-    assert done.stderr == f"foreman: twins means several jobs: {told} and more: give more of the id\n"
+    assert done.stderr == f"foreman: twins matches several jobs: {told} and more: give more of the id\n"
     with house.client() as client:
         assert {client.job(job_id).state for job_id in ids} == {State.QUEUED}
         for job_id in ids:

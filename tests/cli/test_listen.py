@@ -59,7 +59,7 @@ def test_a_person_sees_state_job_attempt_and_signature(house: App) -> None:
         httpx2.post(url, content=b'{"state": "\\u001b[31mdone", "job_id": 1}')
         assert "signature missing" in (odd := lines(listener, 1)[0])
         httpx2.post(url, content=b"hello", headers={"X-Foreman-Signature": "sha256=0"})
-        assert "5 bytes that are no webhook of Foreman's  signature bad" in lines(listener, 1)[0]
+        assert "5 bytes, not a webhook of Foreman  signature bad" in lines(listener, 1)[0]
     assert re.fullmatch(
         rf"\d\d:\d\d:\d\d  done       {job_id}  attempt 1  signature bad: no webhook-signature matches *\n", done
     )

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from foreman.cli.watch.render import draw, last_words
-from foreman.cli.watch.state import Away, Snapshot, WatchState, Words
+from foreman.cli.watch.render import draw, last_lines
+from foreman.cli.watch.state import Away, OutputText, Snapshot, WatchState
 from foreman.client import Client, Event, Health, Job, Queue, Running
 from foreman.client.requests import Ask
 from foreman.domain.job import State
@@ -159,7 +159,7 @@ def test_every_size_gets_its_very_lines(width: int, height: int) -> None:
     state = a_state(queued=500, running=[{"job_id": f"J{n}", "model": "a", "state": "working"} for n in range(20)])
     state.waiting = [Job(f"W{n}", State.QUEUED, "模型" * 40, NOW, 0) for n in range(60)]
     for n in range(20):
-        state.take(Words(f"J{n}", "words and 字 " * 200))
+        state.take(OutputText(f"J{n}", "words and 字 " * 200))
         state.take(event(State.FAILED, f"E{n}", error="it fell over\n" * 20))
     text(state, width, height)
 
@@ -167,8 +167,8 @@ def test_every_size_gets_its_very_lines(width: int, height: int) -> None:
 def test_a_change_is_shown_before_the_queue_is_looked_at_again() -> None:
     state = a_state(slots=2)
     state.take(event(State.WORKING))
-    state.take(Words("J1", "old"))
-    state.take(Words("J1", "new words", anew=True))
+    state.take(OutputText("J1", "old"))
+    state.take(OutputText("J1", "new words", anew=True))
     assert "1 of 2 running" in text(state)
     assert "new words" in text(state)
     assert "old" not in text(state)
@@ -176,7 +176,7 @@ def test_a_change_is_shown_before_the_queue_is_looked_at_again() -> None:
     state.take(event(State.DONE, at=NOW - timedelta(seconds=59)))
     assert "nothing runs" in text(state)
     assert "1 done in a minute" in text(state)
-    assert state.words == {}
+    assert state.text == {}
 
 
 def test_a_look_at_the_queue_that_is_older_than_an_event_does_not_undo_it() -> None:
@@ -219,11 +219,11 @@ def test_those_that_have_no_room_are_counted() -> None:
 
 def test_a_model_cannot_paint_on_the_screen() -> None:
     state = a_state(running=[{"job_id": "J1", "model": "a\x1b[2J", "state": "working"}])
-    state.take(Words("J1", "red \x1b[31malert\r\n"))
+    state.take(OutputText("J1", "red \x1b[31malert\r\n"))
     assert "\x1b" not in text(state)
 
 
 def test_the_last_words_are_those_at_the_end() -> None:
-    assert last_words("one two three four", 9, 2) == ["three", "four"]
-    assert last_words("", 10, 2) == ["", ""]
-    assert last_words("字" * 10, 8, 2) == ["字" * 4, "字" * 2]
+    assert last_lines("one two three four", 9, 2) == ["three", "four"]
+    assert last_lines("", 10, 2) == ["", ""]
+    assert last_lines("字" * 10, 8, 2) == ["字" * 4, "字" * 2]

@@ -14,12 +14,12 @@ import pytest
 from foreman import __version__
 from foreman.cli.exit_codes import EXIT_CODES
 from foreman.cli.explain import EXPLAINED
-from foreman.cli.root import GROUPS, VERBS, foreman
+from foreman.cli.root import COMMANDS, GROUPS, foreman
 from foreman.cli.screen import Typed, plain, span
 from tests.cli.conftest import ROOT, Invoke, environment
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_every_verb_explains_itself_and_its_exit_codes(invoke: Invoke, verb: str, flag: str) -> None:
     result = invoke(verb, flag)
@@ -31,7 +31,7 @@ def test_every_verb_explains_itself_and_its_exit_codes(invoke: Invoke, verb: str
 
 def test_help_lists_every_verb_in_whole_sentences(invoke: Invoke) -> None:
     said = invoke("--help").stdout
-    assert re.findall(r"^  ([a-z]+)  +[A-Z].*\.$", said, re.MULTILINE) == list(VERBS)
+    assert re.findall(r"^  ([a-z]+)  +[A-Z].*\.$", said, re.MULTILINE) == list(COMMANDS)
     assert re.findall(r"^(\w.*):$", said, re.MULTILINE) == ["Options", *GROUPS]
     assert "..." not in said.partition("Options:")[2]
 

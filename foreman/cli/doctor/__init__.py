@@ -1,3 +1,3 @@
-"""`foreman doctor`: whether Foreman could start and work here, and what to do where it could not."""
+"""`foreman doctor`: check whether Foreman can work here, and say what to fix."""
 
 from foreman.cli.doctor.command import doctor as doctor

@@ -1,4 +1,4 @@
-"""The verb: runs the checks in order, and says what they found."""
+"""The command: run the checks in order and print their findings."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")
 
 @click.command(
     epilog=epilog("foreman doctor", "foreman doctor --model qwen3:8b --webhook http://10.0.0.7:5678/webhook/llm"),
-    short_help="Say what keeps Foreman from working here, and what to do.",
+    short_help="Check whether Foreman can work here, and say what to fix.",
 )
-@click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Whether the target has this model.")
-@click.option("--webhook", metavar="URL", help="Whether webhooks may go there, and whether anything answers.")
+@click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Model that the target must have.")
+@click.option("--webhook", metavar="URL", help="Receiver that must be allowed and answer.")
 @click.option(
     "--url",
     envvar="FOREMAN_URL",
     show_envvar=True,
     metavar="URL",
-    help="The running Foreman to ask.  [default: the one that listens on addr, if one does]",
+    help="URL of the running Foreman.  [default: the one that listens on addr, if any]",
 )
 @click.option("--json", "as_json", is_flag=True, help='Print {"ok": …, "checks": [{"check", "status", "what", "do"}]}.')
 @takes_settings
@@ -47,10 +47,10 @@ def doctor(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Check what 'foreman serve' would run with: settings, token, data folder, port, target; and a Foreman that runs.
+    """Check the settings, token, data folder, port and target of 'foreman serve', and a running Foreman.
 
-    One line each: it holds (✓), it may bite (!), or it is wrong (✗), with what to do. Exits with 1 if anything is
-    wrong. Takes the same flags as 'foreman serve'. Nothing is changed.
+    Prints one line for each check: good (✓), a warning (!) or an error (✗), with the remedy. Exits with 1 after an
+    error. Takes the same flags as 'foreman serve'. Nothing is changed.
     """
     found: list[Finding] = []
     for finding in _examine(
@@ -71,9 +71,7 @@ def _examine(
     try:
         settings = _load(config, flags)
     except SettingInvalid as invalid:
-        yield bad(
-            "settings", str(invalid), "fix this setting; 'foreman serve --help' explains each, the rest waits for it"
-        )
+        yield bad("settings", str(invalid), "fix this setting first; 'foreman serve --help' explains each")
         return
     file = file_of(config)
     yield good("settings", str(file) if file else f"valid (there is no {DEFAULT_FILE})")
@@ -96,7 +94,7 @@ def _examine(
 
 
 def _load(config: Path | None, flags: dict[str, Any]) -> Settings:
-    """The settings, also where nothing but a token is missing: that is told on its own."""
+    """Return the settings, even if only a token is missing: that is a check of its own."""
     try:
         return load(config, flags)
     except SettingInvalid:

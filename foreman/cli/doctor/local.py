@@ -1,4 +1,4 @@
-"""Checks of this machine: the data folder, the address to listen on, and the Foreman that may run there already."""
+"""Checks of this machine: data folder, address to listen on, token, certificate, and a running Foreman."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from foreman.config.settings import Settings
 from foreman.domain.errors import StoreRefused
 from foreman.store import integrity
 
-RETRY_FOR = 5.0  # seconds for a Foreman's answer
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # how to reach what listens on every address
+TIMEOUT = 5.0  # seconds for an answer of Foreman
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # loopback address of a server that listens on every address
 
 
 def store(settings: Settings) -> Finding:
-    """Whether the data folder can be written to, and its database be used."""
+    """Check that the data folder is writable and its database usable."""
     folder = settings.data_dir
     try:
         _try_writing(folder)
@@ -48,7 +48,7 @@ def store(settings: Settings) -> Finding:
 
 
 def _try_writing(folder: Path) -> None:
-    """Write there, and leave nothing; for a folder that is yet to be made, where it would be. Raises OSError."""
+    """Write a temporary file there, or next to a folder that does not exist yet. Raise OSError."""
     if folder.exists():
         with tempfile.TemporaryFile(dir=folder):
             return
@@ -58,17 +58,17 @@ def _try_writing(folder: Path) -> None:
 
 
 def few_descriptors(settings: Settings) -> Finding | None:
-    """Say so if fewer clients can be connected than the settings allow."""
+    """Return a warning if the limit of open files is below max_connections."""
     wanted = settings.max_connections + descriptors.OWN
     room = descriptors.allow(settings.max_connections)
     if room >= settings.max_connections:
         return None
-    what = f"so few may be open that {room} clients can be connected, and not {settings.max_connections}"
+    what = f"the limit allows {room} connections, not {settings.max_connections}"
     return doubtful("open files", what, f"allow {wanted}: 'ulimit -n {wanted}', or LimitNOFILE={wanted} for systemd")
 
 
 class Alive(msgspec.Struct):
-    """What /healthz says; nothing but a Foreman says all of it."""
+    """The answer of /healthz; other servers do not send all of these fields."""
 
     version: str
     degraded: bool
@@ -76,7 +76,7 @@ class Alive(msgspec.Struct):
 
 
 def port(settings: Settings) -> tuple[Finding, bool]:
-    """Whether `addr` can be listened on; True with it when a Foreman does so already."""
+    """Check that `addr` is free; also return True when a Foreman listens there already."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -97,10 +97,10 @@ def _not_free(settings: Settings, refusal: OSError) -> tuple[Finding, bool]:
         return bad("port", f"cannot listen on {settings.addr} ({refusal.strerror or refusal})", do), False
     url = own_url(settings)
     try:
-        with Client(url, timeout=RETRY_FOR) as client:
+        with Client(url, timeout=TIMEOUT) as client:
             alive = _alive(client)
     except ConnectFailed as error:
-        if settings.tls_cert:  # its name or its certificate may not be for here
+        if settings.tls_cert:  # its certificate may be for another name
             do = "ask it by the name in its certificate: --url https://NAME:PORT"
             return doubtful("port", f"{settings.addr} is taken, perhaps by a foreman ({error.message})", do), False
         return _another(settings, error)
@@ -115,25 +115,25 @@ def _another(settings: Settings, error: ClientError) -> tuple[Finding, bool]:
 
 
 def own_url(settings: Settings) -> str:
-    """Where a Foreman with these settings is reached from this machine."""
+    """Return the URL of a Foreman with these settings, seen from this machine."""
     host = EVERYWHERE.get(settings.host, settings.host)
     return f"{'https' if settings.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def token(settings: Settings) -> Finding:
-    """Whether strangers are kept out."""
+    """Check that a public address has a token."""
     if settings.token:
         return good("token", "callers must send one")
     if settings.only_loopback:
         return good("token", f"none, and none is needed: only this machine reaches {settings.addr}")
     do = "'foreman token' makes one: set FOREMAN_TOKEN, or FOREMAN_TOKEN_FILE to a file that holds it"
     if settings.insecure:
-        return doubtful("token", f"whoever reaches {settings.addr} may use it, as insecure says", do)
+        return doubtful("token", f"everybody who reaches {settings.addr} may use it: insecure is set", do)
     return bad("token", f"{settings.addr} is open to other machines, and there is no token", do)
 
 
 def certificate(settings: Settings) -> Finding:
-    """Whether HTTPS can be served."""
+    """Check that HTTPS can be served."""
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_cert, settings.tls_key or None)
     except OSError as error:
@@ -143,22 +143,22 @@ def certificate(settings: Settings) -> Finding:
 
 
 def running(url: str, settings: Settings) -> Finding:
-    """Whether the Foreman at `url` can be used with the token that is given."""
+    """Check that the Foreman at `url` accepts the token, reaches its target and is not paused."""
     given = settings.token[0].get_secret_value() if settings.token else None
-    with Client(url, given, timeout=RETRY_FOR) as client:
+    with Client(url, given, timeout=TIMEOUT) as client:
         try:
             alive = _alive(client)
             queue = client.queue()
         except Unauthorized as error:
             missing = "asks for a token, and none is given" if given is None else f"refuses the token: {error.message}"
-            return bad(
-                "foreman", f"the one at {url} {missing}", "set FOREMAN_TOKEN to the one that it was started with"
-            )
+            return bad("foreman", f"the one at {url} {missing}", "set FOREMAN_TOKEN to one of its tokens")
         except ClientError as error:
             return bad("foreman", error.message, error.hint or "see its log")
     if alive.degraded:
         return bad(
-            "foreman", f"the one at {url} cannot reach its target: {alive.target_error}", "start that, jobs wait for it"
+            "foreman",
+            f"the one at {url} cannot reach its target: {alive.target_error}",
+            "start the target; jobs wait for it",
         )
     if queue.paused:
         return doubtful("foreman", f"the one at {url} is paused, {queue.queued:,} jobs wait", "foreman resume")

@@ -1,4 +1,4 @@
-"""Checks of what Foreman talks to: its target, the target's models, and receivers of webhooks."""
+"""Checks of other servers: the target, its models, and receivers of webhooks."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from foreman.targets.protocol import Model
 
-RETRY_FOR = 5.0  # seconds for a target's answer
-ANSWER = 65_536  # bytes of what a receiver answers
-TOLD = 10  # models that are named
+TIMEOUT = 5.0  # seconds for an answer of the target
+ANSWER = 65_536  # bytes; the largest answer of a receiver
+LISTED = 10  # models
 
 
 def target(settings: Settings) -> tuple[Finding, list[str] | None]:
-    """Whether the target answers; with it the names of its models, None when nobody knows them."""
+    """Check that the target answers; also return the names of its models, None when unknown."""
     if settings.models:
         return _commands(settings.models), [name for model in settings.models for name in (model.name, *model.aliases)]
     if not settings.ollama_url and not settings.openai_url:
@@ -57,21 +57,21 @@ def target(settings: Settings) -> tuple[Finding, list[str] | None]:
         do = f"start it, or set {setting}_url to where it listens"
         if isinstance(found, TargetRefused):
             locked = found.status in (401, 403)
-            do = f"{setting}_token opens it" if locked else f"is {setting}_url the right address?"
+            do = f"set {setting}_token" if locked else f"is {setting}_url the right address?"
         return bad("target", what, do), None
     if not found:
-        return doubtful("target", f"{server.address} has no models", "give it one, such as 'ollama pull qwen3:8b'"), []
+        return doubtful("target", f"{server.address} has no models", "add one, such as 'ollama pull qwen3:8b'"), []
     return good("target", f"{server.address}, models: {_some(found)}"), found
 
 
 async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple[list[str] | TargetError, bool]:
-    """Return the target's models, or why it tells none; and whether it is the Foreman that listens at addr."""
+    """Return the models or the error of the target, and True if it is the Foreman that listens at addr."""
     models: list[Model] = []
-    error: TargetError | None = TargetUnavailable(server.name, f"no answer within {RETRY_FOR:g} s")
+    error: TargetError | None = TargetUnavailable(server.name, f"no answer within {TIMEOUT:g} s")
     own = False
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
-        with trio.move_on_after(RETRY_FOR):
+        with trio.move_on_after(TIMEOUT):
             try:
                 models, error = await server.models(), None
             except TargetError as raised:
@@ -84,7 +84,7 @@ async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple
 
 
 def _listens_at(url: str, settings: Settings) -> bool:
-    """Return whether a Foreman with these settings would be what answers at `url`."""
+    """Return True if `url` is the address of a Foreman with these settings."""
     ours, theirs = urlsplit(own_url(settings)), urlsplit(url)
     ports = [parts.port or {"http": 80, "https": 443}[parts.scheme] for parts in (ours, theirs)]
     hosts = ["127.0.0.1" if parts.hostname == "localhost" else parts.hostname for parts in (ours, theirs)]
@@ -94,11 +94,15 @@ def _listens_at(url: str, settings: Settings) -> bool:
 def _commands(models: Sequence[ManagedModel]) -> Finding:
     for model in models:
         if shutil.which(model.command[0]) is None:
-            do = "install it, or give its whole path as the first of command"
-            return bad("target", f"the program of model {model.name} is not there: {model.command[0]}", do)
+            do = "install it, or give its full path as the first item of command"
+            return bad("target", f"the program of model {model.name} is missing: {model.command[0]}", do)
         file = Path(model.model or "")
         if file.is_absolute() and not file.exists():
-            return bad("target", f"the file of model {model.name} is not there: {file}", "put it there, or fix model")
+            return bad(
+                "target",
+                f"the file of model {model.name} is missing: {file}",
+                "put it there, or correct the setting model",
+            )
     return good("target", f"foreman starts {len(models)} models itself: {_some([model.name for model in models])}")
 
 
@@ -110,9 +114,9 @@ def _embedded() -> Finding:
 
 
 def model(name: str, known: Sequence[str] | None, settings: Settings) -> Finding:
-    """Whether jobs may ask for `name`."""
+    """Check that the target has the model `name`."""
     if known is None:
-        return bad("model", f"whether there is {name} is not known while the target does not answer", "see target")
+        return bad("model", f"cannot check {name} while the target does not answer", "fix the target first")
     if name in known:
         return good("model", name)
     near = difflib.get_close_matches(name, known, n=1)
@@ -124,22 +128,24 @@ def model(name: str, known: Sequence[str] | None, settings: Settings) -> Finding
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:TOLD]) + (f" and {len(names) - TOLD} more" if len(names) > TOLD else "")
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def webhook(url: str, settings: Settings) -> Finding:
-    """Whether webhooks may go to `url`, and whether anything answers there; nothing is posted."""
+    """Check that webhooks to `url` are allowed and that a server answers there; no webhook is sent."""
     try:
         parts = addresses.read_url(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except UnicodeError:
-        return bad("webhook", f"{url} has a host name that is none", "fix it")
-    except ValueError as allowed:
-        return bad("webhook", f"{url} {allowed}", "fix it")
+        return bad("webhook", f"{url} has an invalid host name", "correct the URL")
+    except ValueError as invalid:
+        return bad("webhook", f"{url} {invalid}", "correct the URL")
     except OSError as error:
         return bad(
-            "webhook", f"{parts.hostname} cannot be resolved ({error.strerror or error})", "fix its name, or DNS"
+            "webhook",
+            f"{parts.hostname} cannot be resolved ({error.strerror or error})",
+            "correct the host name, or fix DNS",
         )
     host = parts.hostname or ""
     rules = addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback)
@@ -147,7 +153,7 @@ def webhook(url: str, settings: Settings) -> Finding:
         address = ip_address(text)
         if why := rules.refusal(address, name=host):
             if addresses.Rules([ip_network(address)]).refusal(address) is None:
-                return bad("webhook", f"{host} is blocked: {why}", f"let it in with FOREMAN_WEBHOOK_ALLOW={host}")
+                return bad("webhook", f"{host} is blocked: {why}", f"allow it with FOREMAN_WEBHOOK_ALLOW={host}")
             return bad("webhook", f"{host} is blocked: {why}", "give the receiver another address")
     return _answers(url, settings.webhook_timeout)
 
@@ -159,5 +165,5 @@ def _answers(url: str, timeout: float) -> Finding:
         with allowance.applied(), httpx2.Client(transport=Transport(tls), trust_env=False) as http:
             status = http.head(url, timeout=timeout).status_code
     except (httpx2.HTTPError, httpx2.InvalidURL, AnswerTooLarge) as error:
-        return bad("webhook", f"{url} does not answer ({why(error)})", "start the receiver, or fix the address")
+        return bad("webhook", f"{url} does not answer ({why(error)})", "start the receiver, or correct the URL")
     return good("webhook", f"{url} answers (HEAD gives {status}; nothing was posted)")

@@ -1,3 +1,3 @@
-"""`foreman watch`: what a Foreman does, as it happens."""
+"""`foreman watch`: a live view of a Foreman."""
 
 from foreman.cli.watch.command import watch as watch

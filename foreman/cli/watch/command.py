@@ -1,4 +1,4 @@
-"""The verb: a live screen on a terminal, a line for each event anywhere else."""
+"""The command: a live screen on a terminal, a line for each event elsewhere."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from foreman.cli.watch.state import WatchState
 from foreman.cli.watch.terminal import keys, signals
 from foreman.client import Client, Event, Unauthorized
 
-FRAME = 0.1  # seconds between two pictures at least
-TICK = 1.0  # seconds after which ages are shown anew though nothing happened
-PAST = 50  # of the newest jobs, those that have ended are shown at first
-UNREAD = 1000  # news that may wait to be drawn: who sends faster has to wait
+FRAME = 0.1  # seconds; the least time between two frames
+TICK = 1.0  # seconds between frames while nothing happens, to update ages
+PAST = 50  # newest jobs to read at the start for the events
+UNREAD = 1000  # news that may wait to be drawn; a faster sender has to wait
 QUIT = "q"
 
 _Box: TypeAlias = "SimpleQueue[News | str | None]"  # news, a key, or None for a new size of the terminal
@@ -40,9 +40,9 @@ _Box: TypeAlias = "SimpleQueue[News | str | None]"  # news, a key, or None for a
 @click.option("--json", "as_json", is_flag=True, help="Print one event a line as JSON, on a terminal too.")
 @reaches_foreman
 def watch(as_json: bool, url: str | None, token: str | None) -> None:
-    """Show live what runs with its text as it comes, what waits in its order, and what happens. Quit with q or Ctrl-C.
+    """Show running jobs with their text, waiting jobs in order, and events, live. Quit with q or Ctrl-C.
 
-    In a pipe or a file it prints one line for each event instead. When Foreman goes away it waits for it, and goes on.
+    In a pipe or a file, prints one line for each event instead. When Foreman goes away, waits for it and goes on.
     """
     with Client(url, token) as client:
         try:
@@ -74,15 +74,15 @@ def _line(event: Event) -> Text:
 
 
 def _show(client: Client) -> None:
-    """Draw until `q`. Raises a ClientError when Foreman cannot be reached at first, or no longer lets us in."""
+    """Draw until `q`. Raise a ClientError when the first connection fails, or the token is refused later."""
     box: _Box = SimpleQueue()
 
-    def tell(news: News) -> None:
+    def emit(news: News) -> None:
         while box.qsize() >= UNREAD:
             time.sleep(FRAME)
         box.put(news)
 
-    state, poller = WatchState(client.url), Poller(client, tell)
+    state, poller = WatchState(client.url), Poller(client, emit)
     state.remember(client.jobs(limit=PAST).jobs)
     state.take(poller.snapshot())
     poller.start()
@@ -92,16 +92,16 @@ def _show(client: Client) -> None:
             done = False
             while not done:
                 poller.follow(job.job_id for job in state.queue.running)
-                width, height = os.get_terminal_size(sys.stdout.fileno())  # COLUMNS and LINES know of no new size
+                width, height = os.get_terminal_size(sys.stdout.fileno())  # COLUMNS and LINES do not follow a resize
                 out.size = ConsoleDimensions(width, height)
                 screen.update(Group(*draw(state, width, height, datetime.now(UTC))))
                 done = _gather(box, state)
         finally:
-            out.clear()  # else tmux, when its size has changed, leaves parts of this screen on the other
+            out.clear()  # else tmux, after a resize, leaves parts of this screen on the normal one
 
 
 def _gather(box: _Box, state: WatchState) -> bool:
-    """Take in news until there is a reason to draw again; True to quit."""
+    """Apply news until it is time for a frame; return True to quit."""
     began, until = time.monotonic(), TICK
     while (left := began + until - time.monotonic()) > 0:
         try:

@@ -1,4 +1,4 @@
-"""Threads that ask a Foreman and tell what they hear; they outlast its restarts."""
+"""Threads that read the feed, the queue and job outputs of a Foreman, across its restarts."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from foreman.cli.watch.state import Away, Snapshot, Words
+from foreman.cli.watch.state import Away, OutputText, Snapshot
 from foreman.client import Chunk, Client, ClientError, Event, Refused, StartsOver, Unauthorized
 
-LOOKS = 1.0  # seconds between looks at the queue while nothing happens
-LEAST = 0.25  # seconds between looks however much happens
-PAUSE = 1.0  # seconds after a fault
-SHOWN = 60  # waiting jobs; no terminal has room for more
-FOLLOWED = 8  # jobs whose text is read at once
+POLL = 1.0  # seconds between polls of the queue while nothing happens
+LEAST = 0.25  # seconds; the least time between polls
+PAUSE = 1.0  # seconds after an error
+SHOWN = 60  # waiting jobs; more than fit on a terminal
+FOLLOWED = 8  # jobs whose output is read at once
 
-# What came after the last event told is removed, or it is another database: the feed goes on from now.
-UNKNOWN_PLACE = {"cursor_gone", "query_invalid"}
+# The events after the cursor are removed, or the database is another one: the feed goes on from now.
+LOST_CURSOR = {"cursor_gone", "query_invalid"}
 
-News: TypeAlias = Snapshot | Event | Words | Away | Unauthorized
+News: TypeAlias = Snapshot | Event | OutputText | Away | Unauthorized
 
 
 class Poller:
-    """Tells all news by `tell`, from threads of its own, which end with the process."""
+    """Poller that passes all news to `emit`, from daemon threads."""
 
-    def __init__(self, client: Client, tell: Callable[[News], None]) -> None:
+    def __init__(self, client: Client, emit: Callable[[News], None]) -> None:
         self._client = client
-        self._tell = tell
-        self._stir = threading.Event()  # something happened: look at the queue
+        self._emit = emit
+        self._poll_now = threading.Event()  # set by events: poll the queue
         self._followed: set[str] = set()
-        self._newest = 0  # `seq` of the events told
+        self._newest = 0  # `seq` of the last event
 
     def snapshot(self) -> Snapshot:
-        """How it stands now. Raises a ClientError."""
+        """Return the state of the Foreman now. Raise a ClientError."""
         since, queue = self._newest, self._client.queue()
         return Snapshot(queue, self._client.waiting(limit=SHOWN), self._client.health(), since)
 
     def start(self) -> None:
-        for work in (self._read_feed, self._look):
+        """Start the threads."""
+        for work in (self._read_feed, self._poll):
             threading.Thread(target=work, daemon=True).start()
 
     def follow(self, job_ids: Iterable[str]) -> None:
-        """Read the text of these jobs too, if they are not read yet."""
+        """Read the output of these jobs too, up to FOLLOWED at once."""
         for job_id in job_ids:
             if job_id not in self._followed and len(self._followed) < FOLLOWED:
                 self._followed.add(job_id)
@@ -54,41 +55,41 @@ class Poller:
         while True:
             try:
                 for event in self._client.feed(after=after, retry_for=math.inf):
-                    self._tell(event)
+                    self._emit(event)
                     after = self._newest = event.seq
-                    self._stir.set()
+                    self._poll_now.set()
             except Unauthorized as error:
-                self._tell(error)
+                self._emit(error)
                 return
             except ClientError as error:
-                if isinstance(error, Refused) and error.code in UNKNOWN_PLACE:
+                if isinstance(error, Refused) and error.code in LOST_CURSOR:
                     after = None
-                self._tell(Away(error.message))
+                self._emit(Away(error.message))
             time.sleep(PAUSE)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while True:
             try:
-                self._tell(self.snapshot())
+                self._emit(self.snapshot())
             except Unauthorized as error:
-                self._tell(error)
+                self._emit(error)
                 return
             except ClientError as error:
-                self._tell(Away(error.message))
+                self._emit(Away(error.message))
             time.sleep(LEAST)
-            self._stir.wait(LOOKS - LEAST)
-            self._stir.clear()
+            self._poll_now.wait(POLL - LEAST)
+            self._poll_now.clear()
 
     def _read_text(self, job_id: str) -> None:
-        self._tell(Words(job_id, "", anew=True))
+        self._emit(OutputText(job_id, "", anew=True))
         try:
-            for piece in self._client.stream(job_id):
-                match piece:
+            for item in self._client.stream(job_id):
+                match item:
                     case Chunk():
-                        self._tell(Words(job_id, piece.text or piece.thinking))
+                        self._emit(OutputText(job_id, item.text or item.thinking))
                     case StartsOver():
-                        self._tell(Words(job_id, "", anew=True))
-        except (ClientError, RuntimeError):  # the queue says how it stands with it; or the client was closed
+                        self._emit(OutputText(job_id, "", anew=True))
+        except (ClientError, RuntimeError):  # the queue shows its state; or the client was closed
             pass
         finally:
             self._followed.discard(job_id)

@@ -1,4 +1,4 @@
-"""The board as lines of text, as many and as wide as the terminal has room for; no I/O, no clock."""
+"""Render the state as lines of text of the size of the terminal; no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foreman.cli.watch.state import WatchState
 from foreman.client import Event, Job, Running
 
 STATE, ID, WHEN, PRIORITY, READY = 10, 26, 12, 7, 10  # columns
-WIDE = 130  # columns from which on what waits and what happened stand side by side
+WIDE = 130  # columns from which waiting jobs and events are side by side
 GAP = 2
 HEADER = 3
 TITLE = 1
@@ -21,9 +21,9 @@ HELP = "q quit"
 
 
 def draw(state: WatchState, width: int, height: int, now: datetime) -> list[Text]:
-    """Exactly `height` lines of at most `width` columns."""
+    """Return exactly `height` lines of at most `width` columns."""
     lines = [_name(state, width), _sum(state, width, now), Text()]
-    room = height - HEADER - 1  # the last line is the help's
+    room = height - HEADER - 1  # the last line is the help
     running = _running(state, width, max(TITLE + 2, room // 2), now)
     lines += [*running, Text()]
     room -= len(running) + 1
@@ -47,7 +47,7 @@ def _name(state: WatchState, width: int) -> Text:
     left = Text("Foreman", style="bold") + Text(f"  {plain(state.url)}", style="not bold")
     if state.away:
         right = Text(one_line(f"no answer, trying again: {state.away}"), style="bold red")
-    elif state.trouble:
+    elif state.target_error:
         right = Text("the target is away", style="bold red")
     elif state.queue.paused:
         right = Text("paused", style="bold yellow")
@@ -59,8 +59,8 @@ def _name(state: WatchState, width: int) -> Text:
 
 def _sum(state: WatchState, width: int, now: datetime) -> Text:
     queue = state.queue
-    if state.trouble:
-        return Text(one_line(f"target: {state.trouble}"), style="red")
+    if state.target_error:
+        return Text(one_line(f"target: {state.target_error}"), style="red")
     said = [
         queue.resident or "no model loaded",
         f"{len(queue.running)} of {queue.slots} running",
@@ -71,17 +71,17 @@ def _sum(state: WatchState, width: int, now: datetime) -> Text:
 
 
 def _running(state: WatchState, width: int, room: int, now: datetime) -> list[Text]:
-    """Every job with the last of its words; those that have no room are counted."""
+    """Return the running jobs with the end of their text, and the number of jobs that do not fit."""
     jobs = state.queue.running
     title = _title("RUNNING", "FOR", "MODEL")
     if not jobs:
         return [title, _nothing("nothing runs")]
-    tall = max(1, min(3, (room - TITLE) // len(jobs) - 1))  # lines for words
+    tall = max(1, min(3, (room - TITLE) // len(jobs) - 1))  # lines of text per job
     fits = max(1, (room - TITLE) // (tall + 1))
     lines = [title]
     for job in jobs[:fits]:
-        words = last_words(state.words.get(job.job_id, ""), width - 2, tall)
-        lines += [_runs(job, now), *(Text(f"  {line}", style="dim") for line in words)]
+        text = last_lines(state.text.get(job.job_id, ""), width - 2, tall)
+        lines += [_runs(job, now), *(Text(f"  {line}", style="dim") for line in text)]
     return _with_rest(lines, len(lines) + 1, len(jobs) - fits)
 
 
@@ -92,8 +92,8 @@ def _runs(job: Running, now: datetime) -> Text:
     )
 
 
-def last_words(text: str, width: int, height: int) -> list[str]:
-    """The end of a text in exactly `height` lines of at most `width` columns."""
+def last_lines(text: str, width: int, height: int) -> list[str]:
+    """Return the end of a text in exactly `height` lines of at most `width` columns."""
     tail = " ".join(plain(text)[-4 * width * height :].split())
     lines = textwrap.wrap(tail, width) if cell_len(tail) == len(tail) else chop_cells(tail, width)
     return [*lines, *[""] * (height - len(lines))][-height:]
@@ -102,13 +102,13 @@ def last_words(text: str, width: int, height: int) -> list[str]:
 def _waiting(state: WatchState, room: int, now: datetime) -> list[Text]:
     if not state.queue.queued:
         return [_title("WAITING"), _nothing("nothing waits")]
-    lines = [_waits(place, job, now) for place, job in enumerate(state.waiting, 1)][: room - TITLE]
+    lines = [_waits(position, job, now) for position, job in enumerate(state.waiting, 1)][: room - TITLE]
     title = _title("WAITING", "FOR", f"{'PRIO':<{PRIORITY}}{'READY':<{READY}}MODEL")
     return _with_rest([title, *lines], room, state.queue.queued - len(lines))
 
 
 def _with_rest(lines: list[Text], room: int, more: int) -> list[Text]:
-    """With how many more there are, in the place of the last line where there is no other."""
+    """Append the number of further jobs, in place of the last line where `room` is full."""
     if more <= 0:
         return lines
     cut = len(lines) - room + 1
@@ -116,11 +116,11 @@ def _with_rest(lines: list[Text], room: int, more: int) -> list[Text]:
     return [*shown, _nothing(f"{more + max(0, cut):>8,} more")]
 
 
-def _waits(place: int, job: Job, now: datetime) -> Text:
+def _waits(position: int, job: Job, now: datetime) -> Text:
     style = {"high": "bold", "low": "dim"}.get(job.priority, "")
     eta = f"in {guess(job.eta_seconds)}" if job.eta_seconds else ""
     return (
-        Text(f"{place:>8}  {set_cell_size(plain(job.job_id), ID + GAP)}")
+        Text(f"{position:>8}  {set_cell_size(plain(job.job_id), ID + GAP)}")
         + Text(f"{between(job.created_at, now):<{WHEN}}")
         + Text(f"{one_line(job.priority):<{PRIORITY}}", style=style)
         + Text(f"{eta:<{READY}}{one_line(job.model)}")
@@ -128,7 +128,7 @@ def _waits(place: int, job: Job, now: datetime) -> Text:
 
 
 def guess(seconds: float) -> str:
-    """A length of time in one unit: 3.1 s, 4 min, 2 h, 3 d."""
+    """Return a duration in one unit: 3.1 s, 4 min, 2 h, 3 d."""
     return " ".join(span(seconds).split()[:2])
 
 
@@ -149,7 +149,7 @@ def _state_and_id(state: str, job_id: str) -> Text:
 
 
 def _title(name: str, when: str = "", rest: str = "") -> Text:
-    """The name of a part, and what stands in the columns after the job's."""
+    """Return the title of a part, with heads for the columns after the id."""
     columns = " " * (STATE + ID + GAP - len(name)) + f"{when:<{WHEN}}{rest}"
     return Text(name, style="bold") + Text(columns.rstrip(), style="not bold dim")
 
@@ -159,5 +159,5 @@ def _nothing(said: str) -> Text:
 
 
 def _fill(lines: list[Text], height: int) -> list[Text]:
-    """Exactly so many."""
+    """Return exactly `height` lines."""
     return [*lines, *(Text() for _ in range(height - len(lines)))][: max(0, height)]

@@ -1,4 +1,4 @@
-"""What is known of a Foreman at this moment, put together from what comes in; no I/O, no clock."""
+"""The state of a Foreman as shown, updated from snapshots, events and output; no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from foreman.client import Event, Health, Job, Queue, Running
 from foreman.domain.job import RUNNING, TERMINAL, State
 
 KEPT_EVENTS = 200
-KEPT_JOBS = 64  # whose words are kept
+KEPT_JOBS = 64  # whose text is kept
 KEPT_RUNNING = 1000  # jobs; no Foreman has as many slots
-KEPT_DONE = 100_000  # ends of jobs within the last minute
-KEPT_WORDS = 4000  # characters of a job's text; no screen shows more
+KEPT_DONE = 100_000  # done jobs within the last minute
+KEPT_TEXT = 4000  # characters of a job's text; more than a screen shows
 WINDOW = timedelta(minutes=1)  # of the throughput
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How it stands, as Foreman itself tells."""
+    """The state as Foreman reports it."""
 
     queue: Queue
-    waiting: Sequence[Job]  # in the order in which they would run
+    waiting: Sequence[Job]  # in the order in which they would start
     health: Health
-    since: int = 0  # the newest event that was told before it was asked for
+    since: int = 0  # `seq` of the newest event before the request
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """More of a running job's text; `anew` when what came before is void."""
+class OutputText:
+    """More text of a running job; `anew` replaces the text so far."""
 
     job_id: str
     text: str
@@ -41,73 +41,74 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """Foreman cannot be reached just now."""
+    """Foreman cannot be reached at the moment."""
 
     why: str
 
 
 @dataclass(slots=True)
 class WatchState:
-    """Everything that is shown."""
+    """All that the screen shows."""
 
     url: str
     queue: Queue = field(default_factory=lambda: Queue(0))
     waiting: Sequence[Job] = ()
-    trouble: str | None = None  # with the target
+    target_error: str | None = None
     away: str | None = None  # why Foreman cannot be reached
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))  # newest last
-    words: dict[str, str] = field(default_factory=dict)  # by job
+    text: dict[str, str] = field(default_factory=dict)  # by job id
     _done: deque[datetime] = field(default_factory=lambda: deque(maxlen=KEPT_DONE))
 
-    def take(self, news: Snapshot | Event | Words | Away) -> None:
+    def take(self, news: Snapshot | Event | OutputText | Away) -> None:
+        """Apply news."""
         match news:
             case Snapshot():
                 self.away = None
                 self.queue, self.waiting = news.queue, news.waiting
                 for event in self.events:
-                    if event.seq > news.since:  # it may or may not know of this one: to play it again does no harm
+                    if event.seq > news.since:  # the snapshot may lack it; applying it twice does no harm
                         self._move(event)
-                self.trouble = (news.health.target_error or "it is away") if news.queue.degraded else None
-            case Words():
-                before = "" if news.anew else self.words.get(news.job_id, "")
-                self.words[news.job_id] = (before + news.text)[-KEPT_WORDS:]
-                while len(self.words) > KEPT_JOBS:  # whose end was not told
-                    del self.words[next(iter(self.words))]
+                self.target_error = (news.health.target_error or "it is away") if news.queue.degraded else None
+            case OutputText():
+                before = "" if news.anew else self.text.get(news.job_id, "")
+                self.text[news.job_id] = (before + news.text)[-KEPT_TEXT:]
+                while len(self.text) > KEPT_JOBS:  # its final event was missed
+                    del self.text[next(iter(self.text))]
             case Away():
                 self.away = news.why
             case Event():
                 self._event(news)
 
     def remember(self, jobs: Iterable[Job]) -> None:
-        """Fill the events with how these jobs ended, so that the first picture is not empty."""
+        """Add the final events of these jobs, so that the first frame is not empty."""
         ended = [job for job in jobs if job.ended and job.completed_at]
         for job in sorted(ended, key=lambda job: job.completed_at or job.created_at):
             at = job.completed_at or job.created_at
             self._event(Event(0, job.job_id, job.state, at, model=job.model, attempt=job.attempt, error=job.error))
 
     def per_minute(self, now: datetime) -> int:
-        """Jobs that were done within the last minute."""
+        """Return the number of jobs done within the last minute."""
         while self._done and self._done[0] < now - WINDOW:
             self._done.popleft()
         return len(self._done)
 
     def _event(self, event: Event) -> None:
-        """A change is shown at once; the next snapshot puts right what it does not tell."""
+        """Apply an event at once; the next snapshot corrects the rest."""
         self.away = None
         self.events.append(event)
         if event.state is State.DONE:
             self._done.append(event.timestamp)
         if event.state in TERMINAL:
-            self.words.pop(event.job_id, None)
+            self.text.pop(event.job_id, None)
         self._move(event)
 
     def _move(self, event: Event) -> None:
-        """Put the job where it is now."""
+        """Move the job between waiting and running by its new state."""
         running = {job.job_id: job for job in self.queue.running}
         if event.state in RUNNING:
             began = running[event.job_id].started_at if event.job_id in running else event.timestamp
             running[event.job_id] = Running(event.job_id, event.model, event.state, event.attempt, began)
-            if len(running) > KEPT_RUNNING:  # whose end was not told
+            if len(running) > KEPT_RUNNING:  # its final event was missed
                 del running[next(iter(running))]
             self.waiting = [job for job in self.waiting if job.job_id != event.job_id]
         else:

@@ -1,4 +1,4 @@
-"""The terminal as a whole screen: single keys, changes of its size, and back to what it was however this ends."""
+"""Terminal modes: single keys and resizes; the former mode is always restored."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def keys(pressed: Callable[[str], None]) -> Iterator[None]:
-    """Tell every key as it is pressed, from a thread; nothing where standard input is no terminal.
+    """Call `pressed` with every key, from a thread; do nothing where standard input is not a terminal.
 
-    Ctrl-C interrupts as ever. Ctrl-Z does nothing: it would leave the shell with our screen.
+    Ctrl-C interrupts as usual. Ctrl-Z is off: it would leave the shell on this screen.
     """
     if not sys.stdin.isatty():
         yield
@@ -34,7 +34,7 @@ def keys(pressed: Callable[[str], None]) -> Iterator[None]:
         threading.Thread(target=_read, args=(fd, pressed), daemon=True).start()
         yield
     finally:
-        with suppress(termios.error):  # it may be gone
+        with suppress(termios.error):  # the terminal may be gone
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
@@ -46,7 +46,7 @@ def _read(fd: int, pressed: Callable[[str], None]) -> None:
 
 @contextmanager
 def signals(resized: Callable[[], None]) -> Iterator[None]:
-    """Tell of a new size; let SIGTERM and SIGHUP end the program by way of everything that puts the terminal right."""
+    """Call `resized` after a resize; turn SIGTERM and SIGHUP into SystemExit, so that the terminal is restored."""
 
     def resize(_number: int, _frame: FrameType | None) -> None:
         resized()
