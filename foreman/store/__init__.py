@@ -1,1 +1,1 @@
-"""The store: jobs, artifacts, events and deliveries on disk. SQL lives here and nowhere else."""
+"""The store: jobs, artifacts, events and deliveries on disk. All SQL lives here."""

@@ -1,4 +1,4 @@
-"""Looking after a database, whether or not Foreman runs on it: a safe copy, and a thorough look."""
+"""Backup and integrity checks of a database, also while Foreman runs on it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ import msgspec
 from foreman.domain.errors import JobUnreadable, StoreRefused
 from foreman.domain.job import Priority
 from foreman.store.sqlite.migrate import steps
-from foreman.store.sqlite.reads import CHANGES, HORIZON
-from foreman.store.sqlite.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job, text
+from foreman.store.sqlite.reads import EVENTS, HORIZON
+from foreman.store.sqlite.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job, text
 
-SMALL = 64 * 2**20  # bytes that are read in a moment
-SOME = 5  # problems of one kind that are told
+SMALL = 64 * 2**20  # bytes that can be read in a moment
+SOME = 5  # problems of one kind reported
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a look at a database found."""
+    """The report of an integrity check."""
 
     database: str
     schema: int
-    newest_schema: int  # that this program knows
+    newest_schema: int  # known to this program
     jobs: dict[str, int]  # by state
     events: int
     problems: list[str]
 
 
 def backup(database: Path, file: Path) -> int:
-    """Copy the database to `file` as it is at this moment, also while it is written to; the size in bytes.
+    """Copy the database to `file`, also while it is in use, and return the size in bytes.
 
-    The file is there in whole or not at all. Raises StoreRefused.
+    The file appears whole or not at all. Raise StoreRefused when the copy fails.
     """
     if not file.parent.is_dir():
         raise StoreRefused(f"there is no folder {file.parent}: make it, or choose another")
@@ -47,7 +47,7 @@ def backup(database: Path, file: Path) -> int:
             db.execute("VACUUM INTO ?", (str(part),))
         with part.open("rb") as written:
             os.fsync(written.fileno())
-        os.link(part, file)  # unlike a rename it replaces nothing
+        os.link(part, file)  # unlike a rename it never replaces a file
         return file.stat().st_size
     except FileExistsError:
         raise StoreRefused(f"{file} exists already: choose another name, or remove it first") from None
@@ -59,7 +59,7 @@ def backup(database: Path, file: Path) -> int:
 
 
 def check(database: Path) -> Report:
-    """Read all of it and say what does not hold. Raises StoreRefused when it is no database at all."""
+    """Read the whole database and report its problems. Raise StoreRefused when it is not a database."""
     newest = max(steps())
     try:
         with _reading(database) as db:
@@ -72,7 +72,7 @@ def check(database: Path) -> Report:
                 jobs = {state if isinstance(state, str) else repr(state): count for state, count in states}
                 events = int(db.execute("SELECT count(*) FROM events").fetchone()[0])
                 problems += _orphans(db) + _contradictions(db)
-                if schema == newest:  # whose columns this program knows
+                if schema == newest:  # older schemas have other columns
                     problems += _unreadable(db)
             elif schema == 0:
                 problems.append("it holds no tables of Foreman's")
@@ -84,9 +84,9 @@ def check(database: Path) -> Report:
 
 
 def quick_check(database: Path) -> str | None:
-    """What keeps this program from using it, as far as is soon seen; `check` reads all of it.
+    """Return an obvious reason why this program cannot use the database, or None; `check` reads all of it.
 
-    Raises StoreRefused when it is no database at all.
+    Raise StoreRefused when it is not a database.
     """
     newest = max(steps())
     try:
@@ -102,7 +102,7 @@ def quick_check(database: Path) -> str | None:
     return None
 
 
-_QUESTIONS = {
+_QUERIES = {
     "job {} has no payload": "SELECT id FROM jobs WHERE NOT EXISTS (SELECT 1 FROM payloads WHERE job_id = id)",
     "job {} is done and has no answer": (
         "SELECT id FROM jobs WHERE state = 'done' AND NOT EXISTS (SELECT 1 FROM artifacts WHERE job_id = id)"
@@ -122,7 +122,7 @@ _QUESTIONS = {
 
 _ROWS: dict[str, tuple[str, Callable[[tuple[Any, ...]], object]]] = {
     "jobs": (f"SELECT {COLUMNS} FROM jobs", read_job),
-    "events": (CHANGES, read_change),
+    "events": (EVENTS, read_event),
     "deliveries": (f"SELECT {DELIVERY} FROM deliveries", read_delivery),
 }
 _ODD_LANES = f"""
@@ -132,7 +132,7 @@ _ODD_LANES = f"""
 
 
 def _unreadable(db: sqlite3.Connection) -> list[str]:
-    """Read every row as the program does, one at a time; say which it would not take, and what to do."""
+    """Read every row as the program does; return the unreadable ones with their remedy."""
     found = []
     for table, (every, read) in _ROWS.items():
         count = 0
@@ -154,7 +154,7 @@ def _unreadable(db: sqlite3.Connection) -> list[str]:
 
 
 def _orphans(db: sqlite3.Connection) -> list[str]:
-    """Return the rows whose job or event is not there, some of each table."""
+    """Return rows whose job or event is missing, some of each table."""
     found = []
     for table in ("payloads", "artifacts", "events", "deliveries"):
         for _, row, parent, _ in db.execute(f"PRAGMA foreign_key_check({table})").fetchmany(SOME):
@@ -165,8 +165,8 @@ def _orphans(db: sqlite3.Connection) -> list[str]:
 
 def _contradictions(db: sqlite3.Connection) -> list[str]:
     found = []
-    for words, question in _QUESTIONS.items():
-        found += [words.format(row[0]) for row in db.execute(question).fetchmany(SOME)]
+    for problem, query in _QUERIES.items():
+        found += [problem.format(row[0]) for row in db.execute(query).fetchmany(SOME)]
     return found
 
 

@@ -1,4 +1,4 @@
-"""The store as one owner sees it: of the jobs there are, only their own."""
+"""A view of the store restricted to the jobs of one owner."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from foreman.store.sqlite.board import Board
 
 
 class OwnJobs(Reader):
-    """Reads as if there were no jobs but those of one owner.
+    """A reader that shows only the jobs of one owner.
 
-    What is told of all jobs together stays as it is: positions are counted from it. The one exception that names jobs
-    is `line`, whose reader has to leave others' out by `sees`.
+    Totals over all jobs are unchanged, since positions are counted from them. `line` returns the jobs of all owners;
+    its caller must filter them with `sees`.
     """
 
     def __init__(self, store: Reader, owner: str) -> None:
@@ -24,107 +24,135 @@ class OwnJobs(Reader):
         self._owner = owner
 
     def sees(self, job: Job | JobEvent | None) -> bool:
-        """Return whether this is a job of the owner's, or a change of one."""
+        """Return True for a job of the owner, or an event of one."""
         return job is not None and job.owner == self._owner
 
     def _has(self, job_id: str) -> bool:
         return self.sees(self._store.job(job_id))
 
     def snapshot(self) -> AbstractContextManager[None]:
+        """Run all reads inside on one consistent state."""
         return self._store.snapshot()
 
     def job(self, job_id: str) -> Job | None:
+        """Return a job, or None when there is none."""
         job = self._store.job(job_id)
         return job if self.sees(job) else None
 
     def payload(self, job_id: str) -> bytes | None:
+        """Return a job's payload, or None when there is none."""
         return self._store.payload(job_id) if self._has(job_id) else None
 
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
+        """Return a job and its payload, or None when there is none."""
         return self._store.with_payload(job_id) if self._has(job_id) else None
 
     def jobs(
         self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
     ) -> list[Job]:
+        """Return up to `limit` of the selected jobs after a cursor, in order."""
         if wanted.owner not in (None, self._owner):
             return []
         return self._store.jobs(replace(wanted, owner=self._owner), order=order, after=after, limit=limit)
 
     def running(self) -> list[Job]:
+        """Return the running jobs, oldest start first."""
         return [job for job in self._store.running() if self.sees(job)]
 
     def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
+        """Return up to `limit` queued jobs with a start time in the future, the soonest first."""
         return self._store.scheduled(limit, owner=self._owner) if owner in (None, self._owner) else []
 
     def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
+        """Return the job of an owner's idempotency key and the fingerprint of its body, or None."""
         return self._store.by_idempotency_key(owner, key) if owner == self._owner else None
 
     def shapes(self, job_id: str) -> list[Shape]:
+        """Return a job's artifacts without their data, in order."""
         return self._store.shapes(job_id) if self._has(job_id) else []
 
     def artifact(self, job_id: str, name: str) -> Artifact | None:
+        """Return an artifact by name, or None when there is none."""
         return self._store.artifact(job_id, name) if self._has(job_id) else None
 
     def size(self, job_id: str, name: str | None = None) -> int | None:
+        """Return the size of an artifact or payload in bytes, or None when there is none."""
         return self._store.size(job_id, name) if self._has(job_id) else None
 
     def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
+        """Return up to `size` bytes of an artifact or payload from `begin`."""
         return self._store.piece(job_id, name, begin, size) if self._has(job_id) else None
 
     def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
+        """Return up to `limit` events after the seq `after`, oldest first."""
         found = self._store.events(after=after, job_id=job_id, limit=limit)
         return [event for event in found if self.sees(event)]
 
     def seqs(self) -> tuple[int, int]:
+        """Return the oldest seq kept and the newest ever given."""
         return self._store.seqs()
 
     def horizon(self) -> int:
+        """Return the newest pruned seq; 0 when there is none."""
         return self._store.horizon()
 
     def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
+        """Return a job's deliveries after the seq `after`, oldest first."""
         return self._store.deliveries(job_id, after=after, limit=limit) if self._has(job_id) else []
 
     def delivery(self, job_id: str, seq: int) -> Delivery | None:
+        """Return the delivery of one event of a job, or None when there is none."""
         return self._store.delivery(job_id, seq) if self._has(job_id) else None
 
     def callers_due(self) -> list[str]:
+        """Return the callers with due deliveries."""
         return [caller for caller in self._store.callers_due() if caller == self._owner]
 
     def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
+        """Return up to `limit` of a caller's receivers with due deliveries, by name."""
         return self._store.receivers_due(caller, after=after, limit=limit) if caller == self._owner else []
 
     def due(
         self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
     ) -> list[Delivery]:
+        """Return a caller's due deliveries to a receiver, earliest first."""
         if caller != self._owner:
             return []
         return self._store.due(caller, receiver, now=now, besides=besides, limit=limit)
 
     def event(self, seq: int) -> JobEvent | None:
+        """Return an event by seq, or None when there is none."""
         event = self._store.event(seq)
         return event if self.sees(event) else None
 
     def lanes(self) -> list[Lane]:
+        """Return the lanes with their numbers of jobs."""
         return self._store.lanes()
 
     def board(self) -> Board:
+        """Return the lanes in memory."""
         return self._store.board()
 
     def rank(self, job: Job, *, most: int) -> int:
+        """Return the number of claimable jobs ahead in the same lane, exact up to `most`."""
         return self._store.rank(job, most=most)
 
     def line(self, key: LoadKey, priority: int, *, skip: int, most: int) -> list[Job]:
+        """Return claimable jobs of a lane in order, after the first `skip`."""
         return self._store.line(key, priority, skip=skip, most=most)
 
     def usage(
         self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
     ) -> list[Row]:
+        """Return the usage figures of the steps from `begin` up to `end`."""
         if caller not in (None, self._owner):
             return []
         return self._store.usage(step=step, begin=begin, end=end, by=by, most=most, caller=self._owner)
 
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth] | None:
+        """Return the depths of the queue from `begin` up to `end`."""
         return None
 
     def note(self, name: str) -> str | None:
+        """Return the value of a note, or None when it is not set."""
         return self._store.note(name)

@@ -1,4 +1,4 @@
-"""What a storage engine must do; every engine runs through the same conformance suite."""
+"""The protocol of storage engines; all engines pass the same conformance suite."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from foreman.store.sqlite.board import Board
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
-    """How many jobs of one drain key and priority wait."""
+    """The numbers of waiting jobs of one load key and priority."""
 
     key: LoadKey
     priority: Priority
-    ready: int
-    parked: int  # waiting for a time to come
+    ready: int  # claimable
+    parked: int  # waiting for their start time
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,197 +35,210 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 class Order(StrEnum):
     """The order of a list of jobs."""
 
-    NEWEST = "newest"  # by id, the last submitted first
-    ENDED = "ended"  # only those that have ended, the last one first
+    NEWEST = "newest"  # by id, latest submission first
+    ENDED = "ended"  # ended jobs only, latest end first
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """A place in a list of jobs: behind this one."""
+    """A position in a list of jobs: after this job."""
 
     id: str
     ended: Instant = 0.0  # when it ended, in a list by end
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs a list shows; every field that is given narrows it."""
+    """The filters of a list of jobs; all given ones must match."""
 
-    id: str | None = None  # all of it, its beginning or its end, in capitals
-    custom_id: str | None = None  # with * at its end: what begins so
-    states: tuple[State, ...] = ()  # one of them
-    models: tuple[str, ...] = ()  # one of them is its model as submitted or by the server's own name
+    id: str | None = None  # a whole id, its beginning or its end, in capitals
+    custom_id: str | None = None  # a prefix if it ends with *
+    states: tuple[State, ...] = ()  # any of them
+    models: tuple[str, ...] = ()  # any of them, as submitted or as the server's own name
     priority: Priority | None = None
     endpoint: str | None = None
     error_code: str | None = None
     owner: str | None = None
-    created_after: Instant | None = None  # then or later
+    created_after: Instant | None = None  # inclusive
     created_before: Instant | None = None
 
 
 ALL = Selection()
-ALL_OF_THEM = -1  # as a limit
+ALL_OF_THEM = -1  # a limit that means no limit
 
 
 class Due(NamedTuple):
-    """A caller's receiver with deliveries still to be made."""
+    """A caller's receiver with due deliveries."""
 
     receiver: str
-    at: Instant  # when the first one is due
-    failed: bool  # the first or the last one was tried before, and not answered or with 5xx
+    at: Instant  # due time of the first one
+    failed: bool  # True when the first or last one was tried before without an answer or with 5xx
 
 
 class Reader(Protocol):
-    """Reads. Each call sees one consistent state and holds no lock when it returns.
+    """The reads. Each call sees one consistent state and holds no lock when it returns.
 
-    What other programs have made unreadable is left out of lists, and logged; a read of one job raises JobUnreadable.
+    Rows made unreadable by other programs are left out of lists and logged; a read of one job raises JobUnreadable.
     """
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """All reads inside see the same state. Never held over an await; not for the writer, whose state is its own."""
+        """Run all reads inside on one consistent state. Never hold it over an await; the writer does not need it."""
 
-    def job(self, job_id: str) -> Job | None: ...
+    def job(self, job_id: str) -> Job | None:
+        """Return a job, or None when there is none."""
 
-    def payload(self, job_id: str) -> bytes | None: ...
+    def payload(self, job_id: str) -> bytes | None:
+        """Return a job's payload, or None when there is none."""
 
-    def with_payload(self, job_id: str) -> tuple[Job, bytes] | None: ...
+    def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
+        """Return a job and its payload, or None when there is none."""
 
     def jobs(
         self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
     ) -> list[Job]:
-        """Return up to `limit` of the jobs that are wanted, from a place on, in their order."""
+        """Return up to `limit` of the selected jobs after a cursor, in order."""
 
-    def running(self) -> list[Job]: ...
+    def running(self) -> list[Job]:
+        """Return the running jobs, oldest start first."""
 
     def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
-        """Return the queued jobs, of one owner or of all, that wait for a time to come, the soonest first."""
+        """Return up to `limit` queued jobs, of one owner or all, with a start time in the future, the soonest first."""
 
     def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
-        """Return the job that `owner` submitted under `key`, and the fingerprint of its body."""
+        """Return the job that `owner` submitted under `key` and the fingerprint of its body, or None."""
 
-    def shapes(self, job_id: str) -> list[Shape]: ...
+    def shapes(self, job_id: str) -> list[Shape]:
+        """Return a job's artifacts without their data, in order."""
 
-    def artifact(self, job_id: str, name: str) -> Artifact | None: ...
+    def artifact(self, job_id: str, name: str) -> Artifact | None:
+        """Return an artifact by name, or None when there is none."""
 
     def size(self, job_id: str, name: str | None = None) -> int | None:
-        """Return how many bytes an artifact has, or without a name the payload; None when there is no such thing."""
+        """Return the size in bytes of an artifact, or without a name of the payload; None when there is none."""
 
     def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
-        """Return up to `size` bytes of an artifact, or without a name of the payload, without reading all of it."""
+        """Return up to `size` bytes from `begin` of an artifact, or without a name of the payload; reads only those."""
 
     def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
-        """The event log after `after`, oldest first."""
+        """Return up to `limit` events after the seq `after`, oldest first."""
 
     def seqs(self) -> tuple[int, int]:
-        """The oldest `seq` kept and the newest ever given; (newest + 1, newest) when none is kept."""
+        """Return the oldest `seq` kept and the newest ever given; (newest + 1, newest) when none is kept."""
 
     def horizon(self) -> int:
-        """The newest `seq` that pruning has removed; 0 when it never removed any."""
+        """Return the newest `seq` removed by pruning; 0 when there is none."""
 
     def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
-        """Return a job's deliveries after the `seq` given, oldest first."""
+        """Return a job's deliveries after the seq `after`, oldest first."""
 
     def delivery(self, job_id: str, seq: int) -> Delivery | None:
-        """The delivery of one change of a job; None when there is none."""
+        """Return the delivery of one event of a job, or None when there is none."""
 
     def callers_due(self) -> list[str]:
-        """Return the callers (names of tokens) with a delivery still to be made."""
+        """Return the callers (names of tokens) with due deliveries."""
 
     def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
-        """Return up to `limit` of the caller's receivers with a delivery still to be made, by name after `after`."""
+        """Return up to `limit` of the caller's receivers with due deliveries, by name after `after`."""
 
     def due(
         self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
     ) -> list[Delivery]:
-        """Return what of the caller's is due to the receiver, earliest first, without the `seq`s in `besides`."""
+        """Return the caller's due deliveries to the receiver, earliest first, without the `seq`s in `besides`."""
 
-    def event(self, seq: int) -> JobEvent | None: ...
+    def event(self, seq: int) -> JobEvent | None:
+        """Return an event by seq, or None when there is none."""
 
-    def lanes(self) -> list[Lane]: ...
+    def lanes(self) -> list[Lane]:
+        """Return the lanes with their numbers of jobs."""
 
     def board(self) -> Board:
-        """Return the lanes in memory; it is the writer's, and changes with every commit."""
+        """Return the writer's lanes in memory, which change with every commit."""
 
     def rank(self, job: Job, *, most: int) -> int:
-        """Return how many claimable jobs of the job's own lane go before it; exact up to `most`."""
+        """Return the number of claimable jobs ahead of the job in its lane, exact up to `most`."""
 
     def line(self, key: LoadKey, priority: int, *, skip: int, most: int) -> list[Job]:
-        """Return claimable jobs of a lane in the order in which they would run, without the first `skip`."""
+        """Return up to `most` claimable jobs of a lane in the order of their runs, after the first `skip`."""
 
     def usage(
         self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
     ) -> list[Row]:
-        """Return the figures of the steps (in seconds) from `begin` up to `end` in which something happened.
+        """Return up to `most` rows of figures, by time, of the steps (in seconds) from `begin` up to `end`.
 
-        With `by`, one of Group's fields, a row for each of its names in each step; with `caller`, only what was that
-        caller's. Up to `most` rows, by time.
+        Steps without activity have no row. With `by`, a field of Group, there is a row per name in each step; with
+        `caller`, only that caller's figures count.
         """
 
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth] | None:
-        """Return how deep the queue was from `begin` up to `end`, where that is stored, and the next one after them.
+        """Return the stored depths of the queue from `begin` up to `end`, and the next one after them.
 
-        None where not all jobs are told of: depths are counted of all together.
+        None for a reader that does not show all jobs, since depths are counted over all.
         """
 
-    def note(self, name: str) -> str | None: ...
+    def note(self, name: str) -> str | None:
+        """Return the value of a note, or None when it is not set."""
 
 
 class Writer(Reader, Protocol):
-    """The one writer. Every write happens inside `transaction()`."""
+    """The single writer. Every write happens inside `transaction()`."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing, on disk when it ends without raising.
+        """Run all writes inside in one transaction, which is on disk when it ends without raising.
 
-        Raises StoreFull when there is no room and StoreBusy when another program holds the lock (nothing was written),
-        StoreBroken when nobody can know what was.
+        Raises:
+            StoreFull: The disk is full; nothing was written.
+            StoreBusy: Another program holds the lock; nothing was written.
+            StoreBroken: The state on disk is unknown.
         """
 
     def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[JobEvent]:
-        """Insert jobs in state queued, each with its first change."""
+        """Insert queued jobs, each with its first event."""
 
     def put(self, job: Job, *, previous: State, now: Instant) -> JobEvent:
-        """Write the job as it is after a change of state, and the change."""
+        """Write the job after a transition from `previous`, and its event."""
 
     def begin(self, job: Job, *, now: Instant) -> list[JobEvent]:
-        """Write a job that was queued and is working now, with both changes: its model is loaded already."""
+        """Write a job that went from queued to working, its model being loaded, and both events."""
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
-        """Store the artifacts of a job that is done: once, since nothing follows that state."""
+        """Store the artifacts of a job that is done. Called once, since that state is final."""
 
     def delete(self, job_ids: Sequence[str], *, pruning: bool = False) -> None:
-        """Remove terminal jobs and all that hangs on them. Pruning moves the horizon."""
+        """Delete ended jobs with all that belongs to them. Pruning moves the horizon."""
 
     def wake(self, now: Instant) -> int:
-        """Make claimable the queued jobs whose time has come; how many."""
+        """Make the queued jobs whose time has come claimable, and return their number."""
 
     def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
-        """Queued jobs whose `start_by` has passed; for one that cannot be read, why not."""
+        """Return queued jobs past their `start_by`, or the error of an unreadable one."""
 
     def set_aside(self, error: JobUnreadable, *, now: Instant, expires_at: Instant | None) -> JobEvent | None:
-        """Fail a job that cannot be read, if it is queued, so that the others go on."""
+        """Fail an unreadable job if it is queued, so that it does not block others, and return the event."""
 
     def next_due(self) -> Instant | None:
-        """When `wake` or `overdue` will next find something."""
+        """Return the time at which `wake` or `overdue` next finds a job, or None."""
 
     def used(self, job: Job, *, tokens: Tokens = NO_TOKENS, loads: int = 0, now: Instant) -> None:
-        """Count what an attempt took; what becomes of jobs is counted by itself."""
+        """Count the tokens and loads of an attempt; transitions are counted by `put` and `begin`."""
 
     def sample(self, now: Instant) -> None:
-        """Keep how many jobs run: to be called every minute, since long runs change nothing."""
+        """Count the running jobs; called every minute, since a long run has no transitions."""
 
     def prune_usage(self, *, minutes: int, hours: int) -> None:
-        """Remove figures of minutes and hours that began before these times; a bounded part of them at a time."""
+        """Delete figures of minutes and hours that began before these times, a bounded number per call."""
 
     def settle(self, delivery: Delivery) -> None:
-        """Write how an attempt to deliver ended."""
+        """Write the outcome of an attempt to deliver."""
 
     def stop_deliveries(self, job_id: str, *, now: Instant) -> None:
-        """Make no further delivery of this job, nor of its changes to come."""
+        """Stop all present and future deliveries of a job."""
 
-    def prunable(self, now: Instant, limit: int) -> list[str]: ...
+    def prunable(self, now: Instant, limit: int) -> list[str]:
+        """Return the ids of up to `limit` expired jobs."""
 
-    def set_note(self, name: str, value: str) -> None: ...
+    def set_note(self, name: str, value: str) -> None:
+        """Set the value of a note."""
 
     def checkpoint(self) -> int:
-        """Fold the log into the database and return free pages to the file system; the log's size in bytes before.
+        """Checkpoint the write-ahead log, release free pages, and return the log's size in bytes before.
 
-        Never waits for readers: while one of another program reads, the log grows.
+        Never waits for readers: the log grows while another program reads.
         """

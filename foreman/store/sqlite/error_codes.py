@@ -1,4 +1,4 @@
-"""SQLite's error codes, and what each kind means for Foreman. The codes: https://sqlite.org/rescode.html."""
+"""Translation of SQLite's error codes (https://sqlite.org/rescode.html) to Foreman's errors."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sqlite3
 
 from foreman.domain.errors import ForemanError, StoreBroken, StoreBusy, StoreFull, StoreRejected
 
-# By primary code, the lowest byte of what SQLite reports. What passes is tried again; after what does not, nobody knows
-# what is on disk, and only a restart finds out. Every other code is the fault of one statement.
+# By primary code, the lowest byte of SQLite's code. Temporary errors are retried; lasting ones leave the state on disk
+# unknown until a restart. Every other code concerns a single statement.
 _PASSES = {
     sqlite3.SQLITE_BUSY: "another program has locked it",  # a checkpoint, a backup, recovery after a crash
     sqlite3.SQLITE_LOCKED: "another connection has locked it",
@@ -27,7 +27,7 @@ _LASTS = {
 
 
 def translate(error: Exception) -> Exception:
-    """Return the error as Foreman's own; as it is where SQLite did not report it, since then it is a bug."""
+    """Return Foreman's error for an error of SQLite; any other error is a bug and returned unchanged."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         rejected = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeEncodeError)
@@ -36,7 +36,7 @@ def translate(error: Exception) -> Exception:
 
 
 def error_of(code: int, error: Exception) -> ForemanError:
-    """Return the fault that an error with this code of SQLite's is."""
+    """Return Foreman's error for a code of SQLite."""
     kind = code & 0xFF
     if kind == sqlite3.SQLITE_FULL:
         return StoreFull()

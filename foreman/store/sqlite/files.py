@@ -1,4 +1,4 @@
-"""The files of an open database: whether those at its path are still the ones that are open."""
+"""The guard over the files of an open database."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ _MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html, 1.3
 
 
 class Files:
-    """Notices that a file was removed, moved, replaced or overwritten by another program.
+    """A detector of files removed, moved, replaced or overwritten by another program.
 
-    Commits would go on without an error: into files that nobody will find.
+    Commits would go on without an error, into files that have no name any more.
     """
 
     def __init__(self, database: Path) -> None:
-        """Open the database beside SQLite, and make it where there is none. Raises OSError."""
+        """Open the database file besides SQLite, or create it. Raise OSError."""
         self._database = database
-        # Locks of POSIX are the process's own: this closes after every connection, or theirs would be gone with it.
+        # Closing a file drops all POSIX locks of the process on it, so this must close after every connection.
         self._handle = os.open(database, os.O_RDONLY | os.O_CREAT, 0o600)
         self._known: dict[Path, tuple[int, int]] = {}
 
     def close(self) -> None:
+        """Close all files."""
         os.close(self._handle)
 
     def learn(self, *paths: Path) -> None:
-        """Take the files at these paths, where there are any, for those that are open."""
+        """Remember the existing files at these paths as the open ones."""
         self._known = {path: _identity(path) for path in paths if path.exists()}
 
     def check(self) -> None:
-        """Raise StoreBroken unless all are as they were; some microseconds."""
+        """Raise StoreBroken unless all files are unchanged. Takes some microseconds."""
         for path, known in self._known.items():
             try:
                 same = _identity(path) == known
             except OSError as error:
-                raise StoreBroken(f"{path} is not there any more ({error.strerror}): put it back") from error
+                raise StoreBroken(f"{path} is gone ({error.strerror}): put it back") from error
             if not same:
                 raise StoreBroken(f"{path} was replaced while it was in use")
         if os.pread(self._handle, len(_MAGIC), 0) != _MAGIC:

@@ -1,4 +1,4 @@
-"""The SQL of a list of jobs: which index a selection is read by, and what is tested on the way; no I/O."""
+"""The SQL of job lists: the index to read a selection by, and the conditions to test; no I/O."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from foreman.store.protocol import Cursor, Order, Selection
 FEW = 10_000  # jobs that may be read and sorted for one answer
 ID_LENGTH = 26  # characters of a ULID
 
-# An id carries the time at which it was made, which is a little before the job was stored. An hour is far more than
-# that takes, and narrows the walk; the times themselves decide.
+# An id contains its creation time, which is a little before the job was stored. A margin of an hour is ample and still
+# narrows the walk; the stored times decide.
 _SLACK = 3600
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # of a ULID: Crockford's base 32
-_LAST = "\U0010ffff" * 64  # after all that a custom id may go on with
+_LAST = "\U0010ffff" * 64  # sorts after every continuation of a custom id
 
 Values: TypeAlias = list[object]
 
@@ -33,19 +33,19 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """One stretch of an index; empty `index`: of the table itself, in the order of its ids."""
+    """A stretch of an index; an empty `index` means the table itself, by id."""
 
     index: str
     tests: Sequence[Test] = ()
 
 
-Way: TypeAlias = Sequence[Range]  # stretches that hold, taken together, every job of a selection
+Way: TypeAlias = Sequence[Range]  # stretches that together hold every job of a selection
 
 
 def ways(wanted: Selection) -> list[Way]:
-    """Return the ways by index, the one that is likely the shortest first; none where no filter has an index.
+    """Return the ways by index, likely the shortest first; none if no filter has an index.
 
-    What lies on a way must be tested against the whole selection.
+    Jobs on a way must still be tested against the whole selection.
     """
     found: list[Way] = []
     if wanted.id is not None:
@@ -56,7 +56,7 @@ def ways(wanted: Selection) -> list[Way]:
         found.append([Range("jobs_by_error_code", [_is("error_code", wanted.error_code)])])
     states = wanted.states or tuple(State)
     if wanted.owner:
-        named = Test("owner <> ''")  # of whom the index is
+        named = Test("owner <> ''")  # the condition of the partial index
         found.append(
             [Range("jobs_by_owner", [named, _is("owner", wanted.owner), _is("state", state)]) for state in states]
         )
@@ -71,20 +71,20 @@ def ways(wanted: Selection) -> list[Way]:
                 for endpoint, priority in product(endpoints, priorities)
             ]
         )
-    if wanted.states and not wanted.models:  # which are read by their states
+    if wanted.states and not wanted.models:  # the ways by model include the states
         found.append([Range("jobs_by_state", [_is("state", state)]) for state in wanted.states])
     return found
 
 
 def walk(wanted: Selection, order: Order) -> Way:
-    """Return the way along all jobs in their order, which needs no sorting."""
+    """Return the way along all jobs in their order, without sorting."""
     if order is Order.NEWEST:
         return [Range("")]
     return [Range("jobs_by_end", [_is("state", state)]) for state in wanted.states or sorted(TERMINAL)]
 
 
 def page(way: Way, wanted: Selection, order: Order, after: Cursor | None, limit: int) -> tuple[str, Values]:
-    """Return the statement for (ended, id) of up to `limit` jobs after a place, the first ones first."""
+    """Return the statement for (ended, id) of up to `limit` jobs after a cursor, in order."""
     key, down = ("0.0", "id DESC") if order is Order.NEWEST else ("completed_at", "completed_at DESC, id DESC")
     rest = _tests(wanted)
     if order is Order.ENDED:
@@ -98,12 +98,12 @@ def page(way: Way, wanted: Selection, order: Order, after: Cursor | None, limit:
         where, given = _where([*one.tests, *rest])
         parts.append(f"SELECT * FROM (SELECT {key} AS ended, id FROM {_from(one)} {where} ORDER BY {down} LIMIT ?)")
         values += [*given, limit]
-    union = " UNION ".join(parts)  # of two names for one model, both may find the same job
+    union = " UNION ".join(parts)  # two names of one model may find the same job
     return f"SELECT ended, id FROM ({union}) ORDER BY ended DESC, id DESC LIMIT ?", [*values, limit]
 
 
 def count(way: Way, wanted: Selection, most: int) -> tuple[str, Values]:
-    """Return the statement for how many jobs lie on a way; exact up to `most`."""
+    """Return the statement for the number of jobs on a way, exact up to `most`."""
     parts, values = [], []
     for one in way:
         where, given = _where([*one.tests, *_times(wanted)])
@@ -133,15 +133,15 @@ def _by_model(model: str, state: State) -> list[Range]:
 def _by_id(given: str) -> Way:
     if len(given) == ID_LENGTH:
         return [Range("", [_is("id", given)])]
-    # An index of the ends would be written at random places with every job; to read all ids once is some
-    # tenths of a second for a million.
+    # An index of the ends would cost a random write per job; reading all ids takes some tenths of a second for a
+    # million.
     ends = _ends("id", given)
     found = Test(f"id IN (SELECT id FROM jobs INDEXED BY jobs_by_state WHERE {ends.sql})", ends.values)
     return [Range("", [_begins("id", given)]), Range("", [found])]
 
 
 def _tests(wanted: Selection) -> list[Test]:
-    """Return every condition of a selection, its times by id first."""
+    """Return every condition of a selection, starting with the id ranges of its times."""
     tests = _times(wanted)
     if wanted.id is not None:
         begins, ends = _begins("id", wanted.id), _ends("id", wanted.id)
@@ -173,7 +173,7 @@ def _times(wanted: Selection) -> list[Test]:
 
 
 def _first_id(at: Instant) -> str:
-    """Return the first of the ids that are made at a time."""
+    """Return the lowest id that can be created at a time."""
     milliseconds = min(max(int(at * 1000), 0), 2**48 - 1)
     return "".join(_DIGITS[milliseconds >> shift & 31] for shift in range(45, -1, -5)) + "0" * 16
 

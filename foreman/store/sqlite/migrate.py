@@ -9,13 +9,13 @@ from foreman.domain.errors import StoreRefused
 
 
 def steps() -> dict[int, str]:
-    """The schema files of this program by number."""
+    """Return this program's schema files by number."""
     folder = resources.files("foreman.store.sqlite").joinpath("schema")
     return {int(file.name[:4]): file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}
 
 
 def bring_up_to_date(db: sqlite3.Connection, path: str) -> None:
-    """Apply what is missing. Raises StoreRefused when the file was written by a newer Foreman."""
+    """Apply the missing schema versions. Raise StoreRefused when a newer Foreman wrote the file."""
     have = db.execute("PRAGMA user_version").fetchone()[0]
     known = steps()
     newest = max(known)

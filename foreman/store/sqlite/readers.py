@@ -1,4 +1,4 @@
-"""The reader threads: a few connections, each read on one of them, never on the event loop."""
+"""The reader threads: reads run on a few connections, never on the event loop."""
 
 from __future__ import annotations
 
@@ -12,28 +12,34 @@ from foreman.store.protocol import Reader
 
 T = TypeVar("T")
 
-READERS = 3  # enough that one long list does not hold up the short reads
+READERS = 3  # enough that a long list does not block short reads
 
 
 class Source(Protocol):
-    def reader(self) -> Reader: ...
+    """A source of readers."""
+
+    def reader(self) -> Reader:
+        """Return a reader with a connection of its own."""
+        ...
 
 
 class Readers:
-    """Runs reads in threads, each with a connection that no other thread uses meanwhile."""
+    """A pool of readers that run in threads, one connection per read."""
 
     def __init__(
         self, source: Source, count: int = READERS, *, broken: Callable[[StoreBroken], None] = lambda error: None
     ) -> None:
-        """`broken` is told when a read finds the database broken."""
+        """Open `count` readers; `broken` is called when a read finds the database broken."""
         self._broken = broken
         self._free = [source.reader() for _ in range(count)]
         self._limiter = trio.CapacityLimiter(count)
 
     async def read(self, question: Callable[[Reader], T]) -> T:
-        """Ask one question; a cancelled one holds its connection until its thread has ended.
+        """Return the result of `question`, called with a reader. A cancelled read keeps its connection until it ends.
 
-        Raises StoreBusy while another program keeps the database locked, StoreLost when it is broken.
+        Raises:
+            StoreBusy: Another program keeps the database locked.
+            StoreLost: The database is broken.
         """
 
         def ask() -> T:
@@ -51,7 +57,7 @@ class Readers:
             raise StoreLost from error
 
     async def insist(self, question: Callable[[Reader], T]) -> T:
-        """Ask one question, again until the store can be read: for those who have nobody to tell."""
+        """Return the result of `question`, retried until the store can be read; for tasks without a caller."""
         while True:
             try:
                 return await self.read(question)

@@ -1,4 +1,4 @@
-"""The reads of the SQLite store, for the writer's connection and the readers' alike."""
+"""The reads of the SQLite store, shared by the writer's and the readers' connections."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from foreman.store.protocol import ALL, ALL_OF_THEM, Cursor, Due, Lane, Order, S
 from foreman.store.sqlite import listing, usage
 from foreman.store.sqlite.board import Board
 from foreman.store.sqlite.error_codes import translate
-from foreman.store.sqlite.rows import COLUMNS, DELIVERY, read_change, read_delivery, read_job, text
+from foreman.store.sqlite.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job, text
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-HORIZON = "horizon"  # the note that says how far pruning has come
+HORIZON = "horizon"  # the note with the newest pruned seq
 
-# Named, because the planner may otherwise prefer the index on state alone and read every queued job.
+# The index is named because the planner may prefer the one on state alone and read every queued job.
 TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
 CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
-CHANGES = """
+EVENTS = """
     SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner
     FROM events e JOIN jobs j ON j.id = e.job_id
-"""  # the columns of CHANGE
+"""  # the columns of EVENT
 
-MOST_TOLD = 1000  # rows that cannot be read are logged, each once
-_told: set[str] = set()
+MOST_LOGGED = 1000  # unreadable rows logged, each once
+_logged: set[str] = set()
 
 
 def is_lane(key: object, priority: object) -> bool:
-    """Return whether a row of `jobs` or `lanes` is of a lane that this program knows."""
+    """Return True when the key and priority of a row of `jobs` or `lanes` are valid."""
     return type(key) is str and priority in CLASSES
 
 
 class SqliteReader:
-    """Reads through one connection. Every call fetches all rows, so no read transaction outlives it."""
+    """A reader on one connection. Every call fetches all rows, so no read transaction outlives it."""
 
     def __init__(self, db: sqlite3.Connection, board: Board) -> None:
         self._db = db
@@ -65,23 +65,23 @@ class SqliteReader:
             self._db.text_factory = str
 
     def _readable(self, read: Callable[[tuple[Any, ...]], T], rows: Iterable[tuple[Any, ...]]) -> list[T]:
-        """Return the rows that can be read: one that cannot, which is logged once, shall not hide the others."""
+        """Return the readable rows; unreadable ones are logged once and do not hide the others."""
         found = []
         for row in rows:
             try:
                 found.append(read(row))
             except JobUnreadable as error:
-                if str(error) not in _told and len(_told) < MOST_TOLD:
-                    _told.add(str(error))
+                if str(error) not in _logged and len(_logged) < MOST_LOGGED:
+                    _logged.add(str(error))
                     log.warning("left out what cannot be read", why=str(error), hint=error.hint)
         return found
 
     def _by_seq(
         self, read: Callable[[tuple[Any, ...]], T], sql: str, values: tuple[object, ...], after: int, limit: int
     ) -> list[T]:
-        """Return what follows the seq `after`, which begins each row; others in place of what cannot be read."""
+        """Return up to `limit` readable rows after the seq `after`; the seq is the first column."""
         found: list[T] = []
-        while True:  # once, unless some of them cannot be read
+        while True:  # runs once unless some rows are unreadable
             most = limit - len(found)
             rows = self._rows(sql, (*values, after, most))
             found += self._readable(read, rows)
@@ -95,6 +95,7 @@ class SqliteReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
+        """Run all reads inside on one consistent state."""
         try:
             self._db.execute("BEGIN")
             try:
@@ -108,18 +109,21 @@ class SqliteReader:
             raise known from error
 
     def job(self, job_id: str) -> Job | None:
+        """Return a job, or None when there is none."""
         rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,))
         return read_job(rows[0]) if rows else None
 
     def payload(self, job_id: str) -> bytes | None:
+        """Return a job's payload, or None when there is none."""
         body = self._value("SELECT body FROM payloads WHERE job_id = ?", (job_id,))
         return body if isinstance(body, bytes) else None
 
     def jobs(
         self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
     ) -> list[Job]:
+        """Return up to `limit` of the selected jobs after a cursor, in order."""
         way, found = self._way(wanted, order), list[Job]()
-        while True:  # once, unless some of them cannot be read
+        while True:  # runs once unless some jobs are unreadable
             most = limit - len(found)
             sql, values = listing.page(way, wanted, order, after, most)
             places = [Cursor(str(job_id), ended) for ended, job_id in self._rows(sql, tuple(values))]
@@ -133,7 +137,7 @@ class SqliteReader:
             after = places[-1]
 
     def _way(self, wanted: Selection, order: Order) -> listing.Way:
-        """Return the shortest way by an index to the wanted jobs; where none is short, one that needs no sorting."""
+        """Return the shortest way by an index to the selected jobs, or one without sorting if none is short."""
         ways = listing.ways(wanted)
         if order is Order.NEWEST and len(ways) == 1:
             return ways[0]
@@ -147,39 +151,47 @@ class SqliteReader:
         return int(str(self._value(sql, tuple(values))))
 
     def running(self) -> list[Job]:
+        """Return the running jobs, oldest start first."""
         sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"
         return self._readable(read_job, self._rows(sql))
 
     def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
+        """Return up to `limit` queued jobs with a start time in the future, the soonest first."""
         sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_wake WHERE state = 'queued' AND ready_at IS NOT NULL
                   AND owner = coalesce(?, owner) ORDER BY ready_at, id LIMIT ?"""
         return self._readable(read_job, self._rows(sql, (owner, limit)))
 
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
+        """Return a job and its payload, or None when there is none."""
         sql = f"SELECT {COLUMNS}, body FROM jobs JOIN payloads ON job_id = id WHERE id = ?"
         rows = self._rows(sql, (job_id,))
         return (read_job(rows[0]), rows[0][-1]) if rows else None
 
     def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
+        """Return the job of an owner's idempotency key and the fingerprint of its body, or None."""
         sql = f"SELECT {COLUMNS}, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
         rows = self._rows(sql, (owner, key))
         return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None
 
     def shapes(self, job_id: str) -> list[Shape]:
+        """Return a job's artifacts without their data, in order."""
         sql = "SELECT name, content_type, size FROM artifacts WHERE job_id = ? ORDER BY position"
         return [Shape(name=str(n), content_type=str(t), size=int(str(s))) for n, t, s in self._rows(sql, (job_id,))]
 
     def artifact(self, job_id: str, name: str) -> Artifact | None:
+        """Return an artifact by name, or None when there is none."""
         sql = "SELECT name, content_type, data FROM artifacts WHERE job_id = ? AND name = ?"
         for found, content_type, data in self._rows(sql, (job_id, name)):
             return Artifact(name=found, content_type=content_type, data=data)
         return None
 
     def size(self, job_id: str, name: str | None = None) -> int | None:
+        """Return the size of an artifact or payload in bytes, or None when there is none."""
         found = self._place(job_id, name)
         return None if found is None else found[1]
 
     def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
+        """Return up to `size` bytes of an artifact or payload from `begin`."""
         if (found := self._place(job_id, name)) is None:
             return None
         table, column = ("payloads", "body") if name is None else ("artifacts", "data")
@@ -194,7 +206,7 @@ class SqliteReader:
             raise known from error
 
     def _place(self, job_id: str, name: str | None) -> tuple[int, int] | None:
-        """Return the row of an artifact or a payload, and its size in bytes, which SQLite knows without reading it."""
+        """Return the row id and size in bytes of an artifact or payload, without reading its data."""
         if name is None:
             rows = self._rows("SELECT rowid, length(body) FROM payloads WHERE job_id = ?", (job_id,))
         else:
@@ -202,30 +214,36 @@ class SqliteReader:
         return (rows[0][0], rows[0][1]) if rows else None
 
     def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
+        """Return up to `limit` events after the seq `after`, oldest first."""
         if job_id is None:
-            return self._by_seq(read_change, f"{CHANGES} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (), after, limit)
-        sql = f"{CHANGES} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
-        return self._by_seq(read_change, sql, (job_id,), after, limit)
+            return self._by_seq(read_event, f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (), after, limit)
+        sql = f"{EVENTS} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
+        return self._by_seq(read_event, sql, (job_id,), after, limit)
 
     def seqs(self) -> tuple[int, int]:
+        """Return the oldest seq kept and the newest ever given."""
         newest = int(str(self._value("SELECT seq FROM sqlite_sequence WHERE name = 'events'") or 0))
         oldest = self._value("SELECT min(seq) FROM events")
         return (int(str(oldest)) if oldest is not None else newest + 1), newest
 
     def horizon(self) -> int:
+        """Return the newest pruned seq; 0 when there is none."""
         note = self.note(HORIZON) or "0"
-        return int(note) if note.isdecimal() else 0  # another program wrote it
+        return int(note) if note.isdecimal() else 0  # another program may have changed it
 
     def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
+        """Return a job's deliveries after the seq `after`, oldest first."""
         sql = f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?"
         return self._by_seq(read_delivery, sql, (job_id,), after, limit)
 
     def delivery(self, job_id: str, seq: int) -> Delivery | None:
+        """Return the delivery of one event of a job, or None when there is none."""
         rows = self._rows(f"SELECT {DELIVERY} FROM deliveries WHERE seq = ? AND job_id = ?", (seq, job_id))
         return next(iter(self._readable(read_delivery, rows)), None)
 
     def callers_due(self) -> list[str]:
-        # One seek a name: DISTINCT would read every row of a caller whose receivers have been away for a week.
+        # One seek per name: DISTINCT would read every row of a caller whose receivers have been down for a week.
+        """Return the callers with due deliveries."""
         due = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due'"
         rows = self._rows(f"""
             WITH RECURSIVE named(owner) AS (
@@ -237,6 +255,7 @@ class SqliteReader:
         return [str(row[0]) for row in rows]
 
     def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
+        """Return up to `limit` of a caller's receivers with due deliveries, by name."""
         of_its = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due' AND owner = ?1"
         sql = f"""
             WITH RECURSIVE named(receiver, n) AS (
@@ -257,29 +276,35 @@ class SqliteReader:
     def due(
         self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
     ) -> list[Delivery]:
+        """Return a caller's due deliveries to a receiver, earliest first."""
         sql = f"""SELECT {DELIVERY} FROM deliveries INDEXED BY deliveries_due
                   WHERE state = 'due' AND owner = ? AND receiver = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"""
         rows = self._rows(sql, (caller, receiver, now, limit + len(besides)))
         return [found for found in self._readable(read_delivery, rows) if found.seq not in besides][:limit]
 
     def event(self, seq: int) -> JobEvent | None:
-        rows = self._rows(f"{CHANGES} WHERE e.seq = ?", (seq,))
-        return read_change(rows[0]) if rows else None
+        """Return an event by seq, or None when there is none."""
+        rows = self._rows(f"{EVENTS} WHERE e.seq = ?", (seq,))
+        return read_event(rows[0]) if rows else None
 
     def lanes(self) -> list[Lane]:
-        # The table has a row for each spelling of a model's name, as many as callers like.
+        # The table has a row for each spelling of a model's name, and callers may use many.
+        """Return the lanes with their numbers of jobs."""
         rows = self._rows("SELECT drain_key, priority, sum(ready), sum(parked) FROM lanes GROUP BY 1, 2")
         return [Lane(key=k, priority=Priority(p), ready=r, parked=w) for k, p, r, w in rows if is_lane(k, p)]
 
     def board(self) -> Board:
+        """Return the lanes in memory."""
         return self._board
 
     def rank(self, job: Job, *, most: int) -> int:
+        """Return the number of claimable jobs ahead in the same lane, exact up to `most`."""
         sql = f"""SELECT count(*) FROM (SELECT 1 FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
                   AND (since, id) < (?, ?) LIMIT ?)"""
         return int(str(self._value(sql, (job.key, job.priority, job.since, job.id, most))))
 
     def line(self, key: LoadKey, priority: int, *, skip: int, most: int) -> list[Job]:
+        """Return claimable jobs of a lane in order, after the first `skip`."""
         sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
                   ORDER BY since, id LIMIT ? OFFSET ?"""
         return self._readable(read_job, self._rows(sql, (key, priority, most, skip)))
@@ -287,11 +312,14 @@ class SqliteReader:
     def usage(
         self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
     ) -> list[Row]:
+        """Return the usage figures of the steps from `begin` up to `end`."""
         return usage.read(self._db, step=step, begin=begin, end=end, by=by, most=most, caller=caller)
 
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
+        """Return the depths of the queue from `begin` up to `end`."""
         return usage.read_depths(self._db, step=step, begin=begin, end=end)
 
     def note(self, name: str) -> str | None:
+        """Return the value of a note, or None when it is not set."""
         value = self._value("SELECT value FROM notes WHERE name = ?", (name,))
         return str(value) if value is not None else None

@@ -1,4 +1,4 @@
-"""Rows to records and back."""
+"""Conversion between rows and records."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ DRAFT = (
     "most_tokens"
 )
 
-ROWS_AT_ONCE = 50  # in one statement
+ROWS_AT_ONCE = 50  # rows per statement
 
-CHANGE = "seq, job_id, state, previous, at, model, attempt, error, custom_id, owner"
+EVENT = "seq, job_id, state, previous, at, model, attempt, error, custom_id, owner"
 
-_FIRST, _END = -62_135_596_800, 253_402_300_800  # seconds: the years 1 to 9999, of which RFC 3339 can speak
+_FIRST, _END = -62_135_596_800, 253_402_300_800  # seconds: the years 1 to 9999, the range of RFC 3339
 
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _decode_events = msgspec.json.Decoder(tuple[State, ...]).decode
 
 
 def text(data: bytes) -> str | bytes:
-    """Return TEXT as what it is; as bytes where it is not UTF-8, which the readers below then find."""
+    """Return TEXT as str, or as bytes if it is not UTF-8; the functions below then raise JobUnreadable."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -48,13 +48,13 @@ def text(data: bytes) -> str | bytes:
 
 @lru_cache(maxsize=256)
 def receiver_of(url: str) -> str:
-    """Return scheme://host:port of a URL. Raises ValueError."""
+    """Return scheme://host:port of a URL. Raise ValueError for a malformed one."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def read_job(row: tuple[Any, ...]) -> Job:
-    """Return a row of COLUMNS as a Job. Raises JobUnreadable."""
+    """Return a row of COLUMNS as a Job. Raise JobUnreadable."""
     try:
         if any(type(value) is bytes for value in row[:25]):
             raise ValueError("text that is not UTF-8")
@@ -82,7 +82,7 @@ def _check_endpoint(endpoint: Any) -> None:
 
 @lru_cache(maxsize=1024)
 def _check_key(key: str) -> None:
-    """Raise unless it is what `job.drain_key` makes: a model, and options as JSON behind it."""
+    """Raise ValueError or DecodeError unless the key has the form of `job.load_key`: a model, then options as JSON."""
     model, space, options = key.partition(" {")
     if not model:
         raise ValueError("no model in it")
@@ -91,7 +91,7 @@ def _check_key(key: str) -> None:
 
 
 def _flaw(columns: str, row: tuple[Any, ...]) -> str | None:
-    """Return which value of a row cannot be read, and why not."""
+    """Return the text about the first unreadable value of a row, or None."""
     for name, value in zip(columns.split(", "), row, strict=False):
         if value is None or (type(value) is not bytes and name not in _READ):
             continue
@@ -139,15 +139,15 @@ def _job(values: tuple[Any, ...]) -> Job:
     )
 
 
-def read_change(row: tuple[Any, ...]) -> JobEvent:
-    """Return a row of CHANGE as a Change. Raises JobUnreadable."""
+def read_event(row: tuple[Any, ...]) -> JobEvent:
+    """Return a row of EVENT as a JobEvent. Raise JobUnreadable."""
     try:
         if any(type(value) is bytes for value in row):
             raise ValueError("text that is not UTF-8")
         _check_time(row[4])
         return _event(row)
     except ValueError as error:
-        why = _flaw(CHANGE, row) or str(error)
+        why = _flaw(EVENT, row) or str(error)
         raise JobUnreadable(_shown(row[1]), f"of its event {row[0]} {why}") from error
 
 
@@ -168,7 +168,7 @@ def _event(row: tuple[Any, ...]) -> JobEvent:
 
 
 def read_delivery(row: tuple[Any, ...]) -> Delivery:
-    """Return a row of DELIVERY as a Delivery. Raises JobUnreadable."""
+    """Return a row of DELIVERY as a Delivery. Raise JobUnreadable."""
     try:
         if any(type(value) is bytes for value in row):
             raise ValueError("text that is not UTF-8")
@@ -199,7 +199,7 @@ def _delivery(row: tuple[Any, ...]) -> Delivery:
 
 
 def draft_row(draft: Draft, now: Instant) -> tuple[object, ...]:
-    """The values of DRAFT, for a job in state queued."""
+    """Return the values of DRAFT for a queued job."""
     parked = draft.not_before is not None and draft.not_before > now
     return (
         draft.id,
@@ -226,10 +226,10 @@ def draft_row(draft: Draft, now: Instant) -> tuple[object, ...]:
 
 
 def insert(db: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[object, ...]]) -> int:
-    """Insert the rows in their order, many with one statement; the last one's number.
+    """Insert rows in order, many per statement, and return the last row id.
 
-    Every step of a statement gives up the interpreter's lock, and beside a busy event loop it takes up to 5 ms to get
-    it back: a thousand single rows would take as long as everybody else wishes.
+    Every execution of a statement releases the interpreter's lock, and taking it back from a busy event loop may last
+    5 ms: a thousand single inserts could take seconds.
     """
     last = 0
     for start in range(0, len(rows), ROWS_AT_ONCE):

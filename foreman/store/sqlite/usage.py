@@ -1,4 +1,4 @@
-"""The SQL of usage figures: added to in the transactions of the writer, summed up for answers."""
+"""The SQL of usage figures: added in the writer's transactions, summed up for answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GROUP = ("model", "caller", "target", "endpoint")
 
 
 class UsageWriter:
-    """Writes what a transaction adds. It knows which groups a step has, so that their number stays bounded."""
+    """The writer of a transaction's figures. It tracks the groups of each step to bound their number."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -48,7 +48,7 @@ class UsageWriter:
             )
 
     def forget(self) -> None:
-        """Look again which groups there are: what was written has been taken back."""
+        """Drop the cached groups after a rollback."""
         self._groups.clear()
 
     def _bounded(self, slot: Slot) -> Slot:
@@ -68,11 +68,11 @@ class UsageWriter:
 def read(
     db: sqlite3.Connection, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
 ) -> list[Row]:
-    """Return the rows of the steps from `begin` up to `end` in which something happened, up to `most`."""
+    """Return up to `most` rows of the steps from `begin` up to `end`; steps without activity have none."""
     stored = HOUR if step == DAY else step
     name = by if by in _GROUP else "NULL"
     columns = ", ".join(f"sum({column})" for column in _SUMS)
-    # A caller may be named like the rest of the callers; the rest's models go by that name as well.
+    # A caller may have the name OTHER too; the row of surplus groups has that name as its model as well.
     of = "" if caller is None else "AND caller = ? AND (caller <> ? OR model <> ?)"
     whose = () if caller is None else (caller, OTHER, OTHER)
     sql = f"""SELECT at / {step:d} * {step:d} AS slot, {name}, {columns} FROM usage
@@ -91,7 +91,7 @@ def read_depths(db: sqlite3.Connection, *, step: int, begin: int, end: int) -> l
 
 
 def prune(db: sqlite3.Connection, step: int, before: int) -> None:
-    """Remove the rows of a step that are older, the oldest first and not too many at once."""
+    """Delete the rows of a step from before a time, the oldest first, a bounded number per call."""
     for table in ("usage", "depths"):
         db.execute(
             f"""DELETE FROM {table} WHERE step = ? AND at < min(?, coalesce(

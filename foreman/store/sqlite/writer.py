@@ -1,4 +1,4 @@
-"""The store on SQLite: one connection that writes, a few that read."""
+"""The SQLite store's single writer."""
 
 from __future__ import annotations
 
@@ -26,34 +26,33 @@ from foreman.store.sqlite.rows import COLUMNS, DRAFT, draft_row, insert, read_jo
 from foreman.store.sqlite.usage import UsageWriter
 from foreman.store.sqlite.usage import prune as prune_usage
 
-FREE_PAGES_AT_ONCE = 500  # returned to the file system by one checkpoint
-LOG_KEPT = 64 * 2**20  # bytes of the log that stay reserved once it is folded
+FREE_PAGES_AT_ONCE = 500  # pages released to the file system per checkpoint
+LOG_KEPT = 64 * 2**20  # bytes of the write-ahead log kept allocated after a checkpoint
 TIMEOUT = 5.0  # seconds that a write, a read or a start waits for another program's lock
-AGAIN = 0.1  # seconds that the next writes wait once one has waited in vain: their callers are told soon
+AGAIN = 0.1  # seconds that writes wait after one has timed out, so that their callers get an answer soon
 
 
 class SqliteWriter(SqliteReader):
-    """The one writer. Opening it takes the data folder's lock, which the kernel frees however the process ends.
+    """The single writer. It holds the lock of the data folder, which the kernel frees when the process ends.
 
-    `target` is the name under which figures of usage are kept.
-    Raises StoreRefused when another Foreman holds the lock, when another program keeps the database locked, or when
-    the file is not a database of this program.
+    `target` is the target's name in the usage figures. Raises StoreRefused when another Foreman holds the lock, another
+    program keeps the database locked, or the file is not a database of this program.
     """
 
     def __init__(self, path: Path, *, target: str = "") -> None:
         self._lock = _lock(_lock_of(path))
         self.path = path
-        with ExitStack() as opened:  # and closed again where the file is of no use
+        with ExitStack() as opened:  # closes everything again if the file cannot be used
             opened.callback(os.close, self._lock)
             try:
                 self._files = opened.enter_context(closing(Files(path)))
                 db = opened.enter_context(closing(_open(path)))
-                db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before the first table
+                db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect only before the first table
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA wal_autocheckpoint = 4000")
                 db.execute(f"PRAGMA journal_size_limit = {LOG_KEPT}")
                 bring_up_to_date(db, str(path))
-                db.execute("BEGIN IMMEDIATE")  # waits for other programs now, not with the first job
+                db.execute("BEGIN IMMEDIATE")  # waits for other programs at start instead of with the first job
                 db.execute("ROLLBACK")
                 self._files.learn(path, _log(path), path.with_name(path.name + "-shm"), _lock_of(path))
             except OSError as error:
@@ -64,25 +63,25 @@ class SqliteWriter(SqliteReader):
                 raise StoreRefused(f"the database {path} cannot be used: {why}") from error
             opened.pop_all()
         super().__init__(db, Board())
-        self._patient = True  # as _open has it
-        self._lent: list[sqlite3.Connection] = []  # of readers
-        self._waiting: Counter[tuple[str, int, str, bool]] = Counter()  # changes to `lanes` not yet written
+        self._full_timeout = True  # set by _open
+        self._lent: list[sqlite3.Connection] = []  # connections of readers
+        self._waiting: Counter[tuple[str, int, str, bool]] = Counter()  # changes of `lanes` not yet written
         self._usage = UsageWriter(db)
-        self._touched: set[tuple[str, int]] = set()  # lanes of which the board may be ahead of what is on disk
+        self._touched: set[tuple[str, int]] = set()  # lanes whose board entry may be ahead of the disk
         lanes = self._rows("SELECT drain_key, priority FROM lanes")
         self._touched.update((key, priority) for key, priority in lanes if is_lane(key, priority))
         self._restore_board()
         self._tally = Tally(target, waiting=self._board.waiting)
 
     def reader(self) -> SqliteReader:
-        """A reader with a connection of its own, which is closed with the store."""
+        """Return a reader with a connection of its own, which is closed with the store."""
         db = _open(self.path)
         db.execute("PRAGMA query_only = ON")
         self._lent.append(db)
         return SqliteReader(db, self._board)
 
     def close(self) -> None:
-        """Close it, its own connection last: the last one folds the log, so that all is in one file."""
+        """Close all connections, the writer's last: the last one checkpoints, so that all data is in one file."""
         for db in (*self._lent, self._db):
             db.close()
         self._files.close()
@@ -90,9 +89,10 @@ class SqliteWriter(SqliteReader):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
+        """Run all writes inside in one transaction."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._wait_for_locks(patient=True)
+            self._wait_for_locks(full=True)
             self._restore_board()
             yield
             self._write_lanes()
@@ -103,33 +103,36 @@ class SqliteWriter(SqliteReader):
             self._waiting.clear()
             self._tally.forget()
             self._usage.forget()
-            with suppress(sqlite3.Error):  # what went wrong before is told
+            with suppress(sqlite3.Error):  # the first error is the one to report
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
             known = translate(error) if isinstance(error, (sqlite3.Error, OverflowError, UnicodeEncodeError)) else error
             if isinstance(known, StoreBusy):
-                self._wait_for_locks(patient=False)
+                self._wait_for_locks(full=False)
             if known is error:
                 raise
             raise known from error
         self._touched.clear()
         self._tally.commit()
 
-    def _wait_for_locks(self, *, patient: bool) -> None:
-        """Have the next transactions wait for other programs, long or, where that was in vain, a moment."""
-        if patient != self._patient:
-            self._db.execute(f"PRAGMA busy_timeout = {1000 * (TIMEOUT if patient else AGAIN):.0f}")
-            self._patient = patient
+    def _wait_for_locks(self, *, full: bool) -> None:
+        """Set the wait of the next transactions for other programs' locks: TIMEOUT, or AGAIN after a timeout."""
+        if full != self._full_timeout:
+            self._db.execute(f"PRAGMA busy_timeout = {1000 * (TIMEOUT if full else AGAIN):.0f}")
+            self._full_timeout = full
 
     def lanes(self) -> list[Lane]:
+        """Return the lanes with their numbers of jobs."""
         self._write_lanes()
         return super().lanes()
 
     def board(self) -> Board:
+        """Return the lanes in memory."""
         self._write_lanes()
         return self._board
 
     def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[JobEvent]:
+        """Insert queued jobs, each with its first event."""
         if not drafts:
             return []
         insert(self._db, "jobs", DRAFT, [draft_row(draft, now) for draft in drafts])
@@ -161,21 +164,22 @@ class SqliteWriter(SqliteReader):
         return events
 
     def put(self, job: Job, *, previous: State, now: Instant) -> JobEvent:
+        """Write a job after a transition, and its event."""
         first = self._write(job, previous)
         self._tally.changed(job, previous, now, first=first)
         return self._log(job, [(job.state, previous)], now)[0]
 
     def begin(self, job: Job, *, now: Instant) -> list[JobEvent]:
+        """Write a job that went from queued to working, and both events."""
         first = self._write(job, State.QUEUED)
         self._tally.changed(job, State.QUEUED, now, first=first)
         return self._log(job, [(State.LOADING, State.QUEUED), (State.WORKING, State.LOADING)], now)
 
     def _write(self, job: Job, previous: State) -> bool:
-        """Write the job as it is now; return whether it starts for the first time."""
+        """Write the job; return True when it starts for the first time."""
         first = False
         if previous is State.QUEUED:
-            # A claim comes with the job as read in this transaction. For the others it is read before the write: they
-            # may have been woken since.
+            # A claim has read the job in this transaction. Other jobs may have been woken since they were read.
             parked: object = job.ready_at is not None
             if job.state in RUNNING:
                 first = self._value("SELECT started_at FROM jobs WHERE id = ?", (job.id,)) is None
@@ -193,13 +197,13 @@ class SqliteWriter(SqliteReader):
         )  # fmt: skip
         return first
 
-    def _log(self, job: Job, steps: Sequence[tuple[State, State]], now: Instant) -> list[JobEvent]:
-        """The changes, each a state and the one before it."""
-        rows = [(job.id, state, previous, now, job.attempt, job.error) for state, previous in steps]
+    def _log(self, job: Job, transitions: Sequence[tuple[State, State]], now: Instant) -> list[JobEvent]:
+        """Write and return the events of transitions, each given as a state and the previous one."""
+        rows = [(job.id, state, previous, now, job.attempt, job.error) for state, previous in transitions]
         last = insert(self._db, "events", "job_id, state, previous, at, attempt, error", rows)
         events = [
             JobEvent(
-                seq=last - len(steps) + number,
+                seq=last - len(transitions) + number,
                 job_id=job.id,
                 state=state,
                 previous=previous,
@@ -211,28 +215,33 @@ class SqliteWriter(SqliteReader):
                 owner=job.owner,
                 posted=_wanted(state, job.webhook_url, job.webhook_events),
             )
-            for number, (state, previous) in enumerate(steps, start=1)
+            for number, (state, previous) in enumerate(transitions, start=1)
         ]
         self._post([(event, job.webhook_url or "", job.owner) for event in events if event.posted])
         return events
 
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
+        """Store the artifacts of a job that is done."""
         self._db.executemany(
             "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?)",
             [(job_id, n, a.name, a.content_type, len(a.data), a.data) for n, a in enumerate(artifacts)],
         )
 
     def used(self, job: Job, *, tokens: Tokens = NO_TOKENS, loads: int = 0, now: Instant) -> None:
+        """Count the tokens and loads of an attempt."""
         self._tally.used(job, now, tokens=tokens, loads=loads)
 
     def sample(self, now: Instant) -> None:
+        """Count the running jobs of this minute."""
         self._tally.sample(now)
 
     def prune_usage(self, *, minutes: int, hours: int) -> None:
+        """Delete a bounded number of old usage figures."""
         prune_usage(self._db, MINUTE, minutes)
         prune_usage(self._db, HOUR, hours)
 
     def settle(self, delivery: Delivery) -> None:
+        """Write the outcome of an attempt to deliver."""
         self._db.execute(
             """UPDATE deliveries SET state = ?, attempts = ?, due_at = ?, status = ?, error = ?, ended_at = ?
                WHERE seq = ?""",
@@ -248,12 +257,14 @@ class SqliteWriter(SqliteReader):
         )
 
     def stop_deliveries(self, job_id: str, *, now: Instant) -> None:
+        """Stop all present and future deliveries of a job."""
         self._db.execute("UPDATE jobs SET webhook_url = NULL WHERE id = ?", (job_id,))
         self._db.execute(
             "UPDATE deliveries SET state = 'stopped', ended_at = ? WHERE job_id = ? AND state = 'due'", (now, job_id)
         )
 
     def delete(self, job_ids: Sequence[str], *, pruning: bool = False) -> None:
+        """Delete ended jobs with all that belongs to them."""
         if pruning and job_ids:
             marks = ", ".join("?" * len(job_ids))
             newest = self._value(f"SELECT max(seq) FROM events WHERE job_id IN ({marks})", tuple(job_ids))
@@ -261,11 +272,12 @@ class SqliteWriter(SqliteReader):
         self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
 
     def set_aside(self, error: JobUnreadable, *, now: Instant, expires_at: Instant | None) -> JobEvent | None:
+        """Fail an unreadable job if it is queued, and return the event."""
         self._write_lanes()
         sql = "SELECT drain_key, priority, ready_at IS NOT NULL, attempt FROM jobs WHERE id = ? AND state = 'queued'"
         row = next(iter(self._rows(sql, (error.job_id,))), None)
         event = self._fail(error, row[3], now, expires_at) if row else None
-        # It was counted where the board has it, whatever the other program has made of its row.
+        # It was counted in the board's lane, which its corrupt row may not name any more.
         if head := next((head for head in self._board.heads() if head.id == error.job_id), None):
             self._take_off(error.job_id, head.key, head.priority, "ready", now)
         elif row and is_lane(row[0], row[1]):
@@ -273,7 +285,7 @@ class SqliteWriter(SqliteReader):
         return event
 
     def _take_off(self, job_id: str, key: str, priority: int, column: str, now: Instant) -> None:
-        """Count a job out of its lane, of which the next one becomes the head."""
+        """Remove a job from its lane's count and make the next job the head."""
         counted = self._db.execute(
             f"""UPDATE lanes SET {column} = {column} - 1 WHERE {column} > 0 AND drain_key = ? AND priority = ?
                 AND model = (SELECT model FROM jobs WHERE id = ?)""",
@@ -305,6 +317,7 @@ class SqliteWriter(SqliteReader):
         )
 
     def wake(self, now: Instant) -> int:
+        """Make the queued jobs whose time has come claimable, and return their number."""
         due = "jobs INDEXED BY jobs_to_wake"
         when = "WHERE state = 'queued' AND ready_at <= ?"
         woken = self._rows(f"SELECT drain_key, priority, model FROM {due} {when}", (now,))
@@ -317,11 +330,13 @@ class SqliteWriter(SqliteReader):
         return len(woken)
 
     def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
+        """Return queued jobs past their `start_by`, or the error of an unreadable one."""
         sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_expire
                   WHERE state = 'queued' AND start_by <= ? ORDER BY start_by LIMIT ?"""
-        return [_job_or_fault(row) for row in self._rows(sql, (now, limit))]
+        return [_job_or_error(row) for row in self._rows(sql, (now, limit))]
 
     def next_due(self) -> Instant | None:
+        """Return the time at which `wake` or `overdue` next finds a job."""
         due = self._rows("""
             SELECT (SELECT ready_at FROM jobs INDEXED BY jobs_to_wake
                     WHERE state = 'queued' AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1),
@@ -330,29 +345,32 @@ class SqliteWriter(SqliteReader):
         return min((float(str(at)) for at in due if at is not None), default=None)
 
     def prunable(self, now: Instant, limit: int) -> list[str]:
+        """Return the ids of up to `limit` expired jobs."""
         sql = "SELECT id FROM jobs WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"
         return [job_id for (job_id,) in self._rows(sql, (now, limit)) if type(job_id) is str]
 
     def set_note(self, name: str, value: str) -> None:
+        """Set the value of a note."""
         self._db.execute(
             "INSERT INTO notes VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value)
         )
 
     def log_size(self) -> int:
-        """Bytes of the write-ahead log; any thread may ask."""
+        """Return the size of the write-ahead log in bytes. Safe in any thread."""
         try:
             return _log(self.path).stat().st_size
         except FileNotFoundError:
             return 0
 
     def checkpoint(self) -> int:
+        """Checkpoint the write-ahead log and return its size in bytes before."""
         size = self.log_size()
         try:
-            # execute() would free a single page: it stops at the first row the pragma returns.
+            # execute() would free a single page, since it stops at the pragma's first row.
             self._db.executescript(f"PRAGMA incremental_vacuum({FREE_PAGES_AT_ONCE})")
-            # Readers are never waited for: one of another program may read for hours. What they do not need is folded.
-            [(busy, pages, folded)] = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            if not busy and pages == folded:
+            # Passive: another program may read for hours. It writes back the pages that no reader needs.
+            [(busy, pages, written)] = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            if not busy and pages == written:
                 self._truncate()
         except sqlite3.Error as error:
             raise translate(error) from error
@@ -363,11 +381,11 @@ class SqliteWriter(SqliteReader):
         try:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
-            self._db.execute(f"PRAGMA busy_timeout = {1000 * (TIMEOUT if self._patient else AGAIN):.0f}")
+            self._db.execute(f"PRAGMA busy_timeout = {1000 * (TIMEOUT if self._full_timeout else AGAIN):.0f}")
 
     def _post(self, posted: Sequence[tuple[JobEvent, str, str]]) -> None:
-        """Write a delivery for each of the changes, to the URL and of the owner beside it."""
-        rows = [(c.seq, c.job_id, owner, receiver_of(url), url, "due", c.at) for c, url, owner in posted]
+        """Write a delivery for each event with its URL and owner."""
+        rows = [(one.seq, one.job_id, owner, receiver_of(url), url, "due", one.at) for one, url, owner in posted]
         insert(self._db, "deliveries", "seq, job_id, owner, receiver, url, state, due_at", rows)
 
     def _write_lanes(self) -> None:
@@ -389,7 +407,7 @@ class SqliteWriter(SqliteReader):
         self._waiting.clear()
 
     def _show_lanes(self) -> None:
-        """Have the board show what was written. Also a lane of as many jobs as before may have another head."""
+        """Update the board from the written lanes. A lane of unchanged size may have another head."""
         ready: Counter[tuple[str, int]] = Counter()
         for (key, priority, _, parked), more in self._waiting.items():
             self._board.count(key, more)
@@ -400,7 +418,7 @@ class SqliteWriter(SqliteReader):
         self._touched.update(ready)
 
     def _restore_board(self) -> None:
-        """Have the board show what is on disk, of lanes that a transaction touched which never was."""
+        """Reset the board to the disk for the lanes touched by a transaction that was rolled back."""
         self._show_stored(self._touched)
         self._touched.clear()
 
@@ -412,13 +430,13 @@ class SqliteWriter(SqliteReader):
             self._board.put(key, priority, self._head(key, priority), int(str(size or 0)))
 
     def _head(self, key: str, priority: int) -> Head | None:
-        # An id that is not ASCII is another program's, and perhaps no text at all: those behind it are to run.
+        # A non-ASCII id is another program's, perhaps not even text; it must not block the jobs behind it.
         sql = f"""SELECT since, id FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
                   AND id NOT GLOB '*[^ -~]*' ORDER BY since, id LIMIT 1"""
         return next((Head(key, priority, since, id) for since, id in self._rows(sql, (key, priority))), None)
 
 
-def _job_or_fault(row: tuple[object, ...]) -> Job | JobUnreadable:
+def _job_or_error(row: tuple[object, ...]) -> Job | JobUnreadable:
     try:
         return read_job(row)
     except JobUnreadable as error:
