@@ -19,7 +19,7 @@ def check_names(*ctx: str) -> None:
     """A name that says nothing here is refused: a filter with a slip in it would let everything through."""
     unknown = sorted(set(request.args) - set(ctx))
     if unknown:
-        raise FieldInvalid("query", ", ".join(unknown), f"must be out of {', '.join(ctx)}")
+        raise FieldInvalid("query", ", ".join(unknown), f"must be one of {', '.join(ctx)}")
     for name, values in request.args.lists():
         if len(values) > 1:
             raise FieldInvalid(name, ", ".join(values), "must be given once")

@@ -56,7 +56,7 @@ def read_order(wanted: Selection) -> Order:
     order: Order = choice("order", request.args.get("order"), {order.value: order for order in Order}) or Order.NEWEST
     if order is Order.ENDED and (endless := set(wanted.states) - TERMINAL):
         allowed = ", ".join(state for state in State if state in TERMINAL)
-        raise FieldInvalid("state", ", ".join(sorted(endless)), f"must be out of {allowed} with order=ended")
+        raise FieldInvalid("state", ", ".join(sorted(endless)), f"must be one of {allowed} with order=ended")
     return order
 
 

@@ -57,9 +57,9 @@ QUERIES: list[tuple[str, str, str]] = [
     ("/jobs", "limit=1e2", f"limit: {PAGE}; given: 1e2"),
     ("/jobs", "limit=true", f"limit: {PAGE}; given: true"),
     ("/jobs", "limit=%D9%A1", f"limit: {PAGE}; given: ١"),
-    ("/jobs", "stat=done&a=b", f"query: must be out of {FILTERS}; given: a, stat"),
-    ("/queue/jobs", "first=5", "query: must be out of limit; given: first"),
-    ("/jobs/JOB/events", "since=5", "query: must be out of after; given: since"),
+    ("/jobs", "stat=done&a=b", f"query: must be one of {FILTERS}; given: a, stat"),
+    ("/queue/jobs", "first=5", "query: must be one of limit; given: first"),
+    ("/jobs/JOB/events", "since=5", "query: must be one of after; given: since"),
     ("/jobs/JOB/events", "after=x", f"after: {FROM}; given: x"),
     ("/jobs/JOB/events", "after=-1", f"after: {FROM}; given: -1"),
     ("/jobs/JOB/events", "after=1.0", f"after: {FROM}; given: 1.0"),
@@ -67,8 +67,8 @@ QUERIES: list[tuple[str, str, str]] = [
     ("/events", "after=x", f"after: {SEQ}; given: x"),
     ("/events", "after=-1", f"after: {SEQ}; given: -1"),
     ("/events", f"after={LONG}", f"after: {SEQ}; given: {'9' * 77}..."),
-    ("/events", "state=x&state=y", f"state: must be out of {STATES}; given: x, y"),
-    ("/events", "color=red", "query: must be out of after, job_id, model, state; given: color"),
+    ("/events", "state=x&state=y", f"state: must be one of {STATES}; given: x, y"),
+    ("/events", "color=red", "query: must be one of after, job_id, model, state; given: color"),
 ]
 WAIT = "Prefer: wait: must be a whole number from 1 to 300; given: "
 KEY = "Idempotency-Key: must be 1 to 255 visible ASCII characters; given: "
@@ -188,7 +188,7 @@ def test_a_bad_header_of_a_call_is_told_what_is_allowed(daemon: Daemon) -> None:
             answer = daemon.http.post(path, json=chat(), headers={header: "urgent"})
             assert (answer.status_code, answer.json()["error"]["message"]) == (400, words)
     key = daemon.http.post("/jobs", content=b"{}", headers=NDJSON | {"Idempotency-Key": "k"})
-    assert key.json()["error"] == "Idempotency-Key: is for one job, not for many; given: k"
+    assert key.json()["error"] == "Idempotency-Key: is for single jobs; leave it out for NDJSON; given: k"
 
 
 @pytest.mark.parametrize(

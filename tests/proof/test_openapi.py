@@ -62,8 +62,8 @@ RELATIVE = (
     "with order=ended",
     "in the same order",
     "invalid model name",
-    "which is kept",
-    "the end of what is asked for",
+    "the oldest kept",
+    "the end of the period",
     "steps ago",
 )
 

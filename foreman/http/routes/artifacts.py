@@ -1,4 +1,4 @@
-"""/jobs/{id}/artifacts: what a job made, or a part of it."""
+"""/jobs/{id}/artifacts: download an artifact, or a range of it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ from foreman.store.protocol import Reader, Shape
 
 
 async def fetch(job_id: str, name: str) -> Response:
+    """Answer with an artifact; honour one byte range and If-None-Match.
+
+    Raises:
+        JobNotFound: The caller has no such job.
+        ArtifactNotFound: The job has no such artifact.
+        RangeInvalid: The range lies beyond the artifact's end.
+    """
+
     def read(store: Reader) -> Shape:
         if store.job(job_id) is None:
             raise JobNotFound(job_id)
@@ -28,10 +36,10 @@ async def fetch(job_id: str, name: str) -> Response:
     response = stored_answer(Stored(context().readers, job_id, name, found.size), found.content_type)
     keep_from_running(response)
     response.headers["Accept-Ranges"] = "bytes"
-    response.set_etag(sha256(f"{job_id}/{name}".encode()).hexdigest()[:40])  # no artifact is ever another one
+    response.set_etag(sha256(f"{job_id}/{name}".encode()).hexdigest()[:40])  # artifacts never change
     asked = request.headers.get("Range", "")
     one = asked.lower().startswith("bytes=") and "," not in asked
-    size = found.size if one else None  # without it ranges are ignored, as other kinds may be (RFC 9110, 14.2)
+    size = found.size if one else None  # without a size, ranges are ignored, as RFC 9110, 14.2, permits
     try:
         return await response.make_conditional(request, accept_ranges=True, complete_length=size)
     except RequestedRangeNotSatisfiable:

@@ -1,4 +1,4 @@
-"""Many jobs in one request: read as a stream, stored in groups, bad lines reported by number."""
+"""Many jobs in one request: NDJSON, read as a stream and stored in groups; bad lines are reported by number."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ from foreman.offload import offload
 from foreman.queue.commands import SubmitMany
 
 GROUP = 1000  # jobs in one transaction
-BREATH = 50  # lines between checkpoints: a millisecond or so, in which nobody else is served
+BREATH = 50  # lines between checkpoints: about a millisecond, in which no other request is served
 MOST_LINES = 100_000
 LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-PAIRS = [one + other for one in LETTERS for other in LETTERS]  # what ten bits of an id look like
+PAIRS = [one + other for one in LETTERS for other in LETTERS]  # the text of ten bits of an id
 
 
 async def submit() -> Response:
-    """`POST /jobs` with NDJSON. Lines that were stored stay stored, whatever comes after them."""
+    """`POST /jobs` with NDJSON: store each good line; stored lines stay stored if a later one fails."""
     if "Idempotency-Key" in request.headers:
-        raise FieldInvalid("Idempotency-Key", request.headers["Idempotency-Key"], "is for one job, not for many")
+        raise FieldInvalid(
+            "Idempotency-Key", request.headers["Idempotency-Key"], "is for single jobs; leave it out for NDJSON"
+        )
     largest = context().settings.max_body
     if request.content_length is not None and request.content_length > largest:
         raise BodyTooLarge(largest)
-    coding()  # refused before anything is stored
+    coding()  # a bad Content-Encoding is refused before anything is stored
     intake = _Intake(context())
     number = 0
     refused: MemoryFull | None = None
@@ -58,7 +60,7 @@ async def submit() -> Response:
                     await intake.take(number, line)
                 if number % BREATH == 0:
                     await trio.lowlevel.checkpoint()
-    except (BodyTooLarge, BodyUnreadable, MemoryFull) as error:  # the caller still has to hear what was stored before
+    except (BodyTooLarge, BodyUnreadable, MemoryFull) as error:  # the caller must learn which lines were stored
         intake.reject(number + 1, error)
         refused = error if isinstance(error, MemoryFull) else None
     except FieldInvalid as error:
@@ -75,18 +77,18 @@ async def submit() -> Response:
 
 
 class _Intake:
-    """What became of each line."""
+    """The outcome of each line."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._owner = ctx.auth.caller(request)
         self._drafts: list[tuple[int, Draft]] = []
-        self._held, self._size = held(), 0  # bytes of what is read and not stored yet
+        self._held, self._size = held(), 0  # bytes of the lines that are read and not stored yet
         self._ids = _ids()
-        self._judged: dict[str, str | None] = {}  # receivers, and why one is refused
-        self._stored: list[msgspec.Raw] = []  # as JSON, since a hundred thousand small objects weigh a lot
+        self._validated: dict[str, str | None] = {}  # by receiver, the reason of a refusal
+        self._stored: list[msgspec.Raw] = []  # as JSON: 100,000 small objects take much more memory
         self._errors: list[tuple[int, msgspec.Raw]] = []
-        self.limited: RateLimited | None = None  # the last line that was one too many
+        self.limited: RateLimited | None = None  # the error of the last line over the rate
 
     @property
     def accepted(self) -> int:
@@ -97,9 +99,9 @@ class _Intake:
         return len(self._errors)
 
     async def make_room(self, size: int) -> None:
-        """Hold `size` bytes beside what is not stored yet, which is stored when there is too little room for both.
+        """Count `size` more bytes; store the pending lines first when there is no room for both.
 
-        Raises MemoryFull.
+        Raise MemoryFull when there is still no room.
         """
         try:
             self._held.resize(self._size + size)
@@ -108,6 +110,7 @@ class _Intake:
             self._held.resize(size)
 
     async def take(self, number: int, line: bytes) -> None:
+        """Read a line; store the pending ones once they make a group."""
         self._size += len(line)
         try:
             rate_limit.count()
@@ -119,7 +122,7 @@ class _Intake:
             await self.store()
 
     async def store(self) -> None:
-        """Store what was read and is not stored yet."""
+        """Store the pending lines."""
         self._size = 0
         if not self._drafts:
             return
@@ -136,9 +139,11 @@ class _Intake:
             self._stored.append(msgspec.Raw(msgspec.json.encode(shown)))
 
     def reject(self, number: int, error: ForemanError) -> None:
+        """Record that a line was rejected."""
         self._errors.append((number, msgspec.Raw(msgspec.json.encode({"line": number, **wire.show_error(error)}))))
 
     def shown(self) -> dict[str, object]:
+        """Return the answer's body."""
         self._errors.sort(key=lambda error: error[0])
         return {
             "accepted": self.accepted,
@@ -156,26 +161,26 @@ class _Intake:
         )
         draft = await offload(len(line), make, next(self._ids))
         if draft.webhook_url is not None:
-            await ctx.sender.check(draft.webhook_url, self._judged)
+            await ctx.sender.check(draft.webhook_url, self._validated)
         return draft
 
 
 def _ids() -> Iterator[str]:
-    """ULIDs for one group: they share the time and 60 random bits, and count in the last 20.
+    """Return the ULIDs of one group: they share the time and 60 random bits, and count in the last 20.
 
-    A quarter of a large submission's time would go into a thousand single ones.
+    Independent ones would take a quarter of a large submission's time.
     """
     start = str(ULID.from_bytes(ULID().bytes[:6] + os.urandom(10)))[:22]
     return (start + high + low for high in PAIRS for low in PAIRS)
 
 
 async def _lines() -> AsyncIterator[tuple[list[bytes], int]]:
-    """Yield the request's lines as they arrive, and how many bytes of the next one have come.
+    """Yield the request's lines as they arrive, and the number of bytes received of the next one.
 
-    Raises BodyTooLarge, BodyUnreadable.
+    Raise BodyTooLarge, or BodyUnreadable when the body breaks off or cannot be unpacked.
     """
-    rest: list[bytes] = []  # the pieces of a line that has not ended
-    size = 0  # of those
+    rest: list[bytes] = []  # parts of an unfinished line
+    size = 0  # bytes of them
     async for piece in pieces():
         first, *lines = piece.split(b"\n")
         rest.append(first)

@@ -1,4 +1,4 @@
-"""The live feed: every change of state, over a websocket or as SSE."""
+"""/events: the live feed of all events, over a websocket or as SSE."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from foreman.http.context import Context, context
 events = Blueprint("events", __name__)
 
 PING_EVERY = 20.0  # seconds between SSE comments; hypercorn pings websockets as often
-STOPPED = 1.0  # seconds that one change waits for a reader; one that reads at all, at whatever pace, is no trouble
+STOPPED = 1.0  # seconds one event may wait for its reader; a reader that still reads is never dropped
 GOING_AWAY, TOO_SLOW, BAD_QUERY, GONE = 1012, 1013, 4400, 4410  # close codes
 FILTERS = ("after", "job_id", "model", "state")
 
 
 @events.websocket("/events")
 async def over_websocket() -> None:
-    """Hello, then the changes, until the reader leaves, is too slow, or Foreman stops."""
+    """Send hello, then events, until the reader leaves, is too slow, or Foreman stops."""
     ctx = context()
     await websocket.accept()
     try:
@@ -40,18 +40,18 @@ async def over_websocket() -> None:
         await websocket.close(BAD_QUERY, str(error)[:120])
         return
     await websocket.send(await _hello(ctx, subscription))
-    code, words = GOING_AWAY, "restarting"
+    code, reason = GOING_AWAY, "restarting"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_until, ctx.leaving, nursery.cancel_scope)
-        # Without someone to receive, the reader's going would never be noticed.
+        # Without a pending receive, a disconnect of the reader would go unnoticed.
         nursery.start_soon(_discard)
-        code, words = await _tell(subscription)
+        code, reason = await _emit(subscription)
         nursery.cancel_scope.cancel()
-    await websocket.close(code, words)
+    await websocket.close(code, reason)
 
 
-async def _tell(subscription: Subscription) -> tuple[int, str]:
-    """Send the changes until this reader can be told no more: with which code to close, and why."""
+async def _emit(subscription: Subscription) -> tuple[int, str]:
+    """Send events until the reader is too slow or its cursor is gone; return the close code and the reason."""
     try:
         while True:
             for event in await subscription.next():
@@ -65,12 +65,13 @@ async def _tell(subscription: Subscription) -> tuple[int, str]:
 
 @events.get("/events")
 async def over_sse() -> Response:
+    """Stream events as SSE. Raise NotAcceptable unless the caller accepts them."""
     if "text/event-stream" not in request.headers.get("Accept", ""):
         raise NotAcceptable(request.headers.get("Accept", ""), "text/event-stream, or a websocket")
     ctx = context()
     args = MultiDict(request.args)
     if "after" not in args and (last := request.headers.get("Last-Event-ID")):
-        args["after"] = last  # what a browser sends when it connects again
+        args["after"] = last  # sent by browsers when they reconnect
     subscription = await _subscribe(ctx, args, visibility.by(request))
     response = Response(_sse(ctx, subscription), content_type="text/event-stream; charset=utf-8")
     response.timeout = None
@@ -84,7 +85,7 @@ async def _sse(ctx: Context, subscription: Subscription) -> AsyncIterator[bytes]
         try:
             events = await _next(ctx, subscription)
         except CursorGone:
-            return  # when the reader comes back with its last id, the answer says so
+            return  # a reader that reconnects with its last id gets the error then
         for event in events:
             began = trio.current_time()
             yield _event(event)
@@ -95,7 +96,7 @@ async def _sse(ctx: Context, subscription: Subscription) -> AsyncIterator[bytes]
 
 
 async def _next(ctx: Context, subscription: Subscription) -> list[JobEvent]:
-    """The next changes; none when nothing came for a while, or Foreman stops."""
+    """Return the next events; none after PING_EVERY seconds without any, or when Foreman stops."""
     events: list[JobEvent] = []
     gone: CursorGone | None = None
     with trio.move_on_after(PING_EVERY) as scope:
@@ -112,7 +113,7 @@ async def _next(ctx: Context, subscription: Subscription) -> list[JobEvent]:
 
 
 async def _subscribe(ctx: Context, args: MultiDict[str, str], shown: Callable[[JobEvent], bool] | None) -> Subscription:
-    """Return a place in the feed, where only those changes are told that may be shown."""
+    """Return a subscription to the events that match the query and are `shown` to the caller."""
     after = ctx.feed.newest
     if (text := args.get("after")) is not None:
         if not (text.isascii() and text.isdigit() and len(text) < 19):
@@ -128,11 +129,11 @@ async def _subscribe(ctx: Context, args: MultiDict[str, str], shown: Callable[[J
 def _filter(args: MultiDict[str, str]) -> Callable[[JobEvent], bool]:
     unknown = set(args) - {*FILTERS, TICKET}
     if unknown:
-        raise QueryInvalid("query", ", ".join(sorted(unknown)), f"must be out of {', '.join(FILTERS)}")
+        raise QueryInvalid("query", ", ".join(sorted(unknown)), f"must be one of {', '.join(FILTERS)}")
     jobs, models, states = (frozenset(args.getlist(name)) for name in FILTERS[1:])
     odd = states - {state.value for state in State}
     if odd:
-        raise QueryInvalid("state", ", ".join(sorted(odd)), f"must be out of {', '.join(State)}")
+        raise QueryInvalid("state", ", ".join(sorted(odd)), f"must be one of {', '.join(State)}")
 
     def wanted(event: JobEvent) -> bool:
         return (
@@ -145,20 +146,20 @@ def _filter(args: MultiDict[str, str]) -> Callable[[JobEvent], bool]:
 
 
 async def _hello(ctx: Context, subscription: Subscription) -> str:
-    # The newest when the subscription began: whoever comes back with this `seq` has missed nothing in between.
+    # The newest seq when the subscription began: a reader that reconnects with it misses no event.
     hello = {"type": "hello", "seq": subscription.newest, "oldest": await ctx.feed.oldest()}
     return msgspec.json.encode(hello).decode()
 
 
 @lru_cache(maxsize=1024)
 def _text(event: JobEvent) -> str:
-    """A change as all readers get it."""
+    """Return an event as JSON, encoded once for all readers."""
     return msgspec.json.encode(show_event(event)).decode()
 
 
 @lru_cache(maxsize=1024)
 def _event(event: JobEvent) -> bytes:
-    """The same as an event of SSE."""
+    """Return an event as SSE, encoded once for all readers."""
     return f"id: {event.seq}\ndata: {_text(event)}\n\n".encode()
 
 

@@ -1,4 +1,4 @@
-"""/jobs: submit, show, list, follow."""
+"""/jobs: submit, show, list, cancel, retry, delete and stream jobs."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Entry = TypeVar("Entry", JobEvent, Delivery)
 jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 
 LONGEST_WAIT = 300  # seconds
-ENTRIES = 1000  # events or deliveries of a job that one answer lists at most
-RESULT = b'"result":null,"artifacts":'  # what a job shows in place of a result that is sent in pieces
+ENTRIES = 1000  # events or deliveries of a job per answer, at most
+RESULT = b'"result":null,"artifacts":'  # marks where a large result is inserted while it is streamed
 MOST_SEQ = 999_999_999
 
 
 @jobs.post("")
 async def submit() -> Response:
-    """Accept a job, or many as NDJSON: read, ask, show."""
+    """Accept a job, or many as NDJSON; with `Prefer: wait=N` answer when the job has ended."""
     ctx = context()
     if ctx.draining:
         raise Draining
@@ -59,7 +59,7 @@ async def submit() -> Response:
 
 
 async def _accepted() -> Accepted:
-    """Make a job of the request at hand. Nothing of the request is kept in memory."""
+    """Make a job of the current request. Nothing of the request stays in memory."""
     ctx = context()
     idempotency_key = wire.read_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await read_json_body()
@@ -72,7 +72,7 @@ async def _accepted() -> Accepted:
     except ForemanError as error:
         if idempotency_key is None:
             raise
-        refusal = error  # a key that was used before is answered as it was, whatever has become of model and receiver
+        refusal = error  # a repeated key gets its first answer even if model or receiver are refused by now
     make = partial(
         submission.draft,
         canonical=canonical,
@@ -85,9 +85,9 @@ async def _accepted() -> Accepted:
 
 
 async def _ends(job_id: str, wait: int) -> bool:
-    """Return when the job has ended, or `wait` seconds are over, or Foreman is leaving: whether it has ended."""
+    """Wait for the job to end, `wait` seconds to pass, or Foreman to leave; return True if the job has ended."""
     ctx = context()
-    output = ctx.hub.output(job_id)  # held before the read, so that no later change is missed
+    output = ctx.hub.output(job_id)  # held before the read, so that no later event is missed
     job = await visibility.read(lambda store: store.job(job_id))
     if job is None or job.state in TERMINAL:
         return True
@@ -107,7 +107,7 @@ async def _until(event: trio.Event, scope: trio.CancelScope) -> None:
 
 @jobs.get("")
 async def listing() -> Response:
-    """List jobs, a page at a time: newest first, or those that have ended, the last one first."""
+    """List a page of jobs: newest first, or ended jobs with the latest end first."""
     check_names(*FILTERS, "order", "limit", "after")
     wanted = read_selection()
     order = read_order(wanted)
@@ -123,7 +123,7 @@ async def listing() -> Response:
 
 @jobs.get("/<job_id>")
 async def show(job_id: str) -> Response:
-    """The job as it is; with `Prefer: wait=N` as it is when it has ended, or after N seconds."""
+    """Show the job; with `Prefer: wait=N` once it has ended or N seconds have passed."""
     wait = _preferred_wait(request.headers.get("Prefer"))
     if wait:
         await _ends(job_id, wait)
@@ -156,7 +156,7 @@ async def _shown(job_id: str) -> Response:
 
 @jobs.get("/<job_id>/request")
 async def asked(job_id: str) -> Response:
-    """What the target is asked: the body as submitted, without Foreman's own fields."""
+    """Show the request that goes to the target: the body as submitted, without Foreman's own fields."""
 
     def read(store: Reader) -> int:
         size = store.size(job_id)
@@ -169,6 +169,7 @@ async def asked(job_id: str) -> Response:
 
 @jobs.post("/<job_id>/cancel")
 async def cancel(job_id: str) -> Response:
+    """Cancel a job, queued or running."""
     await _check_owner(job_id)
     await context().queue.ask(Cancel(job_id=job_id))
     return await _shown(job_id)
@@ -176,6 +177,7 @@ async def cancel(job_id: str) -> Response:
 
 @jobs.post("/<job_id>/retry")
 async def retry(job_id: str) -> Response:
+    """Requeue a job that has failed, expired or been cancelled."""
     await _check_owner(job_id)
     rate_limit.count()
     await context().queue.ask(Retry(job_id=job_id))
@@ -184,24 +186,25 @@ async def retry(job_id: str) -> Response:
 
 @jobs.delete("/<job_id>")
 async def delete(job_id: str) -> Response:
+    """Delete a job that has ended."""
     await _check_owner(job_id)
     await context().queue.ask(Delete(job_id=job_id))
     return no_content()
 
 
 async def _check_owner(job_id: str) -> None:
-    """Raises JobNotFound, AdminRequired."""
+    """Raise JobNotFound for a job the caller cannot see, AdminRequired for one the caller may not change."""
     try:
         job = await visibility.find(job_id)
     except JobUnreadable:
-        context().auth.check_admin(request)  # nobody can say whose it is
+        context().auth.check_admin(request)  # its owner is unknown
         return
     context().auth.check_owner(request, job.owner)
 
 
 @jobs.get("/<job_id>/deliveries")
 async def deliveries(job_id: str) -> Response:
-    """The log of the job's webhooks, oldest first, paged as its events are."""
+    """List a page of the job's webhook deliveries, oldest first, after `?after=SEQ`."""
     after = _read_after()
 
     def read(store: Reader) -> list[Delivery]:
@@ -215,6 +218,7 @@ async def deliveries(job_id: str) -> Response:
 
 @jobs.post("/<job_id>/deliveries/<delivery_id>/redeliver")
 async def redeliver(job_id: str, delivery_id: str) -> Response:
+    """Send a webhook again."""
     if not (delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) < 19):
         raise DeliveryNotFound
     await _check_owner(job_id)
@@ -224,7 +228,7 @@ async def redeliver(job_id: str, delivery_id: str) -> Response:
 
 @jobs.get("/<job_id>/events")
 async def events(job_id: str) -> Response:
-    """The job's events, oldest first, from `?after=SEQ` on; `next` is where a further answer would go on."""
+    """List a page of the job's events, oldest first, after `?after=SEQ`; `next` is the cursor of the next page."""
     after = _read_after()
 
     def read(store: Reader) -> list[JobEvent]:
@@ -242,23 +246,25 @@ def _read_after() -> int:
 
 
 def _page(found: Sequence[Entry], show: Callable[[Entry], object]) -> tuple[list[msgspec.Raw], int | None]:
-    """Return as many of the entries as one answer lists, and after which `seq` the next one goes on; None: nowhere."""
+    """Return the entries that fit one answer, and the `seq` that the next page begins after, if there is one."""
     shown = page_of(found[:ENTRIES], show)
     return shown, found[len(shown) - 1].seq if len(found) > len(shown) else None
 
 
 @jobs.get("/<job_id>/stream")
 async def follow(job_id: str) -> Response:
+    """Stream the output of a job."""
     return await stream.follow(job_id)
 
 
 @jobs.get("/<job_id>/artifacts/<name>")
 async def artifact(job_id: str, name: str) -> Response:
+    """Download an artifact of a job."""
     return await artifacts.fetch(job_id, name)
 
 
 def _preferred_wait(prefer: str | None) -> int | None:
-    """The seconds of `Prefer: wait=N` (RFC 7240); other preferences are left alone, as that RFC asks."""
+    """Return the seconds of `Prefer: wait=N`, if given; ignore other preferences, as RFC 7240 requires."""
     for preference in (prefer or "").split(","):
         name, _, value = preference.partition(";")[0].strip().partition("=")
         if name.strip().lower() == "wait":

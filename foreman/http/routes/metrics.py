@@ -1,4 +1,4 @@
-"""/metrics: what the meters counted, and what is so at this moment."""
+"""/metrics: the counters since the start, and gauges of the current state."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from foreman.store.protocol import Lane, Reader
 metrics = Blueprint("metrics", __name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SERIES = 4096  # bytes of what is told of one model, about
+SERIES = 4096  # bytes of the series of one model, about
 
 
 @metrics.get("/metrics")
 async def scrape() -> Response:
-    """Prometheus' text format."""
+    """Answer in Prometheus' text format."""
     ctx = context()
     ctx.auth.check_admin(request)
 
@@ -42,7 +42,7 @@ async def scrape() -> Response:
 
 
 class _Now:
-    """The gauges, made anew for each scrape."""
+    """The gauges, built for each scrape."""
 
     def __init__(self, ctx: Context, lanes: list[Lane], running: list[Job], oldest: float | None) -> None:
         self._ctx = ctx
@@ -52,34 +52,38 @@ class _Now:
 
     def collect(self) -> Iterator[Metric]:
         ctx = self._ctx
-        waiting = GaugeMetricFamily("foreman_jobs_waiting", "Jobs that wait", labels=["model", "priority"])
+        waiting = GaugeMetricFamily("foreman_jobs_waiting", "Jobs waiting", labels=["model", "priority"])
         depths: Counter[tuple[str, str]] = Counter()
         for lane in self._lanes:  # a model has a lane for each set of options that reload it
             depths[model_of(lane.key), lane.priority.word] += lane.ready + lane.parked
         for labels, depth in depths.items():
             waiting.add_metric(labels, depth)
         yield waiting
-        running = GaugeMetricFamily("foreman_jobs_running", "Jobs that run", labels=["model", "state"])
+        running = GaugeMetricFamily("foreman_jobs_running", "Jobs running", labels=["model", "state"])
         for (model, state), count in Counter((model_of(job.key), job.state) for job in self._running).items():
             running.add_metric([model, state], count)
         yield running
         age = 0.0 if self._oldest is None else max(0.0, ctx.clock() - self._oldest)
-        yield GaugeMetricFamily("foreman_oldest_wait_seconds", "How long the first in line has waited", age)
+        yield GaugeMetricFamily("foreman_oldest_wait_seconds", "Seconds that the oldest waiting job has waited", age)
         yield GaugeMetricFamily("foreman_target_up", "1 while the target answers", float(ctx.inventory.up))
         failing = GaugeMetricFamily(
-            "foreman_model_failing", "1 for a model whose jobs wait since its calls fail", labels=["model"]
+            "foreman_model_failing", "1 for a model whose jobs are held because its calls fail", labels=["model"]
         )
         for model in ctx.outlook.failing():
             failing.add_metric([model], 1)
         yield failing
-        yield GaugeMetricFamily("foreman_feed_readers", "Readers of the feed", len(ctx.feed.subscriptions))
+        yield GaugeMetricFamily("foreman_feed_readers", "Subscribers of the feed", len(ctx.feed.subscriptions))
         yield GaugeMetricFamily(
-            "foreman_loop_held_seconds", "Longest turn of the event loop so far", ctx.watchdog.longest
+            "foreman_loop_held_seconds", "Longest time that the event loop was blocked", ctx.watchdog.longest
         )
         yield CounterMetricFamily(
-            "foreman_log_lines_dropped", "Log lines that could not be written, of managed servers too", logs.dropped()
+            "foreman_log_lines_dropped",
+            "Log lines dropped because they could not be written, including managed servers",
+            logs.dropped(),
         )
-        memory = GaugeMetricFamily("foreman_memory_bytes", "Bytes of bodies and answers under way", labels=["kind"])
+        memory = GaugeMetricFamily(
+            "foreman_memory_bytes", "Bytes of request bodies and answers in memory", labels=["kind"]
+        )
         memory.add_metric(["used"], ctx.budget.used)
         memory.add_metric(["limit"], ctx.budget.limit)
         yield memory

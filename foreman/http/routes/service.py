@@ -1,4 +1,4 @@
-"""The service's own routes: is it alive, is it ready, what waits."""
+"""The service's own routes: probes, tickets, and the queue as a whole."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ service = Blueprint("service", __name__)
 
 @service.get("/healthz")
 async def healthz() -> Response:
-    """Say that Foreman is alive, and `degraded` while the target cannot be reached or fails a model's calls.
+    """Answer that Foreman is alive; `degraded` while the target is away or fails a model's calls.
 
-    Has the target probed soon. Names no model: no token is needed to see this.
+    Requests a probe of the target. Model names are left out, since the route needs no token.
     """
     inventory, failing = context().inventory, context().outlook.failing()
     inventory.look()
@@ -48,14 +48,14 @@ async def healthz() -> Response:
 
 @service.get("/readyz")
 async def readyz() -> Response:
-    """Ready for jobs; 503 while draining."""
+    """Answer 200 when ready for jobs, 503 while draining."""
     ready = not context().draining
     return json_answer({"status": "ready" if ready else "draining"}, 200 if ready else 503)
 
 
 @service.post("/tickets")
 async def ticket() -> Response:
-    """Give a ticket, which stands for the caller where a browser sends no headers."""
+    """Issue a ticket, which replaces the token where a browser sends no headers."""
     response = json_answer({"ticket": context().auth.ticket(request), "expires_in": int(LIFE)})
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -63,7 +63,7 @@ async def ticket() -> Response:
 
 @service.post("/queue/<any(pause, resume):verb>")
 async def pause(verb: str) -> Response:
-    """Stop or go on claiming; what runs goes on. Survives restarts."""
+    """Pause or resume claiming; running jobs go on. The state survives restarts."""
     ctx = context()
     ctx.auth.check_admin(request)
     await ctx.queue.ask(Note(name=PAUSED, value="true" if verb == "pause" else "false"))
@@ -72,7 +72,7 @@ async def pause(verb: str) -> Response:
 
 @service.get("/queue/jobs")
 async def line() -> Response:
-    """Return the jobs that wait, in the order in which they would run, and those whose time is to come."""
+    """List the waiting jobs in the order they would run, and the jobs with a future start."""
     ctx = context()
     check_names("limit")
     most = read_limit()
@@ -86,14 +86,14 @@ async def line() -> Response:
     return json_answer({"jobs": page_of(waiting, _in_line), "scheduled": page_of(scheduled, show_job)})
 
 
-def _in_line(place: tuple[Job, Expected]) -> dict[str, Any]:
-    job, expected = place
+def _in_line(waiting: tuple[Job, Expected]) -> dict[str, Any]:
+    job, expected = waiting
     return show_job(job, position=expected.position, eta=expected.seconds)
 
 
 @service.get("/queue")
 async def queue() -> Response:
-    """What waits, what runs, what is resident."""
+    """Summarise the queue: waiting jobs by model, running jobs, the loaded model."""
     ctx = context()
 
     def read(store: Reader) -> tuple[list[Lane], list[Job], float | None, bool]:
@@ -104,7 +104,7 @@ async def queue() -> Response:
     for lane in lanes:
         counts = by_model.setdefault(model_of(lane.key), {"high": 0, "normal": 0, "low": 0})
         counts[lane.priority.word] += lane.ready + lane.parked
-    resident = ctx.worker.target_loaded()
+    loaded = ctx.worker.target_loaded()
     return json_answer(
         {
             "queued": sum(lane.ready + lane.parked for lane in lanes),
@@ -121,7 +121,7 @@ async def queue() -> Response:
                 }
                 for job in running
             ],
-            "resident": model_of(resident) if resident else None,
+            "resident": model_of(loaded) if loaded else None,
             "slots": ctx.settings.slots,
             "paused": paused,
             "degraded": not ctx.inventory.up,

@@ -1,4 +1,4 @@
-"""The output of a job as it is produced, as NDJSON or SSE, for any number of readers."""
+"""/jobs/{id}/stream: the output of a job as it is produced, as NDJSON or SSE, for any number of readers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from foreman.http.server.exchange import inflow
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
 
-SLICE = 2**16  # bytes of a large chunk that each of its readers takes at a time
+SLICE = 2**16  # bytes of a large chunk that each reader takes at a time
 COMMENT_EVERY = 10.0  # seconds between the comments that keep an idle SSE connection open
 
 
 async def follow(job_id: str) -> Response:
-    """`GET /jobs/{id}/stream`."""
+    """Answer `GET /jobs/{id}/stream`: stream a running job, or the stored answer of an ended one."""
     ctx = context()
-    output = ctx.hub.output(job_id)  # held before the read, so that no later change is missed
+    output = ctx.hub.output(job_id)  # held before the read, so that no later event is missed
     job = await visibility.find(job_id)
     wants_sse = "text/event-stream" in request.headers.get("Accept", "")
     frame = Sse(job.endpoint) if wants_sse else Ndjson()
@@ -50,57 +50,62 @@ async def follow(job_id: str) -> Response:
 
 
 class Ndjson:
-    """One JSON value a line."""
+    """NDJSON framing: one JSON value per line."""
 
     content_type = "application/x-ndjson"
 
     def chunk(self, data: bytes) -> bytes:
+        """Return a framed JSON value."""
         return on_one_line(data) + b"\n"
 
     def around(self, data: bytes | None = None) -> tuple[bytes, bytes]:
-        """What comes before and after a value that is sent in pieces, a whole answer where it is not given."""
+        """Return the frame before and after a value sent in parts; `data` is a chunk, None a whole answer."""
         return b"", b"\n"
 
     def notice(self, value: dict[str, object]) -> bytes:
+        """Return a framed message of Foreman's own."""
         return self.chunk(msgspec.json.encode(value))
 
     def end(self) -> bytes:
+        """Return the end mark of the stream."""
         return b""
 
 
 class Sse:
-    """Server-sent events, each with one JSON value; named and closed the way the endpoint's own stream is."""
+    """SSE framing: one JSON value per event, named and ended as in the endpoint's own stream."""
 
     content_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, endpoint: str) -> None:
         self._typed = endpoint in TYPED
-        self._named = endpoint == "/v1/messages"  # of the two, the one whose whole answers have a type
+        self._named = endpoint == "/v1/messages"  # the only typed endpoint whose whole answers have a type
 
     def chunk(self, data: bytes) -> bytes:
+        """Return a framed JSON value, named by its type on typed endpoints."""
         if self._typed and (name := _type_of(data)):
             return b"event: " + name + b"\ndata: " + on_one_line(data) + b"\n\n"
         return b"data: " + on_one_line(data) + b"\n\n"
 
     def around(self, data: bytes | None = None) -> tuple[bytes, bytes]:
-        """What comes before and after a value that is sent in pieces, a whole answer where it is not given."""
+        """Return the frame before and after a value sent in parts; `data` is a chunk, None a whole answer."""
         name = b"message" if self._named else None
         if data is not None:
             name = _type_of(data) if self._typed else None
         return b"event: " + name + b"\ndata: " if name else b"data: ", b"\n\n"
 
     def notice(self, value: dict[str, object]) -> bytes:
+        """Return a framed message of Foreman's own."""
         return self.chunk(msgspec.json.encode(value))
 
     def end(self) -> bytes:
+        """Return the end mark of the stream; typed endpoints have none."""
         return b"" if self._typed else b"data: [DONE]\n\n"
 
 
 def on_one_line(data: bytes) -> bytes:
-    """Return a JSON value with nothing in it that a reader could take for the end of a line.
+    """Return a JSON value without any character that a reader could take for a line end.
 
-    Python's `str.splitlines`, by which the official SDKs and httpx read lines, ends them at U+0085, U+2028 and U+2029
-    too.
+    Python's `str.splitlines`, which the official SDKs and httpx use, also ends lines at U+0085, U+2028 and U+2029.
     """
     if b"\n" in data or b"\r" in data:  # a server's whole answer, over several lines
         data = msgspec.json.format(data, indent=-1)
@@ -114,50 +119,52 @@ _LINE_ENDS = {character.encode(): f"\\u{ord(character):04x}".encode() for charac
 
 
 async def next_or_comment(reader: OutputReader, frame: Ndjson | Sse, comment: str) -> OutputItem | bytes:
-    """The next piece, or a comment when nothing came for a while; NDJSON knows no comments, so its readers wait."""
+    """Return the next item, or an SSE comment after COMMENT_EVERY seconds; NDJSON has no comments and waits."""
     with trio.move_on_after(COMMENT_EVERY if isinstance(frame, Sse) else float("inf")):
         return await reader.next()
     return f": {comment}\n\n".encode()
 
 
 async def live(job: Job, readers: Readers, reader: OutputReader, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
-    """Chunks as they come; notices of a new attempt and of an end other than done."""
+    """Yield chunks as they arrive, and messages about new attempts and an end other than done."""
     if isinstance(frame, Sse):
-        yield b": waiting\n\n"  # so that the reader has the head of the answer now
+        yield b": waiting\n\n"  # sends the head of the answer now
     said = False
     while True:
-        piece = await next_or_comment(reader, frame, "waiting")
-        if isinstance(piece, bytes):
-            yield piece
-        elif piece.chunk is not None:
+        item = await next_or_comment(reader, frame, "waiting")
+        if isinstance(item, bytes):
+            yield item
+        elif item.chunk is not None:
             said = True
-            if len(piece.chunk) <= SLICE:
-                yield frame.chunk(piece.chunk)
+            if len(item.chunk) <= SLICE:
+                yield frame.chunk(item.chunk)
             else:
-                async for part in framed(frame, piece.chunk, reader):
+                async for part in framed(frame, item.chunk, reader):
                     yield part
-        elif piece.attempt is not None:
-            yield frame.notice({"foreman": {"attempt": piece.attempt}})
-        elif piece.cut is not None:
-            state = piece.ended.state if piece.ended else job.state
-            yield frame.notice({**show_error(piece.cut), "foreman": {"state": state}})
+        elif item.attempt is not None:
+            yield frame.notice({"foreman": {"attempt": item.attempt}})
+        elif item.cut is not None:
+            state = item.ended.state if item.ended else job.state
+            yield frame.notice({**show_error(item.cut), "foreman": {"state": state}})
             return
-        elif piece.ended is not None and not said:
-            # It was joined after the last chunk and before the commit: nothing was held.
-            ended = replace(job, state=piece.ended.state, error=piece.ended.error)
+        elif item.ended is not None and not said:
+            # The reader began after the last chunk and before the commit, so that the log was empty.
+            ended = replace(job, state=item.ended.state, error=item.ended.error)
             async for part in stored(ended, readers, frame):
                 yield part
             return
-        elif piece.ended is not None:
-            if piece.ended.state is not State.DONE:
-                yield frame.notice(ended_badly(piece.ended.state, piece.ended.error))
+        elif item.ended is not None:
+            if item.ended.state is not State.DONE:
+                yield frame.notice(ended_badly(item.ended.state, item.ended.error))
             yield frame.end()
             return
 
 
 async def stored(job: Job, readers: Readers, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
-    """The whole answer of a job that has ended, as one chunk. A body is sent when its request's context is gone, so
-    it asks for nothing there."""
+    """Yield the whole answer of an ended job as one chunk.
+
+    Bodies are sent after the request context is gone, so this must not use it.
+    """
 
     def read(store: Reader) -> tuple[bytes | None, int]:
         size = store.size(job.id, COMPLETION) or 0
@@ -176,7 +183,7 @@ async def stored(job: Job, readers: Readers, frame: Ndjson | Sse) -> AsyncIterat
 
 
 async def framed(frame: Ndjson | Sse, chunk: bytes, reader: OutputReader) -> AsyncIterator[bytes]:
-    """Yield a large chunk in slices, so that its readers share it and take a slice each, as long as it is kept."""
+    """Yield a large chunk in slices, as long as it is kept; readers share the chunk and copy one slice each."""
 
     async def slices() -> AsyncIterator[bytes]:
         for start in range(0, len(chunk), SLICE):
@@ -192,8 +199,10 @@ async def framed(frame: Ndjson | Sse, chunk: bytes, reader: OutputReader) -> Asy
 
 
 async def in_one_line(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield a JSON text that comes in parts without line ends (see `on_one_line`): outside of strings they are blanks,
-    and within them there are none but those that are escaped here, which may lie across two parts."""
+    """Yield a JSON text in parts, without line ends (see `on_one_line`).
+
+    Line ends between tokens become blanks. Those within strings are escaped; their bytes may span two parts.
+    """
     rest = b""
     async for part in parts:
         text = rest + part
@@ -208,6 +217,7 @@ async def in_one_line(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def ended_badly(state: State, error: str | None) -> dict[str, object]:
+    """Return the message for a job that ended in another state than done."""
     return {"error": error or f"the job was {state}", "foreman": {"state": state}}
 
 

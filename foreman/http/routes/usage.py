@@ -1,4 +1,4 @@
-"""/usage: what was done in every minute, hour or day."""
+"""/usage: jobs, tokens and waits per minute, hour or day."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_ROWS = 10_000
 
 @usage.get("/usage")
 async def figures() -> Response:
-    """Show the figures of a time: a row a step, or with `by` one for each name in each step that has some."""
+    """Show the usage of a period: one row per step, or with `by` one per name and step."""
     check_names("by", "from", "to", "step")
     asked = request.args
     by: str | None = choice("by", asked.get("by"), {name: name for name in Group._fields})
@@ -45,7 +45,7 @@ async def figures() -> Response:
     rows, since = await visibility.read(read)
     if len(rows) > MOST_ROWS:
         given = f"{asked.get('from') or rfc3339(begin)} by {by}"
-        raise FieldInvalid("from", given, f"must give at most {MOST_ROWS} rows: ask for less time or a longer step")
+        raise FieldInvalid("from", given, f"must give at most {MOST_ROWS} rows: use a shorter period or a longer step")
     return json_answer(
         {
             "step": word,
@@ -58,7 +58,10 @@ async def figures() -> Response:
 
 
 def _times(word: str, now: float) -> tuple[int, int]:
-    """Return the first step and the end of the last one; the step that is under way is the last there can be."""
+    """Return the start of the first step and the end of the last one, at most that of the current step.
+
+    Raise FieldInvalid for a period that is empty, too long, or no longer kept.
+    """
     step = TRANSITIONS[word]
     kept = kept_since(step, now, context().settings.usage_history)
     asked_from, asked_to = (instant(name, request.args.get(name)) for name in ("from", "to"))
@@ -69,9 +72,9 @@ def _times(word: str, now: float) -> tuple[int, int]:
         begin = min(max(begin, -(-kept // step) * step), end - step)
     elif asked_from < kept:
         more = ", or use step=hour" if word == "minute" else ""
-        raise FieldInvalid("from", request.args["from"], f"must be {rfc3339(kept)} or later, which is kept{more}")
+        raise FieldInvalid("from", request.args["from"], f"must be {rfc3339(kept)} or later, the oldest kept{more}")
     if begin >= end:
-        raise FieldInvalid("from", str(rfc3339(begin)), f"must be before {rfc3339(end)}, the end of what is asked for")
+        raise FieldInvalid("from", str(rfc3339(begin)), f"must be before {rfc3339(end)}, the end of the period")
     if (end - begin) // step > MOST_STEPS:
         raise FieldInvalid("from", str(rfc3339(begin)), f"must be at most {MOST_STEPS} steps ago: use a longer step")
     return begin, end
