@@ -1,1 +1,1 @@
-"""Compatible APIs: Ollama's, OpenAI's and Anthropic's."""
+"""Compatible APIs: the dialects of Ollama, OpenAI and Anthropic."""

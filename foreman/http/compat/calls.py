@@ -1,4 +1,4 @@
-"""Synchronous calls: the target's own routes, where every call is a durable job that its caller waits for."""
+"""Compatible calls: the target's own routes, where every call is a durable job and its caller waits."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ from foreman.targets.answers.parsers import without_usage
 from foreman.targets.protocol import Call
 
 NOTHING = "missing request body"
-UNDECIDED = 0.25  # seconds in which a fault still gets a status of its own; then the head of the answer goes out
-COUNT_TIMEOUT = 60.0  # seconds for counting tokens, loading the model included
-GOODBYE = 5.0  # seconds to tell the queue that a caller has left
+UNDECIDED = 0.25  # seconds in which an error still sets the status of a stream; then the answer's head is sent
+COUNT_TIMEOUT = 60.0  # seconds for counting tokens, including loading the model
+GOODBYE = 5.0  # seconds for cancelling the job of a caller that has left
 
 
 class Dialect(Protocol):
-    """How one API says things."""
+    """The conventions of one compatible API: error shapes, framing, defaults."""
 
     streams_by_default: bool
 
     def error(self, error: ForemanError) -> Response:
-        """A fault before anything else was answered."""
+        """Return an error as a response of its own."""
 
     def error_line(self, error: ForemanError) -> dict[str, object]:
-        """A fault after the stream began."""
+        """Return an error as a JSON value, also for a stream that has begun."""
 
     def frame(self, endpoint: Endpoint) -> Ndjson | Sse:
-        """How chunks are framed."""
+        """Return the framing of an endpoint's chunks."""
 
 
 async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
-    """Answer a call of the target's own API: store it, wait for its turn, pass on what the target says."""
+    """Answer a compatible call: store it as a job, wait for its turn, forward the target's answer."""
     ctx = context()
     if ctx.draining:
         raise Draining
@@ -82,8 +82,11 @@ async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
 
 
 async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[_Caller, int | None, bool]:
-    """Make a job of the request at hand; the caller, their position where they have to wait, whether they want a
-    stream. Nothing of the request is kept in memory."""
+    """Make a job of the current request.
+
+    Return the caller, its queue position if it has to wait, and whether it wants a stream. Nothing of the request
+    stays in memory.
+    """
     keep, priority = _wishes()
     submission = await read(endpoint)
     streamed = _wants_stream(submission.payload, default=dialect.streams_by_default)
@@ -94,11 +97,11 @@ async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[_Caller, int | N
 async def _stored(
     endpoint: Endpoint, submission: wire.Submission, *, keep: bool, priority: Priority
 ) -> tuple[_Caller, int | None]:
-    """Make a job of a call; the caller who waits for it, and its position where it has to wait."""
+    """Make a job of a call; return its caller, and its queue position if it has to wait."""
     ctx = context()
     model = await ctx.inventory.resolve(submission.model)
     job_id = str(ULID())
-    output = ctx.hub.output(job_id)  # before the job exists, so that nothing it says is missed
+    output = ctx.hub.output(job_id)  # before the job exists, so that no output is missed
     make = partial(
         submission.draft,
         canonical=model.name,
@@ -118,7 +121,7 @@ async def _stored(
 
 
 async def embed(endpoint: Endpoint, asked: wire.Submission) -> bytes:
-    """Return the target's answer to a call for embeddings, which waits for no chat unless it takes a chat's place."""
+    """Return the target's answer to a call for embeddings; queue it only if it would displace the model."""
     ctx = context()
     model = await ctx.inventory.resolve(asked.model)
     payload = msgspec.json.encode(asked.payload)
@@ -128,7 +131,7 @@ async def embed(endpoint: Endpoint, asked: wire.Submission) -> bytes:
 
 
 async def _in_turn(endpoint: Endpoint, asked: wire.Submission) -> bytes:
-    """Return the whole answer to a call once it has had its turn in the queue. Raises what ended its job."""
+    """Run a call as a job and return its whole answer. Raise the error that ended the job."""
     if context().draining:
         raise Draining
     keep, priority = _wishes()
@@ -144,9 +147,11 @@ async def _in_turn(endpoint: Endpoint, asked: wire.Submission) -> bytes:
 
 
 async def count(path: Counting) -> bytes:
-    """Return what the target says of the number of tokens in the request at hand, past the queue.
+    """Return the target's token count of the current request, past the queue.
 
-    Raises AttemptTimeout; NotLoaded rather than unload what jobs run on or wait for.
+    Raises:
+        AttemptTimeout: Counting takes more than COUNT_TIMEOUT seconds.
+        NotLoaded: Counting would unload the model of jobs that run or wait.
     """
     ctx, asked = context(), await read(path)
     model = await ctx.inventory.resolve(asked.model)
@@ -165,7 +170,10 @@ def _has_work(store: Reader) -> bool:
 
 
 async def read(endpoint: str) -> wire.Submission:
-    """Return what the body of a call says; it counts as one of its caller's. Raises the fault of what is wrong."""
+    """Read the body of a call, and count the call towards its caller's rate.
+
+    Raise RateLimited, or the error of a bad body.
+    """
     rate_limit.count()
     body = await read_body()
     if not body.strip():
@@ -175,10 +183,9 @@ async def read(endpoint: str) -> wire.Submission:
 
 
 def answer_to(error: ForemanError, shape: Callable[[ForemanError], object]) -> Response:
-    """Return a fault in the shape of a face.
+    """Return an error in the `shape` of a dialect.
 
-    These APIs know no 422: what Foreman itself finds wrong with a request is a 400. What the target refuses keeps its
-    status.
+    These APIs have no 422, so Foreman's own checks answer 400; a refusal of the target keeps its status.
     """
     response = answer(error, shape)
     if response.status_code == 422 and not isinstance(error, TargetRefused):
@@ -187,7 +194,7 @@ def answer_to(error: ForemanError, shape: Callable[[ForemanError], object]) -> R
 
 
 class _Caller:
-    """Somebody who waits for a job, and what becomes of the job when they leave."""
+    """The caller that waits for a job; its job is cancelled when the caller leaves, unless it is kept."""
 
     def __init__(self, ctx: Context, output: OutputLog, *, keep: bool, usage: bool) -> None:
         self._ctx = ctx
@@ -199,7 +206,7 @@ class _Caller:
         self._left = False
 
     def part_of(self, chunk: bytes) -> bytes | None:
-        """Return what the caller asked for of a chunk: Foreman has the target count tokens also for who did not."""
+        """Return the chunk as the caller asked for it: Foreman requests usage that the caller may not expect."""
         return chunk if self._usage else without_usage(chunk)
 
     async def next(self) -> OutputItem:
@@ -209,13 +216,13 @@ class _Caller:
         found = await next_or_comment(self.reader, frame, comment)
         return found if isinstance(found, bytes) else self._seen(found)
 
-    def _seen(self, piece: OutputItem) -> OutputItem:
-        if piece.ended is not None:
-            self.ended = piece.ended
-        return piece
+    def _seen(self, item: OutputItem) -> OutputItem:
+        if item.ended is not None:
+            self.ended = item.ended
+        return item
 
     async def response(self) -> Response:
-        """The whole answer of a job that is done."""
+        """Return the whole answer of a done job as a response."""
         job_id, readers = self.output.job_id, self._ctx.readers
         if self.output.result is not None:
             return json_text(self.output.result)
@@ -225,7 +232,7 @@ class _Caller:
         return stored_answer(Stored(readers, job_id, COMPLETION, size, after=b"\n"), due=True)
 
     async def answer(self) -> bytes:
-        """The whole answer of a job that is done, in memory. Raises MemoryFull."""
+        """Return the whole answer of a done job. Raise MemoryFull when it finds no room."""
         if self.output.result is not None:
             return self.output.result
         job_id, readers = self.output.job_id, self._ctx.readers
@@ -244,11 +251,11 @@ class _Caller:
         return JobEnded(ended.state, ended.error)
 
     def keep(self) -> None:
-        """Have the job go on whatever happens."""
+        """Keep the job when the caller leaves."""
         self._keep = True
 
     async def leave(self) -> None:
-        """Cancel the job, unless it has ended or its caller asked to keep it. One that Foreman leaves did not leave."""
+        """Cancel the job unless it has ended or is kept. A shutdown is not a caller disconnect."""
         if self.ended is None and not self._keep and not self._left and not self._ctx.draining:
             self._left = True
             with trio.CancelScope(shield=True, deadline=trio.current_time() + GOODBYE):
@@ -278,15 +285,15 @@ async def _streamed(dialect: Dialect, caller: _Caller, endpoint: Endpoint, waits
 
 
 async def _something(caller: _Caller) -> OutputItem:
-    """The first piece worth an answer: a chunk or the end."""
+    """Return the first item that decides the status: a chunk or the end."""
     while True:
-        piece = await caller.next()
-        if piece.chunk is not None or piece.ended is not None:
-            return piece
+        item = await caller.next()
+        if item.chunk is not None or item.ended is not None:
+            return item
 
 
 class _Body:
-    """A streamed answer. Quart closes it at its end, and when the caller is gone."""
+    """A streamed answer. Quart closes it at its end, and when the caller disconnects."""
 
     def __init__(
         self, dialect: Dialect, caller: _Caller, frame: Ndjson | Sse, first: OutputItem | None, waits: int | None
@@ -311,28 +318,28 @@ class _Body:
                 async for part in self._rest:
                     return part
                 self._rest = None
-            piece = self._found or await self._caller.next_or_comment(self._frame, self._comment)
+            item = self._found or await self._caller.next_or_comment(self._frame, self._comment)
             self._found = None
-            if isinstance(piece, bytes):
-                return piece
-            if piece.chunk is not None:
+            if isinstance(item, bytes):
+                return item
+            if item.chunk is not None:
                 self._said = True
                 self._comment = "working"
-                chunk = self._caller.part_of(piece.chunk)
+                chunk = self._caller.part_of(item.chunk)
                 if chunk is not None and len(chunk) > SLICE:
                     self._rest = framed(self._frame, chunk, self._caller.reader)
                 elif chunk is not None:
                     return self._frame.chunk(chunk)
-            elif piece.attempt is not None and self._said:
-                self._caller.keep()  # it did not leave: the answer that it was denied goes on
-                return self._last(StreamBroken(piece.attempt, self._caller.output.error))
-            elif piece.cut is not None:
-                return self._last(piece.cut)
-            elif piece.ended is not None:
-                if piece.ended.state is not State.DONE:
-                    return self._last(self._caller.error(piece.ended))
+            elif item.attempt is not None and self._said:
+                self._caller.keep()  # the caller did not leave; its job goes on without the stream
+                return self._last(StreamBroken(item.attempt, self._caller.output.error))
+            elif item.cut is not None:
+                return self._last(item.cut)
+            elif item.ended is not None:
+                if item.ended.state is not State.DONE:
+                    return self._last(self._caller.error(item.ended))
                 self._over = True
-                if (end := self._frame.end()) and piece.ended.error is None:  # else cut: the last mark never came
+                if (end := self._frame.end()) and item.ended.error is None:  # a cut answer gets no end mark
                     return end
         raise StopAsyncIteration
 

@@ -1,4 +1,4 @@
-"""The Ollama face: `/api/*` as an Ollama server answers it."""
+"""The Ollama dialect: `/api/*` as an Ollama server answers it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from foreman.targets.translate.request import embed_as_embeddings, embeddings_as
 
 ollama = Blueprint("ollama", __name__)
 
-VERSION = "0.13.0"  # of the Ollama API that is spoken here; editors ask for a recent one
+VERSION = "0.13.0"  # of the Ollama API emulated here; editors require a recent one
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
-NAME = re.compile(  # [scheme://][host/][namespace/]model[:tag], as types/model/name.go of Ollama has it
+NAME = re.compile(  # [scheme://][host/][namespace/]model[:tag], from Ollama's types/model/name.go
     r"(?:\w+://)?(?:\w[\w.:-]{0,349}/)?(?:\w[\w-]{0,79}/)?\w[\w.-]{0,79}(?::\w[\w.-]{0,79})?", re.ASCII
 )
-# What servers call the context of a model, in tokens: vLLM and managed models, llama-server, LM Studio.
+# Keys for a model's context length in tokens, by server: vLLM and managed models, llama-server, LM Studio.
 GIVEN = ("max_model_len", "n_ctx", "loaded_context_length")
 POSSIBLE = ("max_model_len", "n_ctx_train", "max_context_length", "n_ctx")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing
@@ -54,15 +54,19 @@ LONG_AGO = datetime.fromtimestamp(0, UTC).isoformat().replace("+00:00", "Z")
 
 
 class OllamaDialect:
+    """Ollama's conventions: NDJSON, streams by default, errors as one string."""
+
     streams_by_default = True
 
     def error(self, error: ForemanError) -> Response:
+        """Return an error as a response of its own."""
         response = calls.answer_to(error, self.error_line)
         if _misnamed(error):
             response.status_code = 400
         return response
 
     def error_line(self, error: ForemanError) -> dict[str, object]:
+        """Return an error in Ollama's words where it has some."""
         if _misnamed(error):
             return {"error": "invalid model name"}
         if isinstance(error, ModelNotFound):
@@ -78,11 +82,12 @@ class OllamaDialect:
         return {"error": str(error)}
 
     def frame(self, endpoint: Endpoint) -> Ndjson:
+        """Return NDJSON framing."""
         return Ndjson()
 
 
 def _misnamed(error: ForemanError) -> bool:
-    """Return whether a model was not found by what Ollama takes for no name at all; other servers may know one so."""
+    """Return True when a model was not found and its name is invalid in Ollama; other servers may allow such names."""
     return isinstance(error, ModelNotFound) and error.model != "" and not NAME.fullmatch(error.model)
 
 
@@ -91,29 +96,32 @@ DIALECT = OllamaDialect()
 
 @ollama.post("/api/chat")
 async def chat() -> Response:
+    """Run a chat as a job."""
     return await calls.run(DIALECT, "/api/chat")
 
 
 @ollama.post("/api/generate")
 async def generate() -> Response:
+    """Run a completion as a job."""
     return await calls.run(DIALECT, "/api/generate")
 
 
 @ollama.post("/api/embed")
 async def embed() -> Response:
+    """Compute embeddings."""
     try:
         asked = await calls.read("/api/embed")
-    except ModelRequired:  # which this route of Ollama's does not say
+    except ModelRequired:  # Ollama answers this route with model not found
         raise ModelNotFound("") from None
     return json_text(await calls.embed("/api/embed", asked))
 
 
 @ollama.post("/api/embeddings")
 async def embeddings() -> Response:
-    """The older form: one `prompt`, one `embedding`."""
+    """Compute an embedding, in the older form with one `prompt` and one `embedding`."""
     target, asked = context().target, await calls.read("/api/embeddings")
     body = msgspec.json.encode(asked.payload)
-    if isinstance(target, OllamaTarget):  # whose older route does not normalise, as its newer one does
+    if isinstance(target, OllamaTarget):  # its older route does not normalise, unlike the newer one
         await context().inventory.resolve(asked.model)
         return await pass_on(target, body)
     asked = await offload(len(body), _embed_for, body)
@@ -127,12 +135,14 @@ def _embed_for(body: bytes) -> wire.Submission:
 
 @ollama.get("/api/version")
 async def version() -> Response:
+    """Show the version of the Ollama API."""
     target = context().target
     return await pass_on(target) if isinstance(target, OllamaTarget) else json_answer({"version": VERSION})
 
 
 @ollama.get("/api/tags")
 async def tags() -> Response:
+    """List the target's models."""
     ctx = context()
     if isinstance(ctx.target, OllamaTarget):
         return await pass_on(ctx.target)
@@ -141,17 +151,18 @@ async def tags() -> Response:
 
 @ollama.get("/api/ps")
 async def ps() -> Response:
+    """List the loaded models."""
     ctx = context()
     if isinstance(ctx.target, OllamaTarget):
         return await pass_on(ctx.target)
-    resident = ctx.worker.target_loaded()
-    found = ctx.inventory.find(model_of(resident)) if resident else None
+    key = ctx.worker.target_loaded()
+    found = ctx.inventory.find(model_of(key)) if key else None
     loaded = [found] if found else []
     never = "2318-01-01T00:00:00Z"
     return json_answer(
         {
             "models": [
-                _tag(model) | {"expires_at": never, "size_vram": 0} | _ctx(context_length=_told(model, *GIVEN))
+                _tag(model) | {"expires_at": never, "size_vram": 0} | _present(context_length=_listed(model, *GIVEN))
                 for model in loaded
             ]
         }
@@ -160,12 +171,13 @@ async def ps() -> Response:
 
 @ollama.post("/api/show")
 async def show() -> Response:
+    """Show a model."""
     ctx = context()
     body = await read_body()
     if isinstance(ctx.target, OllamaTarget):
         return await pass_on(ctx.target, body)
     fields = await offload(len(body), partial(read_object, rest_ignored=True), body)
-    if "model" not in fields and "name" in fields:  # what older clients call it
+    if "model" not in fields and "name" in fields:  # the key of older clients
         fields["model"] = fields["name"]
     model = await ctx.inventory.resolve(wire.read_model(fields))
     return json_answer(
@@ -176,7 +188,7 @@ async def show() -> Response:
             "license": "",
             "details": _tag(model)["details"],
             "model_info": {"general.architecture": "unknown"}
-            | _ctx(**{"unknown.context_length": _told(model, *POSSIBLE)}),
+            | _present(**{"unknown.context_length": _listed(model, *POSSIBLE)}),
             "capabilities": _capabilities(model),
             "modified_at": LONG_AGO,
         }
@@ -186,13 +198,13 @@ async def show() -> Response:
 @ollama.post("/api/<any(pull, push, create, copy):verb>")
 @ollama.delete("/api/<any(delete):verb>")
 async def manage(verb: str) -> Response:
-    """Routes that change the server's models."""
+    """Change the target's models: pull, push, create, copy, delete."""
     return await pass_on(_manageable(), await read_body(), at_end=context().inventory.probe)
 
 
 @ollama.route("/api/blobs/<digest>", methods=["POST", "HEAD", "GET"])
 async def blob(digest: str) -> Response:
-    """A file of a model, passed on as it comes: it may be larger than memory."""
+    """Upload, check or download a blob, streamed: it may be larger than memory."""
     body = None
     if request.method == "POST":
         coding(allowed=())
@@ -201,8 +213,10 @@ async def blob(digest: str) -> Response:
 
 
 async def elsewhere() -> Response | None:
-    """Answer a request that has no route here as the target does, if that is an Ollama: it may be a newer one. What
-    changes something wants the admin token. None if the request is nobody's."""
+    """Forward a request without a route here to an Ollama target, which may be newer; None on other targets and paths.
+
+    Methods that may change something need the admin token.
+    """
     ctx, steps = context(), request.path.split("/")
     if not isinstance(ctx.target, OllamaTarget) or steps[1] not in ("api", "v1") or {".", ".."} & set(steps):
         return None
@@ -220,7 +234,12 @@ async def elsewhere() -> Response | None:
 
 
 def _manageable() -> OllamaTarget:
-    """The target, if it is one whose models can be changed here and by this caller."""
+    """Return the Ollama target.
+
+    Raises:
+        AdminRequired: The caller may not change its models.
+        NotOnThisTarget: The target is no Ollama.
+    """
     ctx = context()
     ctx.auth.check_admin(request)
     if not isinstance(ctx.target, OllamaTarget):
@@ -237,7 +256,7 @@ def _tag(model: Model) -> dict[str, Any]:
         "name": model.name,
         "model": model.name,
         "modified_at": LONG_AGO,
-        "size": _told(model, "size") or 0,
+        "size": _listed(model, "size") or 0,
         "digest": hashlib.sha256(model.name.encode()).hexdigest(),
         "details": {
             "parent_model": "",
@@ -251,20 +270,20 @@ def _tag(model: Model) -> dict[str, Any]:
 
 
 def _capabilities(model: Model) -> list[object]:
-    ctx = model.told().get("capabilities")
-    if isinstance(ctx, list):
-        return ctx
+    listed = model.told().get("capabilities")
+    if isinstance(listed, list):
+        return listed
     return ["embedding"] if model.embedding else ["completion", "tools"]
 
 
-def _told(model: Model, *names: str) -> int | None:
-    """Return the number that the target tells of a model under one of these names; None where it tells none."""
-    told = model.told()
-    meta = told.get("meta")
-    told |= meta if isinstance(meta, dict) else {}
-    return next((found for name in names if isinstance(found := told.get(name), int) and found > 0), None)
+def _listed(model: Model, *names: str) -> int | None:
+    """Return the first positive number that the target lists for a model under these keys, if any."""
+    listed = model.told()
+    meta = listed.get("meta")
+    listed |= meta if isinstance(meta, dict) else {}
+    return next((found for name in names if isinstance(found := listed.get(name), int) and found > 0), None)
 
 
-def _ctx(**fields: object) -> dict[str, object]:
-    """Leave out what nobody knows."""
+def _present(**fields: object) -> dict[str, object]:
+    """Return the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The OpenAI face: `/v1/*` as an OpenAI-compatible server answers it."""
+"""The OpenAI dialect: `/v1/*` as an OpenAI-compatible server answers it; Anthropic's for /v1/messages."""
 
 from __future__ import annotations
 
@@ -31,34 +31,40 @@ KINDS = {
 
 
 class OpenAIDialect:
+    """OpenAI's conventions: SSE, whole answers by default, errors as an object."""
+
     streams_by_default = False
 
     def error(self, error: ForemanError) -> Response:
+        """Return an error as a response of its own; keep the SDKs from retrying a permanent one."""
         response = calls.answer_to(error, self.error_line)
         if not errors.may_pass(error):
             response.headers["X-Should-Retry"] = "false"
         return response
 
     def error_line(self, error: ForemanError) -> dict[str, object]:
-        words = f"model '{error.model}' not found" if isinstance(error, ModelNotFound) else str(error)
+        """Return an error as the object `error`."""
+        message = f"model '{error.model}' not found" if isinstance(error, ModelNotFound) else str(error)
         if isinstance(error, (InvalidJson, BodyUnreadable)) and error.hint:
-            words = f"{words}: {error.hint}"
+            message = f"{message}: {error.hint}"
         kind = KINDS.get(errors.status_of(error), "server_error")
         param = getattr(error, "field", "model" if isinstance(error, ModelNotFound) else None)
-        return {"error": {"message": words, "type": kind, "param": param, "code": error.code}}
+        return {"error": {"message": message, "type": kind, "param": param, "code": error.code}}
 
     def frame(self, endpoint: Endpoint) -> Sse:
+        """Return SSE framing."""
         return Sse(endpoint)
 
 
 class MessagesDialect(OpenAIDialect):
-    """Faults that Anthropic's clients read too."""
+    """Errors in the shape that Anthropic's clients read too."""
 
     def error_line(self, error: ForemanError) -> dict[str, object]:
+        """Return an error with Anthropic's type beside OpenAI's keys."""
         line = super().error_line(error)
-        told = line["error"]
-        if isinstance(told, dict) and told["type"] == "server_error":
-            told["type"] = "overloaded_error" if errors.status_of(error) in (503, 507) else "api_error"
+        shown = line["error"]
+        if isinstance(shown, dict) and shown["type"] == "server_error":
+            shown["type"] = "overloaded_error" if errors.status_of(error) in (503, 507) else "api_error"
         return {"type": "error", **line}
 
 
@@ -68,53 +74,61 @@ MESSAGES_DIALECT = MessagesDialect()
 
 @openai.post("/v1/chat/completions")
 async def chat_completions() -> Response:
+    """Run a chat completion as a job."""
     return await calls.run(DIALECT, "/v1/chat/completions")
 
 
 @openai.post("/v1/completions")
 async def completions() -> Response:
+    """Run a text completion as a job."""
     return await calls.run(DIALECT, "/v1/completions")
 
 
 @openai.post("/v1/responses")
 async def responses() -> Response:
+    """Run a response as a job."""
     return await calls.run(DIALECT, "/v1/responses")
 
 
 @openai.post("/v1/messages")
 async def messages() -> Response:
+    """Run an Anthropic message as a job."""
     return await calls.run(MESSAGES_DIALECT, "/v1/messages")
 
 
 @openai.post("/v1/responses/input_tokens")
 async def input_tokens() -> Response:
+    """Count the input tokens of a response."""
     return json_text(await calls.count("/v1/responses/input_tokens"))
 
 
 @openai.post("/v1/messages/count_tokens")
 async def count_tokens() -> Response:
+    """Count the tokens of an Anthropic message."""
     return json_text(await calls.count("/v1/messages/count_tokens"))
 
 
 @openai.post("/v1/embeddings")
 async def embeddings() -> Response:
+    """Compute embeddings."""
     return json_text(await calls.embed("/v1/embeddings", await calls.read("/v1/embeddings")))
 
 
 @openai.get("/v1/models")
 async def models() -> Response:
+    """List the target's models."""
     return json_text(await context().inventory.shown(_entries))
 
 
 @openai.get("/v1/models/<path:name>")
 async def model(name: str) -> Response:
-    """Show a model by its name, which may hold slashes."""
+    """Show a model by its name, which may contain slashes."""
     return json_answer(_entry(await context().inventory.resolve(name)))
 
 
 @openai.get("/v1/models//<path:name>")
 async def rooted_model(name: str) -> Response:
-    """Show a model whose name begins with a slash, which clients percent-encode: vLLM takes names from folders."""
+    """Show a model whose name begins with a percent-encoded slash: vLLM names models by folder."""
     return await model("/" + name)
 
 
@@ -125,8 +139,8 @@ def _entries(models: Sequence[Model]) -> bytes:
 
 
 def _entry(model: Model) -> dict[str, Any]:
-    told = model.told()
-    created, owner = told.get("created"), told.get("owned_by")
+    listed = model.told()
+    created, owner = listed.get("created"), listed.get("owned_by")
     return {
         "id": model.name,
         "object": "model",

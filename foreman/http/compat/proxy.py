@@ -1,4 +1,4 @@
-"""Requests that go to an Ollama target as they are, and its answers as they come."""
+"""The proxy: requests forwarded to an Ollama target unchanged, and its answers streamed back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foreman.targets.http.connection import Response as StreamingCall
 from foreman.targets.http.parser import Body
 from foreman.targets.ollama import OllamaTarget
 
-# Content types that browsers show as text or save. Nothing may follow: of several in one header the last one counts.
+# Content types that browsers show as text or save. The match is full: of several types in a header the last counts.
 INERT = re.compile(
     r"(application/(([\w.-]+\+)?json|x-ndjson|octet-stream)|text/(plain|event-stream))( *; *charset=\"?[\w-]+\"?)?",
     re.ASCII | re.IGNORECASE,
@@ -28,10 +28,10 @@ async def pass_on(
     content_type: str | None = None,
     at_end: Callable[[], Awaitable[None]] | None = None,
 ) -> Response:
-    """Return the target's own answer to the request at hand, its body streamed.
+    """Forward the current request; return the target's answer, its body streamed.
 
-    `content_type` is that of `body` where it is not JSON; `at_end` is awaited once the target has said all of it.
-    Raises TargetFault.
+    `content_type` is that of `body`, JSON by default; `at_end` is awaited once the answer is complete. Raise
+    TargetError when the target fails before it answers.
     """
     exits = AsyncExitStack()
     try:
@@ -44,22 +44,22 @@ async def pass_on(
     except BaseException:
         await exits.aclose()
         raise
-    response = Response(Passed(found, exits, at_end), found.status)
-    # Of the answer's head only what is its body's; the rest is the connection's own.
-    length_told, kind = found.headers.get("content-length"), found.headers.get("content-type", "")
-    if length_told is not None:
-        response.headers["Content-Length"] = length_told
-    if kind or length_told != "0":
+    response = Response(ProxiedBody(found, exits, at_end), found.status)
+    # Only the headers of the body are forwarded; the others belong to the connection.
+    body_length, kind = found.headers.get("content-length"), found.headers.get("content-type", "")
+    if body_length is not None:
+        response.headers["Content-Length"] = body_length
+    if kind or body_length != "0":
         response.headers["Content-Type"] = kind if INERT.fullmatch(kind) else OCTETS
     else:
-        del response.headers["Content-Type"]  # which Quart makes up
+        del response.headers["Content-Type"]  # Quart's default
     keep_from_running(response)
     response.timeout = None
     return response
 
 
-class Passed:
-    """A body on its way through; closing it closes what it comes from."""
+class ProxiedBody:
+    """A body that is streamed through; closing it closes the call to the target."""
 
     def __init__(
         self, found: StreamingCall, exits: AsyncExitStack, at_end: Callable[[], Awaitable[None]] | None
@@ -70,14 +70,14 @@ class Passed:
         length = found.headers.get("content-length")
         self._left = int(length) if length else None
 
-    def __aiter__(self) -> Passed:
+    def __aiter__(self) -> ProxiedBody:
         return self
 
     async def __anext__(self) -> bytes:
         data = await self._found.receive()
         if self._left is not None:
             self._left -= len(data)
-        if (not data or self._left == 0) and self._at_end is not None:  # before the caller can know of the end
+        if (not data or self._left == 0) and self._at_end is not None:  # before the caller sees the end
             at_end, self._at_end = self._at_end, None
             await at_end()
         if not data:
@@ -85,4 +85,5 @@ class Passed:
         return data
 
     async def aclose(self) -> None:
+        """Close the call to the target."""
         await self._exits.aclose()
