@@ -1,4 +1,4 @@
-"""Builds the app: routes, faults, limits, and who may come in."""
+"""The ASGI app: routes, errors, auth and CORS put together."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from foreman.http.routes.usage import usage
 from foreman.http.server.exchange import Exchange
 from foreman.http.ui.page import page
 
-ROOMS = (page, jobs, events, service, usage, metrics, openapi, ollama, openai)
+BLUEPRINTS = (page, jobs, events, service, usage, metrics, openapi, ollama, openai)
 DIALECTS = {"/v1/messages": MESSAGES_DIALECT.error, "/v1/": DIALECT.error, "/api/": OLLAMA_DIALECT.error}
 
 
 def build(found: Context) -> QuartTrio:
-    """The app over these actors."""
+    """Return the app over this context."""
     app = QuartTrio("foreman", static_folder=None)
     app.config["BODY_TIMEOUT"] = found.settings.body_timeout
     app.extensions[KEY] = found
     app.asgi_http_class = Exchange
-    app.url_map.merge_slashes = False  # by a redirect
+    app.url_map.merge_slashes = False  # it would redirect; see paths
     paths.install(app)
-    for room in ROOMS:
-        app.register_blueprint(room)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
     errors.install(app, DIALECTS)
 
     @app.before_request
@@ -51,7 +51,7 @@ def build(found: Context) -> QuartTrio:
         return response
 
     @app.before_websocket
-    async def websocket_gate() -> None:
+    async def websocket_auth() -> None:
         found.auth.check_source(websocket)
         found.auth.check_token(websocket)
         headers.check(websocket)

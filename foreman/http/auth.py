@@ -1,4 +1,4 @@
-"""Who may come in: the Host and Origin headers, the tokens, and who is admin."""
+"""Auth: checks of Host and Origin, tokens, tickets, and the admin role."""
 
 from __future__ import annotations
 
@@ -16,45 +16,50 @@ from foreman.domain.errors import AdminRequired, HostNotAllowed, OriginNotAllowe
 from foreman.http.tickets import Tickets, Who
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
-OPEN_FOLDER = "/static/"  # of the page, which asks for the token itself
-# What browsers open without headers: websockets, EventSource, images, links.
+OPEN_FOLDER = "/static/"  # files of the web UI, which asks for the token itself
+# Routes that browsers open without headers: websockets, EventSource, images, links.
 TAKE_TICKETS = frozenset({"events.over_websocket", "events.over_sse", "jobs.follow", "jobs.artifact"})
-TICKET = "ticket"  # in the query
-WHO = "foreman.who"  # in the scope of a request that was let in: a ticket is good for one look at it
+TICKET = "ticket"  # query parameter
+WHO = "foreman.who"  # key in the scope of an admitted request: a ticket can be checked only once
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 EVERY_ORIGIN = "*"
-API_KEY = "X-API-Key"  # where Anthropic's clients send their token
-# Names that lead to this machine by their meaning, not by a DNS record that anybody could change (RFC 6761, 6.3; what
-# Docker and Podman call the host of a container).
+API_KEY = "X-API-Key"  # token header of Anthropic's clients
+# Names that mean this machine by definition, not by a DNS record that an attacker could change (RFC 6761, 6.3; the
+# names of Docker and Podman for a container's host).
 LOCAL_NAMES = frozenset({"localhost", "host.docker.internal", "host.containers.internal"})
 LOCAL_SUFFIX = ".localhost"
-# Origins that Ollama allows by default: pages served from this machine, and those of desktop programs. `null` is not
-# among them: any site can have it sent, by a frame in a sandbox.
+# Origins that Ollama allows by default: pages served from this machine, and desktop programs. `null` is excluded: any
+# site can send it from a sandboxed frame.
 LOCAL_ORIGIN = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::\d{1,5})?")
 PROGRAM_ORIGINS = ("app://", "file://", "tauri://", "vscode-webview://", "vscode-file://")
 
 
 class Auth:
-    """Judges requests and websockets."""
+    """Admits or refuses requests and websockets."""
 
     def __init__(self, settings: Settings) -> None:
         self.tickets = Tickets()
         self._private = settings.private_jobs
         self._wants_token, self._has_admins = bool(settings.token), bool(settings.admin_token)
-        self._ctx: dict[bytes, Who] = {}
+        self._holders: dict[bytes, Who] = {}
         for tokens, admin, default in ((settings.token, False, ""), (settings.admin_token, True, "admin")):
             for token in tokens:
                 name, secret = name_of(token)
                 who = Who(name or default, admin)
-                # One that is set with a name may be sent with the name or without.
-                self._ctx |= {token.get_secret_value().encode(): who, secret.encode(): who}
+                # A named token may be sent with its name or without.
+                self._holders |= {token.get_secret_value().encode(): who, secret.encode(): who}
         self._hosts = LOCAL_NAMES | {host.lower() for host in settings.allowed_hosts} | {settings.host.lower()}
         self._origins = {origin.lower().rstrip("/") for origin in settings.cors_origins}
         if settings.host in EVERYWHERE:
             self._hosts |= {gethostname().lower(), gethostname().lower() + ".local"}
 
     def check_source(self, request: BaseRequestWebsocket) -> None:
-        """Raises HostNotAllowed; OriginNotAllowed for what a web page of another site has its reader's browser send."""
+        """Check the headers Host and Origin.
+
+        Raises:
+            HostNotAllowed: The host may be a rebound DNS name.
+            OriginNotAllowed: A browser sent the request for a page of another site.
+        """
         named = request.headers.get("Host", "").strip().lower()
         host = _host_of(named)
         if host not in self._hosts and not host.endswith(LOCAL_SUFFIX) and not _is_address(host):
@@ -64,7 +69,7 @@ class Auth:
             raise OriginNotAllowed(origin)
 
     def allows(self, origin: str) -> bool:
-        """Return whether pages of this origin, which is not the server's own, may use it."""
+        """Return True if pages of this foreign origin may use the server."""
         origin = origin.lower()
         return (
             origin in self._origins
@@ -74,7 +79,7 @@ class Auth:
         )
 
     def check_token(self, request: BaseRequestWebsocket) -> None:
-        """Find out whom the request comes from. Raises Unauthorized."""
+        """Identify the caller by token or ticket. Raise Unauthorized when the route needs one and it is not valid."""
         is_open = request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
         given = "Authorization" in request.headers or API_KEY in request.headers
         ticket = None if given or not _takes_ticket(request) else request.args.get(TICKET)
@@ -84,28 +89,28 @@ class Auth:
         cast(dict[str, Any], request.scope)[WHO] = who or Who()
 
     def check_admin(self, request: BaseRequestWebsocket) -> None:
-        """Raise AdminRequired for a request without an admin token, where what concerns all wants one.
+        """Raise AdminRequired for a request without an admin token.
 
-        So it does when one is set, and always while jobs are private.
+        Any caller passes while no admin token is set and jobs are not private.
         """
         if (self._has_admins or self._private) and not self._who(request).admin:
             raise AdminRequired
 
     def caller(self, request: BaseRequestWebsocket) -> str:
-        """The name of the token that the request carries; empty when it has none."""
+        """Return the name of the request's token; empty without one."""
         return self._who(request).name
 
     def ticket(self, request: BaseRequestWebsocket) -> str:
-        """Return a new ticket for whom the request comes from."""
+        """Return a new ticket for the request's caller."""
         return self.tickets.issue(self._who(request), trio.current_time())
 
     def only_of(self, request: BaseRequestWebsocket) -> str | None:
-        """Return whose jobs alone the request may see; None: all."""
+        """Return the owner whose jobs alone the request may see; None for all jobs."""
         who = self._who(request)
         return who.name if self._private and not who.admin else None
 
     def check_owner(self, request: BaseRequestWebsocket, owner: str) -> None:
-        """Raises AdminRequired for what another caller has submitted, when an admin token is set."""
+        """Raise AdminRequired for another caller's job, unless the request may act as admin."""
         if self.caller(request) != owner:
             self.check_admin(request)
 
@@ -117,8 +122,8 @@ class Auth:
         kind, _, bearer = request.headers.get("Authorization", "").partition(" ")
         sent = [request.headers.get(API_KEY, ""), bearer if kind.lower() == "bearer" else ""]
         given = [token.strip().encode() for token in sent]
-        # All are compared, so that the time taken says nothing about which one was near.
-        found = [who for one in given for token, who in self._ctx.items() if hmac.compare_digest(one, token)]
+        # All tokens are compared, so that the time taken does not reveal which one was near.
+        found = [who for one in given for token, who in self._holders.items() if hmac.compare_digest(one, token)]
         return next((who for who in found if who.admin), found[0] if found else None)
 
 
@@ -133,7 +138,7 @@ def _host_of(header: str) -> str:
 
 
 def _is_address(host: str) -> bool:
-    """A rebinding page needs a name: an address in Host is what the user typed."""
+    """Return True for an IP address, which is safe: DNS rebinding needs a name."""
     try:
         ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The body of a request: its kind, and the whole of it within the limit."""
+"""The body of a request: its type, its compression, and reading it within the limits."""
 
 from __future__ import annotations
 
@@ -14,37 +14,44 @@ from foreman.domain.errors import BodyTooLarge, BodyUnreadable, WrongContentEnco
 from foreman.http.context import context
 from foreman.http.server.exchange import inflow
 
-BREATH = 64  # slices of a compressed body between checkpoints: a millisecond or so, in which nobody else is served
+BREATH = 64  # slices of a compressed body between checkpoints: about a millisecond, in which no other request is served
 NDJSON = "application/x-ndjson"
 
 
 async def read_json_body() -> bytes:
-    """The body of a JSON request. Raises WrongContentType, BodyTooLarge, BodyUnreadable."""
+    """Return the body of a JSON request. Raise WrongContentType for another type; otherwise as `read_body`."""
     if media_type() != "application/json":
         raise WrongContentType(request.headers.get("Content-Type", ""), f"application/json or {NDJSON}")
     return await read_body()
 
 
 def media_type() -> str:
+    """Return the request's media type in lower case, without parameters."""
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 async def read_body() -> bytes:
     """Return the whole body, unpacked.
 
-    What has come of it is counted as held until the request is answered; its declared length only has to find room, so
-    that nobody takes any by a mere promise. Raises BodyTooLarge, MemoryFull, BodyUnreadable, WrongContentEncoding, and
-    RequestTimeout when all of it takes too long.
+    Received bytes count as held until the request is answered. The declared length only has to find room: counting it
+    would let clients reserve memory without sending.
+
+    Raises:
+        BodyTooLarge: The body exceeds the setting max_body.
+        MemoryFull: The body finds no room in the budget.
+        BodyUnreadable: The body cannot be unpacked.
+        WrongContentEncoding: The compression is not supported.
+        RequestTimeout: The body takes longer than the setting body_timeout.
     """
-    fence, size = held(), 0
+    lease, size = held(), 0
     parts: list[bytes] = []
     declared = request.content_length or 0
     if declared <= context().settings.max_body and coding() is None:
-        fence.check(declared)
+        lease.check(declared)
     with trio.move_on_after(context().settings.body_timeout):
         async for piece in _pieces():
             size += len(piece)
-            fence.resize(max(fence.size, size))
+            lease.resize(max(lease.size, size))
             parts.append(piece)
         return b"".join(parts)
     raise RequestTimeout
@@ -53,7 +60,10 @@ async def read_body() -> bytes:
 async def pieces() -> AsyncIterator[bytes]:
     """Yield the body as it arrives, unpacked.
 
-    Raises BodyTooLarge, WrongContentEncoding, and BodyUnreadable, also when nothing comes for too long.
+    Raises:
+        BodyTooLarge: The body exceeds the setting max_body.
+        WrongContentEncoding: The compression is not supported.
+        BodyUnreadable: The body cannot be unpacked, or the sender stalls.
     """
     try:
         async for piece in _pieces():
@@ -63,7 +73,7 @@ async def pieces() -> AsyncIterator[bytes]:
 
 
 def held() -> Lease:
-    """Return what counts the bytes held for the request at hand, which end with its answer."""
+    """Return the lease that counts the bytes held for the current request; it ends with the answer."""
     return inflow(request).held
 
 
@@ -78,7 +88,7 @@ async def _pieces() -> AsyncIterator[bytes]:
 
 
 def coding(allowed: Sequence[str] = CODINGS) -> str | None:
-    """Return how the body is compressed; None if it is not. Raises WrongContentEncoding."""
+    """Return the body's compression, if any. Raise WrongContentEncoding for one that is not `allowed`."""
     given = ", ".join(request.headers.getlist("Content-Encoding")).lower()
     codings = applied(given)
     if not codings:
@@ -111,4 +121,4 @@ async def _unpacked(raw: AsyncIterator[bytes], packed: str, limit: int) -> Async
                 yield part
         unpacker.end()
     except BadCoding as error:
-        raise BodyUnreadable(f"it is not {packed}, which its Content-Encoding says it is: {error}") from None
+        raise BodyUnreadable(f"it is not {packed}, its Content-Encoding: {error}") from None

@@ -1,4 +1,4 @@
-"""What the routes may use."""
+"""The context: the actors and settings that routes use."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ KEY = "foreman"
 
 @dataclass(slots=True, kw_only=True)
 class Context:
+    """The parts of the app that routes use."""
+
     settings: Settings
     queue: Queue
     readers: Readers
@@ -50,14 +52,15 @@ class Context:
     metrics: Metrics
     watchdog: Watchdog
     log_size: Callable[[], int]  # bytes of the database's log
-    boot_id: str  # of this run of the process, to know itself by
-    leaving: trio.Event = field(default_factory=trio.Event)  # no new jobs are taken any more
+    boot_id: str  # identifies this run of the process
+    leaving: trio.Event = field(default_factory=trio.Event)  # set once no new jobs are accepted
 
     @property
     def draining(self) -> bool:
+        """True once no new jobs are accepted."""
         return self.leaving.is_set()
 
 
 def context() -> Context:
-    """The ones of the app that serves this request."""
+    """Return the context of the app that serves the current request."""
     return cast(Context, current_app.extensions[KEY])

@@ -1,4 +1,4 @@
-"""What browsers are told, so that pages of the origins that the gate allows may use this server."""
+"""CORS headers, so that pages of the origins that auth allows can use this server."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ EXPOSED = (
     "X-Foreman-Job-Id, X-Foreman-Queue-Position, X-Should-Retry, Retry-After, Location, Preference-Applied, "
     "Content-Range, ETag"
 )
-REMEMBERED = "600"  # seconds a browser need not ask again
+REMEMBERED = "600"  # seconds for which a browser caches a preflight
 
 
 def is_preflight(request: Request) -> bool:
-    """Whether a browser asks if it may ask; such a request bears no token."""
+    """Return True for a CORS preflight, which carries no token."""
     return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
 
 
 def preflight(request: Request) -> Response:
-    """Yes, with whatever headers the page wants to send."""
+    """Answer a preflight: allow all methods and the headers that the page requests."""
     response = no_content()
     response.headers["Access-Control-Allow-Methods"] = METHODS
     response.headers["Access-Control-Max-Age"] = REMEMBERED
@@ -32,7 +32,7 @@ def preflight(request: Request) -> Response:
 
 
 def permit(auth: Auth, request: Request, response: Response) -> None:
-    """Let the page that sent the request read the answer, if its origin is allowed."""
+    """Add the headers that let the requesting page read the answer, if its origin is allowed."""
     response.headers.add("Vary", "Origin")
     origin = request.headers.get("Origin")
     if origin is not None and auth.allows(origin):

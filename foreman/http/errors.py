@@ -1,4 +1,4 @@
-"""Faults to answers."""
+"""Errors as HTTP answers: statuses, headers and bodies."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ MAX_RETRY_AFTER = 120  # seconds; the openai SDK gives up on more
 
 
 def status_of(error: ForemanError) -> int:
-    """The HTTP status of a fault; what a target did shows as its own 4xx, or as 502 and 504."""
+    """Return the HTTP status of an error; a target's refusal keeps its 4xx, its failures are 502, 503 and 504."""
     if isinstance(error, Misrouted):
         return error.status
     if isinstance(error, TargetRefused):
-        # What is about Foreman's own dealings with the target is not the caller's: its token, a redirect.
+        # Foreman's token and redirects are between Foreman and the target, not the caller's concern.
         return error.status if 400 <= error.status < 600 and error.status not in (401, 407) else 502
     if isinstance(error, (TargetSilent, AttemptTimeout, LoadTimeout)):
         return 504
@@ -95,7 +95,7 @@ def may_pass(error: ForemanError) -> bool:
 
 
 def public(error: ForemanError) -> ForemanError:
-    """The fault as callers may hear of it; one that only a bug explains is logged, and hidden from them."""
+    """Return the error as callers may see it; log an unexpected one and hide it behind `internal_error`."""
     if status_of(error) != 500 or isinstance(error, (Internal, JobUnreadable, TargetError)):
         return error
     log.error("request failed", error=error.code, words=str(error))
@@ -108,7 +108,7 @@ def _internal() -> Internal:
 
 
 def answer(error: ForemanError, shape: Callable[[ForemanError], object] = show_error) -> Response:
-    """A fault as /jobs and the service routes show it, or in another `shape`."""
+    """Return an error as an answer, in the shape of /jobs or in another `shape`."""
     error = public(error)
     status = status_of(error)
     response = json_answer(shape(error), status)
@@ -124,30 +124,33 @@ def answer(error: ForemanError, shape: Callable[[ForemanError], object] = show_e
 
 
 def retry_after(error: ForemanError) -> str:
-    """Return in how many seconds the same call may succeed, as the header of this name has it."""
+    """Return the value of Retry-After: whole seconds until the same call may succeed."""
     seconds = getattr(error, "retry_after", None) or Unavailable.retry_after
     return str(min(MAX_RETRY_AFTER, math.ceil(seconds)))
 
 
 def json_answer(value: object, status: int = 200) -> Response:
+    """Return a value as a JSON answer."""
     return json_text(msgspec.json.encode(value), status)
 
 
 def json_text(data: bytes, status: int = 200) -> Response:
-    """Answer with JSON that is encoded already, and end its line: a terminal's prompt shall not stick to it."""
+    """Return encoded JSON as an answer, ended by a line end for the sake of terminals."""
     return Response(data if data.endswith(b"\n") else data + b"\n", status, content_type="application/json")
 
 
 def no_content() -> Response:
-    """Answer 204, which has no body and so no type of one (RFC 9110, 15.3.5)."""
+    """Return an answer 204, without body and Content-Type (RFC 9110, 15.3.5)."""
     response = Response(b"", 204)
     del response.headers["Content-Type"]
     return response
 
 
 def install(app: Quart, dialects: Mapping[str, Callable[[ForemanError], Response]]) -> None:
-    """Have every fault of a route answered in the shape of the face that its path belongs to: `faces` are given by the
-    beginning of the path, the longest first."""
+    """Answer every error of a route in the dialect of its path.
+
+    `dialects` maps prefixes of the path to error shapes, the longest prefix first.
+    """
 
     def shown(error: ForemanError) -> Response:
         handshake = not has_request_context()
@@ -155,7 +158,7 @@ def install(app: Quart, dialects: Mapping[str, Callable[[ForemanError], Response
         dialect = next((dialect for start, dialect in dialects.items() if path.startswith(start)), answer)
         response = dialect(error)
         if handshake:
-            response.headers["Connection"] = "close"  # Hypercorn closes it, and does not say so
+            response.headers["Connection"] = "close"  # Hypercorn closes it without this header
         return response
 
     @app.errorhandler(ForemanError)
@@ -173,8 +176,8 @@ def install(app: Quart, dialects: Mapping[str, Callable[[ForemanError], Response
     @app.errorhandler(LocalProtocolError)
     @app.errorhandler(RemoteProtocolError)
     async def broken_protocol(error: Exception) -> Response:
-        # The client's doing, found out while answering it: its connection ends, and nobody needs to be woken.
-        log.info("connection ended by a fault", error=repr(error)[:200])
+        # The client broke the protocol while it was answered: its connection ends, which is worth no more than info.
+        log.info("connection ended by an error", error=repr(error)[:200])
         return shown(Misrouted(400, "broken protocol"))
 
     @app.errorhandler(Exception)

@@ -1,4 +1,4 @@
-"""The request headers that are Foreman's own."""
+"""Foreman's own request headers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foreman.domain.errors import HeaderUnknown
 
 PRIORITY = "X-Foreman-Priority"
 ON_DISCONNECT = "X-Foreman-On-Disconnect"
-# Clients send them with each request: a route that has no use for one leaves it alone.
+# Clients send them with each request: a route without a use for one ignores it.
 KNOWN = (PRIORITY, ON_DISCONNECT)
 
 _PREFIX = "x-foreman-"
@@ -18,9 +18,9 @@ _TAKEN = {name.lower(): name for name in KNOWN}
 
 
 def check(request: BaseRequestWebsocket) -> None:
-    """Raise HeaderUnknown for a header that is named like Foreman's own and is none: a slip in it would do nothing."""
+    """Raise HeaderUnknown for an unknown X-Foreman-* header: a misspelt one would be ignored silently."""
     for raw, _ in request.scope["headers"]:
         if raw.startswith(_PREFIX.encode()) and (name := raw.decode("latin-1")) not in _TAKEN:
-            ends = {ctx.removeprefix(_PREFIX): shown for ctx, shown in _TAKEN.items()}
+            ends = {lower.removeprefix(_PREFIX): shown for lower, shown in _TAKEN.items()}
             near = get_close_matches(name.removeprefix(_PREFIX), ends, n=1)
             raise HeaderUnknown(name, [ends[end] for end in near] or KNOWN)

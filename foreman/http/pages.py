@@ -1,4 +1,4 @@
-"""Pages of lists: as many entries as one answer holds."""
+"""Pages of lists, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGE_SIZE = 2**20  # bytes after which a page of a list ends early: metadata may
 
 
 def page_of(entries: Iterable[T], show: Callable[[T], object]) -> list[msgspec.Raw]:
-    """Return the entries as JSON, until they are more than PAGE_SIZE bytes."""
+    """Return entries as JSON, up to the one that exceeds PAGE_SIZE bytes in all."""
     shown: list[msgspec.Raw] = []
     size = 0
     for entry in entries:

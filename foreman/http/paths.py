@@ -1,4 +1,4 @@
-"""Paths as clients build them out of a base address and a route, tidied before anything looks at them."""
+"""Request paths, tidied before routing: clients join base URLs and routes in many ways."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from urllib.parse import unquote
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart_trio import QuartTrio
 
-_ADDRESS = re.compile(rb"^https?://[^/]*", re.IGNORECASE)  # in front of the path, as a client sends it to a proxy
+_ADDRESS = re.compile(rb"^https?://[^/]*", re.IGNORECASE)  # precedes the path in requests to a proxy
 _SLASHES = re.compile(rb"//+")
 _TWICE = re.compile(rb"^/(v1|api)(?:/\1)+(?=/)")
 _DOUBLED = (b"/v1/v1/", b"/api/api/")
 
 
 def install(app: QuartTrio) -> None:
-    """Have `app` see tidied paths: a redirect would lose the body of a POST, and many clients follow none."""
+    """Tidy the paths that `app` sees: a redirect would lose the body of a POST, and many clients follow none."""
     inner = app.asgi_app
 
     async def tidying(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -31,10 +31,10 @@ def install(app: QuartTrio) -> None:
 
 
 def tidied(path: bytes) -> bytes:
-    """Return a percent-encoded path with single slashes, none at its end, and `/v1` or `/api` once at its beginning;
-    without the address that stands before it in what is sent to a proxy (RFC 9112, 3.2.2).
+    """Return a percent-encoded path, tidied.
 
-    What is percent-encoded stays: the slashes in a model's name are its own.
+    Slashes are single, with none at the end; `/v1` or `/api` stands once at the beginning; the address of a request to
+    a proxy is removed (RFC 9112, 3.2.2). Percent-encoded slashes stay: they belong to a model's name.
     """
     path = _SLASHES.sub(b"/", _ADDRESS.sub(b"", path))
     return _TWICE.sub(rb"/\1", path).rstrip(b"/") or b"/"

@@ -1,4 +1,4 @@
-"""Bodies of answers that are in the store: read piece by piece, each when the reader has taken the one before."""
+"""Bodies of answers that are in the store: read part by part, each once the reader has taken the one before."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from foreman.http.body import held
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
 
-PIECE = 2**19  # bytes; each walks the pages that lie before it
-AT_ONCE = 2 * PIECE  # bytes that each reader holds
+PIECE = 2**19  # bytes per read; a read walks all database pages before it
+AT_ONCE = 2 * PIECE  # bytes that each reader holds in memory
 
 
 async def pieces(readers: Readers, job_id: str, name: str | None, begin: int, end: int) -> AsyncIterator[bytes]:
-    """Yield the bytes of an artifact, or with no `name` of the job's request, from `begin` up to `end`.
+    """Yield the bytes of an artifact from `begin` up to `end`; of the job's request if `name` is None.
 
-    Raises ArtifactNotFound when the job is deleted meanwhile.
+    Raise ArtifactNotFound when the job is deleted meanwhile.
     """
     while begin < end:
         size = min(PIECE, end - begin)
@@ -38,7 +38,7 @@ def _piece(job_id: str, name: str | None, begin: int, size: int, store: Reader) 
 
 
 class Stored(ResponseBody):
-    """The bytes of an artifact or of a request, between others; a range of them may be asked for."""
+    """The bytes of an artifact or a request, with a prefix and a suffix; supports ranges."""
 
     def __init__(
         self, readers: Readers, job_id: str, name: str | None, size: int, *, before: bytes = b"", after: bytes = b""
@@ -74,7 +74,10 @@ class Stored(ResponseBody):
             yield part
 
     async def make_conditional(self, begin: int, end: int | None) -> int:
-        """Narrow it to a range, counted from its end where `begin` is below 0 (RFC 9110, 14.1.2); how long it is."""
+        """Narrow the body to a range, counted from its end if `begin` is negative (RFC 9110, 14.1.2).
+
+        Return the whole length in bytes. Raise RequestedRangeNotSatisfiable for an empty range.
+        """
         self.begin = max(0, self.whole + begin) if begin < 0 else begin
         self.end = self.whole if end is None else min(end, self.whole)
         if self.begin >= self.end:
@@ -83,12 +86,12 @@ class Stored(ResponseBody):
 
 
 def stored_answer(body: Stored, content_type: str = "application/json", *, due: bool = False) -> Response:
-    """Answer with what is stored, for as long as its reader takes.
+    """Return a stored body as an answer without a timeout.
 
-    Raises MemoryFull, unless it is `due`: the answer to a call, for which its caller would have to ask anew.
+    Raise MemoryFull when it finds no room, unless it is `due`: the answer to a call, which could not be repeated.
     """
-    fence = held()
-    fence.resize(fence.size + min(body.whole, AT_ONCE), insist=due)
+    lease = held()
+    lease.resize(lease.size + min(body.whole, AT_ONCE), insist=due)
     response = Response(body, content_type=content_type)
     response.headers["Content-Length"] = str(body.whole)
     response.timeout = None

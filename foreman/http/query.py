@@ -1,4 +1,4 @@
-"""What stands in the query of an address: read, or refused with what is allowed."""
+"""Query parameters: read, or refused with the allowed values."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ LONGEST_PAGE = 500
 JOB_ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID as it is shown
 
 
-def check_names(*ctx: str) -> None:
-    """A name that says nothing here is refused: a filter with a slip in it would let everything through."""
-    unknown = sorted(set(request.args) - set(ctx))
+def check_names(*known: str) -> None:
+    """Raise FieldInvalid for an unknown or repeated parameter: a misspelt filter would let everything through."""
+    unknown = sorted(set(request.args) - set(known))
     if unknown:
-        raise FieldInvalid("query", ", ".join(unknown), f"must be one of {', '.join(ctx)}")
+        raise FieldInvalid("query", ", ".join(unknown), f"must be one of {', '.join(known)}")
     for name, values in request.args.lists():
         if len(values) > 1:
             raise FieldInvalid(name, ", ".join(values), "must be given once")
 
 
 def read_limit() -> int:
-    """`?limit=`: how many jobs a list shows."""
+    """Return `?limit=`, the number of jobs in a list."""
     return whole("limit", request.args.get("limit"), PAGE, LONGEST_PAGE)
 
 
 def choice(name: str, given: str | None, allowed: dict[str, Any]) -> Any:
+    """Return the value that `allowed` maps the parameter to, None without one. Raise FieldInvalid for another."""
     if given is None:
         return None
     if given not in allowed:
@@ -39,6 +40,7 @@ def choice(name: str, given: str | None, allowed: dict[str, Any]) -> Any:
 
 
 def whole(name: str, given: str | None, default: int, most: int, *, least: int = 1) -> int:
+    """Return the parameter as a whole number from `least` to `most`. Raise FieldInvalid for anything else."""
     if given is None:
         return default
     if not (given.isascii() and given.isdigit() and len(given) < 10 and least <= int(given) <= most):
@@ -47,10 +49,10 @@ def whole(name: str, given: str | None, default: int, most: int, *, least: int =
 
 
 def instant(name: str, given: str | None) -> Instant | None:
-    """Return an RFC 3339 time as seconds since the epoch. Raises FieldInvalid."""
+    """Return an RFC 3339 time as seconds since the epoch, None without one. Raise FieldInvalid for anything else."""
     if given is None:
         return None
     try:
-        return wire.read_time(given.replace(" ", "+"))  # the + of a zone, where it was not escaped, is a blank
-    except ValueError as allowed:
-        raise FieldInvalid(name, given, str(allowed)) from None
+        return wire.read_time(given.replace(" ", "+"))  # an unescaped + of a time zone arrives as a blank
+    except ValueError as error:
+        raise FieldInvalid(name, given, str(error)) from None

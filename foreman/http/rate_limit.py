@@ -1,4 +1,4 @@
-"""How many jobs and calls a caller may send in a minute."""
+"""The rate limit: jobs and calls per caller and minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foreman.http.context import context
 
 
 def count() -> None:
-    """Count one more of the caller at hand. Raises RateLimited."""
+    """Count one job or call of the current caller. Raise RateLimited beyond the setting rate."""
     ctx = context()
     if ctx.rate is None:
         return

@@ -1,4 +1,4 @@
-"""Which jobs a list shows: the filters, the order and the place that stand in the query."""
+"""The selection of a list of jobs: filters, order and cursor from the query."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LONGEST = 256  # characters of a filter
 
 
 def read_selection() -> Selection:
-    """Return what the filters ask for. Raises FieldInvalid."""
+    """Return the filters of the query. Raise FieldInvalid for a bad value."""
     asked: dict[str, Any] = {name: request.args[name] for name in FILTERS if name in request.args}
     for name, value in asked.items():
         if not value or len(value) > LONGEST or "\0" in value:
@@ -52,7 +52,7 @@ def read_selection() -> Selection:
 
 
 def read_order(wanted: Selection) -> Order:
-    """Return the order of the list. Raises FieldInvalid, also for states that have no end."""
+    """Return the order of the list. Raise FieldInvalid for a bad one, or one that the states rule out."""
     order: Order = choice("order", request.args.get("order"), {order.value: order for order in Order}) or Order.NEWEST
     if order is Order.ENDED and (endless := set(wanted.states) - TERMINAL):
         allowed = ", ".join(state for state in State if state in TERMINAL)
@@ -61,19 +61,19 @@ def read_order(wanted: Selection) -> Order:
 
 
 def read_cursor(order: Order) -> Cursor | None:
-    """Return where the page before ended. Raises FieldInvalid."""
+    """Return the cursor, if given. Raise FieldInvalid for a malformed one, or one of another order."""
     after = request.args.get("after")
     if after is None:
         return None
     match = re.fullmatch(CURSOR, after, re.ASCII)
     if match is None or (order is Order.ENDED) != bool(match[1]):
-        raise FieldInvalid("after", after, "must be the next of the page before, in the same order")
+        raise FieldInvalid("after", after, "must be the `next` of the previous page, in the same order")
     return Cursor(match[2], float(match[1][:-1]) if match[1] else 0.0)
 
 
-def show_cursor(place: Cursor, order: Order) -> str:
-    """Return the place as `read_place` takes it."""
-    return f"{float(place.ended)!r}_{place.id}" if order is Order.ENDED else place.id
+def show_cursor(cursor: Cursor, order: Order) -> str:
+    """Return the cursor as `read_cursor` takes it."""
+    return f"{float(cursor.ended)!r}_{cursor.id}" if order is Order.ENDED else cursor.id
 
 
 def _part_of_id(given: str | None) -> str | None:
@@ -84,12 +84,12 @@ def _part_of_id(given: str | None) -> str | None:
 
 def _states(given: str | None) -> tuple[State, ...]:
     words = [word.strip() for word in given.split(",")] if given else []
-    ctx = {state.value: state for state in State}
-    return tuple(dict.fromkeys(choice("state", word, ctx) for word in words))
+    states = {state.value: state for state in State}
+    return tuple(dict.fromkeys(choice("state", word, states) for word in words))
 
 
 def _names(given: str | None) -> tuple[str, ...]:
-    """Return a model as the caller names it and as the server does, where it is known."""
+    """Return a model's name as given, and the target's own name for it if known."""
     if given is None:
         return ()
     found = context().inventory.find(given)

@@ -1,4 +1,4 @@
-"""Tickets: for requests to which a browser adds no header, each stands for the caller that asked for it."""
+"""Tickets: one-time stand-ins for a token, for requests to which a browser adds no header."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ from typing import NamedTuple
 LIFE = 60.0  # seconds
 OF_ONE_CALLER = 100  # kept at a time
 MOST = 10_000  # kept in all
-BYTES = 32  # of chance in a ticket
+BYTES = 32  # of randomness in a ticket
 
 
 class Who(NamedTuple):
-    """Whom a request comes from."""
+    """The caller of a request."""
 
     name: str = ""  # of the token; empty without one
     admin: bool = False  # by an admin token
 
 
 class Tickets:
-    """Those that are out; in memory alone, so that none outlives the process.
+    """The valid tickets, in memory alone: none outlives the process.
 
-    Each is good for one request within LIFE: its address may be written down on the way, and is worth nothing then.
-    They are found by their hashes, so that the time taken says nothing of how near a guess was. Times are seconds of a
-    clock that does not go back.
+    Each admits one request within LIFE, so that a logged URL is worthless. Tickets are looked up by hash, so that the
+    time taken does not reveal how near a guess was. Times are seconds of a monotonic clock.
     """
 
     def __init__(self) -> None:
-        self._out: dict[bytes, tuple[Who, float]] = {}  # by hash, until when; the oldest first
+        self._out: dict[bytes, tuple[Who, float]] = {}  # by hash: the caller and the expiry; the oldest first
         self._held: Counter[Who] = Counter()
 
     def __len__(self) -> int:
         return len(self._out)
 
     def issue(self, who: Who, now: float) -> str:
-        """Return a new ticket; where there are too many, the oldest one of the same caller, or of all, ends."""
+        """Return a new ticket; beyond the limits it ends the oldest one, of the same caller or of all."""
         while self._out and next(iter(self._out.values()))[1] <= now:
             self._end(next(iter(self._out)))
         if self._held[who] >= OF_ONE_CALLER:
@@ -49,7 +48,7 @@ class Tickets:
         return ticket
 
     def take(self, ticket: str, now: float) -> Who | None:
-        """Return whom a ticket stands for, and end it; None for one that is not out, or no longer."""
+        """Return the ticket's caller and end the ticket; None when it is unknown or expired."""
         name = _hash(ticket)
         if name not in self._out:
             return None

@@ -1,4 +1,4 @@
-"""What the caller of the request at hand may see: reads of jobs go through here, so that no route forgets to ask."""
+"""Visibility: reads of jobs, narrowed to those that the current caller may see."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ T = TypeVar("T")
 
 
 async def read(question: Callable[[Reader], T]) -> T:
-    """Ask the store what the caller may know: with `private_jobs`, of their own jobs only."""
+    """Read from the store as the current caller: with `private_jobs`, only the caller's own jobs exist."""
     owner = context().auth.only_of(request)
     try:
         return await context().readers.read(lambda store: question(store if owner is None else OwnJobs(store, owner)))
     except JobUnreadable as error:
         if owner is None:
             raise
-        raise JobNotFound(error.job_id) from error  # nobody can say whose it is
+        raise JobNotFound(error.job_id) from error  # its owner is unknown
 
 
 async def find(job_id: str) -> Job:
-    """Return a job that the caller may see. Raises JobNotFound, for others' too."""
+    """Return a job. Raise JobNotFound when it is missing or hidden from the caller."""
     job = await read(lambda store: store.job(job_id))
     if job is None:
         raise JobNotFound(job_id)
@@ -37,6 +37,6 @@ async def find(job_id: str) -> Job:
 
 
 def by(asking: BaseRequestWebsocket) -> Callable[[Job | JobEvent], bool] | None:
-    """Return what says whether a job or a change of one may be shown to who asks; None: all may."""
+    """Return a predicate for the jobs and events that the caller may see; None when all are visible."""
     owner = context().auth.only_of(asking)
     return None if owner is None else lambda one: one.owner == owner

@@ -39,7 +39,7 @@ FILTERS = (
     "id, custom_id, state, model, priority, endpoint, error_code, caller, created_after, created_before, "
     "order, limit, after"
 )
-NEXT = "must be the next of the page before, in the same order"
+NEXT = "must be the `next` of the previous page, in the same order"
 STATES = "queued, loading, working, done, failed, cancelled, expired"
 SEQ = "must be the seq of an event, a whole number"
 PAGE = "must be a whole number from 1 to 500"

@@ -73,7 +73,7 @@ def test_what_is_not_as_it_says_is_refused(api: Api) -> None:
         for body in (b'{"model":"a"}', pack(chat("x"))[:-2], pack(chat("x")) + b"}"):
             answer = api.http.post("/jobs", content=body, headers=JSON | {"Content-Encoding": coding})
             assert (answer.status_code, answer.json()["code"]) == (400, "body_unreadable")
-            assert "which its Content-Encoding says it is" in answer.json()["hint"]
+            assert "its Content-Encoding" in answer.json()["hint"]
     answer = api.http.post("/v1/chat/completions", content=b"{}", headers={"Content-Encoding": "gzip"})
     assert answer.json()["error"]["message"].startswith("failed to read request body: it is not gzip")
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 from quart_trio import QuartTrio
 
-from foreman.http.asgi import ROOMS
+from foreman.http.asgi import BLUEPRINTS
 from tests.ask import chat
 from tests.daemon import Daemon, an_upstream, until
 from tests.feed.conftest import Closed, joined
@@ -81,7 +81,7 @@ ROUTES = {
 
 def routes() -> Iterator[str]:
     app = QuartTrio("routes", static_folder=None)
-    for room in ROOMS:
+    for room in BLUEPRINTS:
         app.register_blueprint(room)
     for rule in app.url_map.iter_rules():
         methods = {"WEBSOCKET"} if rule.websocket else (rule.methods or set()) - {"HEAD", "OPTIONS"}

@@ -1,4 +1,4 @@
-"""One request and its answer over ASGI: bodies wait for their reader, and a stream always learns of its end."""
+"""One request and its answer over ASGI, with backpressure on bodies and reliable closing of streams."""
 
 from __future__ import annotations
 
@@ -28,18 +28,22 @@ from foreman.budget import Lease
 from foreman.domain.errors import GaveWay
 from foreman.http.context import KEY, Context
 
-ROOM = 2**18  # bytes of a body that wait for their reader before the sender has to
-GLANCE = 0.25  # seconds for the rest of a request that is answered before its end, if it is on its way already
-LINGER = 2  # seconds in which what comes after such an answer is thrown away, for the sender to read the answer
-BODY_TIMEOUT = "BODY_TIMEOUT"  # what Quart calls the seconds for a body
-HURRY = "hurry"  # what the server calls, in the state of a connection, to have its client take an answer at once
+ROOM = 2**18  # bytes of a body that are buffered before the sender has to wait
+GLANCE = 0.25  # seconds to receive the rest of a request that is answered before its end
+LINGER = 2  # seconds in which the rest is discarded after such an answer, so that the sender can read it
+BODY_TIMEOUT = "BODY_TIMEOUT"  # Quart's config key for the seconds a body may take
+HURRY = "hurry"  # key in a connection's state: a function that makes the client take its answer at once
 
 
 class Exchange(TrioASGIHTTPConnection):
-    """What Quart does for a request, but: bodies wait for their reader, a refused request is read to its end, a whole
-    answer is sent in one go, and a stream is closed however it ends."""
+    """Quart's handling of a request, with four changes.
+
+    Bodies have backpressure, a refused request is read to its end, a whole answer is sent in one go, and a stream is
+    closed however it ends.
+    """
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Handle the request."""
         request = self._create_request_from_scope(send)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.handle_request, nursery, request, send)
@@ -55,11 +59,13 @@ class Exchange(TrioASGIHTTPConnection):
     async def handle_messages(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
     ) -> None:
+        """Receive the request, waiting while its buffer is full."""
         await super().handle_messages(nursery, request, partial(_with_room, inflow(request), receive))
 
     async def handle_request(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
     ) -> None:
+        """Answer the request, and end its lease."""
         with inflow(request).held:
             await self._answer(request, send)
         nursery.cancel_scope.cancel()
@@ -70,7 +76,7 @@ class Exchange(TrioASGIHTTPConnection):
         await body.discard(GLANCE)
         body.held.give_way(body.let_go)
         if not body.whole:
-            response.headers["Connection"] = "close"  # what was not read would be taken for the next request
+            response.headers["Connection"] = "close"  # the unread rest would be taken for the next request
             send = partial(_send_and_linger, body, send)
         seconds: Any = getattr(response, "timeout", ...)
         if seconds is ...:
@@ -89,43 +95,46 @@ class Exchange(TrioASGIHTTPConnection):
             else:
                 await super()._send_response(send, response)
         finally:
-            # A caller may leave before the body was begun, and then Quart does not close it.
+            # Quart does not close a body that was not begun when its caller left.
             streamed: Any = response.response
             if isinstance(streamed, IterableBody) and hasattr(streamed.iter, "aclose"):
                 await streamed.iter.aclose()
 
 
 async def _send_whole(send: ASGISendCallable, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    """Quart would tell of the body and of its end apart, each with a round through the server."""
+    """Send an answer in two events; Quart would send a third one for the end."""
     await send(cast(HTTPResponseStartEvent, {"type": "http.response.start", "status": status, "headers": headers}))
     await send(cast(HTTPResponseBodyEvent, {"type": "http.response.body", "body": body, "more_body": False}))
 
 
 class Inflow(TrioBody):
-    """The body of a request, to be iterated over; whoever sends faster than it is read has to wait.
+    """The body of a request, an async iterator with backpressure.
 
-    So nothing is taken in before a route asks for it, which none does before the gate has let the request pass.
-    What is held while a client sends, or reads the answer, gives way to others.
+    Only routes read it, and auth runs before any route, so that callers without a token fill no more than the buffer.
+    Bytes held while a client sends, or reads the answer, give way to others.
     """
 
     def __init__(self, timeout: float, held: Lease, hurry: Callable[[], None]) -> None:
-        """`patience` is how many seconds the next piece may take to come; `held` counts what is kept of the request
-        and of its answer; `hurry` has the client take the answer at once or not at all."""
+        """Wait at most `timeout` seconds for each part of the body.
+
+        `held` counts the bytes of the request and its answer; `hurry` makes the client take the answer at once.
+        """
         super().__init__(None, None)
         self.held = held
         self.hurry = hurry
         self._begun = False
         self._cut = False
-        self._wait = trio.CancelScope()  # for the next piece
+        self._wait = trio.CancelScope()  # for the next part
         self._timeout = timeout
         self._read = trio.Event()
 
     @property
     def whole(self) -> bool:
-        """Whether all of it has come."""
+        """True once the whole body has arrived."""
         return self._complete.is_set()
 
     async def __anext__(self) -> bytes:
+        """Return the next part. Raise RequestTimeout when it is late, GaveWay when its room was taken."""
         if not self._begun:
             self._begun = True
             self.held.give_way(self.let_go)
@@ -142,24 +151,25 @@ class Inflow(TrioBody):
         raise GaveWay(self.held.limit) if self._cut else RequestTimeout
 
     def let_go(self) -> None:
-        """Keep nothing of a request whose client is slow."""
+        """Drop the request of a slow client."""
         self._cut = True
         self._wait.cancel()
         self.hurry()
 
     async def wait_room(self) -> None:
+        """Return once the buffer has room, or the whole body has arrived."""
         while len(self._data) > ROOM and not self.whole:
             await self._read.wait()
 
     async def discard(self, seconds: float) -> None:
-        """Throw away what comes, until all of it has come or the time is over."""
+        """Discard the rest of the body, for at most `seconds`."""
         with trio.move_on_after(seconds), suppress(RequestTimeout, GaveWay):
             async for _ in self:
                 pass
 
 
 def inflow(request: Request) -> Inflow:
-    """Return the body of a request as it comes in."""
+    """Return the body of a request as an Inflow."""
     return cast(Inflow, request.body)
 
 
@@ -169,10 +179,10 @@ async def _with_room(body: Inflow, receive: ASGIReceiveCallable) -> ASGIReceiveE
 
 
 async def _send_and_linger(body: Inflow, send: ASGISendCallable, event: ASGISendEvent) -> None:
-    """Send an answer that comes before the end of its request.
+    """Send an answer before the end of its request.
 
-    The connection ends behind it. Closed while the caller still sends, it would be reset, and the answer lost: so what
-    comes is thrown away for a while, once the caller has all of the answer but its end.
+    The connection ends after it. Closing it while the caller still sends would reset it and lose the answer, so the
+    rest of the request is discarded for a while before the end of the answer is sent.
     """
     if event["type"] == "http.response.body" and not event.get("more_body", False):
         await send({**event, "more_body": True})

@@ -1,4 +1,4 @@
-"""Hypercorn behind a guard: what one connection does ends that connection and nothing else."""
+"""Hypercorn behind a guard: an error of one connection ends that connection alone."""
 
 from __future__ import annotations
 
@@ -38,44 +38,45 @@ from foreman.turnstile import Turnstile
 log = structlog.get_logger()
 
 READ_SIZE = 65_536  # bytes
-PIECE = 65_536  # bytes of an answer that a slow client has its patience for
-SAID_EVERY = 60.0  # seconds
+PIECE = 65_536  # bytes of an answer that have one send timeout
+SAID_EVERY = 60.0  # seconds between equal warnings
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 REFUSED_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close"
-SEND_TIMEOUT = 2.0  # seconds that a client may take no bytes at all once the server is leaving
-AHEAD = 2  # requests in one pass of the loop that were sent ahead of an answer: their clients take turns with the rest
-AT_THE_DOOR = 8  # connections that are told that there are too many; more than that are closed without a word
+SEND_TIMEOUT = 2.0  # seconds that a client may take no bytes, once the server is leaving or its room is needed
+AHEAD = 2  # pipelined requests per pass of the loop: their clients take turns with the rest
+AT_THE_DOOR = 8  # excess connections that are answered 503; further ones are closed at once
 CLOSE_GRACE = 3.0  # seconds for open connections when the server leaves
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What clients may take. Times are seconds."""
+    """Limits of connections. Times are seconds."""
 
     connections: int = 1024  # at a time
-    idle: float = 75.0  # between two requests, and until the head of one is whole
+    idle: float = 75.0  # between two requests, and until a request's head is complete
     send: float = 60.0  # for each PIECE of an answer
 
 
 class GuardedConnection(TCPServer):
-    """One connection.
+    """One connection, guarded against three properties of Hypercorn.
 
-    Hypercorn lets any exception but OSError end the server and the nursery around it (a stray byte after a websocket
-    upgrade is enough), sends in a shield without a deadline, so that a client which stops reading would hold up
-    shutdown for ever, and spends more on the timer of an idle connection, a task for each request, than on the bytes.
+    Any exception but OSError ends its server and the nursery around it; a stray byte after a websocket upgrade is
+    enough. It sends in a shield without a deadline, so that a client which stops reading would block shutdown for
+    ever. It starts a task per request for the idle timer, which costs more than the bytes.
     """
 
     limits: ClassVar[Limits]
     open: ClassVar[set[GuardedConnection]]  # all of one server
-    sending: ClassVar[set[trio.CancelScope]]  # the sends of one server that are under way
+    sending: ClassVar[set[trio.CancelScope]]  # the sends under way of one server
     pipelined: ClassVar[Turnstile]  # of one server, before requests that were sent ahead of an answer
-    _idle: trio.CancelScope  # around the wait for the end; its deadline is infinite while a request is answered
-    _end: trio.CancelScope  # around all of it
+    _idle: trio.CancelScope  # around the idle timer; its deadline is infinite while a request is answered
+    _end: trio.CancelScope  # around the whole connection
     _reading = True
-    _hurried = False  # what it reads is needed: each part of the answer has SEND_PATIENCE
+    _hurried = False  # its room is needed: each send has SEND_TIMEOUT
     _sends: trio.CancelScope | None = None  # the send under way
 
     async def run(self) -> None:
+        """Serve the connection; turn it away when there are too many."""
         self._idle = trio.CancelScope(deadline=trio.current_time() + self.limits.idle)
         self._end = trio.CancelScope()
         self.open.add(self)
@@ -89,37 +90,40 @@ class GuardedConnection(TCPServer):
                     await self._turn_away()
                 else:
                     await trio.aclose_forcefully(self.stream)
-        except* Exception as group:  # the boundary between one client and the rest
-            log.info("connection ended by a fault", error=repr(group.exceptions[0])[:200])
+        except* Exception as group:  # one client's errors must not end the server
+            log.info("connection ended by an error", error=repr(group.exceptions[0])[:200])
             with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_TIMEOUT):
                 await trio.aclose_forcefully(self.stream)
         finally:
             self.open.discard(self)
 
     def hurry(self) -> None:
-        """Have the client take all that is sent to it now within SEND_PATIENCE, until it asks for something else."""
+        """Apply SEND_TIMEOUT to the client's sends, until its next request."""
         self._hurried = True
         if self._sends is not None:
             self._sends.deadline = min(self._sends.deadline, trio.current_time() + SEND_TIMEOUT)
 
     async def _turn_away(self) -> None:
         with trio.move_on_after(SEND_TIMEOUT), suppress(trio.BrokenResourceError):
-            await self.stream.receive_some(READ_SIZE)  # closed with the request unread, the answer would be lost
+            await self.stream.receive_some(
+                READ_SIZE
+            )  # an unread request would reset the connection and lose the answer
             await self.stream.send_all(_full(self.limits.connections))
         await trio.aclose_forcefully(self.stream)
 
     async def protocol_send(self, event: Event) -> None:
+        """Handle an event of the protocol: send data, time idleness, close."""
         if isinstance(event, RawData):
             if rest := self._send_now(event.data):
                 await self._send(rest)
             if event.data.startswith(REFUSED_HANDSHAKE):
-                # Hypercorn means to close it, and neither does nor tells the route, which would wait for ever.
+                # Hypercorn neither closes it nor notifies the route, which would wait for ever.
                 self._end.deadline = trio.current_time() + SEND_TIMEOUT
         elif isinstance(event, Updated):
             self._hurried = False
             self._idle.deadline = trio.current_time() + self.limits.idle if event.idle else math.inf
         else:
-            # The end of an answer cancels the task that is about to close the connection behind it.
+            # The end of an answer cancels the task that is about to close the connection.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + self._timeout()):
                 await super().protocol_send(event)
 
@@ -146,14 +150,14 @@ class GuardedConnection(TCPServer):
                 await self._initiate_server_close()
 
     def _send_now(self, data: bytes) -> bytes:
-        """Hand the kernel what it takes without waiting, nearly always all of it; the rest."""
-        stream: object = self.stream  # not one with TLS, whatever Hypercorn's annotation says
+        """Hand the kernel what it takes without waiting, nearly always all; return the rest."""
+        stream: object = self.stream  # may be plain, despite Hypercorn's annotation
         if not isinstance(stream, trio.SocketStream) or self.send_lock.locked():
             return data
         try:
             return data[os.write(stream.socket.fileno(), data) :]
         except OSError:
-            return data  # waiting will tell what is wrong
+            return data  # the waiting send meets the same error and handles it
 
     async def _send(self, data: bytes) -> None:
         async with self.send_lock:
@@ -193,7 +197,7 @@ def _full(most: int) -> bytes:
 
 
 def tls_context(cert: str, key: str) -> ssl.SSLContext:
-    """For HTTPS with HTTP/1.1. Raises OSError when the files cannot be read or do not belong together."""
+    """Return a context for HTTPS with HTTP/1.1. Raise OSError when the files are unreadable or do not match."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(cert, key or None)
     context.set_alpn_protocols(["http/1.1"])
@@ -201,9 +205,9 @@ def tls_context(cert: str, key: str) -> ssl.SSLContext:
 
 
 class _Turn(EventWrapper):
-    """The wait of a client that has sent its next request already, until the last one is answered.
+    """The wait of a pipelined request until the one before is answered.
 
-    Hypercorn would read nothing meanwhile, and so never learn that the client has gone.
+    Hypercorn would not read meanwhile, and so never notice that the client has disconnected.
     """
 
     def __init__(self, connection: GuardedConnection, http1: H11Protocol) -> None:
@@ -213,7 +217,7 @@ class _Turn(EventWrapper):
         self._gone = False
 
     async def wait(self) -> None:
-        """Raises BrokenResourceError when the client has gone."""
+        """Wait for the turn. Raise BrokenResourceError when the client has disconnected."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_ahead, nursery.cancel_scope)
             await super().wait()
@@ -223,7 +227,7 @@ class _Turn(EventWrapper):
         await self._connection.pipelined.enter()
 
     async def _read_ahead(self, waiting: trio.CancelScope) -> None:
-        """Up to READ_SIZE: a client that has sent more has its say when its turn has come."""
+        """Read up to READ_SIZE bytes; the rest is read once the turn has come."""
         size = 0
         while size < READ_SIZE:
             data = b""
@@ -238,24 +242,24 @@ class _Turn(EventWrapper):
 
 
 async def _check(http1: H11Protocol, request: h11.Request) -> None:
-    """Have the connection end behind the answer to a request whose length another server may read otherwise.
+    """End the connection after a request of ambiguous length.
 
-    Content-Length beside Transfer-Encoding is how requests are smuggled (RFC 9112, 6.1). This comes in place of the
-    look whether a client wants HTTP/2 without TLS, which would get round the limits on slow readers.
+    Content-Length beside Transfer-Encoding permits request smuggling (RFC 9112, 6.1). This replaces Hypercorn's check
+    for HTTP/2 without TLS, which would evade the limits on slow readers.
     """
     if {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}:
         http1.connection._cstate.process_keep_alive_disabled()  # type: ignore[union-attr]
 
 
 async def _send_with_reason(send: Callable[[Any], Awaitable[None]], event: object) -> None:
-    """Send an event of h11; Hypercorn leaves the reason phrase empty, which Ollama's command line shows its users."""
+    """Send an event of h11 with a reason phrase: Hypercorn leaves it empty, and Ollama's command line shows it."""
     if isinstance(event, (h11.Response, h11.InformationalResponse)):
-        object.__setattr__(event, "reason", REASONS.get(event.status_code, b""))  # frozen, but seen by nobody yet
+        object.__setattr__(event, "reason", REASONS.get(event.status_code, b""))  # frozen, but not shared yet
     await send(event)
 
 
-class _Deaf(logging.Handler):
-    """Says that no connection can be accepted, once in a while: Trio tries again, and says so, every 0.1 seconds."""
+class _AcceptErrors(logging.Handler):
+    """Logs that connections cannot be accepted, at most every SAID_EVERY seconds: Trio logs it every 0.1 seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -268,8 +272,8 @@ class _Deaf(logging.Handler):
             log.warning("cannot accept connections, trying again", why=str(error or record.getMessage()))
 
 
-class _Faults(Logger):
-    """What fails once an answer's head is out, where no route can answer for it any more."""
+class _LateErrors(Logger):
+    """Logs errors after an answer's head was sent, when no route can answer with them."""
 
     async def exception(self, message: str, *args: object, **kwargs: object) -> None:
         log.error("answer broke off", why=message, exc_info=True)
@@ -290,15 +294,15 @@ async def serve(
 
     async def leaving() -> None:
         await until()
-        for scope in sending:  # they began with the patience of better days
+        for scope in sending:  # they began with the longer timeout
             scope.deadline = min(scope.deadline, trio.current_time() + SEND_TIMEOUT)
 
     accepting = logging.getLogger("trio.serve_listeners")
-    accepting.handlers, accepting.propagate = [_Deaf()], False
+    accepting.handlers, accepting.propagate = [_AcceptErrors()], False
     config = Config()
     config.accesslog = None
     config.errorlog = None
-    config.logger_class = _Faults
+    config.logger_class = _LateErrors
     config.graceful_timeout = CLOSE_GRACE
     config.ssl_handshake_timeout = limits.idle
     config.keep_alive_max_requests = math.inf  # type: ignore[assignment]

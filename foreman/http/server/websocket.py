@@ -1,4 +1,4 @@
-"""The websocket protocol where Hypercorn's ways are not enough: why it ends, and what a client may make it hold."""
+"""Fixes to Hypercorn's websockets: close codes on protocol errors, and bounds on buffered messages."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class _Frames(Connection):
     def events(self) -> Generator[Event, None, None]:
         for event in super().events():
             if isinstance(event, CloseConnection) and self._state is ConnectionState.OPEN:
-                # The client broke the protocol. Hypercorn would hang up without a code (RFC 6455, 7.1.7): it answers
-                # only what looks like a close of the client's.
+                # The client broke the protocol. Hypercorn would disconnect without a close code (RFC 6455, 7.1.7): it
+                # sends one only in reply to a client's close.
                 self._state = ConnectionState.REMOTE_CLOSING
             if isinstance(event, Message) and self._state is not ConnectionState.OPEN:
-                continue  # Hypercorn would gather what a client goes on sending after its message was too big
+                continue  # Hypercorn would keep buffering after an oversized message
             yield event
 
 
@@ -32,5 +32,5 @@ class _Handshake(Handshake):
 
 
 def install() -> None:
-    """Have Hypercorn use these."""
+    """Install the fixes in Hypercorn."""
     hypercorn_websocket.Handshake = _Handshake  # type: ignore[misc]

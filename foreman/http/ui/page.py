@@ -1,4 +1,4 @@
-"""What a browser finds at `/`: a page that uses the public API and nothing else."""
+"""The web UI at `/`: static files that use the public API alone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _FILES = _read()
 
 @page.get("/")
 async def root() -> Response:
-    """The page for browsers; for everything else what tells clients of Ollama that a server is there."""
+    """Return the page to browsers, and to all others the text by which Ollama's clients detect a server."""
     if "text/html" in request.headers.get("Accept", ""):
         return await _shown(_FILES["index.html"])
     response = Response("Ollama is running", content_type="text/plain; charset=utf-8")
@@ -57,7 +57,7 @@ async def root() -> Response:
 
 @page.get("/static/<name>")
 async def static(name: str) -> Response:
-    """A file of the page."""
+    """Return a file of the page."""
     if name not in _FILES:
         raise NotFound
     return await _shown(_FILES[name])
@@ -67,7 +67,7 @@ async def _shown(file: _File) -> Response:
     response = Response(file.data, content_type=file.content_type)
     response.set_etag(file.etag)
     response.vary.add("Accept")
-    response.headers["Cache-Control"] = "no-cache"  # asked for anew each time, sent anew only when it has changed
+    response.headers["Cache-Control"] = "no-cache"  # revalidated each time, sent again only when it has changed
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Content-Type-Options"] = "nosniff"
