@@ -87,7 +87,7 @@ def test_a_browser_that_lets_no_page_copy_shows_what_was_to_be_copied(page: Page
     page.add_init_script("document.execCommand = () => false")
     page.goto(f"{daemon.url.replace('127.0.0.1', BOX)}/#/jobs/{job_id}")
     page.get_by_role("button", name="Copy id").click()
-    expect(page.locator(".toast")).to_have_text(f"This browser lets no page copy. The id: {job_id}")
+    expect(page.locator(".toast")).to_have_text(f"This browser does not let pages copy. The id: {job_id}")
 
 
 def test_jobs_that_wait_for_their_time_are_listed_and_make_no_promise(page: Page, fresh: Fresh) -> None:

@@ -87,7 +87,7 @@ def test_a_server_that_has_just_begun_invents_no_past(page: Page, fresh: Fresh) 
     daemon = fresh()
     opened(page, daemon)
     expect(
-        page.get_by_text(re.compile(r"^Figures since \d\d:\d\d .M; nothing is known of the time before\.$"))
+        page.get_by_text(re.compile(r"^Figures since \d\d:\d\d .M; earlier ones are not known\.$"))
     ).to_be_visible()
     for title in ("Jobs ended", "Jobs waiting", "Wait before start", "Answer tokens"):
         said = minutes(page, title)

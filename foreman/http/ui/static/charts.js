@@ -124,7 +124,7 @@ export class Chart {
     ];
   }
 
-  /** The minutes of which nothing is known, so that nobody takes them for zeros. */
+  /** The minutes of which nothing is known, so that they are not taken for zeros. */
   unknown(x, step) {
     const parts = this.minutes.map((one, place) => (one.figures ? "" : `M${x(place)} ${TOP}h${step}V${HEIGHT - BOTTOM}h${-step}z`));
     return [svg("path", { class: "unknown", d: parts.join("") || "M0 0" })];

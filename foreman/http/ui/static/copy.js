@@ -3,7 +3,7 @@ import { h, toast } from "./dom.js";
 /** Copy `text` and say so; `what` names it. */
 export async function copy(text, what) {
   if ((await byClipboard(text)) || bySelection(text)) toast(`${what} is copied.`);
-  else toast(`This browser lets no page copy. ${what}: ${text}`, "bad");
+  else toast(`This browser does not let pages copy. ${what}: ${text}`, "bad");
 }
 
 /** Over plain http there is no clipboard, and where there is one the reader may have denied it. */

@@ -138,7 +138,7 @@ export function list(main, { feed, query }) {
   }
 
   function nothing() {
-    if (filters.find) return `There is no job “${filters.find}”: no custom id begins so, and no id begins or ends so${filters.find.length < 6 ? " (parts of ids have 6 letters or more)" : ""}.`;
+    if (filters.find) return `There is no job “${filters.find}”: no custom id begins with it, and no job id begins or ends with it${filters.find.length < 6 ? " (give at least 6 characters of a job id)" : ""}.`;
     return listing.plain || listing.filters.order ? "No jobs yet." : "No jobs match.";
   }
 

@@ -37,7 +37,7 @@ export class Running {
 }
 
 function card(job) {
-  const one = { job, live: null, state: h("span", {}), time: h("span.time.muted", {}), text: h("p.muted", {}, "Open it to follow its text.") };
+  const one = { job, live: null, state: h("span", {}), time: h("span.time.muted", {}), text: h("p.muted", {}, "Open the job to follow its text.") };
   const name = h("a.name", { href: `#/jobs/${job.job_id}` }, h("b", {}, job.model), " ", h("span.mono.muted", {}, called(job)));
   one.element = h("article.card.job", {}, h("div.head", {}, one.state, name, one.time, canceller(job)), one.text);
   return one;

@@ -46,6 +46,6 @@ export class Usage {
     this.waits.draw(minutes, seconds(known.map((one) => one.figures.wait_p50).filter((value) => value !== null).at(-1) ?? null));
     this.tokens.draw(minutes, known.length ? `${count(sum("answer_tokens"))} in all` : "–");
     const whole = known.length === minutes.length;
-    say(this.note, whole ? "The last hour, minute by minute." : known.length ? `Figures since ${minute(known[0].at)}; nothing is known of the time before.` : "There are no figures yet.");
+    say(this.note, whole ? "The last hour, minute by minute." : known.length ? `Figures since ${minute(known[0].at)}; earlier ones are not known.` : "There are no figures yet.");
   }
 }

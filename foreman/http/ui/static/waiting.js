@@ -22,7 +22,7 @@ export class Waiting {
     say(this.summary, `${count(queue.scheduled)} ${queue.scheduled === 1 ? "waits for its time" : "wait for their time"}`);
     beyond(this.laterMore, queue.scheduled - line.scheduled.length);
     if (line.jobs.length) beyond(this.more, queue.queued - queue.scheduled - line.jobs.length);
-    else say(this.more, queue.queued ? "" : "Nothing waits.");
+    else say(this.more, queue.queued ? "" : "No jobs waiting.");
   }
 }
 
