@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from foreman.http.body import NDJSON
 from foreman.http.errors import STATUS
 from foreman.http.openapi.shapes import COUNT, TEXT, Schema, ref, words
+
+Paths: TypeAlias = dict[str, dict[str, Any]]  # operations by path and method
 
 JSON = "application/json"
 SSE = "text/event-stream"

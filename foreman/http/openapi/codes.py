@@ -1,0 +1,21 @@
+"""Groups of error codes that operations share."""
+
+BODY = ("body_unreadable", "body_too_large", "memory_full", "too_slow", "request_timeout", "wrong_content_encoding")
+WRITE = ("draining", "store_full", "store_busy", "store_lost")
+READ = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
+ASKED = ("rate_limited", *READ)
+PASSED = ("shortage", "target_unavailable", "target_lost", "target_silent", "target_garbled")
+RUN = (
+    *PASSED,
+    "target_busy",
+    "target_failed",
+    "target_refused",
+    "drained",
+    "attempt_timeout",
+    "load_timeout",
+    "model_crashed",
+    "interrupted",
+    "answer_too_large",
+    "not_served",
+)
+ONE_JOB = ("job_not_found", "not_found", "job_unreadable")

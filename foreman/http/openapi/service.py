@@ -1,0 +1,121 @@
+"""The OpenAPI description of the service's own routes, the feed and the web UI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foreman.domain.usage import Group
+from foreman.http.openapi.codes import WRITE
+from foreman.http.openapi.pieces import (
+    ANY,
+    SERVICE,
+    SSE,
+    Paths,
+    answered,
+    events,
+    given,
+    header,
+    operation,
+    path,
+    query,
+)
+from foreman.http.openapi.shapes import ANYTHING, COUNT, STATE, TEXT, TIME, many, ref, words
+from foreman.http.query import LONGEST_PAGE, PAGE
+from foreman.http.routes.usage import TRANSITIONS
+
+TICKET = query("ticket", TEXT, "A ticket from `POST /tickets`, instead of a token.")
+
+
+def service_paths() -> Paths:
+    """Describe the service's own routes, the feed and the web UI."""
+
+    def service(name: str, summary: str, shape: str, *errors: str, **more: Any) -> dict[str, Any]:
+        return operation(name, summary, {"200": given(ref(shape))}, errors, dialect=SERVICE, **more)
+
+    ready = {"200": given(ref("Readiness")), "503": given(ref("Readiness"))}
+    plain = {"200": answered("Text.", {"text/plain": TEXT})}
+    not_modified = {"304": answered("Not modified.")}
+    root = {"200": answered("The page, or `Ollama is running`.", {"text/plain": TEXT, "text/html": TEXT})}
+    page = root | not_modified
+    part = {"200": answered("The file.", {ANY: ANYTHING})} | not_modified
+    return {
+        "/events": {
+            "get": operation(
+                "feed",
+                "Follow the events of all jobs, live",
+                {
+                    "200": answered("A hello message, then events.", {SSE: events(ref("Hello"), ref("Change"))}),
+                    "101": answered("A WebSocket, with the same messages."),
+                },
+                ("query_invalid", "not_acceptable", "cursor_gone"),
+                dialect=SERVICE,
+                description="Server-sent events with `Accept: text/event-stream`, otherwise a WebSocket handshake.",
+                parameters=[
+                    query("after", COUNT | {"maximum": 10**18 - 1}, "Begin after this seq, at most the newest."),
+                    query("job_id", many(TEXT)),
+                    query("model", many(TEXT)),
+                    query("state", many(STATE)),
+                    TICKET,
+                    header("Last-Event-ID", TEXT, "Used as `after` if that is absent."),
+                ],
+            )
+        },
+        "/tickets": {
+            "post": operation(
+                "ticket",
+                "Get a ticket for requests without headers",
+                {"200": given(ref("Ticket"))},
+                (),
+                dialect=SERVICE,
+                description="For URLs that a browser opens itself: `?ticket=` replaces the token on one request within "
+                "a minute.",
+            )
+        },
+        "/queue": {"get": service("queue", "Summarise the queue: waiting, running, loaded model", "Queue")},
+        "/queue/jobs": {
+            "get": service(
+                "queue_jobs",
+                "List waiting jobs in the order they would run",
+                "Line",
+                "field_invalid",
+                parameters=[
+                    query("limit", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE})
+                ],
+            )
+        },
+        "/queue/pause": {
+            "post": service("pause", "Pause the queue; running jobs go on", "Paused", *WRITE, "admin_required")
+        },
+        "/queue/resume": {"post": service("resume", "Resume the queue", "Paused", *WRITE, "admin_required")},
+        "/usage": {
+            "get": service(
+                "usage",
+                "Report usage per minute, hour or day",
+                "Usage",
+                "field_invalid",
+                parameters=[
+                    query("by", words(*Group._fields), "One row per name and step, empty ones left out."),
+                    query(
+                        "from", TIME, "60 minutes, 24 hours or 30 days ago by default. Minutes are kept for 24 hours."
+                    ),
+                    query("to", TIME, "Now by default; the current step is the last."),
+                    query("step", words(*TRANSITIONS), "Length of a step; hour by default."),
+                ],
+            )
+        },
+        "/healthz": {"get": service("health", "Liveness probe", "Health", needs_token=False)},
+        "/readyz": {"get": operation("ready", "Readiness probe", ready, (), dialect=SERVICE, needs_token=False)},
+        "/metrics": {"get": operation("metrics", "Prometheus metrics", plain, ("admin_required",), dialect=SERVICE)},
+        "/openapi.json": {
+            "get": operation("describe", "OpenAPI description", {"200": given({"type": "object"})}, (), dialect=SERVICE)
+        },
+        "/": {
+            "get": operation(
+                "root", "Web UI for browsers, plain text otherwise", page, (), dialect=SERVICE, needs_token=False
+            )
+        },
+        "/static/{name}": {
+            "parameters": [path("name", TEXT)],
+            "get": operation("static", "File of the web UI", part, ("not_found",), dialect=SERVICE, needs_token=False),
+        },
+    }
