@@ -86,9 +86,7 @@ def test_a_burst_of_more_than_a_thousand_is_counted_whole_also_after_a_reload(pa
 def test_a_server_that_has_just_begun_invents_no_past(page: Page, fresh: Fresh) -> None:
     daemon = fresh()
     opened(page, daemon)
-    expect(
-        page.get_by_text(re.compile(r"^Figures since \d\d:\d\d .M; earlier ones are not known\.$"))
-    ).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^Figures since \d\d:\d\d .M; earlier ones are not known\.$"))).to_be_visible()
     for title in ("Jobs ended", "Jobs waiting", "Wait before start", "Answer tokens"):
         said = minutes(page, title)
         assert said[:57] == ["no figures"] * 57  # it may have taken a minute to start
