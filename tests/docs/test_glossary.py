@@ -1,4 +1,4 @@
-"""The glossary has every term, and no page uses a word that it retired."""
+"""The glossary has every term; no page and no module uses a word that it retired."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.pure.test_errors import every_error
 
 GLOSSARY = "docs/glossary.md"
 RETIRED = "whoever|bells?|desk|house|patience|lookout|talks"
-CLEAN = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs")  # where no retired word may stand
+CLEAN = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "foreman")  # where no retired word may stand
 
 # English, or a name that the field knows without Foreman. A term of Foreman's own is never here.
 PLAIN = frozenset(
