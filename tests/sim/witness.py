@@ -27,6 +27,7 @@ from foreman.domain.job import (
     State,
     model_of,
 )
+from foreman.domain.scheduling.breaker import FREE as FREE_FOR
 from foreman.domain.scheduling.breaker import Breakers
 from foreman.queue.commands import PAUSED
 from foreman.store.sqlite.reads import SqliteReader
