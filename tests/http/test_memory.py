@@ -123,7 +123,7 @@ class Hasty(Daemon):
     command = (
         sys.executable,
         "-c",
-        "import foreman.house; foreman.house.GRACE = 0.2; from foreman.__main__ import main; main()",
+        "import foreman.app; foreman.app.GRACE = 0.2; from foreman.__main__ import main; main()",
         "serve",
     )
 

@@ -89,7 +89,7 @@ def test_artifacts_and_deliveries_are_shown(page: Page, fresh: Fresh) -> None:
     with page.expect_download() as download:
         page.get_by_role("region", name="Artifacts").get_by_role("button", name="Download image-0.png").click()
     assert download.value.suggested_filename == "image-0.png"
-    hooks = page.get_by_role("region", name="WebhookDispatcher")
+    hooks = page.get_by_role("region", name="Webhooks")
     expect(hooks).to_contain_text("http://127.0.0.1:9/hook")
     until(lambda: page.reload() and "dead" in hooks.inner_text())
     [before] = deliveries(daemon, job_id)
@@ -144,7 +144,7 @@ def test_the_token_is_asked_for_and_remembered(page: Page, fresh: Fresh) -> None
     expect(dialog).to_be_visible()
     dialog.get_by_label("Token").fill("wrong")
     dialog.get_by_role("button", name="Open").click()
-    expect(dialog).to_contain_text("is not accepted")
+    expect(dialog).to_contain_text("was not accepted")
     dialog.get_by_label("Token").fill("open sesame")
     dialog.get_by_role("button", name="Open").click()
     expect(page.locator("#link")).to_have_attribute("data-state", "live")
