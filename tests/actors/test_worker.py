@@ -365,8 +365,8 @@ async def test_draining_claims_nothing_more_and_lets_the_running_ones_end(
     house = await start_app(saying("x", seconds=10), slots=2)
     await house.submit(*(draft(n) for n in range(1, 5)))
     with trio.fail_after(5):
-        while not house.worker.busy:  # a claim whose answer a slot has not seen yet would be put back
-            await trio.sleep(0.001)
+        while not house.worker.busy:  # noqa: ASYNC110  a claim that its slot has not seen yet would be put back
+            await trio.sleep(0.001)  # of virtual time
     await house.worker.drain(30)
     await house.until(lambda: house.job(1).state is house.job(2).state is State.DONE)
     assert trio.current_time() == pytest.approx(10)
