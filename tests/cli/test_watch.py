@@ -34,9 +34,13 @@ def told(house: App) -> Iterator[str]:
 
 @contextmanager
 def watching(house: App, *, columns: int = 80, lines: int = 24) -> Iterator[Terminal]:
+    """A terminal that watches, once its feed is connected: events from before that are not replayed."""
     env = environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN)
-    with Terminal("watch", env=env, columns=columns, lines=lines) as terminal:
-        yield terminal
+    with house.client() as client:
+        until(lambda: readers(client) == 0)  # those of other tests have gone
+        with Terminal("watch", env=env, columns=columns, lines=lines) as terminal:
+            until(lambda: readers(client) == 1)
+            yield terminal
 
 
 def shown(*wanted: str) -> Callable[[list[str]], bool]:
