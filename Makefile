@@ -47,19 +47,19 @@ crash: $(READY) ## Kill Foreman 1,000 times, at random and named moments; fail i
 	@$(BIN)/python -m tests.crash
 
 prove: $(READY) ## Run random histories, requests, outages, hang-ups and a long storm (half an hour)
-	@$(BIN)/pytest --hypothesis-profile=thorough tests/actors/test_machine.py tests/proof
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/sim --sim-seeds 200
+	@$(BIN)/pytest --hypothesis-profile=thorough tests/queue/test_machine.py tests/http/openapi
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/simulation --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
-	@$(BIN)/pytest -q tests/storm --storm-seconds 300
+	@$(BIN)/pytest -q tests/e2e/storm --storm-seconds 300
 
 soak: $(READY) ## Run an hour of mixed load; fail if memory or descriptors grow (SECONDS=3600)
-	@$(BIN)/python -m tests.soak --seconds $(SECONDS)
+	@$(BIN)/python -m tests.e2e.soak --seconds $(SECONDS)
 
 binary: $(READY) ## Build one file that needs no Python, and try it: dist/foreman (EMBEDDED=0: dist/foreman-slim)
 	@echo "Building $(ONE_FILE); this takes about two minutes …"
 	@EMBEDDED=$(EMBEDDED) $(BIN)/pyinstaller --noconfirm --log-level ERROR --distpath dist --workpath build config/foreman.spec
 	@echo "Trying it: $(ONE_FILE), $$(($$(wc -c < $(ONE_FILE)) / 1000000)) MB …"
-	@$(BIN)/pytest -q tests/deploy/test_binary.py --binary $(ONE_FILE)
+	@$(BIN)/pytest -q tests/e2e/deploy/test_binary.py --binary $(ONE_FILE)
 	@echo "Ready: $(ONE_FILE)"
 
 audit: ## Check the pinned packages for known vulnerabilities (needs uv)

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 from structlog.testing import capture_logs
 
-from tests.daemon import HOLDS, Upstream, an_upstream, held_the_loop
+from tests.support.foreman import HOLDS, Upstream, an_upstream, held_the_loop
 
 hypothesis.settings.register_profile("foreman", deadline=None)  # a busy machine is no failure
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)

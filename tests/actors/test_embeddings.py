@@ -14,9 +14,9 @@ from foreman.actors.inventory import Inventory
 from foreman.actors.worker import Timeouts
 from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent
 from foreman.targets.protocol import Call, Chunk
-from tests.actors.conftest import FakeTarget, Script
 from tests.actors.test_inventory import StaticAnswer
 from tests.conftest import Logged
+from tests.support.actors import FakeTarget, Script
 
 VECTOR = Chunk(b'{"embeddings":[[1.0]]}', last=True)
 TIMEOUT = Timeouts(attempt=100, first_chunk=30, stall=12, max_answer=1000)

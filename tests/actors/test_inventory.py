@@ -13,7 +13,7 @@ from foreman.actors.inventory import MISSED, NOTE, Inventory
 from foreman.domain.errors import ModelNotFound, TargetDown, TargetUnavailable
 from foreman.queue.commands import Message
 from foreman.targets.protocol import Model
-from tests.actors.conftest import FakeTarget
+from tests.support.actors import FakeTarget
 
 GONE = TargetUnavailable("the target", "connection refused")
 

@@ -15,7 +15,7 @@ from foreman.budget import Budget
 from foreman.domain.job import Job, JobEvent, State
 from foreman.http.routes.stream import SLICE, Ndjson, live
 from foreman.store.sqlite.readers import Readers
-from tests.actors.conftest import App, draft, saying
+from tests.support.actors import App, draft, saying
 
 Start = Callable[..., Awaitable[App]]
 
@@ -35,42 +35,42 @@ async def test_a_job_without_room_is_put_back_unspent_and_done_once_there_is_som
     budget = Budget(ROOM)
     held = budget.lease()
     held.grow(ROOM - 2 * SIZE)
-    house = await start_app(saying(*[PIECE] * 4), saying(*[PIECE] * 4), budget=budget)
-    await house.submit(draft(max_attempts=1))
-    job = await house.until_state(State.QUEUED)
+    app = await start_app(saying(*[PIECE] * 4), saying(*[PIECE] * 4), budget=budget)
+    await app.submit(draft(max_attempts=1))
+    job = await app.until_state(State.QUEUED)
     while job.error_code is None:
         await trio.sleep(0.1)
-        job = house.job()
+        job = app.job()
     assert (job.error_code, job.attempt, budget.used) == ("memory_full", 0, held.size)
     held.free()
-    assert (await house.until_state(State.DONE)).attempt == 1
+    assert (await app.until_state(State.DONE)).attempt == 1
 
 
 async def test_an_answer_that_would_not_fit_alone_fails_its_job(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(saying(*[PIECE] * 11), budget=Budget(ROOM))
-    await house.submit(draft())
-    job = await house.until_state(State.FAILED)
+    app = await start_app(saying(*[PIECE] * 11), budget=Budget(ROOM))
+    await app.submit(draft())
+    job = await app.until_state(State.FAILED)
     assert job.error_code == "memory_full" and "setting" not in str(job.error)
 
 
 async def test_a_request_that_would_not_fit_alone_fails_its_job(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(saying("x"), budget=Budget(ROOM))
-    await house.submit(draft(payload=b'{"x":"' + b"x" * ROOM + b'"}'))
-    assert (await house.until_state(State.FAILED)).error_code == "memory_full"
+    app = await start_app(saying("x"), budget=Budget(ROOM))
+    await app.submit(draft(payload=b'{"x":"' + b"x" * ROOM + b'"}'))
+    assert (await app.until_state(State.FAILED)).error_code == "memory_full"
 
 
 async def test_jobs_that_want_more_than_there_is_together_all_end(start_app: Start, autojump_clock: MockClock) -> None:
     """Each is followed by somebody who reads nothing, so what it has said is held for as long as it runs or waits."""
     jobs = 8
     budget = Budget(ROOM)
-    house = await start_app(*[saying(*[PIECE] * 6, seconds=1) for _ in range(1000)], slots=4, budget=budget)
-    followed = {number: house.hub.output(f"{number:03}") for number in range(1, jobs + 1)}
+    app = await start_app(*[saying(*[PIECE] * 6, seconds=1) for _ in range(1000)], slots=4, budget=budget)
+    followed = {number: app.hub.output(f"{number:03}") for number in range(1, jobs + 1)}
     for number in followed:
-        await house.submit(draft(number))
+        await app.submit(draft(number))
     with trio.fail_after(3600):
         while followed:
             await trio.sleep(1)
-            for number in [one for one in followed if house.job(one).state is State.DONE]:
+            for number in [one for one in followed if app.job(one).state is State.DONE]:
                 del followed[number]  # who has all of the answer goes
     assert budget.used == 0
 
@@ -79,15 +79,15 @@ async def test_who_reads_an_ended_answer_too_slowly_loses_it_when_others_need_ro
     start_app: Start, autojump_clock: MockClock
 ) -> None:
     budget = Budget(ROOM)
-    house = await start_app(*[saying(*[PIECE] * 6)] * 100, budget=budget)
-    slow, quick = (house.hub.output("001").follow() for _ in range(2))
-    await house.submit(draft(1))
+    app = await start_app(*[saying(*[PIECE] * 6)] * 100, budget=budget)
+    slow, quick = (app.hub.output("001").follow() for _ in range(2))
+    await app.submit(draft(1))
     first, *_, last = [piece async for piece in quick]
     assert first.chunk is not None and last.ended is not None
     assert (await slow.next()).chunk == first.chunk
-    await house.submit(draft(2))
+    await app.submit(draft(2))
     with trio.fail_after(600):
-        await house.until_state(State.DONE, 2)
+        await app.until_state(State.DONE, 2)
     assert budget.used < 6 * SIZE  # though the first one is still followed
     *_, cut = [piece async for piece in slow]
     assert cut.cut is not None and cut.cut.code == "too_slow" and cut.ended is not None

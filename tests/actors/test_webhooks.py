@@ -21,8 +21,8 @@ from foreman.domain.webhooks import addresses
 from foreman.domain.webhooks.admission import MOST_WAITING, Limits
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.writer import SqliteWriter
-from tests.actors.conftest import InlineReaders, draft, now
-from tests.actors.office import QueueHarness
+from tests.support.actors import InlineReaders, draft, now
+from tests.support.queue import QueueHarness
 
 T = TypeVar("T")
 

@@ -28,26 +28,26 @@ from foreman.domain.usage import HOUR
 from foreman.queue.commands import Cancel, Claim, Message, Rescue, Retry
 from foreman.queue.handlers import Rules
 from foreman.targets.protocol import Call, Chunk
-from tests.actors.conftest import App, FakeTarget, Script, chunk, draft, failing, saying, silent
 from tests.conftest import Logged
+from tests.support.actors import App, FakeTarget, Script, chunk, draft, failing, saying, silent
 
 Start = Callable[..., Awaitable[App]]
 
 
-def text_of(house: App, number: int = 1) -> str:
-    artifact = house.store.artifact(f"{number:03}", "completion")
+def text_of(app: App, number: int = 1) -> str:
+    artifact = app.store.artifact(f"{number:03}", "completion")
     assert artifact is not None
     text: str = json.loads(artifact.data)["message"]["content"]
     return text
 
 
 async def test_a_job_is_loaded_worked_on_and_done(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(saying("hel", "lo"))
-    await house.submit(draft())
-    job = await house.until_state(State.DONE)
-    assert house.states() == ["queued", "loading", "working", "done"]
-    assert (job.attempt, job.error, text_of(house)) == (1, None, "hello")
-    assert house.target.loads == ["m"]
+    app = await start_app(saying("hel", "lo"))
+    await app.submit(draft())
+    job = await app.until_state(State.DONE)
+    assert app.states() == ["queued", "loading", "working", "done"]
+    assert (job.attempt, job.error, text_of(app)) == (1, None, "hello")
+    assert app.target.loads == ["m"]
 
 
 async def test_tokens_loads_and_time_of_the_slots_are_counted_with_the_jobs(
@@ -57,10 +57,10 @@ async def test_tokens_loads_and_time_of_the_slots_are_counted_with_the_jobs(
         await trio.sleep(7)
         yield Chunk(b'{"message":{"content":"x"},"done":true,"prompt_eval_count":11,"eval_count":3}', last=True)
 
-    house = await start_app(target=FakeTarget([counted], load_seconds=5))
-    await house.submit(draft(1), draft(2), draft(3, "a"))
-    await house.until(lambda: all(house.job(n).state is State.DONE for n in (1, 2, 3)))
-    rows = house.store.usage(step=HOUR, begin=0, end=2 * 10**6, by="model", most=9)
+    app = await start_app(target=FakeTarget([counted], load_seconds=5))
+    await app.submit(draft(1), draft(2), draft(3, "a"))
+    await app.until(lambda: all(app.job(n).state is State.DONE for n in (1, 2, 3)))
+    rows = app.store.usage(step=HOUR, begin=0, end=2 * 10**6, by="model", most=9)
     told = [(r.by, r.figures.done, r.figures.loads, r.figures.prompt_tokens, r.figures.answer_tokens) for r in rows]
     assert told == [("a", 1, 1, 11, 3), ("m", 2, 1, 22, 6)]
     assert [row.figures.busy_seconds for row in rows] == [12, 19]
@@ -69,27 +69,27 @@ async def test_tokens_loads_and_time_of_the_slots_are_counted_with_the_jobs(
 async def test_jobs_of_one_key_are_loaded_once_and_run_one_after_the_other(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_app(saying("x", seconds=1))
-    await house.submit(*(draft(n) for n in range(1, 6)))
-    await house.until(lambda: all(house.job(n).state is State.DONE for n in range(1, 6)))
-    assert (house.target.loads, house.target.most_together) == (["m"], 1)
-    assert house.target.answered == ["1", "2", "3", "4", "5"]
+    app = await start_app(saying("x", seconds=1))
+    await app.submit(*(draft(n) for n in range(1, 6)))
+    await app.until(lambda: all(app.job(n).state is State.DONE for n in range(1, 6)))
+    assert (app.target.loads, app.target.most_together) == (["m"], 1)
+    assert app.target.answered == ["1", "2", "3", "4", "5"]
 
 
 async def test_interleaved_keys_cost_one_load_each(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(saying("x", seconds=0.01))
-    await house.submit(*(draft(n, "abc"[n % 3]) for n in range(60)))
-    await house.until(lambda: all(house.job(n).state is State.DONE for n in range(60)))
-    assert sorted(house.target.loads) == ["a", "b", "c"]
+    app = await start_app(saying("x", seconds=0.01))
+    await app.submit(*(draft(n, "abc"[n % 3]) for n in range(60)))
+    await app.until(lambda: all(app.job(n).state is State.DONE for n in range(60)))
+    assert sorted(app.target.loads) == ["a", "b", "c"]
 
 
 async def test_a_high_job_for_another_model_runs_next(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(saying("x", seconds=1))
-    await house.submit(*(draft(n, "a") for n in range(1, 5)))
-    await house.until_state(State.WORKING)
-    await house.submit(draft(9, "b", priority=Priority.HIGH))
-    await house.until_state(State.DONE, 4)
-    assert house.target.answered == ["1", "9", "2", "3", "4"]
+    app = await start_app(saying("x", seconds=1))
+    await app.submit(*(draft(n, "a") for n in range(1, 5)))
+    await app.until_state(State.WORKING)
+    await app.submit(draft(9, "b", priority=Priority.HIGH))
+    await app.until_state(State.DONE, 4)
+    assert app.target.answered == ["1", "9", "2", "3", "4"]
 
 
 async def test_slots_run_jobs_of_one_key_together_and_never_of_two(start_app: Start, autojump_clock: MockClock) -> None:
@@ -103,11 +103,11 @@ async def test_slots_run_jobs_of_one_key_together_and_never_of_two(start_app: St
         async for piece in saying("x")(call):
             yield piece
 
-    house = await start_app(script, slots=3)
-    await house.submit(*(draft(n, "ab"[n % 2]) for n in range(10)))
-    await house.until(lambda: all(house.job(n).state is State.DONE for n in range(10)))
-    assert house.target.most_together == 3
-    assert house.target.loads == ["a", "b"]
+    app = await start_app(script, slots=3)
+    await app.submit(*(draft(n, "ab"[n % 2]) for n in range(10)))
+    await app.until(lambda: all(app.job(n).state is State.DONE for n in range(10)))
+    assert app.target.most_together == 3
+    assert app.target.loads == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -116,18 +116,18 @@ async def test_slots_run_jobs_of_one_key_together_and_never_of_two(start_app: St
 async def test_a_silent_target_costs_its_patience_and_no_more(
     start_app: Start, autojump_clock: MockClock, script: Script, seconds: float
 ) -> None:
-    house = await start_app(script, timeout=Timeouts(first_chunk=30, stall=12))
-    await house.submit(draft(max_attempts=1))
-    job = await house.until_state(State.FAILED)
+    app = await start_app(script, timeout=Timeouts(first_chunk=30, stall=12))
+    await app.submit(draft(max_attempts=1))
+    job = await app.until_state(State.FAILED)
     assert (job.error_code, job.error) == ("target_silent", f"the target said nothing for {seconds:g} s")
     assert trio.current_time() == pytest.approx(seconds)
-    assert house.target.left_early == 1
+    assert app.target.left_early == 1
 
 
 async def test_a_target_that_goes_on_talking_is_never_silent(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(saying(*"abcdef", seconds=10), timeout=Timeouts(first_chunk=11, stall=11))
-    await house.submit(draft())
-    assert (await house.until_state(State.DONE)).attempt == 1
+    app = await start_app(saying(*"abcdef", seconds=10), timeout=Timeouts(first_chunk=11, stall=11))
+    await app.submit(draft())
+    assert (await app.until_state(State.DONE)).attempt == 1
     assert trio.current_time() == pytest.approx(60)
 
 
@@ -143,9 +143,9 @@ async def test_signs_of_life_are_no_silence(
             call.heard()
         yield chunk(last=True)
 
-    house = await start_app(pinging, timeout=Timeouts(first_chunk=10, stall=10))
-    await house.submit(draft())
-    assert (await house.until_state(State.DONE)).attempt == 1
+    app = await start_app(pinging, timeout=Timeouts(first_chunk=10, stall=10))
+    await app.submit(draft())
+    assert (await app.until_state(State.DONE)).attempt == 1
     assert trio.current_time() == pytest.approx(90)
 
 
@@ -156,9 +156,9 @@ async def test_signs_of_life_do_not_prolong_an_attempt(start_app: Start, autojum
             call.heard()
         yield chunk(last=True)
 
-    house = await start_app(pinging)
-    await house.submit(draft(timeout=7.0, max_attempts=1))
-    assert (await house.until_state(State.FAILED)).error_code == "attempt_timeout"
+    app = await start_app(pinging)
+    await app.submit(draft(timeout=7.0, max_attempts=1))
+    assert (await app.until_state(State.FAILED)).error_code == "attempt_timeout"
     assert trio.current_time() == pytest.approx(7)
 
 
@@ -168,59 +168,59 @@ async def test_an_answer_that_was_cut_is_done_and_marked(start_app: Start, autoj
         yield chunk("lo")
         yield Chunk(b"", cut=True)
 
-    house = await start_app(cut)
-    await house.submit(draft())
-    job = await house.until_state(State.DONE)
-    assert (job.attempt, job.error_code, text_of(house)) == (1, "answer_cut", "hello")
+    app = await start_app(cut)
+    await app.submit(draft())
+    job = await app.until_state(State.DONE)
+    assert (job.attempt, job.error_code, text_of(app)) == (1, "answer_cut", "hello")
     assert job.error == "the answer ended without its last mark"
 
 
 async def test_an_attempt_has_its_time_however_much_it_talks(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(saying(*"abcdef" * 20, seconds=1))
-    await house.submit(draft(timeout=7.0, max_attempts=1))
-    job = await house.until_state(State.FAILED)
+    app = await start_app(saying(*"abcdef" * 20, seconds=1))
+    await app.submit(draft(timeout=7.0, max_attempts=1))
+    job = await app.until_state(State.FAILED)
     assert job.error_code == "attempt_timeout"
     assert trio.current_time() == pytest.approx(7)
 
 
 async def test_loading_counts_against_the_time_of_the_attempt(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(target=FakeTarget(load_seconds=1000))
-    await house.submit(draft(timeout=5.0, max_attempts=1))
-    assert (await house.until_state(State.FAILED)).error_code == "attempt_timeout"
-    assert house.states() == ["queued", "loading", "failed"]
+    app = await start_app(target=FakeTarget(load_seconds=1000))
+    await app.submit(draft(timeout=5.0, max_attempts=1))
+    assert (await app.until_state(State.FAILED)).error_code == "attempt_timeout"
+    assert app.states() == ["queued", "loading", "failed"]
 
 
 async def test_an_answer_may_only_be_so_large(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(saying(*["x" * 100] * 50), timeout=Timeouts(max_answer=2000))
-    await house.submit(draft())
-    job = await house.until_state(State.FAILED)
+    app = await start_app(saying(*["x" * 100] * 50), timeout=Timeouts(max_answer=2000))
+    await app.submit(draft())
+    job = await app.until_state(State.FAILED)
     assert (job.error_code, job.attempt) == ("answer_too_large", 1)
 
 
 async def test_a_target_that_breaks_twice_is_done_on_attempt_three(start_app: Start, autojump_clock: MockClock) -> None:
     lost = TargetLost("the target", "reset")
-    house = await start_app(failing(lost, "half"), failing(lost, "half"), saying("whole"))
-    await house.submit(draft())
-    job = await house.until_state(State.DONE)
-    assert (job.attempt, job.error, text_of(house)) == (3, None, "whole")
+    app = await start_app(failing(lost, "half"), failing(lost, "half"), saying("whole"))
+    await app.submit(draft())
+    job = await app.until_state(State.DONE)
+    assert (job.attempt, job.error, text_of(app)) == (3, None, "whole")
     assert trio.current_time() == pytest.approx(2 + 4)
 
 
 async def test_a_target_that_always_breaks_fails_the_job_with_its_last_words(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_app(*(failing(TargetFailed("the target", f"no {n}")) for n in (1, 2, 3)))
-    await house.submit(draft())
-    job = await house.until_state(State.FAILED)
+    app = await start_app(*(failing(TargetFailed("the target", f"no {n}")) for n in (1, 2, 3)))
+    await app.submit(draft())
+    job = await app.until_state(State.FAILED)
     assert (job.attempt, job.error, job.error_code) == (3, "the target failed: no 3", "target_failed")
 
 
 async def test_a_refused_request_fails_at_once_with_the_targets_words(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_app(failing(TargetRefused(400, "num_ctx must be positive")))
-    await house.submit(draft())
-    job = await house.until_state(State.FAILED)
+    app = await start_app(failing(TargetRefused(400, "num_ctx must be positive")))
+    await app.submit(draft())
+    job = await app.until_state(State.FAILED)
     assert (job.attempt, job.error) == (1, "num_ctx must be positive")
     assert trio.current_time() == 0
 
@@ -228,12 +228,12 @@ async def test_a_refused_request_fails_at_once_with_the_targets_words(
 async def test_a_busy_target_is_left_in_peace_for_as_long_as_it_asked(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_app(failing(TargetBusy("the target", 40)), saying("x"))
-    await house.submit(draft(1), draft(2))
-    await house.until(lambda: house.job(1).state is house.job(2).state is State.DONE)
+    app = await start_app(failing(TargetBusy("the target", 40)), saying("x"))
+    await app.submit(draft(1), draft(2))
+    await app.until(lambda: app.job(1).state is app.job(2).state is State.DONE)
     assert trio.current_time() == pytest.approx(40)
-    assert (house.job(1).attempt, house.job(2).attempt) == (1, 1)
-    assert house.inventory.up
+    assert (app.job(1).attempt, app.job(2).attempt) == (1, 1)
+    assert app.inventory.up
 
 
 async def test_a_busy_model_holds_only_itself_back(start_app: Start, autojump_clock: MockClock) -> None:
@@ -247,12 +247,12 @@ async def test_a_busy_model_holds_only_itself_back(start_app: Start, autojump_cl
         await trio.sleep(1)
         yield chunk("x", last=True)
 
-    house = await start_app(script)
-    await house.submit(draft(1, "a"), draft(2, "a"), draft(3, "b"), draft(4, "b"))
-    await house.until(lambda: all(house.job(n).state is State.DONE for n in (1, 2, 3, 4)))
+    app = await start_app(script)
+    await app.submit(draft(1, "a"), draft(2, "a"), draft(3, "b"), draft(4, "b"))
+    await app.until(lambda: all(app.job(n).state is State.DONE for n in (1, 2, 3, 4)))
     assert calls == [("a", 0.0), ("b", 0.0), ("b", 1.0), ("a", 40.0), ("a", 41.0)]
-    assert [house.job(n).attempt for n in (1, 2, 3, 4)] == [1] * 4
-    assert house.states(2) == ["queued", "loading", "working", "done"]
+    assert [app.job(n).attempt for n in (1, 2, 3, 4)] == [1] * 4
+    assert app.states(2) == ["queued", "loading", "working", "done"]
 
 
 async def test_a_model_that_is_busy_for_ever_costs_the_others_nothing(
@@ -268,162 +268,162 @@ async def test_a_model_that_is_busy_for_ever_costs_the_others_nothing(
         await trio.sleep(1)
         yield chunk("x", last=True)
 
-    house = await start_app(script, slots=2)
-    await house.submit(*(draft(n, "a", priority=Priority.HIGH) for n in range(3)))
-    await house.submit(*(draft(n, "b", priority=Priority.LOW) for n in range(10, 40)))
-    await house.until(lambda: all(house.job(n).state is State.DONE for n in range(10, 40)))
+    app = await start_app(script, slots=2)
+    await app.submit(*(draft(n, "a", priority=Priority.HIGH) for n in range(3)))
+    await app.submit(*(draft(n, "b", priority=Priority.LOW) for n in range(10, 40)))
+    await app.until(lambda: all(app.job(n).state is State.DONE for n in range(10, 40)))
     assert trio.current_time() < 30
     assert asked > 5
-    assert [(house.job(n).state, house.job(n).attempt) for n in range(3)] == [(State.QUEUED, 0)] * 3
+    assert [(app.job(n).state, app.job(n).attempt) for n in range(3)] == [(State.QUEUED, 0)] * 3
 
 
 async def test_work_waits_for_a_target_that_is_away_and_costs_no_attempt(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_app(saying("x"))
-    house.target.down = TargetUnavailable("the target", "connection refused")
-    await house.submit(draft(1), draft(2))
-    await house.until(lambda: "loading" in house.states() and house.job().state is State.QUEUED)
+    app = await start_app(saying("x"))
+    app.target.down = TargetUnavailable("the target", "connection refused")
+    await app.submit(draft(1), draft(2))
+    await app.until(lambda: "loading" in app.states() and app.job().state is State.QUEUED)
     await trio.sleep(100)
-    assert [house.job(n).attempt for n in (1, 2)] == [0, 0]
-    assert house.states() == ["queued", "loading", "queued"]
-    assert not house.inventory.up
-    house.target.down = None
+    assert [app.job(n).attempt for n in (1, 2)] == [0, 0]
+    assert app.states() == ["queued", "loading", "queued"]
+    assert not app.inventory.up
+    app.target.down = None
     back = trio.current_time()
-    await house.until(lambda: house.job(1).state is house.job(2).state is State.DONE)
+    await app.until(lambda: app.job(1).state is app.job(2).state is State.DONE)
     assert trio.current_time() - back <= 3
-    assert house.job(1).attempt == 1
+    assert app.job(1).attempt == 1
 
 
 async def test_cancelling_closes_the_request_to_the_target_and_the_next_job_runs(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_app(silent("a word"), saying("x"))
-    await house.submit(draft(1), draft(2))
-    await house.until_state(State.WORKING)
+    app = await start_app(silent("a word"), saying("x"))
+    await app.submit(draft(1), draft(2))
+    await app.until_state(State.WORKING)
     await trio.sleep(1)
-    cancelled = await house.queue.ask(Cancel(job_id="001"))
-    await house.until_state(State.DONE, 2)
-    assert (cancelled.state, house.job(1).state) == (State.CANCELLED, State.CANCELLED)
-    assert (house.target.left_early, trio.current_time()) == (1, 1)
+    cancelled = await app.queue.ask(Cancel(job_id="001"))
+    await app.until_state(State.DONE, 2)
+    assert (cancelled.state, app.job(1).state) == (State.CANCELLED, State.CANCELLED)
+    assert (app.target.left_early, trio.current_time()) == (1, 1)
 
 
 async def test_a_job_that_is_cancelled_before_its_slot_hears_of_it_is_not_run(
     start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await start_app()
-    tell = house.queue.tell
+    app = await start_app()
+    tell = app.queue.tell
 
     async def telling(message: Message[Any]) -> None:
         await tell(message)
-        if isinstance(message, Claim) and house.states() == ["queued"]:
+        if isinstance(message, Claim) and app.states() == ["queued"]:
             await tell(Cancel(job_id="001"))  # one transaction has both
 
-    monkeypatch.setattr(house.queue, "tell", telling)
+    monkeypatch.setattr(app.queue, "tell", telling)
     await trio.testing.wait_all_tasks_blocked()  # the slot has asked once, and found nothing
-    await house.submit(draft(1), draft(2))
-    await house.until_state(State.DONE, 2)
-    assert house.states() == ["queued", "loading", "cancelled"]
-    assert house.target.answered == ["2"]
+    await app.submit(draft(1), draft(2))
+    await app.until_state(State.DONE, 2)
+    assert app.states() == ["queued", "loading", "cancelled"]
+    assert app.target.answered == ["2"]
 
 
 async def test_a_claim_that_was_cancelled_is_not_run_although_its_job_is_retried(
     start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await start_app()
-    tell = house.queue.tell
+    app = await start_app()
+    tell = app.queue.tell
 
     async def telling(message: Message[Any]) -> None:
         await tell(message)
-        if isinstance(message, Claim) and house.states() == ["queued"]:
+        if isinstance(message, Claim) and app.states() == ["queued"]:
             await tell(Cancel(job_id="001"))
             await tell(Retry(job_id="001"))
 
-    monkeypatch.setattr(house.queue, "tell", telling)
+    monkeypatch.setattr(app.queue, "tell", telling)
     await trio.testing.wait_all_tasks_blocked()  # the slot has asked once, and found nothing
-    await house.submit(draft())
-    await house.until_state(State.DONE)
-    assert house.states() == ["queued", "loading", "cancelled", "queued", "loading", "working", "done"]
-    assert house.target.answered == ["1"]
+    await app.submit(draft())
+    await app.until_state(State.DONE)
+    assert app.states() == ["queued", "loading", "cancelled", "queued", "loading", "working", "done"]
+    assert app.target.answered == ["1"]
 
 
 async def test_a_result_that_comes_after_the_cancel_is_dropped(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(saying("x", seconds=1))
-    await house.submit(draft())
-    await house.until_state(State.WORKING)
+    app = await start_app(saying("x", seconds=1))
+    await app.submit(draft())
+    await app.until_state(State.WORKING)
     await trio.sleep(1)  # the answer and the cancel are under way in the same moment
     with contextlib.suppress(IllegalTransition):
-        await house.queue.ask(Cancel(job_id="001"))
+        await app.queue.ask(Cancel(job_id="001"))
     await trio.testing.wait_all_tasks_blocked()
-    assert house.states()[-1] == house.job().state
-    assert house.states().count("cancelled") + house.states().count("done") == 1
+    assert app.states()[-1] == app.job().state
+    assert app.states().count("cancelled") + app.states().count("done") == 1
 
 
 async def test_draining_claims_nothing_more_and_lets_the_running_ones_end(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_app(saying("x", seconds=10), slots=2)
-    await house.submit(*(draft(n) for n in range(1, 5)))
+    app = await start_app(saying("x", seconds=10), slots=2)
+    await app.submit(*(draft(n) for n in range(1, 5)))
     with trio.fail_after(5):
-        while not house.worker.busy:  # noqa: ASYNC110  a claim that its slot has not seen yet would be put back
+        while not app.worker.busy:  # noqa: ASYNC110  a claim that its slot has not seen yet would be put back
             await trio.sleep(0.001)  # of virtual time
-    await house.worker.drain(30)
-    await house.until(lambda: house.job(1).state is house.job(2).state is State.DONE)
+    await app.worker.drain(30)
+    await app.until(lambda: app.job(1).state is app.job(2).state is State.DONE)
     assert trio.current_time() == pytest.approx(10)
-    assert [(house.job(n).state, house.job(n).attempt) for n in (3, 4)] == [(State.QUEUED, 0)] * 2
+    assert [(app.job(n).state, app.job(n).attempt) for n in (3, 4)] == [(State.QUEUED, 0)] * 2
 
 
 async def test_draining_puts_back_what_does_not_end_in_time_unspent(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_app(saying("x", seconds=100), slots=4)
-    await house.submit(*(draft(n) for n in range(1, 7)))
-    await house.until(lambda: all(house.job(n).state is State.WORKING for n in range(1, 5)))
-    await house.worker.drain(5)
+    app = await start_app(saying("x", seconds=100), slots=4)
+    await app.submit(*(draft(n) for n in range(1, 7)))
+    await app.until(lambda: all(app.job(n).state is State.WORKING for n in range(1, 5)))
+    await app.worker.drain(5)
     assert trio.current_time() == pytest.approx(5)
-    await house.queue.close()
-    await house.queue.wait_closed()
-    assert [(house.job(n).state, house.job(n).attempt) for n in range(1, 7)] == [(State.QUEUED, 0)] * 6
-    assert house.target.together == 0
+    await app.queue.close()
+    await app.queue.wait_closed()
+    assert [(app.job(n).state, app.job(n).attempt) for n in range(1, 7)] == [(State.QUEUED, 0)] * 6
+    assert app.target.together == 0
 
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_job_claimed_while_the_drain_begins_is_put_back_before_the_queue_closes(
     start_app: Start, turns: int, autojump_clock: MockClock
 ) -> None:
-    house = await start_app(silent())
-    house.nursery.start_soon(submit_or_be_refused, house)
+    app = await start_app(silent())
+    app.nursery.start_soon(submit_or_be_refused, app)
     for _ in range(turns):
         await trio.lowlevel.checkpoint()
-    await house.worker.drain(0)
-    await house.queue.close()
-    await house.queue.wait_closed()
-    found = house.store.job("001")
+    await app.worker.drain(0)
+    await app.queue.close()
+    await app.queue.wait_closed()
+    found = app.store.job("001")
     assert found is None or (found.state, found.attempt) == (State.QUEUED, 0)
 
 
-async def submit_or_be_refused(house: App) -> None:
+async def submit_or_be_refused(app: App) -> None:
     with contextlib.suppress(Draining):
-        await house.submit(draft())
+        await app.submit(draft())
 
 
 async def test_an_idle_worker_drains_at_once(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app(slots=3)
-    await house.worker.drain(30)
+    app = await start_app(slots=3)
+    await app.worker.drain(30)
     assert trio.current_time() == 0
 
 
 async def test_a_worker_takes_back_what_its_predecessor_left_running(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    house = await start_app(silent(), saying("x"), rules=Rules(backoff=Backoff(2, 300)))
-    await house.submit(draft())
-    await house.until_state(State.WORKING)
+    app = await start_app(silent(), saying("x"), rules=Rules(backoff=Backoff(2, 300)))
+    await app.submit(draft())
+    await app.until_state(State.WORKING)
     async with trio.open_nursery() as nursery:
-        await nursery.start(house.worker.run)
-        job = await house.until_state(State.DONE)
+        await nursery.start(app.worker.run)
+        job = await app.until_state(State.DONE)
         nursery.cancel_scope.cancel()
-    assert (job.attempt, house.states().count("queued")) == (2, 2)
+    assert (job.attempt, app.states().count("queued")) == (2, 2)
 
 
 async def test_a_bug_met_in_one_attempt_fails_that_job_alone(
@@ -433,11 +433,11 @@ async def test_a_bug_met_in_one_attempt_fails_that_job_alone(
         yield chunk("a")
         raise ZeroDivisionError
 
-    house = await start_app(buggy, saying("b"))
-    await house.submit(draft(1), draft(2))
-    failed = await house.until_state(State.FAILED, 1)
+    app = await start_app(buggy, saying("b"))
+    await app.submit(draft(1), draft(2))
+    failed = await app.until_state(State.FAILED, 1)
     assert (failed.error, failed.error_code, failed.attempt) == ("internal error", "internal_error", 1)
-    assert (await house.until_state(State.DONE, 2)).attempt == 1
+    assert (await app.until_state(State.DONE, 2)).attempt == 1
     logged.claim("attempt failed by a bug")
 
 
@@ -448,13 +448,13 @@ async def test_a_flood_of_tiny_chunks_ends_and_lets_others_in_between(
         while True:
             yield chunk()  # never waits
 
-    house = await start_app(flood, timeout=Timeouts(max_answer=2_000_000))
-    await house.submit(draft(max_attempts=1))
+    app = await start_app(flood, timeout=Timeouts(max_answer=2_000_000))
+    await app.submit(draft(max_attempts=1))
     turns = 0
-    while house.job().state is not State.FAILED:
+    while app.job().state is not State.FAILED:
         turns += 1
         await trio.lowlevel.checkpoint()
-    assert house.job().error_code == "answer_too_large" and turns > 100
+    assert app.job().error_code == "answer_too_large" and turns > 100
 
 
 async def test_a_busy_target_may_have_time_for_others(
@@ -466,21 +466,21 @@ async def test_a_busy_target_may_have_time_for_others(
             yield chunk(words)
         raise TargetBusy("t", 0.0)
 
-    house = await start_app(busy, saying("b"), saying("a"))
-    await house.submit(draft(1), draft(2))
-    await house.until_state(State.DONE, 1)
-    assert house.target.answered == ["1", "2", "1"]
+    app = await start_app(busy, saying("b"), saying("a"))
+    await app.submit(draft(1), draft(2))
+    await app.until_state(State.DONE, 1)
+    assert app.target.answered == ["1", "2", "1"]
 
 
 async def test_a_worker_that_finds_the_disk_full_takes_back_later(start_app: Start, autojump_clock: MockClock) -> None:
-    house = await start_app()
-    refusals, ask = [StoreFull(), StoreFull()], house.queue.ask
+    app = await start_app()
+    refusals, ask = [StoreFull(), StoreFull()], app.queue.ask
 
     async def full(message: Any) -> Any:
         if isinstance(message, Rescue) and refusals:
             raise refusals.pop()
         return await ask(message)
 
-    house.queue.ask = full  # type: ignore[method-assign]
-    await house.nursery.start(house.worker.run)
+    app.queue.ask = full  # type: ignore[method-assign]
+    await app.nursery.start(app.worker.run)
     assert (refusals, trio.current_time()) == ([], 2 * StoreFull.retry_after)

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from foreman.cli.root import foreman
 from foreman.client import Client
 from foreman.targets.managed.child import free_port
-from tests.daemon import Daemon, Upstream, an_upstream
+from tests.support.foreman import Daemon, Upstream, an_upstream
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "open sesame"
@@ -86,22 +86,22 @@ def environment(**more: str) -> dict[str, str]:
 @contextmanager
 def an_app(folder: Path, **settings: object) -> Iterator[App]:
     with an_upstream("--kind", "ollama") as upstream:
-        house = App(folder, upstream, **settings)
-        with house.daemon:
-            yield house
-            assert not house.daemon.errors
+        app = App(folder, upstream, **settings)
+        with app.daemon:
+            yield app
+            assert not app.daemon.errors
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """One for all the tests of a file."""
-    with an_app(tmp_path_factory.mktemp("house")) as house:
-        yield house
+    with an_app(tmp_path_factory.mktemp("app")) as app:
+        yield app
 
 
 @pytest.fixture
-def here(house: App, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Run a verb in this process, as a user of `house` with the right token; not one that starts threads."""
-    monkeypatch.setenv("FOREMAN_URL", house.url)
+def here(app: App, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Run a verb in this process, as a user of `app` with the right token; not one that starts threads."""
+    monkeypatch.setenv("FOREMAN_URL", app.url)
     monkeypatch.setenv("FOREMAN_TOKEN", TOKEN)
     return invoke

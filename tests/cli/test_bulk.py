@@ -28,53 +28,53 @@ def line(custom_id: str, **more: object) -> str:
 
 
 @pytest.mark.parametrize("from_pipe", [False, True])
-def test_every_line_becomes_a_job(house: App, tmp_path: Path, from_pipe: bool) -> None:
+def test_every_line_becomes_a_job(app: App, tmp_path: Path, from_pipe: bool) -> None:
     text = "\n".join(line(f"job {n}") for n in range(3)) + "\n"
     (tmp_path / "jobs.ndjson").write_text(text, encoding="utf-8")
     file = "-" if from_pipe else str(tmp_path / "jobs.ndjson")
-    done = house.run("submit", "--file", file, given=text if from_pipe else None)
+    done = app.run("submit", "--file", file, given=text if from_pipe else None)
     assert (done.returncode, done.stdout, done.stderr) == (0, "accepted 3, rejected 0\n", "")
 
 
-def test_what_became_of_each_line_as_json(house: App) -> None:
+def test_what_became_of_each_line_as_json(app: App) -> None:
     given = f"{line('one')}\n\n{{}}\n{line('four')}"
-    done = house.run("submit", "--file", "-", "--json", given=given)
+    done = app.run("submit", "--file", "-", "--json", given=given)
     assert (done.returncode, done.stderr) == (4, "")
     told = msgspec.json.decode(done.stdout)
     assert (told["accepted"], told["rejected"], told["last_line"]) == (2, 1, 4)
     assert [(job["line"], job["custom_id"]) for job in told["jobs"]] == [(1, "one"), (4, "four")]
     assert told["errors"] == [{"line": 3, "error": "model is required", "code": "model_required"}]
-    with house.client() as client:
+    with app.client() as client:
         assert client.job(told["jobs"][1]["job_id"]).custom_id == "four"
 
 
 def test_bad_lines_are_told_by_their_number_in_the_file_whichever_request_they_were_in(
-    house: App, tmp_path: Path
+    app: App, tmp_path: Path
 ) -> None:
     lines = [line(f"{n}") for n in range(LINES + 5)]
     lines[6], lines[LINES + 2] = "nonsense", line("x", model="nope")
     file = tmp_path / "jobs.ndjson"
     file.write_text("\n".join(lines), encoding="utf-8")
-    done = house.run("submit", "--file", str(file))
+    done = app.run("submit", "--file", str(file))
     assert (done.returncode, done.stdout) == (4, f"accepted {LINES + 3:,}, rejected 2\n")
     first, second = done.stderr.splitlines()
     assert first.startswith(f"{file}:7: invalid JSON body")
     assert second.startswith(f"{file}:{LINES + 3}: model not found: the target has: a, b, c")
 
 
-def test_of_many_bad_lines_the_first_are_told(house: App) -> None:
-    done = house.run("submit", "--file", "-", given="{}\n" * 100)
+def test_of_many_bad_lines_the_first_are_told(app: App) -> None:
+    done = app.run("submit", "--file", "-", given="{}\n" * 100)
     assert (done.returncode, done.stdout) == (4, "accepted 0, rejected 100\n")
     *told, more = done.stderr.splitlines()
     assert told == [f"standard input:{n}: model is required" for n in range(1, 21)]
     assert more == "… and 80 more; --json lists them all"
 
 
-def test_a_terminal_sees_how_far_it_is(house: App, tmp_path: Path) -> None:
+def test_a_terminal_sees_how_far_it_is(app: App, tmp_path: Path) -> None:
     (tmp_path / "jobs.ndjson").write_text(line("one"), encoding="utf-8")
     ours, theirs = pty.openpty()
     words = [sys.executable, "-m", "foreman", "submit", "--file", str(tmp_path / "jobs.ndjson")]
-    env = environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN, TERM="xterm")
+    env = environment(FOREMAN_URL=app.url, FOREMAN_TOKEN=TOKEN, TERM="xterm")
     with subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=theirs, text=True) as sending:
         os.close(theirs)
         shown = read_all(ours)
@@ -84,10 +84,10 @@ def test_a_terminal_sees_how_far_it_is(house: App, tmp_path: Path) -> None:
 
 
 def test_a_foreman_that_takes_less_than_most_gets_it_in_smaller_requests(tmp_path: Path) -> None:
-    with an_app(tmp_path, max_body="2 KiB") as house:
+    with an_app(tmp_path, max_body="2 KiB") as app:
         lines = [line(f"{n}") for n in range(50)]
         lines[30] = line("large", extra="x" * 3000)
-        done = house.run("submit", "--file", "-", "--json", given="\n".join(lines))
+        done = app.run("submit", "--file", "-", "--json", given="\n".join(lines))
         told = msgspec.json.decode(done.stdout)
         assert (done.returncode, told["accepted"], told["rejected"]) == (4, 49, 1)
         assert [(error["line"], error["code"]) for error in told["errors"]] == [(31, "body_too_large")]
@@ -95,15 +95,15 @@ def test_a_foreman_that_takes_less_than_most_gets_it_in_smaller_requests(tmp_pat
 
 
 def test_whoever_loses_foreman_in_the_middle_is_told_how_far_it_came(tmp_path: Path) -> None:
-    with an_app(tmp_path) as house, house.begin("submit", "--file", "-") as sending:
+    with an_app(tmp_path) as app, app.begin("submit", "--file", "-") as sending:
         assert sending.stdin is not None
         assert sending.stderr is not None
         assert sending.stdout is not None
         sending.stdin.write(f"{line('x')}\n" * (2 * LINES + 1))  # one more, for the second request to be whole
         sending.stdin.flush()
-        with house.client() as client:
+        with app.client() as client:
             wait_queued(client, LINES + 1)  # the first request was answered, or there would be no second one
-        house.daemon.kill()
+        app.daemon.kill()
         sending.stdin.close()
         assert sending.wait(30) == 3
         told = re.fullmatch(r"accepted ([12]0,000), rejected 0\n", sending.stdout.read())

@@ -18,9 +18,9 @@ Complete = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="module")
-def jobs(house: App) -> dict[str, str]:
+def jobs(app: App) -> dict[str, str]:
     """The ids of jobs by their state."""
-    with house.client() as client:
+    with app.client() as client:
         queued, cancelled = (client.submit("a", "hi", payload={"not_before": LATER}).job_id for _ in range(2))
         client.cancel(cancelled)
         done = client.submit("b", "hi").job_id
@@ -28,8 +28,8 @@ def jobs(house: App) -> dict[str, str]:
     return {"queued": queued, "cancelled": cancelled, "done": done}
 
 
-def at(house: App) -> dict[str, str]:
-    return {"FOREMAN_URL": house.url, "FOREMAN_TOKEN": TOKEN}
+def at(app: App) -> dict[str, str]:
+    return {"FOREMAN_URL": app.url, "FOREMAN_TOKEN": TOKEN}
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_each_shell_has_its_script(invoke: Invoke, shell: str) -> None:
     assert f"_FOREMAN_COMPLETE={shell}_complete" in result.stdout
 
 
-def test_bash_completes_verbs_and_ids_with_it(house: App, jobs: dict[str, str], tmp_path: Path) -> None:
+def test_bash_completes_verbs_and_ids_with_it(app: App, jobs: dict[str, str], tmp_path: Path) -> None:
     bash = shutil.which("bash")
     assert bash
     (tmp_path / "foreman").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m foreman "$@"\n', encoding="utf-8")
@@ -64,7 +64,7 @@ def test_bash_completes_verbs_and_ids_with_it(house: App, jobs: dict[str, str], 
         'source <(foreman completion bash); COMP_WORDS=(foreman "$@"); COMP_CWORD=$#\n'
         '_foreman_completion foreman; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    env = environment(**at(house), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    env = environment(**at(app), PATH=f"{tmp_path}:{os.environ['PATH']}")
     for words, offered in ((["can"], ["cancel"]), (["cancel", ""], [jobs["queued"]])):
         done = subprocess.run(
             [bash, "-c", script, "bash", *words],
@@ -78,9 +78,9 @@ def test_bash_completes_verbs_and_ids_with_it(house: App, jobs: dict[str, str], 
         assert (done.stdout.split(), done.stderr) == (offered, "")
 
 
-def test_a_verb_is_offered_the_jobs_that_it_is_for(house: App, complete: Complete, jobs: dict[str, str]) -> None:
+def test_a_verb_is_offered_the_jobs_that_it_is_for(app: App, complete: Complete, jobs: dict[str, str]) -> None:
     offered = {
-        verb: {line.removeprefix("plain,") for line in complete(verb, "", **at(house))}
+        verb: {line.removeprefix("plain,") for line in complete(verb, "", **at(app))}
         for verb in ("cancel", "retry", "rm", "logs")
     }
     assert offered == {
@@ -91,23 +91,21 @@ def test_a_verb_is_offered_the_jobs_that_it_is_for(house: App, complete: Complet
     }
 
 
-def test_what_is_begun_or_given_already_narrows_it(house: App, complete: Complete, jobs: dict[str, str]) -> None:
+def test_what_is_begun_or_given_already_narrows_it(app: App, complete: Complete, jobs: dict[str, str]) -> None:
     begun = jobs["done"][:-1].lower()
-    assert complete("show", begun, **at(house)) == [f"plain,{jobs['done']}"]
-    assert complete("rm", jobs["done"], "", **at(house)) == [f"plain,{jobs['cancelled']}"]
+    assert complete("show", begun, **at(app)) == [f"plain,{jobs['done']}"]
+    assert complete("rm", jobs["done"], "", **at(app)) == [f"plain,{jobs['cancelled']}"]
 
 
-def test_shells_that_show_more_get_the_state_and_the_model(
-    house: App, complete: Complete, jobs: dict[str, str]
-) -> None:
-    assert complete("retry", "", shell="zsh", **at(house)) == ["plain", jobs["cancelled"], "cancelled a"]
+def test_shells_that_show_more_get_the_state_and_the_model(app: App, complete: Complete, jobs: dict[str, str]) -> None:
+    assert complete("retry", "", shell="zsh", **at(app)) == ["plain", jobs["cancelled"], "cancelled a"]
 
 
-def test_models_are_completed(house: App, complete: Complete) -> None:
+def test_models_are_completed(app: App, complete: Complete) -> None:
     for words in (["submit", "--model"], ["jobs", "-m"], ["doctor", "-m"]):
-        assert complete(*words, "", **at(house)) == ["plain,a", "plain,b", "plain,c"]
+        assert complete(*words, "", **at(app)) == ["plain,a", "plain,b", "plain,c"]
 
 
-def test_without_a_foreman_or_its_token_nothing_is_offered(house: App, complete: Complete) -> None:
+def test_without_a_foreman_or_its_token_nothing_is_offered(app: App, complete: Complete) -> None:
     assert complete("cancel", "", FOREMAN_URL="http://127.0.0.1:1") == []
-    assert complete("submit", "-m", "", FOREMAN_URL=house.url) == []
+    assert complete("submit", "-m", "", FOREMAN_URL=app.url) == []

@@ -15,8 +15,8 @@ import pytest
 from foreman.targets.managed.child import free_port
 from tests.cli.conftest import TOKEN, App, Invoke
 from tests.client.scripted import Script, a_server, dripping, endless
-from tests.daemon import Daemon, Upstream, an_upstream
-from tests.receiver import Receiver
+from tests.support.foreman import Daemon, Upstream, an_upstream
+from tests.support.receiver import Receiver
 
 Findings = dict[str, dict[str, Any]]
 
@@ -167,10 +167,8 @@ def test_a_public_address_without_a_token(invoke: Invoke, tmp_path: Path, upstre
     assert "FOREMAN_TOKEN" in found["token"]["do"]
 
 
-def test_a_running_foreman_that_asks_for_a_token(
-    invoke: Invoke, tmp_path: Path, house: App, upstream: Upstream
-) -> None:
-    here = {"ollama_url": upstream.url, "addr": house.url.removeprefix("http://")}
+def test_a_running_foreman_that_asks_for_a_token(invoke: Invoke, tmp_path: Path, app: App, upstream: Upstream) -> None:
+    here = {"ollama_url": upstream.url, "addr": app.url.removeprefix("http://")}
     found = examine(invoke, tmp_path, **here)
     assert wrong(found) == ["foreman"]
     assert "asks for a token, and none is given" in found["foreman"]["what"]

@@ -43,31 +43,31 @@ def parked(client: Client, custom_id: str) -> Job:
 
 
 @pytest.fixture
-def job(house: App) -> Job:
-    with house.client() as client:
+def job(app: App) -> Job:
+    with app.client() as client:
         return parked(client, f"night run/{uuid4()}")
 
 
 def test_every_verb_that_takes_a_job_takes_its_short_name(
-    house: App, here: Invoke, job: Job, name: Callable[[Job], str]
+    app: App, here: Invoke, job: Job, name: Callable[[Job], str]
 ) -> None:
     short, whole = name(job), job.job_id
     assert f"job         {whole}\n" in here("show", short).stdout
     assert msgspec.json.decode(here("logs", "--json", short).stdout)["events"][0]["job_id"] == whole
-    assert msgspec.json.decode(here("jobs", "--json", "--after", short).stdout)["jobs"] == older(house, whole)
+    assert msgspec.json.decode(here("jobs", "--json", "--after", short).stdout)["jobs"] == older(app, whole)
     (delivery,) = here("deliveries", "--quiet", short).stdout.split()
     assert here("redeliver", short, delivery).stdout == f"delivery {delivery} is due again\n"
     assert here("cancel", short).stdout == f"{whole}  cancelled\n"
-    assert house.run("logs", "--follow", "--quiet", short).returncode == 1
+    assert app.run("logs", "--follow", "--quiet", short).returncode == 1
     assert here("retry", "--quiet", short).stdout == f"{whole}\n"
-    with house.client() as client:
+    with app.client() as client:
         client.wait(whole)
     assert here("rm", short).stdout == f"{whole}  removed\n"
     assert here("show", short).stderr == f"foreman: job not found: {short}\n"
 
 
-def older(house: App, job_id: str) -> list[object]:
-    with house.client() as client:
+def older(app: App, job_id: str) -> list[object]:
+    with app.client() as client:
         jobs: list[object] = msgspec.json.decode(client.request("GET", "/jobs", params={"after": job_id}))["jobs"]
         return jobs[:20]
 
@@ -84,30 +84,30 @@ def test_no_verb_that_takes_a_job_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("verb", ["show", "logs", "cancel", "rm"])
-def test_a_name_of_several_jobs_is_refused_with_their_ids(house: App, here: Invoke, verb: str) -> None:
-    with house.client() as client:
+def test_a_name_of_several_jobs_is_refused_with_their_ids(app: App, here: Invoke, verb: str) -> None:
+    with app.client() as client:
         ids = [parked(client, "twins").job_id for _ in range(7)]
     done = here(verb, "twins")
     told = ", ".join(ids[:1:-1])
     assert (done.exit_code, done.stdout) == (4, "")
     assert done.stderr == f"foreman: twins matches several jobs: {told} and more: give more of the id\n"
-    with house.client() as client:
+    with app.client() as client:
         assert {client.job(job_id).state for job_id in ids} == {State.QUEUED}
         for job_id in ids:
             client.cancel(job_id)
             client.delete(job_id)
 
 
-def test_the_beginning_that_two_jobs_share_means_neither(house: App, here: Invoke) -> None:
-    with house.client() as client:
+def test_the_beginning_that_two_jobs_share_means_neither(app: App, here: Invoke) -> None:
+    with app.client() as client:
         one, other = parked(client, "one").job_id, parked(client, "other").job_id
     done = here("show", one[:6])
     assert done.exit_code == 4
     assert f"{other}, {one}" in done.stderr
 
 
-def test_an_id_of_ones_own_that_is_also_the_end_of_another_jobs_id_means_neither(house: App, here: Invoke) -> None:
-    with house.client() as client:
+def test_an_id_of_ones_own_that_is_also_the_end_of_another_jobs_id_means_neither(app: App, here: Invoke) -> None:
+    with app.client() as client:
         one = parked(client, "one").job_id
         other = parked(client, one[-6:]).job_id
     done = here("cancel", one[-6:])
@@ -117,8 +117,8 @@ def test_an_id_of_ones_own_that_is_also_the_end_of_another_jobs_id_means_neither
 
 
 @pytest.mark.parametrize("own", [UNKNOWN, "50% done? yes & no #1", "stars*"])
-def test_an_id_of_ones_own_may_look_like_anything(house: App, here: Invoke, own: str) -> None:
-    with house.client() as client:
+def test_an_id_of_ones_own_may_look_like_anything(app: App, here: Invoke, own: str) -> None:
+    with app.client() as client:
         job, _longer = parked(client, own), parked(client, f"{own}and more")
     assert here("cancel", own).stdout == f"{job.job_id}  cancelled\n"
     assert here("rm", own).exit_code == 0

@@ -14,7 +14,7 @@ from foreman.cli.models import size
 from tests.cli.conftest import Invoke
 from tests.client.conftest import StaticAnswer
 from tests.client.conftest import told as told
-from tests.daemon import Daemon
+from tests.support.foreman import Daemon
 
 
 def listed(invoke: Invoke, daemon: Daemon) -> dict[str, tuple[int | None, int | None]]:

@@ -19,9 +19,9 @@ FAILS_ONCE = "falls once #status=502 #times=1"
 
 
 @pytest.fixture(scope="module")
-def busy(house: App) -> tuple[str, str, str]:
+def busy(app: App) -> tuple[str, str, str]:
     """A job that runs for ever, one that waits for it, one that waits for another day."""
-    with house.client() as client:
+    with app.client() as client:
         runs = client.submit("a", "hi #stall").job_id
         stands = client.submit("b", "hi").job_id
         parked = client.submit("b", "hi", payload={"not_before": LATER}, priority="low").job_id
@@ -66,8 +66,8 @@ def test_models_are_loaded_or_ready(here: Invoke, busy: tuple[str, ...]) -> None
     assert here("models", "--quiet").stdout.split() == ["a", "b", "c"]
 
 
-def test_logs_tell_each_attempt_and_what_went_wrong(house: App, here: Invoke) -> None:
-    with house.client() as client:
+def test_logs_tell_each_attempt_and_what_went_wrong(app: App, here: Invoke) -> None:
+    with app.client() as client:
         job_id = ended(client, FAILS_ONCE)
     done = here("logs", job_id)
     assert (done.exit_code, done.stderr) == (0, "")
@@ -81,19 +81,19 @@ def test_logs_tell_each_attempt_and_what_went_wrong(house: App, here: Invoke) ->
     assert [(told["attempt"], told["outcome"]) for told in shown["attempts"]] == [(1, "queued"), (2, "done")]
 
 
-def test_logs_follow_a_job_to_its_end(house: App, here: Invoke) -> None:
-    with house.client() as client:
+def test_logs_follow_a_job_to_its_end(app: App, here: Invoke) -> None:
+    with app.client() as client:
         job_id = client.submit("a", "hi #stall", priority="high").job_id
-    with house.begin("logs", "--follow", job_id) as following:
+    with app.begin("logs", "--follow", job_id) as following:
         assert following.stdout is not None
         while "working" not in following.stdout.readline():
             pass
         assert here("cancel", "-q", job_id).stdout == f"{job_id}\n"
         assert "cancelled" in following.stdout.read()
         assert following.wait(30) == 1
-    waited = house.run("logs", "--follow", "--quiet", job_id)
+    waited = app.run("logs", "--follow", "--quiet", job_id)
     assert (waited.returncode, waited.stdout, waited.stderr) == (1, "", "")
-    lines = house.run("logs", "--follow", "--json", job_id).stdout.splitlines()
+    lines = app.run("logs", "--follow", "--json", job_id).stdout.splitlines()
     assert [msgspec.json.decode(line)["state"] for line in lines][-1] == "cancelled"
 
 
@@ -102,8 +102,8 @@ def test_logs_of_a_job_that_is_none(here: Invoke) -> None:
     assert (done.exit_code, done.stdout, done.stderr) == (4, "", f"foreman: job not found: {UNKNOWN}\n")
 
 
-def test_quiet_prints_ids_and_nothing_else(house: App, here: Invoke, tmp_path: Path) -> None:
-    done = house.run("submit", "-q", "-m", "a", "-p", "high", "hi")
+def test_quiet_prints_ids_and_nothing_else(app: App, here: Invoke, tmp_path: Path) -> None:
+    done = app.run("submit", "-q", "-m", "a", "-p", "high", "hi")
     job_id = done.stdout.strip()
     assert (done.returncode, done.stderr, len(job_id)) == (0, "", 26)
     assert here("jobs", "--quiet", "--limit", "1").stdout.strip() == job_id
@@ -112,14 +112,14 @@ def test_quiet_prints_ids_and_nothing_else(house: App, here: Invoke, tmp_path: P
     line = msgspec.json.encode({"model": "a", "messages": [], "not_before": LATER}).decode()
     stored = here("submit", "--quiet", "--file", "-", given=f"{line}\n{{}}\n{line}")
     assert (stored.exit_code, [len(word) for word in stored.stdout.split()]) == (4, [26, 26])
-    failed = house.run("submit", "-q", "-m", "a", "-p", "high", "bad #status=400")
+    failed = app.run("submit", "-q", "-m", "a", "-p", "high", "bad #status=400")
     assert (failed.returncode, len(failed.stdout)) == (1, 27)
 
 
 @pytest.mark.parametrize("no_color", [True, False])
-def test_colours_are_for_terminals_that_want_them(house: App, busy: tuple[str, ...], no_color: bool) -> None:
+def test_colours_are_for_terminals_that_want_them(app: App, busy: tuple[str, ...], no_color: bool) -> None:
     ours, theirs = pty.openpty()
-    env = environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN, TERM="xterm-256color")
+    env = environment(FOREMAN_URL=app.url, FOREMAN_TOKEN=TOKEN, TERM="xterm-256color")
     env |= {"NO_COLOR": "1"} if no_color else {}
     subprocess.run([sys.executable, "-m", "foreman", "ps"], cwd=ROOT, env=env, stdout=theirs, check=True, timeout=60)
     shown = os.read(ours, 65536)
@@ -127,14 +127,14 @@ def test_colours_are_for_terminals_that_want_them(house: App, busy: tuple[str, .
     os.close(theirs)
     assert b"working" in shown
     assert (b"\x1b[34m" not in shown) is no_color
-    assert b"\x1b" not in house.run("ps").stdout.encode()
+    assert b"\x1b" not in app.run("ps").stdout.encode()
 
 
 def test_while_the_target_is_away_its_models_are_known_and_away(tmp_path: Path) -> None:
-    with an_app(tmp_path, poll_interval="50 ms") as house, house.client() as client:
-        house.upstream.stop()
+    with an_app(tmp_path, poll_interval="50 ms") as app, app.client() as client:
+        app.upstream.stop()
         while not client.queue().degraded:
             pass
-        rows = [line.split() for line in house.run("models").stdout.splitlines()[1:]]
+        rows = [line.split() for line in app.run("models").stdout.splitlines()[1:]]
         assert [(row[0], row[-1]) for row in rows] == [("away", "a"), ("away", "b"), ("away", "c")]
-        assert "cannot reach ollama" in house.run("ps").stderr
+        assert "cannot reach ollama" in app.run("ps").stderr

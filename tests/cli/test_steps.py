@@ -19,70 +19,70 @@ def some(client: Client, count: int) -> list[str]:
     return [client.submit("a", "hi", payload={"not_before": LATER}).job_id for _ in range(count)]
 
 
-def test_several_jobs_go_through_all_steps(house: App) -> None:
-    with house.client() as client:
+def test_several_jobs_go_through_all_steps(app: App) -> None:
+    with app.client() as client:
         ids = some(client, 2)
     for verb, said in (("cancel", "cancelled"), ("cancel", "cancelled"), ("rm", "removed")):
-        done = house.run(verb, *ids)
+        done = app.run(verb, *ids)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines() == [f"{job_id}  {said}" for job_id in ids]
-    assert house.run("show", ids[0]).stderr == f"foreman: job not found: {ids[0]}\n"
+    assert app.run("show", ids[0]).stderr == f"foreman: job not found: {ids[0]}\n"
 
 
-def test_a_job_that_refuses_does_not_keep_the_others(house: App) -> None:
-    with house.client() as client:
+def test_a_job_that_refuses_does_not_keep_the_others(app: App) -> None:
+    with app.client() as client:
         one, other = some(client, 2)
-        done = house.run("cancel", one, UNKNOWN, other)
+        done = app.run("cancel", one, UNKNOWN, other)
         assert client.job(other).state is State.CANCELLED
     assert (done.returncode, done.stderr) == (4, f"foreman: job not found: {UNKNOWN}\n")
     assert done.stdout == f"{one}  cancelled\n{other}  cancelled\n"
 
 
-def test_a_failed_job_is_tried_again(house: App) -> None:
-    job_id = house.run("submit", "-m", "a", "--no-wait", "retry me #status=400 #times=1").stdout.strip()
-    with house.client() as client:
+def test_a_failed_job_is_tried_again(app: App) -> None:
+    job_id = app.run("submit", "-m", "a", "--no-wait", "retry me #status=400 #times=1").stdout.strip()
+    with app.client() as client:
         client.wait(job_id)
         assert client.job(job_id).state is State.FAILED
-        assert house.run("retry", job_id).stdout == f"{job_id}  queued again\n"
+        assert app.run("retry", job_id).stdout == f"{job_id}  queued again\n"
         client.wait(job_id)
         assert client.job(job_id).state is State.DONE
-    refused = house.run("retry", job_id)
+    refused = app.run("retry", job_id)
     assert (refused.returncode, refused.stderr) == (4, f"foreman: {job_id}: cannot retry a job that is done\n")
 
 
-def test_steps_as_json_are_one_object(house: App) -> None:
-    with house.client() as client:
+def test_steps_as_json_are_one_object(app: App) -> None:
+    with app.client() as client:
         (job_id,) = some(client, 1)
-    cancelled = house.run("cancel", "--json", job_id, UNKNOWN)
+    cancelled = app.run("cancel", "--json", job_id, UNKNOWN)
     assert cancelled.returncode == 4
     told = msgspec.json.decode(cancelled.stdout)
     assert [(job["job_id"], job["state"]) for job in told["jobs"]] == [(job_id, "cancelled")]
     assert told["errors"] == [{"job_id": UNKNOWN, "error": f"job not found: {UNKNOWN}", "code": "job_not_found"}]
-    assert msgspec.json.decode(house.run("rm", "--json", job_id).stdout) == {"jobs": [{"job_id": job_id}], "errors": []}
+    assert msgspec.json.decode(app.run("rm", "--json", job_id).stdout) == {"jobs": [{"job_id": job_id}], "errors": []}
 
 
-def test_a_token_that_is_wrong_is_told_once(house: App) -> None:
-    done = house.run("cancel", UNKNOWN, UNKNOWN[::-1], FOREMAN_TOKEN="wrong")
+def test_a_token_that_is_wrong_is_told_once(app: App) -> None:
+    done = app.run("cancel", UNKNOWN, UNKNOWN[::-1], FOREMAN_TOKEN="wrong")
     assert (done.returncode, done.stderr.count("\n")) == (4, 1)
 
 
-def test_a_paused_queue_starts_nothing_until_it_is_resumed(house: App) -> None:
-    with house.client() as client:
+def test_a_paused_queue_starts_nothing_until_it_is_resumed(app: App) -> None:
+    with app.client() as client:
         try:
-            assert house.run("pause").stdout == "paused: running jobs go on, new ones wait\n"
+            assert app.run("pause").stdout == "paused: running jobs go on, new ones wait\n"
             assert client.queue().paused
-            assert house.run("pause", "--json").stdout == '{"paused":true}\n'
+            assert app.run("pause", "--json").stdout == '{"paused":true}\n'
             job_id = client.submit("a", "hi").job_id
         finally:
-            assert house.run("resume").stdout == "resumed\n"
+            assert app.run("resume").stdout == "resumed\n"
         client.wait(job_id)
         assert client.job(job_id).state is State.DONE
-        assert house.run("resume", "--json").stdout == '{"paused":false}\n'
+        assert app.run("resume", "--json").stdout == '{"paused":false}\n'
 
 
 def test_where_an_admin_token_is_set_pausing_wants_it(tmp_path: Path) -> None:
-    with an_app(tmp_path, admin_token="boss") as house:
-        refused = house.run("pause")
+    with an_app(tmp_path, admin_token="boss") as app:
+        refused = app.run("pause")
         assert (refused.returncode, refused.stdout) == (4, "")
         assert refused.stderr.startswith("foreman: this needs the admin token: ")
-        assert house.run("pause", FOREMAN_TOKEN="boss").returncode == 0
+        assert app.run("pause", FOREMAN_TOKEN="boss").returncode == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Invoke
-from tests.daemon import Daemon, Upstream, an_upstream, until
+from tests.support.foreman import Daemon, Upstream, an_upstream, until
 
 
 @pytest.fixture

@@ -19,36 +19,36 @@ from foreman.domain.job import State
 from tests.cli.conftest import ROOT, TOKEN, App, Invoke, an_app, environment
 
 
-def test_the_answer_goes_to_standard_output_and_how_it_stands_to_the_other(house: App) -> None:
-    done = house.run("submit", "-m", "a", "hello #chunks=3 #every=0.05")
+def test_the_answer_goes_to_standard_output_and_how_it_stands_to_the_other(app: App) -> None:
+    done = app.run("submit", "-m", "a", "hello #chunks=3 #every=0.05")
     assert (done.returncode, done.stdout) == (0, "w0 w1 w2 \n")
     told = [line for line in done.stderr.splitlines() if "position" not in line]
     assert told == ["queued", "loading model a", "working"]
 
 
 @pytest.mark.parametrize("words", [[], ["-"]])
-def test_a_prompt_may_come_from_standard_input(house: App, words: list[str]) -> None:
-    done = house.run("submit", "-m", "a", *words, given="#echo ünïcode\n")
+def test_a_prompt_may_come_from_standard_input(app: App, words: list[str]) -> None:
+    done = app.run("submit", "-m", "a", *words, given="#echo ünïcode\n")
     assert done.stdout.split() == ["#echo", "ünïcode"]
 
 
 @pytest.mark.parametrize(
     "endpoint", [path for path in get_args(Endpoint) if path.startswith("/api/") and "embed" not in path]
 )
-def test_the_text_is_shown_whatever_the_endpoint(house: App, endpoint: str) -> None:
-    assert house.run("submit", "-m", "a", "--endpoint", endpoint, "hi").stdout == "w0 w1 w2 \n"
+def test_the_text_is_shown_whatever_the_endpoint(app: App, endpoint: str) -> None:
+    assert app.run("submit", "-m", "a", "--endpoint", endpoint, "hi").stdout == "w0 w1 w2 \n"
 
 
-def test_an_answer_without_words_is_shown_as_json(house: App) -> None:
-    done = house.run("submit", "-m", "a", "--endpoint", "/api/embed", "hi")
+def test_an_answer_without_words_is_shown_as_json(app: App) -> None:
+    done = app.run("submit", "-m", "a", "--endpoint", "/api/embed", "hi")
     assert msgspec.json.decode(done.stdout)["embeddings"] == [[2.0, 0.5, -1.0]]
 
 
-def test_no_wait_prints_the_id_and_show_tells_the_rest(house: App) -> None:
-    job_id = house.run("submit", "-m", "a", "--no-wait", "--priority", "low", "hi #slow=0.2").stdout.strip()
-    with house.client() as client:
+def test_no_wait_prints_the_id_and_show_tells_the_rest(app: App) -> None:
+    job_id = app.run("submit", "-m", "a", "--no-wait", "--priority", "low", "hi #slow=0.2").stdout.strip()
+    with app.client() as client:
         client.wait(job_id)
-    shown = house.run("show", job_id).stdout
+    shown = app.run("show", job_id).stdout
     assert re.search(rf"^job +{job_id}$", shown, re.MULTILINE)
     assert re.search(r"^priority +low$", shown, re.MULTILINE)
     told = re.findall(r"^\d\d:.*  (queued|loading|working|done)\b", shown, re.MULTILINE)
@@ -56,59 +56,59 @@ def test_no_wait_prints_the_id_and_show_tells_the_rest(house: App) -> None:
     assert shown.endswith("\nw0 w1 w2 \n")
 
 
-def test_show_as_json_has_the_job_and_its_events(house: App) -> None:
-    job = msgspec.json.decode(house.run("submit", "-m", "a", "--json", "hi").stdout)
+def test_show_as_json_has_the_job_and_its_events(app: App) -> None:
+    job = msgspec.json.decode(app.run("submit", "-m", "a", "--json", "hi").stdout)
     assert (job["state"], job["result"]["message"]["content"]) == ("done", "w0 w1 w2 ")
-    shown = msgspec.json.decode(house.run("show", "--json", job["job_id"]).stdout)
+    shown = msgspec.json.decode(app.run("show", "--json", job["job_id"]).stdout)
     assert [event["state"] for event in shown["events"]] == ["queued", "loading", "working", "done"]
 
 
-def test_the_accepted_job_as_json(house: App) -> None:
-    accepted = msgspec.json.decode(house.run("submit", "-m", "a", "--json", "--no-wait", "hi").stdout)
+def test_the_accepted_job_as_json(app: App) -> None:
+    accepted = msgspec.json.decode(app.run("submit", "-m", "a", "--json", "--no-wait", "hi").stdout)
     assert accepted["links"]["self"] == f"/jobs/{accepted['job_id']}"
 
 
-def test_options_reach_the_target(house: App) -> None:
-    done = house.run("submit", "-m", "a", "-o", "seed=7", "-o", "stop=now", "--json", "hi")
+def test_options_reach_the_target(app: App) -> None:
+    done = app.run("submit", "-m", "a", "-o", "seed=7", "-o", "stop=now", "--json", "hi")
     assert done.returncode == 0
-    with Client(house.upstream.url) as upstream:
+    with Client(app.upstream.url) as upstream:
         log = msgspec.json.decode(upstream.raw(Ask(bytes, "/_log")))
     assert {"seed": 7, "stop": "now"} in [(entry["payload"] or {}).get("options") for entry in log["requests"]]
 
 
-def test_a_failed_job_is_one_line_with_the_targets_words_and_exit_code_1(house: App) -> None:
-    done = house.run("submit", "-m", "a", "hi #status=400")
+def test_a_failed_job_is_one_line_with_the_targets_words_and_exit_code_1(app: App) -> None:
+    done = app.run("submit", "-m", "a", "hi #status=400")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"foreman: job \w{26} failed: told to by hi #status=400", done.stderr.splitlines()[-1])
 
 
-def test_a_target_that_breaks_off_is_tried_again_and_the_text_is_shown_once(house: App) -> None:
-    done = house.run("submit", "-m", "a", "again #break=1 #chunks=5")
+def test_a_target_that_breaks_off_is_tried_again_and_the_text_is_shown_once(app: App) -> None:
+    done = app.run("submit", "-m", "a", "again #break=1 #chunks=5")
     assert (done.returncode, done.stdout) == (0, "w0 w1 w2 w3 w4 \n")
     assert "queued again" in done.stderr
 
 
-def test_an_unknown_model_is_one_line_with_the_known_ones(house: App) -> None:
-    done = house.run("submit", "-m", "nope", "hi")
+def test_an_unknown_model_is_one_line_with_the_known_ones(app: App) -> None:
+    done = app.run("submit", "-m", "nope", "hi")
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr == "foreman: model 'nope' not found: the target has: a, b, c\n"
 
 
-def test_a_wrong_field_is_one_line(house: App) -> None:
-    done = house.run("submit", "-m", "a", "--max-attempts", "99", "hi")
+def test_a_wrong_field_is_one_line(app: App) -> None:
+    done = app.run("submit", "-m", "a", "--max-attempts", "99", "hi")
     assert done.returncode == 4
     assert done.stderr == "foreman: max_attempts: must be a whole number from 1 to 20; given: 99\n"
 
 
 @pytest.mark.parametrize(("token", "why"), [("", "a token is needed"), ("wrong", "the token is not known here")])
-def test_a_wrong_token_is_one_line_that_says_what_to_do(house: App, token: str, why: str) -> None:
-    done = house.run("jobs", FOREMAN_TOKEN=token)
+def test_a_wrong_token_is_one_line_that_says_what_to_do(app: App, token: str, why: str) -> None:
+    done = app.run("jobs", FOREMAN_TOKEN=token)
     assert done.returncode == 4
     assert done.stderr == f"foreman: {why}: set FOREMAN_TOKEN, or give --token\n"
 
 
-def test_an_unknown_job_is_one_line(house: App) -> None:
-    done = house.run("show", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
+def test_an_unknown_job_is_one_line(app: App) -> None:
+    done = app.run("show", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
     assert (done.returncode, done.stderr) == (4, "foreman: job not found: 01ARZ3NDEKTSV4RRFFQ69G5FAV\n")
 
 
@@ -130,16 +130,16 @@ def test_whatever_is_typed_is_answered_and_not_a_crash(here: Invoke, words: list
     assert said in done.stderr.splitlines()[-1]
 
 
-def test_bytes_that_are_no_text_cost_their_character(house: App) -> None:
-    assert house.run("submit", "-m", "a", "#echo caf\udce9").stdout.split() == ["#echo", "caf\ufffd"]
+def test_bytes_that_are_no_text_cost_their_character(app: App) -> None:
+    assert app.run("submit", "-m", "a", "#echo caf\udce9").stdout.split() == ["#echo", "caf\ufffd"]
 
 
-def test_a_full_disk_is_one_line(house: App) -> None:
+def test_a_full_disk_is_one_line(app: App) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "foreman", "jobs", "--json"],
             cwd=ROOT,
-            env=environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN),
+            env=environment(FOREMAN_URL=app.url, FOREMAN_TOKEN=TOKEN),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -149,27 +149,27 @@ def test_a_full_disk_is_one_line(house: App) -> None:
     assert (done.returncode, done.stderr) == (1, "foreman: no space left on device\n")
 
 
-def test_jobs_are_listed_newest_first_filtered_and_by_pages(house: App) -> None:
-    with house.client() as client:
+def test_jobs_are_listed_newest_first_filtered_and_by_pages(app: App) -> None:
+    with app.client() as client:
         ids = [client.submit("b", f"page {n}").job_id for n in range(5)]
         for job_id in ids:
             client.wait(job_id)
-    listed = house.run("jobs", "--model", "b", "--state", "done", "-n", "3")
+    listed = app.run("jobs", "--model", "b", "--state", "done", "-n", "3")
     assert re.findall(r"^(\w{26})  done ", listed.stdout, re.MULTILINE) == ids[:1:-1]
     assert listed.stdout.startswith("ID      ")
     assert "\x1b" not in listed.stdout
     after = re.search(r"--after (\w{26})", listed.stderr)
     assert after
-    rest = msgspec.json.decode(house.run("jobs", "--model", "b", "--json", "--after", after[1]).stdout)
+    rest = msgspec.json.decode(app.run("jobs", "--model", "b", "--json", "--after", after[1]).stdout)
     assert [job["job_id"] for job in rest["jobs"]] == ids[1::-1]
     assert rest["next"] is None
 
 
-def test_whoever_stops_waiting_is_told_that_the_job_goes_on(house: App) -> None:
+def test_whoever_stops_waiting_is_told_that_the_job_goes_on(app: App) -> None:
     waiting = subprocess.Popen(
         [sys.executable, "-m", "foreman", "submit", "-m", "a", "hi #slow=2"],
         cwd=ROOT,
-        env=environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN),
+        env=environment(FOREMAN_URL=app.url, FOREMAN_TOKEN=TOKEN),
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -181,7 +181,7 @@ def test_whoever_stops_waiting_is_told_that_the_job_goes_on(house: App) -> None:
     assert waiting.returncode == 130
     left = re.search(r"the job goes on without you: \S*foreman show (\w{26})\n$", said)
     assert left
-    with house.client() as client:
+    with app.client() as client:
         assert not client.job(left[1]).ended
         client.cancel(left[1])
         assert client.job(left[1]).state is State.CANCELLED
@@ -190,28 +190,28 @@ def test_whoever_stops_waiting_is_told_that_the_job_goes_on(house: App) -> None:
 
 
 def test_a_stream_lives_through_a_killed_foreman(tmp_path: Path) -> None:
-    with an_app(tmp_path) as house, house.client() as client:
+    with an_app(tmp_path) as app, app.client() as client:
         job_id = client.submit("a", "long #chunks=40 #every=0.05").job_id
         pieces = client.stream(job_id)
         assert [next(pieces) for _ in range(3)]
-        house.daemon.kill()
-        house.daemon.start()
+        app.daemon.kill()
+        app.daemon.start()
         rest = list(pieces)
         over = max(n for n, piece in enumerate(rest) if isinstance(piece, StartsOver))
         text = "".join(piece.text for piece in rest[over:] if isinstance(piece, Chunk))
         assert text == "".join(f"w{n} " for n in range(40))
         assert client.job(job_id).attempt == 2
-        house.daemon.terminate()
-        assert house.daemon.wait() == 0
+        app.daemon.terminate()
+        assert app.daemon.wait() == 0
 
 
-def test_why_nothing_moves_is_told(house: App) -> None:
-    with house.client() as client:
+def test_why_nothing_moves_is_told(app: App) -> None:
+    with app.client() as client:
         client.pause()
         waiting = subprocess.Popen(
             [sys.executable, "-m", "foreman", "submit", "-m", "a", "later"],
             cwd=ROOT,
-            env=environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN),
+            env=environment(FOREMAN_URL=app.url, FOREMAN_TOKEN=TOKEN),
             stderr=subprocess.PIPE,
             text=True,
         )

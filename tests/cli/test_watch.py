@@ -18,25 +18,25 @@ from foreman.client.requests import Ask
 from foreman.domain.job import State
 from tests.cli.conftest import TOKEN, App, environment
 from tests.cli.terminal import Terminal
-from tests.daemon import until
+from tests.support.foreman import until
 
 NOW = datetime(2030, 1, 31, 18, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def told(house: App) -> Iterator[str]:
+def told(app: App) -> Iterator[str]:
     """A job that has said something and then goes on for ever."""
-    with house.client() as client:
+    with app.client() as client:
         job_id = client.submit("a", "once upon a time #echo #stall").job_id
         yield job_id
         client.cancel(job_id)
 
 
 @contextmanager
-def watching(house: App, *, columns: int = 80, lines: int = 24) -> Iterator[Terminal]:
+def watching(app: App, *, columns: int = 80, lines: int = 24) -> Iterator[Terminal]:
     """A terminal that watches, once its feed is connected: events from before that are not replayed."""
-    env = environment(FOREMAN_URL=house.url, FOREMAN_TOKEN=TOKEN)
-    with house.client() as client:
+    env = environment(FOREMAN_URL=app.url, FOREMAN_TOKEN=TOKEN)
+    with app.client() as client:
         until(lambda: readers(client) == 0)  # those of other tests have gone
         with Terminal("watch", env=env, columns=columns, lines=lines) as terminal:
             until(lambda: readers(client) == 1)
@@ -47,11 +47,11 @@ def shown(*wanted: str) -> Callable[[list[str]], bool]:
     return lambda lines: all(word in "\n".join(lines) for word in wanted)
 
 
-def test_it_shows_a_running_job_with_its_words_and_leaves_at_q(house: App, told: str) -> None:
-    with watching(house) as terminal:
+def test_it_shows_a_running_job_with_its_words_and_leaves_at_q(app: App, told: str) -> None:
+    with watching(app) as terminal:
         terminal.shows(shown("● live", told, "working", "once upon", "1 of 8 running"))
         terminal.press("\x1a")  # Ctrl-Z, which would leave the shell with our screen
-        with house.client() as client:
+        with app.client() as client:
             other = client.submit("a", "hi", priority="high").job_id
         terminal.shows(lambda lines: any("done" in line and other in line for line in lines))
         terminal.press("q")
@@ -61,9 +61,9 @@ def test_it_shows_a_running_job_with_its_words_and_leaves_at_q(house: App, told:
 
 @pytest.mark.parametrize(("columns", "lines"), [(160, 50), (60, 12)])
 def test_it_follows_the_size_of_the_terminal_and_leaves_at_ctrl_c(
-    house: App, told: str, columns: int, lines: int
+    app: App, told: str, columns: int, lines: int
 ) -> None:
-    with watching(house) as terminal:
+    with watching(app) as terminal:
         terminal.shows(lambda found: found[-1].startswith("q quit"))
         terminal.resize(columns, lines)
         found = terminal.shows(lambda found: fills(found[0], columns) and found[-1].startswith("q quit"))
@@ -75,32 +75,32 @@ def test_it_follows_the_size_of_the_terminal_and_leaves_at_ctrl_c(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_the_terminal_is_put_right_whatever_ends_it(house: App, number: signal.Signals) -> None:
-    with watching(house) as terminal:
+def test_the_terminal_is_put_right_whatever_ends_it(app: App, number: signal.Signals) -> None:
+    with watching(app) as terminal:
         terminal.shows(shown("● live"))
         terminal.process.send_signal(number)
         assert terminal.ends() == 128 + number
         assert terminal.restored
 
 
-def test_it_waits_for_a_foreman_that_went_away_and_goes_on(house: App) -> None:
-    with watching(house) as terminal:
+def test_it_waits_for_a_foreman_that_went_away_and_goes_on(app: App) -> None:
+    with watching(app) as terminal:
         terminal.shows(shown("● live"))
-        house.daemon.kill()
+        app.daemon.kill()
         terminal.shows(shown("no answer, trying again"))
-        house.daemon.start()
+        app.daemon.start()
         terminal.shows(shown("● live"))
-        with house.client() as client:
+        with app.client() as client:
             job_id = client.submit("b", "hi").job_id
         terminal.shows(lambda lines: any("done" in line and job_id in line for line in lines))
         terminal.press("q")
         assert terminal.ends() == 0
 
 
-def test_in_a_pipe_it_prints_a_line_for_each_event(house: App) -> None:
-    with house.client() as client:
+def test_in_a_pipe_it_prints_a_line_for_each_event(app: App) -> None:
+    with app.client() as client:
         until(lambda: readers(client) == 0)  # those of other tests have gone
-        with house.begin("watch") as people, house.begin("watch", "--json") as scripts:
+        with app.begin("watch") as people, app.begin("watch", "--json") as scripts:
             until(lambda: readers(client) == 2)
             job_id = client.submit("c", "hi").job_id
             assert people.stdout is not None

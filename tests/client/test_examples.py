@@ -13,7 +13,7 @@ import pytest
 
 from foreman.client import Client
 from foreman.client.requests import DEFAULT_URL
-from tests.daemon import Daemon, an_upstream
+from tests.support.foreman import Daemon, an_upstream
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "python.md"

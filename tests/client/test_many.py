@@ -96,7 +96,7 @@ def test_a_feed_that_talks_nonsense_is_not_foremans(told: StaticAnswer) -> None:
 
 
 def test_the_feed_lives_through_a_killed_foreman_without_gap_or_repetition(tmp_path: Path) -> None:
-    with an_app(tmp_path) as house, house.client() as client:
+    with an_app(tmp_path) as app, app.client() as client:
         feed, told = client.feed(after=0), []
         for _ in range(2):
             done = client.submit_many([{"model": "a", "messages": [], "custom_id": f"{n}"} for n in range(5)])
@@ -105,8 +105,8 @@ def test_the_feed_lives_through_a_killed_foreman_without_gap_or_repetition(tmp_p
                 told.append(event := next(feed))
                 if event.state is State.DONE:
                     left.remove(event.job_id)
-            house.daemon.kill()
-            house.daemon.start()
+            app.daemon.kill()
+            app.daemon.start()
         ids = {event.job_id for event in told}
         kept = [event for job_id in ids for event in client.events(job_id)]
         assert sorted(kept, key=lambda event: event.seq) == told

@@ -22,13 +22,13 @@ class Colour:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    with an_app(tmp_path_factory.mktemp("house")) as house:
-        yield house
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with an_app(tmp_path_factory.mktemp("app")) as app:
+        yield app
 
 
-def test_a_job_is_run_waited_for_and_taken_care_of(house: App) -> None:
-    with house.client() as client:
+def test_a_job_is_run_waited_for_and_taken_care_of(app: App) -> None:
+    with app.client() as client:
         job = client.run("a", "say #echo", system="be brief", custom_id="mine")
         assert (job.state, job.custom_id, client.job(job.job_id)) == (State.DONE, "mine", job)
         assert "#echo" in job.text
@@ -42,16 +42,16 @@ def test_a_job_is_run_waited_for_and_taken_care_of(house: App) -> None:
             client.wait(job.job_id)
 
 
-def test_how_a_job_fails_is_a_fault_that_says_why(house: App) -> None:
-    with house.client() as client:
+def test_how_a_job_fails_is_a_fault_that_says_why(app: App) -> None:
+    with app.client() as client:
         with pytest.raises(JobFailed) as caught:
             client.run("a", "#status=400")
         assert (caught.value.job.state, caught.value.code) == (State.FAILED, "target_refused")
         assert client.wait(caught.value.job.job_id) == caught.value.job
 
 
-def test_a_stream_that_is_cut_off_by_a_cancel_is_no_whole_answer(house: App) -> None:
-    with house.client() as client:
+def test_a_stream_that_is_cut_off_by_a_cancel_is_no_whole_answer(app: App) -> None:
+    with app.client() as client:
         job_id = client.submit("a", "long #chunks=1000 #every=0.02").job_id
         pieces = client.stream(job_id)
         assert next(pieces)
@@ -61,8 +61,8 @@ def test_a_stream_that_is_cut_off_by_a_cancel_is_no_whole_answer(house: App) -> 
         assert caught.value.job == client.job(job_id)
 
 
-def test_every_attempt_that_a_stream_tells_of_may_fail(house: App) -> None:
-    with house.client() as client:
+def test_every_attempt_that_a_stream_tells_of_may_fail(app: App) -> None:
+    with app.client() as client:
         job_id = client.submit("a", "#break=9 #chunks=4", max_attempts=2).job_id
         with pytest.raises(JobFailed) as caught:
             list(client.stream(job_id))
@@ -71,8 +71,8 @@ def test_every_attempt_that_a_stream_tells_of_may_fail(house: App) -> None:
             list(client.stream(job_id))  # whenever it is asked for
 
 
-def test_a_held_queue_is_seen_waited_for_and_let_go(house: App) -> None:
-    with house.client() as client:
+def test_a_held_queue_is_seen_waited_for_and_let_go(app: App) -> None:
+    with app.client() as client:
         client.pause()
         job_id = client.submit("a", "#slow=0.2").job_id
         with pytest.raises(NotEnded):
@@ -83,8 +83,8 @@ def test_a_held_queue_is_seen_waited_for_and_let_go(house: App) -> None:
         assert client.request("GET", "/metrics").startswith(b"# ")
 
 
-def test_an_answer_has_the_type_that_was_asked_for(house: App) -> None:
-    with house.client() as client:
+def test_an_answer_has_the_type_that_was_asked_for(app: App) -> None:
+    with app.client() as client:
         assert client.run_as(Colour, "a", "x", custom_id="typed") == Colour("w0")
         asked = next(job for job in client.jobs().jobs if job.custom_id == "typed")
         assert client.payload(asked.job_id)["format"]["properties"] == {"name": {"type": "string"}}
@@ -93,9 +93,9 @@ def test_an_answer_has_the_type_that_was_asked_for(house: App) -> None:
         assert caught.value.text.strip() == "#echo {"
 
 
-def test_an_event_loop_runs_many_jobs_at_a_time(house: App, run: Run) -> None:
+def test_an_event_loop_runs_many_jobs_at_a_time(app: App, run: Run) -> None:
     async def test() -> None:
-        async with AsyncClient(house.url, TOKEN) as client, anyio.create_task_group() as tasks:
+        async with AsyncClient(app.url, TOKEN) as client, anyio.create_task_group() as tasks:
             done = await client.submit_many(
                 {"model": "a", "messages": [{"role": "user", "content": f"#echo {n}"}]} for n in range(120)
             )
@@ -112,9 +112,9 @@ def test_an_event_loop_runs_many_jobs_at_a_time(house: App, run: Run) -> None:
     run(test)
 
 
-def test_an_event_loop_follows_changes_and_cancels(house: App, run: Run) -> None:
+def test_an_event_loop_follows_changes_and_cancels(app: App, run: Run) -> None:
     async def test() -> None:
-        async with AsyncClient(house.url, TOKEN) as client:
+        async with AsyncClient(app.url, TOKEN) as client:
             started = (await client.submit("a", "#silent")).job_id
             async with aclosing(client.feed(after=0, job_id=[started])) as feed:
                 async for event in feed:
@@ -129,10 +129,10 @@ def test_an_event_loop_follows_changes_and_cancels(house: App, run: Run) -> None
 
 
 def test_a_wait_lives_through_a_killed_foreman(tmp_path: Path) -> None:
-    with an_app(tmp_path) as house:
+    with an_app(tmp_path) as app:
 
         async def test() -> None:
-            async with AsyncClient(house.url, TOKEN) as client, anyio.create_task_group() as tasks:
+            async with AsyncClient(app.url, TOKEN) as client, anyio.create_task_group() as tasks:
                 job_id = (await client.submit("a", "#slow=0.5")).job_id
                 ended: list[State] = []
 
@@ -144,8 +144,8 @@ def test_a_wait_lives_through_a_killed_foreman(tmp_path: Path) -> None:
                     async for event in feed:
                         if event.state is State.WORKING:
                             break
-                await anyio.to_thread.run_sync(house.daemon.kill)
-                await anyio.to_thread.run_sync(house.daemon.start)
+                await anyio.to_thread.run_sync(app.daemon.kill)
+                await anyio.to_thread.run_sync(app.daemon.start)
             assert ended == [State.DONE]
 
         anyio.run(test, backend="trio")

@@ -33,9 +33,9 @@ CHANGE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    with an_app(tmp_path_factory.mktemp("house"), webhook_retries="3", webhook_backoff="100 ms") as house:
-        yield house
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with an_app(tmp_path_factory.mktemp("app"), webhook_retries="3", webhook_backoff="100 ms") as app:
+        yield app
 
 
 def post(receiver: Receiver, event: dict[str, Any] | bytes, number: str, secret: str = SECRET) -> int:
@@ -44,9 +44,9 @@ def post(receiver: Receiver, event: dict[str, Any] | bytes, number: str, secret:
     return httpx2.post(receiver.url, content=body, headers=headers, trust_env=False).status_code
 
 
-def test_the_end_of_a_job_is_waited_for_where_foreman_tells_it(house: App) -> None:
+def test_the_end_of_a_job_is_waited_for_where_foreman_tells_it(app: App) -> None:
     told: list[Webhook] = []
-    with Receiver(SECRET, on=told.append) as receiver, house.client() as client:
+    with Receiver(SECRET, on=told.append) as receiver, app.client() as client:
         job_id = client.submit("a", "#echo hi", state_webhook_url=receiver.url).job_id
         done = receiver.wait(job_id)
         assert (done.state, done.text) == (State.DONE, client.wait(job_id).text)
@@ -58,7 +58,7 @@ def test_the_end_of_a_job_is_waited_for_where_foreman_tells_it(house: App) -> No
     assert [webhook.state for webhook in told if webhook.job_id == job_id] == ["queued", "loading", "working", "done"]
 
 
-def test_a_webhook_that_could_not_be_handled_comes_again(house: App, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_webhook_that_could_not_be_handled_comes_again(app: App, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[int] = []
 
     def handle(webhook: Webhook) -> None:
@@ -66,7 +66,7 @@ def test_a_webhook_that_could_not_be_handled_comes_again(house: App, capsys: pyt
         if len(seen) == 1:
             raise RuntimeError("the disk is full")
 
-    with Receiver(SECRET, on=handle) as receiver, house.client() as client:
+    with Receiver(SECRET, on=handle) as receiver, app.client() as client:
         job_id = client.submit("a", "x", state_webhook_url=receiver.url, webhook_events=["done"]).job_id
         receiver.wait(job_id)
     assert len(seen) == 2

@@ -82,7 +82,7 @@ def test_so_has_what_a_real_foreman_answers(tmp_path: Path) -> None:
         posted.put(received)
         return 204
 
-    with an_app(tmp_path) as house, house.client() as client:
+    with an_app(tmp_path) as app, app.client() as client:
         post = Post(LOOPBACK, 0, take)
         post.start()
         done = client.run("a", "#echo x", custom_id="c", metadata={"a": "b"}, state_webhook_url=post.url)

@@ -22,7 +22,7 @@ from tests.bench.wire import ask, connected, get, post
 from tests.crash.lives import Lives, lives
 from tests.crash.verdict import StaticAnswer, Verdict, judge
 from tests.crash.victim import POINTS
-from tests.receiver import Receiver, a_receiver
+from tests.support.receiver import Receiver, a_receiver
 
 MODELS = ("a", "b", "c")
 SLOTS = 4
@@ -76,7 +76,7 @@ async def campaign(folder: Path, tally: Tally, *, kills: int, seed: int, lanes: 
     chance = random.Random(seed)
     plans = [_plan(min(ROUND, kills - before), chance) for before in range(0, kills, ROUND)]
     rounds = [(number, plan, random.Random(chance.random())) for number, plan in enumerate(plans)]
-    async with child("tests.upstream", "--kind", "ollama", "--models", ",".join(MODELS)) as upstream:
+    async with child("tests.support.target", "--kind", "ollama", "--models", ",".join(MODELS)) as upstream:
         url = f"http://127.0.0.1:{upstream['port']}"
 
         async def lane() -> None:

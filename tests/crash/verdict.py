@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from foreman.domain.job import TRANSITIONS, State
-from tests.receiver import Got
+from tests.support.receiver import Got
 
 SHOWN = 20  # complaints
 

@@ -35,7 +35,7 @@ POINTS = (
     "pruning",  # half of the doomed jobs are deleted, and that is not committed
     "checkpoint",  # some pages of the log are in the database's file, others not
 )
-SWEEP = 0.1  # seconds between the janitor's rounds; a life is short
+SWEEP = 0.1  # seconds between the pruner's rounds; a life is short
 LOOK = 50  # steps of SQLite's machine between looks during a migration
 
 

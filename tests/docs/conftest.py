@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import Daemon, an_upstream, until
 from tests.docs.pages import Block, Page
+from tests.support.foreman import Daemon, an_upstream, until
 
 MODEL = "smollm2:135m"
 SECRET = "change-me"

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from textwrap import dedent
 
-from tests.daemon import ROOT
+from tests.support.foreman import ROOT
 
 FENCE = re.compile(r'^( *)```(\w*)(?: title="(.+?)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!\\)\[[^][]*?\]\(([^()\s]+)\)")

@@ -6,9 +6,9 @@ import re
 import subprocess
 
 from foreman.config.settings import ManagedModel, Settings
-from tests.daemon import ROOT
 from tests.docs.pages import DOCS, FENCE, page
-from tests.pure.test_errors import every_error
+from tests.domain.test_errors import every_error
+from tests.support.foreman import ROOT
 
 GLOSSARY = "docs/glossary.md"
 RETIRED = "whoever|bells?|desk|house|patience|lookout|talks"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import ROOT
 from tests.docs.pages import DOCS, PAGES, Page
+from tests.support.foreman import ROOT
 
 
 @pytest.mark.parametrize("page", PAGES, ids=repr)

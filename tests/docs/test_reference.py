@@ -17,7 +17,7 @@ from foreman.http.openapi.document import document
 from foreman.http.openapi.pieces import EVERYWHERE, STATUSES
 from foreman.http.openapi.shapes import SHAPES
 from tests.docs.pages import page
-from tests.pure.test_errors import every_error
+from tests.domain.test_errors import every_error
 
 HIDDEN = {"misrouted", "store_rejected"}  # callers hear the name of the status, and internal_error
 

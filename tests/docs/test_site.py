@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.daemon import ROOT
 from tests.docs.pages import DOCS
+from tests.support.foreman import ROOT
 
 
 def test_the_site_is_built_without_a_warning_and_needs_no_other(tmp_path: Path) -> None:

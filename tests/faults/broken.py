@@ -32,7 +32,7 @@ from foreman.store.sqlite import writer
 from foreman.targets import openai
 from foreman.targets.payloads import Question
 from foreman.targets.translate import request
-from tests.daemon import Daemon
+from tests.support.foreman import Daemon
 
 HOUR = 3600.0
 QUICK = 0.02  # seconds between rounds, and before a restart
@@ -123,7 +123,7 @@ def impatient() -> None:
 
 
 def actor() -> None:
-    """The janitor fails once for each SIGUSR1, and for ever after a SIGUSR2."""
+    """The pruner fails once for each SIGUSR1, and for ever after a SIGUSR2."""
     pruner.ROUND = QUICK
     restart.Budget = functools.partial(Budget, first=QUICK, longest=QUICK)  # type: ignore[assignment, misc]
     sweep = pruner.sweep
@@ -140,7 +140,7 @@ def actor() -> None:
 
 
 def down() -> None:
-    """The janitor fails once for each SIGUSR1, and stays away for an hour."""
+    """The pruner fails once for each SIGUSR1, and stays away for an hour."""
     actor()
     restart.Budget = functools.partial(Budget, first=HOUR, longest=HOUR)  # type: ignore[assignment, misc]
 

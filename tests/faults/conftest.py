@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import Upstream
 from tests.faults.broken import Broken
+from tests.support.foreman import Upstream
 
 Break = Callable[..., Broken]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.ask import chat, job, state, submit
-from tests.daemon import managed, until
 from tests.faults.conftest import Break
+from tests.support.api import chat, job, state, submit
+from tests.support.foreman import managed, until
 
 PATHS = ["/v1/messages/count_tokens", "/v1/responses/input_tokens"]
 

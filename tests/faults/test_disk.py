@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.ask import chat, state, submit
-from tests.daemon import Daemon, Upstream, until
 from tests.faults.conftest import Break
+from tests.support.api import chat, state, submit
+from tests.support.foreman import Daemon, Upstream, until
 
 LARGE = "x" * 100_000
 MIB = 2**20

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from tests.daemon import managed, until
 from tests.faults.conftest import Break
+from tests.support.foreman import managed, until
 
 
 def chat(api: httpx2.Client, model: str, text: str) -> str:

@@ -10,9 +10,9 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.ask import state, submit
-from tests.daemon import until
 from tests.faults.conftest import Break
+from tests.support.api import state, submit
+from tests.support.foreman import until
 
 SICK = ("hangs", "drops", "fails")
 NATIVE = {"model": "m", "message": {"role": "assistant", "content": "x"}, "done": True, "done_reason": "stop"}

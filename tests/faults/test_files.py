@@ -8,10 +8,10 @@ from contextlib import closing
 
 import pytest
 
-from tests.ask import chat, error, submit
 from tests.faults.broken import Broken
 from tests.faults.conftest import Break
 from tests.store.test_files import overwrite
+from tests.support.api import chat, error, submit
 
 
 def ends(daemon: Broken) -> None:

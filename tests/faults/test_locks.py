@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.ask import chat, deliveries, error, job, state, submit
-from tests.daemon import Daemon, Upstream, until
 from tests.faults.conftest import Break
-from tests.receiver import a_receiver
+from tests.support.api import chat, deliveries, error, job, state, submit
+from tests.support.foreman import Daemon, Upstream, until
+from tests.support.receiver import a_receiver
 
 
 @contextmanager

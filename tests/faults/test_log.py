@@ -15,8 +15,8 @@ import pytest
 
 from foreman import logs
 from foreman.targets.managed.child_log import ChildLog
-from tests.ask import chat
-from tests.daemon import ROOT, Upstream, until
+from tests.support.api import chat
+from tests.support.foreman import ROOT, Upstream, until
 
 LITTLE = 4096  # bytes of a pipe, so that few lines fill it
 JOBS = 60  # each says more than a hundredth of that

@@ -14,10 +14,10 @@ import pytest
 
 from foreman.offload import LIGHT
 from foreman.targets.managed.child_log import MAX_FILE
-from tests.ask import job, state, submit
-from tests.daemon import Upstream, managed, until
 from tests.faults.broken import Broken
 from tests.faults.conftest import Break
+from tests.support.api import job, state, submit
+from tests.support.foreman import Upstream, managed, until
 
 
 def restarts(daemon: Broken) -> dict[str, float]:
@@ -31,11 +31,11 @@ def test_an_actor_that_fails_is_started_again_and_counted_and_the_others_go_on(s
     until(lambda: state(daemon, runs) == "working")
     for times in (1, 2):
         daemon.break_now()
-        until(lambda times=times: restarts(daemon) == {"janitor": times})  # type: ignore[misc]
+        until(lambda times=times: restarts(daemon) == {"pruner": times})  # type: ignore[misc]
     later = submit(daemon, "later")
     until(lambda: {state(daemon, one) for one in (runs, later)} == {"done"})
     assert [job(daemon, one)["attempt"] for one in (runs, later)] == [1, 1]
-    assert {(line["event"], line["actor"]) for line in daemon.errors} == {("actor failed", "janitor")}
+    assert {(line["event"], line["actor"]) for line in daemon.errors} == {("actor failed", "pruner")}
 
 
 def test_an_actor_that_fails_for_ever_ends_the_process_and_the_next_start_goes_on(serve: Break) -> None:
@@ -44,7 +44,7 @@ def test_an_actor_that_fails_for_ever_ends_the_process_and_the_next_start_goes_o
     until(lambda: state(daemon, runs) == "working")
     daemon.mend()
     assert daemon.wait() == 1
-    assert any("janitor failed 6 times" in line for line in daemon.child.lines)
+    assert any("pruner failed 6 times" in line for line in daemon.child.lines)
     daemon.start()
     until(lambda: state(daemon, runs) == "done")
 
@@ -97,7 +97,7 @@ def test_a_managed_server_that_hangs_at_its_start_fails_its_jobs_and_no_others(s
 
 def test_a_managed_server_that_says_too_much_neither_fills_the_disk_nor_holds_up_its_jobs(serve: Break) -> None:
     words = f"head -c {3 * MAX_FILE} /dev/zero | tr '\\0' x | fold -w 200"
-    serving = f"exec {sys.executable} -m tests.upstream --kind openai --port {{port}} --models l"
+    serving = f"exec {sys.executable} -m tests.support.target --kind openai --port {{port}} --models l"
     loud = {"name": "l", "command": ["sh", "-c", f"{words}; {serving}"]}
     daemon = serve("counted", ollama_url="", models=[loud])
     runs = submit(daemon, "x", model="l")

@@ -18,9 +18,9 @@ import trio
 from trio.testing import MockClock
 
 from foreman.http.server.guard import _AcceptErrors
-from tests.ask import chat
 from tests.conftest import Logged
-from tests.daemon import Daemon, Upstream, managed, until
+from tests.support.api import chat
+from tests.support.foreman import Daemon, Upstream, managed, until
 
 FILES = 96
 

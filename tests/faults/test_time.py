@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2
 
-from tests.ask import chat, job, state, submit
-from tests.daemon import Upstream, until
 from tests.faults.conftest import Break
+from tests.support.api import chat, job, state, submit
+from tests.support.foreman import Upstream, until
 
 LONG = "#chunks=30 #every=0.02"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.ask import deliveries, error, state, submit
-from tests.daemon import Daemon, until
 from tests.faults.conftest import Break
-from tests.receiver import a_receiver
+from tests.support.api import deliveries, error, state, submit
+from tests.support.foreman import Daemon, until
+from tests.support.receiver import a_receiver
 
 
 def event(daemon: Daemon, *statements: str, **values: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.daemon import Daemon, Upstream, an_upstream, until
+from tests.support.foreman import Daemon, Upstream, an_upstream, until
 
 IMPATIENT: dict[str, object] = {"retry_backoff": 0.05, "retry_backoff_max": 0.1}
 

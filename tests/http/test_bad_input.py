@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.ask import NDJSON
-from tests.daemon import ROOT, Daemon, Upstream, an_upstream
+from tests.support.api import NDJSON
+from tests.support.foreman import ROOT, Daemon, Upstream, an_upstream
 
 JSON = {"Content-Type": "application/json"}
 LINES = "lines of /jobs"

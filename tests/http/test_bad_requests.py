@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ask import NDJSON, chat, error, submit
-from tests.daemon import Daemon, Upstream, an_upstream
+from tests.support.api import NDJSON, chat, error, submit
+from tests.support.foreman import Daemon, Upstream, an_upstream
 
 LONG = "9" * 5000
 SSE = {"Accept": "text/event-stream"}

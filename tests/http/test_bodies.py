@@ -12,9 +12,9 @@ from typing import Any, cast
 import pytest
 
 from foreman.http import asgi
-from tests.daemon import Daemon
 from tests.http.conftest import Api
 from tests.http.test_clients import connected, until_closed
+from tests.support.foreman import Daemon
 
 Fresh = Callable[..., Api]
 

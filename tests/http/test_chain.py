@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from foreman.targets.managed.child import free_port
-from tests.daemon import Daemon, an_upstream
 from tests.http.conftest import Api
+from tests.support.foreman import Daemon, an_upstream
 
 Fresh = Callable[..., Api]
 

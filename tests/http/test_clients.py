@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import until
 from tests.http.conftest import Api
+from tests.support.foreman import until
 
 Fresh = Callable[..., Api]
 

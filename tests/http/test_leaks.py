@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ask import chat
-from tests.daemon import Upstream, an_upstream, until
 from tests.faults.broken import Broken
+from tests.support.api import chat
+from tests.support.foreman import Upstream, an_upstream, until
 
 CALLS = int(os.environ.get("LEAK_CALLS", "153"))
 TOGETHER = 17  # calls that hang up at once, as many as there are slots

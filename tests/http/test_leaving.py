@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.daemon import managed, until
 from tests.http.conftest import Api, words_in
+from tests.support.foreman import managed, until
 
 Fresh = Callable[..., Api]
 

@@ -15,9 +15,9 @@ import pytest
 
 from foreman.http.pieces import PIECE
 from foreman.http.routes.stream import in_one_line
-from tests.daemon import Daemon, an_upstream, until
 from tests.http.conftest import IMPATIENT, Api
 from tests.http.test_clients import HEAD, connected, memory
+from tests.support.foreman import Daemon, an_upstream, until
 
 MEMORY = 2**20
 JSON = {"Content-Type": "application/json"}

@@ -11,9 +11,9 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair
 
-from tests.daemon import Upstream, an_upstream, until
 from tests.http.conftest import Api
-from tests.upstream import Memory
+from tests.support.foreman import Upstream, an_upstream, until
+from tests.support.target import Memory
 
 Fresh = Callable[..., Api]
 

@@ -13,10 +13,10 @@ import trio
 from quart_trio import QuartTrio
 
 from foreman.http.asgi import BLUEPRINTS
-from tests.ask import chat
-from tests.daemon import Daemon, an_upstream, until
-from tests.feed.conftest import Closed, joined
+from tests.e2e.feed.conftest import Closed, joined
 from tests.http.conftest import Api
+from tests.support.api import chat
+from tests.support.foreman import Daemon, an_upstream, until
 
 Fresh = Callable[..., Api]
 TOKENS = "alice:one,bob:two"

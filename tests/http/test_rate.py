@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 
-from tests.ask import chat
 from tests.http.conftest import Api
+from tests.support.api import chat
 
 Fresh = Callable[..., Api]
 CALLS = {"model": "a", "messages": [{"role": "user", "content": "x"}], "stream": False}

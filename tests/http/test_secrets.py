@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import httpx2
 
-from tests.ask import NDJSON, deliveries
-from tests.daemon import managed, until
 from tests.http.conftest import Api
-from tests.receiver import SECRET, a_receiver
+from tests.support.api import NDJSON, deliveries
+from tests.support.foreman import managed, until
+from tests.support.receiver import SECRET, a_receiver
 
 Fresh = Callable[..., Api]
 

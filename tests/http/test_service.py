@@ -9,8 +9,8 @@ from itertools import product
 import httpx2
 import pytest
 
-from tests.daemon import ROOT, Daemon, until
 from tests.http.conftest import Api
+from tests.support.foreman import ROOT, Daemon, until
 
 Fresh = Callable[..., Api]
 UPGRADE = {

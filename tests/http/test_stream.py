@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from foreman.http.routes.stream import Ndjson, Sse
-from tests.daemon import until
 from tests.http.conftest import Api, words_in
+from tests.support.foreman import until
 
 SSE = {"Accept": "text/event-stream"}
 SLOW = "#chunks=12 #every=0.05"

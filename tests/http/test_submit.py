@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import until
 from tests.http.conftest import Api
+from tests.support.foreman import until
 
 FIELDS = {
     "job_id",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import Upstream, an_upstream, managed, until
 from tests.http.conftest import Api
+from tests.support.foreman import Upstream, an_upstream, managed, until
 
 Fresh = Callable[..., Api]
 

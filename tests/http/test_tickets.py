@@ -11,10 +11,10 @@ import pytest
 import trio
 
 from foreman.http.tickets import LIFE, MOST, OF_ONE_CALLER, Tickets, Who
-from tests.ask import chat
-from tests.daemon import Daemon, an_upstream, until
-from tests.feed.conftest import Closed, joined
+from tests.e2e.feed.conftest import Closed, joined
 from tests.http.conftest import Api
+from tests.support.api import chat
+from tests.support.foreman import Daemon, an_upstream, until
 
 NOW = 1000.0
 SETTINGS: dict[str, Any] = {

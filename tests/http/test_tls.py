@@ -12,7 +12,7 @@ import trustme
 
 from foreman.client import Client
 from foreman.client.errors import ConnectFailed
-from tests.daemon import Daemon, Upstream
+from tests.support.foreman import Daemon, Upstream
 
 
 @pytest.fixture

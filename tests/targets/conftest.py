@@ -25,7 +25,7 @@ from foreman.targets.protocol import Call, Chunk, Target
 
 KINDS = ("ollama", "openai", "managed")
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
-UPSTREAM = [sys.executable, "-m", "tests.upstream"]
+UPSTREAM = [sys.executable, "-m", "tests.support.target"]
 ROOT = Path(__file__).parents[2]
 
 

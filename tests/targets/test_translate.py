@@ -24,7 +24,7 @@ from foreman.targets.translate.request import (
     only_loads,
     to_openai,
 )
-from tests.steps import steps
+from tests.support.counting import steps
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}

@@ -1,0 +1,75 @@
+"""A real browser before real Foremen. Where there is no Chromium the tests of the page are skipped; CI installs one."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.support.foreman import Daemon, Upstream
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+TIMEOUT = 30_000  # ms
+WIDE = {"width": 1280, "height": 900}
+BOX = "box.test"  # another name of this machine, which browsers do not trust without TLS as they do localhost
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next((path for path in map(shutil.which, NAMES) if path), None)
+    if found is None:
+        pytest.skip("no Chromium on this machine")
+    expect.set_options(timeout=TIMEOUT)
+    # As root, which CI is, it starts no other way than without its sandbox.
+    arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {BOX} 127.0.0.1"]
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=found, args=arguments) as browser:
+        yield browser
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, out of those that no client is given while its server starts again."""
+    for _ in range(100):
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., Daemon]]:
+    """Start a Foreman with these settings, on a port that it has again after a restart."""
+    started: list[Daemon] = []
+
+    def start(**settings: object) -> Daemon:
+        given = {"ollama_url": upstream.url, "addr": f"127.0.0.1:{free_port()}", "retry_backoff": 0.05} | settings
+        started.append(Daemon(tmp_path / f"data{len(started)}", **given))
+        return started[-1].start()
+
+    yield start
+    for daemon in started:
+        daemon.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Daemon]:
+    """A Foreman for tests that mind nobody else's jobs."""
+    with Daemon(tmp_path_factory.mktemp("shared") / "data", ollama_url=upstream.url) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that fails its test when a script of it fails."""
+    errors: list[str] = []
+    with browser.new_context(viewport=WIDE) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_default_timeout(TIMEOUT)
+        yield page
+    assert errors == []

@@ -1,0 +1,232 @@
+"""The queue actor: many messages, one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from foreman.domain.errors import Draining, JobNotFound, StoreBroken, StoreLost
+from foreman.domain.job import State
+from foreman.queue.actor import BATCH, QueueActor
+from foreman.queue.commands import Cancel, Commit, Message, Note, Submit
+from foreman.queue.handlers import CommandHandlers, Rules
+from foreman.store.sqlite.writer import SqliteWriter
+from tests.conftest import Logged
+from tests.support.actors import draft, inline, now
+
+T = TypeVar("T")
+
+
+class CountingDesk(CommandHandlers):
+    """Remembers how large its batches were."""
+
+    batches: list[int]
+
+    def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
+        self.batches = [*getattr(self, "batches", []), len(batch)]
+        return super().apply(batch)
+
+
+@pytest.fixture
+def handlers(store: SqliteWriter) -> CountingDesk:
+    return CountingDesk(store, Rules(), clock=now)
+
+
+async def test_an_answer_is_on_disk_when_it_comes(
+    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    queue = QueueActor(handlers, offload=inline)
+    await nursery.start(queue.run)
+    await queue.ask(Submit(draft=draft()))
+    assert handlers.store.reader().job("001") is not None  # type: ignore[attr-defined]
+
+
+async def test_what_is_asked_together_shares_a_transaction(
+    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    queue = QueueActor(handlers, offload=inline)
+    await nursery.start(queue.run)
+    async with trio.open_nursery() as askers:
+        for n in range(BATCH + 44):
+            askers.start_soon(queue.ask, Submit(draft=draft(n)))
+    assert handlers.batches == [BATCH, 44]
+    assert len(handlers.store.jobs(limit=999)) == BATCH + 44
+
+
+async def test_a_member_that_fails_hears_its_fault_and_the_others_succeed(
+    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    queue = QueueActor(handlers, offload=inline)
+    await nursery.start(queue.run)
+    refused: list[JobNotFound] = []
+
+    async def cancel_nobody() -> None:
+        try:
+            await queue.ask(Cancel(job_id="nobody"))
+        except JobNotFound as error:
+            refused.append(error)
+
+    async with trio.open_nursery() as askers:
+        askers.start_soon(queue.ask, Submit(draft=draft(1)))
+        askers.start_soon(cancel_nobody)
+        askers.start_soon(queue.ask, Submit(draft=draft(2)))
+    assert (handlers.batches, len(refused)) == ([3], 1)
+    assert len(handlers.store.jobs(limit=9)) == 2
+
+
+async def test_listeners_hear_of_a_commit_after_it_is_on_disk(
+    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    queue = QueueActor(handlers, offload=inline)
+    heard: list[tuple[str, bool]] = []
+    reader = handlers.store.reader()  # type: ignore[attr-defined]
+    queue.add_listener(lambda commit: heard.extend((c.job_id, reader.job(c.job_id) is not None) for c in commit.events))
+    await nursery.start(queue.run)
+    await queue.ask(Submit(draft=draft()))
+    await wait_all_tasks_blocked()
+    assert heard == [("001", True)]
+
+
+async def test_messages_of_one_sender_are_applied_in_order(
+    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    queue = QueueActor(handlers, offload=inline)
+    await nursery.start(queue.run)
+    for value in "abc":
+        await queue.tell(Note(name="n", value=value))
+    await queue.ask(Note(name="other", value=""))
+    assert handlers.store.note("n") == "c"
+
+
+async def test_closing_applies_all_that_was_told_and_takes_no_more(
+    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    queue = QueueActor(handlers, offload=inline)
+    for n in range(5):
+        await queue.tell(Submit(draft=draft(n)))
+    await queue.close()
+    await nursery.start(queue.run)
+    await queue.wait_closed()
+    assert len(handlers.store.jobs(limit=9)) == 5
+    with pytest.raises(Draining):
+        await queue.ask(Submit(draft=draft(9)))
+
+
+async def test_an_asker_who_leaves_does_not_undo_what_was_asked(
+    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    queue = QueueActor(handlers, offload=inline)
+    with trio.move_on_after(0):
+        await queue.tell(Submit(draft=draft()))
+        await trio.lowlevel.checkpoint()
+    await nursery.start(queue.run)
+    await wait_all_tasks_blocked()
+    assert handlers.store.job("001") is not None
+
+
+async def test_the_queue_wakes_by_itself_when_a_time_comes(
+    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    queue = QueueActor(handlers, offload=inline)
+    expired = trio.Event()
+    queue.add_listener(lambda c: expired.set() if any(x.state is State.EXPIRED for x in c.events) else None)
+    await nursery.start(queue.run)
+    await queue.ask(Submit(draft=draft(start_by=now() + 3600)))
+    await expired.wait()
+    assert trio.current_time() == pytest.approx(3600)
+
+
+async def test_a_job_that_waits_for_its_time_is_woken_after_a_restart_too(
+    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    with handlers.store.transaction():
+        handlers.store.add([draft(not_before=now() + 60)], now=now())
+    queue = QueueActor(handlers, offload=inline)
+    work_available = trio.Event()
+    queue.add_listener(lambda commit: work_available.set() if commit.work_available else None)
+    await nursery.start(queue.run)
+    await queue.ask(Note(name="n", value=""))  # the worker asks before anything else
+    with trio.fail_after(61):
+        while not handlers.store.board().heads():
+            work_available = trio.Event()
+            await work_available.wait()
+    assert trio.current_time() == pytest.approx(60)
+
+
+async def test_a_commit_that_has_begun_is_answered_although_the_actor_is_cancelled(
+    handlers: CountingDesk, autojump_clock: MockClock
+) -> None:
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def slowly(function: Callable[..., T], /, *args: object) -> T:
+        begun.set()
+        await go_on.wait()
+        return function(*args)
+
+    queue = QueueActor(handlers, offload=slowly)
+    message = Submit(draft=draft())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(queue.run)
+        await queue.tell(message)
+        await begun.wait()
+        nursery.cancel_scope.cancel()
+        go_on.set()
+    assert (await message.reply.wait()).job.id == "001"
+
+
+async def test_a_broken_store_ends_the_actor(
+    handlers: CountingDesk, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise StoreBroken("the disk is gone")
+
+    monkeypatch.setattr(handlers.store, "set_note", broken)
+    queue = QueueActor(handlers, offload=inline)
+    told = Note(name="n", value="")
+    await queue.tell(told)
+    with pytest.raises(StoreBroken):
+        await queue.run()
+    logged.claim("the database is lost: foreman stops")
+    for asked in (told.reply.wait, partial(queue.ask, Submit(draft=draft()))):
+        with trio.fail_after(1), pytest.raises(StoreLost):
+            await asked()
+
+
+async def test_a_listener_that_fails_ends_the_actor_and_not_the_process(
+    handlers: CountingDesk, autojump_clock: MockClock
+) -> None:
+    queue = QueueActor(handlers, offload=inline)
+    failing = [True]
+
+    def listener(commit: Commit) -> None:
+        if failing.pop():
+            raise LookupError("a bug")
+
+    queue.add_listener(listener)
+    message = Submit(draft=draft(1))
+    await queue.tell(message)
+    with pytest.raises(LookupError):
+        await queue.run()
+    assert (await message.reply.wait()).job.id == "001"
+    async with trio.open_nursery() as nursery:
+        failing.append(False)
+        await nursery.start(queue.run)
+        assert (await queue.ask(Submit(draft=draft(2)))).job.id == "002"
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_real_queue_writes_in_a_thread_of_its_own(store: SqliteWriter, nursery: trio.Nursery) -> None:
+    handlers = CountingDesk(store, Rules(), clock=time.time)
+    queue = QueueActor(handlers)
+    await nursery.start(queue.run)
+    async with trio.open_nursery() as askers:
+        for n in range(50):
+            askers.start_soon(queue.ask, Submit(draft=draft(n)))
+    assert sum(handlers.batches) == 50
+    assert len(handlers.batches) < 10

@@ -1,0 +1,182 @@
+"""A target that does whatever a target may do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import trio
+
+from foreman.domain.endpoints import Counting
+from foreman.domain.errors import (
+    ModelCrashed,
+    NotServed,
+    TargetBusy,
+    TargetError,
+    TargetFailed,
+    TargetLost,
+    TargetRefused,
+    TargetUnavailable,
+)
+from foreman.domain.job import RUNNING
+from foreman.targets.protocol import Call, Chunk, Model
+from tests.simulation.witness import SLACK, Book
+
+MODELS = ("a", "b", "c", "d")
+WAYS = {
+    "well": 60,
+    "slowly": 8,
+    "breaks off": 8,
+    "fails": 5,
+    "refuses": 3,
+    "garbage": 4,
+    "falls silent": 4,
+    "says nothing": 3,
+    "busy": 5,
+    "talks too much": 1,
+    "has gone": 3,
+}
+WELL = {"well": 1}
+
+
+class Bug(Exception):
+    """Put there to see the worker start again."""
+
+
+class ScriptedTarget:
+    """Its moods last over lives of the process, as a target's do."""
+
+    name = address = "the target"
+
+    def __init__(self, dice: random.Random, book: Book) -> None:
+        self._dice = dice
+        self._book = book
+        self._loaded: str | None = None
+        self._crash = trio.Event()
+        self._at_work: dict[int, Call] = {}
+        self._calls = 0
+        self._newest: dict[str, int] = {}  # call of each job
+        self.ways = WAYS
+        self.up = True
+        self.mute = False  # takes the connection and answers no probe
+        self.bug = False  # the next look at it fails
+        self.models_there = list(MODELS)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        await trio.sleep_forever()
+
+    async def models(self) -> list[Model]:
+        await trio.sleep(self._dice.choice([0, 0.01, 1]))
+        if self.mute:
+            await trio.sleep_forever()
+        self._reached()
+        return [Model(name=name) for name in self.models_there]
+
+    def same(self, name: str) -> str:
+        return name
+
+    async def load(self, call: Call) -> None:
+        if self._loaded == call.key:
+            return
+        self._loaded = None
+        await self._unless_it_crashes(self._dice.choice([0, 1, 20, 90]))
+        if self._dice.random() < 0.02 and self.ways is not WELL:
+            raise ModelCrashed(call.model, "ended with status 1", ["out of memory"])
+        self._loaded = call.key
+
+    def is_loaded(self, key: str) -> bool:
+        if self.bug:
+            self.bug = False
+            raise Bug("injected")
+        return self._loaded == key
+
+    def loaded(self) -> str | None:
+        return self._loaded
+
+    def displaces(self, call: Call) -> bool:
+        return False
+
+    async def count(self, path: Counting, call: Call) -> bytes:
+        raise NotServed(self.name, path)
+
+    @asynccontextmanager
+    async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+        self._calls += 1
+        number = self._calls
+        self._at_work[number] = call
+        job_id = call.payload.decode()
+        self._book.said[job_id], self._newest[job_id] = "", number
+        known = self._book.jobs.get(job_id)
+        self._book.said_under[job_id] = known.fence if known else 0
+        if len(self._at_work) > self._book.slots:
+            self._book.complain(f"the target has {len(self._at_work)} calls in {self._book.slots} slots")
+        if len({other.key for other in self._at_work.values()}) > 1:
+            self._book.complain(f"the target is to answer for {self._at_work.values()} at once")
+        try:
+            async with aclosing(self._answer(call, job_id, number)) as chunks:
+                yield chunks
+        finally:
+            del self._at_work[number]
+            seen = self._book.jobs.get(job_id) or self._book.gone[job_id]
+            if seen.state not in RUNNING and self._book.time() - seen.changed_at > SLACK:
+                self._book.complain(f"the target went on with {job_id} after it was {seen.state}")
+
+    async def _answer(self, call: Call, job_id: str, number: int) -> AsyncGenerator[Chunk, None]:
+        dice = self._dice
+        self._reached()
+        await self._unless_it_crashes(dice.choice([0, 0.1, 2]))
+        if call.model not in self.models_there:
+            raise TargetRefused(404, f"model {call.model} not found")
+        way = dice.choices(list(self.ways), list(self.ways.values()))[0]
+        self._book.tally[way] += 1
+        match way:
+            case "refuses":
+                raise TargetRefused(400, "no")
+            case "fails":
+                raise TargetFailed(self.name, "500")
+            case "busy":
+                raise TargetBusy(self.name, dice.choice([None, 0.0, 5.0, 300.0]))
+            case "has gone":
+                raise TargetUnavailable(self.name, "refused")
+            case "says nothing":
+                await self._unless_it_crashes(float("inf"))
+        pause = dice.choice([60, 100]) if way == "slowly" else dice.choice([0, 0, 0.5, 10])
+        words = [f"{job_id}#{number}", *(f" {n}" for n in range(dice.randint(0, 5)))]
+        said = ""
+        for n, word in enumerate(words):
+            await self._unless_it_crashes(pause)
+            if n and way == "breaks off":
+                raise TargetLost(self.name, "it hung up")
+            if n and way == "falls silent":
+                await self._unless_it_crashes(float("inf"))
+            if way == "garbage":
+                yield Chunk(dice.choice([b"{", b"[]", b'{"error": "nonsense"}', b"\xff"]))
+            said += word
+            if self._newest[job_id] == number:  # one that was cancelled a moment ago may get this far
+                self._book.said[job_id] = said
+            yield Chunk(b'{"model":"m","message":{"role":"assistant","content":"%s"},"done":false}' % word.encode())
+        if way == "talks too much":
+            yield Chunk(b'{"message":{"content":"%s"},"done":false}' % (b"x" * 20_000))
+        yield Chunk(b'{"model":"m","message":{"role":"assistant","content":""},"done":true}', last=True)
+
+    def crash(self) -> None:
+        """Everything under way is lost, and what was loaded."""
+        self._loaded = None
+        self._crash.set()
+        self._crash = trio.Event()
+
+    def _reached(self) -> None:
+        if not self.up:
+            raise TargetUnavailable(self.name, "connection refused")
+
+    async def _unless_it_crashes(self, seconds: float) -> None:
+        self._reached()
+        crash = self._crash
+        with trio.move_on_after(seconds):
+            await crash.wait()
+            raise self._lost()
+
+    def _lost(self) -> TargetError:
+        return TargetLost(self.name, "connection reset")

@@ -1,0 +1,61 @@
+"""A desk with a clock that a test turns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foreman.domain.errors import ForemanError
+from foreman.domain.job import Artifact, Job
+from foreman.domain.retry import Backoff
+from foreman.domain.scheduling.choose import Rules as Order
+from foreman.domain.scheduling.choose import Spent
+from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Work
+from foreman.queue.handlers import CommandHandlers, Rules
+from foreman.queue.positions import Outlook
+from foreman.store.sqlite.writer import SqliteWriter
+from tests.support.actors import EVEN, START, draft
+
+ANSWER = Answered([Artifact(name="completion", content_type="application/json", data=b'{"a":1}')])
+
+
+class QueueHarness:
+    """A desk with a clock that a test turns."""
+
+    def __init__(self, store: SqliteWriter, *, order: Order | None = None, **rules: Any) -> None:
+        self.now = START
+        self.store = store
+        given: dict[str, Any] = {"backoff": Backoff(2, 300), "job_ttl": 100} | rules
+        self.rules = Rules(**given)
+        self.handlers = CommandHandlers(store, self.rules, Outlook(order), clock=lambda: self.now, chance=lambda: EVEN)
+        self.commit = Commit([])
+
+    def say(self, message: Message[Any]) -> Any:
+        """The message's answer; raises the fault that it may be."""
+        [answer], self.commit = self.handlers.apply([message])
+        if isinstance(answer, ForemanError):
+            raise answer
+        return answer
+
+    def submit(self, number: int = 1, **fields: Any) -> Accepted:
+        accepted: Accepted = self.say(Submit(draft=draft(number, **fields)))
+        return accepted
+
+    def claim(self, *, loaded: str | None = None, spent: Spent | None = None) -> Work | None:
+        work: Work | None = self.say(Claim(loaded=loaded, spent=spent))
+        return work
+
+    def claimed(self) -> Job:
+        work = self.claim()
+        assert work is not None
+        return work.job
+
+    def finish(self, job: Job, outcome: Answered | ForemanError = ANSWER) -> None:
+        self.say(Finished(job_id=job.id, fence=job.fence, outcome=outcome))
+
+    def job(self, number: int = 1) -> Job:
+        job = self.store.job(f"{number:03}")
+        assert job is not None
+        return job
+
+    def steps(self) -> list[tuple[str, str]]:
+        return [(event.previous or "", event.state) for event in self.commit.events]
