@@ -11,12 +11,13 @@ import sys
 
 import trio
 
-from tests.bench import calls, drain, embedded, jobs, page, scale, submit
+from tests.bench import calls, client, drain, embedded, jobs, page, scale, submit
 from tests.bench.figures import Measure
 
 FAMILIES: dict[str, Measure] = {
     "submit": submit.submit,
     "drain": drain.drain,
+    "client": client.client,
     "chat": calls.chat,
     "chunks": calls.chunks,
     "embeddings": calls.embeddings,
