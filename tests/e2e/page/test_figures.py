@@ -125,8 +125,8 @@ def test_a_minute_tells_its_figures_to_the_pointer_and_to_the_keyboard(page: Pag
     expect(readout).to_contain_text("Most: 12 done, 2 failed at ")
     box = plot.bounding_box()
     assert box is not None
-    step = (box["width"] - 40) / 60  # behind the scale
-    page.mouse.move(box["x"] + 40 + 45.5 * step, box["y"] + 50)
+    step = (box["width"] - 48) / 60  # behind the scale
+    page.mouse.move(box["x"] + 48 + 45.5 * step, box["y"] + 50)
     expect(readout).to_contain_text("1 done, 3 cancelled, 1 expired, ")
     page.mouse.move(0, 0)
     expect(readout).to_contain_text("Most: ")
@@ -147,6 +147,20 @@ def test_a_chart_has_a_scale_that_fits_its_highest_bar(page: Page, shared: Daemo
     assert height is not None and whole is not None
     share = {"4": 1 / 4, "60": 57 / 60, "4,000": 2999 / 4000, "100K": 0.45}[scale[-1]]
     assert height["height"] == pytest.approx(share * (whole["height"] - 26), abs=1)  # less the margins
+
+
+@pytest.mark.parametrize("wait", [0.0004, 0.04, 0.09, 45, 3000, 40_000, 900_000])
+def test_the_labels_of_a_scale_are_whole(page: Page, shared: Daemon, wait: float) -> None:
+    page.route("**/usage?*", told({10: {"done": 1, "wait_p50": wait, "wait_p95": wait}}, BEGIN))
+    opened(page, shared)
+    expect(chart(page, "Jobs ended")).to_contain_text("1 in all")
+    plot = page.get_by_role("slider", name="Wait before start").bounding_box()
+    assert plot is not None
+    labels = chart(page, "Wait before start").locator("text[text-anchor=end]").all()
+    assert len(labels) > 2
+    for box in (label.bounding_box() for label in labels):
+        assert box is not None
+        assert box["x"] >= plot["x"]
 
 
 def test_what_cannot_be_read_is_not_drawn_as_nothing(page: Page, fresh: Fresh) -> None:

@@ -2,7 +2,7 @@ import { h, say, svg } from "./dom.js";
 import { minute } from "./format.js";
 
 const HEIGHT = 116; // px of the picture
-const LEFT = 40; // for the scale
+const LEFT = 48; // for the scale
 const BOTTOM = 18; // for the times
 const TOP = 8;
 
