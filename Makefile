@@ -10,7 +10,7 @@ SECONDS ?= 3600
 ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench coverage docs crash prove soak binary audit lock clean
+.PHONY: help setup demo run test check bench coverage generate docs crash prove soak binary audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: $(READY) ## Measure speed, one line per figure
 
 coverage: $(READY) ## Run the tests and list the lines and branches that none of them reaches
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing
+
+generate: $(READY) ## Write the generated files anew: the client without an event loop
+	@$(BIN)/python -m scripts.generate
 
 docs: $(READY) ## Build the documentation into site/; fail on a broken link
 	@$(BIN)/zensical build --clean --strict

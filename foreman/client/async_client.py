@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
@@ -295,6 +296,11 @@ class AsyncClient:
     ) -> bytes:
         """Send a request to any other route and return the body. Raise the error for any status other than 2xx."""
         return await self._ask(Ask(bytes, path, method, params or {}, dict(headers or {}), body))
+
+    async def raw(self, ask: Ask[Any]) -> bytes:
+        """Return the body of an answer unread. Raise the error for any status other than 2xx."""
+        unread: Ask[bytes] = replace(ask, answer=bytes)
+        return await self._ask(unread)
 
     async def _ask(self, ask: Ask[T]) -> T:
         return await self._connection.run(operations.ask(ask))

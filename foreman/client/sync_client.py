@@ -1,4 +1,4 @@
-"""Client for programs without an event loop; its operations are in operations.py."""
+"""Client for programs without an event loop. Generated from async_client.py by `make generate`: do not edit."""
 
 from __future__ import annotations
 

@@ -1,17 +1,16 @@
-"""The client on an event loop: it is the other one's twin, and holds the same conversations on asyncio and on Trio."""
+"""The client on an event loop holds the conversations of the other one, generated from it, on asyncio and on Trio."""
 
 from __future__ import annotations
 
-import inspect
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import anyio
 import pytest
 
-from foreman.client import AsyncClient, Chunk, Client, ConnectFailed, JobFailed, NotForeman, NotFound, StartsOver, State
+from foreman.client import AsyncClient, Chunk, ConnectFailed, JobFailed, NotForeman, NotFound, StartsOver, State
 from tests.client.conftest import StaticAnswer
 from tests.client.test_many import event, hello
 from tests.client.test_sync import JOB
@@ -22,25 +21,6 @@ Run: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
 @pytest.fixture(params=["asyncio", "trio"])
 def run(request: pytest.FixtureRequest) -> Run:
     return lambda test: anyio.run(test, backend=request.param)
-
-
-def public(kind: type) -> dict[str, Any]:
-    return {name: value for name, value in vars(kind).items() if not name.startswith("_") and inspect.isfunction(value)}
-
-
-def test_both_clients_have_the_same_methods() -> None:
-    sync, twin = public(Client), public(AsyncClient)
-    twin["close"] = twin.pop("aclose")
-    assert set(sync) - set(twin) == {"raw"}
-    assert set(twin) <= set(sync)
-    for name, method in twin.items():
-        here, there = inspect.signature(sync[name]), inspect.signature(method)
-        assert here.parameters == there.parameters, name
-        told = str(here.return_annotation).replace("Generator[", "AsyncGenerator[").replace(", None, None]", ", None]")
-        assert told == there.return_annotation, name
-        assert inspect.iscoroutinefunction(method) != told.startswith("AsyncGenerator"), name
-        assert method.__doc__, name
-        assert inspect.getdoc(sync[name]) == inspect.getdoc(method), name
 
 
 def test_answers_and_faults_are_the_same(told: StaticAnswer, run: Run) -> None:

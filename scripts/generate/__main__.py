@@ -1,0 +1,33 @@
+"""Write the generated files (`make generate`), or compare them with `--check`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+
+from scripts.generate import ROOT, sync_client
+
+FILES: Mapping[str, Callable[[], str]] = {
+    sync_client.TARGET: sync_client.sync_client,
+}
+
+
+def committed(path: str) -> str:
+    """Return the text of a file as it is."""
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def main() -> int:
+    """Run the command; return its exit code: 1 if `--check` finds a difference."""
+    differing = {path: text for path, generate in FILES.items() if committed(path) != (text := generate())}
+    for path, text in differing.items():
+        if "--check" in sys.argv:
+            print(f"{path} differs from what it is generated from; run `make generate`", file=sys.stderr)
+        else:
+            (ROOT / path).write_text(text, encoding="utf-8")
+            print(f"wrote {path}")
+    return int("--check" in sys.argv and bool(differing))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
