@@ -25,6 +25,7 @@ NO_DAEMON = 3
 REFUSED = 4
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
+INSTALL = "pip install 'foreman-llm[server]'"
 _TOO_LARGE = "if that is a foreman, ask for less; else set FOREMAN_URL to the URL of a foreman"
 
 EXIT_CODES = (
@@ -66,6 +67,8 @@ def line_and_code(error: BaseException) -> tuple[str, int] | None:
             return "the server is not a foreman: set FOREMAN_URL to the URL of a foreman", NO_DAEMON
         case ClientError():
             return str(error), FAILED
+        case ModuleNotFoundError(name=str(name)) if not name.startswith("foreman"):
+            return f"this command needs the server ({name} is not installed): {INSTALL}", FAILED
         case OSError() if error.errno and error.errno != errno.EPIPE:  # click handles EPIPE itself
             where = f"{error.filename}: " if error.filename else ""
             return f"{where}{os.strerror(error.errno).lower()}", FAILED

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from foreman import __version__
-from foreman.cli.exit_codes import EXIT_CODES, INTERRUPTED, line_and_code
+from foreman.cli.exit_codes import EXIT_CODES, INSTALL, INTERRUPTED, line_and_code
 from foreman.cli.screen import one_line
 from foreman.program import interrupt_handler
 
@@ -44,7 +44,10 @@ class Commands(click.Group):
         """Import a command; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        try:
+            command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        except ModuleNotFoundError as error:
+            return _not_installed(cmd_name, error)
         assert isinstance(command, click.Command)
         return command
 
@@ -88,6 +91,22 @@ class Commands(click.Group):
             line, code = known
             click.echo(f"foreman: {one_line(line)}", err=True)
             ctx.exit(code)
+
+
+def _not_installed(name: str, error: ModuleNotFoundError) -> click.Command:
+    """Return a command that takes any arguments and raises the error."""
+
+    @click.command(
+        name,
+        short_help=f"(needs: {INSTALL})",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def raise_it(arguments: tuple[str, ...]) -> None:
+        raise error
+
+    return raise_it
 
 
 @click.group(
