@@ -37,7 +37,8 @@ from foreman.http.context import Context
 from foreman.http.server import guard
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Prune
-from foreman.queue.handlers import CommandHandlers, Rules
+from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.ledger import Rules
 from foreman.queue.positions import Outlook
 from foreman.restart import keep_running
 from foreman.store.protocol import Reader

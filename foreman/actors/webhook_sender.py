@@ -20,9 +20,9 @@ from foreman.actors.results import show_results
 from foreman.domain.errors import JobUnreadable, WebhookRefused
 from foreman.domain.job import Delivery, Instant, State
 from foreman.domain.retry import Sent, retry_after
+from foreman.domain.views import show_webhook
 from foreman.domain.webhooks import addresses
 from foreman.domain.webhooks.signature import sign
-from foreman.domain.wire import show_webhook
 from foreman.resolver import Resolver
 from foreman.shortage import shortage_in
 from foreman.store.protocol import Reader

@@ -26,7 +26,7 @@ from foreman.domain.errors import (
     Unavailable,
     WrongContentEncoding,
 )
-from foreman.domain.wire import show_error
+from foreman.domain.views import show_error
 from foreman.shortage import shortage_in
 
 log = structlog.get_logger()

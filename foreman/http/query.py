@@ -6,9 +6,9 @@ from typing import Any
 
 from quart import request
 
-from foreman.domain import wire
 from foreman.domain.errors import FieldInvalid
 from foreman.domain.job import Instant
+from foreman.domain.times import read_time
 
 PAGE = 50
 LONGEST_PAGE = 500
@@ -53,6 +53,6 @@ def instant(name: str, given: str | None) -> Instant | None:
     if given is None:
         return None
     try:
-        return wire.read_time(given.replace(" ", "+"))  # an unescaped + of a time zone arrives as a blank
+        return read_time(given.replace(" ", "+"))  # an unescaped + of a time zone arrives as a blank
     except ValueError as error:
         raise FieldInvalid(name, given, str(error)) from None

@@ -12,7 +12,7 @@ import trio
 
 from foreman.domain.errors import Draining, StoreBroken, StoreLost
 from foreman.queue.commands import Commit, Listener, Message
-from foreman.queue.handlers import CommandHandlers
+from foreman.queue.handlers.dispatch import CommandHandlers
 
 log = structlog.get_logger()
 

@@ -15,7 +15,8 @@ from foreman.budget import Budget
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.queue.actor import QueueActor
-from foreman.queue.handlers import CommandHandlers, Rules
+from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.ledger import Rules
 from foreman.queue.positions import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, App, FakeTarget, Script, inline, now, saying

@@ -26,7 +26,7 @@ from foreman.domain.job import Priority, State
 from foreman.domain.retry import Backoff
 from foreman.domain.usage import HOUR
 from foreman.queue.commands import Cancel, Claim, Message, Rescue, Retry
-from foreman.queue.handlers import Rules
+from foreman.queue.handlers.ledger import Rules
 from foreman.targets.protocol import Call, Chunk
 from tests.conftest import Logged
 from tests.support.actors import App, FakeTarget, Script, chunk, draft, failing, saying, silent

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from foreman.domain.errors import Drained
 from foreman.queue.commands import Claim, Finished, Work
-from foreman.queue.handlers import CommandHandlers, Rules
+from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.ledger import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 
 CLAIMS = 1000

@@ -7,8 +7,8 @@ import pytest
 from foreman.domain.errors import Drained, ForemanError, LoadTimeout, TargetLost, TargetRefused, TargetSilent
 from foreman.domain.job import Job, State
 from foreman.domain.scheduling.breaker import FREE
-from foreman.queue import handlers as handlers_module
 from foreman.queue.commands import Cancel
+from foreman.queue.handlers import ledger
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.queue import QueueHarness
 
@@ -56,7 +56,7 @@ def test_a_model_whose_calls_fail_rests_and_others_go_on(harness: QueueHarness) 
 
 
 def test_only_so_many_models_that_fail_are_remembered(harness: QueueHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers_module, "MODELS", 2)
+    monkeypatch.setattr(ledger, "MODELS", 2)
     opened(harness, "aaaaabc")
     for model in "bc":
         job = harness.claimed()

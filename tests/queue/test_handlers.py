@@ -24,8 +24,8 @@ from foreman.domain.errors import (
 from foreman.domain.job import Priority, State
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
-from foreman.queue import handlers as handlers_module
 from foreman.queue.commands import Accepted, Began, Cancel, Claim, Note, Rescue, Retry, Submit, SubmitMany
+from foreman.queue.handlers import jobs as job_handlers
 from foreman.queue.positions import FAR
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
@@ -112,7 +112,7 @@ def test_a_retry_has_no_more_room_than_a_new_job(store: SqliteWriter) -> None:
 
 
 def test_a_retry_adds_no_key_beyond_the_limit(harness: QueueHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers_module, "LANES", 2)
+    monkeypatch.setattr(job_handlers, "LANES", 2)
     harness.submit(1, model="a")
     harness.say(Cancel(job_id="001"))
     harness.submit(2, model="b")
@@ -157,7 +157,7 @@ def test_a_full_queue_still_knows_an_idempotency_key(store: SqliteWriter) -> Non
 def test_only_so_many_drain_keys_may_wait_and_those_that_do_go_on(
     harness: QueueHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers_module, "LANES", 2)
+    monkeypatch.setattr(job_handlers, "LANES", 2)
     harness.submit(1, model="a")
     harness.submit(2, model="b")
     with pytest.raises(QueueFull, match="different models and load options"):
@@ -204,7 +204,7 @@ def test_a_thousand_keys_cost_each_message_no_more_than_ten_do(data_dir: Path) -
 
 
 def test_a_cancel_makes_room_for_another_key(harness: QueueHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers_module, "LANES", 2)
+    monkeypatch.setattr(job_handlers, "LANES", 2)
     harness.submit(1, model="a")
     harness.submit(2, model="a", not_before=START + 5)
     harness.submit(3, model="b")
@@ -222,7 +222,7 @@ def test_a_cancel_makes_room_for_another_key(harness: QueueHarness, monkeypatch:
 def test_many_retries_in_one_transaction_add_no_key_beyond_the_limit(
     harness: QueueHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers_module, "LANES", 2)
+    monkeypatch.setattr(job_handlers, "LANES", 2)
     for number in range(1, 6):
         harness.submit(number, model=f"m{number}")
         harness.say(Cancel(job_id=f"{number:03}"))

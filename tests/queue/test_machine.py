@@ -45,7 +45,8 @@ from foreman.queue.commands import (
     SubmitMany,
     Work,
 )
-from foreman.queue.handlers import CommandHandlers, Rules
+from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.ledger import Rules
 from foreman.queue.positions import Outlook
 from foreman.store import integrity
 from foreman.store.sqlite.writer import SqliteWriter

@@ -14,9 +14,9 @@ from foreman.actors.webhook_sender import WebhookSender
 from foreman.domain.errors import StoreFull
 from foreman.domain.job import Delivery, DeliveryState
 from foreman.domain.retry import Sent
+from foreman.domain.views import show_delivery
 from foreman.domain.webhooks import addresses
 from foreman.domain.webhooks.admission import Limits
-from foreman.domain.wire import show_delivery
 from foreman.http.routes.jobs import _page
 from foreman.queue.commands import Cancel, DeliveryEnded, Redeliver, Retry
 from foreman.store.sqlite.writer import SqliteWriter

@@ -15,7 +15,8 @@ from foreman.domain.errors import Draining, JobNotFound, StoreBroken, StoreLost
 from foreman.domain.job import State
 from foreman.queue.actor import BATCH, QueueActor
 from foreman.queue.commands import Cancel, Commit, Message, Note, Submit
-from foreman.queue.handlers import CommandHandlers, Rules
+from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.ledger import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
 from tests.support.actors import draft, inline, now

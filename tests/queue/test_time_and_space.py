@@ -11,8 +11,8 @@ import pytest
 from foreman.domain.errors import JobNotFound, StoreBroken, StoreFull, StoreRejected, TargetLost
 from foreman.domain.job import Artifact, State
 from foreman.domain.usage import MINUTE, Tokens
-from foreman.queue import handlers as handlers_module
 from foreman.queue.commands import Accepted, Answered, Cancel, Checkpoint, Prune, Submit
+from foreman.queue.handlers import claims, maintenance
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
 from tests.support.actors import START, draft
@@ -104,7 +104,7 @@ def test_a_job_whose_id_is_no_text_is_in_nobodys_way(harness: QueueHarness) -> N
 def test_a_claim_fails_a_part_of_the_jobs_that_cannot_be_read(
     harness: QueueHarness, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers_module, "UNREADABLE_AT_ONCE", 2)
+    monkeypatch.setattr(claims, "UNREADABLE_AT_ONCE", 2)
     for number in range(1, 5):
         harness.submit(number)
     harness.store._db.execute("UPDATE jobs SET metadata = '{' WHERE id <= '003'")
@@ -125,7 +125,7 @@ def test_a_job_that_was_started_in_time_may_take_its_later_attempts_when_they_co
 def test_more_overdue_jobs_than_one_transaction_takes_expire_in_the_next(
     harness: QueueHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers_module, "OVERDUE_AT_ONCE", 2)
+    monkeypatch.setattr(maintenance, "OVERDUE_AT_ONCE", 2)
     for n in range(1, 6):
         harness.submit(n, start_by=START + 10)
     harness.now += 10
@@ -204,7 +204,7 @@ def test_the_end_of_an_attempt_is_told_again_once_the_disk_has_room(harness: Que
     with pytest.raises(StoreFull):
         harness.finish(job, large)
     assert harness.job().state is State.LOADING
-    assert harness.handlers.next_due == harness.now + handlers_module.FULL_PAUSE
+    assert harness.handlers.next_due == harness.now + maintenance.FULL_PAUSE
     assert harness.handlers.tick().events == []
     make_room()
     assert [event.state for event in harness.handlers.tick().events] == [State.WORKING, State.DONE]

@@ -20,7 +20,8 @@ from foreman.domain.job import Instant, JobEvent
 from foreman.domain.scheduling import choose
 from foreman.domain.webhooks.admission import Limits
 from foreman.queue.actor import QueueActor
-from foreman.queue.handlers import CommandHandlers, Rules
+from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.ledger import Rules
 from foreman.queue.positions import Outlook
 from foreman.restart import keep_running
 from tests.simulation.receiver import PER_RECEIVER, TOGETHER, ScriptedReceivers

@@ -20,7 +20,7 @@ from trio.testing import MockClock
 from foreman.actors import inventory, pruner, webhook_dispatcher
 from foreman.domain.job import TERMINAL, DeliveryState
 from foreman.queue.commands import PAUSED, Note
-from foreman.queue.handlers import Rules
+from foreman.queue.handlers.ledger import Rules
 from foreman.store import integrity
 from tests.simulation.app import App
 from tests.simulation.callers import Callers

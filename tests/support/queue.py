@@ -10,7 +10,8 @@ from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
 from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Work
-from foreman.queue.handlers import CommandHandlers, Rules
+from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.ledger import Rules
 from foreman.queue.positions import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, START, draft

@@ -13,7 +13,7 @@ from ulid import ULID
 
 from foreman.actors.output import OutputItem, OutputLog
 from foreman.actors.results import COMPLETION
-from foreman.domain import wire
+from foreman.domain import intake
 from foreman.domain.endpoints import COMPLETIONS, Counting, Endpoint
 from foreman.domain.errors import (
     AttemptTimeout,
@@ -95,7 +95,7 @@ async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[_Caller, int | N
 
 
 async def _stored(
-    endpoint: Endpoint, submission: wire.Submission, *, keep: bool, priority: Priority
+    endpoint: Endpoint, submission: intake.Submission, *, keep: bool, priority: Priority
 ) -> tuple[_Caller, int | None]:
     """Make a job of a call; return its caller, and its queue position if it has to wait."""
     ctx = context()
@@ -120,7 +120,7 @@ async def _stored(
     return caller, accepted.position if ctx.worker.busy or (accepted.position or 0) > 1 else None
 
 
-async def embed(endpoint: Endpoint, asked: wire.Submission) -> bytes:
+async def embed(endpoint: Endpoint, asked: intake.Submission) -> bytes:
     """Return the target's answer to a call for embeddings; queue it only if it would displace the model."""
     ctx = context()
     model = await ctx.inventory.resolve(asked.model)
@@ -130,7 +130,7 @@ async def embed(endpoint: Endpoint, asked: wire.Submission) -> bytes:
     return answer if answer is not None else await _in_turn(endpoint, asked)
 
 
-async def _in_turn(endpoint: Endpoint, asked: wire.Submission) -> bytes:
+async def _in_turn(endpoint: Endpoint, asked: intake.Submission) -> bytes:
     """Run a call as a job and return its whole answer. Raise the error that ended the job."""
     if context().draining:
         raise Draining
@@ -169,7 +169,7 @@ def _has_work(store: Reader) -> bool:
     return bool(store.board().ready or store.running())
 
 
-async def read(endpoint: str) -> wire.Submission:
+async def read(endpoint: str) -> intake.Submission:
     """Read the body of a call, and count the call towards its caller's rate.
 
     Raise RateLimited, or the error of a bad body.
@@ -179,7 +179,7 @@ async def read(endpoint: str) -> wire.Submission:
     if not body.strip():
         raise InvalidJson(NOTHING)
     as_ollama = endpoint.startswith("/api/")
-    return await offload(len(body), partial(wire.read_call, rest_ignored=as_ollama), body)
+    return await offload(len(body), partial(intake.read_call, rest_ignored=as_ollama), body)
 
 
 def answer_to(error: ForemanError, shape: Callable[[ForemanError], object]) -> Response:
@@ -362,11 +362,11 @@ def _wishes() -> tuple[bool, Priority]:
 
 
 def _wants_stream(payload: dict[str, msgspec.Raw], *, default: bool) -> bool:
-    given = wire.read_stream(payload)
+    given = intake.read_stream(payload)
     return default if given is None else given
 
 
 def _wants_usage(endpoint: Endpoint, payload: dict[str, msgspec.Raw]) -> bool:
     if endpoint not in COMPLETIONS:
         return True
-    return wire.read_include_usage(payload)
+    return intake.read_include_usage(payload)

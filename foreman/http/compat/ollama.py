@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response, request
 
-from foreman.domain import wire
+from foreman.domain import intake
 from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import (
     BodyUnreadable,
@@ -129,8 +129,8 @@ async def embeddings() -> Response:
     return json_text(await offload(len(answer), embed_as_embeddings, answer))
 
 
-def _embed_for(body: bytes) -> wire.Submission:
-    return wire.read_call(embeddings_as_embed(body))
+def _embed_for(body: bytes) -> intake.Submission:
+    return intake.read_call(embeddings_as_embed(body))
 
 
 @ollama.get("/api/version")
@@ -179,7 +179,7 @@ async def show() -> Response:
     fields = await offload(len(body), partial(read_object, rest_ignored=True), body)
     if "model" not in fields and "name" in fields:  # the key of older clients
         fields["model"] = fields["name"]
-    model = await ctx.inventory.resolve(wire.read_model(fields))
+    model = await ctx.inventory.resolve(intake.read_model(fields))
     return json_answer(
         {
             "modelfile": f"FROM {model.name}",

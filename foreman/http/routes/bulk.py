@@ -11,7 +11,7 @@ import trio
 from quart import Response, request
 from ulid import ULID
 
-from foreman.domain import wire
+from foreman.domain import intake, views
 from foreman.domain.errors import (
     BodyTooLarge,
     BodyUnreadable,
@@ -46,37 +46,37 @@ async def submit() -> Response:
     if request.content_length is not None and request.content_length > largest:
         raise BodyTooLarge(largest)
     coding()  # a bad Content-Encoding is refused before anything is stored
-    intake = _Intake(context())
+    outcomes = _Outcomes(context())
     number = 0
     refused: MemoryFull | None = None
     try:
         async for lines, rest in _lines():
-            await intake.make_room(sum(map(len, lines)) + rest)
+            await outcomes.make_room(sum(map(len, lines)) + rest)
             for line in lines:
                 number += 1
                 if number > MOST_LINES:
                     raise FieldInvalid("line", number, f"a request takes at most {MOST_LINES} lines")
                 if line.strip():
-                    await intake.take(number, line)
+                    await outcomes.take(number, line)
                 if number % BREATH == 0:
                     await trio.lowlevel.checkpoint()
     except (BodyTooLarge, BodyUnreadable, MemoryFull) as error:  # the caller must learn which lines were stored
-        intake.reject(number + 1, error)
+        outcomes.reject(number + 1, error)
         refused = error if isinstance(error, MemoryFull) else None
     except FieldInvalid as error:
-        intake.reject(number, error)
-    await intake.store()
-    if refused and not intake.accepted:
+        outcomes.reject(number, error)
+    await outcomes.store()
+    if refused and not outcomes.accepted:
         raise refused
-    if not intake.accepted and not intake.rejected:
-        intake.reject(1, InvalidJson("there is no line with a job"))
-    response = json_answer(intake.shown(), 202 if intake.accepted else 422)
-    if intake.limited is not None:
-        response.headers["Retry-After"] = retry_after(intake.limited)
+    if not outcomes.accepted and not outcomes.rejected:
+        outcomes.reject(1, InvalidJson("there is no line with a job"))
+    response = json_answer(outcomes.shown(), 202 if outcomes.accepted else 422)
+    if outcomes.limited is not None:
+        response.headers["Retry-After"] = retry_after(outcomes.limited)
     return response
 
 
-class _Intake:
+class _Outcomes:
     """The outcome of each line."""
 
     def __init__(self, ctx: Context) -> None:
@@ -140,7 +140,7 @@ class _Intake:
 
     def reject(self, number: int, error: ForemanError) -> None:
         """Record that a line was rejected."""
-        self._errors.append((number, msgspec.Raw(msgspec.json.encode({"line": number, **wire.show_error(error)}))))
+        self._errors.append((number, msgspec.Raw(msgspec.json.encode({"line": number, **views.show_error(error)}))))
 
     def shown(self) -> dict[str, object]:
         """Return the answer's body."""
@@ -154,7 +154,7 @@ class _Intake:
 
     async def _read(self, line: bytes) -> Draft:
         ctx = self._ctx
-        submission = await offload(len(line), partial(wire.read_submission, now=ctx.clock()), line)
+        submission = await offload(len(line), partial(intake.read_submission, now=ctx.clock()), line)
         model = ctx.inventory.find(submission.model) or await ctx.inventory.resolve(submission.model)
         make = partial(
             submission.draft, canonical=model.name, max_attempts=ctx.settings.max_attempts, owner=self._owner

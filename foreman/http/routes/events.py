@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 from foreman.actors.feed import Subscription
 from foreman.domain.errors import CursorGone, ForemanError, NotAcceptable, QueryInvalid
 from foreman.domain.job import JobEvent, State
-from foreman.domain.wire import show_event
+from foreman.domain.views import show_event
 from foreman.http import visibility
 from foreman.http.auth import TICKET
 from foreman.http.context import Context, context

@@ -12,7 +12,7 @@ from quart import Blueprint, Response, request
 from ulid import ULID
 
 from foreman.actors.results import COMPLETION, show_results
-from foreman.domain import wire
+from foreman.domain import intake, views
 from foreman.domain.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound, JobUnreadable
 from foreman.domain.job import TERMINAL, Delivery, JobEvent
 from foreman.http import rate_limit, visibility
@@ -53,7 +53,7 @@ async def submit() -> Response:
     if wait and await _ends(accepted.job.id, wait):
         response = await _shown(accepted.job.id)
     else:
-        response = json_answer(wire.show_accepted(accepted.job, accepted.position), 202)
+        response = json_answer(views.show_accepted(accepted.job, accepted.position), 202)
     response.headers["Location"] = f"/jobs/{accepted.job.id}"
     return _applied(response, wait)
 
@@ -61,9 +61,9 @@ async def submit() -> Response:
 async def _accepted() -> Accepted:
     """Make a job of the current request. Nothing of the request stays in memory."""
     ctx = context()
-    idempotency_key = wire.read_idempotency_key(request.headers.get("Idempotency-Key"))
+    idempotency_key = intake.read_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await read_json_body()
-    submission = await offload(len(body), partial(wire.read_submission, now=ctx.clock()), body)
+    submission = await offload(len(body), partial(intake.read_submission, now=ctx.clock()), body)
     canonical, refusal = submission.model, None
     try:
         canonical = (await ctx.inventory.resolve(submission.model)).name
@@ -113,7 +113,7 @@ async def listing() -> Response:
     order = read_order(wanted)
     most, after = read_limit(), read_cursor(order)
     found = await visibility.read(lambda store: store.jobs(wanted, order=order, after=after, limit=most + 1))
-    shown = page_of(found[:most], wire.show_job)
+    shown = page_of(found[:most], views.show_job)
     more = None
     if len(found) > len(shown):
         last = found[len(shown) - 1]
@@ -140,7 +140,7 @@ async def _shown(job_id: str) -> Response:
             raise JobNotFound(job_id)
         up = ctx.inventory.up and store.note(PAUSED) != "true"
         expected = ctx.outlook.of(store, job, now, up=up)
-        shown = wire.show_job(job, position=expected.position, eta=expected.seconds)
+        shown = views.show_job(job, position=expected.position, eta=expected.seconds)
         return shown | show_results(store, job.id, inline), store.size(job_id, COMPLETION) or 0
 
     shown, size = await visibility.read(read)
@@ -212,7 +212,7 @@ async def deliveries(job_id: str) -> Response:
             raise JobNotFound(job_id)
         return store.deliveries(job_id, after=after, limit=ENTRIES + 1)
 
-    shown, following = _page(await visibility.read(read), wire.show_delivery)
+    shown, following = _page(await visibility.read(read), views.show_delivery)
     return json_answer({"deliveries": shown, "next": following})
 
 
@@ -223,7 +223,7 @@ async def redeliver(job_id: str, delivery_id: str) -> Response:
         raise DeliveryNotFound
     await _check_owner(job_id)
     delivery = await context().queue.ask(Redeliver(job_id=job_id, seq=int(delivery_id)))
-    return json_answer(wire.show_delivery(delivery), 202)
+    return json_answer(views.show_delivery(delivery), 202)
 
 
 @jobs.get("/<job_id>/events")
@@ -236,7 +236,7 @@ async def events(job_id: str) -> Response:
             raise JobNotFound(job_id)
         return store.events(job_id=job_id, after=after, limit=ENTRIES + 1)
 
-    shown, following = _page(await visibility.read(read), wire.show_event)
+    shown, following = _page(await visibility.read(read), views.show_event)
     return json_answer({"events": shown, "next": following})
 
 

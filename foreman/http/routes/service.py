@@ -8,7 +8,8 @@ from quart import Blueprint, Response, request
 
 from foreman import __version__
 from foreman.domain.job import Job, model_of
-from foreman.domain.wire import rfc3339, show_job
+from foreman.domain.times import rfc3339
+from foreman.domain.views import show_job
 from foreman.http import visibility
 from foreman.http.context import context
 from foreman.http.errors import json_answer

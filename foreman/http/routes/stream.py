@@ -15,7 +15,7 @@ from foreman.actors.output import OutputItem, OutputReader
 from foreman.actors.results import COMPLETION
 from foreman.domain.endpoints import TYPED
 from foreman.domain.job import TERMINAL, Job, State
-from foreman.domain.wire import show_error
+from foreman.domain.views import show_error
 from foreman.http import visibility
 from foreman.http.body import held
 from foreman.http.context import context

@@ -7,8 +7,8 @@ from typing import Any
 from quart import Blueprint, Response, request
 
 from foreman.domain.errors import FieldInvalid
+from foreman.domain.times import rfc3339
 from foreman.domain.usage import DAY, HOUR, MINUTE, SINCE, Group, Row, every_step, kept_since
-from foreman.domain.wire import rfc3339
 from foreman.http import visibility
 from foreman.http.context import context
 from foreman.http.errors import json_answer

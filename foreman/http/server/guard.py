@@ -30,7 +30,7 @@ from hypercorn.typing import LifespanState
 from quart_trio import QuartTrio
 
 from foreman.domain.errors import TooManyConnections
-from foreman.domain.wire import show_error
+from foreman.domain.views import show_error
 from foreman.http.server import websocket
 from foreman.http.server.exchange import HURRY
 from foreman.turnstile import Turnstile

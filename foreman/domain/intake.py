@@ -1,21 +1,21 @@
-"""The JSON of /jobs and of calls: submissions read, answers shown."""
+"""The intake: the JSON of submissions and calls, checked and made into drafts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from foreman.domain.endpoints import ENDPOINTS
-from foreman.domain.errors import FieldInvalid, ForemanError, ModelRequired
+from foreman.domain.errors import FieldInvalid, ModelRequired
 from foreman.domain.fingerprint import fingerprints
-from foreman.domain.job import Delivery, Draft, Instant, Job, JobEvent, Priority, State, load_key
+from foreman.domain.job import Draft, Instant, Priority, State, load_key
 from foreman.domain.json_objects import read_object
 from foreman.domain.json_weight import has_more_values
+from foreman.domain.times import read_time, rfc3339
 
 MAX_ATTEMPTS = 20
 MAX_TIMEOUT = 30 * 86400  # seconds
@@ -27,8 +27,6 @@ MOST_SHOWN = 400  # bytes of an invalid value passed to an error, which shows fe
 _FAR_FUTURE = 100 * 366 * 86400  # seconds
 _NULL = msgspec.Raw(b"null")
 _BOOLEANS = {b"true": True, b"false": False, b"null": None}
-
-_Zoned = Annotated[datetime, msgspec.Meta(tz=True)]  # RFC 3339 has no local times
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -216,20 +214,6 @@ def _number(kind: type, low: float, high: float, allowed: str) -> Callable[[Any]
     return read
 
 
-def read_time(value: Any) -> Instant:
-    """Return an RFC 3339 time as epoch seconds. Raise ValueError with the allowed form."""
-    try:
-        at = msgspec.convert(value, _Zoned).timestamp() if "T" in str(value).upper() else _no_time()
-        rfc3339(at)  # fails for a time zone offset that leaves the calendar
-        return at
-    except (msgspec.ValidationError, OverflowError, ValueError):
-        return _no_time()
-
-
-def _no_time() -> Instant:
-    raise ValueError("must be an RFC 3339 time such as 2030-01-31T18:00:00Z")
-
-
 def _metadata(value: Any) -> dict[str, str]:
     good = isinstance(value, dict) and len(value) <= 16 and all(len(key) <= 64 and "\0" not in key for key in value)
     if not good or not all(isinstance(v, str) and len(v) <= 1024 and "\0" not in v for v in value.values()):
@@ -258,104 +242,3 @@ _OWN: dict[str, Callable[[Any], Any]] = {
     "custom_id": _text(64),
 }
 _RENAMED = {"state_webhook_url": "webhook_url"}
-
-
-# Answers
-
-
-def rfc3339(at: Instant | None) -> str | None:
-    """Return epoch seconds as RFC 3339 in UTC, to the millisecond."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def links(job_id: str) -> dict[str, str]:
-    """Return the paths of a job's routes."""
-    base = f"/jobs/{job_id}"
-    return {"self": base, "events": f"{base}/events", "stream": f"{base}/stream", "cancel": f"{base}/cancel"}
-
-
-def show_accepted(job: Job, position: int | None) -> dict[str, Any]:
-    """Return the answer to an accepted submission."""
-    return {"job_id": job.id, "state": job.state, "queue_position": position, "links": links(job.id)}
-
-
-def show_job(job: Job, *, position: int | None = None, eta: float | None = None) -> dict[str, Any]:
-    """Return a job as lists show it, without its result and artifacts."""
-    return {
-        "job_id": job.id,
-        "state": job.state,
-        "model": job.model,
-        "created_at": rfc3339(job.created_at),
-        "started_at": rfc3339(job.started_at),
-        "completed_at": rfc3339(job.completed_at),
-        "attempt": job.attempt,
-        "error": job.error,
-        "error_code": job.error_code,
-        "endpoint": job.endpoint,
-        "priority": job.priority.word,
-        "max_attempts": job.max_attempts,
-        "metadata": job.metadata,
-        "custom_id": job.custom_id,
-        "owner": job.owner or None,
-        "caller": job.owner or None,
-        "queue_position": position,
-        "eta_seconds": None if eta is None else round(eta, 1),
-        "not_before": rfc3339(job.ready_at),
-        "expires_at": rfc3339(job.expires_at),
-        "links": links(job.id),
-    }
-
-
-def show_event(event: JobEvent) -> dict[str, Any]:
-    """Return an event as the feed shows it."""
-    return {
-        "type": "state",
-        "seq": event.seq,
-        "job_id": event.job_id,
-        "state": event.state,
-        "previous_state": event.previous or "",
-        "timestamp": rfc3339(event.at),
-        "model": event.model,
-        "attempt": event.attempt,
-        "error": event.error,
-        "custom_id": event.custom_id,
-    }
-
-
-def show_webhook(event: JobEvent, job: Job) -> dict[str, Any]:
-    """Return the body of a webhook, without `result` and `artifacts`."""
-    return {
-        "job_id": job.id,
-        "state": event.state,
-        "previous_state": event.previous or "",
-        "timestamp": rfc3339(event.at),
-        "model": job.model,
-        "attempt": event.attempt,
-        "error": event.error if event.state is State.FAILED else None,
-        "seq": event.seq,
-        "custom_id": job.custom_id,
-        "metadata": job.metadata,
-    }
-
-
-def show_delivery(delivery: Delivery) -> dict[str, Any]:
-    """Return a webhook delivery as lists show it."""
-    return {
-        "delivery_id": str(delivery.seq),
-        "seq": delivery.seq,
-        "url": delivery.url,
-        "state": delivery.state,
-        "attempts": delivery.attempts,
-        "due_at": rfc3339(delivery.due_at),
-        "status": delivery.status,
-        "error": delivery.error,
-        "ended_at": rfc3339(delivery.ended_at),
-    }
-
-
-def show_error(error: ForemanError) -> dict[str, str]:
-    """Return the body of an error answer."""
-    shown = {"error": str(error), "code": error.code}
-    return shown | {"hint": error.hint} if error.hint else shown

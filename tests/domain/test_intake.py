@@ -7,24 +7,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.domain import wire
-from foreman.domain.errors import InvalidJson, ModelRequired
+from foreman.domain import intake
 from foreman.domain.job import Draft, Priority, State
 
 NOW = 1_800_000_000.0
 
 
-def read(**fields: Any) -> wire.Submission:
-    return wire.read_submission(json.dumps({"model": "m", **fields}).encode(), now=NOW)
+def read(**fields: Any) -> intake.Submission:
+    return intake.read_submission(json.dumps({"model": "m", **fields}).encode(), now=NOW)
 
 
 def drafted(body: bytes, **given: Any) -> Draft:
-    return wire.read_submission(body, now=NOW).draft("1", canonical="m", max_attempts=3, **given)
+    return intake.read_submission(body, now=NOW).draft("1", canonical="m", max_attempts=3, **given)
 
 
 def test_a_whole_number_may_be_written_with_a_point() -> None:
@@ -59,7 +57,7 @@ values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text().filter(lambda name: name not in (*wire._OWN, "model")), values, max_size=5))
+@given(st.dictionaries(st.text().filter(lambda name: name not in (*intake._OWN, "model")), values, max_size=5))
 def test_any_payload_arrives_unharmed(fields: dict[str, Any]) -> None:
     body = json.dumps({"model": "m", **fields}, ensure_ascii=True).encode()
     try:
@@ -94,13 +92,6 @@ def test_times_are_read_as_rfc_3339(text: str, at: datetime) -> None:
     assert read(not_before=text).own["not_before"] == at.timestamp()
 
 
-@given(st.integers(0, 4_000_000_000_000))
-def test_a_time_that_is_shown_is_read_back(milliseconds: int) -> None:
-    shown = wire.rfc3339(milliseconds / 1000)
-    assert shown is not None and shown.endswith("Z")
-    assert datetime.fromisoformat(shown).timestamp() == pytest.approx(milliseconds / 1000, abs=0.0011)
-
-
 @pytest.mark.parametrize(
     ("event", "same"),
     [
@@ -120,9 +111,3 @@ def test_the_fingerprint_of_a_body_tells_bodies_apart(event: Callable[[dict[str,
 def test_load_options_become_part_of_the_key_and_broken_options_are_the_targets_business() -> None:
     assert drafted(b'{"model": "m", "options": {"num_ctx": 8, "seed": 1}}').key == 'm {"num_ctx":8}'
     assert drafted(b'{"model": "m", "options": 5}').key == "m"
-
-
-def test_a_fault_is_shown_with_its_code_and_its_remedy() -> None:
-    assert wire.show_error(ModelRequired()) == {"error": "model is required", "code": "model_required"}
-    assert msgspec.json.encode(wire.show_error(InvalidJson("why"))).startswith(b'{"error":"invalid JSON body"')
-    assert wire.show_error(InvalidJson("why"))["hint"] == "why"

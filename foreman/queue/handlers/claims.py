@@ -1,0 +1,165 @@
+"""The handlers of what the worker reports: claims, and how attempts begin and end."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from msgspec.structs import replace
+
+from foreman.domain.errors import ForemanError, Interrupted, JobUnreadable, LoadTimeout, TargetBusy
+from foreman.domain.job import Instant, Job, LoadKey, State, model_of
+from foreman.domain.retry import Again, after
+from foreman.domain.scheduling import choose
+from foreman.domain.scheduling.breaker import Breaker, is_to_blame
+from foreman.queue.commands import Began, Claim, Finished, Rescue, Work
+from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.positions import Rest
+
+UNREADABLE_AT_ONCE = 500  # jobs that one claim may fail
+
+
+def claim(ledger: Ledger, message: Claim) -> Work | None:
+    """Claim the job that is next, or return None when none may run now."""
+    store, outlook, now = ledger.store, ledger.outlook, ledger.now
+    rules = outlook.rules
+    heads = outlook.heads(store)
+    running = Counter(int(job.priority) for job in ledger.running.values())
+    if message.spent is not None:
+        outlook.standing = choose.spend(outlook.standing, message.spent, heads, running=running, now=now, rules=rules)
+    if ledger.paused:
+        return None
+    for _ in range(UNREADABLE_AT_ONCE):
+        choice = choose.choose(heads, outlook.standing, running=running, now=now, rules=rules)
+        if choice is None:
+            return None
+        head = choice.head
+        if any(job.key != head.key for job in ledger.running.values()):
+            return None  # the target changes its key only once no job runs
+        try:
+            job, payload = _read(ledger, head.id)
+            break
+        except JobUnreadable as error:  # changed by another program; it must not block the jobs behind it
+            ledger.set_aside(error)
+            heads = outlook.heads(store)
+    else:
+        ledger.work_available = True  # the next claim continues, so that other messages need not wait
+        return None
+    more = store.board().ready > 1
+    claimed = replace(
+        job,
+        state=State.LOADING,
+        attempt=job.attempt + 1,
+        fence=job.fence + 1,
+        started_at=job.started_at or now,
+        start_by=None,  # met; pauses between attempts must not expire the job
+        error=None,
+        error_code=None,
+    )
+    outlook.standing = choose.start(outlook.standing, choice, now)
+    if breaker := outlook.breakers.get(model_of(job.key)):
+        ledger.judge(job.key, breaker.claimed(job.id, now))
+    if message.loaded == job.key:
+        claimed = replace(claimed, state=State.WORKING)
+        ledger.events += store.begin(claimed, now=now)
+        ledger.running[job.id] = claimed
+    else:
+        ledger.put(claimed, job)
+    return Work(claimed, payload, ledger.events[-1].seq, reserved=choice.reserved, more=more)
+
+
+def began(ledger: Ledger, message: Began) -> None:
+    """Record that the target has the request."""
+    job = _held(ledger, message.job_id, message.fence)
+    if job and message.loaded:
+        ledger.store.used(job, loads=1, now=ledger.now)
+    if job and job.state is State.LOADING:
+        ledger.put(replace(job, state=State.WORKING), job)
+
+
+def finished(ledger: Ledger, message: Finished) -> None:
+    """Store the answer of an attempt, or decide by its error what becomes of the job."""
+    job = _held(ledger, message.job_id, message.fence)
+    if job is None:
+        return
+    if isinstance(message.outcome, ForemanError):
+        again = _failed(ledger, job, message.outcome, free=_blames(ledger, job, message.outcome))
+        if isinstance(message.outcome, (TargetBusy, LoadTimeout)):
+            _let_rest(ledger, again.key, again.ready_at or ledger.now + ledger.rules.backoff.first)
+        return
+    if job.state is State.LOADING:  # messages keep their order, so no Began was sent
+        job = ledger.put(replace(job, state=State.WORKING), job)
+    ledger.judge(job.key, None)
+    ledger.store.keep(job.id, message.outcome.artifacts)
+    ledger.store.used(job, tokens=message.outcome.tokens, now=ledger.now)
+    flaw = message.outcome.flaw
+    error, code = (str(flaw), flaw.code) if flaw else (None, None)
+    ledger.put(ledger.ended(job, State.DONE, error=error, code=code), job)
+
+
+def rescue(ledger: Ledger, message: Rescue) -> int:
+    """Requeue all running jobs, and return their number."""
+    running = list(ledger.running.values())
+    for job in running:
+        _failed(ledger, job, Interrupted())
+    return len(running)
+
+
+def _read(ledger: Ledger, job_id: str) -> tuple[Job, bytes]:
+    found = ledger.store.with_payload(job_id)
+    if found is None:
+        raise JobUnreadable(job_id, "its request is missing")
+    if found[0].state is not State.QUEUED:  # the board has it as queued
+        raise JobUnreadable(job_id, f"its state became {found[0].state} while it waited")
+    return found
+
+
+def _held(ledger: Ledger, job_id: str, fence: int) -> Job | None:
+    """Return the running job, or None when `fence` is no longer current."""
+    job = ledger.running.get(job_id)
+    return job if job and job.fence == fence else None
+
+
+def _failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False) -> Job:
+    """Requeue or fail a job after a failed attempt; with `free` the attempt does not count."""
+    now = ledger.now
+    decision = after(
+        error,
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        backoff=ledger.rules.backoff,
+        chance=ledger.chance(),
+    )
+    if free:
+        until = ledger.outlook.breakers[model_of(job.key)].until or now
+        decision = Again(wait=max(0.0, until - now), spent=False)
+    if isinstance(decision, Again):
+        # A busy target may take other jobs meanwhile; after a load timeout another job tries the next load.
+        behind = isinstance(error, LoadTimeout) or (decision.wait > 0 and not decision.spent)
+        again = replace(
+            job,
+            state=State.QUEUED,
+            attempt=job.attempt if decision.spent else job.attempt - 1,
+            since=now if behind else job.since,
+            ready_at=now + decision.wait if decision.wait > 0 else None,
+            error=str(error),
+            error_code=error.code,
+        )
+        return ledger.put(again, job)
+    return ledger.put(ledger.ended(job, State.FAILED, error=str(error), code=error.code), job)
+
+
+def _blames(ledger: Ledger, job: Job, error: ForemanError) -> bool:
+    """Record an error that the server is to blame for; return True when the attempt must not count."""
+    breaker = ledger.outlook.breakers.get(model_of(job.key), Breaker())
+    if not is_to_blame(error):
+        return False
+    ledger.judge(job.key, breaker.failed(job.id, error.code, ledger.now))
+    return breaker.costs_nothing(job.id, ledger.now)
+
+
+def _let_rest(ledger: Ledger, key: LoadKey, until: Instant) -> None:
+    """Claim no job of the key before `until`: its server is busy or cannot load it, and may serve other keys."""
+    resting = ledger.outlook.resting
+    if key in resting:
+        until = max(until, resting[key].until)
+    ledger.outlook.resting = {**resting, key: Rest(ledger.now, until)}

@@ -1,0 +1,161 @@
+"""The dispatch of commands to their handlers, one transaction per batch."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from foreman.domain.errors import ForemanError, StoreBroken, StoreBusy, StoreRejected, StoreUnavailable
+from foreman.domain.job import Instant
+from foreman.queue.commands import (
+    Began,
+    Cancel,
+    Checkpoint,
+    Claim,
+    Commit,
+    Delete,
+    DeliveryEnded,
+    Finished,
+    KeepUsage,
+    Message,
+    Note,
+    Prune,
+    Redeliver,
+    Rescue,
+    Retry,
+    Submit,
+    SubmitMany,
+)
+from foreman.queue.handlers import claims, deliveries, jobs, maintenance
+from foreman.queue.handlers.ledger import Ledger, Rules
+from foreman.queue.positions import Outlook
+from foreman.store.protocol import Writer
+
+BUSY_PAUSE = 0.5  # seconds until writes that met another program's lock are retried
+
+HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
+    Submit: jobs.submit,
+    SubmitMany: jobs.submit_many,
+    Cancel: jobs.cancel,
+    Retry: jobs.retry,
+    Delete: jobs.delete,
+    Claim: claims.claim,
+    Began: claims.began,
+    Finished: claims.finished,
+    Rescue: claims.rescue,
+    DeliveryEnded: deliveries.delivery_ended,
+    Redeliver: deliveries.redeliver,
+    Note: maintenance.note,
+    Prune: maintenance.prune,
+    KeepUsage: maintenance.keep_usage,
+}
+
+
+class CommandHandlers:
+    """The handlers of all commands over one store; synchronous, on the queue actor's thread."""
+
+    def __init__(
+        self,
+        store: Writer,
+        rules: Rules,
+        outlook: Outlook | None = None,
+        *,
+        clock: Callable[[], Instant],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.store = store
+        self.outlook = outlook or Outlook()
+        self.clock = clock
+        self.next_due = store.next_due()  # when `tick` next has work
+        self._ledger = Ledger(store, rules, self.outlook, chance)
+        self._owed: list[Message[Any]] = []  # worker reports not stored yet; their senders do not repeat them
+
+    def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
+        """Apply messages in one transaction and return their answers; they are on disk when this returns.
+
+        A message answered with a ForemanError wrote nothing. When the disk is full, or the store rejects a message,
+        each one gets a transaction of its own, so that one does not fail the others. While another program locks the
+        store none is retried, since each retry would wait for the lock. Unstored reports of workers are kept.
+
+        Raises:
+            StoreBroken: The store cannot go on.
+        """
+        alone = [message for message in batch if isinstance(message, Checkpoint)]
+        together = [*self._owed, *(message for message in batch if not isinstance(message, Checkpoint))]
+        self._owed = []
+        try:
+            answers, commit = self._in_one(together)
+        except StoreBusy as busy:
+            answers, commit = [busy for _ in together], Commit([])
+            self._owe(together)
+            self.next_due = self.clock() + BUSY_PAUSE
+        except (StoreUnavailable, StoreRejected) as error:
+            tried = [self._in_one_or_error(message) for message in together]
+            answers = [answer for answer, _ in tried]
+            events = [event for _, done in tried for event in done.events]
+            if isinstance(error, StoreUnavailable):
+                self.next_due = self.clock() + maintenance.FULL_PAUSE
+            commit = Commit(
+                events,
+                work_available=any(done.work_available for _, done in tried),
+                posted=any(done.posted for _, done in tried),
+            )
+        by_message = dict(zip(map(id, together), answers, strict=True))
+        by_message |= {id(message): maintenance.checkpoint(self._ledger) for message in alone}
+        return [by_message[id(message)] for message in batch], commit
+
+    @property
+    def owes(self) -> bool:
+        """Return True while reports of workers are still to be stored."""
+        return bool(self._owed)
+
+    def tick(self) -> Commit:
+        """Wake the jobs that became ready and expire the overdue ones."""
+        return self.apply([])[1]
+
+    def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
+        ledger, outlook = self._ledger, self.outlook
+        ledger.begin(self.clock())
+        before = outlook.standing, outlook.resting, outlook.breakers
+        try:
+            with self.store.transaction():
+                again = self._keep_time()
+                answers = [self._answer(message) for message in batch]
+                due = maintenance.next_due(ledger)
+                self.next_due = None if due is None else max(due, again)
+        except (StoreUnavailable, StoreRejected):
+            outlook.standing, outlook.resting, outlook.breakers = before
+            ledger.recall()
+            raise
+        posted = ledger.redelivers or any(event.posted for event in ledger.events)
+        return answers, Commit(ledger.events, ledger.work_available, posted)
+
+    def _in_one_or_error(self, message: Message[Any]) -> tuple[object, Commit]:
+        try:
+            answers, commit = self._in_one([message])
+        except (StoreUnavailable, StoreRejected) as error:
+            if isinstance(error, StoreUnavailable):
+                self._owe([message])
+            return error, Commit([])
+        return answers[0], commit
+
+    def _owe(self, messages: Sequence[Message[Any]]) -> None:
+        """Keep the reports of workers to retry: their senders do not wait for an answer."""
+        self._owed += [message for message in messages if isinstance(message, (Began, Finished))]
+
+    def _answer(self, message: Message[Any]) -> object:
+        try:
+            return HANDLERS[type(message)](self._ledger, message)
+        except (StoreBroken, StoreUnavailable, StoreRejected):
+            raise
+        except ForemanError as error:  # every handler decides before it writes, so there is nothing to undo
+            return error
+
+    def _keep_time(self) -> Instant:
+        """Do the work that is due; return the time before which a retry is useless."""
+        maintenance.end_rests(self._ledger)
+        if self.next_due is None or self.next_due > self._ledger.now:
+            return -math.inf
+        return maintenance.wake_and_expire(self._ledger)

@@ -1,0 +1,75 @@
+"""The handlers of upkeep: what is due by the clock, notes, pruning, usage figures, checkpoints."""
+
+from __future__ import annotations
+
+import math
+
+from foreman.domain import usage
+from foreman.domain.errors import JobUnreadable, StoreUnavailable
+from foreman.domain.job import Instant, State
+from foreman.queue.commands import KeepUsage, Note, Prune
+from foreman.queue.handlers.ledger import Ledger
+
+OVERDUE_AT_ONCE = 500
+FULL_PAUSE = 5.0  # seconds until writes that met a full disk are retried
+
+
+def note(ledger: Ledger, message: Note) -> None:
+    """Store a note."""
+    ledger.note(message.name, message.value)
+
+
+def prune(ledger: Ledger, message: Prune) -> int:
+    """Delete expired jobs, and return their number."""
+    expired = ledger.store.prunable(ledger.now, message.most)
+    ledger.store.delete(expired, pruning=True)
+    return len(expired)
+
+
+def keep_usage(ledger: Ledger, message: KeepUsage) -> None:
+    """Sample how many jobs run, and prune old usage figures."""
+    now = ledger.now
+    ledger.store.sample(now)
+    minutes, hours = (usage.kept_since(step, now, ledger.rules.usage_history) for step in usage.STORED)
+    ledger.store.prune_usage(minutes=minutes, hours=hours)
+
+
+def checkpoint(ledger: Ledger) -> int | StoreUnavailable:
+    """Checkpoint the store's log outside of any transaction; return its size in bytes before, or the error."""
+    try:
+        return ledger.store.checkpoint()
+    except StoreUnavailable as error:
+        return error
+
+
+def end_rests(ledger: Ledger) -> None:
+    """End the pauses of load keys, and of models, that are over."""
+    now, outlook = ledger.now, ledger.outlook
+    still = {key: rest for key, rest in outlook.resting.items() if rest.since <= now < rest.until}
+    if len(still) < len(outlook.resting):
+        outlook.resting = still
+        ledger.work_available = True
+    for model, breaker in outlook.breakers.items():
+        ledger.judge(model, breaker.at(now))
+
+
+def wake_and_expire(ledger: Ledger) -> Instant:
+    """Wake the jobs that became ready and expire the overdue ones; return the time before which a retry is useless."""
+    again = -math.inf
+    ledger.work_available |= ledger.store.wake(ledger.now) > 0
+    for job in ledger.store.overdue(ledger.now, OVERDUE_AT_ONCE):
+        if isinstance(job, JobUnreadable):
+            if not ledger.set_aside(job):  # unwritable too: its id is not text
+                again = ledger.now + FULL_PAUSE
+            continue
+        text = "not started by the time given in start_by"
+        ledger.put(ledger.ended(job, State.EXPIRED, error=text, code="expired"), job)
+    return again
+
+
+def next_due(ledger: Ledger) -> Instant | None:
+    """Return the time of the next change that needs no message, or None."""
+    due = ledger.store.next_due()
+    ends = [rest.until for rest in ledger.outlook.resting.values()]
+    ends += [breaker.until for breaker in ledger.outlook.breakers.values() if breaker.until is not None]
+    return min(ends if due is None else [*ends, due], default=None)
