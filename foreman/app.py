@@ -15,6 +15,7 @@ from ulid import ULID
 
 from foreman import descriptors
 from foreman.actors import pruner
+from foreman.actors.attempt import Timeouts
 from foreman.actors.embeddings import Embeddings
 from foreman.actors.feed import Feed
 from foreman.actors.inventory import NOTE, Inventory
@@ -22,7 +23,7 @@ from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
 from foreman.actors.webhook_sender import WebhookSender
-from foreman.actors.worker import Timeouts, Worker
+from foreman.actors.worker import Worker
 from foreman.budget import GRACE, Budget
 from foreman.config.settings import ManagedModel, Settings
 from foreman.domain.errors import SettingInvalid, StoreUnavailable

@@ -6,9 +6,9 @@ import msgspec
 import structlog
 import trio
 
+from foreman.actors.attempt import Timeouts
 from foreman.actors.call_slots import CallSlots
 from foreman.actors.inventory import Inventory
-from foreman.actors.worker import Timeouts
 from foreman.budget import Budget, Lease
 from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent
 from foreman.domain.job import model_of

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from foreman.actors.attempt import Timeouts
 from foreman.actors.inventory import Inventory
 from foreman.actors.output import OutputHub
-from foreman.actors.worker import Timeouts, Worker
+from foreman.actors.worker import Worker
 from foreman.budget import Budget
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order

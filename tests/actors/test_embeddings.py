@@ -9,9 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from foreman.actors.attempt import Timeouts
 from foreman.actors.embeddings import Embeddings
 from foreman.actors.inventory import Inventory
-from foreman.actors.worker import Timeouts
 from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent
 from foreman.targets.protocol import Call, Chunk
 from tests.actors.test_inventory import StaticAnswer

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.actors.worker import Timeouts
+from foreman.actors.attempt import Timeouts
 from foreman.domain.errors import (
     Draining,
     IllegalTransition,

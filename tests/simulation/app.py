@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import trio
 
 from foreman.actors import pruner
+from foreman.actors.attempt import Timeouts
 from foreman.actors.feed import Feed, Subscription
 from foreman.actors.inventory import NOTE, Inventory
 from foreman.actors.output import OutputHub
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
-from foreman.actors.worker import Timeouts, Worker
+from foreman.actors.worker import Worker
 from foreman.domain.errors import CursorGone
 from foreman.domain.job import Instant, JobEvent
 from foreman.domain.scheduling import choose

@@ -1,0 +1,194 @@
+"""One attempt to run a job against a target, and the limits that end it early."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from foreman.actors.metrics import Attempted
+from foreman.actors.output import CHUNK_COST, OutputLog
+from foreman.domain.errors import (
+    AnswerCut,
+    AnswerTooLarge,
+    AttemptTimeout,
+    ForemanError,
+    Internal,
+    TargetError,
+    TargetSilent,
+)
+from foreman.domain.job import Artifact, Instant, model_of
+from foreman.domain.usage import NO_TOKENS
+from foreman.offload import LIGHT, offload
+from foreman.queue.commands import Answered, Work
+from foreman.shortage import shortage_in
+from foreman.targets.answers.images import images
+from foreman.targets.answers.joiner import Answer
+from foreman.targets.answers.tokens import tokens
+from foreman.targets.protocol import Call, Target
+
+log = structlog.get_logger()
+
+BREATH = 20  # chunks that arrived together, between two checkpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits of an attempt: times in seconds, `max_answer` in bytes."""
+
+    attempt: float = 3600
+    first_chunk: float = 600
+    stall: float = 120
+    max_answer: int = 64 * 2**20
+
+
+class Attempt:
+    """An attempt under way. One cancel scope ends it early: on a cancel, a drain, or a deadline."""
+
+    def __init__(
+        self, work: Work, target: Target, output: OutputLog, timeouts: Timeouts, clock: Callable[[], Instant]
+    ) -> None:
+        self.job = work.job
+        self.claimed_at = clock()
+        self.began_at: Instant | None = None  # when the request was sent
+        self.loads = False  # its model had to be loaded first
+        self._payload = work.payload
+        self._target = target
+        self._output = output
+        self._timeouts = timeouts
+        self._clock = clock
+        self._seconds = work.job.timeout or timeouts.attempt
+        self._ends_at = trio.current_time() + self._seconds
+        self._timeout = self._seconds
+        self._heard = False
+        self._answered = False  # a part of the answer has arrived
+        self._stopped = False
+        self._reason: ForemanError | None = None
+        self._scope = trio.CancelScope(deadline=self._ends_at)
+
+    def stop(self, reason: ForemanError | None) -> None:
+        """End the attempt now; a `reason` of None means that its job was cancelled."""
+        if not self._stopped:
+            self._stopped, self._reason = True, reason
+            self._scope.cancel()
+
+    async def run(self, began: Callable[[bool], Awaitable[None]]) -> Answered | ForemanError | None:
+        """Load the model, send the request, and return the outcome; None when the job was cancelled.
+
+        `began` is awaited before the request is sent; its argument is True when the model was loaded for it.
+        """
+        outcome: Answered | ForemanError | None = None
+        with self._scope:
+            outcome = await self._run(began)
+        if self._scope.cancelled_caught:
+            outcome = self._why()
+        if isinstance(outcome, TargetError):
+            outcome.began = self._answered
+        return outcome
+
+    def ended(self, outcome: Answered | ForemanError | None) -> Attempted:
+        """Return the figures of the attempt, which has ended with `outcome`, and log them."""
+        job, now = self.job, self._clock()
+        began_at = self.began_at or now
+        counted = outcome.tokens if isinstance(outcome, Answered) else NO_TOKENS
+        figures = Attempted(
+            model=model_of(job.key),
+            outcome="cancelled" if outcome is None else outcome.code if isinstance(outcome, ForemanError) else "done",
+            waited=self.claimed_at - job.since,
+            loading=began_at - self.claimed_at,
+            working=now - began_at,
+            prompt_tokens=counted.prompt,
+            answer_tokens=counted.answer,
+        )
+        log.info(
+            "attempt ended",
+            job=job.id,
+            model=job.model,
+            attempt=job.attempt,
+            outcome=figures.outcome,
+            waited=round(figures.waited, 3),
+            loading=round(figures.loading, 3),
+            working=round(figures.working, 3),
+        )
+        return figures
+
+    def _why(self) -> ForemanError | None:
+        """Return the error that ended the attempt early; None when its job was cancelled."""
+        if self._stopped:
+            return self._reason
+        if self._scope.deadline < self._ends_at:
+            return TargetSilent(self._target.name, self._timeout)
+        # A timeout of the job's own may be too short for loading.
+        asked = self.began_at is not None or self.job.timeout is None
+        return AttemptTimeout(self._seconds, silent=asked and not self._heard)
+
+    def _wait_for_chunk(self, timeout: float) -> None:
+        """End the attempt once the target has sent nothing for `timeout` seconds, or at its own deadline."""
+        self._timeout = timeout
+        self._wait()
+
+    def _hear(self) -> None:
+        """Restart the timeout: the target has sent something, even if only a keep-alive."""
+        self._heard = True
+        self._wait()
+
+    def _wait(self) -> None:
+        self._scope.deadline = min(self._ends_at, trio.current_time() + self._timeout)
+
+    async def _run(self, began: Callable[[bool], Awaitable[None]]) -> Answered | ForemanError:
+        job, target, held = self.job, self._target, self._output.held
+        call = Call(
+            model=job.model,
+            key=job.key,
+            endpoint=job.endpoint,
+            payload=self._payload,
+            heard=self._hear,
+            took=held.grow,
+        )
+        try:
+            held.grow(len(self._payload))
+            self.loads = not target.is_loaded(job.key)
+            await target.load(call)
+            loaded = self.loads and target.is_loaded(job.key)  # false after a request to unload
+            self.began_at = self._clock()
+            await began(loaded)
+            answer, flaw = await self._collect(call)
+            return await offload(answer.size, _answered, answer, flaw)
+        except ForemanError as error:
+            return error.with_traceback(None)  # a traceback would keep the output log and its chunks alive
+        except Exception as error:  # one attempt's bug must not end the others
+            if short := shortage_in(error):
+                return short
+            log.exception("attempt failed by a bug", job=job.id)
+            return Internal()
+
+    async def _collect(self, call: Call) -> tuple[Answer, AnswerCut | None]:
+        answer, size, count, breathed = Answer(call.endpoint, self._target.name), 0, 0, 0
+        flaw: AnswerCut | None = None
+        self._wait_for_chunk(self._timeouts.first_chunk)
+        async with self._target.answer(call) as chunks:
+            async for chunk in chunks:
+                if chunk.cut:
+                    flaw = AnswerCut()
+                    continue
+                self._answered = True
+                count += 1
+                if count % BREATH == 0 or size - breathed > LIGHT:
+                    await trio.lowlevel.checkpoint()
+                    breathed = size
+                size += len(chunk.data) + CHUNK_COST
+                if size > self._timeouts.max_answer:
+                    raise AnswerTooLarge(self._timeouts.max_answer)
+                await offload(len(chunk.data), answer.add, chunk)
+                self._output.append(chunk.data, last=chunk.last)
+                self._wait_for_chunk(self._timeouts.stall)
+        return answer, flaw
+
+
+def _answered(answer: Answer, flaw: AnswerCut | None) -> Answered:
+    """Return the joined answer with its artifacts and tokens. Raise TargetGarbled when it cannot be joined."""
+    result = answer.result()
+    completion = Artifact(name="completion", content_type="application/json", data=result)
+    return Answered([completion, *images(result)], flaw, tokens(result))
