@@ -172,7 +172,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         queue, target, hub, inventory, outlook, slots=settings.slots, timeout=timeout, clock=clock, metrics=metrics
     )
     readers = Readers(store, broken=queue.lose)
-    feed = Feed(readers, history=settings.feed_history, newest=store.seqs()[1])
+    feed = Feed(readers, history=settings.feed_history, newest=store.seqs().newest)
     sender = WebhookSender(
         addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback),
         secrets=[secret.get_secret_value() for secret in settings.webhook_secret],

@@ -48,7 +48,7 @@ class Feed:
 
     async def oldest(self) -> int:
         """Return the first seq after which nothing has been pruned."""
-        return await self._readers.read(lambda store: store.horizon()) + 1
+        return await self._readers.read(lambda store: store.seqs().pruned) + 1
 
     async def check(self, after: int) -> None:
         """Check the cursor `after`.
@@ -77,8 +77,8 @@ class Feed:
             return [kept[index] for index in range(start, min(len(kept), start + PAGE))]
 
         def older(store: Reader) -> list[JobEvent]:
-            if after < store.horizon():  # pruned since this subscription began
-                raise CursorGone(after, store.horizon() + 1)
+            if after < (pruned := store.seqs().pruned):  # since this subscription began
+                raise CursorGone(after, pruned + 1)
             return store.events(after=after, limit=PAGE)
 
         return await self._readers.read(older)

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from foreman.domain.job import Artifact
 from foreman.store.protocol import Reader, Shape
 
 COMPLETION = "completion"
@@ -20,18 +19,18 @@ def show_results(store: Reader, job_id: str, inline: int) -> dict[str, Any]:
     shown: dict[str, Any] = {"result": None, "artifacts": []}
     for shape in store.shapes(job_id):
         small = shape.size <= inline
-        artifact = store.artifact(job_id, shape.name) if small else None
-        if artifact is not None and shape.name == COMPLETION:
-            shown["result"] = msgspec.Raw(artifact.data)
-        shown["artifacts"].append(show_artifact(job_id, shape, artifact if small else None))
+        data = store.content(job_id, shape.name) if small else None
+        if data is not None and shape.name == COMPLETION:
+            shown["result"] = msgspec.Raw(data)
+        shown["artifacts"].append(show_artifact(job_id, shape, data))
     return shown
 
 
-def show_artifact(job_id: str, shape: Shape, artifact: Artifact | None) -> dict[str, Any]:
-    """Return an artifact with its data, or with its URL when `artifact` is None."""
+def show_artifact(job_id: str, shape: Shape, data: bytes | None) -> dict[str, Any]:
+    """Return an artifact with its data, or with its URL when `data` is None."""
     shown: dict[str, Any] = {"name": shape.name, "content_type": shape.content_type, "size": shape.size}
-    if artifact is None:
+    if data is None:
         return shown | {"url": f"/jobs/{job_id}/artifacts/{shape.name}"}
     if shape.content_type.startswith(("text/", "application/json")):
-        return shown | {"data": artifact.data.decode(errors="replace")}
-    return shown | {"encoding": "base64", "data": artifact.data}  # msgspec writes bytes as base64
+        return shown | {"data": data.decode(errors="replace")}
+    return shown | {"encoding": "base64", "data": data}  # msgspec writes bytes as base64

@@ -220,8 +220,11 @@ def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes:
 
     Raise JobUnreadable when the job or the event is missing.
     """
-    event, job = store.event(delivery.seq), store.job(delivery.job_id)
-    if event is None or job is None:  # foreign keys rule it out, unless another program wrote to the database
+    job = store.job(delivery.job_id)
+    event = next(iter(store.events(after=delivery.seq - 1, job_id=delivery.job_id, limit=1)), None)
+    if (
+        event is None or event.seq != delivery.seq or job is None
+    ):  # foreign keys rule it out, unless another program wrote to the database
         raise JobUnreadable(delivery.job_id, f"it, or its event {delivery.seq}, is not there")
     results: dict[str, Any] = {"result": None, "artifacts": None}
     if event.state is State.DONE:

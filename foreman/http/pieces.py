@@ -34,7 +34,7 @@ async def pieces(readers: Readers, job_id: str, name: str | None, begin: int, en
 
 
 def _piece(job_id: str, name: str | None, begin: int, size: int, store: Reader) -> bytes | None:
-    return store.piece(job_id, name, begin, size)
+    return store.content(job_id, name, begin=begin, size=size)
 
 
 class Stored(ResponseBody):

@@ -17,7 +17,7 @@ def settle(
 
     A delivery that was redelivered during the attempt stays due with all its retries.
     """
-    stored = store.delivery(delivery.job_id, delivery.seq)
+    stored = _find(store, delivery.job_id, delivery.seq)
     if stored is None or (stored.attempts, stored.due_at) != (delivery.attempts, delivery.due_at):
         return stored.state if stored else DeliveryState.STOPPED
     tried = replace(delivery, attempts=delivery.attempts + 1, status=sent.status, error=sent.error)
@@ -37,9 +37,15 @@ def settle(
 
 def redeliver(store: Writer, job_id: str, seq: int, *, now: Instant) -> Delivery:
     """Make a delivery due again with all its retries. Raise DeliveryNotFound when there is none."""
-    delivery = store.delivery(job_id, seq)
+    delivery = _find(store, job_id, seq)
     if delivery is None:
         raise DeliveryNotFound
     again = replace(delivery, state=DeliveryState.DUE, attempts=0, due_at=now, ended_at=None)
     store.settle(again)
     return again
+
+
+def _find(store: Writer, job_id: str, seq: int) -> Delivery | None:
+    """Return the delivery of one event of a job, or None when there is none."""
+    found = store.deliveries(job_id, after=seq - 1, limit=1)
+    return found[0] if found and found[0].seq == seq else None

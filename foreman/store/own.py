@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
-from foreman.domain.job import Artifact, Delivery, Instant, Job, JobEvent, LoadKey
+from foreman.domain.job import Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.usage import Depth, Row
-from foreman.store.protocol import ALL, ALL_OF_THEM, Cursor, Due, Lane, Order, Reader, Selection, Shape
+from foreman.store.protocol import ALL, Cursor, Due, Lane, Order, Reader, Selection, Seqs, Shape
 from foreman.store.sqlite.board import Board
 
 
@@ -39,10 +39,6 @@ class OwnJobs(Reader):
         job = self._store.job(job_id)
         return job if self.sees(job) else None
 
-    def payload(self, job_id: str) -> bytes | None:
-        """Return a job's payload, or None when there is none."""
-        return self._store.payload(job_id) if self._has(job_id) else None
-
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
         """Return a job and its payload, or None when there is none."""
         return self._store.with_payload(job_id) if self._has(job_id) else None
@@ -71,38 +67,26 @@ class OwnJobs(Reader):
         """Return a job's artifacts without their data, in order."""
         return self._store.shapes(job_id) if self._has(job_id) else []
 
-    def artifact(self, job_id: str, name: str) -> Artifact | None:
-        """Return an artifact by name, or None when there is none."""
-        return self._store.artifact(job_id, name) if self._has(job_id) else None
-
     def size(self, job_id: str, name: str | None = None) -> int | None:
         """Return the size of an artifact or payload in bytes, or None when there is none."""
         return self._store.size(job_id, name) if self._has(job_id) else None
 
-    def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
-        """Return up to `size` bytes of an artifact or payload from `begin`."""
-        return self._store.piece(job_id, name, begin, size) if self._has(job_id) else None
+    def content(self, job_id: str, name: str | None = None, *, begin: int = 0, size: int | None = None) -> bytes | None:
+        """Return the bytes of an artifact or payload, or a part of them."""
+        return self._store.content(job_id, name, begin=begin, size=size) if self._has(job_id) else None
 
     def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
         """Return up to `limit` events after the seq `after`, oldest first."""
         found = self._store.events(after=after, job_id=job_id, limit=limit)
         return [event for event in found if self.sees(event)]
 
-    def seqs(self) -> tuple[int, int]:
-        """Return the oldest seq kept and the newest ever given."""
+    def seqs(self) -> Seqs:
+        """Return the limits of the event log."""
         return self._store.seqs()
 
-    def horizon(self) -> int:
-        """Return the newest pruned seq; 0 when there is none."""
-        return self._store.horizon()
-
-    def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
-        """Return a job's deliveries after the seq `after`, oldest first."""
+    def deliveries(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Delivery]:
+        """Return up to `limit` of a job's deliveries after the seq `after`, oldest first."""
         return self._store.deliveries(job_id, after=after, limit=limit) if self._has(job_id) else []
-
-    def delivery(self, job_id: str, seq: int) -> Delivery | None:
-        """Return the delivery of one event of a job, or None when there is none."""
-        return self._store.delivery(job_id, seq) if self._has(job_id) else None
 
     def callers_due(self) -> list[str]:
         """Return the callers with due deliveries."""
@@ -119,11 +103,6 @@ class OwnJobs(Reader):
         if caller != self._owner:
             return []
         return self._store.due(caller, receiver, now=now, besides=besides, limit=limit)
-
-    def event(self, seq: int) -> JobEvent | None:
-        """Return an event by seq, or None when there is none."""
-        event = self._store.event(seq)
-        return event if self.sees(event) else None
 
     def lanes(self) -> list[Lane]:
         """Return the lanes with their numbers of jobs."""

@@ -62,7 +62,13 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ALL = Selection()
-ALL_OF_THEM = -1  # a limit that means no limit
+
+
+class Seqs(NamedTuple):
+    """The limits of the event log."""
+
+    newest: int  # the last one given, 0 before the first
+    pruned: int  # the newest one removed by pruning, 0 before the first
 
 
 class Due(NamedTuple):
@@ -85,9 +91,6 @@ class Reader(Protocol):
     def job(self, job_id: str) -> Job | None:
         """Return a job, or None when there is none."""
 
-    def payload(self, job_id: str) -> bytes | None:
-        """Return a job's payload, or None when there is none."""
-
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
         """Return a job and its payload, or None when there is none."""
 
@@ -108,29 +111,23 @@ class Reader(Protocol):
     def shapes(self, job_id: str) -> list[Shape]:
         """Return a job's artifacts without their data, in order."""
 
-    def artifact(self, job_id: str, name: str) -> Artifact | None:
-        """Return an artifact by name, or None when there is none."""
-
     def size(self, job_id: str, name: str | None = None) -> int | None:
         """Return the size in bytes of an artifact, or without a name of the payload; None when there is none."""
 
-    def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
-        """Return up to `size` bytes from `begin` of an artifact, or without a name of the payload; reads only those."""
+    def content(self, job_id: str, name: str | None = None, *, begin: int = 0, size: int | None = None) -> bytes | None:
+        """Return the bytes of an artifact, or without a name of the payload; None when there is none.
+
+        With `begin` and `size` only that part is read.
+        """
 
     def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
         """Return up to `limit` events after the seq `after`, oldest first."""
 
-    def seqs(self) -> tuple[int, int]:
-        """Return the oldest `seq` kept and the newest ever given; (newest + 1, newest) when none is kept."""
+    def seqs(self) -> Seqs:
+        """Return the limits of the event log."""
 
-    def horizon(self) -> int:
-        """Return the newest `seq` removed by pruning; 0 when there is none."""
-
-    def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
-        """Return a job's deliveries after the seq `after`, oldest first."""
-
-    def delivery(self, job_id: str, seq: int) -> Delivery | None:
-        """Return the delivery of one event of a job, or None when there is none."""
+    def deliveries(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Delivery]:
+        """Return up to `limit` of a job's deliveries after the seq `after`, oldest first."""
 
     def callers_due(self) -> list[str]:
         """Return the callers (names of tokens) with due deliveries."""
@@ -142,9 +139,6 @@ class Reader(Protocol):
         self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
     ) -> list[Delivery]:
         """Return the caller's due deliveries to the receiver, earliest first, without the `seq`s in `besides`."""
-
-    def event(self, seq: int) -> JobEvent | None:
-        """Return an event by seq, or None when there is none."""
 
     def lanes(self) -> list[Lane]:
         """Return the lanes with their numbers of jobs."""
@@ -201,8 +195,14 @@ class Writer(Reader, Protocol):
     def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
         """Store the artifacts of a job that is done. Called once, since that state is final."""
 
-    def delete(self, job_ids: Sequence[str], *, pruning: bool = False) -> None:
-        """Delete ended jobs with all that belongs to them. Pruning moves the horizon."""
+    def delete(self, job_ids: Sequence[str]) -> None:
+        """Delete ended jobs with all that belongs to them."""
+
+    def prune(self, now: Instant, limit: int) -> list[str]:
+        """Delete up to `limit` expired jobs with all that belongs to them, and return their ids.
+
+        `Seqs.pruned` then covers their events.
+        """
 
     def wake(self, now: Instant) -> int:
         """Make the queued jobs whose time has come claimable, and return their number."""
@@ -230,9 +230,6 @@ class Writer(Reader, Protocol):
 
     def stop_deliveries(self, job_id: str, *, now: Instant) -> None:
         """Stop all present and future deliveries of a job."""
-
-    def prunable(self, now: Instant, limit: int) -> list[str]:
-        """Return the ids of up to `limit` expired jobs."""
 
     def set_note(self, name: str, value: str) -> None:
         """Set the value of a note."""

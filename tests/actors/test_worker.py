@@ -35,9 +35,9 @@ Start = Callable[..., Awaitable[App]]
 
 
 def text_of(app: App, number: int = 1) -> str:
-    artifact = app.store.artifact(f"{number:03}", "completion")
-    assert artifact is not None
-    text: str = json.loads(artifact.data)["message"]["content"]
+    answer = app.store.content(f"{number:03}", "completion")
+    assert answer is not None
+    text: str = json.loads(answer)["message"]["content"]
     return text
 
 

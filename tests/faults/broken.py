@@ -28,7 +28,7 @@ from foreman.domain.retry import Backoff
 from foreman.domain.scheduling import breaker
 from foreman.http.compat import calls
 from foreman.restart import Budget
-from foreman.store.sqlite import writer
+from foreman.store.sqlite import database
 from foreman.targets import openai
 from foreman.targets.payloads import Question
 from foreman.targets.translate import request
@@ -119,7 +119,7 @@ def clock() -> None:
 
 def impatient() -> None:
     """No fault: the locks of other programs are waited for a moment only."""
-    writer.TIMEOUT = writer.AGAIN
+    database.TIMEOUT = database.AGAIN
 
 
 def actor() -> None:

@@ -292,7 +292,7 @@ def test_an_answer_ends_the_job_and_is_kept(harness: QueueHarness) -> None:
     harness.finish(job)
     done = harness.job()
     assert (done.state, done.completed_at, done.expires_at) == (State.DONE, START + 7, START + 107)
-    assert harness.store.artifact("001", "completion") == ANSWER.artifacts[0]
+    assert harness.store.content("001", "completion") == ANSWER.artifacts[0].data
     assert harness.steps() == [("loading", "working"), ("working", "done")]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
 from foreman.actors.webhook_sender import WebhookSender
-from foreman.domain.errors import StoreFull
+from foreman.domain.errors import DeliveryNotFound, StoreFull
 from foreman.domain.job import Delivery, DeliveryState
 from foreman.domain.retry import Sent
 from foreman.domain.views import show_delivery
@@ -149,6 +150,7 @@ def test_a_delivery_belongs_to_its_job(data_dir: Path) -> None:
     harness.submit(webhook_url=URL)
     harness.submit(2)
     [delivery] = harness.store.deliveries("001")
-    assert harness.store.delivery("001", delivery.seq) == delivery
-    assert harness.store.delivery("002", delivery.seq) is None
+    assert harness.say(Redeliver(job_id="001", seq=delivery.seq)) == delivery
+    with pytest.raises(DeliveryNotFound):
+        harness.say(Redeliver(job_id="002", seq=delivery.seq))
     harness.store.close()

@@ -109,7 +109,7 @@ class App:
             clock=clock,
         )
         self.readers = InlineReaders(store, count=1)
-        self.feed = Feed(self.readers, history=50, newest=store.seqs()[1])
+        self.feed = Feed(self.readers, history=50, newest=store.seqs().newest)
         self.webhooks = WebhookDispatcher(
             self.queue, self.readers, receivers, limits=Limits(TOGETHER, PER_RECEIVER), inline=INLINE, clock=clock
         )

@@ -298,13 +298,19 @@ class WatchedStore(SqliteWriter):
         self._kept[job_id] += artifacts
         super().keep(job_id, self._kept[job_id])
 
-    def delete(self, job_ids: Sequence[str], *, pruning: bool = False) -> None:
-        super().delete(job_ids, pruning=pruning)
-        for job_id in job_ids:
-            self._noted.append(lambda job_id=job_id: self._removed(job_id, pruning))  # type: ignore[misc]
+    def delete(self, job_ids: Sequence[str]) -> None:
+        super().delete(job_ids)
+        self._noted.append(lambda: self._removed(job_ids, pruning=False))
 
-    def _removed(self, job_id: str, pruning: bool) -> None:
-        self.book.removed(job_id, pruning=pruning, now=self.book.latest)
+    def prune(self, now: Instant, limit: int) -> list[str]:
+        removed = super().prune(now, limit)
+        if removed:
+            self._noted.append(lambda: self._removed(removed, pruning=True))
+        return removed
+
+    def _removed(self, job_ids: Sequence[str], *, pruning: bool) -> None:
+        for job_id in job_ids:
+            self.book.removed(job_id, pruning=pruning, now=self.book.latest)
 
     def settle(self, delivery: Delivery) -> None:
         super().settle(delivery)

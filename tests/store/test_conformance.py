@@ -39,13 +39,13 @@ def test_a_job_comes_back_as_it_was_submitted(store: Store) -> None:
             assert getattr(job, name) == getattr(given, name), name
     assert (job.state, job.attempt, job.fence, job.created_at, job.since) == (State.QUEUED, 0, 0, 100, 100)
     assert (job.ready_at, job.started_at, job.completed_at, job.expires_at, job.error) == (None,) * 5
-    assert store.payload(job.id) == given.payload
+    assert store.content(job.id) == given.payload
 
 
 def test_what_is_not_there_is_none(store: Store) -> None:
     assert store.job("x") is None
-    assert store.payload("x") is None
-    assert store.artifact("x", "completion") is None
+    assert store.content("x") is None
+    assert store.content("x", "completion") is None
     assert store.by_idempotency_key("", "x") is None
     assert store.note("x") is None
     assert store.next_due() is None
@@ -241,8 +241,8 @@ def test_artifacts_are_kept_in_order(store: Store) -> None:
         Shape(name="completion", content_type="application/json", size=3),
         Shape(name="image-0.png", content_type="image/png", size=5),
     ]
-    assert store.artifact(job.id, "image-0.png") == image
-    assert store.artifact(job.id, "completion") == completion(b"{ }")
+    assert store.content(job.id, "image-0.png") == image.data
+    assert store.content(job.id, "completion") == b"{ }"
 
 
 def test_payloads_and_artifacts_are_read_in_pieces(store: Store) -> None:
@@ -252,10 +252,10 @@ def test_payloads_and_artifacts_are_read_in_pieces(store: Store) -> None:
         store.keep(job.id, [completion(data[1:])])
     for name, whole in ((None, data), ("completion", data[1:])):
         assert store.size(job.id, name) == len(whole)
-        assert store.piece(job.id, name, 100_000, 50_000) == whole[100_000:150_000]
-        assert store.piece(job.id, name, len(whole) - 3, 10) == whole[-3:]
-    assert store.size(job.id, "other") is None and store.piece(job.id, "other", 0, 1) is None
-    assert store.size("NOBODY") is None and store.piece("NOBODY", None, 0, 1) is None
+        assert store.content(job.id, name, begin=100_000, size=50_000) == whole[100_000:150_000]
+        assert store.content(job.id, name, begin=len(whole) - 3, size=10) == whole[-3:]
+    assert store.size(job.id, "other") is None and store.content(job.id, "other", begin=0, size=1) is None
+    assert store.size("NOBODY") is None and store.content("NOBODY") is None
 
 
 def test_every_change_has_the_next_seq_and_says_what_happened(store: Store) -> None:
@@ -285,17 +285,17 @@ def test_the_log_is_read_in_pages(store: Store) -> None:
 
 def test_a_seq_is_never_used_again_even_when_its_job_is_gone(open_store: Callable[[], Store]) -> None:
     store = open_store()
-    assert store.seqs() == (1, 0)
+    assert store.seqs() == (0, 0)
     add(store, draft(1))
     [second] = add(store, draft(2))
-    assert store.seqs() == (1, 2)
+    assert store.seqs() == (2, 0)
     with store.transaction():
         store.delete(["001", second.id])
-    assert store.seqs() == (3, 2)
+    assert store.seqs() == (2, 0)
     store = open_store()
     add(store, draft(3))
     assert [event.seq for event in store.events(limit=9)] == [3]
-    assert store.seqs() == (3, 3)
+    assert store.seqs() == (3, 0)
 
 
 def test_deleting_a_job_takes_all_that_hangs_on_it(store: Store) -> None:
@@ -307,17 +307,22 @@ def test_deleting_a_job_takes_all_that_hangs_on_it(store: Store) -> None:
     with store.transaction():
         store.delete(["001"])
     assert [job.id for job in store.jobs(limit=9)] == ["002"]
-    assert (store.payload("001"), store.shapes("001"), store.events(job_id="001", limit=9)) == (None, [], [])
+    assert (store.content("001"), store.shapes("001"), store.events(job_id="001", limit=9)) == (None, [], [])
     assert len(store.shapes("002")) == 1
 
 
-def test_what_is_past_its_time_can_be_pruned_the_longest_first(store: Store) -> None:
+def test_what_is_past_its_time_is_pruned_the_longest_first(store: Store) -> None:
     jobs = add(store, *(draft(n) for n in range(1, 6)))
     for job, expires in zip(jobs, [300.0, 200.0, 100.0, None], strict=False):
         done(store, job, expires_at=expires)
-    assert store.prunable(250, 9) == ["003", "002"]
-    assert store.prunable(300, 2) == ["003", "002"]
-    assert store.prunable(99, 9) == []
+    with store.transaction():
+        assert store.prune(99, 9) == []
+        assert store.seqs().pruned == 0
+        assert store.prune(250, 1) == ["003"]
+    assert store.seqs().pruned == 14  # the third job's end
+    with store.transaction():
+        assert store.prune(300, 9) == ["002", "001"]
+    assert [job.id for job in store.jobs(limit=9)] == ["005", "004"]
 
 
 def test_notes_are_kept_and_overwritten(open_store: Callable[[], Store]) -> None:

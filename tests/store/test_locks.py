@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from foreman.domain.errors import StoreBroken, StoreBusy, StoreFull, StoreRefused, StoreRejected
-from foreman.store.sqlite import migrate, writer
+from foreman.store.sqlite import database, migrate
 from foreman.store.sqlite.error_codes import error_of
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, draft
@@ -18,7 +18,7 @@ from tests.store.conftest import add, draft
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "TIMEOUT", writer.AGAIN)
+    monkeypatch.setattr(database, "TIMEOUT", database.AGAIN)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_write_while_it_is_locked_stores_nothing_and_the_next_one_does(store: 
 
 
 def test_once_a_wait_was_in_vain_the_next_ones_are_short(store: SqliteWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "TIMEOUT", 60.0)
+    monkeypatch.setattr(database, "TIMEOUT", 60.0)
 
     def timeout() -> int:
         return int(store._db.execute("PRAGMA busy_timeout").fetchone()[0])

@@ -274,7 +274,7 @@ def test_an_io_error_breaks_the_store(store: SqliteWriter) -> None:
 HOT = {
     "claim": lambda store, job: store._head("m", 1),
     "find": lambda store, job: store.job(job.id),
-    "payload": lambda store, job: store.payload(job.id),
+    "payload": lambda store, job: store.content(job.id),
     "running": lambda store, job: store.running(),
     "rank": lambda store, job: store.rank(job, most=1000),
     "line": lambda store, job: store.line("m", 1, skip=2, most=10),
@@ -285,7 +285,7 @@ HOT = {
     "callers of deliveries": lambda store, job: store.callers_due(),
     "receivers of deliveries": lambda store, job: store.receivers_due("", after="http://a", limit=10),
     "deliveries that are due": lambda store, job: store.due("", "http://a", now=1e6, limit=10),
-    "prunable": lambda store, job: store.prunable(1e6, 10),
+    "prune": lambda store, job: store.prune(1e6, 10),
     "idempotency": lambda store, job: store.by_idempotency_key("", "k"),
     "submit": lambda store, job: store.add([draft(999)], now=1),
     "change": lambda store, job: store.put(job, previous=job.state, now=1),
@@ -376,7 +376,7 @@ def test_times_of_a_list_narrow_what_is_read_to_an_hour_around_them(store: Sqlit
 def test_an_artifact_is_found_by_its_name_without_a_look_at_the_others(store: SqliteWriter) -> None:
     asked: list[str] = []
     store._db.set_trace_callback(asked.append)
-    store.artifact("001", "image-255.png")
+    store.content("001", "image-255.png")
     store._db.set_trace_callback(None)
     [step] = _plan(store._db, asked[0])
     assert step == "SEARCH artifacts USING INDEX artifacts_by_name (job_id=? AND name=?)"

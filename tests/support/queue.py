@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from foreman.domain.errors import ForemanError
@@ -60,3 +61,10 @@ class QueueHarness:
 
     def steps(self) -> list[tuple[str, str]]:
         return [(event.previous or "", event.state) for event in self.commit.events]
+
+
+def prune_now(store: SqliteWriter, ids: Sequence[str]) -> None:
+    """These jobs are past their time, and pruned."""
+    with store.transaction():
+        store._db.executemany("UPDATE jobs SET expires_at = 1 WHERE id = ?", [(job_id,) for job_id in ids])
+        assert sorted(store.prune(1, len(ids))) == sorted(ids)

@@ -240,8 +240,7 @@ class _Caller:
         held().grow(size or 0)
 
         def read(store: Reader) -> bytes:
-            found = store.artifact(job_id, COMPLETION)
-            return found.data if found else b"{}"
+            return store.content(job_id, COMPLETION) or b"{}"
 
         return await readers.read(read)
 

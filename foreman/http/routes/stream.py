@@ -168,7 +168,7 @@ async def stored(job: Job, readers: Readers, frame: Ndjson | Sse) -> AsyncIterat
 
     def read(store: Reader) -> tuple[bytes | None, int]:
         size = store.size(job.id, COMPLETION) or 0
-        return store.piece(job.id, COMPLETION, 0, size) if size <= PIECE else None, size
+        return store.content(job.id, COMPLETION) if size <= PIECE else None, size
 
     answer, size = await readers.read(read) if job.state is State.DONE else (None, 0)
     if size > PIECE:

@@ -21,9 +21,7 @@ def note(ledger: Ledger, message: Note) -> None:
 
 def prune(ledger: Ledger, message: Prune) -> int:
     """Delete expired jobs, and return their number."""
-    expired = ledger.store.prunable(ledger.now, message.most)
-    ledger.store.delete(expired, pruning=True)
-    return len(expired)
+    return len(ledger.store.prune(ledger.now, message.most))
 
 
 def keep_usage(ledger: Ledger, message: KeepUsage) -> None:

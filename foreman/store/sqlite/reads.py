@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import structlog
 
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Artifact, Delivery, Instant, Job, JobEvent, LoadKey, Priority
+from foreman.domain.job import Delivery, Instant, Job, JobEvent, LoadKey, Priority
 from foreman.domain.scheduling.choose import CLASSES
 from foreman.domain.usage import Depth, Row
-from foreman.store.protocol import ALL, ALL_OF_THEM, Cursor, Due, Lane, Order, Selection, Shape
+from foreman.store.protocol import ALL, Cursor, Due, Lane, Order, Selection, Seqs, Shape
 from foreman.store.sqlite import listing, usage
 from foreman.store.sqlite.board import Board
 from foreman.store.sqlite.error_codes import translate
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-HORIZON = "horizon"  # the note with the newest pruned seq
+PRUNED = "horizon"  # the note with the newest pruned seq
 
 # The index is named because the planner may prefer the one on state alone and read every queued job.
 TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
@@ -77,12 +77,12 @@ class SqliteReader:
         return found
 
     def _by_seq(
-        self, read: Callable[[tuple[Any, ...]], T], sql: str, values: tuple[object, ...], after: int, limit: int
+        self, read: Callable[[tuple[Any, ...]], T], sql: str, values: tuple[object, ...], after: int, limit: int | None
     ) -> list[T]:
         """Return up to `limit` readable rows after the seq `after`; the seq is the first column."""
         found: list[T] = []
         while True:  # runs once unless some rows are unreadable
-            most = limit - len(found)
+            most = -1 if limit is None else limit - len(found)  # -1 is SQLite's word for no limit
             rows = self._rows(sql, (*values, after, most))
             found += self._readable(read, rows)
             if len(rows) != most or len(found) == limit:
@@ -112,11 +112,6 @@ class SqliteReader:
         """Return a job, or None when there is none."""
         rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,))
         return read_job(rows[0]) if rows else None
-
-    def payload(self, job_id: str) -> bytes | None:
-        """Return a job's payload, or None when there is none."""
-        body = self._value("SELECT body FROM payloads WHERE job_id = ?", (job_id,))
-        return body if isinstance(body, bytes) else None
 
     def jobs(
         self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
@@ -178,27 +173,20 @@ class SqliteReader:
         sql = "SELECT name, content_type, size FROM artifacts WHERE job_id = ? ORDER BY position"
         return [Shape(name=str(n), content_type=str(t), size=int(str(s))) for n, t, s in self._rows(sql, (job_id,))]
 
-    def artifact(self, job_id: str, name: str) -> Artifact | None:
-        """Return an artifact by name, or None when there is none."""
-        sql = "SELECT name, content_type, data FROM artifacts WHERE job_id = ? AND name = ?"
-        for found, content_type, data in self._rows(sql, (job_id, name)):
-            return Artifact(name=found, content_type=content_type, data=data)
-        return None
-
     def size(self, job_id: str, name: str | None = None) -> int | None:
         """Return the size of an artifact or payload in bytes, or None when there is none."""
         found = self._place(job_id, name)
         return None if found is None else found[1]
 
-    def piece(self, job_id: str, name: str | None, begin: int, size: int) -> bytes | None:
-        """Return up to `size` bytes of an artifact or payload from `begin`."""
+    def content(self, job_id: str, name: str | None = None, *, begin: int = 0, size: int | None = None) -> bytes | None:
+        """Return the bytes of an artifact or payload, or a part of them."""
         if (found := self._place(job_id, name)) is None:
             return None
         table, column = ("payloads", "body") if name is None else ("artifacts", "data")
         try:
             with self._db.blobopen(table, column, found[0], readonly=True) as blob:
                 blob.seek(begin)
-                return blob.read(size)
+                return blob.read(-1 if size is None else size)
         except sqlite3.Error as error:
             known = translate(error)
             if known is error:
@@ -220,26 +208,17 @@ class SqliteReader:
         sql = f"{EVENTS} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
         return self._by_seq(read_event, sql, (job_id,), after, limit)
 
-    def seqs(self) -> tuple[int, int]:
-        """Return the oldest seq kept and the newest ever given."""
-        newest = int(str(self._value("SELECT seq FROM sqlite_sequence WHERE name = 'events'") or 0))
-        oldest = self._value("SELECT min(seq) FROM events")
-        return (int(str(oldest)) if oldest is not None else newest + 1), newest
+    def seqs(self) -> Seqs:
+        """Return the limits of the event log."""
+        newest = self._value("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        note = self.note(PRUNED) or "0"
+        pruned = int(note) if note.isdecimal() else 0  # another program may have changed it
+        return Seqs(int(str(newest or 0)), pruned)
 
-    def horizon(self) -> int:
-        """Return the newest pruned seq; 0 when there is none."""
-        note = self.note(HORIZON) or "0"
-        return int(note) if note.isdecimal() else 0  # another program may have changed it
-
-    def deliveries(self, job_id: str, *, after: int = 0, limit: int = ALL_OF_THEM) -> list[Delivery]:
-        """Return a job's deliveries after the seq `after`, oldest first."""
+    def deliveries(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Delivery]:
+        """Return up to `limit` of a job's deliveries after the seq `after`, oldest first."""
         sql = f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?"
         return self._by_seq(read_delivery, sql, (job_id,), after, limit)
-
-    def delivery(self, job_id: str, seq: int) -> Delivery | None:
-        """Return the delivery of one event of a job, or None when there is none."""
-        rows = self._rows(f"SELECT {DELIVERY} FROM deliveries WHERE seq = ? AND job_id = ?", (seq, job_id))
-        return next(iter(self._readable(read_delivery, rows)), None)
 
     def callers_due(self) -> list[str]:
         # One seek per name: DISTINCT would read every row of a caller whose receivers have been down for a week.
@@ -281,11 +260,6 @@ class SqliteReader:
                   WHERE state = 'due' AND owner = ? AND receiver = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"""
         rows = self._rows(sql, (caller, receiver, now, limit + len(besides)))
         return [found for found in self._readable(read_delivery, rows) if found.seq not in besides][:limit]
-
-    def event(self, seq: int) -> JobEvent | None:
-        """Return an event by seq, or None when there is none."""
-        rows = self._rows(f"{EVENTS} WHERE e.seq = ?", (seq,))
-        return read_event(rows[0]) if rows else None
 
     def lanes(self) -> list[Lane]:
         # The table has a row for each spelling of a model's name, and callers may use many.

@@ -2,71 +2,35 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from foreman.domain.errors import JobUnreadable, StoreBusy, StoreRefused
+from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import RUNNING, Artifact, Delivery, Draft, Instant, Job, JobEvent, State
 from foreman.domain.scheduling.choose import Head
 from foreman.domain.usage import HOUR, MINUTE, NO_TOKENS, Tally, Tokens
 from foreman.store.protocol import Lane
 from foreman.store.sqlite.board import Board
-from foreman.store.sqlite.error_codes import translate
-from foreman.store.sqlite.files import Files
-from foreman.store.sqlite.migrate import bring_up_to_date
-from foreman.store.sqlite.reads import CLAIMABLE, HORIZON, TO_CLAIM, SqliteReader, is_lane
+from foreman.store.sqlite.database import Database
+from foreman.store.sqlite.reads import CLAIMABLE, PRUNED, TO_CLAIM, SqliteReader, is_lane
 from foreman.store.sqlite.rows import COLUMNS, DRAFT, draft_row, insert, read_job, receiver_of
 from foreman.store.sqlite.usage import UsageWriter
 from foreman.store.sqlite.usage import prune as prune_usage
 
-FREE_PAGES_AT_ONCE = 500  # pages released to the file system per checkpoint
-LOG_KEPT = 64 * 2**20  # bytes of the write-ahead log kept allocated after a checkpoint
-TIMEOUT = 5.0  # seconds that a write, a read or a start waits for another program's lock
-AGAIN = 0.1  # seconds that writes wait after one has timed out, so that their callers get an answer soon
-
 
 class SqliteWriter(SqliteReader):
-    """The single writer. It holds the lock of the data folder, which the kernel frees when the process ends.
-
-    `target` is the target's name in the usage figures. Raises StoreRefused when another Foreman holds the lock, another
-    program keeps the database locked, or the file is not a database of this program.
-    """
+    """The single writer. `target` is the target's name in the usage figures. Raises StoreRefused."""
 
     def __init__(self, path: Path, *, target: str = "") -> None:
-        self._lock = _lock(_lock_of(path))
+        self._database = Database(path)
         self.path = path
-        with ExitStack() as opened:  # closes everything again if the file cannot be used
-            opened.callback(os.close, self._lock)
-            try:
-                self._files = opened.enter_context(closing(Files(path)))
-                db = opened.enter_context(closing(_open(path)))
-                db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect only before the first table
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA wal_autocheckpoint = 4000")
-                db.execute(f"PRAGMA journal_size_limit = {LOG_KEPT}")
-                bring_up_to_date(db, str(path))
-                db.execute("BEGIN IMMEDIATE")  # waits for other programs at start instead of with the first job
-                db.execute("ROLLBACK")
-                self._files.learn(path, _log(path), path.with_name(path.name + "-shm"), _lock_of(path))
-            except OSError as error:
-                raise StoreRefused(f"the database {path} cannot be opened: {error.strerror}") from error
-            except sqlite3.Error as error:
-                known = translate(error)
-                why = f"{known}: close it, then start again" if isinstance(known, StoreBusy) else error
-                raise StoreRefused(f"the database {path} cannot be used: {why}") from error
-            opened.pop_all()
-        super().__init__(db, Board())
-        self._full_timeout = True  # set by _open
-        self._lent: list[sqlite3.Connection] = []  # connections of readers
+        super().__init__(self._database.connection, Board())
         self._waiting: Counter[tuple[str, int, str, bool]] = Counter()  # changes of `lanes` not yet written
-        self._usage = UsageWriter(db)
+        self._usage = UsageWriter(self._db)
         self._touched: set[tuple[str, int]] = set()  # lanes whose board entry may be ahead of the disk
         lanes = self._rows("SELECT drain_key, priority FROM lanes")
         self._touched.update((key, priority) for key, priority in lanes if is_lane(key, priority))
@@ -75,51 +39,28 @@ class SqliteWriter(SqliteReader):
 
     def reader(self) -> SqliteReader:
         """Return a reader with a connection of its own, which is closed with the store."""
-        db = _open(self.path)
-        db.execute("PRAGMA query_only = ON")
-        self._lent.append(db)
-        return SqliteReader(db, self._board)
+        return SqliteReader(self._database.lend(), self._board)
 
     def close(self) -> None:
-        """Close all connections, the writer's last: the last one checkpoints, so that all data is in one file."""
-        for db in (*self._lent, self._db):
-            db.close()
-        self._files.close()
-        os.close(self._lock)
+        """Close all connections and free the lock of the data folder."""
+        self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Run all writes inside in one transaction."""
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._wait_for_locks(full=True)
-            self._restore_board()
-            yield
-            self._write_lanes()
-            self._usage.write(self._tally.figures, self._tally.depths())
-            self._db.execute("COMMIT")
-            self._files.check()
-        except BaseException as error:
+            with self._database.transaction():
+                self._restore_board()
+                yield
+                self._write_lanes()
+                self._usage.write(self._tally.figures, self._tally.depths())
+        except BaseException:
             self._waiting.clear()
             self._tally.forget()
             self._usage.forget()
-            with suppress(sqlite3.Error):  # the first error is the one to report
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-            known = translate(error) if isinstance(error, (sqlite3.Error, OverflowError, UnicodeEncodeError)) else error
-            if isinstance(known, StoreBusy):
-                self._wait_for_locks(full=False)
-            if known is error:
-                raise
-            raise known from error
+            raise
         self._touched.clear()
         self._tally.commit()
-
-    def _wait_for_locks(self, *, full: bool) -> None:
-        """Set the wait of the next transactions for other programs' locks: TIMEOUT, or AGAIN after a timeout."""
-        if full != self._full_timeout:
-            self._db.execute(f"PRAGMA busy_timeout = {1000 * (TIMEOUT if full else AGAIN):.0f}")
-            self._full_timeout = full
 
     def lanes(self) -> list[Lane]:
         """Return the lanes with their numbers of jobs."""
@@ -263,13 +204,23 @@ class SqliteWriter(SqliteReader):
             "UPDATE deliveries SET state = 'stopped', ended_at = ? WHERE job_id = ? AND state = 'due'", (now, job_id)
         )
 
-    def delete(self, job_ids: Sequence[str], *, pruning: bool = False) -> None:
+    def delete(self, job_ids: Sequence[str]) -> None:
         """Delete ended jobs with all that belongs to them."""
-        if pruning and job_ids:
-            marks = ", ".join("?" * len(job_ids))
-            newest = self._value(f"SELECT max(seq) FROM events WHERE job_id IN ({marks})", tuple(job_ids))
-            self.set_note(HORIZON, str(max(self.horizon(), int(str(newest or 0)))))
+        self._remove(job_ids)
+
+    def _remove(self, job_ids: Sequence[str]) -> None:
         self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
+
+    def prune(self, now: Instant, limit: int) -> list[str]:
+        """Delete up to `limit` expired jobs with all that belongs to them, and return their ids."""
+        sql = "SELECT id FROM jobs WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"
+        expired = [job_id for (job_id,) in self._rows(sql, (now, limit)) if type(job_id) is str]
+        if expired:
+            marks = ", ".join("?" * len(expired))
+            newest = self._value(f"SELECT max(seq) FROM events WHERE job_id IN ({marks})", tuple(expired))
+            self.set_note(PRUNED, str(max(self.seqs().pruned, int(str(newest or 0)))))
+            self._remove(expired)
+        return expired
 
     def set_aside(self, error: JobUnreadable, *, now: Instant, expires_at: Instant | None) -> JobEvent | None:
         """Fail an unreadable job if it is queued, and return the event."""
@@ -344,11 +295,6 @@ class SqliteWriter(SqliteReader):
                     WHERE state = 'queued' AND start_by IS NOT NULL ORDER BY start_by LIMIT 1)""")[0]
         return min((float(str(at)) for at in due if at is not None), default=None)
 
-    def prunable(self, now: Instant, limit: int) -> list[str]:
-        """Return the ids of up to `limit` expired jobs."""
-        sql = "SELECT id FROM jobs WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"
-        return [job_id for (job_id,) in self._rows(sql, (now, limit)) if type(job_id) is str]
-
     def set_note(self, name: str, value: str) -> None:
         """Set the value of a note."""
         self._db.execute(
@@ -357,31 +303,11 @@ class SqliteWriter(SqliteReader):
 
     def log_size(self) -> int:
         """Return the size of the write-ahead log in bytes. Safe in any thread."""
-        try:
-            return _log(self.path).stat().st_size
-        except FileNotFoundError:
-            return 0
+        return self._database.log_size()
 
     def checkpoint(self) -> int:
         """Checkpoint the write-ahead log and return its size in bytes before."""
-        size = self.log_size()
-        try:
-            # execute() would free a single page, since it stops at the pragma's first row.
-            self._db.executescript(f"PRAGMA incremental_vacuum({FREE_PAGES_AT_ONCE})")
-            # Passive: another program may read for hours. It writes back the pages that no reader needs.
-            [(busy, pages, written)] = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            if not busy and pages == written:
-                self._truncate()
-        except sqlite3.Error as error:
-            raise translate(error) from error
-        return size
-
-    def _truncate(self) -> None:
-        self._db.execute("PRAGMA busy_timeout = 0")
-        try:
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            self._db.execute(f"PRAGMA busy_timeout = {1000 * (TIMEOUT if self._full_timeout else AGAIN):.0f}")
+        return self._database.checkpoint()
 
     def _post(self, posted: Sequence[tuple[JobEvent, str, str]]) -> None:
         """Write a delivery for each event with its URL and owner."""
@@ -445,36 +371,3 @@ def _job_or_error(row: tuple[object, ...]) -> Job | JobUnreadable:
 
 def _wanted(state: State, url: str | None, wanted: tuple[State, ...] | None) -> bool:
     return url is not None and (wanted is None or state in wanted)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    with ExitStack() as opened:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-        opened.callback(db.close)
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute(f"PRAGMA busy_timeout = {1000 * TIMEOUT:.0f}")
-        opened.pop_all()
-    return db
-
-
-def _log(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name("foreman.lock")
-
-
-def _lock(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreRefused(f"the data folder {path.parent} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise StoreRefused(f"another foreman is using {path.parent}: stop it, or choose another data_dir") from error
-    return handle

@@ -16,6 +16,7 @@ from foreman.queue.commands import Commit
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
+from tests.support.queue import prune_now
 
 T = TypeVar("T")
 
@@ -43,11 +44,11 @@ class App:
     def __init__(self, store: SqliteWriter, history: int = 100) -> None:
         self.store = store
         self.readers = Inline(store)
-        self.feed = Feed(cast(Readers, self.readers), history=history, newest=store.seqs()[1])
+        self.feed = Feed(cast(Readers, self.readers), history=history, newest=store.seqs().newest)
 
     def happen(self, count: int) -> list[JobEvent]:
         """That many jobs are submitted."""
-        first = self.store.seqs()[1]
+        first = self.store.seqs().newest
         drafts = [_draft(first + n) for n in range(1, count + 1)]
         with self.store.transaction():
             events = self.store.add(drafts, now=1)
@@ -99,8 +100,7 @@ async def test_changes_that_go_while_a_reader_comes_to_them_are_a_fault_and_not_
     app.happen(200)
 
     def prune() -> None:
-        with app.store.transaction():
-            app.store.delete([f"{n:06}" for n in range(1, 11)], pruning=True)
+        prune_now(app.store, [f"{n:06}" for n in range(1, 11)])
 
     app.readers.before = prune
     with pytest.raises(CursorGone):
@@ -129,8 +129,7 @@ async def test_what_happens_during_a_read_that_finds_nothing_is_not_skipped(app:
 
 async def test_a_cursor_is_checked_when_a_reader_comes(app: App) -> None:
     app.happen(10)
-    with app.store.transaction():
-        app.store.delete(["000003"], pruning=True)
+    prune_now(app.store, ["000003"])
     await app.feed.check(10)
     await app.feed.check(3)
     with pytest.raises(CursorGone):

@@ -13,6 +13,7 @@ from foreman.store.sqlite.writer import SqliteWriter
 from tests.e2e.feed.conftest import Closed, following, joined
 from tests.support.api import chat, submit, submit_many
 from tests.support.foreman import Daemon, Upstream
+from tests.support.queue import prune_now
 
 TIMEOUT = 60  # seconds
 SUBSCRIBERS = 20
@@ -94,8 +95,7 @@ async def test_a_pruned_cursor_is_told_so_and_a_later_one_goes_on(upstream: Upst
         ids = [daemon.http.post("/jobs", json=chat(), headers={"Prefer": "wait=30"}).json()["job_id"] for _ in "12"]
         daemon.kill()
         store = SqliteWriter(tmp_path / "data" / "foreman.db")
-        with store.transaction():
-            store.delete(ids[:1], pruning=True)
+        prune_now(store, ids[:1])
         store.close()
         daemon.start()
         async with joined(daemon, "?after=3") as feed:
