@@ -27,6 +27,7 @@ from foreman.actors.worker import Worker
 from foreman.budget import GRACE, Budget
 from foreman.config.settings import ManagedModel, Settings
 from foreman.domain.errors import SettingInvalid, StoreUnavailable
+from foreman.domain.intake import Intake
 from foreman.domain.rate import Rate
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling import choose
@@ -201,6 +202,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         sender=sender,
         hub=hub,
         inventory=inventory,
+        intake=Intake(inventory, sender, max_attempts=settings.max_attempts),
         worker=worker,
         outlook=outlook,
         embeddings=Embeddings(

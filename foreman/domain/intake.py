@@ -1,29 +1,25 @@
-"""The intake: the JSON of submissions and calls, checked and made into drafts."""
+"""The intake: submissions and calls, read, checked and made into drafts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Protocol
 
 import msgspec
 
-from foreman.domain.endpoints import ENDPOINTS
-from foreman.domain.errors import FieldInvalid, ModelRequired
+from foreman.domain.errors import FieldInvalid, ForemanError, ModelRequired
+from foreman.domain.fields import MODEL, MOST_OWN_BYTES, OWN, RENAMED, begin_of, read_field, size_of
 from foreman.domain.fingerprint import fingerprints
-from foreman.domain.job import Draft, Instant, Priority, State, load_key
+from foreman.domain.job import Draft, Instant, load_key
 from foreman.domain.json_objects import read_object
 from foreman.domain.json_weight import has_more_values
-from foreman.domain.times import read_time, rfc3339
+from foreman.domain.times import rfc3339
+from foreman.offload import offload
 
-MAX_ATTEMPTS = 20
-MAX_TIMEOUT = 30 * 86400  # seconds
-MODEL_LENGTH = 256
-MOST_OWN_BYTES = 2**18  # per field of Foreman's own; fully escaped metadata may have 209 KB
 MOST_OPTIONS_BYTES = 2**20
 MOST_OPTION_VALUES = 10_000
-MOST_SHOWN = 400  # bytes of an invalid value passed to an error, which shows fewer still
 _FAR_FUTURE = 100 * 366 * 86400  # seconds
 _NULL = msgspec.Raw(b"null")
 _BOOLEANS = {b"true": True, b"false": False, b"null": None}
@@ -35,38 +31,118 @@ class Submission(msgspec.Struct, frozen=True):
     model: str
     own: dict[str, Any]
     payload: dict[str, msgspec.Raw]  # in the caller's order, each value as written
+    size: int  # bytes of the body
+
+
+class Served(Protocol):
+    """A model that a target serves."""
 
     @property
-    def size(self) -> int:
-        """Return the approximate size of the payload in bytes."""
-        return sum(map(_size, self.payload.values()))
+    def name(self) -> str:
+        """The target's own name for it."""
 
-    def draft(
+
+class Models(Protocol):
+    """The models of the targets."""
+
+    async def resolve(self, name: str) -> Served:
+        """Return the model with this name or alias. Raise ModelNotFound or TargetDown."""
+
+
+class Receivers(Protocol):
+    """The receivers of webhooks."""
+
+    async def check(self, url: str, judged: dict[str, str | None] | None = None) -> None:
+        """Validate a URL. Raise WebhookRefused. `judged` caches the outcome by receiver."""
+
+
+class Intake:
+    """The one way from a request to a draft, for jobs and for compatible calls."""
+
+    def __init__(self, models: Models, receivers: Receivers, *, max_attempts: int) -> None:
+        """Give `max_attempts` to submissions that set none."""
+        self._models = models
+        self._receivers = receivers
+        self._max_attempts = max_attempts
+
+    async def draft(
         self,
+        submission: Submission,
         job_id: str,
         *,
-        canonical: str,
-        max_attempts: int,
+        owner: str,
         idempotency_key: str | None = None,
-        **given: Any,
+        judged: dict[str, str | None] | None = None,
     ) -> Draft:
-        """Return the draft of the job.
+        """Resolve the model, check the receiver of webhooks, and return the draft of the job.
 
-        `canonical` is the target's own name for the model, `max_attempts` the default; `given` are draft fields set by
-        the route.
+        With an idempotency key, the draft carries the refusal of model or receiver: only the queue knows whether the
+        key has its job already. `judged` caches refusals by receiver, for many submissions.
+
+        Raises:
+            ModelNotFound: No target has the model.
+            TargetDown: The model is unknown, and a target is away.
+            WebhookRefused: Webhooks may not go there.
+            FieldInvalid: The options are too large.
         """
-        payload, options = msgspec.json.encode(self.payload), _options(self.payload)
-        own: dict[str, Any] = {"endpoint": "/api/chat", "max_attempts": max_attempts} | self.own | given
-        return Draft(
-            id=job_id,
-            model=self.model,
-            key=load_key(canonical, options),
-            payload=payload,
-            most_tokens=_most_tokens(self.payload, options),
-            idempotency_key=idempotency_key,
-            fingerprints=fingerprints(payload, self.own, max_attempts=max_attempts) if idempotency_key else (),
-            **own,
+        canonical, refusal = submission.model, None
+        try:
+            canonical = (await self._models.resolve(submission.model)).name
+            if (url := submission.own.get("webhook_url")) is not None:
+                await self._receivers.check(url, judged)
+        except ForemanError as error:
+            if idempotency_key is None:
+                raise
+            refusal = error
+        return await offload(
+            submission.size,
+            partial(
+                make_draft,
+                submission,
+                job_id,
+                canonical=canonical,
+                max_attempts=self._max_attempts,
+                owner=owner,
+                idempotency_key=idempotency_key,
+                refusal=refusal,
+            ),
         )
+
+
+async def read(body: bytes, *, now: Instant) -> Submission:
+    """Return a body of `POST /jobs` parsed, a large one in a thread. Raise as `read_submission` does."""
+    return await offload(len(body), partial(read_submission, now=now), body)
+
+
+def make_draft(
+    submission: Submission,
+    job_id: str,
+    *,
+    canonical: str,
+    max_attempts: int,
+    owner: str = "",
+    idempotency_key: str | None = None,
+    refusal: ForemanError | None = None,
+) -> Draft:
+    """Return the draft of a job. Raise FieldInvalid for options that are too large.
+
+    `canonical` is the target's own name for the model, `max_attempts` the default.
+    """
+    given = submission.own
+    payload, options = msgspec.json.encode(submission.payload), _options(submission.payload)
+    own: dict[str, Any] = {"endpoint": "/api/chat", "max_attempts": max_attempts} | given
+    return Draft(
+        id=job_id,
+        model=submission.model,
+        key=load_key(canonical, options),
+        payload=payload,
+        most_tokens=_most_tokens(submission.payload, options),
+        owner=owner,
+        idempotency_key=idempotency_key,
+        fingerprints=fingerprints(payload, given, max_attempts=max_attempts) if idempotency_key else (),
+        refusal=refusal,
+        **own,
+    )
 
 
 def read_submission(body: bytes, *, now: Instant) -> Submission:
@@ -75,22 +151,22 @@ def read_submission(body: bytes, *, now: Instant) -> Submission:
     model = read_model(payload)
     read_stream(payload)
     own: dict[str, Any] = {}
-    for name in [name for name in payload if name in _OWN]:
-        value = _read(name, payload.pop(name), _OWN[name])
+    for name in [name for name in payload if name in OWN]:
+        value = read_field(name, payload.pop(name), OWN[name])
         if value is not None:
-            own[_RENAMED.get(name, name)] = value
+            own[RENAMED.get(name, name)] = value
     if own.get("not_before", 0) > now + _FAR_FUTURE:
         raise FieldInvalid("not_before", rfc3339(own["not_before"]), "must be a time within the next 100 years")
     if "start_by" in own and own["start_by"] <= own.get("not_before", 0):
         raise FieldInvalid("start_by", rfc3339(own["start_by"]), "must be later than not_before")
-    return Submission(model, own, payload)
+    return Submission(model, own, payload, len(body))
 
 
 def read_model(payload: Mapping[str, msgspec.Raw]) -> str:
     """Return the payload's model. Raise ModelRequired or FieldInvalid."""
     if "model" not in payload:
         raise ModelRequired
-    model = _read("model", payload["model"], _model)
+    model = read_field("model", payload["model"], MODEL)
     if not model:
         raise ModelRequired
     return str(model)
@@ -110,13 +186,13 @@ def read_include_usage(payload: Mapping[str, msgspec.Raw]) -> bool:
     """Return True if the caller of a completion set include_usage. Raise FieldInvalid for malformed stream_options."""
     given = payload.get("stream_options", _NULL)
     try:
-        if _size(given) > MOST_OWN_BYTES:
+        if size_of(given) > MOST_OWN_BYTES:
             raise KeyError
         options = msgspec.json.decode(given, type=dict[str, msgspec.Raw] | None) or {}
         return _BOOLEANS[bytes(options.get("include_usage", b"null"))] is True
     except (msgspec.DecodeError, RecursionError, KeyError):
         allowed = 'must be an object such as {"include_usage": true}'
-        raise FieldInvalid("stream_options", _begin(given), allowed) from None
+        raise FieldInvalid("stream_options", begin_of(given), allowed) from None
 
 
 def read_call(body: bytes, *, rest_ignored: bool = False) -> Submission:
@@ -125,7 +201,7 @@ def read_call(body: bytes, *, rest_ignored: bool = False) -> Submission:
     With `rest_ignored`, trailing data after the JSON is ignored. Raise InvalidJson, ModelRequired or FieldInvalid.
     """
     payload = read_object(body, rest_ignored=rest_ignored)
-    return Submission(read_model(payload), {}, payload)
+    return Submission(read_model(payload), {}, payload, len(body))
 
 
 def read_idempotency_key(given: str | None) -> str | None:
@@ -138,9 +214,9 @@ def read_idempotency_key(given: str | None) -> str | None:
 def _options(payload: Mapping[str, msgspec.Raw]) -> dict[str, object] | None:
     """Return the payload's options, or None if they are no object. Raise FieldInvalid if they are too large."""
     raw = payload.get("options", _NULL)
-    if _size(raw) > MOST_OPTIONS_BYTES or has_more_values(bytes(raw), MOST_OPTION_VALUES):
+    if size_of(raw) > MOST_OPTIONS_BYTES or has_more_values(bytes(raw), MOST_OPTION_VALUES):
         allowed = f"must be at most {MOST_OPTIONS_BYTES} bytes and {MOST_OPTION_VALUES} values"
-        raise FieldInvalid("options", _begin(raw), allowed)
+        raise FieldInvalid("options", begin_of(raw), allowed)
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
@@ -155,90 +231,3 @@ def _most_tokens(payload: Mapping[str, msgspec.Raw], options: Mapping[str, objec
             return int(written)
     given = (options or {}).get("num_predict")
     return int(given) if isinstance(given, (int, float)) and 0 <= given < 10**9 else None
-
-
-def _size(raw: msgspec.Raw) -> int:
-    """Return the size of a value in bytes without copying it."""
-    return len(memoryview(raw))
-
-
-def _begin(raw: msgspec.Raw) -> str:
-    """Return the beginning of an invalid value."""
-    return bytes(memoryview(raw)[:MOST_SHOWN]).decode(errors="replace")
-
-
-# One reader per field: takes the decoded value, raises ValueError with the allowed values.
-
-
-def _read(name: str, raw: msgspec.Raw, reader: Callable[[Any], Any]) -> Any:
-    value: Any = ...  # a value that every reader rejects
-    if _size(raw) <= MOST_OWN_BYTES:
-        with suppress(msgspec.DecodeError, RecursionError):  # such as a number out of range
-            value = msgspec.json.decode(raw)
-    if value is None and name != "model":
-        return None
-    try:
-        return reader(value)
-    except ValueError as allowed:
-        given = value if isinstance(value, str) else _begin(raw)
-        raise FieldInvalid(name, given, str(allowed)) from None
-
-
-def _text(length: int) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or len(value) > length or "\0" in value:
-            raise ValueError(f"must be text of at most {length} characters without NUL")
-        return value
-
-    return read
-
-
-def _choice(names: Sequence[str], make: Callable[[str], Any]) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        if not isinstance(value, str) or value not in names:
-            raise ValueError(f"must be one of {', '.join(names)}")
-        return make(value)
-
-    return read
-
-
-def _number(kind: type, low: float, high: float, allowed: str) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())  # 3.0 is a whole number
-        if isinstance(value, bool) or not (whole if kind is int else isinstance(value, (int, float))):
-            raise ValueError(allowed)
-        if not low <= value <= high:
-            raise ValueError(allowed)
-        return kind(value)
-
-    return read
-
-
-def _metadata(value: Any) -> dict[str, str]:
-    good = isinstance(value, dict) and len(value) <= 16 and all(len(key) <= 64 and "\0" not in key for key in value)
-    if not good or not all(isinstance(v, str) and len(v) <= 1024 and "\0" not in v for v in value.values()):
-        raise ValueError("must be an object of at most 16 strings of at most 1024 characters, its keys of at most 64")
-    return dict(value)
-
-
-def _states(value: Any) -> tuple[State, ...]:
-    names = [state.value for state in State]
-    if not isinstance(value, list) or not value or not all(isinstance(v, str) and v in names for v in value):
-        raise ValueError(f"must be a list of states out of {', '.join(names)}")
-    return tuple(State(name) for name in dict.fromkeys(value))
-
-
-_model = _text(MODEL_LENGTH)
-_OWN: dict[str, Callable[[Any], Any]] = {
-    "state_webhook_url": _text(2048),
-    "webhook_events": _states,
-    "endpoint": _choice(ENDPOINTS, str),
-    "priority": _choice([p.word for p in Priority], lambda word: Priority[word.upper()]),
-    "not_before": read_time,
-    "start_by": read_time,
-    "timeout": _number(float, 0.001, MAX_TIMEOUT, f"must be a number of seconds above 0 and up to {MAX_TIMEOUT}"),
-    "max_attempts": _number(int, 1, MAX_ATTEMPTS, f"must be a whole number from 1 to {MAX_ATTEMPTS}"),
-    "metadata": _metadata,
-    "custom_id": _text(64),
-}
-_RENAMED = {"state_webhook_url": "webhook_url"}

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from foreman.domain.endpoints import Endpoint
-from foreman.domain.errors import IllegalTransition
+from foreman.domain.errors import ForemanError, IllegalTransition
 
 Instant: TypeAlias = float  # seconds since the epoch, UTC
 LoadKey: TypeAlias = str  # jobs of one key can follow each other without a reload
@@ -121,6 +121,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     fingerprints: tuple[bytes, ...] = ()  # with an idempotency key: the one to store, then equivalent ones
     most_tokens: int | None = None  # limit of the answer, if the payload sets one
+    refusal: ForemanError | None = None  # raised unless the idempotency key has its job already
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from foreman.actors.webhook_sender import WebhookSender
 from foreman.actors.worker import Worker
 from foreman.budget import Budget
 from foreman.config.settings import Settings
+from foreman.domain.intake import Intake
 from foreman.domain.job import Instant
 from foreman.domain.rate import Rate
 from foreman.http.auth import Auth
@@ -39,6 +40,7 @@ class Context:
     readers: Readers
     hub: OutputHub
     inventory: Inventory
+    intake: Intake
     worker: Worker
     outlook: Outlook
     embeddings: Embeddings

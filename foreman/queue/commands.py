@@ -81,7 +81,6 @@ class Submit(Message[Accepted]):
     """Add a job, or return the job that already has its idempotency key."""
 
     draft: Draft
-    refusal: ForemanError | None = None  # raised instead of adding a new job; an existing job is returned all the same
 
 
 @dataclass(slots=True)

@@ -12,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman.domain import intake
+from foreman.domain.errors import FieldInvalid, ModelNotFound, WebhookRefused
+from foreman.domain.fields import OWN
+from foreman.domain.intake import Intake
 from foreman.domain.job import Draft, Priority, State
 
 NOW = 1_800_000_000.0
@@ -22,7 +25,7 @@ def read(**fields: Any) -> intake.Submission:
 
 
 def drafted(body: bytes, **given: Any) -> Draft:
-    return intake.read_submission(body, now=NOW).draft("1", canonical="m", max_attempts=3, **given)
+    return intake.make_draft(intake.read_submission(body, now=NOW), "1", canonical="m", max_attempts=3, **given)
 
 
 def test_a_whole_number_may_be_written_with_a_point() -> None:
@@ -57,7 +60,7 @@ values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text().filter(lambda name: name not in (*intake._OWN, "model")), values, max_size=5))
+@given(st.dictionaries(st.text().filter(lambda name: name not in (*OWN, "model")), values, max_size=5))
 def test_any_payload_arrives_unharmed(fields: dict[str, Any]) -> None:
     body = json.dumps({"model": "m", **fields}, ensure_ascii=True).encode()
     try:
@@ -111,3 +114,54 @@ def test_the_fingerprint_of_a_body_tells_bodies_apart(event: Callable[[dict[str,
 def test_load_options_become_part_of_the_key_and_broken_options_are_the_targets_business() -> None:
     assert drafted(b'{"model": "m", "options": {"num_ctx": 8, "seed": 1}}').key == 'm {"num_ctx":8}'
     assert drafted(b'{"model": "m", "options": 5}').key == "m"
+
+
+class Known:
+    """A target's model `m`, and a receiver `good`."""
+
+    name = "m:latest"
+
+    async def resolve(self, name: str) -> Known:
+        if name != "m":
+            raise ModelNotFound(name)
+        return self
+
+    async def check(self, url: str, judged: dict[str, str | None] | None = None) -> None:
+        if url != "http://good":
+            raise WebhookRefused(url, "why")
+
+
+async def taken(key: str | None = None, **fields: Any) -> Draft:
+    known = Known()
+    return await Intake(known, known, max_attempts=7).draft(read(**fields), "1", owner="o", idempotency_key=key)
+
+
+async def test_a_draft_has_the_servers_name_for_its_model_its_caller_and_the_default_attempts() -> None:
+    draft = await taken(state_webhook_url="http://good")
+    assert (draft.id, draft.model, draft.key, draft.owner, draft.max_attempts) == ("1", "m", "m:latest", "o", 7)
+    assert (draft.fingerprints, draft.refusal) == ((), None)
+    assert (await taken(max_attempts=2)).max_attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "refusal"),
+    [({"model": "other"}, ModelNotFound), ({"state_webhook_url": "http://evil"}, WebhookRefused)],
+)
+async def test_a_refusal_is_raised_but_left_to_the_queue_where_the_key_may_have_its_job(
+    fields: dict[str, Any], refusal: type[Exception]
+) -> None:
+    with pytest.raises(refusal):
+        await taken(**fields)
+    draft = await taken("k", **fields)
+    assert isinstance(draft.refusal, refusal)
+    assert draft.fingerprints == make_fingerprints(**fields)
+
+
+def make_fingerprints(**fields: Any) -> tuple[bytes, ...]:
+    submission = read(**fields)
+    return intake.make_draft(submission, "1", canonical="m", max_attempts=7, idempotency_key="k").fingerprints
+
+
+async def test_a_submission_is_refused_whatever_its_key_when_its_options_are_too_many() -> None:
+    with pytest.raises(FieldInvalid):
+        await taken("k", options={"stop": ["x"] * 10_001})

@@ -85,15 +85,16 @@ def test_a_fingerprint_of_any_version_is_found(harness: QueueHarness) -> None:
 
 
 def test_a_refusal_is_for_new_keys_only(harness: QueueHarness) -> None:
-    refused = Submit(draft=draft(1, idempotency_key="k", fingerprints=(b"f",)), refusal=ModelNotFound("m"))
+    refusal = ModelNotFound("m")
+    refused = Submit(draft=draft(1, idempotency_key="k", fingerprints=(b"f",), refusal=refusal))
     with pytest.raises(ModelNotFound):
         harness.say(refused)
     harness.submit(1, idempotency_key="k", fingerprints=(b"f",))
-    again = draft(2, idempotency_key="k", fingerprints=(b"f",))
-    assert harness.say(Submit(draft=again, refusal=ModelNotFound("m"))).job.id == "001"
-    other = draft(3, idempotency_key="k", fingerprints=(b"g",))
+    again = draft(2, idempotency_key="k", fingerprints=(b"f",), refusal=refusal)
+    assert harness.say(Submit(draft=again)).job.id == "001"
+    other = draft(3, idempotency_key="k", fingerprints=(b"g",), refusal=refusal)
     with pytest.raises(IdempotencyMismatch):
-        harness.say(Submit(draft=other, refusal=ModelNotFound("m")))
+        harness.say(Submit(draft=other))
 
 
 def test_a_retry_has_no_more_room_than_a_new_job(store: SqliteWriter) -> None:

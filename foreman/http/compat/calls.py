@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 import trio
+from msgspec.structs import replace
 from quart import Response, request
 from ulid import ULID
 
@@ -99,18 +100,9 @@ async def _stored(
 ) -> tuple[_Caller, int | None]:
     """Make a job of a call; return its caller, and its queue position if it has to wait."""
     ctx = context()
-    model = await ctx.inventory.resolve(submission.model)
-    job_id = str(ULID())
-    output = ctx.hub.output(job_id)  # before the job exists, so that no output is missed
-    make = partial(
-        submission.draft,
-        canonical=model.name,
-        max_attempts=ctx.settings.max_attempts,
-        endpoint=endpoint,
-        priority=priority,
-        owner=ctx.auth.caller(request),
-    )
-    draft = await offload(submission.size, make, job_id)
+    submission = replace(submission, own={"endpoint": endpoint, "priority": priority})
+    draft = await ctx.intake.draft(submission, str(ULID()), owner=ctx.auth.caller(request))
+    output = ctx.hub.output(draft.id)  # before the job exists, so that no output is missed
     caller = _Caller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
     try:
         accepted = await ctx.queue.ask(Submit(draft=draft))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from foreman.domain.endpoints import ENDPOINTS
-from foreman.domain.intake import MAX_ATTEMPTS, MAX_TIMEOUT, MODEL_LENGTH
+from foreman.domain.fields import MAX_ATTEMPTS, MAX_TIMEOUT, MODEL_LENGTH
 from foreman.domain.job import DeliveryState, Priority, State
 from foreman.http.query import JOB_ID
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 
 import msgspec
 import trio
@@ -26,7 +25,6 @@ from foreman.http import rate_limit
 from foreman.http.body import coding, held, pieces
 from foreman.http.context import Context, context
 from foreman.http.errors import json_answer, retry_after
-from foreman.offload import offload
 from foreman.queue.commands import SubmitMany
 
 GROUP = 1000  # jobs in one transaction
@@ -154,15 +152,8 @@ class _Outcomes:
 
     async def _read(self, line: bytes) -> Draft:
         ctx = self._ctx
-        submission = await offload(len(line), partial(intake.read_submission, now=ctx.clock()), line)
-        model = ctx.inventory.find(submission.model) or await ctx.inventory.resolve(submission.model)
-        make = partial(
-            submission.draft, canonical=model.name, max_attempts=ctx.settings.max_attempts, owner=self._owner
-        )
-        draft = await offload(len(line), make, next(self._ids))
-        if draft.webhook_url is not None:
-            await ctx.sender.check(draft.webhook_url, self._validated)
-        return draft
+        submission = await intake.read(line, now=ctx.clock())
+        return await ctx.intake.draft(submission, next(self._ids), owner=self._owner, judged=self._validated)
 
 
 def _ids() -> Iterator[str]:

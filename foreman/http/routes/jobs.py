@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,7 +12,7 @@ from ulid import ULID
 
 from foreman.actors.results import COMPLETION, show_results
 from foreman.domain import intake, views
-from foreman.domain.errors import DeliveryNotFound, Draining, ForemanError, JobNotFound, JobUnreadable
+from foreman.domain.errors import DeliveryNotFound, Draining, JobNotFound, JobUnreadable
 from foreman.domain.job import TERMINAL, Delivery, JobEvent
 from foreman.http import rate_limit, visibility
 from foreman.http.body import NDJSON, held, media_type, read_json_body
@@ -24,7 +23,6 @@ from foreman.http.pieces import Stored, stored_answer
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.routes import artifacts, bulk, stream
 from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
-from foreman.offload import offload
 from foreman.queue.commands import PAUSED, Accepted, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.store.protocol import Cursor, Reader
 
@@ -63,25 +61,11 @@ async def _accepted() -> Accepted:
     ctx = context()
     idempotency_key = intake.read_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await read_json_body()
-    submission = await offload(len(body), partial(intake.read_submission, now=ctx.clock()), body)
-    canonical, refusal = submission.model, None
-    try:
-        canonical = (await ctx.inventory.resolve(submission.model)).name
-        if (webhook_url := submission.own.get("webhook_url")) is not None:
-            await ctx.sender.check(webhook_url)
-    except ForemanError as error:
-        if idempotency_key is None:
-            raise
-        refusal = error  # a repeated key gets its first answer even if model or receiver are refused by now
-    make = partial(
-        submission.draft,
-        canonical=canonical,
-        max_attempts=ctx.settings.max_attempts,
-        idempotency_key=idempotency_key,
-        owner=ctx.auth.caller(request),
+    submission = await intake.read(body, now=ctx.clock())
+    draft = await ctx.intake.draft(
+        submission, str(ULID()), owner=ctx.auth.caller(request), idempotency_key=idempotency_key
     )
-    draft = await offload(len(body), make, str(ULID()))
-    return await ctx.queue.ask(Submit(draft=draft, refusal=refusal))
+    return await ctx.queue.ask(Submit(draft=draft))
 
 
 async def _ends(job_id: str, wait: int) -> bool:

@@ -22,8 +22,8 @@ def submit(ledger: Ledger, message: Submit) -> Accepted:
         if fingerprint not in draft.fingerprints:
             raise IdempotencyMismatch
         return Accepted(job, ledger.outlook.of(store, job, now).position)
-    if message.refusal is not None:
-        raise message.refusal
+    if draft.refusal is not None:
+        raise draft.refusal
     _check_room(ledger, [draft.key])
     position = ledger.outlook.of_next(store, draft, now)
     ledger.events += store.add([draft], now=now)
