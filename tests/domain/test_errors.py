@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from foreman.domain import errors
 from foreman.domain.errors import ForemanError, NotLoaded, StoreUnavailable, TargetBusy, TargetError, Unavailable
 
 BASES = (ForemanError, StoreUnavailable, TargetError, Unavailable)  # families; none of them is raised itself
@@ -13,7 +14,7 @@ BASES = (ForemanError, StoreUnavailable, TargetError, Unavailable)  # families; 
 
 def every_error(base: type[ForemanError] = ForemanError) -> Iterator[type[ForemanError]]:
     for kind in base.__subclasses__():
-        if kind.__module__ == "foreman.domain.errors":
+        if kind.__module__.startswith("foreman.domain.errors."):
             yield kind
         yield from every_error(kind)
 
@@ -28,3 +29,7 @@ def test_every_fault_has_a_code_of_its_own() -> None:
 
 def test_every_code_is_snake_case() -> None:
     assert [kind.code for kind in every_error() if not re.fullmatch(r"[a-z]+(_[a-z]+)*", kind.code)] == []
+
+
+def test_every_error_is_imported_from_the_package() -> None:
+    assert {kind.__name__ for kind in every_error()} <= set(errors.__all__)
