@@ -39,10 +39,11 @@ bench: $(READY) ## Measure speed, one line per figure
 coverage: $(READY) ## Run the tests and list the lines and branches that none of them reaches
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing
 
-generate: $(READY) ## Write the generated files anew: the client without an event loop
+generate: $(READY) ## Write the generated files anew: the client without an event loop, the references
 	@$(BIN)/python -m scripts.generate
 
-docs: $(READY) ## Build the documentation into site/; fail on a broken link
+docs: $(READY) ## Build the documentation into site/; fail on a broken link or an outdated reference
+	@$(BIN)/python -m scripts.generate --check
 	@$(BIN)/zensical build --clean --strict
 	@echo "Open site/index.html; its search needs a server: $(BIN)/python -m http.server -b 127.0.0.1 -d site 8001"
 

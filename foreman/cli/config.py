@@ -15,7 +15,8 @@ from foreman.cli.exit_codes import epilog
 from foreman.cli.output import print_json
 from foreman.cli.screen import show_table
 from foreman.cli.settings import shown, takes_settings, without_secrets
-from foreman.config.settings import DEFAULT_FILE, PREFIX, Settings, load
+from foreman.config.settings import Settings
+from foreman.config.sources import DEFAULT_FILE, PREFIX, load
 
 
 @click.command(
@@ -43,7 +44,11 @@ def config(config: Path | None, as_json: bool, **flags: Any) -> None:
     show_table(
         ("SETTING", "FROM", "VALUE"),
         (
-            (name, Text(origins[name], style="dim" if origins[name] == "default" else ""), shown(name, value))
+            (
+                name,
+                Text(origins[name], style="dim" if origins[name] == "default" else ""),
+                shown(Settings.model_fields[name], value),
+            )
             for name, value in ((name, getattr(settings, name)) for name in Settings.model_fields)
         ),
     )

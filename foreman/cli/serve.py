@@ -10,7 +10,7 @@ import click
 
 from foreman.cli.exit_codes import epilog
 from foreman.cli.settings import takes_settings
-from foreman.config import settings
+from foreman.config.sources import load
 
 
 @click.command(
@@ -22,10 +22,11 @@ def serve(config: Path | None, **flags: Any) -> None:
     """Start Foreman and serve until SIGTERM or Ctrl-C; a second one stops it at once.
 
     Every flag is a setting. Later sources override earlier ones: defaults, the TOML file, .env, the environment
-    (FOREMAN_ and the name in upper case; for secrets also a file named in FOREMAN_…_FILE), flags. Without a target,
-    Foreman runs a small embedded model. 'foreman config' prints the settings in force.
+    (FOREMAN_ and the name in upper case; for secrets also a file named in FOREMAN_…_FILE), flags. Lists are separated
+    by commas; times and sizes take units such as '10 min' and '64 MiB'. Without a target, Foreman runs a small embedded
+    model. 'foreman config' prints the settings in force.
     """
-    chosen = settings.load(config, {name: value for name, value in flags.items() if value is not None})
+    chosen = load(config, {name: value for name, value in flags.items() if value is not None})
     from foreman import supervisor  # imported here: a wrong setting is reported before the server loads
 
     sys.exit(supervisor.serve(chosen))

@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 
 import click
 from pydantic import BeforeValidator, SecretStr
-from pydantic_core import PydanticUndefined
+from pydantic.fields import FieldInfo
 
-from foreman.cli.explain import EXPLAINED
 from foreman.config.settings import HIDDEN, ManagedModel, Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,8 +26,8 @@ def takes_settings(command: F) -> F:
         if name in NOT_FLAGS:
             continue
         flag = "--" + name.replace("_", "-")
-        default = None if field.default is PydanticUndefined else shown(name, field.default)
-        words = EXPLAINED.get(name, "") + (f"  [default: {default}]" if default and default != "no" else "")
+        default = shown(field, field.get_default(call_default_factory=True))
+        words = summary(name) + (f"  [default: {default}]" if default not in ("", "no") else "")
         if field.annotation is bool:
             command = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=words)(command)
         else:
@@ -41,18 +40,26 @@ def takes_settings(command: F) -> F:
     )(command)
 
 
-def shown(name: str, value: Any) -> str:
-    """Return a value as text: secrets hidden, times and sizes with their unit."""
+def summary(name: str) -> str:
+    """Return the first sentence of the description of a setting."""
+    sentence, end, _ = unmarked(Settings.model_fields[name].description or "").partition(". ")
+    return sentence + end.rstrip()
+
+
+def unmarked(text: str) -> str:
+    """Return Markdown as plain text: no backticks, and only the words of links."""
+    return re.sub(r"\[(.+?)\]\(.+?\)", r"\1", text).replace("`", "")
+
+
+def shown(field: FieldInfo, value: Any) -> str:
+    """Return the value of a setting as text: secrets hidden, times and sizes with their unit."""
     plain = without_secrets(value)
-    field = Settings.model_fields[name]
     if isinstance(plain, bool):
         return "yes" if plain else "no"
     if isinstance(plain, list):
         return ", ".join(item["name"] if isinstance(item, dict) else str(item) for item in plain)
-    if field.annotation is float:
-        return _measured(plain, _TIMES, "s")
-    if field.annotation is int and any(isinstance(part, BeforeValidator) for part in field.metadata):
-        return _measured(plain, _SIZES, "B")
+    if any(isinstance(part, BeforeValidator) for part in field.metadata):  # a time or a size
+        return _measured(plain, _TIMES, "s") if field.annotation is float else _measured(plain, _SIZES, "B")
     return str(plain)
 
 

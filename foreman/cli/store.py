@@ -8,7 +8,7 @@ import click
 
 from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.output import print_json
-from foreman.config.settings import load
+from foreman.config.sources import load
 from foreman.store import integrity
 
 _where = click.option(

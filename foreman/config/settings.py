@@ -1,109 +1,23 @@
-"""The settings: one flat record, read once at start."""
+"""The settings: one flat record, read once at start.
+
+The description of a setting is its line in `foreman serve --help` (the first sentence), in config/foreman.toml and in
+docs/settings.md; `make generate` writes the two files.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import difflib
 import ipaddress
-import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from foreman.domain.errors import SettingInvalid
+from foreman.config.checks import Address, Origins, PositiveSeconds, Seconds, Secrets, SigningSecrets, Size, Url, Words
 
-PREFIX = "FOREMAN_"
 HIDDEN = "***"  # shown in place of a secret
-DEFAULT_FILE = Path("config/foreman.toml")
-NOT_SETTINGS = {"FOREMAN_CONFIG", "FOREMAN_URL", "FOREMAN_ENGINE_KEY", "FOREMAN_ENGINE_OF"}  # read elsewhere
 
-_UNITS = {"": 1, "ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
-_SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-
-
-def _scaled(scale: Mapping[str, float], example: str) -> BeforeValidator:
-    def read(value: object) -> object:
-        if isinstance(value, bool):
-            raise ValueError(f"must be a number or text like {example!r}")  # noqa: TRY004 pydantic wants a ValueError
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
-        if not match or match[2].lower() not in scale:
-            raise ValueError(f"must be a number or text like {example!r}")
-        return float(match[1]) * scale[match[2].lower()]
-
-    return BeforeValidator(read)
-
-
-def _commas(value: object) -> object:
-    """Split text at commas, or at newlines as in a file of secrets."""
-    return [part.strip() for part in re.split(r"[,\n]", value) if part.strip()] if isinstance(value, str) else value
-
-
-def _check_url(value: str) -> str:
-    if value:
-        try:
-            parts = urlsplit(value)
-            good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-        except ValueError:
-            good = False
-        if not good:
-            meant = "" if "://" in value else f"; did you mean http://{value}?"
-            raise ValueError(f"must be an http:// or https:// address{meant}")
-        if "@" in parts.netloc:  # logs and answers show the address
-            raise ValueError("must not contain a user name or password; use ollama_token or openai_token instead")
-    return value.rstrip("/")
-
-
-def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
-    for origin in origins:
-        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s@?#]+/?", origin, re.IGNORECASE):
-            raise ValueError("each must be an origin such as https://chat.example.org, or *")
-    return origins
-
-
-def _check_addr(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("must be HOST:PORT or :PORT")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("must be [IPv6]:PORT")
-    return value
-
-
-def _check_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-    for secret in secrets:
-        text = secret.get_secret_value()
-        if text.startswith("whsec_"):
-            try:
-                base64.b64decode(text[6:] + "=" * (-len(text[6:]) % 4), validate=True)
-            except binascii.Error:
-                raise ValueError("a secret that begins with whsec_ must go on in base64") from None
-    return secrets
-
-
-Seconds = Annotated[float, _scaled(_UNITS, "10 min"), Field(ge=0, le=10 * 365 * 86400, allow_inf_nan=False)]
-PositiveSeconds = Annotated[Seconds, Field(gt=0)]
-Size = Annotated[int, _scaled(_SIZES, "64 MiB"), Field(ge=1)]
-Url = Annotated[str, AfterValidator(_check_url)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_commas)]
+Several = Annotated[int, Field(ge=1, le=1024)]
 
 
 class ManagedModel(BaseModel):
@@ -111,88 +25,263 @@ class ManagedModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1)
-    command: list[str] = Field(min_length=1)  # {port}, {model}, {slots} and {key} are filled in
-    model: str | None = None  # the value of {model}; default: the name
-    slots: int = Field(1, ge=1, le=1024)  # the value of {slots}
-    ttl: Seconds = 0  # idle seconds until it is unloaded; 0: stays loaded
-    ready: str = "/health"  # answers 200 once the model can be used
-    ready_timeout: PositiveSeconds = 600
-    liveness_timeout: PositiveSeconds = 20  # a server that answers neither calls nor `ready` for so long is killed
-    env: dict[str, str] = {}
-    aliases: list[str] = []
-    context: Annotated[int, Field(ge=1)] | None = None  # tokens per call, shown to callers; None: unknown
-    embedding: bool = False  # serves embeddings, loaded beside other models, even one of the same name
+    name: str = Field(min_length=1, description="The model's name in jobs.")
+    command: list[str] = Field(
+        min_length=1,
+        description="The command line, a list of words. `{port}`, `{model}`, `{slots}` and `{key}` are filled in.",
+    )
+    model: str | None = Field(
+        default=None,
+        description="The value of `{model}`, and the server's own name for the model. Without it, it is `name`.",
+    )
+    slots: Several = Field(
+        default=1,
+        description="The value of `{slots}`, 1 to 1,024. How many jobs run together is the setting `slots` above.",
+    )
+    ttl: Seconds = Field(default=0, description="Idle time until the server is stopped; 0 keeps it running.")
+    ready: str = Field(default="/health", description="A path that answers 200 once the model can be used.")
+    ready_timeout: PositiveSeconds = Field(default=600, description="Timeout of the start, until `ready` answers 200.")
+    liveness_timeout: PositiveSeconds = Field(
+        default=20,
+        description="A server that answers neither calls nor `ready` for so long, while a call waits, is killed. "
+        "Raise it for one that answers nothing else while it works.",
+    )
+    env: dict[str, str] = Field(default={}, description="Variables added to the child's environment.")
+    aliases: list[str] = Field(
+        default=[],
+        description="Other names for it. Names and aliases must be unique, but for one more entry of a name with "
+        "`embedding`.",
+    )
+    context: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Tokens of one call, prompt and answer, as shown by `/api/show` and `/api/ps`. The server itself "
+        "gets the number from `command`.",
+    )
+    embedding: bool = Field(
+        default=False, description="The server serves embeddings, and stays beside whatever else is loaded."
+    )
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings in force. Times are seconds, sizes are bytes."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_file_encoding="utf-8")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    addr: Annotated[str, AfterValidator(_check_addr)] = "127.0.0.1:8080"
-    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("foreman", appauthor=False)))
+    addr: Address = Field(
+        default="127.0.0.1:8080",
+        description="Address to listen on, `HOST:PORT`; `:PORT` is all IPv4 addresses. Port 0 takes a free one, which "
+        "the first log lines name. An address other than loopback needs a `token`, or `insecure`.",
+    )
+    token: Secrets = Field(
+        default=(),
+        description="API tokens of callers; prefer `FOREMAN_TOKEN` or `FOREMAN_TOKEN_FILE`. Without one, every "
+        "program that reaches the address has access. A token written `alice:SECRET` belongs to alice, and so do the "
+        "jobs that she submits (`owner`). A file may have one on each line.",
+    )
+    admin_token: Secrets = Field(
+        default=(),
+        description="API tokens that may pause the queue, change others' jobs or models, and read `/metrics`. Others' "
+        "jobs are those that another token has submitted; the routes for models are an Ollama server's `/api/pull` "
+        "and so on. An admin token opens all other routes too. Without one, no route needs more than `token`.",
+    )
+    private_jobs: bool = Field(
+        default=False,
+        description="Callers see and change only [their own jobs](security.md#private-jobs); the admin sees all. Each "
+        "`token` then needs a name.",
+    )
+    rate: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=0,
+        description="Jobs and calls per caller and minute; 0 is no limit. A caller is the name of a token, or all "
+        "without one together. Each request to submit, to retry or to call a model counts, of NDJSON each line. More "
+        "are answered 429 `rate_limited` with `Retry-After`; of NDJSON, the lines before are stored.",
+    )
+    rate_burst: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=0,
+        description="Jobs and calls of a caller at once after a pause; 0 is the same as `rate`. A request with "
+        "thousands of lines needs as many.",
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Allow a public address without a token. Every program that reaches it can use your models.",
+    )
+    tls_cert: str = Field(
+        default="",
+        description="Serve HTTPS with this certificate chain, a PEM file. It is read at the start, so a renewed one "
+        "needs a restart. `SSL_CERT_FILE` makes `foreman` and Python's clients trust a certificate of your own "
+        "making.",
+    )
+    tls_key: str = Field(default="", description="Private key of the certificate, if in a separate PEM file.")
+    allowed_hosts: Words = Field(
+        default=(),
+        description="Host names to accept besides those of the loopback and `addr`, such as that of a reverse proxy. "
+        "IP addresses, `localhost`, `host.docker.internal` and `host.containers.internal` are always accepted. Where "
+        "`addr` is all addresses, so is the machine's own name (also with `.local`).",
+    )
+    cors_origins: Origins = Field(
+        default=(),
+        description="Origins of web pages that may use Foreman, such as `https://chat.example.org`; `*` is all. "
+        "Requests from pages of other sites are answered 403 on every route, the feed included. [Local "
+        "origins](security.md#origins-and-hosts) are always allowed.",
+    )
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=1024,
+        description="Client connections open at once; more are answered 503 with `Retry-After`. There are fewer, with "
+        "a warning at the start, where the system allows fewer than 512 open files more than that.",
+    )
+    idle_timeout: PositiveSeconds = Field(
+        default=75,
+        description="Timeout between two requests of a connection, and for a request head or a TLS handshake. The "
+        "connection is then closed.",
+    )
+    body_timeout: PositiveSeconds = Field(default=60, description="Timeout for a request body; then 408.")
+    send_timeout: PositiveSeconds = Field(
+        default=60,
+        description="Timeout for a client to read each 64 KiB of an answer. Its connection is then closed. During the "
+        "shutdown it is 2 s.",
+    )
 
-    ollama_url: Url = ""
-    ollama_token: SecretStr = SecretStr("")
-    openai_url: Url = ""
-    openai_token: SecretStr = SecretStr("")
-    models: list[ManagedModel] = []
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("foreman", appauthor=False)),
+        description="Folder of the database, its lock, and the logs of managed models. The default is the platform's "
+        "data folder for foreman; on Linux `~/.local/share/foreman`.",
+    )
 
-    token: Secrets = ()
-    admin_token: Secrets = ()
-    private_jobs: bool = False
-    rate: int = Field(0, ge=0, le=1_000_000)  # per minute; 0: unlimited
-    rate_burst: int = Field(0, ge=0, le=1_000_000)  # 0: same as rate
-    insecure: bool = False
-    tls_cert: str = ""  # a path
-    tls_key: str = ""
-    allowed_hosts: Words = ()
-    cors_origins: Annotated[Words, AfterValidator(_check_origins)] = ()
-    max_connections: int = Field(1024, ge=1, le=1_000_000)
-    idle_timeout: PositiveSeconds = 75
-    body_timeout: PositiveSeconds = 60
-    send_timeout: PositiveSeconds = 60
+    ollama_url: Url = Field(
+        default="", description="URL of the Ollama server to run jobs on, such as `http://127.0.0.1:11434`."
+    )
+    ollama_token: SecretStr = Field(default=SecretStr(""), description="API token of the Ollama server.")
+    openai_url: Url = Field(
+        default="",
+        description="URL of the OpenAI-compatible server to run jobs on (vLLM, llama-server, LM Studio, SGLang, …), "
+        "with or without `/v1`. llama-server needs another `--port` than its default, which is Foreman's own.",
+    )
+    openai_token: SecretStr = Field(default=SecretStr(""), description="API token of the OpenAI-compatible server.")
+    models: list[ManagedModel] = Field(
+        default=[],
+        description="Models whose servers Foreman starts when a job needs them, swaps, and stops. Tables in the TOML "
+        "file, or a JSON list in the environment.",
+    )
+    keep_alive: str | int = Field(
+        default="",
+        description="How long Ollama keeps a model that Foreman loads: seconds, text such as `5m`, or `-1` for ever. "
+        "It is sent with the request that [loads the model](targets.md#ollama). Empty leaves it to Ollama, whose own "
+        "`OLLAMA_KEEP_ALIVE` is the better place.",
+    )
+    load_timeout: PositiveSeconds = Field(
+        default=180,
+        description="Timeout for Ollama to load a model. The attempt is then spent with `load_timeout`. Managed "
+        "models have `ready_timeout` instead.",
+    )
+    poll_interval: PositiveSeconds = Field(
+        default=30,
+        description="Interval between queries of the target's models. While the target is away it is one second.",
+    )
+    embed_model: str = Field(
+        default="",
+        description="Embedding model to load at the start and after an outage of the target.",
+    )
+    embed_concurrency: Several = Field(
+        default=8,
+        description="Embedding requests to the target at once. They go past the queue; more "
+        "[wait](faces.md#embeddings).",
+    )
 
-    slots: int = Field(1, ge=1, le=1024)
-    max_queue: int = Field(100_000, ge=1)
-    max_body: Size = 64 * 2**20
-    max_answer: Size = 64 * 2**20
-    memory: Size = 512 * 2**20
+    slots: Several = Field(
+        default=1,
+        description="Jobs for the same model and loading options that run together, 1 to 1,024. Raise it where the "
+        "target batches: vLLM, llama-server with `--parallel`, Ollama with `OLLAMA_NUM_PARALLEL`.",
+    )
+    max_queue: Annotated[int, Field(ge=1)] = Field(
+        default=100_000, description="Queued jobs at most; more are refused with 503."
+    )
+    max_body: Size = Field(default=64 * 2**20, description="Largest request body.")
+    max_answer: Size = Field(default=64 * 2**20, description="Largest answer of a target; a longer one fails its job.")
+    memory: Size = Field(
+        default=512 * 2**20,
+        description="Memory for all [request bodies and answers under way](operations.md#memory). Beyond it new "
+        "requests are answered 503, and jobs wait. The first 64 KiB of each are not counted.",
+    )
 
-    max_attempts: int = Field(3, ge=1, le=20)
-    retry_backoff: PositiveSeconds = 2
-    retry_backoff_max: PositiveSeconds = 300
-    attempt_timeout: PositiveSeconds = 3600
-    first_chunk_timeout: PositiveSeconds = 600
-    stall_timeout: PositiveSeconds = 120
-    starvation_limit: PositiveSeconds = 600
-    share: float = Field(0.1, ge=0, le=0.4, allow_inf_nan=False)
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=3, description="Attempts of a job that sets no number of its own, 1 to 20."
+    )
+    retry_backoff: PositiveSeconds = Field(
+        default=2, description="Pause before the second attempt. It doubles with each further one, each ±20 %."
+    )
+    retry_backoff_max: PositiveSeconds = Field(default=300, description="Longest pause between attempts.")
+    attempt_timeout: PositiveSeconds = Field(
+        default=3600, description="Timeout of one attempt, loading included, for a job without a `timeout` of its own."
+    )
+    first_chunk_timeout: PositiveSeconds = Field(
+        default=600,
+        description="Timeout until the first chunk of an answer. Reading a long prompt counts here, unless the server "
+        "sends signs of life meanwhile.",
+    )
+    stall_timeout: PositiveSeconds = Field(default=120, description="Timeout between two chunks of an answer.")
+    starvation_limit: PositiveSeconds = Field(
+        default=600,
+        description="Wait after which a priority gets its `share`, and a model's turn ends while others wait.",
+    )
+    share: Annotated[float, Field(ge=0, le=0.4, allow_inf_nan=False)] = Field(
+        default=0.1,
+        description="Part of the slot time, 0 to 0.4, for a priority that has waited longer than `starvation_limit`. "
+        "0 always runs the jobs of a higher priority first.",
+    )
 
-    keep_alive: str | int = ""
-    load_timeout: PositiveSeconds = 180
-    embed_model: str = ""
-    embed_concurrency: int = Field(8, ge=1, le=1024)
-    poll_interval: PositiveSeconds = 30
+    webhook_secret: SigningSecrets = Field(
+        default=(),
+        description="Secrets to sign webhooks with: `whsec_` and base64, or any text. Give several while one is "
+        "replaced; the first signs `X-Foreman-Signature`. Prefer `FOREMAN_WEBHOOK_SECRET`.",
+    )
+    webhook_timeout: PositiveSeconds = Field(default=15, description="Timeout of one attempt to deliver a webhook.")
+    webhook_retries: Annotated[int, Field(ge=0, le=50)] = Field(
+        default=5, description="Retries of a failed delivery, 0 to 50, before it is given up."
+    )
+    webhook_backoff: PositiveSeconds = Field(
+        default=5, description="Pause before a delivery's first retry. It doubles with each further one, each ±20 %."
+    )
+    webhook_backoff_max: PositiveSeconds = Field(
+        default=600,
+        description="Longest pause between retries of a delivery.",
+    )
+    webhook_concurrency: Several = Field(
+        default=32,
+        description="Deliveries under way at once, 1 to 1,024. One caller gets about three quarters at most.",
+    )
+    webhook_per_receiver: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=4, description="Deliveries under way at once to one receiver, 1 to 256."
+    )
+    webhook_allow: Words = Field(
+        default=(),
+        description="Networks (CIDR) and host names, besides public ones, to allow for webhooks, such as `10.0.0.0/8` "
+        "or `n8n.local`.",
+    )
+    feed_history: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
+        default=10_000,
+        description="Events kept in memory for readers of `/events`. Older ones are read from disk; a reader that "
+        "falls further behind is closed.",
+    )
 
-    job_ttl: Seconds = 7 * 86400
-    usage_history: Seconds = 400 * 86400
-    artifact_inline_limit: Size = 262_144
-
-    webhook_secret: Annotated[Secrets, AfterValidator(_check_secrets)] = ()
-    webhook_timeout: PositiveSeconds = 15
-    webhook_retries: int = Field(5, ge=0, le=50)
-    webhook_backoff: PositiveSeconds = 5
-    webhook_backoff_max: PositiveSeconds = 600
-    webhook_concurrency: int = Field(32, ge=1, le=1024)
-    webhook_per_receiver: int = Field(4, ge=1, le=256)
-    webhook_allow: Words = ()
-
-    feed_history: int = Field(10_000, ge=100, le=10_000_000)
-
-    shutdown_grace: Seconds = 30
-    log_format: Literal["", "console", "json"] = ""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    job_ttl: Seconds = Field(default=7 * 86400, description="How long to keep an ended job; 0 keeps it for ever.")
+    usage_history: Seconds = Field(
+        default=400 * 86400, description="How long to keep the hourly [usage](usage.md); 0 keeps it for ever."
+    )
+    artifact_inline_limit: Size = Field(
+        default=262_144, description="Largest artifact included in its job; larger ones are fetched by their URL."
+    )
+    shutdown_grace: Seconds = Field(
+        default=30,
+        description="How long running jobs may continue after SIGTERM. Then they go back to the queue, the attempt "
+        "not spent.",
+    )
+    log_format: Literal["", "console", "json"] = Field(
+        default="",
+        description="`console` or `json`; empty is console on a terminal, else JSON. Logs go to standard error. "
+        "Prompts and answers are never logged.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="`debug`, `info`, `warning` or `error`."
+    )
 
     @property
     def host(self) -> str:
@@ -218,159 +307,3 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources by precedence: flags, FOREMAN_…, FOREMAN_…_FILE, .env, the TOML file."""
-        toml = TomlConfigSettingsSource(settings_cls, settings_cls.model_config.get("toml_file"))
-        if isinstance(dotenv_settings, EnvSettingsSource):  # .env may also serve other programs
-            dotenv_settings.env_vars = _ours(dotenv_settings.env_vars)
-        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings, toml
-
-
-def name_of(token: SecretStr) -> tuple[str, str]:
-    """Return a token's name and secret: alice and SECRET for `alice:SECRET`, an empty name for a plain secret."""
-    text = token.get_secret_value()
-    name, _, secret = text.partition(":")
-    return (name, secret) if secret and _NAME.fullmatch(name) else ("", text)
-
-
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-
-
-def _ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    others = {name.lower() for name in NOT_SETTINGS}
-    return {name: v for name, v in variables.items() if name.startswith(PREFIX.lower()) and name not in others}
-
-
-class _SecretFiles(EnvSettingsSource):
-    """A settings source for secrets in files: `FOREMAN_TOKEN_FILE=/run/secrets/token` sets `token`."""
-
-    def __call__(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, field in self.settings_cls.model_fields.items():
-            path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
-            if path and _is_secret(field):
-                try:
-                    found[name] = Path(path).read_text(encoding="utf-8").strip()
-                except (OSError, UnicodeDecodeError) as error:
-                    why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-                    raise SettingInvalid(f"{name}_file", path, f"must be a readable text file ({why})") from error
-        return found
-
-
-def _is_secret(field: FieldInfo) -> bool:
-    return "SecretStr" in str(field.annotation)
-
-
-def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Read the settings from all sources.
-
-    `config` is a TOML file; the default is FOREMAN_CONFIG, then config/foreman.toml if it exists.
-
-    Raises:
-        SettingInvalid: The text is one line with the setting, the given and the allowed value.
-    """
-    if config is None and (named := os.environ.get("FOREMAN_CONFIG")):
-        config = Path(named)
-    if config is not None and not config.is_file():
-        raise SettingInvalid("config", str(config), "must be a TOML file that exists")
-    chosen = config or DEFAULT_FILE
-    _refuse_unknown_variables()
-
-    class Sourced(Settings):
-        model_config = SettingsConfigDict(toml_file=chosen, env_file=".env")
-
-    try:
-        settings = Sourced(**dict(flags or {}))
-    except ValidationError as error:
-        raise _in_one_line(error) from None
-    except SettingsError as error:  # malformed JSON for a list of tables in the environment
-        (name,) = re.findall(r'field "(\w+)"', str(error)) or ["environment"]
-        raise SettingInvalid(name, HIDDEN, "must be valid JSON in the environment") from error
-    except ValueError as error:  # a TOML syntax error
-        raise SettingInvalid("config", str(chosen), f"must be valid TOML ({error})") from error
-    _check_together(settings)
-    return settings
-
-
-def _refuse_unknown_variables() -> None:
-    known = {f"{PREFIX}{name.upper()}": field for name, field in Settings.model_fields.items()}
-    allowed = NOT_SETTINGS | set(known) | {f"{name}_FILE" for name, field in known.items() if _is_secret(field)}
-    for variable in os.environ:
-        if variable.startswith(PREFIX) and variable not in allowed:
-            raise SettingInvalid(variable, os.environ[variable], f"there is no such setting{_nearest(variable, known)}")
-
-
-def _nearest(name: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {near[0]}?" if near else "; `foreman config` lists them"
-
-
-def _in_one_line(error: ValidationError) -> SettingInvalid:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or "config"
-    if first["type"] == "extra_forbidden":
-        return SettingInvalid(name, first["input"], f"there is no such setting{_nearest(name, Settings.model_fields)}")
-    given = HIDDEN if "token" in name or "secret" in name else first["input"]
-    if isinstance(given, Mapping):  # a table may hold secrets
-        given = list(given)
-    if isinstance(given, str):
-        given = re.sub(r"//[^/]*@", "//***@", given)
-    limits = first.get("ctx", {})
-    allowed = _ALLOWED[first["type"]].format(**limits) if first["type"] in _ALLOWED else first["msg"]
-    return SettingInvalid(name, given, allowed.removeprefix("Value error, "))
-
-
-_ALLOWED = {  # Foreman's own texts by Pydantic's error type
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "string_type": "must be text",
-    "string_too_short": "must have {min_length} or more characters",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
-    "too_short": "must have {min_length} or more entries",
-    "dict_type": "must be a table",
-    "model_type": "must be a table",
-    "missing": "must be given",
-    "literal_error": "must be {expected}",
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "path_type": "must be a path",
-}
-
-
-def _check_together(settings: Settings) -> None:
-    targets = [name for name in ("ollama_url", "openai_url", "models") if getattr(settings, name)]
-    if len(targets) > 1:
-        raise SettingInvalid(targets[1], targets, "set only one of ollama_url, openai_url and models")
-    if not settings.only_loopback and not settings.token and not settings.insecure:
-        raise SettingInvalid("addr", settings.addr, "a public address needs a token (or insecure = true)")
-    if settings.private_jobs and (not settings.token or any(not name_of(token)[0] for token in settings.token)):
-        raise SettingInvalid("private_jobs", True, 'needs tokens, each with a name, such as token = ["alice:SECRET"]')
-    if settings.tls_key and not settings.tls_cert:
-        raise SettingInvalid("tls_key", settings.tls_key, "needs tls_cert too")
-    named = [(name, model) for model in settings.models for name in (model.name, *model.aliases)]
-    kinds = [(name, model.embedding) for name, model in named]
-    owners = {(name, model.name) for name, model in named}
-    doubled = {name for name, model in named if kinds.count((name, model.embedding)) > 1}
-    doubled |= {name for name, _ in named if sum(name == owned for owned, _ in owners) > 1}
-    if doubled:
-        raise SettingInvalid(
-            "models", sorted(doubled), "names and aliases must be unique; only an embedding model may share a name"
-        )

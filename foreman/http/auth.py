@@ -11,7 +11,8 @@ from typing import Any, cast
 import trio
 from quart.wrappers import BaseRequestWebsocket
 
-from foreman.config.settings import Settings, name_of
+from foreman.config.checks import name_of
+from foreman.config.settings import Settings
 from foreman.domain.errors import AdminRequired, HostNotAllowed, OriginNotAllowed, Unauthorized
 from foreman.http.tickets import Tickets, Who
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from scripts.generate import ROOT, sync_client
+from scripts.generate import ROOT, settings, sync_client
 
 FILES: Mapping[str, Callable[[], str]] = {
     sync_client.TARGET: sync_client.sync_client,
+    settings.TOML: settings.toml,
+    settings.PAGE: settings.page,
 }
 
 

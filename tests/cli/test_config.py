@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from foreman import supervisor
-from foreman.cli.explain import EXPLAINED
-from foreman.cli.settings import NOT_FLAGS
-from foreman.config.settings import Settings, load
+from foreman.cli.settings import NOT_FLAGS, summary
+from foreman.config.settings import Settings
+from foreman.config.sources import load
 from tests.cli.conftest import ROOT, Invoke
 
 EXAMPLE = ROOT / "config" / "foreman.toml"
@@ -22,7 +22,7 @@ ELSEWHERE = {"data_dir"}  # its default is the platform's
 def test_every_setting_is_in_the_example_file_with_its_default() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     shown = tomllib.loads(
-        "\n".join(re.findall(r"^# ([a-z_]+ = .*)$", text.partition("Managed models")[0], re.MULTILINE))
+        "\n".join(re.findall(r"^# ([a-z_]+ = .*)$", text.partition("# ---- Managed models")[0], re.MULTILINE))
     )
     assert shown.keys() == Settings.model_fields.keys()
     given = {name: value for name, value in shown.items() if name not in ELSEWHERE}
@@ -34,14 +34,18 @@ def test_every_setting_is_in_the_example_file_with_its_default() -> None:
 
 def test_the_example_file_changes_nothing_and_its_models_are_valid(tmp_path: Path) -> None:
     assert tomllib.loads(EXAMPLE.read_text(encoding="utf-8")) == {}
-    text = EXAMPLE.read_text(encoding="utf-8").partition("Managed models")[2]
+    text = EXAMPLE.read_text(encoding="utf-8").partition("# ---- Managed models")[2]
     tables = re.findall(r"^# (\[\[models\]\]|[a-z_]+ = .*)$", text, re.MULTILINE)
     (tmp_path / "f.toml").write_text("\n".join(tables), encoding="utf-8")
     assert [model.name for model in load(tmp_path / "f.toml").models] == ["qwen3:8b", "llama3.1:8b"]
 
 
-def test_every_setting_but_tables_is_a_flag_with_words() -> None:
-    assert EXPLAINED.keys() == Settings.model_fields.keys() - NOT_FLAGS
+def test_every_setting_but_tables_is_a_flag_with_a_sentence_of_help(invoke: Invoke) -> None:
+    told = " ".join(re.sub(r"(?<=-)\n\s+", "", invoke("serve", "--help").stdout).split())
+    for name in Settings.model_fields.keys() - NOT_FLAGS:
+        assert summary(name).endswith(".")
+        assert f"--{name.replace('_', '-')} " in told
+        assert summary(name) in told
 
 
 def test_flags_reach_the_supervisor(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from foreman import __version__
 from foreman.cli.exit_codes import EXIT_CODES
-from foreman.cli.explain import EXPLAINED
 from foreman.cli.root import COMMANDS, GROUPS, foreman
 from foreman.cli.screen import Typed, plain, span
+from foreman.config.settings import Settings
 from tests.cli.conftest import ROOT, Invoke, environment
 
 
@@ -48,7 +48,9 @@ def test_the_documentation_has_every_verb_option_and_exit_code(invoke: Invoke) -
         assert command is not None
         options = {name for param in command.params for name in param.opts if name.startswith("--")}
         settings = (
-            {"--config", *(f"--{name.replace('_', '-')}" for name in EXPLAINED)} if "--addr" in options else set()
+            {"--config", *(f"--{name.replace('_', '-')}" for name in Settings.model_fields)}
+            if "--addr" in options
+            else set()
         )
         missing = {name for name in options - settings - {"--url", "--token"} if f"`{name}" not in parts[verb]}
         assert not missing, f"docs/cli.md does not say what foreman {verb} does with {missing}"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from foreman.config.settings import Settings, load
+from foreman.config.settings import Settings
+from foreman.config.sources import load
 from foreman.domain.errors import SettingInvalid
 
 

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from foreman import supervisor
 from foreman.actors import pruner
 from foreman.actors.worker import Worker
-from foreman.config import settings
+from foreman.config import sources
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Answered, DeliveryEnded, Finished, Message
 
@@ -99,7 +99,7 @@ def _live(order: dict[str, Any]) -> NoReturn:
         os.chdir(folder)  # away from whatever config/foreman.toml and .env there may be
         _Fate.point, _Fate.left = order["point"], order["nth"]
         _wrap()
-        code = supervisor.serve(settings.load(None, order["settings"]))
+        code = supervisor.serve(sources.load(None, order["settings"]))
     except BaseException as error:
         _say(error=repr(error))
     os._exit(code)

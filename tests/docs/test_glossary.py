@@ -19,22 +19,22 @@ PLAIN = frozenset(
     re.findall(
         r"\w+",
         """
-        a acceptable access addr after all allow allowed an and another api are as ask at away back backup
-        be begins behind body broken caddy cannot cert chain change chat check client clock codes come
+        a acceptable access addr address after all allow allowed an and another api are as ask at away back
+        backup be begins behind body broken caddy cannot cert chain change chat check client clock codes
         completion concurrency config connections containers content counting crashed cut data database
         decisions demo description dir disconnects disk docker each embedded encoding ended env evened exit
         explanation failed fails fast field file finding first folder follow follows for foreman format
         found from full further get give go gone happens has header headers here history hold host hosts how
         id idle illegal in inline inputs insecure internal interrupted interval invalid is it json keep
-        keeping kept key keys large leave left level life limit limited limits listen listens load locks log
-        logs long look loop machine machines many max may meet memory messages methods mismatch misrouted
-        much name next nginx not oddities of ollama on once one openai or other out over per post private
-        process program programs promises prompts proof ps pull query range reaches read receive reference
-        refused rejected requested required restart reverse rm routes run s same satisfiable secret secrets
-        see send serve served server servers service set setting settings show shutdown signs slow something
-        start starting starves stop stopping streaming submit systemd terminal that the things this through
-        timeout tls to too tree tried two type unauthorized unavailable unknown unreadable upgrading url
-        wait was watch watching way what when where which who with work wrong you
+        keeping kept key keys large leave left level life limit limited limits listen load locks log logs
+        long look loop machine machines many max may meet memory messages methods mismatch misrouted name
+        next nginx not oddities of ollama on once one openai or other out over per post private process
+        program programs promises prompts proof ps pull query range reaches read receive reference refused
+        rejected requested required restart retention reverse rm routes run s same satisfiable secret
+        secrets see send serve served server servers service set setting settings show shutdown signs slow
+        something start starting starves stop stopping streaming submit systemd terminal that the things
+        this through timeout timeouts tls to too tree tried two type unauthorized unavailable unknown
+        unreadable upgrading url wait was watch watching way what when where which with work wrong you
     """,
     )
 )

@@ -18,7 +18,8 @@ from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.output import print_json
 from foreman.cli.screen import console, one_line
 from foreman.cli.settings import takes_settings
-from foreman.config.settings import DEFAULT_FILE, Settings, load
+from foreman.config.settings import Settings
+from foreman.config.sources import DEFAULT_FILE, load
 from foreman.domain.errors import SettingInvalid
 
 MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}

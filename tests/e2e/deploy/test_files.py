@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from foreman.config import settings
+from foreman.config import sources
+from foreman.config.settings import Settings
 from tests.support.api import state, submit
 from tests.support.foreman import ROOT, Daemon, managed, until
 
@@ -92,8 +93,8 @@ def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_every_variable_that_is_named_is_one(file: Any) -> None:
-    variables = {f"{settings.PREFIX}{name.upper()}" for name in settings.Settings.model_fields}
-    variables |= {f"{name}_FILE" for name in variables} | settings.NOT_SETTINGS
+    variables = {f"{sources.PREFIX}{name.upper()}" for name in Settings.model_fields}
+    variables |= {f"{name}_FILE" for name in variables} | sources.NOT_SETTINGS
     named = set(re.findall(r"\bFOREMAN_[A-Z][A-Z_]*[A-Z]", file.read_text()))
     assert named <= variables
 
@@ -108,7 +109,7 @@ def test_the_containers_settings_are_accepted(monkeypatch: pytest.MonkeyPatch) -
     environment |= compose["services"]["foreman"]["environment"] | {"FOREMAN_TOKEN": "hush"}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    chosen = settings.load()
+    chosen = sources.load()
     assert (chosen.host, chosen.port) == ("0.0.0.0", 8080)
     assert chosen.ollama_url == "http://ollama:11434"
 

@@ -1,0 +1,125 @@
+"""What a setting may be: its type, its unit, and checks over several settings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from foreman.domain.errors import SettingInvalid
+
+if TYPE_CHECKING:
+    from foreman.config.settings import Settings
+
+_UNITS = {"": 1, "ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def _scaled(scale: Mapping[str, float], example: str) -> BeforeValidator:
+    def read(value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError(f"must be a number or text like {example!r}")  # noqa: TRY004 pydantic wants a ValueError
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
+        if not match or match[2].lower() not in scale:
+            raise ValueError(f"must be a number or text like {example!r}")
+        return float(match[1]) * scale[match[2].lower()]
+
+    return BeforeValidator(read)
+
+
+def _commas(value: object) -> object:
+    """Split text at commas, or at newlines as in a file of secrets."""
+    return [part.strip() for part in re.split(r"[,\n]", value) if part.strip()] if isinstance(value, str) else value
+
+
+def _check_url(value: str) -> str:
+    if value:
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+        except ValueError:
+            good = False
+        if not good:
+            meant = "" if "://" in value else f"; did you mean http://{value}?"
+            raise ValueError(f"must be an http:// or https:// address{meant}")
+        if "@" in parts.netloc:  # logs and answers show the address
+            raise ValueError("must not contain a user name or password; use ollama_token or openai_token instead")
+    return value.rstrip("/")
+
+
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s@?#]+/?", origin, re.IGNORECASE):
+            raise ValueError("each must be an origin such as https://chat.example.org, or *")
+    return origins
+
+
+def _check_addr(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be HOST:PORT or :PORT")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("must be [IPv6]:PORT")
+    return value
+
+
+def _check_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for secret in secrets:
+        text = secret.get_secret_value()
+        if text.startswith("whsec_"):
+            try:
+                base64.b64decode(text[6:] + "=" * (-len(text[6:]) % 4), validate=True)
+            except binascii.Error:
+                raise ValueError("a secret that begins with whsec_ must go on in base64") from None
+    return secrets
+
+
+Seconds = Annotated[float, _scaled(_UNITS, "10 min"), Field(ge=0, le=10 * 365 * 86400, allow_inf_nan=False)]
+PositiveSeconds = Annotated[Seconds, Field(gt=0)]
+Size = Annotated[int, _scaled(_SIZES, "64 MiB"), Field(ge=1)]
+Url = Annotated[str, AfterValidator(_check_url)]
+Address = Annotated[str, AfterValidator(_check_addr)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
+Origins = Annotated[Words, AfterValidator(_check_origins)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_commas)]
+SigningSecrets = Annotated[Secrets, AfterValidator(_check_secrets)]
+
+
+def name_of(token: SecretStr) -> tuple[str, str]:
+    """Return a token's name and secret: alice and SECRET for `alice:SECRET`, an empty name for a plain secret."""
+    text = token.get_secret_value()
+    name, _, secret = text.partition(":")
+    return (name, secret) if secret and _NAME.fullmatch(name) else ("", text)
+
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def check_together(settings: Settings) -> None:
+    """Raise SettingInvalid for settings that exclude or need each other."""
+    targets = [name for name in ("ollama_url", "openai_url", "models") if getattr(settings, name)]
+    if len(targets) > 1:
+        raise SettingInvalid(targets[1], targets, "set only one of ollama_url, openai_url and models")
+    if not settings.only_loopback and not settings.token and not settings.insecure:
+        raise SettingInvalid("addr", settings.addr, "a public address needs a token (or insecure = true)")
+    if settings.private_jobs and (not settings.token or any(not name_of(token)[0] for token in settings.token)):
+        raise SettingInvalid("private_jobs", True, 'needs tokens, each with a name, such as token = ["alice:SECRET"]')
+    if settings.tls_key and not settings.tls_cert:
+        raise SettingInvalid("tls_key", settings.tls_key, "needs tls_cert too")
+    named = [(name, model) for model in settings.models for name in (model.name, *model.aliases)]
+    kinds = [(name, model.embedding) for name, model in named]
+    owners = {(name, model.name) for name, model in named}
+    doubled = {name for name, model in named if kinds.count((name, model.embedding)) > 1}
+    doubled |= {name for name, _ in named if sum(name == owned for owned, _ in owners) > 1}
+    if doubled:
+        raise SettingInvalid(
+            "models", sorted(doubled), "names and aliases must be unique; only an embedding model may share a name"
+        )
