@@ -25,9 +25,9 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 @click.command(
     epilog=epilog(
-        "source <(foreman completion bash)",
-        "source <(foreman completion zsh)",
-        "foreman completion fish > ~/.config/fish/completions/foreman.fish",
+        "source <(foreman completion bash)    # in ~/.bashrc",
+        "source <(foreman completion zsh)    # in ~/.zshrc, after compinit",
+        "foreman completion fish > ~/.config/fish/completions/foreman.fish    # once",
     ),
     short_help="Print the script for shell completion.",
 )

@@ -23,7 +23,7 @@ from foreman.config.sources import DEFAULT_FILE, PREFIX, load
     epilog=epilog("foreman config", "foreman config --json"),
     short_help="Print the settings in force and the source of each.",
 )
-@click.option("--json", "as_json", is_flag=True, help='Print {"file": …, "settings": {NAME: {"value": …, "from": …}}}.')
+@click.option("--json", "as_json", is_flag=True, help='Print {"file", "settings": {NAME: {"value", "from"}}}.')
 @takes_settings
 def config(config: Path | None, as_json: bool, **flags: Any) -> None:
     """Print the settings that 'foreman serve' would use, and the source of each.

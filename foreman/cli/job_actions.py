@@ -27,13 +27,15 @@ def _ids(complete: Complete) -> Callable[[F], F]:
     return click.argument("job_ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete)
 
 
-_json = click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "errors": [{"job_id", "error", …}]}.')
+_json = click.option(
+    "--json", "as_json", is_flag=True, help='Print {"jobs": […], "errors": [{"job_id", "error", "code"}]}.'
+)
 
 
 @click.command(
     epilog=epilog(
         f"foreman cancel {EXAMPLE}",
-        "foreman jobs --state queued --quiet | xargs foreman cancel",
+        "foreman jobs --state queued --limit 1000 --quiet | xargs foreman cancel",
     ),
     short_help="Cancel queued and running jobs.",
 )
@@ -52,7 +54,7 @@ def cancel(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None
 @click.command(
     epilog=epilog(
         f"foreman retry {EXAMPLE}",
-        "foreman jobs --state failed --quiet | xargs foreman retry",
+        "foreman jobs --state failed --limit 1000 --quiet | xargs foreman retry",
     ),
     short_help="Queue failed, cancelled or expired jobs again.",
 )

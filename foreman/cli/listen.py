@@ -65,12 +65,19 @@ def _secrets(ctx: click.Context, param: click.Parameter, given: str | None) -> l
     metavar="CODE",
     help="Status to answer: 500 makes Foreman try again, 410 stop.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line for each webhook.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='Print {"received_at", "signature", "signature_error", "webhook_id", "again", "payload"}, one object a line.',
+)
 def listen(port: int, secrets: list[str], status: int, as_json: bool) -> None:
     """Receive webhooks on this machine and print the state, job, attempt and signature check of each.
 
-    At the start, prints its URL and a command that submits a job with webhooks to it. Ctrl-C ends it. Foreman sends to
-    the loopback only if it listens on the loopback itself, or if its setting 'webhook_allow' allows it.
+    The signature check is 'good', 'bad' (and why), 'missing', or 'not checked' without a secret; a repeated webhook is
+    marked 'again'. At the start, prints its URL and a command that submits a job with webhooks to it. Ctrl-C ends it,
+    with exit code 0. It listens on 127.0.0.1 only; Foreman sends there only if it listens on the loopback itself, or if
+    its setting 'webhook_allow' allows it.
     """
     inbox: Queue[tuple[datetime, Received]] = Queue(WAITING)
 

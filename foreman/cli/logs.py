@@ -56,7 +56,11 @@ class Attempts:
 @click.argument("job_id", metavar="ID", shell_complete=any_job)
 @click.option("-f", "--follow", "follows", is_flag=True, help="Print new events until the job has ended.")
 @click.option(
-    "--json", "as_json", is_flag=True, help='Print {"events": […], "attempts": […]}; with --follow one event a line.'
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='Print {"events": […], "attempts": [{"attempt", "started_at", "ended_at", "outcome", "error"}]}; '
+    "with --follow one event a line.",
 )
 @quiet("With --follow: print nothing; the exit code shows how the job ended.")
 @reaches_foreman

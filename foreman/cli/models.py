@@ -60,13 +60,19 @@ class Described(msgspec.Struct):
 @click.command(
     epilog=epilog("foreman models", "foreman models --quiet"), short_help="List the target's models and their state."
 )
-@click.option("--json", "as_json", is_flag=True, help='Print {"models": […], "degraded": …, "target_error": …}.')
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='Print {"models": [{"name", "state", "size", "context", "queued"}], "degraded", "target_error"}.',
+)
 @quiet("Print only the names, one a line.")
 @reaches_foreman
 def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """List the models with their state, size, context and number of waiting jobs.
 
-    CONTEXT is in tokens: as loaded for a loaded model, the most it supports for any other.
+    STATE is 'loaded', 'ready' to be loaded, or 'away' while the target cannot be reached. CONTEXT is in tokens: as
+    loaded for a loaded model, the most it supports for any other; it is empty where the target does not say.
     """
     with Client(url, token) as client:
         names = client.models()

@@ -36,7 +36,11 @@ MOST_WAITING = 500  # waiting jobs in one answer of the API
 @quiet()
 @reaches_foreman
 def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
-    """List the running jobs, and the waiting ones in the order in which they would start."""
+    """List the running jobs, and the waiting ones in the order in which they would start.
+
+    Jobs that wait for their not_before are left out. Standard error shows how many jobs run and wait, the loaded model,
+    and what holds the queue up.
+    """
     with Client(url, token) as client:
         raw, waiting = client.raw(requests.queue()), client.raw(requests.waiting(limit))
         found, then = decode(raw, Queue), decode(waiting, Page).jobs

@@ -26,11 +26,12 @@ _config = click.option("--config", type=click.Path(path_type=Path), metavar="FIL
 @click.argument("file", type=click.Path(path_type=Path))
 @_where
 @_config
-@click.option("--json", "as_json", is_flag=True, help='Print {"file": …, "bytes": …}.')
+@click.option("--json", "as_json", is_flag=True, help='Print {"file", "bytes"}.')
 def backup(file: Path, data_dir: Path | None, config: Path | None, as_json: bool) -> None:
     """Copy the database to FILE as it is at this moment, without holding up a running Foreman.
 
-    To restore it, stop Foreman, replace foreman.db with the copy, and remove foreman.db-wal and foreman.db-shm.
+    FILE must not exist yet, and is written in whole or not at all. To restore it, stop Foreman, replace foreman.db with
+    the copy, and remove foreman.db-wal and foreman.db-shm.
     """
     size = integrity.backup(_database(data_dir, config), file)
     if as_json:
@@ -42,10 +43,20 @@ def backup(file: Path, data_dir: Path | None, config: Path | None, as_json: bool
 @click.command(epilog=epilog("foreman check", "foreman check --json"), short_help="Check the database for damage.")
 @_where
 @_config
-@click.option("--json", "as_json", is_flag=True, help='Print {"jobs": …, "problems": […], …}.')
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='Print {"database", "schema", "newest_schema", "jobs", "events", "problems"}.',
+)
 @click.pass_context
 def check(ctx: click.Context, data_dir: Path | None, config: Path | None, as_json: bool) -> None:
-    """Read the whole database and report every inconsistency; exit with 1 if there is one."""
+    """Read the whole database and report every inconsistency; exit with 1 if there is one.
+
+    Each row is read as the program reads it. Inconsistencies are damaged pages, jobs without a payload or an answer,
+    rows whose job or event is missing, states that the event log contradicts, wrong counts, and jobs that cannot be
+    read, with what to do about them.
+    """
     report = integrity.check(_database(data_dir, config))
     if as_json:
         print_json(report)

@@ -16,7 +16,10 @@ BYTES = 32
     epilog=epilog("foreman token > /etc/foreman/token", "FOREMAN_TOKEN_FILE=/etc/foreman/token foreman serve"),
     short_help="Print a new random token.",
 )
-@click.option("--name", help="Name of the caller; prints NAME:TOKEN, so that jobs show their caller.")
+@click.option(
+    "--name",
+    help="Name of the caller; print NAME:TOKEN, so that jobs show their caller, who sends it with the name or without.",
+)
 def token(name: str | None) -> None:
     """Print a new random token, for the settings token, admin_token and webhook_secret. Nothing is stored."""
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):

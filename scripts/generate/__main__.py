@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from scripts.generate import ROOT, settings, sync_client
+from scripts.generate import ROOT, cli_page, settings, sync_client
 
 FILES: Mapping[str, Callable[[], str]] = {
     sync_client.TARGET: sync_client.sync_client,
     settings.TOML: settings.toml,
     settings.PAGE: settings.page,
+    cli_page.PAGE: cli_page.page,
 }
 
 

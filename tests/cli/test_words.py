@@ -8,14 +8,12 @@ import socket
 import subprocess
 import sys
 
-import click
 import pytest
 
 from foreman import __version__
 from foreman.cli.exit_codes import EXIT_CODES
-from foreman.cli.root import COMMANDS, GROUPS, foreman
+from foreman.cli.root import COMMANDS, GROUPS
 from foreman.cli.screen import Typed, plain, span
-from foreman.config.settings import Settings
 from tests.cli.conftest import ROOT, Invoke, environment
 
 
@@ -36,24 +34,10 @@ def test_help_lists_every_verb_in_whole_sentences(invoke: Invoke) -> None:
     assert "..." not in said.partition("Options:")[2]
 
 
-def test_the_documentation_has_every_verb_option_and_exit_code(invoke: Invoke) -> None:
-    """Settings are documented on a page of their own."""
+def test_the_documentation_has_every_verb_in_order_and_every_exit_code() -> None:
+    """What it says about each is generated."""
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^  ([a-z]+)  +[A-Z]", invoke("--help").stdout, re.MULTILINE)
-    parts = dict(re.findall(r"^### foreman (\w+)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
-    assert list(parts) == listed
-    ctx = click.Context(foreman)
-    for verb in set(listed) - {"serve", "config"}:
-        command = foreman.get_command(ctx, verb)
-        assert command is not None
-        options = {name for param in command.params for name in param.opts if name.startswith("--")}
-        settings = (
-            {"--config", *(f"--{name.replace('_', '-')}" for name in Settings.model_fields)}
-            if "--addr" in options
-            else set()
-        )
-        missing = {name for name in options - settings - {"--url", "--token"} if f"`{name}" not in parts[verb]}
-        assert not missing, f"docs/cli.md does not say what foreman {verb} does with {missing}"
+    assert re.findall(r"^### foreman (\w+)\n", text, re.MULTILINE) == list(COMMANDS)
     codes = re.findall(r"(?:^|[:;] )(\d+) ", EXIT_CODES)
     assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == codes
 

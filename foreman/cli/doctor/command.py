@@ -30,7 +30,7 @@ MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")
     short_help="Check whether Foreman can work here, and say what to fix.",
 )
 @click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Model that the target must have.")
-@click.option("--webhook", metavar="URL", help="Receiver that must be allowed and answer.")
+@click.option("--webhook", metavar="URL", help="Receiver that must be allowed and answer (to a HEAD).")
 @click.option(
     "--url",
     envvar="FOREMAN_URL",
@@ -38,7 +38,12 @@ MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")
     metavar="URL",
     help="URL of the running Foreman.  [default: the one that listens on addr, if any]",
 )
-@click.option("--json", "as_json", is_flag=True, help='Print {"ok": …, "checks": [{"check", "status", "what", "do"}]}.')
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='Print {"ok", "checks": [{"check", "status": "ok", "warn" or "fail", "what", "do"}]}.',
+)
 @takes_settings
 def doctor(
     config: Path | None,
@@ -51,7 +56,8 @@ def doctor(
     """Check the settings, token, data folder, port and target of 'foreman serve', and a running Foreman.
 
     Prints one line for each check: good (✓), a warning (!) or an error (✗), with the remedy. Exits with 1 after an
-    error. Takes the same flags as 'foreman serve'. Nothing is changed.
+    error. Takes the same flags as 'foreman serve', so that it judges what would be started. Changes nothing and posts
+    nothing.
     """
     found: list[Finding] = []
     for finding in _examine(

@@ -37,12 +37,20 @@ _Box: TypeAlias = "SimpleQueue[News | str | None]"  # news, a key, or None for a
     epilog=epilog("foreman watch", "foreman watch | grep failed", "foreman watch --json"),
     short_help="Watch the queue, running jobs and events live.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one event a line as JSON, on a terminal too.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='Print each event as {"seq", "job_id", "state", "timestamp", "previous_state", "model", "attempt", "error", '
+    '"custom_id"}, one a line, on a terminal too.',
+)
 @reaches_foreman
 def watch(as_json: bool, url: str | None, token: str | None) -> None:
     """Show running jobs with their text, waiting jobs in order, and events, live. Quit with q or Ctrl-C.
 
-    In a pipe or a file, prints one line for each event instead. When Foreman goes away, waits for it and goes on.
+    The first lines show the loaded model, how much runs and waits, how many jobs were done within the last minute, and
+    what is wrong. In a pipe or a file, prints one line for each event instead. When Foreman goes away, waits for it and
+    goes on.
     """
     with Client(url, token) as client:
         try:
