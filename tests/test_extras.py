@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 import pytest
 
 from tests.support.foreman import ROOT
+from tests.support.ports import held_port
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -33,7 +34,7 @@ import foreman
 from foreman.client import ConnectFailed
 
 foreman.Receiver("secret")
-url = "http://127.0.0.1:9"  # port of discard: nobody listens
+url = sys.argv[1]
 with foreman.Client(url) as client:
     try:
         client.run("m", "x", retry_for=0)
@@ -62,13 +63,13 @@ COMMAND = "from foreman.cli import main; main()"
 
 
 def test_the_client_runs_with_the_plain_package() -> None:
-    done = run(CLIENT, *PROJECT["dependencies"])
+    done = run(CLIENT, *PROJECT["dependencies"], arguments=[nobody()])
     assert (done.returncode, done.stdout) == (0, "refused True\nrefused True\n"), done.stderr
 
 
 @pytest.mark.parametrize("command", ["jobs", "watch --json", "submit -m m hi"])
 def test_commands_that_connect_to_a_foreman_run_with_the_plain_package(command: str) -> None:
-    done = run(COMMAND, *PROJECT["dependencies"], arguments=[*command.split(), "--url", "http://127.0.0.1:9"])
+    done = run(COMMAND, *PROJECT["dependencies"], arguments=[*command.split(), "--url", nobody()])
     assert (done.returncode, done.stderr[:11]) == (3, "foreman: no"), done.stderr
 
 
@@ -92,6 +93,10 @@ def test_the_overview_says_which_commands_need_the_server() -> None:
 def test_the_server_runs_with_its_extra() -> None:
     done = run(EVERYTHING, *PROJECT["dependencies"], *EXTRAS["server"])
     assert (done.returncode, done.stdout) == (0, "imported\n"), done.stderr
+
+
+def nobody() -> str:
+    return f"http://127.0.0.1:{held_port()}"
 
 
 def run(program: str, *needed: str, arguments: list[str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,13 @@ import click
 import foreman
 from foreman import program
 from foreman.client import Client, ClientError
-from foreman.targets.managed.child import free_port, leash_command
+from foreman.targets.managed.child import leash_command
 
 READY_TIMEOUT = 60.0  # seconds
 STOP_TIMEOUT = 15.0  # seconds between SIGTERM and the end of the leash
 LAST_LINES = 15
+
+_SERVES = re.compile(r"foreman serves .*\burl=(\S+)")  # its log says the port that it was given
 
 
 class NotReady(click.ClickException):
@@ -32,29 +35,28 @@ class NotReady(click.ClickException):
 class Daemon:
     """A running `foreman serve` on a free loopback port, with a temporary data folder."""
 
-    url: str
     folder: Path
     process: subprocess.Popen[bytes]
 
-    def wait_ready(self) -> None:
-        """Wait until it accepts jobs. Raise NotReady when it ends first or takes too long."""
+    def wait_ready(self) -> str:
+        """Wait until it accepts jobs and return its URL. Raise NotReady when it ends first or takes too long."""
         deadline = time.monotonic() + READY_TIMEOUT
-        with Client(self.url) as client:
-            while time.monotonic() < deadline:
-                if self.process.poll() is not None:
-                    raise NotReady(f"foreman serve ended with status {self.process.returncode}")
-                try:
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise NotReady(f"foreman serve ended with status {self.process.returncode}")
+            if found := _SERVES.search(self._log()):
+                with suppress(ClientError), Client(found[1]) as client:
                     if client.ready():
-                        return
-                except ClientError:
-                    pass
-                time.sleep(0.02)
+                        return found[1]
+            time.sleep(0.02)
         raise NotReady(f"foreman serve was not ready after {READY_TIMEOUT:g} s")
 
     def last_lines(self) -> list[str]:
         """Return the last lines of its log."""
-        log = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
-        return log.splitlines()[-LAST_LINES:]
+        return self._log().splitlines()[-LAST_LINES:]
+
+    def _log(self) -> str:
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager
@@ -64,8 +66,8 @@ def running() -> Iterator[Daemon]:
     It is on a leash: if this process is killed, the daemon and its children die with it.
     """
     with tempfile.TemporaryDirectory(prefix="foreman-demo-", ignore_cleanup_errors=True) as name:
-        folder, port = Path(name), free_port()
-        flags = ["--addr", f"127.0.0.1:{port}", "--data-dir", str(folder / "data"), "--shutdown-grace", "1"]
+        folder = Path(name)
+        flags = ["--addr", "127.0.0.1:0", "--data-dir", str(folder / "data"), "--shutdown-grace", "1"]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [*leash_command(), *program.command(), "serve", *flags, "--log-format", "console"],
@@ -77,7 +79,7 @@ def running() -> Iterator[Daemon]:
                 start_new_session=True,  # Ctrl-C is handled here
             )
         try:
-            yield Daemon(f"http://127.0.0.1:{port}", folder, process)
+            yield Daemon(folder, process)
         finally:
             _stop(process)
 

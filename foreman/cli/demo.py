@@ -53,11 +53,11 @@ def _show(daemon: Daemon, prompt: str) -> Job:
     """Print the progress of one job and return the ended job."""
     began = time.monotonic()
     click.echo("Starting foreman with a database of its own and the embedded model …")
-    daemon.wait_ready()
-    click.echo(f"Ready at {daemon.url} after {span(time.monotonic() - began)}.")
+    url = daemon.wait_ready()
+    click.echo(f"Ready at {url} after {span(time.monotonic() - began)}.")
     events: dict[State, Event] = {}
     typed, out = Typed(), console()
-    with Client(daemon.url) as client:
+    with Client(url) as client:
         accepted = client.submit(MODEL, prompt, options=OPTIONS)
         click.echo(f"Submitted {accepted.job_id} to {MODEL}: {prompt}\n")
         for news in follow(client, accepted.job_id):

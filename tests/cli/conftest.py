@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from foreman.cli.root import foreman
 from foreman.client import Client
-from foreman.targets.managed.child import free_port
 from tests.support.foreman import Daemon, Upstream, an_upstream
+from tests.support.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "open sesame"
@@ -45,7 +45,7 @@ class App:
 
     def __init__(self, folder: Path, upstream: Upstream, **settings: object) -> None:
         self.upstream = upstream
-        self.url = f"http://127.0.0.1:{free_port()}"
+        self.url = f"http://127.0.0.1:{held_port()}"
         given = {"retry_backoff": 0.05, "slots": 8, "webhook_secret": SECRET, "webhook_retries": 0} | settings
         addr = self.url.removeprefix("http://")
         self.daemon = Daemon(folder, addr=addr, ollama_url=upstream.url, token=TOKEN, **given)

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from foreman.targets.managed.child import free_port
 from tests.cli.conftest import TOKEN, App, Invoke
 from tests.client.scripted import Script, a_server, dripping, endless
 from tests.support.foreman import Daemon, Upstream, an_upstream
+from tests.support.ports import held_port
 from tests.support.receiver import Receiver
 
 Findings = dict[str, dict[str, Any]]
@@ -30,7 +30,7 @@ def upstream() -> Iterator[Upstream]:
 def examine(invoke: Invoke, folder: Path, *words: str, **settings: object) -> Findings:
     """What each check found; the exit code must agree with `well`."""
     well = settings.pop("well", False)
-    chosen = {"addr": f"127.0.0.1:{free_port()}", "data-dir": str(folder / "data"), **settings}
+    chosen = {"addr": f"127.0.0.1:{held_port()}", "data-dir": str(folder / "data"), **settings}
     flags = [word for name, value in chosen.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     result = invoke("doctor", "--json", *flags, *words)
     told = msgspec.json.decode(result.stdout)
@@ -51,8 +51,8 @@ def test_where_all_is_well_it_says_so_and_leaves_nothing(invoke: Invoke, tmp_pat
 
 
 def test_for_people_each_is_one_line_with_the_next_step(invoke: Invoke, tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    result = invoke("doctor", "--ollama-url", url, "--data-dir", str(tmp_path), "--addr", f"127.0.0.1:{free_port()}")
+    url = f"http://127.0.0.1:{held_port()}"
+    result = invoke("doctor", "--ollama-url", url, "--data-dir", str(tmp_path), "--addr", f"127.0.0.1:{held_port()}")
     assert (result.exit_code, result.stderr) == (1, "")
     lines = result.stdout.splitlines()
     assert [line[:1] for line in lines] == ["✓", "✓", "✓", "✓", "✗"]
@@ -62,7 +62,7 @@ def test_for_people_each_is_one_line_with_the_next_step(invoke: Invoke, tmp_path
 
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
 def test_a_target_that_is_down(invoke: Invoke, tmp_path: Path, kind: str) -> None:
-    found = examine(invoke, tmp_path, "--model", "a", **{f"{kind}_url": f"http://127.0.0.1:{free_port()}"})
+    found = examine(invoke, tmp_path, "--model", "a", **{f"{kind}_url": f"http://127.0.0.1:{held_port()}"})
     assert wrong(found) == ["target", "model"]
     assert "cannot reach" in found["target"]["what"]
     assert f"{kind}_url" in found["target"]["do"]
@@ -72,7 +72,7 @@ def test_a_target_that_is_down(invoke: Invoke, tmp_path: Path, kind: str) -> Non
     ("kind", "form"), [("openai", "http://127.0.0.1:{port}/v1"), ("ollama", "http://localhost:{port}")]
 )
 def test_a_target_that_is_foreman_itself(invoke: Invoke, tmp_path: Path, kind: str, form: str) -> None:
-    port = free_port()
+    port = held_port()
     found = examine(invoke, tmp_path, addr=f"127.0.0.1:{port}", **{f"{kind}_url": form.format(port=port)})
     assert wrong(found) == ["target"]
     assert found["target"]["what"] == f"{form.format(port=port)} is this foreman itself"
@@ -160,7 +160,7 @@ def test_a_database_that_is_newer_or_damaged(
 @pytest.mark.parametrize("insecure", [False, True])
 def test_a_public_address_without_a_token(invoke: Invoke, tmp_path: Path, upstream: Upstream, insecure: bool) -> None:
     words = ["--insecure"] if insecure else []
-    addr = f"0.0.0.0:{free_port()}"
+    addr = f"0.0.0.0:{held_port()}"
     found = examine(invoke, tmp_path, *words, well=insecure, ollama_url=upstream.url, addr=addr)
     assert found["token"]["status"] == ("warn" if insecure else "fail")
     assert "foreman token" in found["token"]["do"]
@@ -180,7 +180,7 @@ def test_a_running_foreman_that_asks_for_a_token(invoke: Invoke, tmp_path: Path,
 
 
 def test_a_foreman_elsewhere_that_does_not_run(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
-    found = examine(invoke, tmp_path, "--url", f"http://127.0.0.1:{free_port()}", ollama_url=upstream.url)
+    found = examine(invoke, tmp_path, "--url", f"http://127.0.0.1:{held_port()}", ollama_url=upstream.url)
     assert wrong(found) == ["foreman"]
     assert "foreman serve" in found["foreman"]["do"]
 
@@ -207,7 +207,7 @@ def test_a_receiver_that_answers_and_one_that_does_not(invoke: Invoke, tmp_path:
     with Receiver() as receiver:
         found = examine(invoke, tmp_path, "--webhook", receiver.url, well=True, ollama_url=upstream.url)
         assert "nothing was posted" in found["webhook"]["what"]
-        public = {"addr": f"0.0.0.0:{free_port()}", "token": "x"}
+        public = {"addr": f"0.0.0.0:{held_port()}", "token": "x"}
         found = examine(invoke, tmp_path, "--webhook", receiver.url, ollama_url=upstream.url, **public)
         assert "is not a public address" in found["webhook"]["what"]
         examine(

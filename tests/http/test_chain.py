@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from foreman.targets.managed.child import free_port
 from tests.http.conftest import Api
 from tests.support.foreman import Daemon, an_upstream
+from tests.support.ports import held_port
 
 Fresh = Callable[..., Api]
 
@@ -23,7 +23,7 @@ Fresh = Callable[..., Api]
     ],
 )
 def test_a_foreman_in_front_of_itself_does_not_start(tmp_path: Path, setting: str, form: str) -> None:
-    port = free_port()
+    port = held_port()
     url = form.format(port=port)
     daemon = Daemon(tmp_path, addr=f"127.0.0.1:{port}", **{setting: url})
     try:

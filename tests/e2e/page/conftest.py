@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.foreman import Daemon, Upstream
+from tests.support.ports import held_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TIMEOUT = 30_000  # ms
@@ -32,22 +30,13 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on, out of those that no client is given while its server starts again."""
-    for _ in range(100):
-        port = random.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no port is free")
-
-
 @pytest.fixture
 def fresh(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., Daemon]]:
     """Start a Foreman with these settings, on a port that it has again after a restart."""
     started: list[Daemon] = []
 
     def start(**settings: object) -> Daemon:
-        given = {"ollama_url": upstream.url, "addr": f"127.0.0.1:{free_port()}", "retry_backoff": 0.05} | settings
+        given = {"ollama_url": upstream.url, "addr": f"127.0.0.1:{held_port()}", "retry_backoff": 0.05} | settings
         started.append(Daemon(tmp_path / f"data{len(started)}", **given))
         return started[-1].start()
 
