@@ -13,15 +13,16 @@ from quart.wrappers import BaseRequestWebsocket
 
 from foreman.config.checks import name_of
 from foreman.config.settings import Settings
-from foreman.domain.errors import AdminRequired, HostNotAllowed, OriginNotAllowed, Unauthorized
-from foreman.http.tickets import Tickets, Who
+from foreman.domain.caller import Caller
+from foreman.domain.errors import HostNotAllowed, OriginNotAllowed, Unauthorized
+from foreman.http.tickets import Tickets
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
 OPEN_FOLDER = "/static/"  # files of the web UI, which asks for the token itself
 # Routes that browsers open without headers: websockets, EventSource, images, links.
 TAKE_TICKETS = frozenset({"events.over_websocket", "events.over_sse", "jobs.follow", "jobs.artifact"})
 TICKET = "ticket"  # query parameter
-WHO = "foreman.who"  # key in the scope of an admitted request: a ticket can be checked only once
+CALLER = "foreman.caller"  # key in the scope of an admitted request: a ticket can be checked only once
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 EVERY_ORIGIN = "*"
 API_KEY = "X-API-Key"  # token header of Anthropic's clients
@@ -42,13 +43,14 @@ class Auth:
         self.tickets = Tickets()
         self._private = settings.private_jobs
         self._wants_token, self._has_admins = bool(settings.token), bool(settings.admin_token)
-        self._holders: dict[bytes, Who] = {}
+        self._anyone = self._caller("", admin=False)
+        self._holders: dict[bytes, Caller] = {}
         for tokens, admin, default in ((settings.token, False, ""), (settings.admin_token, True, "admin")):
             for token in tokens:
                 name, secret = name_of(token)
-                who = Who(name or default, admin)
+                caller = self._caller(name or default, admin=admin)
                 # A named token may be sent with its name or without.
-                self._holders |= {token.get_secret_value().encode(): who, secret.encode(): who}
+                self._holders |= {token.get_secret_value().encode(): caller, secret.encode(): caller}
         self._hosts = LOCAL_NAMES | {host.lower() for host in settings.allowed_hosts} | {settings.host.lower()}
         self._origins = {origin.lower().rstrip("/") for origin in settings.cors_origins}
         if settings.host in EVERYWHERE:
@@ -84,48 +86,39 @@ class Auth:
         is_open = request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
         given = "Authorization" in request.headers or API_KEY in request.headers
         ticket = None if given or not _takes_ticket(request) else request.args.get(TICKET)
-        who = self._holder(request) if ticket is None else self.tickets.take(ticket, trio.current_time())
-        if self._wants_token and not is_open and who is None:
+        caller = self._holder(request) if ticket is None else self.tickets.take(ticket, trio.current_time())
+        if self._wants_token and not is_open and caller is None:
             raise Unauthorized(given=given, ticket=ticket is not None)
-        cast(dict[str, Any], request.scope)[WHO] = who or Who()
+        cast(dict[str, Any], request.scope)[CALLER] = caller or self._anyone
 
     def check_admin(self, request: BaseRequestWebsocket) -> None:
         """Raise AdminRequired for a request without an admin token.
 
         Any caller passes while no admin token is set and jobs are not private.
         """
-        if (self._has_admins or self._private) and not self._who(request).admin:
-            raise AdminRequired
+        self.caller(request).check_admin()
 
-    def caller(self, request: BaseRequestWebsocket) -> str:
-        """Return the name of the request's token; empty without one."""
-        return self._who(request).name
+    def caller(self, request: BaseRequestWebsocket) -> Caller:
+        """Return the caller of an admitted request."""
+        caller: Caller = cast(dict[str, Any], request.scope).get(CALLER, self._anyone)
+        return caller
 
     def ticket(self, request: BaseRequestWebsocket) -> str:
         """Return a new ticket for the request's caller."""
-        return self.tickets.issue(self._who(request), trio.current_time())
+        return self.tickets.issue(self.caller(request), trio.current_time())
 
-    def only_of(self, request: BaseRequestWebsocket) -> str | None:
-        """Return the owner whose jobs alone the request may see; None for all jobs."""
-        who = self._who(request)
-        return who.name if self._private and not who.admin else None
+    def _caller(self, name: str, *, admin: bool) -> Caller:
+        """Return the caller by a token, or by none."""
+        acts_for_all = admin or not (self._has_admins or self._private)
+        return Caller(name, acts_for_all, sees_all=admin or not self._private)
 
-    def check_owner(self, request: BaseRequestWebsocket, owner: str) -> None:
-        """Raise AdminRequired for another caller's job, unless the request may act as admin."""
-        if self.caller(request) != owner:
-            self.check_admin(request)
-
-    def _who(self, request: BaseRequestWebsocket) -> Who:
-        who: Who = cast(dict[str, Any], request.scope).get(WHO, Who())
-        return who
-
-    def _holder(self, request: BaseRequestWebsocket) -> Who | None:
+    def _holder(self, request: BaseRequestWebsocket) -> Caller | None:
         kind, _, bearer = request.headers.get("Authorization", "").partition(" ")
         sent = [request.headers.get(API_KEY, ""), bearer if kind.lower() == "bearer" else ""]
         given = [token.strip().encode() for token in sent]
         # All tokens are compared, so that the time taken does not reveal which one was near.
-        found = [who for one in given for token, who in self._holders.items() if hmac.compare_digest(one, token)]
-        return next((who for who in found if who.admin), found[0] if found else None)
+        found = [caller for one in given for token, caller in self._holders.items() if hmac.compare_digest(one, token)]
+        return next((caller for caller in found if caller.admin), found[0] if found else None)
 
 
 def _takes_ticket(request: BaseRequestWebsocket) -> bool:

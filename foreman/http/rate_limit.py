@@ -14,6 +14,6 @@ def count() -> None:
     ctx = context()
     if ctx.rate is None:
         return
-    wait = ctx.rate.take(ctx.auth.caller(request), trio.current_time())
+    wait = ctx.rate.take(ctx.auth.caller(request).name, trio.current_time())
     if wait:
         raise RateLimited(ctx.settings.rate, wait)

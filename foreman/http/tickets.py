@@ -5,19 +5,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from typing import NamedTuple
+
+from foreman.domain.caller import Caller
 
 LIFE = 60.0  # seconds
 OF_ONE_CALLER = 100  # kept at a time
 MOST = 10_000  # kept in all
 BYTES = 32  # of randomness in a ticket
-
-
-class Who(NamedTuple):
-    """The caller of a request."""
-
-    name: str = ""  # of the token; empty without one
-    admin: bool = False  # by an admin token
 
 
 class Tickets:
@@ -28,39 +22,39 @@ class Tickets:
     """
 
     def __init__(self) -> None:
-        self._out: dict[bytes, tuple[Who, float]] = {}  # by hash: the caller and the expiry; the oldest first
-        self._held: Counter[Who] = Counter()
+        self._out: dict[bytes, tuple[Caller, float]] = {}  # by hash: the caller and the expiry; the oldest first
+        self._held: Counter[Caller] = Counter()
 
     def __len__(self) -> int:
         return len(self._out)
 
-    def issue(self, who: Who, now: float) -> str:
+    def issue(self, caller: Caller, now: float) -> str:
         """Return a new ticket; beyond the limits it ends the oldest one, of the same caller or of all."""
         while self._out and next(iter(self._out.values()))[1] <= now:
             self._end(next(iter(self._out)))
-        if self._held[who] >= OF_ONE_CALLER:
-            self._end(next(name for name, (holder, _) in self._out.items() if holder == who))
+        if self._held[caller] >= OF_ONE_CALLER:
+            self._end(next(name for name, (holder, _) in self._out.items() if holder == caller))
         elif len(self._out) >= MOST:
             self._end(next(iter(self._out)))
         ticket = secrets.token_urlsafe(BYTES)
-        self._out[_hash(ticket)] = who, now + LIFE
-        self._held[who] += 1
+        self._out[_hash(ticket)] = caller, now + LIFE
+        self._held[caller] += 1
         return ticket
 
-    def take(self, ticket: str, now: float) -> Who | None:
+    def take(self, ticket: str, now: float) -> Caller | None:
         """Return the ticket's caller and end the ticket; None when it is unknown or expired."""
         name = _hash(ticket)
         if name not in self._out:
             return None
-        who, until = self._end(name)
-        return who if now < until else None
+        caller, until = self._end(name)
+        return caller if now < until else None
 
-    def _end(self, name: bytes) -> tuple[Who, float]:
-        who, until = self._out.pop(name)
-        self._held[who] -= 1
-        if not self._held[who]:
-            del self._held[who]
-        return who, until
+    def _end(self, name: bytes) -> tuple[Caller, float]:
+        caller, until = self._out.pop(name)
+        self._held[caller] -= 1
+        if not self._held[caller]:
+            del self._held[caller]
+        return caller, until
 
 
 def _hash(ticket: str) -> bytes:

@@ -19,11 +19,13 @@ T = TypeVar("T")
 
 async def read(question: Callable[[Reader], T]) -> T:
     """Read from the store as the current caller: with `private_jobs`, only the caller's own jobs exist."""
-    owner = context().auth.only_of(request)
+    caller = context().auth.caller(request)
     try:
-        return await context().readers.read(lambda store: question(store if owner is None else OwnJobs(store, owner)))
+        return await context().readers.read(
+            lambda store: question(store if caller.sees_all else OwnJobs(store, caller.name))
+        )
     except JobUnreadable as error:
-        if owner is None:
+        if caller.sees_all:
             raise
         raise JobNotFound(error.job_id) from error  # its owner is unknown
 
@@ -38,5 +40,5 @@ async def find(job_id: str) -> Job:
 
 def by(asking: BaseRequestWebsocket) -> Callable[[Job | JobEvent], bool] | None:
     """Return a predicate for the jobs and events that the caller may see; None when all are visible."""
-    owner = context().auth.only_of(asking)
-    return None if owner is None else lambda one: one.owner == owner
+    caller = context().auth.caller(asking)
+    return None if caller.sees_all else lambda one: one.owner == caller.name

@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
+from foreman.domain.caller import FOREMAN, Caller
 from foreman.domain.errors import ForemanError
 from foreman.domain.job import Artifact, Delivery, Draft, Job, JobEvent, LoadKey
 from foreman.domain.retry import Sent
@@ -16,7 +17,7 @@ from foreman.domain.usage import NO_TOKENS, Tokens
 
 T = TypeVar("T")
 
-PAUSED = "paused"  # the note that pauses the queue: "true" or anything else
+PAUSED = "paused"  # the note in which Pause and Resume are stored: "true" or anything else
 
 
 class Reply(Generic[T]):
@@ -126,6 +127,7 @@ class Cancel(Message[Job]):
     """Cancel a job that has not ended."""
 
     job_id: str
+    caller: Caller = FOREMAN
 
 
 @dataclass(slots=True)
@@ -133,6 +135,7 @@ class Retry(Message[Job]):
     """Queue a failed, cancelled or expired job again with fresh attempts."""
 
     job_id: str
+    caller: Caller = FOREMAN
 
 
 @dataclass(slots=True)
@@ -140,6 +143,7 @@ class Delete(Message[None]):
     """Delete an ended job with its artifacts and deliveries."""
 
     job_id: str
+    caller: Caller = FOREMAN
 
 
 @dataclass(slots=True)
@@ -156,6 +160,17 @@ class Redeliver(Message[Delivery]):
 
     job_id: str
     seq: int
+    caller: Caller = FOREMAN
+
+
+@dataclass(slots=True)
+class Pause(Message[None]):
+    """Claim no more jobs until Resume, also after restarts; running jobs go on."""
+
+
+@dataclass(slots=True)
+class Resume(Message[None]):
+    """Claim jobs again."""
 
 
 @dataclass(slots=True)

@@ -52,6 +52,7 @@ class Outlook:
     def __init__(self, rules: choose.Rules | None = None) -> None:
         self.rules = rules or choose.Rules()
         self.standing = choose.Standing()  # as the last claim left it
+        self.paused = False  # no job may be claimed
         self.resting: Mapping[LoadKey, Rest] = {}
         self.breakers: Breakers = {}
         self.paces: forecast.Paces = {}

@@ -10,7 +10,8 @@ import httpx2
 import pytest
 import trio
 
-from foreman.http.tickets import LIFE, MOST, OF_ONE_CALLER, Tickets, Who
+from foreman.domain.caller import Caller
+from foreman.http.tickets import LIFE, MOST, OF_ONE_CALLER, Tickets
 from tests.e2e.feed.conftest import Closed, joined
 from tests.http.conftest import Api
 from tests.support.api import chat
@@ -141,7 +142,7 @@ def test_where_no_token_is_wanted_a_ticket_is_no_hindrance(api: Api) -> None:
 
 
 def test_a_ticket_is_good_for_so_long() -> None:
-    tickets, alice = Tickets(), Who("alice")
+    tickets, alice = Tickets(), Caller("alice")
     early, late = tickets.issue(alice, NOW), tickets.issue(alice, NOW)
     assert len(early) >= 43 and early != late  # 256 bits in base 64
     assert tickets.take(early, NOW + LIFE - 0.001) == alice
@@ -152,12 +153,12 @@ def test_a_ticket_is_good_for_so_long() -> None:
 
 
 def test_a_bounded_number_of_tickets_is_kept() -> None:
-    tickets, alice, bob = Tickets(), Who("alice"), Who("bob")
+    tickets, alice, bob = Tickets(), Caller("alice"), Caller("bob")
     his = tickets.issue(bob, NOW)
     hers = [tickets.issue(alice, NOW) for _ in range(OF_ONE_CALLER + 1)]
     assert len(tickets) == OF_ONE_CALLER + 1
     assert [tickets.take(ticket, NOW) for ticket in (hers[0], hers[1], hers[-1], his)] == [None, alice, alice, bob]
     for number in range(MOST // OF_ONE_CALLER + 2):
         for _ in range(OF_ONE_CALLER):
-            tickets.issue(Who(f"{number}"), NOW)
+            tickets.issue(Caller(f"{number}"), NOW)
     assert len(tickets) == MOST

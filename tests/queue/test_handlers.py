@@ -24,7 +24,7 @@ from foreman.domain.errors import (
 from foreman.domain.job import Priority, State
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
-from foreman.queue.commands import Accepted, Began, Cancel, Claim, Note, Rescue, Retry, Submit, SubmitMany
+from foreman.queue.commands import Accepted, Began, Cancel, Claim, Pause, Rescue, Resume, Retry, Submit, SubmitMany
 from foreman.queue.handlers import jobs as job_handlers
 from foreman.queue.positions import FAR
 from foreman.store.sqlite.writer import SqliteWriter
@@ -255,9 +255,9 @@ def test_a_claim_for_a_warm_key_begins_at_once(harness: QueueHarness) -> None:
 def test_nothing_is_claimed_from_an_empty_or_paused_queue(harness: QueueHarness) -> None:
     assert harness.claim() is None
     harness.submit(1)
-    harness.say(Note(name="paused", value="true"))
+    harness.say(Pause())
     assert harness.claim() is None
-    harness.say(Note(name="paused", value="false"))
+    harness.say(Resume())
     assert harness.claimed().id == "001"
 
 
@@ -436,7 +436,7 @@ def test_slot_time_counts_once_although_the_transaction_is_tried_again(store: Sq
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]
     store._db.execute(f"PRAGMA max_page_count = {pages + 10}")
     large = Submit(draft=draft(2, payload=b"x" * 1_000_000))
-    answers, _ = harness.handlers.apply([Note(name="paused", value="true"), Claim(spent=Spent(0, 10.0, False)), large])
+    answers, _ = harness.handlers.apply([Pause(), Claim(spent=Spent(0, 10.0, False)), large])
     assert answers[:2] == [None, None] and isinstance(answers[2], StoreFull)
     assert harness.handlers.outlook.standing.credits[Priority.LOW] == 1.0
 

@@ -29,7 +29,6 @@ from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import Head, Spent
 from foreman.domain.usage import DAY, HOUR
 from foreman.queue.commands import (
-    PAUSED,
     Answered,
     Began,
     Cancel,
@@ -37,9 +36,10 @@ from foreman.queue.commands import (
     Delete,
     Finished,
     Message,
-    Note,
+    Pause,
     Prune,
     Rescue,
+    Resume,
     Retry,
     Submit,
     SubmitMany,
@@ -294,7 +294,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(paused=st.booleans())
     def pause(self, paused: bool) -> None:
-        self._tell(Note(name=PAUSED, value="true" if paused else "false"))
+        self._tell(Pause() if paused else Resume())
         self.paused = paused
 
     @rule(seconds=st.sampled_from([0.5, 3.0, 61.0, 400.0]), back=st.integers(0, 9))

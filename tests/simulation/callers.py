@@ -17,7 +17,7 @@ from foreman.domain.errors import (
     StoreFull,
 )
 from foreman.domain.job import RUNNING, Draft, Instant, Job, Priority, State
-from foreman.queue.commands import PAUSED, Cancel, Delete, Note, Redeliver, Retry, Submit, SubmitMany
+from foreman.queue.commands import Cancel, Delete, Pause, Redeliver, Resume, Retry, Submit, SubmitMany
 from tests.simulation.app import App
 from tests.simulation.receiver import RECEIVERS, ScriptedReceivers
 from tests.simulation.target import MODELS
@@ -149,10 +149,10 @@ class Callers:
         await app.queue.ask(Redeliver(job_id=self._book.posted[seq], seq=seq))
 
     async def pause(self, app: App) -> None:
-        await app.queue.ask(Note(name=PAUSED, value="true"))
+        await app.queue.ask(Pause())
 
     async def resume(self, app: App) -> None:
-        await app.queue.ask(Note(name=PAUSED, value="false"))
+        await app.queue.ask(Resume())
 
     async def look(self, app: App) -> None:
         """Where a job stands must be known at any time."""

@@ -19,7 +19,7 @@ from trio.testing import MockClock
 
 from foreman.actors import inventory, pruner, webhook_dispatcher
 from foreman.domain.job import TERMINAL, DeliveryState
-from foreman.queue.commands import PAUSED, Note
+from foreman.queue.commands import Resume
 from foreman.queue.handlers.ledger import Rules
 from foreman.store import integrity
 from tests.simulation.app import App
@@ -281,7 +281,7 @@ class World:
             async with trio.open_nursery() as nursery:
                 app = App(store, RULES, self.target, self.receivers, self.book, self.dice, self.clock)
                 await app.start(nursery)
-                await app.queue.ask(Note(name=PAUSED, value="false"))
+                await app.queue.ask(Resume())
                 with trio.move_on_after(QUIET):
                     while self._unfinished(store):  # noqa: ASYNC110, nobody tells when all of it has ended
                         await trio.sleep(60)

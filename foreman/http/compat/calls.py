@@ -101,7 +101,7 @@ async def _stored(
     """Make a job of a call; return its caller, and its queue position if it has to wait."""
     ctx = context()
     submission = replace(submission, own={"endpoint": endpoint, "priority": priority})
-    draft = await ctx.intake.draft(submission, str(ULID()), owner=ctx.auth.caller(request))
+    draft = await ctx.intake.draft(submission, str(ULID()), owner=ctx.auth.caller(request).name)
     output = ctx.hub.output(draft.id)  # before the job exists, so that no output is missed
     caller = _Caller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
     try:

@@ -79,7 +79,7 @@ class _Outcomes:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._owner = ctx.auth.caller(request)
+        self._owner = ctx.auth.caller(request).name
         self._drafts: list[tuple[int, Draft]] = []
         self._held, self._size = held(), 0  # bytes of the lines that are read and not stored yet
         self._ids = _ids()

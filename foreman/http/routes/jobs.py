@@ -12,7 +12,8 @@ from ulid import ULID
 
 from foreman.actors.results import COMPLETION, show_results
 from foreman.domain import intake, views
-from foreman.domain.errors import DeliveryNotFound, Draining, JobNotFound, JobUnreadable
+from foreman.domain.caller import Caller
+from foreman.domain.errors import DeliveryNotFound, Draining, JobNotFound
 from foreman.domain.job import TERMINAL, Delivery, JobEvent
 from foreman.http import rate_limit, visibility
 from foreman.http.body import NDJSON, held, media_type, read_json_body
@@ -23,7 +24,7 @@ from foreman.http.pieces import Stored, stored_answer
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.routes import artifacts, bulk, stream
 from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
-from foreman.queue.commands import PAUSED, Accepted, Cancel, Delete, Redeliver, Retry, Submit
+from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.store.protocol import Cursor, Reader
 
 Entry = TypeVar("Entry", JobEvent, Delivery)
@@ -33,6 +34,7 @@ jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 LONGEST_WAIT = 300  # seconds
 ENTRIES = 1000  # events or deliveries of a job per answer, at most
 RESULT = b'"result":null,"artifacts":'  # marks where a large result is inserted while it is streamed
+NO_RESULTS: dict[str, Any] = {"result": None, "artifacts": []}  # of a job that is not done
 MOST_SEQ = 999_999_999
 
 
@@ -62,9 +64,7 @@ async def _accepted() -> Accepted:
     idempotency_key = intake.read_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await read_json_body()
     submission = await intake.read(body, now=ctx.clock())
-    draft = await ctx.intake.draft(
-        submission, str(ULID()), owner=ctx.auth.caller(request), idempotency_key=idempotency_key
-    )
+    draft = await ctx.intake.draft(submission, str(ULID()), owner=_caller().name, idempotency_key=idempotency_key)
     return await ctx.queue.ask(Submit(draft=draft))
 
 
@@ -122,7 +122,7 @@ async def _shown(job_id: str) -> Response:
         job = store.job(job_id)
         if job is None:
             raise JobNotFound(job_id)
-        up = ctx.inventory.up and store.note(PAUSED) != "true"
+        up = ctx.inventory.up and not ctx.outlook.paused
         expected = ctx.outlook.of(store, job, now, up=up)
         shown = views.show_job(job, position=expected.position, eta=expected.seconds)
         return shown | show_results(store, job.id, inline), store.size(job_id, COMPLETION) or 0
@@ -154,36 +154,27 @@ async def asked(job_id: str) -> Response:
 @jobs.post("/<job_id>/cancel")
 async def cancel(job_id: str) -> Response:
     """Cancel a job, queued or running."""
-    await _check_owner(job_id)
-    await context().queue.ask(Cancel(job_id=job_id))
-    return await _shown(job_id)
+    job = await context().queue.ask(Cancel(job_id=job_id, caller=_caller()))
+    return json_answer(views.show_job(job) | NO_RESULTS)
 
 
 @jobs.post("/<job_id>/retry")
 async def retry(job_id: str) -> Response:
     """Requeue a job that has failed, expired or been cancelled."""
-    await _check_owner(job_id)
     rate_limit.count()
-    await context().queue.ask(Retry(job_id=job_id))
+    await context().queue.ask(Retry(job_id=job_id, caller=_caller()))
     return await _shown(job_id)
 
 
 @jobs.delete("/<job_id>")
 async def delete(job_id: str) -> Response:
     """Delete a job that has ended."""
-    await _check_owner(job_id)
-    await context().queue.ask(Delete(job_id=job_id))
+    await context().queue.ask(Delete(job_id=job_id, caller=_caller()))
     return no_content()
 
 
-async def _check_owner(job_id: str) -> None:
-    """Raise JobNotFound for a job the caller cannot see, AdminRequired for one the caller may not change."""
-    try:
-        job = await visibility.find(job_id)
-    except JobUnreadable:
-        context().auth.check_admin(request)  # its owner is unknown
-        return
-    context().auth.check_owner(request, job.owner)
+def _caller() -> Caller:
+    return context().auth.caller(request)
 
 
 @jobs.get("/<job_id>/deliveries")
@@ -205,8 +196,7 @@ async def redeliver(job_id: str, delivery_id: str) -> Response:
     """Send a webhook again."""
     if not (delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) < 19):
         raise DeliveryNotFound
-    await _check_owner(job_id)
-    delivery = await context().queue.ask(Redeliver(job_id=job_id, seq=int(delivery_id)))
+    delivery = await context().queue.ask(Redeliver(job_id=job_id, seq=int(delivery_id), caller=_caller()))
     return json_answer(views.show_delivery(delivery), 202)
 
 

@@ -16,7 +16,7 @@ from foreman.http.errors import json_answer
 from foreman.http.pages import page_of
 from foreman.http.query import check_names, read_limit
 from foreman.http.tickets import LIFE
-from foreman.queue.commands import PAUSED, Note
+from foreman.queue.commands import Pause, Resume
 from foreman.queue.positions import Expected
 from foreman.store.protocol import Lane, Reader
 
@@ -67,7 +67,7 @@ async def pause(verb: str) -> Response:
     """Pause or resume claiming; running jobs go on. The state survives restarts."""
     ctx = context()
     ctx.auth.check_admin(request)
-    await ctx.queue.ask(Note(name=PAUSED, value="true" if verb == "pause" else "false"))
+    await ctx.queue.ask(Pause() if verb == "pause" else Resume())
     return json_answer({"paused": verb == "pause"})
 
 
@@ -80,7 +80,7 @@ async def line() -> Response:
     now, wanted = ctx.clock(), visibility.by(request)
 
     def read(store: Reader) -> tuple[list[tuple[Job, Expected]], list[Job]]:
-        up = ctx.inventory.up and store.note(PAUSED) != "true"
+        up = ctx.inventory.up and not ctx.outlook.paused
         return ctx.outlook.line(store, now, most, up=up, wanted=wanted), store.scheduled(most)
 
     waiting, scheduled = await visibility.read(read)
@@ -97,10 +97,10 @@ async def queue() -> Response:
     """Summarise the queue: waiting jobs by model, running jobs, the loaded model."""
     ctx = context()
 
-    def read(store: Reader) -> tuple[list[Lane], list[Job], float | None, bool]:
-        return store.lanes(), store.running(), store.board().oldest(), store.note(PAUSED) == "true"
+    def read(store: Reader) -> tuple[list[Lane], list[Job], float | None]:
+        return store.lanes(), store.running(), store.board().oldest()
 
-    lanes, running, oldest, paused = await visibility.read(read)
+    lanes, running, oldest = await visibility.read(read)
     by_model: dict[str, dict[str, int]] = {}
     for lane in lanes:
         counts = by_model.setdefault(model_of(lane.key), {"high": 0, "normal": 0, "low": 0})
@@ -124,7 +124,7 @@ async def queue() -> Response:
             ],
             "resident": model_of(loaded) if loaded else None,
             "slots": ctx.settings.slots,
-            "paused": paused,
+            "paused": ctx.outlook.paused,
             "degraded": not ctx.inventory.up,
             "failing_models": [
                 {

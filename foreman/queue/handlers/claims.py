@@ -11,7 +11,7 @@ from foreman.domain.job import Instant, Job, LoadKey, State, model_of
 from foreman.domain.retry import Again, after
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
-from foreman.queue.commands import Began, Claim, Finished, Rescue, Work
+from foreman.queue.commands import Began, Claim, Finished, Pause, Rescue, Resume, Work
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.positions import Rest
 
@@ -26,7 +26,7 @@ def claim(ledger: Ledger, message: Claim) -> Work | None:
     running = Counter(int(job.priority) for job in ledger.running.values())
     if message.spent is not None:
         outlook.standing = choose.spend(outlook.standing, message.spent, heads, running=running, now=now, rules=rules)
-    if ledger.paused:
+    if outlook.paused:
         return None
     for _ in range(UNREADABLE_AT_ONCE):
         choice = choose.choose(heads, outlook.standing, running=running, now=now, rules=rules)
@@ -65,6 +65,16 @@ def claim(ledger: Ledger, message: Claim) -> Work | None:
     else:
         ledger.put(claimed, job)
     return Work(claimed, payload, ledger.events[-1].seq, reserved=choice.reserved, more=more)
+
+
+def pause(ledger: Ledger, message: Pause) -> None:
+    """Have claims find nothing."""
+    ledger.pause(True)
+
+
+def resume(ledger: Ledger, message: Resume) -> None:
+    """Have claims find jobs again."""
+    ledger.pause(False)
 
 
 def began(ledger: Ledger, message: Began) -> None:

@@ -29,7 +29,7 @@ def delivery_ended(ledger: Ledger, message: DeliveryEnded) -> None:
 
 def redeliver(ledger: Ledger, message: Redeliver) -> Delivery:
     """Make a delivery due again."""
-    ledger.find(message.job_id)
+    ledger.find(message.job_id, message.caller)
     again = outbox.redeliver(ledger.store, message.job_id, message.seq, now=ledger.now)
     ledger.redelivers = True
     return again

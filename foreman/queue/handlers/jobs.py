@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from foreman.domain.caller import FOREMAN
 from foreman.domain.errors import IdempotencyMismatch, IllegalTransition, JobUnreadable, QueueFull
 from foreman.domain.job import RETRIABLE, TERMINAL, Job, LoadKey, State
 from foreman.queue.commands import Accepted, Cancel, Delete, Retry, Submit, SubmitMany
@@ -27,7 +28,7 @@ def submit(ledger: Ledger, message: Submit) -> Accepted:
     _check_room(ledger, [draft.key])
     position = ledger.outlook.of_next(store, draft, now)
     ledger.events += store.add([draft], now=now)
-    return Accepted(ledger.find(draft.id), position)
+    return Accepted(ledger.find(draft.id, FOREMAN), position)
 
 
 def submit_many(ledger: Ledger, message: SubmitMany) -> None:
@@ -38,7 +39,7 @@ def submit_many(ledger: Ledger, message: SubmitMany) -> None:
 
 def cancel(ledger: Ledger, message: Cancel) -> Job:
     """Cancel a job that has not ended."""
-    job = ledger.find(message.job_id)
+    job = ledger.find(message.job_id, message.caller)
     if job.state is State.CANCELLED:
         return job
     if job.state in TERMINAL:
@@ -48,7 +49,7 @@ def cancel(ledger: Ledger, message: Cancel) -> Job:
 
 def retry(ledger: Ledger, message: Retry) -> Job:
     """Queue a failed, cancelled or expired job again."""
-    job = ledger.find(message.job_id)
+    job = ledger.find(message.job_id, message.caller)
     if job.state not in RETRIABLE:
         raise IllegalTransition("retry", job.state)
     _check_room(ledger, [job.key])
@@ -71,7 +72,7 @@ def retry(ledger: Ledger, message: Retry) -> Job:
 def delete(ledger: Ledger, message: Delete) -> None:
     """Delete an ended job; an unreadable one in any state."""
     try:
-        job = ledger.find(message.job_id)
+        job = ledger.find(message.job_id, message.caller)
     except JobUnreadable as error:
         ledger.set_aside(error)
     else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 from msgspec.structs import replace
 
+from foreman.domain.caller import Caller
 from foreman.domain.errors import JobNotFound, JobUnreadable
 from foreman.domain.job import RUNNING, Instant, Job, JobEvent, LoadKey, State, check_transition, model_of
 from foreman.domain.retry import Backoff
@@ -46,7 +47,6 @@ class Ledger:
         self.work_available = False  # True when jobs became claimable without an event
         self.redelivers = False
         self.running: dict[str, Job] = {}  # a copy of the store's rows; `put` is its only writer
-        self._paused: bool | None = None  # cached from the note PAUSED; None: not read yet
         self.recall()
 
     def begin(self, now: Instant) -> None:
@@ -56,27 +56,31 @@ class Ledger:
 
     def recall(self) -> None:
         """Reload the cached state from the store: a rollback undid changes that are already in it."""
-        self._paused = None
+        self.outlook.paused = self.store.note(PAUSED) == "true"
         self.running = {job.id: job for job in self.store.running()}
 
-    @property
-    def paused(self) -> bool:
-        """Return True while no job may be claimed."""
-        if self._paused is None:
-            self._paused = self.store.note(PAUSED) == "true"
-        return self._paused
+    def pause(self, paused: bool) -> None:
+        """Pause or resume the queue."""
+        self.store.set_note(PAUSED, "true" if paused else "false")
+        self.outlook.paused = paused
+        self.work_available |= not paused
 
-    def note(self, name: str, value: str) -> None:
-        """Store a note."""
-        self.store.set_note(name, value)
-        self._paused = None
-        self.work_available = True
+    def find(self, job_id: str, caller: Caller) -> Job:
+        """Return a job that the caller may change.
 
-    def find(self, job_id: str) -> Job:
-        """Return a job. Raise JobNotFound or JobUnreadable."""
-        job = self.store.job(job_id)
+        Raises:
+            JobNotFound: There is none, or the caller may not see it.
+            AdminRequired: The job is another caller's.
+            JobUnreadable: Another program made it unreadable.
+        """
+        try:
+            job = self.store.job(job_id)
+        except JobUnreadable:
+            caller.check_owner(job_id, None)
+            raise
         if job is None:
             raise JobNotFound(job_id)
+        caller.check_owner(job_id, job.owner)
         return job
 
     def put(self, job: Job, before: Job) -> Job:

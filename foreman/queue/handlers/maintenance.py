@@ -16,7 +16,7 @@ FULL_PAUSE = 5.0  # seconds until writes that met a full disk are retried
 
 def note(ledger: Ledger, message: Note) -> None:
     """Store a note."""
-    ledger.note(message.name, message.value)
+    ledger.store.set_note(message.name, message.value)
 
 
 def prune(ledger: Ledger, message: Prune) -> int:
