@@ -79,7 +79,7 @@ class App:
         await nursery.start(self.supervised("worker", self.context.worker.run))
         await nursery.start(self.supervised("embeddings", self.context.embeddings.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
-        await nursery.start(self.supervised("janitor", partial(pruner.run, self.queue)))
+        await nursery.start(self.supervised("pruner", partial(pruner.run, self.queue)))
         await nursery.start(self.supervised("http", partial(self._serve, listening)))
 
     async def drain(self, grace: float) -> None:

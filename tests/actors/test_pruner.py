@@ -75,7 +75,7 @@ async def test_figures_of_minutes_go_after_a_day_and_those_of_hours_after_their_
     assert await kept(5.1) == [0, 0]
 
 
-async def test_a_full_disk_does_not_stop_the_janitor(
+async def test_a_full_disk_does_not_stop_the_pruner(
     start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = await start_app()
