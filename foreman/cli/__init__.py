@@ -1,3 +1,3 @@
-"""The command line: one file per family of commands."""
+"""The command line: its commands, their options, and their output."""
 
 from foreman.cli.root import main as main

@@ -9,23 +9,36 @@ from typing import Any
 import click
 
 from foreman import __version__
+from foreman.cli.console import one_line
 from foreman.cli.exit_codes import EXIT_CODES, INSTALL, INTERRUPTED, line_and_code
-from foreman.cli.screen import one_line
 from foreman.program import interrupt_handler
 
-GROUPS = {
-    "Run it": {"serve": "serve", "demo": "demo", "config": "config"},
-    "Give it work": {"submit": "submit", "jobs": "jobs", "show": "jobs"},
-    "See what happens": {"watch": "watch", "ps": "ps", "models": "models", "logs": "logs"},
-    "Change a job": {"cancel": "job_actions", "retry": "job_actions", "rm": "job_actions"},
-    "Hold the queue": {"pause": "queue", "resume": "queue"},
-    "Webhooks": {"listen": "listen", "deliveries": "deliveries", "redeliver": "deliveries"},
+GROUPS = {  # each command with its module
+    "Run it": {"serve": "commands.serve", "demo": "commands.demo", "config": "commands.config"},
+    "Give it work": {"submit": "commands.submit", "jobs": "commands.jobs", "show": "commands.jobs"},
+    "See what happens": {
+        "watch": "watch",
+        "ps": "commands.ps",
+        "models": "commands.models",
+        "logs": "commands.job_logs",
+    },
+    "Change a job": {
+        "cancel": "commands.job_actions",
+        "retry": "commands.job_actions",
+        "rm": "commands.job_actions",
+    },
+    "Hold the queue": {"pause": "commands.pause", "resume": "commands.pause"},
+    "Webhooks": {
+        "listen": "commands.listen",
+        "deliveries": "commands.deliveries",
+        "redeliver": "commands.deliveries",
+    },
     "Look after it": {
         "doctor": "doctor",
-        "backup": "store",
-        "check": "store",
-        "token": "token",
-        "completion": "completion",
+        "backup": "commands.database",
+        "check": "commands.database",
+        "token": "commands.token",
+        "completion": "commands.completion",
     },
 }
 COMMANDS = {name: f"foreman.cli.{module}" for group in GROUPS.values() for name, module in group.items()}

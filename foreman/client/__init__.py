@@ -1,6 +1,5 @@
 """The client library: use a running Foreman from a program, over its public API only."""
 
-from foreman.client.answer import ToolCall, Usage, text_of
 from foreman.client.async_client import AsyncClient
 from foreman.client.errors import (
     AnswerTooLarge,
@@ -17,6 +16,7 @@ from foreman.client.errors import (
     Refused,
     Unauthorized,
 )
+from foreman.client.extract import ToolCall, Usage, text_of
 from foreman.client.payload import Fields
 from foreman.client.stream import Chunk, StartsOver
 from foreman.client.sync_client import Client

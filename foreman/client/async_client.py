@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
 
-from foreman.client import bulk, operations, requests, shapes
+from foreman.client import operations, requests, splitting, typed
 from foreman.client.arguments import checks_arguments
 from foreman.client.limits import MAX_ANSWER, SILENCE, TIMEOUT, Limits
 from foreman.client.payload import Fields, body_of
@@ -82,10 +82,10 @@ class AsyncClient:
         Payloads are sent in as many requests as needed. A bad payload is reported by its line number, counted from 1,
         and the others are stored. After an error the accepted jobs stay stored; `submit_parts` shows how far it came.
         """
-        return bulk.together([part async for part in self.submit_parts(payloads)])
+        return splitting.together([part async for part in self.submit_parts(payloads)])
 
     def submit_parts(
-        self, payloads: Iterable[Mapping[str, Any] | bytes], *, lines: int = bulk.LINES
+        self, payloads: Iterable[Mapping[str, Any] | bytes], *, lines: int = splitting.LINES
     ) -> AsyncGenerator[Submitted, None]:
         """Store many jobs like submit_many; yield an answer after each request of up to `lines` lines."""
         return self._connection.iterate(operations.submit_parts(payloads, lines))
@@ -124,9 +124,9 @@ class AsyncClient:
         `kind` is a dataclass, a TypedDict, a msgspec.Struct, a model of Pydantic, or made of these. Raise NotTheShape
         when the answer does not fit, such as one cut off; ArgumentInvalid for an endpoint without schemas.
         """
-        body = body_of(model, prompt, {"format": shapes.schema_of(kind), **fields})
+        body = body_of(model, prompt, {"format": typed.schema_of(kind), **fields})
         job = await self._connection.run(operations.run(body, idempotency_key, within, retry_for))
-        return shapes.read(kind, job.text)
+        return typed.read(kind, job.text)
 
     async def wait(self, job_id: str, *, within: float | None = None, retry_for: float = RETRY_FOR) -> Job:
         """Wait until the job has ended, in whichever state, and return it.

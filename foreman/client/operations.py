@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import msgspec
 
-from foreman.client import bulk, requests
+from foreman.client import requests, splitting
 from foreman.client.errors import (
     AnswerTooLarge,
     AnswerTooSlow,
@@ -152,9 +152,9 @@ def submit(
         pause = min(pause * 2, PAUSES[1])
 
 
-def submit_parts(payloads: Iterable[Mapping[str, Any] | bytes], lines: int = bulk.LINES) -> Emitting[Submitted]:
+def submit_parts(payloads: Iterable[Mapping[str, Any] | bytes], lines: int = splitting.LINES) -> Emitting[Submitted]:
     """Store many jobs and emit an answer after every request."""
-    for part in bulk.parts(payloads, lines=lines):
+    for part in splitting.parts(payloads, lines=lines):
         yield from _submit_part(part)
 
 
@@ -326,14 +326,14 @@ def _heard(error: ClientError) -> bool:
     return not (isinstance(error, ConnectFailed) and error.nobody)
 
 
-def _submit_part(part: bulk.Part) -> Emitting[Submitted]:
+def _submit_part(part: splitting.Part) -> Emitting[Submitted]:
     try:
         answer = yield from ask(requests.submit_many(part.body))
     except Refused as error:
-        if error.code != bulk.TOO_LARGE:
+        if error.code != splitting.TOO_LARGE:
             raise
         answer = Submitted(0, 1, [], [Rejected(1, error.message, error.code, error.hint)])
-    if bulk.too_large(answer) and len(part.lines) > 1:  # this Foreman accepts less than the default
+    if splitting.too_large(answer) and len(part.lines) > 1:  # this Foreman accepts less than the default
         for half in part.halves():
             yield from _submit_part(half)
     else:

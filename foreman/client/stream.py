@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from foreman.client.answer import text_of, thinking_of
+from foreman.client.extract import text_of, thinking_of
 from foreman.client.reading import decode
 
 

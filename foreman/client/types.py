@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from foreman.client.answer import ToolCall, Usage, embeddings_of, text_of, thinking_of, tool_calls_of, usage_of
+from foreman.client.extract import ToolCall, Usage, embeddings_of, text_of, thinking_of, tool_calls_of, usage_of
 from foreman.domain.job import TERMINAL, State
 
 Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic.fields import FieldInfo
 
-from foreman.cli.settings import shown, unmarked, without_secrets
+from foreman.cli.setting_options import shown, unmarked, without_secrets
 from foreman.config.settings import ManagedModel, Settings
 from scripts.generate import ROOT
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from foreman.client import Client
-from foreman.client.bulk import LINES
+from foreman.client.splitting import LINES
 from tests.cli.conftest import ROOT, TOKEN, App, an_app, environment
 
 LATER = "2099-01-01T00:00:00Z"  # nothing here has to run

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from foreman import supervisor
-from foreman.cli.settings import NOT_FLAGS, summary
+from foreman.cli.setting_options import NOT_FLAGS, summary
 from foreman.config.settings import Settings
 from foreman.config.sources import load
 from tests.cli.conftest import ROOT, Invoke

@@ -10,7 +10,7 @@ import httpx2
 import msgspec
 import pytest
 
-from foreman.cli.models import size
+from foreman.cli.commands.models import size
 from tests.cli.conftest import Invoke
 from tests.client.conftest import StaticAnswer
 from tests.client.conftest import told as told

@@ -8,8 +8,8 @@ from typing import Any, TypedDict
 import pytest
 from pydantic import BaseModel
 
-from foreman.client import NotTheShape, ToolCall, Usage, shapes
-from foreman.client.answer import embeddings_of, tool_calls_of, usage_of
+from foreman.client import NotTheShape, ToolCall, Usage, typed
+from foreman.client.extract import embeddings_of, tool_calls_of, usage_of
 
 CALL = ToolCall("add", {"a": 1})
 
@@ -66,19 +66,19 @@ def test_tokens_are_counted_in_every_shape(answer: Any, usage: Usage) -> None:
 
 
 def test_a_type_has_a_schema_of_its_own() -> None:
-    schema = shapes.schema_of(Colour)
+    schema = typed.schema_of(Colour)
     assert (schema["type"], schema["title"]) == ("object", "Colour")
     assert schema["properties"] == {"name": {"type": "string"}}
-    assert shapes.schema_of(Model)["properties"]["name"]["type"] == "string"
+    assert typed.schema_of(Model)["properties"]["name"]["type"] == "string"
 
 
 def test_an_answer_is_read_as_its_type_or_is_a_fault() -> None:
-    assert shapes.read(Colours, '{"colours": [{"name": "red"}]}') == {"colours": [Colour("red")]}
-    assert shapes.read(list[int], "[1]") == [1]
-    assert shapes.read(Model, '{"name": "red"}') == Model(name="red")
+    assert typed.read(Colours, '{"colours": [{"name": "red"}]}') == {"colours": [Colour("red")]}
+    assert typed.read(list[int], "[1]") == [1]
+    assert typed.read(Model, '{"name": "red"}') == Model(name="red")
     for kind in (Colour, Model):
         with pytest.raises(NotTheShape, match=f"not a valid {kind.__name__}") as caught:
-            shapes.read(kind, '{"nam')
+            typed.read(kind, '{"nam')
         assert caught.value.text == '{"nam'
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman.client import Client, ConnectFailed, NotForeman, Refused
-from foreman.client.bulk import parts
+from foreman.client.splitting import parts
 from foreman.domain.job import State
 from tests.cli.conftest import an_app
 from tests.client.conftest import StaticAnswer

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from foreman.client import ArgumentInvalid, AsyncClient, Client, ClientError, shapes
+from foreman.client import ArgumentInvalid, AsyncClient, Client, ClientError, typed
 from foreman.client.payload import Fields, body_of
 from foreman.domain.endpoints import ENDPOINTS
 from tests.client.conftest import StaticAnswer
@@ -135,7 +135,7 @@ def test_how_it_is_sampled_goes_where_its_endpoint_looks_for_it(endpoint: str, p
 
 
 def test_a_schema_goes_where_its_endpoint_looks_for_it() -> None:
-    schema = shapes.schema_of(Colour)
+    schema = typed.schema_of(Colour)
 
     def asked(endpoint: str, name: str) -> Any:
         return body_of("m", "p", {"format": schema, "endpoint": endpoint})[name]

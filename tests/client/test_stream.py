@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.client.answer import text_of, thinking_of
+from foreman.client.extract import text_of, thinking_of
 from foreman.client.reconnect import STEADY, Reconnect
 from foreman.client.stream import Chunk, Pieces, StartsOver
 

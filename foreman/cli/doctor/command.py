@@ -10,14 +10,14 @@ from typing import Any
 import click
 from rich.text import Text
 
-from foreman.cli.completion import model_names
-from foreman.cli.config import file_of
+from foreman.cli.commands.completion import model_names
+from foreman.cli.commands.config import file_of
+from foreman.cli.console import console, one_line
 from foreman.cli.doctor import local, remote
 from foreman.cli.doctor.finding import Finding, bad, good
 from foreman.cli.exit_codes import FAILED, epilog
-from foreman.cli.output import print_json
-from foreman.cli.screen import console, one_line
-from foreman.cli.settings import takes_settings
+from foreman.cli.script_output import print_json
+from foreman.cli.setting_options import takes_settings
 from foreman.config.settings import Settings
 from foreman.config.sources import DEFAULT_FILE, load
 from foreman.domain.errors import SettingInvalid

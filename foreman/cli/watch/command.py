@@ -14,10 +14,10 @@ import click
 from rich.console import ConsoleDimensions, Group
 from rich.text import Text
 
-from foreman.cli.connect import reaches_foreman
+from foreman.cli.console import clock, console, one_line, plain, state_text
 from foreman.cli.exit_codes import epilog
-from foreman.cli.output import print_json
-from foreman.cli.screen import clock, console, one_line, plain, state_text
+from foreman.cli.options import reaches_foreman
+from foreman.cli.script_output import print_json
 from foreman.cli.watch.poller import News, Poller
 from foreman.cli.watch.render import draw
 from foreman.cli.watch.state import WatchState

@@ -9,10 +9,10 @@ from types import FrameType
 
 import click
 
+from foreman.cli.console import STATE_STYLES, Typed, console, plain, span, this_program
 from foreman.cli.daemon import Daemon, NotReady, running
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, epilog
 from foreman.cli.follow import follow
-from foreman.cli.screen import STATE_STYLES, Typed, console, plain, span, this_program
 from foreman.client import Chunk, Client, ClientError, Event, Job, StartsOver, text_of
 from foreman.domain.job import TERMINAL, State
 

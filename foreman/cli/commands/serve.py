@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from foreman.cli.exit_codes import epilog
-from foreman.cli.settings import takes_settings
+from foreman.cli.setting_options import takes_settings
 from foreman.config.sources import load
 
 

@@ -9,10 +9,10 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.connect import reaches_foreman
+from foreman.cli.console import plain, show_table
 from foreman.cli.exit_codes import epilog
-from foreman.cli.output import print_ids, print_json, quiet
-from foreman.cli.screen import plain, show_table
+from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.script_output import print_ids, print_json
 from foreman.client import Client, ClientError, ConnectFailed, Unauthorized
 from foreman.client.reading import decode
 from foreman.client.requests import Ask

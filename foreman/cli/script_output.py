@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
 
 import click
 import msgspec
 
-from foreman.cli.screen import one_line
-
-F = TypeVar("F", bound=Callable[..., Any])
+from foreman.cli.console import one_line
 
 # DEL, C1, and the characters with the Unicode property Bidi_Control: JSON may hold them unescaped.
 _CONTROLS = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def quiet(what: str = "Print only the ids, one a line.") -> Callable[[F], F]:
-    """Add the option --quiet to a command; --json takes precedence over it."""
-    return click.option("-q", "--quiet", is_flag=True, help=what)
 
 
 def print_ids(ids: Iterable[str]) -> None:

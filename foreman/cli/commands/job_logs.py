@@ -10,13 +10,13 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.completion import any_job
-from foreman.cli.connect import reaches_foreman
+from foreman.cli.commands.completion import any_job
+from foreman.cli.console import between, clock, one_line, show_hanging, state_text
 from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.follow import Away, follow
 from foreman.cli.ids import id_of, with_job
-from foreman.cli.output import print_json, quiet
-from foreman.cli.screen import between, clock, one_line, show_hanging, state_text
+from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.script_output import print_json
 from foreman.client import Client, Event, Job
 from foreman.domain.job import RUNNING, TERMINAL, State
 

@@ -1,4 +1,4 @@
-"""The options --url and --token of the commands that need a running Foreman."""
+"""Options that several commands have: --url, --token and --quiet."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def reaches_foreman(command: F) -> F:
         help="URL of the running Foreman.  [default: http://127.0.0.1:8080]",
     )
     return url(token(command))
+
+
+def quiet(what: str = "Print only the ids, one a line.") -> Callable[[F], F]:
+    """Add the option --quiet to a command; --json takes precedence over it."""
+    return click.option("-q", "--quiet", is_flag=True, help=what)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from foreman.cli.connect import reaches_foreman
 from foreman.cli.exit_codes import epilog
-from foreman.cli.output import print_json
+from foreman.cli.options import reaches_foreman
+from foreman.cli.script_output import print_json
 from foreman.client import Client, requests
 
 _json = click.option("--json", "as_json", is_flag=True, help='Print {"paused": true or false}.')

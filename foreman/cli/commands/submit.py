@@ -9,13 +9,13 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from foreman.cli.bulk import submit_file
-from foreman.cli.completion import model_names
-from foreman.cli.connect import reaches_foreman
+from foreman.cli.commands.completion import model_names
+from foreman.cli.commands.submit_file import submit_file
+from foreman.cli.console import StatusLine, Typed, one_line, span, this_program
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, REFUSED, epilog
 from foreman.cli.follow import Away, Waiting, follow
-from foreman.cli.output import print_json, quiet
-from foreman.cli.screen import StatusLine, Typed, one_line, span, this_program
+from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.script_output import print_json
 from foreman.client import (
     Accepted,
     ArgumentInvalid,

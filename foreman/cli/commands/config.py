@@ -11,10 +11,10 @@ import click
 from dotenv import dotenv_values
 from rich.text import Text
 
+from foreman.cli.console import show_table
 from foreman.cli.exit_codes import epilog
-from foreman.cli.output import print_json
-from foreman.cli.screen import show_table
-from foreman.cli.settings import shown, takes_settings, without_secrets
+from foreman.cli.script_output import print_json
+from foreman.cli.setting_options import shown, takes_settings, without_secrets
 from foreman.config.settings import Settings
 from foreman.config.sources import DEFAULT_FILE, PREFIX, load
 

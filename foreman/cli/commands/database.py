@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from foreman.cli.exit_codes import FAILED, epilog
-from foreman.cli.output import print_json
+from foreman.cli.script_output import print_json
 from foreman.config.sources import load
 from foreman.store import integrity
 
