@@ -35,8 +35,8 @@ GROUPS = {  # each command with its module
     },
     "Look after it": {
         "doctor": "doctor",
-        "backup": "commands.database",
-        "check": "commands.database",
+        "backup": "commands.backup",
+        "check": "commands.backup",
         "token": "commands.token",
         "completion": "commands.completion",
     },
