@@ -1,4 +1,4 @@
-"""The desk and a server that fails one call after the other."""
+"""The command handlers beside a server that fails one call after the other."""
 
 from __future__ import annotations
 

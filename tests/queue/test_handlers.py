@@ -1,4 +1,4 @@
-"""The desk: every message, decided and written."""
+"""The command handlers: every command, decided and written."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def harness(store: SqliteWriter) -> QueueHarness:
     return QueueHarness(store)
 
 
-def test_a_job_is_accepted_with_its_place_in_the_queue(harness: QueueHarness) -> None:
+def test_a_job_is_accepted_with_its_position_in_the_queue(harness: QueueHarness) -> None:
     assert [harness.submit(n).position for n in (1, 2, 3)] == [1, 2, 3]
     assert harness.submit(4, priority=0).position == 1
     assert harness.steps() == [("", "queued")]
@@ -50,7 +50,7 @@ def test_places_are_right_within_one_transaction(harness: QueueHarness) -> None:
     assert [event.seq for event in commit.events] == [1, 2, 3]
 
 
-def test_a_place_beyond_a_thousand_is_a_thousand(store: SqliteWriter) -> None:
+def test_a_position_beyond_a_thousand_is_a_thousand(store: SqliteWriter) -> None:
     harness = QueueHarness(store)
     with store.transaction():
         store.add([draft(n) for n in range(1, FAR + 20)], now=START)
@@ -322,7 +322,7 @@ def test_a_lease_is_never_given_twice_even_when_the_attempt_was_not_spent(harnes
     assert second.fence > first.fence
 
 
-def test_a_fault_that_spends_the_attempt_parks_the_job_for_its_backoff(harness: QueueHarness) -> None:
+def test_an_error_that_spends_the_attempt_parks_the_job_for_its_backoff(harness: QueueHarness) -> None:
     harness.submit(1)
     harness.finish(harness.claimed(), TargetLost("t", "reset"))
     job = harness.job()
@@ -334,7 +334,7 @@ def test_a_fault_that_spends_the_attempt_parks_the_job_for_its_backoff(harness: 
     assert (again.attempt, again.error) == (2, None)
 
 
-def test_a_retried_job_keeps_its_place_by_age(harness: QueueHarness) -> None:
+def test_a_retried_job_keeps_its_position_by_age(harness: QueueHarness) -> None:
     harness.submit(1)
     harness.now += 1
     harness.submit(2)
@@ -441,7 +441,7 @@ def test_slot_time_counts_once_although_the_transaction_is_tried_again(store: Sq
     assert harness.handlers.outlook.standing.credits[Priority.LOW] == 1.0
 
 
-def test_taking_back_spends_the_attempts_of_what_was_running(harness: QueueHarness) -> None:
+def test_a_rescue_spends_the_attempts_of_what_was_running(harness: QueueHarness) -> None:
     for n, most in ((1, 3), (2, 1), (3, 3)):
         harness.submit(n, max_attempts=most)
     for _ in range(2):

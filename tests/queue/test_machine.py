@@ -1,4 +1,4 @@
-"""Desk and store against a plain model of them, in whatever order things may happen."""
+"""Handlers and store against a plain model of them, in any order of commands."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from tests.support.actors import draft
 
 RULES = Rules(job_ttl=300, backoff=Backoff(2, 300))
 ORDER = choose.Rules(limit=60, share=0.1, slots=2)
-FAULTS = [
+ERRORS = [
     TargetLost("t", "it hung up"),
     TargetUnavailable("t", "refused"),
     TargetBusy("t", 7.0),
@@ -110,7 +110,7 @@ class Machine(RuleBasedStateMachine):
         self.resting: dict[str, tuple[float, float]] = {}  # keys, since when and until when
 
     def _tell(self, message: Message[Any]) -> Any:
-        """Have the desk apply it, and keep the model's time; the answer."""
+        """Apply the message, keep the time in the model, and return the answer."""
         self.resting = {
             key: (since, until) for key, (since, until) in self.resting.items() if since <= self.now < until
         }
@@ -231,7 +231,7 @@ class Machine(RuleBasedStateMachine):
         if not stale and job.state is State.LOADING:
             self._enter(job, State.WORKING)
 
-    @rule(number=st.integers(0, 1000), stale=st.booleans(), error=st.one_of(st.none(), st.sampled_from(FAULTS)))
+    @rule(number=st.integers(0, 1000), stale=st.booleans(), error=st.one_of(st.none(), st.sampled_from(ERRORS)))
     def finished(self, number: int, stale: bool, error: ForemanError | None) -> None:
         running = [job for job in self.jobs.values() if job.state in RUNNING]
         job = running[number % len(running)] if running and number % 4 else self._some(number)

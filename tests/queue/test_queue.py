@@ -24,7 +24,7 @@ from tests.support.actors import draft, inline, now
 T = TypeVar("T")
 
 
-class CountingDesk(CommandHandlers):
+class CountingHandlers(CommandHandlers):
     """Remembers how large its batches were."""
 
     batches: list[int]
@@ -35,12 +35,12 @@ class CountingDesk(CommandHandlers):
 
 
 @pytest.fixture
-def handlers(store: SqliteWriter) -> CountingDesk:
-    return CountingDesk(store, Rules(), clock=now)
+def handlers(store: SqliteWriter) -> CountingHandlers:
+    return CountingHandlers(store, Rules(), clock=now)
 
 
 async def test_an_answer_is_on_disk_when_it_comes(
-    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+    handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     queue = QueueActor(handlers, offload=inline)
     await nursery.start(queue.run)
@@ -49,7 +49,7 @@ async def test_an_answer_is_on_disk_when_it_comes(
 
 
 async def test_what_is_asked_together_shares_a_transaction(
-    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+    handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     queue = QueueActor(handlers, offload=inline)
     await nursery.start(queue.run)
@@ -60,8 +60,8 @@ async def test_what_is_asked_together_shares_a_transaction(
     assert len(handlers.store.jobs(limit=999)) == BATCH + 44
 
 
-async def test_a_member_that_fails_hears_its_fault_and_the_others_succeed(
-    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+async def test_a_message_that_fails_gets_its_error_and_the_others_succeed(
+    handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     queue = QueueActor(handlers, offload=inline)
     await nursery.start(queue.run)
@@ -82,7 +82,7 @@ async def test_a_member_that_fails_hears_its_fault_and_the_others_succeed(
 
 
 async def test_listeners_hear_of_a_commit_after_it_is_on_disk(
-    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+    handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     queue = QueueActor(handlers, offload=inline)
     heard: list[tuple[str, bool]] = []
@@ -95,7 +95,7 @@ async def test_listeners_hear_of_a_commit_after_it_is_on_disk(
 
 
 async def test_messages_of_one_sender_are_applied_in_order(
-    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+    handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     queue = QueueActor(handlers, offload=inline)
     await nursery.start(queue.run)
@@ -106,7 +106,7 @@ async def test_messages_of_one_sender_are_applied_in_order(
 
 
 async def test_closing_applies_all_that_was_told_and_takes_no_more(
-    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+    handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     queue = QueueActor(handlers, offload=inline)
     for n in range(5):
@@ -120,7 +120,7 @@ async def test_closing_applies_all_that_was_told_and_takes_no_more(
 
 
 async def test_an_asker_who_leaves_does_not_undo_what_was_asked(
-    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+    handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     queue = QueueActor(handlers, offload=inline)
     with trio.move_on_after(0):
@@ -132,7 +132,7 @@ async def test_an_asker_who_leaves_does_not_undo_what_was_asked(
 
 
 async def test_the_queue_wakes_by_itself_when_a_time_comes(
-    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+    handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     queue = QueueActor(handlers, offload=inline)
     expired = trio.Event()
@@ -144,7 +144,7 @@ async def test_the_queue_wakes_by_itself_when_a_time_comes(
 
 
 async def test_a_job_that_waits_for_its_time_is_woken_after_a_restart_too(
-    handlers: CountingDesk, nursery: trio.Nursery, autojump_clock: MockClock
+    handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     with handlers.store.transaction():
         handlers.store.add([draft(not_before=now() + 60)], now=now())
@@ -161,7 +161,7 @@ async def test_a_job_that_waits_for_its_time_is_woken_after_a_restart_too(
 
 
 async def test_a_commit_that_has_begun_is_answered_although_the_actor_is_cancelled(
-    handlers: CountingDesk, autojump_clock: MockClock
+    handlers: CountingHandlers, autojump_clock: MockClock
 ) -> None:
     begun, go_on = trio.Event(), trio.Event()
 
@@ -182,7 +182,7 @@ async def test_a_commit_that_has_begun_is_answered_although_the_actor_is_cancell
 
 
 async def test_a_broken_store_ends_the_actor(
-    handlers: CountingDesk, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, logged: Logged
+    handlers: CountingHandlers, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise StoreBroken("the disk is gone")
@@ -200,7 +200,7 @@ async def test_a_broken_store_ends_the_actor(
 
 
 async def test_a_listener_that_fails_ends_the_actor_and_not_the_process(
-    handlers: CountingDesk, autojump_clock: MockClock
+    handlers: CountingHandlers, autojump_clock: MockClock
 ) -> None:
     queue = QueueActor(handlers, offload=inline)
     failing = [True]
@@ -223,7 +223,7 @@ async def test_a_listener_that_fails_ends_the_actor_and_not_the_process(
 
 
 async def test_the_real_queue_writes_in_a_thread_of_its_own(store: SqliteWriter, nursery: trio.Nursery) -> None:
-    handlers = CountingDesk(store, Rules(), clock=time.time)
+    handlers = CountingHandlers(store, Rules(), clock=time.time)
     queue = QueueActor(handlers)
     await nursery.start(queue.run)
     async with trio.open_nursery() as askers:

@@ -1,4 +1,4 @@
-"""The desk: what comes with time, and what a disk that is full or broken means."""
+"""The command handlers: what is due by the clock, and disks that are full or broken."""
 
 from __future__ import annotations
 

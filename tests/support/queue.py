@@ -1,4 +1,4 @@
-"""A desk with a clock that a test turns."""
+"""Command handlers with a clock that a test sets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWER = Answered([Artifact(name="completion", content_type="application/json", 
 
 
 class QueueHarness:
-    """A desk with a clock that a test turns."""
+    """Command handlers with a clock that a test sets."""
 
     def __init__(self, store: SqliteWriter, *, order: Order | None = None, **rules: Any) -> None:
         self.now = START
@@ -32,7 +32,7 @@ class QueueHarness:
         self.commit = Commit([])
 
     def say(self, message: Message[Any]) -> Any:
-        """The message's answer; raises the fault that it may be."""
+        """Apply a message and return its answer. Raise the error it was answered with."""
         [answer], self.commit = self.handlers.apply([message])
         if isinstance(answer, ForemanError):
             raise answer
