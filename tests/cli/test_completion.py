@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ROOT, TOKEN, App, Invoke, environment
-from tests.cli.test_steps import LATER
+from tests.cli.test_job_actions import LATER
 
 Complete = Callable[..., list[str]]
 

@@ -14,7 +14,7 @@ from foreman.cli.root import COMMANDS, foreman
 from foreman.client import Client, Job
 from foreman.domain.job import State
 from tests.cli.conftest import App, Invoke
-from tests.cli.test_steps import UNKNOWN
+from tests.cli.test_job_actions import UNKNOWN
 
 HOOK = "http://127.0.0.1:1/"
 

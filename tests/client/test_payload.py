@@ -14,7 +14,7 @@ from foreman.client import ArgumentInvalid, AsyncClient, Client, ClientError, ty
 from foreman.client.payload import Fields, body_of
 from foreman.domain.endpoints import ENDPOINTS
 from tests.client.conftest import StaticAnswer
-from tests.client.test_answer import Colour
+from tests.client.test_extract import Colour
 
 PNG = b"\x89PNG\r\n"
 PNG_TEXT = "iVBORw0K"

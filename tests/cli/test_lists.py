@@ -13,7 +13,7 @@ import pytest
 
 from foreman.client import Client
 from tests.cli.conftest import ROOT, TOKEN, App, Invoke, an_app, environment
-from tests.cli.test_steps import LATER, UNKNOWN
+from tests.cli.test_job_actions import LATER, UNKNOWN
 
 FAILS_ONCE = "falls once #status=502 #times=1"
 

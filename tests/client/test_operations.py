@@ -1,4 +1,4 @@
-"""The conversations alone, with made-up answers and a clock that a pause moves on."""
+"""The operations alone, with made-up answers and a clock that a pause moves on."""
 
 from __future__ import annotations
 
