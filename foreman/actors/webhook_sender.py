@@ -17,10 +17,10 @@ from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
 
 from foreman import __version__
 from foreman.actors.results import show_results
+from foreman.domain import views
 from foreman.domain.errors import JobUnreadable, WebhookRefused
 from foreman.domain.job import Delivery, Instant, State
 from foreman.domain.retry import Sent, retry_after
-from foreman.domain.views import show_webhook
 from foreman.domain.webhooks import addresses
 from foreman.domain.webhooks.signature import sign
 from foreman.resolver import Resolver
@@ -226,7 +226,5 @@ def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes:
         event is None or event.seq != delivery.seq or job is None
     ):  # foreign keys rule it out, unless another program wrote to the database
         raise JobUnreadable(delivery.job_id, f"it, or its event {delivery.seq}, is not there")
-    results: dict[str, Any] = {"result": None, "artifacts": None}
-    if event.state is State.DONE:
-        results = show_results(store, job.id, inline)
-    return msgspec.json.encode(show_webhook(event, job) | results)
+    result, artifacts = show_results(store, job.id, inline) if event.state is State.DONE else (None, None)
+    return msgspec.json.encode(views.show_webhook(event, job, result=result, artifacts=artifacts))

@@ -20,7 +20,9 @@ from foreman.client.extract import ToolCall, Usage, text_of
 from foreman.client.payload import Fields
 from foreman.client.stream import Chunk, StartsOver
 from foreman.client.sync_client import Client
-from foreman.client.types import (
+from foreman.client.types import Job, Line, Page, Submitted, Webhook
+from foreman.domain.job import State
+from foreman.domain.views import (
     Accepted,
     Artifact,
     Defaults,
@@ -29,18 +31,12 @@ from foreman.client.types import (
     FailingModel,
     Figures,
     Health,
-    Job,
-    Line,
-    Page,
     Queue,
     Rejected,
     Report,
     Running,
-    Submitted,
     Taken,
-    Webhook,
 )
-from foreman.domain.job import State
 
 __all__ = [
     "Accepted",

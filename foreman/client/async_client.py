@@ -16,7 +16,8 @@ from foreman.client.reconnect import RETRY_FOR
 from foreman.client.requests import Ask
 from foreman.client.stream import Chunk, StartsOver
 from foreman.client.transport import AsyncConnection
-from foreman.client.types import Accepted, Artifact, Delivery, Event, Health, Job, Page, Queue, Report, Submitted
+from foreman.client.types import Job, Page, Submitted
+from foreman.domain.views import Accepted, Artifact, Delivery, Event, Health, Queue, Report
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import msgspec
 
 from foreman.client.reading import decode
 from foreman.client.stream import Values
-from foreman.client.types import Event
+from foreman.domain.views import Event
 
 
 class Feed:

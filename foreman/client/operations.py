@@ -34,8 +34,9 @@ from foreman.client.reading import TooMuch
 from foreman.client.reconnect import PAUSES, Reconnect
 from foreman.client.requests import Ask
 from foreman.client.stream import Chunk, Pieces, StartsOver
-from foreman.client.types import Accepted, Delivery, Event, Job, Rejected, Submitted
+from foreman.client.types import Job, Submitted
 from foreman.domain.job import State
+from foreman.domain.views import Accepted, Delivery, Event, Rejected
 
 T = TypeVar("T")
 
@@ -234,7 +235,7 @@ def deliveries(url: str, job_id: str) -> Operation[list[Delivery]]:
 def models() -> Operation[list[str]]:
     """Return the names of the models, from /v1/models or else /api/tags."""
     try:
-        return (yield from ask(requests.models())).names
+        return [model.id for model in (yield from ask(requests.models())).data]
     except (NotFound, NotForeman):
         return (yield from ask(requests.tags())).names
 

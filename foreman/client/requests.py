@@ -26,21 +26,9 @@ from foreman.client.errors import (
     Unauthorized,
 )
 from foreman.client.reading import TooMuch, decode
-from foreman.client.types import (
-    Accepted,
-    Deliveries,
-    Delivery,
-    Events,
-    Health,
-    Job,
-    Line,
-    Page,
-    Paused,
-    Queue,
-    Report,
-    Submitted,
-)
+from foreman.client.types import Job, Line, Page, Submitted
 from foreman.client.writing import encode, text
+from foreman.domain.views import Accepted, Deliveries, Delivery, Events, Health, OpenAIModels, Paused, Queue, Report
 
 T = TypeVar("T")
 
@@ -215,22 +203,6 @@ def health() -> Ask[Health]:
 def ready() -> Ask[bytes]:
     """Read the readiness probe."""
     return Ask(bytes, "/readyz")
-
-
-class OpenAIModels(msgspec.Struct):
-    """The answer of /v1/models."""
-
-    class Entry(msgspec.Struct):
-        """One model."""
-
-        id: str
-
-    data: list[Entry]
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the models."""
-        return [entry.id for entry in self.data]
 
 
 class NativeModels(msgspec.Struct):

@@ -54,6 +54,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.EXPIRED: frozenset({State.QUEUED}),
 }
 
+JOB_ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID as it is shown
 MOST_IN_KEY = 256  # bytes of options kept verbatim; with the longest model name a key stays below 512 characters
 
 # Changing one of these makes Ollama load the model again, so they are part of the load key.

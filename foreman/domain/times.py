@@ -16,7 +16,7 @@ def rfc3339(at: Instant | None) -> str | None:
     """Return epoch seconds as RFC 3339 in UTC, to the millisecond."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"  # for +00:00
 
 
 def read_time(value: Any) -> Instant:

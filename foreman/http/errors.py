@@ -11,6 +11,7 @@ from h11 import LocalProtocolError, RemoteProtocolError
 from quart import Quart, Response, has_request_context, request, websocket
 from werkzeug.exceptions import HTTPException
 
+from foreman.domain import views
 from foreman.domain.errors import (
     AttemptTimeout,
     Cost,
@@ -26,7 +27,6 @@ from foreman.domain.errors import (
     Unavailable,
     WrongContentEncoding,
 )
-from foreman.domain.views import show_error
 from foreman.shortage import shortage_in
 
 log = structlog.get_logger()
@@ -107,7 +107,7 @@ def _internal() -> Internal:
     return Internal("failed to create job") if creating else Internal()
 
 
-def answer(error: ForemanError, shape: Callable[[ForemanError], object] = show_error) -> Response:
+def answer(error: ForemanError, shape: Callable[[ForemanError], object] = views.show_error) -> Response:
     """Return an error as an answer, in the shape of /jobs or in another `shape`."""
     error = public(error)
     status = status_of(error)

@@ -12,7 +12,6 @@ from foreman.domain.times import read_time
 
 PAGE = 50
 LONGEST_PAGE = 500
-JOB_ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID as it is shown
 
 
 def check_names(*known: str) -> None:

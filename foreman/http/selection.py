@@ -9,9 +9,9 @@ from quart import request
 
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.errors import FieldInvalid
-from foreman.domain.job import TERMINAL, Priority, State
+from foreman.domain.job import JOB_ID, TERMINAL, Priority, State
 from foreman.http.context import context
-from foreman.http.query import JOB_ID, choice, instant
+from foreman.http.query import choice, instant
 from foreman.store.protocol import Cursor, Order, Selection
 
 FILTERS = (

@@ -36,7 +36,14 @@ JOB: dict[str, Any] = {
     "error": EVIL,
     "result": {"odd": "\x9b31m"},
 }
-DELIVERY = {"delivery_id": f"7{EVIL}", "seq": 7, "url": EVIL, "state": f"due{EVIL}", "attempts": 1}
+DELIVERY = {
+    "delivery_id": f"7{EVIL}",
+    "seq": 7,
+    "url": EVIL,
+    "state": f"due{EVIL}",
+    "attempts": 1,
+    "due_at": "2026-01-01T00:00:00Z",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +116,7 @@ def test_json_has_escapes_in_its_place(told: StaticAnswer, invoke: Invoke, words
 def test_nor_does_watch() -> None:
     now = datetime.now(UTC)
     state = WatchState("http://x")
-    job = Job("J1", State.QUEUED, "m", now, 0, priority=EVIL)
+    job = Job("J1", State.QUEUED, "m", now, priority=EVIL)
     state.take(Snapshot(Queue(1), [job], Health("ok")))
     console = Console(width=100, color_system=None)
     with console.capture() as seen:
@@ -209,5 +216,5 @@ def test_watch_keeps_what_a_screen_can_show() -> None:
     now = datetime.now(UTC)
     state = WatchState("http://x")
     for number in range(2 * KEPT_RUNNING):
-        state.take(Event(number + 1, f"J{number}", State.WORKING, now))
+        state.take(Event(seq=number + 1, job_id=f"J{number}", state=State.WORKING, timestamp=now))
     assert len(state.queue.running) == KEPT_RUNNING

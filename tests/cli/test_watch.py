@@ -137,11 +137,11 @@ def test_without_a_foreman_the_screen_is_left_alone() -> None:
 
 
 def event(state: State, job_id: str = "J1", at: datetime = NOW, error: str | None = None, seq: int = 1) -> Event:
-    return Event(seq, job_id, state, at, model="a", attempt=1, error=error)
+    return Event(seq=seq, job_id=job_id, state=state, timestamp=at, model="a", attempt=1, error=error)
 
 
 def a_job(job_id: str) -> Job:
-    return Job(job_id, State.QUEUED, "a", NOW, 0)
+    return Job(job_id, State.QUEUED, "a", NOW)
 
 
 def a_state(**queue: object) -> WatchState:
@@ -161,7 +161,7 @@ def text(state: WatchState, width: int = 80, height: int = 24) -> str:
 @pytest.mark.parametrize("height", [1, 2, 5, 10, 24, 100])
 def test_every_size_gets_its_very_lines(width: int, height: int) -> None:
     state = a_state(queued=500, running=[{"job_id": f"J{n}", "model": "a", "state": "working"} for n in range(20)])
-    state.waiting = [Job(f"W{n}", State.QUEUED, "模型" * 40, NOW, 0) for n in range(60)]
+    state.waiting = [Job(f"W{n}", State.QUEUED, "模型" * 40, NOW) for n in range(60)]
     for n in range(20):
         state.take(OutputText(f"J{n}", "words and 字 " * 200))
         state.take(event(State.FAILED, f"E{n}", error="it fell over\n" * 20))
@@ -185,7 +185,9 @@ def test_a_change_is_shown_before_the_queue_is_looked_at_again() -> None:
 
 def test_a_look_at_the_queue_that_is_older_than_an_event_does_not_undo_it() -> None:
     state = a_state()
-    asked_before = Snapshot(Queue(1, running=[Running("J1", "a", State.WORKING)]), [a_job("J2")], Health("ok"), since=4)
+    asked_before = Snapshot(
+        Queue(1, running=[Running(job_id="J1", model="a", state=State.WORKING)]), [a_job("J2")], Health("ok"), since=4
+    )
     state.take(event(State.DONE, "J1", seq=5))
     state.take(event(State.LOADING, "J2", seq=6))
     state.take(asked_before)
@@ -208,7 +210,7 @@ def test_what_holds_the_queue_up_is_said() -> None:
 @pytest.mark.parametrize("width", [80, 160])
 def test_what_waits_has_room_for_its_model(width: int, seconds: float, said: str) -> None:
     state = a_state(queued=1)
-    state.waiting = [Job("W1", State.QUEUED, "smollm2:135m", NOW, 0, eta_seconds=seconds)]
+    state.waiting = [Job("W1", State.QUEUED, "smollm2:135m", NOW, eta_seconds=seconds)]
     assert f"{said} smollm2:135m" in " ".join(text(state, width).split())
 
 

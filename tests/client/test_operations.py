@@ -26,7 +26,7 @@ from foreman.client import (
 )
 from foreman.client.operations import Held, Pause
 from foreman.client.requests import Ask
-from foreman.client.types import Deliveries, Delivery, Events
+from foreman.domain.views import Deliveries, Delivery, Events
 
 T = TypeVar("T")
 
@@ -75,6 +75,10 @@ class Slow:
 
     answer: Job | ClientError
     longer: float = 0
+
+
+def an_event(seq: int) -> Event:
+    return Event(seq=seq, job_id="J", state=State.QUEUED, timestamp=datetime(2026, 1, 2, tzinfo=UTC))
 
 
 def a_job(state: str) -> Job:
@@ -182,7 +186,7 @@ def test_the_wait_for_room_counts_towards_the_time_of_a_run() -> None:
 
 
 def test_the_changes_of_a_job_are_asked_for_page_by_page_to_the_end() -> None:
-    first, second = (Event(seq, "J", State.QUEUED, datetime(2026, 1, 2, tzinfo=UTC)) for seq in (7, 9))
+    first, second = (an_event(seq) for seq in (7, 9))
     played = Played([Events([first], next=7), Events([second])])
     assert played.hold(operations.events(URL, "J", 0)) == [first, second]
     assert [asked.params["after"] for asked in played.asked] == ["0", "7"]
@@ -201,7 +205,7 @@ def test_the_deliveries_of_a_job_are_asked_for_page_by_page_to_the_end() -> None
 
 def test_changes_without_end_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "MOST_EVENTS", 30)
-    event = Event(1, "J", State.QUEUED, datetime(2026, 1, 2, tzinfo=UTC))
+    event = an_event(1)
     played = Played([Events([event] * 10, next=seq) for seq in range(1, 10)])
     with pytest.raises(AnswerTooLarge, match="more than 30 events"):
         played.hold(operations.events(URL, "J", 0))

@@ -15,7 +15,7 @@ from foreman.config.settings import ManagedModel, Settings
 from foreman.domain.job import State
 from foreman.http.openapi.document import document
 from foreman.http.openapi.pieces import EVERYWHERE, STATUSES
-from foreman.http.openapi.shapes import SHAPES
+from foreman.http.openapi.schemas import SCHEMAS
 from tests.docs.pages import page
 from tests.domain.test_errors import every_error
 
@@ -64,14 +64,14 @@ def own_codes(responses: dict[str, dict[str, str]]) -> Iterator[str]:
             yield from (code for code in codes if code in STATUSES and code not in (*EVERYWHERE, "unauthorized"))
 
 
-@pytest.mark.parametrize("shape", ["Hello", "Change"])
+@pytest.mark.parametrize("shape", ["Hello", "Event"])
 def test_every_message_of_the_feed_and_each_of_its_keys_is_told(shape: str) -> None:
     text = page("docs/feed.md").text
-    [kind] = SHAPES[shape]["properties"]["type"]["enum"]
+    [kind] = SCHEMAS[shape]["properties"]["type"]["enum"]
     assert f"### `{kind}`" in text
     part = text.partition(f"### `{kind}`")[2].partition("\n#")[0]
     cells = "".join(re.findall(r"^\| (`.*?) \|", part, re.MULTILINE))
-    assert set(SHAPES[shape]["properties"]) == set(re.findall(r"`([a-z_]+)`", cells))
+    assert set(SCHEMAS[shape]["properties"]) == set(re.findall(r"`([a-z_]+)`", cells))
 
 
 def test_every_state_of_a_job_is_told_where_states_are() -> None:
@@ -89,11 +89,11 @@ def test_every_state_of_a_job_is_told_where_states_are() -> None:
         ("Artifact", "docs/jobs.md"),
         ("Queue", "docs/jobs.md"),
         ("Health", "docs/jobs.md"),
-        ("Usage", "docs/usage.md"),
-        ("UsageRow", "docs/usage.md"),
+        ("Report", "docs/usage.md"),
+        ("Figures", "docs/usage.md"),
         ("Delivery", "docs/webhooks.md"),
     ],
 )
 def test_every_key_of_an_answer_is_told(shape: str, name: str) -> None:
     words = set(re.findall(r"[\w-]+", " ".join(re.findall(r"`([^`\n]+)`", page(name).text))))
-    assert set(SHAPES[shape]["properties"]) - words == set()
+    assert set(SCHEMAS[shape]["properties"]) - words == set()

@@ -84,7 +84,17 @@ class WatchState:
         ended = [job for job in jobs if job.ended and job.completed_at]
         for job in sorted(ended, key=lambda job: job.completed_at or job.created_at):
             at = job.completed_at or job.created_at
-            self._event(Event(0, job.job_id, job.state, at, model=job.model, attempt=job.attempt, error=job.error))
+            self._event(
+                Event(
+                    seq=0,
+                    job_id=job.job_id,
+                    state=job.state,
+                    timestamp=at,
+                    model=job.model,
+                    attempt=job.attempt,
+                    error=job.error,
+                )
+            )
 
     def per_minute(self, now: datetime) -> int:
         """Return the number of jobs done within the last minute."""
@@ -107,7 +117,9 @@ class WatchState:
         running = {job.job_id: job for job in self.queue.running}
         if event.state in RUNNING:
             began = running[event.job_id].started_at if event.job_id in running else event.timestamp
-            running[event.job_id] = Running(event.job_id, event.model, event.state, event.attempt, began)
+            running[event.job_id] = Running(
+                job_id=event.job_id, model=event.model, state=event.state, attempt=event.attempt, started_at=began
+            )
             if len(running) > KEPT_RUNNING:  # its final event was missed
                 del running[next(iter(running))]
             self.waiting = [job for job in self.waiting if job.job_id != event.job_id]

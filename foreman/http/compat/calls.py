@@ -57,8 +57,8 @@ class Dialect(Protocol):
     def error(self, error: ForemanError) -> Response:
         """Return an error as a response of its own."""
 
-    def error_line(self, error: ForemanError) -> dict[str, object]:
-        """Return an error as a JSON value, also for a stream that has begun."""
+    def error_line(self, error: ForemanError) -> msgspec.Struct:
+        """Return an error as a view, also for a stream that has begun."""
 
     def frame(self, endpoint: Endpoint) -> Ndjson | Sse:
         """Return the framing of an endpoint's chunks."""

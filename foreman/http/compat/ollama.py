@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response, request
 
-from foreman.domain import intake
+from foreman.domain import intake, views
 from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import (
     BodyUnreadable,
@@ -65,21 +65,21 @@ class OllamaDialect:
             response.status_code = 400
         return response
 
-    def error_line(self, error: ForemanError) -> dict[str, object]:
+    def error_line(self, error: ForemanError) -> views.OllamaError:
         """Return an error in Ollama's words where it has some."""
         if _misnamed(error):
-            return {"error": "invalid model name"}
+            return views.OllamaError("invalid model name")
         if isinstance(error, ModelNotFound):
-            return {"error": f"model '{error.model}' not found"}
+            return views.OllamaError(f"model '{error.model}' not found")
         if isinstance(error, FieldInvalid) and error.in_go:
-            return {"error": error.in_go}
+            return views.OllamaError(error.in_go)
         if isinstance(error, QueueFull):
-            return {"error": BUSY}
+            return views.OllamaError(BUSY)
         if isinstance(error, (InvalidJson, BodyUnreadable)) and error.hint:
             if error.hint == calls.NOTHING:
-                return {"error": error.hint}
-            return {"error": f"{error}: {error.hint}"}
-        return {"error": str(error)}
+                return views.OllamaError(error.hint)
+            return views.OllamaError(f"{error}: {error.hint}")
+        return views.OllamaError(str(error))
 
     def frame(self, endpoint: Endpoint) -> Ndjson:
         """Return NDJSON framing."""

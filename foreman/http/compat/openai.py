@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from quart import Blueprint, Response
 
+from foreman.domain import views
 from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import BodyUnreadable, ForemanError, InvalidJson, ModelNotFound
 from foreman.http import errors
@@ -42,14 +43,18 @@ class OpenAIDialect:
             response.headers["X-Should-Retry"] = "false"
         return response
 
-    def error_line(self, error: ForemanError) -> dict[str, object]:
+    def error_line(self, error: ForemanError) -> msgspec.Struct:
         """Return an error as the object `error`."""
+        return views.OpenAIError(self.detail(error))
+
+    def detail(self, error: ForemanError) -> views.ErrorDetail:
+        """Return the inner object of an error."""
         message = f"model '{error.model}' not found" if isinstance(error, ModelNotFound) else str(error)
         if isinstance(error, (InvalidJson, BodyUnreadable)) and error.hint:
             message = f"{message}: {error.hint}"
         kind = KINDS.get(errors.status_of(error), "server_error")
         param = getattr(error, "field", "model" if isinstance(error, ModelNotFound) else None)
-        return {"error": {"message": message, "type": kind, "param": param, "code": error.code}}
+        return views.ErrorDetail(message, kind, param, error.code)
 
     def frame(self, endpoint: Endpoint) -> Sse:
         """Return SSE framing."""
@@ -59,13 +64,13 @@ class OpenAIDialect:
 class MessagesDialect(OpenAIDialect):
     """Errors in the shape that Anthropic's clients read too."""
 
-    def error_line(self, error: ForemanError) -> dict[str, object]:
+    def error_line(self, error: ForemanError) -> msgspec.Struct:
         """Return an error with Anthropic's type beside OpenAI's keys."""
-        line = super().error_line(error)
-        shown = line["error"]
-        if isinstance(shown, dict) and shown["type"] == "server_error":
-            shown["type"] = "overloaded_error" if errors.status_of(error) in (503, 507) else "api_error"
-        return {"type": "error", **line}
+        shown = self.detail(error)
+        if shown.type == "server_error":
+            kind = "overloaded_error" if errors.status_of(error) in (503, 507) else "api_error"
+            shown = replace(shown, type=kind)
+        return views.AnthropicError(error=shown)
 
 
 DIALECT = OpenAIDialect()
@@ -133,17 +138,14 @@ async def rooted_model(name: str) -> Response:
 
 
 def _entries(models: Sequence[Model]) -> bytes:
-    return msgspec.json.encode(
-        {"object": "list", "data": [msgspec.Raw(msgspec.json.encode(_entry(model))) for model in models]}
-    )
+    return msgspec.json.encode(views.OpenAIModels(data=[_entry(model) for model in models]))
 
 
-def _entry(model: Model) -> dict[str, Any]:
+def _entry(model: Model) -> views.OpenAIModel:
     listed = model.told()
     created, owner = listed.get("created"), listed.get("owned_by")
-    return {
-        "id": model.name,
-        "object": "model",
-        "created": created if isinstance(created, int) else 0,
-        "owned_by": owner if isinstance(owner, str) else "library",
-    }
+    return views.OpenAIModel(
+        id=model.name,
+        created=created if isinstance(created, int) else 0,
+        owned_by=owner if isinstance(owner, str) else "library",
+    )

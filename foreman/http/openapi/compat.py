@@ -22,7 +22,7 @@ from foreman.http.openapi.pieces import (
     path,
     streamed,
 )
-from foreman.http.openapi.shapes import ANYTHING, MODEL, PRIORITY, TEXT, ref, words
+from foreman.http.openapi.schemas import ANYTHING, MODEL, PRIORITY, TEXT, ref, words
 
 
 def ollama_paths() -> Paths:

@@ -10,6 +10,7 @@ from quart import Blueprint, Response
 
 from foreman import __version__
 from foreman.domain.endpoints import ENDPOINTS
+from foreman.domain.job import JOB_ID
 from foreman.http.body import NDJSON
 from foreman.http.errors import json_text
 from foreman.http.openapi.codes import ASKED, BODY, ONE_JOB, WRITE
@@ -28,12 +29,11 @@ from foreman.http.openapi.pieces import (
     query,
     streamed,
 )
-from foreman.http.openapi.service import TICKET, service_paths
-from foreman.http.openapi.shapes import (
+from foreman.http.openapi.schemas import (
     ANYTHING,
     COUNT,
     PRIORITY,
-    SHAPES,
+    SCHEMAS,
     STATE,
     TEXT,
     TIME,
@@ -42,7 +42,8 @@ from foreman.http.openapi.shapes import (
     text,
     words,
 )
-from foreman.http.query import JOB_ID, LONGEST_PAGE, PAGE
+from foreman.http.openapi.service import TICKET, service_paths
+from foreman.http.query import LONGEST_PAGE, PAGE
 from foreman.http.routes.jobs import LONGEST_WAIT, MOST_SEQ
 from foreman.http.selection import CURSOR, LONGEST, PART_OF_ID
 from foreman.store.protocol import Order
@@ -56,7 +57,7 @@ WAIT = header("Prefer", TEXT, f"wait=N delays the answer until the job has ended
 ABOUT = """A durable job queue in front of your own inference server.
 
 Every GET route also answers HEAD. Objects may gain keys in later versions. Connections beyond the setting
-`max_connections` are answered 503 `too_many_connections` in the shape of `Fault`, on any route, and closed; malformed
+`max_connections` are answered 503 `too_many_connections` in the shape of `Error`, on any route, and closed; malformed
 HTTP is answered 400. Paths are tidied: repeated slashes, a slash at the end, and a repeated `/v1` or `/api` at the
 beginning. An Ollama target also answers other paths under `/api/` and `/v1/`. Bodies may be compressed
 (`Content-Encoding: gzip`, `deflate` or `zstd`), except file uploads. `/api/…` and `/v1/…` are the APIs of Ollama and
@@ -83,7 +84,7 @@ def document() -> dict[str, Any]:
         "security": [{"token": []}, {"api_key": []}, {}],
         "paths": _jobs() | _one_job() | service_paths() | ollama_paths() | openai_paths(),
         "components": {
-            "schemas": SHAPES,
+            "schemas": SCHEMAS,
             "securitySchemes": {
                 "token": {
                     "type": "http",
@@ -212,7 +213,7 @@ def _one_job() -> Paths:
             "get": operation(
                 "job_events",
                 "List the events of a job",
-                {"200": given(ref("Changes"))},
+                {"200": given(ref("Events"))},
                 (*ONE_JOB, "field_invalid"),
                 parameters=[query("after", COUNT | {"maximum": MOST_SEQ}, "The seq that they come after.")],
             ),

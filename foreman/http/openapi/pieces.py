@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from foreman.http.body import NDJSON
 from foreman.http.errors import STATUS
-from foreman.http.openapi.shapes import COUNT, TEXT, Schema, ref, words
+from foreman.http.openapi.schemas import COUNT, TEXT, Schema, ref, words
 
 Paths: TypeAlias = dict[str, dict[str, Any]]  # operations by path and method
 
@@ -50,11 +50,11 @@ class Dialect:
     plainly: bool = False  # 400 instead of 422
 
 
-OWN = Dialect("jobs", "Fault", ("code",))
-SERVICE = Dialect("service", "Fault", ("code",))
-OLLAMA = Dialect("ollama", "OllamaFault", plainly=True)
-OPENAI = Dialect("openai", "OpenAIFault", ("error", "code"), plainly=True)
-ANTHROPIC = Dialect("openai", "AnthropicFault", ("error", "code"), plainly=True)
+OWN = Dialect("jobs", "Error", ("code",))
+SERVICE = Dialect("service", "Error", ("code",))
+OLLAMA = Dialect("ollama", "OllamaError", plainly=True)
+OPENAI = Dialect("openai", "OpenAIError", ("error", "code"), plainly=True)
+ANTHROPIC = Dialect("openai", "AnthropicError", ("error", "code"), plainly=True)
 
 
 def operation(

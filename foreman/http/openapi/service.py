@@ -19,7 +19,7 @@ from foreman.http.openapi.pieces import (
     path,
     query,
 )
-from foreman.http.openapi.shapes import ANYTHING, COUNT, STATE, TEXT, TIME, many, ref, words
+from foreman.http.openapi.schemas import ANYTHING, COUNT, STATE, TEXT, TIME, many, ref, words
 from foreman.http.query import LONGEST_PAGE, PAGE
 from foreman.http.routes.usage import TRANSITIONS
 
@@ -44,7 +44,7 @@ def service_paths() -> Paths:
                 "feed",
                 "Follow the events of all jobs, live",
                 {
-                    "200": answered("A hello message, then events.", {SSE: events(ref("Hello"), ref("Change"))}),
+                    "200": answered("A hello message, then events.", {SSE: events(ref("Hello"), ref("Event"))}),
                     "101": answered("A WebSocket, with the same messages."),
                 },
                 ("query_invalid", "not_acceptable", "cursor_gone"),
@@ -91,7 +91,7 @@ def service_paths() -> Paths:
             "get": service(
                 "usage",
                 "Report usage per minute, hour or day",
-                "Usage",
+                "Report",
                 "field_invalid",
                 parameters=[
                     query("by", words(*Group._fields), "One row per name and step, empty ones left out."),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 
-import msgspec
 import trio
 from quart import Response, request
 from ulid import ULID
@@ -84,8 +83,8 @@ class _Outcomes:
         self._held, self._size = held(), 0  # bytes of the lines that are read and not stored yet
         self._ids = _ids()
         self._validated: dict[str, str | None] = {}  # by receiver, the reason of a refusal
-        self._stored: list[msgspec.Raw] = []  # as JSON: 100,000 small objects take much more memory
-        self._errors: list[tuple[int, msgspec.Raw]] = []
+        self._stored: list[views.Taken] = []  # as JSON: 100,000 small objects take much more memory
+        self._errors: list[tuple[int, views.Rejected]] = []
         self.limited: RateLimited | None = None  # the error of the last line over the rate
 
     @property
@@ -133,22 +132,18 @@ class _Outcomes:
                 self.reject(number, error)
             return
         for number, draft in drafts:
-            shown = {"line": number, "job_id": draft.id, "custom_id": draft.custom_id}
-            self._stored.append(msgspec.Raw(msgspec.json.encode(shown)))
+            self._stored.append(views.encoded(views.Taken(number, draft.id, draft.custom_id)))
 
     def reject(self, number: int, error: ForemanError) -> None:
         """Record that a line was rejected."""
-        self._errors.append((number, msgspec.Raw(msgspec.json.encode({"line": number, **views.show_error(error)}))))
+        shown = views.show_error(error)
+        self._errors.append((number, views.encoded(views.Rejected(number, shown.error, shown.code, shown.hint))))
 
-    def shown(self) -> dict[str, object]:
+    def shown(self) -> views.Submitted:
         """Return the answer's body."""
         self._errors.sort(key=lambda error: error[0])
-        return {
-            "accepted": self.accepted,
-            "rejected": self.rejected,
-            "jobs": self._stored,
-            "errors": [error for _, error in self._errors],
-        }
+        errors = [error for _, error in self._errors]
+        return views.Submitted(self.accepted, self.rejected, self._stored, errors)
 
     async def _read(self, line: bytes) -> Draft:
         ctx = self._ctx

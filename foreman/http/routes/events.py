@@ -11,9 +11,9 @@ from quart import Blueprint, Response, request, websocket
 from werkzeug.datastructures import MultiDict
 
 from foreman.actors.feed import Subscription
+from foreman.domain import views
 from foreman.domain.errors import CursorGone, ForemanError, NotAcceptable, QueryInvalid
 from foreman.domain.job import JobEvent, State
-from foreman.domain.views import show_event
 from foreman.http import visibility
 from foreman.http.auth import TICKET
 from foreman.http.context import Context, context
@@ -147,14 +147,14 @@ def _filter(args: MultiDict[str, str]) -> Callable[[JobEvent], bool]:
 
 async def _hello(ctx: Context, subscription: Subscription) -> str:
     # The newest seq when the subscription began: a reader that reconnects with it misses no event.
-    hello = {"type": "hello", "seq": subscription.newest, "oldest": await ctx.feed.oldest()}
+    hello = views.Hello(seq=subscription.newest, oldest=await ctx.feed.oldest())
     return msgspec.json.encode(hello).decode()
 
 
 @lru_cache(maxsize=1024)
 def _text(event: JobEvent) -> str:
     """Return an event as JSON, encoded once for all readers."""
-    return msgspec.json.encode(show_event(event)).decode()
+    return msgspec.json.encode(views.show_event(event)).decode()
 
 
 @lru_cache(maxsize=1024)

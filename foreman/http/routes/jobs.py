@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -28,13 +28,13 @@ from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, S
 from foreman.store.protocol import Cursor, Reader
 
 Entry = TypeVar("Entry", JobEvent, Delivery)
+View = TypeVar("View")
 
 jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 
 LONGEST_WAIT = 300  # seconds
 ENTRIES = 1000  # events or deliveries of a job per answer, at most
 RESULT = b'"result":null,"artifacts":'  # marks where a large result is inserted while it is streamed
-NO_RESULTS: dict[str, Any] = {"result": None, "artifacts": []}  # of a job that is not done
 MOST_SEQ = 999_999_999
 
 
@@ -97,12 +97,12 @@ async def listing() -> Response:
     order = read_order(wanted)
     most, after = read_limit(), read_cursor(order)
     found = await visibility.read(lambda store: store.jobs(wanted, order=order, after=after, limit=most + 1))
-    shown = page_of(found[:most], views.show_job)
+    shown = page_of(found[:most], views.show_listed)
     more = None
     if len(found) > len(shown):
         last = found[len(shown) - 1]
         more = show_cursor(Cursor(last.id, last.completed_at or 0.0), order)
-    return json_answer({"jobs": shown, "next": more})
+    return json_answer(views.Page(shown, more))
 
 
 @jobs.get("/<job_id>")
@@ -118,14 +118,22 @@ async def _shown(job_id: str) -> Response:
     ctx = context()
     now, inline = ctx.clock(), ctx.settings.artifact_inline_limit
 
-    def read(store: Reader) -> tuple[dict[str, Any], int]:
+    def read(store: Reader) -> tuple[views.Job, int]:
         job = store.job(job_id)
         if job is None:
             raise JobNotFound(job_id)
         up = ctx.inventory.up and not ctx.outlook.paused
         expected = ctx.outlook.of(store, job, now, up=up)
-        shown = views.show_job(job, position=expected.position, eta=expected.seconds)
-        return shown | show_results(store, job.id, inline), store.size(job_id, COMPLETION) or 0
+        result, artifacts = show_results(store, job.id, inline)
+        shown = views.show_job(
+            views.Job,
+            job,
+            position=expected.position,
+            eta=expected.seconds,
+            result=result,
+            artifacts=artifacts,
+        )
+        return shown, store.size(job_id, COMPLETION) or 0
 
     shown, size = await visibility.read(read)
     head, mark, tail = msgspec.json.encode(shown).rpartition(RESULT)
@@ -155,7 +163,7 @@ async def asked(job_id: str) -> Response:
 async def cancel(job_id: str) -> Response:
     """Cancel a job, queued or running."""
     job = await context().queue.ask(Cancel(job_id=job_id, caller=_caller()))
-    return json_answer(views.show_job(job) | NO_RESULTS)
+    return json_answer(views.show_job(views.Job, job))
 
 
 @jobs.post("/<job_id>/retry")
@@ -188,7 +196,7 @@ async def deliveries(job_id: str) -> Response:
         return store.deliveries(job_id, after=after, limit=ENTRIES + 1)
 
     shown, following = _page(await visibility.read(read), views.show_delivery)
-    return json_answer({"deliveries": shown, "next": following})
+    return json_answer(views.Deliveries(shown, following))
 
 
 @jobs.post("/<job_id>/deliveries/<delivery_id>/redeliver")
@@ -211,7 +219,7 @@ async def events(job_id: str) -> Response:
         return store.events(job_id=job_id, after=after, limit=ENTRIES + 1)
 
     shown, following = _page(await visibility.read(read), views.show_event)
-    return json_answer({"events": shown, "next": following})
+    return json_answer(views.Events(shown, following))
 
 
 def _read_after() -> int:
@@ -219,7 +227,7 @@ def _read_after() -> int:
     return whole("after", request.args.get("after"), 0, MOST_SEQ, least=0)
 
 
-def _page(found: Sequence[Entry], show: Callable[[Entry], object]) -> tuple[list[msgspec.Raw], int | None]:
+def _page(found: Sequence[Entry], show: Callable[[Entry], View]) -> tuple[list[View], int | None]:
     """Return the entries that fit one answer, and the `seq` that the next page begins after, if there is one."""
     shown = page_of(found[:ENTRIES], show)
     return shown, found[len(shown) - 1].seq if len(found) > len(shown) else None

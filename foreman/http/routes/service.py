@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from quart import Blueprint, Response, request
 
 from foreman import __version__
+from foreman.domain import views
 from foreman.domain.job import Job, model_of
-from foreman.domain.times import rfc3339
-from foreman.domain.views import show_job
 from foreman.http import visibility
 from foreman.http.context import context
 from foreman.http.errors import json_answer
@@ -31,33 +28,36 @@ async def healthz() -> Response:
     """
     inventory, failing = context().inventory, context().outlook.failing()
     inventory.look()
-    shown: dict[str, Any] = {
-        "status": "ok",
-        "degraded": not inventory.up or bool(failing),
-        "target_silent_seconds": round(inventory.silent, 1),
-        "version": __version__,
-        "boot_id": context().boot_id,
-    }
+    why = None
     if inventory.error is not None:
-        shown["target_error"] = str(inventory.error)
+        why = str(inventory.error)
     elif failing:
         codes = ", ".join(sorted({breaker.why for breaker in failing.values()}))
         models = "1 model" if len(failing) == 1 else f"{len(failing)} models"
-        shown["target_error"] = f"it fails each call of {models} ({codes}), see /queue"
-    return json_answer(shown)
+        why = f"it fails each call of {models} ({codes}), see /queue"
+    return json_answer(
+        views.Health(
+            status="ok",
+            degraded=not inventory.up or bool(failing),
+            target_silent_seconds=round(inventory.silent, 1),
+            version=__version__,
+            boot_id=context().boot_id,
+            target_error=why,
+        )
+    )
 
 
 @service.get("/readyz")
 async def readyz() -> Response:
     """Answer 200 when ready for jobs, 503 while draining."""
     ready = not context().draining
-    return json_answer({"status": "ready" if ready else "draining"}, 200 if ready else 503)
+    return json_answer(views.Readiness("ready" if ready else "draining"), 200 if ready else 503)
 
 
 @service.post("/tickets")
 async def ticket() -> Response:
     """Issue a ticket, which replaces the token where a browser sends no headers."""
-    response = json_answer({"ticket": context().auth.ticket(request), "expires_in": int(LIFE)})
+    response = json_answer(views.Ticket(context().auth.ticket(request), int(LIFE)))
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -68,7 +68,7 @@ async def pause(verb: str) -> Response:
     ctx = context()
     ctx.auth.check_admin(request)
     await ctx.queue.ask(Pause() if verb == "pause" else Resume())
-    return json_answer({"paused": verb == "pause"})
+    return json_answer(views.Paused(verb == "pause"))
 
 
 @service.get("/queue/jobs")
@@ -84,12 +84,12 @@ async def line() -> Response:
         return ctx.outlook.line(store, now, most, up=up, wanted=wanted), store.scheduled(most)
 
     waiting, scheduled = await visibility.read(read)
-    return json_answer({"jobs": page_of(waiting, _in_line), "scheduled": page_of(scheduled, show_job)})
+    return json_answer(views.Line(page_of(waiting, _in_line), page_of(scheduled, views.show_listed)))
 
 
-def _in_line(waiting: tuple[Job, Expected]) -> dict[str, Any]:
+def _in_line(waiting: tuple[Job, Expected]) -> views.ListedJob:
     job, expected = waiting
-    return show_job(job, position=expected.position, eta=expected.seconds)
+    return views.show_job(views.ListedJob, job, position=expected.position, eta=expected.seconds)
 
 
 @service.get("/queue")
@@ -107,38 +107,33 @@ async def queue() -> Response:
         counts[lane.priority.word] += lane.ready + lane.parked
     loaded = ctx.worker.target_loaded()
     return json_answer(
-        {
-            "queued": sum(lane.ready + lane.parked for lane in lanes),
-            "scheduled": sum(lane.parked for lane in lanes),
-            "by_model": by_model,
-            "running": [
-                {
-                    "job_id": job.id,
-                    "model": job.model,
-                    "custom_id": job.custom_id,
-                    "state": job.state,
-                    "attempt": job.attempt,
-                    "started_at": rfc3339(job.started_at),
-                }
-                for job in running
-            ],
-            "resident": model_of(loaded) if loaded else None,
-            "slots": ctx.settings.slots,
-            "paused": ctx.outlook.paused,
-            "degraded": not ctx.inventory.up,
-            "failing_models": [
-                {
-                    "model": model,
-                    "error_code": breaker.why,
-                    "since": rfc3339(breaker.opened_at),
-                    "retry_at": rfc3339(breaker.until),
-                }
+        views.Queue(
+            queued=sum(lane.ready + lane.parked for lane in lanes),
+            scheduled=sum(lane.parked for lane in lanes),
+            by_model=by_model,
+            running=[_running(job) for job in running],
+            resident=model_of(loaded) if loaded else None,
+            slots=ctx.settings.slots,
+            paused=ctx.outlook.paused,
+            degraded=not ctx.inventory.up,
+            failing_models=[
+                views.FailingModel(
+                    model, breaker.why, views.moment(breaker.opened_at or 0.0), views.moment(breaker.until)
+                )
                 for model, breaker in ctx.outlook.failing().items()
             ],
-            "defaults": {
-                "max_attempts": ctx.settings.max_attempts,
-                "timeout": ctx.settings.attempt_timeout,
-            },
-            "oldest_seconds": None if oldest is None else round(max(0.0, ctx.clock() - oldest), 3),
-        }
+            defaults=views.Defaults(ctx.settings.max_attempts, ctx.settings.attempt_timeout),
+            oldest_seconds=None if oldest is None else round(max(0.0, ctx.clock() - oldest), 3),
+        )
+    )
+
+
+def _running(job: Job) -> views.Running:
+    return views.Running(
+        job_id=job.id,
+        model=job.model,
+        custom_id=job.custom_id,
+        state=job.state,
+        attempt=job.attempt,
+        started_at=views.moment(job.started_at),
     )

@@ -13,9 +13,9 @@ from quart import Response, request
 
 from foreman.actors.output import OutputItem, OutputReader
 from foreman.actors.results import COMPLETION
+from foreman.domain import views
 from foreman.domain.endpoints import TYPED
 from foreman.domain.job import TERMINAL, Job, State
-from foreman.domain.views import show_error
 from foreman.http import visibility
 from foreman.http.body import held
 from foreman.http.context import context
@@ -62,7 +62,7 @@ class Ndjson:
         """Return the frame before and after a value sent in parts; `data` is a chunk, None a whole answer."""
         return b"", b"\n"
 
-    def notice(self, value: dict[str, object]) -> bytes:
+    def notice(self, value: object) -> bytes:
         """Return a framed message of Foreman's own."""
         return self.chunk(msgspec.json.encode(value))
 
@@ -93,7 +93,7 @@ class Sse:
             name = _type_of(data) if self._typed else None
         return b"event: " + name + b"\ndata: " if name else b"data: ", b"\n\n"
 
-    def notice(self, value: dict[str, object]) -> bytes:
+    def notice(self, value: object) -> bytes:
         """Return a framed message of Foreman's own."""
         return self.chunk(msgspec.json.encode(value))
 
@@ -142,10 +142,12 @@ async def live(job: Job, readers: Readers, reader: OutputReader, frame: Ndjson |
                 async for part in framed(frame, item.chunk, reader):
                     yield part
         elif item.attempt is not None:
-            yield frame.notice({"foreman": {"attempt": item.attempt}})
+            yield frame.notice(views.StreamMessage(foreman=views.StreamStatus(attempt=item.attempt)))
         elif item.cut is not None:
             state = item.ended.state if item.ended else job.state
-            yield frame.notice({**show_error(item.cut), "foreman": {"state": state}})
+            cut = views.show_error(item.cut)
+            status = views.StreamStatus(state=state)
+            yield frame.notice(views.StreamMessage(cut.error, cut.code, cut.hint, status))
             return
         elif item.ended is not None and not said:
             # The reader began after the last chunk and before the commit, so that the log was empty.
@@ -216,9 +218,9 @@ async def in_one_line(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield on_one_line(rest)
 
 
-def ended_badly(state: State, error: str | None) -> dict[str, object]:
+def ended_badly(state: State, error: str | None) -> views.StreamMessage:
     """Return the message for a job that ended in another state than done."""
-    return {"error": error or f"the job was {state}", "foreman": {"state": state}}
+    return views.StreamMessage(error or f"the job was {state}", foreman=views.StreamStatus(state=state))
 
 
 def _type_of(data: bytes) -> bytes | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from quart import Blueprint, Response, request
 
+from foreman.domain import views
 from foreman.domain.errors import FieldInvalid
 from foreman.domain.times import rfc3339
 from foreman.domain.usage import DAY, HOUR, MINUTE, SINCE, Group, Row, every_step, kept_since
@@ -47,13 +46,13 @@ async def figures() -> Response:
         given = f"{asked.get('from') or rfc3339(begin)} by {by}"
         raise FieldInvalid("from", given, f"must give at most {MOST_ROWS} rows: use a shorter period or a longer step")
     return json_answer(
-        {
-            "step": word,
-            "from": rfc3339(begin),
-            "to": rfc3339(end),
-            "since": rfc3339(float(since)) if since else None,
-            "rows": [_show(row) for row in rows],
-        }
+        views.Report(
+            step=word,
+            start=views.moment(begin),
+            end=views.moment(end),
+            since=views.moment(float(since)) if since else None,
+            rows=[_show(row) for row in rows],
+        )
     )
 
 
@@ -80,26 +79,26 @@ def _times(word: str, now: float) -> tuple[int, int]:
     return begin, end
 
 
-def _show(row: Row) -> dict[str, Any]:
+def _show(row: Row) -> views.Figures:
     figures = row.figures
-    return {
-        "from": rfc3339(row.at),
-        "by": row.by,
-        "submitted": figures.submitted,
-        "done": figures.done,
-        "failed": figures.failed,
-        "cancelled": figures.cancelled,
-        "expired": figures.expired,
-        "prompt_tokens": figures.prompt_tokens,
-        "cached_tokens": figures.cached_tokens,
-        "answer_tokens": figures.answer_tokens,
-        "busy_seconds": round(figures.busy_seconds, 3),
-        "wait_p50": _rounded(figures.wait(0.5)),
-        "wait_p95": _rounded(figures.wait(0.95)),
-        "loads": figures.loads,
-        "waiting": row.waiting,
-        "running": row.running,
-    }
+    return views.Figures(
+        start=views.moment(row.at),
+        by=row.by,
+        submitted=figures.submitted,
+        done=figures.done,
+        failed=figures.failed,
+        cancelled=figures.cancelled,
+        expired=figures.expired,
+        prompt_tokens=figures.prompt_tokens,
+        cached_tokens=figures.cached_tokens,
+        answer_tokens=figures.answer_tokens,
+        busy_seconds=round(figures.busy_seconds, 3),
+        wait_p50=_rounded(figures.wait(0.5)),
+        wait_p95=_rounded(figures.wait(0.95)),
+        loads=figures.loads,
+        waiting=row.waiting,
+        running=row.running,
+    )
 
 
 def _rounded(seconds: float | None) -> float | None:

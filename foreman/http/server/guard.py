@@ -29,8 +29,8 @@ from hypercorn.trio.worker_context import EventWrapper
 from hypercorn.typing import LifespanState
 from quart_trio import QuartTrio
 
+from foreman.domain import views
 from foreman.domain.errors import TooManyConnections
-from foreman.domain.views import show_error
 from foreman.http.server import websocket
 from foreman.http.server.exchange import HURRY
 from foreman.turnstile import Turnstile
@@ -188,7 +188,7 @@ class GuardedConnection(TCPServer):
 
 def _full(most: int) -> bytes:
     error = TooManyConnections(most)
-    body = msgspec.json.encode(show_error(error)) + b"\n"
+    body = msgspec.json.encode(views.show_error(error)) + b"\n"
     head = (
         f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         f"Retry-After: {error.retry_after}\r\nConnection: close\r\n\r\n"

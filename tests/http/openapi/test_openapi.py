@@ -23,9 +23,9 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
+from foreman.domain.job import JOB_ID
 from foreman.http.openapi.document import document
-from foreman.http.openapi.shapes import MODEL, TIME
-from foreman.http.query import JOB_ID
+from foreman.http.openapi.schemas import MODEL, TIME
 from tests.support.foreman import MODELS, Daemon, an_upstream
 
 NDJSON = "application/x-ndjson"

@@ -1,0 +1,181 @@
+"""Views of jobs, submissions and artifacts."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import field
+
+from foreman.domain.job import TERMINAL, State
+from foreman.domain.job import Job as StoredJob
+from foreman.domain.views.kinds import (
+    AtLeastOne,
+    Attempts,
+    Count,
+    EndpointName,
+    JobId,
+    Links,
+    Metadata,
+    Moment,
+    PriorityName,
+    Seconds,
+    about,
+    moment,
+    schema,
+)
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A job that was stored."""
+
+    job_id: str
+    state: State = State.QUEUED
+    queue_position: Annotated[AtLeastOne | None, about("1 is next; 1000 means 1000 or more.")] = None
+    links: Links = {}
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """An accepted line of NDJSON, stored as a job."""
+
+    line: Annotated[Count, about("1 is the first.")]
+    job_id: str
+    custom_id: str | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rejected line of NDJSON."""
+
+    line: Count
+    error: str
+    code: str = field(default_factory=str)
+    hint: str | None = None
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """The outcome of each line of NDJSON."""
+
+    accepted: Count
+    rejected: Count
+    jobs: list[Taken] = []
+    errors: list[Rejected] = []
+
+
+class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A named, typed blob of a job that is done; a large one has a `url` instead of `data`."""
+
+    name: str
+    content_type: str
+    size: Annotated[Count, about("Bytes.")]
+    encoding: Annotated[str | None, schema(enum=["base64"]), about("Left out when `data` is the text itself.")] = None
+    data: str | None = None
+    url: Annotated[str | None, about("Relative to Foreman's URL.")] = None
+
+    @property
+    def content(self) -> bytes | None:
+        """The bytes of `data`; None when only `url` has them."""
+        if self.data is None:
+            return None
+        return base64.b64decode(self.data) if self.encoding == "base64" else self.data.encode()
+
+
+class ListedJob(msgspec.Struct, frozen=True):
+    """A job as lists show it, without its result and artifacts."""
+
+    job_id: JobId
+    state: State
+    model: str
+    created_at: Moment
+    started_at: Moment | None = None
+    completed_at: Moment | None = None
+    attempt: Annotated[Count, about("Attempts spent, including the running one.")] = 0
+    error: str | None = None
+    error_code: str | None = None
+    endpoint: EndpointName = "/api/chat"
+    priority: PriorityName = "normal"
+    max_attempts: Attempts = 1
+    metadata: Metadata | None = None
+    custom_id: str | None = None
+    owner: Annotated[str | None, about("Name of the token that submitted the job.")] = None
+    caller: Annotated[str | None, about("The same as `owner`.")] = None
+    queue_position: Annotated[AtLeastOne | None, about("1 is next; 1000 means 1000 or more.")] = None
+    eta_seconds: Annotated[Seconds | None, about("Expected time until the start.")] = None
+    not_before: Moment | None = None
+    expires_at: Annotated[Moment | None, about("Time of removal.")] = None
+    links: Links = {}
+
+    @property
+    def ended(self) -> bool:
+        """True if the state is final."""
+        return self.state in TERMINAL
+
+
+class Job(ListedJob, frozen=True):
+    """A job."""
+
+    result: Annotated[Any, about("The target's answer, in the shape of `endpoint`; null until done.")] = None
+    artifacts: list[Artifact] = []
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of jobs, newest first."""
+
+    jobs: list[ListedJob]
+    next: Annotated[str | None, about("Cursor of the next page; null at the end.")] = None
+
+
+class Line(msgspec.Struct, frozen=True):
+    """The waiting jobs."""
+
+    jobs: Annotated[list[ListedJob], about("Jobs ready to run, the next one first.")]
+    scheduled: Annotated[list[ListedJob], about("Jobs with a future start, the soonest first.")] = []
+
+
+AnyJob = TypeVar("AnyJob", bound=ListedJob)
+
+
+def links(job_id: str) -> dict[str, str]:
+    """Return the paths of a job's routes."""
+    base = f"/jobs/{job_id}"
+    return {"self": base, "events": f"{base}/events", "stream": f"{base}/stream", "cancel": f"{base}/cancel"}
+
+
+def show_accepted(job: StoredJob, position: int | None) -> Accepted:
+    """Return the answer to an accepted submission."""
+    return Accepted(job.id, job.state, position, links(job.id))
+
+
+def show_job(
+    kind: type[AnyJob], job: StoredJob, *, position: int | None = None, eta: float | None = None, **results: Any
+) -> AnyJob:
+    """Return a job as a view of this kind; `eta` is in seconds, `results` are the keys that only a Job has."""
+    return kind(
+        job_id=job.id,
+        state=job.state,
+        model=job.model,
+        created_at=moment(job.created_at),
+        started_at=moment(job.started_at),
+        completed_at=moment(job.completed_at),
+        attempt=job.attempt,
+        error=job.error,
+        error_code=job.error_code,
+        endpoint=job.endpoint,
+        priority=job.priority.word,
+        max_attempts=job.max_attempts,
+        metadata=job.metadata,
+        custom_id=job.custom_id,
+        owner=job.owner or None,
+        caller=job.owner or None,
+        queue_position=position,
+        eta_seconds=None if eta is None else round(eta, 1),
+        not_before=moment(job.ready_at),
+        expires_at=moment(job.expires_at),
+        links=links(job.id),
+        **results,
+    )
+
+
+def show_listed(job: StoredJob) -> ListedJob:
+    """Return a job as a list shows it that says nothing of its place."""
+    return show_job(ListedJob, job)
