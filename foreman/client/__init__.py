@@ -17,8 +17,8 @@ from foreman.client.errors import (
     Unauthorized,
 )
 from foreman.client.extract import ToolCall, Usage, text_of
+from foreman.client.output_parser import Chunk, StartsOver
 from foreman.client.payload import Fields
-from foreman.client.stream import Chunk, StartsOver
 from foreman.client.sync_client import Client
 from foreman.client.types import Job, Line, Page, Submitted, Webhook
 from foreman.domain.job import State

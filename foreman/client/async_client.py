@@ -11,10 +11,10 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 from foreman.client import operations, requests, splitting, typed
 from foreman.client.arguments import checks_arguments
 from foreman.client.limits import MAX_ANSWER, SILENCE, TIMEOUT, Limits
+from foreman.client.output_parser import Chunk, StartsOver
 from foreman.client.payload import Fields, body_of
 from foreman.client.reconnect import RETRY_FOR
 from foreman.client.requests import Ask
-from foreman.client.stream import Chunk, StartsOver
 from foreman.client.transport import AsyncConnection
 from foreman.client.types import Job, Page, Submitted
 from foreman.domain.views import Accepted, Artifact, Delivery, Event, Health, Queue, Report

@@ -28,12 +28,12 @@ from foreman.client.errors import (
     NotFound,
     Refused,
 )
-from foreman.client.feed import Feed
+from foreman.client.feed_parser import FeedParser
 from foreman.client.limits import Allowance
+from foreman.client.output_parser import Chunk, OutputParser, StartsOver
 from foreman.client.reading import TooMuch
 from foreman.client.reconnect import PAUSES, Reconnect
 from foreman.client.requests import Ask
-from foreman.client.stream import Chunk, Pieces, StartsOver
 from foreman.client.types import Job, Submitted
 from foreman.domain.job import State
 from foreman.domain.views import Accepted, Delivery, Event, Rejected
@@ -257,7 +257,7 @@ def stream(url: str, job_id: str, retry_for: float, clock: Clock = time.monotoni
     reconnect, said = Reconnect(retry_for), False
     while True:
         try:
-            pieces = Pieces((yield Open(requests.stream(job_id))))
+            parser = OutputParser((yield Open(requests.stream(job_id))))
             reconnect.connected(clock())
             if said:
                 said = False
@@ -265,15 +265,15 @@ def stream(url: str, job_id: str, retry_for: float, clock: Clock = time.monotoni
             reading = FIRST
             while data := (yield reading):
                 try:
-                    found = pieces.feed(data)
+                    found = parser.feed(data)
                 except TooMuch as error:
                     raise AnswerTooLarge(url, str(error)) from None
                 except msgspec.DecodeError:
                     raise NotForeman(url, "a stream that is not JSON") from None
-                for piece in found:
+                for item in found:
                     said = True
-                    yield Emit(piece)
-                reading = Read(pieces.heard, told=bool(found))
+                    yield Emit(item)
+                reading = Read(parser.heard, told=bool(found))
             job = yield from ask(requests.job(job_id))
             if job.state is State.DONE:
                 return
@@ -296,23 +296,23 @@ def feed(
     clock: Clock = time.monotonic,
 ) -> Emitting[Event]:
     """Emit the events of all jobs, or of those that match the filters; reconnect and resume after a break."""
-    reconnect, feed = Reconnect(retry_for), Feed(after)
+    reconnect, parser = Reconnect(retry_for), FeedParser(after)
     while True:
-        feed.begin()
+        parser.begin()
         try:
-            yield Open(requests.feed(feed.after, filters))
+            yield Open(requests.feed(parser.after, filters))
             reconnect.connected(clock())
             reading = FIRST
             while data := (yield reading):
                 try:
-                    events = feed.feed(data)
+                    events = parser.feed(data)
                 except TooMuch as error:
                     raise AnswerTooLarge(url, str(error)) from None
                 except msgspec.DecodeError:
                     raise NotForeman(url, "/events sent an unknown message") from None
                 for event in events:
                     yield Emit(event)
-                reading = Read(feed.heard, told=bool(events))
+                reading = Read(parser.heard, told=bool(events))
             pause = reconnect.ended()
         except (ConnectFailed, Busy):
             again = reconnect.broke(clock())

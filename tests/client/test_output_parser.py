@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman.client.extract import text_of, thinking_of
+from foreman.client.output_parser import Chunk, OutputParser, StartsOver
 from foreman.client.reconnect import STEADY, Reconnect
-from foreman.client.stream import Chunk, Pieces, StartsOver
 
 VALUES: list[dict[str, Any]] = [
     {"response": "a\u2028b"},
@@ -27,19 +27,19 @@ MEANT = [Chunk(VALUES[0]), StartsOver(2), Chunk(VALUES[2]), Chunk(VALUES[3])]
 def test_a_stream_means_the_same_however_it_is_cut(end: str, sse: bool, cuts: list[int]) -> None:
     lines = [msgspec.json.encode(value).decode() for value in VALUES]
     text = "".join(f": hm{end}{end}data: {line}{end}{end}" if sse else line + end for line in lines).encode()
-    pieces = Pieces("text/event-stream; charset=utf-8" if sse else "application/x-ndjson")
+    pieces = OutputParser("text/event-stream; charset=utf-8" if sse else "application/x-ndjson")
     edges = [0, *sorted(cuts), len(text)]
     found = [piece for a, b in pairwise(edges) for piece in pieces.feed(text[a:b])]
     assert found == MEANT
 
 
 def test_how_a_job_ended_is_no_chunk() -> None:
-    assert Pieces("application/x-ndjson").feed(b'{"error":"no","foreman":{"state":"failed"}}\n') == []
+    assert OutputParser("application/x-ndjson").feed(b'{"error":"no","foreman":{"state":"failed"}}\n') == []
 
 
 def test_what_is_not_json_is_a_fault() -> None:
     with pytest.raises(msgspec.DecodeError):
-        Pieces("application/x-ndjson").feed(b"hello\n")
+        OutputParser("application/x-ndjson").feed(b"hello\n")
 
 
 @pytest.mark.parametrize(

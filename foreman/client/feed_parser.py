@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from foreman.client.output_parser import Values
 from foreman.client.reading import decode
-from foreman.client.stream import Values
 from foreman.domain.views import Event
 
 
-class Feed:
+class FeedParser:
     """Parser of the feed over successive connections: bytes in, events out, each once and in order.
 
     `after` is the `seq` to resume from, None until it is known.

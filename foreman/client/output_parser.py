@@ -63,7 +63,7 @@ class Values:
         return b""
 
 
-class Pieces:
+class OutputParser:
     """Parser of a job's stream: bytes in, chunks and restarts out."""
 
     def __init__(self, content_type: str) -> None:
