@@ -72,6 +72,7 @@ STATUS = {
     "target_down": 503,
     "stream_broken": 502,
 }
+MISROUTED = {"broken_protocol": 400, "not_found": 404, "method_not_allowed": 405, "request_timeout": 408}
 MAX_RETRY_AFTER = 120  # seconds; the openai SDK gives up on more
 
 
@@ -82,11 +83,16 @@ def status_of(error: ForemanError) -> int:
     if isinstance(error, TargetRefused):
         # Foreman's token and redirects are between Foreman and the target, not the caller's concern.
         return error.status if 400 <= error.status < 600 and error.status not in (401, 407) else 502
-    if isinstance(error, (TargetSilent, AttemptTimeout, LoadTimeout)):
+    return status_of_kind(type(error))
+
+
+def status_of_kind(kind: type[ForemanError]) -> int:
+    """Return the HTTP status that all errors of a kind have, but for Misrouted and TargetRefused."""
+    if issubclass(kind, (TargetSilent, AttemptTimeout, LoadTimeout)):
         return 504
-    if isinstance(error, TargetError) and error.code not in STATUS:
-        return 503 if error.cost is Cost.NOTHING else 502
-    return STATUS.get(error.code, 500)
+    if issubclass(kind, TargetError) and kind.code not in STATUS:
+        return 503 if kind.cost is Cost.NOTHING else 502
+    return STATUS.get(kind.code, 500)
 
 
 def may_pass(error: ForemanError) -> bool:

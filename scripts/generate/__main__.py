@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from scripts.generate import ROOT, cli_page, settings, sync_client
+from scripts.generate import ROOT, cli_page, error_tables, settings, sync_client
 
 FILES: Mapping[str, Callable[[], str]] = {
     sync_client.TARGET: sync_client.sync_client,
     settings.TOML: settings.toml,
     settings.PAGE: settings.page,
     cli_page.PAGE: cli_page.page,
+    error_tables.PAGE: error_tables.page,
 }
 
 

@@ -19,7 +19,7 @@ class Misrouted(ForemanError):
 
 
 class BodyUnreadable(ForemanError):
-    """The request body could not be received whole."""
+    """The request body could not be received whole, or is compressed and damaged."""
 
     code = "body_unreadable"
 
@@ -48,7 +48,7 @@ class ModelRequired(ForemanError):
 
 
 class FieldInvalid(ForemanError):
-    """A field has a value that is not allowed."""
+    """A field has a value that is not allowed; the error names the field and what it may be."""
 
     code = "field_invalid"
 
@@ -90,7 +90,7 @@ class HeaderUnknown(ForemanError):
 
 
 class BodyTooLarge(ForemanError):
-    """The request body exceeds the setting max_body."""
+    """The request body exceeds the setting `max_body`."""
 
     code = "body_too_large"
 
@@ -138,7 +138,7 @@ class IdempotencyMismatch(ForemanError):
 
 
 class Unauthorized(ForemanError):
-    """The request has no valid token or ticket."""
+    """The request has no valid token or ticket: send `Authorization: Bearer TOKEN` or `x-api-key: TOKEN`."""
 
     code = "unauthorized"
 
@@ -149,7 +149,7 @@ class Unauthorized(ForemanError):
 
 
 class AdminRequired(ForemanError):
-    """The route needs an admin token."""
+    """The route needs an `admin_token`, with `private_jobs` even where none is set."""
 
     code = "admin_required"
 
@@ -159,7 +159,7 @@ class AdminRequired(ForemanError):
 
 
 class HostNotAllowed(ForemanError):
-    """The Host header is not a name of this server: a web page may be rebinding DNS."""
+    """The Host header is not a name of this server (`allowed_hosts`): a web page may be rebinding DNS."""
 
     code = "host_not_allowed"
 
@@ -169,7 +169,7 @@ class HostNotAllowed(ForemanError):
 
 
 class OriginNotAllowed(ForemanError):
-    """A web page of another site sent the request through a user's browser."""
+    """A web page of another site sent the request through a user's browser; `cors_origins` lists those that may."""
 
     code = "origin_not_allowed"
 

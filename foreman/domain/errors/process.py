@@ -28,7 +28,7 @@ class Draining(Unavailable):
 
 
 class QueueFull(Unavailable):
-    """The queue has no room for another job or load key."""
+    """The queue has no room for another job (`max_queue`), or for another model with other load options."""
 
     code = "queue_full"
 
@@ -38,7 +38,7 @@ class QueueFull(Unavailable):
 
 
 class RateLimited(Unavailable):
-    """The caller exceeds the setting `rate`."""
+    """The caller exceeds the setting `rate`; `Retry-After` says when the next call is allowed."""
 
     code = "rate_limited"
 
@@ -50,7 +50,7 @@ class RateLimited(Unavailable):
 
 
 class TooManyConnections(Unavailable):
-    """All client connections are in use."""
+    """All client connections are in use (`max_connections`); this one is closed."""
 
     code = "too_many_connections"
 

@@ -17,7 +17,7 @@ class TargetError(ForemanError):
 
 
 class TargetUnavailable(TargetError):
-    """The connection to the target failed; the request was never sent."""
+    """No connection to the target could be made; nothing was sent."""
 
     code = "target_unavailable"
     cost = Cost.NOTHING
@@ -36,7 +36,7 @@ class TargetDown(Unavailable):
 
 
 class Shortage(TargetError):
-    """This process or machine lacks a resource for the request; temporary."""
+    """This machine lacks descriptors, memory, threads or ports; temporary. A larger `ulimit -n` may help."""
 
     code = "shortage"
     cost = Cost.NOTHING
@@ -47,7 +47,7 @@ class Shortage(TargetError):
 
 
 class TargetBusy(TargetError):
-    """The target answered 429 or 503 and did not start on the request."""
+    """The target answered 429 or 503, and did not start on the request."""
 
     code = "target_busy"
     cost = Cost.NOTHING
@@ -98,7 +98,7 @@ class NotOnThisTarget(ForemanError):
 
 
 class TargetLost(TargetError):
-    """The connection broke after the request was sent."""
+    """The connection broke after the request was sent, or the stream ended before the answer had begun."""
 
     code = "target_lost"
 
@@ -107,7 +107,7 @@ class TargetLost(TargetError):
 
 
 class TargetSilent(TargetError):
-    """The target took the request and then said nothing; another attempt may help."""
+    """The target took the request and sent no byte for `first_chunk_timeout` or `stall_timeout`."""
 
     code = "target_silent"
 
@@ -116,7 +116,7 @@ class TargetSilent(TargetError):
 
 
 class LoadTimeout(TargetError):
-    """The target did not load the model in time."""
+    """Ollama did not load the model within the setting `load_timeout`."""
 
     code = "load_timeout"
 
@@ -126,7 +126,7 @@ class LoadTimeout(TargetError):
 
 
 class AttemptTimeout(TargetError):
-    """The attempt exceeded its time limit."""
+    """The attempt took longer than `timeout`."""
 
     code = "attempt_timeout"
 
@@ -138,7 +138,7 @@ class AttemptTimeout(TargetError):
 
 
 class TargetFailed(TargetError):
-    """The target answered with a temporary status (408, 425, most of 5xx), or sent an error in its stream."""
+    """The target answered 408, 425, most of 5xx, or 409 or 423 that say to try again; or its answer says it failed."""
 
     code = "target_failed"
 
@@ -156,7 +156,7 @@ class TargetGarbled(TargetError):
 
 
 class ModelCrashed(TargetError):
-    """A managed child exited or never became ready; the text has its last log lines."""
+    """A managed server ended, did not become ready, or hung and was killed; the error has its last log lines."""
 
     code = "model_crashed"
 
@@ -186,7 +186,7 @@ class AnswerCut(TargetError):
 
 
 class AnswerTooLarge(TargetError):
-    """The answer exceeds the setting max_answer."""
+    """The answer exceeds the setting `max_answer`."""
 
     code = "answer_too_large"
     cost = Cost.JOB
@@ -206,7 +206,7 @@ class Interrupted(TargetError):
 
 
 class Drained(TargetError):
-    """Foreman is shutting down, and the job did not end within the grace period."""
+    """Foreman is shutting down, and the job did not end within `shutdown_grace`."""
 
     code = "drained"
     cost = Cost.NOTHING

@@ -1,4 +1,15 @@
-"""Groups of error codes that operations share."""
+"""Error codes with their statuses, and groups of them that operations share."""
+
+from __future__ import annotations
+
+from foreman.domain import errors
+from foreman.domain.errors import ForemanError, Misrouted, TargetRefused
+from foreman.http.errors import MISROUTED, status_of_kind
+
+KINDS: list[type[ForemanError]] = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ForemanError)
+]
+STATUSES = MISROUTED | {kind.code: status_of_kind(kind) for kind in KINDS if kind not in (Misrouted, TargetRefused)}
 
 BODY = ("body_unreadable", "body_too_large", "memory_full", "too_slow", "request_timeout", "wrong_content_encoding")
 WRITE = ("draining", "store_full", "store_busy", "store_lost")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from foreman.http.body import NDJSON
-from foreman.http.errors import STATUS
+from foreman.http.openapi.codes import STATUSES
 from foreman.http.openapi.schemas import COUNT, TEXT, Schema, ref, words
 
 Paths: TypeAlias = dict[str, dict[str, Any]]  # operations by path and method
@@ -17,24 +17,6 @@ JSON = "application/json"
 SSE = "text/event-stream"
 ANY = "*/*"
 
-STATUSES = STATUS | {
-    "not_found": 404,
-    "request_timeout": 408,
-    "requested_range_not_satisfiable": 416,
-    "internal_error": 500,
-    "target_unavailable": 503,
-    "target_busy": 503,
-    "drained": 503,
-    "target_lost": 502,
-    "target_failed": 502,
-    "target_garbled": 502,
-    "model_crashed": 502,
-    "interrupted": 502,
-    "answer_too_large": 502,
-    "target_silent": 504,
-    "attempt_timeout": 504,
-    "load_timeout": 504,
-}
 EVERYWHERE = ("host_not_allowed", "origin_not_allowed", "header_unknown", "internal_error")
 # target_refused: any client error, and the statuses that have descriptions of their own
 REFUSALS = ("4XX", "400", "403", "404", "408", "409", "413", "500", "501")

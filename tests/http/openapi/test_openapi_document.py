@@ -16,8 +16,8 @@ from foreman.domain.errors import ForemanError, Misrouted, TargetRefused
 from foreman.http.asgi import build
 from foreman.http.context import Context
 from foreman.http.errors import status_of
+from foreman.http.openapi.codes import STATUSES
 from foreman.http.openapi.document import document
-from foreman.http.openapi.pieces import STATUSES
 from tests.support.foreman import Daemon, an_upstream
 
 METHODS = ("get", "post", "put", "delete", "head", "patch")
