@@ -13,9 +13,9 @@ import pytest
 
 from foreman.config.settings import ManagedModel, Settings
 from foreman.domain.job import State
+from foreman.http.openapi.blocks import EVERYWHERE
 from foreman.http.openapi.codes import STATUSES
 from foreman.http.openapi.document import document
-from foreman.http.openapi.pieces import EVERYWHERE
 from foreman.http.openapi.schemas import SCHEMAS
 from tests.docs.pages import page
 from tests.domain.test_errors import every_error

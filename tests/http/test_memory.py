@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from foreman.http.pieces import PIECE
 from foreman.http.routes.stream import in_one_line
+from foreman.http.stored import PIECE
 from tests.http.conftest import IMPATIENT, Api
 from tests.http.test_clients import HEAD, connected, memory
 from tests.support.foreman import Daemon, an_upstream, until

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar, cast, overload
 import msgspec
 
 from foreman.domain.endpoints import ENDPOINTS
-from foreman.domain.fields import MAX_ATTEMPTS
+from foreman.domain.fields import MAX_ATTEMPTS, METADATA
 from foreman.domain.job import JOB_ID, DeliveryState, Instant, Priority, State
 from foreman.domain.times import rfc3339
 
@@ -26,7 +26,6 @@ def about(description: str) -> msgspec.Meta:
 
 
 PRIORITIES = [priority.word for priority in Priority]
-NO_NUL = r"^[^\u0000]*$"
 LINKS = ("self", "events", "stream", "cancel")
 
 Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -40,8 +39,8 @@ PriorityName: TypeAlias = Annotated[str, schema(enum=PRIORITIES)]
 DeliveryStateName: TypeAlias = Annotated[str, schema(enum=list(DeliveryState))]
 Previous: TypeAlias = Annotated[str, schema(enum=["", *State])]
 Metadata: TypeAlias = Annotated[
-    dict[str, Annotated[str, schema(maxLength=1024, pattern=NO_NUL)]],
-    schema(maxProperties=16, propertyNames={"maxLength": 64, "pattern": NO_NUL}),
+    dict[str, Annotated[str, schema(**METADATA["additionalProperties"])]],
+    schema(maxProperties=METADATA["maxProperties"], propertyNames=METADATA["propertyNames"]),
 ]
 ByPriority: TypeAlias = Annotated[
     dict[str, int],

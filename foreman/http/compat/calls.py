@@ -34,9 +34,9 @@ from foreman.http.body import held, read_body
 from foreman.http.context import Context, context
 from foreman.http.errors import answer, json_text, public
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
-from foreman.http.pieces import Stored, stored_answer
 from foreman.http.routes.stream import SLICE, Ndjson, Sse, framed, next_or_comment
 from foreman.http.server.exchange import inflow
+from foreman.http.stored import Stored, stored_answer
 from foreman.offload import offload
 from foreman.queue.commands import Cancel, Submit
 from foreman.store.protocol import Reader

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from foreman.domain.fields import MODEL
+from foreman.domain.json_schema import ANYTHING, PRIORITY, TEXT, words
 from foreman.http.body import NDJSON
-from foreman.http.openapi.codes import ASKED, BODY, PASSED, READ, RUN, WRITE
-from foreman.http.openapi.pieces import (
+from foreman.http.openapi.blocks import (
     ANTHROPIC,
     ANY,
     JSON,
@@ -22,7 +23,8 @@ from foreman.http.openapi.pieces import (
     path,
     streamed,
 )
-from foreman.http.openapi.schemas import ANYTHING, MODEL, PRIORITY, TEXT, ref, words
+from foreman.http.openapi.codes import ASKED, BODY, PASSED, READ, RUN, WRITE
+from foreman.http.openapi.schemas import ref
 
 
 def ollama_paths() -> Paths:
@@ -103,7 +105,7 @@ def openai_paths() -> Paths:
         "/v1/embeddings": {"post": _embedding("openai_embeddings", OPENAI)},
         "/v1/models": {"get": about_models("models", "List the target's models", "OpenAIModels")},
         "/v1/models/{name}": {
-            "parameters": [path("name", MODEL | {"description": "May contain slashes."})],
+            "parameters": [path("name", MODEL.schema | {"description": "May contain slashes."})],
             "get": about_models("model", "Show a model", "OpenAIModel", "model_not_found", "target_down", "not_found"),
         },
     }

@@ -11,11 +11,10 @@ from quart import Blueprint, Response
 from foreman import __version__
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import JOB_ID
+from foreman.domain.json_schema import ANYTHING, COUNT, PRIORITY, STATE, TEXT, TIME, many, text, words
 from foreman.http.body import NDJSON
 from foreman.http.errors import json_text
-from foreman.http.openapi.codes import ASKED, BODY, ONE_JOB, WRITE
-from foreman.http.openapi.compat import ollama_paths, openai_paths
-from foreman.http.openapi.pieces import (
+from foreman.http.openapi.blocks import (
     ANY,
     JSON,
     SSE,
@@ -29,19 +28,9 @@ from foreman.http.openapi.pieces import (
     query,
     streamed,
 )
-from foreman.http.openapi.schemas import (
-    ANYTHING,
-    COUNT,
-    PRIORITY,
-    SCHEMAS,
-    STATE,
-    TEXT,
-    TIME,
-    many,
-    ref,
-    text,
-    words,
-)
+from foreman.http.openapi.codes import ASKED, BODY, ONE_JOB, WRITE
+from foreman.http.openapi.compat import ollama_paths, openai_paths
+from foreman.http.openapi.schemas import SCHEMAS, ref
 from foreman.http.openapi.service import TICKET, service_paths
 from foreman.http.query import LONGEST_PAGE, PAGE
 from foreman.http.routes.jobs import LONGEST_WAIT, MOST_SEQ

@@ -1,23 +1,14 @@
-"""JSON schemas of /openapi.json: generated from the views; only request bodies are written here."""
+"""JSON schemas of /openapi.json, generated from the views and from the fields of submissions."""
 
 from __future__ import annotations
-
-from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import structs
 
 from foreman.domain import views
-from foreman.domain.endpoints import ENDPOINTS
-from foreman.domain.fields import MAX_ATTEMPTS, MAX_TIMEOUT, MODEL_LENGTH
-from foreman.domain.job import Priority, State
+from foreman.domain.fields import MODEL, OWN
+from foreman.domain.json_schema import Schema
 
-Schema: TypeAlias = dict[str, Any]
-
-ANYTHING: Schema = {}
-TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-TIME: Schema = {"type": "string", "format": "date-time"}
 REF = "#/components/schemas/{name}"
 
 VIEWS: tuple[type[msgspec.Struct], ...] = (
@@ -51,24 +42,11 @@ def ref(name: str) -> Schema:
     return {"$ref": REF.format(name=name)}
 
 
-def words(*allowed: str) -> Schema:
-    """Return the schema of a string out of `allowed`."""
-    return {"type": "string", "enum": list(allowed)}
-
-
-def text(longest: int, *, least: int = 0) -> Schema:
-    """Return the schema of a string of `least` to `longest` characters, without NUL."""
-    return {"type": "string", "minLength": least, "maxLength": longest, "pattern": r"^[^\u0000]*$"}
-
-
-def many(item: Schema) -> Schema:
-    """Return the schema of a list."""
-    return {"type": "array", "items": item}
-
-
 def or_null(schema: Schema) -> Schema:
-    """Return the schema with null allowed."""
-    return {"anyOf": [schema, {"type": "null"}]}
+    """Return the schema with null allowed; its description stays outside."""
+    described = {"description": schema["description"]} if "description" in schema else {}
+    inner = {key: value for key, value in schema.items() if key != "description"}
+    return {"anyOf": [inner, {"type": "null"}]} | described
 
 
 def answers() -> dict[str, Schema]:
@@ -95,10 +73,6 @@ def _demand(shown: Schema, kind: type[msgspec.Struct]) -> None:
             value.update(only | value)
 
 
-MODEL = text(MODEL_LENGTH, least=1) | {"description": "Name or alias of a model of the target."}
-PRIORITY = words(*(priority.word for priority in Priority))
-STATE = words(*(state.value for state in State))
-METADATA = answers()["ListedJob"]["properties"]["metadata"]
 PROMPT = {"messages": [{"role": "user", "content": "Name three colours."}]}
 
 REQUESTS: dict[str, Schema] = {
@@ -107,22 +81,7 @@ REQUESTS: dict[str, Schema] = {
         "description": "The target's request with Foreman's own fields beside it. Only these are listed here. Foreman "
         "removes them, except `model`, and sends the rest to the target unchanged.",
         "required": ["model"],
-        "properties": {
-            "model": MODEL,
-            "endpoint": or_null(words(*ENDPOINTS)) | {"description": "Endpoint of the target; /api/chat by default."},
-            "priority": or_null(PRIORITY) | {"description": "normal by default."},
-            "not_before": or_null(TIME) | {"description": "Earliest start; at most 100 years from now."},
-            "start_by": or_null(TIME)
-            | {"description": "Latest start, after which the job expires; must be later than not_before."},
-            "timeout": or_null({"type": "number", "minimum": 0.001, "maximum": MAX_TIMEOUT})
-            | {"description": "Seconds for each attempt."},
-            "max_attempts": or_null({"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS}),
-            "metadata": METADATA,
-            "custom_id": or_null(text(64)),
-            "state_webhook_url": or_null(text(2048)) | {"description": "Receives the job's events."},
-            "webhook_events": or_null(many(STATE) | {"minItems": 1})
-            | {"description": "States whose events are sent; all by default."},
-        },
+        "properties": {"model": MODEL.schema} | {name: or_null(field.schema) for name, field in OWN.items()},
         "additionalProperties": True,
         "examples": [{"model": "smollm2:135m", **PROMPT, "priority": "low", "metadata": {"project": "colours"}}],
     },
@@ -131,7 +90,7 @@ REQUESTS: dict[str, Schema] = {
         "description": "A request of the target's own API, sent to the target whole. Foreman reads `model`, `stream` "
         "and the options that require reloading the model.",
         "required": ["model"],
-        "properties": {"model": MODEL},
+        "properties": {"model": MODEL.schema},
         "additionalProperties": True,
         "examples": [{"model": "smollm2:135m", **PROMPT, "prompt": "Name three colours.", "input": "Three colours."}],
     },

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from foreman.domain.json_schema import ANYTHING, COUNT, STATE, TEXT, TIME, many, words
 from foreman.domain.usage import Group
-from foreman.http.openapi.codes import WRITE
-from foreman.http.openapi.pieces import (
+from foreman.http.openapi.blocks import (
     ANY,
     SERVICE,
     SSE,
@@ -19,7 +19,8 @@ from foreman.http.openapi.pieces import (
     path,
     query,
 )
-from foreman.http.openapi.schemas import ANYTHING, COUNT, STATE, TEXT, TIME, many, ref, words
+from foreman.http.openapi.codes import WRITE
+from foreman.http.openapi.schemas import ref
 from foreman.http.query import LONGEST_PAGE, PAGE
 from foreman.http.routes.usage import TRANSITIONS
 

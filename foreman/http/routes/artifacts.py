@@ -10,8 +10,8 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from foreman.domain.errors import ArtifactNotFound, JobNotFound, RangeInvalid
 from foreman.http import visibility
 from foreman.http.context import context
-from foreman.http.pieces import Stored, stored_answer
 from foreman.http.sandbox import keep_from_running
+from foreman.http.stored import Stored, stored_answer
 from foreman.store.protocol import Reader, Shape
 
 

@@ -20,10 +20,10 @@ from foreman.http.body import NDJSON, held, media_type, read_json_body
 from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text, no_content
 from foreman.http.pages import page_of
-from foreman.http.pieces import Stored, stored_answer
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.routes import artifacts, bulk, stream
 from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
+from foreman.http.stored import Stored, stored_answer
 from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.store.protocol import Cursor, Reader
 

@@ -19,8 +19,8 @@ from foreman.domain.job import TERMINAL, Job, State
 from foreman.http import visibility
 from foreman.http.body import held
 from foreman.http.context import context
-from foreman.http.pieces import AT_ONCE, PIECE, pieces
 from foreman.http.server.exchange import inflow
+from foreman.http.stored import AT_ONCE, PIECE, pieces
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
 

@@ -23,9 +23,10 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
+from foreman.domain.fields import MODEL
 from foreman.domain.job import JOB_ID
+from foreman.domain.json_schema import TIME
 from foreman.http.openapi.document import document
-from foreman.http.openapi.schemas import MODEL, TIME
 from tests.support.foreman import MODELS, Daemon, an_upstream
 
 NDJSON = "application/x-ndjson"
@@ -82,7 +83,7 @@ def for_proof() -> dict[str, Any]:
     own["state_webhook_url"] = {"enum": [None, WATCHED["state_webhook_url"]]}
     own["not_before"] = {"anyOf": [{"enum": [None, "2090-01-01T00:00:00Z", "1999-01-01t00:00:00+01:00"]}, TIME]}
     own["start_by"] = {"enum": [None, "2091-01-01T00:00:00Z"]}
-    either = {"anyOf": [known, MODEL]}
+    either = {"anyOf": [known, MODEL.schema]}
     shapes["Call"]["properties"]["model"] = either
     described["paths"]["/v1/models/{name}"]["parameters"][0]["schema"] = either
     for name in ("Submission", "Call"):

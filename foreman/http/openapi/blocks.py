@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from foreman.domain.json_schema import COUNT, TEXT, Schema, words
 from foreman.http.body import NDJSON
 from foreman.http.openapi.codes import STATUSES
-from foreman.http.openapi.schemas import COUNT, TEXT, Schema, ref, words
+from foreman.http.openapi.schemas import ref
 
 Paths: TypeAlias = dict[str, dict[str, Any]]  # operations by path and method
 
