@@ -183,7 +183,7 @@ class Settings(BaseModel):
     embed_concurrency: Several = Field(
         default=8,
         description="Embedding requests to the target at once. They go past the queue; more "
-        "[wait](faces.md#embeddings).",
+        "[wait](compatible-apis.md#embeddings).",
     )
 
     slots: Several = Field(

@@ -1,4 +1,4 @@
-"""Bodies that cannot be taken: each is refused by every face in its own words, and leaves nothing behind."""
+"""Bodies that cannot be taken: each is refused by every dialect in its own words, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def send(daemon: Daemon, dialect: str, body: bytes) -> httpx2.Response:
 
 
 def error(dialect: str, answer: httpx2.Response) -> tuple[int, str, str]:
-    """Status, words and code of a refusal, which has the shape of its face; the Ollama API knows no codes."""
+    """Status, words and code of a refusal, which has the shape of its dialect; the Ollama API knows no codes."""
     said: dict[str, Any] = answer.json()
     assert answer.headers["Content-Type"] == "application/json"
     assert not re.search(rf"Traceback|{re.escape(str(ROOT))}|\.py|SELECT|object at 0x", answer.text)

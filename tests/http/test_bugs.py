@@ -1,4 +1,4 @@
-"""What callers hear of a bug: that there was one, in the shape of their face, and nothing of it."""
+"""What callers hear of a bug: that there was one, in the shape of their dialect, and nothing of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong, in the words and with the status that clients of each face understand."""
+"""What goes wrong, in the words and with the status that clients of each dialect understand."""
 
 from __future__ import annotations
 

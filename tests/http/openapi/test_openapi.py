@@ -45,7 +45,7 @@ CONFIG: dict[str, Any] = {
     "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", 501, 502, 503]}},
     "operations": [{"include-path": "/events", "max-stream-events": 1}],
 }
-if not THOROUGH:  # the routes of a face share their code
+if not THOROUGH:  # the routes of a dialect share their code
     CONFIG["operations"].append({"include-path-regex": "^/v1/|^/api/gen", "phases": {"coverage": {"enabled": False}}})
 # What is right by the description, but not in the state that things are in: no schema can say it.
 IN_TIME = ("illegal_step", "query_invalid", "cursor_gone", "requested_range_not_satisfiable")
