@@ -22,7 +22,7 @@ from foreman.http.openapi.blocks import (
 from foreman.http.openapi.codes import WRITE
 from foreman.http.openapi.schemas import ref
 from foreman.http.query import LONGEST_PAGE, PAGE
-from foreman.http.routes.usage import TRANSITIONS
+from foreman.http.routes.usage import STEPS
 
 TICKET = query("ticket", TEXT, "A ticket from `POST /tickets`, instead of a token.")
 
@@ -100,7 +100,7 @@ def service_paths() -> Paths:
                         "from", TIME, "60 minutes, 24 hours or 30 days ago by default. Minutes are kept for 24 hours."
                     ),
                     query("to", TIME, "Now by default; the current step is the last."),
-                    query("step", words(*TRANSITIONS), "Length of a step; hour by default."),
+                    query("step", words(*STEPS), "Length of a step; hour by default."),
                 ],
             )
         },

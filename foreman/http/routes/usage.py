@@ -16,7 +16,7 @@ from foreman.store.protocol import Reader
 
 usage = Blueprint("usage", __name__)
 
-TRANSITIONS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
+STEPS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 DEFAULT_STEPS = {"minute": 60, "hour": 24, "day": 30}  # back from now
 MOST_STEPS = 1500  # of one answer
 MOST_ROWS = 10_000
@@ -28,8 +28,8 @@ async def figures() -> Response:
     check_names("by", "from", "to", "step")
     asked = request.args
     by: str | None = choice("by", asked.get("by"), {name: name for name in Group._fields})
-    word = choice("step", asked.get("step"), {word: word for word in TRANSITIONS}) or "hour"
-    step, now = TRANSITIONS[word], context().clock()
+    word = choice("step", asked.get("step"), {word: word for word in STEPS}) or "hour"
+    step, now = STEPS[word], context().clock()
     begin, end = _times(word, now)
 
     def read(store: Reader) -> tuple[list[Row], str | None]:
@@ -61,7 +61,7 @@ def _times(word: str, now: float) -> tuple[int, int]:
 
     Raise FieldInvalid for a period that is empty, too long, or no longer kept.
     """
-    step = TRANSITIONS[word]
+    step = STEPS[word]
     kept = kept_since(step, now, context().settings.usage_history)
     asked_from, asked_to = (instant(name, request.args.get(name)) for name in ("from", "to"))
     last = int(now // step + 1) * step
