@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 import msgspec
 import trio
@@ -12,8 +11,6 @@ from msgspec.structs import replace
 from quart import Response, request
 from ulid import ULID
 
-from foreman.actors.output import OutputItem, OutputLog
-from foreman.actors.results import COMPLETION
 from foreman.domain import intake
 from foreman.domain.endpoints import COMPLETIONS, Counting, Endpoint
 from foreman.domain.errors import (
@@ -22,46 +19,23 @@ from foreman.domain.errors import (
     FieldInvalid,
     ForemanError,
     InvalidJson,
-    JobEnded,
-    JobNotFound,
     NotLoaded,
-    StreamBroken,
     TargetRefused,
 )
-from foreman.domain.job import JobEvent, Priority, State, load_key
+from foreman.domain.job import Priority, State, load_key
 from foreman.http import rate_limit
 from foreman.http.body import held, read_body
-from foreman.http.context import Context, context
-from foreman.http.errors import answer, json_text, public
+from foreman.http.compat.waiting import Dialect, WaitingCaller, streamed, whole
+from foreman.http.context import context
+from foreman.http.errors import answer
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
-from foreman.http.routes.stream import SLICE, Ndjson, Sse, framed, next_or_comment
-from foreman.http.server.exchange import inflow
-from foreman.http.stored import Stored, stored_answer
 from foreman.offload import offload
-from foreman.queue.commands import Cancel, Submit
+from foreman.queue.commands import Submit
 from foreman.store.protocol import Reader
-from foreman.targets.answers.parsers import without_usage
 from foreman.targets.protocol import Call
 
 NOTHING = "missing request body"
-UNDECIDED = 0.25  # seconds in which an error still sets the status of a stream; then the answer's head is sent
 COUNT_TIMEOUT = 60.0  # seconds for counting tokens, including loading the model
-GOODBYE = 5.0  # seconds for cancelling the job of a caller that has left
-
-
-class Dialect(Protocol):
-    """The conventions of one compatible API: error shapes, framing, defaults."""
-
-    streams_by_default: bool
-
-    def error(self, error: ForemanError) -> Response:
-        """Return an error as a response of its own."""
-
-    def error_line(self, error: ForemanError) -> msgspec.Struct:
-        """Return an error as a view, also for a stream that has begun."""
-
-    def frame(self, endpoint: Endpoint) -> Ndjson | Sse:
-        """Return the framing of an endpoint's chunks."""
 
 
 async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
@@ -69,10 +43,10 @@ async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
     ctx = context()
     if ctx.draining:
         raise Draining
-    caller, waits, streamed = await _asked(dialect, endpoint)
+    caller, waits, as_stream = await _asked(dialect, endpoint)
     held().free()  # the request is on disk
     try:
-        response = await (_streamed(dialect, caller, endpoint, waits) if streamed else _whole(dialect, caller))
+        response = await (streamed(dialect, caller, endpoint, waits) if as_stream else whole(dialect, caller))
     except BaseException:
         await caller.leave()
         raise
@@ -82,7 +56,7 @@ async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
     return response
 
 
-async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[_Caller, int | None, bool]:
+async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[WaitingCaller, int | None, bool]:
     """Make a job of the current request.
 
     Return the caller, its queue position if it has to wait, and whether it wants a stream. Nothing of the request
@@ -90,20 +64,20 @@ async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[_Caller, int | N
     """
     keep, priority = _wishes()
     submission = await read(endpoint)
-    streamed = _wants_stream(submission.payload, default=dialect.streams_by_default)
+    as_stream = _wants_stream(submission.payload, default=dialect.streams_by_default)
     caller, waits = await _stored(endpoint, submission, keep=keep, priority=priority)
-    return caller, waits, streamed
+    return caller, waits, as_stream
 
 
 async def _stored(
     endpoint: Endpoint, submission: intake.Submission, *, keep: bool, priority: Priority
-) -> tuple[_Caller, int | None]:
+) -> tuple[WaitingCaller, int | None]:
     """Make a job of a call; return its caller, and its queue position if it has to wait."""
     ctx = context()
     submission = replace(submission, own={"endpoint": endpoint, "priority": priority})
     draft = await ctx.intake.draft(submission, str(ULID()), owner=ctx.auth.caller(request).name)
     output = ctx.hub.output(draft.id)  # before the job exists, so that no output is missed
-    caller = _Caller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
+    caller = WaitingCaller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
     try:
         accepted = await ctx.queue.ask(Submit(draft=draft))
     except BaseException:
@@ -183,163 +157,6 @@ def answer_to(error: ForemanError, shape: Callable[[ForemanError], object]) -> R
     if response.status_code == 422 and not isinstance(error, TargetRefused):
         response.status_code = 400
     return response
-
-
-class _Caller:
-    """The caller that waits for a job; its job is cancelled when the caller leaves, unless it is kept."""
-
-    def __init__(self, ctx: Context, output: OutputLog, *, keep: bool, usage: bool) -> None:
-        self._ctx = ctx
-        self._keep = keep
-        self.output = output
-        self.reader = output.follow(inflow(request).hurry)
-        self.ended: JobEvent | None = None
-        self._usage = usage
-        self._left = False
-
-    def part_of(self, chunk: bytes) -> bytes | None:
-        """Return the chunk as the caller asked for it: Foreman requests usage that the caller may not expect."""
-        return chunk if self._usage else without_usage(chunk)
-
-    async def next(self) -> OutputItem:
-        return self._seen(await self.reader.next())
-
-    async def next_or_comment(self, frame: Ndjson | Sse, comment: str) -> OutputItem | bytes:
-        found = await next_or_comment(self.reader, frame, comment)
-        return found if isinstance(found, bytes) else self._seen(found)
-
-    def _seen(self, item: OutputItem) -> OutputItem:
-        if item.ended is not None:
-            self.ended = item.ended
-        return item
-
-    async def response(self) -> Response:
-        """Return the whole answer of a done job as a response."""
-        job_id, readers = self.output.job_id, self._ctx.readers
-        if self.output.result is not None:
-            return json_text(self.output.result)
-        size = await readers.read(lambda store: store.size(job_id, COMPLETION))
-        if size is None:
-            raise JobNotFound(job_id)
-        return stored_answer(Stored(readers, job_id, COMPLETION, size, after=b"\n"), due=True)
-
-    async def answer(self) -> bytes:
-        """Return the whole answer of a done job. Raise MemoryFull when it finds no room."""
-        if self.output.result is not None:
-            return self.output.result
-        job_id, readers = self.output.job_id, self._ctx.readers
-        size = await readers.read(lambda store: store.size(job_id, COMPLETION))
-        held().grow(size or 0)
-
-        def read(store: Reader) -> bytes:
-            return store.content(job_id, COMPLETION) or b"{}"
-
-        return await readers.read(read)
-
-    def error(self, ended: JobEvent) -> ForemanError:
-        if ended.state is State.FAILED and self.output.error is not None:
-            return self.output.error
-        return JobEnded(ended.state, ended.error)
-
-    def keep(self) -> None:
-        """Keep the job when the caller leaves."""
-        self._keep = True
-
-    async def leave(self) -> None:
-        """Cancel the job unless it has ended or is kept. A shutdown is not a caller disconnect."""
-        if self.ended is None and not self._keep and not self._left and not self._ctx.draining:
-            self._left = True
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + GOODBYE):
-                await self._ctx.queue.tell(Cancel(job_id=self.output.job_id))
-
-
-async def _whole(dialect: Dialect, caller: _Caller) -> Response:
-    while caller.ended is None:
-        await caller.next()
-    if caller.ended.state is not State.DONE:
-        return dialect.error(caller.error(caller.ended))
-    return await caller.response()
-
-
-async def _streamed(dialect: Dialect, caller: _Caller, endpoint: Endpoint, waits: int | None) -> Response:
-    first: OutputItem | None = None
-    if not waits:
-        with trio.move_on_after(UNDECIDED):
-            first = await _something(caller)
-        if first and first.ended and first.ended.state is not State.DONE:
-            return dialect.error(caller.error(first.ended))
-    frame = dialect.frame(endpoint)
-    response = Response(_Body(dialect, caller, frame, first, waits), content_type=frame.content_type)
-    response.timeout = None
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-async def _something(caller: _Caller) -> OutputItem:
-    """Return the first item that decides the status: a chunk or the end."""
-    while True:
-        item = await caller.next()
-        if item.chunk is not None or item.ended is not None:
-            return item
-
-
-class _Body:
-    """A streamed answer. Quart closes it at its end, and when the caller disconnects."""
-
-    def __init__(
-        self, dialect: Dialect, caller: _Caller, frame: Ndjson | Sse, first: OutputItem | None, waits: int | None
-    ) -> None:
-        self._dialect = dialect
-        self._caller = caller
-        self._frame = frame
-        self._found: OutputItem | bytes | None = first
-        self._comment = f"queued {waits}" if waits else "working"
-        if isinstance(frame, Sse) and waits:
-            self._found = f": {self._comment}\n\n".encode()
-        self._said = False
-        self._over = False
-        self._rest: AsyncIterator[bytes] | None = None  # of a large chunk
-
-    def __aiter__(self) -> _Body:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._over:
-            if self._rest is not None:
-                async for part in self._rest:
-                    return part
-                self._rest = None
-            item = self._found or await self._caller.next_or_comment(self._frame, self._comment)
-            self._found = None
-            if isinstance(item, bytes):
-                return item
-            if item.chunk is not None:
-                self._said = True
-                self._comment = "working"
-                chunk = self._caller.part_of(item.chunk)
-                if chunk is not None and len(chunk) > SLICE:
-                    self._rest = framed(self._frame, chunk, self._caller.reader)
-                elif chunk is not None:
-                    return self._frame.chunk(chunk)
-            elif item.attempt is not None and self._said:
-                self._caller.keep()  # the caller did not leave; its job goes on without the stream
-                return self._last(StreamBroken(item.attempt, self._caller.output.error))
-            elif item.cut is not None:
-                return self._last(item.cut)
-            elif item.ended is not None:
-                if item.ended.state is not State.DONE:
-                    return self._last(self._caller.error(item.ended))
-                self._over = True
-                if (end := self._frame.end()) and item.ended.error is None:  # a cut answer gets no end mark
-                    return end
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        await self._caller.leave()
-
-    def _last(self, error: ForemanError) -> bytes:
-        self._over = True
-        return self._frame.notice(self._dialect.error_line(public(error)))
 
 
 def _wishes() -> tuple[bool, Priority]:
