@@ -6,6 +6,7 @@ import errno
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import trio
 
 from foreman.config.settings import ManagedModel
 from foreman.domain.errors import ModelCrashed, NotServed, Shortage
+from foreman.targets.managed import process
 from foreman.targets.managed.child import Child
 from foreman.targets.managed.child_log import KEPT_LINES, MAX_FILE, ChildLog
 from foreman.targets.managed.target import ManagedTarget
@@ -184,7 +186,7 @@ async def test_a_shortage_at_its_start_is_no_crash(
 ) -> None:
     target = await started(nursery, tmp_path, managed_model("a"))
     with monkeypatch.context() as patched:
-        patched.setattr(Child, "_spawn", _short)
+        patched.setattr(process.ServerProcess, "start", _short)
         with pytest.raises(Shortage, match="too many open files"):
             await target.load(call())
     await target.load(call())
@@ -214,7 +216,7 @@ async def test_a_shortage_of_the_prober_ends_no_server(
     assert alive(pid) and await pid_of(target, "a") == pid
 
 
-async def _short(self: Child) -> trio.Process:
+async def _short(model: ManagedModel, log: ChildLog, *, key: str, owner: str) -> process.ServerProcess:
     raise OSError(errno.EMFILE, "Too many open files")
 
 
@@ -463,3 +465,29 @@ def test_callers_do_not_hear_where_a_childs_files_lie(tmp_path: Path) -> None:
     log.close()
     assert log.last_lines() == ["cannot open '…/q4.gguf': see …/x.conf, http://127.0.0.1:80/v1/models"]
     assert "/srv/models/" in (tmp_path / "m.log").read_text()
+
+
+async def test_a_server_whose_port_another_program_took_is_started_with_another(
+    nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind((process.HOST, 0))
+        other.listen()
+        ports = [other.getsockname()[1], process.free_port()]
+        monkeypatch.setattr(process, "free_port", lambda: ports.pop(0))
+        target = await started(nursery, tmp_path, managed_model("a"))
+        with trio.fail_after(60):
+            assert await chunks_of(target, call())
+        assert not ports
+
+
+async def test_a_server_for_which_no_port_is_free_fails_with_its_last_words(
+    nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind((process.HOST, 0))
+        other.listen()
+        monkeypatch.setattr(process, "free_port", lambda: other.getsockname()[1])
+        target = await started(nursery, tmp_path, managed_model("a"))
+        with trio.fail_after(60), pytest.raises(ModelCrashed, match="ended with status"):
+            await target.load(call())

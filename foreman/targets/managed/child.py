@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 import trio
 
-from foreman import program
 from foreman.config.settings import ManagedModel
 from foreman.domain.errors import ModelCrashed, Shortage, TargetError
 from foreman.shortage import shortage_in
 from foreman.targets.http.pool import Client
-from foreman.targets.managed import leash
 from foreman.targets.managed.child_log import ChildLog
+from foreman.targets.managed.process import HOST, READ_SIZE, ServerProcess
 from foreman.targets.openai import OpenAITarget
 
-STOP_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
-KILL_TIMEOUT = 5.0  # seconds for the kernel to reap a killed process
+log = structlog.get_logger()
+
+PORTS = 3  # tried, when other programs take them before the server does
 PROBE_TIMEOUT = 5.0  # seconds for one answer of the readiness path
 PROBE_EVERY = (0.02, 0.25)  # seconds between probes: first, longest
 LIVENESS_PROBES = 3  # failed in a row end a server; a pause of Foreman itself spoils only one
-READ_SIZE = 65_536  # bytes
 
 
 class Child:
@@ -43,11 +39,10 @@ class Child:
         self._logs = logs
         self._owner = owner
         self._key = secrets.token_urlsafe(24)
-        self._port = free_port()
-        url = f"http://127.0.0.1:{self._port}"
         self.called = f"{model.name} for embeddings" if model.embedding else model.name
-        self.voice = OpenAITarget(url, self._key, name=f"the server of {self.called}")
-        self._probe = Client(url, self._key)
+        self.port = 0  # where it listens; 0 until that is known
+        self.voice: OpenAITarget  # for calls, once it is ready
+        self._probe: Client
         self._settled = trio.Event()  # ready, or failed to become ready
         self._ended = trio.Event()
         self._stop = trio.Event()
@@ -177,61 +172,55 @@ class Child:
         """Start the server and watch it until it ends or `stop` is called; its processes are gone afterwards."""
         try:
             with contextlib.closing(ChildLog(self._logs, self._log_name(), self._key)) as self._log:
-                process = await self._spawn()
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._read, process)
-                    nursery.start_soon(self._become_ready)
-                    nursery.start_soon(self._end_when_hung)
-                    nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
-                    try:
-                        status = await process.wait()
-                        self._end_cause = self._end_cause or f"ended with {_exit_text(status)}"
-                    finally:
-                        await self._end(process)
-                    nursery.cancel_scope.cancel()
+                for _ in range(PORTS):
+                    self._end_cause = None
+                    server = await ServerProcess.start(self.model, self._log, key=self._key, owner=self._owner)
+                    await self._watch(server)
+                    if self._ready or self.stopping or not server.port_is_taken():
+                        break
+                    log.info("another program took the port of a managed model", model=self.model.name)
         except OSError as error:  # from the folder of the log, or the start of the leash
             self._short = shortage_in(error)
             self._end_cause = f"could not be started: {error.strerror or error}"
         finally:
-            self._probe.close()
-            self.voice.close()
             self._ended.set()
             self._settled.set()
             self._trusted.set()
 
+    async def _watch(self, server: ServerProcess) -> None:
+        """Return once the server has ended; its processes are gone then."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.read)
+                nursery.start_soon(self._become_ready, server)
+                nursery.start_soon(self._end_when_hung)
+                nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
+                try:
+                    status = await server.wait()
+                    self._end_cause = self._end_cause or f"ended with {status}"
+                finally:
+                    await server.end(at_once=self._hung)  # other calls wait for the end of one that hangs
+                nursery.cancel_scope.cancel()
+        finally:
+            if self.port:
+                self._probe.close()
+                self.voice.close()
+
     def _log_name(self) -> str:
         return f"{self.model.name}-embedding" if self.model.embedding else self.model.name
 
-    async def _spawn(self) -> trio.Process:
-        own = {name: value for name, value in os.environ.items() if not name.startswith("FOREMAN_")}
-        return await trio.lowlevel.open_process(
-            [*leash_command(), *self._command()],
-            stdin=subprocess.PIPE,  # the leash sees its end when Foreman is gone
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**own, **self.model.env, leash.KEY: self._key, leash.OWNER: self._owner},
-            start_new_session=True,  # the terminal's Ctrl-C is for Foreman alone
-        )
+    def _reach(self, port: int) -> None:
+        """Have calls and probes go to `port`."""
+        self.port = port
+        url = f"http://{HOST}:{port}"
+        self.voice = OpenAITarget(url, self._key, name=f"the server of {self.called}")
+        self._probe = Client(url, self._key)
 
-    def _command(self) -> list[str]:
-        filled = {"{port}": str(self._port), "{model}": self.served_as, "{slots}": str(self.model.slots or 1)}
-        filled["{key}"] = self._key
-        command = []
-        for word in self.model.command:
-            for placeholder, value in filled.items():
-                word = word.replace(placeholder, value)
-            command.append(word)
-        return command
-
-    async def _read(self, process: trio.Process) -> None:
-        assert process.stdout is not None and self._log is not None
-        while data := await process.stdout.receive_some(READ_SIZE):
-            self._log.write(bytes(data))
-
-    async def _become_ready(self) -> None:
+    async def _become_ready(self, server: ServerProcess) -> None:
         started = time.monotonic_ns()
         wait, longest = PROBE_EVERY
         with trio.move_on_after(self.model.ready_timeout):
+            self._reach(await server.wait_port())
             while not await self._answers():
                 await trio.sleep(wait)
                 wait = min(wait * 1.5, longest)
@@ -299,57 +288,3 @@ class Child:
     async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
         await self._stop.wait()
         scope.cancel()
-
-    async def _end(self, process: trio.Process) -> None:
-        """Send SIGTERM, close its input, at which the leash kills the whole group, then kill the leash itself.
-
-        SIGTERM is left out for a server that hangs: other calls wait for its end.
-        """
-        with trio.CancelScope(shield=True):
-            if process.returncode is None and not self._hung:
-                process.terminate()
-                with trio.move_on_after(STOP_TIMEOUT):
-                    await process.wait()
-            assert process.stdin is not None and process.stdout is not None
-            await trio.aclose_forcefully(process.stdin)
-            with trio.move_on_after(KILL_TIMEOUT):
-                await process.wait()
-            if process.returncode is None:
-                process.kill()
-            with trio.move_on_after(KILL_TIMEOUT):
-                await process.wait()
-            # Needed when the leash itself was killed.
-            await trio.to_thread.run_sync(leash.kill_left_behind, f"{leash.KEY}={self._key}")
-            self._read_rest(process)
-            await trio.aclose_forcefully(process.stdout)
-
-    def _read_rest(self, process: trio.Process) -> None:
-        # The last lines of output explain a crash and may still be in the pipe.
-        assert process.stdout is not None and self._log is not None
-        if not isinstance(process.stdout, trio.lowlevel.FdStream):
-            return
-        with contextlib.suppress(OSError):  # empty, or closed
-            for _ in range(16):
-                if not (data := os.read(process.stdout.fileno(), READ_SIZE)):
-                    break
-                self._log.write(data)
-
-
-def leash_command() -> list[str]:
-    """Return the command that starts the leash, from source or from the single executable."""
-    if program.frozen():
-        return [*program.command(), "leash", "--"]
-    # By its path, without site packages: an eighth of the start-up time, and independent of the working folder.
-    return [sys.executable, "-I", "-S", str(leash.__file__), "--"]
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _exit_text(status: int) -> str:
-    return f"signal {status - 128}" if status > 128 else f"status {status}"

@@ -42,6 +42,7 @@ def main(argv: list[str]) -> int:
     except (RuntimeError, ValueError) as error:
         print(f"foreman engine: cannot serve {path.name}: {error}", file=sys.stderr)
         return 1
+    # Without --port, a Foreman learns the port from this line.
     print(f"serving {asked.alias or path.name} at {server.listening_address}", flush=True)
     threading.Event().wait()  # llama.cpp serves from its own threads
     return 0
@@ -64,7 +65,7 @@ def find_model(named: str) -> Path | None:
 
 def default_models(slots: int = 1) -> list[dict[str, Any]]:
     """Return the fields of both default ManagedModels, of one name; the second serves embeddings."""
-    options = ["--port", "{port}", "--model", DEFAULT_MODEL, "--slots", "{slots}", "--ctx", str(DEFAULT_CONTEXT)]
+    options = ["--model", DEFAULT_MODEL, "--slots", "{slots}", "--ctx", str(DEFAULT_CONTEXT)]
     command = [*program.command(), "engine", *options, "--alias", "{model}"]
     model = {"name": DEFAULT_NAME, "aliases": ["smollm2"], "context": DEFAULT_CONTEXT}
     return [

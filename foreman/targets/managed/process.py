@@ -1,0 +1,156 @@
+"""One process of a managed model's server: started on a leash, its output logged, its whole group ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import trio
+
+from foreman import program
+from foreman.config.settings import ManagedModel
+from foreman.targets.managed import leash
+from foreman.targets.managed.child_log import ChildLog
+
+STOP_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
+KILL_TIMEOUT = 5.0  # seconds for the kernel to reap a killed process
+READ_SIZE = 65_536  # bytes
+HOST = "127.0.0.1"
+
+_SERVES = re.compile(rb"serving [^\n]* at http://127\.0\.0\.1:(\d+)\n")  # as `foreman engine` says it
+_MOST_SAID = 65_536  # bytes of output searched at once
+
+
+class ServerProcess:
+    """A server's process group. Its port is given in the command, or said by the server in its output."""
+
+    def __init__(self, process: trio.Process, log: ChildLog, mark: str, port: int | None) -> None:
+        self._process = process
+        self._log = log
+        self._mark = mark
+        self._port = port
+        self._given = port is not None
+        self._said = b""
+        self._known = trio.Event()
+        if self._given:
+            self._known.set()
+
+    @classmethod
+    async def start(cls, model: ManagedModel, log: ChildLog, *, key: str, owner: str) -> ServerProcess:
+        """Start the model's command; `key` and `owner` mark its processes. Raise OSError when the leash cannot run."""
+        port = free_port() if any("{port}" in word for word in model.command) else None
+        filled = {
+            "{port}": str(port),
+            "{model}": model.model or model.name,
+            "{slots}": str(model.slots or 1),
+            "{key}": key,
+        }
+        command = []
+        for word in model.command:
+            for placeholder, value in filled.items():
+                word = word.replace(placeholder, value)
+            command.append(word)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("FOREMAN_")}
+        process = await trio.lowlevel.open_process(
+            [*leash_command(), *command],
+            stdin=subprocess.PIPE,  # the leash sees its end when Foreman is gone
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**own, **model.env, leash.KEY: key, leash.OWNER: owner},
+            start_new_session=True,  # the terminal's Ctrl-C is for Foreman alone
+        )
+        return cls(process, log, f"{leash.KEY}={key}", port)
+
+    async def read(self) -> None:
+        """Log the output until it ends."""
+        assert self._process.stdout is not None
+        while data := bytes(await self._process.stdout.receive_some(READ_SIZE)):
+            self._log.write(data)
+            if self._port is None:
+                self._look_for_port(data)
+
+    async def wait_port(self) -> int:
+        """Return the port once it is known."""
+        await self._known.wait()
+        assert self._port is not None
+        return self._port
+
+    def port_is_taken(self) -> bool:
+        """Return True if another program listens at the port that the server was given. Ask after `end`."""
+        if not self._given or self._port is None:
+            return False
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections do not matter
+            try:
+                probe.bind((HOST, self._port))
+            except OSError:
+                return True
+        return False
+
+    async def wait(self) -> str:
+        """Wait for its end and return how it ended."""
+        status = await self._process.wait()
+        return f"signal {status - 128}" if status > 128 else f"status {status}"
+
+    async def end(self, *, at_once: bool) -> None:
+        """Send SIGTERM, close its input, at which the leash kills the whole group, then kill the leash itself.
+
+        With `at_once`, for a server that hangs, SIGTERM is left out.
+        """
+        process = self._process
+        with trio.CancelScope(shield=True):
+            if process.returncode is None and not at_once:
+                process.terminate()
+                with trio.move_on_after(STOP_TIMEOUT):
+                    await process.wait()
+            assert process.stdin is not None and process.stdout is not None
+            await trio.aclose_forcefully(process.stdin)
+            with trio.move_on_after(KILL_TIMEOUT):
+                await process.wait()
+            if process.returncode is None:
+                process.kill()
+            with trio.move_on_after(KILL_TIMEOUT):
+                await process.wait()
+            # Needed when the leash itself was killed.
+            await trio.to_thread.run_sync(leash.kill_left_behind, self._mark)
+            self._read_rest()
+            await trio.aclose_forcefully(process.stdout)
+
+    def _look_for_port(self, data: bytes) -> None:
+        self._said = (self._said + data)[-_MOST_SAID:]
+        if found := _SERVES.search(self._said):
+            self._port, self._said = int(found[1]), b""
+            self._known.set()
+
+    def _read_rest(self) -> None:
+        # The last lines of output explain a crash and may still be in the pipe.
+        if not isinstance(self._process.stdout, trio.lowlevel.FdStream):
+            return
+        with contextlib.suppress(OSError):  # empty, or closed
+            for _ in range(16):
+                if not (data := os.read(self._process.stdout.fileno(), READ_SIZE)):
+                    break
+                self._log.write(data)
+
+
+def leash_command() -> list[str]:
+    """Return the command that starts the leash, from source or from the single executable."""
+    if program.frozen():
+        return [*program.command(), "leash", "--"]
+    # By its path, without site packages: an eighth of the start-up time, and independent of the working folder.
+    return [sys.executable, "-I", "-S", str(leash.__file__), "--"]
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago.
+
+    Another program may take it before the server does. A server that ends for that is started with another port.
+    """
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
