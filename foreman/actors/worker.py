@@ -14,7 +14,7 @@ from foreman.actors.inventory import Inventory
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
 from foreman.domain.errors import Drained, ForemanError, MemoryFull, Shortage, StoreUnavailable, TargetUnavailable
-from foreman.domain.job import Instant, LoadKey, State, model_of
+from foreman.domain.job import Instant, State, model_of
 from foreman.domain.scheduling.choose import Spent
 from foreman.offload import LIGHT
 from foreman.queue.commands import Answered, Began, Claim, Commit, Finished, Queue, Rescue, Work
@@ -57,7 +57,6 @@ class Worker:
         self._notifications = 0
         self._slots_alive = 0
         self._draining = trio.Event()
-        self._latest: LoadKey | None = None  # the key of the job claimed last
         self.slots = slots
 
     def on_commit(self, commit: Commit) -> None:
@@ -179,17 +178,15 @@ class Worker:
         return None
 
     async def _claim(self, spent: Spent | None) -> Work | None:
-        loaded = self._latest if self._latest is not None and self._target.is_loaded(self._latest) else None
+        turn = self._outlook.turns.key
+        loaded = turn if turn is not None and self._target.is_loaded(turn) else None
         if not self._claims:
             self._cancelled.clear()
         self._claims += 1
         try:
-            work = await self._queue.ask(Claim(loaded=loaded, spent=spent))
+            return await self._queue.ask(Claim(loaded=loaded, spent=spent))
         finally:
             self._claims -= 1
-        if work:
-            self._latest = work.job.key
-        return work
 
     @contextmanager
     def _until_draining(self) -> Iterator[None]:

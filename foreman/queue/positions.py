@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from foreman.domain.job import Draft, Instant, Job, LoadKey, State, model_of
+from foreman.domain.job import Draft, Instant, Job, LoadKey, State
 from foreman.domain.scheduling import choose, forecast
-from foreman.domain.scheduling.breaker import Breaker, Breakers
 from foreman.domain.scheduling.choose import OTHERS, Head, Run
+from foreman.domain.scheduling.turns import Turns
 from foreman.store.protocol import Reader
-from foreman.store.sqlite.board import Board, Near
+from foreman.store.sqlite.board import Near
 
 FAR = 1000  # the highest position shown; it stands for itself and more
 NEAR = 10  # lanes of each class that are ordered one by one; further lanes count only by their number of jobs
@@ -35,14 +35,6 @@ class AtWork:
     began_at: Instant | None = None  # when its target got the request
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """A pause of a load key whose server is busy. A clock that is set back ends it too."""
-
-    since: Instant
-    until: Instant
-
-
 class Outlook:
     """The state that claims are decided by, and the expectations for waiting jobs.
 
@@ -51,14 +43,11 @@ class Outlook:
 
     def __init__(self, rules: choose.Rules | None = None) -> None:
         self.rules = rules or choose.Rules()
-        self.standing = choose.Standing()  # as the last claim left it
+        self.turns = Turns()  # as the last command left them
         self.paused = False  # no job may be claimed
-        self.resting: Mapping[LoadKey, Rest] = {}
-        self.breakers: Breakers = {}
         self.paces: forecast.Paces = {}
         self.at_work: Mapping[str, AtWork] = {}  # by job
         self._known = self.paces, forecast.typical(self.paces)
-        self.loaded: LoadKey | None = None  # of the last claimed job
 
     def heads(self, store: Reader) -> list[Head]:
         """Return the jobs that a claim chooses from: the two oldest lanes of each class, and those of the current turn.
@@ -66,27 +55,12 @@ class Outlook:
         An ended turn passes to the oldest job of another key, so no other lane can be chosen.
         """
         board = store.board()
-        near = board.near(2, besides=self._turn(), resting=self._resting(board))
+        near = board.near(2, besides=self._turn(), resting=self.turns.at_rest(board.keys_waiting))
         return [head for head, _ in near.lanes]
-
-    def rests(self, key: LoadKey) -> bool:
-        """Return True when no job of the key may be claimed: its server is busy, or its breaker is open."""
-        breaker = self.breakers.get(model_of(key))
-        return key in self.resting or (breaker is not None and breaker.rests)
-
-    def _resting(self, board: Board) -> Collection[LoadKey]:
-        models = {model for model, breaker in self.breakers.items() if breaker.rests}
-        if not models:
-            return self.resting
-        return {*self.resting, *(key for key in board.keys_waiting() if model_of(key) in models)}
-
-    def failing(self) -> dict[str, Breaker]:
-        """Return the open breakers by model."""
-        return {model: breaker for model, breaker in self.breakers.items() if breaker.is_open}
 
     def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True) -> Expected:
         """Return the job's position and expected time; without a time unless the target is `up`."""
-        if job.state is not State.QUEUED or job.ready_at is not None or self.rests(job.key):
+        if job.state is not State.QUEUED or job.ready_at is not None or self.turns.rests(job.key):
             return Expected()
         rank, head = store.rank(job, most=FAR), Head(job.key, job.priority, job.since, job.id)
         near = self._near(store, head, rank + 1)
@@ -95,7 +69,7 @@ class Outlook:
 
     def of_next(self, store: Reader, draft: Draft, now: Instant) -> int | None:
         """Return the position of a job about to be added. It is the last of its lane, so no rows are counted."""
-        if (draft.not_before is not None and draft.not_before > now) or self.rests(draft.key):
+        if (draft.not_before is not None and draft.not_before > now) or self.turns.rests(draft.key):
             return None
         head, before = Head(draft.key, draft.priority, now, draft.id), store.board().size(draft.key, draft.priority)
         return self._find(self._near(store, head, before + 1), head, before, now, None)[0]
@@ -112,7 +86,7 @@ class Outlook:
         taken: dict[tuple[str, int], int] = {}
         slots: forecast.Slots | None = self._slots(now) if up else None
         board = store.board()
-        near = board.near(furthest, besides=self._turn(), resting=self._resting(board))
+        near = board.near(furthest, besides=self._turn(), resting=self.turns.at_rest(board.keys_waiting))
         for run in self._order(near, now):
             lane = run.key, run.priority
             skip, count = taken.get(lane, 0), min(run.count, furthest - ahead)
@@ -131,7 +105,6 @@ class Outlook:
     def claimed(self, job: Job, now: Instant) -> None:
         """Record that a slot has the job."""
         self.at_work = {**self.at_work, job.id: AtWork(job.key, job.most_tokens, now)}
-        self.loaded = job.key
 
     def began(self, job_id: str, now: Instant) -> None:
         """Record that the target has the job's request and its model is loaded."""
@@ -149,20 +122,20 @@ class Outlook:
         )
 
     def _turn(self) -> Sequence[LoadKey]:
-        return (self.standing.turn.key,) if self.standing.turn else ()
+        return () if self.turns.key is None else (self.turns.key,)
 
     def _near(self, store: Reader, own: Head, least: int) -> Near:
         """Return the lanes that go next and the lane of `own`, with at least `least` jobs in the latter."""
         keys, lane = (*self._turn(), own.key), (own.key, own.priority)
         board = store.board()
-        near = board.near(NEAR, besides=keys, resting=self._resting(board), ahead_of=lane)
+        near = board.near(NEAR, besides=keys, resting=self.turns.at_rest(board.keys_waiting), ahead_of=lane)
         lanes = {(head.key, head.priority): (head, count) for head, count in near.lanes}
         head, count = lanes.get(lane, (own, 0))
         lanes[lane] = head, max(count, least)
         return Near(list(lanes.values()), near.others)
 
     def _order(self, near: Near, now: Instant) -> Iterator[Run]:
-        return choose.order(near.lanes, self.standing, now=now, rules=self.rules, seconds=self._usual)
+        return choose.order(near.lanes, self.turns.standing, now=now, rules=self.rules, seconds=self._usual)
 
     def _usual(self, key: LoadKey) -> float:
         known = self._service(key)
@@ -200,7 +173,7 @@ class Outlook:
             if job.began_at is None:
                 expected += self._loading(job.key)
             free[slot] = forecast.remaining(expected, max(0.0, now - (job.began_at or job.claimed_at)))
-        return forecast.Slots(sorted(free), self.loaded)
+        return forecast.Slots(sorted(free), self.turns.key)
 
     def _load(self, slots: forecast.Slots | None, run: Run, near: Near) -> forecast.Slots | None:
         loads = near.others[run.priority] if run.key == OTHERS else 1

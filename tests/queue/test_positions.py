@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from foreman.domain.job import Job, Priority
+from foreman.domain.job import Job, Priority, State
 from foreman.domain.scheduling import forecast
 from foreman.domain.scheduling.choose import Rules, Standing, Turn
-from foreman.queue.positions import FAR, Expected, Outlook, Rest
+from foreman.domain.scheduling.turns import Turns
+from foreman.queue.positions import FAR, Expected, Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
 
@@ -29,8 +31,7 @@ def knowing(*, slots: int = 1, loaded: str | None = "a", **seconds: tuple[float,
     outlook = Outlook(Rules(slots=slots))
     for key, (took, load) in seconds.items():
         outlook.paces = forecast.learn(outlook.paces, key, most_tokens=None, seconds=took, load=load, tokens=0)
-    outlook.loaded = loaded
-    outlook.standing = Standing(Turn(loaded, START)) if loaded else Standing()
+    outlook.turns = Turns(Standing(Turn(loaded, START)) if loaded else Standing())
     return outlook
 
 
@@ -55,17 +56,15 @@ def test_what_runs_counts_with_what_is_left_of_it(store: SqliteWriter) -> None:
     outlook = knowing(a=(10, 5), b=(60, 30))
     running, waiting = add(store, 1, "b"), add(store, 2, "a")
     with store.transaction():
-        store.put(running, previous=running.state, now=START)
+        store.put(replace(running, state=State.LOADING), previous=running.state, now=START)
     outlook.claimed(running, START)
-    with store.transaction():
-        store._db.execute("UPDATE jobs SET state = 'loading' WHERE id = '001'")
-        store._db.execute("DELETE FROM lanes WHERE drain_key = 'b'")
+    outlook.turns = Turns(Standing(Turn("b", START)))
     assert seconds(outlook, store, waiting) == [90 + 5 + 10]
     outlook.began("001", START + 30)
     assert seconds(outlook, store, waiting, now=START + 50) == [40 + 5 + 10]
     assert seconds(outlook, store, waiting, now=START + 130) == [10 + 5 + 10]  # longer than usual: a tenth more
     outlook.ended("001")
-    outlook.loaded = "a"
+    outlook.turns = Turns(Standing(Turn("a", START)))
     assert seconds(outlook, store, waiting) == [10]
 
 
@@ -77,7 +76,7 @@ def test_slots_share_the_jobs_of_a_key_and_wait_for_each_other_at_a_change(store
 
 def test_a_limited_answer_is_expected_by_its_length(store: SqliteWriter) -> None:
     outlook = Outlook()
-    outlook.loaded = "a"
+    outlook.turns = Turns(Standing(Turn("a", START)))
     for most, took, tokens in ((None, 20.0, 400), (8, 0.5, 8), (1000, 60.0, 900)):
         outlook.paces = forecast.learn(outlook.paces, "a", most_tokens=most, seconds=took, load=None, tokens=tokens)
     assert forecast.service(outlook.paces, "a", 9) == 0.5  # like those of a similar limit
@@ -109,7 +108,7 @@ def test_a_job_that_waits_for_a_time_has_no_place(store: SqliteWriter) -> None:
     assert outlook.of(store, add(store, 1, not_before=START + 5), START) == Expected()
     assert outlook.of_next(store, draft(2, "a", not_before=START + 5), START) is None
     assert outlook.of_next(store, draft(2, "a", not_before=START - 5), START) == 1
-    outlook.resting = {"a": Rest(START, START + 5)}
+    outlook.turns = outlook.turns.let_rest("a", START, START + 5)
     assert outlook.of(store, add(store, 3), START) == Expected()
     assert outlook.of_next(store, draft(2, "a"), START) is None
 
@@ -126,7 +125,7 @@ def test_keys_that_rest_hold_up_nobody(store: SqliteWriter) -> None:
     add(store, 1, "a", priority=Priority.HIGH)
     job = add(store, 2, "b")
     assert outlook.of(store, job, START) == Expected(2, 5 + 2 + 4 + 3)
-    outlook.resting = {"a": Rest(START, START + 5)}
+    outlook.turns = outlook.turns.let_rest("a", START, START + 5)
     assert outlook.of(store, job, START) == Expected(1, 3)
     assert [job.id for job, _ in outlook.line(store, START, 9)] == ["002"]
 
@@ -137,7 +136,7 @@ def test_a_class_that_starves_is_expected_before_the_end_of_the_higher_ones(stor
     with store.transaction():
         store.add([draft(n, "a", priority=Priority.HIGH) for n in range(1, 101)], now=START + 700)
     assert outlook.of(store, low, START + 700) == Expected(2, 2)
-    outlook.standing = Standing(Turn("a", START + 700), credits=(0.0, 0.0, -5.05))
+    outlook.turns = Turns(Standing(Turn("a", START + 700), credits=(0.0, 0.0, -5.05)))
     assert outlook.of(store, low, START + 700) == Expected(52, 52)
     assert outlook.of(store, low, START + 1).position == 101
 

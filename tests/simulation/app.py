@@ -91,8 +91,8 @@ class App:
         self.leaving = False
         self.target = target
         self.outlook = Outlook(choose.Rules(limit=book.limit, slots=book.slots))
-        store.rests = self.outlook.rests
-        store.breakers = lambda: self.outlook.breakers
+        store.rests = lambda key: self.outlook.turns.rests(key)
+        store.breakers = lambda: self.outlook.turns.breakers
         self.queue = QueueActor(
             CommandHandlers(store, rules, self.outlook, clock=clock, chance=dice.random), offload=self.disk
         )

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import OTHERS, Head, Rules, Standing, Turn
-from foreman.queue.positions import Outlook, Rest
+from foreman.domain.scheduling.turns import Rest, Turns
+from foreman.queue.positions import Outlook
 from foreman.store.sqlite.board import Board
 
 RULES = Rules(limit=100, share=0.1)
@@ -51,12 +52,12 @@ def test_a_claim_chooses_from_a_few_lanes_what_it_would_from_all(
 ) -> None:
     board = board_of(lanes)
     outlook = Outlook(RULES)
-    outlook.standing = Standing(turn and Turn(turn[0], NOW - turn[1]), tuple(credits), tuple(started))
-    outlook.resting = {key: Rest(NOW, NOW + 9) for key in resting}
+    standing = Standing(turn and Turn(turn[0], NOW - turn[1]), tuple(credits), tuple(started))
+    outlook.turns = Turns(standing, {key: Rest(NOW, NOW + 9) for key in resting})
     few = outlook.heads(Store(board))  # type: ignore[arg-type]
     all_of_them = [head for head in board.heads() if head.key not in resting]
     assert len(few) <= 3 + 5 + 7
-    chosen = [choose.choose(heads, outlook.standing, running={}, now=NOW, rules=RULES) for heads in (few, all_of_them)]
+    chosen = [choose.choose(heads, standing, running={}, now=NOW, rules=RULES) for heads in (few, all_of_them)]
     assert chosen[0] == chosen[1]
 
 

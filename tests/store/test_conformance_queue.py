@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from foreman.domain.job import Job, Priority, State
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import Head, Rules, Turn
+from foreman.domain.scheduling.turns import Turns
 from foreman.queue import positions as outlook_module
 from foreman.queue.positions import Outlook
 from foreman.store.protocol import Lane, Selection
@@ -206,16 +207,16 @@ def check_positions(store: Store, waiting: list[tuple[str, Priority, int]], at_w
     for n, (model, priority, age) in enumerate(waiting):
         add(store, draft(n, model=model, priority=priority), now=now - age % 90)
     outlook = Outlook(RULES)
-    outlook.standing = choose.Standing(Turn(at_work, now) if at_work else None)
+    outlook.turns = Turns(choose.Standing(Turn(at_work, now) if at_work else None))
     places = {job.id: outlook.of(store, job, now).position for job in store.jobs(QUEUED, limit=99)}
     line = [(job.id, expected.position) for job, expected in outlook.line(store, now, most=99)]
     assert line == sorted(places.items(), key=lambda job: job[1] or 0)
     assert [job.id for job, _ in outlook.line(store, now, most=3)] == [job_id for job_id, _ in line[:3]]
     for place in range(1, len(waiting) + 1):
-        choice = choose.choose(store.board().heads(), outlook.standing, running={}, now=now, rules=RULES)
+        choice = choose.choose(store.board().heads(), outlook.turns.standing, running={}, now=now, rules=RULES)
         assert choice is not None
         assert places[choice.head.id] == place
-        outlook.standing = choose.start(outlook.standing, choice, now)
+        outlook.turns = outlook.turns.stand(choose.start(outlook.turns.standing, choice, now))
         job = store.job(choice.head.id)
         assert job is not None
         done(store, job)

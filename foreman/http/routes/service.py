@@ -26,7 +26,7 @@ async def healthz() -> Response:
 
     Requests a probe of the target. Model names are left out, since the route needs no token.
     """
-    inventory, failing = context().inventory, context().outlook.failing()
+    inventory, failing = context().inventory, context().outlook.turns.failing()
     inventory.look()
     why = None
     if inventory.error is not None:
@@ -120,7 +120,7 @@ async def queue() -> Response:
                 views.FailingModel(
                     model, breaker.why, views.moment(breaker.opened_at or 0.0), views.moment(breaker.until)
                 )
-                for model, breaker in ctx.outlook.failing().items()
+                for model, breaker in ctx.outlook.turns.failing().items()
             ],
             defaults=views.Defaults(ctx.settings.max_attempts, ctx.settings.attempt_timeout),
             oldest_seconds=None if oldest is None else round(max(0.0, ctx.clock() - oldest), 3),

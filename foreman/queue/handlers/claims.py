@@ -13,7 +13,6 @@ from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
 from foreman.queue.commands import Began, Claim, Finished, Pause, Rescue, Resume, Work
 from foreman.queue.handlers.ledger import Ledger
-from foreman.queue.positions import Rest
 
 UNREADABLE_AT_ONCE = 500  # jobs that one claim may fail
 
@@ -25,11 +24,13 @@ def claim(ledger: Ledger, message: Claim) -> Work | None:
     heads = outlook.heads(store)
     running = Counter(int(job.priority) for job in ledger.running.values())
     if message.spent is not None:
-        outlook.standing = choose.spend(outlook.standing, message.spent, heads, running=running, now=now, rules=rules)
+        standing = outlook.turns.standing
+        standing = choose.spend(standing, message.spent, heads, running=running, now=now, rules=rules)
+        ledger.schedule(outlook.turns.stand(standing))
     if outlook.paused:
         return None
     for _ in range(UNREADABLE_AT_ONCE):
-        choice = choose.choose(heads, outlook.standing, running=running, now=now, rules=rules)
+        choice = choose.choose(heads, outlook.turns.standing, running=running, now=now, rules=rules)
         if choice is None:
             return None
         head = choice.head
@@ -55,8 +56,8 @@ def claim(ledger: Ledger, message: Claim) -> Work | None:
         error=None,
         error_code=None,
     )
-    outlook.standing = choose.start(outlook.standing, choice, now)
-    if breaker := outlook.breakers.get(model_of(job.key)):
+    ledger.schedule(outlook.turns.stand(choose.start(outlook.turns.standing, choice, now)))
+    if breaker := outlook.turns.breakers.get(model_of(job.key)):
         ledger.judge(job.key, breaker.claimed(job.id, now))
     if message.loaded == job.key:
         claimed = replace(claimed, state=State.WORKING)
@@ -140,7 +141,7 @@ def _failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False
         chance=ledger.chance(),
     )
     if free:
-        until = ledger.outlook.breakers[model_of(job.key)].until or now
+        until = ledger.outlook.turns.breakers[model_of(job.key)].until or now
         decision = Again(wait=max(0.0, until - now), spent=False)
     if isinstance(decision, Again):
         # A busy target may take other jobs meanwhile; after a load timeout another job tries the next load.
@@ -160,7 +161,7 @@ def _failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False
 
 def _blames(ledger: Ledger, job: Job, error: ForemanError) -> bool:
     """Record an error that the server is to blame for; return True when the attempt must not count."""
-    breaker = ledger.outlook.breakers.get(model_of(job.key), Breaker())
+    breaker = ledger.outlook.turns.breakers.get(model_of(job.key), Breaker())
     if not is_to_blame(error):
         return False
     ledger.judge(job.key, breaker.failed(job.id, error.code, ledger.now))
@@ -169,7 +170,4 @@ def _blames(ledger: Ledger, job: Job, error: ForemanError) -> bool:
 
 def _let_rest(ledger: Ledger, key: LoadKey, until: Instant) -> None:
     """Claim no job of the key before `until`: its server is busy or cannot load it, and may serve other keys."""
-    resting = ledger.outlook.resting
-    if key in resting:
-        until = max(until, resting[key].until)
-    ledger.outlook.resting = {**resting, key: Rest(ledger.now, until)}
+    ledger.schedule(ledger.outlook.turns.let_rest(key, ledger.now, until))

@@ -122,7 +122,7 @@ class CommandHandlers:
     def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
         ledger, outlook = self._ledger, self.outlook
         ledger.begin(self.clock())
-        before = outlook.standing, outlook.resting, outlook.breakers
+        before = outlook.turns
         try:
             with self.store.transaction():
                 again = self._keep_time()
@@ -130,7 +130,7 @@ class CommandHandlers:
                 due = maintenance.next_due(ledger)
                 self.next_due = None if due is None else max(due, again)
         except (StoreUnavailable, StoreRejected):
-            outlook.standing, outlook.resting, outlook.breakers = before
+            outlook.turns = before
             ledger.recall()
             raise
         posted = ledger.redelivers or any(event.posted for event in ledger.events)

@@ -13,13 +13,12 @@ from foreman.domain.errors import JobNotFound, JobUnreadable
 from foreman.domain.job import RUNNING, Instant, Job, JobEvent, LoadKey, State, check_transition, model_of
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.breaker import Breaker
+from foreman.domain.scheduling.turns import Turns
 from foreman.queue.commands import PAUSED
 from foreman.queue.positions import Outlook
 from foreman.store.protocol import Writer
 
 log = structlog.get_logger()
-
-MODELS = 1000  # models whose failures are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Ledger:
             self.running[job.id] = job
         else:
             self.running.pop(job.id, None)
-            if breaker := self.outlook.breakers.get(model_of(job.key)):
+            if breaker := self.outlook.turns.breakers.get(model_of(job.key)):
                 self.judge(job.key, breaker.left(job.id))
         return job
 
@@ -114,17 +113,15 @@ class Ledger:
             self.events.append(event)
         return event is not None
 
+    def schedule(self, turns: Turns) -> None:
+        """Set the state of the scheduler; there may be work again for a key or model that rests no more."""
+        if turns is not self.outlook.turns:
+            self.work_available |= turns.releases(self.outlook.turns)
+            self.outlook.turns = turns
+
     def judge(self, key: LoadKey, breaker: Breaker | None) -> None:
         """Set the breaker of the key's model; None closes it with no failures counted."""
-        model, outlook = model_of(key), self.outlook
-        before = outlook.breakers.get(model)
-        if before != breaker:
-            others = {name: one for name, one in outlook.breakers.items() if name != model}
-            while len(others) >= MODELS:
-                del others[next(iter(others))]
-                self.work_available = True
-            outlook.breakers = others if breaker is None else {**others, model: breaker}
-            self.work_available |= before is not None and before.rests and not (breaker and breaker.rests)
+        self.schedule(self.outlook.turns.judge(model_of(key), breaker))
 
     def _expiry(self) -> Instant | None:
         return self.now + self.rules.job_ttl if self.rules.job_ttl else None

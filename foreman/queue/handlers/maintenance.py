@@ -42,13 +42,7 @@ def checkpoint(ledger: Ledger) -> int | StoreUnavailable:
 
 def end_rests(ledger: Ledger) -> None:
     """End the pauses of load keys, and of models, that are over."""
-    now, outlook = ledger.now, ledger.outlook
-    still = {key: rest for key, rest in outlook.resting.items() if rest.since <= now < rest.until}
-    if len(still) < len(outlook.resting):
-        outlook.resting = still
-        ledger.work_available = True
-    for model, breaker in outlook.breakers.items():
-        ledger.judge(model, breaker.at(now))
+    ledger.schedule(ledger.outlook.turns.at(ledger.now))
 
 
 def wake_and_expire(ledger: Ledger) -> Instant:
@@ -67,7 +61,5 @@ def wake_and_expire(ledger: Ledger) -> Instant:
 
 def next_due(ledger: Ledger) -> Instant | None:
     """Return the time of the next change that needs no message, or None."""
-    due = ledger.store.next_due()
-    ends = [rest.until for rest in ledger.outlook.resting.values()]
-    ends += [breaker.until for breaker in ledger.outlook.breakers.values() if breaker.until is not None]
-    return min(ends if due is None else [*ends, due], default=None)
+    ends = [ledger.store.next_due(), ledger.outlook.turns.next_end()]
+    return min((end for end in ends if end is not None), default=None)

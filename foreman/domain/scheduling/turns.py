@@ -1,0 +1,98 @@
+"""The scheduler's state for one target: whose turn it is, and which load keys and models rest.
+
+It is a value: each change returns another one, and a transaction that is rolled back gets its old one again. What the
+target has loaded is not part of it; the target says that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from foreman.domain.job import Instant, LoadKey, model_of
+from foreman.domain.scheduling.breaker import Breaker, Breakers
+from foreman.domain.scheduling.choose import Standing
+
+MODELS = 1000  # models whose failures are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A pause of a load key whose server is busy. A clock that is set back ends it too."""
+
+    since: Instant
+    until: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The state that a claim is decided by, as the last command left it."""
+
+    standing: Standing = field(default_factory=Standing)
+    resting: Mapping[LoadKey, Rest] = field(default_factory=dict)
+    breakers: Breakers = field(default_factory=dict)
+
+    @property
+    def key(self) -> LoadKey | None:
+        """Return the load key whose turn it is: that of the job claimed last."""
+        return self.standing.turn.key if self.standing.turn else None
+
+    def rests(self, key: LoadKey) -> bool:
+        """Return True when no job of the key may be claimed: its server is busy, or its breaker is open."""
+        breaker = self.breakers.get(model_of(key))
+        return key in self.resting or (breaker is not None and breaker.rests)
+
+    def at_rest(self, waiting: Callable[[], Iterable[LoadKey]]) -> Collection[LoadKey]:
+        """Return the resting keys; `waiting` returns the keys that jobs wait for, and is called only when needed."""
+        models = {model for model, breaker in self.breakers.items() if breaker.rests}
+        return {*self.resting, *(key for key in waiting() if model_of(key) in models)} if models else self.resting
+
+    def failing(self) -> dict[str, Breaker]:
+        """Return the open breakers by model."""
+        return {model: breaker for model, breaker in self.breakers.items() if breaker.is_open}
+
+    def stand(self, standing: Standing) -> Turns:
+        """Return the state with another standing."""
+        return Turns(standing, self.resting, self.breakers)
+
+    def let_rest(self, key: LoadKey, since: Instant, until: Instant) -> Turns:
+        """Return the state in which the key rests, until the later time if it rests already."""
+        if known := self.resting.get(key):
+            until = max(until, known.until)
+        return replace(self, resting={**self.resting, key: Rest(since, until)})
+
+    def judge(self, model: str, breaker: Breaker | None) -> Turns:
+        """Return the state with the breaker of a model; None closes it with no failures counted."""
+        if self.breakers.get(model) == breaker:
+            return self
+        others = {name: one for name, one in self.breakers.items() if name != model}
+        while len(others) >= MODELS:
+            del others[next(iter(others))]
+        return replace(self, breakers=others if breaker is None else {**others, model: breaker})
+
+    def at(self, now: Instant) -> Turns:
+        """Return the state after the pauses that are over."""
+        turns = self
+        still = {key: rest for key, rest in self.resting.items() if rest.since <= now < rest.until}
+        if len(still) < len(self.resting):
+            turns = replace(turns, resting=still)
+        for model, breaker in self.breakers.items():
+            turns = turns.judge(model, breaker.at(now))
+        return turns
+
+    def next_end(self) -> Instant | None:
+        """Return the time at which the next pause ends, or None."""
+        ends = [rest.until for rest in self.resting.values()]
+        ends += [breaker.until for breaker in self.breakers.values() if breaker.until is not None]
+        return min(ends, default=None)
+
+    def releases(self, before: Turns) -> bool:
+        """Return True when a key that rested `before` rests no more."""
+        if self.resting is not before.resting and not before.resting.keys() <= self.resting.keys():
+            return True
+        if self.breakers is before.breakers:
+            return False
+        return any(
+            breaker.rests and not ((now := self.breakers.get(model)) and now.rests)
+            for model, breaker in before.breakers.items()
+        )
