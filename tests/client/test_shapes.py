@@ -14,7 +14,7 @@ from msgspec import inspect
 from foreman.client import Client, requests, types
 from foreman.client.requests import Ask
 from foreman.domain import views
-from foreman.http.openapi.schemas import SCHEMAS
+from foreman.http.openapi.schemas import schemas
 from foreman.receiver import LOOPBACK, Post, Received
 from tests.cli.conftest import an_app
 
@@ -50,7 +50,7 @@ def lost(kind: inspect.Type, value: object, at: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize("name", TYPES)
 def test_what_the_description_promises_has_a_place(name: str) -> None:
-    assert list(lost(inspect.type_info(TYPES[name]), dict.fromkeys(SCHEMAS[name]["properties"]))) == []
+    assert list(lost(inspect.type_info(TYPES[name]), dict.fromkeys(schemas()[name]["properties"]))) == []
 
 
 def test_so_has_what_a_real_foreman_answers(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from foreman.http.openapi.blocks import (
 )
 from foreman.http.openapi.codes import ASKED, BODY, ONE_JOB, WRITE
 from foreman.http.openapi.compat import ollama_paths, openai_paths
-from foreman.http.openapi.schemas import SCHEMAS, ref
+from foreman.http.openapi.schemas import ref, schemas
 from foreman.http.openapi.service import TICKET, service_paths
 from foreman.http.query import LONGEST_PAGE, PAGE
 from foreman.http.routes.jobs import LONGEST_WAIT, MOST_SEQ
@@ -73,7 +73,7 @@ def document() -> dict[str, Any]:
         "security": [{"token": []}, {"api_key": []}, {}],
         "paths": _jobs() | _one_job() | service_paths() | ollama_paths() | openai_paths(),
         "components": {
-            "schemas": SCHEMAS,
+            "schemas": schemas(),
             "securitySchemes": {
                 "token": {
                     "type": "http",

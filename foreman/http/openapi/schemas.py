@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import msgspec
 from msgspec import structs
 
@@ -49,7 +51,13 @@ def or_null(schema: Schema) -> Schema:
     return {"anyOf": [inner, {"type": "null"}]} | described
 
 
-def answers() -> dict[str, Schema]:
+@cache
+def schemas() -> dict[str, Schema]:
+    """Return all schemas by name; made when they are first asked for, which takes some milliseconds."""
+    return REQUESTS | _answers()
+
+
+def _answers() -> dict[str, Schema]:
     """Return the schemas of all views, and of the views in them, by name."""
     _, components = msgspec.json.schema_components(VIEWS, ref_template=REF)
     kinds = {kind.__name__: kind for kind in vars(views).values() if isinstance(kind, type)}
@@ -95,4 +103,3 @@ REQUESTS: dict[str, Schema] = {
         "examples": [{"model": "smollm2:135m", **PROMPT, "prompt": "Name three colours.", "input": "Three colours."}],
     },
 }
-SCHEMAS: dict[str, Schema] = REQUESTS | answers()
