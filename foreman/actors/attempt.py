@@ -10,6 +10,10 @@ import trio
 
 from foreman.actors.metrics import Attempted
 from foreman.actors.output import CHUNK_COST, OutputLog
+from foreman.domain.answers.images import images
+from foreman.domain.answers.joiner import Answer
+from foreman.domain.answers.tokens import tokens
+from foreman.domain.endpoints import at
 from foreman.domain.errors import (
     AnswerCut,
     AnswerTooLarge,
@@ -24,9 +28,6 @@ from foreman.domain.usage import NO_TOKENS
 from foreman.offload import LIGHT, offload
 from foreman.queue.commands import Answered, Work
 from foreman.shortage import shortage_in
-from foreman.targets.answers.images import images
-from foreman.targets.answers.joiner import Answer
-from foreman.targets.answers.tokens import tokens
 from foreman.targets.protocol import Call, Target
 
 log = structlog.get_logger()
@@ -165,7 +166,7 @@ class Attempt:
             return Internal()
 
     async def _collect(self, call: Call) -> tuple[Answer, AnswerCut | None]:
-        answer, size, count, breathed = Answer(call.endpoint, self._target.name), 0, 0, 0
+        answer, size, count, breathed = at(call.endpoint).answer(self._target.name), 0, 0, 0
         flaw: AnswerCut | None = None
         self._wait_for_chunk(self._timeouts.first_chunk)
         async with self._target.answer(call) as chunks:

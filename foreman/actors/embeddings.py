@@ -10,9 +10,9 @@ from foreman.actors.attempt import Timeouts
 from foreman.actors.call_slots import CallSlots
 from foreman.actors.inventory import Inventory
 from foreman.budget import Budget, Lease
+from foreman.domain.endpoints import at
 from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent
 from foreman.domain.job import model_of
-from foreman.targets.answers.joiner import Answer
 from foreman.targets.protocol import Call, Target
 
 log = structlog.get_logger()
@@ -62,7 +62,7 @@ class Embeddings:
         """Send the call, with the worker's timeouts."""
         if self._target.displaces(call):
             return None
-        answer, size, timeout = Answer(call.endpoint, self._target.name), 0, self._timeout.first_chunk
+        answer, size, timeout = at(call.endpoint).answer(self._target.name), 0, self._timeout.first_chunk
         with trio.CancelScope() as scope:
 
             def heard() -> None:

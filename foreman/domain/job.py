@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 import msgspec
 
-from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import ForemanError, IllegalTransition
 
 Instant: TypeAlias = float  # seconds since the epoch, UTC
@@ -107,7 +106,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     model: str  # the caller's name for it
     key: LoadKey
-    endpoint: Endpoint
+    endpoint: str
     payload: bytes  # JSON for the target, without Foreman's own fields
     priority: Priority = Priority.NORMAL
     max_attempts: int = 3
@@ -132,7 +131,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     model: str
     key: LoadKey
-    endpoint: Endpoint
+    endpoint: str
     priority: Priority
     attempt: int  # attempts spent, including the running one
     max_attempts: int

@@ -6,15 +6,19 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from types import TracebackType
+from typing import TypeAlias
 
 import trio
 
-from foreman.domain.endpoints import Endpoint
+from foreman.domain.answers.decoder import Decoder
+from foreman.domain.answers.refusals import message_in
+from foreman.domain.endpoints import at
+from foreman.domain.endpoints.question import Question
 from foreman.domain.errors import TargetError, TargetFailed, TargetRefused
-from foreman.targets.answers.refusals import message_in
-from foreman.targets.chunks import Chunks, DecodingFor, StreamingCall
-from foreman.targets.http.pool import Client
-from foreman.targets.payloads import Question
+from foreman.offload import offload
+from foreman.targets.chunks import Chunks, Decoding, error_in
+from foreman.targets.http.connection import Response
+from foreman.targets.http.pool import Client, Request
 
 AT_ONCE = 1.0  # seconds; an error that comes so soon is about the request, not about the inference
 PAUSE = 0.1  # seconds before a request with such an error is sent again
@@ -43,6 +47,9 @@ _WORDS = {
 _EMPTY_MESSAGES = frozenset({"", "internal server error", "internal error"})
 
 
+DecodingFor: TypeAlias = Callable[[Decoder], Decoding]
+
+
 class Asking:
     """A context manager that sends a question and gives the chunks of its answer.
 
@@ -63,15 +70,22 @@ class Asking:
         decoding_for: DecodingFor | None = None,
         ended: Callable[[BaseException | None], None] | None = None,
     ) -> None:
+        """Send `question` to a server.
+
+        `heard` is called whenever bytes of the answer come, `took` with the size in bytes of each piece of its body,
+        `ended` with the exception that ended a request, or None. `decoding_for` replaces the decoder.
+        """
         self._client = client
         self._question = question
+        self._endpoint = at(question.endpoint)
         self._refusals = refusals
         self._model = model
         self._heard = heard
         self._took = took
         self._decoding_for = decoding_for
         self._ended = ended
-        self._call: StreamingCall | None = None
+        self._request: Request | None = None
+        self._chunks: Chunks | None = None
 
     async def __aenter__(self) -> Chunks:
         question = self._question
@@ -79,19 +93,9 @@ class Asking:
         learnt: dict[str, frozenset[str]] = {}
         before = ""
         while True:
-            payload = question.payload(left_out)
-            self._call = StreamingCall(
-                self._client,
-                question.endpoint,
-                payload,
-                decoding_for=self._decoding_for,
-                heard=self._heard,
-                took=self._took,
-                ended=self._ended,
-            )
             asked_at = trio.current_time()
             try:
-                chunks = await self._call.__aenter__()
+                self._chunks = await self._ask(question.payload(left_out))
             except TargetError as error:
                 message = lasting_message(error) if trio.current_time() - asked_at < AT_ONCE else ""
                 if name := refused(error, [name for name in question.additions if name not in left_out]):
@@ -107,13 +111,41 @@ class Asking:
             else:
                 for name, beside in learnt.items():
                     self._refusals.learn(self._model, question.endpoint, name, beside)
-                return chunks
+                return self._chunks
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._call is not None
-        await self._call.__aexit__(kind, error, trace)
+        try:
+            if error is None and self._chunks is not None and self._chunks.closed:
+                await self._chunks.finish()
+        finally:
+            self._end(error)
+
+    async def _ask(self, payload: bytes) -> Chunks:
+        """Post the payload and return the chunks once the server has begun to answer."""
+        self._request = self._client.request("POST", self._endpoint.path, payload, heard=self._heard)
+        try:
+            return await self._begin(await self._request.__aenter__(), payload)
+        except BaseException as error:
+            self._end(error)
+            raise
+
+    async def _begin(self, response: Response, payload: bytes) -> Chunks:
+        endpoint, name = self._endpoint, self._client.name
+        if not 200 <= response.status < 300:
+            raise await error_in(name, response)
+        media = response.headers.get("content-type", "")
+        parser = endpoint.parser(media, sized=response.sized, target=name)
+        decoder = endpoint.decoder(name, choices=await offload(len(payload), endpoint.choices, payload))
+        decoding = self._decoding_for(decoder) if self._decoding_for else decoder
+        return Chunks(response, parser, decoding, name, self._took)
+
+    def _end(self, error: BaseException | None) -> None:
+        assert self._request is not None
+        self._request.leave()
+        if self._ended is not None:
+            self._ended(error)
 
 
 class Refusals:
@@ -123,7 +155,7 @@ class Refusals:
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, Endpoint], list[tuple[str, frozenset[str]]]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], list[tuple[str, frozenset[str]]]] = OrderedDict()
 
     def known(self, model: str, question: Question) -> frozenset[str]:
         """Return the additions to leave out of this question."""
@@ -134,7 +166,7 @@ class Refusals:
         names = {name for name, beside in self._known[place] if beside <= question.fields.keys()}
         return frozenset().union(*map(question.given_up, names))
 
-    def learn(self, model: str, endpoint: Endpoint, name: str, beside: frozenset[str]) -> None:
+    def learn(self, model: str, endpoint: str, name: str, beside: frozenset[str]) -> None:
         """Remember that the server refuses `name` in requests that have all fields of `beside`."""
         lessons = self._known.setdefault((model, endpoint), [])
         if (name, beside) not in lessons:

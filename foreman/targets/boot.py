@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
+from foreman.domain.answers.refusals import NOT_JSON
 from foreman.domain.errors import TargetError
-from foreman.targets.answers.refusals import NOT_JSON
 from foreman.targets.http.pool import Client
 
 TIMEOUT = 5.0  # seconds

@@ -1,4 +1,4 @@
-"""Requests for a streamed answer, and its chunks as they arrive."""
+"""The chunks of an answer as they arrive."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import trio
 
-from foreman.domain.endpoints import COMPLETIONS, Endpoint
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.answers.failures import ODD
+from foreman.domain.answers.parsers import DONE, Parser
+from foreman.domain.answers.refusals import error_of
 from foreman.domain.errors import TargetError, TargetGarbled, TargetLost
 from foreman.offload import offload
-from foreman.targets.answers.choices import choices_asked
-from foreman.targets.answers.decoder import Decoder
-from foreman.targets.answers.failures import ODD
-from foreman.targets.answers.parsers import DONE, Parser, parser_for
-from foreman.targets.answers.refusals import error_of
 from foreman.targets.http.connection import Response
-from foreman.targets.http.pool import Client
-from foreman.targets.protocol import Chunk
 
 ERROR_LIMIT = 65_536  # bytes read of an error body
 END_TIMEOUT = 1.0  # seconds for the usage and the last mark after a complete answer
@@ -134,72 +129,6 @@ class Chunks:
             except (TargetLost, TargetGarbled):
                 self._ended = True
         self._ended = self._ended or scope.cancelled_caught
-
-
-DecodingFor: TypeAlias = Callable[[Decoder], Decoding]
-
-
-class StreamingCall:
-    """A context manager that posts `payload` and gives the chunks once the target has begun to answer.
-
-    Entering it raises the TargetError of a status other than 2xx. `heard` is called whenever bytes of the answer come,
-    `took` with the size in bytes of each piece of its body, `ended` with the exception that ended the call or None.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        endpoint: Endpoint,
-        payload: bytes,
-        *,
-        decoding_for: DecodingFor | None = None,
-        heard: Callable[[], None],
-        took: Callable[[int], None],
-        ended: Callable[[BaseException | None], None] | None = None,
-    ) -> None:
-        self._client = client
-        self._endpoint = endpoint
-        self._payload = payload
-        self._decoding_for = decoding_for
-        self._ended = ended
-        self._took = took
-        self._request = client.request("POST", endpoint, payload, heard=heard)
-        self._chunks: Chunks | None = None
-
-    async def __aenter__(self) -> Chunks:
-        try:
-            self._chunks = await self._begin(await self._request.__aenter__())
-        except BaseException as error:
-            self._end(error)
-            raise
-        return self._chunks
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if error is None and self._chunks is not None and self._chunks.closed:
-                await self._chunks.finish()
-        finally:
-            self._end(error)
-
-    async def _begin(self, response: Response) -> Chunks:
-        endpoint, name = self._endpoint, self._client.name
-        if not 200 <= response.status < 300:
-            raise await error_in(name, response)
-        media = response.headers.get("content-type", "")
-        parser = parser_for(endpoint, media, sized=response.sized, target=name)
-        asked = 1
-        if endpoint in COMPLETIONS:
-            asked = await offload(len(self._payload), choices_asked, self._payload)
-        decoder = Decoder(endpoint, name, choices=asked)
-        decoding = self._decoding_for(decoder) if self._decoding_for else decoder
-        return Chunks(response, parser, decoding, name, self._took)
-
-    def _end(self, error: BaseException | None) -> None:
-        self._request.leave()
-        if self._ended is not None:
-            self._ended(error)
 
 
 async def error_in(target: str, response: Response) -> TargetError:

@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 import trio
 
-from foreman.domain.endpoints import Counting
+from foreman.domain.answers.refusals import NOT_JSON
 from foreman.domain.errors import NotServed, TargetGarbled, TargetSilent
-from foreman.targets.answers.refusals import NOT_JSON
 from foreman.targets.chunks import error_in
 from foreman.targets.http.pool import Client
 
@@ -55,7 +54,7 @@ class _Asked(msgspec.Struct):
     tools: list[_Tool] | None = None
 
 
-async def counted(client: Client, path: Counting, payload: bytes, *, by_tokenizer: bool = True) -> bytes:
+async def counted(client: Client, path: str, payload: bytes, *, by_tokenizer: bool = True) -> bytes:
     """Return the answer to a request at `path`: a JSON object with `input_tokens`.
 
     If the server lacks that route and `by_tokenizer` is set, count with its chat template and its tokenizer, which only

@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 import trio
 
+from foreman.domain.answers.refusals import NOT_JSON, message_of
 from foreman.domain.errors import TargetGarbled, TargetUnavailable
 from foreman.domain.json_weight import MOST_VALUES, has_more_values
 from foreman.offload import offload
-from foreman.targets.answers.refusals import NOT_JSON, message_of
 from foreman.targets.chunks import error_in
 from foreman.targets.http.pool import Client
 

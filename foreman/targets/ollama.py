@@ -11,9 +11,20 @@ import msgspec
 import structlog
 import trio
 
-from foreman.domain.endpoints import EMBEDDING, Counting, Endpoint
-from foreman.domain.errors import LoadTimeout, TargetError, TargetFailed, TargetLost, TargetRefused, TargetUnavailable
-from foreman.domain.job import LoadKey, model_of
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.endpoints import at
+from foreman.domain.endpoints.question import Fields, fields_of
+from foreman.domain.errors import (
+    LoadTimeout,
+    NotServed,
+    TargetError,
+    TargetFailed,
+    TargetLost,
+    TargetRefused,
+    TargetUnavailable,
+)
+from foreman.domain.job import RELOADING_OPTIONS, LoadKey, model_of
+from foreman.domain.translate.request import is_zero
 from foreman.offload import offload
 from foreman.targets.asking import AT_ONCE, Asking, Refusals
 from foreman.targets.boot import boot_id_at
@@ -24,9 +35,7 @@ from foreman.targets.http.parser import Body
 from foreman.targets.http.pool import Client
 from foreman.targets.listing import Listing, details
 from foreman.targets.model_names import ollama_form
-from foreman.targets.payloads import Fields, fields_of, reload_options, streaming
-from foreman.targets.protocol import Call, Chunk, Model
-from foreman.targets.translate.request import is_zero
+from foreman.targets.protocol import Call, Model
 
 log = structlog.get_logger()
 
@@ -97,7 +106,7 @@ class OllamaTarget:
 
         Raise LoadTimeout, TargetUnavailable, TargetLost, or TargetFailed for an error that did not come at once.
         """
-        if self.is_loaded(call.key) or call.endpoint in EMBEDDING:
+        if self.is_loaded(call.key) or at(call.endpoint).past_queue:
             return
         fields = await offload(len(call.payload), fields_of, call.payload)
         if _unloads(call.endpoint, fields):
@@ -106,7 +115,7 @@ class OllamaTarget:
         self._loads.add(load)
         try:
             with trio.fail_after(self._load_timeout):
-                await self._ask_to_load(call.model, reload_options(fields))
+                await self._ask_to_load(call.model, _reload_options(fields))
         except TargetRefused:
             return
         except TargetFailed:
@@ -152,7 +161,7 @@ class OllamaTarget:
         def ended(error: BaseException | None) -> None:
             if isinstance(error, (TargetUnavailable, TargetLost)):
                 self._loaded = None
-            elif call.endpoint in EMBEDDING:
+            elif at(call.endpoint).past_queue:
                 if self._loaded is not None and ollama_form(model_of(self._loaded)) != ollama_form(call.model):
                     self._doubted.set()  # it may have been evicted
             elif error is None and b'"keep_alive"' in call.payload and is_zero(_kept(fields_of(call.payload))):
@@ -160,7 +169,10 @@ class OllamaTarget:
             elif error is None:
                 self._loaded = call.key
 
-        question = await offload(len(call.payload), streaming, call.endpoint, call.payload)
+        endpoint = at(call.endpoint)
+        if not endpoint.on_ollama:
+            raise NotServed(self.name, call.endpoint)
+        question = await offload(len(call.payload), endpoint.question, call.payload)
         key = model_of(call.key)
         asking = Asking(
             self._client, question, self._refusals, model=key, heard=call.heard, took=call.took, ended=ended
@@ -176,7 +188,7 @@ class OllamaTarget:
         """See `Target.displaces`: Ollama decides itself."""
         return False
 
-    async def count(self, path: Counting, call: Call) -> bytes:
+    async def count(self, path: str, call: Call) -> bytes:
         """See `Target.count`."""
         return await counted(self._client, path, call.payload, by_tokenizer=False)
 
@@ -214,11 +226,20 @@ class OllamaTarget:
                 log.warning("a model is not loaded yet", model=load.model, seconds=round(waited), loaded=loaded)
 
 
-def _unloads(endpoint: Endpoint, fields: Fields) -> bool:
+def _unloads(endpoint: str, fields: Fields) -> bool:
     """Return True for a request without a prompt and with a `keep_alive` of 0; Ollama checks its other fields."""
     asked = {"/api/chat": "messages", "/api/generate": "prompt"}.get(endpoint)
     empty = asked is not None and bytes(fields.get(asked, _NOTHING)).translate(None, b" \t\r\n") in _EMPTY
     return empty and is_zero(_kept(fields))
+
+
+def _reload_options(fields: Fields) -> Fields:
+    """Return the `options` of the payload that make Ollama load the model again."""
+    raw = fields.get("options")
+    if raw is None or not bytes(raw).lstrip().startswith(b"{"):
+        return {}
+    options = fields_of(raw)
+    return {name: options[name] for name in RELOADING_OPTIONS if name in options}
 
 
 def _kept(fields: Fields) -> Any:

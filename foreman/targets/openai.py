@@ -11,20 +11,19 @@ from typing import Any
 import msgspec
 import trio
 
-from foreman.domain.endpoints import EMBEDDING, NATIVE, Counting, Endpoint
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.answers.decoder import Decoder
+from foreman.domain.endpoints import at
+from foreman.domain.endpoints.base import Translator
+from foreman.domain.endpoints.question import fields_of
 from foreman.domain.job import LoadKey, model_of
 from foreman.offload import offload
-from foreman.targets.answers.decoder import Decoder
-from foreman.targets.asking import Asking, Refusals
+from foreman.targets.asking import Asking, DecodingFor, Refusals
 from foreman.targets.boot import boot_id_at
-from foreman.targets.chunks import DecodingFor
 from foreman.targets.counting import counted
 from foreman.targets.http.pool import Client
 from foreman.targets.listing import Listing, details
-from foreman.targets.payloads import fields_of, streaming
-from foreman.targets.protocol import Call, Chunk, Model
-from foreman.targets.translate.answer import NativeStream, loaded, native_embed
-from foreman.targets.translate.request import only_loads, to_openai
+from foreman.targets.protocol import Call, Model
 
 
 class OpenAITarget:
@@ -70,7 +69,7 @@ class OpenAITarget:
         """See `Target.displaces`: the server decides itself."""
         return False
 
-    async def count(self, path: Counting, call: Call, *, served_as: str | None = None) -> bytes:
+    async def count(self, path: str, call: Call, *, served_as: str | None = None) -> bytes:
         """See `Target.count`; `served_as` is as for `answer`."""
         fields = fields_of(call.payload)
         if served_as is not None:
@@ -86,22 +85,23 @@ class OpenAITarget:
         `served_as` is the server's own name of the model, where it differs from the caller's. `load_ns` is the
         load_duration of a native answer, in nanoseconds.
         """
-        if call.endpoint not in EMBEDDING:
+        endpoint = at(call.endpoint)
+        if not endpoint.past_queue:
             self._latest = call.key
         size = len(call.payload)
-        if reason := await offload(size, only_loads, call.endpoint, call.payload):
-            yield StaticAnswer(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
+        if reason := await offload(size, endpoint.only_loads, call.payload):
+            yield StaticAnswer(endpoint.loaded(call.model, rfc3339(time.time()), reason))
             return
         started = time.monotonic_ns()
 
         def translating(decoder: Decoder) -> _Translating:
-            return _Translating(call, decoder, self.name, started, load_ns)
+            return _Translating(endpoint.translator(call.model, self.name, load_ns=load_ns), decoder, started)
 
-        if call.endpoint in NATIVE:
-            question = await offload(size, to_openai, call.endpoint, call.payload, served_as or call.model)
+        if endpoint.native:
+            question = await offload(size, endpoint.translated, call.payload, served_as or call.model)
             decoding: DecodingFor | None = translating
         else:
-            question, decoding = await offload(size, streaming, call.endpoint, call.payload, served_as), None
+            question, decoding = await offload(size, endpoint.question, call.payload, served_as), None
         key = model_of(call.key)
         asking = Asking(
             self._client, question, self._refusals, model=key, decoding_for=decoding, heard=call.heard, took=call.took
@@ -134,17 +134,12 @@ class StaticAnswer:
 
 
 class _Translating:
-    """A decoder whose chunks are translated into those of the native endpoint."""
+    """A decoder whose chunks are translated into those of a native endpoint."""
 
-    def __init__(self, call: Call, decoder: Decoder, target: str, started: int, load_ns: int) -> None:
-        self._endpoint: Endpoint = call.endpoint
-        self._model = call.model
+    def __init__(self, translator: Translator, decoder: Decoder, started: int) -> None:
+        self._translator = translator
         self._decoder = decoder
-        self._target = target
         self._started = started
-        self._load_ns = load_ns
-        self._finished = False
-        self._native = NativeStream(call.endpoint, call.model, target, load_ns=load_ns)
 
     @property
     def closed(self) -> bool:
@@ -162,23 +157,9 @@ class _Translating:
 
     def _translated(self, chunks: list[Chunk]) -> list[Chunk]:
         elapsed = time.monotonic_ns() - self._started
-        if self._endpoint == "/api/embed":
-            return [
-                native_embed(chunk.data, self._model, self._target, load_ns=self._load_ns, elapsed_ns=elapsed)
-                for chunk in chunks
-            ]
-        now = rfc3339(time.time())
-        native = [
-            made
-            for chunk in chunks
-            if chunk.value is not None
-            for made in self._native.take(chunk.value, created_at=now, elapsed_ns=elapsed)
-        ]
-        if self._decoder.closed and not self._finished:
-            self._finished = True
-            cut = any(chunk.cut for chunk in chunks)
-            native += self._native.finish(created_at=now, elapsed_ns=elapsed, cut=cut)
-        return native
+        return self._translator.translate(
+            chunks, closed=self._decoder.closed, created_at=rfc3339(time.time()), elapsed_ns=elapsed
+        )
 
 
 def rfc3339(now: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from foreman.domain.endpoints import Counting, Endpoint
+from foreman.domain.answers.chunk import Chunk
 from foreman.domain.job import LoadKey
 
 
@@ -32,27 +32,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     key: LoadKey
-    endpoint: Endpoint
+    endpoint: str  # its path
     payload: bytes  # a JSON object
     heard: Callable[[], None] = lambda: None  # called whenever bytes of the answer come, even without text
     took: Callable[[int], None] = lambda size: None  # called with the bytes of each piece of the body; may raise
-
-
-class Chunk(msgspec.Struct, frozen=True):
-    """A piece of an answer in the endpoint's own shape.
-
-    `data` is one JSON value without line ends: an NDJSON line of `/api/*`, the data of one SSE event of `/v1/*`.
-    `last` marks the one that closes the answer (`done: true`, or the only one of an answer that is not streamed).
-    `value` is `data` decoded, where the target has it; the reader of the chunk may change it. `whole` is the target's
-    answer when it did not stream and the chunks were made from it. `cut` marks a chunk without data: the answer has
-    ended without its last mark.
-    """
-
-    data: bytes
-    last: bool = False
-    value: dict[str, Any] | None = None
-    whole: bytes | None = None
-    cut: bool = False
 
 
 class Target(Protocol):
@@ -85,7 +68,7 @@ class Target(Protocol):
     def displaces(self, call: Call) -> bool:
         """Return True if answering `call` now could unload another model; such a call waits for its turn."""
 
-    async def count(self, path: Counting, call: Call) -> bytes:
+    async def count(self, path: str, call: Call) -> bytes:
         """Return the token count of the payload, as JSON of `path`. Raise NotServed if the server cannot count."""
 
     def answer(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:

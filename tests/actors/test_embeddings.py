@@ -12,8 +12,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from foreman.actors.attempt import Timeouts
 from foreman.actors.embeddings import Embeddings
 from foreman.actors.inventory import Inventory
+from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent
-from foreman.targets.protocol import Call, Chunk
+from foreman.targets.protocol import Call
 from tests.actors.test_inventory import StaticAnswer
 from tests.conftest import Logged
 from tests.support.actors import FakeTarget, Script

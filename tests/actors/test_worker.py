@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from foreman.actors.attempt import Timeouts
+from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import (
     Draining,
     IllegalTransition,
@@ -27,7 +28,7 @@ from foreman.domain.retry import Backoff
 from foreman.domain.usage import HOUR
 from foreman.queue.commands import Cancel, Claim, Message, Rescue, Retry
 from foreman.queue.handlers.ledger import Rules
-from foreman.targets.protocol import Call, Chunk
+from foreman.targets.protocol import Call
 from tests.conftest import Logged
 from tests.support.actors import App, FakeTarget, Script, chunk, draft, failing, saying, silent
 

@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import msgspec
 import pytest
 
 from foreman.client import Chunk, Client, Refused, StartsOver
 from foreman.client.requests import Ask
-from foreman.domain.endpoints import Endpoint
+from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import State
 from tests.cli.conftest import ROOT, TOKEN, App, Invoke, an_app, environment
 
@@ -32,9 +31,7 @@ def test_a_prompt_may_come_from_standard_input(app: App, words: list[str]) -> No
     assert done.stdout.split() == ["#echo", "ünïcode"]
 
 
-@pytest.mark.parametrize(
-    "endpoint", [path for path in get_args(Endpoint) if path.startswith("/api/") and "embed" not in path]
-)
+@pytest.mark.parametrize("endpoint", [path for path in ENDPOINTS if path.startswith("/api/") and "embed" not in path])
 def test_the_text_is_shown_whatever_the_endpoint(app: App, endpoint: str) -> None:
     assert app.run("submit", "-m", "a", "--endpoint", endpoint, "hi").stdout == "w0 w1 w2 \n"
 

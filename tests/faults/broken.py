@@ -23,15 +23,13 @@ import trio
 from foreman import app, restart, supervisor
 from foreman.__main__ import main
 from foreman.actors import pruner
-from foreman.domain.endpoints import Endpoint
+from foreman.domain.endpoints.question import Question
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling import breaker
+from foreman.domain.translate import request
 from foreman.http.compat import calls
 from foreman.restart import Budget
 from foreman.store.sqlite import database
-from foreman.targets import openai
-from foreman.targets.payloads import Question
-from foreman.targets.translate import request
 from tests.support.foreman import Daemon
 
 HOUR = 3600.0
@@ -170,14 +168,14 @@ def counted() -> None:
 
 def poison() -> None:
     """The process dies in the middle of translating a request that holds the word, in whichever thread."""
-    translate = request.to_openai
+    translate = request.chat
 
-    def deadly(endpoint: Endpoint, payload: bytes, model: str) -> Question:
+    def deadly(payload: bytes, model: str) -> Question:
         if b"poison" in payload:
             os.kill(os.getpid(), signal.SIGKILL)
-        return translate(endpoint, payload, model)
+        return translate(payload, model)
 
-    openai.to_openai = deadly  # type: ignore[attr-defined]
+    request.chat = deadly
 
 
 def quick() -> None:

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import trio
 
-from foreman.domain.endpoints import Counting
+from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import (
     ModelCrashed,
     NotServed,
@@ -20,7 +20,7 @@ from foreman.domain.errors import (
     TargetUnavailable,
 )
 from foreman.domain.job import RUNNING
-from foreman.targets.protocol import Call, Chunk, Model
+from foreman.targets.protocol import Call, Model
 from tests.simulation.witness import SLACK, Book
 
 MODELS = ("a", "b", "c", "d")
@@ -98,7 +98,7 @@ class ScriptedTarget:
     def displaces(self, call: Call) -> bool:
         return False
 
-    async def count(self, path: Counting, call: Call) -> bytes:
+    async def count(self, path: str, call: Call) -> bytes:
         raise NotServed(self.name, path)
 
     @asynccontextmanager

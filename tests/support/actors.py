@@ -12,7 +12,7 @@ import trio
 from foreman.actors.inventory import Inventory
 from foreman.actors.output import OutputHub
 from foreman.actors.worker import Worker
-from foreman.domain.endpoints import Counting
+from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import ForemanError, NotServed, TargetError
 from foreman.domain.job import Draft, Job, State
 from foreman.queue.actor import QueueActor
@@ -21,7 +21,7 @@ from foreman.queue.positions import Outlook
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
-from foreman.targets.protocol import Call, Chunk, Model
+from foreman.targets.protocol import Call, Model
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ class FakeTarget:
     def displaces(self, call: Call) -> bool:
         return False
 
-    async def count(self, path: Counting, call: Call) -> bytes:
+    async def count(self, path: str, call: Call) -> bytes:
         raise NotServed(self.name, path)
 
     @asynccontextmanager

@@ -9,22 +9,22 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import trio
 
 from foreman.config.settings import ManagedModel
-from foreman.domain.endpoints import Endpoint
-from foreman.targets.answers.joiner import Answer
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.endpoints import ENDPOINTS as ENDPOINTS
+from foreman.domain.endpoints import at
 from foreman.targets.http.pool import Client
 from foreman.targets.managed.target import ManagedTarget
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
-from foreman.targets.protocol import Call, Chunk, Target
+from foreman.targets.protocol import Call, Target
 
 KINDS = ("ollama", "openai", "managed")
-ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 UPSTREAM = [sys.executable, "-m", "tests.support.target"]
 ROOT = Path(__file__).parents[2]
 
@@ -112,7 +112,7 @@ async def harness(
         yield WorkerHarness(request.param, front, lambda: upstream.port)
 
 
-def call(text: str = "hello", endpoint: Endpoint = "/api/chat", model: str = "a", **fields: Any) -> Call:
+def call(text: str = "hello", endpoint: str = "/api/chat", model: str = "a", **fields: Any) -> Call:
     """A call whose text may carry directives for the upstream."""
     if endpoint in ("/api/generate", "/v1/completions"):
         payload = {"model": model, "prompt": text, **fields}
@@ -130,14 +130,14 @@ async def chunks_of(target: Target, asked: Call) -> list[Chunk]:
 
 
 def joined(asked: Call, chunks: list[Chunk]) -> dict[str, Any]:
-    answer = Answer(asked.endpoint)
+    answer = at(asked.endpoint).answer()
     for chunk in chunks:
         answer.add(chunk)
     result: dict[str, Any] = json.loads(answer.result())
     return result
 
 
-def text_in(endpoint: Endpoint, result: dict[str, Any]) -> str:
+def text_in(endpoint: str, result: dict[str, Any]) -> str:
     """The text of a final answer."""
     ways: dict[str, Callable[[], Any]] = {
         "/api/chat": lambda: result["message"]["content"],

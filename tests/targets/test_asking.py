@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import trio
 
-from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import TargetError, TargetFailed, TargetRefused
 from foreman.targets import asking
 from foreman.targets.ollama import OllamaTarget
@@ -30,7 +29,7 @@ STREAM = [
     {"choices": [{"index": 0, "delta": {"content": "stre"}, "finish_reason": None}]},
     {"choices": [{"index": 0, "delta": {"content": "amed"}, "finish_reason": "stop"}]},
 ]
-CHATS: list[Endpoint] = ["/v1/chat/completions", "/api/chat", "/v1/chat/completions"]
+CHATS: list[str] = ["/v1/chat/completions", "/api/chat", "/v1/chat/completions"]
 VECTORS = {"object": "list", "data": [{"index": 0, "embedding": [0.5]}]}
 
 
@@ -120,7 +119,7 @@ async def test_a_server_that_counts_no_usage_in_streams_is_asked_without(status:
 
 
 @pytest.mark.parametrize("endpoint", CHATS[:2])
-async def test_who_wants_no_stream_gets_the_counts_of_a_server_that_counts_no_streams(endpoint: Endpoint) -> None:
+async def test_who_wants_no_stream_gets_the_counts_of_a_server_that_counts_no_streams(endpoint: str) -> None:
     async with a_server(unless(counted, 400, {"error": "no stream_options"})) as (server, target):
         for _ in range(2):
             asked = call("x", endpoint, stream=False)

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from foreman.domain.endpoints import Endpoint
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.answers.joiner import Answer
+from foreman.domain.answers.parsers import Ndjson, Sse
+from foreman.domain.answers.tokens import tokens
+from foreman.domain.endpoints import at
+from foreman.domain.endpoints.completion import ChoiceDecoder
 from foreman.domain.errors import TargetGarbled
 from foreman.domain.json_weight import MOST_VALUES
-from foreman.targets.answers.decoder import Decoder
-from foreman.targets.answers.joiner import Answer
-from foreman.targets.answers.parsers import Ndjson, Sse
-from foreman.targets.answers.tokens import tokens
 from foreman.targets.chunks import Chunks
 from foreman.targets.openai import _Translating
-from foreman.targets.protocol import Call, Chunk
 
 Json = dict[str, Any]
 
@@ -36,12 +36,11 @@ class Body:
         return self._left.pop(0) if self._left else b""
 
 
-async def told(endpoint: Endpoint, *pieces: bytes, asked: Endpoint | None = None) -> list[Chunk]:
-    decoder = Decoder(asked or endpoint, "t")
+async def told(endpoint: str, *pieces: bytes, asked: str | None = None) -> list[Chunk]:
+    decoder = at(asked or endpoint).decoder("t")
     decoding: Any = decoder
     if asked is not None:
-        call = Call(model="m", key="m", endpoint=endpoint, payload=b"{}")
-        decoding = _Translating(call, decoder, "t", 0, 0)
+        decoding = _Translating(at(endpoint).translator("m", "t", load_ns=0), decoder, 0)
     parser = Ndjson("t") if (asked or endpoint).startswith("/api/") else Sse("t")
     body: Any = Body(*pieces)
     return [chunk async for chunk in Chunks(body, parser, decoding, "t")]
@@ -75,9 +74,9 @@ async def test_a_large_embedding_is_passed_on_as_it_was_written() -> None:
     assert not isinstance(chunk.value["embeddings"], list)  # nothing was made of it
 
 
-def many(make: Callable[[int], Json]) -> Callable[[Endpoint], Answer]:
-    def build(endpoint: Endpoint) -> Answer:
-        answer = Answer(endpoint)
+def many(make: Callable[[int], Json]) -> Callable[[str], Answer]:
+    def build(endpoint: str) -> Answer:
+        answer = at(endpoint).answer()
         for start in range(0, MORE_PARTS, 10_000):
             answer.add(Chunk(b"{}", value=make(start)))
         return answer
@@ -99,7 +98,7 @@ def many(make: Callable[[int], Json]) -> Callable[[Endpoint], Answer]:
         ),
     ],
 )
-def test_an_answer_is_joined_of_so_many_parts_at_most(endpoint: Endpoint, build: Callable[[Endpoint], Answer]) -> None:
+def test_an_answer_is_joined_of_so_many_parts_at_most(endpoint: str, build: Callable[[str], Answer]) -> None:
     with pytest.raises(TargetGarbled, match="more than 250000 parts"):
         build(endpoint)
 
@@ -111,7 +110,7 @@ def test_what_is_joined_takes_little_more_than_its_bytes() -> None:
         "bytes": [97, 98, 99],
         "top_logprobs": [{"token": "x", "logprob": -2}] * 20,
     }
-    answer = Answer("/v1/chat/completions")
+    answer = at("/v1/chat/completions").answer()
     for _ in range(100):
         answer.add(Chunk(b"{}", value={"choices": [{"index": 0, "logprobs": {"content": [dict(entry)]}}]}))
     choice = json.loads(answer.result())["choices"][0]
@@ -144,7 +143,7 @@ async def test_an_odd_chunk_is_garbled_and_no_bug(odd: Json) -> None:
         chunks = await told(
             "/api/chat", event(WORD), event(odd), event(STOP), b"data: [DONE]\n\n", asked="/v1/chat/completions"
         )
-        answer = Answer("/api/chat")
+        answer = at("/api/chat").answer()
         for chunk in chunks:
             answer.add(chunk)
         answer.result()
@@ -176,7 +175,7 @@ def test_choices_are_counted_once_each() -> None:
             Counted.looks += len(self)
             return super().items()
 
-    decoder = Decoder("/v1/chat/completions", "t", choices=2000)
+    decoder = ChoiceDecoder(at("/v1/chat/completions"), "t", choices=2000)
     decoder._begun = Counted()
     for index in range(2000):
         [chunk] = decoder.take(json.dumps({"choices": [{"index": index, "delta": {"content": "a"}}]}).encode())

@@ -10,13 +10,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.domain.endpoints import Endpoint
+from foreman.domain.answers.choices import choices_asked
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.endpoints import at
+from foreman.domain.endpoints.completion import ChoiceDecoder
 from foreman.domain.errors import TargetError, TargetFailed, TargetGarbled, TargetLost
-from foreman.targets.answers.choices import choices_asked
-from foreman.targets.answers.decoder import Decoder
-from foreman.targets.answers.parsers import parser_for
 from foreman.targets.chunks import END_TIMEOUT, Chunks
-from foreman.targets.protocol import Chunk
 
 OutputItem = bytes | float | TargetError  # what comes, after how many seconds, or how it breaks
 
@@ -55,11 +54,11 @@ class FakeResponse:
 
 
 async def told(
-    *pieces: OutputItem, endpoint: Endpoint = "/v1/chat/completions", framed: bool = True, choices: int = 1
+    *pieces: OutputItem, endpoint: str = "/v1/chat/completions", framed: bool = True, choices: int = 1
 ) -> list[Chunk]:
     response: Any = FakeResponse(pieces, framed=framed)
-    parser = parser_for(endpoint, "", sized=False, target="t")
-    decoder = Decoder(endpoint, "t", choices=choices)
+    parser = at(endpoint).parser("", sized=False, target="t")
+    decoder = at(endpoint).decoder("t", choices=choices)
     return [chunk async for chunk in Chunks(response, parser, decoder, "t")]
 
 
@@ -79,7 +78,7 @@ GARBLED = TargetGarbled("t", "not HTTP/1.1")
 )
 @pytest.mark.parametrize("then", [[1e6], [LOST], [GARBLED], [b"data: {", 1e6], [b'data: {"cut', LOST]], ids=str)
 async def test_an_answer_that_said_its_end_is_complete(
-    autojump_clock: MockClock, endpoint: Endpoint, said: bytes, then: list[OutputItem]
+    autojump_clock: MockClock, endpoint: str, said: bytes, then: list[OutputItem]
 ) -> None:
     chunks = await told(said, *then, endpoint=endpoint, framed=False)
     assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
@@ -98,7 +97,7 @@ async def test_pings_do_not_prolong_the_wait_for_a_last_mark(autojump_clock: Moc
 
 
 async def test_what_closes_an_answer_is_not_waited_after(autojump_clock: MockClock) -> None:
-    ends: list[tuple[Endpoint, bytes]] = [
+    ends: list[tuple[str, bytes]] = [
         ("/api/chat", b'{"message":{},"done":true}\n'),
         ("/v1/messages", event(STARTED, WORD, REASON, {"type": "message_stop"})),
         ("/v1/responses", event({"type": "response.completed", "response": {"status": "completed"}})),
@@ -133,7 +132,7 @@ def test_choices_asked_for(payload: bytes, choices: int) -> None:
     assert choices_asked(payload) == choices
 
 
-CUT: list[tuple[Endpoint, bytes]] = [
+CUT: list[tuple[str, bytes]] = [
     ("/v1/chat/completions", event(TOKEN)),
     ("/v1/completions", event({"choices": [{"index": 0, "text": "x"}]})),
     ("/v1/messages", event(STARTED, WORD)),
@@ -144,13 +143,13 @@ CUT: list[tuple[Endpoint, bytes]] = [
 
 
 @pytest.mark.parametrize(("endpoint", "said"), CUT)
-async def test_a_body_that_ends_cleanly_without_a_last_mark_is_cut(endpoint: Endpoint, said: bytes) -> None:
+async def test_a_body_that_ends_cleanly_without_a_last_mark_is_cut(endpoint: str, said: bytes) -> None:
     *chunks, end = await told(said, endpoint=endpoint)
     assert chunks and end == Chunk(b"", cut=True) and not any(chunk.last for chunk in chunks)
 
 
 @pytest.mark.parametrize(("endpoint", "said"), CUT)
-async def test_one_that_only_breaks_off_is_lost(endpoint: Endpoint, said: bytes) -> None:
+async def test_one_that_only_breaks_off_is_lost(endpoint: str, said: bytes) -> None:
     for pieces, framed in (([said], False), ([said, LOST], True)):
         with pytest.raises(TargetLost):
             await told(*pieces, endpoint=endpoint, framed=framed)
@@ -167,7 +166,7 @@ async def test_one_that_only_breaks_off_is_lost(endpoint: Endpoint, said: bytes)
         ("/v1/completions", b": working\n\n"),
     ],
 )
-async def test_one_that_ends_before_a_word_is_lost(endpoint: Endpoint, said: bytes) -> None:
+async def test_one_that_ends_before_a_word_is_lost(endpoint: str, said: bytes) -> None:
     with pytest.raises(TargetLost):
         await told(said, endpoint=endpoint)
 
@@ -179,7 +178,7 @@ async def test_one_of_two_choices_that_is_not_finished_is_cut() -> None:
 
 
 async def test_a_last_mark_without_its_line_end_does_not_hide_what_is_wrong() -> None:
-    class Decoding(Decoder):
+    class Decoding(ChoiceDecoder):
         def take(self, value: bytes, *, whole: bool = False) -> list[Chunk]:
             chunks = super().take(value, whole=whole)
             if self.closed:
@@ -187,9 +186,9 @@ async def test_a_last_mark_without_its_line_end_does_not_hide_what_is_wrong() ->
             return chunks
 
     response: Any = FakeResponse([event(TOKEN, STOP)[:-2], b"\n\ndata: [DONE]"], framed=True)
-    parser = parser_for("/v1/chat/completions", "", sized=False, target="t")
+    parser = at("/v1/chat/completions").parser("", sized=False, target="t")
     with pytest.raises(TargetGarbled, match="arguments"):
-        [chunk async for chunk in Chunks(response, parser, Decoding("/v1/chat/completions", "t"), "t")]
+        [chunk async for chunk in Chunks(response, parser, Decoding(at("/v1/chat/completions"), "t", choices=1), "t")]
 
 
 async def test_an_error_after_the_end_is_an_error() -> None:

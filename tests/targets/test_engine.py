@@ -14,7 +14,6 @@ import trio
 from msgspec import structs
 
 from foreman.config.settings import ManagedModel
-from foreman.domain.endpoints import Endpoint
 from foreman.targets.counting import _chat, _tokenized
 from foreman.targets.managed import engine
 from foreman.targets.managed.target import ManagedTarget
@@ -40,7 +39,7 @@ async def embedded(nursery: trio.Nursery, tmp_path: Path) -> ManagedTarget:
 
 
 async def test_the_real_model_answers_on_every_face(embedded: ManagedTarget) -> None:
-    asks: list[tuple[Endpoint, dict[str, Any]]] = [
+    asks: list[tuple[str, dict[str, Any]]] = [
         ("/api/chat", {"options": {"num_predict": 8, "temperature": 0}}),
         ("/api/generate", {"options": {"num_predict": 8, "temperature": 0}}),
         ("/v1/chat/completions", {"max_tokens": 8, "temperature": 0}),

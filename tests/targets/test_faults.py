@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from foreman.domain.answers.refusals import error_of, message_in
 from foreman.domain.errors import TargetBusy, TargetError, TargetFailed, TargetRefused
-from foreman.targets.answers.refusals import error_of, message_in
 
 NOW = 1_767_323_045.0  # Fri, 02 Jan 2026 03:04:05 GMT
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from foreman.domain.answers.images import MOST_IMAGES, images
 from foreman.domain.json_weight import MOST_VALUES
-from foreman.targets.answers.images import MOST_IMAGES, images
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(4)).decode()
 

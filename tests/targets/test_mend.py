@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.domain.endpoints import Endpoint
-from foreman.targets.answers.decoder import Decoder
-from foreman.targets.answers.joiner import Answer
+from foreman.domain.endpoints import at
 
 TEXTS = st.text(st.sampled_from('aé€🎉💀\ufffd\\"\n\u2028 \U0010ffff'), min_size=1, max_size=12)
 CUTS = st.lists(st.integers(0, 60), max_size=6)
@@ -60,10 +58,10 @@ OPENING = {
 }
 
 
-def told(endpoint: Endpoint, parts: Sequence[bytes]) -> tuple[str, str]:
+def told(endpoint: str, parts: Sequence[bytes]) -> tuple[str, str]:
     """Return the text as joined and as a reader of the stream puts it together."""
     frame, end = FRAMES[endpoint]
-    decoder, answer, streamed = Decoder(endpoint, "t"), Answer(endpoint), ""
+    decoder, answer, streamed = at(endpoint).decoder("t"), at(endpoint).answer(), ""
     for value in (*OPENING.get(endpoint, []), *(frame % part for part in parts), *end):
         for chunk in decoder.take(value):
             streamed += text_in(json.loads(chunk.data))
@@ -84,14 +82,14 @@ def text_in(value: Any) -> str:
 
 @pytest.mark.parametrize("endpoint", FRAMES)
 @given(text=TEXTS, cuts=CUTS)
-def test_surrogates_find_their_other_half(endpoint: Endpoint, text: str, cuts: list[int]) -> None:
+def test_surrogates_find_their_other_half(endpoint: str, text: str, cuts: list[int]) -> None:
     parts = [escaped(part).encode() for part in pieces(text.encode("utf-16-le"), cuts, 2)]
     assert told(endpoint, parts) == (text, text)
 
 
 @pytest.mark.parametrize("endpoint", FRAMES)
 @given(text=TEXTS, cuts=CUTS)
-def test_bytes_find_the_rest_of_their_character(endpoint: Endpoint, text: str, cuts: list[int]) -> None:
+def test_bytes_find_the_rest_of_their_character(endpoint: str, text: str, cuts: list[int]) -> None:
     parts = [quoted(part) for part in pieces(text.encode(), cuts, 1)]
     assert told(endpoint, parts) == (text, text)
 
@@ -114,7 +112,7 @@ def test_bytes_find_the_rest_of_their_character(endpoint: Endpoint, text: str, c
     ],
 )
 @pytest.mark.parametrize("endpoint", FRAMES)
-def test_what_stays_broken_costs_the_character(endpoint: Endpoint, parts: list[bytes], text: str) -> None:
+def test_what_stays_broken_costs_the_character(endpoint: str, parts: list[bytes], text: str) -> None:
     assert told(endpoint, parts) == (text, text)
 
 
@@ -124,7 +122,7 @@ def test_a_half_waits_for_its_own_text_only() -> None:
     def value(index: int, **delta: str) -> bytes:
         return json.dumps({"choices": [{"index": index, "delta": delta}]}).encode()
 
-    decoder, answer = Decoder("/v1/chat/completions", "t"), Answer("/v1/chat/completions")
+    decoder, answer = at("/v1/chat/completions").decoder("t"), at("/v1/chat/completions").answer()
     values = [
         value(0, content="a\ud83c"),
         value(1, content="b\ud83d"),
@@ -142,7 +140,7 @@ def test_a_half_waits_for_its_own_text_only() -> None:
 
 
 def test_no_chunk_waits_for_long() -> None:
-    decoder = Decoder("/v1/chat/completions", "t")
+    decoder = at("/v1/chat/completions").decoder("t")
     other = b'{"choices":[{"index":0,"delta":{"reasoning_content":"x"}}]}'
     sent = decoder.take(rb'{"choices":[{"index":0,"delta":{"content":"\ud83c"}}]}')
     waited = [other for _ in range(10) if not sent and not (sent := decoder.take(other))]
@@ -150,6 +148,6 @@ def test_no_chunk_waits_for_long() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["/api/embed", "/v1/embeddings"])
-def test_a_whole_value_is_mended_too(endpoint: Endpoint) -> None:
-    [chunk] = Decoder(endpoint, "t").take(b'{"model":"\xe9\\ud83c","embeddings":[[1.50]],"data":[]}', whole=True)
+def test_a_whole_value_is_mended_too(endpoint: str) -> None:
+    [chunk] = at(endpoint).decoder("t").take(b'{"model":"\xe9\\ud83c","embeddings":[[1.50]],"data":[]}', whole=True)
     assert chunk.last and json.loads(chunk.data)["model"] == "\ufffd\ufffd"

@@ -10,21 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.domain.endpoints import Endpoint
-from foreman.domain.errors import TargetFailed, TargetGarbled, TargetLost
-from foreman.targets.answers.decoder import Decoder
-from foreman.targets.answers.joiner import Answer
-from foreman.targets.answers.parsers import (
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.answers.parsers import (
     Ndjson,
     Parser,
     Sse,
     SseOrWhole,
     Whole,
     WholeOrLines,
-    parser_for,
-    without_usage,
 )
-from foreman.targets.protocol import Chunk
+from foreman.domain.endpoints import at
+from foreman.domain.endpoints.completion import without_usage
+from foreman.domain.errors import TargetFailed, TargetGarbled, TargetLost
 
 VALUES = ['{"a":"ü 🦊"}', '{"b":[1,2]}', '{"c":"\\u2028 \\n"}', '{"d":"\u2028\x85"}']
 
@@ -111,12 +108,12 @@ def test_an_event_of_endless_short_lines_is_refused() -> None:
         ("/v1/embeddings", "", False, Whole),
     ],
 )
-def test_the_media_type_tells_how_to_read(endpoint: Endpoint, media: str, sized: bool, parser: type[Parser]) -> None:
-    assert type(parser_for(endpoint, media, sized=sized, target="t")) is parser
+def test_the_media_type_tells_how_to_read(endpoint: str, media: str, sized: bool, parser: type[Parser]) -> None:
+    assert type(at(endpoint).parser(media, sized=sized, target="t")) is parser
 
 
-def closed(endpoint: Endpoint, *values: str) -> list[tuple[str, bool]]:
-    decoder = Decoder(endpoint, "t")
+def closed(endpoint: str, *values: str) -> list[tuple[str, bool]]:
+    decoder = at(endpoint).decoder("t")
     chunks = [chunk for value in values for chunk in decoder.take(value.encode())] + decoder.end(framed=False)
     return [(chunk.data.decode(), chunk.last) for chunk in chunks]
 
@@ -142,7 +139,7 @@ USAGE = '{"choices":[],"usage":{"total_tokens":3}}'
         ("/v1/messages", ['{"type":"ping"}', '{"type":"message_stop"}'], '{"type":"message_stop"}'),
     ],
 )
-def test_the_closing_chunk_is_marked(endpoint: Endpoint, values: list[str], last: str) -> None:
+def test_the_closing_chunk_is_marked(endpoint: str, values: list[str], last: str) -> None:
     expected = [(value, value == last) for value in values if value != "[DONE]"]
     assert closed(endpoint, *values) == expected
 
@@ -165,12 +162,12 @@ def test_a_message_that_starts_without_a_word_is_opened() -> None:
 
 
 def test_no_token_waits_for_the_next_one() -> None:
-    decoder = Decoder("/v1/chat/completions", "t")
+    decoder = at("/v1/chat/completions").decoder("t")
     assert [chunk.data.decode() for chunk in decoder.take(TOKEN.encode())] == [TOKEN]
 
 
 @pytest.mark.parametrize("endpoint", ["/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages"])
-def test_a_stream_that_just_ends_is_lost(endpoint: Endpoint) -> None:
+def test_a_stream_that_just_ends_is_lost(endpoint: str) -> None:
     with pytest.raises(TargetLost):
         closed(endpoint, '{"type":"x"}' if "chat" not in endpoint else TOKEN)
 
@@ -185,23 +182,23 @@ def test_a_stream_that_just_ends_is_lost(endpoint: Endpoint) -> None:
     ],
 )
 @pytest.mark.parametrize("endpoint", ["/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages"])
-def test_an_error_in_the_stream_is_a_fault_with_its_words(endpoint: Endpoint, value: str, words: str) -> None:
+def test_an_error_in_the_stream_is_a_fault_with_its_words(endpoint: str, value: str, words: str) -> None:
     with pytest.raises(TargetFailed, match=words):
-        Decoder(endpoint, "t").take(value.encode())
+        at(endpoint).decoder("t").take(value.encode())
     with pytest.raises(TargetFailed, match=words):
-        Answer(endpoint).add(Chunk(value.encode()))
+        at(endpoint).answer().add(Chunk(value.encode()))
 
 
 @pytest.mark.parametrize("value", [b"{", b"[1]", b"nonsense", b'"text"', b"[" * 100_000, b"\xff"])
 def test_what_is_not_an_object_is_garbled(value: bytes) -> None:
     with pytest.raises(TargetGarbled):
-        Decoder("/api/chat", "t").take(value)
+        at("/api/chat").decoder("t").take(value)
     with pytest.raises(TargetGarbled):
-        Answer("/api/chat").add(Chunk(value))
+        at("/api/chat").answer().add(Chunk(value))
 
 
 def test_line_ends_are_taken_out_of_values() -> None:
-    [chunk] = Decoder("/v1/embeddings", "t").take(b'{\n "a": 1.50,\r\n "b": "x\\ny"\n}')
+    [chunk] = at("/v1/embeddings").decoder("t").take(b'{\n "a": 1.50,\r\n "b": "x\\ny"\n}')
     assert chunk.data == b'{"a":1.50,"b":"x\\ny"}' and chunk.last
 
 
@@ -340,8 +337,8 @@ def test_a_tool_that_was_called_with_nothing_has_an_empty_input() -> None:
     assert [block["input"] for block in result["content"]] == [{}, {}]
 
 
-def join(endpoint: Endpoint, *values: Any) -> Any:
-    answer = Answer(endpoint)
+def join(endpoint: str, *values: Any) -> Any:
+    answer = at(endpoint).answer()
     for value in values:
         answer.add(Chunk(json.dumps(value).encode()))
     return json.loads(answer.result())
@@ -503,9 +500,9 @@ def test_joins_messages() -> None:
         ("/v1/messages", {"type": "message", "content": []}),
     ],
 )
-def test_a_whole_answer_is_kept_byte_for_byte(endpoint: Endpoint, value: object) -> None:
+def test_a_whole_answer_is_kept_byte_for_byte(endpoint: str, value: object) -> None:
     data = json.dumps(value).encode()
-    answer = Answer(endpoint)
+    answer = at(endpoint).answer()
     answer.add(Chunk(data))
     assert answer.result() == data and answer.size == len(data)
 
@@ -515,7 +512,7 @@ def test_an_answer_nested_beyond_measure_is_nonsense() -> None:
     chunk = b'{"message":{"tool_calls":[{"function":{"arguments":%s}}]},"done":false}' % nested
 
     def whole() -> bytes:
-        answer = Answer("/api/chat")
+        answer = at("/api/chat").answer()
         answer.add(Chunk(chunk))
         return answer.result()
 
@@ -526,9 +523,9 @@ def test_an_answer_nested_beyond_measure_is_nonsense() -> None:
 @pytest.mark.parametrize(
     "endpoint", ["/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/embed"]
 )
-def test_no_chunk_makes_no_answer(endpoint: Endpoint) -> None:
+def test_no_chunk_makes_no_answer(endpoint: str) -> None:
     with pytest.raises(TargetGarbled):
-        Answer(endpoint).result()
+        at(endpoint).answer().result()
 
 
 @pytest.mark.parametrize(
@@ -540,6 +537,6 @@ def test_no_chunk_makes_no_answer(endpoint: Endpoint) -> None:
         ("/v1/messages", {"no": "type"}),
     ],
 )
-def test_chunks_of_an_unknown_shape_are_garbled(endpoint: Endpoint, value: object) -> None:
+def test_chunks_of_an_unknown_shape_are_garbled(endpoint: str, value: object) -> None:
     with pytest.raises(TargetGarbled):
-        Answer(endpoint).add(Chunk(json.dumps(value).encode()))
+        at(endpoint).answer().add(Chunk(json.dumps(value).encode()))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from foreman.domain.answers.tokens import tokens
 from foreman.domain.usage import Tokens
-from foreman.targets.answers.tokens import tokens
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from openai.lib.streaming._deltas import accumulate_delta
 
-from foreman.targets.answers.decoder import Decoder
-from foreman.targets.answers.joiner import Answer
-from foreman.targets.answers.tool_calls import CallSorter, arguments_of
-from foreman.targets.protocol import Chunk
-from foreman.targets.translate.answer import NativeStream
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.answers.tool_calls import CallSorter, arguments_of
+from foreman.domain.endpoints import at
+from foreman.domain.translate.answer import NativeStream
 
 Json = dict[str, Any]
 A, B = '{"path":"a"}', '{"path":"b{"}'
@@ -31,13 +30,13 @@ def chunk(*pieces: Json, reason: str | None = None, **delta: Any) -> bytes:
 
 
 def sent(*values: bytes) -> list[Chunk]:
-    decoder = Decoder("/v1/chat/completions", "t")
+    decoder = at("/v1/chat/completions").decoder("t")
     values = (*values, chunk(reason="tool_calls"), b"[DONE]")
     return [made for value in values for made in decoder.take(value)]
 
 
 def joined(chunks: list[Chunk]) -> Json:
-    answer = Answer("/v1/chat/completions")
+    answer = at("/v1/chat/completions").answer()
     for one in chunks:
         answer.add(Chunk(one.data))
     message: Json = json.loads(answer.result())["choices"][0]["message"]
@@ -201,7 +200,7 @@ def test_choices_have_calls_of_their_own() -> None:
     values = [
         json.dumps({"choices": [{"index": n, "delta": {"tool_calls": [one]}}]}).encode() for n, one in enumerate(said)
     ]
-    decoder = Decoder("/v1/chat/completions", "t")
+    decoder = at("/v1/chat/completions").decoder("t")
     assert [made.data for value in values for made in decoder.take(value)] == values
 
 
@@ -209,13 +208,13 @@ def test_choices_have_calls_of_their_own() -> None:
 def test_native_calls_have_an_object_for_arguments(arguments: object) -> None:
     call = {"function": {"name": "f", "arguments": arguments}}
     value = {"message": {"role": "assistant", "content": "", "tool_calls": [call]}, "done": False}
-    [made] = Decoder("/api/chat", "t").take(json.dumps(value).encode())
+    [made] = at("/api/chat").decoder("t").take(json.dumps(value).encode())
     [told] = json.loads(made.data)["message"]["tool_calls"]
     assert told["function"]["arguments"] == ({"x": 1} if arguments else {})
 
 
 def test_native_calls_are_never_merged() -> None:
-    answer = Answer("/api/chat")
+    answer = at("/api/chat").answer()
     for x in (1, 2):
         call = {"index": 0, "id": f"c{x}", "function": {"index": 0, "name": "f", "arguments": {"x": x}}}
         value = {"message": {"content": "", "tool_calls": [call]}, "done": False}

@@ -10,19 +10,17 @@ from typing import Any
 
 import pytest
 
-from foreman.domain.endpoints import Endpoint
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.endpoints import at
 from foreman.domain.errors import TargetGarbled, TargetRefused
-from foreman.targets.protocol import Chunk
-from foreman.targets.translate.answer import NativeStream, loaded, native_embed, native_logprobs
-from foreman.targets.translate.request import (
+from foreman.domain.translate.answer import NativeStream, native_embed, native_logprobs
+from foreman.domain.translate.request import (
     MOST_CALLS,
     MOST_IMAGES,
     MOST_MESSAGES,
     embed_as_embeddings,
     embeddings_as_embed,
     is_zero,
-    only_loads,
-    to_openai,
 )
 from tests.support.counting import steps
 
@@ -31,8 +29,8 @@ ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "h
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def asked(endpoint: Endpoint, payload: object, model: str = "m") -> tuple[str, Any]:
-    made = to_openai(endpoint, json.dumps(payload).encode(), model)
+def asked(endpoint: str, payload: object, model: str = "m") -> tuple[str, Any]:
+    made = at(endpoint).translated(json.dumps(payload).encode(), model)
     return made.endpoint, json.loads(made.payload())
 
 
@@ -168,7 +166,7 @@ def test_images_become_data_addresses(magic: bytes, kind: str) -> None:
     ],
 )
 @pytest.mark.parametrize("endpoint", ["/api/chat", "/api/generate"])
-def test_base64_may_come_in_any_of_its_forms(given: str, endpoint: Endpoint) -> None:
+def test_base64_may_come_in_any_of_its_forms(given: str, endpoint: str) -> None:
     message = {"content": "x", "images": [given]}
     payload = {"messages": [message]} if endpoint == "/api/chat" else {"prompt": "x", "images": [given]}
     [_, image] = asked(endpoint, {"model": "m", **payload})[1]["messages"][0]["content"]
@@ -306,8 +304,8 @@ def test_embeddings_in_the_older_shape_stay_as_they_were_written() -> None:
         ("/v1/chat/completions", {"messages": []}, None),
     ],
 )
-def test_requests_that_only_load(endpoint: Endpoint, payload: dict[str, Any], expected: str | None) -> None:
-    assert only_loads(endpoint, json.dumps(payload).encode()) == expected
+def test_requests_that_only_load(endpoint: str, payload: dict[str, Any], expected: str | None) -> None:
+    assert at(endpoint).only_loads(json.dumps(payload).encode()) == expected
 
 
 @pytest.mark.parametrize("value", [0, 0.0, "0", "0s", "0m"])
@@ -330,20 +328,20 @@ def test_keep_alive_zero(value: object) -> None:
         ("/api/chat", []),
     ],
 )
-def test_what_is_wrong_in_a_request_is_refused(endpoint: Endpoint, payload: object) -> None:
+def test_what_is_wrong_in_a_request_is_refused(endpoint: str, payload: object) -> None:
     with pytest.raises(TargetRefused) as caught:
-        to_openai(endpoint, json.dumps(payload).encode(), "m")
+        at(endpoint).translated(json.dumps(payload).encode(), "m")
     assert caught.value.status == 400
 
 
 def test_the_answer_to_a_load() -> None:
-    said = json.loads(loaded("/api/chat", "m", "T", "load").data)
+    said = json.loads(at("/api/chat").loaded("m", "T", "load").data)
     message = {"role": "assistant", "content": ""}
     assert said == {"model": "m", "created_at": "T", "message": message, "done": True, "done_reason": "load"}
-    assert json.loads(loaded("/api/generate", "m", "T", "unload").data)["response"] == ""
+    assert json.loads(at("/api/generate").loaded("m", "T", "unload").data)["response"] == ""
 
 
-def native(endpoint: Endpoint, *values: dict[str, Any], load_ns: int = 0) -> list[dict[str, Any]]:
+def native(endpoint: str, *values: dict[str, Any], load_ns: int = 0) -> list[dict[str, Any]]:
     stream = NativeStream(endpoint, "mine", "t", load_ns=load_ns)
     chunks: list[Chunk] = []
     for number, value in enumerate(values):
@@ -541,7 +539,7 @@ def test_many_tool_messages_cost_no_more_each_than_a_few(answers: list[dict[str,
         messages = [{"role": "assistant", "tool_calls": calls}, *answers * (many // len(answers))]
         return json.dumps({"model": "m", "messages": messages}).encode()
 
-    few, many = (steps(partial(to_openai, "/api/chat", body(count), "m")) for count in (300, 1200))
+    few, many = (steps(partial(at("/api/chat").translated, body(count), "m")) for count in (300, 1200))
     assert many < 6 * few  # each looking at all the others would be sixteen times as much
 
 
@@ -568,4 +566,4 @@ def test_tool_messages_answer_the_oldest_call_that_fits() -> None:
 )
 def test_what_nobody_needs_so_many_of_is_refused_before_it_is_built(field: str, messages: bytes) -> None:
     with pytest.raises(TargetRefused, match=f"too many {field}: at most"):
-        to_openai("/api/chat", b'{"model":"m","messages":[' + messages + b"]}", "m")
+        at("/api/chat").translated(b'{"model":"m","messages":[' + messages + b"]}", "m")

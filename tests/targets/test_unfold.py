@@ -16,10 +16,8 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from foreman.domain.endpoints import Endpoint
-from foreman.targets.answers.decoder import Decoder
-from foreman.targets.answers.joiner import Answer
-from foreman.targets.protocol import Chunk
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.endpoints import at
 
 Json = dict[str, Any]
 RESPONSE_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -39,10 +37,10 @@ def completion(*messages: Json, **top: Any) -> Json:
     return base | top
 
 
-def unfolded(endpoint: Endpoint, answer: Json) -> list[Json]:
+def unfolded(endpoint: str, answer: Json) -> list[Json]:
     """Return the values of the stream, once it is clear that the answer itself is kept as it came."""
     data = json.dumps(answer).encode()
-    decoder, kept = Decoder(endpoint, "t"), Answer(endpoint)
+    decoder, kept = at(endpoint).decoder("t"), at(endpoint).answer()
     chunks = decoder.take(data, whole=True)
     assert decoder.closed and [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     for chunk in chunks:
@@ -148,16 +146,16 @@ def test_a_message(content: list[Json]) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/responses", "/v1/messages", "/v1/chat/completions"])
-def test_a_whole_answer_in_an_event_is_one_too(endpoint: Endpoint) -> None:
+def test_a_whole_answer_in_an_event_is_one_too(endpoint: str) -> None:
     answers: dict[str, Json] = {
         "/v1/responses": {"id": "r", "object": "response", "status": "completed", "output": [SAID]},
         "/v1/messages": {"id": "m", "type": "message", "content": [{"type": "text", "text": "Hi."}], "usage": None},
         "/v1/chat/completions": completion({"content": "Hi."}),
     }
-    chunks = Decoder(endpoint, "t").take(json.dumps(answers[endpoint]).encode())
+    chunks = at(endpoint).decoder("t").take(json.dumps(answers[endpoint]).encode())
     assert len(chunks) > 2 and chunks[-1].last
 
 
 def test_a_native_answer_is_a_stream_of_one_line() -> None:
     value = b'{"message":{"role":"assistant","content":"x"},"done":true}'
-    assert Decoder("/api/chat", "t").take(value, whole=True) == [Chunk(value, last=True, value=json.loads(value))]
+    assert at("/api/chat").decoder("t").take(value, whole=True) == [Chunk(value, last=True, value=json.loads(value))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import IO, Any, get_args
+from typing import IO, Any
 
 import click
 import msgspec
@@ -32,10 +32,9 @@ from foreman.client import (
 from foreman.client.payload import Fields, body_of
 from foreman.client.reading import decode
 from foreman.client.writing import text
-from foreman.domain.endpoints import Endpoint
+from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import State
 
-ENDPOINTS = get_args(Endpoint)
 WITH_FILE = {"file", "no_wait", "as_json", "quiet", "url", "token"}
 
 

@@ -12,7 +12,7 @@ from quart import Response, request
 from ulid import ULID
 
 from foreman.domain import intake
-from foreman.domain.endpoints import COMPLETIONS, Counting, Endpoint
+from foreman.domain.endpoints import at
 from foreman.domain.errors import (
     AttemptTimeout,
     Draining,
@@ -38,7 +38,7 @@ NOTHING = "missing request body"
 COUNT_TIMEOUT = 60.0  # seconds for counting tokens, including loading the model
 
 
-async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
+async def run(dialect: Dialect, endpoint: str) -> Response:
     """Answer a compatible call: store it as a job, wait for its turn, forward the target's answer."""
     ctx = context()
     if ctx.draining:
@@ -56,7 +56,7 @@ async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
     return response
 
 
-async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[WaitingCaller, int | None, bool]:
+async def _asked(dialect: Dialect, endpoint: str) -> tuple[WaitingCaller, int | None, bool]:
     """Make a job of the current request.
 
     Return the caller, its queue position if it has to wait, and whether it wants a stream. Nothing of the request
@@ -70,7 +70,7 @@ async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[WaitingCaller, i
 
 
 async def _stored(
-    endpoint: Endpoint, submission: intake.Submission, *, keep: bool, priority: Priority
+    endpoint: str, submission: intake.Submission, *, keep: bool, priority: Priority
 ) -> tuple[WaitingCaller, int | None]:
     """Make a job of a call; return its caller, and its queue position if it has to wait."""
     ctx = context()
@@ -86,7 +86,7 @@ async def _stored(
     return caller, accepted.position if ctx.worker.busy or (accepted.position or 0) > 1 else None
 
 
-async def embed(endpoint: Endpoint, asked: intake.Submission) -> bytes:
+async def embed(endpoint: str, asked: intake.Submission) -> bytes:
     """Return the target's answer to a call for embeddings; queue it only if it would displace the model."""
     ctx = context()
     model = await ctx.inventory.resolve(asked.model)
@@ -96,7 +96,7 @@ async def embed(endpoint: Endpoint, asked: intake.Submission) -> bytes:
     return answer if answer is not None else await _in_turn(endpoint, asked)
 
 
-async def _in_turn(endpoint: Endpoint, asked: intake.Submission) -> bytes:
+async def _in_turn(endpoint: str, asked: intake.Submission) -> bytes:
     """Run a call as a job and return its whole answer. Raise the error that ended the job."""
     if context().draining:
         raise Draining
@@ -112,7 +112,7 @@ async def _in_turn(endpoint: Endpoint, asked: intake.Submission) -> bytes:
         await caller.leave()
 
 
-async def count(path: Counting) -> bytes:
+async def count(path: str) -> bytes:
     """Return the target's token count of the current request, past the queue.
 
     Raises:
@@ -121,7 +121,7 @@ async def count(path: Counting) -> bytes:
     """
     ctx, asked = context(), await read(path)
     model = await ctx.inventory.resolve(asked.model)
-    endpoint: Endpoint = "/v1/messages" if path == "/v1/messages/count_tokens" else "/v1/responses"
+    endpoint: str = "/v1/messages" if path == "/v1/messages/count_tokens" else "/v1/responses"
     payload = msgspec.json.encode(asked.payload)
     call = Call(model=asked.model, key=load_key(model.name), endpoint=endpoint, payload=payload)
     with trio.move_on_after(COUNT_TIMEOUT):
@@ -174,7 +174,7 @@ def _wants_stream(payload: dict[str, msgspec.Raw], *, default: bool) -> bool:
     return default if given is None else given
 
 
-def _wants_usage(endpoint: Endpoint, payload: dict[str, msgspec.Raw]) -> bool:
-    if endpoint not in COMPLETIONS:
+def _wants_usage(endpoint: str, payload: dict[str, msgspec.Raw]) -> bool:
+    if not at(endpoint).adds_usage:
         return True
     return intake.read_include_usage(payload)

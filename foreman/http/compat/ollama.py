@@ -13,7 +13,6 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from foreman.domain import intake, views
-from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import (
     BodyUnreadable,
     FieldInvalid,
@@ -26,6 +25,7 @@ from foreman.domain.errors import (
 )
 from foreman.domain.job import model_of
 from foreman.domain.json_objects import read_object
+from foreman.domain.translate.request import embed_as_embeddings, embeddings_as_embed
 from foreman.http import rate_limit
 from foreman.http.body import coding, read_body
 from foreman.http.compat import calls
@@ -36,7 +36,6 @@ from foreman.http.routes.stream import Ndjson
 from foreman.offload import offload
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.protocol import Model
-from foreman.targets.translate.request import embed_as_embeddings, embeddings_as_embed
 
 ollama = Blueprint("ollama", __name__)
 
@@ -81,7 +80,7 @@ class OllamaDialect:
             return views.OllamaError(f"{error}: {error.hint}")
         return views.OllamaError(str(error))
 
-    def frame(self, endpoint: Endpoint) -> Ndjson:
+    def frame(self, endpoint: str) -> Ndjson:
         """Return NDJSON framing."""
         return Ndjson()
 

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from quart import Blueprint, Response
 
 from foreman.domain import views
-from foreman.domain.endpoints import Endpoint
 from foreman.domain.errors import BodyUnreadable, ForemanError, InvalidJson, ModelNotFound
 from foreman.http import errors
 from foreman.http.compat import calls
@@ -56,7 +55,7 @@ class OpenAIDialect:
         param = getattr(error, "field", "model" if isinstance(error, ModelNotFound) else None)
         return views.ErrorDetail(message, kind, param, error.code)
 
-    def frame(self, endpoint: Endpoint) -> Sse:
+    def frame(self, endpoint: str) -> Sse:
         """Return SSE framing."""
         return Sse(endpoint)
 

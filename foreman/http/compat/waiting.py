@@ -11,7 +11,7 @@ from quart import Response, request
 
 from foreman.actors.output import OutputItem, OutputLog
 from foreman.actors.results import COMPLETION
-from foreman.domain.endpoints import Endpoint
+from foreman.domain.endpoints.completion import without_usage
 from foreman.domain.errors import ForemanError, JobEnded, JobNotFound, StreamBroken
 from foreman.domain.job import JobEvent, State
 from foreman.http.body import held
@@ -22,7 +22,6 @@ from foreman.http.server.exchange import inflow
 from foreman.http.stored import Stored, stored_answer
 from foreman.queue.commands import Cancel
 from foreman.store.protocol import Reader
-from foreman.targets.answers.parsers import without_usage
 
 UNDECIDED = 0.25  # seconds in which an error still sets the status of a stream; then the answer's head is sent
 GOODBYE = 5.0  # seconds for cancelling the job of a caller that has left
@@ -39,7 +38,7 @@ class Dialect(Protocol):
     def error_line(self, error: ForemanError) -> msgspec.Struct:
         """Return an error as a view, also for a stream that has begun."""
 
-    def frame(self, endpoint: Endpoint) -> Ndjson | Sse:
+    def frame(self, endpoint: str) -> Ndjson | Sse:
         """Return the framing of an endpoint's chunks."""
 
 
@@ -123,7 +122,7 @@ async def whole(dialect: Dialect, caller: WaitingCaller) -> Response:
     return await caller.response()
 
 
-async def streamed(dialect: Dialect, caller: WaitingCaller, endpoint: Endpoint, waits: int | None) -> Response:
+async def streamed(dialect: Dialect, caller: WaitingCaller, endpoint: str, waits: int | None) -> Response:
     """Answer with a stream of the job's chunks. `waits` is its queue position if it has to wait."""
     first: OutputItem | None = None
     if not waits:

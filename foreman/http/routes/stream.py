@@ -14,7 +14,7 @@ from quart import Response, request
 from foreman.actors.output import OutputItem, OutputReader
 from foreman.actors.results import COMPLETION
 from foreman.domain import views
-from foreman.domain.endpoints import TYPED
+from foreman.domain.endpoints import at
 from foreman.domain.job import TERMINAL, Job, State
 from foreman.http import visibility
 from foreman.http.body import held
@@ -77,8 +77,8 @@ class Sse:
     content_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, endpoint: str) -> None:
-        self._typed = endpoint in TYPED
-        self._named = endpoint == "/v1/messages"  # the only typed endpoint whose whole answers have a type
+        self._typed = at(endpoint).typed
+        self._whole_name = at(endpoint).whole_name
 
     def chunk(self, data: bytes) -> bytes:
         """Return a framed JSON value, named by its type on typed endpoints."""
@@ -88,7 +88,7 @@ class Sse:
 
     def around(self, data: bytes | None = None) -> tuple[bytes, bytes]:
         """Return the frame before and after a value sent in parts; `data` is a chunk, None a whole answer."""
-        name = b"message" if self._named else None
+        name = self._whole_name
         if data is not None:
             name = _type_of(data) if self._typed else None
         return b"event: " + name + b"\ndata: " if name else b"data: ", b"\n\n"

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 from foreman import logs
-from foreman.targets.answers.refusals import clean
+from foreman.domain.answers.refusals import clean
 
 MAX_FILE = 5 * 2**20  # bytes; a larger file becomes `.log.1` and a new one is begun
 KEPT_LINES = 20

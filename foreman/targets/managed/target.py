@@ -13,7 +13,8 @@ import structlog
 import trio
 
 from foreman.config.settings import ManagedModel
-from foreman.domain.endpoints import EMBEDDING, Counting
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.endpoints import at
 from foreman.domain.errors import NotServed, TargetError, TargetLost, TargetRefused, TargetUnavailable
 from foreman.domain.job import LoadKey, model_of
 from foreman.offload import offload
@@ -21,9 +22,7 @@ from foreman.targets.managed import leash
 from foreman.targets.managed.child import Child
 from foreman.targets.managed.gguf import size_of
 from foreman.targets.openai import StaticAnswer, rfc3339
-from foreman.targets.protocol import Call, Chunk, Model
-from foreman.targets.translate.answer import loaded
-from foreman.targets.translate.request import only_loads
+from foreman.targets.protocol import Call, Model
 
 log = structlog.get_logger()
 
@@ -81,7 +80,7 @@ class ManagedTarget:
 
     async def load(self, call: Call) -> None:
         """Start the model's server in place of the loaded one and wait until it is ready. Raise ModelCrashed."""
-        if await offload(len(call.payload), only_loads, call.endpoint, call.payload) != "unload":
+        if await offload(len(call.payload), at(call.endpoint).only_loads, call.payload) != "unload":
             await self._ready_child(call)
 
     def is_loaded(self, key: LoadKey) -> bool:
@@ -95,13 +94,13 @@ class ManagedTarget:
 
     def displaces(self, call: Call) -> bool:
         """Return True if a chat model's server would have to be started, which may displace another one."""
-        model = self._wanted(call.model, embedding=call.endpoint in EMBEDDING)
+        model = self._wanted(call.model, embedding=at(call.endpoint).past_queue)
         if model is None or model.embedding:
             return False
         child = self._children.get(_place(model))
         return child is None or not child.usable
 
-    async def count(self, path: Counting, call: Call) -> bytes:
+    async def count(self, path: str, call: Call) -> bytes:
         """See `Target.count`; the model is loaded first, as for any call."""
         child = await self._ready_child(call)
         with child.used():
@@ -117,10 +116,11 @@ class ManagedTarget:
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Target.answer`."""
-        reason = await offload(len(call.payload), only_loads, call.endpoint, call.payload)
+        endpoint = at(call.endpoint)
+        reason = await offload(len(call.payload), endpoint.only_loads, call.payload)
         if reason is not None:
             await (self.unload(call.model) if reason == "unload" else self._ready_child(call))
-            yield StaticAnswer(loaded(call.endpoint, call.model, rfc3339(time.time()), reason))
+            yield StaticAnswer(endpoint.loaded(call.model, rfc3339(time.time()), reason))
             return
         child = await self._ready_child(call)
         call = msgspec.structs.replace(call, heard=child.hearing(call.heard))
@@ -140,10 +140,10 @@ class ManagedTarget:
                 raise
 
     async def _ready_child(self, call: Call) -> Child:
-        model = self._wanted(call.model, embedding=call.endpoint in EMBEDDING)
+        model = self._wanted(call.model, embedding=at(call.endpoint).past_queue)
         if model is None:
             raise TargetRefused(404, f"model '{call.model}' not found")
-        if model.embedding and call.endpoint not in EMBEDDING:
+        if model.embedding and not at(call.endpoint).past_queue:
             raise NotServed(f"the embedding model {model.name}", call.endpoint)
         while True:
             child = await self._chosen_child(model)

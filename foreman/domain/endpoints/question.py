@@ -1,4 +1,4 @@
-"""Payloads for a target: a few keys set, everything else as the caller wrote it; no I/O."""
+"""Requests for a target: a few keys set, everything else as the caller wrote it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 
 import msgspec
 
-from foreman.domain.endpoints import COMPLETIONS, EMBEDDING, NATIVE, Endpoint
+from foreman.domain.answers.refusals import NOT_JSON
 from foreman.domain.errors import TargetRefused
-from foreman.domain.job import RELOADING_OPTIONS
-from foreman.targets.answers.refusals import NOT_JSON
 
 Fields = dict[str, msgspec.Raw]  # numbers, key order and text stay as they came
 
@@ -21,7 +19,7 @@ _NULL = msgspec.Raw(b"null")
 class Question(msgspec.Struct, frozen=True):
     """A request for a target: the caller's fields, and those that Foreman sets and a server may refuse."""
 
-    endpoint: Endpoint
+    endpoint: str  # its path
     fields: dict[str, Any]  # JSON values or msgspec.Raw; the additions are among them
     additions: dict[str, Any] = {}  # name: value to send instead (None: leave it out), in the order to give them up
     whole: bool = False  # the caller wants no stream
@@ -54,33 +52,31 @@ def fields_of(payload: bytes | msgspec.Raw) -> Fields:
         raise TargetRefused(400, f"the payload is not a JSON object ({error})") from error
 
 
-def streaming(endpoint: Endpoint, payload: bytes, model: str | None = None) -> Question:
-    """Return the question for `payload` with a stream and its usage asked for, and with `model` set if given."""
-    fields = fields_of(payload)
+def unstreamed(path: str, payload: bytes, model: str | None = None) -> Question:
+    """Return the question for `payload` as it is, with `model` set if given."""
+    return Question(path, _with_model(fields_of(payload), model))
+
+
+def streaming(path: str, payload: bytes, model: str | None, *, usage: bool, streams_by_default: bool) -> Question:
+    """Return the question for `payload` with a stream asked for, and its `usage`; set `model` if given."""
+    fields = _with_model(fields_of(payload), model)
     additions: dict[str, Any] = {}
-    if model is not None:
-        fields["model"] = msgspec.Raw(msgspec.json.encode(model))
-    if endpoint in COMPLETIONS:
+    if usage:
         given = fields.get("stream_options")
         fields["stream_options"] = _with_usage(given)
         if fields["stream_options"] != given:
             additions["stream_options"] = given
-    if endpoint not in EMBEDDING:
-        own = fields.get("stream", _NULL)
-        by_default = endpoint in NATIVE and own == _NULL
-        if own != _TRUE and not by_default:
-            additions["stream"] = fields.get("stream")
-        fields["stream"] = _TRUE
-    return Question(endpoint, fields, additions, whole="stream" in additions)
+    own = fields.get("stream", _NULL)
+    if own != _TRUE and not (streams_by_default and own == _NULL):
+        additions["stream"] = fields.get("stream")
+    fields["stream"] = _TRUE
+    return Question(path, fields, additions, whole="stream" in additions)
 
 
-def reload_options(fields: Fields) -> Fields:
-    """Return the `options` of the payload that make Ollama load the model again."""
-    raw = fields.get("options")
-    if raw is None or not bytes(raw).lstrip().startswith(b"{"):
-        return {}
-    options = fields_of(raw)
-    return {name: options[name] for name in RELOADING_OPTIONS if name in options}
+def _with_model(fields: Fields, model: str | None) -> Fields:
+    if model is not None:
+        fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return fields
 
 
 def _with_usage(given: msgspec.Raw | None) -> msgspec.Raw:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 
-from foreman.domain.endpoints import Endpoint
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.answers.merge import absorb, settled
+from foreman.domain.answers.tool_calls import CallSorter, arguments_of
 from foreman.domain.errors import TargetGarbled
-from foreman.targets.answers.merge import absorb, settled
-from foreman.targets.answers.tool_calls import CallSorter, arguments_of
-from foreman.targets.protocol import Chunk
 
 MILLISECOND = 1_000_000  # nanoseconds
 
@@ -21,7 +20,7 @@ MILLISECOND = 1_000_000  # nanoseconds
 class NativeStream:
     """Translator from chunks of `/v1/chat/completions` or `/v1/completions` to those of a native endpoint."""
 
-    def __init__(self, endpoint: Endpoint, model: str, target: str, *, load_ns: int = 0) -> None:
+    def __init__(self, endpoint: str, model: str, target: str, *, load_ns: int = 0) -> None:
         """Report `model`, the name the caller used, and `load_ns`, the nanoseconds of loading for this call."""
         self._chat = endpoint == "/api/chat"
         self._model = model
@@ -34,6 +33,21 @@ class NativeStream:
         self._usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}
         self._first_ns: int | None = None
+        self._finished = False
+
+    def translate(self, chunks: Collection[Chunk], *, closed: bool, created_at: str, elapsed_ns: int) -> list[Chunk]:
+        """Translate chunks, and finish once the answer is `closed`. Raise TargetGarbled for an unknown shape."""
+        native = [
+            made
+            for chunk in chunks
+            if chunk.value is not None
+            for made in self.take(chunk.value, created_at=created_at, elapsed_ns=elapsed_ns)
+        ]
+        if closed and not self._finished:
+            self._finished = True
+            cut = any(chunk.cut for chunk in chunks)
+            native += self.finish(created_at=created_at, elapsed_ns=elapsed_ns, cut=cut)
+        return native
 
     def take(self, value: dict[str, Any], *, created_at: str, elapsed_ns: int) -> list[Chunk]:
         """Translate one chunk into any number of them; `created_at` is RFC 3339, `elapsed_ns` since the request."""
@@ -159,13 +173,21 @@ def _text_and_thinking(content: Any) -> tuple[str, str]:
     return text, thinking
 
 
-def loaded(endpoint: Endpoint, model: str, created_at: str, reason: Literal["load", "unload"]) -> Chunk:
-    """Return the whole answer to a request that only loads or unloads a model."""
-    content: dict[str, Any] = {"message": {"role": "assistant", "content": ""}}
-    if endpoint != "/api/chat":
-        content = {"response": ""}
-    fields = {"model": model, "created_at": created_at, **content, "done": True, "done_reason": reason}
-    return Chunk(msgspec.json.encode(fields), last=True)
+class NativeEmbed:
+    """Translator from an answer of `/v1/embeddings` to one of `/api/embed`."""
+
+    def __init__(self, model: str, target: str, *, load_ns: int) -> None:
+        """Report `model`, and `load_ns`, the nanoseconds of loading for this call."""
+        self._model = model
+        self._target = target
+        self._load_ns = load_ns
+
+    def translate(self, chunks: Collection[Chunk], *, closed: bool, created_at: str, elapsed_ns: int) -> list[Chunk]:
+        """Translate the answer. Raise TargetGarbled for another shape."""
+        return [
+            native_embed(chunk.data, self._model, self._target, load_ns=self._load_ns, elapsed_ns=elapsed_ns)
+            for chunk in chunks
+        ]
 
 
 def native_embed(data: bytes, model: str, target: str, *, load_ns: int, elapsed_ns: int) -> Chunk:
@@ -182,7 +204,7 @@ def native_embed(data: bytes, model: str, target: str, *, load_ns: int, elapsed_
         "load_duration": load_ns,
         "prompt_eval_count": _number((answer.usage or {}).get("prompt_tokens")),
     }
-    return Chunk(msgspec.json.encode(fields), last=True)
+    return Chunk(msgspec.json.encode(fields), last=True, value=fields)
 
 
 def native_logprobs(given: Any) -> list[dict[str, Any]]:

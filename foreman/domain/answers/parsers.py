@@ -7,7 +7,6 @@ from typing import Protocol
 
 import msgspec
 
-from foreman.domain.endpoints import EMBEDDING, NATIVE, Endpoint
 from foreman.domain.errors import TargetGarbled
 from foreman.domain.json_weight import has_more_values
 
@@ -187,39 +186,6 @@ class SseOrWhole:
     def end(self) -> list[bytes]:
         """See `Parser.end`."""
         return self._parser.end() if self._parser else []
-
-
-def parser_for(endpoint: Endpoint, content_type: str, *, sized: bool, target: str) -> Parser:
-    """Return the parser for a body of `endpoint`; `sized` marks a body whose length was announced."""
-    if endpoint in EMBEDDING:
-        return Whole(target)
-    if endpoint in NATIVE:
-        media = content_type.partition(";")[0].strip().lower()
-        if media == "text/event-stream":
-            return Sse(target)
-        # Some servers label an NDJSON stream application/json; a stream never announces its length.
-        return WholeOrLines(target) if media == "application/json" and sized else Ndjson(target)
-    return SseOrWhole(target)
-
-
-def without_usage(chunk: bytes) -> bytes | None:
-    """Return a chunk of COMPLETIONS for a caller who did not ask for the usage; None for a usage-only chunk.
-
-    A usage with counts in a chunk with choices stays: the server sends it unasked. An empty one is taken out.
-    """
-    if b'"usage"' not in chunk:
-        return chunk
-    fields = msgspec.json.decode(chunk, type=dict[str, msgspec.Raw])
-    usage = msgspec.json.decode(fields.get("usage", _NOTHING))
-    if usage and bytes(fields.get("choices", _NOTHING)).translate(None, b" \t") in (b"null", b"[]"):
-        return None
-    if "usage" not in fields or (isinstance(usage, dict) and any(usage.values())):
-        return chunk
-    del fields["usage"]
-    return msgspec.json.encode(fields)
-
-
-_NOTHING = msgspec.Raw(b"null")
 
 
 class _Lines:

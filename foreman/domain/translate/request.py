@@ -7,15 +7,14 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from foreman.domain.endpoints import Endpoint
+from foreman.domain.answers.images import plain_base64
+from foreman.domain.answers.refusals import NOT_JSON
+from foreman.domain.endpoints.question import Question
 from foreman.domain.errors import TargetGarbled, TargetRefused
 from foreman.domain.json_objects import named
 from foreman.domain.json_weight import has_more_items
-from foreman.targets.answers.images import plain_base64
-from foreman.targets.answers.refusals import NOT_JSON
-from foreman.targets.payloads import Question
-from foreman.targets.translate.open_calls import OpenCalls
-from foreman.targets.translate.options import native_options, whole_or_none
+from foreman.domain.translate.open_calls import OpenCalls
+from foreman.domain.translate.options import native_options, whole_or_none
 
 T = TypeVar("T")
 
@@ -93,33 +92,40 @@ _TOOL_CALL = frozenset(_ToolCall.__struct_fields__)
 _TOOL_FUNCTION = frozenset(_ToolFunction.__struct_fields__)
 
 
-def to_openai(endpoint: Endpoint, payload: bytes, model: str) -> Question:
-    """Translate the payload of a native endpoint; `model` is the server's own name of the model.
+def chat(payload: bytes, model: str) -> Question:
+    """Translate a payload of `/api/chat`; `model` is the server's own name of the model.
 
-    Raise TargetRefused with status 400 when the payload lacks the shape of its endpoint.
+    Raise TargetRefused with status 400 for a payload of another shape, as all functions here do.
     """
-    if endpoint == "/api/embed":
-        return _embed(_read(payload, _Embed), model)
-    if endpoint == "/api/generate":
-        return _generate(_read(payload, _Generate), model)
     return _chat(_read(payload, _Chat), model)
 
 
-def only_loads(endpoint: Endpoint, payload: bytes) -> Literal["load", "unload"] | None:
-    """Return the purpose of a native payload without messages or prompt, None for a request for an answer.
+def generate(payload: bytes, model: str) -> Question:
+    """Translate a payload of `/api/generate`."""
+    return _generate(_read(payload, _Generate), model)
 
-    Such a payload loads the model, or unloads it with a `keep_alive` of 0. Raise TargetRefused like `to_openai`.
+
+def embed(payload: bytes, model: str) -> Question:
+    """Translate a payload of `/api/embed`."""
+    return _embed(_read(payload, _Embed), model)
+
+
+def purpose_of_chat(payload: bytes) -> Literal["load", "unload"] | None:
+    """Return the purpose of a payload of `/api/chat` without messages, None for a request for an answer.
+
+    Such a payload loads the model, or unloads it with a `keep_alive` of 0.
     """
-    if endpoint == "/api/chat":
-        chat = _read(payload, _Chat)
-        empty, keep_alive = _is_empty("messages", chat.messages, "["), chat.keep_alive
-    elif endpoint == "/api/generate":
-        generate = _read(payload, _Generate)
-        empty, keep_alive = not generate.prompt, generate.keep_alive
-    else:
-        return None
-    if not empty:
-        return None
+    asked = _read(payload, _Chat)
+    return _purpose(asked.keep_alive) if _is_empty("messages", asked.messages, "[") else None
+
+
+def purpose_of_generate(payload: bytes) -> Literal["load", "unload"] | None:
+    """Return the purpose of a payload of `/api/generate` without a prompt, None for a request for an answer."""
+    asked = _read(payload, _Generate)
+    return None if asked.prompt else _purpose(asked.keep_alive)
+
+
+def _purpose(keep_alive: object) -> Literal["load", "unload"]:
     return "unload" if is_zero(keep_alive) else "load"
 
 
@@ -197,7 +203,7 @@ def _embed(asked: _Embed, model: str) -> Question:
     return Question("/v1/embeddings", fields, {"encoding_format": None})
 
 
-def _streamed(endpoint: Endpoint, fields: dict[str, Any], asked: _Native) -> Question:
+def _streamed(endpoint: str, fields: dict[str, Any], asked: _Native) -> Question:
     """Return the question with the fields for a stream and its additions.
 
     Both keys for a stream are additions, as a native stream can be made from a whole answer. The key of the template

@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
+from foreman.domain.answers.refusals import NOT_JSON
 from foreman.domain.json_weight import has_more_values
-from foreman.targets.answers.refusals import NOT_JSON
 
 Json = dict[str, Any]
 
 
 def choices_asked(payload: bytes) -> int:
-    """Return the number of choices that a payload of COMPLETIONS asks for."""
+    """Return the number of choices that the payload of a completion asks for."""
     if has_more_values(payload):
         return 1  # a prompt as tokens: servers do not take so many prompts
     try:

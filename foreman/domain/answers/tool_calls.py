@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from foreman.targets.answers.indexes import Indexes
-from foreman.targets.answers.mend import decode, mended
-from foreman.targets.answers.refusals import NOT_JSON
+from foreman.domain.answers.indexes import Indexes
+from foreman.domain.answers.mend import decode, mended
+from foreman.domain.answers.refusals import NOT_JSON
 
 Json = dict[str, Any]
 
