@@ -6,6 +6,7 @@ from quart import Response, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
+from foreman.domain.endpoints import EVERY
 from foreman.http import cors, errors, headers, paths
 from foreman.http.compat.ollama import DIALECT as OLLAMA_DIALECT
 from foreman.http.compat.ollama import elsewhere, ollama
@@ -21,7 +22,11 @@ from foreman.http.server.exchange import Exchange
 from foreman.http.ui.page import page
 
 BLUEPRINTS = (page, jobs, events, service, usage, metrics, openapi, ollama, openai)
-DIALECTS = {"/v1/messages": MESSAGES_DIALECT.error, "/v1/": DIALECT.error, "/api/": OLLAMA_DIALECT.error}
+DIALECTS = {  # by the beginning of a path
+    **{path: MESSAGES_DIALECT.error for path, endpoint in EVERY.items() if endpoint.dialect == "anthropic"},
+    "/v1/": DIALECT.error,
+    "/api/": OLLAMA_DIALECT.error,
+}
 
 
 def build(found: Context) -> QuartTrio:

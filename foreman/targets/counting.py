@@ -8,12 +8,14 @@ import msgspec
 import trio
 
 from foreman.domain.answers.refusals import NOT_JSON
+from foreman.domain.endpoints import EVERY
 from foreman.domain.errors import NotServed, TargetGarbled, TargetSilent
 from foreman.targets.chunks import error_in
 from foreman.targets.http.pool import Client
 
 TIMEOUT = 60.0  # seconds for one count, all requests included
 LIMIT = 16 * 2**20  # bytes of an answer: a tokenizer lists every token
+COUNTED_AS = {endpoint.counting: endpoint.counted_as for endpoint in EVERY.values()}
 MISSING = frozenset({404, 405, 501})  # statuses of a route that a server lacks
 
 
@@ -68,8 +70,7 @@ async def counted(client: Client, path: str, payload: bytes, *, by_tokenizer: bo
         count = await _tokenized(client, chat) if chat is not None else None
         if count is None:
             raise NotServed(client.name, path)
-        kind = {"object": "response.input_tokens"} if path == "/v1/responses/input_tokens" else {}
-        return msgspec.json.encode({**kind, "input_tokens": count})
+        return msgspec.json.encode({**COUNTED_AS[path], "input_tokens": count})
     raise TargetSilent(client.name, TIMEOUT)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from scripts.generate import ROOT, cli_page, error_tables, settings, sync_client
+from scripts.generate import ROOT, cli_page, error_tables, route_tables, settings, sync_client
 
 FILES: Mapping[str, Callable[[], str]] = {
     sync_client.TARGET: sync_client.sync_client,
@@ -13,6 +13,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     settings.PAGE: settings.page,
     cli_page.PAGE: cli_page.page,
     error_tables.PAGE: error_tables.page,
+    route_tables.PAGE: route_tables.page,
 }
 
 

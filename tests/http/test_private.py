@@ -12,6 +12,7 @@ import pytest
 import trio
 from quart_trio import QuartTrio
 
+from foreman.domain.endpoints import EVERY
 from foreman.http.asgi import BLUEPRINTS
 from tests.e2e.feed.conftest import Closed, joined
 from tests.http.conftest import Api
@@ -62,20 +63,13 @@ ROUTES = {
     "GET /api/tags": NONE,
     "GET /api/ps": NONE,
     "POST /api/show": NONE,
-    "POST /api/chat": NONE,
-    "POST /api/generate": NONE,
-    "POST /api/embed": NONE,
     "POST /api/embeddings": NONE,
     "GET /v1/models": NONE,
     "GET /v1/models/<path:name>": NONE,
     "GET /v1/models//<path:name>": NONE,
-    "POST /v1/chat/completions": NONE,
-    "POST /v1/completions": NONE,
-    "POST /v1/responses": NONE,
+    **{f"POST {path}": NONE for path in EVERY},
     "POST /v1/responses/input_tokens": NONE,
-    "POST /v1/messages": NONE,
     "POST /v1/messages/count_tokens": NONE,
-    "POST /v1/embeddings": NONE,
 }
 
 

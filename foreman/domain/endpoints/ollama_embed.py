@@ -18,6 +18,7 @@ class Embed(ValueEndpoint):
     summary = "Compute embeddings, past the queue"
     dialect = "ollama"
     native = True
+    unnamed_is_unknown = True  # as Ollama answers this route
     content = frozenset({"embeddings"})
 
     def failed(self, value: Json) -> str | None:

@@ -12,7 +12,7 @@ from quart import Response, request
 from ulid import ULID
 
 from foreman.domain import intake
-from foreman.domain.endpoints import at
+from foreman.domain.endpoints.base import Endpoint
 from foreman.domain.errors import (
     AttemptTimeout,
     Draining,
@@ -38,7 +38,7 @@ NOTHING = "missing request body"
 COUNT_TIMEOUT = 60.0  # seconds for counting tokens, including loading the model
 
 
-async def run(dialect: Dialect, endpoint: str) -> Response:
+async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
     """Answer a compatible call: store it as a job, wait for its turn, forward the target's answer."""
     ctx = context()
     if ctx.draining:
@@ -56,7 +56,7 @@ async def run(dialect: Dialect, endpoint: str) -> Response:
     return response
 
 
-async def _asked(dialect: Dialect, endpoint: str) -> tuple[WaitingCaller, int | None, bool]:
+async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[WaitingCaller, int | None, bool]:
     """Make a job of the current request.
 
     Return the caller, its queue position if it has to wait, and whether it wants a stream. Nothing of the request
@@ -70,11 +70,11 @@ async def _asked(dialect: Dialect, endpoint: str) -> tuple[WaitingCaller, int | 
 
 
 async def _stored(
-    endpoint: str, submission: intake.Submission, *, keep: bool, priority: Priority
+    endpoint: Endpoint, submission: intake.Submission, *, keep: bool, priority: Priority
 ) -> tuple[WaitingCaller, int | None]:
     """Make a job of a call; return its caller, and its queue position if it has to wait."""
     ctx = context()
-    submission = replace(submission, own={"endpoint": endpoint, "priority": priority})
+    submission = replace(submission, own={"endpoint": endpoint.path, "priority": priority})
     draft = await ctx.intake.draft(submission, str(ULID()), owner=ctx.auth.caller(request).name)
     output = ctx.hub.output(draft.id)  # before the job exists, so that no output is missed
     caller = WaitingCaller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
@@ -86,17 +86,25 @@ async def _stored(
     return caller, accepted.position if ctx.worker.busy or (accepted.position or 0) > 1 else None
 
 
-async def embed(endpoint: str, asked: intake.Submission) -> bytes:
-    """Return the target's answer to a call for embeddings; queue it only if it would displace the model."""
+async def past_queue(endpoint: Endpoint, asked: intake.Submission) -> bytes:
+    """Return the target's answer to a call past the queue; queue it only if it would displace the loaded model.
+
+    Raise NotLoaded if it would, and cannot be a job.
+    """
     ctx = context()
     model = await ctx.inventory.resolve(asked.model)
-    payload = msgspec.json.encode(asked.payload)
-    call = Call(model=asked.model, key=load_key(model.name), endpoint=endpoint, payload=payload)
-    answer = await ctx.embeddings.embed(call, held())
+    answer = await ctx.embeddings.embed(_call(endpoint, asked, model.name), held())
+    if answer is None and not endpoint.job:
+        raise NotLoaded(asked.model)
     return answer if answer is not None else await _in_turn(endpoint, asked)
 
 
-async def _in_turn(endpoint: str, asked: intake.Submission) -> bytes:
+def _call(endpoint: Endpoint, asked: intake.Submission, model: str) -> Call:
+    payload = msgspec.json.encode(asked.payload)
+    return Call(model=asked.model, key=load_key(model), endpoint=endpoint.path, payload=payload)
+
+
+async def _in_turn(endpoint: Endpoint, asked: intake.Submission) -> bytes:
     """Run a call as a job and return its whole answer. Raise the error that ended the job."""
     if context().draining:
         raise Draining
@@ -112,22 +120,21 @@ async def _in_turn(endpoint: str, asked: intake.Submission) -> bytes:
         await caller.leave()
 
 
-async def count(path: str) -> bytes:
+async def count(endpoint: Endpoint) -> bytes:
     """Return the target's token count of the current request, past the queue.
 
     Raises:
         AttemptTimeout: Counting takes more than COUNT_TIMEOUT seconds.
         NotLoaded: Counting would unload the model of jobs that run or wait.
     """
-    ctx, asked = context(), await read(path)
+    ctx, asked = context(), await read(endpoint)
     model = await ctx.inventory.resolve(asked.model)
-    endpoint: str = "/v1/messages" if path == "/v1/messages/count_tokens" else "/v1/responses"
-    payload = msgspec.json.encode(asked.payload)
-    call = Call(model=asked.model, key=load_key(model.name), endpoint=endpoint, payload=payload)
+    call = _call(endpoint, asked, model.name)
+    assert endpoint.counting is not None
     with trio.move_on_after(COUNT_TIMEOUT):
         if ctx.target.displaces(call) and await ctx.readers.read(_has_work):
             raise NotLoaded(asked.model)
-        return await ctx.target.count(path, call)
+        return await ctx.target.count(endpoint.counting, call)
     raise AttemptTimeout(COUNT_TIMEOUT)
 
 
@@ -135,7 +142,7 @@ def _has_work(store: Reader) -> bool:
     return bool(store.board().ready or store.running())
 
 
-async def read(endpoint: str) -> intake.Submission:
+async def read(endpoint: Endpoint) -> intake.Submission:
     """Read the body of a call, and count the call towards its caller's rate.
 
     Raise RateLimited, or the error of a bad body.
@@ -144,8 +151,7 @@ async def read(endpoint: str) -> intake.Submission:
     body = await read_body()
     if not body.strip():
         raise InvalidJson(NOTHING)
-    as_ollama = endpoint.startswith("/api/")
-    return await offload(len(body), partial(intake.read_call, rest_ignored=as_ollama), body)
+    return await offload(len(body), partial(intake.read_call, rest_ignored=endpoint.native), body)
 
 
 def answer_to(error: ForemanError, shape: Callable[[ForemanError], object]) -> Response:
@@ -174,7 +180,7 @@ def _wants_stream(payload: dict[str, msgspec.Raw], *, default: bool) -> bool:
     return default if given is None else given
 
 
-def _wants_usage(endpoint: str, payload: dict[str, msgspec.Raw]) -> bool:
-    if not at(endpoint).adds_usage:
+def _wants_usage(endpoint: Endpoint, payload: dict[str, msgspec.Raw]) -> bool:
+    if not endpoint.adds_usage:
         return True
     return intake.read_include_usage(payload)

@@ -13,13 +13,14 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from foreman.domain import intake, views
+from foreman.domain.endpoints import EVERY
+from foreman.domain.endpoints.base import Endpoint
 from foreman.domain.errors import (
     BodyUnreadable,
     FieldInvalid,
     ForemanError,
     InvalidJson,
     ModelNotFound,
-    ModelRequired,
     NotOnThisTarget,
     QueueFull,
 )
@@ -29,6 +30,7 @@ from foreman.domain.translate.request import embed_as_embeddings, embeddings_as_
 from foreman.http import rate_limit
 from foreman.http.body import coding, read_body
 from foreman.http.compat import calls
+from foreman.http.compat.endpoint_routes import add_routes
 from foreman.http.compat.proxy import pass_on
 from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text
@@ -80,7 +82,7 @@ class OllamaDialect:
             return views.OllamaError(f"{error}: {error.hint}")
         return views.OllamaError(str(error))
 
-    def frame(self, endpoint: str) -> Ndjson:
+    def frame(self, endpoint: Endpoint) -> Ndjson:
         """Return NDJSON framing."""
         return Ndjson()
 
@@ -93,38 +95,19 @@ def _misnamed(error: ForemanError) -> bool:
 DIALECT = OllamaDialect()
 
 
-@ollama.post("/api/chat")
-async def chat() -> Response:
-    """Run a chat as a job."""
-    return await calls.run(DIALECT, "/api/chat")
-
-
-@ollama.post("/api/generate")
-async def generate() -> Response:
-    """Run a completion as a job."""
-    return await calls.run(DIALECT, "/api/generate")
-
-
-@ollama.post("/api/embed")
-async def embed() -> Response:
-    """Compute embeddings."""
-    try:
-        asked = await calls.read("/api/embed")
-    except ModelRequired:  # Ollama answers this route with model not found
-        raise ModelNotFound("") from None
-    return json_text(await calls.embed("/api/embed", asked))
+add_routes(ollama, {"ollama": DIALECT})
 
 
 @ollama.post("/api/embeddings")
 async def embeddings() -> Response:
     """Compute an embedding, in the older form with one `prompt` and one `embedding`."""
-    target, asked = context().target, await calls.read("/api/embeddings")
+    target, asked = context().target, await calls.read(EVERY["/api/embed"])
     body = msgspec.json.encode(asked.payload)
     if isinstance(target, OllamaTarget):  # its older route does not normalise, unlike the newer one
         await context().inventory.resolve(asked.model)
         return await pass_on(target, body)
     asked = await offload(len(body), _embed_for, body)
-    answer = await calls.embed("/api/embed", asked)
+    answer = await calls.past_queue(EVERY["/api/embed"], asked)
     return json_text(await offload(len(answer), embed_as_embeddings, answer))
 
 

@@ -9,9 +9,11 @@ from msgspec.structs import replace
 from quart import Blueprint, Response
 
 from foreman.domain import views
+from foreman.domain.endpoints.base import Endpoint
 from foreman.domain.errors import BodyUnreadable, ForemanError, InvalidJson, ModelNotFound
 from foreman.http import errors
 from foreman.http.compat import calls
+from foreman.http.compat.endpoint_routes import add_routes
 from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text
 from foreman.http.routes.stream import Sse
@@ -55,9 +57,9 @@ class OpenAIDialect:
         param = getattr(error, "field", "model" if isinstance(error, ModelNotFound) else None)
         return views.ErrorDetail(message, kind, param, error.code)
 
-    def frame(self, endpoint: str) -> Sse:
+    def frame(self, endpoint: Endpoint) -> Sse:
         """Return SSE framing."""
-        return Sse(endpoint)
+        return Sse(endpoint.path)
 
 
 class MessagesDialect(OpenAIDialect):
@@ -76,46 +78,7 @@ DIALECT = OpenAIDialect()
 MESSAGES_DIALECT = MessagesDialect()
 
 
-@openai.post("/v1/chat/completions")
-async def chat_completions() -> Response:
-    """Run a chat completion as a job."""
-    return await calls.run(DIALECT, "/v1/chat/completions")
-
-
-@openai.post("/v1/completions")
-async def completions() -> Response:
-    """Run a text completion as a job."""
-    return await calls.run(DIALECT, "/v1/completions")
-
-
-@openai.post("/v1/responses")
-async def responses() -> Response:
-    """Run a response as a job."""
-    return await calls.run(DIALECT, "/v1/responses")
-
-
-@openai.post("/v1/messages")
-async def messages() -> Response:
-    """Run an Anthropic message as a job."""
-    return await calls.run(MESSAGES_DIALECT, "/v1/messages")
-
-
-@openai.post("/v1/responses/input_tokens")
-async def input_tokens() -> Response:
-    """Count the input tokens of a response."""
-    return json_text(await calls.count("/v1/responses/input_tokens"))
-
-
-@openai.post("/v1/messages/count_tokens")
-async def count_tokens() -> Response:
-    """Count the tokens of an Anthropic message."""
-    return json_text(await calls.count("/v1/messages/count_tokens"))
-
-
-@openai.post("/v1/embeddings")
-async def embeddings() -> Response:
-    """Compute embeddings."""
-    return json_text(await calls.embed("/v1/embeddings", await calls.read("/v1/embeddings")))
+add_routes(openai, {"openai": DIALECT, "anthropic": MESSAGES_DIALECT})
 
 
 @openai.get("/v1/models")

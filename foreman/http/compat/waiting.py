@@ -11,6 +11,7 @@ from quart import Response, request
 
 from foreman.actors.output import OutputItem, OutputLog
 from foreman.actors.results import COMPLETION
+from foreman.domain.endpoints.base import Endpoint
 from foreman.domain.endpoints.completion import without_usage
 from foreman.domain.errors import ForemanError, JobEnded, JobNotFound, StreamBroken
 from foreman.domain.job import JobEvent, State
@@ -38,7 +39,7 @@ class Dialect(Protocol):
     def error_line(self, error: ForemanError) -> msgspec.Struct:
         """Return an error as a view, also for a stream that has begun."""
 
-    def frame(self, endpoint: str) -> Ndjson | Sse:
+    def frame(self, endpoint: Endpoint) -> Ndjson | Sse:
         """Return the framing of an endpoint's chunks."""
 
 
@@ -122,7 +123,7 @@ async def whole(dialect: Dialect, caller: WaitingCaller) -> Response:
     return await caller.response()
 
 
-async def streamed(dialect: Dialect, caller: WaitingCaller, endpoint: str, waits: int | None) -> Response:
+async def streamed(dialect: Dialect, caller: WaitingCaller, endpoint: Endpoint, waits: int | None) -> Response:
     """Answer with a stream of the job's chunks. `waits` is its queue position if it has to wait."""
     first: OutputItem | None = None
     if not waits:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from foreman.domain.endpoints import EVERY
+from foreman.domain.endpoints.base import Endpoint
 from foreman.domain.fields import MODEL
 from foreman.domain.json_schema import ANYTHING, PRIORITY, TEXT, words
 from foreman.http.body import NDJSON
@@ -14,7 +16,6 @@ from foreman.http.openapi.blocks import (
     OLLAMA,
     OPENAI,
     SSE,
-    Dialect,
     Paths,
     answered,
     given,
@@ -26,12 +27,11 @@ from foreman.http.openapi.blocks import (
 from foreman.http.openapi.codes import ASKED, BODY, PASSED, READ, RUN, WRITE
 from foreman.http.openapi.schemas import ref
 
+DIALECTS = {"ollama": OLLAMA, "openai": OPENAI, "anthropic": ANTHROPIC}
+
 
 def ollama_paths() -> Paths:
     """Describe the routes under /api."""
-
-    def call(name: str) -> dict[str, Any]:
-        return {"post": _call(name, "Run a job and wait for its answer", OLLAMA, NDJSON)}
 
     def passed(name: str, summary: str, *errors: str, **more: Any) -> dict[str, Any]:
         answers = {"default": answered("The target's own answer.", {ANY: ANYTHING})}
@@ -44,9 +44,7 @@ def ollama_paths() -> Paths:
         for verb in ("pull", "push", "create", "copy")
     }
     return {
-        "/api/chat": call("chat"),
-        "/api/generate": call("generate"),
-        "/api/embed": {"post": _embedding("embed", OLLAMA)},
+        **_endpoints("ollama"),
         "/api/embeddings": {
             "post": passed(
                 "embeddings", "Compute an embedding, older form", *BODY, *ASKED, *RUN, body={JSON: ref("Call")}
@@ -78,31 +76,11 @@ def ollama_paths() -> Paths:
 def openai_paths() -> Paths:
     """Describe the routes under /v1."""
 
-    def call(name: str, dialect: Dialect = OPENAI) -> dict[str, Any]:
-        return {"post": _call(name.replace("/", "_"), "Run a job and wait for its answer", dialect, SSE)}
-
-    def counting(name: str, dialect: Dialect) -> dict[str, Any]:
-        errors = (*BODY, *ASKED, *RUN)
-        return operation(
-            name,
-            "Count the tokens of a request",
-            {"200": given(ANYTHING)},
-            errors,
-            dialect=dialect,
-            body={JSON: ref("Call")},
-        )
-
     def about_models(name: str, summary: str, shape: str, *errors: str) -> dict[str, Any]:
         return operation(name, summary, {"200": given(ref(shape))}, errors, dialect=OPENAI)
 
     return {
-        "/v1/chat/completions": call("chat/completions"),
-        "/v1/completions": call("completions"),
-        "/v1/responses": call("responses"),
-        "/v1/messages": call("messages", ANTHROPIC),
-        "/v1/messages/count_tokens": {"post": counting("count_tokens", ANTHROPIC)},
-        "/v1/responses/input_tokens": {"post": counting("input_tokens", OPENAI)},
-        "/v1/embeddings": {"post": _embedding("openai_embeddings", OPENAI)},
+        **_endpoints("openai", "anthropic"),
         "/v1/models": {"get": about_models("models", "List the target's models", "OpenAIModels")},
         "/v1/models/{name}": {
             "parameters": [path("name", MODEL.schema | {"description": "May contain slashes."})],
@@ -111,16 +89,25 @@ def openai_paths() -> Paths:
     }
 
 
-def _call(name: str, summary: str, dialect: Dialect, stream: str) -> dict[str, Any]:
-    headers = {"X-Foreman-Job-Id": TEXT}
-    found = streamed(stream, headers=headers)
+def _endpoints(*dialects: str) -> Paths:
+    shown: Paths = {}
+    for endpoint in EVERY.values():
+        if endpoint.dialect in dialects:
+            shown[endpoint.path] = {"post": _past_queue(endpoint) if endpoint.past_queue else _call(endpoint)}
+            if endpoint.counting is not None:
+                shown[endpoint.counting] = {"post": _counting(endpoint)}
+    return shown
+
+
+def _call(endpoint: Endpoint) -> dict[str, Any]:
+    found = streamed(NDJSON if endpoint.native else SSE, headers={"X-Foreman-Job-Id": TEXT})
     found["content"][JSON] = {"schema": ANYTHING}
     return operation(
-        name,
-        summary,
+        endpoint.operation,
+        endpoint.summary,
         {"200": found},
         (*BODY, *ASKED, *WRITE, *RUN, "queue_full", "job_ended"),
-        dialect=dialect,
+        dialect=DIALECTS[endpoint.dialect],
         parameters=[
             header("X-Foreman-Priority", PRIORITY, "high by default."),
             header(
@@ -134,12 +121,23 @@ def _call(name: str, summary: str, dialect: Dialect, stream: str) -> dict[str, A
     )
 
 
-def _embedding(name: str, dialect: Dialect) -> dict[str, Any]:
+def _past_queue(endpoint: Endpoint) -> dict[str, Any]:
     return operation(
-        name,
-        "Compute embeddings, past the queue",
+        endpoint.operation,
+        endpoint.summary,
         {"200": given(ANYTHING)},
         (*BODY, *ASKED, *RUN),
-        dialect=dialect,
+        dialect=DIALECTS[endpoint.dialect],
+        body={JSON: ref("Call")},
+    )
+
+
+def _counting(endpoint: Endpoint) -> dict[str, Any]:
+    return operation(
+        endpoint.counting_operation,
+        "Count the tokens of a request",
+        {"200": given(ANYTHING)},
+        (*BODY, *ASKED, *RUN),
+        dialect=DIALECTS[endpoint.dialect],
         body={JSON: ref("Call")},
     )

@@ -1,0 +1,47 @@
+"""The routes of the endpoints, as each endpoint describes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+from quart import Blueprint, Response
+
+from foreman.domain.endpoints import EVERY
+from foreman.domain.endpoints.base import Endpoint
+from foreman.domain.errors import ModelNotFound, ModelRequired
+from foreman.http.compat import calls
+from foreman.http.compat.waiting import Dialect
+from foreman.http.errors import json_text
+
+
+def add_routes(blueprint: Blueprint, dialects: Mapping[str, Dialect]) -> None:
+    """Add the routes of all endpoints of these dialects, those that count tokens too."""
+    for endpoint in EVERY.values():
+        if (dialect := dialects.get(endpoint.dialect)) is None:
+            continue
+        view = partial(_past_queue, endpoint) if endpoint.past_queue else partial(calls.run, dialect, endpoint)
+        _add(blueprint, endpoint.path, endpoint.operation, view)
+        if endpoint.counting is not None:
+            _add(blueprint, endpoint.counting, endpoint.counting_operation, partial(_count, endpoint))
+
+
+def _add(blueprint: Blueprint, path: str, name: str, view: Callable[[], Awaitable[Response]]) -> None:
+    async def answer() -> Response:
+        return await view()
+
+    blueprint.add_url_rule(path, name, answer, methods=["POST"])
+
+
+async def _past_queue(endpoint: Endpoint) -> Response:
+    try:
+        asked = await calls.read(endpoint)
+    except ModelRequired:
+        if endpoint.unnamed_is_unknown:
+            raise ModelNotFound("") from None
+        raise
+    return json_text(await calls.past_queue(endpoint, asked))
+
+
+async def _count(endpoint: Endpoint) -> Response:
+    return json_text(await calls.count(endpoint))
