@@ -111,8 +111,7 @@ class App:
 
     async def check_target(self) -> None:
         """Raise SettingInvalid when the server that answers as the target is this process, such as behind a proxy."""
-        target = self.context.target
-        if isinstance(target, (OllamaTarget, OpenAITarget)) and await target.boot_id() == self.context.boot_id:
+        if await self.context.target.boot_id() == self.context.boot_id:
             raise self._itself()
 
     def _itself(self) -> SettingInvalid:

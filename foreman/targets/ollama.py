@@ -180,8 +180,13 @@ class OllamaTarget:
         async with asking as chunks:
             yield chunks
 
+    @property
+    def ollama_api(self) -> OllamaTarget:
+        """See `Target.ollama_api`."""
+        return self
+
     async def boot_id(self) -> str | None:
-        """Return the boot id if the server is a Foreman, else None."""
+        """See `Target.boot_id`."""
         return await boot_id_at(self._client)
 
     def displaces(self, call: Call) -> bool:
@@ -201,11 +206,7 @@ class OllamaTarget:
         length: int | None = None,
         content_type: str | None = None,
     ) -> AbstractAsyncContextManager[Response]:
-        """Send any other request of the Ollama API unchanged and return the response, whatever its status.
-
-        A body in pieces is sent as they come; `length` is their sum in bytes, if known. Entering the context raises a
-        TargetError when the server cannot be reached.
-        """
+        """See `OllamaApi.pass_on`."""
         return self._client.request(method, path, body, length=length, content_type=content_type)
 
     async def _held(self) -> set[str] | None:

@@ -109,8 +109,13 @@ class OpenAITarget:
         async with asking as chunks:
             yield chunks
 
+    @property
+    def ollama_api(self) -> None:
+        """See `Target.ollama_api`: the server has none."""
+        return None
+
     async def boot_id(self) -> str | None:
-        """Return the boot id if the server is a Foreman, else None."""
+        """See `Target.boot_id`."""
         return await boot_id_at(self._client)
 
     def close(self) -> None:

@@ -11,6 +11,8 @@ import trio
 
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.job import LoadKey
+from foreman.targets.http.connection import Response
+from foreman.targets.http.parser import Body
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # it cannot be part of a cycle
@@ -38,11 +40,37 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     took: Callable[[int], None] = lambda size: None  # called with the bytes of each piece of the body; may raise
 
 
+class OllamaApi(Protocol):
+    """The whole API of an Ollama server, past the queue."""
+
+    def pass_on(
+        self,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        *,
+        length: int | None = None,
+        content_type: str | None = None,
+    ) -> AbstractAsyncContextManager[Response]:
+        """Send a request unchanged and return the response, whatever its status.
+
+        A body in pieces is sent as they come; `length` is their sum in bytes, if known. Entering the context raises a
+        TargetError when the server cannot be reached.
+        """
+
+
 class Target(Protocol):
     """An inference server. Every method raises only `TargetError`s and can be cancelled at any await."""
 
     name: str  # for messages that callers may see: "ollama"
     address: str  # for logs and the operator: "ollama at http://127.0.0.1:11434"
+
+    @property
+    def ollama_api(self) -> OllamaApi | None:
+        """Return the server's own Ollama API; None for a target whose Ollama API is Foreman's."""
+
+    async def boot_id(self) -> str | None:
+        """Return the boot id if the server is a Foreman, else None."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the background tasks of the target until cancelled; nothing is left running afterwards."""

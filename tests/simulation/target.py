@@ -67,6 +67,13 @@ class ScriptedTarget:
         task_status.started()
         await trio.sleep_forever()
 
+    @property
+    def ollama_api(self) -> None:
+        return None
+
+    async def boot_id(self) -> str | None:
+        return None
+
     async def models(self) -> list[Model]:
         await trio.sleep(self._dice.choice([0, 0.01, 1]))
         if self.mute:

@@ -95,6 +95,13 @@ class FakeTarget:
         task_status.started()
         await trio.sleep_forever()
 
+    @property
+    def ollama_api(self) -> None:
+        return None
+
+    async def boot_id(self) -> str | None:
+        return None
+
     async def models(self) -> list[Model]:
         self.probes.append(trio.current_time())
         await trio.sleep(self.slow)

@@ -36,8 +36,7 @@ from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text
 from foreman.http.routes.stream import Ndjson
 from foreman.offload import offload
-from foreman.targets.ollama import OllamaTarget
-from foreman.targets.protocol import Model
+from foreman.targets.protocol import Model, OllamaApi
 
 ollama = Blueprint("ollama", __name__)
 
@@ -101,11 +100,11 @@ add_routes(ollama, {"ollama": DIALECT})
 @ollama.post("/api/embeddings")
 async def embeddings() -> Response:
     """Compute an embedding, in the older form with one `prompt` and one `embedding`."""
-    target, asked = context().target, await calls.read(EVERY["/api/embed"])
+    ctx, asked = context(), await calls.read(EVERY["/api/embed"])
     body = msgspec.json.encode(asked.payload)
-    if isinstance(target, OllamaTarget):  # its older route does not normalise, unlike the newer one
-        await context().inventory.resolve(asked.model)
-        return await pass_on(target, body)
+    if api := ctx.target.ollama_api:  # its older route does not normalise, unlike the newer one
+        await ctx.inventory.resolve(asked.model)
+        return await pass_on(api, body)
     asked = await offload(len(body), _embed_for, body)
     answer = await calls.past_queue(EVERY["/api/embed"], asked)
     return json_text(await offload(len(answer), embed_as_embeddings, answer))
@@ -118,16 +117,16 @@ def _embed_for(body: bytes) -> intake.Submission:
 @ollama.get("/api/version")
 async def version() -> Response:
     """Show the version of the Ollama API."""
-    target = context().target
-    return await pass_on(target) if isinstance(target, OllamaTarget) else json_answer({"version": VERSION})
+    api = context().target.ollama_api
+    return await pass_on(api) if api else json_answer({"version": VERSION})
 
 
 @ollama.get("/api/tags")
 async def tags() -> Response:
     """List the target's models."""
     ctx = context()
-    if isinstance(ctx.target, OllamaTarget):
-        return await pass_on(ctx.target)
+    if api := ctx.target.ollama_api:
+        return await pass_on(api)
     return json_text(await ctx.inventory.shown(_tags))
 
 
@@ -135,8 +134,8 @@ async def tags() -> Response:
 async def ps() -> Response:
     """List the loaded models."""
     ctx = context()
-    if isinstance(ctx.target, OllamaTarget):
-        return await pass_on(ctx.target)
+    if api := ctx.target.ollama_api:
+        return await pass_on(api)
     key = ctx.worker.target_loaded()
     found = ctx.inventory.find(model_of(key)) if key else None
     loaded = [found] if found else []
@@ -156,8 +155,8 @@ async def show() -> Response:
     """Show a model."""
     ctx = context()
     body = await read_body()
-    if isinstance(ctx.target, OllamaTarget):
-        return await pass_on(ctx.target, body)
+    if api := ctx.target.ollama_api:
+        return await pass_on(api, body)
     fields = await offload(len(body), partial(read_object, rest_ignored=True), body)
     if "model" not in fields and "name" in fields:  # the key of older clients
         fields["model"] = fields["name"]
@@ -200,23 +199,24 @@ async def elsewhere() -> Response | None:
     Methods that may change something need the admin token.
     """
     ctx, steps = context(), request.path.split("/")
-    if not isinstance(ctx.target, OllamaTarget) or steps[1] not in ("api", "v1") or {".", ".."} & set(steps):
+    api = ctx.target.ollama_api
+    if api is None or steps[1] not in ("api", "v1") or {".", ".."} & set(steps):
         return None
     if request.method in SAFE:
-        return await pass_on(ctx.target)
+        return await pass_on(api)
     ctx.auth.check_admin(request)
     rate_limit.count()
     content_type = request.headers.get("Content-Type", "")
     return await pass_on(
-        ctx.target,
+        api,
         await read_body(),
         content_type=content_type if CONTENT_TYPE.fullmatch(content_type) else None,
         at_end=ctx.inventory.probe,
     )
 
 
-def _manageable() -> OllamaTarget:
-    """Return the Ollama target.
+def _manageable() -> OllamaApi:
+    """Return the API of the Ollama target.
 
     Raises:
         AdminRequired: The caller may not change its models.
@@ -224,9 +224,9 @@ def _manageable() -> OllamaTarget:
     """
     ctx = context()
     ctx.auth.check_admin(request)
-    if not isinstance(ctx.target, OllamaTarget):
+    if (api := ctx.target.ollama_api) is None:
         raise NotOnThisTarget(request.path, ctx.target.name)
-    return ctx.target
+    return api
 
 
 def _tags(models: Sequence[Model]) -> bytes:

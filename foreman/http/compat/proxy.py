@@ -11,7 +11,7 @@ from quart import Response, request
 from foreman.http.sandbox import keep_from_running
 from foreman.targets.http.connection import Response as StreamingCall
 from foreman.targets.http.parser import Body
-from foreman.targets.ollama import OllamaTarget
+from foreman.targets.protocol import OllamaApi
 
 # Content types that browsers show as text or save. The match is full: of several types in a header the last counts.
 INERT = re.compile(
@@ -22,7 +22,7 @@ OCTETS = "application/octet-stream"
 
 
 async def pass_on(
-    target: OllamaTarget,
+    api: OllamaApi,
     body: Body | None = None,
     *,
     content_type: str | None = None,
@@ -39,7 +39,7 @@ async def pass_on(
         if query := request.query_string:
             path += "?" + query.decode("latin-1")
         length = request.content_length
-        asking = target.pass_on(request.method, path, body, length=length, content_type=content_type)
+        asking = api.pass_on(request.method, path, body, length=length, content_type=content_type)
         found = await exits.enter_async_context(asking)
     except BaseException:
         await exits.aclose()

@@ -70,6 +70,15 @@ class ManagedTarget:
             self._children.clear()
             self._loaded = None
 
+    @property
+    def ollama_api(self) -> None:
+        """See `Target.ollama_api`: the children have none."""
+        return None
+
+    async def boot_id(self) -> str | None:
+        """See `Target.boot_id`: a child is no Foreman."""
+        return None
+
     async def models(self) -> list[Model]:
         """Return the models of the settings."""
         return list(self._listed)
