@@ -43,7 +43,6 @@ from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.ledger import Rules
 from foreman.queue.positions import Outlook
 from foreman.restart import keep_running
-from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.boot import leads_to
@@ -99,7 +98,8 @@ class App:
             return "draining"
         with suppress(StoreUnavailable):  # no restart can repair that
             await self.queue.ask(Prune(most=0))  # a round trip through the writer thread that changes nothing
-        waiting, running = await self.context.readers.insist(_depths)
+        running = await self.context.readers.insist(lambda store: len(store.running()))
+        waiting = self.context.outlook.board.waiting
         away = "" if self.context.inventory.up else f"; {self.context.target.address} is away"
         return None if self.down else f"{url}: {waiting} waiting, {running} running{away}"
 
@@ -161,7 +161,7 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         max_answer=settings.max_answer,
     )
     outlook = Outlook(choose.Rules(limit=settings.starvation_limit, share=settings.share, slots=settings.slots))
-    queue = QueueActor(CommandHandlers(store, rules, outlook, clock=clock))
+    queue = QueueActor(CommandHandlers(store, rules, outlook, clock=clock, target=settings.target_kind))
     budget = Budget(settings.memory, grace=min(GRACE, settings.send_timeout))
     hub = OutputHub(budget)
     target = _target(settings)
@@ -222,10 +222,6 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         clock=clock,
     )
     return App(context, queue, webhooks, _tls(settings))
-
-
-def _depths(store: Reader) -> tuple[int, int]:
-    return store.board().waiting, len(store.running())
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -63,7 +63,7 @@ async def main(
     trio.socket.set_custom_hostname_resolver(Resolver())
     listening = _listen(settings)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, listening:
-        store = SqliteWriter(settings.data_dir / "foreman.db", target=settings.target_kind)
+        store = SqliteWriter(settings.data_dir / "foreman.db")
         try:
             async with trio.open_nursery() as nursery:
                 living = app.build(settings, store, clock)

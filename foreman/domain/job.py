@@ -154,6 +154,35 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     most_tokens: int | None = None
 
 
+def queued(draft: Draft, now: Instant) -> Job:
+    """Return the job of a draft as it is first stored."""
+    later = draft.not_before
+    if later is not None and later <= now:
+        later = None
+    return Job(
+        id=draft.id,
+        state=State.QUEUED,
+        model=draft.model,
+        key=draft.key,
+        endpoint=draft.endpoint,
+        priority=draft.priority,
+        attempt=0,
+        max_attempts=draft.max_attempts,
+        fence=0,
+        created_at=now,
+        since=now if later is None else later,
+        ready_at=later,
+        start_by=draft.start_by,
+        timeout=draft.timeout,
+        metadata=draft.metadata,
+        custom_id=draft.custom_id,
+        webhook_url=draft.webhook_url,
+        webhook_events=draft.webhook_events,
+        owner=draft.owner,
+        most_tokens=draft.most_tokens,
+    )
+
+
 class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the event log: a job went from `previous` to `state`."""
 
@@ -192,6 +221,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None  # of the last answer
     error: str | None = None
     ended_at: Instant | None = None
+    owner: str = ""  # of the job
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):

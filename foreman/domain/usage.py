@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
-from foreman.domain.job import RUNNING, Draft, Instant, Job, State, model_of
+from foreman.domain.job import RUNNING, Instant, Job, LoadKey, State, model_of
 
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 SINCE = "usage_since"  # the note with the start of counting, seconds since the epoch
@@ -136,16 +136,20 @@ class Tally:
         self._pairs: dict[tuple[Instant, Group], Sequence[Figures]] = {}  # of the minute and the hour
         self._depths: dict[int, Depth] = {}  # as of the last commit, by step
 
-    def submitted(self, draft: Draft, now: Instant) -> None:
-        """Count a new job."""
+    def submitted(self, jobs: Iterable[Job], now: Instant) -> None:
+        """Count new jobs."""
+        counts: dict[tuple[LoadKey, str, str], int] = {}
+        for job in jobs:
+            alike = job.key, job.owner, job.endpoint
+            counts[alike] = counts.get(alike, 0) + 1
         self._now = now
-        self._more += 1
-        group = Group(model_of(draft.key), draft.owner, self._target, draft.endpoint)
-        for figures in self._at(group, now):
-            figures.submitted += 1
+        for (key, owner, endpoint), count in counts.items():
+            self._more += count
+            for figures in self._at(Group(model_of(key), owner, self._target, endpoint), now):
+                figures.submitted += count
 
     def changed(self, job: Job, previous: State, now: Instant, *, first: bool = False) -> None:
-        """Count a transition from `previous` to the job's state. `first` means that it starts for the first time."""
+        """Count a transition from `previous` to the job's state. `first` means that a start is its first one."""
         self._now = now
         group = self._group(job)
         if previous is State.QUEUED:

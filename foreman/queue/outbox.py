@@ -23,15 +23,15 @@ def settle(
     tried = replace(delivery, attempts=delivery.attempts + 1, status=sent.status, error=sent.error)
     decision = after_sending(sent, attempts=tried.attempts, retries=retries, backoff=backoff, chance=chance)
     if isinstance(decision, Again):
-        store.settle(replace(tried, due_at=now + decision.wait))
+        store.put_deliveries([replace(tried, due_at=now + decision.wait)])
         return DeliveryState.DUE
     state = DeliveryState.DEAD
     if isinstance(decision, Delivered):
         state = DeliveryState.DELIVERED
     elif isinstance(decision, Stop):
         state = DeliveryState.STOPPED
-        store.stop_deliveries(delivery.job_id, now=now)
-    store.settle(replace(tried, state=state, ended_at=now))
+        _stop(store, delivery.job_id, now)
+    store.put_deliveries([replace(tried, state=state, ended_at=now)])
     return state
 
 
@@ -41,8 +41,16 @@ def redeliver(store: Writer, job_id: str, seq: int, *, now: Instant) -> Delivery
     if delivery is None:
         raise DeliveryNotFound
     again = replace(delivery, state=DeliveryState.DUE, attempts=0, due_at=now, ended_at=None)
-    store.settle(again)
+    store.put_deliveries([again])
     return again
+
+
+def _stop(store: Writer, job_id: str, now: Instant) -> None:
+    """Stop all present and future deliveries of a job."""
+    due = [one for one in store.deliveries(job_id) if one.state is DeliveryState.DUE]
+    store.put_deliveries([replace(one, state=DeliveryState.STOPPED, ended_at=now) for one in due])
+    if (job := store.job(job_id)) is not None:
+        store.put(replace(job, webhook_url=None))
 
 
 def _find(store: Writer, job_id: str, seq: int) -> Delivery | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from foreman.domain.job import Draft, Instant, Job, LoadKey, State
 from foreman.domain.scheduling import choose, forecast
 from foreman.domain.scheduling.choose import OTHERS, Head, Run
 from foreman.domain.scheduling.turns import Turns
+from foreman.queue.board import Board, Near
 from foreman.store.protocol import Reader
-from foreman.store.sqlite.board import Near
 
 FAR = 1000  # the highest position shown; it stands for itself and more
 NEAR = 10  # lanes of each class that are ordered one by one; further lanes count only by their number of jobs
@@ -43,19 +43,19 @@ class Outlook:
 
     def __init__(self, rules: choose.Rules | None = None) -> None:
         self.rules = rules or choose.Rules()
+        self.board = Board()
         self.turns = Turns()  # as the last command left them
         self.paused = False  # no job may be claimed
         self.paces: forecast.Paces = {}
         self.at_work: Mapping[str, AtWork] = {}  # by job
         self._known = self.paces, forecast.typical(self.paces)
 
-    def heads(self, store: Reader) -> list[Head]:
+    def heads(self) -> list[Head]:
         """Return the jobs that a claim chooses from: the two oldest lanes of each class, and those of the current turn.
 
         An ended turn passes to the oldest job of another key, so no other lane can be chosen.
         """
-        board = store.board()
-        near = board.near(2, besides=self._turn(), resting=self.turns.at_rest(board.keys_waiting))
+        near = self.board.near(2, besides=self._turn(), resting=self._resting())
         return [head for head, _ in near.lanes]
 
     def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True) -> Expected:
@@ -63,16 +63,16 @@ class Outlook:
         if job.state is not State.QUEUED or job.ready_at is not None or self.turns.rests(job.key):
             return Expected()
         rank, head = store.rank(job, most=FAR), Head(job.key, job.priority, job.since, job.id)
-        near = self._near(store, head, rank + 1)
+        near = self._near(head, rank + 1)
         position, slots, number = self._find(near, head, rank, now, self._slots(now) if up else None)
         return Expected(position, self._ready(slots, number, job))
 
-    def of_next(self, store: Reader, draft: Draft, now: Instant) -> int | None:
+    def of_next(self, draft: Draft, now: Instant) -> int | None:
         """Return the position of a job about to be added. It is the last of its lane, so no rows are counted."""
         if (draft.not_before is not None and draft.not_before > now) or self.turns.rests(draft.key):
             return None
-        head, before = Head(draft.key, draft.priority, now, draft.id), store.board().size(draft.key, draft.priority)
-        return self._find(self._near(store, head, before + 1), head, before, now, None)[0]
+        head, before = Head(draft.key, draft.priority, now, draft.id), self.board.size(draft.key, draft.priority)
+        return self._find(self._near(head, before + 1), head, before, now, None)[0]
 
     def line(
         self, store: Reader, now: Instant, most: int, *, up: bool = True, wanted: Callable[[Job], bool] | None = None
@@ -85,13 +85,12 @@ class Outlook:
         ahead, furthest = 0, most if wanted is None else FAR
         taken: dict[tuple[str, int], int] = {}
         slots: forecast.Slots | None = self._slots(now) if up else None
-        board = store.board()
-        near = board.near(furthest, besides=self._turn(), resting=self.turns.at_rest(board.keys_waiting))
+        near = self.board.near(furthest, besides=self._turn(), resting=self._resting())
         for run in self._order(near, now):
             lane = run.key, run.priority
             skip, count = taken.get(lane, 0), min(run.count, furthest - ahead)
             taken[lane] = skip + run.count
-            jobs = store.line(run.key, run.priority, skip=skip, most=count)
+            jobs = store.line(run.key, run.priority, skip=skip, limit=count)
             slots = self._load(slots, run, near)
             for number, job in enumerate(jobs):
                 if wanted is None or wanted(job):
@@ -124,11 +123,13 @@ class Outlook:
     def _turn(self) -> Sequence[LoadKey]:
         return () if self.turns.key is None else (self.turns.key,)
 
-    def _near(self, store: Reader, own: Head, least: int) -> Near:
+    def _resting(self) -> Collection[LoadKey]:
+        return self.turns.at_rest(self.board.keys_waiting)
+
+    def _near(self, own: Head, least: int) -> Near:
         """Return the lanes that go next and the lane of `own`, with at least `least` jobs in the latter."""
         keys, lane = (*self._turn(), own.key), (own.key, own.priority)
-        board = store.board()
-        near = board.near(NEAR, besides=keys, resting=self.turns.at_rest(board.keys_waiting), ahead_of=lane)
+        near = self.board.near(NEAR, besides=keys, resting=self._resting(), ahead_of=lane)
         lanes = {(head.key, head.priority): (head, count) for head, count in near.lanes}
         head, count = lanes.get(lane, (own, 0))
         lanes[lane] = head, max(count, least)

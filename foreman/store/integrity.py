@@ -112,11 +112,11 @@ _QUERIES = {
         WHERE state IS NOT (SELECT state FROM events WHERE job_id = j.id ORDER BY seq DESC LIMIT 1)""",
     "the count of waiting jobs of {} is wrong": """
         SELECT drain_key FROM (
-            SELECT drain_key, priority, model, ready_at IS NULL AS free, count(*) AS n FROM jobs WHERE state = 'queued'
-            GROUP BY 1, 2, 3, 4
-            UNION ALL SELECT drain_key, priority, model, 1, -ready FROM lanes
-            UNION ALL SELECT drain_key, priority, model, 0, -parked FROM lanes)
-        GROUP BY drain_key, priority, model, free HAVING sum(n) != 0""",
+            SELECT drain_key, priority, ready_at IS NULL AS free, count(*) AS n FROM jobs WHERE state = 'queued'
+            GROUP BY 1, 2, 3
+            UNION ALL SELECT drain_key, priority, 1, -ready FROM lanes
+            UNION ALL SELECT drain_key, priority, 0, -parked FROM lanes)
+        GROUP BY drain_key, priority, free HAVING sum(n) != 0""",
 }
 
 

@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from foreman.domain.job import Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.usage import Depth, Row
-from foreman.store.protocol import ALL, Cursor, Due, Lane, Order, Reader, Selection, Seqs, Shape
-from foreman.store.sqlite.board import Board
+from foreman.store.protocol import ALL, Cursor, Due, Order, Reader, Selection, Seqs, Shape
 
 
 class OwnJobs(Reader):
@@ -39,10 +38,6 @@ class OwnJobs(Reader):
         job = self._store.job(job_id)
         return job if self.sees(job) else None
 
-    def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
-        """Return a job and its payload, or None when there is none."""
-        return self._store.with_payload(job_id) if self._has(job_id) else None
-
     def jobs(
         self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
     ) -> list[Job]:
@@ -58,10 +53,6 @@ class OwnJobs(Reader):
     def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
         """Return up to `limit` queued jobs with a start time in the future, the soonest first."""
         return self._store.scheduled(limit, owner=self._owner) if owner in (None, self._owner) else []
-
-    def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
-        """Return the job of an owner's idempotency key and the fingerprint of its body, or None."""
-        return self._store.by_idempotency_key(owner, key) if owner == self._owner else None
 
     def shapes(self, job_id: str) -> list[Shape]:
         """Return a job's artifacts without their data, in order."""
@@ -104,29 +95,21 @@ class OwnJobs(Reader):
             return []
         return self._store.due(caller, receiver, now=now, besides=besides, limit=limit)
 
-    def lanes(self) -> list[Lane]:
-        """Return the lanes with their numbers of jobs."""
-        return self._store.lanes()
-
-    def board(self) -> Board:
-        """Return the lanes in memory."""
-        return self._store.board()
-
     def rank(self, job: Job, *, most: int) -> int:
         """Return the number of claimable jobs ahead in the same lane, exact up to `most`."""
         return self._store.rank(job, most=most)
 
-    def line(self, key: LoadKey, priority: int, *, skip: int, most: int) -> list[Job]:
+    def line(self, key: LoadKey, priority: int, *, skip: int, limit: int) -> list[Job]:
         """Return claimable jobs of a lane in order, after the first `skip`."""
-        return self._store.line(key, priority, skip=skip, most=most)
+        return self._store.line(key, priority, skip=skip, limit=limit)
 
     def usage(
-        self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
+        self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
     ) -> list[Row]:
         """Return the usage figures of the steps from `begin` up to `end`."""
         if caller not in (None, self._owner):
             return []
-        return self._store.usage(step=step, begin=begin, end=end, by=by, most=most, caller=self._owner)
+        return self._store.usage(step=step, begin=begin, end=end, by=by, limit=limit, caller=self._owner)
 
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth] | None:
         """Return the depths of the queue from `begin` up to `end`."""

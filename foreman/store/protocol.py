@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -11,8 +11,8 @@ import msgspec
 
 from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import Artifact, Delivery, Draft, Instant, Job, JobEvent, LoadKey, Priority, State
-from foreman.domain.usage import NO_TOKENS, Depth, Row, Tokens
-from foreman.store.sqlite.board import Board
+from foreman.domain.scheduling.choose import Head
+from foreman.domain.usage import Depth, Figures, Row, Slot
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +71,14 @@ class Seqs(NamedTuple):
     pruned: int  # the newest one removed by pruning, 0 before the first
 
 
+class Remains(NamedTuple):
+    """The readable parts of an unreadable job that is queued."""
+
+    lane: tuple[LoadKey, int] | None  # load key and priority, if they are valid
+    parked: bool
+    attempt: int
+
+
 class Due(NamedTuple):
     """A caller's receiver with due deliveries."""
 
@@ -91,9 +99,6 @@ class Reader(Protocol):
     def job(self, job_id: str) -> Job | None:
         """Return a job, or None when there is none."""
 
-    def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
-        """Return a job and its payload, or None when there is none."""
-
     def jobs(
         self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
     ) -> list[Job]:
@@ -104,9 +109,6 @@ class Reader(Protocol):
 
     def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
         """Return up to `limit` queued jobs, of one owner or all, with a start time in the future, the soonest first."""
-
-    def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
-        """Return the job that `owner` submitted under `key` and the fingerprint of its body, or None."""
 
     def shapes(self, job_id: str) -> list[Shape]:
         """Return a job's artifacts without their data, in order."""
@@ -140,22 +142,16 @@ class Reader(Protocol):
     ) -> list[Delivery]:
         """Return the caller's due deliveries to the receiver, earliest first, without the `seq`s in `besides`."""
 
-    def lanes(self) -> list[Lane]:
-        """Return the lanes with their numbers of jobs."""
-
-    def board(self) -> Board:
-        """Return the writer's lanes in memory, which change with every commit."""
-
     def rank(self, job: Job, *, most: int) -> int:
         """Return the number of claimable jobs ahead of the job in its lane, exact up to `most`."""
 
-    def line(self, key: LoadKey, priority: int, *, skip: int, most: int) -> list[Job]:
-        """Return up to `most` claimable jobs of a lane in the order of their runs, after the first `skip`."""
+    def line(self, key: LoadKey, priority: int, *, skip: int, limit: int) -> list[Job]:
+        """Return up to `limit` claimable jobs of a lane in the order of their runs, after the first `skip`."""
 
     def usage(
-        self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
+        self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
     ) -> list[Row]:
-        """Return up to `most` rows of figures, by time, of the steps (in seconds) from `begin` up to `end`.
+        """Return up to `limit` rows of figures, by time, of the steps (in seconds) from `begin` up to `end`.
 
         Steps without activity have no row. With `by`, a field of Group, there is a row per name in each step; with
         `caller`, only that caller's figures count.
@@ -172,7 +168,10 @@ class Reader(Protocol):
 
 
 class Writer(Reader, Protocol):
-    """The single writer. Every write happens inside `transaction()`."""
+    """The single writer. Every write happens inside `transaction()`.
+
+    It decides nothing: it is given rows, and keeps those that belong together consistent by their foreign keys.
+    """
 
     def transaction(self) -> AbstractContextManager[None]:
         """Run all writes inside in one transaction, which is on disk when it ends without raising.
@@ -183,17 +182,51 @@ class Writer(Reader, Protocol):
             StoreBroken: The state on disk is unknown.
         """
 
-    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[JobEvent]:
-        """Insert queued jobs, each with its first event."""
+    # What only the writer asks.
 
-    def put(self, job: Job, *, previous: State, now: Instant) -> JobEvent:
-        """Write the job after a transition from `previous`, and its event."""
+    def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
+        """Return a job and its payload, or None when there is none."""
 
-    def begin(self, job: Job, *, now: Instant) -> list[JobEvent]:
-        """Write a job that went from queued to working, its model being loaded, and both events."""
+    def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
+        """Return the job that `owner` submitted under `key` and the fingerprint of its body, or None."""
 
-    def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
-        """Store the artifacts of a job that is done. Called once, since that state is final."""
+    def lanes(self) -> list[Lane]:
+        """Return the lanes with their stored numbers of jobs."""
+
+    def head(self, key: LoadKey, priority: int) -> Head | None:
+        """Return the oldest claimable job of a lane, readable or not, or None when there is none."""
+
+    def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
+        """Return up to `limit` queued jobs past their `start_by`, or the error of an unreadable one."""
+
+    def next_due(self) -> Instant | None:
+        """Return the time at which `wake` or `overdue` next finds a job, or None."""
+
+    def remains(self, job_id: str) -> Remains | None:
+        """Return the readable parts of an unreadable job, or None unless it is queued."""
+
+    # Rows of jobs and what belongs to them.
+
+    def add(self, drafts: Sequence[Draft], jobs: Sequence[Job]) -> None:
+        """Insert the jobs of the drafts, with their payloads and idempotency keys."""
+
+    def put(self, job: Job, artifacts: Sequence[Artifact] = ()) -> None:
+        """Write what changes in the row of a job, and add its artifacts, given once, when it is done."""
+
+    def log(self, events: Sequence[JobEvent]) -> list[JobEvent]:
+        """Append events to the log, and return them with their seqs."""
+
+    def put_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Write deliveries, new ones and changed ones."""
+
+    def put_lanes(self, lanes: Sequence[Lane]) -> None:
+        """Write the numbers of jobs of these lanes; empty lanes are removed."""
+
+    def wake(self, now: Instant) -> list[Head]:
+        """Make the queued jobs whose time has come claimable, and return them."""
+
+    def set_aside(self, job_id: str, *, now: Instant, expires_at: Instant | None, error: str, code: str) -> None:
+        """Write an unreadable job as failed."""
 
     def delete(self, job_ids: Sequence[str]) -> None:
         """Delete ended jobs with all that belongs to them."""
@@ -204,32 +237,13 @@ class Writer(Reader, Protocol):
         `Seqs.pruned` then covers their events.
         """
 
-    def wake(self, now: Instant) -> int:
-        """Make the queued jobs whose time has come claimable, and return their number."""
+    # Other rows.
 
-    def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
-        """Return queued jobs past their `start_by`, or the error of an unreadable one."""
-
-    def set_aside(self, error: JobUnreadable, *, now: Instant, expires_at: Instant | None) -> JobEvent | None:
-        """Fail an unreadable job if it is queued, so that it does not block others, and return the event."""
-
-    def next_due(self) -> Instant | None:
-        """Return the time at which `wake` or `overdue` next finds a job, or None."""
-
-    def used(self, job: Job, *, tokens: Tokens = NO_TOKENS, loads: int = 0, now: Instant) -> None:
-        """Count the tokens and loads of an attempt; transitions are counted by `put` and `begin`."""
-
-    def sample(self, now: Instant) -> None:
-        """Count the running jobs; called every minute, since a long run has no transitions."""
+    def add_usage(self, figures: Mapping[Slot, Figures], depths: Sequence[Depth]) -> None:
+        """Add the figures to the stored ones, and raise the stored depths to these."""
 
     def prune_usage(self, *, minutes: int, hours: int) -> None:
         """Delete figures of minutes and hours that began before these times, a bounded number per call."""
-
-    def settle(self, delivery: Delivery) -> None:
-        """Write the outcome of an attempt to deliver."""
-
-    def stop_deliveries(self, job_id: str, *, now: Instant) -> None:
-        """Stop all present and future deliveries of a job."""
 
     def set_note(self, name: str, value: str) -> None:
         """Set the value of a note."""

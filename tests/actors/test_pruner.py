@@ -51,7 +51,7 @@ async def test_a_job_that_runs_for_long_is_told_of_in_every_minute(start_app: St
     depths = app.store.depths(step=MINUTE, begin=0, end=int(START) + 3600)
     first = int(START) // MINUTE * MINUTE
     assert [(depth.at - first, depth.running) for depth in depths] == [(n * MINUTE, 1) for n in range(7)]
-    rows = app.store.usage(step=MINUTE, begin=0, end=int(START) + 3600, by=None, most=99)
+    rows = app.store.usage(step=MINUTE, begin=0, end=int(START) + 3600, by=None, limit=99)
     assert all(row.figures.busy_seconds <= MINUTE for row in rows)
     assert sum(row.figures.busy_seconds for row in rows) == pytest.approx(350)
 
@@ -67,7 +67,7 @@ async def test_figures_of_minutes_go_after_a_day_and_those_of_hours_after_their_
         """How many steps have figures so many days after the start."""
         await trio.sleep_until(days * DAY)
         await pruner.sweep(app.queue)
-        return [len(app.store.usage(step=step, begin=0, end=2 * 10**6, by=None, most=9)) for step in STORED]
+        return [len(app.store.usage(step=step, begin=0, end=2 * 10**6, by=None, limit=9)) for step in STORED]
 
     assert await kept(0.9) == [1, 1]
     assert await kept(1.1) == [0, 1]

@@ -19,6 +19,7 @@ from foreman.domain.job import Delivery, DeliveryState
 from foreman.domain.retry import Backoff, Sent
 from foreman.domain.webhooks import addresses
 from foreman.domain.webhooks.admission import MOST_WAITING, Limits
+from foreman.queue.commands import SubmitMany
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import InlineReaders, draft, now
@@ -112,10 +113,8 @@ class Post:
         """Jobs in one commit, each with one webhook; their receivers."""
         self._number += len(urls)
         numbers = range(self._number - len(urls), self._number)
-        with self.harness.store.transaction():
-            drafts = [draft(n, webhook_url=url, owner=owner) for n, url in zip(numbers, urls, strict=True)]
-            events = self.harness.store.add(drafts, now=now())
-        self.harness.commit = type(self.harness.commit)(events, posted=True)
+        drafts = [draft(n, webhook_url=url, owner=owner) for n, url in zip(numbers, urls, strict=True)]
+        self.harness.say(SubmitMany(drafts=drafts))
         self.webhooks.on_commit(self.harness.commit)
         return [url.rpartition("/")[0] for url in urls]
 

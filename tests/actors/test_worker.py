@@ -61,7 +61,7 @@ async def test_tokens_loads_and_time_of_the_slots_are_counted_with_the_jobs(
     app = await start_app(target=FakeTarget([counted], load_seconds=5))
     await app.submit(draft(1), draft(2), draft(3, "a"))
     await app.until(lambda: all(app.job(n).state is State.DONE for n in (1, 2, 3)))
-    rows = app.store.usage(step=HOUR, begin=0, end=2 * 10**6, by="model", most=9)
+    rows = app.store.usage(step=HOUR, begin=0, end=2 * 10**6, by="model", limit=9)
     told = [(r.by, r.figures.done, r.figures.loads, r.figures.prompt_tokens, r.figures.answer_tokens) for r in rows]
     assert told == [("a", 1, 1, 11, 3), ("m", 2, 1, 22, 6)]
     assert [row.figures.busy_seconds for row in rows] == [12, 19]

@@ -16,7 +16,7 @@ import trio
 from trio_websocket import open_websocket_url
 from ulid import ULID
 
-from foreman.domain.job import Draft
+from foreman.domain.job import Draft, queued
 from foreman.store.sqlite.rows import DRAFT, draft_row
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.bench.daemon import Daemon, child, serving
@@ -128,7 +128,7 @@ def _inserted(folder: Path) -> float:
         for first in range(0, JOBS, GROUP):
             group = drafts[first : first + GROUP]
             db.execute("BEGIN IMMEDIATE")
-            db.executemany(into_jobs, [draft_row(draft, now) for draft in group])
+            db.executemany(into_jobs, [draft_row(draft, queued(draft, now)) for draft in group])
             db.executemany("INSERT INTO payloads (job_id, body) VALUES (?, ?)", [(d.id, d.payload) for d in group])
             db.executemany(into_events, [(draft.id, now) for draft in group])
             db.execute("COMMIT")

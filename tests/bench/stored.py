@@ -13,6 +13,9 @@ import trio
 from ulid import ULID
 
 from foreman.domain.job import Draft, Priority
+from foreman.queue.commands import SubmitMany
+from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.ledger import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.bench.instant import MODELS
 
@@ -25,11 +28,11 @@ def fill(data_dir: Path, count: int, models: tuple[str, ...] = MODELS[:1]) -> No
     """Queue `count` jobs, spread over `models` and, when there are several, over the priorities."""
     data_dir.mkdir(parents=True, exist_ok=True)
     store = SqliteWriter(data_dir / "foreman.db")
+    handlers = CommandHandlers(store, Rules(max_queue=count), clock=time.time)
     try:
         for first in range(0, count, GROUP):
             drafts = [_draft(n, models) for n in range(first, min(first + GROUP, count))]
-            with store.transaction():
-                store.add(drafts, now=time.time())
+            handlers.apply([SubmitMany(drafts=drafts)])
         store.checkpoint()
     finally:
         store.close()

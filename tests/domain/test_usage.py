@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from foreman.domain.job import Draft, Job, Priority, State
+from foreman.domain.job import Draft, Job, Priority, State, queued
 from foreman.domain.usage import (
     DAY,
     HOUR,
@@ -25,6 +25,7 @@ from foreman.domain.usage import (
 T = 7200  # the beginning of an hour
 GROUP = Group("m:latest", "alice", "ollama", "/api/chat")
 DRAFT = Draft(id="1", model="m", key='m:latest {"num_ctx":8}', endpoint="/api/chat", payload=b"", owner="alice")
+SUBMITTED = queued(DRAFT, T)
 JOB = Job(
     id="1",
     state=State.QUEUED,
@@ -75,7 +76,7 @@ def test_waits_are_told_to_within_their_bucket(waits: dict[int, int], half: floa
 
 def test_a_life_is_counted_in_the_minute_and_the_hour_in_which_it_went_on() -> None:
     tally = Tally("ollama", waiting=0)
-    tally.submitted(DRAFT, T + 30)
+    tally.submitted([SUBMITTED], T + 30)
     working = go(tally, go(tally, JOB, State.LOADING, T + 90.5), State.WORKING, T + 91)
     tally.used(working, T + 150, tokens=Tokens(10, 4, 2), loads=1)
     go(tally, working, State.DONE, T + 150)
@@ -111,7 +112,7 @@ def test_an_attempt_of_an_earlier_process_and_a_clock_set_back_cost_no_time() ->
 
 def test_a_wait_is_counted_once_and_a_retry_by_hand_is_a_new_job() -> None:
     tally = Tally("ollama", waiting=0)
-    tally.submitted(DRAFT, T)
+    tally.submitted([SUBMITTED], T)
     first = go(tally, go(tally, JOB, State.LOADING, T + 1), State.QUEUED, T + 2)
     failed = go(tally, go(tally, first, State.LOADING, T + 3), State.FAILED, T + 4)
     again = go(tally, replace(failed, started_at=None), State.QUEUED, T + 5)
@@ -122,7 +123,7 @@ def test_a_wait_is_counted_once_and_a_retry_by_hand_is_a_new_job() -> None:
 
 def test_what_is_rolled_back_was_never_counted() -> None:
     tally = Tally("ollama", waiting=3)
-    tally.submitted(DRAFT, T)
+    tally.submitted([SUBMITTED], T)
     tally.forget()
     assert (tally.figures, tally.depths()) == ({}, [])
     running = go(tally, JOB, State.LOADING, T)
@@ -136,7 +137,7 @@ def test_what_is_rolled_back_was_never_counted() -> None:
 def test_the_depth_is_the_most_at_once_and_what_waited_before() -> None:
     tally = Tally("ollama", waiting=2)
     for number in range(3):
-        tally.submitted(replace(DRAFT, id=f"{number}"), T + 30)
+        tally.submitted([replace(SUBMITTED, id=f"{number}")], T + 30)
     assert tally.depths() == [Depth(MINUTE, T, 2, 5, 0), Depth(HOUR, T, 2, 5, 0)]
     tally.commit()
     running = go(tally, JOB, State.LOADING, T + 40)

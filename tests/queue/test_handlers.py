@@ -52,8 +52,7 @@ def test_places_are_right_within_one_transaction(harness: QueueHarness) -> None:
 
 def test_a_position_beyond_a_thousand_is_a_thousand(store: SqliteWriter) -> None:
     harness = QueueHarness(store)
-    with store.transaction():
-        store.add([draft(n) for n in range(1, FAR + 20)], now=START)
+    harness.say(SubmitMany(drafts=[draft(n) for n in range(1, FAR + 20)]))
     assert harness.submit(9999).position == FAR
 
 

@@ -338,7 +338,7 @@ class Machine(RuleBasedStateMachine):
     def every_change_is_counted_once(self) -> None:
         if not hasattr(self, "jobs"):
             return
-        every: dict[str, Any] = {"begin": 0, "end": 2_000_000, "most": 10_000}
+        every: dict[str, Any] = {"begin": 0, "end": 2_000_000, "limit": 10_000}
         names = ("submitted", *TERMINAL)
         for step, by in ((HOUR, None), (DAY, "model")):
             told = [row.figures for row in self.store.usage(step=step, by=by, **every)]

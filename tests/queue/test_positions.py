@@ -16,19 +16,21 @@ from foreman.domain.scheduling.turns import Turns
 from foreman.queue.positions import FAR, Expected, Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
+from tests.support.queue import ledger_of, writing
 
 
 def add(store: SqliteWriter, number: int, model: str = "a", **fields: Any) -> Job:
-    with store.transaction():
-        store.add([draft(number, model, **fields)], now=START)
-    job = store.job(f"{number:03}")
-    assert job is not None
+    with writing(store) as ledger:
+        [job] = ledger.add([draft(number, model, **fields)])
     return job
 
 
-def knowing(*, slots: int = 1, loaded: str | None = "a", **seconds: tuple[float, float]) -> Outlook:
+def knowing(
+    store: SqliteWriter, *, slots: int = 1, loaded: str | None = "a", **seconds: tuple[float, float]
+) -> Outlook:
     """An outlook that has seen a job of each key, which took so long after so long a load."""
     outlook = Outlook(Rules(slots=slots))
+    outlook.board = ledger_of(store).outlook.board
     for key, (took, load) in seconds.items():
         outlook.paces = forecast.learn(outlook.paces, key, most_tokens=None, seconds=took, load=load, tokens=0)
     outlook.turns = Turns(Standing(Turn(loaded, START)) if loaded else Standing())
@@ -40,23 +42,23 @@ def seconds(outlook: Outlook, store: SqliteWriter, *jobs: Job, now: float = STAR
 
 
 def test_each_key_has_its_own_pace_and_loads_count(store: SqliteWriter) -> None:
-    outlook = knowing(a=(2, 5), b=(60, 30))
+    outlook = knowing(store, a=(2, 5), b=(60, 30))
     jobs = [add(store, 1, "b"), add(store, 2, "a"), add(store, 3, "b"), add(store, 4, "a")]
     assert [outlook.of(store, job, START).position for job in jobs] == [3, 1, 4, 2]
     assert seconds(outlook, store, *jobs) == [4 + 30 + 60, 2, 4 + 30 + 120, 4]
 
 
 def test_a_load_of_which_nothing_is_known_is_like_the_others(store: SqliteWriter) -> None:
-    outlook = knowing(a=(2, 5), b=(3, 15))
+    outlook = knowing(store, a=(2, 5), b=(3, 15))
     outlook.paces = forecast.learn(outlook.paces, "c", most_tokens=None, seconds=1, load=None, tokens=0)
     assert seconds(outlook, store, add(store, 1, "c")) == [10 + 1]
 
 
 def test_what_runs_counts_with_what_is_left_of_it(store: SqliteWriter) -> None:
-    outlook = knowing(a=(10, 5), b=(60, 30))
+    outlook = knowing(store, a=(10, 5), b=(60, 30))
     running, waiting = add(store, 1, "b"), add(store, 2, "a")
-    with store.transaction():
-        store.put(replace(running, state=State.LOADING), previous=running.state, now=START)
+    with writing(store) as ledger:
+        ledger.put(replace(running, state=State.LOADING), running)
     outlook.claimed(running, START)
     outlook.turns = Turns(Standing(Turn("b", START)))
     assert seconds(outlook, store, waiting) == [90 + 5 + 10]
@@ -69,14 +71,13 @@ def test_what_runs_counts_with_what_is_left_of_it(store: SqliteWriter) -> None:
 
 
 def test_slots_share_the_jobs_of_a_key_and_wait_for_each_other_at_a_change(store: SqliteWriter) -> None:
-    outlook = knowing(slots=3, a=(10, 5), b=(7, 4))
+    outlook = knowing(store, slots=3, a=(10, 5), b=(7, 4))
     jobs = [add(store, n, "a") for n in range(1, 5)] + [add(store, 5, "b")]
     assert seconds(outlook, store, *jobs) == [10, 10, 10, 20, 20 + 4 + 7]
 
 
 def test_a_limited_answer_is_expected_by_its_length(store: SqliteWriter) -> None:
-    outlook = Outlook()
-    outlook.turns = Turns(Standing(Turn("a", START)))
+    outlook = knowing(store)
     for most, took, tokens in ((None, 20.0, 400), (8, 0.5, 8), (1000, 60.0, 900)):
         outlook.paces = forecast.learn(outlook.paces, "a", most_tokens=most, seconds=took, load=None, tokens=tokens)
     assert forecast.service(outlook.paces, "a", 9) == 0.5  # like those of a similar limit
@@ -95,7 +96,7 @@ def test_a_limit_that_is_new_is_expected_by_tokens_and_their_rate() -> None:
 
 
 def test_nothing_is_said_of_what_nobody_knows(store: SqliteWriter) -> None:
-    outlook = knowing(a=(2, 5))
+    outlook = knowing(store, a=(2, 5))
     new, after, known = add(store, 1, "new"), add(store, 2, "a", priority=Priority.LOW), add(store, 3, "a", priority=0)
     assert seconds(outlook, store, known, new, after) == [2, None, None]
     assert outlook.of(store, new, START).position == 2
@@ -104,24 +105,24 @@ def test_nothing_is_said_of_what_nobody_knows(store: SqliteWriter) -> None:
 
 
 def test_a_job_that_waits_for_a_time_has_no_place(store: SqliteWriter) -> None:
-    outlook = knowing(a=(2, 5))
+    outlook = knowing(store, a=(2, 5))
     assert outlook.of(store, add(store, 1, not_before=START + 5), START) == Expected()
-    assert outlook.of_next(store, draft(2, "a", not_before=START + 5), START) is None
-    assert outlook.of_next(store, draft(2, "a", not_before=START - 5), START) == 1
+    assert outlook.of_next(draft(2, "a", not_before=START + 5), START) is None
+    assert outlook.of_next(draft(2, "a", not_before=START - 5), START) == 1
     outlook.turns = outlook.turns.let_rest("a", START, START + 5)
     assert outlook.of(store, add(store, 3), START) == Expected()
-    assert outlook.of_next(store, draft(2, "a"), START) is None
+    assert outlook.of_next(draft(2, "a"), START) is None
 
 
 def test_while_the_target_is_away_there_are_positions_and_no_times(store: SqliteWriter) -> None:
-    outlook = knowing(a=(2, 5))
+    outlook = knowing(store, a=(2, 5))
     job = add(store, 1)
     assert outlook.of(store, job, START, up=False) == Expected(1, None)
     assert [expected for _, expected in outlook.line(store, START, 9, up=False)] == [Expected(1, None)]
 
 
 def test_keys_that_rest_hold_up_nobody(store: SqliteWriter) -> None:
-    outlook = knowing(a=(2, 5), b=(3, 4), loaded="b")
+    outlook = knowing(store, a=(2, 5), b=(3, 4), loaded="b")
     add(store, 1, "a", priority=Priority.HIGH)
     job = add(store, 2, "b")
     assert outlook.of(store, job, START) == Expected(2, 5 + 2 + 4 + 3)
@@ -131,10 +132,10 @@ def test_keys_that_rest_hold_up_nobody(store: SqliteWriter) -> None:
 
 
 def test_a_class_that_starves_is_expected_before_the_end_of_the_higher_ones(store: SqliteWriter) -> None:
-    outlook = knowing(a=(1, 5))
+    outlook = knowing(store, a=(1, 5))
     low = add(store, 999, "a", priority=Priority.LOW)
-    with store.transaction():
-        store.add([draft(n, "a", priority=Priority.HIGH) for n in range(1, 101)], now=START + 700)
+    with writing(store, START + 700) as ledger:
+        ledger.add([draft(n, "a", priority=Priority.HIGH) for n in range(1, 101)])
     assert outlook.of(store, low, START + 700) == Expected(2, 2)
     outlook.turns = Turns(Standing(Turn("a", START + 700), credits=(0.0, 0.0, -5.05)))
     assert outlook.of(store, low, START + 700) == Expected(52, 52)
@@ -142,13 +143,11 @@ def test_a_class_that_starves_is_expected_before_the_end_of_the_higher_ones(stor
 
 
 def test_far_back_nothing_is_counted(store: SqliteWriter) -> None:
-    outlook = knowing(a=(2, 5))
-    with store.transaction():
-        store.add([draft(n, "a", id=f"{n:05}") for n in range(1, FAR + 50)], now=START)
-    last = store.job(f"{FAR + 49:05}")
-    assert last is not None
+    outlook = knowing(store, a=(2, 5))
+    with writing(store) as ledger:
+        *_, last = ledger.add([draft(n, "a", id=f"{n:05}") for n in range(1, FAR + 50)])
     assert outlook.of(store, last, START) == Expected(FAR, None)
-    assert outlook.of_next(store, draft(5000, "a"), START) == FAR
+    assert outlook.of_next(draft(5000, "a"), START) == FAR
 
 
 @given(
@@ -164,7 +163,7 @@ def test_the_line_says_the_same_as_each_job(
 ) -> None:
     store = SqliteWriter(tmp_path_factory.mktemp("line") / "foreman.db")
     try:
-        outlook = knowing(slots=slots, a=(2, 5), b=(3, 1), c=(11, 20))
+        outlook = knowing(store, slots=slots, a=(2, 5), b=(3, 1), c=(11, 20))
         for number, (model, priority, most) in enumerate(jobs):
             add(store, number, model, priority=priority, most_tokens=most)
         line = outlook.line(store, START, 99)

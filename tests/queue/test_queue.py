@@ -146,15 +146,15 @@ async def test_the_queue_wakes_by_itself_when_a_time_comes(
 async def test_a_job_that_waits_for_its_time_is_woken_after_a_restart_too(
     handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    with handlers.store.transaction():
-        handlers.store.add([draft(not_before=now() + 60)], now=now())
+    handlers.apply([Submit(draft=draft(not_before=now() + 60))])
+    handlers = CountingHandlers(handlers.store, Rules(), clock=now)
     queue = QueueActor(handlers, offload=inline)
     work_available = trio.Event()
     queue.add_listener(lambda commit: work_available.set() if commit.work_available else None)
     await nursery.start(queue.run)
     await queue.ask(Note(name="n", value=""))  # the worker asks before anything else
     with trio.fail_after(61):
-        while not handlers.store.board().heads():
+        while not handlers.outlook.board.heads():
             work_available = trio.Event()
             await work_available.wait()
     assert trio.current_time() == pytest.approx(60)

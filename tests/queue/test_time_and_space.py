@@ -80,10 +80,10 @@ def test_a_first_job_that_another_program_has_changed_leaves_the_board(
         assert job.id == expected
         harness.finish(job)
     assert harness.claim() is None
-    assert (harness.store.board().heads(), harness.store.board().ready) == ([], 0)
+    assert (harness.handlers.outlook.board.heads(), harness.handlers.outlook.board.ready) == ([], 0)
     if "state" not in event and "DELETE" not in event:
         logged.claim("job failed: it cannot be read")
-        assert harness.store.board().waiting == 0 and harness.store.lanes() == []
+        assert harness.handlers.outlook.board.waiting == 0 and harness.store.lanes() == []
 
 
 def test_a_job_whose_id_is_no_text_is_in_nobodys_way(harness: QueueHarness) -> None:
@@ -182,7 +182,7 @@ def test_when_the_disk_is_full_the_members_are_tried_one_by_one(harness: QueueHa
 
 def submitted(harness: QueueHarness) -> int:
     """How many jobs the figures of usage say were submitted."""
-    [row] = harness.store.usage(step=MINUTE, begin=0, end=int(START) + 1000, by=None, most=9)
+    [row] = harness.store.usage(step=MINUTE, begin=0, end=int(START) + 1000, by=None, limit=9)
     return row.figures.submitted
 
 
@@ -208,7 +208,7 @@ def test_the_end_of_an_attempt_is_told_again_once_the_disk_has_room(harness: Que
     assert harness.handlers.tick().events == []
     make_room()
     assert [event.state for event in harness.handlers.tick().events] == [State.WORKING, State.DONE]
-    [row] = harness.store.usage(step=MINUTE, begin=0, end=int(START) + 1000, by=None, most=9)
+    [row] = harness.store.usage(step=MINUTE, begin=0, end=int(START) + 1000, by=None, limit=9)
     assert (row.figures.submitted, row.figures.done, row.figures.answer_tokens) == (1, 1, 7)  # and not once more
     assert harness.handlers.next_due is None
 

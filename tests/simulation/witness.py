@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -94,17 +94,18 @@ class Book:
 
     # What a commit holds, in its order.
 
-    def added(self, drafts: Sequence[Draft], events: Sequence[JobEvent]) -> None:
-        for draft, event in zip(drafts, events, strict=True):
+    def added(self, drafts: Sequence[Draft], jobs: Sequence[Job]) -> None:
+        for draft, job in zip(drafts, jobs, strict=True):
             if draft.id in self.jobs or draft.id in self.gone:
                 self.complain(f"{draft.id} was added twice")
-            since = max(event.at, draft.not_before or 0)
+            since = max(job.created_at, draft.not_before or 0)
             self.jobs[draft.id] = Seen(draft, since=since, ready_at=draft.not_before, start_by=draft.start_by)
+
+    def logged(self, events: Sequence[JobEvent]) -> None:
+        for event in events:
             self._log(event)
 
-    def put(
-        self, job: Job, previous: State, events: Sequence[JobEvent], kept: Sequence[Artifact], *, tried: bool = False
-    ) -> None:
+    def put(self, job: Job, previous: State, kept: Sequence[Artifact], *, tried: bool = False) -> None:
         """`tried`: it was the one that a failing model was tried with, which costs it nothing."""
         seen = self.jobs[job.id]
         if previous is not seen.state:
@@ -125,8 +126,6 @@ class Book:
             self.complain(f"{job.id} is {job.state} and is to be pruned at {job.expires_at}")
         seen.since, seen.ready_at, seen.start_by = job.since, job.ready_at, job.start_by
         seen.expires_at = job.expires_at
-        for event in events:
-            self._log(event)
 
     def removed(self, job_id: str, *, pruning: bool, now: Instant) -> None:
         seen = self.jobs.pop(job_id)
@@ -242,7 +241,7 @@ class WatchedStore(SqliteWriter):
         self.rests: Callable[[str], bool] = lambda _: False  # whether a key is not to be claimed now
         self.breakers: Callable[[], Breakers] = dict
         self._noted: list[Callable[[], None]] = []
-        self._kept: dict[str, list[Artifact]] = defaultdict(list)
+        self._put: tuple[Job, State, Sequence[Artifact]] | None = None  # whose events are to come
         self._readers: list[SqliteReader] = []
 
     def reader(self) -> SqliteReader:
@@ -256,7 +255,7 @@ class WatchedStore(SqliteWriter):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self._noted, self._kept = [], defaultdict(list)
+        self._noted, self._put = [], None
         fuse = self.fuse
         try:
             with super().transaction():
@@ -275,28 +274,30 @@ class WatchedStore(SqliteWriter):
             if fuse == "after":
                 raise PowerCut
 
-    def add(self, drafts: Sequence[Draft], *, now: Instant) -> list[JobEvent]:
-        events = super().add(drafts, now=now)
-        self._noted.append(lambda: self.book.added(drafts, events))
-        return events
+    def add(self, drafts: Sequence[Draft], jobs: Sequence[Job]) -> None:
+        super().add(drafts, jobs)
+        self._noted.append(lambda: self.book.added(drafts, jobs))
 
-    def put(self, job: Job, *, previous: State, now: Instant) -> JobEvent:
-        if job.state in RUNNING and previous is State.QUEUED:
-            self._watch_claim(job, now)
-        event = super().put(job, previous=previous, now=now)
-        kept, tried = self._kept.pop(job.id, []), self._was_tried(job, now)
-        self._noted.append(lambda: self.book.put(job, previous, [event], kept, tried=tried))
-        return event
+    def put(self, job: Job, artifacts: Sequence[Artifact] = ()) -> None:
+        before = self.job(job.id)
+        assert before is not None
+        super().put(job, artifacts)
+        if before.state is job.state:  # its webhooks are stopped
+            self._noted.append(lambda: self._stopped(job.id))
+        else:
+            self._put = job, before.state, artifacts
 
-    def begin(self, job: Job, *, now: Instant) -> list[JobEvent]:
-        self._watch_claim(job, now)
-        events = super().begin(job, now=now)
-        self._noted.append(lambda: self.book.put(job, State.QUEUED, events, []))
-        return events
-
-    def keep(self, job_id: str, artifacts: Iterable[Artifact]) -> None:
-        self._kept[job_id] += artifacts
-        super().keep(job_id, self._kept[job_id])
+    def log(self, events: Sequence[JobEvent]) -> list[JobEvent]:
+        if self._put is not None:
+            (job, previous, artifacts), self._put = self._put, None
+            now = events[0].at
+            if job.state in RUNNING and previous is State.QUEUED:
+                self._watch_claim(job, now)
+            tried = self._was_tried(job, now)
+            self._noted.append(lambda: self.book.put(job, previous, artifacts, tried=tried))
+        logged = super().log(events)
+        self._noted.append(lambda: self.book.logged(logged))
+        return logged
 
     def delete(self, job_ids: Sequence[str]) -> None:
         super().delete(job_ids)
@@ -312,17 +313,14 @@ class WatchedStore(SqliteWriter):
         for job_id in job_ids:
             self.book.removed(job_id, pruning=pruning, now=self.book.latest)
 
-    def settle(self, delivery: Delivery) -> None:
-        super().settle(delivery)
-        self._noted.append(lambda: self._settled(delivery))
+    def put_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        super().put_deliveries(deliveries)
+        self._noted.append(lambda: self._delivered(deliveries))
 
-    def _settled(self, delivery: Delivery) -> None:
-        if delivery.state is DeliveryState.DUE and not delivery.attempts:
-            self.book.refused[delivery.seq] = 0
-
-    def stop_deliveries(self, job_id: str, *, now: Instant) -> None:
-        super().stop_deliveries(job_id, now=now)
-        self._noted.append(lambda: self._stopped(job_id))
+    def _delivered(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            if delivery.state is DeliveryState.DUE and not delivery.attempts:
+                self.book.refused[delivery.seq] = 0
 
     def _stopped(self, job_id: str) -> None:
         if seen := self.book.jobs.get(job_id):

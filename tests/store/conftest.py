@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from foreman.domain.job import Draft, Job, State
 from foreman.store.protocol import Reader, Writer
 from foreman.store.sqlite.writer import SqliteWriter
+from tests.support.queue import writing
 
 
 class Store(Writer, Protocol):
@@ -56,17 +57,17 @@ def draft(number: int | str = 1, **fields: Any) -> Draft:
 
 
 def add(store: Writer, *drafts: Draft, now: float = 100) -> list[Job]:
-    with store.transaction():
-        store.add(drafts, now=now)
-    return [job for job in (store.job(one.id) for one in drafts) if job is not None]
+    """Submit the drafts; their jobs are read back as they were handed over."""
+    with writing(store, now) as ledger:
+        jobs = ledger.add(drafts)
+    assert [store.job(job.id) for job in jobs] == jobs
+    return jobs
 
 
 def put(store: Writer, job: Job, now: float = 100, **fields: Any) -> Job:
     """Change the job and write it."""
-    after = replace(job, **fields)
-    with store.transaction():
-        store.put(after, previous=job.state, now=now)
-    return after
+    with writing(store, now) as ledger:
+        return ledger.put(replace(job, **fields), job)
 
 
 def claimed(store: Writer, job: Job, now: float = 100) -> Job:

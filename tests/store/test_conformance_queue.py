@@ -14,9 +14,11 @@ from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import Head, Rules, Turn
 from foreman.domain.scheduling.turns import Turns
 from foreman.queue import positions as outlook_module
+from foreman.queue.board import Board
 from foreman.queue.positions import Outlook
 from foreman.store.protocol import Lane, Selection
 from tests.store.conftest import Store, add, claimed, done, draft, put
+from tests.support.queue import ledger_of, writing
 
 RULES = Rules(limit=100, share=0.1)
 QUEUED = Selection(states=(State.QUEUED,))
@@ -49,10 +51,15 @@ def heads(store: Store) -> dict[tuple[str, int], tuple[str, int]]:
     return {lane: (min(jobs, key=lambda job: (job.since, job.id)).id, len(jobs)) for lane, jobs in found.items()}
 
 
+def board_of(store: Store) -> Board:
+    return ledger_of(store).outlook.board
+
+
 def on_board(store: Store) -> dict[tuple[str, int], tuple[str, int]]:
-    board = store.board()
+    board = board_of(store)
     assert board.waiting == sum(lane.ready + lane.parked for lane in store.lanes())
     assert board.keys == len({lane.key for lane in store.lanes()})
+    assert sorted(board.lanes(), key=repr) == sorted(store.lanes(), key=repr)
     return {(head.key, head.priority): (head.id, board.size(head.key, head.priority)) for head in board.heads()}
 
 
@@ -67,7 +74,7 @@ def test_spellings_of_one_model_share_a_lane(store: Store) -> None:
     add(store, draft(1, model="m", key="m:latest"), draft(2, model="m:latest", key="m:latest"))
     add(store, draft(3, model="M", key="m:latest", not_before=500.0))
     assert store.lanes() == [lane("m:latest", ready=2, parked=1)]
-    assert [head.id for head in store.board().heads()] == ["001"]
+    assert [head.id for head in board_of(store).heads()] == ["001"]
 
 
 def test_an_empty_lane_goes_away(store: Store) -> None:
@@ -79,12 +86,13 @@ def test_an_empty_lane_goes_away(store: Store) -> None:
 
 
 def test_lanes_are_exact_inside_the_transaction_that_changes_them(store: Store) -> None:
-    with store.transaction():
-        store.add([draft(1)], now=100)
-        assert store.lanes() == [lane(ready=1)]
-        assert [head.id for head in store.board().heads()] == ["001"]
-        store.add([draft(2)], now=100)
-        assert store.lanes() == [lane(ready=2)]
+    with writing(store) as ledger:
+        ledger.add([draft(1)])
+        assert board_of(store).lanes() == [lane(ready=1)]
+        assert [head.id for head in board_of(store).heads()] == ["001"]
+        ledger.add([draft(2)])
+        assert board_of(store).lanes() == [lane(ready=2)]
+    assert store.lanes() == [lane(ready=2)]
 
 
 def test_heads_are_the_oldest_claimable_of_every_lane(store: Store) -> None:
@@ -92,7 +100,7 @@ def test_heads_are_the_oldest_claimable_of_every_lane(store: Store) -> None:
     jobs = add(store, draft(1), draft(2, model="b"), draft(4, model="b", priority=Priority.LOW), draft(5, model="c"))
     claimed(store, jobs[-1])
     add(store, draft(6, model="d", not_before=500.0))
-    assert sorted(store.board().heads(), key=lambda head: head.id) == [
+    assert sorted(board_of(store).heads(), key=lambda head: head.id) == [
         Head("b", 1, 100.0, "002"),
         Head("m", 1, 90.0, "003"),
         Head("b", 2, 100.0, "004"),
@@ -101,11 +109,10 @@ def test_heads_are_the_oldest_claimable_of_every_lane(store: Store) -> None:
 
 def test_a_parked_job_is_woken_when_its_time_comes(store: Store) -> None:
     add(store, draft(1, not_before=500.0), draft(2, not_before=600.0), draft(3, not_before=50.0))
-    assert [head.id for head in store.board().heads()] == ["003"]
+    assert [head.id for head in board_of(store).heads()] == ["003"]
     assert store.next_due() == 500
-    with store.transaction():
-        assert store.wake(499.9) == 0
-        assert store.wake(500) == 1
+    assert wake(store, 499.9) == []
+    assert [head.id for head in wake(store, 500)] == ["001"]
     woken = store.job("001")
     assert woken is not None
     assert (woken.ready_at, woken.since) == (None, 500)
@@ -136,6 +143,13 @@ def test_the_next_due_is_the_sooner_of_waking_and_expiring(store: Store) -> None
     assert store.next_due() == 250
 
 
+def wake(store: Store, now: float) -> list[Head]:
+    with writing(store, now) as ledger:
+        woken = store.wake(now)
+        ledger.outlook.board.woke(woken)
+    return woken
+
+
 steps = st.lists(
     st.tuples(
         st.sampled_from(["add", "park", "claim", "requeue", "cancel", "wake", "finish", "lose"]),
@@ -164,17 +178,15 @@ def test_lanes_stay_exact_whatever_happens(store: Store, steps: list[tuple[str, 
         elif verb == "finish" and running:
             put(store, running[0], state=State.FAILED)
         elif verb == "wake":
-            with store.transaction():
-                store.wake(200.0 + n / 2)
+            wake(store, 200.0 + n / 2)
         elif verb == "lose":
-            with suppress(RuntimeError), store.transaction():
-                store.add([draft(n, model=model, priority=priority)], now=100)
+            with suppress(RuntimeError), writing(store) as ledger:
+                ledger.add([draft(n, model=model, priority=priority)])
                 for job in waiting[:1]:
-                    store.put(replace(job, state=State.CANCELLED), previous=job.state, now=100)
-                store.board()
+                    ledger.put(replace(job, state=State.CANCELLED), job)
+                if n % 2:
+                    ledger.refreshed()
                 raise RuntimeError
-            with store.transaction():
-                pass
         assert on_board(store) == heads(store)
         assert sorted(store.lanes(), key=repr) == counted(store)
 
@@ -207,13 +219,14 @@ def check_positions(store: Store, waiting: list[tuple[str, Priority, int]], at_w
     for n, (model, priority, age) in enumerate(waiting):
         add(store, draft(n, model=model, priority=priority), now=now - age % 90)
     outlook = Outlook(RULES)
+    outlook.board = board_of(store)
     outlook.turns = Turns(choose.Standing(Turn(at_work, now) if at_work else None))
     places = {job.id: outlook.of(store, job, now).position for job in store.jobs(QUEUED, limit=99)}
     line = [(job.id, expected.position) for job, expected in outlook.line(store, now, most=99)]
     assert line == sorted(places.items(), key=lambda job: job[1] or 0)
     assert [job.id for job, _ in outlook.line(store, now, most=3)] == [job_id for job_id, _ in line[:3]]
     for place in range(1, len(waiting) + 1):
-        choice = choose.choose(store.board().heads(), outlook.turns.standing, running={}, now=now, rules=RULES)
+        choice = choose.choose(board_of(store).heads(), outlook.turns.standing, running={}, now=now, rules=RULES)
         assert choice is not None
         assert places[choice.head.id] == place
         outlook.turns = outlook.turns.stand(choose.start(outlook.turns.standing, choice, now))
@@ -226,5 +239,5 @@ def test_a_lane_is_read_in_its_order_and_from_any_place_on(store: Store) -> None
     add(store, *(draft(n) for n in range(20)), draft("other", priority=Priority.LOW), draft("else", model="b"))
     [last] = add(store, draft(20))
     assert [store.rank(last, most=most) for most in (5, 1000)] == [5, 20]
-    assert [job.id for job in store.line("m", Priority.NORMAL, skip=18, most=9)] == ["018", "019", "020"]
-    assert [job.id for job in store.line("m", Priority.NORMAL, skip=2, most=1)] == ["002"]
+    assert [job.id for job in store.line("m", Priority.NORMAL, skip=18, limit=9)] == ["018", "019", "020"]
+    assert [job.id for job in store.line("m", Priority.NORMAL, skip=2, limit=1)] == ["002"]

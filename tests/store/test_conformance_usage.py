@@ -12,12 +12,13 @@ from foreman.domain.job import State
 from foreman.domain.usage import DAY, HOUR, MINUTE, Depth, Tokens
 from foreman.store.sqlite import usage as sql
 from tests.store.conftest import Store, add, claimed, done, draft, put
+from tests.support.queue import writing
 
 T = 7200  # the beginning of an hour
 
 
 def rows(store: Store, step: int = MINUTE, by: str | None = None, end: int = 100 * DAY, begin: int = 0) -> list[Any]:
-    return store.usage(step=step, begin=begin, end=end, by=by, most=1000)
+    return store.usage(step=step, begin=begin, end=end, by=by, limit=1000)
 
 
 def test_what_happens_to_jobs_is_counted_by_minute_hour_and_day(store: Store) -> None:
@@ -26,8 +27,8 @@ def test_what_happens_to_jobs_is_counted_by_minute_hour_and_day(store: Store) ->
     put(store, claimed(store, jobs[1], now=T + 70), T + 75, state=State.FAILED)
     put(store, jobs[2], T + HOUR, state=State.CANCELLED)
     put(store, jobs[3], T + DAY, state=State.EXPIRED)
-    with store.transaction():
-        store.used(jobs[0], tokens=Tokens(7, 5, 3), loads=2, now=T + 20)
+    with writing(store) as ledger:
+        ledger.tally.used(jobs[0], T + 20, tokens=Tokens(7, 5, 3), loads=2)
     minutes = [(row.at - T, row.figures) for row in rows(store)]
     assert [at for at, _ in minutes] == [0, 60, HOUR, DAY]
     first, second, third, fourth = (figures for _, figures in minutes)
@@ -66,7 +67,7 @@ def test_rows_are_by_model_caller_target_and_endpoint(store: Store) -> None:
     assert by("target") == [(0, "", 3), (60, "", 1)]
     assert [row.by for row in rows(store)] == [None, None]
     assert [(row.at, row.figures.submitted) for row in rows(store, begin=T, end=T + 60)] == [(T, 3)]
-    assert len(store.usage(step=MINUTE, begin=0, end=DAY, by="model", most=2)) == 2
+    assert len(store.usage(step=MINUTE, begin=0, end=DAY, by="model", limit=2)) == 2
 
 
 def test_figures_outlive_the_process_and_the_jobs(open_store: Callable[[], Store]) -> None:
@@ -88,8 +89,8 @@ def test_a_transaction_that_raises_counts_nothing(store: Store) -> None:
     before = rows(store), store.depths(step=MINUTE, begin=0, end=DAY)
 
     def fail() -> None:
-        with store.transaction():
-            store.add([draft(2), draft(3)], now=T + 1)
+        with writing(store, T + 1) as ledger:
+            ledger.add([draft(2), draft(3)])
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -123,7 +124,7 @@ def test_a_step_keeps_so_many_groups_apart_and_no_more(
     assert {row.by: row.figures.submitted for row in rows(store, HOUR, by="caller")} == {"me": 5, "other": 5}
     assert {row.by for row in rows(store, by="endpoint")} == {"/api/chat", "/api/generate"}
     add(store, draft(10, model="m10", owner="other"), now=T + 60)
-    asked: dict[str, Any] = {"begin": 0, "end": DAY, "by": None, "most": 10}
+    asked: dict[str, Any] = {"begin": 0, "end": DAY, "by": None, "limit": 10}
     told = [
         sum(row.figures.submitted for row in store.usage(step=MINUTE, caller=caller, **asked))
         for caller in ("me", "you", "other")
@@ -136,7 +137,7 @@ def test_the_depth_is_kept_where_it_changes_and_raised_within_a_step(open_store:
     jobs = add(store, draft(1), draft(2, not_before=9e9), now=T + 5)
     running = claimed(store, jobs[0], now=T + 6)
     add(store, draft(3), draft(4), now=T + 130)
-    put(store, running, T + 200, state=State.DONE)
+    put(store, running, T + 200, state=State.FAILED)
     assert store.depths(step=MINUTE, begin=0, end=T + 180) == [
         Depth(MINUTE, T, 0, 2, 1),
         Depth(MINUTE, T + 120, 1, 3, 1),
@@ -162,8 +163,8 @@ def test_a_long_run_is_kept_in_every_minute_in_which_it_is_sampled(store: Store)
     [job] = add(store, draft(1), now=T)
     claimed(store, job, now=T)
     for now in (T + 59, T + 61, T + 90):
-        with store.transaction():
-            store.sample(now)
+        with writing(store) as ledger:
+            ledger.tally.sample(now)
     assert store.depths(step=MINUTE, begin=0, end=DAY) == [Depth(MINUTE, T, 0, 1, 1), Depth(MINUTE, T + 60, 0, 0, 1)]
 
 
@@ -186,8 +187,8 @@ def test_old_figures_are_pruned_a_part_at_a_time(store: Store, monkeypatch: pyte
 def test_the_columns_are_those_that_are_counted(store: Store) -> None:
     every = draft(1)
     [job] = add(store, every, now=T)
-    with store.transaction():
-        store.used(job, tokens=Tokens(1, 2, 3), loads=4, now=T)
+    with writing(store) as ledger:
+        ledger.tally.used(job, T, tokens=Tokens(1, 2, 3), loads=4)
     [row] = rows(store)
     assert {name: getattr(row.figures, name) for name in usage.COUNTS} == dict.fromkeys(usage.COUNTS, 0) | {
         "submitted": 1,

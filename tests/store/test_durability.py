@@ -13,13 +13,14 @@ import pytest
 COMMIT = """
 import sys
 from pathlib import Path
-from foreman.domain.job import Draft
+from foreman.domain.job import Draft, queued
 from foreman.store.sqlite.writer import SqliteWriter
 
 store = SqliteWriter(Path(sys.argv[1]))
 for n in range(int(sys.argv[2])):
     with store.transaction():
-        store.add([Draft(id=f"{n:03}", model="m", key="m", endpoint="/api/chat", payload=b"{}")], now=1.0)
+        draft = Draft(id=f"{n:03}", model="m", key="m", endpoint="/api/chat", payload=b"{}")
+        store.add([draft], [queued(draft, 1.0)])
 """
 
 

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ import pytest
 from msgspec.structs import replace
 from ulid import ULID
 
+from foreman.domain import events
 from foreman.domain.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
-from foreman.domain.job import Priority, State
-from foreman.store.protocol import Cursor, Order, Selection
+from foreman.domain.job import Job, Priority, State
+from foreman.store.protocol import Cursor, Lane, Order, Selection
 from foreman.store.sqlite import migrate
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, claimed, done, draft, put
+from tests.support.queue import ledger_of
 
 
 @pytest.fixture
@@ -118,12 +120,20 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
         INSERT INTO deliveries (seq, job_id, receiver, url, state, due_at)
             VALUES (1, '001', 'http://a', 'http://a/x', 'due', 2.0);
         {"UPDATE jobs SET owner = 'bob';" if before >= 2 else ""}
+        {"UPDATE deliveries SET owner = 'bob';" if before >= 8 else ""}
+        INSERT INTO lanes (drain_key, priority, model, ready, parked)
+            VALUES ('m', 2, 'm', 1, 1), ('m', 2, 'M', 2, 0), ('n', 2, 'n', 1, 0);
         PRAGMA user_version = {before};
     """)
     db.close()
     store = SqliteWriter(path)
     job = store.job("001")
     owner = "bob" if before >= 2 else ""
+    low = Priority.LOW
+    assert store.lanes() == [
+        Lane(key="m", priority=low, ready=3, parked=1),
+        Lane(key="n", priority=low, ready=1, parked=0),
+    ]
     assert job is not None and (job.state, job.model, job.owner) == ("done", "m", owner)
     assert [(due.receiver, due.at) for due in store.receivers_due(owner, limit=9)] == [("http://a", 2.0)]
     assert [delivery.seq for delivery in store.due(owner, "http://a", now=2, limit=9)] == [1]
@@ -251,13 +261,12 @@ def test_an_event_and_its_webhook_are_one_commit(store: SqliteWriter) -> None:
     said: list[str] = []
     store._db.set_trace_callback(lambda sql: said.append(" ".join(sql.split()[:3])))
     [job] = add(store, draft(webhook_url="http://r/"))
-    put(store, job, state=State.LOADING)
-    with store.transaction():
-        store.begin(replace(job, state=State.WORKING), now=200)
+    job = put(store, put(store, job, state=State.LOADING), state=State.QUEUED)
+    put(store, job, state=State.WORKING)
     store._db.set_trace_callback(None)
     commits = " | ".join(said).split("COMMIT")[:-1]
     written = [[table in commit for table in ("INSERT INTO events", "INSERT INTO deliveries")] for commit in commits]
-    assert written == [[True, True]] * 3
+    assert written == [[True, True]] * 4
 
 
 def test_an_io_error_breaks_the_store(store: SqliteWriter) -> None:
@@ -271,13 +280,13 @@ def test_an_io_error_breaks_the_store(store: SqliteWriter) -> None:
         fail()
 
 
-HOT = {
-    "claim": lambda store, job: store._head("m", 1),
+HOT: dict[str, Callable[[SqliteWriter, Job], object]] = {
+    "claim": lambda store, job: store.head("m", 1),
     "find": lambda store, job: store.job(job.id),
     "payload": lambda store, job: store.content(job.id),
     "running": lambda store, job: store.running(),
     "rank": lambda store, job: store.rank(job, most=1000),
-    "line": lambda store, job: store.line("m", 1, skip=2, most=10),
+    "line": lambda store, job: store.line("m", 1, skip=2, limit=10),
     "lanes": lambda store, job: store.lanes(),
     "wake": lambda store, job: store.wake(1e6),
     "overdue": lambda store, job: store.overdue(1e6, 10),
@@ -285,16 +294,19 @@ HOT = {
     "callers of deliveries": lambda store, job: store.callers_due(),
     "receivers of deliveries": lambda store, job: store.receivers_due("", after="http://a", limit=10),
     "deliveries that are due": lambda store, job: store.due("", "http://a", now=1e6, limit=10),
+    "lanes to write": lambda store, job: store.put_lanes(store.lanes()),
     "prune": lambda store, job: store.prune(1e6, 10),
     "idempotency": lambda store, job: store.by_idempotency_key("", "k"),
-    "submit": lambda store, job: store.add([draft(999)], now=1),
-    "change": lambda store, job: store.put(job, previous=job.state, now=1),
-    "begin": lambda store, job: store.begin(replace(job, state=State.WORKING), now=200),
+    "submit": lambda store, job: ledger_of(store).add([draft(999)]),
+    "change": lambda store, job: ledger_of(store).put(replace(job, state=State.WORKING), job),
+    "log": lambda store, job: store.log([events.submitted(job)]),
+    "remains": lambda store, job: store.remains(job.id),
+    "set aside": lambda store, job: store.set_aside(job.id, now=1, expires_at=None, error="odd", code="c"),
     "shapes": lambda store, job: store.shapes(job.id),
     "delete": lambda store, job: store.delete([job.id]),
     "events of a job": lambda store, job: store.events(job_id=job.id, limit=10),
     "events": lambda store, job: store.events(after=1, limit=10),
-    "usage": lambda store, job: store.usage(step=60, begin=600, end=6000, by="model", most=10),
+    "usage": lambda store, job: store.usage(step=60, begin=600, end=6000, by="model", limit=10),
     "depths": lambda store, job: store.depths(step=60, begin=600, end=6000),
     "pruning of usage": lambda store, job: store.prune_usage(minutes=600, hours=3600),
     "list": lambda store, job: store.jobs(after=Cursor(job.id), limit=10),

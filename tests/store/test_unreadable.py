@@ -12,6 +12,7 @@ from foreman.domain.errors import JobUnreadable
 from foreman.store.protocol import Cursor, Order, Selection
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, done, draft
+from tests.support.queue import ledger_of
 
 CHANGED = {
     "state": "'weird'",
@@ -54,14 +55,14 @@ def test_a_job_that_cannot_be_read_hides_no_other(store: SqliteWriter, column: s
 
 @pytest.mark.parametrize("odd", ["9", "-1"])
 def test_lanes_that_no_job_can_be_in_are_left_out(data_dir: Path, odd: str) -> None:
-    insert = "INSERT INTO lanes (drain_key, priority, model, ready, parked) VALUES"
+    insert = "INSERT INTO lanes (drain_key, priority, ready, parked) VALUES"
     with closing(SqliteWriter(data_dir / "foreman.db")) as store:
         add(store, draft(7), draft(8, key="n"))
-        store._db.execute(f"{insert} ('m', {odd}, 'm', 1, 1), (CAST(x'ff' AS TEXT), 1, 'm', 1, 1)")
+        store._db.execute(f"{insert} ('m', {odd}, 1, 1), (CAST(x'ff' AS TEXT), 1, 1, 1)")
     with closing(SqliteWriter(data_dir / "foreman.db")) as store:
         assert {lane.key for lane in store.lanes()} == {"m", "n"}
-        assert {head.id for head in store.board().heads()} == {"007", "008"}
-        assert store.board().ready == 2
+        assert {head.id for head in ledger_of(store).outlook.board.heads()} == {"007", "008"}
+        assert ledger_of(store).outlook.board.ready == 2
 
 
 @pytest.mark.parametrize("event", ["state = 'odd'", "at = 9e999", "error = CAST(x'ff' AS TEXT)"])

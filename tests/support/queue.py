@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from foreman.domain.errors import ForemanError
@@ -12,12 +13,14 @@ from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
 from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.ledger import Ledger, Rules
 from foreman.queue.positions import Outlook
+from foreman.store.protocol import Writer
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, START, draft
 
 ANSWER = Answered([Artifact(name="completion", content_type="application/json", data=b'{"a":1}')])
+LEDGER = "ledger of tests"  # the attribute of a store
 
 
 class QueueHarness:
@@ -61,6 +64,30 @@ class QueueHarness:
 
     def steps(self) -> list[tuple[str, str]]:
         return [(event.previous or "", event.state) for event in self.commit.events]
+
+
+def ledger_of(store: Writer) -> Ledger:
+    """The one ledger through which a test without handlers writes to the store."""
+    held = vars(store)
+    if LEDGER not in held:
+        held[LEDGER] = Ledger(store, Rules(), Outlook(), lambda: EVEN)
+    found: Ledger = held[LEDGER]
+    return found
+
+
+@contextmanager
+def writing(store: Writer, now: float = START) -> Iterator[Ledger]:
+    """A transaction in which a test changes jobs as handlers do."""
+    ledger = ledger_of(store)
+    ledger.begin(now)
+    try:
+        with store.transaction():
+            yield ledger
+            ledger.write()
+    except BaseException:
+        ledger.roll_back()
+        raise
+    ledger.commit()
 
 
 def prune_now(store: SqliteWriter, ids: Sequence[str]) -> None:

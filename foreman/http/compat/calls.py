@@ -26,12 +26,11 @@ from foreman.domain.job import Priority, State, load_key
 from foreman.http import rate_limit
 from foreman.http.body import held, read_body
 from foreman.http.compat.waiting import Dialect, WaitingCaller, streamed, whole
-from foreman.http.context import context
+from foreman.http.context import Context, context
 from foreman.http.errors import answer
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
 from foreman.offload import offload
 from foreman.queue.commands import Submit
-from foreman.store.protocol import Reader
 from foreman.targets.protocol import Call
 
 NOTHING = "missing request body"
@@ -132,14 +131,14 @@ async def count(endpoint: Endpoint) -> bytes:
     call = _call(endpoint, asked, model.name)
     assert endpoint.counting is not None
     with trio.move_on_after(COUNT_TIMEOUT):
-        if ctx.target.displaces(call) and await ctx.readers.read(_has_work):
+        if ctx.target.displaces(call) and await _has_work(ctx):
             raise NotLoaded(asked.model)
         return await ctx.target.count(endpoint.counting, call)
     raise AttemptTimeout(COUNT_TIMEOUT)
 
 
-def _has_work(store: Reader) -> bool:
-    return bool(store.board().ready or store.running())
+async def _has_work(ctx: Context) -> bool:
+    return bool(ctx.outlook.board.ready or await ctx.readers.read(lambda store: store.running()))
 
 
 async def read(endpoint: Endpoint) -> intake.Submission:

@@ -13,7 +13,7 @@ from foreman import logs
 from foreman.domain.job import Job, model_of
 from foreman.http.context import Context, context
 from foreman.offload import offload
-from foreman.store.protocol import Lane, Reader
+from foreman.store.protocol import Lane
 
 metrics = Blueprint("metrics", __name__)
 
@@ -27,12 +27,11 @@ async def scrape() -> Response:
     ctx = context()
     ctx.auth.check_admin(request)
 
-    def read(store: Reader) -> tuple[list[Lane], list[Job], float | None]:
-        return store.lanes(), store.running(), store.board().oldest()
-
-    lanes, running, oldest = await ctx.readers.read(read)
+    running = await ctx.readers.read(lambda store: store.running())
+    board = ctx.outlook.board
+    lanes = board.lanes()
     now = CollectorRegistry()
-    now.register(_Now(ctx, lanes, running, oldest))
+    now.register(_Now(ctx, lanes, running, board.oldest()))
 
     def text() -> bytes:
         return generate_latest(ctx.metrics.registry) + generate_latest(now)

@@ -15,7 +15,7 @@ from foreman.http.query import check_names, read_limit
 from foreman.http.tickets import LIFE
 from foreman.queue.commands import Pause, Resume
 from foreman.queue.positions import Expected
-from foreman.store.protocol import Lane, Reader
+from foreman.store.protocol import Reader
 
 service = Blueprint("service", __name__)
 
@@ -97,10 +97,8 @@ async def queue() -> Response:
     """Summarise the queue: waiting jobs by model, running jobs, the loaded model."""
     ctx = context()
 
-    def read(store: Reader) -> tuple[list[Lane], list[Job], float | None]:
-        return store.lanes(), store.running(), store.board().oldest()
-
-    lanes, running, oldest = await visibility.read(read)
+    running = await visibility.read(lambda store: store.running())
+    lanes, oldest = ctx.outlook.board.lanes(), ctx.outlook.board.oldest()
     by_model: dict[str, dict[str, int]] = {}
     for lane in lanes:
         counts = by_model.setdefault(model_of(lane.key), {"high": 0, "normal": 0, "low": 0})

@@ -29,16 +29,17 @@ async def figures() -> Response:
     asked = request.args
     by: str | None = choice("by", asked.get("by"), {name: name for name in Group._fields})
     word = choice("step", asked.get("step"), {word: word for word in STEPS}) or "hour"
-    step, now = STEPS[word], context().clock()
+    ctx = context()
+    step, now = STEPS[word], ctx.clock()
     begin, end = _times(word, now)
 
     def read(store: Reader) -> tuple[list[Row], str | None]:
-        rows = store.usage(step=step, begin=begin, end=end, by=by, most=MOST_ROWS + 1)
+        rows = store.usage(step=step, begin=begin, end=end, by=by, limit=MOST_ROWS + 1)
         since = store.note(SINCE)
         if by is not None:
             return rows, since
         depths = store.depths(step=step, begin=begin, end=end)
-        live = store.board().waiting, len(store.running())
+        live = ctx.outlook.board.waiting, len(store.running())
         return every_step(rows, depths, begin=begin, end=end, step=step, now=now, live=live), since
 
     rows, since = await visibility.read(read)

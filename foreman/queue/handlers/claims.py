@@ -19,9 +19,9 @@ UNREADABLE_AT_ONCE = 500  # jobs that one claim may fail
 
 def claim(ledger: Ledger, message: Claim) -> Work | None:
     """Claim the job that is next, or return None when none may run now."""
-    store, outlook, now = ledger.store, ledger.outlook, ledger.now
+    outlook, now = ledger.outlook, ledger.now
     rules = outlook.rules
-    heads = outlook.heads(store)
+    heads = ledger.refreshed().heads()
     running = Counter(int(job.priority) for job in ledger.running.values())
     if message.spent is not None:
         standing = outlook.turns.standing
@@ -41,11 +41,11 @@ def claim(ledger: Ledger, message: Claim) -> Work | None:
             break
         except JobUnreadable as error:  # changed by another program; it must not block the jobs behind it
             ledger.set_aside(error)
-            heads = outlook.heads(store)
+            heads = ledger.refreshed().heads()
     else:
         ledger.work_available = True  # the next claim continues, so that other messages need not wait
         return None
-    more = store.board().ready > 1
+    more = outlook.board.ready > 1
     claimed = replace(
         job,
         state=State.LOADING,
@@ -61,10 +61,7 @@ def claim(ledger: Ledger, message: Claim) -> Work | None:
         ledger.judge(job.key, breaker.claimed(job.id, now))
     if message.loaded == job.key:
         claimed = replace(claimed, state=State.WORKING)
-        ledger.events += store.begin(claimed, now=now)
-        ledger.running[job.id] = claimed
-    else:
-        ledger.put(claimed, job)
+    ledger.put(claimed, job)
     return Work(claimed, payload, ledger.events[-1].seq, reserved=choice.reserved, more=more)
 
 
@@ -82,7 +79,7 @@ def began(ledger: Ledger, message: Began) -> None:
     """Record that the target has the request."""
     job = _held(ledger, message.job_id, message.fence)
     if job and message.loaded:
-        ledger.store.used(job, loads=1, now=ledger.now)
+        ledger.tally.used(job, ledger.now, loads=1)
     if job and job.state is State.LOADING:
         ledger.put(replace(job, state=State.WORKING), job)
 
@@ -100,11 +97,10 @@ def finished(ledger: Ledger, message: Finished) -> None:
     if job.state is State.LOADING:  # messages keep their order, so no Began was sent
         job = ledger.put(replace(job, state=State.WORKING), job)
     ledger.judge(job.key, None)
-    ledger.store.keep(job.id, message.outcome.artifacts)
-    ledger.store.used(job, tokens=message.outcome.tokens, now=ledger.now)
+    ledger.tally.used(job, ledger.now, tokens=message.outcome.tokens)
     flaw = message.outcome.flaw
     error, code = (str(flaw), flaw.code) if flaw else (None, None)
-    ledger.put(ledger.ended(job, State.DONE, error=error, code=code), job)
+    ledger.put(ledger.ended(job, State.DONE, error=error, code=code), job, message.outcome.artifacts)
 
 
 def rescue(ledger: Ledger, message: Rescue) -> int:

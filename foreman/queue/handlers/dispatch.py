@@ -68,12 +68,14 @@ class CommandHandlers:
         *,
         clock: Callable[[], Instant],
         chance: Callable[[], float] = random.random,
+        target: str = "",
     ) -> None:
+        """Load what is cached of the store. `target` is the target's name in the usage figures."""
         self.store = store
         self.outlook = outlook or Outlook()
         self.clock = clock
         self.next_due = store.next_due()  # when `tick` next has work
-        self._ledger = Ledger(store, rules, self.outlook, chance)
+        self._ledger = Ledger(store, rules, self.outlook, chance, target)
         self._owed: list[Message[Any]] = []  # worker reports not stored yet; their senders do not repeat them
 
     def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
@@ -129,10 +131,14 @@ class CommandHandlers:
                 answers = [self._answer(message) for message in batch]
                 due = maintenance.next_due(ledger)
                 self.next_due = None if due is None else max(due, again)
-        except (StoreUnavailable, StoreRejected):
+                ledger.write()
+        except BaseException as error:
             outlook.turns = before
-            ledger.recall()
+            ledger.roll_back()
+            if isinstance(error, (StoreUnavailable, StoreRejected)):  # the store can still be read
+                ledger.recall()
             raise
+        ledger.commit()
         posted = ledger.redelivers or any(event.posted for event in ledger.events)
         return answers, Commit(ledger.events, ledger.work_available, posted)
 

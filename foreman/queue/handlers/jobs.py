@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from foreman.domain.caller import FOREMAN
 from foreman.domain.errors import IdempotencyMismatch, IllegalTransition, JobUnreadable, QueueFull
 from foreman.domain.job import RETRIABLE, TERMINAL, Job, LoadKey, State
 from foreman.queue.commands import Accepted, Cancel, Delete, Retry, Submit, SubmitMany
@@ -17,24 +16,24 @@ LANES = 1000  # different load keys that may wait at once
 
 def submit(ledger: Ledger, message: Submit) -> Accepted:
     """Add a job, or return the one that its caller submitted under the same idempotency key."""
-    draft, store, now = message.draft, ledger.store, ledger.now
+    draft, store, outlook, now = message.draft, ledger.store, ledger.refreshed(), ledger.now
     if draft.idempotency_key and (known := store.by_idempotency_key(draft.owner, draft.idempotency_key)):
         job, fingerprint = known
         if fingerprint not in draft.fingerprints:
             raise IdempotencyMismatch
-        return Accepted(job, ledger.outlook.of(store, job, now).position)
+        return Accepted(job, outlook.of(store, job, now).position)
     if draft.refusal is not None:
         raise draft.refusal
     _check_room(ledger, [draft.key])
-    position = ledger.outlook.of_next(store, draft, now)
-    ledger.events += store.add([draft], now=now)
-    return Accepted(ledger.find(draft.id, FOREMAN), position)
+    position = outlook.of_next(draft, now)
+    [job] = ledger.add([draft])
+    return Accepted(job, position)
 
 
 def submit_many(ledger: Ledger, message: SubmitMany) -> None:
     """Add all of the drafts, or none."""
     _check_room(ledger, [draft.key for draft in message.drafts])
-    ledger.events += ledger.store.add(message.drafts, now=ledger.now)
+    ledger.add(message.drafts)
 
 
 def cancel(ledger: Ledger, message: Cancel) -> Job:
@@ -83,7 +82,7 @@ def delete(ledger: Ledger, message: Delete) -> None:
 
 def _check_room(ledger: Ledger, keys: Sequence[LoadKey]) -> None:
     """Raise QueueFull unless one job per key can be added."""
-    board = ledger.store.board()
+    board = ledger.outlook.board
     most = ledger.rules.max_queue
     if board.waiting + len(keys) > most:
         raise QueueFull(f"the queue is full: it takes {most} jobs", "the setting max_queue raises the limit")

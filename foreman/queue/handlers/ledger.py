@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 from msgspec.structs import replace
 
+from foreman.domain import events
 from foreman.domain.caller import Caller
 from foreman.domain.errors import JobNotFound, JobUnreadable
-from foreman.domain.job import RUNNING, Instant, Job, JobEvent, LoadKey, State, check_transition, model_of
+from foreman.domain.job import RUNNING, Artifact, Draft, Instant, Job, JobEvent, LoadKey, State, model_of, queued
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
+from foreman.domain.usage import Tally
 from foreman.queue.commands import PAUSED
 from foreman.queue.positions import Outlook
 from foreman.store.protocol import Writer
@@ -34,13 +36,20 @@ class Rules:
 
 
 class Ledger:
-    """The store with the state cached from it, and the changes of the transaction that is open."""
+    """The store with the state cached from it, and the changes of the transaction that is open.
 
-    def __init__(self, store: Writer, rules: Rules, outlook: Outlook, chance: Callable[[], float]) -> None:
+    `target` is the target's name in the usage figures.
+    """
+
+    def __init__(
+        self, store: Writer, rules: Rules, outlook: Outlook, chance: Callable[[], float], target: str = ""
+    ) -> None:
         self.store = store
         self.rules = rules
         self.outlook = outlook
         self.chance = chance
+        outlook.board.load(store)
+        self.tally = Tally(target, waiting=outlook.board.waiting)
         self.now: Instant = 0.0  # of the transaction
         self.events: list[JobEvent] = []
         self.work_available = False  # True when jobs became claimable without an event
@@ -53,10 +62,31 @@ class Ledger:
         self.now = now
         self.events, self.work_available, self.redelivers = [], False, False
 
+    def write(self) -> None:
+        """Write what the handlers have summed up: the numbers of the lanes, and the usage figures."""
+        if changed := self.refreshed().board.changes():
+            self.store.put_lanes(changed)
+        self.store.add_usage(self.tally.figures, self.tally.depths())
+
+    def commit(self) -> None:
+        """Accept the sums: the transaction is on disk."""
+        self.outlook.board.commit()
+        self.tally.commit()
+
+    def roll_back(self) -> None:
+        """Discard the sums."""
+        self.outlook.board.roll_back()
+        self.tally.forget()
+
     def recall(self) -> None:
         """Reload the cached state from the store: a rollback undid changes that are already in it."""
         self.outlook.paused = self.store.note(PAUSED) == "true"
         self.running = {job.id: job for job in self.store.running()}
+
+    def refreshed(self) -> Outlook:
+        """Return the outlook with the heads of all lanes, as the transaction has left them so far."""
+        self.outlook.board.refresh(self.store)
+        return self.outlook
 
     def pause(self, paused: bool) -> None:
         """Pause or resume the queue."""
@@ -82,10 +112,25 @@ class Ledger:
         caller.check_owner(job_id, job.owner)
         return job
 
-    def put(self, job: Job, before: Job) -> Job:
-        """Write the job after a transition, with its event."""
-        check_transition("change", before.state, job.state)
-        self.events.append(self.store.put(job, previous=before.state, now=self.now))
+    def add(self, drafts: Sequence[Draft]) -> list[Job]:
+        """Add a queued job for each draft, and return them."""
+        jobs = [queued(draft, self.now) for draft in drafts]
+        self.store.add(drafts, jobs)
+        self._log([events.submitted(job) for job in jobs], jobs)
+        self.outlook.board.enter(jobs)
+        self.tally.submitted(jobs, self.now)
+        return jobs
+
+    def put(self, job: Job, before: Job, artifacts: Sequence[Artifact] = ()) -> Job:
+        """Write the job after a transition, with its events and, if it is done, its artifacts."""
+        happened = events.changed(job, before.state, self.now)
+        self.store.put(job, artifacts)
+        self._log(happened, [job] * len(happened))
+        if before.state is State.QUEUED:
+            self.outlook.board.leave(before)
+        if job.state is State.QUEUED:
+            self.outlook.board.enter([job])
+        self.tally.changed(job, before.state, self.now, first=before.started_at is None)
         if job.state in RUNNING:
             self.running[job.id] = job
         else:
@@ -93,6 +138,18 @@ class Ledger:
             if breaker := self.outlook.turns.breakers.get(model_of(job.key)):
                 self.judge(job.key, breaker.left(job.id))
         return job
+
+    def _log(self, happened: Sequence[JobEvent], jobs: Sequence[Job]) -> None:
+        """Write the events, and a delivery for each one that a webhook of its job carries."""
+        logged = self.store.log(happened)
+        self.events += logged
+        due = [
+            events.first_delivery(event, job.webhook_url)
+            for event, job in zip(logged, jobs, strict=True)
+            if event.posted and job.webhook_url is not None
+        ]
+        if due:
+            self.store.put_deliveries(due)
 
     def ended(self, job: Job, state: State, *, error: str | None = None, code: str | None = None) -> Job:
         """Return the job as it ends in `state` now."""
@@ -107,11 +164,25 @@ class Ledger:
         )
 
     def set_aside(self, error: JobUnreadable) -> bool:
-        """Fail a job that cannot be read; return True when it was waiting."""
-        if event := self.store.set_aside(error, now=self.now, expires_at=self._expiry()):
+        """Fail a job that cannot be read, so that it does not block others; return True when it was waiting."""
+        remains = self.store.remains(error.job_id)
+        if remains:
+            self.store.set_aside(
+                error.job_id, now=self.now, expires_at=self._expiry(), error=str(error), code=error.code
+            )
+            event = events.unreadable(error.job_id, str(error), attempt=remains.attempt, now=self.now)
+            self.events += self.store.log([event])
             log.error("job failed: it cannot be read", why=str(error))
-            self.events.append(event)
-        return event is not None
+        board = self.refreshed().board
+        waiting = board.waiting
+        # It was counted in the lane on the board, which its row may not name any more.
+        if head := next((head for head in board.heads() if head.id == error.job_id), None):
+            board.remove((head.key, head.priority), error.job_id)
+        elif remains and remains.lane:
+            board.remove(remains.lane, error.job_id, parked=remains.parked)
+        if board.waiting < waiting:
+            self.tally.set_aside(self.now)
+        return remains is not None
 
     def schedule(self, turns: Turns) -> None:
         """Set the state of the scheduler; there may be work again for a key or model that rests no more."""

@@ -27,7 +27,7 @@ def prune(ledger: Ledger, message: Prune) -> int:
 def keep_usage(ledger: Ledger, message: KeepUsage) -> None:
     """Sample how many jobs run, and prune old usage figures."""
     now = ledger.now
-    ledger.store.sample(now)
+    ledger.tally.sample(now)
     minutes, hours = (usage.kept_since(step, now, ledger.rules.usage_history) for step in usage.STORED)
     ledger.store.prune_usage(minutes=minutes, hours=hours)
 
@@ -48,7 +48,9 @@ def end_rests(ledger: Ledger) -> None:
 def wake_and_expire(ledger: Ledger) -> Instant:
     """Wake the jobs that became ready and expire the overdue ones; return the time before which a retry is useless."""
     again = -math.inf
-    ledger.work_available |= ledger.store.wake(ledger.now) > 0
+    woken = ledger.store.wake(ledger.now)
+    ledger.outlook.board.woke(woken)
+    ledger.work_available |= bool(woken)
     for job in ledger.store.overdue(ledger.now, OVERDUE_AT_ONCE):
         if isinstance(job, JobUnreadable):
             if not ledger.set_aside(job):  # unwritable too: its id is not text

@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 import structlog
 
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Delivery, Instant, Job, JobEvent, LoadKey, Priority
+from foreman.domain.job import Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.scheduling.choose import CLASSES
 from foreman.domain.usage import Depth, Row
-from foreman.store.protocol import ALL, Cursor, Due, Lane, Order, Selection, Seqs, Shape
+from foreman.store.protocol import ALL, Cursor, Due, Order, Selection, Seqs, Shape
 from foreman.store.sqlite import listing, usage
-from foreman.store.sqlite.board import Board
 from foreman.store.sqlite.error_codes import translate
 from foreman.store.sqlite.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job, text
 
@@ -45,9 +44,8 @@ def is_lane(key: object, priority: object) -> bool:
 class SqliteReader:
     """A reader on one connection. Every call fetches all rows, so no read transaction outlives it."""
 
-    def __init__(self, db: sqlite3.Connection, board: Board) -> None:
+    def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._board = board
 
     def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         try:
@@ -85,7 +83,7 @@ class SqliteReader:
             most = -1 if limit is None else limit - len(found)  # -1 is SQLite's word for no limit
             rows = self._rows(sql, (*values, after, most))
             found += self._readable(read, rows)
-            if len(rows) != most or len(found) == limit:
+            if limit is None or len(rows) < most or len(found) == limit:
                 return found
             after = rows[-1][0]
 
@@ -155,18 +153,6 @@ class SqliteReader:
         sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_wake WHERE state = 'queued' AND ready_at IS NOT NULL
                   AND owner = coalesce(?, owner) ORDER BY ready_at, id LIMIT ?"""
         return self._readable(read_job, self._rows(sql, (owner, limit)))
-
-    def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
-        """Return a job and its payload, or None when there is none."""
-        sql = f"SELECT {COLUMNS}, body FROM jobs JOIN payloads ON job_id = id WHERE id = ?"
-        rows = self._rows(sql, (job_id,))
-        return (read_job(rows[0]), rows[0][-1]) if rows else None
-
-    def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
-        """Return the job of an owner's idempotency key and the fingerprint of its body, or None."""
-        sql = f"SELECT {COLUMNS}, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
-        rows = self._rows(sql, (owner, key))
-        return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None
 
     def shapes(self, job_id: str) -> list[Shape]:
         """Return a job's artifacts without their data, in order."""
@@ -261,33 +247,23 @@ class SqliteReader:
         rows = self._rows(sql, (caller, receiver, now, limit + len(besides)))
         return [found for found in self._readable(read_delivery, rows) if found.seq not in besides][:limit]
 
-    def lanes(self) -> list[Lane]:
-        # The table has a row for each spelling of a model's name, and callers may use many.
-        """Return the lanes with their numbers of jobs."""
-        rows = self._rows("SELECT drain_key, priority, sum(ready), sum(parked) FROM lanes GROUP BY 1, 2")
-        return [Lane(key=k, priority=Priority(p), ready=r, parked=w) for k, p, r, w in rows if is_lane(k, p)]
-
-    def board(self) -> Board:
-        """Return the lanes in memory."""
-        return self._board
-
     def rank(self, job: Job, *, most: int) -> int:
         """Return the number of claimable jobs ahead in the same lane, exact up to `most`."""
         sql = f"""SELECT count(*) FROM (SELECT 1 FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
                   AND (since, id) < (?, ?) LIMIT ?)"""
         return int(str(self._value(sql, (job.key, job.priority, job.since, job.id, most))))
 
-    def line(self, key: LoadKey, priority: int, *, skip: int, most: int) -> list[Job]:
+    def line(self, key: LoadKey, priority: int, *, skip: int, limit: int) -> list[Job]:
         """Return claimable jobs of a lane in order, after the first `skip`."""
         sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
                   ORDER BY since, id LIMIT ? OFFSET ?"""
-        return self._readable(read_job, self._rows(sql, (key, priority, most, skip)))
+        return self._readable(read_job, self._rows(sql, (key, priority, limit, skip)))
 
     def usage(
-        self, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
+        self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
     ) -> list[Row]:
         """Return the usage figures of the steps from `begin` up to `end`."""
-        return usage.read(self._db, step=step, begin=begin, end=end, by=by, most=most, caller=caller)
+        return usage.read(self._db, step=step, begin=begin, end=end, by=by, limit=limit, caller=caller)
 
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
         """Return the depths of the queue from `begin` up to `end`."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Delivery, DeliveryState, Draft, Instant, Job, JobEvent, Priority, State
+from foreman.domain.events import receiver_of
+from foreman.domain.job import Delivery, DeliveryState, Draft, Job, JobEvent, Priority, State
 
 COLUMNS = (
     "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
@@ -21,7 +21,9 @@ COLUMNS = (
     "webhook_events, owner, most_tokens"
 )
 
-DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at"
+DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at, owner"
+OR_CHANGE_DELIVERY = """ ON CONFLICT (seq) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,
+    due_at = excluded.due_at, status = excluded.status, error = excluded.error, ended_at = excluded.ended_at"""
 DRAFT = (
     "id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at, start_by, timeout, "
     "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner, "
@@ -44,13 +46,6 @@ def text(data: bytes) -> str | bytes:
         return data.decode()
     except UnicodeDecodeError:
         return data
-
-
-@lru_cache(maxsize=256)
-def receiver_of(url: str) -> str:
-    """Return scheme://host:port of a URL. Raise ValueError for a malformed one."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def read_job(row: tuple[Any, ...]) -> Job:
@@ -183,7 +178,7 @@ def read_delivery(row: tuple[Any, ...]) -> Delivery:
 
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:
-    seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at = row
+    seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at, owner = row
     return Delivery(
         seq=seq,
         job_id=job_id,
@@ -195,38 +190,57 @@ def _delivery(row: tuple[Any, ...]) -> Delivery:
         status=status,
         error=error,
         ended_at=ended_at,
+        owner=owner,
     )
 
 
-def draft_row(draft: Draft, now: Instant) -> tuple[object, ...]:
-    """Return the values of DRAFT for a queued job."""
-    parked = draft.not_before is not None and draft.not_before > now
+def delivery_row(delivery: Delivery) -> tuple[object, ...]:
+    """Return the values of DELIVERY."""
     return (
-        draft.id,
+        delivery.seq,
+        delivery.job_id,
+        delivery.receiver,
+        delivery.url,
+        delivery.state,
+        delivery.attempts,
+        delivery.due_at,
+        delivery.status,
+        delivery.error,
+        delivery.ended_at,
+        delivery.owner,
+    )
+
+
+def draft_row(draft: Draft, job: Job) -> tuple[object, ...]:
+    """Return the values of DRAFT for the job of a draft."""
+    return (
+        job.id,
         "queued",
-        draft.model,
-        draft.key,
-        draft.endpoint,
-        int(draft.priority),
-        draft.max_attempts,
-        now,
-        max(now, draft.not_before or 0.0),
-        draft.not_before if parked else None,
-        draft.start_by,
-        draft.timeout,
-        msgspec.json.encode(draft.metadata).decode() if draft.metadata is not None else None,
-        draft.custom_id,
-        draft.webhook_url,
-        msgspec.json.encode(draft.webhook_events).decode() if draft.webhook_events is not None else None,
+        job.model,
+        job.key,
+        job.endpoint,
+        int(job.priority),
+        job.max_attempts,
+        job.created_at,
+        job.since,
+        job.ready_at,
+        job.start_by,
+        job.timeout,
+        msgspec.json.encode(job.metadata).decode() if job.metadata is not None else None,
+        job.custom_id,
+        job.webhook_url,
+        msgspec.json.encode(job.webhook_events).decode() if job.webhook_events is not None else None,
         draft.idempotency_key,
         draft.fingerprints[0] if draft.fingerprints else None,
-        draft.owner,
-        draft.most_tokens,
+        job.owner,
+        job.most_tokens,
     )
 
 
-def insert(db: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[object, ...]]) -> int:
-    """Insert rows in order, many per statement, and return the last row id.
+def insert(
+    db: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[object, ...]], otherwise: str = ""
+) -> int:
+    """Insert rows in order, many per statement, and return the last row id; `otherwise` is an ON CONFLICT clause.
 
     Every execution of a statement releases the interpreter's lock, and taking it back from a busy event loop may last
     5 ms: a thousand single inserts could take seconds.
@@ -234,7 +248,10 @@ def insert(db: sqlite3.Connection, table: str, columns: str, rows: Sequence[tupl
     last = 0
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
-        last = db.execute(_insertion(table, columns, len(some)), tuple(chain.from_iterable(some))).lastrowid or 0
+        last = (
+            db.execute(_insertion(table, columns, len(some)) + otherwise, tuple(chain.from_iterable(some))).lastrowid
+            or 0
+        )
     return last
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -24,7 +25,7 @@ class UsageWriter:
         self._db = db
         self._groups: dict[tuple[int, int], set[Group]] = {}  # of the newest steps
 
-    def write(self, figures: dict[Slot, Figures], depths: list[Depth]) -> None:
+    def write(self, figures: Mapping[Slot, Figures], depths: Sequence[Depth]) -> None:
         """Add the figures to their rows, and raise the depths."""
         bounded: dict[Slot, Figures] = {}
         for slot, more in figures.items():
@@ -66,9 +67,9 @@ class UsageWriter:
 
 
 def read(
-    db: sqlite3.Connection, *, step: int, begin: int, end: int, by: str | None, most: int, caller: str | None = None
+    db: sqlite3.Connection, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
 ) -> list[Row]:
-    """Return up to `most` rows of the steps from `begin` up to `end`; steps without activity have none."""
+    """Return up to `limit` rows of the steps from `begin` up to `end`; steps without activity have none."""
     stored = HOUR if step == DAY else step
     name = by if by in _GROUP else "NULL"
     columns = ", ".join(f"sum({column})" for column in _SUMS)
@@ -77,7 +78,7 @@ def read(
     whose = () if caller is None else (caller, OTHER, OTHER)
     sql = f"""SELECT at / {step:d} * {step:d} AS slot, {name}, {columns} FROM usage
               WHERE step = ? AND at >= ? AND at < ? {of} GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?"""
-    rows = db.execute(sql, (stored, begin, end, *whose, most)).fetchall()
+    rows = db.execute(sql, (stored, begin, end, *whose, limit)).fetchall()
     return [Row(at, found, _figures(sums)) for at, found, *sums in rows]
 
 

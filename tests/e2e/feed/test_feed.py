@@ -16,7 +16,7 @@ from foreman.queue.commands import Commit
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
-from tests.support.queue import prune_now
+from tests.support.queue import prune_now, writing
 
 T = TypeVar("T")
 
@@ -50,10 +50,10 @@ class App:
         """That many jobs are submitted."""
         first = self.store.seqs().newest
         drafts = [_draft(first + n) for n in range(1, count + 1)]
-        with self.store.transaction():
-            events = self.store.add(drafts, now=1)
-        self.feed.on_commit(Commit(events))
-        return events
+        with writing(self.store, 1) as ledger:
+            ledger.add(drafts)
+        self.feed.on_commit(Commit(ledger.events))
+        return ledger.events
 
     def follow(self, after: int = 0, wanted: Callable[[JobEvent], bool] = lambda _: True) -> Subscription:
         return Subscription(self.feed, after, wanted)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import OTHERS, Head, Rules, Standing, Turn
 from foreman.domain.scheduling.turns import Rest, Turns
+from foreman.queue.board import Board
 from foreman.queue.positions import Outlook
-from foreman.store.sqlite.board import Board
 
 RULES = Rules(limit=100, share=0.1)
 NOW = 1000.0
@@ -23,16 +23,8 @@ lanes = st.dictionaries(
 def board_of(lanes: dict[tuple[str, int], tuple[int, int]]) -> Board:
     board = Board()
     for (key, priority), (age, size) in lanes.items():
-        board.put(key, priority, Head(key, priority, NOW - age, f"{key}{priority}"), size)
+        board._put((key, priority), Head(key, priority, NOW - age, f"{key}{priority}"), size, 0)
     return board
-
-
-class Store:
-    def __init__(self, board: Board) -> None:
-        self._board = board
-
-    def board(self) -> Board:
-        return self._board
 
 
 @given(
@@ -54,7 +46,8 @@ def test_a_claim_chooses_from_a_few_lanes_what_it_would_from_all(
     outlook = Outlook(RULES)
     standing = Standing(turn and Turn(turn[0], NOW - turn[1]), tuple(credits), tuple(started))
     outlook.turns = Turns(standing, {key: Rest(NOW, NOW + 9) for key in resting})
-    few = outlook.heads(Store(board))  # type: ignore[arg-type]
+    outlook.board = board
+    few = outlook.heads()
     all_of_them = [head for head in board.heads() if head.key not in resting]
     assert len(few) <= 3 + 5 + 7
     chosen = [choose.choose(heads, standing, running={}, now=NOW, rules=RULES) for heads in (few, all_of_them)]
@@ -86,18 +79,3 @@ def test_what_goes_before_a_lane_is_all_there_in_the_order_of_age(
         assert len(found) - (number in near.others) + near.others.get(number, 0) == len(before)
         by_age = sorted(before, key=lambda lane: (lane[0].since, lane[0].id))
         assert [one for one in by_age[:most] if one not in found] == []
-
-
-def test_lanes_come_and_go_and_are_counted() -> None:
-    board = Board()
-    for key, size in (("a", 2), ("b", 1)):
-        board.count(key, size)
-        board.put(key, 1, Head(key, 1, NOW, key), size)
-    board.count("c", 3)  # they wait for a time to come
-    assert (board.ready, board.waiting, board.keys, "c" in board) == (3, 6, 3, True)
-    board.put("a", 1, Head("a", 1, NOW - 5, "a0"), 4)
-    assert (board.size("a", 1), board.ready, board.oldest()) == (4, 5, NOW - 5)
-    board.put("a", 1, None, 0)
-    board.count("c", -3)
-    assert (board.size("a", 1), board.ready, board.oldest()) == (0, 1, NOW)
-    assert (board.keys, "c" in board) == (2, False)

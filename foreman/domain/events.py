@@ -1,0 +1,77 @@
+"""The records of the event log: what each transition says, and which webhooks carry it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from foreman.domain.job import Delivery, DeliveryState, Instant, Job, JobEvent, State, check_transition
+
+NO_SEQ = 0  # of an event that is not in the log yet
+
+
+def submitted(job: Job) -> JobEvent:
+    """Return the first event of a job."""
+    return _event(job, job.state, None, job.created_at)
+
+
+def changed(job: Job, previous: State, now: Instant) -> list[JobEvent]:
+    """Return the events of a job that goes from `previous` to its state; a start of a loaded model is two.
+
+    Raise IllegalTransition when it may not.
+    """
+    if previous is State.QUEUED and job.state is State.WORKING:
+        return [_event(job, State.LOADING, State.QUEUED, now), _event(job, State.WORKING, State.LOADING, now)]
+    check_transition("change", previous, job.state)
+    return [_event(job, job.state, previous, now)]
+
+
+def unreadable(job_id: str, error: str, *, attempt: int, now: Instant) -> JobEvent:
+    """Return the event of a waiting job that failed because it cannot be read."""
+    return JobEvent(
+        seq=NO_SEQ,
+        job_id=job_id,
+        state=State.FAILED,
+        previous=State.QUEUED,
+        at=now,
+        model="",
+        attempt=attempt,
+        error=error,
+    )
+
+
+def first_delivery(event: JobEvent, url: str) -> Delivery:
+    """Return the delivery, due at once, of an event that webhooks carry."""
+    return Delivery(
+        seq=event.seq,
+        job_id=event.job_id,
+        receiver=receiver_of(url),
+        url=url,
+        state=DeliveryState.DUE,
+        attempts=0,
+        due_at=event.at,
+        owner=event.owner,
+    )
+
+
+@lru_cache(maxsize=256)
+def receiver_of(url: str) -> str:
+    """Return scheme://host:port of a URL. Raise ValueError for a malformed one."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _event(job: Job, state: State, previous: State | None, at: Instant) -> JobEvent:
+    return JobEvent(
+        seq=NO_SEQ,
+        job_id=job.id,
+        state=state,
+        previous=previous,
+        at=at,
+        model=job.model,
+        attempt=job.attempt,
+        error=job.error,
+        custom_id=job.custom_id,
+        owner=job.owner,
+        posted=job.webhook_url is not None and (job.webhook_events is None or state in job.webhook_events),
+    )

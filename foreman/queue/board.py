@@ -1,0 +1,260 @@
+"""The lanes in memory, sorted by age, so that claims and positions need not scan all of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from threading import Lock
+
+from foreman.domain.job import Instant, Job, LoadKey, Priority
+from foreman.domain.scheduling.choose import CLASSES, OTHERS, Head
+from foreman.store.protocol import Lane, Writer
+
+LaneKey = tuple[LoadKey, int]  # a load key and a priority
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """The next lanes, each with its number of jobs."""
+
+    lanes: list[tuple[Head, int]]
+    others: dict[int, int]  # number of keys that OTHERS stands for, by class
+
+
+@dataclass(slots=True)
+class _Class:
+    """The lanes of one priority: their heads by key and by age."""
+
+    heads: dict[LoadKey, Head] = field(default_factory=dict)
+    ages: list[tuple[Instant, str, LoadKey]] = field(default_factory=list)  # of the heads, oldest first
+    sizes: list[int] = field(default_factory=list)  # numbers of jobs, in the order of `ages`
+
+    def place(self, head: Head) -> int:
+        return bisect_left(self.ages, (head.since, head.id, head.key))
+
+    def size(self, head: Head) -> int:
+        return self.sizes[self.place(head)]
+
+    def put(self, key: LoadKey, head: Head | None, size: int) -> None:
+        """Set a lane's head and size; a head of None removes it."""
+        before = self.heads.get(key)
+        if before is not None and before == head:
+            self.sizes[self.place(before)] = size
+            return
+        if before is not None:
+            place = self.place(before)
+            del self.heads[key], self.ages[place], self.sizes[place]
+        if head is not None:
+            place = self.place(head)
+            self.heads[key] = head
+            self.ages.insert(place, (head.since, head.id, key))
+            self.sizes.insert(place, size)
+
+    def first(
+        self, most: int, ages: Iterable[tuple[Instant, str, LoadKey]], resting: Collection[LoadKey]
+    ) -> list[LoadKey]:
+        """Return the first `most` keys of `ages` without resting ones."""
+        return list(islice((key for _, _, key in ages if key not in resting), most))
+
+    def between(self, place: int, end: Head | None, without: Iterable[LoadKey]) -> tuple[int, int]:
+        """Return the numbers of lanes and jobs from a place up to a head, or to the end."""
+        last = self.place(end) if end else len(self.ages)
+        apart = [at for key in without if (head := self.heads.get(key)) and place <= (at := self.place(head)) < last]
+        size = sum(self.sizes[place:last]) - sum(self.sizes[at] for at in apart)
+        return max(0, last - place - len(apart)), size
+
+
+class Board:
+    """The heads and sizes of all lanes. The queue's thread writes it, any thread reads it.
+
+    It is slightly ahead of the disk, since it changes within the transaction; `roll_back` undoes its changes. A lane
+    whose oldest job has left keeps it as its head until `refresh` reads the next one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._classes = [_Class() for _ in CLASSES]
+        self._parked: dict[LaneKey, int] = {}  # numbers of jobs with a start time in the future
+        self._by_key: Counter[LoadKey] = Counter()
+        self._headless: set[LaneKey] = set()  # lanes whose next head is in the store
+        self._before: dict[LaneKey, tuple[Head | None, int, int]] = {}  # lanes as the transaction found them
+        self.ready = 0  # claimable jobs
+        self.waiting = 0  # claimable jobs and those with a start time in the future
+
+    def __contains__(self, key: LoadKey) -> bool:
+        """Return True when a job of the key waits."""
+        return key in self._by_key
+
+    @property
+    def keys(self) -> int:
+        """Return the number of different keys that wait."""
+        return len(self._by_key)
+
+    def keys_waiting(self) -> list[LoadKey]:
+        """Return the load keys of waiting jobs."""
+        return list(self._by_key)
+
+    def size(self, key: LoadKey, priority: int) -> int:
+        """Return the number of claimable jobs of a lane."""
+        lanes = self._classes[priority]
+        head = lanes.heads.get(key)
+        return lanes.size(head) if head else 0
+
+    def heads(self) -> list[Head]:
+        """Return the oldest claimable job of every lane."""
+        with self._lock:
+            return [head for lanes in self._classes for head in lanes.heads.values()]
+
+    def lanes(self) -> list[Lane]:
+        """Return the numbers of waiting jobs of every lane."""
+        with self._lock:
+            found = {(head.key, head.priority) for lanes in self._classes for head in lanes.heads.values()}
+            return [self._lane(lane) for lane in found | self._parked.keys()]
+
+    def oldest(self) -> Instant | None:
+        """Return the time since which the oldest claimable job waits, or None."""
+        with self._lock:
+            return min((lanes.ages[0][0] for lanes in self._classes if lanes.ages), default=None)
+
+    def near(
+        self,
+        most: int,
+        *,
+        besides: Iterable[LoadKey] = (),
+        resting: Collection[LoadKey] = (),
+        ahead_of: LaneKey | None = None,
+    ) -> Near:
+        """Return the `most` oldest lanes of each class and those of the keys `besides`, without resting ones.
+
+        Keys found in one class are included in the lower ones too, since their turn may go on there.
+
+        With `ahead_of`, a lane, all further lanes that may go before it are summed up as one lane of OTHERS per class.
+        """
+        found = Near([], {})
+        keys = list(besides)
+        with self._lock:
+            for priority, lanes in enumerate(self._classes):
+                taken = lanes.first(most, lanes.ages, resting)
+                behind = lanes.place(lanes.heads[taken[-1]]) + 1 if taken else 0  # the first lane that is not near
+                whole = ahead_of is not None and priority <= ahead_of[1]
+                if whole:
+                    taken += lanes.first(2, reversed(lanes.ages), resting)  # one of them goes last in this class
+                keys += taken  # the key that goes last continues in the next class
+                near = {key: head for key in keys if key not in resting and (head := lanes.heads.get(key))}
+                found.lanes.extend((head, lanes.size(head)) for head in near.values())
+                if ahead_of is not None and whole:
+                    own = lanes.heads.get(ahead_of[0]) if priority == ahead_of[1] else None
+                    count, size = lanes.between(behind, own, {*near, *resting})
+                    if count:
+                        since, id, _ = lanes.ages[behind]
+                        found.lanes.append((Head(OTHERS, priority, since, id), size))
+                        found.others[priority] = count
+        return found
+
+    # The changes, all made on the queue's thread.
+
+    def load(self, store: Writer) -> None:
+        """Fill an empty board from the store."""
+        for lane in store.lanes():
+            key = lane.key, int(lane.priority)
+            self._put(key, store.head(*key), lane.ready, lane.parked)
+        self.commit()
+
+    def enter(self, jobs: Iterable[Job]) -> None:
+        """Add jobs that begin to wait."""
+        parked: Counter[LaneKey] = Counter()
+        ready: dict[LaneKey, list[Job]] = {}
+        for job in jobs:
+            if job.ready_at is None:
+                ready.setdefault((job.key, job.priority), []).append(job)
+            else:
+                parked[job.key, job.priority] += 1
+        for lane, some in ready.items():
+            first = min(some, key=lambda job: (job.since, job.id))
+            self._enter(lane, Head(first.key, int(first.priority), first.since, first.id), len(some))
+        for (key, priority), count in parked.items():
+            head, size, before = self._found((key, priority))
+            self._put((key, int(priority)), head, size, before + count)
+
+    def leave(self, job: Job) -> None:
+        """Remove a job that waits no more; it is given as it waited."""
+        self.remove((job.key, int(job.priority)), job.id, parked=job.ready_at is not None)
+
+    def remove(self, lane: LaneKey, job_id: str, *, parked: bool = False) -> None:
+        """Remove a job from a lane."""
+        head, size, later = self._found(lane)
+        if parked:
+            self._put(lane, head, size, later - 1)
+            return
+        self._put(lane, head, size - 1, later) if size > 1 else self._put(lane, None, 0, later)
+        if head is not None and head.id == job_id and size > 1:
+            self._headless.add(lane)
+
+    def woke(self, jobs: Iterable[Head]) -> None:
+        """Count jobs as claimable whose start time has come."""
+        for head in jobs:
+            lane = head.key, head.priority
+            first, size, parked = self._found(lane)
+            self._put(lane, first, size, parked - 1)
+            self._enter(lane, head, 1)
+            self._headless.add(lane)  # only the store knows a head that is fit to be one
+
+    def refresh(self, store: Writer) -> None:
+        """Read the heads that are not known."""
+        while self._headless:
+            lane = self._headless.pop()
+            _, size, parked = self._found(lane)
+            self._put(lane, store.head(*lane), size, parked)
+
+    def changes(self) -> list[Lane]:
+        """Return the lanes changed by the transaction, with their numbers of jobs."""
+        return [self._lane(lane) for lane in self._before]
+
+    def commit(self) -> None:
+        """Accept the changes: the transaction is on disk."""
+        self._before.clear()
+
+    def roll_back(self) -> None:
+        """Undo the changes since the last commit."""
+        for lane, (head, size, parked) in list(self._before.items()):
+            self._put(lane, head, size, parked)
+        self._before.clear()
+        self._headless.clear()
+
+    def _enter(self, lane: LaneKey, head: Head, count: int) -> None:
+        first, size, parked = self._found(lane)
+        if first is None or (head.since, head.id) < (first.since, first.id):
+            first = head
+        self._put((head.key, head.priority), first, size + count, parked)
+
+    def _found(self, lane: LaneKey) -> tuple[Head | None, int, int]:
+        lanes = self._classes[lane[1]]
+        head = lanes.heads.get(lane[0])
+        return head, lanes.size(head) if head else 0, self._parked.get(lane, 0)
+
+    def _put(self, lane: LaneKey, head: Head | None, size: int, parked: int) -> None:
+        """Set a lane's head and numbers; another program may have corrupted the numbers."""
+        size, parked = max(1, size) if head else 0, max(0, parked)
+        key, priority = lane
+        before = self._found(lane)
+        self._before.setdefault(lane, before)
+        more = size + parked - before[1] - before[2]
+        with self._lock:
+            self.ready += size - before[1]
+            self.waiting += more
+            if more:
+                self._by_key[key] += more
+                if not self._by_key[key]:
+                    del self._by_key[key]
+            if parked:
+                self._parked[lane] = parked
+            else:
+                self._parked.pop(lane, None)
+            self._classes[priority].put(key, head, size)
+
+    def _lane(self, lane: LaneKey) -> Lane:
+        _, ready, parked = self._found(lane)
+        return Lane(key=lane[0], priority=Priority(lane[1]), ready=ready, parked=parked)
