@@ -51,10 +51,11 @@ class Message(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The answer to an accepted submission."""
+    """The answer to an accepted submission, or to a retry."""
 
     job: Job
     position: int | None  # 1 is next; None when the job is not waiting for its turn
+    seconds: float | None = None  # until a retried job is ready; None without an estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class Cancel(Message[Job]):
 
 
 @dataclass(slots=True)
-class Retry(Message[Job]):
+class Retry(Message[Accepted]):
     """Queue a failed, cancelled or expired job again with fresh attempts."""
 
     job_id: str

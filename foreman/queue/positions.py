@@ -71,8 +71,15 @@ class Outlook:
         """Return the position of a job about to be added. It is the last of its lane, so no rows are counted."""
         if (draft.not_before is not None and draft.not_before > now) or self.turns.rests(draft.key):
             return None
-        head, before = Head(draft.key, draft.priority, now, draft.id), self.board.size(draft.key, draft.priority)
-        return self._find(self._near(head, before + 1), head, before, now, None)[0]
+        return self._find_next(Head(draft.key, draft.priority, now, draft.id), now, None)[0]
+
+    def of_retried(self, job: Job, now: Instant, *, up: bool) -> Expected:
+        """Return the position and expected time of a job about to be queued again, the last of its lane."""
+        if self.turns.rests(job.key):
+            return Expected()
+        head, slots = Head(job.key, job.priority, job.since, job.id), self._slots(now) if up else None
+        position, slots, number = self._find_next(head, now, slots)
+        return Expected(position, self._ready(slots, number, job))
 
     def line(
         self, store: Reader, now: Instant, most: int, *, up: bool = True, wanted: Callable[[Job], bool] | None = None
@@ -141,6 +148,13 @@ class Outlook:
     def _usual(self, key: LoadKey) -> float:
         known = self._service(key)
         return USUAL if known is None else known
+
+    def _find_next(
+        self, own: Head, now: Instant, slots: forecast.Slots | None
+    ) -> tuple[int, forecast.Slots | None, int]:
+        """Return what `_find` does for a job that is about to join its lane."""
+        before = self.board.size(own.key, own.priority)
+        return self._find(self._near(own, before + 1), own, before, now, slots)
 
     def _find(
         self, near: Near, own: Head, rank: int, now: Instant, slots: forecast.Slots | None

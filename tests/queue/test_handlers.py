@@ -22,6 +22,7 @@ from foreman.domain.errors import (
     TargetUnavailable,
 )
 from foreman.domain.job import Priority, State
+from foreman.domain.scheduling import forecast
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
 from foreman.queue.commands import Accepted, Began, Cancel, Claim, Pause, Rescue, Resume, Retry, Submit, SubmitMany
@@ -96,6 +97,22 @@ def test_a_refusal_is_for_new_keys_only(harness: QueueHarness) -> None:
         harness.say(Submit(draft=other))
 
 
+def test_a_retry_is_answered_with_the_position_and_time_that_a_reader_sees(harness: QueueHarness) -> None:
+    outlook = harness.handlers.outlook
+    outlook.paces = forecast.learn(outlook.paces, "m", most_tokens=None, seconds=5, load=None, tokens=0)
+    for number in (1, 2, 3):
+        harness.submit(number)
+    harness.say(Cancel(job_id="001"))
+    harness.now += 1
+    again = harness.say(Retry(job_id="001"))
+    assert (again.job, again.position, again.seconds) == (harness.job(1), 3, 15)
+    seen = outlook.of(harness.store, harness.job(1), harness.now)
+    assert (seen.position, seen.seconds) == (again.position, again.seconds)
+    harness.say(Cancel(job_id="001"))
+    harness.say(Pause())
+    assert harness.say(Retry(job_id="001")).seconds is None
+
+
 def test_a_retry_has_no_more_room_than_a_new_job(store: SqliteWriter) -> None:
     harness = QueueHarness(store, max_queue=2)
     for number in (1, 2, 3):
@@ -108,7 +125,7 @@ def test_a_retry_has_no_more_room_than_a_new_job(store: SqliteWriter) -> None:
             harness.say(Retry(job_id="002"))
     assert harness.job(2).state is State.CANCELLED
     harness.claimed()
-    assert harness.say(Retry(job_id="002")).state is State.QUEUED
+    assert harness.say(Retry(job_id="002")).job.state is State.QUEUED
 
 
 def test_a_retry_adds_no_key_beyond_the_limit(harness: QueueHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +138,7 @@ def test_a_retry_adds_no_key_beyond_the_limit(harness: QueueHarness, monkeypatch
         harness.say(Retry(job_id="001"))
     harness.submit(4, model="b")
     harness.say(Cancel(job_id="004"))
-    assert harness.say(Retry(job_id="004")).state is State.QUEUED  # its key waits already
+    assert harness.say(Retry(job_id="004")).job.state is State.QUEUED  # its key waits already
 
 
 def test_many_retries_in_one_transaction_keep_the_limit(store: SqliteWriter) -> None:
@@ -216,7 +233,7 @@ def test_a_cancel_makes_room_for_another_key(harness: QueueHarness, monkeypatch:
     with pytest.raises(QueueFull):
         harness.say(Retry(job_id="001"))
     harness.say(Cancel(job_id="004"))
-    assert harness.say(Retry(job_id="001")).state is State.QUEUED
+    assert harness.say(Retry(job_id="001")).job.state is State.QUEUED
 
 
 def test_many_retries_in_one_transaction_add_no_key_beyond_the_limit(

@@ -51,7 +51,7 @@ def test_a_job_is_its_owners_whatever_state_it_is_in(
 
 def test_its_owner_and_foreman_may_change_a_job(harness: QueueHarness) -> None:
     assert harness.say(Cancel(job_id="001", caller=ALICE)).state is State.CANCELLED
-    assert harness.say(Retry(job_id="001", caller=FOREMAN)).state is State.QUEUED
+    assert harness.say(Retry(job_id="001", caller=FOREMAN)).job.state is State.QUEUED
     with pytest.raises(DeliveryNotFound):
         harness.say(Redeliver(job_id="001", seq=9, caller=ALICE))
     with pytest.raises(IllegalTransition):

@@ -170,8 +170,10 @@ async def cancel(job_id: str) -> Response:
 async def retry(job_id: str) -> Response:
     """Requeue a job that has failed, expired or been cancelled."""
     rate_limit.count()
-    await context().queue.ask(Retry(job_id=job_id, caller=_caller()))
-    return await _shown(job_id)
+    ctx = context()
+    again = await ctx.queue.ask(Retry(job_id=job_id, caller=_caller()))
+    eta = again.seconds if ctx.inventory.up else None
+    return json_answer(views.show_job(views.Job, again.job, position=again.position, eta=eta))
 
 
 @jobs.delete("/<job_id>")

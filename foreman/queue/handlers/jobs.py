@@ -46,7 +46,7 @@ def cancel(ledger: Ledger, message: Cancel) -> Job:
     return ledger.put(ledger.ended(job, State.CANCELLED), job)
 
 
-def retry(ledger: Ledger, message: Retry) -> Job:
+def retry(ledger: Ledger, message: Retry) -> Accepted:
     """Queue a failed, cancelled or expired job again."""
     job = ledger.find(message.job_id, message.caller)
     if job.state not in RETRIABLE:
@@ -65,7 +65,9 @@ def retry(ledger: Ledger, message: Retry) -> Job:
         error=None,
         error_code=None,
     )
-    return ledger.put(fresh, job)
+    outlook = ledger.refreshed()
+    expected = outlook.of_retried(fresh, ledger.now, up=not outlook.paused)
+    return Accepted(ledger.put(fresh, job), expected.position, expected.seconds)
 
 
 def delete(ledger: Ledger, message: Delete) -> None:
