@@ -10,6 +10,7 @@ import trio
 
 from foreman.actors.metrics import Attempted
 from foreman.actors.output import CHUNK_COST, OutputLog
+from foreman.domain.answers.chunk import NO_LABEL
 from foreman.domain.answers.images import images
 from foreman.domain.answers.joiner import Answer
 from foreman.domain.answers.tokens import tokens
@@ -166,7 +167,8 @@ class Attempt:
             return Internal()
 
     async def _collect(self, call: Call) -> tuple[Answer, AnswerCut | None]:
-        answer, size, count, breathed = at(call.endpoint).answer(self._target.name), 0, 0, 0
+        endpoint = at(call.endpoint)
+        answer, size, count, breathed = endpoint.answer(self._target.name), 0, 0, 0
         flaw: AnswerCut | None = None
         self._wait_for_chunk(self._timeouts.first_chunk)
         async with self._target.answer(call) as chunks:
@@ -182,8 +184,9 @@ class Attempt:
                 size += len(chunk.data) + CHUNK_COST
                 if size > self._timeouts.max_answer:
                     raise AnswerTooLarge(self._timeouts.max_answer)
+                label = NO_LABEL if chunk.value is None else endpoint.label(chunk.value)  # joining may change it
                 await offload(len(chunk.data), answer.add, chunk)
-                self._output.append(chunk.data, last=chunk.last)
+                self._output.append(chunk.data, label, last=chunk.last)
                 self._wait_for_chunk(self._timeouts.stall)
         return answer, flaw
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import trio
 
 from foreman.budget import Budget, Lease
+from foreman.domain.answers.chunk import NO_LABEL, Label
 from foreman.domain.errors import ForemanError, GaveWay
 from foreman.domain.job import TERMINAL, JobEvent, State
 from foreman.queue.commands import Commit
@@ -22,6 +23,7 @@ class OutputItem:
     """An entry of an output log: a chunk of the answer, a new attempt, or the event that ended the job."""
 
     chunk: bytes | None = None
+    label: Label = NO_LABEL  # of the chunk
     attempt: int | None = None  # a new attempt: the chunks sent before are void
     ended: JobEvent | None = None
     cut: GaveWay | None = None  # the remaining chunks were dropped to make room for others
@@ -43,7 +45,8 @@ class OutputLog:
         self.held = held or Budget().lease()
         self._kept = 0  # bytes of the chunks
         self.chunks: list[bytes] = []  # of the current attempt
-        self._last: bytes | None = None  # held back until the answer is on disk
+        self._labels: list[Label] = []  # of the chunks
+        self._last: tuple[bytes, Label] | None = None  # held back until the answer is on disk
         self.ended: JobEvent | None = None
         self.cut: GaveWay | None = None  # set once the chunks were dropped before all readers had them
         self.said = 0  # number of chunks before the cut
@@ -60,11 +63,11 @@ class OutputLog:
     def drop(self) -> None:
         """Forget the chunks: the attempt starts over."""
         self.turn += 1
-        self.chunks, self._last, self._kept = [], None, 0
+        self.chunks, self._labels, self._last, self._kept = [], [], None, 0
         self.held.free()
         self._tell()
 
-    def append(self, chunk: bytes, *, last: bool = False) -> None:
+    def append(self, chunk: bytes, label: Label = NO_LABEL, *, last: bool = False) -> None:
         """Append a chunk. The last one is held back until the job is done on disk: a reader that has it can fetch it.
 
         Raise MemoryFull when the chunk finds no room in the budget.
@@ -72,9 +75,9 @@ class OutputLog:
         self.held.grow(len(chunk) + CHUNK_COST)
         self._kept += len(chunk) + CHUNK_COST
         if last:
-            self._last = chunk
+            self._last = chunk, label
             return
-        self.chunks.append(chunk)
+        self._add(chunk, label)
         self._tell()
 
     def rest(self) -> None:
@@ -85,7 +88,7 @@ class OutputLog:
         """Record the job's end, or that it runs again."""
         if event.state in TERMINAL:
             if event.state is State.DONE and self._last is not None:
-                self.chunks.append(self._last)
+                self._add(*self._last)
             self.ended = event
         else:
             self.ended = None
@@ -101,8 +104,12 @@ class OutputLog:
             self.drop()
         else:
             self.cut, self.said = GaveWay(self.held.limit), len(self.chunks)
-            self.chunks, self._kept = [], 0
+            self.chunks, self._labels, self._kept = [], [], 0
             self._tell()
+
+    def label(self, position: int) -> Label:
+        """Return the label of the chunk at a position."""
+        return self._labels[position]
 
     def follow(self, hurry: Callable[[], None] = lambda: None) -> OutputReader:
         """Return a reader from the first chunk to the end of the job. `hurry` is called before chunks are dropped."""
@@ -114,6 +121,10 @@ class OutputLog:
         """Return when there is something new; many waiters return a few at a time."""
         await self._news.wait()
         await self._turns.enter()
+
+    def _add(self, chunk: bytes, label: Label) -> None:
+        self.chunks.append(chunk)
+        self._labels.append(label)
 
     def _tell(self) -> None:
         self._news.set()
@@ -161,7 +172,8 @@ class OutputReader:
                 return OutputItem(cut=output.cut, ended=output.ended)
             elif self._position < len(output.chunks):
                 self._position += 1
-                return OutputItem(chunk=output.chunks[self._position - 1])
+                at = self._position - 1
+                return OutputItem(output.chunks[at], output.label(at))
             elif output.ended:
                 self._over = True
                 return OutputItem(ended=output.ended)

@@ -19,11 +19,15 @@ from foreman.domain.answers.parsers import (
     Whole,
     WholeOrLines,
 )
-from foreman.domain.endpoints import at
-from foreman.domain.endpoints.completion import without_usage
+from foreman.domain.endpoints import at, completion
 from foreman.domain.errors import TargetFailed, TargetGarbled, TargetLost
 
 VALUES = ['{"a":"ü 🦊"}', '{"b":[1,2]}', '{"c":"\\u2028 \\n"}', '{"d":"\u2028\x85"}']
+
+
+def without_usage(chunk: bytes) -> bytes | None:
+    """The chunk for a caller who did not ask for the usage."""
+    return completion.without_usage(chunk, at("/v1/chat/completions").label(json.loads(chunk)).usage)
 
 
 def fed(parser: Parser, data: bytes, cuts: list[int]) -> list[bytes]:
@@ -206,6 +210,10 @@ def test_line_ends_are_taken_out_of_values() -> None:
 def test_usage_that_was_only_asked_for_by_foreman_is_taken_out(usage: bytes) -> None:
     value = b'{"id":"c","choices":[{"index": 0, "text": "x", "logprobs": null}],"seed":1.50%s}'
     assert without_usage(value % (b',"usage":' + usage)) == value % b""
+    first = b'{"usage": %s, "choices":[{"text":"\\"usage\\":null"}],"seed":1.50}'
+    assert json.loads(without_usage(first % usage) or b"") == {"choices": [{"text": '"usage":null'}], "seed": 1.5}
+    nested = b'{"choices":[{"usage": 1}],"usage": %s}'
+    assert json.loads(without_usage(nested % usage) or b"") == {"choices": [{"usage": 1}]}
 
 
 @pytest.mark.parametrize("choices", [{"choices": None}, {"choices": []}, {}], ids=str)

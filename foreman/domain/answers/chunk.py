@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+
+
+class Usage(Enum):
+    """The usage in a chunk, which Foreman asked for and the caller may not expect."""
+
+    NONE = "none"  # or one that the server sends unasked
+    EMPTY = "empty"
+    ALONE = "alone"  # the chunk has nothing else
+
+
+class Label(msgspec.Struct, frozen=True, gc=False):
+    """What a chunk's way to the caller depends on besides its bytes; equal ones are one object."""
+
+    name: bytes | None = None  # of its server-sent event
+    usage: Usage = Usage.NONE
+
+
+NO_LABEL = Label()
+named = lru_cache(maxsize=256)(Label)  # types of events are few
+EMPTY_USAGE = Label(usage=Usage.EMPTY)
+USAGE_ALONE = Label(usage=Usage.ALONE)
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
-from foreman.domain.answers.chunk import Chunk
+from foreman.domain.answers.chunk import NO_LABEL, Chunk, Label
 from foreman.domain.answers.decoder import Decoder
 from foreman.domain.answers.failures import MESSAGE_KEYS, error_message, reported
 from foreman.domain.answers.joiner import Answer, Joiner
@@ -77,6 +77,10 @@ class Endpoint:
         if self.content.isdisjoint(value):
             return error_message(value) if any(value.get(name) for name in MESSAGE_KEYS) else None
         return None
+
+    def label(self, value: Json) -> Label:
+        """Return the label of a chunk with this value."""
+        return NO_LABEL
 
     def unfold(self, answer: Json) -> list[Json]:
         """Return the values of a stream for a whole answer; the answer itself if a stream may be one value."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 from foreman.domain.answers.choices import Growing, choices_asked, is_whole
-from foreman.domain.answers.chunk import Chunk
+from foreman.domain.answers.chunk import EMPTY_USAGE, NO_LABEL, USAGE_ALONE, Chunk, Label, Usage
 from foreman.domain.answers.decoder import Decoder, Form
 from foreman.domain.answers.failures import MESSAGE_KEYS, NO_MESSAGE, bad_ending, error_message
 from foreman.domain.answers.joiner import Joiner
@@ -31,6 +32,15 @@ class CompletionEndpoint(Endpoint):
     def decoder(self, target: str, *, choices: int = 1) -> Decoder:
         """See `Endpoint.decoder`."""
         return ChoiceDecoder(self, target, choices=choices)
+
+    def label(self, value: Json) -> Label:
+        """See `Endpoint.label`. A usage with counts in a chunk with choices stays: the server sends it unasked."""
+        if "usage" not in value:
+            return NO_LABEL
+        usage = value["usage"]
+        if usage and not value.get("choices"):
+            return USAGE_ALONE
+        return NO_LABEL if isinstance(usage, dict) and any(usage.values()) else EMPTY_USAGE
 
     def failed(self, value: Json) -> str | None:
         """See `Endpoint.failed`."""
@@ -165,21 +175,24 @@ class ChoiceJoiner(Joiner):
         raise NotImplementedError
 
 
-def without_usage(chunk: bytes) -> bytes | None:
-    """Return a chunk for a caller who did not ask for the usage; None for a usage-only chunk.
+def without_usage(chunk: bytes, usage: Usage) -> bytes | None:
+    """Return a chunk for a caller who did not ask for the usage; None for one that is nothing else.
 
-    A usage with counts in a chunk with choices stays: the server sends it unasked. An empty one is taken out.
+    An empty usage is cut out of the text, which is otherwise as the server wrote it.
     """
-    if b'"usage"' not in chunk:
+    if usage is Usage.NONE:
         return chunk
-    fields = msgspec.json.decode(chunk, type=dict[str, msgspec.Raw])
-    usage = msgspec.json.decode(fields.get("usage", _NOTHING))
-    if usage and bytes(fields.get("choices", _NOTHING)).translate(None, b" \t") in (b"null", b"[]"):
+    if usage is Usage.ALONE:
         return None
-    if "usage" not in fields or (isinstance(usage, dict) and any(usage.values())):
-        return chunk
+    if chunk.count(b'"usage"') == 1 and (found := _EMPTY.search(chunk)):
+        begin, end = found.span()
+        if found["before"]:
+            return chunk[:begin] + chunk[end:]
+        after = chunk[end:].lstrip()
+        return chunk[:begin] + after.removeprefix(b",")
+    fields = msgspec.json.decode(chunk, type=dict[str, msgspec.Raw])  # another member has the name too
     del fields["usage"]
     return msgspec.json.encode(fields)
 
 
-_NOTHING = msgspec.Raw(b"null")
+_EMPTY = re.compile(rb'(?P<before>,\s*)?"usage"\s*:\s*(?:null|\{[^{}]*\})')

@@ -15,10 +15,11 @@ from foreman.domain.answers.indexes import BlockSorter
 from foreman.domain.answers.joiner import Joiner
 from foreman.domain.answers.merge import absorb, settled
 from foreman.domain.answers.tool_calls import arguments_of
-from foreman.domain.endpoints.base import Endpoint, Json
+from foreman.domain.endpoints.base import Json
+from foreman.domain.endpoints.events import EventDecoder, EventEndpoint
 
 
-class Messages(Endpoint):
+class Messages(EventEndpoint):
     """See the module."""
 
     path = "/v1/messages"
@@ -27,7 +28,6 @@ class Messages(Endpoint):
     content = frozenset({"type", "content"})
     counting = "/v1/messages/count_tokens"
     counting_operation = "count_tokens"
-    typed = True
     whole_name = b"message"
 
     def decoder(self, target: str, *, choices: int = 1) -> Decoder:
@@ -48,7 +48,7 @@ class Messages(Endpoint):
         return list(_message(answer))
 
 
-class MessageDecoder(Decoder):
+class MessageDecoder(EventDecoder):
     """Decoder of events up to `message_stop`."""
 
     def __init__(self, form: Form, target: str) -> None:
@@ -75,9 +75,6 @@ class MessageDecoder(Decoder):
             self._over = True
         chunk = Chunk(data, value=value)
         return self._hold(chunk) if self._over else self._pass(chunk)
-
-    def _ends_text(self, value: Any) -> bool:
-        return not value["type"].endswith("delta")
 
 
 def _opening() -> Chunk:

@@ -12,7 +12,8 @@ from foreman.domain.answers.decoder import Decoder
 from foreman.domain.answers.failures import error_message
 from foreman.domain.answers.joiner import Joiner
 from foreman.domain.answers.merge import packed
-from foreman.domain.endpoints.base import Endpoint, Json
+from foreman.domain.endpoints.base import Json
+from foreman.domain.endpoints.events import EventDecoder, EventEndpoint
 
 _STATUS = {"incomplete": "response.incomplete"}
 _PARTS = {  # by the type of a content part: the key of its text and the name of its events
@@ -22,7 +23,7 @@ _PARTS = {  # by the type of a content part: the key of its text and the name of
 }
 
 
-class Responses(Endpoint):
+class Responses(EventEndpoint):
     """See the module."""
 
     path = "/v1/responses"
@@ -31,7 +32,6 @@ class Responses(Endpoint):
     counting = "/v1/responses/input_tokens"
     counting_operation = "input_tokens"
     counted_as: ClassVar[Json] = {"object": "response.input_tokens"}
-    typed = True
 
     def decoder(self, target: str, *, choices: int = 1) -> Decoder:
         """See `Endpoint.decoder`."""
@@ -53,7 +53,7 @@ class Responses(Endpoint):
         return [{**event, "sequence_number": number} for number, event in enumerate(_response(answer))]
 
 
-class ResponseDecoder(Decoder):
+class ResponseDecoder(EventDecoder):
     """Decoder of events up to the one that has the whole response."""
 
     def _take(self, data: bytes, value: Json, *, whole: bool) -> list[Chunk]:
@@ -63,9 +63,6 @@ class ResponseDecoder(Decoder):
         self._has_content = self._has_content or bool(value.get("delta")) or kind == "response.output_item.done"
         self.closed = kind in ("response.completed", "response.incomplete")
         return [Chunk(data, last=self.closed, value=value)]
-
-    def _ends_text(self, value: Any) -> bool:
-        return not value["type"].endswith("delta")
 
 
 class ResponseJoiner(Joiner):

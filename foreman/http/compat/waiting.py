@@ -11,6 +11,7 @@ from quart import Response, request
 
 from foreman.actors.output import OutputItem, OutputLog
 from foreman.actors.results import COMPLETION
+from foreman.domain.answers.chunk import Label
 from foreman.domain.endpoints.base import Endpoint
 from foreman.domain.endpoints.completion import without_usage
 from foreman.domain.errors import ForemanError, JobEnded, JobNotFound, StreamBroken
@@ -55,9 +56,9 @@ class WaitingCaller:
         self._usage = usage
         self._left = False
 
-    def part_of(self, chunk: bytes) -> bytes | None:
+    def part_of(self, chunk: bytes, label: Label) -> bytes | None:
         """Return the chunk as the caller asked for it: Foreman requests usage that the caller may not expect."""
-        return chunk if self._usage else without_usage(chunk)
+        return chunk if self._usage else without_usage(chunk, label.usage)
 
     async def next(self) -> OutputItem:
         """Return the next item of the output; the last one ends the job."""
@@ -179,11 +180,11 @@ class _Body:
             if item.chunk is not None:
                 self._said = True
                 self._comment = "working"
-                chunk = self._caller.part_of(item.chunk)
+                chunk = self._caller.part_of(item.chunk, item.label)
                 if chunk is not None and len(chunk) > SLICE:
-                    self._rest = framed(self._frame, chunk, self._caller.reader)
+                    self._rest = framed(self._frame, chunk, item.label.name, self._caller.reader)
                 elif chunk is not None:
-                    return self._frame.chunk(chunk)
+                    return self._frame.chunk(chunk, item.label.name)
             elif item.attempt is not None and self._said:
                 self._caller.keep()  # the caller did not leave; its job goes on without the stream
                 return self._last(StreamBroken(item.attempt, self._caller.output.error))

@@ -54,12 +54,14 @@ class Ndjson:
 
     content_type = "application/x-ndjson"
 
-    def chunk(self, data: bytes) -> bytes:
+    whole_name = None
+
+    def chunk(self, data: bytes, name: bytes | None = None) -> bytes:
         """Return a framed JSON value."""
         return on_one_line(data) + b"\n"
 
-    def around(self, data: bytes | None = None) -> tuple[bytes, bytes]:
-        """Return the frame before and after a value sent in parts; `data` is a chunk, None a whole answer."""
+    def around(self, name: bytes | None = None) -> tuple[bytes, bytes]:
+        """Return the frame before and after a value sent in parts."""
         return b"", b"\n"
 
     def notice(self, value: object) -> bytes:
@@ -78,24 +80,22 @@ class Sse:
 
     def __init__(self, endpoint: str) -> None:
         self._typed = at(endpoint).typed
-        self._whole_name = at(endpoint).whole_name
+        self.whole_name = at(endpoint).whole_name
 
-    def chunk(self, data: bytes) -> bytes:
-        """Return a framed JSON value, named by its type on typed endpoints."""
-        if self._typed and (name := _type_of(data)):
+    def chunk(self, data: bytes, name: bytes | None = None) -> bytes:
+        """Return a framed JSON value as an event with this name."""
+        if name:
             return b"event: " + name + b"\ndata: " + on_one_line(data) + b"\n\n"
         return b"data: " + on_one_line(data) + b"\n\n"
 
-    def around(self, data: bytes | None = None) -> tuple[bytes, bytes]:
-        """Return the frame before and after a value sent in parts; `data` is a chunk, None a whole answer."""
-        name = self._whole_name
-        if data is not None:
-            name = _type_of(data) if self._typed else None
+    def around(self, name: bytes | None = None) -> tuple[bytes, bytes]:
+        """Return the frame before and after a value sent in parts as an event with this name."""
         return b"event: " + name + b"\ndata: " if name else b"data: ", b"\n\n"
 
     def notice(self, value: object) -> bytes:
-        """Return a framed message of Foreman's own."""
-        return self.chunk(msgspec.json.encode(value))
+        """Return a framed message of Foreman's own, named by its type on typed endpoints."""
+        data = msgspec.json.encode(value)
+        return self.chunk(data, _type_of(data) if self._typed else None)
 
     def end(self) -> bytes:
         """Return the end mark of the stream; typed endpoints have none."""
@@ -137,9 +137,9 @@ async def live(job: Job, readers: Readers, reader: OutputReader, frame: Ndjson |
         elif item.chunk is not None:
             said = True
             if len(item.chunk) <= SLICE:
-                yield frame.chunk(item.chunk)
+                yield frame.chunk(item.chunk, item.label.name)
             else:
-                async for part in framed(frame, item.chunk, reader):
+                async for part in framed(frame, item.chunk, item.label.name, reader):
                     yield part
         elif item.attempt is not None:
             yield frame.notice(views.StreamMessage(foreman=views.StreamStatus(attempt=item.attempt)))
@@ -174,17 +174,21 @@ async def stored(job: Job, readers: Readers, frame: Ndjson | Sse) -> AsyncIterat
 
     answer, size = await readers.read(read) if job.state is State.DONE else (None, 0)
     if size > PIECE:
-        before, after = frame.around()
+        before, after = frame.around(frame.whole_name)
         yield before
         async for part in in_one_line(pieces(readers, job.id, COMPLETION, 0, size)):
             yield part
         yield after
     else:
-        yield frame.chunk(answer) if answer is not None else frame.notice(ended_badly(job.state, job.error))
+        yield (
+            frame.chunk(answer, frame.whole_name)
+            if answer is not None
+            else frame.notice(ended_badly(job.state, job.error))
+        )
     yield frame.end()
 
 
-async def framed(frame: Ndjson | Sse, chunk: bytes, reader: OutputReader) -> AsyncIterator[bytes]:
+async def framed(frame: Ndjson | Sse, chunk: bytes, name: bytes | None, reader: OutputReader) -> AsyncIterator[bytes]:
     """Yield a large chunk in slices, as long as it is kept; readers share the chunk and copy one slice each."""
 
     async def slices() -> AsyncIterator[bytes]:
@@ -193,7 +197,7 @@ async def framed(frame: Ndjson | Sse, chunk: bytes, reader: OutputReader) -> Asy
                 break
             yield chunk[start : start + SLICE]
 
-    before, after = frame.around(chunk)
+    before, after = frame.around(name)
     yield before
     async for part in in_one_line(slices()):
         yield part
