@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-ECHO = 0.25  # seconds within which a second SIGINT is the same Ctrl-C: once from the terminal, once forwarded
+ECHO = 0.5  # seconds within which a second SIGINT is the same Ctrl-C: once from the terminal, once forwarded
 
 
 def frozen() -> bool:
