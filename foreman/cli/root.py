@@ -38,7 +38,7 @@ GROUPS = {  # each command with its module
         "backup": "commands.backup",
         "check": "commands.backup",
         "token": "commands.token",
-        "completion": "commands.completion",
+        "completion": "commands.shell_completion",
     },
 }
 COMMANDS = {name: f"foreman.cli.{module}" for group in GROUPS.values() for name, module in group.items()}

@@ -33,7 +33,7 @@ from foreman.targets.counting import counted
 from foreman.targets.http.connection import Response
 from foreman.targets.http.parser import Body
 from foreman.targets.http.pool import Client
-from foreman.targets.listing import Listing, details
+from foreman.targets.model_listing import Listing, details
 from foreman.targets.model_names import ollama_form
 from foreman.targets.protocol import Call, Model
 

@@ -22,7 +22,7 @@ from foreman.targets.asking import Asking, DecodingFor, Refusals
 from foreman.targets.boot import boot_id_at
 from foreman.targets.counting import counted
 from foreman.targets.http.pool import Client
-from foreman.targets.listing import Listing, details
+from foreman.targets.model_listing import Listing, details
 from foreman.targets.protocol import Call, Model
 
 

@@ -9,7 +9,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.commands.completion import any_job
+from foreman.cli.commands.shell_completion import any_job
 from foreman.cli.console import one_line, show_table, state_text
 from foreman.cli.exit_codes import epilog
 from foreman.cli.ids import id_of, with_job

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from foreman.cli.commands.completion import Complete, ended_job, open_job, retried_job
+from foreman.cli.commands.shell_completion import Complete, ended_job, open_job, retried_job
 from foreman.cli.console import one_line
 from foreman.cli.exit_codes import REFUSED, epilog
 from foreman.cli.ids import with_job

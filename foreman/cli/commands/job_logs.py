@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.commands.completion import any_job
+from foreman.cli.commands.shell_completion import any_job
 from foreman.cli.console import between, clock, one_line, show_hanging, state_text
 from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.follow import Away, follow

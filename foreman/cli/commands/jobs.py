@@ -9,7 +9,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.commands.completion import any_job, model_names
+from foreman.cli.commands.shell_completion import any_job, model_names
 from foreman.cli.console import between, clock, one_line, plain, show_hanging, show_table, state_text
 from foreman.cli.exit_codes import epilog
 from foreman.cli.ids import WHOLE, id_of, with_job

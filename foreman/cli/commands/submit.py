@@ -9,7 +9,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from foreman.cli.commands.completion import model_names
+from foreman.cli.commands.shell_completion import model_names
 from foreman.cli.commands.submit_file import submit_file
 from foreman.cli.console import StatusLine, Typed, one_line, span, this_program
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, REFUSED, epilog

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from rich.text import Text
 
-from foreman.cli.commands.completion import model_names
 from foreman.cli.commands.config import file_of
+from foreman.cli.commands.shell_completion import model_names
 from foreman.cli.console import console, one_line
 from foreman.cli.doctor import local, remote
 from foreman.cli.doctor.finding import Finding, bad, good

@@ -14,7 +14,7 @@ from foreman.domain.errors import TargetGarbled, TargetRefused
 from foreman.domain.json_objects import named
 from foreman.domain.json_weight import has_more_items
 from foreman.domain.translate.open_calls import OpenCalls
-from foreman.domain.translate.options import native_options, whole_or_none
+from foreman.domain.translate.sampling import native_options, whole_or_none
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import trio
 
 from foreman.domain.errors import TargetGarbled
 from foreman.targets.http.pool import Client
-from foreman.targets.listing import Listing
+from foreman.targets.model_listing import Listing
 from foreman.targets.model_names import ollama_form
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
@@ -109,7 +109,7 @@ async def test_items_of_a_list_are_decoded_one_after_the_other(monkeypatch: pyte
             built.append(len(memoryview(text)))
         return decode(text, **how)
 
-    monkeypatch.setattr("foreman.targets.listing.msgspec.json.decode", note)
+    monkeypatch.setattr("foreman.targets.model_listing.msgspec.json.decode", note)
     async with serving(replies(ok({"models": [{"id": f"m{n}"} for n in range(100)] + [{"id": "m" * 10**6}]}))) as url:
         target = OpenAITarget(url)
         assert len(await target.models()) == 100  # nobody can ask for the last one
