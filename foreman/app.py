@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -37,7 +38,7 @@ from foreman.http import asgi
 from foreman.http.auth import Auth
 from foreman.http.context import Context
 from foreman.http.server import guard
-from foreman.queue.actor import QueueActor
+from foreman.queue.actor import Offload, QueueActor
 from foreman.queue.commands import Prune
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.ledger import Rules
@@ -70,8 +71,8 @@ class App:
     closed: trio.Event = field(default_factory=trio.Event)  # the HTTP server has sent its last answers
     down: set[str] = field(default_factory=set)  # failed actors that do not serve again yet
 
-    async def start(self, nursery: trio.Nursery, listening: socket.socket) -> None:
-        """Start the actors inside-out: each finds its dependencies running."""
+    async def start(self, nursery: trio.Nursery, listening: socket.socket | None) -> None:
+        """Start the actors inside-out: each finds its dependencies running. Without a socket, no HTTP is served."""
         await nursery.start(self.queue.run)  # unsupervised: no restart can repair it, so its error ends the process
         await nursery.start(self.supervised("target", self.context.target.run))
         await nursery.start(self.supervised("inventory", self.context.inventory.run))
@@ -79,7 +80,8 @@ class App:
         await nursery.start(self.supervised("embeddings", self.context.embeddings.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
         await nursery.start(self.supervised("pruner", partial(pruner.run, self.queue)))
-        await nursery.start(self.supervised("http", partial(self._serve, listening)))
+        if listening is not None:
+            await nursery.start(self.supervised("http", partial(self._serve, listening)))
 
     async def drain(self, grace: float) -> None:
         """Drain outside-in: no new jobs, no new claims, `grace` seconds for running jobs, then the last commits."""
@@ -144,8 +146,24 @@ class App:
         self.context.metrics.restarted(name)
 
 
-def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -> App:
-    """Build the app from the settings; its actors are connected but not started. Raise SettingInvalid."""
+def build(
+    settings: Settings,
+    store: SqliteWriter,
+    clock: Callable[[], float],
+    *,
+    target: Target | None = None,
+    sender: WebhookSender | None = None,
+    make_readers: Callable[..., Readers] = Readers,
+    offload: Offload | None = None,
+    chance: Callable[[], float] = random.random,
+) -> App:
+    """Build the app from the settings; its actors are connected but not started.
+
+    The simulation gives a target, a sender, readers, a writer thread (`offload`) and a randomness of its own.
+
+    Raises:
+        SettingInvalid: A setting cannot be used.
+    """
     rules = Rules(
         max_queue=settings.max_queue,
         job_ttl=settings.job_ttl,
@@ -161,19 +179,19 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
         max_answer=settings.max_answer,
     )
     outlook = Outlook(choose.Rules(limit=settings.starvation_limit, share=settings.share, slots=settings.slots))
-    queue = QueueActor(CommandHandlers(store, rules, outlook, clock=clock, target=settings.target_kind))
+    handlers = CommandHandlers(store, rules, outlook, clock=clock, chance=chance, target=settings.target_kind)
+    queue = QueueActor(handlers, offload=offload)
     budget = Budget(settings.memory, grace=min(GRACE, settings.send_timeout))
     hub = OutputHub(budget)
-    target = _target(settings)
+    target = target or _target(settings)
     inventory = Inventory(target, queue, poll_interval=settings.poll_interval, remembered=store.note(NOTE))
     metrics, watchdog = Metrics(), Watchdog()
-    trio.lowlevel.add_instrument(watchdog)
     worker = Worker(
         queue, target, hub, inventory, outlook, slots=settings.slots, timeout=timeout, clock=clock, metrics=metrics
     )
-    readers = Readers(store, broken=queue.lose)
+    readers = make_readers(store, broken=queue.lose)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs().newest)
-    sender = WebhookSender(
+    sender = sender or WebhookSender(
         addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback),
         secrets=[secret.get_secret_value() for secret in settings.webhook_secret],
         timeout=settings.webhook_timeout,
@@ -181,7 +199,9 @@ def build(settings: Settings, store: SqliteWriter, clock: Callable[[], float]) -
     )
     webhooks = WebhookDispatcher(
         queue,
-        Readers(store, count=1, broken=queue.lose),  # separate, so that HTTP and webhooks do not wait for each other
+        make_readers(
+            store, count=1, broken=queue.lose
+        ),  # separate, so that HTTP and webhooks do not wait for each other
         sender,
         limits=Limits(settings.webhook_concurrency, settings.webhook_per_receiver),
         inline=settings.artifact_inline_limit,

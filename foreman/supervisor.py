@@ -67,6 +67,7 @@ async def main(
         try:
             async with trio.open_nursery() as nursery:
                 living = app.build(settings, store, clock)
+                living.context.watchdog.install()
                 await living.check_address(listening)
                 await living.start(nursery, listening)
                 await living.check_target()

@@ -59,7 +59,7 @@ class Watchdog(trio.abc.Instrument):
     The loop only records the start of its turns, which is cheap. A thread samples it, and reports a task found running
     twice in the same turn. If the thread itself was blocked, such as by one long call of a C function, the time counts
     from its due sample. Time without a core, while the machine ran other processes, is excluded (on Linux; see
-    schedstats in the kernel's documentation). Install it with `trio.lowlevel.add_instrument` on the loop's own thread.
+    schedstats in the kernel's documentation). It watches nothing until `install`.
     """
 
     def __init__(self, limit: float = TOO_LONG) -> None:
@@ -71,6 +71,10 @@ class Watchdog(trio.abc.Instrument):
         self._began: float | None = time.perf_counter()  # of the turn; None while the loop waits
         self.longest = 0.0  # seconds of the longest turn
         self.held = 0  # number of reports
+
+    def install(self) -> None:
+        """Watch the running loop, until it ends. Call it once, on the loop's own thread."""
+        trio.lowlevel.add_instrument(self)
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def before_io_wait(self, timeout: float) -> None:

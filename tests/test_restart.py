@@ -116,7 +116,7 @@ async def test_an_actor_that_never_started_is_a_refusal_to_start(autojump_clock:
 async def watchdog() -> Watchdog:
     """A strict one, at work until the end of the test."""
     watchdog = Watchdog(limit=0.02)
-    trio.lowlevel.add_instrument(watchdog)
+    watchdog.install()
     return watchdog
 
 
@@ -191,7 +191,7 @@ def test_what_the_test_itself_does_in_the_loop_is_not_held_against_foreman() -> 
 
 async def test_the_watchdog_says_nothing_of_tasks_that_wait(logged: Logged) -> None:
     watchdog = Watchdog(limit=5)
-    trio.lowlevel.add_instrument(watchdog)
+    watchdog.install()
     await trio.sleep(0.01)
     assert (watchdog.held, logged.events("a task held the loop")) == (0, [])
 

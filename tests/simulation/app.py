@@ -5,37 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import trio
 
-from foreman.actors import pruner
-from foreman.actors.attempt import Timeouts
-from foreman.actors.feed import Feed, Subscription
-from foreman.actors.inventory import NOTE, Inventory
-from foreman.actors.output import OutputHub
-from foreman.actors.webhook_dispatcher import WebhookDispatcher
-from foreman.actors.worker import Worker
+from foreman.actors.feed import Subscription
+from foreman.actors.webhook_sender import WebhookSender
+from foreman.app import build
+from foreman.config.settings import Settings
 from foreman.domain.errors import CursorGone
 from foreman.domain.job import Instant, JobEvent
-from foreman.domain.scheduling import choose
-from foreman.domain.webhooks.admission import Limits
-from foreman.queue.actor import QueueActor
-from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
-from foreman.queue.positions import Outlook
-from foreman.restart import keep_running
-from tests.simulation.receiver import PER_RECEIVER, TOGETHER, ScriptedReceivers
+from tests.simulation.receiver import ScriptedReceivers
 from tests.simulation.target import ScriptedTarget
 from tests.simulation.witness import Book, PowerCut, WatchedStore
 from tests.support.actors import InlineReaders
 
 T = TypeVar("T")
-
-TIMEOUT = Timeouts(attempt=300, first_chunk=120, stall=90, max_answer=10_000)
-POLL = 300.0  # seconds between probes
-INLINE = 16_384  # bytes
-LAST_WORDS = 5.0  # seconds
 
 
 class _Held:
@@ -73,12 +58,12 @@ class Disk:
 
 
 class App:
-    """The actors, built anew over the same file."""
+    """The program itself over the same file, but for the HTTP server."""
 
     def __init__(
         self,
         store: WatchedStore,
-        rules: Rules,
+        settings: Settings,
         target: ScriptedTarget,
         receivers: ScriptedReceivers,
         book: Book,
@@ -88,52 +73,32 @@ class App:
         self.store = store
         self.book = book
         self.disk = Disk(dice)
-        self.leaving = False
-        self.target = target
-        self.outlook = Outlook(choose.Rules(limit=book.limit, slots=book.slots))
+        self._app = build(
+            settings,
+            store,
+            clock,
+            target=target,
+            sender=cast(WebhookSender, receivers),
+            make_readers=partial(InlineReaders, count=1),
+            offload=self.disk,
+            chance=dice.random,
+        )
+        context = self._app.context
+        self.queue, self.readers, self.outlook, self.feed = (
+            context.queue,
+            context.readers,
+            context.outlook,
+            context.feed,
+        )
         store.rests = lambda key: self.outlook.turns.rests(key)
         store.breakers = lambda: self.outlook.turns.breakers
-        self.queue = QueueActor(
-            CommandHandlers(store, rules, self.outlook, clock=clock, chance=dice.random), offload=self.disk
-        )
-        self.hub = OutputHub()
-        self.inventory = Inventory(target, self.queue, poll_interval=POLL, remembered=store.note(NOTE))
-        self.worker = Worker(
-            self.queue,
-            target,
-            self.hub,
-            self.inventory,
-            self.outlook,
-            slots=book.slots,
-            timeout=TIMEOUT,
-            clock=clock,
-        )
-        self.readers = InlineReaders(store, count=1)
-        self.feed = Feed(self.readers, history=50, newest=store.seqs().newest)
-        self.webhooks = WebhookDispatcher(
-            self.queue, self.readers, receivers, limits=Limits(TOGETHER, PER_RECEIVER), inline=INLINE, clock=clock
-        )
-        for listener in (self.hub.on_commit, self.feed.on_commit, self.webhooks.on_commit, self.worker.on_commit):
-            self.queue.add_listener(listener)
 
     async def start(self, nursery: trio.Nursery) -> None:
-        await nursery.start(self.queue.run)
-        actors: dict[str, Callable[..., Any]] = {
-            "inventory": self.inventory.run,
-            "worker": self.worker.run,
-            "webhooks": self.webhooks.run,
-            "pruner": partial(pruner.run, self.queue),
-        }
-        for name, run in actors.items():
-            await nursery.start(partial(keep_running, name, run, leaving=lambda: self.leaving))
+        await self._app.start(nursery, None)
         nursery.start_soon(self._follow_feed)
 
     async def drain(self, grace: float) -> None:
-        self.leaving = True
-        await self.worker.drain(grace)
-        await self.queue.close()
-        with trio.move_on_after(LAST_WORDS):
-            await self.queue.wait_closed()
+        await self._app.drain(grace)
 
     def kill(self, nursery: trio.Nursery) -> None:
         """Nothing gets onto the disk any more, and nobody hears anything."""

@@ -18,13 +18,13 @@ from trio._core import _run as scheduler
 from trio.testing import MockClock
 
 from foreman.actors import inventory, pruner, webhook_dispatcher
+from foreman.config.settings import Settings
 from foreman.domain.job import TERMINAL, DeliveryState
 from foreman.queue.commands import Resume
-from foreman.queue.handlers.ledger import Rules
 from foreman.store import integrity
 from tests.simulation.app import App
 from tests.simulation.callers import Callers
-from tests.simulation.receiver import MOODS, RECEIVERS, ScriptedReceivers
+from tests.simulation.receiver import MOODS, PER_RECEIVER, RECEIVERS, TOGETHER, ScriptedReceivers
 from tests.simulation.target import MODELS, WAYS, WELL, Bug, ScriptedTarget
 from tests.simulation.witness import Book, PowerCut, WatchedStore
 
@@ -34,7 +34,6 @@ RUSH = 300.0  # seconds in which much happens at once
 NIGHTLY = 4000.0  # seconds from one caller to the next
 LIVES = 5  # of the process, in one history
 LIMIT = 600.0  # seconds: the starvation limit
-RULES = Rules(max_queue=150, job_ttl=6 * HOUR)
 QUIET = 100 * HOUR  # within which all must have ended once nothing is in its way
 RARELY = 600.0  # seconds between the rounds of those that would only look
 
@@ -103,6 +102,22 @@ class World:
         self.receivers = ScriptedReceivers(self.dice, self.book)
         self.callers = Callers(self.dice, self.book, self.receivers, self.clock)
         self.gap = self.dice.choice([600.0, 1200.0, 2400.0])
+        self.settings = Settings(
+            data_dir=folder,
+            slots=self.book.slots,
+            max_queue=150,
+            job_ttl=6 * HOUR,
+            starvation_limit=LIMIT,
+            attempt_timeout=300,
+            first_chunk_timeout=120,
+            stall_timeout=90,
+            max_answer=10_000,
+            poll_interval=300,
+            artifact_inline_limit=16_384,
+            feed_history=100,
+            webhook_concurrency=TOGETHER,
+            webhook_per_receiver=PER_RECEIVER,
+        )
 
     def time(self) -> float:
         return trio.current_time() - self.began
@@ -133,7 +148,7 @@ class World:
         seconds *= dice.uniform(0.5, 1.5)
         try:
             async with trio.open_nursery() as nursery:
-                app = App(store, RULES, self.target, self.receivers, self.book, dice, self.clock)
+                app = App(store, self.settings, self.target, self.receivers, self.book, dice, self.clock)
                 if dice.random() < 0.1:  # no further than the start
                     nursery.start_soon(self._kill_in, dice.uniform(0, 2), app, nursery)
                 await app.start(nursery)
@@ -257,7 +272,7 @@ class World:
             self.book.complain(f"{job.id} is {job.state} after a drain")
 
     def _check_outbox(self, store: WatchedStore) -> None:
-        retries, hooks = RULES.webhook_retries, self.receivers
+        retries, hooks = self.settings.webhook_retries, self.receivers
         for job_id in self.book.jobs:
             for delivery in store.deliveries(job_id):
                 seq, state = delivery.seq, delivery.state
@@ -280,7 +295,7 @@ class World:
         store = self._open()
         try:
             async with trio.open_nursery() as nursery:
-                app = App(store, RULES, self.target, self.receivers, self.book, self.dice, self.clock)
+                app = App(store, self.settings, self.target, self.receivers, self.book, self.dice, self.clock)
                 await app.start(nursery)
                 await app.queue.ask(Resume())
                 with trio.move_on_after(QUIET):
