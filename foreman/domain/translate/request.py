@@ -25,15 +25,13 @@ MOST_EMBEDDINGS = 10_000  # in an answer for one text; only the first is used
 _KINDS = {"[": "a list", '"': "text"}
 _IMAGE_TYPES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 
-
 _FALSE = msgspec.Raw(b"false")
 _JSON = msgspec.Raw(b'"json"')
 _NO_TEXT = msgspec.Raw(b'""')
 _NULL = msgspec.Raw(b"null")
 
+
 # Values that are only passed on stay raw JSON: decoded they would take many times their bytes.
-
-
 class _ToolFunction(msgspec.Struct):
     name: str
     arguments: msgspec.Raw = _NULL  # an object or text
