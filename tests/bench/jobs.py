@@ -119,6 +119,7 @@ def _inserted(folder: Path) -> float:
     drafts = [
         Draft(id=str(ULID()), model=MODELS[0], key=MODELS[0], endpoint="/api/chat", payload=body) for _ in range(JOBS)
     ]
+    rows = [draft_row(draft, queued(draft, now)) for draft in drafts]
     into_jobs = f"INSERT INTO jobs ({DRAFT}) VALUES ({', '.join('?' * (DRAFT.count(',') + 1))})"
     into_events = "INSERT INTO events (job_id, state, at, attempt) VALUES (?, 'queued', ?, 0)"
     with closing(sqlite3.connect(folder / "foreman.db", isolation_level=None)) as db:
@@ -128,7 +129,7 @@ def _inserted(folder: Path) -> float:
         for first in range(0, JOBS, GROUP):
             group = drafts[first : first + GROUP]
             db.execute("BEGIN IMMEDIATE")
-            db.executemany(into_jobs, [draft_row(draft, queued(draft, now)) for draft in group])
+            db.executemany(into_jobs, rows[first : first + GROUP])
             db.executemany("INSERT INTO payloads (job_id, body) VALUES (?, ?)", [(d.id, d.payload) for d in group])
             db.executemany(into_events, [(draft.id, now) for draft in group])
             db.execute("COMMIT")
