@@ -8,6 +8,7 @@ import msgspec
 
 from foreman.client.extract import text_of, thinking_of
 from foreman.client.reading import decode
+from foreman.domain.sse import Events, Lines
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -37,30 +38,17 @@ class Values:
 
     def __init__(self, content_type: str) -> None:
         self._events = content_type.partition(";")[0].strip().lower() == "text/event-stream"
-        self._rest = bytearray()
-        self._data: list[bytes] = []
+        self._lines = Lines()
+        self._parser = Events()
         self.heard = False  # the last bytes ended a line
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes and return the JSON texts that they complete."""
-        *lines, rest = data.split(b"\n")  # only at LF: JSON strings may hold other line separators
+        lines = self._lines.feed(data)
         self.heard = bool(lines)
-        if lines:
-            lines[0] = bytes(self._rest) + lines[0]
-            self._rest.clear()
-        self._rest += rest
-        return [value for line in lines if (value := self._value(line.removesuffix(b"\r")))]
-
-    def _value(self, line: bytes) -> bytes:
         if not self._events:
-            return line.strip()
-        if line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
-        elif not line:
-            whole = b"\n".join(self._data)
-            self._data.clear()
-            return whole
-        return b""
+            return [value for line in lines if (value := line.strip())]
+        return [event[1] for line in lines if (event := self._parser.take(line)) and event[1]]
 
 
 class OutputParser:

@@ -9,6 +9,7 @@ import msgspec
 
 from foreman.domain.errors import TargetGarbled
 from foreman.domain.json_weight import has_more_values
+from foreman.domain.sse import Events, Lines, TooLong
 
 MAX_VALUE = 64 * 2**20  # bytes of one JSON value, which may be a whole answer with images or embeddings
 DONE = b"[DONE]"  # the last event of OpenAI's streams
@@ -37,11 +38,15 @@ class Ndjson:
     whole = False
 
     def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
-        self._lines = _Lines(target, limit)
+        self._target = target
+        self._lines = Lines(limit)
 
     def feed(self, data: bytes) -> list[bytes]:
         """See `Parser.feed`."""
-        return [line for line in map(bytes.strip, self._lines.feed(data)) if line]
+        try:
+            return [line for line in map(bytes.strip, self._lines.feed(data)) if line]
+        except TooLong as error:
+            raise TargetGarbled(self._target, str(error)) from None
 
     def end(self) -> list[bytes]:
         """See `Parser.end`."""
@@ -49,55 +54,31 @@ class Ndjson:
 
 
 class Sse:
-    """Parser for the data of server-sent events, by the HTML standard, section 9.2.6."""
+    """Parser for the data of server-sent events."""
 
     whole = False
 
     def __init__(self, target: str, limit: int = MAX_VALUE) -> None:
         self._target = target
-        self._limit = limit
-        self._lines = _Lines(target, limit)
-        self._data: list[bytes] = []
-        self._size = 0
-        self._failed = False  # the event is named error
+        self._lines = Lines(limit)
+        self._events = Events(limit)
 
     def feed(self, data: bytes) -> list[bytes]:
         """See `Parser.feed`."""
-        events: list[bytes] = []
-        for line in self._lines.feed(data):
-            self._take(line, events)
-        return events
+        try:
+            return self._values(self._lines.feed(data))
+        except TooLong as error:
+            raise TargetGarbled(self._target, str(error)) from None
 
     def end(self) -> list[bytes]:
         """See `Parser.end`."""
         # The standard drops an event without the empty line at its end; some servers hang up right after the data.
-        events: list[bytes] = []
-        for line in (*self._lines.end(), b""):
-            self._take(line, events)
-        return events
+        return self._values([*self._lines.end(), b""])
 
-    def _take(self, line: bytes, events: list[bytes]) -> None:
-        if not line:
-            if self._data:
-                value = (self._data[0] if len(self._data) == 1 else b"\n".join(self._data)).strip()
-                if value:
-                    events.append(_error(value) if self._failed else value)
-                self._data, self._size = [], 0
-            self._failed = False
-            return
-        field, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if field == b"error":  # older llama.cpp servers report an error in its own field
-            value = _error(value)
-        elif field == b"event":
-            self._failed = value.strip() == b"error"
-            return
-        elif field != b"data":
-            return
-        self._size += len(value) + 1
-        if self._size > self._limit:
-            raise TargetGarbled(self._target, f"an event larger than {self._limit} bytes")
-        self._data.append(value)
+    def _values(self, lines: list[bytes]) -> list[bytes]:
+        take = self._events.take
+        events = [event for line in lines if (event := take(line)) is not None]
+        return [_error(value) if name == b"error" else value for name, data in events if (value := data.strip())]
 
 
 def _error(value: bytes) -> bytes:
@@ -186,49 +167,3 @@ class SseOrWhole:
     def end(self) -> list[bytes]:
         """See `Parser.end`."""
         return self._parser.end() if self._parser else []
-
-
-class _Lines:
-    """Splitter of bytes into lines ended by LF, CRLF or CR, without a byte order mark.
-
-    The cost is linear in the bytes, however they are cut.
-    """
-
-    def __init__(self, target: str, limit: int) -> None:
-        self._target = target
-        self._limit = limit
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._after_cr = False
-        self._begun = False  # the first line is complete
-
-    def feed(self, data: bytes) -> list[bytes]:
-        if self._after_cr and data:
-            data = data.removeprefix(b"\n")
-            self._after_cr = False
-        if not data:
-            return []
-        self._after_cr = data.endswith(b"\r")
-        lines = data.splitlines(keepends=True)  # of bytes: splits at LF, CRLF and CR only
-        rest = b"" if lines[-1][-1:] in (b"\n", b"\r") else lines.pop()
-        complete = [line.rstrip(b"\r\n") for line in lines]
-        if complete and self._parts:
-            complete[0] = b"".join(self._parts) + complete[0]
-            self._parts, self._size = [], 0
-        if rest:
-            self._parts.append(rest)
-            self._size += len(rest)
-            if self._size > self._limit:
-                raise TargetGarbled(self._target, f"a line longer than {self._limit} bytes")
-        return self._unmarked(complete)
-
-    def end(self) -> list[bytes]:
-        rest = b"".join(self._parts)
-        self._parts, self._size = [], 0
-        return self._unmarked([rest] if rest else [])
-
-    def _unmarked(self, lines: list[bytes]) -> list[bytes]:
-        if lines and not self._begun:
-            self._begun = True
-            lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
-        return lines

@@ -13,7 +13,7 @@ from foreman.domain.answers.failures import error_message
 from foreman.domain.answers.joiner import Joiner
 from foreman.domain.answers.merge import packed
 from foreman.domain.endpoints.base import Json
-from foreman.domain.endpoints.events import EventDecoder, EventEndpoint
+from foreman.domain.endpoints.typed_events import EventDecoder, EventEndpoint
 
 _STATUS = {"incomplete": "response.incomplete"}
 _PARTS = {  # by the type of a content part: the key of its text and the name of its events

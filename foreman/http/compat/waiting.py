@@ -11,6 +11,7 @@ from quart import Response, request
 
 from foreman.actors.output import OutputItem, OutputLog
 from foreman.actors.results import COMPLETION
+from foreman.domain import sse
 from foreman.domain.answers.chunk import Label
 from foreman.domain.endpoints.base import Endpoint
 from foreman.domain.endpoints.completion import without_usage
@@ -159,7 +160,7 @@ class _Body:
         self._found: OutputItem | bytes | None = first
         self._comment = f"queued {waits}" if waits else "working"
         if isinstance(frame, Sse) and waits:
-            self._found = f": {self._comment}\n\n".encode()
+            self._found = sse.comment(self._comment)
         self._said = False
         self._over = False
         self._rest: AsyncIterator[bytes] | None = None  # of a large chunk

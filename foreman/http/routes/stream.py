@@ -13,7 +13,7 @@ from quart import Response, request
 
 from foreman.actors.output import OutputItem, OutputReader
 from foreman.actors.results import COMPLETION
-from foreman.domain import views
+from foreman.domain import sse, views
 from foreman.domain.endpoints import at
 from foreman.domain.job import TERMINAL, Job, State
 from foreman.http import visibility
@@ -58,7 +58,7 @@ class Ndjson:
 
     def chunk(self, data: bytes, name: bytes | None = None) -> bytes:
         """Return a framed JSON value."""
-        return on_one_line(data) + b"\n"
+        return sse.on_one_line(data) + b"\n"
 
     def around(self, name: bytes | None = None) -> tuple[bytes, bytes]:
         """Return the frame before and after a value sent in parts."""
@@ -84,13 +84,11 @@ class Sse:
 
     def chunk(self, data: bytes, name: bytes | None = None) -> bytes:
         """Return a framed JSON value as an event with this name."""
-        if name:
-            return b"event: " + name + b"\ndata: " + on_one_line(data) + b"\n\n"
-        return b"data: " + on_one_line(data) + b"\n\n"
+        return sse.event(data, name)
 
     def around(self, name: bytes | None = None) -> tuple[bytes, bytes]:
         """Return the frame before and after a value sent in parts as an event with this name."""
-        return b"event: " + name + b"\ndata: " if name else b"data: ", b"\n\n"
+        return sse.begin(name), sse.END
 
     def notice(self, value: object) -> bytes:
         """Return a framed message of Foreman's own, named by its type on typed endpoints."""
@@ -102,33 +100,17 @@ class Sse:
         return b"" if self._typed else b"data: [DONE]\n\n"
 
 
-def on_one_line(data: bytes) -> bytes:
-    """Return a JSON value without any character that a reader could take for a line end.
-
-    Python's `str.splitlines`, which the official SDKs and httpx use, also ends lines at U+0085, U+2028 and U+2029.
-    """
-    if b"\n" in data or b"\r" in data:  # a server's whole answer, over several lines
-        data = msgspec.json.format(data, indent=-1)
-    for character, escape in _LINE_ENDS.items():
-        if character in data:
-            data = data.replace(character, escape)
-    return data
-
-
-_LINE_ENDS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\x85\u2028\u2029"}
-
-
 async def next_or_comment(reader: OutputReader, frame: Ndjson | Sse, comment: str) -> OutputItem | bytes:
     """Return the next item, or an SSE comment after COMMENT_EVERY seconds; NDJSON has no comments and waits."""
     with trio.move_on_after(COMMENT_EVERY if isinstance(frame, Sse) else float("inf")):
         return await reader.next()
-    return f": {comment}\n\n".encode()
+    return sse.comment(comment)
 
 
 async def live(job: Job, readers: Readers, reader: OutputReader, frame: Ndjson | Sse) -> AsyncIterator[bytes]:
     """Yield chunks as they arrive, and messages about new attempts and an end other than done."""
     if isinstance(frame, Sse):
-        yield b": waiting\n\n"  # sends the head of the answer now
+        yield sse.comment("waiting")  # sends the head of the answer now
     said = False
     while True:
         item = await next_or_comment(reader, frame, "waiting")
@@ -218,8 +200,8 @@ async def in_one_line(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         if end and text[end - 1] >= 0xC0:
             end -= 1
         rest = text[end:]
-        yield on_one_line(text[:end].replace(b"\n", b" ").replace(b"\r", b" "))
-    yield on_one_line(rest)
+        yield sse.on_one_line(text[:end].replace(b"\n", b" ").replace(b"\r", b" "))
+    yield sse.on_one_line(rest)
 
 
 def ended_badly(state: State, error: str | None) -> views.StreamMessage:
