@@ -73,7 +73,11 @@ class Events:
     def take(self, line: bytes) -> tuple[bytes, bytes] | None:
         """Take the next line and return the name and the data of the event that it completes."""
         if not line:
-            return self._event()
+            name, self._name, lines = self._name, b"", self._data
+            if not lines:
+                return None
+            self._data, self._size = [], 0
+            return name, lines[0] if len(lines) == 1 else b"\n".join(lines)
         if line.startswith(b"data: "):
             value = line[6:]
         else:
@@ -91,14 +95,6 @@ class Events:
             raise TooLong(f"an event larger than {self._limit} bytes")
         self._data.append(value)
         return None
-
-    def _event(self) -> tuple[bytes, bytes] | None:
-        name, self._name = self._name, b""
-        if not self._data:
-            return None
-        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-        self._data, self._size = [], 0
-        return name, data
 
 
 def event(data: bytes, name: bytes | None = None) -> bytes:

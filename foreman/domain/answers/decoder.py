@@ -46,6 +46,7 @@ class Decoder:
     def __init__(self, form: Form, target: str) -> None:
         self.closed = False
         self._form = form
+        self._failure = form.failure
         self._target = target
         self._mender = Mender(self._pauses)
         self._held: Chunk | None = None  # may be the last: only chunks that may end the answer are held
@@ -111,7 +112,7 @@ class Decoder:
             if b"\n" in data or b"\r" in data:
                 data = msgspec.json.format(data, indent=-1)
             try:
-                if (why := self._form.failure(value)) is not None:
+                if (why := self._failure(value)) is not None:
                     raise TargetFailed(self._target, why)
                 if not self.closed:
                     chunks += self._take(data, value, whole=whole)

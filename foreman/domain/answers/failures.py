@@ -11,15 +11,10 @@ from foreman.domain.answers.refusals import message_of
 # Exceptions from reading a value of another shape than expected, and from numbers out of range.
 ODD = (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError)
 NO_MESSAGE = "an error without a message"
-_TYPES = ("error", "response.error", "response.failed", "response.cancelled")
+FAILURES = ("error", "response.error", "response.failed", "response.cancelled")  # types of values that report one
 # Finish reasons of failed answers: of vLLM and SGLang, then of DeepSeek and Zhipu.
 _REASONS = ("error", "abort", "failed", "insufficient_system_resource", "network_error")
 MESSAGE_KEYS = ("detail", "message", "text", "reason", "msg", "error_message", "error_msg", "errors", "error_code")
-
-
-def reported(value: dict[str, Any]) -> bool:
-    """Return True for a value that reports a failure in the way of any API."""
-    return bool(value.get("error")) or value.get("type") in _TYPES or value.get("object") == "error"
 
 
 def error_message(value: dict[str, Any]) -> str:

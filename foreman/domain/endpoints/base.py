@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from foreman.domain.answers.chunk import NO_LABEL, Chunk, Label
 from foreman.domain.answers.decoder import Decoder
-from foreman.domain.answers.failures import MESSAGE_KEYS, error_message, reported
+from foreman.domain.answers.failures import FAILURES, MESSAGE_KEYS, error_message
 from foreman.domain.answers.joiner import Answer, Joiner
 from foreman.domain.answers.parsers import Parser, SseOrWhole
 from foreman.domain.endpoints.question import Question, streaming
@@ -68,7 +68,7 @@ class Endpoint:
 
     def failure(self, value: Json) -> str | None:
         """Return the server's message if a value of an answer reports a failure, else None."""
-        if reported(value):
+        if value.get("error") or value.get("type") in FAILURES or value.get("object") == "error":
             return error_message(value)
         return self.failed(value)
 
