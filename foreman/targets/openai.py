@@ -14,7 +14,7 @@ import trio
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.answers.decoder import Decoder
 from foreman.domain.endpoints import at
-from foreman.domain.endpoints.base import Translator
+from foreman.domain.endpoints.endpoint import Translator
 from foreman.domain.endpoints.question import fields_of
 from foreman.domain.job import LoadKey, model_of
 from foreman.offload import offload

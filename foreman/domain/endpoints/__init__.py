@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 
-from foreman.domain.endpoints.base import Endpoint
+from foreman.domain.endpoints.endpoint import Endpoint
 
 
 def _found() -> Mapping[str, Endpoint]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from foreman.domain.answers.joiner import Joiner
 from foreman.domain.answers.tool_calls import CallSorter, finish_function, finished
-from foreman.domain.endpoints.base import Json
 from foreman.domain.endpoints.completion import TOP, ChoiceJoiner, CompletionEndpoint
+from foreman.domain.endpoints.endpoint import Json
 
 CHOICE = ("index", "message", "delta", "finish_reason")
 

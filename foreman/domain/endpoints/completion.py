@@ -14,7 +14,7 @@ from foreman.domain.answers.failures import MESSAGE_KEYS, NO_MESSAGE, bad_ending
 from foreman.domain.answers.joiner import Joiner
 from foreman.domain.answers.merge import absorb, packed, settled
 from foreman.domain.answers.tool_calls import CallSorter
-from foreman.domain.endpoints.base import Endpoint, Json
+from foreman.domain.endpoints.endpoint import Endpoint, Json
 from foreman.domain.errors import TargetFailed
 
 TOP = ("id", "object", "created", "model", "system_fingerprint", "service_tier")  # in every chunk

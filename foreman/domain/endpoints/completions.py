@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from foreman.domain.answers.joiner import Joiner
-from foreman.domain.endpoints.base import Json
 from foreman.domain.endpoints.completion import TOP, ChoiceJoiner, CompletionEndpoint
+from foreman.domain.endpoints.endpoint import Json
 
 
 class Completions(CompletionEndpoint):

@@ -15,7 +15,7 @@ from foreman.domain.answers.indexes import BlockSorter
 from foreman.domain.answers.joiner import Joiner
 from foreman.domain.answers.merge import absorb, settled
 from foreman.domain.answers.tool_calls import arguments_of
-from foreman.domain.endpoints.base import Json
+from foreman.domain.endpoints.endpoint import Json
 from foreman.domain.endpoints.typed_events import EventDecoder, EventEndpoint
 
 

@@ -13,7 +13,7 @@ from foreman.domain.answers.joiner import Joiner
 from foreman.domain.answers.merge import absorb, packed, settled
 from foreman.domain.answers.parsers import Ndjson, Parser, Sse, WholeOrLines
 from foreman.domain.answers.tool_calls import with_objects
-from foreman.domain.endpoints.base import Endpoint, Json, Purpose
+from foreman.domain.endpoints.endpoint import Endpoint, Json, Purpose
 from foreman.domain.translate.answer import NativeStream
 
 GROWING = ("response", "thinking", "logprobs")  # of the top level of a chunk

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from foreman.domain.answers.failures import MESSAGE_KEYS, error_message
-from foreman.domain.endpoints.base import Json, Purpose
+from foreman.domain.endpoints.endpoint import Json, Purpose
 from foreman.domain.endpoints.native import NativeEndpoint
 from foreman.domain.endpoints.question import Question
 from foreman.domain.translate import request

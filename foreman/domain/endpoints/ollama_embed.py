@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from foreman.domain.answers.failures import bad_ending
-from foreman.domain.endpoints.base import Json
+from foreman.domain.endpoints.endpoint import Json
 from foreman.domain.endpoints.question import Question
 from foreman.domain.endpoints.values import ValueEndpoint
 from foreman.domain.translate import request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from foreman.domain.endpoints.base import Json, Purpose
+from foreman.domain.endpoints.endpoint import Json, Purpose
 from foreman.domain.endpoints.native import NativeEndpoint
 from foreman.domain.endpoints.question import Question
 from foreman.domain.translate import request

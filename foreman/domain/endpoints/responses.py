@@ -12,7 +12,7 @@ from foreman.domain.answers.decoder import Decoder
 from foreman.domain.answers.failures import error_message
 from foreman.domain.answers.joiner import Joiner
 from foreman.domain.answers.merge import packed
-from foreman.domain.endpoints.base import Json
+from foreman.domain.endpoints.endpoint import Json
 from foreman.domain.endpoints.typed_events import EventDecoder, EventEndpoint
 
 _STATUS = {"incomplete": "response.incomplete"}

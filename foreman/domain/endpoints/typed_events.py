@@ -7,7 +7,7 @@ from typing import Any
 
 from foreman.domain.answers.chunk import NO_LABEL, Label, named
 from foreman.domain.answers.decoder import Decoder
-from foreman.domain.endpoints.base import Endpoint, Json
+from foreman.domain.endpoints.endpoint import Endpoint, Json
 
 NAME = re.compile(r"[\w.-]{1,100}", re.ASCII)
 

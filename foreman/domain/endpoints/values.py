@@ -9,7 +9,7 @@ import msgspec
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.answers.decoder import Decoder, Json
 from foreman.domain.answers.parsers import Parser, Whole
-from foreman.domain.endpoints.base import Endpoint
+from foreman.domain.endpoints.endpoint import Endpoint
 from foreman.domain.endpoints.question import Question, unstreamed
 
 LARGE = 64 * 2**10  # bytes; larger answers, and their larger members, are not decoded

@@ -12,7 +12,7 @@ from quart import Response, request
 from ulid import ULID
 
 from foreman.domain import intake
-from foreman.domain.endpoints.base import Endpoint
+from foreman.domain.endpoints.endpoint import Endpoint
 from foreman.domain.errors import (
     AttemptTimeout,
     Draining,

@@ -8,7 +8,7 @@ from functools import partial
 from quart import Blueprint, Response
 
 from foreman.domain.endpoints import EVERY
-from foreman.domain.endpoints.base import Endpoint
+from foreman.domain.endpoints.endpoint import Endpoint
 from foreman.domain.errors import ModelNotFound, ModelRequired
 from foreman.http.compat import calls
 from foreman.http.compat.waiting import Dialect

@@ -14,7 +14,7 @@ from quart import Blueprint, Response, request
 
 from foreman.domain import intake, views
 from foreman.domain.endpoints import EVERY
-from foreman.domain.endpoints.base import Endpoint
+from foreman.domain.endpoints.endpoint import Endpoint
 from foreman.domain.errors import (
     BodyUnreadable,
     FieldInvalid,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from quart import Blueprint, Response
 
 from foreman.domain import views
-from foreman.domain.endpoints.base import Endpoint
+from foreman.domain.endpoints.endpoint import Endpoint
 from foreman.domain.errors import BodyUnreadable, ForemanError, InvalidJson, ModelNotFound
 from foreman.http import errors
 from foreman.http.compat import calls

@@ -13,8 +13,8 @@ from foreman.actors.output import OutputItem, OutputLog
 from foreman.actors.results import COMPLETION
 from foreman.domain import sse
 from foreman.domain.answers.chunk import Label
-from foreman.domain.endpoints.base import Endpoint
 from foreman.domain.endpoints.completion import without_usage
+from foreman.domain.endpoints.endpoint import Endpoint
 from foreman.domain.errors import ForemanError, JobEnded, JobNotFound, StreamBroken
 from foreman.domain.job import JobEvent, State
 from foreman.http.body import held

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from foreman.domain.endpoints import EVERY
-from foreman.domain.endpoints.base import Endpoint
+from foreman.domain.endpoints.endpoint import Endpoint
 from foreman.domain.fields import MODEL
 from foreman.domain.json_schema import ANYTHING, PRIORITY, TEXT, words
 from foreman.http.body import NDJSON
