@@ -32,7 +32,7 @@ def listening(app: App, *words: str, **env: str) -> Iterator[tuple[subprocess.Po
         try:
             yield listener, found[1]
             listener.send_signal(signal.SIGINT)
-            assert listener.wait(30) == 0
+            assert listener.wait(60) == 0
             assert "Traceback" not in listener.stderr.read()
         finally:
             listener.kill()
@@ -120,7 +120,7 @@ def test_a_port_that_is_taken_is_one_line(app: App) -> None:
 
 
 def ended(client: Client, job_id: str) -> Delivery:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (delivery := client.deliveries(job_id)[0]).state == "due":
         assert time.monotonic() < deadline
     return delivery

@@ -90,7 +90,7 @@ def test_logs_follow_a_job_to_its_end(app: App, here: Invoke) -> None:
             pass
         assert here("cancel", "-q", job_id).stdout == f"{job_id}\n"
         assert "cancelled" in following.stdout.read()
-        assert following.wait(30) == 1
+        assert following.wait(60) == 1
     waited = app.run("logs", "--follow", "--quiet", job_id)
     assert (waited.returncode, waited.stdout, waited.stderr) == (1, "", "")
     lines = app.run("logs", "--follow", "--json", job_id).stdout.splitlines()

@@ -112,7 +112,7 @@ def test_in_a_pipe_it_prints_a_line_for_each_event(app: App) -> None:
             assert (first.job_id, first.state) == (job_id, State.QUEUED)
             for process in (people, scripts):
                 process.send_signal(signal.SIGINT)
-                assert process.wait(30) == 0
+                assert process.wait(60) == 0
                 assert process.stderr is not None
                 assert process.stderr.read() == ""
 

@@ -64,7 +64,7 @@ def test_so_has_what_a_real_foreman_answers(tmp_path: Path) -> None:
         post = Post(LOOPBACK, 0, take)
         post.start()
         done = client.run("a", "#echo x", custom_id="c", metadata={"a": "b"}, state_webhook_url=post.url)
-        hooks = [posted.get(timeout=20) for _ in range(4)]  # queued, loading, working, done
+        hooks = [posted.get(timeout=60) for _ in range(4)]  # queued, loading, working, done
         client.wait(client.submit("a", "#status=400", state_webhook_url=post.url).job_id)
         assert found(client, done.job_id) == []
         for hook in hooks:

@@ -40,7 +40,7 @@ def judge(daemon: Daemon, make_full: Callable[[], object], make_room: Callable[[
     make_room()
     kept.append(submit(daemon, f"after {LARGE}"))
     daemon.http.post("/queue/resume")
-    until(lambda: {state(daemon, job_id) for job_id in kept} == {"done"}, 40)
+    until(lambda: {state(daemon, job_id) for job_id in kept} == {"done"})
     assert not daemon.errors
     return kept
 

@@ -29,7 +29,7 @@ def locked(daemon: Daemon, how: str) -> Iterator[None]:
 def test_callers_are_told_and_all_goes_on_afterwards(serve: Break, upstream: Upstream, how: str) -> None:
     with a_receiver() as told:
         daemon = serve("impatient", webhook_allow="127.0.0.1", log_level="debug")
-        runs = submit(daemon, f"{how} #slow=0.3", state_webhook_url=told.url, webhook_events=["working", "done"])
+        runs = submit(daemon, f"{how} #slow=2", state_webhook_url=told.url, webhook_events=["working", "done"])
         until(lambda: upstream.asked(how))
         with locked(daemon, how):
             ask = daemon.http

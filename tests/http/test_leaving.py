@@ -76,28 +76,28 @@ def test_who_follows_a_job_that_ends_in_the_grace_gets_its_last_chunk(fresh: Fre
     until(lambda: bool(api.http.get("/queue").json()["running"]))
     api.daemon.terminate()
     assert api.daemon.wait() == 0
-    reader.join(10)
+    reader.join()
     assert words_in(lines) == "".join(f"w{n} " for n in range(20))
     assert lines[-1]["done"] is True
 
 
 def test_a_second_signal_leaves_at_once_and_the_next_start_puts_things_right(fresh: Fresh) -> None:
-    api = fresh()
+    api = fresh(shutdown_grace=600)
     job_id = api.submit("#silent")
     api.until_state("working", job_id)
     api.daemon.terminate()
     until(lambda: any(line["event"] == "draining" for line in api.daemon.logs))
     api.daemon.terminate()
-    assert api.daemon.wait(5) == 1
+    assert api.daemon.wait() == 1
     api.daemon.start()
     until(lambda: api.job(job_id)["attempt"] == 2)
     assert api.states(job_id)[:4] == ["queued", "loading", "working", "queued"]
 
 
 def test_an_idle_foreman_leaves_at_once(fresh: Fresh) -> None:
-    api = fresh()
+    api = fresh(shutdown_grace=600)
     api.daemon.terminate()
-    assert api.daemon.wait(5) == 0
+    assert api.daemon.wait() == 0
     assert [line["event"] for line in api.daemon.logs][-2:] == ["draining", "stopped"]
 
 
@@ -110,7 +110,7 @@ def test_the_children_of_managed_models_are_gone_when_foreman_is(fresh: Fresh) -
         assert any(alive(pid) for pid in pids)
         end()
         api.daemon.wait()
-        until(partial(gone, pids), seconds=5)
+        until(partial(gone, pids))
         api.daemon.start()
 
 

@@ -6,8 +6,9 @@ import json
 import sys
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from queue import Queue
+from queue import Empty, Queue
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ from foreman.domain.webhooks.signature import key_of
 from foreman.receiver import LOOPBACK, Post, Received, judge
 
 PORT = 9000  # on the loopback only: every sender that reaches it makes it print
+HEARS = 0.5  # seconds; a Ctrl-C that comes just before a wait begins does not end it
 WAITING = 1000  # webhooks that may wait to be printed
 REMEMBERED = 10_000  # webhook ids, to find repeats
 
@@ -95,7 +97,8 @@ def listen(port: int, secrets: list[str], status: int, as_json: bool) -> None:
         post.start()
         _greet(post.url, checked=bool(secrets))
         while True:
-            printer.show(*inbox.get())
+            with suppress(Empty):
+                printer.show(*inbox.get(timeout=HEARS))
     except KeyboardInterrupt:
         return
 

@@ -26,13 +26,13 @@ def test_deliveries_survive_three_kills_and_a_receiver_that_was_down_all_the_whi
         ids = [job["job_id"] for job in answer.json()["jobs"]]
         assert len(ids) == jobs
         for left in (150, 80, 20):
-            until(lambda left=left: daemon.http.get("/queue").json()["queued"] <= left, 30)  # type: ignore[misc]
+            until(lambda left=left: daemon.http.get("/queue").json()["queued"] <= left)  # type: ignore[misc]
             daemon.kill()
             daemon.start()
-        until(lambda: daemon.http.get("/jobs", params={"state": "done", "limit": 500}).json()["jobs"][jobs - 1 :], 30)
+        until(lambda: daemon.http.get("/jobs", params={"state": "done", "limit": 500}).json()["jobs"][jobs - 1 :])
         with a_receiver(port=port) as receiver:
-            until(lambda: {got.state for got in receiver.of(ids[-1])} >= {"queued", "done"}, 40)
+            until(lambda: {got.state for got in receiver.of(ids[-1])} >= {"queued", "done"})
             events = [e for job in ids for e in daemon.http.get(f"/jobs/{job}/events").json()["events"]]
-            until(lambda: {got.seq for got in list(receiver.got)} >= {event["seq"] for event in events}, 40)
+            until(lambda: {got.seq for got in list(receiver.got)} >= {event["seq"] for event in events})
         assert {got.id for got in receiver.got} == {f"msg_{e['job_id']}_{e['seq']}" for e in events}
         assert len(events) >= 4 * jobs
