@@ -43,7 +43,8 @@ def main(argv: list[str]) -> int:
         print(f"foreman engine: cannot serve {path.name}: {error}", file=sys.stderr)
         return 1
     # Without --port, a Foreman learns the port from this line.
-    print(f"serving {asked.alias or path.name} at {server.listening_address}", flush=True)
+    said = f"serving {asked.alias or path.name} at {server.listening_address}\n"
+    os.write(sys.stdout.fileno(), said.encode())  # at once: the engine's own threads write to the same pipe
     threading.Event().wait()  # llama.cpp serves from its own threads
     return 0
 
