@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.support.foreman import HOLDS, Upstream, an_upstream, held_the_loop
 
-hypothesis.settings.register_profile("foreman", deadline=None)  # a busy machine is no failure
+hypothesis.settings.register_profile("foreman", deadline=None, max_examples=50)  # a busy machine is no failure
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("foreman")
 

@@ -116,15 +116,18 @@ def test_an_ollama_model_is_found_by_every_name_that_ollama_takes(fresh: Fresh, 
 
 
 SECRETS = ["#status=500", "#status=400", "#status=502", "#break=9", "#silent", "#garbage", "#nothttp", "#error", "#cut"]
+MODELS = [f"m{n}" for n, _ in enumerate(SECRETS)]  # one that fails often rests
 
 
 def test_no_error_that_a_caller_sees_has_the_address_of_the_server(fresh: Fresh) -> None:
-    with an_upstream("--kind", "both", "--models", "a") as upstream:
+    with an_upstream("--kind", "both", "--models", ",".join(["a", *MODELS])) as upstream:
         api = fresh(ollama_url=upstream.url, first_chunk_timeout=0.5, max_attempts=1)
         address = f"127.0.0.1:{upstream.port}"
-        said = [api.ended(api.submit(f"{text} secret"))["error"] for text in SECRETS]
-        for path in ("/api/chat", "/v1/chat/completions"):
-            said += [api.http.post(path, json=asked(f"{text} again")).text for text in SECRETS]
+        said = []
+        for text, model in zip(SECRETS, MODELS, strict=True):
+            said.append(api.ended(api.submit(f"{text} secret", model))["error"])
+            body = asked(f"{text} again") | {"model": model}
+            said += [api.http.post(path, json=body).text for path in ("/api/chat", "/v1/chat/completions")]
         said.append(api.http.post("/api/embed", json={"model": "a", "input": "#status=502"}).text)
         upstream.stop()
         until(lambda: api.http.get("/healthz").json()["degraded"])
@@ -141,7 +144,7 @@ def asked(text: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("status", "words"), [(501, "told to by #status=501"), (500, "told to by #status=500")])
 def test_an_error_of_embeddings_that_comes_every_time_has_its_own_status(fresh: Fresh, status: int, words: str) -> None:
-    with an_upstream("--kind", "both", "--models", "a") as upstream:
+    with an_upstream("--kind", "both", "--models", ",".join(["a", *MODELS])) as upstream:
         api = fresh(ollama_url=upstream.url)
         native = api.http.post("/api/embed", json={"model": "a", "input": f"#status={status}"})
         assert (native.status_code, native.json()) == (status, {"error": words})
