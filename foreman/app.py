@@ -17,11 +17,11 @@ from ulid import ULID
 from foreman import descriptors
 from foreman.actors import pruner
 from foreman.actors.attempt import Timeouts
-from foreman.actors.embeddings import Embeddings
 from foreman.actors.feed import Feed
 from foreman.actors.inventory import NOTE, Inventory
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
+from foreman.actors.past_queue import PastQueue
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
 from foreman.actors.webhook_sender import WebhookSender
 from foreman.actors.worker import Worker
@@ -38,13 +38,14 @@ from foreman.http import asgi
 from foreman.http.auth import Auth
 from foreman.http.context import Context
 from foreman.http.server import guard
+from foreman.offload import offload as in_thread
 from foreman.queue.actor import Offload, QueueActor
 from foreman.queue.commands import Prune
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.ledger import Rules
-from foreman.queue.positions import Outlook
+from foreman.queue.outlook import Outlook
 from foreman.restart import keep_running
-from foreman.store.sqlite.readers import Readers
+from foreman.store.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.boot import leads_to
 from foreman.targets.managed.engine import default_models
@@ -77,7 +78,7 @@ class App:
         await nursery.start(self.supervised("target", self.context.target.run))
         await nursery.start(self.supervised("inventory", self.context.inventory.run))
         await nursery.start(self.supervised("worker", self.context.worker.run))
-        await nursery.start(self.supervised("embeddings", self.context.embeddings.run))
+        await nursery.start(self.supervised("embeddings", self.context.past_queue.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
         await nursery.start(self.supervised("pruner", partial(pruner.run, self.queue)))
         if listening is not None:
@@ -221,10 +222,10 @@ def build(
         sender=sender,
         hub=hub,
         inventory=inventory,
-        intake=Intake(inventory, sender, max_attempts=settings.max_attempts),
+        intake=Intake(inventory, sender, max_attempts=settings.max_attempts, offload=in_thread),
         worker=worker,
         outlook=outlook,
-        embeddings=Embeddings(
+        past_queue=PastQueue(
             target,
             inventory,
             concurrency=settings.embed_concurrency,

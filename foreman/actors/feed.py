@@ -13,7 +13,7 @@ from foreman.domain.errors import CursorGone, QueryInvalid
 from foreman.domain.job import JobEvent
 from foreman.queue.commands import Commit
 from foreman.store.protocol import Reader
-from foreman.store.sqlite.readers import Readers
+from foreman.store.readers import Readers
 from foreman.turnstile import Turnstile
 
 PAGE = 500  # events read at once

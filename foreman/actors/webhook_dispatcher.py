@@ -18,7 +18,7 @@ from foreman.domain.retry import Sent
 from foreman.domain.webhooks.admission import Admission, Destination, Health, Limits, Place
 from foreman.queue.commands import Commit, DeliveryEnded, Queue
 from foreman.store.protocol import Due, Reader
-from foreman.store.sqlite.readers import Readers
+from foreman.store.readers import Readers
 
 log = structlog.get_logger()
 

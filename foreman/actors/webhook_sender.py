@@ -16,13 +16,13 @@ import trio
 from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
 
 from foreman import __version__
-from foreman.actors.results import show_results
 from foreman.domain import views
 from foreman.domain.errors import JobUnreadable, WebhookRefused
 from foreman.domain.job import Delivery, Instant, State
 from foreman.domain.retry import Sent, retry_after
 from foreman.domain.webhooks import addresses
 from foreman.domain.webhooks.signature import sign
+from foreman.queue.results import show_results
 from foreman.resolver import Resolver
 from foreman.shortage import shortage_in
 from foreman.store.protocol import Reader

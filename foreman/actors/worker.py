@@ -18,7 +18,7 @@ from foreman.domain.job import Instant, State, model_of
 from foreman.domain.scheduling.choose import Spent
 from foreman.offload import LIGHT
 from foreman.queue.commands import Answered, Began, Claim, Commit, Finished, Queue, Rescue, Work
-from foreman.queue.positions import Outlook
+from foreman.queue.outlook import Outlook
 from foreman.targets.protocol import Target
 
 log = structlog.get_logger()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -16,12 +16,13 @@ from foreman.domain.job import Draft, Instant, load_key
 from foreman.domain.json_objects import read_object
 from foreman.domain.json_weight import has_more_values
 from foreman.domain.times import rfc3339
-from foreman.offload import offload
 
 MOST_OPTIONS_BYTES = 2**20
 MOST_OPTION_VALUES = 10_000
 _FAR_FUTURE = 100 * 366 * 86400  # seconds
 _NULL = msgspec.Raw(b"null")
+T = TypeVar("T")
+
 _BOOLEANS = {b"true": True, b"false": False, b"null": None}
 
 
@@ -49,6 +50,13 @@ class Models(Protocol):
         """Return the model with this name or alias. Raise ModelNotFound or TargetDown."""
 
 
+class Offload(Protocol):
+    """A way to run work on large bodies."""
+
+    async def __call__(self, size: int, function: Callable[..., T], /, *args: Any) -> T:
+        """Return `function(*args)`, which reads `size` bytes."""
+
+
 class Receivers(Protocol):
     """The receivers of webhooks."""
 
@@ -59,11 +67,16 @@ class Receivers(Protocol):
 class Intake:
     """The one way from a request to a draft, for jobs and for compatible calls."""
 
-    def __init__(self, models: Models, receivers: Receivers, *, max_attempts: int) -> None:
+    def __init__(self, models: Models, receivers: Receivers, *, max_attempts: int, offload: Offload) -> None:
         """Give `max_attempts` to submissions that set none."""
         self._models = models
         self._receivers = receivers
         self._max_attempts = max_attempts
+        self._offload = offload
+
+    async def read(self, body: bytes, *, now: Instant) -> Submission:
+        """Return a body of `POST /jobs` parsed. Raise as `read_submission` does."""
+        return await self._offload(len(body), partial(read_submission, now=now), body)
 
     async def draft(
         self,
@@ -94,7 +107,7 @@ class Intake:
             if idempotency_key is None:
                 raise
             refusal = error
-        return await offload(
+        return await self._offload(
             submission.size,
             partial(
                 make_draft,
@@ -107,11 +120,6 @@ class Intake:
                 refusal=refusal,
             ),
         )
-
-
-async def read(body: bytes, *, now: Instant) -> Submission:
-    """Return a body of `POST /jobs` parsed, a large one in a thread. Raise as `read_submission` does."""
-    return await offload(len(body), partial(read_submission, now=now), body)
 
 
 def make_draft(

@@ -9,11 +9,11 @@ from typing import cast
 import trio
 from quart import current_app
 
-from foreman.actors.embeddings import Embeddings
 from foreman.actors.feed import Feed
 from foreman.actors.inventory import Inventory
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
+from foreman.actors.past_queue import PastQueue
 from foreman.actors.webhook_sender import WebhookSender
 from foreman.actors.worker import Worker
 from foreman.budget import Budget
@@ -23,8 +23,8 @@ from foreman.domain.job import Instant
 from foreman.domain.rate import Rate
 from foreman.http.auth import Auth
 from foreman.queue.commands import Queue
-from foreman.queue.positions import Outlook
-from foreman.store.sqlite.readers import Readers
+from foreman.queue.outlook import Outlook
+from foreman.store.readers import Readers
 from foreman.targets.protocol import Target
 from foreman.watchdog import Watchdog
 
@@ -43,7 +43,7 @@ class Context:
     intake: Intake
     worker: Worker
     outlook: Outlook
-    embeddings: Embeddings
+    past_queue: PastQueue
     target: Target
     auth: Auth
     rate: Rate | None

@@ -13,7 +13,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from foreman.domain.errors import ArtifactNotFound
 from foreman.http.body import held
 from foreman.store.protocol import Reader
-from foreman.store.sqlite.readers import Readers
+from foreman.store.readers import Readers
 
 PIECE = 2**19  # bytes per read; a read walks all database pages before it
 AT_ONCE = 2 * PIECE  # bytes that each reader holds in memory

@@ -229,7 +229,7 @@ class OllamaTarget:
 
 def _unloads(endpoint: str, fields: Fields) -> bool:
     """Return True for a request without a prompt and with a `keep_alive` of 0; Ollama checks its other fields."""
-    asked = {"/api/chat": "messages", "/api/generate": "prompt"}.get(endpoint)
+    asked = at(endpoint).prompt_key
     empty = asked is not None and bytes(fields.get(asked, _NOTHING)).translate(None, b" \t\r\n") in _EMPTY
     return empty and is_zero(_kept(fields))
 

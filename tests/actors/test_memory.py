@@ -13,8 +13,9 @@ from trio.testing import MockClock
 from foreman.actors.output import OutputLog
 from foreman.budget import Budget
 from foreman.domain.job import Job, JobEvent, State
-from foreman.http.routes.stream import SLICE, Ndjson, live
-from foreman.store.sqlite.readers import Readers
+from foreman.http.framing import SLICE, Ndjson
+from foreman.http.routes.stream import live
+from foreman.store.readers import Readers
 from tests.support.actors import App, draft, saying
 
 Start = Callable[..., Awaitable[App]]

@@ -1,4 +1,4 @@
-"""The meters: what they tell of stays bounded."""
+"""The metrics: what they tell of stays bounded."""
 
 from __future__ import annotations
 

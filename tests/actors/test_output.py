@@ -1,4 +1,4 @@
-"""The relay: what running jobs say, for whoever follows them."""
+"""The output hub: what running jobs say, for their followers."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ async def test_a_reader_that_was_interrupted_goes_on_where_it_was() -> None:
 
 
 @pytest.mark.parametrize("state", [State.DONE, State.FAILED])
-def test_the_relay_passes_changes_to_the_tracks_that_somebody_holds(state: State) -> None:
+def test_the_output_hub_passes_changes_to_the_logs_that_somebody_holds(state: State) -> None:
     hub = OutputHub()
     held, other = hub.output("j"), hub.output("other")
     hub.on_commit(Commit([event(state), event(state, job_id="nobody follows")]))

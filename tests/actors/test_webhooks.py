@@ -83,7 +83,7 @@ class CountedReaders(InlineReaders):
 
 @dataclass
 class Post:
-    """The webhooks at work over a desk."""
+    """The webhooks at work over command handlers."""
 
     harness: QueueHarness
     receivers: Receivers

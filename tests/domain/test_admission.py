@@ -197,7 +197,7 @@ def test_every_one_is_served_and_no_limit_is_passed(story: Story, together: int,
         held += all_of(admission)
         if not held:
             break
-        for k, most in enumerate(limits.rooms):
+        for k, most in enumerate(limits.places):
             assert sum(place.health >= k for place in held) <= most
         assert max(Counter(place.destination.receiver for place in held).values()) <= per
         place = held.pop(dice.randrange(len(held)))  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from foreman.domain.errors import FieldInvalid, ModelNotFound, WebhookRefused
 from foreman.domain.fields import OWN
 from foreman.domain.intake import Intake
 from foreman.domain.job import Draft, Priority, State
+from foreman.offload import offload
 
 NOW = 1_800_000_000.0
 
@@ -133,7 +134,9 @@ class Known:
 
 async def taken(key: str | None = None, **fields: Any) -> Draft:
     known = Known()
-    return await Intake(known, known, max_attempts=7).draft(read(**fields), "1", owner="o", idempotency_key=key)
+    return await Intake(known, known, max_attempts=7, offload=offload).draft(
+        read(**fields), "1", owner="o", idempotency_key=key
+    )
 
 
 async def test_a_draft_has_the_servers_name_for_its_model_its_caller_and_the_default_attempts() -> None:

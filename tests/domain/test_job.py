@@ -46,7 +46,7 @@ def test_every_state_is_queued_running_or_terminal() -> None:
     assert not RUNNING & TERMINAL
 
 
-def test_a_model_without_options_is_its_own_drain_key() -> None:
+def test_a_model_without_options_is_its_own_load_key() -> None:
     assert load_key("llama3") == load_key("llama3", {}) == "llama3"
 
 

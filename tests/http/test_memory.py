@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from foreman.http.routes.stream import in_one_line
+from foreman.http.framing import in_one_line
 from foreman.http.stored import PIECE
 from tests.http.conftest import IMPATIENT, Api
 from tests.http.test_clients import HEAD, connected, memory

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from foreman.http.routes.stream import Ndjson, Sse
+from foreman.http.framing import Ndjson, Sse
 from tests.http.conftest import Api, words_in
 from tests.support.foreman import until
 

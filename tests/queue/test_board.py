@@ -9,7 +9,7 @@ from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import OTHERS, Head, Rules, Standing, Turn
 from foreman.domain.scheduling.turns import Rest, Turns
 from foreman.queue.board import Board
-from foreman.queue.positions import Outlook
+from foreman.queue.outlook import Outlook
 
 RULES = Rules(limit=100, share=0.1)
 NOW = 1000.0

@@ -27,7 +27,7 @@ from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
 from foreman.queue.commands import Accepted, Began, Cancel, Claim, Pause, Rescue, Resume, Retry, Submit, SubmitMany
 from foreman.queue.handlers import jobs as job_handlers
-from foreman.queue.positions import FAR
+from foreman.queue.outlook import FAR
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
 from tests.support.counting import steps

@@ -47,7 +47,7 @@ from foreman.queue.commands import (
 )
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.ledger import Rules
-from foreman.queue.positions import Outlook
+from foreman.queue.outlook import Outlook
 from foreman.store import integrity
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import draft

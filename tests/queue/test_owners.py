@@ -11,7 +11,7 @@ from foreman.domain.caller import FOREMAN, Caller
 from foreman.domain.errors import AdminRequired, DeliveryNotFound, IllegalTransition, JobNotFound, JobUnreadable
 from foreman.domain.job import State
 from foreman.queue.commands import Cancel, Delete, Message, Pause, Redeliver, Resume, Retry
-from foreman.queue.positions import Outlook
+from foreman.queue.outlook import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
 from tests.support.queue import QueueHarness

@@ -1,4 +1,4 @@
-"""Receivers of webhooks in all their moods, in place of the poster's network."""
+"""Receivers of webhooks in all their moods, in place of the webhook sender's network."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from foreman.domain.job import Job, Priority, State
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import Head, Rules, Turn
 from foreman.domain.scheduling.turns import Turns
-from foreman.queue import positions as outlook_module
+from foreman.queue import outlook as outlook_module
 from foreman.queue.board import Board
-from foreman.queue.positions import Outlook
+from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Lane, Selection
 from tests.store.conftest import Store, add, claimed, done, draft, put
 from tests.support.queue import ledger_of, writing

@@ -17,9 +17,9 @@ from foreman.domain.errors import ForemanError, NotServed, TargetError
 from foreman.domain.job import Draft, Job, State
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Commit, Submit
-from foreman.queue.positions import Outlook
+from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Reader
-from foreman.store.sqlite.readers import Readers
+from foreman.store.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call, Model
 

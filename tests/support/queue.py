@@ -14,7 +14,7 @@ from foreman.domain.scheduling.choose import Spent
 from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.ledger import Ledger, Rules
-from foreman.queue.positions import Outlook
+from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, START, draft

@@ -32,6 +32,7 @@ class Endpoint:
     job: ClassVar[bool] = True  # POST /jobs takes it
     past_queue: ClassVar[bool] = False  # its calls skip the queue; its answers are one value, never streamed
     native: ClassVar[bool] = False  # of Ollama's own API
+    prompt_key: ClassVar[str | None] = None  # of the prompt; a request without one may only load or unload a model
     unnamed_is_unknown: ClassVar[bool] = False  # a request without a model is answered as one for an unknown model
     on_ollama: ClassVar[bool] = True  # an Ollama server has it
     counting: ClassVar[str | None] = None  # the route that counts the tokens of its requests

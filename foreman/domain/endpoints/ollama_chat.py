@@ -16,6 +16,7 @@ class Chat(NativeEndpoint):
 
     path = "/api/chat"
     operation = "chat"
+    prompt_key = "messages"
     content = frozenset({"message", "done"})
     empty: ClassVar[Json] = {"message": {"role": "assistant", "content": ""}}
 

@@ -15,6 +15,7 @@ class Generate(NativeEndpoint):
 
     path = "/api/generate"
     operation = "generate"
+    prompt_key = "prompt"
     content = frozenset({"response", "done"})
     empty: ClassVar[Json] = {"response": ""}
 

@@ -48,7 +48,7 @@ class Limits:
     per_receiver: int = 4
 
     @property
-    def rooms(self) -> tuple[int, int, int]:
+    def places(self) -> tuple[int, int, int]:
         """Return the places for all destinations, for those unknown or ill, and for ill ones."""
         return self.together, max(1, self.together * 3 // 4), max(1, self.together // 2)
 
@@ -138,7 +138,7 @@ class Admission:
 
     def _with_room(self, caller: _Caller) -> Iterator[Health]:
         for health in Health:
-            left = self._limits.rooms[health] - sum(self._held[health:])
+            left = self._limits.places[health] - sum(self._held[health:])
             if left <= 0 or sum(caller.held[health:]) > SHARE * left:
                 return  # worse health has no room either
             yield health

@@ -92,7 +92,7 @@ async def past_queue(endpoint: Endpoint, asked: intake.Submission) -> bytes:
     """
     ctx = context()
     model = await ctx.inventory.resolve(asked.model)
-    answer = await ctx.embeddings.embed(_call(endpoint, asked, model.name), held())
+    answer = await ctx.past_queue.ask(_call(endpoint, asked, model.name), held())
     if answer is None and not endpoint.job:
         raise NotLoaded(asked.model)
     return answer if answer is not None else await _in_turn(endpoint, asked)

@@ -34,7 +34,7 @@ from foreman.http.compat.endpoint_routes import add_routes
 from foreman.http.compat.proxy import pass_on
 from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text
-from foreman.http.routes.stream import Ndjson
+from foreman.http.framing import Ndjson
 from foreman.offload import offload
 from foreman.targets.protocol import Model, OllamaApi
 

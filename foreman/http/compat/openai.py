@@ -16,7 +16,7 @@ from foreman.http.compat import calls
 from foreman.http.compat.endpoint_routes import add_routes
 from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text
-from foreman.http.routes.stream import Sse
+from foreman.http.framing import Sse
 from foreman.targets.protocol import Model
 
 openai = Blueprint("openai", __name__)

@@ -10,7 +10,6 @@ import trio
 from quart import Response, request
 
 from foreman.actors.output import OutputItem, OutputLog
-from foreman.actors.results import COMPLETION
 from foreman.domain import sse
 from foreman.domain.answers.chunk import Label
 from foreman.domain.endpoints.completion import without_usage
@@ -20,10 +19,11 @@ from foreman.domain.job import JobEvent, State
 from foreman.http.body import held
 from foreman.http.context import Context
 from foreman.http.errors import json_text, public
-from foreman.http.routes.stream import SLICE, Ndjson, Sse, framed, next_or_comment
+from foreman.http.framing import SLICE, Ndjson, Sse, framed, next_or_comment
 from foreman.http.server.exchange import inflow
 from foreman.http.stored import Stored, stored_answer
 from foreman.queue.commands import Cancel
+from foreman.queue.results import COMPLETION
 from foreman.store.protocol import Reader
 
 UNDECIDED = 0.25  # seconds in which an error still sets the status of a stream; then the answer's head is sent

@@ -9,7 +9,7 @@ import trio
 from quart import Response, request
 from ulid import ULID
 
-from foreman.domain import intake, views
+from foreman.domain import views
 from foreman.domain.errors import (
     BodyTooLarge,
     BodyUnreadable,
@@ -147,7 +147,7 @@ class _Outcomes:
 
     async def _read(self, line: bytes) -> Draft:
         ctx = self._ctx
-        submission = await intake.read(line, now=ctx.clock())
+        submission = await ctx.intake.read(line, now=ctx.clock())
         return await ctx.intake.draft(submission, next(self._ids), owner=self._owner, judged=self._validated)
 
 

@@ -10,7 +10,6 @@ import trio
 from quart import Blueprint, Response, request
 from ulid import ULID
 
-from foreman.actors.results import COMPLETION, show_results
 from foreman.domain import intake, views
 from foreman.domain.caller import Caller
 from foreman.domain.errors import DeliveryNotFound, Draining, JobNotFound
@@ -25,6 +24,7 @@ from foreman.http.routes import artifacts, bulk, stream
 from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
 from foreman.http.stored import Stored, stored_answer
 from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, Submit
+from foreman.queue.results import COMPLETION, show_results
 from foreman.store.protocol import Cursor, Reader
 
 Entry = TypeVar("Entry", JobEvent, Delivery)
@@ -63,7 +63,7 @@ async def _accepted() -> Accepted:
     ctx = context()
     idempotency_key = intake.read_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await read_json_body()
-    submission = await intake.read(body, now=ctx.clock())
+    submission = await ctx.intake.read(body, now=ctx.clock())
     draft = await ctx.intake.draft(submission, str(ULID()), owner=_caller().name, idempotency_key=idempotency_key)
     return await ctx.queue.ask(Submit(draft=draft))
 

@@ -14,7 +14,7 @@ from foreman.http.pages import page_of
 from foreman.http.query import check_names, read_limit
 from foreman.http.tickets import LIFE
 from foreman.queue.commands import Pause, Resume
-from foreman.queue.positions import Expected
+from foreman.queue.outlook import Expected
 from foreman.store.protocol import Reader
 
 service = Blueprint("service", __name__)

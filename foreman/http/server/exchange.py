@@ -29,7 +29,7 @@ from foreman.domain.errors import GaveWay
 from foreman.http.context import KEY, Context
 
 ROOM = 2**18  # bytes of a body that are buffered before the sender has to wait
-GLANCE = 0.25  # seconds to receive the rest of a request that is answered before its end
+DISCARD_TIMEOUT = 0.25  # seconds to receive the rest of a request that is answered before its end
 LINGER = 2  # seconds in which the rest is discarded after such an answer, so that the sender can read it
 BODY_TIMEOUT = "BODY_TIMEOUT"  # Quart's config key for the seconds a body may take
 HURRY = "hurry"  # key in a connection's state: a function that makes the client take its answer at once
@@ -73,7 +73,7 @@ class Exchange(TrioASGIHTTPConnection):
     async def _answer(self, request: Request, send: ASGISendCallable) -> None:
         response = await self.app.handle_request(request)
         body = inflow(request)
-        await body.discard(GLANCE)
+        await body.discard(DISCARD_TIMEOUT)
         body.held.give_way(body.let_go)
         if not body.whole:
             response.headers["Connection"] = "close"  # the unread rest would be taken for the next request

@@ -32,7 +32,7 @@ from foreman.queue.commands import (
 )
 from foreman.queue.handlers import claims, deliveries, jobs, maintenance
 from foreman.queue.handlers.ledger import Ledger, Rules
-from foreman.queue.positions import Outlook
+from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 
 BUSY_PAUSE = 0.5  # seconds until writes that met another program's lock are retried

@@ -17,7 +17,7 @@ from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
 from foreman.domain.usage import Tally
 from foreman.queue.commands import PAUSED
-from foreman.queue.positions import Outlook
+from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 
 log = structlog.get_logger()

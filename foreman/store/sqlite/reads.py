@@ -207,8 +207,8 @@ class SqliteReader:
         return self._by_seq(read_delivery, sql, (job_id,), after, limit)
 
     def callers_due(self) -> list[str]:
-        # One seek per name: DISTINCT would read every row of a caller whose receivers have been down for a week.
         """Return the callers with due deliveries."""
+        # One seek per name: DISTINCT would read every row of a caller whose receivers have been down for a week.
         due = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due'"
         rows = self._rows(f"""
             WITH RECURSIVE named(owner) AS (

@@ -14,7 +14,7 @@ from foreman.domain.errors import CursorGone, QueryInvalid
 from foreman.domain.job import Draft, JobEvent
 from foreman.queue.commands import Commit
 from foreman.store.protocol import Reader
-from foreman.store.sqlite.readers import Readers
+from foreman.store.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.queue import prune_now, writing
 

@@ -18,7 +18,7 @@ from foreman.config.settings import Settings
 from foreman.domain.job import State
 from foreman.queue.commands import Submit
 from foreman.store.protocol import Reader
-from foreman.store.sqlite.readers import READERS
+from foreman.store.readers import READERS
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.e2e.webhooks.conftest import QUICK
 from tests.support.actors import draft

@@ -5,7 +5,7 @@ const KEY = "foreman-token";
 const NOT_HEARD = "Foreman does not answer. Nothing was changed as far as this page knows; try again when it is back.";
 let asking = null;
 
-export class Fault extends Error {
+export class AnswerError extends Error {
   constructor(status, code, message) {
     super(message);
     this.status = status;
@@ -38,7 +38,7 @@ function askToken() {
 }
 
 /**
- * Send a request and return the response; ask for the token when it is wanted. Throws Fault with Foreman's words, with
+ * Send a request and return the response; ask for the token when it is wanted. Throws AnswerError with Foreman's words, with
  * status 0 where nobody answered, and what `signal` throws.
  */
 export async function ask(path, { method = "GET", json, headers = {}, signal } = {}) {
@@ -62,7 +62,7 @@ export async function ask(path, { method = "GET", json, headers = {}, signal } =
     }
     if (!response.ok) {
       const said = await response.json().catch(() => ({}));
-      throw new Fault(response.status, said.code ?? "", [said.error ?? `status ${response.status}`, said.hint].filter(Boolean).join(": "));
+      throw new AnswerError(response.status, said.code ?? "", [said.error ?? `status ${response.status}`, said.hint].filter(Boolean).join(": "));
     }
     return response;
   }
@@ -72,7 +72,7 @@ async function send(path, options) {
   try {
     return await fetch(path, options);
   } catch (error) {
-    throw error instanceof TypeError ? new Fault(0, "", NOT_HEARD) : error;
+    throw error instanceof TypeError ? new AnswerError(0, "", NOT_HEARD) : error;
   }
 }
 
@@ -81,7 +81,7 @@ export async function get(path, options) {
   try {
     return await response.json();
   } catch (error) {
-    throw error.name === "AbortError" || error.name === "TimeoutError" ? error : new Fault(0, "", NOT_HEARD); // it broke off
+    throw error.name === "AbortError" || error.name === "TimeoutError" ? error : new AnswerError(0, "", NOT_HEARD); // it broke off
   }
 }
 

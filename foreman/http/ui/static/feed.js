@@ -1,4 +1,4 @@
-import { ask, lines, Fault } from "./api.js";
+import { ask, lines, AnswerError } from "./api.js";
 import { pause, seen } from "./dom.js";
 
 const SILENCE = 45_000; // ms without a word, pings included, after which the connection is taken for dead
@@ -25,7 +25,7 @@ export class Feed extends EventTarget {
       try {
         await this.follow(() => (failures = 0));
       } catch (error) {
-        if (error instanceof Fault && error.status >= 400 && error.status < 500) this.seq = null;
+        if (error instanceof AnswerError && error.status >= 400 && error.status < 500) this.seq = null;
       }
       if (document.hidden) continue;
       this.link.fed(false);

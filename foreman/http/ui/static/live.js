@@ -1,4 +1,4 @@
-import { ask, lines, Fault } from "./api.js";
+import { ask, lines, AnswerError } from "./api.js";
 import { delta, whole } from "./answer.js";
 import { h, pause } from "./dom.js";
 
@@ -26,7 +26,7 @@ export class LiveText {
         this.element.removeAttribute("aria-busy");
         return;
       } catch (error) {
-        if (error instanceof Fault && error.status >= 400) return; // there is no such job any more
+        if (error instanceof AnswerError && error.status >= 400) return; // there is no such job any more
         await pause(AGAIN);
       }
     }

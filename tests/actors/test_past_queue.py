@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from foreman.actors.attempt import Timeouts
-from foreman.actors.embeddings import Embeddings
 from foreman.actors.inventory import Inventory
+from foreman.actors.past_queue import PastQueue
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent
 from foreman.targets.protocol import Call
@@ -41,10 +41,10 @@ def of(model: str) -> Call:
     return Call(model=model, key=model, endpoint="/api/embed", payload=b"{}")
 
 
-def embeddings(script: Script, *, concurrency: int = 2, warm: str = "", target: FakeTarget | None = None) -> Embeddings:
+def embeddings(script: Script, *, concurrency: int = 2, warm: str = "", target: FakeTarget | None = None) -> PastQueue:
     target = target or FakeTarget([script])
     inventory = Inventory(target, StaticAnswer(), poll_interval=30)
-    return Embeddings(target, inventory, concurrency=concurrency, timeout=TIMEOUT, warm=warm)
+    return PastQueue(target, inventory, concurrency=concurrency, timeout=TIMEOUT, warm=warm)
 
 
 async def alive_only(call: Call) -> AsyncIterator[Chunk]:
@@ -71,14 +71,14 @@ async def test_every_call_has_a_deadline(
     autojump_clock: MockClock, script: Script, seconds: float, error: type[TargetError]
 ) -> None:
     with pytest.raises(error):
-        await embeddings(script).embed(of("m"))
+        await embeddings(script).ask(of("m"))
     assert trio.current_time() == pytest.approx(seconds)
 
 
 async def test_a_load_that_hangs_has_a_deadline(autojump_clock: MockClock) -> None:
     target = FakeTarget([Moody()], load_seconds=10**6)
     with pytest.raises(AttemptTimeout):
-        await embeddings(Moody(), target=target).embed(of("m"))
+        await embeddings(Moody(), target=target).ask(of("m"))
 
 
 async def test_an_answer_that_does_not_end_is_too_large() -> None:
@@ -91,7 +91,7 @@ async def test_an_answer_that_does_not_end_is_too_large() -> None:
             return VECTOR
 
     with trio.fail_after(5), pytest.raises(AnswerTooLarge):
-        await embeddings(lambda call: Flood()).embed(of("m"))
+        await embeddings(lambda call: Flood()).ask(of("m"))
 
 
 async def test_a_warming_call_that_hangs_ends_and_is_in_nobodys_way(
@@ -102,7 +102,7 @@ async def test_a_warming_call_that_hangs_ends_and_is_in_nobodys_way(
     await nursery.start(asked.run)
     await wait_all_tasks_blocked()
     moody.hanging.clear()
-    assert json.loads(await asked.embed(of("m")) or b"{}") == {"embeddings": [[1.0]]}
+    assert json.loads(await asked.ask(of("m")) or b"{}") == {"embeddings": [[1.0]]}
     assert trio.current_time() == 0
     await trio.sleep(31)
     assert [line["model"] for line in logged.events("cannot warm the embedding model")] == ["m"]
@@ -116,7 +116,7 @@ async def test_a_model_that_hangs_holds_up_no_other(
 
     async def hang(model: str) -> None:
         with pytest.raises(TargetError):
-            await asked.embed(of(model))
+            await asked.ask(of(model))
 
     for _ in range(5):
         for model in hanging:
@@ -124,7 +124,7 @@ async def test_a_model_that_hangs_holds_up_no_other(
     await wait_all_tasks_blocked()
     assert len(moody.asked) >= 2
     for _ in range(3):
-        assert await asked.embed(of("b"))
+        assert await asked.ask(of("b"))
     assert trio.current_time() == 0
 
 
@@ -140,7 +140,7 @@ async def test_the_next_place_goes_to_the_model_that_has_the_fewest(
 
     asked = embeddings(slow, concurrency=2)
     for model in ["m"] * 6 + ["a"] * 2:
-        nursery.start_soon(asked.embed, of(model))
+        nursery.start_soon(asked.ask, of(model))
         await wait_all_tasks_blocked()
     await trio.sleep(9)
     assert (order[:3], sorted(order)) == (["m", "m", "a"], ["a"] * 2 + ["m"] * 6)
@@ -152,7 +152,7 @@ async def test_places_are_bounded_however_many_models_hang(autojump_clock: MockC
 
     async def hang(model: str) -> None:
         with pytest.raises(TargetError):
-            await asked.embed(of(model))
+            await asked.ask(of(model))
 
     for model in "aabbccddeeff":
         nursery.start_soon(hang, model)

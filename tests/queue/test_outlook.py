@@ -13,7 +13,7 @@ from foreman.domain.job import Job, Priority, State
 from foreman.domain.scheduling import forecast
 from foreman.domain.scheduling.choose import Rules, Standing, Turn
 from foreman.domain.scheduling.turns import Turns
-from foreman.queue.positions import FAR, Expected, Outlook
+from foreman.queue.outlook import FAR, Expected, Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
 from tests.support.queue import ledger_of, writing

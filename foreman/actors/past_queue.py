@@ -1,4 +1,4 @@
-"""Embeddings: calls past the queue, bounded by call slots, with their model kept warm."""
+"""Calls past the queue: embeddings and the like, bounded by call slots, with the embedding model kept warm."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ log = structlog.get_logger()
 NOT_FOR_EMBEDDINGS = "its server is not for embeddings alone; a call for it becomes a job, which loads it in its turn"
 
 
-class Embeddings:
-    """Sends embedding calls to the target at once, about `concurrency` together, shared between models."""
+class PastQueue:
+    """Sends calls to the target at once, about `concurrency` together, shared between models."""
 
     def __init__(
         self, target: Target, inventory: Inventory, *, concurrency: int, timeout: Timeouts, warm: str = ""
@@ -41,7 +41,7 @@ class Embeddings:
             await self._inventory.wait_down()
         await trio.sleep_forever()
 
-    async def embed(self, call: Call, held: Lease | None = None) -> bytes | None:
+    async def ask(self, call: Call, held: Lease | None = None) -> bytes | None:
         """Return the target's answer, a JSON object; None when the call belongs in the queue (see `Target.displaces`).
 
         `held` counts the bytes of the answer. The call ends after `attempt` seconds, waiting for a slot included.
