@@ -13,7 +13,7 @@ import pytest
 from foreman import __main__ as entry
 from foreman import program
 from foreman.targets.managed import engine, leash
-from foreman.targets.managed.process import leash_command
+from foreman.targets.managed.server_process import leash_command
 
 UNPACKED = {
     "_PYI_APPLICATION_HOME_DIR": "/tmp/_MEI",

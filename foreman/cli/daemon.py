@@ -18,7 +18,7 @@ import click
 import foreman
 from foreman import program
 from foreman.client import Client, ClientError
-from foreman.targets.managed.process import leash_command
+from foreman.targets.managed.server_process import leash_command
 
 READY_TIMEOUT = 60.0  # seconds
 STOP_TIMEOUT = 15.0  # seconds between SIGTERM and the end of the leash

@@ -16,7 +16,7 @@ import trio
 
 from foreman.config.settings import ManagedModel
 from foreman.domain.errors import ModelCrashed, NotServed, Shortage
-from foreman.targets.managed import process
+from foreman.targets.managed import server_process
 from foreman.targets.managed.child import Child
 from foreman.targets.managed.child_log import KEPT_LINES, MAX_FILE, ChildLog
 from foreman.targets.managed.target import ManagedTarget
@@ -186,7 +186,7 @@ async def test_a_shortage_at_its_start_is_no_crash(
 ) -> None:
     target = await started(nursery, tmp_path, managed_model("a"))
     with monkeypatch.context() as patched:
-        patched.setattr(process.ServerProcess, "start", _short)
+        patched.setattr(server_process.ServerProcess, "start", _short)
         with pytest.raises(Shortage, match="too many open files"):
             await target.load(call())
     await target.load(call())
@@ -216,7 +216,7 @@ async def test_a_shortage_of_the_prober_ends_no_server(
     assert alive(pid) and await pid_of(target, "a") == pid
 
 
-async def _short(model: ManagedModel, log: ChildLog, *, key: str, owner: str) -> process.ServerProcess:
+async def _short(model: ManagedModel, log: ChildLog, *, key: str, owner: str) -> server_process.ServerProcess:
     raise OSError(errno.EMFILE, "Too many open files")
 
 
@@ -471,10 +471,10 @@ async def test_a_server_whose_port_another_program_took_is_started_with_another(
     nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as other:
-        other.bind((process.HOST, 0))
+        other.bind((server_process.HOST, 0))
         other.listen()
-        ports = [other.getsockname()[1], process.free_port()]
-        monkeypatch.setattr(process, "free_port", lambda: ports.pop(0))
+        ports = [other.getsockname()[1], server_process.free_port()]
+        monkeypatch.setattr(server_process, "free_port", lambda: ports.pop(0))
         target = await started(nursery, tmp_path, managed_model("a"))
         with trio.fail_after(60):
             assert await chunks_of(target, call())
@@ -485,9 +485,9 @@ async def test_a_server_for_which_no_port_is_free_fails_with_its_last_words(
     nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as other:
-        other.bind((process.HOST, 0))
+        other.bind((server_process.HOST, 0))
         other.listen()
-        monkeypatch.setattr(process, "free_port", lambda: other.getsockname()[1])
+        monkeypatch.setattr(server_process, "free_port", lambda: other.getsockname()[1])
         target = await started(nursery, tmp_path, managed_model("a"))
         with trio.fail_after(60), pytest.raises(ModelCrashed, match="ended with status"):
             await target.load(call())

@@ -17,7 +17,7 @@ from foreman.domain.errors import ModelCrashed, Shortage, TargetError
 from foreman.shortage import shortage_in
 from foreman.targets.http.pool import Client
 from foreman.targets.managed.child_log import ChildLog
-from foreman.targets.managed.process import HOST, READ_SIZE, ServerProcess
+from foreman.targets.managed.server_process import HOST, READ_SIZE, ServerProcess
 from foreman.targets.openai import OpenAITarget
 
 log = structlog.get_logger()
