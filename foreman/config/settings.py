@@ -36,7 +36,23 @@ class ManagedModel(BaseModel):
     )
     slots: Several = Field(
         default=1,
-        description="The value of `{slots}`, 1 to 1,024. How many jobs run together is the setting `slots` above.",
+        description="The value of `{slots}`, 1 to 1,024. How many jobs run together is the setting `slots` above, or "
+        "`concurrency`.",
+    )
+    concurrency: Several | None = Field(
+        default=None,
+        description="Jobs and calls that its server has at once, where it takes fewer than its target has `slots`.",
+    )
+    target: str = Field(
+        default="", description="The name of the managed target that it belongs to; not needed where there is one."
+    )
+    memory: Size | None = Field(
+        default=None,
+        description="What its server takes of the `memory` of its target, such as `12 GiB`. Without it, it is loaded "
+        "alone. That of an `embedding` server is set aside for good.",
+    )
+    preload: bool = Field(
+        default=False, description="Start the server with Foreman, as far as the memory goes, before a job needs it."
     )
     ttl: Seconds = Field(default=0, description="Idle time until the server is stopped; 0 keeps it running.")
     ready: str = Field(default="/health", description="A path that answers 200 once the model can be used.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import structlog
@@ -31,10 +31,16 @@ LIVENESS_PROBES = 3  # failed in a row end a server; a pause of Foreman itself s
 class Child:
     """A child server. `run` lasts as long as it; call everything else at any time from the same Trio loop."""
 
-    def __init__(self, model: ManagedModel, logs: Path, *, owner: str) -> None:
-        """Mark all processes of one target with `owner`, so that a later run finds those left behind."""
+    def __init__(
+        self, model: ManagedModel, logs: Path, *, owner: str, at_rest: Callable[[], None] = lambda: None
+    ) -> None:
+        """Mark all processes of one target with `owner`, so that a later run finds those left behind.
+
+        `at_rest` is called each time that its last call has ended, and when its process has.
+        """
         self.model = model
-        self.leaving = False  # about to be stopped: takes no new work
+        self.leaving = False  # to make room for another one: takes no new work
+        self._retirements = 0  # under way
         self.served_as = model.model or model.name
         self._logs = logs
         self._owner = owner
@@ -55,10 +61,12 @@ class Child:
         self._end_cause: str | None = None  # cause of an end without `stop`
         self._short: Shortage | None = None  # a temporary reason for a failed start
         self._log: ChildLog | None = None
+        self._at_rest = at_rest
+        self._places = trio.Semaphore(model.concurrency) if model.concurrency else None
         self._users = 0
         self._unused = trio.Event()
         self._unused.set()
-        self._used_at = trio.current_time()
+        self.used_at = trio.current_time()  # the end of the last call
         self._load_ns = 0
 
     @property
@@ -72,9 +80,14 @@ class Child:
         return self._stop.is_set()
 
     @property
+    def in_use(self) -> bool:
+        """Return True while a call uses it or waits for it."""
+        return self._users > 0
+
+    @property
     def usable(self) -> bool:
         """Return True if it takes new work, at once or when it is ready."""
-        return not (self.leaving or self.stopping or self.ended)
+        return not (self.leaving or self._retirements or self.stopping or self.ended)
 
     @property
     def ready(self) -> bool:
@@ -91,9 +104,17 @@ class Child:
             yield
         finally:
             self._users -= 1
-            self._used_at = trio.current_time()
+            self.used_at = trio.current_time()
             if not self._users:
                 self._unused.set()
+                self._at_rest()
+
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Wait for one of the model's `concurrency` places and hold it within this context, as `used` does."""
+        with self.used():
+            async with self._places or contextlib.nullcontext():
+                yield
 
     async def wait_ready(self) -> None:
         """Wait until it is ready. Raise ModelCrashed or Shortage if it ends or ready_timeout passes before."""
@@ -101,6 +122,10 @@ class Child:
             await self._settled.wait()
         if not self._ready or self.ended:
             raise self.crash()
+
+    async def wait_settled(self) -> None:
+        """Wait until it is ready or has failed to become so; meanwhile it may be stopped for another one."""
+        await self._settled.wait()
 
     async def wait_trusted(self) -> None:
         """Wait for the answer to a probe if the server is in doubt, else return at once.
@@ -134,7 +159,7 @@ class Child:
         """Wait until it has been unused for `seconds`."""
         while True:
             await self.wait_unused()
-            left = self._used_at + seconds - trio.current_time()
+            left = self.used_at + seconds - trio.current_time()
             if left <= 0:
                 return
             await trio.sleep(left)
@@ -145,13 +170,21 @@ class Child:
 
     def abandon(self) -> None:
         """Ask for its stop without waiting for its end."""
-        self.leaving = True
         self._stop.set()
 
     async def stop(self) -> None:
         """Stop it and wait for its end."""
         self.abandon()
         await self._ended.wait()
+
+    async def retire(self) -> None:
+        """Stop it as soon as no call uses it; meanwhile it takes no new work."""
+        self._retirements += 1
+        try:
+            await self.wait_unused()
+            await self.stop()
+        finally:
+            self._retirements -= 1
 
     def take_load_ns(self) -> int:
         """Return the nanoseconds it took to become ready; 0 from the second call on.
@@ -186,6 +219,7 @@ class Child:
             self._ended.set()
             self._settled.set()
             self._trusted.set()
+            self._at_rest()
 
     async def _watch(self, server: ServerProcess) -> None:
         """Return once the server has ended; its processes are gone then."""

@@ -24,6 +24,8 @@ HOST = "127.0.0.1"
 _SERVES = re.compile(rb"serving [^\n]* at http://127\.0\.0\.1:(\d+)\n")  # as `foreman engine` says it
 _MOST_SAID = 65_536  # bytes of output searched at once
 
+_ports: set[int | None] = set()  # ports of servers that start or run: one that does not listen yet would be found free
+
 
 class ServerProcess:
     """A server's process group. Its port is given in the command, or said by the server in its output."""
@@ -43,6 +45,7 @@ class ServerProcess:
     async def start(cls, model: ManagedModel, log: ChildLog, *, key: str, owner: str) -> ServerProcess:
         """Start the model's command; `key` and `owner` mark its processes. Raise OSError when the leash cannot run."""
         port = free_port() if any("{port}" in word for word in model.command) else None
+        _ports.add(port)
         filled = {
             "{port}": str(port),
             "{model}": model.model or model.name,
@@ -55,14 +58,18 @@ class ServerProcess:
                 word = word.replace(placeholder, value)
             command.append(word)
         own = {name: value for name, value in os.environ.items() if not name.startswith("FOREMAN_")}
-        process = await trio.lowlevel.open_process(
-            [*leash_command(), *command],
-            stdin=subprocess.PIPE,  # the leash sees its end when Foreman is gone
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**own, **model.env, leash.KEY: key, leash.OWNER: owner},
-            start_new_session=True,  # the terminal's Ctrl-C is for Foreman alone
-        )
+        try:
+            process = await trio.lowlevel.open_process(
+                [*leash_command(), *command],
+                stdin=subprocess.PIPE,  # the leash sees its end when Foreman is gone
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**own, **model.env, leash.KEY: key, leash.OWNER: owner},
+                start_new_session=True,  # the terminal's Ctrl-C is for Foreman alone
+            )
+        except BaseException:
+            _ports.discard(port)
+            raise
         return cls(process, log, f"{leash.KEY}={key}", port)
 
     async def read(self) -> None:
@@ -119,6 +126,8 @@ class ServerProcess:
             await trio.to_thread.run_sync(leash.kill_left_behind, self._mark)
             self._read_rest()
             await trio.aclose_forcefully(process.stdout)
+            if self._given:
+                _ports.discard(self._port)
 
     def _look_for_port(self, data: bytes) -> None:
         self._said = (self._said + data)[-_MOST_SAID:]
@@ -150,7 +159,9 @@ def free_port() -> int:
 
     Another program may take it before the server does. A server that ends for that is started with another port.
     """
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port: int = probe.getsockname()[1]
+        if port not in _ports:
+            return port

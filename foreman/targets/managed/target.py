@@ -15,12 +15,16 @@ import trio
 from foreman.config.settings import ManagedModel
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.endpoints import at
-from foreman.domain.errors import NotServed, TargetError, TargetLost, TargetRefused, TargetUnavailable
+from foreman.domain.errors import NotServed, TargetLost, TargetRefused, TargetUnavailable
 from foreman.domain.job import LoadKey, model_of
+from foreman.domain.scheduling.room import Room
 from foreman.offload import offload
 from foreman.targets.managed import leash
 from foreman.targets.managed.child import Child
-from foreman.targets.managed.gguf import size_of
+from foreman.targets.managed.child_log import file_name
+from foreman.targets.managed.crash import Watched, explained
+from foreman.targets.managed.entries import listed
+from foreman.targets.managed.eviction import in_the_way
 from foreman.targets.openai import StaticAnswer, rfc3339
 from foreman.targets.protocol import Call, Model
 
@@ -28,34 +32,42 @@ log = structlog.get_logger()
 
 Place: TypeAlias = tuple[str, bool]  # the name of a model, and True for its embedding server
 
-DEATH_TIMEOUT = 1.0  # seconds to wait for the end of a child after a broken connection
-
 
 class ManagedTarget:
-    """Several models, of which one is loaded at a time; those for embeddings stay loaded beside it.
+    """Several models, of which as many are loaded as fit in its memory; those for embeddings stay loaded beside them.
 
     It never raises TargetUnavailable: after any error the next load starts a new server.
     """
 
-    name = address = "managed models"
+    def __init__(
+        self, models: Sequence[ManagedModel], data_dir: Path, *, name: str = "", memory: int | None = None
+    ) -> None:
+        """Take the target's models, and the bytes of `memory` for them; None is room for one model at a time.
 
-    def __init__(self, models: Sequence[ManagedModel], data_dir: Path) -> None:
-        """Write the output of the children to `data_dir`/logs; each target needs a `data_dir` of its own."""
+        The output of the children goes to `data_dir`/logs, that of a target with a `name` to a folder in there. Several
+        targets of one `data_dir` need different names.
+        """
+        self._called = name
+        self.name = self.address = name or "managed models"
+        self._room = _room(models, memory)
+        self._preloaded = [model for model in models if model.preload]
         named = [(name, model) for model in models for name in (model.name, *model.aliases)]
         self._chatting = {name: model for name, model in named if not model.embedding}
         self._embedding = {name: model for name, model in named if model.embedding}
-        self._listed = _listed(models)
-        self._logs = data_dir.absolute() / "logs"
+        self._listed = listed(models)
+        self._data_dir = data_dir.absolute()
+        self._logs = self._data_dir / "logs" / (file_name(name) if name else "")
         self._owner = ""
         self._children: dict[Place, Child] = {}  # the latest of each model
         self._loaded: LoadKey | None = None
         self._nursery: trio.Nursery | None = None
         self._running = trio.Event()
         self._swap = trio.Lock()
+        self._rested = trio.Event()  # replaced each time that a child has no more calls, or has ended
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the child servers until cancelled; first kill those that an earlier run left behind."""
-        self._owner = _identity(self._logs.parent)
+        self._owner = _identity(self._data_dir, self._called)
         if left := await trio.to_thread.run_sync(leash.kill_left_behind, f"{leash.OWNER}={self._owner}"):
             log.warning("ended what servers of an earlier run left behind", processes=left)
         try:
@@ -63,6 +75,8 @@ class ManagedTarget:
                 self._nursery = nursery
                 self._running.set()
                 task_status.started()
+                for model in self._preloaded:
+                    await self._preload(model)
                 await trio.sleep_forever()
         finally:
             self._nursery = None
@@ -87,8 +101,17 @@ class ManagedTarget:
         """See `Target.same`: names are compared letter by letter."""
         return name
 
+    def room(self) -> Room:
+        """See `Target.room`."""
+        return self._room
+
+    def slots_of(self, key: LoadKey) -> int | None:
+        """Return how many jobs of the key the model's server takes at once; None is as many as the target has slots."""
+        model = self._wanted(model_of(key), embedding=False)
+        return model.concurrency if model else None
+
     async def load(self, call: Call) -> None:
-        """Start the model's server in place of the loaded one and wait until it is ready. Raise ModelCrashed."""
+        """Start the model's server, in place of others if need be, and wait until it is ready. Raise ModelCrashed."""
         if await offload(len(call.payload), at(call.endpoint).only_loads, call.payload) != "unload":
             await self._ready_child(call)
 
@@ -112,15 +135,13 @@ class ManagedTarget:
     async def count(self, path: str, call: Call) -> bytes:
         """See `Target.count`; the model is loaded first, as for any call."""
         child = await self._ready_child(call)
-        with child.used():
+        async with child.admitted():
             return await child.voice.count(path, call, served_as=child.served_as)
 
     async def unload(self, model: str) -> None:
         """Stop the model's server once it is unused; one that only serves embeddings beside it stays."""
-        async with self._swap:
-            child = self._child(model)
-            if child is not None:
-                await _retire(child)
+        if child := self._child(model):
+            await child.retire()
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
@@ -133,17 +154,17 @@ class ManagedTarget:
             return
         child = await self._ready_child(call)
         call = msgspec.structs.replace(call, heard=child.hearing(call.heard))
-        with child.used():
+        async with child.admitted():
             begun = False
             try:
                 asked = child.voice.answer(call, served_as=child.served_as, load_ns=child.take_load_ns())
                 async with asked as chunks:
                     begun = True
-                    yield _Watched(chunks, child)
+                    yield Watched(chunks, child)
             except (TargetLost, TargetUnavailable) as error:
                 if begun:
-                    raise  # _Watched has explained it
-                raise await _explained(error, child) from error
+                    raise  # Watched has explained it
+                raise await explained(error, child) from error
             except trio.Cancelled:
                 child.doubt()
                 raise
@@ -185,14 +206,46 @@ class ManagedTarget:
         return self._children.get(_place(model)) if model else None
 
     async def _make_room(self, model: ManagedModel) -> None:
-        for other in list(self._children.values()):
-            if _place(other.model) == _place(model) or not (other.model.embedding or model.embedding):
-                await _retire(other)
+        """Stop what must make room for the model, as soon as no call uses it; calls for it wait behind this one."""
+        try:
+            while going := in_the_way(model, self._running_children(), self._room):
+                for child in self._children.values():
+                    child.leaving = child.stopping or child in going
+                rested = self._rested  # before the look at what is in use
+                unused = [child for child in going if not child.in_use]
+                for child in unused:
+                    child.abandon()
+                await (unused[0].wait_ended() if unused else rested.wait())
+        finally:
+            for child in self._children.values():
+                child.leaving = child.stopping  # usable again if this was cancelled, or another one made room
+
+    def _running_children(self) -> list[Child]:
+        return [child for child in self._children.values() if not child.ended]
+
+    def _at_rest(self) -> None:
+        self._rested.set()
+        self._rested = trio.Event()
+
+    async def _preload(self, model: ManagedModel) -> None:
+        """Start the server of a model if there is room for it now, and wait until it is ready or has failed."""
+        async with self._swap:
+            if (child := self._children.get(_place(model))) and child.usable:
+                return
+            if in_the_way(model, self._running_children(), self._room):
+                log.warning("a model is not preloaded: there is no room beside the others", model=model.name)
+                return
+            child = await self._start(model)
+        await child.wait_settled()
+        if not (child.ready or child.stopping):
+            log.warning("a model could not be preloaded", model=model.name, why=str(child.crash()))
+        elif self._loaded is None and child.ready and not model.embedding:
+            self._loaded = model.name
 
     async def _start(self, model: ManagedModel) -> Child:
         await self._running.wait()
         assert self._nursery is not None
-        child = self._children[_place(model)] = Child(model, self._logs, owner=self._owner)
+        child = self._children[_place(model)] = Child(model, self._logs, owner=self._owner, at_rest=self._at_rest)
         self._nursery.start_soon(self._keep, child)
         return child
 
@@ -206,81 +259,25 @@ class ManagedTarget:
             del self._children[_place(child.model)]
 
 
-class _Watched:
-    """The chunks of a child; if it crashes, the error has its last lines of output."""
-
-    def __init__(self, chunks: AsyncIterator[Chunk], child: Child) -> None:
-        self._chunks = chunks
-        self._child = child
-
-    def __aiter__(self) -> _Watched:
-        return self
-
-    async def __anext__(self) -> Chunk:
-        try:
-            return await self._chunks.__anext__()
-        except (TargetLost, TargetUnavailable) as error:
-            raise await _explained(error, self._child) from error
-
-
-async def _explained(error: TargetError, child: Child) -> TargetError:
-    """Return the error for a broken connection: the crash of the child, or `error` if it runs on.
-
-    A child that runs but refuses connections is stopped and counts as crashed.
-    """
-    with trio.move_on_after(DEATH_TIMEOUT):
-        await child.wait_ended()
-    if child.ended or child.leaving:
-        return child.crash()
-    if isinstance(error, TargetUnavailable):
-        child.abandon()
-        return child.crash("refuses connections")
-    return error
-
-
-async def _retire(child: Child) -> None:
-    """Stop a child as soon as it is unused; a new one may be started when this returns."""
-    child.leaving = True
-    try:
-        await child.wait_unused()
-        await child.stop()
-    finally:
-        child.leaving = child.stopping  # usable again if this was cancelled before the stop
-
-
 async def _retire_when_idle(child: Child) -> None:
     await child.wait_idle(child.model.ttl)
     child.abandon()
 
 
-def _identity(folder: Path) -> str:
-    """Return a unique name of a folder, different even for another container's folder at the same path."""
+def _identity(folder: Path, name: str) -> str:
+    """Return a unique name of a target: of its folder, even in another container's, and its own `name` in there."""
     found = folder.stat()
-    return f"{found.st_dev}:{found.st_ino}:{folder}"
+    return f"{found.st_dev}:{found.st_ino}:{folder}" + (f":{name}" if name else "")
+
+
+def _room(models: Sequence[ManagedModel], memory: int | None) -> Room:
+    """Return the room for chat models in `memory` bytes, from which that of embedding servers is taken."""
+    if memory is None:
+        return Room.memory(0, {})
+    aside = sum(model.memory or 0 for model in models if model.embedding)
+    sizes = {model.name: model.memory for model in models if model.memory and not model.embedding}
+    return Room.memory(max(0, memory - aside), sizes)
 
 
 def _place(model: ManagedModel) -> Place:
     return model.name, model.embedding
-
-
-def _details(model: ManagedModel) -> dict[str, object]:
-    """Return the details of a model known before its server runs: tokens of context, bytes of its files."""
-    known = {"max_model_len": model.context, "size": size_of(model)}
-    return {name: value for name, value in known.items() if value is not None}
-
-
-def _listed(models: Sequence[ManagedModel]) -> list[Model]:
-    """Return one inventory entry for each name; a name with a chat and an embedding server lists both capabilities."""
-    listed: dict[str, Model] = {}
-    for model in sorted(models, key=lambda model: model.embedding):
-        known = listed.get(model.name)
-        if known is None:
-            details = msgspec.Raw(msgspec.json.encode(_details(model)))
-            aliases = tuple(model.aliases)
-            listed[model.name] = Model(name=model.name, aliases=aliases, embedding=model.embedding, details=details)
-        else:
-            both = tuple(dict.fromkeys((*known.aliases, *model.aliases)))
-            told = known.told() | {"capabilities": ["completion", "tools", "embedding"]}
-            details = msgspec.Raw(msgspec.json.encode(told))
-            listed[model.name] = Model(name=model.name, aliases=both, details=details)
-    return list(listed.values())
