@@ -127,7 +127,13 @@ class App:
         limits = guard.Limits(descriptors.room(settings.max_connections), settings.idle_timeout, settings.send_timeout)
         served = asgi.build(self.context)
         await guard.serve(
-            served, listening, until=self.closing.wait, tls=self.tls, limits=limits, task_status=task_status
+            served,
+            listening,
+            until=self.closing.wait,
+            tls=self.tls,
+            limits=limits,
+            parser=settings.http_parser,
+            task_status=task_status,
         )
         self.closed.set()
 

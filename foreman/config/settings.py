@@ -155,6 +155,10 @@ class Settings(BaseModel):
         description="Timeout for a client to read each 64 KiB of an answer. Its connection is then closed. During the "
         "shutdown it is 2 s.",
     )
+    http_parser: Literal["httptools", "h11"] = Field(
+        default="httptools",
+        description="Library that reads HTTP/1 requests. `h11` is slower, and goes away in the next release.",
+    )
 
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("foreman", appauthor=False)),

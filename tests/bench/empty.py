@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+from functools import partial
 
 import trio
 from quart import Response
@@ -26,7 +27,7 @@ async def main() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         async with trio.open_nursery() as nursery:
             await nursery.start(
-                lambda task_status: guard.serve(app, listening, until=over.wait, task_status=task_status)
+                partial(guard.serve, app, listening, until=over.wait, parser=(sys.argv[1:] or ["httptools"])[0])
             )
             print(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), flush=True)
             await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)

@@ -10,11 +10,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from socket import socket
-from typing import Any, ClassVar
+from typing import ClassVar, TypeAlias, cast
 
-import h11
 import hypercorn.trio.run as hypercorn_run
 import msgspec
 import structlog
@@ -23,16 +21,19 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config, Sockets
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.logging import Logger
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper
-from hypercorn.typing import LifespanState
+from hypercorn.typing import ConnectionState, LifespanState
+from hypercorn.utils import parse_socket_addr
 from quart_trio import QuartTrio
 
 from foreman.domain import views
 from foreman.domain.errors import TooManyConnections
 from foreman.http.server import websocket
 from foreman.http.server.exchange import HURRY
+from foreman.http.server.h11_protocol import H11Protocol
+from foreman.http.server.http1 import Http1Protocol
 from foreman.turnstile import Turnstile
 
 log = structlog.get_logger()
@@ -40,12 +41,13 @@ log = structlog.get_logger()
 READ_SIZE = 65_536  # bytes
 PIECE = 65_536  # bytes of an answer that have one send timeout
 SAID_EVERY = 60.0  # seconds between equal warnings
-REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 REFUSED_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close"
 SEND_TIMEOUT = 2.0  # seconds that a client may take no bytes, once the server is leaving or its room is needed
 AHEAD = 2  # pipelined requests per pass of the loop: their clients take turns with the rest
 AT_THE_DOOR = 8  # excess connections that are answered 503; further ones are closed at once
 CLOSE_GRACE = 3.0  # seconds for open connections when the server leaves
+PARSERS: dict[str, type[Http1Protocol | H11Protocol]] = {"httptools": Http1Protocol, "h11": H11Protocol}
+Address: TypeAlias = tuple[str, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class GuardedConnection(TCPServer):
     """
 
     limits: ClassVar[Limits]
+    parser: ClassVar[type[Http1Protocol | H11Protocol]]
+    protocol: Http1Protocol | H11Protocol  # type: ignore[assignment]
     open: ClassVar[set[GuardedConnection]]  # all of one server
     sending: ClassVar[set[trio.CancelScope]]  # the sends under way of one server
     pipelined: ClassVar[Turnstile]  # of one server, before requests that were sent ahead of an answer
@@ -85,7 +89,7 @@ class GuardedConnection(TCPServer):
             with self._end:
                 beyond = len(self.open) - self.limits.connections
                 if beyond <= 0:
-                    await super().run()
+                    await self._converse()
                 elif beyond <= AT_THE_DOOR:
                     await self._turn_away()
                 else:
@@ -96,6 +100,43 @@ class GuardedConnection(TCPServer):
                 await trio.aclose_forcefully(self.stream)
         finally:
             self.open.discard(self)
+
+    async def _converse(self) -> None:
+        """Do what Hypercorn's `run` does, with a protocol of our choice."""
+        with suppress(OSError):
+            try:
+                client, server = await self._addresses()
+                async with TaskGroup() as tasks:
+                    self.protocol = self.parser(
+                        self.app,
+                        self.config,
+                        self.context,
+                        tasks,
+                        ConnectionState(self.state),
+                        isinstance(self.stream, trio.SSLStream),
+                        client,
+                        server,
+                        self.protocol_send,
+                    )
+                    self.protocol.can_read = _Turn(self)
+                    tasks.spawn(self._idle_timeout)
+                    await self._read_data()
+            finally:
+                await self._close()
+
+    async def _addresses(self) -> tuple[Address, Address]:
+        """Return the addresses of the client and of the server, after the handshake of TLS. Raise OSError."""
+        stream: object = self.stream
+        if isinstance(stream, trio.SSLStream):
+            try:
+                with trio.fail_after(self.limits.idle):
+                    await stream.do_handshake()
+            except (trio.BrokenResourceError, trio.TooSlowError) as error:
+                raise OSError("handshake failed") from error
+            stream = stream.transport_stream
+        connected = cast(trio.SocketStream, stream).socket
+        family = connected.family
+        return parse_socket_addr(family, connected.getpeername()), parse_socket_addr(family, connected.getsockname())
 
     def hurry(self) -> None:
         """Apply SEND_TIMEOUT to the client's sends, until its next request."""
@@ -128,12 +169,6 @@ class GuardedConnection(TCPServer):
                 await super().protocol_send(event)
 
     async def _read_data(self) -> None:
-        if isinstance(http1 := self.protocol.protocol, H11Protocol):
-            http1.can_read = _Turn(self, http1)
-            http1._check_protocol = partial(_check, http1)  # type: ignore[method-assign]
-            http1._send_h11_event = partial(  # type: ignore[method-assign]
-                _send_with_reason, http1._send_h11_event
-            )
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while data := await self.stream.receive_some(READ_SIZE):
                 await self.protocol.handle(RawData(bytes(data)))
@@ -210,10 +245,9 @@ class _Turn(EventWrapper):
     Hypercorn would not read meanwhile, and so never notice that the client has disconnected.
     """
 
-    def __init__(self, connection: GuardedConnection, http1: H11Protocol) -> None:
+    def __init__(self, connection: GuardedConnection) -> None:
         super().__init__()
         self._connection = connection
-        self._http1 = http1
         self._gone = False
 
     async def wait(self) -> None:
@@ -238,24 +272,7 @@ class _Turn(EventWrapper):
                 waiting.cancel()
                 return
             size += len(data)
-            self._http1.connection.receive_data(data)
-
-
-async def _check(http1: H11Protocol, request: h11.Request) -> None:
-    """End the connection after a request of ambiguous length.
-
-    Content-Length beside Transfer-Encoding permits request smuggling (RFC 9112, 6.1). This replaces Hypercorn's check
-    for HTTP/2 without TLS, which would evade the limits on slow readers.
-    """
-    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}:
-        http1.connection._cstate.process_keep_alive_disabled()  # type: ignore[union-attr]
-
-
-async def _send_with_reason(send: Callable[[Any], Awaitable[None]], event: object) -> None:
-    """Send an event of h11 with a reason phrase: Hypercorn leaves it empty, and Ollama's command line shows it."""
-    if isinstance(event, (h11.Response, h11.InformationalResponse)):
-        object.__setattr__(event, "reason", REASONS.get(event.status_code, b""))  # frozen, but not shared yet
-    await send(event)
+            self._connection.protocol.receive(data)
 
 
 class _AcceptErrors(logging.Handler):
@@ -286,9 +303,10 @@ async def serve(
     until: Callable[[], Awaitable[None]],
     tls: ssl.SSLContext | None = None,
     limits: Limits | None = None,
+    parser: str = "httptools",
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until `until` returns; the listening socket is the caller's."""
+    """Serve until `until` returns; the listening socket is the caller's. `parser` is a key of PARSERS."""
     sending: set[trio.CancelScope] = set()
     limits = limits or Limits()
 
@@ -309,7 +327,13 @@ async def serve(
     config.websocket_ping_interval = 20
     config.include_server_header = False
     config.websocket_max_message_size = 64 * 1024
-    own = {"sending": sending, "open": set(), "limits": limits, "pipelined": Turnstile(AHEAD)}
+    own = {
+        "sending": sending,
+        "open": set(),
+        "limits": limits,
+        "pipelined": Turnstile(AHEAD),
+        "parser": PARSERS[parser],
+    }
     guard: type[TCPServer] = type("Connection", (GuardedConnection,), own)
     hypercorn_run.TCPServer = guard  # type: ignore[attr-defined]
     websocket.install()
