@@ -12,7 +12,7 @@ from foreman.budget import Lease
 from foreman.domain.encodings import CODINGS, BadCoding, Unpacker, applied
 from foreman.domain.errors import BodyTooLarge, BodyUnreadable, WrongContentEncoding, WrongContentType
 from foreman.http.context import context
-from foreman.http.server.exchange import inflow
+from foreman.http.server.inflow import inflow
 
 BREATH = 64  # slices of a compressed body between checkpoints: about a millisecond, in which no other request is served
 NDJSON = "application/x-ndjson"

@@ -7,17 +7,23 @@ import os
 import socket
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import trio
 from quart import Response
 from quart_trio import QuartTrio
 
+from foreman.budget import Budget
+from foreman.http.context import KEY
 from foreman.http.errors import json_answer
 from foreman.http.server import guard
+from foreman.http.server.exchange import Exchange
 
 
 async def main() -> None:
     app = QuartTrio("empty", static_folder=None)
+    app.asgi_http_class = Exchange
+    app.extensions[KEY] = SimpleNamespace(budget=Budget())
 
     @app.post("/")
     async def nothing() -> Response:

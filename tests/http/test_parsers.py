@@ -17,7 +17,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from trio.testing import wait_all_tasks_blocked
 
+from foreman.budget import Budget
+from foreman.http.server.asgi_stream import WHOLE
 from foreman.http.server.guard import PARSERS, _LateErrors
+from foreman.http.server.inflow import BODY, Inflow
 
 HOST = b"Host: localhost\r\n"
 GET = b"GET / HTTP/1.1\r\n" + HOST
@@ -38,6 +41,7 @@ SAME = {
     "a request and the next": GET + END + NEXT,
     "five requests": GET + END + NEXT * 4,
     "a query": b"GET /a%20b?c=d&e HTTP/1.1\r\n" + HOST + END,
+    "a head apart from its body": b"GET /apart HTTP/1.1\r\n" + HOST + END + NEXT,
     "a fragment": b"GET /a#b HTTP/1.1\r\n" + HOST + END + NEXT,
     "an absolute target": b"GET http://localhost/a HTTP/1.1\r\n" + HOST + END + NEXT,
     "a target in asterisk form": b"OPTIONS * HTTP/1.1\r\n" + HOST + END + NEXT,
@@ -214,14 +218,16 @@ def an_app(seen: list[Any]) -> Callable[..., Any]:
             await converse(scope, receive, send)
             return
         body = b""
-        more = scope["path"] != "/early"
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                seen.append(("gone", body))
-                return
-            body += message["body"]
-            more = message["more_body"]
+        inflow: Inflow = scope["state"][BODY]
+        inflow.admit(Budget().lease(), 60)
+        try:
+            while scope["path"] != "/early":
+                body += await anext(inflow)
+        except StopAsyncIteration:
+            pass
+        except trio.Cancelled:
+            seen.append(("gone", body))
+            raise
         seen.append(body)
         await answer("/405" if scope["method"] == "CONNECT" else scope["path"], body, send)
 
@@ -254,7 +260,8 @@ def an_app(seen: list[Any]) -> Callable[..., Any]:
             await start(200, (b"content-length", b"0"), (b"connection", b"close"))
         else:
             told = b"%d bytes" % len(body)
-            await start(200, (b"content-length", b"%d" % len(told)))
+            headers = [(b"content-length", b"%d" % len(told))]
+            await send({"type": "http.response.start", "status": 200, "headers": headers, WHOLE: path != "/apart"})
             await piece(told)
             return
         await piece(b"")
@@ -283,7 +290,7 @@ async def through(parser: str, request: bytes, size: int) -> Outcome:
             ends = ("127.0.0.1", 1)
             app = ASGIWrapper(an_app(outcome.seen))
             state = ConnectionState({})
-            protocol = PARSERS[parser](app, config, WorkerContext(None), tasks, state, False, ends, ends, send)  # type: ignore[arg-type]
+            protocol = PARSERS[parser](app, config, WorkerContext(None), tasks, state, False, ends, ends, send)
             data = request.removesuffix(EOF)
             pieces = [data[start : start + size] for start in range(0, len(data), size)]
             for piece in pieces + [b""] * request.endswith(EOF):

@@ -20,7 +20,7 @@ from foreman.http.body import held
 from foreman.http.context import Context
 from foreman.http.errors import json_text, public
 from foreman.http.framing import SLICE, Ndjson, Sse, framed, next_or_comment
-from foreman.http.server.exchange import inflow
+from foreman.http.server.inflow import inflow
 from foreman.http.stored import Stored, stored_answer
 from foreman.queue.commands import Cancel
 from foreman.queue.results import COMPLETION

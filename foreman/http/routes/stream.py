@@ -14,7 +14,7 @@ from foreman.http import visibility
 from foreman.http.body import held
 from foreman.http.context import context
 from foreman.http.framing import SLICE, Ndjson, Sse, framed, in_one_line, next_or_comment
-from foreman.http.server.exchange import inflow
+from foreman.http.server.inflow import inflow
 from foreman.http.stored import AT_ONCE, PIECE, pieces
 from foreman.queue.results import COMPLETION
 from foreman.store.protocol import Reader

@@ -31,9 +31,9 @@ from quart_trio import QuartTrio
 from foreman.domain import views
 from foreman.domain.errors import TooManyConnections
 from foreman.http.server import websocket
-from foreman.http.server.exchange import HURRY
 from foreman.http.server.h11_protocol import H11Protocol
 from foreman.http.server.http1 import Http1Protocol
+from foreman.http.server.inflow import HURRY
 from foreman.turnstile import Turnstile
 
 log = structlog.get_logger()

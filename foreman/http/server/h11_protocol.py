@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import h11
 import hypercorn.protocol.h11 as hypercorn_h11
+from hypercorn.protocol.events import Body, Event, Response
 from hypercorn.typing import H11SendableEvent
 
 from foreman.http.server.answers import REASONS
+from foreman.http.server.asgi_stream import HttpStream, Opening
+
+hypercorn_h11.HTTPStream = HttpStream  # type: ignore[attr-defined]
 
 
 class H11Protocol(hypercorn_h11.H11Protocol):
@@ -15,6 +19,13 @@ class H11Protocol(hypercorn_h11.H11Protocol):
     def receive(self, data: bytes) -> None:
         """Keep data for later."""
         self.connection.receive_data(data)
+
+    async def stream_send(self, event: Event) -> None:
+        """Send an event of the stream."""
+        if isinstance(event, Opening):
+            await super().stream_send(Response(event.stream_id, event.headers, event.status_code))
+            event = Body(event.stream_id, event.data)
+        await super().stream_send(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """End the connection after a request of ambiguous length.

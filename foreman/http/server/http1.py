@@ -8,12 +8,12 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, Data, EndBody, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.typing import AppWrapper, ConnectionState, WorkerContext
 
 from foreman.http.server.answers import Answer, informational, refusal
+from foreman.http.server.asgi_stream import HttpStream, Opening
 from foreman.http.server.requests import Head, Refused, RequestReader, Signal
 
 STREAM_ID = 1
@@ -37,7 +37,7 @@ class Http1Protocol:
         """Take the arguments of Hypercorn's protocols."""
         self.can_read = context.event_class()
         self.send = send
-        self.stream: HTTPStream | WSStream | None = None
+        self.stream: HttpStream | WSStream | None = None
         self._context = context
         self._state = connection_state
         self._stream_arguments = (app, config, context, task_group, ssl, client, server, self.stream_send, STREAM_ID)
@@ -83,7 +83,7 @@ class Http1Protocol:
 
     async def _begin(self, head: Head) -> None:
         self._answer = Answer(head.method, head.version, kept=head.kept and not head.websocket)
-        kind: type[HTTPStream | WSStream] = HTTPStream
+        kind: type[HttpStream | WSStream] = HttpStream
         if head.websocket:
             self._reader.switch()
             kind = WSStream
@@ -107,7 +107,8 @@ class Http1Protocol:
             if event.status_code < 200:
                 await self.send(RawData(informational(event.status_code, event.headers)))
             else:
-                await self.send(RawData(answer.head(event.status_code, event.headers)))
+                head = answer.head(event.status_code, event.headers)
+                await self.send(RawData(head + answer.body(event.data) if isinstance(event, Opening) else head))
         elif isinstance(event, Body):
             await self._send_data(answer.body(event.data))
         elif isinstance(event, EndBody):
