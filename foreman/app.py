@@ -37,7 +37,7 @@ from foreman.domain.webhooks.admission import Limits
 from foreman.http import asgi
 from foreman.http.auth import Auth
 from foreman.http.context import Context
-from foreman.http.server import guard
+from foreman.http.server import guard, tls
 from foreman.offload import offload as in_thread
 from foreman.queue.actor import Offload, QueueActor
 from foreman.queue.commands import Prune
@@ -255,7 +255,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if not settings.tls_cert:
         return None
     try:
-        return guard.tls_context(settings.tls_cert, settings.tls_key)
+        return tls.tls_context(settings.tls_cert, settings.tls_key)
     except OSError as error:
         why = (error.reason or "not in PEM") if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingInvalid("tls_cert", settings.tls_cert, f"cannot be used with its key ({why})") from error

@@ -17,7 +17,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from foreman.http.server.guard import _AcceptErrors
+from foreman.http.server.server_logs import AcceptErrors
 from tests.conftest import Logged
 from tests.support.api import chat
 from tests.support.foreman import Daemon, Upstream, managed, until
@@ -123,7 +123,7 @@ def test_jobs_that_meet_a_shortage_are_tried_again_and_lose_no_attempt(few: Few)
 
 
 async def test_that_nobody_can_connect_is_said_once_a_minute(logged: Logged, autojump_clock: MockClock) -> None:
-    handler = _AcceptErrors()
+    handler = AcceptErrors()
     record = logging.LogRecord("trio.serve_listeners", logging.ERROR, "", 0, "accept returned EMFILE", (), None)
     for _ in range(630):
         handler.emit(record)

@@ -19,8 +19,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from foreman.budget import Budget
 from foreman.http.server.asgi_stream import WHOLE
-from foreman.http.server.guard import PARSERS, _LateErrors
+from foreman.http.server.guard import PARSERS
 from foreman.http.server.inflow import BODY, Inflow
+from foreman.http.server.server_logs import LateErrors
 
 HOST = b"Host: localhost\r\n"
 GET = b"GET / HTTP/1.1\r\n" + HOST
@@ -274,7 +275,7 @@ async def through(parser: str, request: bytes, size: int) -> Outcome:
     outcome = Outcome()
     config = Config()
     config.include_server_header = False
-    config.logger_class = _LateErrors
+    config.logger_class = LateErrors
     config.accesslog = config.errorlog = None
 
     async def send(event: Event) -> None:

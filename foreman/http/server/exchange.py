@@ -52,8 +52,7 @@ class Exchange(TrioASGIHTTPConnection):
     async def _answer(self, request: Request, send: ASGISendCallable) -> None:
         response = await self.app.handle_request(request)
         body = inflow(request)
-        if not body.read:
-            await body.discard(DISCARD_TIMEOUT)
+        await body.discard(DISCARD_TIMEOUT)
         body.held.give_way(body.let_go)
         if not body.whole:
             response.headers["Connection"] = "close"  # the unread rest would be taken for the next request

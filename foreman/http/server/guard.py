@@ -20,7 +20,6 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config, Sockets
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.logging import Logger
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper
@@ -34,13 +33,13 @@ from foreman.http.server import websocket
 from foreman.http.server.h11_protocol import H11Protocol
 from foreman.http.server.http1 import Http1Protocol
 from foreman.http.server.inflow import HURRY
+from foreman.http.server.server_logs import AcceptErrors, LateErrors
 from foreman.turnstile import Turnstile
 
 log = structlog.get_logger()
 
 READ_SIZE = 65_536  # bytes
 PIECE = 65_536  # bytes of an answer that have one send timeout
-SAID_EVERY = 60.0  # seconds between equal warnings
 REFUSED_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close"
 SEND_TIMEOUT = 2.0  # seconds that a client may take no bytes, once the server is leaving or its room is needed
 AHEAD = 2  # pipelined requests per pass of the loop: their clients take turns with the rest
@@ -73,7 +72,8 @@ class GuardedConnection(TCPServer):
     open: ClassVar[set[GuardedConnection]]  # all of one server
     sending: ClassVar[set[trio.CancelScope]]  # the sends under way of one server
     pipelined: ClassVar[Turnstile]  # of one server, before requests that were sent ahead of an answer
-    _idle: trio.CancelScope  # around the idle timer; its deadline is infinite while a request is answered
+    _idle_since: float | None  # the time at which it became idle; None while a request is answered
+    _idle: trio.CancelScope  # around the idle timer
     _end: trio.CancelScope  # around the whole connection
     _reading = True
     _hurried = False  # its room is needed: each send has SEND_TIMEOUT
@@ -81,7 +81,8 @@ class GuardedConnection(TCPServer):
 
     async def run(self) -> None:
         """Serve the connection; turn it away when there are too many."""
-        self._idle = trio.CancelScope(deadline=trio.current_time() + self.limits.idle)
+        self._idle_since = trio.current_time()
+        self._idle = trio.CancelScope()
         self._end = trio.CancelScope()
         self.open.add(self)
         self.state = LifespanState({**self.state, HURRY: self.hurry})
@@ -146,9 +147,8 @@ class GuardedConnection(TCPServer):
 
     async def _turn_away(self) -> None:
         with trio.move_on_after(SEND_TIMEOUT), suppress(trio.BrokenResourceError):
-            await self.stream.receive_some(
-                READ_SIZE
-            )  # an unread request would reset the connection and lose the answer
+            # An unread request would reset the connection and lose the answer.
+            await self.stream.receive_some(READ_SIZE)
             await self.stream.send_all(_full(self.limits.connections))
         await trio.aclose_forcefully(self.stream)
 
@@ -162,7 +162,7 @@ class GuardedConnection(TCPServer):
                 self._end.deadline = trio.current_time() + SEND_TIMEOUT
         elif isinstance(event, Updated):
             self._hurried = False
-            self._idle.deadline = trio.current_time() + self.limits.idle if event.idle else math.inf
+            self._idle_since = trio.current_time() if event.idle else None
         else:
             # The end of an answer cancels the task that is about to close the connection.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + self._timeout()):
@@ -170,19 +170,43 @@ class GuardedConnection(TCPServer):
 
     async def _read_data(self) -> None:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while data := await self.stream.receive_some(READ_SIZE):
-                await self.protocol.handle(RawData(bytes(data)))
+            while data := await self.receive():
+                await self.protocol.handle(RawData(data))
             await self.protocol.handle(RawData(b""))
         await self.protocol.handle(Closed())
         self._reading = False
         self._idle.cancel()
 
     async def _idle_timeout(self) -> None:
+        """Close the connection once it was idle for too long, or is idle when the server leaves.
+
+        The timer looks at the time now and then: to move its deadline with each request would cost more than to read.
+        """
         with self._idle:
-            await self.context.terminated.wait()
-        if self._reading and self._idle.deadline < math.inf:
+            while not self.context.terminated.is_set() and (now := trio.current_time()) < self._idle_until(now):
+                with trio.move_on_at(self._idle_until(now)):
+                    await self.context.terminated.wait()
+        if self._reading and self._idle_since is not None:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + self._timeout()):
                 await self._initiate_server_close()
+
+    def _idle_until(self, now: float) -> float:
+        return (now if self._idle_since is None else self._idle_since) + self.limits.idle
+
+    async def receive(self) -> bytes:
+        """Return what the client has sent, or nothing once it has closed its side. Raise BrokenResourceError."""
+        stream: object = self.stream  # may be plain, despite Hypercorn's annotation
+        if not isinstance(stream, trio.SocketStream):
+            return bytes(await self.stream.receive_some(READ_SIZE))
+        while True:
+            try:
+                # A client seldom sends before it has its answer, so that a first attempt to read would fail.
+                await trio.lowlevel.wait_readable(stream.socket)
+                return os.read(stream.socket.fileno(), READ_SIZE)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError from error
 
     def _send_now(self, data: bytes) -> bytes:
         """Hand the kernel what it takes without waiting, nearly always all; return the rest."""
@@ -231,14 +255,6 @@ def _full(most: int) -> bytes:
     return head.encode() + body
 
 
-def tls_context(cert: str, key: str) -> ssl.SSLContext:
-    """Return a context for HTTPS with HTTP/1.1. Raise OSError when the files are unreadable or do not match."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert, key or None)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 class _Turn(EventWrapper):
     """The wait of a pipelined request until the one before is answered.
 
@@ -266,34 +282,13 @@ class _Turn(EventWrapper):
         while size < READ_SIZE:
             data = b""
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                data = bytes(await self._connection.stream.receive_some(READ_SIZE))
+                data = await self._connection.receive()
             if not data:
                 self._gone = True
                 waiting.cancel()
                 return
             size += len(data)
             self._connection.protocol.receive(data)
-
-
-class _AcceptErrors(logging.Handler):
-    """Logs that connections cannot be accepted, at most every SAID_EVERY seconds: Trio logs it every 0.1 seconds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said_at = -math.inf
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if trio.current_time() - self._said_at >= SAID_EVERY:
-            self._said_at = trio.current_time()
-            error = record.exc_info[1] if record.exc_info else None
-            log.warning("cannot accept connections, trying again", why=str(error or record.getMessage()))
-
-
-class _LateErrors(Logger):
-    """Logs errors after an answer's head was sent, when no route can answer with them."""
-
-    async def exception(self, message: str, *args: object, **kwargs: object) -> None:
-        log.error("answer broke off", why=message, exc_info=True)
 
 
 async def serve(
@@ -316,11 +311,11 @@ async def serve(
             scope.deadline = min(scope.deadline, trio.current_time() + SEND_TIMEOUT)
 
     accepting = logging.getLogger("trio.serve_listeners")
-    accepting.handlers, accepting.propagate = [_AcceptErrors()], False
+    accepting.handlers, accepting.propagate = [AcceptErrors()], False
     config = Config()
     config.accesslog = None
     config.errorlog = None
-    config.logger_class = _LateErrors
+    config.logger_class = LateErrors
     config.graceful_timeout = CLOSE_GRACE
     config.ssl_handshake_timeout = limits.idle
     config.keep_alive_max_requests = math.inf  # type: ignore[assignment]

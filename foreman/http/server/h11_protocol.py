@@ -10,7 +10,7 @@ from hypercorn.typing import H11SendableEvent
 from foreman.http.server.answers import REASONS
 from foreman.http.server.asgi_stream import HttpStream, Opening
 
-hypercorn_h11.HTTPStream = HttpStream  # type: ignore[attr-defined]
+hypercorn_h11.HTTPStream = HttpStream  # type: ignore[attr-defined,assignment]
 
 
 class H11Protocol(hypercorn_h11.H11Protocol):

@@ -45,9 +45,6 @@ class Http1Protocol:
         self._answer: Answer | None = None  # to the request under way
         self._ended = False  # nothing more is read or answered
 
-    async def initiate(self) -> None:
-        """Do nothing: HTTP/1.1 begins with the client."""
-
     def receive(self, data: bytes) -> None:
         """Keep data for later."""
         self._reader.feed(data)

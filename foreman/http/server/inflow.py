@@ -36,9 +36,9 @@ class Inflow(TrioBody):
         self._begun = False
         self._cut = False
         self._left = False
-        self._wait = trio.CancelScope()  # for the next part
+        self._wait: trio.CancelScope | None = None  # for the next part
         self._timeout = float("inf")
-        self._taken = trio.Event()
+        self._taken: trio.Event | None = None  # set when the sender, who waits for room, may go on
 
     def admit(self, held: Lease, timeout: float) -> None:
         """Count the bytes by `held`, and wait at most `timeout` seconds for each part."""
@@ -50,46 +50,55 @@ class Inflow(TrioBody):
         """True once the whole body has arrived."""
         return self._complete.is_set()
 
-    @property
-    def read(self) -> bool:
-        """True once the whole body has arrived, and none of it is left here."""
-        return self._complete.is_set() and not self._data
-
     async def __anext__(self) -> bytes:
         """Return the next part. Raise RequestTimeout when it is late, GaveWay when its room was taken."""
         if not self._begun:
             self._begun = True
             self.held.give_way(self.let_go)
         if not self._cut:
+            if self._has_data.is_set() or self.whole:
+                return await self._next()
             with trio.move_on_after(self._timeout) as self._wait:
-                try:
-                    data = await super().__anext__()
-                except StopAsyncIteration:
-                    self.held.keep()
-                    raise
-                self._taken.set()
-                self._taken = trio.Event()
-                return data
+                return await self._next()
         raise GaveWay(self.held.limit) if self._cut else RequestTimeout
+
+    async def _next(self) -> bytes:
+        try:
+            data = await super().__anext__()
+        except StopAsyncIteration:
+            self.held.keep()
+            raise
+        self._make_room()
+        return data
 
     def let_go(self) -> None:
         """Drop the request of a slow client."""
         self._cut = True
-        self._wait.cancel()
+        if self._wait is not None:
+            self._wait.cancel()
         self.hurry()
 
     def leave(self) -> None:
         """Let the sender go on: nothing more is read."""
         self._left = True
-        self._taken.set()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self._taken is not None:
+            self._taken.set()
+            self._taken = None
 
     async def wait_room(self) -> None:
         """Return once the buffer has room, or nothing more is read."""
         while len(self._data) > ROOM and not self._left:
+            self._taken = trio.Event()
             await self._taken.wait()
 
     async def discard(self, seconds: float) -> None:
         """Discard the rest of the body, for at most `seconds`."""
+        if self.whole:
+            self.clear()
+            return
         with trio.move_on_after(seconds), suppress(RequestTimeout, GaveWay):
             async for _ in self:
                 pass
