@@ -199,10 +199,12 @@ class GuardedConnection(TCPServer):
         if not isinstance(stream, trio.SocketStream):
             return bytes(await self.stream.receive_some(READ_SIZE))
         while True:
+            if (number := stream.socket.fileno()) < 0:
+                raise trio.ClosedResourceError
             try:
                 # A client seldom sends before it has its answer, so that a first attempt to read would fail.
-                await trio.lowlevel.wait_readable(stream.socket)
-                return os.read(stream.socket.fileno(), READ_SIZE)
+                await trio.lowlevel.wait_readable(number)
+                return os.read(stream.socket.fileno(), READ_SIZE)  # the number may be another's by now
             except BlockingIOError:
                 continue
             except OSError as error:

@@ -7,7 +7,7 @@ import hypercorn.protocol.h11 as hypercorn_h11
 from hypercorn.protocol.events import Body, Event, Response
 from hypercorn.typing import H11SendableEvent
 
-from foreman.http.server.answers import REASONS
+from foreman.http.server.answer_writer import REASONS
 from foreman.http.server.asgi_stream import HttpStream, Opening
 
 hypercorn_h11.HTTPStream = HttpStream  # type: ignore[attr-defined,assignment]

@@ -12,9 +12,9 @@ from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.typing import AppWrapper, ConnectionState, WorkerContext
 
-from foreman.http.server.answers import Answer, informational, refusal
+from foreman.http.server.answer_writer import Answer, informational, refusal
 from foreman.http.server.asgi_stream import HttpStream, Opening
-from foreman.http.server.requests import Head, Refused, RequestReader, Signal
+from foreman.http.server.request_reader import Head, Refused, RequestReader, Signal
 
 STREAM_ID = 1
 

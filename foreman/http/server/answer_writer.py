@@ -38,7 +38,7 @@ class Answer:
             if lower == b"connection":
                 closes = closes or b"close" in [token.strip() for token in value.lower().split(b",")]
             elif lower == b"content-length":
-                length = value
+                length = value if length is None else b"twice"
             elif lower == b"transfer-encoding":
                 coding = value
                 continue

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import h11
 import pytest
 
-from foreman.http.server.requests import Head, Refused, RequestReader, Signal
+from foreman.http.server.request_reader import Head, Refused, RequestReader, Signal
 from tests.http.test_parsers import CHUNKED, END, GET, HOST, NEXT, POST, SAME
 
 Read: TypeAlias = list[Any]  # heads as tuples, bodies joined, and signals at the end of each
