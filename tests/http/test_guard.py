@@ -198,3 +198,13 @@ def test_a_client_that_keeps_its_connection_does_not_hold_up_the_shutdown(fresh:
         )
         api.daemon.terminate()
         assert api.daemon.wait() == 0
+
+
+@pytest.mark.parametrize(("parser", "status"), [("h11", b"200"), ("httptools", b"400")])
+def test_the_parser_can_be_chosen(fresh: Fresh, parser: str, status: bytes) -> None:
+    api = fresh(http_parser=parser)
+    assert api.ended(api.submit("hello"))["state"] == "done"
+    assert api.lines(api.submit("#chunks=5"))[-1]["done"] is True
+    with connected(api) as raw:
+        raw.sendall(b"GET /healthz HTTP/1.1\nHost: localhost\n\n")  # which h11 takes
+        assert answered(raw, 5).startswith(b"HTTP/1.1 " + status)

@@ -227,7 +227,7 @@ def an_app(seen: list[Any]) -> Callable[..., Any]:
         except StopAsyncIteration:
             pass
         except trio.Cancelled:
-            seen.append(("gone", body))
+            seen.append("gone")  # with as much of the body as was read by then
             raise
         seen.append(body)
         await answer("/405" if scope["method"] == "CONNECT" else scope["path"], body, send)

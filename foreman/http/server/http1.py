@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, Data, EndBody, Request, Response, StreamClosed
@@ -43,6 +44,7 @@ class Http1Protocol:
         self._stream_arguments = (app, config, context, task_group, ssl, client, server, self.stream_send, STREAM_ID)
         self._reader = RequestReader()
         self._answer: Answer | None = None  # to the request under way
+        self._chunked = False  # the request's body
         self._ended = False  # nothing more is read or answered
 
     def receive(self, data: bytes) -> None:
@@ -77,9 +79,12 @@ class Http1Protocol:
             else:
                 assert isinstance(found, bytes)
                 await self.stream.handle(Body(STREAM_ID, found))
+                if self._chunked:  # many small ones are much work
+                    await trio.lowlevel.checkpoint()
 
     async def _begin(self, head: Head) -> None:
         self._answer = Answer(head.method, head.version, kept=head.kept and not head.websocket)
+        self._chunked = head.length is None
         kind: type[HttpStream | WSStream] = HttpStream
         if head.websocket:
             self._reader.switch()

@@ -16,6 +16,7 @@ TRAILER = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 FRAMING = (b"content-length:", b"transfer-encoding:")  # not to be sent as trailers (RFC 9110, 6.5.1)
 END_OF_HEAD = re.compile(rb"\n\r?\n")
 VERSIONS = {"1.0", "1.1"}
+CHUNKS_AT_ONCE = 512  # of a body, before other tasks run: the work of some milliseconds
 MAX_LENGTH_DIGITS = 19  # of a Content-Length; less than 2**63
 
 
@@ -61,10 +62,12 @@ class RequestReader:
 
     def __init__(self) -> None:
         self._buffer = b""
-        self._searched = 0  # bytes of the buffer without the end of a head
+        self._at = 0  # bytes of the buffer that have been read
+        self._searched = 0  # bytes of the buffer, read ones included, without the end of a head
         self._left = 0  # bytes of the body, or of the chunk
         self._closed = False  # by the client
         self._step: Callable[[], Found] = self._head
+        self._part: Callable[[], bytes | None] = self._chunk_line
 
     @property
     def over(self) -> bool:
@@ -73,15 +76,19 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Add received bytes; none mean that the client has closed its side."""
-        self._buffer = self._buffer + data if self._buffer else data
         self._closed = self._closed or not data
+        if self._buffer:
+            data = self._buffer[self._at :] + data
+            self._searched = max(0, self._searched - self._at)
+        self._buffer = data
+        self._at = 0
 
     def next(self) -> Found:
         """Return the next head, piece of a body, or signal. Raise Refused."""
         try:
             found = self._step()
             if found is Signal.MORE:
-                if len(self._buffer) > HEAD_LIMIT:
+                if len(self._buffer) - self._at > HEAD_LIMIT:
                     raise Refused("too long", 431)
                 if self._closed:
                     if self._buffer or self._step not in (self._head, self._next_request, self._raw):
@@ -103,18 +110,19 @@ class RequestReader:
     def _head(self) -> Found:
         if not self._buffer:
             return Signal.MORE
-        if self._buffer[0] <= 0x20:  # no method begins with it; the TLS handshake does
+        if self._buffer[self._at] <= 0x20:  # no method begins with it; the TLS handshake does
             raise Refused("no request line")
-        found = END_OF_HEAD.search(self._buffer, self._searched)
+        found = END_OF_HEAD.search(self._buffer, max(self._at, self._searched))
         if found is None:
-            self._searched = max(0, len(self._buffer) - 2)
+            self._searched = len(self._buffer) - 2
             return Signal.MORE
         self._searched = 0
-        if found.end() > HEAD_LIMIT:
+        size = found.end() - self._at
+        if size > HEAD_LIMIT:
             raise Refused("too long", 431)
-        head = read_head(self._take(found.end()))
+        head = read_head(self._take(size))
         if head.length is None:
-            self._step = self._chunk_line
+            self._step, self._part = self._chunks, self._chunk_line
         else:
             self._left = head.length
             self._step = self._body if head.length else self._no_body
@@ -136,42 +144,60 @@ class RequestReader:
         self._left -= len(data)
         return data
 
-    def _chunk_line(self) -> Found:
-        line = self._line()
-        if line is None:
-            return Signal.MORE
-        size = CHUNK_LINE.fullmatch(line)
+    def _chunks(self) -> Found:
+        """Return the data of the chunks that have come."""
+        pieces: list[bytes] = []
+        try:
+            while len(pieces) < CHUNKS_AT_ONCE and (data := self._part()) is not None:
+                if data:
+                    pieces.append(data)
+        except Refused:
+            if not pieces:
+                raise
+            self._step = self._broken
+        if pieces:
+            return b"".join(pieces)
+        return self._step() if self._step == self._trailers else Signal.MORE
+
+    def _chunk_line(self) -> bytes | None:
+        end = self._buffer.find(b"\r\n", self._at)
+        if end < 0:
+            return None
+        size = CHUNK_LINE.fullmatch(self._buffer, self._at, end)
         if size is None:
             raise Refused("malformed chunk")
+        self._take(end + 2 - self._at)
         self._left = int(size[1], 16)
-        self._step = self._chunk if self._left else self._trailers
-        return self._step()
+        if not self._left:
+            self._step = self._trailers
+            return None
+        self._part = self._chunk
+        return b""
 
-    def _chunk(self) -> Found:
-        if not self._buffer:
-            return Signal.MORE
+    def _chunk(self) -> bytes | None:
         data = self._take(self._left)
         self._left -= len(data)
         if not self._left:
-            self._step = self._chunk_end
-        return data
+            self._part = self._chunk_end
+        return data or None
 
-    def _chunk_end(self) -> Found:
-        if not b"\r\n".startswith(self._buffer[:2]):
+    def _chunk_end(self) -> bytes | None:
+        end = self._buffer[self._at : self._at + 2]
+        if not b"\r\n".startswith(end):
             raise Refused("malformed chunk")
-        if len(self._buffer) < 2:
-            return Signal.MORE
+        if len(end) < 2:
+            return None
         self._take(2)
-        self._step = self._chunk_line
-        return self._chunk_line()
+        self._part = self._chunk_line
+        return b""
 
     def _trailers(self) -> Found:
         """Drop the trailers, which nothing here reads."""
-        if not self._buffer.startswith(b"\r\n"):
-            end = self._buffer.find(b"\r\n\r\n") + 2
+        if not self._buffer.startswith(b"\r\n", self._at):
+            end = self._buffer.find(b"\r\n\r\n", self._at) + 2
             if end < 2:
                 return Signal.MORE
-            for line in self._take(end)[:-2].split(b"\r\n"):
+            for line in self._take(end - self._at)[:-2].split(b"\r\n"):
                 if not TRAILER.fullmatch(line) or line.lower().startswith(FRAMING):
                     raise Refused("malformed trailer")
         self._take(2)
@@ -183,14 +209,12 @@ class RequestReader:
     def _broken(self) -> Found:
         raise Refused("after a malformed request")
 
-    def _line(self) -> bytes | None:
-        """Take a line without its end."""
-        end = self._buffer.find(b"\r\n")
-        return self._take(end + 2)[:-2] if end >= 0 else None
-
     def _take(self, size: int) -> bytes:
-        taken = self._buffer[:size]
-        self._buffer = self._buffer[size:]
+        """Return up to `size` bytes; the buffer is empty, not read, when none are left."""
+        taken = self._buffer[self._at : self._at + size]
+        self._at += len(taken)
+        if self._at == len(self._buffer):
+            self._buffer, self._at = b"", 0
         return taken
 
 
