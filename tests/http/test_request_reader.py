@@ -55,7 +55,7 @@ def by_h11(data: bytes) -> Iterator[Any]:
                 return
             connection.start_next_cycle()
         elif isinstance(event, h11.Request):
-            yield event.method.decode(), event.target, event.http_version.decode(), list(event.headers)
+            yield event.method.decode().upper(), event.target, event.http_version.decode(), list(event.headers)
         elif isinstance(event, h11.Data):
             yield bytes(event.data)
         else:

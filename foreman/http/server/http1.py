@@ -18,6 +18,9 @@ from foreman.http.server.asgi_stream import HttpStream, Opening
 from foreman.http.server.request_reader import Head, Refused, RequestReader, Signal
 
 STREAM_ID = 1
+END_BODY = EndBody(STREAM_ID)
+STREAM_CLOSED = StreamClosed(STREAM_ID)
+BUSY, IDLE = Updated(idle=False), Updated(idle=True)
 
 
 class Http1Protocol:
@@ -67,7 +70,7 @@ class Http1Protocol:
                 await self._refuse(refused.status)
                 return
             if isinstance(found, Head):
-                await self.send(Updated(idle=False))
+                await self.send(BUSY)
                 await self._begin(found)
             elif found is Signal.PAUSED:
                 await self.can_read.clear()
@@ -75,7 +78,7 @@ class Http1Protocol:
             elif found is Signal.MORE or found is Signal.CLOSED or self.stream is None:
                 return
             elif found is Signal.END:
-                await self.stream.handle(EndBody(STREAM_ID))
+                await self.stream.handle(END_BODY)
             else:
                 assert isinstance(found, bytes)
                 await self.stream.handle(Body(STREAM_ID, found))
@@ -131,7 +134,7 @@ class Http1Protocol:
             self._answer = None
             self._reader.restart()
             await self.can_read.set()
-            await self.send(Updated(idle=True))
+            await self.send(IDLE)
         else:
             self._ended = True
             await self.can_read.set()
@@ -140,4 +143,4 @@ class Http1Protocol:
     async def _close_stream(self) -> None:
         if self.stream is not None:
             stream, self.stream = self.stream, None
-            await stream.handle(StreamClosed(STREAM_ID))
+            await stream.handle(STREAM_CLOSED)

@@ -15,7 +15,8 @@ CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*|[ \t]*
 TRAILER = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 FRAMING = (b"content-length:", b"transfer-encoding:")  # not to be sent as trailers (RFC 9110, 6.5.1)
 END_OF_HEAD = re.compile(rb"\n\r?\n")
-VERSIONS = {"1.0", "1.1"}
+REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/(1\.[01])\r\n")
+METHODS = {b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"}  # RFC 9110, 5789
 CHUNKS_AT_ONCE = 512  # of a body, before other tasks run: the work of some milliseconds
 MAX_LENGTH_DIGITS = 19  # of a Content-Length; less than 2**63
 
@@ -152,9 +153,8 @@ class RequestReader:
                 if data:
                     pieces.append(data)
         except Refused:
-            if not pieces:
+            if not pieces:  # else the next call meets it again
                 raise
-            self._step = self._broken
         if pieces:
             return b"".join(pieces)
         return self._step() if self._step == self._trailers else Signal.MORE
@@ -240,6 +240,12 @@ class _Lines:
 
 def read_head(data: bytes) -> Head:
     """Read a head that is complete. Raise Refused."""
+    line = REQUEST_LINE.match(data)
+    if line is None:
+        raise Refused("malformed request line")
+    method, target, version = line.groups()
+    if method not in METHODS:  # httptools knows more, each with rules of its own, and no others
+        data = b"POST" + data[len(method) :]
     lines = _Lines()
     parser = httptools.HttpRequestParser(lines)
     # Both are decided below, with their own answers.
@@ -250,12 +256,10 @@ def read_head(data: bytes) -> Head:
         pass  # the end of the head of an upgrade
     except httptools.HttpParserError as error:
         raise Refused(str(error)) from None
-    method, version = parser.get_method(), parser.get_http_version()
-    # httptools also takes several spaces, RTSP, and a line without a version.
-    line = b"%b %b HTTP/%b\r\n" % (method, lines.target, version.encode())
-    if not lines.complete or version not in VERSIONS or not data.startswith(line):
+    if not lines.complete or lines.target != target:
         raise Refused("malformed request line")
-    return _judged(Head(method.decode(), lines.target, version, lines.headers, 0, version == "1.1", False, False))
+    kept = version == b"1.1"
+    return _judged(Head(method.decode().upper(), target, version.decode(), lines.headers, 0, kept, False, False))
 
 
 def _judged(head: Head) -> Head:
