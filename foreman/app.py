@@ -26,7 +26,8 @@ from foreman.actors.webhook_dispatcher import WebhookDispatcher
 from foreman.actors.webhook_sender import WebhookSender
 from foreman.actors.worker import Worker
 from foreman.budget import GRACE, Budget
-from foreman.config.settings import ManagedModel, Settings
+from foreman.config.managed_model import ManagedModel
+from foreman.config.settings import Settings
 from foreman.domain.errors import SettingInvalid, StoreUnavailable
 from foreman.domain.intake import Intake
 from foreman.domain.rate import Rate

@@ -11,11 +11,12 @@ import click
 from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
-from foreman.config.settings import HIDDEN, ManagedModel, Settings
+from foreman.config.managed_model import ManagedModel
+from foreman.config.settings import HIDDEN, Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOT_FLAGS = {"models"}  # tables: only the file can set them
+NOT_FLAGS = {"macros", "models"}  # tables: only the file can set them
 _TIMES = ((86400, "d"), (3600, "h"), (60, "min"))
 _SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 

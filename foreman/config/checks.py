@@ -85,6 +85,7 @@ def _check_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 Seconds = Annotated[float, _scaled(_UNITS, "10 min"), Field(ge=0, le=10 * 365 * 86400, allow_inf_nan=False)]
 PositiveSeconds = Annotated[Seconds, Field(gt=0)]
 Size = Annotated[int, _scaled(_SIZES, "64 MiB"), Field(ge=1)]
+Several = Annotated[int, Field(ge=1, le=1024)]
 Url = Annotated[str, AfterValidator(_check_url)]
 Address = Annotated[str, AfterValidator(_check_addr)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]

@@ -11,71 +11,24 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from foreman.config.checks import Address, Origins, PositiveSeconds, Seconds, Secrets, SigningSecrets, Size, Url, Words
+from foreman.config.checks import (
+    Address,
+    Origins,
+    PositiveSeconds,
+    Seconds,
+    Secrets,
+    Several,
+    SigningSecrets,
+    Size,
+    Url,
+    Words,
+)
+from foreman.config.macros import Macros
+from foreman.config.managed_model import ManagedModel
 
 HIDDEN = "***"  # shown in place of a secret
-
-Several = Annotated[int, Field(ge=1, le=1024)]
-
-
-class ManagedModel(BaseModel):
-    """A model whose server is started, checked, swapped and stopped by Foreman."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(min_length=1, description="The model's name in jobs.")
-    command: list[str] = Field(
-        min_length=1,
-        description="The command line, a list of words. `{port}`, `{model}`, `{slots}` and `{key}` are filled in.",
-    )
-    model: str | None = Field(
-        default=None,
-        description="The value of `{model}`, and the server's own name for the model. Without it, it is `name`.",
-    )
-    slots: Several = Field(
-        default=1,
-        description="The value of `{slots}`, 1 to 1,024. How many jobs run together is the setting `slots` above, or "
-        "`concurrency`.",
-    )
-    concurrency: Several | None = Field(
-        default=None,
-        description="Jobs and calls that its server has at once, where it takes fewer than its target has `slots`.",
-    )
-    target: str = Field(
-        default="", description="The name of the managed target that it belongs to; not needed where there is one."
-    )
-    memory: Size | None = Field(
-        default=None,
-        description="What its server takes of the `memory` of its target, such as `12 GiB`. Without it, it is loaded "
-        "alone. That of an `embedding` server is set aside for good.",
-    )
-    preload: bool = Field(
-        default=False, description="Start the server with Foreman, as far as the memory goes, before a job needs it."
-    )
-    ttl: Seconds = Field(default=0, description="Idle time until the server is stopped; 0 keeps it running.")
-    ready: str = Field(default="/health", description="A path that answers 200 once the model can be used.")
-    ready_timeout: PositiveSeconds = Field(default=600, description="Timeout of the start, until `ready` answers 200.")
-    liveness_timeout: PositiveSeconds = Field(
-        default=20,
-        description="A server that answers neither calls nor `ready` for so long, while a call waits, is killed. "
-        "Raise it for one that answers nothing else while it works.",
-    )
-    env: dict[str, str] = Field(default={}, description="Variables added to the child's environment.")
-    aliases: list[str] = Field(
-        default=[],
-        description="Other names for it. Names and aliases must be unique, but for one more entry of a name with "
-        "`embedding`.",
-    )
-    context: Annotated[int, Field(ge=1)] | None = Field(
-        default=None,
-        description="Tokens of one call, prompt and answer, as shown by `/api/show` and `/api/ps`. The server itself "
-        "gets the number from `command`.",
-    )
-    embedding: bool = Field(
-        default=False, description="The server serves embeddings, and stays beside whatever else is loaded."
-    )
 
 
 class Settings(BaseModel):
@@ -176,6 +129,11 @@ class Settings(BaseModel):
         "with or without `/v1`. llama-server needs another `--port` than its default, which is Foreman's own.",
     )
     openai_token: SecretStr = Field(default=SecretStr(""), description="API token of the OpenAI-compatible server.")
+    macros: Macros = Field(
+        default={},
+        description="Texts, numbers or lists of words for the commands of [managed models](targets.md#macros): "
+        "`{NAME}` stands for the macro NAME.",
+    )
     models: list[ManagedModel] = Field(
         default=[],
         description="Models whose servers Foreman starts when a job needs them, swaps, and stops. Tables in the TOML "
@@ -302,6 +260,11 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="`debug`, `info`, `warning` or `error`."
     )
+
+    @field_validator("models")
+    @classmethod
+    def _fill_macros(cls, models: list[ManagedModel], info: ValidationInfo) -> list[ManagedModel]:
+        return [model.filled(info.data.get("macros", {})) for model in models]
 
     @property
     def host(self) -> str:

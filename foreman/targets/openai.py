@@ -15,7 +15,7 @@ from foreman.domain.answers.chunk import Chunk
 from foreman.domain.answers.decoder import Decoder
 from foreman.domain.endpoints import at
 from foreman.domain.endpoints.endpoint import Translator
-from foreman.domain.endpoints.question import fields_of
+from foreman.domain.endpoints.question import Edits, fields_of
 from foreman.domain.job import LoadKey, model_of
 from foreman.offload import offload
 from foreman.targets.asking import Asking, DecodingFor, Refusals
@@ -29,12 +29,13 @@ from foreman.targets.protocol import Call, Model
 class OpenAITarget:
     """One OpenAI-compatible server; it loads models by its own rules, so `load` does nothing."""
 
-    def __init__(self, url: str, token: str = "", *, name: str = "") -> None:
-        """Take a `url` with or without `/v1` at its end."""
+    def __init__(self, url: str, token: str = "", *, name: str = "", edits: Edits | None = None) -> None:
+        """Take a `url` with or without `/v1` at its end; apply `edits` to all requests with a payload."""
         self.name = name or "the OpenAI-compatible server"
         self.address = f"{self.name} at {url}"
         self._client = Client(url.rstrip("/").removesuffix("/v1"), token, name=self.name)
         self._listed = Listing(self._client, "/v1/models", _model, named_by=("id", "name", "model"))
+        self._edits = edits
         self._latest: LoadKey | None = None
         self._refusals = Refusals()
 
@@ -71,9 +72,11 @@ class OpenAITarget:
 
     async def count(self, path: str, call: Call, *, served_as: str | None = None) -> bytes:
         """See `Target.count`; `served_as` is as for `answer`."""
-        fields = fields_of(call.payload)
+        fields: dict[str, Any] = fields_of(call.payload)
         if served_as is not None:
-            fields["model"] = msgspec.Raw(msgspec.json.encode(served_as))
+            fields["model"] = served_as
+        if self._edits is not None:
+            fields = self._edits.applied(fields)
         return await counted(self._client, path, msgspec.json.encode(fields))
 
     @asynccontextmanager
@@ -102,6 +105,8 @@ class OpenAITarget:
             decoding: DecodingFor | None = translating
         else:
             question, decoding = await offload(size, endpoint.question, call.payload, served_as), None
+        if self._edits is not None:
+            question = question.edited(self._edits)
         key = model_of(call.key)
         asking = Asking(
             self._client, question, self._refusals, model=key, decoding_for=decoding, heard=call.heard, took=call.took

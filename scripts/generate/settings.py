@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pydantic.fields import FieldInfo
 
 from foreman.cli.setting_options import shown, unmarked, without_secrets
-from foreman.config.settings import ManagedModel, Settings
+from foreman.config.managed_model import ManagedModel
+from foreman.config.settings import Settings
 from scripts.generate import ROOT
 
 TOML = "config/foreman.toml"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 
-from foreman.config.settings import ManagedModel, Settings
+from foreman.config.managed_model import ManagedModel
+from foreman.config.settings import Settings
 from tests.docs.pages import DOCS, FENCE, page
 from tests.domain.test_errors import every_error
 from tests.support.foreman import ROOT
@@ -28,7 +29,7 @@ PLAIN = frozenset(
         id idle illegal in inline inputs insecure internal interrupted interval invalid is it json keep
         keeping kept key keys large leave left level life limit limited limits listen load locks log logs
         long look loop machine machines many max may meet memory messages methods mismatch misrouted name
-        next nginx not oddities of ollama on once one openai or other out over per post private process
+        next nginx not oddities of ollama on once one openai or other out over per port post private process
         program programs promises prompts proof ps pull query range reaches read receive reference refused
         rejected requested required restart retention reverse rm routes run s same satisfiable secret
         secrets see send serve served server servers service set setting settings show shutdown signs slow

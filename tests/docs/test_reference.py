@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from foreman.config.settings import ManagedModel, Settings
+from foreman.config.managed_model import ManagedModel
+from foreman.config.settings import Settings
 from foreman.domain.job import State
 from foreman.http.openapi.blocks import EVERYWHERE
 from foreman.http.openapi.codes import STATUSES

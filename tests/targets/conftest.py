@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from foreman.config.settings import ManagedModel
+from foreman.config.managed_model import ManagedModel
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.endpoints import ENDPOINTS as ENDPOINTS
 from foreman.domain.endpoints import at
@@ -88,7 +88,7 @@ class WorkerHarness:
 
 def managed_model(name: str, *args: str, **fields: Any) -> ManagedModel:
     command = [*UPSTREAM, "--kind", "openai", "--port", "{port}", "--models", "{model}", *args]
-    return ManagedModel(name=name, command=command, **fields)
+    return ManagedModel.model_validate({"name": name, "command": command, **fields})
 
 
 def port_of(target: ManagedTarget, model: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 import trio
 from msgspec import structs
 
-from foreman.config.settings import ManagedModel
+from foreman.config.managed_model import ManagedModel
 from foreman.targets.counting import _chat, _tokenized
 from foreman.targets.managed import engine
 from foreman.targets.managed.target import ManagedTarget

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from foreman.config.settings import ManagedModel
+from foreman.config.managed_model import ManagedModel
 from foreman.domain.errors import ModelCrashed, NotServed, Shortage
 from foreman.targets.managed import server_process
 from foreman.targets.managed.child import Child
@@ -341,7 +341,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
 PARENT = """
 import sys, trio
 from pathlib import Path
-from foreman.config.settings import ManagedModel
+from foreman.config.managed_model import ManagedModel
 from foreman.targets.http.pool import Client
 from foreman.targets.managed.target import ManagedTarget
 from tests.targets.conftest import call, port_of

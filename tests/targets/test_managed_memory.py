@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from foreman.config.settings import ManagedModel
+from foreman.config.managed_model import ManagedModel
 from foreman.domain.errors import ModelCrashed
 from foreman.domain.job import load_key
 from foreman.targets.managed.target import ManagedTarget

@@ -21,7 +21,8 @@ from foreman.client.errors import AnswerTooLarge
 from foreman.client.limits import Allowance, Limits
 from foreman.client.network import Transport
 from foreman.client.why import why
-from foreman.config.settings import ManagedModel, Settings
+from foreman.config.managed_model import ManagedModel
+from foreman.config.settings import Settings
 from foreman.domain.errors import TargetError, TargetRefused, TargetUnavailable
 from foreman.domain.webhooks import addresses
 from foreman.targets.boot import boot_id_at

@@ -16,6 +16,17 @@ _TRUE = msgspec.Raw(b"true")
 _NULL = msgspec.Raw(b"null")
 
 
+class Edits(msgspec.Struct, frozen=True):
+    """What the operator has changed in every request for a model: keys left out, and keys set to a JSON value."""
+
+    strip: frozenset[str] = frozenset()
+    set: dict[str, Any] = {}
+
+    def applied(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a request after the edits."""
+        return {name: value for name, value in fields.items() if name not in self.strip} | self.set
+
+
 class Question(msgspec.Struct, frozen=True):
     """A request for a target: the caller's fields, and those that Foreman sets and a server may refuse."""
 
@@ -23,6 +34,11 @@ class Question(msgspec.Struct, frozen=True):
     fields: dict[str, Any]  # JSON values or msgspec.Raw; the additions are among them
     additions: dict[str, Any] = {}  # name: value to send instead (None: leave it out), in the order to give them up
     whole: bool = False  # the caller wants no stream
+
+    def edited(self, edits: Edits) -> Question:
+        """Return the question after the operator's edits; what they name is no addition to be given up."""
+        kept = {name: own for name, own in self.additions.items() if name not in edits.strip and name not in edits.set}
+        return Question(self.endpoint, edits.applied(self.fields), kept, self.whole)
 
     def given_up(self, name: str) -> frozenset[str]:
         """Return the additions to give up together with `name`.

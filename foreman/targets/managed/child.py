@@ -12,7 +12,8 @@ from pathlib import Path
 import structlog
 import trio
 
-from foreman.config.settings import ManagedModel
+from foreman.config.managed_model import ManagedModel
+from foreman.domain.endpoints.question import Edits
 from foreman.domain.errors import ModelCrashed, Shortage, TargetError
 from foreman.shortage import shortage_in
 from foreman.targets.http.pool import Client
@@ -247,7 +248,8 @@ class Child:
         """Have calls and probes go to `port`."""
         self.port = port
         url = f"http://{HOST}:{port}"
-        self.voice = OpenAITarget(url, self._key, name=f"the server of {self.called}")
+        edits = Edits(frozenset(self.model.strip), self.model.set) if self.model.strip or self.model.set else None
+        self.voice = OpenAITarget(url, self._key, name=f"the server of {self.called}", edits=edits)
         self._probe = Client(url, self._key)
 
     async def _become_ready(self, server: ServerProcess) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from foreman.config.settings import ManagedModel
+from foreman.config.managed_model import ManagedModel
 from foreman.targets.managed.gguf import size_of
 from foreman.targets.protocol import Model
 

@@ -8,15 +8,18 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import trio
 
 from foreman import program
-from foreman.config.settings import ManagedModel
+from foreman.config.managed_model import ManagedModel
 from foreman.targets.managed import leash
 from foreman.targets.managed.child_log import ChildLog
 
 STOP_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
+STOP_COMMAND_TIMEOUT = 30.0  # seconds for a command that stops the server; Docker's own gives it 10 s
 KILL_TIMEOUT = 5.0  # seconds for the kernel to reap a killed process
 READ_SIZE = 65_536  # bytes
 HOST = "127.0.0.1"
@@ -30,12 +33,15 @@ _ports: set[int | None] = set()  # ports of servers that start or run: one that 
 class ServerProcess:
     """A server's process group. Its port is given in the command, or said by the server in its output."""
 
-    def __init__(self, process: trio.Process, log: ChildLog, mark: str, port: int | None) -> None:
+    def __init__(
+        self, process: trio.Process, log: ChildLog, mark: str, port: int | None, stop: Callable[[], Awaitable[bool]]
+    ) -> None:
         self._process = process
         self._log = log
         self._mark = mark
         self._port = port
         self._given = port is not None
+        self._stop = stop
         self._said = b""
         self._known = trio.Event()
         if self._given:
@@ -44,33 +50,31 @@ class ServerProcess:
     @classmethod
     async def start(cls, model: ManagedModel, log: ChildLog, *, key: str, owner: str) -> ServerProcess:
         """Start the model's command; `key` and `owner` mark its processes. Raise OSError when the leash cannot run."""
-        port = free_port() if any("{port}" in word for word in model.command) else None
+        port = model.port or (free_port() if any("{port}" in word for word in model.command) else None)
         _ports.add(port)
         filled = {
             "{port}": str(port),
             "{model}": model.model or model.name,
+            "{name}": model.name,
             "{slots}": str(model.slots or 1),
             "{key}": key,
         }
-        command = []
-        for word in model.command:
-            for placeholder, value in filled.items():
-                word = word.replace(placeholder, value)
-            command.append(word)
         own = {name: value for name, value in os.environ.items() if not name.startswith("FOREMAN_")}
+        env = {**own, **model.env, leash.KEY: key, leash.OWNER: owner}
         try:
             process = await trio.lowlevel.open_process(
-                [*leash_command(), *command],
+                [*leash_command(), *_fill(model.command, filled)],
                 stdin=subprocess.PIPE,  # the leash sees its end when Foreman is gone
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**own, **model.env, leash.KEY: key, leash.OWNER: owner},
+                env=env,
                 start_new_session=True,  # the terminal's Ctrl-C is for Foreman alone
             )
         except BaseException:
             _ports.discard(port)
             raise
-        return cls(process, log, f"{leash.KEY}={key}", port)
+        stop_command = _fill(model.stop_command, {**filled, "{pid}": str(process.pid)})
+        return cls(process, log, f"{leash.KEY}={key}", port, partial(_stop, process, stop_command, env, log))
 
     async def read(self) -> None:
         """Log the output until it ends."""
@@ -104,13 +108,14 @@ class ServerProcess:
         return f"signal {status - 128}" if status > 128 else f"status {status}"
 
     async def end(self, *, at_once: bool) -> None:
-        """Send SIGTERM, close its input, at which the leash kills the whole group, then kill the leash itself.
+        """Stop it, close its input, at which the leash kills the whole group, then kill the leash itself.
 
-        With `at_once`, for a server that hangs, SIGTERM is left out.
+        It is stopped by the model's `stop_command`, else by SIGTERM; with `at_once`, for a server that hangs, SIGTERM
+        is left out.
         """
         process = self._process
         with trio.CancelScope(shield=True):
-            if process.returncode is None and not at_once:
+            if process.returncode is None and not await self._stop() and not at_once:
                 process.terminate()
                 with trio.move_on_after(STOP_TIMEOUT):
                     await process.wait()
@@ -144,6 +149,33 @@ class ServerProcess:
                 if not (data := os.read(self._process.stdout.fileno(), READ_SIZE)):
                     break
                 self._log.write(data)
+
+
+def _fill(words: Sequence[str], filled: Mapping[str, str]) -> list[str]:
+    result = []
+    for word in words:
+        for placeholder, value in filled.items():
+            word = word.replace(placeholder, value)
+        result.append(word)
+    return result
+
+
+async def _stop(process: trio.Process, command: Sequence[str], env: Mapping[str, str], log: ChildLog) -> bool:
+    """Run the command that stops a server; return True once the server has ended."""
+    if not command:
+        return False
+    with trio.move_on_after(STOP_COMMAND_TIMEOUT):
+        try:
+            done = await trio.run_process(
+                command, check=False, capture_stdout=True, stderr=subprocess.STDOUT, env=env, start_new_session=True
+            )
+        except OSError as error:
+            log.write(f"cannot run {command[0]}: {error.strerror}\n".encode())
+            return False
+        log.write(done.stdout)
+        if done.returncode == 0:
+            await process.wait()
+    return process.returncode is not None
 
 
 def leash_command() -> list[str]:

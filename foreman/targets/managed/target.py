@@ -12,7 +12,7 @@ import msgspec
 import structlog
 import trio
 
-from foreman.config.settings import ManagedModel
+from foreman.config.managed_model import ManagedModel
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.endpoints import at
 from foreman.domain.errors import NotServed, TargetLost, TargetRefused, TargetUnavailable
@@ -30,6 +30,8 @@ from foreman.targets.protocol import Call, Model
 
 log = structlog.get_logger()
 
+ONLY = "managed"  # the name of the target that there is without a table of targets
+
 Place: TypeAlias = tuple[str, bool]  # the name of a model, and True for its embedding server
 
 
@@ -40,15 +42,15 @@ class ManagedTarget:
     """
 
     def __init__(
-        self, models: Sequence[ManagedModel], data_dir: Path, *, name: str = "", memory: int | None = None
+        self, models: Sequence[ManagedModel], data_dir: Path, *, name: str = ONLY, memory: int | None = None
     ) -> None:
         """Take the target's models, and the bytes of `memory` for them; None is room for one model at a time.
 
-        The output of the children goes to `data_dir`/logs, that of a target with a `name` to a folder in there. Several
-        targets of one `data_dir` need different names.
+        The output of the children goes to `data_dir`/logs, that of a target with a name of its own to a folder in
+        there. Several targets of one `data_dir` need different names.
         """
-        self._called = name
-        self.name = self.address = name or "managed models"
+        self._own_name = "" if name == ONLY else name
+        self.name = self.address = self._own_name or "managed models"
         self._room = _room(models, memory)
         self._preloaded = [model for model in models if model.preload]
         named = [(name, model) for model in models for name in (model.name, *model.aliases)]
@@ -56,7 +58,7 @@ class ManagedTarget:
         self._embedding = {name: model for name, model in named if model.embedding}
         self._listed = listed(models)
         self._data_dir = data_dir.absolute()
-        self._logs = self._data_dir / "logs" / (file_name(name) if name else "")
+        self._logs = self._data_dir / "logs" / (file_name(name) if self._own_name else "")
         self._owner = ""
         self._children: dict[Place, Child] = {}  # the latest of each model
         self._loaded: LoadKey | None = None
@@ -67,7 +69,7 @@ class ManagedTarget:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the child servers until cancelled; first kill those that an earlier run left behind."""
-        self._owner = _identity(self._data_dir, self._called)
+        self._owner = _identity(self._data_dir, self._own_name)
         if left := await trio.to_thread.run_sync(leash.kill_left_behind, f"{leash.OWNER}={self._owner}"):
             log.warning("ended what servers of an earlier run left behind", processes=left)
         try:
