@@ -8,6 +8,7 @@ from werkzeug.exceptions import NotFound
 
 from foreman.domain.endpoints import EVERY
 from foreman.http import cors, errors, headers, paths
+from foreman.http.application import Application
 from foreman.http.compat.ollama import DIALECT as OLLAMA_DIALECT
 from foreman.http.compat.ollama import elsewhere, ollama
 from foreman.http.compat.openai import DIALECT, MESSAGES_DIALECT, openai
@@ -18,7 +19,6 @@ from foreman.http.routes.jobs import jobs
 from foreman.http.routes.metrics import metrics
 from foreman.http.routes.service import service
 from foreman.http.routes.usage import usage
-from foreman.http.server.exchange import Exchange
 from foreman.http.ui.page import page
 
 BLUEPRINTS = (page, jobs, events, service, usage, metrics, openapi, ollama, openai)
@@ -31,10 +31,9 @@ DIALECTS = {  # by the beginning of a path
 
 def build(found: Context) -> QuartTrio:
     """Return the app over this context."""
-    app = QuartTrio("foreman", static_folder=None)
+    app = Application("foreman")
     app.config["BODY_TIMEOUT"] = found.settings.body_timeout
     app.extensions[KEY] = found
-    app.asgi_http_class = Exchange
     app.url_map.merge_slashes = False  # it would redirect; see paths
     paths.install(app)
     for blueprint in BLUEPRINTS:

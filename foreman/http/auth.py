@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from socket import gethostname
 from typing import Any, cast
@@ -86,7 +87,9 @@ class Auth:
         is_open = request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
         given = "Authorization" in request.headers or API_KEY in request.headers
         ticket = None if given or not _takes_ticket(request) else request.args.get(TICKET)
-        caller = self._holder(request) if ticket is None else self.tickets.take(ticket, trio.current_time())
+        caller = self._holder(request) if given else None
+        if ticket is not None:
+            caller = self.tickets.take(ticket, trio.current_time())
         if self._wants_token and not is_open and caller is None:
             raise Unauthorized(given=given, ticket=ticket is not None)
         cast(dict[str, Any], request.scope)[CALLER] = caller or self._anyone
@@ -131,6 +134,7 @@ def _host_of(header: str) -> str:
     return header.rpartition(":")[0] if ":" in header else header
 
 
+@lru_cache(64)
 def _is_address(host: str) -> bool:
     """Return True for an IP address, which is safe: DNS rebinding needs a name."""
     try:

@@ -12,7 +12,7 @@ from foreman.budget import Lease
 from foreman.domain.encodings import CODINGS, BadCoding, Unpacker, applied
 from foreman.domain.errors import BodyTooLarge, BodyUnreadable, WrongContentEncoding, WrongContentType
 from foreman.http.context import context
-from foreman.http.server.inflow import inflow
+from foreman.http.server.inflow import Inflow, inflow
 
 BREATH = 64  # slices of a compressed body between checkpoints: about a millisecond, in which no other request is served
 NDJSON = "application/x-ndjson"
@@ -43,18 +43,30 @@ async def read_body() -> bytes:
         WrongContentEncoding: The compression is not supported.
         RequestTimeout: The body takes longer than the setting body_timeout.
     """
-    lease, size = held(), 0
+    body, settings = inflow(request), context().settings
+    lease, size = body.held, 0
     parts: list[bytes] = []
+    plain = coding() is None
+    if plain and body.here:
+        return _at_once(body, settings.max_body)
     declared = request.content_length or 0
-    if declared <= context().settings.max_body and coding() is None:
+    if plain and declared <= settings.max_body:
         lease.check(declared)
-    with trio.move_on_after(context().settings.body_timeout):
+    with trio.move_on_after(settings.body_timeout):
         async for piece in _pieces():
             size += len(piece)
             lease.resize(max(lease.size, size))
             parts.append(piece)
         return b"".join(parts)
     raise RequestTimeout
+
+
+def _at_once(body: Inflow, limit: int) -> bytes:
+    data = body.take()
+    if len(data) > limit:
+        raise BodyTooLarge(limit)
+    body.held.resize(len(data))
+    return data
 
 
 async def pieces() -> AsyncIterator[bytes]:
@@ -89,6 +101,8 @@ async def _pieces() -> AsyncIterator[bytes]:
 
 def coding(allowed: Sequence[str] = CODINGS) -> str | None:
     """Return the body's compression, if any. Raise WrongContentEncoding for one that is not `allowed`."""
+    if "Content-Encoding" not in request.headers:
+        return None
     given = ", ".join(request.headers.getlist("Content-Encoding")).lower()
     codings = applied(given)
     if not codings:

@@ -9,6 +9,8 @@ import msgspec
 import structlog
 from h11 import LocalProtocolError, RemoteProtocolError
 from quart import Quart, Response, has_request_context, request, websocket
+from quart.wrappers.response import DataBody
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from foreman.domain import views
@@ -142,7 +144,10 @@ def json_answer(value: object, status: int = 200) -> Response:
 
 def json_text(data: bytes, status: int = 200) -> Response:
     """Return encoded JSON as an answer, ended by a line end for the sake of terminals."""
-    return Response(data if data.endswith(b"\n") else data + b"\n", status, content_type="application/json")
+    if not data.endswith(b"\n"):
+        data += b"\n"
+    headers = Headers([("Content-Type", "application/json"), ("Content-Length", str(len(data)))])
+    return Response(DataBody(data), status, headers)
 
 
 def no_content() -> Response:

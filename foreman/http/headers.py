@@ -14,13 +14,14 @@ ON_DISCONNECT = "X-Foreman-On-Disconnect"
 KNOWN = (PRIORITY, ON_DISCONNECT)
 
 _PREFIX = "x-foreman-"
+_RAW_PREFIX = _PREFIX.encode()
 _TAKEN = {name.lower(): name for name in KNOWN}
 
 
 def check(request: BaseRequestWebsocket) -> None:
     """Raise HeaderUnknown for an unknown X-Foreman-* header: a misspelt one would be ignored silently."""
     for raw, _ in request.scope["headers"]:
-        if raw.startswith(_PREFIX.encode()) and (name := raw.decode("latin-1")) not in _TAKEN:
+        if raw.startswith(_RAW_PREFIX) and (name := raw.decode("latin-1")) not in _TAKEN:
             ends = {lower.removeprefix(_PREFIX): shown for lower, shown in _TAKEN.items()}
             near = get_close_matches(name.removeprefix(_PREFIX), ends, n=1)
             raise HeaderUnknown(name, [ends[end] for end in near] or KNOWN)

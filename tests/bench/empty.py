@@ -11,18 +11,16 @@ from types import SimpleNamespace
 
 import trio
 from quart import Response
-from quart_trio import QuartTrio
 
 from foreman.budget import Budget
+from foreman.http.application import Application
 from foreman.http.context import KEY
 from foreman.http.errors import json_answer
 from foreman.http.server import guard
-from foreman.http.server.exchange import Exchange
 
 
 async def main() -> None:
-    app = QuartTrio("empty", static_folder=None)
-    app.asgi_http_class = Exchange
+    app = Application("empty")
     app.extensions[KEY] = SimpleNamespace(budget=Budget())
 
     @app.post("/")

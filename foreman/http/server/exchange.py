@@ -21,7 +21,8 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 
 from foreman.http.context import KEY, Context
 from foreman.http.server.asgi_stream import WHOLE
-from foreman.http.server.inflow import BODY, Inflow, inflow
+from foreman.http.server.inflow import Inflow, inflow
+from foreman.http.server.received import ReceivedRequest
 
 DISCARD_TIMEOUT = 0.25  # seconds to receive the rest of a request that is answered before its end
 LINGER = 2  # seconds in which the rest is discarded after such an answer, so that the sender can read it
@@ -37,17 +38,11 @@ class Exchange(TrioASGIHTTPConnection):
 
     async def __call__(self, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Handle the request, and end its lease. The stream cancels it when the client has left."""
-        request = self._create_request_from_scope(send)
-        with inflow(request).held:
-            await self._answer(request, send)
-
-    def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
-        request = super()._create_request_from_scope(send)
+        request = ReceivedRequest(self.scope)
         budget = cast(Context, self.app.extensions[KEY]).budget
-        body: Inflow = cast(dict[str, Any], self.scope["state"])[BODY]
-        body.admit(budget.lease(), self.app.config[BODY_TIMEOUT])
-        request.body = body
-        return request
+        with budget.lease() as lease:
+            inflow(request).admit(lease, self.app.config[BODY_TIMEOUT])
+            await self._answer(request, send)
 
     async def _answer(self, request: Request, send: ASGISendCallable) -> None:
         response = await self.app.handle_request(request)

@@ -50,6 +50,18 @@ class Inflow(TrioBody):
         """True once the whole body has arrived."""
         return self._complete.is_set()
 
+    @property
+    def here(self) -> bool:
+        """True when the whole body has arrived and none of it has been read."""
+        return self.whole and not self._begun
+
+    def take(self) -> bytes:
+        """Return the whole body, once it is `here`."""
+        self._begun = True
+        data = bytes(self._data)
+        self._data.clear()
+        return data
+
     async def __anext__(self) -> bytes:
         """Return the next part. Raise RequestTimeout when it is late, GaveWay when its room was taken."""
         if not self._begun:
