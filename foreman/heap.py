@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 EVERY = 30.0  # seconds
 ARENA_MAX, MMAP_THRESHOLD = -8, -3  # parameters of mallopt(3)
-LARGE = 64 * 1024  # bytes; a block of this size or more is a mapping of its own
+LARGE = 96 * 1024  # bytes; a block of this size or more is a mapping of its own; one read of a socket is smaller
 
 
 @contextmanager
