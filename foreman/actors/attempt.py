@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 import trio
 
+from foreman.actors.loads import Loads
 from foreman.actors.metrics import Attempted
 from foreman.actors.output import CHUNK_COST, OutputLog
 from foreman.domain.answers.chunk import NO_LABEL
@@ -50,7 +51,13 @@ class Attempt:
     """An attempt under way. One cancel scope ends it early: on a cancel, a drain, or a deadline."""
 
     def __init__(
-        self, work: Work, target: Target, output: OutputLog, timeouts: Timeouts, clock: Callable[[], Instant]
+        self,
+        work: Work,
+        target: Target,
+        loads: Loads,
+        output: OutputLog,
+        timeouts: Timeouts,
+        clock: Callable[[], Instant],
     ) -> None:
         self.job = work.job
         self.claimed_at = clock()
@@ -58,6 +65,7 @@ class Attempt:
         self.loads = False  # its model had to be loaded first
         self._payload = work.payload
         self._target = target
+        self._loads = loads
         self._output = output
         self._timeouts = timeouts
         self._clock = clock
@@ -151,8 +159,7 @@ class Attempt:
         )
         try:
             held.grow(len(self._payload))
-            self.loads = not target.is_loaded(job.key)
-            await target.load(call)
+            self.loads = await self._loads.load(call)
             loaded = self.loads and target.is_loaded(job.key)  # false after a request to unload
             self.began_at = self._clock()
             await began(loaded)

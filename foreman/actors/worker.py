@@ -11,13 +11,14 @@ import trio
 
 from foreman.actors.attempt import Attempt, Timeouts
 from foreman.actors.inventory import Inventory
+from foreman.actors.loads import Loads
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
 from foreman.domain.errors import Drained, ForemanError, MemoryFull, Shortage, StoreUnavailable, TargetUnavailable
-from foreman.domain.job import Instant, State, model_of
+from foreman.domain.job import Instant, LoadKey, State, model_of
 from foreman.domain.scheduling.choose import Spent
 from foreman.offload import LIGHT
-from foreman.queue.commands import Answered, Began, Claim, Commit, Finished, Queue, Rescue, Work
+from foreman.queue.commands import Answered, Began, Claim, Commit, Finished, Queue, Rescue, Withdraw, Work
 from foreman.queue.outlook import Outlook
 from foreman.targets.protocol import Target
 
@@ -43,35 +44,30 @@ class Worker:
         self._metrics = metrics or Metrics()
         self._queue = queue
         self._target = target
+        self._loads = Loads(target)
         self._hub = hub
         self._inventory = inventory
         self._outlook = outlook
         self._timeouts = timeout or Timeouts()
         self._clock = clock
         self._running: dict[str, Attempt] = {}
-        self._claims = 0  # under way
-        self._cancelled: dict[str, int] = {}  # seq by job cancelled meanwhile: a claim under way may return the job
-        self._idle = trio.lowlevel.ParkingLot()  # slots without a job
+        self._claims: set[Claim] = set()  # of the slots without a job
         self._ending = trio.lowlevel.ParkingLot()  # tasks that wait for the slots to end
         self._waits: set[trio.CancelScope] = set()  # ended by draining
-        self._notifications = 0
         self._slots_alive = 0
         self._draining = trio.Event()
         self.slots = slots
 
     def on_commit(self, commit: Commit) -> None:
-        """Stop the attempts of cancelled jobs; look for work when there may be some."""
-        work_available = commit.work_available
+        """Stop the attempts of cancelled jobs."""
         for event in commit.events:
             if event.state is State.CANCELLED:
                 if attempt := self._running.get(event.job_id):
                     attempt.stop(None)
-                if self._claims:
-                    self._cancelled[event.job_id] = event.seq
-            # A job's end needs no notification: the slot that ran it looks for work next, and wakes another.
-            work_available = work_available or event.state is State.QUEUED
-        if work_available:
-            self.notify()
+                for claim in self._claims:  # the slot has not seen yet that its claim got the job
+                    work = claim.reply.outcome
+                    if isinstance(work, Work) and work.job.id == event.job_id and work.seq < event.seq:
+                        claim.reply.settle(None)
 
     def target_loaded(self) -> str | None:
         """Return the load key that the target has loaded, if any."""
@@ -82,19 +78,15 @@ class Worker:
         """True when every slot has a job."""
         return len(self._running) >= self.slots
 
-    def notify(self) -> None:
-        """Wake one idle slot; if it finds work and there is more, it wakes the next."""
-        self._notifications += 1
-        self._idle.unpark()
-
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Rescue the jobs that a predecessor left running, then work until drained."""
         self._running.clear()
-        self._cancelled.clear()
-        self._claims = self._slots_alive = 0
+        self._claims.clear()
+        self._slots_alive = 0
         self._outlook.at_work = {}
         await self._rescue()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._withdraw_while_away)
             for _ in range(self.slots):
                 self._slots_alive += 1
                 nursery.start_soon(self._slot)
@@ -116,6 +108,7 @@ class Worker:
         self._draining.set()
         for scope in self._waits:
             scope.cancel()
+        await self._queue.tell(Withdraw())
         # A slot whose claim is under way may still get a job; it ends once it has given the job back.
         with trio.move_on_after(grace):
             while self._slots_alive:
@@ -148,6 +141,14 @@ class Worker:
                 with self._until_draining():
                     await trio.sleep(error.retry_after or 0)
 
+    async def _withdraw_while_away(self) -> None:
+        """Withdraw the claims that wait whenever the target goes away, until draining."""
+        while not self._draining.is_set():
+            with self._until_draining():
+                await self._inventory.wait_up()
+                await self._inventory.wait_down()
+                await self._queue.tell(Withdraw())
+
     async def _next(self, spent: Spent | None) -> Work | None:
         """Wait for work and return it; None when draining. `spent` is the slot time of the attempt before."""
         while not self._draining.is_set():
@@ -155,7 +156,6 @@ class Worker:
                 with self._until_draining():
                     await self._inventory.wait_up()
                 continue
-            notifications = self._notifications
             try:
                 work = await self._claim(spent)
                 spent = None
@@ -164,29 +164,27 @@ class Worker:
                 with self._until_draining():
                     await trio.sleep(error.retry_after)
                 continue
-            if work and self._cancelled.get(work.job.id, 0) > work.seq:
-                continue
             if work and self._draining.is_set():
                 await self._queue.tell(Finished(job_id=work.job.id, fence=work.job.fence, outcome=Drained()))
             elif work:
-                if work.more:
-                    self._idle.unpark()
                 return work
-            elif notifications == self._notifications:
-                with self._until_draining():
-                    await self._idle.park()
         return None
 
     async def _claim(self, spent: Spent | None) -> Work | None:
-        turn = self._outlook.turns.key
-        loaded = turn if turn is not None and self._target.is_loaded(turn) else None
-        if not self._claims:
-            self._cancelled.clear()
-        self._claims += 1
+        claim = Claim(loaded=self._is_loaded, spent=spent)
+        self._claims.add(claim)
         try:
-            return await self._queue.ask(Claim(loaded=loaded, spent=spent))
+            return await self._queue.ask(claim)
         finally:
-            self._claims -= 1
+            self._claims.discard(claim)
+
+    def _is_loaded(self, key: LoadKey) -> bool:
+        """Return True when the target has the key loaded. Called in the queue's thread, which no bug of it may end."""
+        try:
+            return self._target.is_loaded(key)
+        except Exception:
+            log.exception("cannot tell what is loaded", target=self._target.name)
+            return False
 
     @contextmanager
     def _until_draining(self) -> Iterator[None]:
@@ -205,7 +203,7 @@ class Worker:
         job = work.job
         output = self._hub.output(job.id)
         output.begin(job.attempt)
-        attempt = self._running[job.id] = Attempt(work, self._target, output, self._timeouts, self._clock)
+        attempt = self._running[job.id] = Attempt(work, self._target, self._loads, output, self._timeouts, self._clock)
         self._outlook.claimed(job, attempt.claimed_at)
         try:
             outcome = await attempt.run(partial(self._began, attempt))

@@ -12,7 +12,7 @@ import trio
 
 from foreman.domain.errors import Draining, StoreBroken, StoreLost
 from foreman.queue.commands import Commit, Listener, Message
-from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.dispatch import Answer, CommandHandlers
 
 log = structlog.get_logger()
 
@@ -150,12 +150,12 @@ class QueueActor:
     def _write(self, token: trio.lowlevel.TrioToken) -> None:
         """Apply messages until the inbox stays empty; with none at first, run the work that is due."""
         if self._error is None and self._inbox.empty() and self._timeout() == 0:
-            token.run_sync_soon(self._notify, self._handlers.tick())
+            token.run_sync_soon(self._settle, *self._handlers.apply([]))
         while self._error is None and (batch := self._take()):
             self._in_doubt = batch
             answers, commit = self._handlers.apply(batch)
             self._in_doubt = ()
-            token.run_sync_soon(self._settle, batch, answers, commit)
+            token.run_sync_soon(self._settle, answers, commit)
 
     def _take(self) -> list[Message[Any]]:
         taken: list[Message[Any]] = []
@@ -165,13 +165,10 @@ class QueueActor:
                 taken.append(self._inbox.get_nowait())
         return taken
 
-    def _settle(self, batch: Sequence[Message[Any]], answers: Sequence[object], commit: Commit) -> None:
+    def _settle(self, answers: Sequence[Answer], commit: Commit) -> None:
         self._full.unpark_all()
-        for message, answer in zip(batch, answers, strict=True):
+        for message, answer in answers:
             message.reply.settle(answer)
-        self._notify(commit)
-
-    def _notify(self, commit: Commit) -> None:
         try:
             for listener in self._listeners:
                 listener(commit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -20,6 +20,11 @@ T = TypeVar("T")
 PAUSED = "paused"  # the note in which Pause and Resume are stored: "true" or anything else
 
 
+def never(key: LoadKey) -> bool:
+    """Return False: nothing is loaded."""
+    return False
+
+
 class Reply(Generic[T]):
     """The answer to one message: settled once, awaited by at most one task."""
 
@@ -34,6 +39,11 @@ class Reply(Generic[T]):
         self._outcome = outcome
         self._done.set()
 
+    @property
+    def outcome(self) -> T | ForemanError | None:
+        """Return the answer or error it was settled with; None before that."""
+        return self._outcome
+
     async def wait(self) -> T:
         """Return the answer. Raise the ForemanError it was settled with."""
         await self._done.wait()
@@ -42,7 +52,7 @@ class Reply(Generic[T]):
         return self._outcome  # type: ignore[return-value]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Message(Generic[T]):
     """A command to the queue; `T` is the type of its answer."""
 
@@ -56,6 +66,7 @@ class Accepted:
     job: Job
     position: int | None  # 1 is next; None when the job is not waiting for its turn
     seconds: float | None = None  # until a retried job is ready; None without an estimate
+    claimed: bool = False  # a slot has it already
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,6 @@ class Work:
     payload: bytes
     seq: int  # of the event that claimed it
     reserved: bool = False  # True when it overtook a job of a higher class
-    more: bool = True  # False when no other slot can find work
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +102,17 @@ class SubmitMany(Message[None]):
     drafts: Sequence[Draft]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Claim(Message["Work | None"]):
-    """Claim the next job for a free slot; the answer is None when none may run now."""
+    """Claim the next job for a free slot. It waits for one; the answer is None only after a Withdraw."""
 
-    loaded: LoadKey | None = None  # the key that can start without loading
+    loaded: Callable[[LoadKey], bool] = never  # True for a key that can start without loading; called in any thread
     spent: Spent | None = None  # the slot time of this slot's previous attempt
+
+
+@dataclass(slots=True)
+class Withdraw(Message[None]):
+    """Answer all claims that wait."""
 
 
 @dataclass(slots=True)
@@ -120,7 +135,7 @@ class Finished(Message[None]):
 
 @dataclass(slots=True)
 class Rescue(Message[int]):
-    """Requeue the jobs left running by a dead worker; the answer is their number."""
+    """Requeue the jobs left running by a dead worker, and forget its claims; the answer is the number of jobs."""
 
 
 @dataclass(slots=True)
@@ -204,7 +219,6 @@ class Commit:
     """The changes of one transaction."""
 
     events: Sequence[JobEvent]
-    work_available: bool = False  # True when jobs became claimable without an event: they woke, the queue resumed
     posted: bool = False  # True when there are webhooks to deliver
 
 

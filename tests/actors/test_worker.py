@@ -26,7 +26,8 @@ from foreman.domain.errors import (
 from foreman.domain.job import Priority, State
 from foreman.domain.retry import Backoff
 from foreman.domain.usage import HOUR
-from foreman.queue.commands import Cancel, Claim, Message, Rescue, Retry
+from foreman.queue import actor
+from foreman.queue.commands import Cancel, Message, Rescue, Retry, Submit
 from foreman.queue.handlers.ledger import Rules
 from foreman.targets.protocol import Call
 from tests.conftest import Logged
@@ -312,17 +313,13 @@ async def test_cancelling_closes_the_request_to_the_target_and_the_next_job_runs
 async def test_a_job_that_is_cancelled_before_its_slot_hears_of_it_is_not_run(
     start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(actor, "BATCH", 1)
     app = await start_app()
-    tell = app.queue.tell
-
-    async def telling(message: Message[Any]) -> None:
-        await tell(message)
-        if isinstance(message, Claim) and app.states() == ["queued"]:
-            await tell(Cancel(job_id="001"))  # one transaction has both
-
-    monkeypatch.setattr(app.queue, "tell", telling)
-    await trio.testing.wait_all_tasks_blocked()  # the slot has asked once, and found nothing
-    await app.submit(draft(1), draft(2))
+    await trio.testing.wait_all_tasks_blocked()  # its claim waits
+    asked: list[Message[Any]] = [Submit(draft=draft(1)), Cancel(job_id="001"), Submit(draft=draft(2))]
+    for message in asked[:-1]:
+        await app.queue.tell(message)  # the commits are told of together, before the slot runs
+    await app.queue.ask(asked[-1])
     await app.until_state(State.DONE, 2)
     assert app.states() == ["queued", "loading", "cancelled"]
     assert app.target.answered == ["2"]
@@ -331,18 +328,13 @@ async def test_a_job_that_is_cancelled_before_its_slot_hears_of_it_is_not_run(
 async def test_a_claim_that_was_cancelled_is_not_run_although_its_job_is_retried(
     start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(actor, "BATCH", 1)
     app = await start_app()
-    tell = app.queue.tell
-
-    async def telling(message: Message[Any]) -> None:
-        await tell(message)
-        if isinstance(message, Claim) and app.states() == ["queued"]:
-            await tell(Cancel(job_id="001"))
-            await tell(Retry(job_id="001"))
-
-    monkeypatch.setattr(app.queue, "tell", telling)
-    await trio.testing.wait_all_tasks_blocked()  # the slot has asked once, and found nothing
-    await app.submit(draft())
+    await trio.testing.wait_all_tasks_blocked()  # its claim waits
+    asked: list[Message[Any]] = [Submit(draft=draft()), Cancel(job_id="001"), Retry(job_id="001")]
+    for message in asked[:-1]:
+        await app.queue.tell(message)  # the commits are told of together, before the slot runs
+    await app.queue.ask(asked[-1])
     await app.until_state(State.DONE)
     assert app.states() == ["queued", "loading", "cancelled", "queued", "loading", "working", "done"]
     assert app.target.answered == ["1"]
@@ -485,3 +477,14 @@ async def test_a_worker_that_finds_the_disk_full_takes_back_later(start_app: Sta
     app.queue.ask = full  # type: ignore[method-assign]
     await app.nursery.start(app.worker.run)
     assert (refusals, trio.current_time()) == ([], 2 * StoreFull.retry_after)
+
+
+async def test_a_job_that_is_cancelled_and_claimed_again_in_one_transaction_is_run(
+    start_app: Start, autojump_clock: MockClock
+) -> None:
+    app = await start_app(silent(), saying("x"), slots=2)
+    await app.submit(draft())
+    await app.until_state(State.WORKING)
+    await app.queue.tell(Cancel(job_id="001"))
+    await app.queue.ask(Retry(job_id="001"))  # the other slot's claim gets the job, in the same transaction
+    await app.until_state(State.DONE)

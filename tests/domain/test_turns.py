@@ -26,9 +26,8 @@ def test_a_key_rests_until_the_latest_time_it_was_given() -> None:
     turns = Turns().let_rest("a", NOW, NOW + 9).let_rest("a", NOW + 1, NOW + 5)
     assert turns.rests("a") and not turns.rests("b") and turns.next_end() == NOW + 9
     assert turns.at(NOW + 8).rests("a")
-    assert not turns.at(NOW + 9).rests("a") and turns.at(NOW + 9).releases(turns)
+    assert not turns.at(NOW + 9).rests("a")
     assert not turns.at(NOW - 1).rests("a")  # the clock was set back
-    assert not turns.releases(Turns()) and not turns.releases(turns)
 
 
 def test_a_failing_model_rests_with_all_its_keys() -> None:
@@ -38,14 +37,14 @@ def test_a_failing_model_rests_with_all_its_keys() -> None:
     end = turns.next_end()
     assert end is not None
     tried = turns.at(end)
-    assert not tried.rests("a") and tried.releases(turns) and tried.failing()
+    assert not tried.rests("a") and tried.failing()
     assert not tried.judge("a", None).failing()
-    assert turns.judge("a", None).releases(turns)
+    assert not turns.judge("a", None).rests("a")
 
 
 def test_as_many_failing_models_are_remembered_as_there_is_room_for() -> None:
     turns = Turns().judge("first", opened())
     for number in range(MODELS):
-        before, turns = turns, turns.judge(f"m{number}", opened())
+        turns = turns.judge(f"m{number}", opened())
     assert len(turns.breakers) == MODELS and "first" not in turns.breakers
-    assert turns.releases(before)  # the one that is forgotten rests no more
+    assert not turns.rests("first")

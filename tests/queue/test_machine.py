@@ -43,6 +43,7 @@ from foreman.queue.commands import (
     Retry,
     Submit,
     SubmitMany,
+    Withdraw,
     Work,
 )
 from foreman.queue.handlers.dispatch import CommandHandlers
@@ -119,8 +120,8 @@ class Machine(RuleBasedStateMachine):
                 job.ready_at = None
             if job.state is State.QUEUED and job.start_by is not None and job.start_by <= self.now:
                 self._end(job, State.EXPIRED)
-        [answer], _ = self.handlers.apply([message])
-        return answer
+        answers, _ = self.handlers.apply([message])
+        return next((answer for asked, answer in answers if asked is message), None)
 
     def _enter(self, job: Known, state: State) -> None:
         if job.state is State.QUEUED and state in RUNNING:
@@ -197,7 +198,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(loaded=st.sampled_from([None, *KEYS]), spent=st.one_of(st.none(), spents))
     def claim(self, loaded: str | None, spent: Spent | None) -> None:
-        work = self._tell(Claim(loaded=loaded, spent=spent))
+        work = self._tell(Claim(loaded=(loaded or "").__eq__, spent=spent))
+        if work is None:
+            self._tell(Withdraw())
         ready = [
             Head(job.key, job.priority, job.since, job.id)
             for job in self.jobs.values()

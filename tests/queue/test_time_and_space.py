@@ -28,8 +28,7 @@ def test_a_job_waits_for_its_time_and_its_waiting_begins_then(harness: QueueHarn
     harness.submit(1, not_before=START + 50)
     assert (harness.claim(), harness.handlers.next_due) == (None, START + 50)
     harness.now += 50
-    woken = harness.handlers.tick()
-    assert (woken.work_available, woken.events) == (True, [])
+    assert harness.handlers.tick().events == []
     assert harness.claimed().since == START + 50
     assert harness.handlers.next_due is None
 
@@ -109,7 +108,7 @@ def test_a_claim_fails_a_part_of_the_jobs_that_cannot_be_read(
         harness.submit(number)
     harness.store._db.execute("UPDATE jobs SET metadata = '{' WHERE id <= '003'")
     assert harness.claim() is None
-    assert harness.commit.work_available and len(harness.commit.events) == 2
+    assert len(harness.commit.events) == 2
     assert harness.claimed().id == "004"
     logged.claim("job failed: it cannot be read")
 
@@ -153,12 +152,13 @@ def test_jobs_are_kept_for_ever_when_the_time_is_zero(store: SqliteWriter) -> No
 
 
 def test_a_checkpoint_runs_outside_the_transaction_of_its_batch(harness: QueueHarness) -> None:
-    answers, _ = harness.handlers.apply([Checkpoint(), Submit(draft=draft(1)), Checkpoint()])
+    answers = harness.answers(Checkpoint(), Submit(draft=draft(1)), Checkpoint())
     assert [type(answer) for answer in answers] == [int, Accepted, int]
 
 
 def test_a_member_that_is_refused_does_not_fail_the_others(harness: QueueHarness) -> None:
-    answers, commit = harness.handlers.apply([Submit(draft=draft(1)), Cancel(job_id="nobody"), Submit(draft=draft(2))])
+    answers = harness.answers(Submit(draft=draft(1)), Cancel(job_id="nobody"), Submit(draft=draft(2)))
+    commit = harness.commit
     assert [type(answer) for answer in answers] == [Accepted, JobNotFound, Accepted]
     assert [event.job_id for event in commit.events] == ["001", "002"]
 
@@ -173,7 +173,8 @@ def full(store: SqliteWriter, room: int = 0) -> Callable[[], None]:
 def test_when_the_disk_is_full_the_members_are_tried_one_by_one(harness: QueueHarness) -> None:
     full(harness.store, room=12)
     large = draft(2, payload=b"x" * 1_000_000)
-    answers, commit = harness.handlers.apply([Submit(draft=draft(1)), Submit(draft=large), Submit(draft=draft(3))])
+    answers = harness.answers(Submit(draft=draft(1)), Submit(draft=large), Submit(draft=draft(3)))
+    commit = harness.commit
     assert [type(answer) for answer in answers] == [Accepted, StoreFull, Accepted]
     assert [event.job_id for event in commit.events] == ["001", "003"]
     assert [job.id for job in harness.store.jobs(limit=9)] == ["003", "001"]
@@ -188,7 +189,8 @@ def submitted(harness: QueueHarness) -> int:
 
 def test_a_member_that_the_store_rejects_does_not_take_the_others_with_it(harness: QueueHarness) -> None:
     twice, lone = draft(1), draft(3, custom_id="\ud800")
-    answers, commit = harness.handlers.apply([Submit(draft=d) for d in (draft(1), twice, draft(2), lone)])
+    answers = harness.answers(*(Submit(draft=d) for d in (draft(1), twice, draft(2), lone)))
+    commit = harness.commit
     assert [type(answer) for answer in answers] == [Accepted, StoreRejected, Accepted, StoreRejected]
     assert [event.job_id for event in commit.events] == ["001", "002"]
     assert [event.seq for event in harness.store.events(limit=9)] == [1, 2]

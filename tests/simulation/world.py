@@ -34,6 +34,7 @@ RUSH = 300.0  # seconds in which much happens at once
 NIGHTLY = 4000.0  # seconds from one caller to the next
 LIVES = 5  # of the process, in one history
 LIMIT = 600.0  # seconds: the starvation limit
+BUGS = ("actor failed", "attempt failed by a bug", "cannot tell what is loaded")  # how they are logged
 QUIET = 100 * HOUR  # within which all must have ended once nothing is in its way
 RARELY = 600.0  # seconds between the rounds of those that would only look
 
@@ -316,7 +317,7 @@ class World:
         for line in errors:
             error = line.get("exc_info")
             others = error.split(Bug)[1] if isinstance(error, ExceptionGroup) else None
-            if others is not None or line["event"] not in ("actor failed", "attempt failed by a bug"):
+            if others is not None or line["event"] not in BUGS:
                 self.book.complain(f"logged: {line}")
         self._speak_up()
 

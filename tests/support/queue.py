@@ -11,7 +11,7 @@ from foreman.domain.job import Artifact, Job
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
-from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Work
+from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Withdraw, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.ledger import Ledger, Rules
 from foreman.queue.outlook import Outlook
@@ -36,17 +36,30 @@ class QueueHarness:
 
     def say(self, message: Message[Any]) -> Any:
         """Apply a message and return its answer. Raise the error it was answered with."""
-        [answer], self.commit = self.handlers.apply([message])
+        answer = self.apply(message).get(id(message))
         if isinstance(answer, ForemanError):
             raise answer
         return answer
+
+    def apply(self, *batch: Message[Any]) -> dict[int, Any]:
+        """Apply messages together, and return the answers by the id of the message."""
+        answers, self.commit = self.handlers.apply(batch)
+        return {id(message): answer for message, answer in answers}
+
+    def answers(self, *batch: Message[Any]) -> list[Any]:
+        """Apply messages together, and return their answers in order; None without one."""
+        answers = self.apply(*batch)
+        return [answers.get(id(message)) for message in batch]
 
     def submit(self, number: int = 1, **fields: Any) -> Accepted:
         accepted: Accepted = self.say(Submit(draft=draft(number, **fields)))
         return accepted
 
-    def claim(self, *, loaded: str | None = None, spent: Spent | None = None) -> Work | None:
-        work: Work | None = self.say(Claim(loaded=loaded, spent=spent))
+    def claim(self, *, loaded: str = "", spent: Spent | None = None) -> Work | None:
+        """Claim a job; None, with the claim withdrawn, when none may run now."""
+        work: Work | None = self.say(Claim(loaded=loaded.__eq__, spent=spent))
+        if work is None:
+            self.handlers.apply([Withdraw()])
         return work
 
     def claimed(self) -> Job:

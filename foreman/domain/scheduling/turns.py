@@ -85,14 +85,3 @@ class Turns:
         ends = [rest.until for rest in self.resting.values()]
         ends += [breaker.until for breaker in self.breakers.values() if breaker.until is not None]
         return min(ends, default=None)
-
-    def releases(self, before: Turns) -> bool:
-        """Return True when a key that rested `before` rests no more."""
-        if self.resting is not before.resting and not before.resting.keys() <= self.resting.keys():
-            return True
-        if self.breakers is before.breakers:
-            return False
-        return any(
-            breaker.rests and not ((now := self.breakers.get(model)) and now.rests)
-            for model, breaker in before.breakers.items()
-        )

@@ -82,7 +82,7 @@ async def _stored(
     except BaseException:
         await caller.leave()
         raise
-    return caller, accepted.position if ctx.worker.busy or (accepted.position or 0) > 1 else None
+    return caller, None if accepted.claimed else accepted.position
 
 
 async def past_queue(endpoint: Endpoint, asked: intake.Submission) -> bytes:

@@ -11,26 +11,46 @@ from foreman.domain.job import Instant, Job, LoadKey, State, model_of
 from foreman.domain.retry import Again, after
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
-from foreman.queue.commands import Began, Claim, Finished, Pause, Rescue, Resume, Work
+from foreman.queue.commands import Began, Claim, Finished, Pause, Rescue, Resume, Withdraw, Work
 from foreman.queue.handlers.ledger import Ledger
 
 UNREADABLE_AT_ONCE = 500  # jobs that one claim may fail
 
 
-def claim(ledger: Ledger, message: Claim) -> Work | None:
-    """Claim the job that is next, or return None when none may run now."""
-    outlook, now = ledger.outlook, ledger.now
-    rules = outlook.rules
-    heads = ledger.refreshed().heads()
-    running = Counter(int(job.priority) for job in ledger.running.values())
+def claim(ledger: Ledger, message: Claim) -> None:
+    """Have the claim wait; `serve` answers it, in the same transaction if a job may run now."""
     if message.spent is not None:
-        standing = outlook.turns.standing
-        standing = choose.spend(standing, message.spent, heads, running=running, now=now, rules=rules)
-        ledger.schedule(outlook.turns.stand(standing))
-    if outlook.paused:
-        return None
+        standing = choose.spend(
+            ledger.outlook.turns.standing,
+            message.spent,
+            ledger.refreshed().heads(),
+            running=_running(ledger),
+            now=ledger.now,
+            rules=ledger.outlook.rules,
+        )
+        ledger.schedule(ledger.outlook.turns.stand(standing))
+    ledger.claims.append(message)
+
+
+def withdraw(ledger: Ledger, message: Withdraw) -> None:
+    """Answer all claims that wait: they get no job."""
+    ledger.answer_claims(len(ledger.claims), None)
+
+
+def serve(ledger: Ledger) -> None:
+    """Give jobs to the claims that wait, as far as jobs may run now."""
+    while ledger.claims and ledger.outlook.board.ready and not ledger.outlook.paused:
+        work = _next(ledger, ledger.claims[0])
+        if work is None:
+            return
+        ledger.answer_claims(1, work)
+
+
+def _next(ledger: Ledger, message: Claim) -> Work | None:
+    outlook, now = ledger.outlook, ledger.now
+    heads, running = ledger.refreshed().heads(), _running(ledger)
     for _ in range(UNREADABLE_AT_ONCE):
-        choice = choose.choose(heads, outlook.turns.standing, running=running, now=now, rules=rules)
+        choice = choose.choose(heads, outlook.turns.standing, running=running, now=now, rules=outlook.rules)
         if choice is None:
             return None
         head = choice.head
@@ -43,12 +63,11 @@ def claim(ledger: Ledger, message: Claim) -> Work | None:
             ledger.set_aside(error)
             heads = ledger.refreshed().heads()
     else:
-        ledger.work_available = True  # the next claim continues, so that other messages need not wait
+        ledger.unfinished = True  # the next transaction continues, so that other messages need not wait
         return None
-    more = outlook.board.ready > 1
     claimed = replace(
         job,
-        state=State.LOADING,
+        state=State.WORKING if message.loaded(job.key) else State.LOADING,
         attempt=job.attempt + 1,
         fence=job.fence + 1,
         started_at=job.started_at or now,
@@ -59,10 +78,12 @@ def claim(ledger: Ledger, message: Claim) -> Work | None:
     ledger.schedule(outlook.turns.stand(choose.start(outlook.turns.standing, choice, now)))
     if breaker := outlook.turns.breakers.get(model_of(job.key)):
         ledger.judge(job.key, breaker.claimed(job.id, now))
-    if message.loaded == job.key:
-        claimed = replace(claimed, state=State.WORKING)
     ledger.put(claimed, job)
-    return Work(claimed, payload, ledger.events[-1].seq, reserved=choice.reserved, more=more)
+    return Work(claimed, payload, ledger.events[-1].seq, reserved=choice.reserved)
+
+
+def _running(ledger: Ledger) -> Counter[int]:
+    return Counter(int(job.priority) for job in ledger.running.values())
 
 
 def pause(ledger: Ledger, message: Pause) -> None:
@@ -104,7 +125,8 @@ def finished(ledger: Ledger, message: Finished) -> None:
 
 
 def rescue(ledger: Ledger, message: Rescue) -> int:
-    """Requeue all running jobs, and return their number."""
+    """Requeue all running jobs, and return their number; the worker that left them has left its claims too."""
+    ledger.answer_claims(len(ledger.claims), None)
     running = list(ledger.running.values())
     for job in running:
         _failed(ledger, job, Interrupted())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from foreman.domain.errors import ForemanError, StoreBroken, StoreBusy, StoreRejected, StoreUnavailable
 from foreman.domain.job import Instant
 from foreman.queue.commands import (
+    Accepted,
     Began,
     Cancel,
     Checkpoint,
@@ -29,11 +31,14 @@ from foreman.queue.commands import (
     Retry,
     Submit,
     SubmitMany,
+    Withdraw,
 )
 from foreman.queue.handlers import claims, deliveries, jobs, maintenance
 from foreman.queue.handlers.ledger import Ledger, Rules
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
+
+Answer: TypeAlias = tuple[Message[Any], object]
 
 BUSY_PAUSE = 0.5  # seconds until writes that met another program's lock are retried
 
@@ -44,6 +49,7 @@ HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Retry: jobs.retry,
     Delete: jobs.delete,
     Claim: claims.claim,
+    Withdraw: claims.withdraw,
     Began: claims.began,
     Finished: claims.finished,
     Rescue: claims.rescue,
@@ -78,8 +84,10 @@ class CommandHandlers:
         self._ledger = Ledger(store, rules, self.outlook, chance, target)
         self._owed: list[Message[Any]] = []  # worker reports not stored yet; their senders do not repeat them
 
-    def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
+    def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[Answer], Commit]:
         """Apply messages in one transaction and return their answers; they are on disk when this returns.
+
+        A claim that finds no job has no answer yet; the answers hold those of earlier claims that were given a job.
 
         A message answered with a ForemanError wrote nothing. When the disk is full, or the store rejects a message,
         each one gets a transaction of its own, so that one does not fail the others. While another program locks the
@@ -94,23 +102,18 @@ class CommandHandlers:
         try:
             answers, commit = self._in_one(together)
         except StoreBusy as busy:
-            answers, commit = [busy for _ in together], Commit([])
+            answers, commit = [(message, busy) for message in together], Commit([])
             self._owe(together)
             self.next_due = self.clock() + BUSY_PAUSE
         except (StoreUnavailable, StoreRejected) as error:
             tried = [self._in_one_or_error(message) for message in together]
-            answers = [answer for answer, _ in tried]
+            answers = [answer for some, _ in tried for answer in some]
             events = [event for _, done in tried for event in done.events]
             if isinstance(error, StoreUnavailable):
                 self.next_due = self.clock() + maintenance.FULL_PAUSE
-            commit = Commit(
-                events,
-                work_available=any(done.work_available for _, done in tried),
-                posted=any(done.posted for _, done in tried),
-            )
-        by_message = dict(zip(map(id, together), answers, strict=True))
-        by_message |= {id(message): maintenance.checkpoint(self._ledger) for message in alone}
-        return [by_message[id(message)] for message in batch], commit
+            commit = Commit(events, posted=any(done.posted for _, done in tried))
+        answers += [(message, maintenance.checkpoint(self._ledger)) for message in alone]
+        return answers, commit
 
     @property
     def owes(self) -> bool:
@@ -121,14 +124,15 @@ class CommandHandlers:
         """Wake the jobs that became ready and expire the overdue ones."""
         return self.apply([])[1]
 
-    def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[object], Commit]:
+    def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[Answer], Commit]:
         ledger, outlook = self._ledger, self.outlook
         ledger.begin(self.clock())
         before = outlook.turns
         try:
             with self.store.transaction():
                 again = self._keep_time()
-                answers = [self._answer(message) for message in batch]
+                answers = [(message, self._answer(message)) for message in batch]
+                claims.serve(ledger)
                 due = maintenance.next_due(ledger)
                 self.next_due = None if due is None else max(due, again)
                 ledger.write()
@@ -140,16 +144,15 @@ class CommandHandlers:
             raise
         ledger.commit()
         posted = ledger.redelivers or any(event.posted for event in ledger.events)
-        return answers, Commit(ledger.events, ledger.work_available, posted)
+        return [*_answered(answers, ledger), *ledger.served], Commit(ledger.events, posted)
 
-    def _in_one_or_error(self, message: Message[Any]) -> tuple[object, Commit]:
+    def _in_one_or_error(self, message: Message[Any]) -> tuple[list[Answer], Commit]:
         try:
-            answers, commit = self._in_one([message])
+            return self._in_one([message])
         except (StoreUnavailable, StoreRejected) as error:
             if isinstance(error, StoreUnavailable):
                 self._owe([message])
-            return error, Commit([])
-        return answers[0], commit
+            return [(message, error)], Commit([])
 
     def _owe(self, messages: Sequence[Message[Any]]) -> None:
         """Keep the reports of workers to retry: their senders do not wait for an answer."""
@@ -169,3 +172,13 @@ class CommandHandlers:
         if self.next_due is None or self.next_due > self._ledger.now:
             return -math.inf
         return maintenance.wake_and_expire(self._ledger)
+
+
+def _answered(answers: Sequence[Answer], ledger: Ledger) -> Iterator[Answer]:
+    """Yield the answers without those of claims, which `Ledger.served` has; say of a new job when it is claimed."""
+    claimed = {work.job.id for _, work in ledger.served if work}
+    for message, answer in answers:
+        if isinstance(answer, Accepted) and answer.job.id in claimed:
+            yield message, replace(answer, claimed=True)
+        elif answer is not None or not isinstance(message, Claim):
+            yield message, answer

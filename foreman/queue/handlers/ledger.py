@@ -16,7 +16,7 @@ from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
 from foreman.domain.usage import Tally
-from foreman.queue.commands import PAUSED
+from foreman.queue.commands import PAUSED, Claim, Work
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 
@@ -52,15 +52,19 @@ class Ledger:
         self.tally = Tally(target, waiting=outlook.board.waiting)
         self.now: Instant = 0.0  # of the transaction
         self.events: list[JobEvent] = []
-        self.work_available = False  # True when jobs became claimable without an event
         self.redelivers = False
+        self.unfinished = False  # True when `claims` met too many jobs that cannot be read
+        self.claims: list[Claim] = []  # that wait for a job, the first one first
+        self.served: list[tuple[Claim, Work | None]] = []  # claims that the transaction answers
+        self._claims_before: list[Claim] = []
         self.running: dict[str, Job] = {}  # a copy of the store's rows; `put` is its only writer
         self.recall()
 
     def begin(self, now: Instant) -> None:
         """Forget the changes of the previous transaction."""
         self.now = now
-        self.events, self.work_available, self.redelivers = [], False, False
+        self.events, self.redelivers, self.unfinished = [], False, False
+        self.served, self._claims_before = [], self.claims.copy()
 
     def write(self) -> None:
         """Write what the handlers have summed up: the numbers of the lanes, and the usage figures."""
@@ -74,7 +78,8 @@ class Ledger:
         self.tally.commit()
 
     def roll_back(self) -> None:
-        """Discard the sums."""
+        """Discard the sums; the claims wait again."""
+        self.claims = self._claims_before
         self.outlook.board.roll_back()
         self.tally.forget()
 
@@ -92,7 +97,11 @@ class Ledger:
         """Pause or resume the queue."""
         self.store.set_note(PAUSED, "true" if paused else "false")
         self.outlook.paused = paused
-        self.work_available |= not paused
+
+    def answer_claims(self, count: int, work: Work | None) -> None:
+        """Answer the first `count` claims that wait, each with `work`."""
+        self.served += [(claim, work) for claim in self.claims[:count]]
+        del self.claims[:count]
 
     def find(self, job_id: str, caller: Caller) -> Job:
         """Return a job that the caller may change.
@@ -185,10 +194,8 @@ class Ledger:
         return remains is not None
 
     def schedule(self, turns: Turns) -> None:
-        """Set the state of the scheduler; there may be work again for a key or model that rests no more."""
-        if turns is not self.outlook.turns:
-            self.work_available |= turns.releases(self.outlook.turns)
-            self.outlook.turns = turns
+        """Set the state of the scheduler."""
+        self.outlook.turns = turns
 
     def judge(self, key: LoadKey, breaker: Breaker | None) -> None:
         """Set the breaker of the key's model; None closes it with no failures counted."""

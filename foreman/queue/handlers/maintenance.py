@@ -50,7 +50,6 @@ def wake_and_expire(ledger: Ledger) -> Instant:
     again = -math.inf
     woken = ledger.store.wake(ledger.now)
     ledger.outlook.board.woke(woken)
-    ledger.work_available |= bool(woken)
     for job in ledger.store.overdue(ledger.now, OVERDUE_AT_ONCE):
         if isinstance(job, JobUnreadable):
             if not ledger.set_aside(job):  # unwritable too: its id is not text
@@ -63,5 +62,7 @@ def wake_and_expire(ledger: Ledger) -> Instant:
 
 def next_due(ledger: Ledger) -> Instant | None:
     """Return the time of the next change that needs no message, or None."""
+    if ledger.unfinished:
+        return ledger.now
     ends = [ledger.store.next_due(), ledger.outlook.turns.next_end()]
     return min((end for end in ends if end is not None), default=None)

@@ -91,7 +91,7 @@ def test_cancel_and_finish_racing_a_thousand_times_never_leave_two_states(handle
         answers: list[tuple[Message[Any], object]] = []
         while race:
             batch = [race.pop() for _ in range(min(len(race), chance.randint(1, 60)))]
-            answers += zip(batch, handlers.apply(batch)[0], strict=True)
+            answers += handlers.apply(batch)[0]
         refused = {m.job_id for m, answer in answers if isinstance(m, Cancel) and isinstance(answer, IllegalTransition)}
         for one in jobs:
             _has_one_end(handlers, one.id, State.DONE if one.id in refused else State.CANCELLED)
@@ -106,7 +106,7 @@ def _running(handlers: CommandHandlers, ids: list[str]) -> list[Job]:
     ]
     handlers.apply([Submit(draft=draft) for draft in drafts])
     found, _ = handlers.apply([Claim() for _ in ids])
-    jobs = [work.job for work in found if isinstance(work, Work)]
+    jobs = [work.job for _, work in found if isinstance(work, Work)]
     assert len(jobs) == len(ids)
     handlers.apply([Began(job_id=one.id, fence=one.fence) for one in jobs])
     return jobs

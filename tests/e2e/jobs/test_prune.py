@@ -46,7 +46,7 @@ def finish(handlers: CommandHandlers, first: int, count: int) -> None:
     handlers.apply([SubmitMany(drafts=drafts)])
     for _ in range(0, count, 50):
         claims: list[Message[Any]] = [Claim() for _ in range(50)]
-        jobs = [work.job for work in handlers.apply(claims)[0] if isinstance(work, Work)]
+        jobs = [work.job for _, work in handlers.apply(claims)[0] if isinstance(work, Work)]
         handlers.apply([Finished(job_id=job.id, fence=job.fence, outcome=Answered([artifact])) for job in jobs])
 
 
