@@ -11,6 +11,7 @@ import click
 from dotenv import dotenv_values
 from rich.text import Text
 
+from foreman.cli.commands.config_import import import_config
 from foreman.cli.console import show_table
 from foreman.cli.exit_codes import epilog
 from foreman.cli.script_output import print_json
@@ -19,8 +20,11 @@ from foreman.config.settings import Settings
 from foreman.config.sources import DEFAULT_FILE, PREFIX, load
 
 
-@click.command(
-    epilog=epilog("foreman config", "foreman config --json"),
+@click.group(
+    invoke_without_command=True,
+    epilog=epilog(
+        "foreman config", "foreman config --json", "foreman config import llama-swap config.yaml > foreman.toml"
+    ),
     short_help="Print the settings in force and the source of each.",
 )
 @click.option("--json", "as_json", is_flag=True, help='Print {"file", "settings": {NAME: {"value", "from"}}}.')
@@ -28,8 +32,11 @@ from foreman.config.sources import DEFAULT_FILE, PREFIX, load
 def config(config: Path | None, as_json: bool, **flags: Any) -> None:
     """Print the settings that 'foreman serve' would use, and the source of each.
 
-    Takes the same flags as 'foreman serve'. Secrets are shown as ***.
+    Takes the same flags as 'foreman serve'. Secrets are shown as ***. 'foreman config import' writes the settings for a
+    configuration of llama-swap instead.
     """
+    if click.get_current_context().invoked_subcommand:
+        return
     given = {name: value for name, value in flags.items() if value is not None}
     settings = load(config, given)
     file = file_of(config)
@@ -53,6 +60,9 @@ def config(config: Path | None, as_json: bool, **flags: Any) -> None:
         ),
     )
     click.echo(f"file: {file}" if file else f"file: none (there is no {DEFAULT_FILE})", err=True)
+
+
+config.add_command(import_config)
 
 
 def file_of(config: Path | None) -> Path | None:
