@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response
 from quart.ctx import AppContext, RequestContext
 from quart.globals import _cv_app, _cv_request
@@ -17,6 +18,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
+from foreman.http.paths import with_tidy_path
 from foreman.http.server.exchange import Exchange
 
 
@@ -26,14 +28,21 @@ class Application(QuartTrio):
     Functions that run before or after requests are the app's; those of blueprints are not called.
     """
 
-    asgi_http_class = Exchange
-
     def __init__(self, name: str) -> None:
         """Create an app without routes."""
         super().__init__(name, static_folder=None)
         self.shared_context = AppContext(self)
         self._adapter = self.url_map.bind("")
         self._fixed: dict[tuple[str, str], QuartRule] = {}  # by method and path; rules without arguments
+
+    async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Answer a request or a websocket, its path tidied."""
+        if scope["type"] == "http":
+            await Exchange(self, with_tidy_path(scope))(receive, send)
+        elif scope["type"] == "websocket":
+            await super().asgi_app(with_tidy_path(scope), receive, send)
+        else:
+            await super().asgi_app(scope, receive, send)
 
     def request_context(self, request: Request) -> RequestContext:
         """Return a context that finds the request's route, and makes the request the current one."""

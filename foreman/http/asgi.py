@@ -7,7 +7,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
 from foreman.domain.endpoints import EVERY
-from foreman.http import cors, errors, headers, paths
+from foreman.http import cors, errors, headers
 from foreman.http.application import Application
 from foreman.http.compat.ollama import DIALECT as OLLAMA_DIALECT
 from foreman.http.compat.ollama import elsewhere, ollama
@@ -35,7 +35,6 @@ def build(found: Context) -> QuartTrio:
     app.config["BODY_TIMEOUT"] = found.settings.body_timeout
     app.extensions[KEY] = found
     app.url_map.merge_slashes = False  # it would redirect; see paths
-    paths.install(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     errors.install(app, DIALECTS)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import cast
+from typing import TypeVar, cast
 from urllib.parse import unquote
 
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
-from quart_trio import QuartTrio
+from hypercorn.typing import HTTPScope, WebsocketScope
+
+AnyScope = TypeVar("AnyScope", HTTPScope, WebsocketScope)
 
 _ADDRESS = re.compile(rb"^https?://[^/]*", re.IGNORECASE)  # precedes the path in requests to a proxy
 _SLASHES = re.compile(rb"//+")
@@ -15,19 +16,13 @@ _TWICE = re.compile(rb"^/(v1|api)(?:/\1)+(?=/)")
 _DOUBLED = (b"/v1/v1/", b"/api/api/")
 
 
-def install(app: QuartTrio) -> None:
-    """Tidy the paths that `app` sees: a redirect would lose the body of a POST, and many clients follow none."""
-    inner = app.asgi_app
-
-    async def tidying(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] in ("http", "websocket"):
-            raw = scope["raw_path"]
-            if raw[-1:] == b"/" or b"//" in raw or raw.startswith(_DOUBLED):
-                raw = tidied(raw)
-                scope = cast(Scope, {**scope, "raw_path": raw, "path": unquote(raw.decode("latin-1"))})
-        await inner(scope, receive, send)
-
-    app.asgi_app = tidying  # type: ignore[method-assign]
+def with_tidy_path(scope: AnyScope) -> AnyScope:
+    """Return the scope with its path tidied: a redirect would lose a POST's body, and many clients follow none."""
+    raw = scope["raw_path"]
+    if raw[-1:] == b"/" or b"//" in raw or raw.startswith(_DOUBLED):
+        raw = tidied(raw)
+        return cast(AnyScope, {**scope, "raw_path": raw, "path": unquote(raw.decode("latin-1"))})
+    return scope
 
 
 def tidied(path: bytes) -> bytes:

@@ -78,7 +78,8 @@ class HttpStream:
             self._body.set_complete()
         elif isinstance(event, StreamClosed):
             self.closed = True
-            self._running.cancel()
+            if not self._over:  # else the app has sent all, and ends by itself
+                self._running.cancel()
             self._body.leave()
 
     def _begin(self, event: Request) -> None:
