@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +18,7 @@ from foreman import descriptors
 from foreman.actors import pruner
 from foreman.actors.attempt import Timeouts
 from foreman.actors.feed import Feed
+from foreman.actors.fleet import Fleet, Member
 from foreman.actors.inventory import NOTE, Inventory
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
@@ -28,6 +29,7 @@ from foreman.actors.worker import Worker
 from foreman.budget import GRACE, Budget
 from foreman.config.managed_model import ManagedModel
 from foreman.config.settings import Settings
+from foreman.config.target_settings import TargetSettings, models_of
 from foreman.domain.errors import SettingInvalid, StoreUnavailable
 from foreman.domain.intake import Intake
 from foreman.domain.rate import Rate
@@ -76,9 +78,16 @@ class App:
     async def start(self, nursery: trio.Nursery, listening: socket.socket | None) -> None:
         """Start the actors inside-out: each finds its dependencies running. Without a socket, no HTTP is served."""
         await nursery.start(self.queue.run)  # unsupervised: no restart can repair it, so its error ends the process
-        await nursery.start(self.supervised("target", self.context.target.run))
-        await nursery.start(self.supervised("inventory", self.context.inventory.run))
-        await nursery.start(self.supervised("worker", self.context.worker.run))
+        members = self.context.fleet.members
+        for actor, runs in (
+            ("target", [member.target.run for member in members]),
+            ("inventory", [member.inventory.run for member in members]),
+            ("worker", [member.worker.run for member in members]),
+        ):
+            async with trio.open_nursery() as starting:  # together, so that one that is silent delays no other
+                for member, run in zip(members, runs, strict=True):
+                    name = actor if len(members) == 1 else f"{actor} {member.name}"
+                    starting.start_soon(nursery.start, self.supervised(name, run))
         await nursery.start(self.supervised("embeddings", self.context.past_queue.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
         await nursery.start(self.supervised("pruner", partial(pruner.run, self.queue)))
@@ -88,7 +97,9 @@ class App:
     async def drain(self, grace: float) -> None:
         """Drain outside-in: no new jobs, no new claims, `grace` seconds for running jobs, then the last commits."""
         self.context.leaving.set()
-        await self.context.worker.drain(grace)
+        async with trio.open_nursery() as ending:
+            for member in self.context.fleet.members:
+                ending.start_soon(member.worker.drain, grace)
         await self.queue.close()
         with trio.move_on_after(LAST_WORDS):
             await self.queue.wait_closed()
@@ -104,24 +115,34 @@ class App:
             await self.queue.ask(Prune(most=0))  # a round trip through the writer thread that changes nothing
         running = await self.context.readers.insist(lambda store: len(store.running()))
         waiting = self.context.outlook.board.waiting
-        away = "" if self.context.inventory.up else f"; {self.context.target.address} is away"
+        members = self.context.fleet.members
+        away = "".join(f"; {member.target.address} is away" for member in members if not member.inventory.up)
         return None if self.down else f"{url}: {waiting} waiting, {running} running{away}"
 
-    async def check_address(self, listening: socket.socket) -> None:
-        """Raise SettingInvalid when the target's address is this process's own, before the first request to it."""
-        settings = self.context.settings
-        if (url := settings.ollama_url or settings.openai_url) and await leads_to(listening, url):
-            raise self._itself()
+    async def check_addresses(self, listening: socket.socket) -> None:
+        """Raise SettingInvalid when a target's address is this process's own, before the first request to it."""
+        for member in self.context.fleet.members:
+            if (url := member.settings.url) and await leads_to(listening, url):
+                raise self._itself(member)
 
-    async def check_target(self) -> None:
-        """Raise SettingInvalid when the server that answers as the target is this process, such as behind a proxy."""
-        if await self.context.target.boot_id() == self.context.boot_id:
-            raise self._itself()
+    async def check_targets(self) -> None:
+        """Raise SettingInvalid when the server that answers as a target is this process, such as behind a proxy."""
 
-    def _itself(self) -> SettingInvalid:
-        setting = "ollama_url" if self.context.settings.ollama_url else "openai_url"
-        given = getattr(self.context.settings, setting)
-        return SettingInvalid(setting, given, "must not lead to this Foreman itself")
+        async def check(member: Member) -> None:
+            if await member.target.boot_id() == self.context.boot_id:
+                itself.append(member)
+
+        itself: list[Member] = []
+        async with trio.open_nursery() as nursery:
+            for member in self.context.fleet.members:
+                nursery.start_soon(check, member)
+        if itself:
+            raise self._itself(itself[0])
+
+    def _itself(self, member: Member) -> SettingInvalid:
+        own = f"targets.{member.name}." if self.context.settings.targets else ""
+        allowed = "must not lead to this Foreman itself"
+        return SettingInvalid(f"{own}{member.settings.kind}_url", member.settings.url, allowed)
 
     async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
         settings = self.context.settings
@@ -159,7 +180,7 @@ def build(
     store: SqliteWriter,
     clock: Callable[[], float],
     *,
-    target: Target | None = None,
+    targets: Mapping[str, Target] | None = None,
     sender: WebhookSender | None = None,
     make_readers: Callable[..., Readers] = Readers,
     offload: Offload | None = None,
@@ -167,7 +188,7 @@ def build(
 ) -> App:
     """Build the app from the settings; its actors are connected but not started.
 
-    The simulation gives a target, a sender, readers, a writer thread (`offload`) and a randomness of its own.
+    The simulation gives targets by name, a sender, readers, a writer thread (`offload`) and a randomness of its own.
 
     Raises:
         SettingInvalid: A setting cannot be used.
@@ -187,16 +208,13 @@ def build(
         max_answer=settings.max_answer,
     )
     outlook = Outlook(choose.Rules(limit=settings.starvation_limit, share=settings.share, slots=settings.slots))
-    handlers = CommandHandlers(store, rules, outlook, clock=clock, chance=chance, target=settings.target_kind)
+    handlers = CommandHandlers(store, rules, outlook, clock=clock, chance=chance, target=_usage_name(settings))
     queue = QueueActor(handlers, offload=offload)
     budget = Budget(settings.memory, grace=min(GRACE, settings.send_timeout))
     hub = OutputHub(budget)
-    target = target or _target(settings)
-    inventory = Inventory(target, queue, poll_interval=settings.poll_interval, remembered=store.note(NOTE))
     metrics, watchdog = Metrics(), Watchdog()
-    worker = Worker(
-        queue, target, hub, inventory, outlook, slots=settings.slots, timeout=timeout, clock=clock, metrics=metrics
-    )
+    make_member = partial(_member, settings, store, queue, hub, outlook, timeout, clock, metrics)
+    fleet = Fleet([make_member(one, (targets or {}).get(one.name)) for one in settings.all_targets])
     readers = make_readers(store, broken=queue.lose)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs().newest)
     sender = sender or WebhookSender(
@@ -219,7 +237,8 @@ def build(
     queue.add_listener(hub.on_commit)
     queue.add_listener(feed.on_commit)
     queue.add_listener(webhooks.on_commit)
-    queue.add_listener(worker.on_commit)
+    for member in fleet.members:
+        queue.add_listener(member.worker.on_commit)
     queue.add_listener(metrics.on_commit)
     context = Context(
         settings=settings,
@@ -228,18 +247,10 @@ def build(
         feed=feed,
         sender=sender,
         hub=hub,
-        inventory=inventory,
-        intake=Intake(inventory, sender, max_attempts=settings.max_attempts, offload=in_thread),
-        worker=worker,
+        fleet=fleet,
+        intake=Intake(fleet, sender, max_attempts=settings.max_attempts, offload=in_thread),
         outlook=outlook,
-        past_queue=PastQueue(
-            target,
-            inventory,
-            concurrency=settings.embed_concurrency,
-            timeout=timeout,
-            warm=settings.embed_model,
-        ),
-        target=target,
+        past_queue=PastQueue(fleet, concurrency=settings.embed_concurrency, timeout=timeout, warm=settings.embed_model),
         auth=Auth(settings),
         rate=Rate(settings.rate, settings.rate_burst or settings.rate) if settings.rate else None,
         budget=budget,
@@ -262,18 +273,49 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         raise SettingInvalid("tls_cert", settings.tls_cert, f"cannot be used with its key ({why})") from error
 
 
-def _target(settings: Settings) -> Target:
-    if settings.ollama_url:
-        return OllamaTarget(
-            settings.ollama_url,
-            settings.ollama_token.get_secret_value(),
-            settings.keep_alive,
-            load_timeout=settings.load_timeout,
-        )
-    if settings.openai_url:
-        return OpenAITarget(settings.openai_url, settings.openai_token.get_secret_value())
-    models: Sequence[ManagedModel] = settings.models
+def _usage_name(settings: Settings) -> str:
+    """Return the target that usage figures of jobs without one name: the only target, else none."""
+    every = settings.all_targets
+    return every[0].name if len(every) == 1 else ""
+
+
+def _member(
+    settings: Settings,
+    store: SqliteWriter,
+    queue: QueueActor,
+    hub: OutputHub,
+    outlook: Outlook,
+    timeout: Timeouts,
+    clock: Callable[[], float],
+    metrics: Metrics,
+    one: TargetSettings,
+    target: Target | None,
+) -> Member:
+    """Return a target with its actors; they are connected but not started."""
+    target = target or _target(settings, one)
+    note = NOTE if len(settings.all_targets) == 1 else f"{NOTE} {one.name}"
+    inventory = Inventory(
+        target,
+        queue,
+        poll_interval=settings.poll_interval,
+        remembered=store.note(note),
+        note=note,
+        takes=one.takes,
+    )
+    slots = one.slots or settings.slots
+    worker = Worker(queue, target, hub, inventory, outlook, slots=slots, timeout=timeout, clock=clock, metrics=metrics)
+    return Member(one, target, inventory, worker)
+
+
+def _target(settings: Settings, one: TargetSettings) -> Target:
+    called = one.name if settings.targets or len(settings.all_targets) > 1 else ""
+    token = one.token.get_secret_value()
+    if one.ollama_url:
+        return OllamaTarget(one.ollama_url, token, settings.keep_alive, load_timeout=settings.load_timeout, name=called)
+    if one.openai_url:
+        return OpenAITarget(one.openai_url, token, name=called)
+    models = models_of(settings, one.name)
     if not models:
         log.info("no target is set: using the embedded model smollm2:135m", hint="set ollama_url or openai_url")
-        models = [ManagedModel.model_validate(fields) for fields in default_models(settings.slots)]
-    return ManagedTarget(list(models), settings.data_dir)
+        models = [ManagedModel.model_validate(fields) for fields in default_models(one.slots or settings.slots)]
+    return ManagedTarget(models, settings.data_dir, name=called, memory=one.memory)

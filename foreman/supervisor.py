@@ -68,11 +68,11 @@ async def main(
             async with trio.open_nursery() as nursery:
                 living = app.build(settings, store, clock)
                 living.context.watchdog.install()
-                await living.check_address(listening)
+                await living.check_addresses(listening)
                 await living.start(nursery, listening)
-                await living.check_target()
+                await living.check_targets()
                 url = _url(settings, listening)
-                target = living.context.target.address
+                target = ", ".join(member.target.address for member in living.context.fleet.members)
                 log.info("foreman serves", version=__version__, url=url, pid=os.getpid(), target=target)
                 task_status.started(Running(url))
                 systemd.ready(url)

@@ -10,7 +10,8 @@ import msgspec
 import structlog
 import trio
 
-from foreman.domain.errors import ModelNotFound, TargetDown, TargetError, TargetUnavailable
+from foreman.domain.errors import TargetError, TargetUnavailable
+from foreman.domain.job import LoadKey, model_of
 from foreman.offload import offload
 from foreman.queue.commands import Note, Queue
 from foreman.targets.protocol import Model, Target
@@ -31,14 +32,24 @@ NOTE = "inventory"  # where the last known models are kept over restarts
 class Inventory:
     """The target's models, by polling. `up` is False while the target is away; work waits for `wait_up`."""
 
-    def __init__(self, target: Target, queue: Queue, *, poll_interval: float, remembered: str | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        queue: Queue,
+        *,
+        poll_interval: float,
+        remembered: str | None = None,
+        note: str = NOTE,
+        takes: Callable[[str], bool] = lambda name: True,
+    ) -> None:
+        """Keep the last known models in the note `note`; leave out those of which `takes` takes no name."""
         self._target = target
+        self._note = note
+        self._takes = takes
         self._queue = queue
         self._interval = poll_interval
         self._probing = trio.Lock()
         self._missed_at = -math.inf  # when the target was last probed for an unknown name
-        self._building = trio.Lock()
-        self._built: dict[Build, tuple[Sequence[Model], bytes]] = {}
         self._probes = 0
         self._asked_at = -math.inf
         self._answered = True
@@ -49,6 +60,7 @@ class Inventory:
         self.error: TargetError | None = None
         self.models: Sequence[Model] = _read(remembered) if remembered else []
         self._index = self._indexed(self.models)
+        self._by_key: tuple[dict[str, Model], dict[LoadKey, Model | None]] = self._index, {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Probe for ever: every `poll_interval` seconds, every second while the target is away or `look` is called."""
@@ -91,25 +103,9 @@ class Inventory:
         """Seconds for which the target has not answered the probe under way; 0 without one."""
         return 0.0 if self._answered else trio.current_time() - self._asked_at
 
-    async def resolve(self, name: str) -> Model:
-        """Return the model with this name or alias; probe the target once more when it is unknown.
-
-        Raises:
-            ModelNotFound: The target has no such model.
-            TargetDown: The model is unknown and the target is away.
-        """
-        found = self.find(name)
-        if found is None and self.up:
-            await self._ask_again()
-            found = self.find(name)
-        if found is None:
-            if self.error is not None:
-                raise TargetDown(name, self.error)
-            raise ModelNotFound(name, [model.name for model in self.models[:SOME]])
-        return found
-
-    async def _ask_again(self) -> None:
-        if trio.current_time() - self._missed_at >= MISSED:
+    async def look_for_more(self) -> None:
+        """Probe the target for an unknown name, unless it is away or was probed for another one a moment ago."""
+        if self.up and trio.current_time() - self._missed_at >= MISSED:
             await self.probe()
             self._missed_at = trio.current_time()
 
@@ -133,7 +129,8 @@ class Inventory:
             self._went_down = trio.Event()
             self._wanted.set()
 
-    async def _learn(self, models: list[Model]) -> None:
+    async def _learn(self, listed: list[Model]) -> None:
+        models = [one for one in listed if any(map(self._takes, (one.name, *one.aliases)))]
         index = await offload(len(models) * ENTRY, self._indexed_if_new, models)
         self.error = None
         if index is not None:
@@ -145,20 +142,26 @@ class Inventory:
             self._came_up = trio.Event()
         if index is not None:
             value = await offload(len(models) * ENTRY, lambda: msgspec.json.encode(models).decode())
-            await self._queue.tell(Note(name=NOTE, value=value))
-
-    async def shown(self, build: Build) -> bytes:
-        """Return `build(models)`, cached until the models change."""
-        async with self._building:
-            models = self.models
-            built = self._built.get(build)
-            if built is None or built[0] is not models:
-                built = self._built[build] = models, await offload(len(models) * ENTRY, build, models)
-            return built[1]
+            await self._queue.tell(Note(name=self._note, value=value))
 
     def find(self, name: str) -> Model | None:
         """Return the model with this name or alias from the last probe, else None."""
         return self._index.get(self._target.same(name))
+
+    def of_key(self, key: LoadKey) -> Model | None:
+        """Return the model of a load key, which another target may have named; None if the target does not have it.
+
+        Ollama calls a model `name:latest` that other kinds of server call `name`. Safe in any thread.
+        """
+        index, known = self._by_key
+        if index is not self._index:
+            index, known = self._by_key = self._index, {}
+        if key not in known:
+            model = model_of(key)
+            known[key] = index.get(self._target.same(model)) or index.get(
+                self._target.same(model.removesuffix(":latest"))
+            )
+        return known[key]
 
     def _indexed_if_new(self, models: list[Model]) -> dict[str, Model] | None:
         return None if models == self.models else self._indexed(models)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 import structlog
 import trio
 
 from foreman.actors.attempt import Timeouts
 from foreman.actors.call_slots import CallSlots
-from foreman.actors.inventory import Inventory
+from foreman.actors.fleet import Fleet, Member
 from foreman.budget import Budget, Lease
 from foreman.domain.endpoints import at
-from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent
+from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent, TargetUnavailable
 from foreman.domain.job import model_of
-from foreman.targets.protocol import Call, Target
+from foreman.targets.protocol import Call
 
 log = structlog.get_logger()
 
@@ -21,28 +23,32 @@ NOT_FOR_EMBEDDINGS = "its server is not for embeddings alone; a call for it beco
 
 
 class PastQueue:
-    """Sends calls to the target at once, about `concurrency` together, shared between models."""
+    """Sends calls to the targets at once, about `concurrency` together, shared between models."""
 
-    def __init__(
-        self, target: Target, inventory: Inventory, *, concurrency: int, timeout: Timeouts, warm: str = ""
-    ) -> None:
-        self._target = target
-        self._inventory = inventory
+    def __init__(self, fleet: Fleet, *, concurrency: int, timeout: Timeouts, warm: str = "") -> None:
+        self._fleet = fleet
         self._slots = CallSlots(concurrency)
+        self._under_way: Counter[str] = Counter()  # calls by target
         self._timeout = timeout
         self._warm = warm
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Warm the embedding model now and each time the target comes back."""
-        task_status.started()
-        while self._warm:
-            await self._inventory.wait_up()
-            await self._load()
-            await self._inventory.wait_down()
-        await trio.sleep_forever()
+        """Warm the embedding model now and each time that a target comes back."""
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            for member in self._fleet.members if self._warm else ():
+                nursery.start_soon(self._keep_warm, member)
+            await trio.sleep_forever()
+
+    async def _keep_warm(self, member: Member) -> None:
+        while True:
+            await member.inventory.wait_up()
+            if member.serves(self._warm) or len(self._fleet.members) == 1:
+                await self._load(member)
+            await member.inventory.wait_down()
 
     async def ask(self, call: Call, held: Lease | None = None) -> bytes | None:
-        """Return the target's answer, a JSON object; None when the call belongs in the queue (see `Target.displaces`).
+        """Return a target's answer, a JSON object; None when the call belongs in the queue (see `Target.displaces`).
 
         `held` counts the bytes of the answer. The call ends after `attempt` seconds, waiting for a slot included.
 
@@ -53,16 +59,41 @@ class PastQueue:
         answer: bytes | None = None
         with trio.move_on_after(self._timeout.attempt) as scope:
             async with self._slots.hold(model_of(call.key)):
-                answer = await self._ask(call, held or Budget().lease())
+                answer = await self._ask_one(call, held or Budget().lease())
         if scope.cancelled_caught:
             raise AttemptTimeout(self._timeout.attempt)
         return answer
 
-    async def _ask(self, call: Call, held: Lease) -> bytes | None:
-        """Send the call, with the worker's timeouts."""
-        if self._target.displaces(call):
-            return None
-        answer, size, timeout = at(call.endpoint).answer(self._target.name), 0, self._timeout.first_chunk
+    async def _ask_one(self, call: Call, held: Lease) -> bytes | None:
+        """Send the call to the least busy target that serves it, and to the next one if there is no connection."""
+        tried: list[Member] = []
+        while True:
+            serving = self._fleet.serving(call.key, call.endpoint) or self._fleet.serving(call.key)
+            left = [member for member in serving or self._fleet.members if member not in tried]
+            left = [member for member in left if member.inventory.up] or left
+            able = [member for member in left if not member.target.displaces(call)]
+            if not able:
+                return None
+            member = min(able, key=self._load_of)
+            tried.append(member)
+            self._under_way[member.name] += 1
+            try:
+                return await self._ask(member, call, held)
+            except TargetUnavailable as error:
+                if len(left) == 1:
+                    raise
+                member.inventory.report_down(error)
+            finally:
+                self._under_way[member.name] -= 1
+
+    def _load_of(self, member: Member) -> float:
+        return (self._under_way[member.name] + member.worker.running) / member.slots
+
+    async def _ask(self, member: Member, call: Call, held: Lease) -> bytes:
+        """Send the call to one target, with the worker's timeouts."""
+        target = member.target
+        call = msgspec.structs.replace(call, payload=member.named(call.model, call.key, call.payload))
+        answer, size, timeout = at(call.endpoint).answer(target.name), 0, self._timeout.first_chunk
         with trio.CancelScope() as scope:
 
             def heard() -> None:
@@ -70,29 +101,29 @@ class PastQueue:
                 timeout = self._timeout.stall
                 scope.deadline = trio.current_time() + timeout
 
-            await self._target.load(call)
+            await target.load(call)
             scope.deadline = trio.current_time() + timeout
-            async with self._target.answer(msgspec.structs.replace(call, heard=heard, took=held.grow)) as chunks:
+            async with target.answer(msgspec.structs.replace(call, heard=heard, took=held.grow)) as chunks:
                 async for chunk in chunks:
                     size += len(chunk.data)
                     if size > self._timeout.max_answer:
                         raise AnswerTooLarge(self._timeout.max_answer)
                     answer.add(chunk)
         if scope.cancelled_caught:
-            raise TargetSilent(self._target.name, timeout)
+            raise TargetSilent(target.name, timeout)
         return answer.result()
 
-    async def _load(self) -> None:
+    async def _load(self, member: Member) -> None:
         """Load the model with a small call, outside the call slots, so that callers do not wait for it."""
         payload = msgspec.json.encode({"model": self._warm, "input": "warm"})
         call = Call(model=self._warm, key=self._warm, endpoint="/api/embed", payload=payload)
         try:
             with trio.fail_after(self._timeout.attempt):
-                answer = await self._ask(call, Budget().lease())
+                if member.target.displaces(call):
+                    log.warning("cannot warm the embedding model", model=self._warm, why=NOT_FOR_EMBEDDINGS)
+                    return
+                await self._ask(member, call, Budget().lease())
         except (TargetError, trio.TooSlowError) as error:
             log.warning("cannot warm the embedding model", model=self._warm, why=str(error) or "it took too long")
         else:
-            if answer is None:
-                log.warning("cannot warm the embedding model", model=self._warm, why=NOT_FOR_EMBEDDINGS)
-            else:
-                log.info("embedding model is warm", model=self._warm)
+            log.info("embedding model is warm", model=self._warm)

@@ -74,6 +74,11 @@ class Worker:
         return self._target.loaded()
 
     @property
+    def running(self) -> int:
+        """Return the number of jobs that run."""
+        return len(self._running)
+
+    @property
     def busy(self) -> bool:
         """True when every slot has a job."""
         return len(self._running) >= self.slots

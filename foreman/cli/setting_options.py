@@ -13,10 +13,11 @@ from pydantic.fields import FieldInfo
 
 from foreman.config.managed_model import ManagedModel
 from foreman.config.settings import HIDDEN, Settings
+from foreman.config.target_settings import TargetSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOT_FLAGS = {"macros", "models"}  # tables: only the file can set them
+NOT_FLAGS = {"macros", "models", "targets"}  # tables: only the file can set them
 _TIMES = ((86400, "d"), (3600, "h"), (60, "min"))
 _SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -72,6 +73,8 @@ def without_secrets(value: Any) -> Any:
         case ManagedModel():
             fields = value.model_dump()
             return fields | {"env": dict.fromkeys(fields["env"], HIDDEN)}
+        case TargetSettings():
+            return {name: without_secrets(one) for name, one in value}
         case tuple() | list():
             return [without_secrets(item) for item in value]
         case Path():

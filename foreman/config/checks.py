@@ -51,8 +51,12 @@ def _check_url(value: str) -> str:
             meant = "" if "://" in value else f"; did you mean http://{value}?"
             raise ValueError(f"must be an http:// or https:// address{meant}")
         if "@" in parts.netloc:  # logs and answers show the address
-            raise ValueError("must not contain a user name or password; use ollama_token or openai_token instead")
+            raise ValueError("must not contain a user name or password; use a token instead")
     return value.rstrip("/")
+
+
+def _check_urls(value: str) -> str:
+    return ",".join(_check_url(url.strip()) for url in value.split(",") if url.strip())
 
 
 def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -87,6 +91,7 @@ PositiveSeconds = Annotated[Seconds, Field(gt=0)]
 Size = Annotated[int, _scaled(_SIZES, "64 MiB"), Field(ge=1)]
 Several = Annotated[int, Field(ge=1, le=1024)]
 Url = Annotated[str, AfterValidator(_check_url)]
+Urls = Annotated[str, AfterValidator(_check_urls)]  # separated by commas
 Address = Annotated[str, AfterValidator(_check_addr)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
 Origins = Annotated[Words, AfterValidator(_check_origins)]
@@ -106,9 +111,6 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 def check_together(settings: Settings) -> None:
     """Raise SettingInvalid for settings that exclude or need each other."""
-    targets = [name for name in ("ollama_url", "openai_url", "models") if getattr(settings, name)]
-    if len(targets) > 1:
-        raise SettingInvalid(targets[1], targets, "set only one of ollama_url, openai_url and models")
     if not settings.only_loopback and not settings.token and not settings.insecure:
         raise SettingInvalid("addr", settings.addr, "a public address needs a token (or insecure = true)")
     if settings.private_jobs and (not settings.token or any(not name_of(token)[0] for token in settings.token)):

@@ -22,11 +22,12 @@ from foreman.config.checks import (
     Several,
     SigningSecrets,
     Size,
-    Url,
+    Urls,
     Words,
 )
 from foreman.config.macros import Macros
 from foreman.config.managed_model import ManagedModel
+from foreman.config.target_settings import TargetSettings, targets_of
 
 HIDDEN = "***"  # shown in place of a secret
 
@@ -119,16 +120,24 @@ class Settings(BaseModel):
         "data folder for foreman; on Linux `~/.local/share/foreman`.",
     )
 
-    ollama_url: Url = Field(
-        default="", description="URL of the Ollama server to run jobs on, such as `http://127.0.0.1:11434`."
+    ollama_url: Urls = Field(
+        default="",
+        description="URL of the Ollama server to run jobs on, such as `http://127.0.0.1:11434`. Several are separated "
+        "by commas, also beside `openai_url`; each is a [target](targets.md#a-fleet-of-targets).",
     )
     ollama_token: SecretStr = Field(default=SecretStr(""), description="API token of the Ollama server.")
-    openai_url: Url = Field(
+    openai_url: Urls = Field(
         default="",
         description="URL of the OpenAI-compatible server to run jobs on (vLLM, llama-server, LM Studio, SGLang, …), "
-        "with or without `/v1`. llama-server needs another `--port` than its default, which is Foreman's own.",
+        "with or without `/v1`; several are separated by commas. llama-server needs another `--port` than its "
+        "default, which is Foreman's own.",
     )
     openai_token: SecretStr = Field(default=SecretStr(""), description="API token of the OpenAI-compatible server.")
+    targets: list[TargetSettings] = Field(
+        default=[],
+        description="Any number of [servers to run jobs on](targets.md#a-fleet-of-targets), each with its own slots, "
+        "instead of `ollama_url` and `openai_url`. Tables in the TOML file, or a JSON list in the environment.",
+    )
     macros: Macros = Field(
         default={},
         description="Texts, numbers or lists of words for the commands of [managed models](targets.md#macros): "
@@ -272,9 +281,9 @@ class Settings(BaseModel):
         return self.addr.rpartition(":")[0].strip("[]") or "0.0.0.0"
 
     @property
-    def target_kind(self) -> str:
-        """Return the kind of target: ollama, openai or managed."""
-        return "ollama" if self.ollama_url else "openai" if self.openai_url else "managed"
+    def all_targets(self) -> list[TargetSettings]:
+        """Return the targets in order: `targets`, else what `ollama_url`, `openai_url` and `models` name."""
+        return targets_of(self)
 
     @property
     def port(self) -> int:

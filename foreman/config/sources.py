@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from foreman.config.checks import check_together
 from foreman.config.settings import HIDDEN, Settings
+from foreman.config.target_settings import check_targets
 from foreman.domain.errors import SettingInvalid
 
 PREFIX = "FOREMAN_"
@@ -57,6 +58,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     except ValueError as error:  # a TOML syntax error
         raise SettingInvalid("config", str(chosen), f"must be valid TOML ({error})") from error
     check_together(settings)
+    check_targets(settings)
     return settings
 
 

@@ -10,12 +10,11 @@ import trio
 from quart.globals import _cv_app
 
 from foreman.actors.feed import Feed
-from foreman.actors.inventory import Inventory
+from foreman.actors.fleet import Fleet
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
 from foreman.actors.webhook_sender import WebhookSender
-from foreman.actors.worker import Worker
 from foreman.budget import Budget
 from foreman.config.settings import Settings
 from foreman.domain.intake import Intake
@@ -25,7 +24,6 @@ from foreman.http.auth import Auth
 from foreman.queue.commands import Queue
 from foreman.queue.outlook import Outlook
 from foreman.store.readers import Readers
-from foreman.targets.protocol import Target
 from foreman.watchdog import Watchdog
 
 KEY = "foreman"
@@ -39,12 +37,10 @@ class Context:
     queue: Queue
     readers: Readers
     hub: OutputHub
-    inventory: Inventory
+    fleet: Fleet
     intake: Intake
-    worker: Worker
     outlook: Outlook
     past_queue: PastQueue
-    target: Target
     auth: Auth
     rate: Rate | None
     budget: Budget

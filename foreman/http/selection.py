@@ -92,5 +92,5 @@ def _names(given: str | None) -> tuple[str, ...]:
     """Return a model's name as given, and the target's own name for it if known."""
     if given is None:
         return ()
-    found = context().inventory.find(given)
+    found = context().fleet.find(given)
     return tuple(dict.fromkeys((given, found.name))) if found else (given,)

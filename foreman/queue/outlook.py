@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from foreman.domain.job import Draft, Instant, Job, LoadKey, State
 from foreman.domain.scheduling import choose, forecast
-from foreman.domain.scheduling.choose import OTHERS, Head, Run
+from foreman.domain.scheduling.choose import OTHERS, Head
+from foreman.domain.scheduling.positions import Run, order
 from foreman.domain.scheduling.turns import Turns
 from foreman.queue.board import Board, Near
 from foreman.store.protocol import Reader
@@ -128,7 +129,7 @@ class Outlook:
         )
 
     def _turn(self) -> Sequence[LoadKey]:
-        return () if self.turns.key is None else (self.turns.key,)
+        return self.turns.keys
 
     def _resting(self) -> Collection[LoadKey]:
         return self.turns.at_rest(self.board.keys_waiting)
@@ -143,7 +144,7 @@ class Outlook:
         return Near(list(lanes.values()), near.others)
 
     def _order(self, near: Near, now: Instant) -> Iterator[Run]:
-        return choose.order(near.lanes, self.turns.standing, now=now, rules=self.rules, seconds=self._usual)
+        return order(near.lanes, self.turns.standing, now=now, rules=self.rules, seconds=self._usual)
 
     def _usual(self, key: LoadKey) -> float:
         known = self._service(key)
@@ -188,7 +189,7 @@ class Outlook:
             if job.began_at is None:
                 expected += self._loading(job.key)
             free[slot] = forecast.remaining(expected, max(0.0, now - (job.began_at or job.claimed_at)))
-        return forecast.Slots(sorted(free), self.turns.key)
+        return forecast.Slots(sorted(free), next(iter(reversed(self.turns.keys)), None))
 
     def _load(self, slots: forecast.Slots | None, run: Run, near: Near) -> forecast.Slots | None:
         loads = near.others[run.priority] if run.key == OTHERS else 1

@@ -58,11 +58,18 @@ class _Load:
 class OllamaTarget:
     """One Ollama server."""
 
-    name = "ollama"
-
-    def __init__(self, url: str, token: str = "", keep_alive: str | int = "", *, load_timeout: float = LOAD_TIMEOUT):
+    def __init__(
+        self,
+        url: str,
+        token: str = "",
+        keep_alive: str | int = "",
+        *,
+        load_timeout: float = LOAD_TIMEOUT,
+        name: str = "",
+    ):
         """Send `keep_alive` with requests that load a model; empty leaves it to the server."""
-        self.address = f"ollama at {url}"
+        self.name = name or "ollama"
+        self.address = f"{self.name} at {url}"
         self._client = Client(url, token, name=self.name)
         self._listed = Listing(self._client, "/api/tags", _model, named_by=NAMES)
         self._held_there = Listing(self._client, "/api/ps", lambda name, _: ollama_form(name), named_by=NAMES)
@@ -100,6 +107,10 @@ class OllamaTarget:
     def same(self, name: str) -> str:
         """See `Target.same`."""
         return ollama_form(name)
+
+    def serves(self, endpoint: str) -> bool:
+        """See `Target.serves`."""
+        return at(endpoint).on_ollama
 
     async def load(self, call: Call) -> None:
         """Load the model by a request without a prompt; a refusal is left for the real request to report.

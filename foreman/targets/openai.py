@@ -55,6 +55,10 @@ class OpenAITarget:
         """See `Target.same`: these servers compare names letter by letter."""
         return name
 
+    def serves(self, endpoint: str) -> bool:
+        """See `Target.serves`."""
+        return True
+
     async def load(self, call: Call) -> None:
         """Do nothing: the server loads models itself."""
 

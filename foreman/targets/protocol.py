@@ -81,6 +81,9 @@ class Target(Protocol):
     def same(self, name: str) -> str:
         """Return the canonical form of a name: equal for two names of the same model, and only for them."""
 
+    def serves(self, endpoint: str) -> bool:
+        """Return True if the server has the endpoint, itself or by translation."""
+
     async def load(self, call: Call) -> None:
         """Load the call's load key and wait until it can answer; called before every attempt.
 

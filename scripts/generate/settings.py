@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from foreman.cli.setting_options import shown, unmarked, without_secrets
 from foreman.config.managed_model import ManagedModel
 from foreman.config.settings import Settings
+from foreman.config.target_settings import TargetSettings
 from scripts.generate import ROOT
 
 TOML = "config/foreman.toml"
@@ -41,6 +42,7 @@ def page() -> str:
     """Return the text of settings.md; the table under the heading of a section is replaced."""
     text = (ROOT / PAGE).read_text(encoding="utf-8")
     tables = {title: _table("setting", dict(_settings_of(title))) for title in SECTIONS.values()}
+    tables["A target"] = _table("key", TargetSettings.model_fields)
     tables["A managed model"] = _table("key", ManagedModel.model_fields)
     for title, table in tables.items():
         found = re.search(rf"^## {title}\n(?:(?![#|]).*\n)*((?:\|.*\n)+)", text, re.MULTILINE)

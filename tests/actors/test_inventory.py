@@ -13,7 +13,7 @@ from foreman.actors.inventory import MISSED, NOTE, Inventory
 from foreman.domain.errors import ModelNotFound, TargetDown, TargetUnavailable
 from foreman.queue.commands import Message
 from foreman.targets.protocol import Model
-from tests.support.actors import FakeTarget
+from tests.support.actors import FakeTarget, fleet_of
 
 GONE = TargetUnavailable("the target", "connection refused")
 
@@ -134,10 +134,10 @@ async def test_an_unknown_model_is_asked_for_once_more(
 ) -> None:
     inventory = await start()
     target.inventory.append("new")
-    assert (await inventory.resolve("new")).name == "new"
+    assert (await fleet_of((target, inventory)).resolve("new")).name == "new"
     await trio.sleep(MISSED)
     with pytest.raises(ModelNotFound) as error:
-        await inventory.resolve("nowhere")
+        await fleet_of((target, inventory)).resolve("nowhere")
     assert "m, n, new" in str(error.value.hint)
     assert len(target.probes) == 3
 
@@ -150,7 +150,7 @@ async def test_names_nobody_knows_have_the_target_asked_once_however_many_they_a
 
     async def miss(name: str) -> None:
         with pytest.raises(ModelNotFound):
-            await inventory.resolve(name)
+            await fleet_of((target, inventory)).resolve(name)
 
     async with trio.open_nursery() as nursery:  # at once
         for number in range(500):
@@ -170,8 +170,8 @@ async def test_who_misses_a_name_and_leaves_takes_no_answer_from_the_others(
     target.inventory.append("new")
     target.slow = 0.5
     with trio.move_on_after(0.1):
-        await inventory.resolve("new")
-    assert (await inventory.resolve("new")).name == "new"
+        await fleet_of((target, inventory)).resolve("new")
+    assert (await fleet_of((target, inventory)).resolve("new")).name == "new"
 
 
 async def test_what_is_shown_of_the_models_is_made_once_and_a_long_list_in_a_thread(
@@ -184,13 +184,14 @@ async def test_what_is_shown_of_the_models_is_made_once_and_a_long_list_in_a_thr
         made.append((len(models), threading.current_thread() is threading.main_thread()))
         return b"x"
 
+    fleet = fleet_of((target, inventory))
     async with trio.open_nursery() as nursery:
         for _ in range(9):
-            nursery.start_soon(inventory.shown, build)
+            nursery.start_soon(fleet.shown, build)
     target.inventory = [f"m{number}" for number in range(5000)]
     await inventory.probe()
     for _ in range(9):
-        assert await inventory.shown(build) == b"x"
+        assert await fleet.shown(build) == b"x"
     assert made == [(2, True), (5000, False)]
 
 
@@ -201,18 +202,18 @@ async def test_many_who_miss_a_model_share_one_question(
     target.inventory.append("new")
     async with trio.open_nursery() as nursery:
         for _ in range(20):
-            nursery.start_soon(inventory.resolve, "new")
+            nursery.start_soon(fleet_of((target, inventory)).resolve, "new")
     assert len(target.probes) == 2
 
 
 async def test_a_model_is_found_by_its_alias(
-    start: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    start: Start, target: FakeTarget, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def models() -> list[Model]:
         return [Model(name="m:latest", aliases=("m",))]
 
     monkeypatch.setattr(FakeTarget, "models", lambda self: models())
-    assert (await (await start()).resolve("m")).name == "m:latest"
+    assert (await fleet_of((target, await start())).resolve("m")).name == "m:latest"
 
 
 async def test_known_models_are_still_known_while_the_target_is_away(
@@ -221,9 +222,9 @@ async def test_known_models_are_still_known_while_the_target_is_away(
     inventory = await start()
     target.down = GONE
     inventory.report_down(GONE)
-    assert (await inventory.resolve("m")).name == "m"
+    assert (await fleet_of((target, inventory)).resolve("m")).name == "m"
     with pytest.raises(TargetDown, match="connection refused"):
-        await inventory.resolve("unknown")
+        await fleet_of((target, inventory)).resolve("unknown")
 
 
 async def test_the_last_known_models_outlive_the_process(

@@ -17,7 +17,7 @@ from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, T
 from foreman.targets.protocol import Call
 from tests.actors.test_inventory import StaticAnswer
 from tests.conftest import Logged
-from tests.support.actors import FakeTarget, Script
+from tests.support.actors import FakeTarget, Script, fleet_of
 
 VECTOR = Chunk(b'{"embeddings":[[1.0]]}', last=True)
 TIMEOUT = Timeouts(attempt=100, first_chunk=30, stall=12, max_answer=1000)
@@ -44,7 +44,7 @@ def of(model: str) -> Call:
 def embeddings(script: Script, *, concurrency: int = 2, warm: str = "", target: FakeTarget | None = None) -> PastQueue:
     target = target or FakeTarget([script])
     inventory = Inventory(target, StaticAnswer(), poll_interval=30)
-    return PastQueue(target, inventory, concurrency=concurrency, timeout=TIMEOUT, warm=warm)
+    return PastQueue(fleet_of((target, inventory)), concurrency=concurrency, timeout=TIMEOUT, warm=warm)
 
 
 async def alive_only(call: Call) -> AsyncIterator[Chunk]:

@@ -200,9 +200,53 @@ def test_a_loopback_address_needs_no_token(addr: str) -> None:
     assert load(flags={"addr": addr}).only_loopback
 
 
-def test_only_one_target_may_be_set() -> None:
-    words = refusal(ollama_url="http://a", openai_url="http://b")
-    assert "set only one of ollama_url, openai_url and models" in words
+def test_the_short_settings_name_targets_by_their_kind() -> None:
+    given = load(flags={"ollama_url": "http://a, http://b/", "openai_url": "http://c", "slots": 2}).all_targets
+    assert [(one.name, one.kind, one.url, one.slots) for one in given] == [
+        ("ollama", "ollama", "http://a", 2),
+        ("ollama-2", "ollama", "http://b", 2),
+        ("openai", "openai", "http://c", 2),
+    ]
+    assert [(one.name, one.kind) for one in load().all_targets] == [("managed", "managed")]
+
+
+def test_targets_are_tables_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    toml('slots = 3\n[[targets]]\nname = "big"\nollama_url = "http://a"\nslots = 8\nmodels = ["qwen*", "b"]')
+    (big,) = load().all_targets
+    assert (big.name, big.slots, big.max_loaded) == ("big", 8, 1)
+    assert [name for name in ("qwen3:8b", "b", "c") if big.takes(name)] == ["qwen3:8b", "b"]
+    monkeypatch.setenv("FOREMAN_TARGETS", '[{"name": "x", "openai_url": "http://b"}]')
+    (other,) = load().all_targets
+    assert (other.name, other.kind, other.slots) == ("x", "openai", 3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"targets": [{"name": "a", "managed": True}], "ollama_url": "http://a"}, "cannot be set beside targets"),
+        ({"targets": [{"name": "a"}]}, "must have one of ollama_url, openai_url and managed"),
+        ({"targets": [{"name": "a", "ollama_url": "http://a", "openai_url": "http://b"}]}, "must have one of"),
+        ({"targets": [{"name": "a b", "ollama_url": "http://a"}]}, "targets.0.name"),
+        ({"targets": [{"name": "a", "ollama_url": u} for u in ("http://a", "http://b")]}, "different names"),
+        ({"ollama_url": "http://a,http://a"}, "different addresses"),
+        ({"targets": [{"name": "a", "openai_url": "http://a", "max_loaded": 2}]}, "is for Ollama servers only"),
+        ({"targets": [{"name": "a", "openai_url": "http://a", "memory": "1 GiB"}]}, "is for managed targets only"),
+        ({"targets": [{"name": "a", "managed": True}]}, "has no models"),
+        (
+            {"targets": [{"name": "a", "ollama_url": "http://a"}], "models": [{"name": "m", "command": ["x"]}]},
+            "needs a target with managed = true",
+        ),
+        (
+            {
+                "targets": [{"name": "a", "managed": True}, {"name": "b", "managed": True}],
+                "models": [{"name": "m", "command": ["x"], "target": "a"}, {"name": "n", "command": ["x"]}],
+            },
+            "must have one of these as its target: a, b",
+        ),
+    ],
+)
+def test_targets_that_contradict_each_other_are_refused(flags: dict[str, Any], words: str) -> None:
+    assert words in refusal(**flags)
 
 
 def test_tables_in_the_environment_must_be_json(monkeypatch: pytest.MonkeyPatch) -> None:

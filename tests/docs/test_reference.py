@@ -13,6 +13,7 @@ import pytest
 
 from foreman.config.managed_model import ManagedModel
 from foreman.config.settings import Settings
+from foreman.config.target_settings import TargetSettings
 from foreman.domain.job import State
 from foreman.http.openapi.blocks import EVERYWHERE
 from foreman.http.openapi.codes import STATUSES
@@ -26,7 +27,7 @@ HIDDEN = {"misrouted", "store_rejected"}  # callers hear the name of the status,
 
 def test_every_setting_has_a_line() -> None:
     lines = re.findall(r"^\| `([a-z_]+)` \|", page("docs/settings.md").text, re.MULTILINE)
-    assert sorted([*Settings.model_fields, *ManagedModel.model_fields]) == sorted(lines)
+    assert sorted([*Settings.model_fields, *TargetSettings.model_fields, *ManagedModel.model_fields]) == sorted(lines)
 
 
 def test_every_code_of_a_fault_has_a_place() -> None:

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreman.domain.scheduling.choose import Choice, Head, Rules, Spent, Standing, Turn, choose, order, spend, start
+from foreman.domain.scheduling.choose import Choice, Head, Rules, Spent, Standing, choose, spend, start
+from foreman.domain.scheduling.positions import order
+from foreman.domain.scheduling.visits import Turn
 
 LIMIT = 100.0
 NOW = 1_000.0
@@ -31,7 +33,7 @@ def chosen(*heads: Head, standing: Standing | None = None, running: Sequence[int
 
 
 def next_key(*heads: Head, turn: Turn | None = None) -> str:
-    return chosen(*heads, standing=Standing(turn)).head.key
+    return chosen(*heads, standing=Standing((turn,) if turn else ())).head.key
 
 
 def turn_of(key: str, *, seconds: float = 1) -> Turn:
@@ -72,7 +74,7 @@ def test_a_high_job_ends_the_turn_of_a_lower_one() -> None:
 
 
 def test_a_lone_key_starts_within_the_limit_behind_an_endless_stream_of_another() -> None:
-    standing, lone, now = Standing(Turn("a", 0.0)), Head("b", NORMAL, 0.0, "1"), 0.0
+    standing, lone, now = Standing((Turn("a", 0.0),)), Head("b", NORMAL, 0.0, "1"), 0.0
 
     def goes() -> Head:
         choice = choose([Head("a", NORMAL, now - 0.5, "2"), lone], standing, running={}, now=now, rules=RULES)
@@ -252,7 +254,7 @@ lanes = st.lists(
 )
 credit = st.integers(-200, 50).map(lambda tenths: tenths / 10 + 0.03)  # never zero, about which floats would differ
 states = st.builds(
-    lambda turn, normal, low, started: Standing(turn, (0.0, normal, low), tuple(started)),
+    lambda turn, normal, low, started: Standing((turn,) if turn else (), (0.0, normal, low), tuple(started)),
     st.none() | st.builds(lambda key, s: Turn(key, NOW - s), st.sampled_from("abcde"), st.integers(0, 150)),
     credit,
     credit,

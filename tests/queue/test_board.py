@@ -6,8 +6,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foreman.domain.scheduling import choose
-from foreman.domain.scheduling.choose import OTHERS, Head, Rules, Standing, Turn
+from foreman.domain.scheduling.choose import OTHERS, Head, Rules, Standing
 from foreman.domain.scheduling.turns import Rest, Turns
+from foreman.domain.scheduling.visits import Turn
 from foreman.queue.board import Board
 from foreman.queue.outlook import Outlook
 
@@ -44,7 +45,7 @@ def test_a_claim_chooses_from_a_few_lanes_what_it_would_from_all(
 ) -> None:
     board = board_of(lanes)
     outlook = Outlook(RULES)
-    standing = Standing(turn and Turn(turn[0], NOW - turn[1]), tuple(credits), tuple(started))
+    standing = Standing((Turn(turn[0], NOW - turn[1]),) if turn else (), tuple(credits), tuple(started))
     outlook.turns = Turns(standing, {key: Rest(NOW, NOW + 9) for key in resting})
     outlook.board = board
     few = outlook.heads()

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from foreman.domain.job import Job, Priority, State
 from foreman.domain.scheduling import forecast
-from foreman.domain.scheduling.choose import Rules, Standing, Turn
+from foreman.domain.scheduling.choose import Rules, Standing
 from foreman.domain.scheduling.turns import Turns
+from foreman.domain.scheduling.visits import Turn
 from foreman.queue.outlook import FAR, Expected, Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
@@ -33,7 +34,7 @@ def knowing(
     outlook.board = ledger_of(store).outlook.board
     for key, (took, load) in seconds.items():
         outlook.paces = forecast.learn(outlook.paces, key, most_tokens=None, seconds=took, load=load, tokens=0)
-    outlook.turns = Turns(Standing(Turn(loaded, START)) if loaded else Standing())
+    outlook.turns = Turns(Standing((Turn(loaded, START),)) if loaded else Standing())
     return outlook
 
 
@@ -60,13 +61,13 @@ def test_what_runs_counts_with_what_is_left_of_it(store: SqliteWriter) -> None:
     with writing(store) as ledger:
         ledger.put(replace(running, state=State.LOADING), running)
     outlook.claimed(running, START)
-    outlook.turns = Turns(Standing(Turn("b", START)))
+    outlook.turns = Turns(Standing((Turn("b", START),)))
     assert seconds(outlook, store, waiting) == [90 + 5 + 10]
     outlook.began("001", START + 30)
     assert seconds(outlook, store, waiting, now=START + 50) == [40 + 5 + 10]
     assert seconds(outlook, store, waiting, now=START + 130) == [10 + 5 + 10]  # longer than usual: a tenth more
     outlook.ended("001")
-    outlook.turns = Turns(Standing(Turn("a", START)))
+    outlook.turns = Turns(Standing((Turn("a", START),)))
     assert seconds(outlook, store, waiting) == [10]
 
 
@@ -137,7 +138,7 @@ def test_a_class_that_starves_is_expected_before_the_end_of_the_higher_ones(stor
     with writing(store, START + 700) as ledger:
         ledger.add([draft(n, "a", priority=Priority.HIGH) for n in range(1, 101)])
     assert outlook.of(store, low, START + 700) == Expected(2, 2)
-    outlook.turns = Turns(Standing(Turn("a", START + 700), credits=(0.0, 0.0, -5.05)))
+    outlook.turns = Turns(Standing((Turn("a", START + 700),), credits=(0.0, 0.0, -5.05)))
     assert outlook.of(store, low, START + 700) == Expected(52, 52)
     assert outlook.of(store, low, START + 1).position == 101
 

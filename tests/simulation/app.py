@@ -77,7 +77,7 @@ class App:
             settings,
             store,
             clock,
-            target=target,
+            targets={settings.all_targets[0].name: target},
             sender=cast(WebhookSender, receivers),
             make_readers=partial(InlineReaders, count=1),
             offload=self.disk,

@@ -84,6 +84,9 @@ class ScriptedTarget:
     def same(self, name: str) -> str:
         return name
 
+    def serves(self, endpoint: str) -> bool:
+        return True
+
     async def load(self, call: Call) -> None:
         if self._loaded == call.key:
             return

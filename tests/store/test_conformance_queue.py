@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from foreman.domain.job import Job, Priority, State
 from foreman.domain.scheduling import choose
-from foreman.domain.scheduling.choose import Head, Rules, Turn
+from foreman.domain.scheduling.choose import Head, Rules
 from foreman.domain.scheduling.turns import Turns
+from foreman.domain.scheduling.visits import Turn
 from foreman.queue import outlook as outlook_module
 from foreman.queue.board import Board
 from foreman.queue.outlook import Outlook
@@ -220,7 +221,7 @@ def check_positions(store: Store, waiting: list[tuple[str, Priority, int]], at_w
         add(store, draft(n, model=model, priority=priority), now=now - age % 90)
     outlook = Outlook(RULES)
     outlook.board = board_of(store)
-    outlook.turns = Turns(choose.Standing(Turn(at_work, now) if at_work else None))
+    outlook.turns = Turns(choose.Standing((Turn(at_work, now),) if at_work else ()))
     places = {job.id: outlook.of(store, job, now).position for job in store.jobs(QUEUED, limit=99)}
     line = [(job.id, expected.position) for job, expected in outlook.line(store, now, most=99)]
     assert line == sorted(places.items(), key=lambda job: job[1] or 0)

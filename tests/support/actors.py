@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import trio
 
+from foreman.actors.fleet import Fleet, Member
 from foreman.actors.inventory import Inventory
 from foreman.actors.output import OutputHub
 from foreman.actors.worker import Worker
+from foreman.config.target_settings import TargetSettings
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import ForemanError, NotServed, TargetError
 from foreman.domain.job import Draft, Job, State
@@ -112,6 +114,9 @@ class FakeTarget:
     def same(self, name: str) -> str:
         return name
 
+    def serves(self, endpoint: str) -> bool:
+        return True
+
     async def load(self, call: Call) -> None:
         if self.in_memory == call.key:
             return
@@ -157,6 +162,20 @@ async def inline(function: Callable[..., T], /, *args: object) -> T:
     """In place of a thread, which the autojump clock would not wait for."""
     await trio.lowlevel.checkpoint()
     return function(*args)
+
+
+class IdleWorker:
+    """A worker that runs nothing, for what only asks how busy it is."""
+
+    slots = 1
+    running = 0
+
+
+def fleet_of(*targets: tuple[FakeTarget, Inventory]) -> Fleet:
+    """A fleet whose workers are idle."""
+    settings = [TargetSettings(name=f"t{number}", managed=True) for number in range(1, len(targets) + 1)]
+    pairs = zip(settings, targets, strict=True)
+    return Fleet([Member(one, target, inventory, cast(Worker, IdleWorker())) for one, (target, inventory) in pairs])
 
 
 class InlineReaders(Readers):

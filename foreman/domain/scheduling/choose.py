@@ -1,11 +1,12 @@
-"""The choice of the next job from the heads of all lanes.
+"""The choice of a target's next job from the heads of the lanes that it serves.
 
 A lane is one load key in one priority class. The rules, in this order:
 
 1. *Class.* `high`, `normal`, `low`, strictly. A class whose oldest job has waited longer than `limit` has a reserved
    share of the slot time: now and then one of its jobs goes before the higher classes.
-2. *Turn.* Within a class the current load key goes on. Its turn ends once it has lasted `limit` while another key of
-   the class waits.
+2. *Turn.* Within a class the load keys whose turn it is go on, and others begin one where they fit beside them. A turn
+   ends once it has lasted `limit` while another key of the class waits, but not before it has worked for as long as
+   its load took (`visits.py`).
 3. *Age.* The oldest job first.
 
 So a backlog of K keys costs K loads, a high job waits for at most two lower ones, and no class starves.
@@ -14,13 +15,17 @@ So a backlog of K keys costs K loads, a high job waits for at most two lower one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from foreman.domain.scheduling.room import Room
+from foreman.domain.scheduling.visits import Moves, Turn, Visits
 
 CLASSES = range(3)  # of priority, the most urgent first
 NEXT_TO_NOTHING = 1e-6  # seconds; sums of floats are not exact
-OTHERS = ""  # a key that stands for many keys in `order`; its turn does not end
+OTHERS = ""  # a key that stands for many keys where positions are found; its turn does not end
 IN_A_ROW = 2  # jobs that may start in succession while a job of a higher class waits
+ONE = Room.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +48,6 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """The load key whose turn it is, and the beginning of the turn."""
-
-    key: str
-    since: float
-
-
-@dataclass(frozen=True, slots=True)
 class Spent:
     """The slot time of one attempt, including loading."""
 
@@ -61,11 +58,31 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The scheduler's state: the current turn and the credits of each class. Passed in and returned."""
+    """The scheduler's state for one target: its turns, and the credits of each class. Passed in and returned."""
 
-    turn: Turn | None = None
+    turns: tuple[Turn, ...] = ()  # of keys that fit together, the one used last at the end
     credits: tuple[float, ...] = (0.0,) * len(CLASSES)  # seconds of slot time owed to each class
     started: tuple[int, ...] = ()  # the classes of the last IN_A_ROW jobs
+    moves: Moves = field(default_factory=Moves)
+    visits: Visits = field(default_factory=Visits)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the load keys whose turn it is, the one used last at the end."""
+        return tuple(turn.key for turn in self.turns)
+
+    def turn(self, key: str) -> Turn | None:
+        """Return the turn of a key, or None."""
+        return next((turn for turn in self.turns if turn.key == key), None)
+
+    def changed(self, turn: Turn) -> Standing:
+        """Return the standing with another state of a turn; unchanged when the key has none."""
+        return replace(self, turns=tuple(turn if one.key == turn.key else one for one in self.turns))
+
+    def next_end(self, now: float) -> float | None:
+        """Return the next time after `now` at which a wait of the turns is over, or None."""
+        ends = [end for turn in self.turns for end in turn.ends()]
+        return min((end for end in (*ends, self.moves.until) if end > now), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,91 +91,68 @@ class Choice:
 
     head: Head
     reserved: bool  # True when it overtakes a job of a higher class on the share of its own
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run of consecutive jobs of one lane."""
-
-    key: str
-    priority: int
-    count: int
+    takes: str = ""  # the load key of a lower class that has jobs left and has to make room for it
 
 
 def choose(
-    heads: Sequence[Head], standing: Standing, *, running: Mapping[int, int], now: float, rules: Rules
+    heads: Sequence[Head],
+    standing: Standing,
+    *,
+    running: Mapping[int, int],
+    now: float,
+    rules: Rules,
+    at_work: Collection[str] = (),
+    room: Room = ONE,
 ) -> Choice | None:
-    """Return the job to run next, or None when there is none.
+    """Return the job to run next, or None when there is none now.
 
-    `running` counts the running jobs by class. The cost grows with the number of lanes only.
+    `running` counts the running jobs by class, `at_work` has their load keys, and `room` tells which keys fit together.
+    A None may become a choice at `standing.next_end`. The cost grows with the number of lanes only.
     """
+    view = _View(heads, standing, at_work, room, now, rules)
+    heads = [head for head in heads if not view.waits(head)]
     oldest = _oldest(heads)
     if not oldest:
         return None
-    priority, reserved = _class(oldest, standing, running, now, rules)
+    priority, reserved = next_class(oldest, standing, running, now, rules)
+    head = view.first([head for head in heads if head.priority == priority])
+    held = view.held(head)
+    if head.key in at_work or room.fits({*held, head.key}):
+        return Choice(head, reserved, view.taken(head))
+    stays = view.stays(head, held)
+    beside = [other for other in heads if other.key in stays and not view.ended(other.key)]
+    return Choice(min(beside, key=lambda head: (head.priority, head.since, head.id)), False) if beside else None
 
-    def order(head: Head) -> tuple[int, float, str]:
-        return _by_turn(head.key, standing.turn, now, rules), head.since, head.id
 
-    return Choice(min((head for head in heads if head.priority == priority), key=order), reserved)
-
-
-def start(standing: Standing, choice: Choice, now: float) -> Standing:
-    """Return the standing after starting the choice."""
+def start(standing: Standing, choice: Choice, now: float, *, room: Room = ONE, load: float = 0.0) -> Standing:
+    """Return the standing after starting the choice; loading its key takes `load` seconds, 0 when it is unknown."""
     head = choice.head
-    turn = standing.turn if standing.turn and standing.turn.key == head.key else Turn(head.key, now)
-    return Standing(turn, standing.credits, (*standing.started, head.priority)[-IN_A_ROW:])
+    turn, visits, moves = standing.turn(head.key), standing.visits, standing.moves
+    others = [other for other in standing.turns if other.key != head.key]
+    if turn is None:
+        taken = standing.turn(choice.takes)
+        if taken is not None:
+            moves = moves.one(load + taken.load, now)
+        gap = visits.gap(head.key, head.since)
+        turn = Turn(head.key, now, priority=head.priority, load=load, took=taken is not None, gap=gap)
+    elif turn.took:
+        turn = turn.visited(head.since)
+    keep = [turn]
+    for other in reversed(others):
+        if room.fits({other.key, *(kept.key for kept in keep)}):
+            keep.insert(0, other)
+        else:
+            visits = visits.left(other)
+    keep.remove(turn)
+    started = (*standing.started, head.priority)[-IN_A_ROW:]
+    return Standing((*keep, replace(turn, used=now)), standing.credits, started, moves, visits)
 
 
 def spend(
     standing: Standing, spent: Spent, heads: Iterable[Head], *, running: Mapping[int, int], now: float, rules: Rules
 ) -> Standing:
     """Return the standing after an attempt; `heads` are waiting now, `running` counts the jobs still running."""
-    return _spend(standing, spent, _oldest(heads), running, now, rules)
-
-
-def order(
-    lanes: Iterable[tuple[Head, int]],
-    standing: Standing,
-    *,
-    now: float,
-    rules: Rules,
-    seconds: Callable[[str], float],
-) -> Iterator[Run]:
-    """Yield the order in which all jobs would run by these rules if no job were added.
-
-    `lanes` has the head of each lane and its number of waiting jobs; `seconds` returns the usual duration of a key's
-    jobs. All jobs of a lane count as old as their head.
-    """
-    waiting: dict[int, dict[str, tuple[Head, int]]] = {}
-    for head, count in sorted(lanes, key=lambda lane: (lane[0].since, lane[0].id)):
-        if count:
-            waiting.setdefault(head.priority, {})[head.key] = head, count
-    oldest = _oldest_of(waiting)
-    while waiting:
-        priority, reserved = _class(oldest, standing, {}, now, rules)
-        queue = waiting[priority]
-        head, left = queue[_by_age(queue, standing.turn, now, rules)]
-        standing = start(standing, Choice(head, reserved), now)
-        each = seconds(head.key)
-        count = (
-            1
-            if reserved
-            else min(
-                left,
-                _until_another(oldest, standing, priority, len(queue) > 1 and head.key != OTHERS, each, now, rules),
-            )
-        )
-        yield Run(head.key, priority, count)
-        now += count * each / rules.slots
-        queue[head.key] = head, left - count
-        if count == left:
-            del queue[head.key]
-            if not queue:
-                del waiting[priority]
-            oldest = _oldest_of(waiting)
-        standing = Standing(standing.turn, standing.credits, (*standing.started, *[priority] * (count - 1))[-IN_A_ROW:])
-        standing = _spend(standing, Spent(priority, count * each, reserved), oldest, {}, now, rules)
+    return charge(standing, spent, _oldest(heads), running, now, rules)
 
 
 def _oldest(heads: Iterable[Head]) -> dict[int, float]:
@@ -169,11 +163,7 @@ def _oldest(heads: Iterable[Head]) -> dict[int, float]:
     return oldest
 
 
-def _oldest_of(waiting: Mapping[int, Mapping[str, tuple[Head, int]]]) -> dict[int, float]:
-    return {priority: next(iter(queue.values()))[0].since for priority, queue in waiting.items()}
-
-
-def _class(
+def next_class(
     oldest: Mapping[int, float], standing: Standing, running: Mapping[int, int], now: float, rules: Rules
 ) -> tuple[int, bool]:
     """Return the class that goes next, and True if it overtakes a waiting higher one."""
@@ -185,7 +175,7 @@ def _class(
         for priority in oldest
         if priority > highest
         and standing.credits[priority] > NEXT_TO_NOTHING
-        and _starves(priority, oldest, now, rules)
+        and starves(priority, oldest, now, rules)
         and running.get(priority, 0) < rules.share * rules.slots
     ]
     if not owed:
@@ -193,11 +183,12 @@ def _class(
     return max(owed, key=lambda priority: (round(standing.credits[priority], 3), -priority)), True
 
 
-def _starves(priority: int, oldest: Mapping[int, float], now: float, rules: Rules) -> bool:
+def starves(priority: int, oldest: Mapping[int, float], now: float, rules: Rules) -> bool:
+    """Return True for a class whose oldest job has waited longer than the limit."""
     return priority in oldest and now - oldest[priority] > rules.limit
 
 
-def _spend(
+def charge(
     standing: Standing, spent: Spent, oldest: Mapping[int, float], running: Mapping[int, int], now: float, rules: Rules
 ) -> Standing:
     """Return the standing after every class has earned its share of the time and the spending class has paid.
@@ -214,47 +205,89 @@ def _spend(
             credit -= (1 - rules.share) * spent.seconds
             credit = credit if spent.reserved else max(0.0, credit)
         if not running.get(priority):
-            most = rules.share * rules.limit if _starves(priority, oldest, now, rules) else 0.0
+            most = rules.share * rules.limit if starves(priority, oldest, now, rules) else 0.0
             credit = min(credit, most)
         credits.append(credit)
-    return Standing(standing.turn, tuple(credits), standing.started)
+    return replace(standing, credits=tuple(credits))
 
 
-def _by_turn(key: str, turn: Turn | None, now: float, rules: Rules) -> int:
-    if turn is None or key != turn.key:
-        return 1
-    return 0 if key == OTHERS or now - turn.since < rules.limit else 2
+class _View:
+    """The lanes of a target beside what it works on."""
 
+    def __init__(
+        self,
+        heads: Sequence[Head],
+        standing: Standing,
+        at_work: Collection[str],
+        room: Room,
+        now: float,
+        rules: Rules,
+    ) -> None:
+        self._standing = standing
+        self._turns = {turn.key: turn for turn in standing.turns}
+        self._at_work = at_work
+        self._room = room
+        self._now = now
+        self._rules = rules
+        self._waiting: dict[str, int] = {}  # the lowest class in which a key waits
+        for head in heads:
+            self._waiting[head.key] = max(head.priority, self._waiting.get(head.key, head.priority))
+        # An idle turn does not keep others from beginning one.
+        used = self._waiting.keys() | set(at_work)
+        self._live = [turn.key for turn in standing.turns if turn.key in used and not self.ended(turn.key)]
 
-def _by_age(queue: Mapping[str, object], turn: Turn | None, now: float, rules: Rules) -> str:
-    """Return the next key of `queue`, whose keys are sorted by their oldest job."""
-    if turn and turn.key in queue and _by_turn(turn.key, turn, now, rules) == 0:
-        return turn.key
-    return next((key for key in queue if turn is None or key != turn.key), next(iter(queue)))
+    def ended(self, key: str) -> bool:
+        """Return True for a key whose turn has lasted long enough for another one to begin."""
+        return key != OTHERS and (turn := self._turns.get(key)) is not None and turn.ended(self._now, self._rules.limit)
 
+    def waits(self, head: Head) -> bool:
+        """Return True if taking the target from a lower class now would cost too much."""
+        if head.key in self._turns or head.key in self._at_work:
+            return False
+        taken = self._turns.get(self.taken(head))
+        return taken is not None and (taken.goes_on(self._now) or self._standing.moves.bars(self._now))
 
-def _until_another(
-    oldest: Mapping[int, float],
-    standing: Standing,
-    priority: int,
-    others: bool,
-    each: float,
-    now: float,
-    rules: Rules,
-) -> int:
-    """Return how many jobs of the current key go before another choice is possible; 1 or more.
+    def taken(self, head: Head) -> str:
+        """Return the key of a lower class with jobs left that has to make room for the job; empty if there is none."""
+        if head.key in self._turns or head.key in self._at_work:
+            return ""
+        keys = [key for key in self._live if self._waiting.get(key, -1) > head.priority]
+        if not keys or self._room.fits({head.key, *self._live}):
+            return ""
+        return next((key for key in keys if not self._room.fits({head.key, key})), keys[0])
 
-    `others` is True when another key of the class waits; `each` is the duration of a job in seconds.
-    """
-    pace = max(each, 1e-9) / rules.slots  # seconds from one end to the next
-    counts: list[float] = [1_000_000_000]
-    if others and standing.turn:
-        counts.append((standing.turn.since + rules.limit - now) / pace)
-    for lower, since in oldest.items():
-        if lower > priority and rules.share:
-            if _starves(lower, oldest, now, rules):
-                missing = NEXT_TO_NOTHING - standing.credits[lower]
-                counts.append(math.floor(missing / (rules.share * max(each, 1e-9))) + 1)
+    def first(self, heads: Sequence[Head]) -> Head:
+        """Return the next one of the heads of a class."""
+        new = [head for head in heads if head.key not in self._turns]
+        oldest = min((head.since for head in new), default=self._now)
+        patient = self._now - oldest <= self._rules.limit  # else none begins beside the turns before the oldest
+
+        def order(head: Head) -> tuple[int, float, str]:
+            if head.key in self._turns:
+                rank = 2 if self.ended(head.key) else 0
             else:
-                counts.append(math.floor((since + rules.limit - now) / pace))
-    return max(1, math.ceil(min(counts)))
+                rank = 0 if (patient or head.since == oldest) and self._room.fits({head.key, *self._live}) else 1
+            return rank, head.since, head.id
+
+        return min(heads, key=order)
+
+    def held(self, head: Head) -> Collection[str]:
+        """Return the keys that cannot make room for the job now: those at work, and those that linger."""
+        lingering = [
+            turn.key
+            for turn in self._standing.turns
+            if turn.priority < head.priority
+            and turn.key not in self._waiting
+            and turn.key not in self._at_work
+            and turn.lingers(self._now)
+        ]
+        return {*self._at_work, *lingering} if lingering else self._at_work
+
+    def stays(self, head: Head, held: Collection[str]) -> Collection[str]:
+        """Return which of the held keys need not make room for the job: the ended turns do first, then the oldest."""
+        ranks = {turn.key: rank for rank, turn in enumerate(self._standing.turns, start=1)}
+        stay = {head.key}
+        for key in sorted(held, key=lambda key: (self.ended(key), -ranks.get(key, 0))):
+            if self._room.fits({*stay, key}):
+                stay.add(key)
+        return stay - {head.key}

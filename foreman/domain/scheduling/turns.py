@@ -6,7 +6,7 @@ target has loaded is not part of it; the target says that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from foreman.domain.job import Instant, LoadKey, model_of
@@ -33,9 +33,9 @@ class Turns:
     breakers: Breakers = field(default_factory=dict)
 
     @property
-    def key(self) -> LoadKey | None:
-        """Return the load key whose turn it is: that of the job claimed last."""
-        return self.standing.turn.key if self.standing.turn else None
+    def keys(self) -> Sequence[LoadKey]:
+        """Return the load keys whose turn it is, that of the job claimed last at the end."""
+        return self.standing.keys
 
     def rests(self, key: LoadKey) -> bool:
         """Return True when no job of the key may be claimed: its server is busy, or its breaker is open."""
@@ -80,8 +80,10 @@ class Turns:
             turns = turns.judge(model, breaker.at(now))
         return turns
 
-    def next_end(self) -> Instant | None:
-        """Return the time at which the next pause ends, or None."""
+    def next_end(self, now: Instant) -> Instant | None:
+        """Return the time at which the next pause or wait ends, or None."""
         ends = [rest.until for rest in self.resting.values()]
         ends += [breaker.until for breaker in self.breakers.values() if breaker.until is not None]
+        if (end := self.standing.next_end(now)) is not None:
+            ends.append(end)
         return min(ends, default=None)

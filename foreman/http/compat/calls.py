@@ -91,7 +91,7 @@ async def past_queue(endpoint: Endpoint, asked: intake.Submission) -> bytes:
     Raise NotLoaded if it would, and cannot be a job.
     """
     ctx = context()
-    model = await ctx.inventory.resolve(asked.model)
+    model = await ctx.fleet.resolve(asked.model)
     answer = await ctx.past_queue.ask(_call(endpoint, asked, model.name), held())
     if answer is None and not endpoint.job:
         raise NotLoaded(asked.model)
@@ -127,13 +127,16 @@ async def count(endpoint: Endpoint) -> bytes:
         NotLoaded: Counting would unload the model of jobs that run or wait.
     """
     ctx, asked = context(), await read(endpoint)
-    model = await ctx.inventory.resolve(asked.model)
+    model = await ctx.fleet.resolve(asked.model)
     call = _call(endpoint, asked, model.name)
     assert endpoint.counting is not None
     with trio.move_on_after(COUNT_TIMEOUT):
-        if ctx.target.displaces(call) and await _has_work(ctx):
+        serving = ctx.fleet.serving(call.key) or ctx.fleet.members
+        member = next((one for one in serving if not one.target.displaces(call)), serving[0])
+        if member.target.displaces(call) and await _has_work(ctx):
             raise NotLoaded(asked.model)
-        return await ctx.target.count(endpoint.counting, call)
+        call = replace(call, payload=member.named(call.model, call.key, call.payload))
+        return await member.target.count(endpoint.counting, call)
     raise AttemptTimeout(COUNT_TIMEOUT)
 
 

@@ -102,8 +102,8 @@ async def embeddings() -> Response:
     """Compute an embedding, in the older form with one `prompt` and one `embedding`."""
     ctx, asked = context(), await calls.read(EVERY["/api/embed"])
     body = msgspec.json.encode(asked.payload)
-    if api := ctx.target.ollama_api:  # its older route does not normalise, unlike the newer one
-        await ctx.inventory.resolve(asked.model)
+    await ctx.fleet.resolve(asked.model)
+    if api := ctx.fleet.ollama_api_of(asked.model):  # its older route does not normalise, unlike the newer one
         return await pass_on(api, body)
     asked = await offload(len(body), _embed_for, body)
     answer = await calls.past_queue(EVERY["/api/embed"], asked)
@@ -117,7 +117,7 @@ def _embed_for(body: bytes) -> intake.Submission:
 @ollama.get("/api/version")
 async def version() -> Response:
     """Show the version of the Ollama API."""
-    api = context().target.ollama_api
+    api = context().fleet.ollama_api
     return await pass_on(api) if api else json_answer({"version": VERSION})
 
 
@@ -125,20 +125,19 @@ async def version() -> Response:
 async def tags() -> Response:
     """List the target's models."""
     ctx = context()
-    if api := ctx.target.ollama_api:
+    if api := ctx.fleet.ollama_api:
         return await pass_on(api)
-    return json_text(await ctx.inventory.shown(_tags))
+    return json_text(await ctx.fleet.shown(_tags))
 
 
 @ollama.get("/api/ps")
 async def ps() -> Response:
     """List the loaded models."""
     ctx = context()
-    if api := ctx.target.ollama_api:
+    if api := ctx.fleet.ollama_api:
         return await pass_on(api)
-    key = ctx.worker.target_loaded()
-    found = ctx.inventory.find(model_of(key)) if key else None
-    loaded = [found] if found else []
+    found = (member.inventory.find(model_of(key)) for member, key in ctx.fleet.loaded())
+    loaded = {model.name: model for model in found if model}.values()
     never = "2318-01-01T00:00:00Z"
     return json_answer(
         {
@@ -155,12 +154,14 @@ async def show() -> Response:
     """Show a model."""
     ctx = context()
     body = await read_body()
-    if api := ctx.target.ollama_api:
+    if api := ctx.fleet.ollama_api:
         return await pass_on(api, body)
     fields = await offload(len(body), partial(read_object, rest_ignored=True), body)
     if "model" not in fields and "name" in fields:  # the key of older clients
         fields["model"] = fields["name"]
-    model = await ctx.inventory.resolve(intake.read_model(fields))
+    model = await ctx.fleet.resolve(asked := intake.read_model(fields))
+    if api := ctx.fleet.ollama_api_of(asked):
+        return await pass_on(api, body)
     return json_answer(
         {
             "modelfile": f"FROM {model.name}",
@@ -180,7 +181,7 @@ async def show() -> Response:
 @ollama.delete("/api/<any(delete):verb>")
 async def manage(verb: str) -> Response:
     """Change the target's models: pull, push, create, copy, delete."""
-    return await pass_on(_manageable(), await read_body(), at_end=context().inventory.probe)
+    return await pass_on(_manageable(), await read_body(), at_end=context().fleet.probe)
 
 
 @ollama.route("/api/blobs/<digest>", methods=["POST", "HEAD", "GET"])
@@ -199,7 +200,7 @@ async def elsewhere() -> Response | None:
     Methods that may change something need the admin token.
     """
     ctx, steps = context(), request.path.split("/")
-    api = ctx.target.ollama_api
+    api = ctx.fleet.ollama_api
     if api is None or steps[1] not in ("api", "v1") or {".", ".."} & set(steps):
         return None
     if request.method in SAFE:
@@ -211,7 +212,7 @@ async def elsewhere() -> Response | None:
         api,
         await read_body(),
         content_type=content_type if CONTENT_TYPE.fullmatch(content_type) else None,
-        at_end=ctx.inventory.probe,
+        at_end=ctx.fleet.probe,
     )
 
 
@@ -224,8 +225,8 @@ def _manageable() -> OllamaApi:
     """
     ctx = context()
     ctx.auth.check_admin(request)
-    if (api := ctx.target.ollama_api) is None:
-        raise NotOnThisTarget(request.path, ctx.target.name)
+    if (api := ctx.fleet.ollama_server()) is None:
+        raise NotOnThisTarget(request.path, ", ".join(member.target.name for member in ctx.fleet.members))
     return api
 
 
@@ -234,6 +235,9 @@ def _tags(models: Sequence[Model]) -> bytes:
 
 
 def _tag(model: Model) -> dict[str, Any]:
+    listed = model.told()
+    if "digest" in listed and "details" in listed:
+        return listed  # an Ollama server's own entry
     return {
         "name": model.name,
         "model": model.name,

@@ -84,13 +84,13 @@ add_routes(openai, {"openai": DIALECT, "anthropic": MESSAGES_DIALECT})
 @openai.get("/v1/models")
 async def models() -> Response:
     """List the target's models."""
-    return json_text(await context().inventory.shown(_entries))
+    return json_text(await context().fleet.shown(_entries))
 
 
 @openai.get("/v1/models/<path:name>")
 async def model(name: str) -> Response:
     """Show a model by its name, which may contain slashes."""
-    return json_answer(_entry(await context().inventory.resolve(name)))
+    return json_answer(_entry(await context().fleet.resolve(name)))
 
 
 @openai.get("/v1/models//<path:name>")

@@ -122,7 +122,7 @@ async def _shown(job_id: str) -> Response:
         job = store.job(job_id)
         if job is None:
             raise JobNotFound(job_id)
-        up = ctx.inventory.up and not ctx.outlook.paused
+        up = ctx.fleet.any_up and not ctx.outlook.paused
         expected = ctx.outlook.of(store, job, now, up=up)
         result, artifacts = show_results(store, job.id, inline)
         shown = views.show_job(
@@ -172,7 +172,7 @@ async def retry(job_id: str) -> Response:
     rate_limit.count()
     ctx = context()
     again = await ctx.queue.ask(Retry(job_id=job_id, caller=_caller()))
-    eta = again.seconds if ctx.inventory.up else None
+    eta = again.seconds if ctx.fleet.any_up else None
     return json_answer(views.show_job(views.Job, again.job, position=again.position, eta=eta))
 
 

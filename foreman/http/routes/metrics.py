@@ -64,7 +64,7 @@ class _Now:
         yield running
         age = 0.0 if self._oldest is None else max(0.0, ctx.clock() - self._oldest)
         yield GaugeMetricFamily("foreman_oldest_wait_seconds", "Seconds that the oldest waiting job has waited", age)
-        yield GaugeMetricFamily("foreman_target_up", "1 while the target answers", float(ctx.inventory.up))
+        yield GaugeMetricFamily("foreman_target_up", "1 while the target answers", float(ctx.fleet.up))
         failing = GaugeMetricFamily(
             "foreman_model_failing", "1 for a model whose jobs are held because its calls fail", labels=["model"]
         )

@@ -26,11 +26,11 @@ async def healthz() -> Response:
 
     Requests a probe of the target. Model names are left out, since the route needs no token.
     """
-    inventory, failing = context().inventory, context().outlook.turns.failing()
-    inventory.look()
+    fleet, failing = context().fleet, context().outlook.turns.failing()
+    fleet.look()
     why = None
-    if inventory.error is not None:
-        why = str(inventory.error)
+    if fleet.error is not None:
+        why = str(fleet.error)
     elif failing:
         codes = ", ".join(sorted({breaker.why for breaker in failing.values()}))
         models = "1 model" if len(failing) == 1 else f"{len(failing)} models"
@@ -38,8 +38,8 @@ async def healthz() -> Response:
     return json_answer(
         views.Health(
             status="ok",
-            degraded=not inventory.up or bool(failing),
-            target_silent_seconds=round(inventory.silent, 1),
+            degraded=not fleet.up or bool(failing),
+            target_silent_seconds=round(fleet.silent, 1),
             version=__version__,
             boot_id=context().boot_id,
             target_error=why,
@@ -80,7 +80,7 @@ async def line() -> Response:
     now, wanted = ctx.clock(), visibility.by(request)
 
     def read(store: Reader) -> tuple[list[tuple[Job, Expected]], list[Job]]:
-        up = ctx.inventory.up and not ctx.outlook.paused
+        up = ctx.fleet.any_up and not ctx.outlook.paused
         return ctx.outlook.line(store, now, most, up=up, wanted=wanted), store.scheduled(most)
 
     waiting, scheduled = await visibility.read(read)
@@ -103,7 +103,7 @@ async def queue() -> Response:
     for lane in lanes:
         counts = by_model.setdefault(model_of(lane.key), {"high": 0, "normal": 0, "low": 0})
         counts[lane.priority.word] += lane.ready + lane.parked
-    loaded = ctx.worker.target_loaded()
+    loaded = next((key for _, key in ctx.fleet.loaded()), None)
     return json_answer(
         views.Queue(
             queued=sum(lane.ready + lane.parked for lane in lanes),
@@ -111,9 +111,9 @@ async def queue() -> Response:
             by_model=by_model,
             running=[_running(job) for job in running],
             resident=model_of(loaded) if loaded else None,
-            slots=ctx.settings.slots,
+            slots=ctx.fleet.slots,
             paused=ctx.outlook.paused,
-            degraded=not ctx.inventory.up,
+            degraded=not ctx.fleet.up,
             failing_models=[
                 views.FailingModel(
                     model, breaker.why, views.moment(breaker.opened_at or 0.0), views.moment(breaker.until)

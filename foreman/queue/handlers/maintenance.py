@@ -64,5 +64,5 @@ def next_due(ledger: Ledger) -> Instant | None:
     """Return the time of the next change that needs no message, or None."""
     if ledger.unfinished:
         return ledger.now
-    ends = [ledger.store.next_due(), ledger.outlook.turns.next_end()]
+    ends = [ledger.store.next_due(), ledger.outlook.turns.next_end(ledger.now)]
     return min((end for end in ends if end is not None), default=None)

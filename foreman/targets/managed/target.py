@@ -112,6 +112,10 @@ class ManagedTarget:
         model = self._wanted(model_of(key), embedding=False)
         return model.concurrency if model else None
 
+    def serves(self, endpoint: str) -> bool:
+        """See `Target.serves`."""
+        return True
+
     async def load(self, call: Call) -> None:
         """Start the model's server, in place of others if need be, and wait until it is ready. Raise ModelCrashed."""
         if await offload(len(call.payload), at(call.endpoint).only_loads, call.payload) != "unload":

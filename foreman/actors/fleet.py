@@ -1,0 +1,176 @@
+"""The fleet: all targets, each with its inventory and its worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import trio
+
+from foreman.actors.inventory import ENTRY, SOME, Build, Inventory
+from foreman.actors.worker import Worker
+from foreman.config.target_settings import TargetSettings
+from foreman.domain.errors import ModelNotFound, TargetDown, TargetError
+from foreman.domain.job import LoadKey
+from foreman.offload import offload
+from foreman.targets.protocol import Model, OllamaApi, Target
+
+
+@dataclass(slots=True)
+class Member:
+    """One target with its actors."""
+
+    settings: TargetSettings
+    target: Target
+    inventory: Inventory
+    worker: Worker
+
+    @property
+    def name(self) -> str:
+        """Return the target's name in jobs, metrics and commands."""
+        return self.settings.name
+
+    @property
+    def slots(self) -> int:
+        """Return how many jobs it runs together."""
+        return self.worker.slots
+
+    def serves(self, key: LoadKey, endpoint: str | None = None) -> bool:
+        """Return True if jobs of the key may run here, by the names of the last probe. Safe in any thread."""
+        return self.inventory.of_key(key) is not None and (endpoint is None or self.target.serves(endpoint))
+
+    def named(self, model: str, key: LoadKey, payload: bytes) -> bytes:
+        """Return the payload of a call for `model` with a name that this target knows: another one may differ."""
+        if self.inventory.find(model) is not None or (found := self.inventory.of_key(key)) is None:
+            return payload
+        fields = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+        fields["model"] = msgspec.Raw(msgspec.json.encode(found.name))
+        return msgspec.json.encode(fields)
+
+
+class Fleet:
+    """All targets in the order of the settings."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._members = {member.name: member for member in members}
+        self._building = trio.Lock()
+        self._built: dict[Build, tuple[Sequence[Sequence[Model]], bytes]] = {}
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """Return the members in order."""
+        return list(self._members.values())
+
+    def get(self, name: str) -> Member | None:
+        """Return the member of this name, or None."""
+        return self._members.get(name)
+
+    @property
+    def up(self) -> bool:
+        """Return True if no target is away."""
+        return all(member.inventory.up for member in self._members.values())
+
+    @property
+    def any_up(self) -> bool:
+        """Return True if a target answers."""
+        return any(member.inventory.up for member in self._members.values())
+
+    @property
+    def error(self) -> TargetError | None:
+        """Return the error of the first target that is away, if any."""
+        return next((one.inventory.error for one in self._members.values() if one.inventory.error is not None), None)
+
+    @property
+    def silent(self) -> float:
+        """Seconds for which a target has not answered the probe under way; 0 without one."""
+        return max(member.inventory.silent for member in self._members.values())
+
+    @property
+    def slots(self) -> int:
+        """Return the number of slots of all targets."""
+        return sum(member.slots for member in self._members.values())
+
+    def loaded(self) -> list[tuple[Member, LoadKey]]:
+        """Return the load keys that the targets have loaded, as far as is known."""
+        found = ((member, member.worker.target_loaded()) for member in self._members.values())
+        return [(member, key) for member, key in found if key is not None]
+
+    def serving(self, key: LoadKey, endpoint: str | None = None) -> list[Member]:
+        """Return the members that serve the key, those that are up first."""
+        return [member for member in self._by_state() if member.serves(key, endpoint)]
+
+    def find(self, name: str) -> Model | None:
+        """Return the model with this name or alias, of a target that is up before one that is away, else None."""
+        found = (member.inventory.find(name) for member in self._by_state())
+        return next((model for model in found if model is not None), None)
+
+    async def resolve(self, name: str) -> Model:
+        """Return the model with this name or alias; look at the targets once more when it is unknown.
+
+        Raises:
+            ModelNotFound: No target has such a model.
+            TargetDown: The model is unknown, and a target is away.
+        """
+        found = self.find(name)
+        if found is None:
+            async with trio.open_nursery() as nursery:
+                for member in self._members.values():
+                    nursery.start_soon(member.inventory.look_for_more)
+            found = self.find(name)
+        if found is None:
+            if (error := self.error) is not None:
+                raise TargetDown(name, error)
+            raise ModelNotFound(name, [model.name for model in self.models()[:SOME]])
+        return found
+
+    def models(self) -> list[Model]:
+        """Return the models of all targets; the first target's entry of each name."""
+        found: dict[str, Model] = {}
+        for member in self._members.values():
+            for model in member.inventory.models:
+                found.setdefault(model.name, model)
+        return list(found.values())
+
+    async def shown(self, build: Build) -> bytes:
+        """Return `build(models)` for the models of all targets, cached until they change."""
+        async with self._building:
+            lists = [member.inventory.models for member in self._members.values()]
+            built = self._built.get(build)
+            if built is None or not _same(built[0], lists):
+                size = sum(map(len, lists)) * ENTRY
+                built = self._built[build] = lists, await offload(size, build, self.models())
+            return built[1]
+
+    def look(self) -> None:
+        """Request a probe of each target soon."""
+        for member in self._members.values():
+            member.inventory.look()
+
+    async def probe(self) -> None:
+        """Ask the targets for their models now."""
+        async with trio.open_nursery() as nursery:
+            for member in self._members.values():
+                nursery.start_soon(member.inventory.probe)
+
+    @property
+    def ollama_api(self) -> OllamaApi | None:
+        """Return the API of the only target, if that is an Ollama server; with several, Foreman's own answers."""
+        only = list(self._members.values())
+        return only[0].target.ollama_api if len(only) == 1 else None
+
+    def ollama_api_of(self, name: str) -> OllamaApi | None:
+        """Return the API of the target that has the model of this name or alias, if it is an Ollama server."""
+        member = next((member for member in self._by_state() if member.inventory.find(name) is not None), None)
+        return member.target.ollama_api if member else None
+
+    def ollama_server(self) -> OllamaApi | None:
+        """Return the API of the first Ollama server, one that is up if any, else None."""
+        return next((api for member in self._by_state() if (api := member.target.ollama_api)), None)
+
+    def _by_state(self) -> list[Member]:
+        return sorted(self._members.values(), key=lambda member: not member.inventory.up)
+
+
+def _same(some: Sequence[object], others: Sequence[object]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))

@@ -1,0 +1,117 @@
+"""The order in which all jobs would run, for positions and expected times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from foreman.domain.scheduling.choose import (
+    IN_A_ROW,
+    NEXT_TO_NOTHING,
+    ONE,
+    OTHERS,
+    Choice,
+    Head,
+    Rules,
+    Spent,
+    Standing,
+    charge,
+    next_class,
+    start,
+    starves,
+)
+from foreman.domain.scheduling.room import Room
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of consecutive jobs of one lane."""
+
+    key: str
+    priority: int
+    count: int
+
+
+def order(
+    lanes: Iterable[tuple[Head, int]],
+    standing: Standing,
+    *,
+    now: float,
+    rules: Rules,
+    seconds: Callable[[str], float],
+    room: Room = ONE,
+) -> Iterator[Run]:
+    """Yield the order in which all jobs would run by these rules if no job were added.
+
+    `lanes` has the head of each lane and its number of waiting jobs; `seconds` returns the usual duration of a key's
+    jobs. All jobs of a lane count as old as their head.
+    """
+    waiting: dict[int, dict[str, tuple[Head, int]]] = {}
+    for head, count in sorted(lanes, key=lambda lane: (lane[0].since, lane[0].id)):
+        if count:
+            waiting.setdefault(head.priority, {})[head.key] = head, count
+    oldest = _oldest_of(waiting)
+    while waiting:
+        priority, reserved = next_class(oldest, standing, {}, now, rules)
+        queue = waiting[priority]
+        head, left = queue[_by_age(queue, standing, now, rules)]
+        standing = start(standing, Choice(head, reserved), now, room=room)
+        each = seconds(head.key)
+        count = (
+            1
+            if reserved
+            else min(
+                left,
+                _until_another(oldest, standing, priority, len(queue) > 1 and head.key != OTHERS, each, now, rules),
+            )
+        )
+        yield Run(head.key, priority, count)
+        now += count * each / rules.slots
+        queue[head.key] = head, left - count
+        if count == left:
+            del queue[head.key]
+            if not queue:
+                del waiting[priority]
+            oldest = _oldest_of(waiting)
+        started = (*standing.started, *[priority] * (count - 1))[-IN_A_ROW:]
+        standing = replace(standing, started=started)
+        standing = charge(standing, Spent(priority, count * each, reserved), oldest, {}, now, rules)
+
+
+def _oldest_of(waiting: Mapping[int, Mapping[str, tuple[Head, int]]]) -> dict[int, float]:
+    return {priority: next(iter(queue.values()))[0].since for priority, queue in waiting.items()}
+
+
+def _by_age(queue: Mapping[str, object], standing: Standing, now: float, rules: Rules) -> str:
+    """Return the next key of `queue`, whose keys are sorted by their oldest job."""
+    turns = {turn.key: turn for turn in standing.turns}
+    going = [key for key in queue if key in turns and (key == OTHERS or not turns[key].ended(now, rules.limit))]
+    return next(iter(going), next((key for key in queue if key not in turns), next(iter(queue))))
+
+
+def _until_another(
+    oldest: Mapping[int, float],
+    standing: Standing,
+    priority: int,
+    others: bool,
+    each: float,
+    now: float,
+    rules: Rules,
+) -> int:
+    """Return how many jobs of the current key go before another choice is possible; 1 or more.
+
+    `others` is True when another key of the class waits; `each` is the duration of a job in seconds.
+    """
+    pace = max(each, 1e-9) / rules.slots  # seconds from one end to the next
+    counts: list[float] = [1_000_000_000]
+    if others and standing.turns:
+        counts.append((standing.turns[-1].since + rules.limit - now) / pace)
+    for lower, since in oldest.items():
+        if lower > priority and rules.share:
+            if starves(lower, oldest, now, rules):
+                missing = NEXT_TO_NOTHING - standing.credits[lower]
+                counts.append(math.floor(missing / (rules.share * max(each, 1e-9))) + 1)
+            else:
+                counts.append(math.floor((since + rules.limit - now) / pace))
+    return max(1, math.ceil(min(counts)))
