@@ -79,7 +79,7 @@ class Board:
         self._classes = [_Class() for _ in CLASSES]
         self._parked: dict[LaneKey, int] = {}  # numbers of jobs with a start time in the future
         self._by_key: Counter[LoadKey] = Counter()
-        self._headless: set[LaneKey] = set()  # lanes whose next head is in the store
+        self.headless: set[LaneKey] = set()  # lanes whose next head is in the store
         self._before: dict[LaneKey, tuple[Head | None, int, int]] = {}  # lanes as the transaction found them
         self.ready = 0  # claimable jobs
         self.waiting = 0  # claimable jobs and those with a start time in the future
@@ -191,7 +191,7 @@ class Board:
             return
         self._put(lane, head, size - 1, later) if size > 1 else self._put(lane, None, 0, later)
         if head is not None and head.id == job_id and size > 1:
-            self._headless.add(lane)
+            self.headless.add(lane)
 
     def woke(self, jobs: Iterable[Head]) -> None:
         """Count jobs as claimable whose start time has come."""
@@ -200,12 +200,12 @@ class Board:
             first, size, parked = self._found(lane)
             self._put(lane, first, size, parked - 1)
             self._enter(lane, head, 1)
-            self._headless.add(lane)  # only the store knows a head that is fit to be one
+            self.headless.add(lane)  # only the store knows a head that is fit to be one
 
     def refresh(self, store: Writer) -> None:
         """Read the heads that are not known."""
-        while self._headless:
-            lane = self._headless.pop()
+        while self.headless:
+            lane = self.headless.pop()
             _, size, parked = self._found(lane)
             self._put(lane, store.head(*lane), size, parked)
 
@@ -222,7 +222,7 @@ class Board:
         for lane, (head, size, parked) in list(self._before.items()):
             self._put(lane, head, size, parked)
         self._before.clear()
-        self._headless.clear()
+        self.headless.clear()
 
     def _enter(self, lane: LaneKey, head: Head, count: int) -> None:
         first, size, parked = self._found(lane)

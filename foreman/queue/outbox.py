@@ -50,7 +50,7 @@ def _stop(store: Writer, job_id: str, now: Instant) -> None:
     due = [one for one in store.deliveries(job_id) if one.state is DeliveryState.DUE]
     store.put_deliveries([replace(one, state=DeliveryState.STOPPED, ended_at=now) for one in due])
     if (job := store.job(job_id)) is not None:
-        store.put(replace(job, webhook_url=None))
+        store.put([replace(job, webhook_url=None)])
 
 
 def _find(store: Writer, job_id: str, seq: int) -> Delivery | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -62,6 +63,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ALL = Selection()
+NO_ARTIFACTS: Mapping[str, Sequence[Artifact]] = MappingProxyType({})
 
 
 class Seqs(NamedTuple):
@@ -210,11 +212,14 @@ class Writer(Reader, Protocol):
     def add(self, drafts: Sequence[Draft], jobs: Sequence[Job]) -> None:
         """Insert the jobs of the drafts, with their payloads and idempotency keys."""
 
-    def put(self, job: Job, artifacts: Sequence[Artifact] = ()) -> None:
-        """Write what changes in the row of a job, and add its artifacts, given once, when it is done."""
+    def put(self, jobs: Sequence[Job], artifacts: Mapping[str, Sequence[Artifact]] = NO_ARTIFACTS) -> None:
+        """Write what changes in the rows of jobs, in order, and add the artifacts by job, given once, when it is done.
 
-    def log(self, events: Sequence[JobEvent]) -> list[JobEvent]:
-        """Append events to the log, and return them with their seqs."""
+        A job may be given twice.
+        """
+
+    def log(self, events: Sequence[JobEvent]) -> None:
+        """Append events to the log; their seqs continue those of the log."""
 
     def put_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries, new ones and changed ones."""

@@ -90,6 +90,7 @@ class App:
             context.outlook,
             context.feed,
         )
+        store.clock = clock
         store.rests = lambda key: self.outlook.turns.rests(key)
         store.breakers = lambda: self.outlook.turns.breakers
 

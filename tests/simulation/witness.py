@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from foreman.domain.job import (
 from foreman.domain.scheduling.breaker import FREE as FREE_FOR
 from foreman.domain.scheduling.breaker import Breakers
 from foreman.queue.commands import PAUSED
+from foreman.store.protocol import NO_ARTIFACTS
 from foreman.store.sqlite.reads import SqliteReader
 from foreman.store.sqlite.writer import SqliteWriter
 
@@ -240,8 +241,9 @@ class WatchedStore(SqliteWriter):
         self.full = False
         self.rests: Callable[[str], bool] = lambda _: False  # whether a key is not to be claimed now
         self.breakers: Callable[[], Breakers] = dict
+        self.clock: Callable[[], Instant] = lambda: 0.0
         self._noted: list[Callable[[], None]] = []
-        self._put: tuple[Job, State, Sequence[Artifact]] | None = None  # whose events are to come
+        self._puts: list[tuple[Job, State, Sequence[Artifact], bool]] = []  # whose events are to come
         self._readers: list[SqliteReader] = []
 
     def reader(self) -> SqliteReader:
@@ -255,7 +257,7 @@ class WatchedStore(SqliteWriter):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self._noted, self._put = [], None
+        self._noted, self._puts = [], []
         fuse = self.fuse
         try:
             with super().transaction():
@@ -278,26 +280,37 @@ class WatchedStore(SqliteWriter):
         super().add(drafts, jobs)
         self._noted.append(lambda: self.book.added(drafts, jobs))
 
-    def put(self, job: Job, artifacts: Sequence[Artifact] = ()) -> None:
-        before = self.job(job.id)
-        assert before is not None
-        super().put(job, artifacts)
-        if before.state is job.state:  # its webhooks are stopped
-            self._noted.append(lambda: self._stopped(job.id))
-        else:
-            self._put = job, before.state, artifacts
+    def put(self, jobs: Sequence[Job], artifacts: Mapping[str, Sequence[Artifact]] = NO_ARTIFACTS) -> None:
+        for number, job in enumerate(jobs):
+            before = self.job(job.id)
+            assert before is not None
+            last = all(later.id != job.id for later in jobs[number + 1 :])
+            kept = artifacts.get(job.id, ()) if last else ()
+            super().put([job], {job.id: kept})
+            self._changed(job, before.state, kept)
 
-    def log(self, events: Sequence[JobEvent]) -> list[JobEvent]:
-        if self._put is not None:
-            (job, previous, artifacts), self._put = self._put, None
-            now = events[0].at
-            if job.state in RUNNING and previous is State.QUEUED:
-                self._watch_claim(job, now)
-            tried = self._was_tried(job, now)
-            self._noted.append(lambda: self.book.put(job, previous, artifacts, tried=tried))
-        logged = super().log(events)
-        self._noted.append(lambda: self.book.logged(logged))
-        return logged
+    def _changed(self, job: Job, previous: State, kept: Sequence[Artifact]) -> None:
+        if previous is job.state:  # its webhooks are stopped
+            self._noted.append(lambda: self._stopped(job.id))
+            return
+        now = self.clock()
+        if job.state in RUNNING and previous is State.QUEUED:
+            self._watch_claim(job, now)
+        self._puts.append((job, previous, kept, self._was_tried(job, now)))
+
+    def log(self, events: Sequence[JobEvent]) -> None:
+        super().log(events)
+        for event in events:
+            self._note_event(event)
+
+    def _note_event(self, event: JobEvent) -> None:
+        """Note an event, after the change of the job's row that it begins with."""
+        put = next((put for put in self._puts if (put[0].id, put[1]) == (event.job_id, event.previous)), None)
+        if put is not None:
+            self._puts.remove(put)
+            job, previous, kept, tried = put
+            self._noted.append(lambda: self.book.put(job, previous, kept, tried=tried))
+        self._noted.append(lambda: self.book.logged([event]))
 
     def delete(self, job_ids: Sequence[str]) -> None:
         super().delete(job_ids)

@@ -232,7 +232,7 @@ def test_artifacts_are_kept_in_order(store: Store) -> None:
     [job] = add(store, draft())
     image = Artifact(name="image-0.png", content_type="image/png", data=b"\x89PNG\x00")
     with store.transaction():
-        store.put(job, [completion(b"{ }"), image])
+        store.put([job], {job.id: [completion(b"{ }"), image]})
     assert store.shapes(job.id) == [
         Shape(name="completion", content_type="application/json", size=3),
         Shape(name="image-0.png", content_type="image/png", size=5),
@@ -245,7 +245,7 @@ def test_payloads_and_artifacts_are_read_in_pieces(store: Store) -> None:
     data = bytes(range(256)) * 1000
     [job] = add(store, draft(payload=data))
     with store.transaction():
-        store.put(job, [completion(data[1:])])
+        store.put([job], {job.id: [completion(data[1:])]})
     for name, whole in ((None, data), ("completion", data[1:])):
         assert store.size(job.id, name) == len(whole)
         assert store.content(job.id, name, begin=100_000, size=50_000) == whole[100_000:150_000]
@@ -300,7 +300,7 @@ def test_deleting_a_job_takes_all_that_hangs_on_it(store: Store) -> None:
     for job in jobs:
         done(store, job)
         with store.transaction():
-            store.put(job, [completion()])
+            store.put([job], {job.id: [completion()]})
     with store.transaction():
         store.delete(["001"])
     assert [job.id for job in store.jobs(limit=9)] == ["002"]

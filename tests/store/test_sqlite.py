@@ -17,12 +17,11 @@ from ulid import ULID
 
 from foreman.domain import events
 from foreman.domain.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
-from foreman.domain.job import Job, Priority, State
+from foreman.domain.job import Job, Priority, State, queued
 from foreman.store.protocol import Cursor, Lane, Order, Selection
 from foreman.store.sqlite import migrate
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, claimed, done, draft, put
-from tests.support.queue import ledger_of
 
 
 @pytest.fixture
@@ -297,9 +296,9 @@ HOT: dict[str, Callable[[SqliteWriter, Job], object]] = {
     "lanes to write": lambda store, job: store.put_lanes(store.lanes()),
     "prune": lambda store, job: store.prune(1e6, 10),
     "idempotency": lambda store, job: store.by_idempotency_key("", "k"),
-    "submit": lambda store, job: ledger_of(store).add([draft(999)]),
-    "change": lambda store, job: ledger_of(store).put(replace(job, state=State.WORKING), job),
-    "log": lambda store, job: store.log([events.submitted(job)]),
+    "submit": lambda store, job: store.add([draft(999)], [queued(draft(999), 1.0)]),
+    "change": lambda store, job: store.put([replace(job, state=State.WORKING)]),
+    "log": lambda store, job: store.log([replace(events.submitted(job), seq=999)]),
     "remains": lambda store, job: store.remains(job.id),
     "set aside": lambda store, job: store.set_aside(job.id, now=1, expires_at=None, error="odd", code="c"),
     "shapes": lambda store, job: store.shapes(job.id),

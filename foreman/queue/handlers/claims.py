@@ -134,7 +134,7 @@ def rescue(ledger: Ledger, message: Rescue) -> int:
 
 
 def _read(ledger: Ledger, job_id: str) -> tuple[Job, bytes]:
-    found = ledger.store.with_payload(job_id)
+    found = ledger.claimable(job_id)
     if found is None:
         raise JobUnreadable(job_id, "its request is missing")
     if found[0].state is not State.QUEUED:  # the board has it as queued

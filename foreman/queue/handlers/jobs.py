@@ -16,12 +16,12 @@ LANES = 1000  # different load keys that may wait at once
 
 def submit(ledger: Ledger, message: Submit) -> Accepted:
     """Add a job, or return the one that its caller submitted under the same idempotency key."""
-    draft, store, outlook, now = message.draft, ledger.store, ledger.refreshed(), ledger.now
-    if draft.idempotency_key and (known := store.by_idempotency_key(draft.owner, draft.idempotency_key)):
+    draft, outlook, now = message.draft, ledger.refreshed(), ledger.now
+    if draft.idempotency_key and (known := ledger.store.by_idempotency_key(draft.owner, draft.idempotency_key)):
         job, fingerprint = known
         if fingerprint not in draft.fingerprints:
             raise IdempotencyMismatch
-        return Accepted(job, outlook.of(store, job, now).position)
+        return Accepted(job, outlook.of(ledger.store, job, now).position)
     if draft.refusal is not None:
         raise draft.refusal
     _check_room(ledger, [draft.key])

@@ -11,7 +11,19 @@ from msgspec.structs import replace
 from foreman.domain import events
 from foreman.domain.caller import Caller
 from foreman.domain.errors import JobNotFound, JobUnreadable
-from foreman.domain.job import RUNNING, Artifact, Draft, Instant, Job, JobEvent, LoadKey, State, model_of, queued
+from foreman.domain.job import (
+    RUNNING,
+    Artifact,
+    Delivery,
+    Draft,
+    Instant,
+    Job,
+    JobEvent,
+    LoadKey,
+    State,
+    model_of,
+    queued,
+)
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
@@ -38,13 +50,14 @@ class Rules:
 class Ledger:
     """The store with the state cached from it, and the changes of the transaction that is open.
 
+    Changes of jobs are collected and written together, in few statements: at the end, or before the store is read.
     `target` is the target's name in the usage figures.
     """
 
     def __init__(
         self, store: Writer, rules: Rules, outlook: Outlook, chance: Callable[[], float], target: str = ""
     ) -> None:
-        self.store = store
+        self._store = store
         self.rules = rules
         self.outlook = outlook
         self.chance = chance
@@ -57,6 +70,14 @@ class Ledger:
         self.claims: list[Claim] = []  # that wait for a job, the first one first
         self.served: list[tuple[Claim, Work | None]] = []  # claims that the transaction answers
         self._claims_before: list[Claim] = []
+        self._new: dict[str, tuple[Draft, Job]] = {}  # added and not written yet
+        self._changed: list[Job] = []
+        self._artifacts: dict[str, Sequence[Artifact]] = {}
+        self._unlogged: list[JobEvent] = []
+        self._deliveries: list[Delivery] = []
+        self._newest = self._newest_before = 0  # seq
+        self.due: Instant | None = None  # what the store says is due next, unless `due_changed`
+        self.due_changed = True
         self.running: dict[str, Job] = {}  # a copy of the store's rows; `put` is its only writer
         self.recall()
 
@@ -65,12 +86,35 @@ class Ledger:
         self.now = now
         self.events, self.redelivers, self.unfinished = [], False, False
         self.served, self._claims_before = [], self.claims.copy()
+        self._newest_before = self._newest
 
     def write(self) -> None:
-        """Write what the handlers have summed up: the numbers of the lanes, and the usage figures."""
+        """Write what the handlers have changed, the numbers of the lanes, and the usage figures."""
         if changed := self.refreshed().board.changes():
-            self.store.put_lanes(changed)
-        self.store.add_usage(self.tally.figures, self.tally.depths())
+            self._store.put_lanes(changed)
+        self._flush()
+        self._store.add_usage(self.tally.figures, self.tally.depths())
+
+    @property
+    def store(self) -> Writer:
+        """Return the store, with all changes of the transaction so far."""
+        self._flush()
+        return self._store
+
+    def _flush(self) -> None:
+        if self._new:
+            drafts, jobs = zip(*self._new.values(), strict=True)
+            self._store.add(drafts, jobs)
+            self._new = {}
+        if self._changed:
+            self._store.put(self._changed, self._artifacts)
+            self._changed, self._artifacts = [], {}
+        if self._unlogged:
+            self._store.log(self._unlogged)
+            self._unlogged = []
+        if self._deliveries:
+            self._store.put_deliveries(self._deliveries)
+            self._deliveries = []
 
     def commit(self) -> None:
         """Accept the sums: the transaction is on disk."""
@@ -78,19 +122,23 @@ class Ledger:
         self.tally.commit()
 
     def roll_back(self) -> None:
-        """Discard the sums; the claims wait again."""
+        """Discard the changes and the sums; the claims wait again."""
         self.claims = self._claims_before
+        self._new, self._changed, self._artifacts, self._unlogged, self._deliveries = {}, [], {}, [], []
+        self._newest, self.due_changed = self._newest_before, True
         self.outlook.board.roll_back()
         self.tally.forget()
 
     def recall(self) -> None:
         """Reload the cached state from the store: a rollback undid changes that are already in it."""
-        self.outlook.paused = self.store.note(PAUSED) == "true"
-        self.running = {job.id: job for job in self.store.running()}
+        self.outlook.paused = self._store.note(PAUSED) == "true"
+        self.running = {job.id: job for job in self._store.running()}
+        self._newest = self._store.seqs().newest
 
     def refreshed(self) -> Outlook:
         """Return the outlook with the heads of all lanes, as the transaction has left them so far."""
-        self.outlook.board.refresh(self.store)
+        if self.outlook.board.headless:
+            self.outlook.board.refresh(self.store)
         return self.outlook
 
     def pause(self, paused: bool) -> None:
@@ -124,17 +172,24 @@ class Ledger:
     def add(self, drafts: Sequence[Draft]) -> list[Job]:
         """Add a queued job for each draft, and return them."""
         jobs = [queued(draft, self.now) for draft in drafts]
-        self.store.add(drafts, jobs)
-        self._log([events.submitted(job) for job in jobs], jobs)
+        for draft, job in zip(drafts, jobs, strict=True):
+            self._new[job.id] = draft, job
+            self.due_changed |= _may_be_due(job)
+            self._log(events.submitted(job), job)
         self.outlook.board.enter(jobs)
         self.tally.submitted(jobs, self.now)
         return jobs
 
     def put(self, job: Job, before: Job, artifacts: Sequence[Artifact] = ()) -> Job:
         """Write the job after a transition, with its events and, if it is done, its artifacts."""
-        happened = events.changed(job, before.state, self.now)
-        self.store.put(job, artifacts)
-        self._log(happened, [job] * len(happened))
+        self._changed.append(job)
+        if artifacts:
+            self._artifacts[job.id] = artifacts
+        self.due_changed |= any(
+            due is not None for due in (job.ready_at, job.start_by, before.ready_at, before.start_by)
+        )
+        for event in events.changed(job, before.state, self.now):
+            self._log(event, job)
         if before.state is State.QUEUED:
             self.outlook.board.leave(before)
         if job.state is State.QUEUED:
@@ -148,17 +203,21 @@ class Ledger:
                 self.judge(job.key, breaker.left(job.id))
         return job
 
-    def _log(self, happened: Sequence[JobEvent], jobs: Sequence[Job]) -> None:
-        """Write the events, and a delivery for each one that a webhook of its job carries."""
-        logged = self.store.log(happened)
-        self.events += logged
-        due = [
-            events.first_delivery(event, job.webhook_url)
-            for event, job in zip(logged, jobs, strict=True)
-            if event.posted and job.webhook_url is not None
-        ]
-        if due:
-            self.store.put_deliveries(due)
+    def claimable(self, job_id: str) -> tuple[Job, bytes] | None:
+        """Return a job with its payload, or None when there is none."""
+        if new := self._new.get(job_id):
+            draft, job = new
+            return job, draft.payload
+        return self.store.with_payload(job_id)
+
+    def _log(self, event: JobEvent, job: Job | None) -> None:
+        """Log an event, with a delivery if a webhook of its job carries it."""
+        self._newest += 1
+        event = replace(event, seq=self._newest)
+        self.events.append(event)
+        self._unlogged.append(event)
+        if event.posted and job is not None and job.webhook_url is not None:
+            self._deliveries.append(events.first_delivery(event, job.webhook_url))
 
     def ended(self, job: Job, state: State, *, error: str | None = None, code: str | None = None) -> Job:
         """Return the job as it ends in `state` now."""
@@ -174,13 +233,14 @@ class Ledger:
 
     def set_aside(self, error: JobUnreadable) -> bool:
         """Fail a job that cannot be read, so that it does not block others; return True when it was waiting."""
+        self.due_changed = True
         remains = self.store.remains(error.job_id)
         if remains:
             self.store.set_aside(
                 error.job_id, now=self.now, expires_at=self._expiry(), error=str(error), code=error.code
             )
             event = events.unreadable(error.job_id, str(error), attempt=remains.attempt, now=self.now)
-            self.events += self.store.log([event])
+            self._log(event, None)
             log.error("job failed: it cannot be read", why=str(error))
         board = self.refreshed().board
         waiting = board.waiting
@@ -203,3 +263,8 @@ class Ledger:
 
     def _expiry(self) -> Instant | None:
         return self.now + self.rules.job_ttl if self.rules.job_ttl else None
+
+
+def _may_be_due(job: Job) -> bool:
+    """Return True when a job has a time at which it changes by itself."""
+    return job.ready_at is not None or job.start_by is not None

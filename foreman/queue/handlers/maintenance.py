@@ -48,6 +48,7 @@ def end_rests(ledger: Ledger) -> None:
 def wake_and_expire(ledger: Ledger) -> Instant:
     """Wake the jobs that became ready and expire the overdue ones; return the time before which a retry is useless."""
     again = -math.inf
+    ledger.due_changed = True
     woken = ledger.store.wake(ledger.now)
     ledger.outlook.board.woke(woken)
     for job in ledger.store.overdue(ledger.now, OVERDUE_AT_ONCE):
@@ -64,5 +65,7 @@ def next_due(ledger: Ledger) -> Instant | None:
     """Return the time of the next change that needs no message, or None."""
     if ledger.unfinished:
         return ledger.now
-    ends = [ledger.store.next_due(), ledger.outlook.turns.next_end(ledger.now)]
+    if ledger.due_changed:
+        ledger.due, ledger.due_changed = ledger.store.next_due(), False
+    ends = [ledger.due, ledger.outlook.turns.next_end(ledger.now)]
     return min((end for end in ends if end is not None), default=None)

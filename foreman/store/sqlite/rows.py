@@ -239,20 +239,15 @@ def draft_row(draft: Draft, job: Job) -> tuple[object, ...]:
 
 def insert(
     db: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[object, ...]], otherwise: str = ""
-) -> int:
-    """Insert rows in order, many per statement, and return the last row id; `otherwise` is an ON CONFLICT clause.
+) -> None:
+    """Insert rows in order, many per statement; `otherwise` is an ON CONFLICT clause.
 
     Every execution of a statement releases the interpreter's lock, and taking it back from a busy event loop may last
     5 ms: a thousand single inserts could take seconds.
     """
-    last = 0
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
-        last = (
-            db.execute(_insertion(table, columns, len(some)) + otherwise, tuple(chain.from_iterable(some))).lastrowid
-            or 0
-        )
-    return last
+        db.execute(_insertion(table, columns, len(some)) + otherwise, tuple(chain.from_iterable(some)))
 
 
 @lru_cache(maxsize=256)

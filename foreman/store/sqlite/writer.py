@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import Artifact, Delivery, Draft, Instant, Job, JobEvent, LoadKey, Priority
 from foreman.domain.scheduling.choose import Head
 from foreman.domain.usage import HOUR, MINUTE, Depth, Figures, Slot
-from foreman.store.protocol import Lane, Remains
+from foreman.store.protocol import NO_ARTIFACTS, Lane, Remains
 from foreman.store.sqlite.database import Database
 from foreman.store.sqlite.reads import CLAIMABLE, PRUNED, TO_CLAIM, SqliteReader, is_lane
 from foreman.store.sqlite.rows import (
@@ -107,25 +105,29 @@ class SqliteWriter(SqliteReader):
         insert(self._db, "jobs", DRAFT, [draft_row(draft, job) for draft, job in zip(drafts, jobs, strict=True)])
         insert(self._db, "payloads", "job_id, body", [(draft.id, draft.payload) for draft in drafts])
 
-    def put(self, job: Job, artifacts: Sequence[Artifact] = ()) -> None:
-        """Write what changes in the row of a job, and add its artifacts."""
-        self._db.execute(
+    def put(self, jobs: Sequence[Job], artifacts: Mapping[str, Sequence[Artifact]] = NO_ARTIFACTS) -> None:
+        """Write what changes in the rows of jobs, in order, and add the artifacts by job."""
+        self._db.executemany(
             """UPDATE jobs SET state = ?, attempt = ?, max_attempts = ?, lease = ?, since = ?, ready_at = ?,
                start_by = ?, started_at = ?, completed_at = ?, expires_at = ?, error = ?, error_code = ?,
                webhook_url = ? WHERE id = ?""",
-            (job.state, job.attempt, job.max_attempts, job.fence, job.since, job.ready_at, job.start_by,
-             job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.webhook_url, job.id),
+            [
+                (job.state, job.attempt, job.max_attempts, job.fence, job.since, job.ready_at, job.start_by,
+                 job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.webhook_url, job.id)
+                for job in jobs
+            ],
         )  # fmt: skip
-        if artifacts:
-            rows = [(job.id, n, a.name, a.content_type, len(a.data), a.data) for n, a in enumerate(artifacts)]
-            self._db.executemany("INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?)", rows)
+        rows = [
+            (job_id, n, a.name, a.content_type, len(a.data), a.data)
+            for job_id, some in artifacts.items()
+            for n, a in enumerate(some)
+        ]
+        insert(self._db, "artifacts", "job_id, position, name, content_type, size, data", rows)
 
-    def log(self, events: Sequence[JobEvent]) -> list[JobEvent]:
-        """Append events to the log, and return them with their seqs."""
-        rows = [(one.job_id, one.state, one.previous, one.at, one.attempt, one.error) for one in events]
-        last = insert(self._db, "events", "job_id, state, previous, at, attempt, error", rows)
-        first = last - len(events) + 1
-        return [msgspec.structs.replace(event, seq=seq) for seq, event in enumerate(events, start=first)]
+    def log(self, events: Sequence[JobEvent]) -> None:
+        """Append events to the log."""
+        rows = [(one.seq, one.job_id, one.state, one.previous, one.at, one.attempt, one.error) for one in events]
+        insert(self._db, "events", "seq, job_id, state, previous, at, attempt, error", rows)
 
     def put_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries, new ones and changed ones."""
