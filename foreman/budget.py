@@ -40,7 +40,8 @@ class Budget:
 
     def keep(self, lease: Lease) -> None:
         """Stop a lease from giving way."""
-        self._lent.pop(lease, None)
+        if self._lent:
+            self._lent.pop(lease, None)
 
     def make_room(self, more: int, lease: Lease) -> None:
         """Take away the leases held longest for clients, until `lease` finds room for `more` bytes or none is left.

@@ -9,7 +9,6 @@ import msgspec
 import trio
 from msgspec.structs import replace
 from quart import Response, request
-from ulid import ULID
 
 from foreman.domain import intake
 from foreman.domain.endpoints.endpoint import Endpoint
@@ -29,6 +28,7 @@ from foreman.http.compat.waiting import Dialect, WaitingCaller, streamed, whole
 from foreman.http.context import Context, context
 from foreman.http.errors import answer
 from foreman.http.headers import ON_DISCONNECT, PRIORITY
+from foreman.http.new_ids import new_job_id
 from foreman.offload import offload
 from foreman.queue.commands import Submit
 from foreman.targets.protocol import Call
@@ -74,7 +74,7 @@ async def _stored(
     """Make a job of a call; return its caller, and its queue position if it has to wait."""
     ctx = context()
     submission = replace(submission, own={"endpoint": endpoint.path, "priority": priority})
-    draft = await ctx.intake.draft(submission, str(ULID()), owner=ctx.auth.caller(request).name)
+    draft = await ctx.intake.draft(submission, new_job_id(), owner=ctx.auth.caller(request).name)
     output = ctx.hub.output(draft.id)  # before the job exists, so that no output is missed
     caller = WaitingCaller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
     try:

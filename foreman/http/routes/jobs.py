@@ -8,7 +8,6 @@ from typing import TypeVar
 import msgspec
 import trio
 from quart import Blueprint, Response, request
-from ulid import ULID
 
 from foreman.domain import intake, views
 from foreman.domain.caller import Caller
@@ -18,6 +17,7 @@ from foreman.http import rate_limit, visibility
 from foreman.http.body import NDJSON, held, media_type, read_json_body
 from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text, no_content
+from foreman.http.new_ids import new_job_id
 from foreman.http.pages import page_of
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.routes import artifacts, bulk, stream
@@ -64,7 +64,7 @@ async def _accepted() -> Accepted:
     idempotency_key = intake.read_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await read_json_body()
     submission = await ctx.intake.read(body, now=ctx.clock())
-    draft = await ctx.intake.draft(submission, str(ULID()), owner=_caller().name, idempotency_key=idempotency_key)
+    draft = await ctx.intake.draft(submission, new_job_id(), owner=_caller().name, idempotency_key=idempotency_key)
     return await ctx.queue.ask(Submit(draft=draft))
 
 

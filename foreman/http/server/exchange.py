@@ -52,10 +52,10 @@ class Exchange(TrioASGIHTTPConnection):
         if not body.whole:
             response.headers["Connection"] = "close"  # the unread rest would be taken for the next request
             send = partial(_send_and_linger, body, send)
-        seconds: Any = getattr(response, "timeout", ...)
+        seconds: Any = None if isinstance(response.response, DataBody) else getattr(response, "timeout", ...)
         if seconds is ...:
             seconds = self.app.config["RESPONSE_TIMEOUT"]
-        if seconds is None or isinstance(response.response, DataBody):
+        if seconds is None:
             await self._send_response(send, response)
         else:
             with trio.move_on_after(seconds):

@@ -9,7 +9,6 @@ from typing import Any, cast
 import trio
 from hypercorn.typing import ConnectionState
 from quart.wrappers import Request
-from quart_trio.wrappers.request import TrioBody
 from werkzeug.exceptions import RequestTimeout
 
 from foreman.budget import Lease
@@ -20,8 +19,8 @@ BODY = "body"  # key in a request's state: its body
 HURRY = "hurry"  # key in a connection's state: a function that makes the client take its answer at once
 
 
-class Inflow(TrioBody):
-    """The body of a request, an async iterator with backpressure.
+class Inflow:
+    """The body of a request, an async iterator with backpressure; it takes the place of Quart's.
 
     Only routes read it, and auth runs before any route, so that callers without a token fill no more than the buffer.
     Bytes held while a client sends, or reads the answer, give way to others.
@@ -31,13 +30,15 @@ class Inflow(TrioBody):
 
     def __init__(self, state: ConnectionState) -> None:
         """Create an empty body of a request on a connection with this state."""
-        super().__init__(None, None)
         self.hurry: Callable[[], None] = cast(dict[str, Any], state).get(HURRY, lambda: None)
+        self.whole = False  # the whole body has arrived
+        self._data = bytearray()  # arrived, and not read
         self._begun = False
         self._cut = False
         self._left = False
         self._wait: trio.CancelScope | None = None  # for the next part
         self._timeout = float("inf")
+        self._arrived: trio.Event | None = None  # set when the reader, who waits for data, may go on
         self._taken: trio.Event | None = None  # set when the sender, who waits for room, may go on
 
     def admit(self, held: Lease, timeout: float) -> None:
@@ -45,10 +46,20 @@ class Inflow(TrioBody):
         self.held = held
         self._timeout = timeout
 
-    @property
-    def whole(self) -> bool:
-        """True once the whole body has arrived."""
-        return self._complete.is_set()
+    def append(self, data: bytes) -> None:
+        """Add data that has arrived."""
+        self._data += data
+        self._wake_reader()
+
+    def set_complete(self) -> None:
+        """End the body."""
+        self.whole = True
+        self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None
 
     @property
     def here(self) -> bool:
@@ -56,32 +67,35 @@ class Inflow(TrioBody):
         return self.whole and not self._begun
 
     def take(self) -> bytes:
-        """Return the whole body, once it is `here`."""
+        """Return what has arrived and was not read."""
         self._begun = True
         data = bytes(self._data)
         self._data.clear()
+        self._make_room()
         return data
+
+    def __aiter__(self) -> Inflow:
+        """Return the body itself."""
+        return self
 
     async def __anext__(self) -> bytes:
         """Return the next part. Raise RequestTimeout when it is late, GaveWay when its room was taken."""
         if not self._begun:
             self._begun = True
             self.held.give_way(self.let_go)
-        if not self._cut:
-            if self._has_data.is_set() or self.whole:
-                return await self._next()
+        if not (self._data or self.whole or self._cut):
             with trio.move_on_after(self._timeout) as self._wait:
-                return await self._next()
-        raise GaveWay(self.held.limit) if self._cut else RequestTimeout
-
-    async def _next(self) -> bytes:
-        try:
-            data = await super().__anext__()
-        except StopAsyncIteration:
+                while not (self._data or self.whole):
+                    self._arrived = trio.Event()
+                    await self._arrived.wait()
+        if self._cut:
+            raise GaveWay(self.held.limit)
+        if self._data:
+            return self.take()
+        if self.whole:
             self.held.keep()
-            raise
-        self._make_room()
-        return data
+            raise StopAsyncIteration
+        raise RequestTimeout
 
     def let_go(self) -> None:
         """Drop the request of a slow client."""
@@ -109,7 +123,7 @@ class Inflow(TrioBody):
     async def discard(self, seconds: float) -> None:
         """Discard the rest of the body, for at most `seconds`."""
         if self.whole:
-            self.clear()
+            self._data.clear()
             return
         with trio.move_on_after(seconds), suppress(RequestTimeout, GaveWay):
             async for _ in self:
@@ -118,4 +132,4 @@ class Inflow(TrioBody):
 
 def inflow(request: Request) -> Inflow:
     """Return the body of a request as an Inflow."""
-    return cast(Inflow, request.body)
+    return cast(Inflow, cast(object, request.body))
