@@ -10,7 +10,7 @@ SECONDS ?= 3600
 ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench coverage generate docs crash prove soak binary audit lock clean
+.PHONY: help setup demo run test check bench profile coverage generate docs crash prove soak binary audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ check: $(READY) ## Run the whole gate: format, lint, types, import contracts, te
 
 bench: $(READY) ## Measure speed, one line per figure
 	@$(BIN)/python -m tests.bench
+
+profile: $(READY) ## Show where the CPU time of a call goes, in flame graphs, too (needs py-spy)
+	@$(BIN)/python -m tests.profile
 
 coverage: $(READY) ## Run the tests and list the lines and branches that none of them reaches
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing

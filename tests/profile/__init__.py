@@ -1,0 +1,1 @@
+"""Where the processor time of a call goes, part by part: `python -m tests.profile`."""
