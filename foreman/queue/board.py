@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,6 +12,8 @@ from threading import Lock
 from foreman.domain.job import Instant, Job, LoadKey, Priority
 from foreman.domain.scheduling.choose import CLASSES, OTHERS, Head
 from foreman.store.protocol import Lane, Writer
+
+AHEAD = 32  # jobs of a lane that are read together
 
 LaneKey = tuple[LoadKey, int]  # a load key and a priority
 
@@ -80,6 +82,7 @@ class Board:
         self._parked: dict[LaneKey, int] = {}  # numbers of jobs with a start time in the future
         self._by_key: Counter[LoadKey] = Counter()
         self.headless: set[LaneKey] = set()  # lanes whose next head is in the store
+        self._next: dict[LaneKey, deque[Head]] = {}  # jobs right behind a lane's head, as far as they are known
         self._before: dict[LaneKey, tuple[Head | None, int, int]] = {}  # lanes as the transaction found them
         self.ready = 0  # claimable jobs
         self.waiting = 0  # claimable jobs and those with a start time in the future
@@ -160,7 +163,7 @@ class Board:
         """Fill an empty board from the store."""
         for lane in store.lanes():
             key = lane.key, int(lane.priority)
-            self._put(key, store.head(*key), lane.ready, lane.parked)
+            self._put(key, next(iter(store.heads(*key, limit=1)), None), lane.ready, lane.parked)
         self.commit()
 
     def enter(self, jobs: Iterable[Job]) -> None:
@@ -190,8 +193,15 @@ class Board:
             self._put(lane, head, size, later - 1)
             return
         self._put(lane, head, size - 1, later) if size > 1 else self._put(lane, None, 0, later)
-        if head is not None and head.id == job_id and size > 1:
+        behind = self._next.get(lane)
+        if size <= 1 or head is None:
+            self._next.pop(lane, None)
+        elif head.id == job_id and behind:
+            self._put(lane, behind.popleft(), size - 1, later)
+        elif head.id == job_id:
             self.headless.add(lane)
+        elif behind and any(one.id == job_id for one in behind):
+            del self._next[lane]
 
     def woke(self, jobs: Iterable[Head]) -> None:
         """Count jobs as claimable whose start time has come."""
@@ -200,6 +210,7 @@ class Board:
             first, size, parked = self._found(lane)
             self._put(lane, first, size, parked - 1)
             self._enter(lane, head, 1)
+            self._next.pop(lane, None)
             self.headless.add(lane)  # only the store knows a head that is fit to be one
 
     def refresh(self, store: Writer) -> None:
@@ -207,7 +218,9 @@ class Board:
         while self.headless:
             lane = self.headless.pop()
             _, size, parked = self._found(lane)
-            self._put(lane, store.head(*lane), size, parked)
+            heads = store.heads(*lane, limit=AHEAD)
+            self._put(lane, heads[0] if heads else None, size, parked)
+            self._next[lane] = deque(heads[1:])
 
     def changes(self) -> list[Lane]:
         """Return the lanes changed by the transaction, with their numbers of jobs."""
@@ -223,11 +236,16 @@ class Board:
             self._put(lane, head, size, parked)
         self._before.clear()
         self.headless.clear()
+        self._next.clear()
 
     def _enter(self, lane: LaneKey, head: Head, count: int) -> None:
         first, size, parked = self._found(lane)
+        behind = self._next.get(lane)
+        if behind and (head.since, head.id) < (behind[-1].since, behind[-1].id):
+            del self._next[lane]
         if first is None or (head.since, head.id) < (first.since, first.id):
             first = head
+            self._next.pop(lane, None)
         self._put((head.key, head.priority), first, size + count, parked)
 
     def _found(self, lane: LaneKey) -> tuple[Head | None, int, int]:

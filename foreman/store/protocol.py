@@ -195,8 +195,8 @@ class Writer(Reader, Protocol):
     def lanes(self) -> list[Lane]:
         """Return the lanes with their stored numbers of jobs."""
 
-    def head(self, key: LoadKey, priority: int) -> Head | None:
-        """Return the oldest claimable job of a lane, readable or not, or None when there is none."""
+    def heads(self, key: LoadKey, priority: int, *, limit: int) -> list[Head]:
+        """Return up to `limit` of the oldest claimable jobs of a lane, readable or not, the oldest first."""
 
     def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
         """Return up to `limit` queued jobs past their `start_by`, or the error of an unreadable one."""

@@ -51,7 +51,7 @@ def test_what_is_not_there_is_none(store: Store) -> None:
     assert store.note("x") is None
     assert store.next_due() is None
     assert (store.shapes("x"), store.lanes(), store.running(), store.jobs(limit=9)) == ([], [], [], [])
-    assert store.head("x", 1) is None and store.remains("x") is None
+    assert store.heads("x", 1, limit=9) == [] and store.remains("x") is None
 
 
 def test_a_change_of_state_is_kept_whole(store: Store) -> None:

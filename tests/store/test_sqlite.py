@@ -280,7 +280,7 @@ def test_an_io_error_breaks_the_store(store: SqliteWriter) -> None:
 
 
 HOT: dict[str, Callable[[SqliteWriter, Job], object]] = {
-    "claim": lambda store, job: store.head("m", 1),
+    "claim": lambda store, job: store.heads("m", 1, limit=9),
     "find": lambda store, job: store.job(job.id),
     "payload": lambda store, job: store.content(job.id),
     "running": lambda store, job: store.running(),

@@ -208,7 +208,8 @@ class Ledger:
         if new := self._new.get(job_id):
             draft, job = new
             return job, draft.payload
-        return self.store.with_payload(job_id)
+        store = self.store if any(job.id == job_id for job in self._changed) else self._store
+        return store.with_payload(job_id)
 
     def _log(self, event: JobEvent, job: Job | None) -> None:
         """Log an event, with a delivery if a webhook of its job carries it."""

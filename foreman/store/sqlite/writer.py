@@ -71,12 +71,12 @@ class SqliteWriter(SqliteReader):
         rows = self._rows("SELECT drain_key, priority, ready, parked FROM lanes")
         return [Lane(key=k, priority=Priority(p), ready=r, parked=w) for k, p, r, w in rows if is_lane(k, p)]
 
-    def head(self, key: LoadKey, priority: int) -> Head | None:
-        """Return the oldest claimable job of a lane, readable or not, or None when there is none."""
+    def heads(self, key: LoadKey, priority: int, *, limit: int) -> list[Head]:
+        """Return up to `limit` of the oldest claimable jobs of a lane, readable or not, the oldest first."""
         # A non-ASCII id is another program's, perhaps not even text; it must not block the jobs behind it.
         sql = f"""SELECT since, id FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
-                  AND id NOT GLOB '*[^ -~]*' ORDER BY since, id LIMIT 1"""
-        return next((Head(key, int(priority), since, id) for since, id in self._rows(sql, (key, priority))), None)
+                  AND id NOT GLOB '*[^ -~]*' ORDER BY since, id LIMIT ?"""
+        return [Head(key, int(priority), since, id) for since, id in self._rows(sql, (key, priority, limit))]
 
     def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
         """Return queued jobs past their `start_by`, or the error of an unreadable one."""
