@@ -23,6 +23,7 @@ from foreman.actors.inventory import NOTE, Inventory
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
+from foreman.actors.upstream import Upstream
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
 from foreman.actors.webhook_sender import WebhookSender
 from foreman.actors.worker import Worker
@@ -251,6 +252,7 @@ def build(
         intake=Intake(fleet, sender, max_attempts=settings.max_attempts, offload=in_thread),
         outlook=outlook,
         past_queue=PastQueue(fleet, concurrency=settings.embed_concurrency, timeout=timeout, warm=settings.embed_model),
+        upstream=Upstream([one.target for one in fleet.members if isinstance(one.target, ManagedTarget)], timeout),
         auth=Auth(settings),
         rate=Rate(settings.rate, settings.rate_burst or settings.rate) if settings.rate else None,
         budget=budget,

@@ -14,6 +14,7 @@ from foreman.actors.fleet import Fleet
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
+from foreman.actors.upstream import Upstream
 from foreman.actors.webhook_sender import WebhookSender
 from foreman.budget import Budget
 from foreman.config.settings import Settings
@@ -41,6 +42,7 @@ class Context:
     intake: Intake
     outlook: Outlook
     past_queue: PastQueue
+    upstream: Upstream
     auth: Auth
     rate: Rate | None
     budget: Budget

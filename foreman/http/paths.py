@@ -13,13 +13,14 @@ AnyScope = TypeVar("AnyScope", HTTPScope, WebsocketScope)
 _ADDRESS = re.compile(rb"^https?://[^/]*", re.IGNORECASE)  # precedes the path in requests to a proxy
 _SLASHES = re.compile(rb"//+")
 _TWICE = re.compile(rb"^/(v1|api)(?:/\1)+(?=/)")
+_PASSED_ON = b"/upstream/"  # begins the paths of other servers
 _DOUBLED = (b"/v1/v1/", b"/api/api/")
 
 
 def with_tidy_path(scope: AnyScope) -> AnyScope:
     """Return the scope with its path tidied: a redirect would lose a POST's body, and many clients follow none."""
     raw = scope["raw_path"]
-    if raw[-1:] == b"/" or b"//" in raw or raw.startswith(_DOUBLED):
+    if not raw.startswith(_PASSED_ON) and (raw[-1:] == b"/" or b"//" in raw or raw.startswith(_DOUBLED)):
         raw = tidied(raw)
         return cast(AnyScope, {**scope, "raw_path": raw, "path": unquote(raw.decode("latin-1"))})
     return scope

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,8 @@ from foreman.offload import offload
 from foreman.targets.asking import Asking, DecodingFor, Refusals
 from foreman.targets.boot import boot_id_at
 from foreman.targets.counting import counted
-from foreman.targets.http.pool import Client
+from foreman.targets.http.parser import Body, Header
+from foreman.targets.http.pool import Client, Request
 from foreman.targets.model_listing import Listing, details
 from foreman.targets.protocol import Call, Model
 
@@ -126,6 +127,22 @@ class OpenAITarget:
     async def boot_id(self) -> str | None:
         """See `Target.boot_id`."""
         return await boot_id_at(self._client)
+
+    def pass_on(
+        self,
+        method: str,
+        path: str,
+        body: Body | None,
+        *,
+        length: int | None,
+        headers: Sequence[Header],
+        heard: Callable[[], None],
+    ) -> Request:
+        """Return a request of the caller's own, with his `headers`; entering it gives the response."""
+        given = [value for name, value in headers if name.lower() == "content-type"]
+        others = [(name, value) for name, value in headers if name.lower() != "content-type"]
+        kind = given[-1] if given else None
+        return self._client.request(method, path, body, length=length, content_type=kind, headers=others, heard=heard)
 
     def close(self) -> None:
         """Close every connection now."""

@@ -13,9 +13,11 @@ from foreman.targets.http.connection import Response as StreamingCall
 from foreman.targets.http.parser import Body
 from foreman.targets.protocol import OllamaApi
 
-# Content types that browsers show as text or save. The match is full: of several types in a header the last counts.
+# Content types that browsers show as text or media, or save. The match is full: of several types in a header the last
+# counts.
 INERT = re.compile(
-    r"(application/(([\w.-]+\+)?json|x-ndjson|octet-stream)|text/(plain|event-stream))( *; *charset=\"?[\w-]+\"?)?",
+    r"(application/(([\w.-]+\+)?json|x-ndjson|octet-stream)|text/(plain|event-stream))( *; *charset=\"?[\w-]+\"?)?"
+    r"|(audio|video)/[\w.-]+|image/(png|jpeg|gif|webp)",
     re.ASCII | re.IGNORECASE,
 )
 OCTETS = "application/octet-stream"

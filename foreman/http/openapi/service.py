@@ -19,7 +19,7 @@ from foreman.http.openapi.blocks import (
     path,
     query,
 )
-from foreman.http.openapi.codes import WRITE
+from foreman.http.openapi.codes import BODY, PASSED, WRITE
 from foreman.http.openapi.schemas import ref
 from foreman.http.query import LONGEST_PAGE, PAGE
 from foreman.http.routes.usage import STEPS
@@ -104,6 +104,7 @@ def service_paths() -> Paths:
                 ],
             )
         },
+        "/upstream/{model_and_path}": _passed_on(),
         "/healthz": {"get": service("health", "Liveness probe", "Health", needs_token=False)},
         "/readyz": {"get": operation("ready", "Readiness probe", ready, (), dialect=SERVICE, needs_token=False)},
         "/metrics": {"get": operation("metrics", "Prometheus metrics", plain, ("admin_required",), dialect=SERVICE)},
@@ -120,3 +121,28 @@ def service_paths() -> Paths:
             "get": operation("static", "File of the web UI", part, ("not_found",), dialect=SERVICE, needs_token=False),
         },
     }
+
+
+def _passed_on() -> dict[str, Any]:
+    """Describe the requests that are passed on to a managed model's server."""
+    given_as_it_is = {"default": answered("The server's own answer.", {ANY: ANYTHING})}
+    refused = ("rate_limited", "draining", "admin_required", "model_not_found", "not_on_this_target", "not_found")
+    errors = (*refused, "field_invalid", *PASSED, "attempt_timeout", "model_crashed", "target_refused")
+    names = {"get": "Get", "head": "Check", "post": "Post", "put": "Put", "patch": "Patch", "delete": "Delete"}
+    paths: dict[str, Any] = {
+        "parameters": [
+            path("model_and_path", TEXT | {"description": "A managed model, and the path at its server."}),
+        ]
+    }
+    for method, verb in names.items():
+        has_body = method in ("post", "put", "patch")
+        paths[method] = operation(
+            f"upstream_{method}",
+            f"{verb} anything at a managed model's server, past the queue",
+            given_as_it_is,
+            (*errors, *(BODY if has_body else ())),
+            dialect=SERVICE,
+            body={ANY: ANYTHING} if has_body else None,
+            description="The model is loaded first. Websockets and other upgrades are refused.",
+        )
+    return paths

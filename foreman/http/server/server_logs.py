@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 
 import structlog
 import trio
 from hypercorn.logging import Logger
+
+from foreman.domain.errors import ForemanError
 
 log = structlog.get_logger()
 
@@ -33,5 +36,11 @@ class LateErrors(Logger):
     """Logs errors after an answer's head was sent, when no route can answer with them."""
 
     async def exception(self, message: str, *args: object, **kwargs: object) -> None:
-        """Log the error that is being handled."""
-        log.error("answer broke off", why=message, exc_info=True)
+        """Log the error that is being handled; one that a server is to blame for is no bug."""
+        error = sys.exception()
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if isinstance(error, ForemanError):
+            log.warning("answer broke off", why=str(error))
+        else:
+            log.error("answer broke off", why=message, exc_info=True)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import httptools
 
 Body: TypeAlias = bytes | AsyncIterable[bytes]
+Header: TypeAlias = tuple[str, str]
 
 
 class ResponseParser:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from urllib.parse import urlsplit
 
 from foreman.domain.errors import TargetLost
 from foreman.targets.http.connection import ClosedEarly, Connection, Response, connect
-from foreman.targets.http.parser import Body, header_text, headers_for
+from foreman.targets.http.parser import Body, Header, header_text, headers_for
 
 SETTLE = 0.02  # seconds before a connection is used again; llama.cpp closes it after a streamed answer unannounced
+ACCEPT = "Accept: */*"
 MAX_IDLE = 64  # connections kept; further ones are closed when their answer ends
 
 
@@ -29,7 +30,7 @@ class Client:
         self._host = parts.hostname or ""
         self._secure = parts.scheme == "https"
         self._port = parts.port or (443 if self._secure else 80)
-        headers = [f"Host: {parts.netloc.rpartition('@')[2]}", "User-Agent: foreman", "Accept: */*"]
+        headers = [f"Host: {parts.netloc.rpartition('@')[2]}", "User-Agent: foreman", ACCEPT]
         headers.append("Accept-Encoding: identity")
         if token.strip():
             headers.append(f"Authorization: Bearer {token.strip()}")
@@ -45,16 +46,26 @@ class Client:
         *,
         length: int | None = None,
         content_type: str | None = None,
+        headers: Sequence[Header] = (),
         heard: Callable[[], None] = lambda: None,
     ) -> Request:
         """Return a request; `async with` sends it and gives the Response.
 
         `path` is percent-encoded. `body` is JSON, or the pieces of an upload of `length` bytes (None if unknown), or of
-        the `content_type` given. `heard` is called whenever bytes of the answer come, its head and framing included.
+        the `content_type` given. `headers` are sent besides; one for `Accept` replaces the client's own. `heard` is
+        called whenever bytes of the answer come, its head and framing included.
         """
-        lines = f"{method} {header_text(self._prefix + path, spaces=False)} HTTP/1.1\r\n{self._headers}\r\n"
+        lines = f"{method} {header_text(self._prefix + path, spaces=False)} HTTP/1.1\r\n{self._with(headers)}\r\n"
         head = f"{lines}{headers_for(body, length, content_type)}\r\n".encode("latin-1")
         return Request(self, method == "HEAD", head, body, length, heard)
+
+    def _with(self, headers: Sequence[Header]) -> str:
+        if not headers:
+            return self._headers
+        own = self._headers
+        if any(name.lower() == "accept" for name, _ in headers):
+            own = own.replace(f"{ACCEPT}\r\n", "")
+        return "\r\n".join([own, *(header_text(f"{name}: {value}") for name, value in headers)])
 
     async def fetch(self, method: str, path: str, body: bytes | None = None, *, limit: int) -> tuple[Response, bytes]:
         """Send a request and return the response with its body.

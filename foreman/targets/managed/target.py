@@ -19,6 +19,8 @@ from foreman.domain.errors import NotServed, TargetLost, TargetRefused, TargetUn
 from foreman.domain.job import LoadKey, model_of
 from foreman.domain.scheduling.room import Room
 from foreman.offload import offload
+from foreman.targets.http.connection import Response
+from foreman.targets.http.parser import Body, Header
 from foreman.targets.managed import leash
 from foreman.targets.managed.child import Child
 from foreman.targets.managed.child_log import file_name
@@ -175,21 +177,63 @@ class ManagedTarget:
                 child.doubt()
                 raise
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names and aliases of all models."""
+        return list(dict.fromkeys([*self._chatting, *self._embedding]))
+
+    @asynccontextmanager
+    async def serving(self, name: str) -> AsyncIterator[Child]:
+        """Load the model and give its server, which stays loaded within this context."""
+        model = self._wanted(name, embedding=False)
+        if model is None:
+            raise TargetRefused(404, f"model '{name}' not found")
+        child = await self._ready(model)
+        if not model.embedding:
+            self._loaded = model.name
+        async with child.admitted():
+            yield child
+
+    @asynccontextmanager
+    async def pass_on(
+        self,
+        child: Child,
+        method: str,
+        path: str,
+        body: Body | None,
+        *,
+        length: int | None,
+        headers: Sequence[Header],
+    ) -> AsyncIterator[Response]:
+        """Send a request to a server that `serving` gave, and return the response, whatever its status."""
+        heard = child.hearing(lambda: None)
+        try:
+            async with child.voice.pass_on(method, path, body, length=length, headers=headers, heard=heard) as response:
+                yield response
+        except (TargetLost, TargetUnavailable) as error:
+            raise await explained(error, child) from error
+        except trio.Cancelled:
+            child.doubt()
+            raise
+
     async def _ready_child(self, call: Call) -> Child:
         model = self._wanted(call.model, embedding=at(call.endpoint).past_queue)
         if model is None:
             raise TargetRefused(404, f"model '{call.model}' not found")
         if model.embedding and not at(call.endpoint).past_queue:
             raise NotServed(f"the embedding model {model.name}", call.endpoint)
+        child = await self._ready(model)
+        if not model.embedding:
+            self._loaded = call.key
+        return child
+
+    async def _ready(self, model: ManagedModel) -> Child:
         while True:
             child = await self._chosen_child(model)
             await child.wait_ready()
             await child.wait_trusted()
             if not child.stopping:
-                break
-        if not model.embedding:
-            self._loaded = call.key
-        return child
+                return child
 
     async def _chosen_child(self, model: ManagedModel) -> Child:
         child = self._children.get(_place(model))
