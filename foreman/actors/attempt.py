@@ -192,7 +192,10 @@ class Attempt:
                 if size > self._timeouts.max_answer:
                     raise AnswerTooLarge(self._timeouts.max_answer)
                 label = NO_LABEL if chunk.value is None else endpoint.label(chunk.value)  # joining may change it
-                await offload(len(chunk.data), answer.add, chunk)
+                if len(chunk.data) <= LIGHT:
+                    answer.add(chunk)
+                else:
+                    await offload(len(chunk.data), answer.add, chunk)
                 self._output.append(chunk.data, label, last=chunk.last)
                 self._wait_for_chunk(self._timeouts.stall)
         return answer, flaw

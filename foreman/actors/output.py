@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from foreman.budget import Budget, Lease
@@ -18,8 +18,7 @@ from foreman.turnstile import Turnstile
 CHUNK_COST = 64  # bytes of memory that a chunk takes besides its data; a flood of tiny chunks must hit the limit too
 
 
-@dataclass(frozen=True, slots=True)
-class OutputItem:
+class OutputItem(msgspec.Struct, frozen=True):
     """An entry of an output log: a chunk of the answer, a new attempt, or the event that ended the job."""
 
     chunk: bytes | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 import trio
@@ -15,7 +14,7 @@ from foreman.domain.answers.failures import ODD
 from foreman.domain.answers.parsers import DONE, Parser
 from foreman.domain.answers.refusals import error_of
 from foreman.domain.errors import TargetError, TargetGarbled, TargetLost
-from foreman.offload import offload
+from foreman.offload import LIGHT, offload
 from foreman.targets.http.connection import Response
 
 ERROR_LIMIT = 65_536  # bytes read of an error body
@@ -86,8 +85,7 @@ class Chunks:
             elif self._decoding.closed:
                 raise StopAsyncIteration
             elif self._ended:
-                end = partial(self._decoding.end, framed=self._framed)
-                self._ready.extend(await offload(self._size, self._converted, end))
+                self._ready.extend(await offload(self._size, self._end))
             elif self._decoding.ending:
                 await self._receive_last()
             else:
@@ -97,18 +95,26 @@ class Chunks:
     async def _take(self, value: bytes) -> None:
         # The last mark may release all that was held back before it.
         size = self._size if value.startswith(DONE) else len(value)
-        take = partial(self._decoding.take, value, whole=self._parser.whole)
         try:
-            self._ready.extend(await offload(size, self._converted, take))
+            self._ready.extend(self._decode(value) if size <= LIGHT else await offload(size, self._decode, value))
         except TargetGarbled:
             if self._decoding.closed or not (self._ended and self._decoding.ending):
                 raise  # else: the body broke off in a part that is not needed
 
-    def _converted(self, convert: Callable[[], list[Chunk]]) -> list[Chunk]:
+    def _decode(self, value: bytes) -> list[Chunk]:
         try:
-            return convert()
+            return self._decoding.take(value, whole=self._parser.whole)
         except ODD as error:
-            raise TargetGarbled(self._target, f"a chunk of an unknown shape ({type(error).__name__})") from error
+            raise self._odd(error) from error
+
+    def _end(self) -> list[Chunk]:
+        try:
+            return self._decoding.end(framed=self._framed)
+        except ODD as error:
+            raise self._odd(error) from error
+
+    def _odd(self, error: Exception) -> TargetGarbled:
+        return TargetGarbled(self._target, f"a chunk of an unknown shape ({type(error).__name__})")
 
     async def _receive(self) -> None:
         data = await self._response.receive()
