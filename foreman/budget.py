@@ -76,11 +76,15 @@ class Lease:
     def resize(self, size: int, *, insist: bool = False) -> None:
         """Hold `size` bytes. Raise MemoryFull, with the size unchanged, when there is no room; `insist` exceeds it."""
         counted = size if size > SMALL else 0
-        try:
-            self._find_room(counted)
-        except MemoryFull:
-            if not insist:
-                raise
+        if counted > self._counted:
+            try:
+                self._find_room(counted)
+            except MemoryFull:
+                if not insist:
+                    raise
+        elif counted == self._counted == 0:
+            self.size = size
+            return
         before, self._counted, self.size = self._counted, counted, size
         self._budget.used += counted - before
         if self._cut and bool(counted) != bool(before):

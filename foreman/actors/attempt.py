@@ -35,6 +35,7 @@ from foreman.targets.protocol import Call, Target
 log = structlog.get_logger()
 
 BREATH = 20  # chunks that arrived together, between two checkpoints
+GRAIN = 0.01  # seconds by which a timeout may end early
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,9 @@ class Attempt:
         self._wait()
 
     def _wait(self) -> None:
-        self._scope.deadline = min(self._ends_at, trio.current_time() + self._timeout)
+        deadline = min(self._ends_at, trio.current_time() + self._timeout)
+        if abs(deadline - self._scope.deadline) > GRAIN:  # setting it costs more than taking a chunk
+            self._scope.deadline = deadline
 
     async def _run(self, began: Callable[[bool], Awaitable[None]]) -> Answered | ForemanError:
         job, target, held = self.job, self._target, self._output.held

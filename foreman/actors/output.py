@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from itertools import islice
 
 import msgspec
 import trio
@@ -50,7 +51,7 @@ class OutputLog:
         self.cut: GaveWay | None = None  # set once the chunks were dropped before all readers had them
         self.said = 0  # number of chunks before the cut
         self._readers: weakref.WeakSet[OutputReader] = weakref.WeakSet()
-        self._news = trio.Event()
+        self._news: trio.Event | None = None  # made by the first reader that waits
         self._turns = Turnstile()
 
     def begin(self, attempt: int) -> None:
@@ -118,16 +119,20 @@ class OutputLog:
 
     async def wait(self) -> None:
         """Return when there is something new; many waiters return a few at a time."""
+        if self._news is None:
+            self._news = trio.Event()
         await self._news.wait()
-        await self._turns.enter()
+        if len(self._readers) > 1:
+            await self._turns.enter()
 
     def _add(self, chunk: bytes, label: Label) -> None:
         self.chunks.append(chunk)
         self._labels.append(label)
 
     def _tell(self) -> None:
-        self._news.set()
-        self._news = trio.Event()
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
 
 class OutputReader:
@@ -159,25 +164,41 @@ class OutputReader:
 
     async def next(self) -> OutputItem:
         """Wait for the next item; the last one carries the event that ended the job."""
+        while (item := self.next_nowait()) is None:
+            await self._output.wait()
+        return item
+
+    def next_nowait(self) -> OutputItem | None:
+        """Return the next item, None if it has yet to come."""
         output = self._output
-        while True:
-            if self._turn != output.turn:
-                again = self._position or (self._turn and self._attempt != output.attempt)
-                self._turn, self._attempt, self._position = output.turn, output.attempt, 0
-                if again:
-                    return OutputItem(attempt=output.attempt)
-            elif output.cut and (self._position < output.said or self._broke_off):
-                self._over = True
-                return OutputItem(cut=output.cut, ended=output.ended)
-            elif self._position < len(output.chunks):
-                self._position += 1
-                at = self._position - 1
-                return OutputItem(output.chunks[at], output.label(at))
-            elif output.ended:
-                self._over = True
-                return OutputItem(ended=output.ended)
-            else:
-                await output.wait()
+        if self._turn != output.turn:
+            again = self._position or (self._turn and self._attempt != output.attempt)
+            self._turn, self._attempt, self._position = output.turn, output.attempt, 0
+            if again:
+                return OutputItem(attempt=output.attempt)
+        if output.cut and (self._position < output.said or self._broke_off):
+            self._over = True
+            return OutputItem(cut=output.cut, ended=output.ended)
+        if self._position < len(output.chunks):
+            self._position += 1
+            at = self._position - 1
+            return OutputItem(output.chunks[at], output.label(at))
+        if output.ended:
+            self._over = True
+            return OutputItem(ended=output.ended)
+        return None
+
+    def more(self, room: int) -> list[tuple[bytes, Label]]:
+        """Return the chunks after the last one that are there already, as many as fit into `room` bytes."""
+        output, begin = self._output, self._position
+        if self._turn != output.turn or output.cut:
+            return []
+        for chunk in islice(output.chunks, begin, None):
+            room -= len(chunk)
+            if room < 0:
+                break
+            self._position += 1
+        return [(output.chunks[at], output.label(at)) for at in range(begin, self._position)]
 
 
 class OutputHub:

@@ -34,7 +34,7 @@ def has_more_values(text: bytes, most: int = MOST_VALUES) -> bool:
 
     Reading stops at the first value too many.
     """
-    if not may_have_more(text, most):
+    if len(text) < most or not may_have_more(text, most):  # each value after the first has a sign of its own
         return False
     count = 1
     for sign in _signs(text):

@@ -122,6 +122,8 @@ def on_one_line(data: bytes) -> bytes:
     """
     if b"\n" in data or b"\r" in data:  # a server's whole answer, over several lines
         data = msgspec.json.format(data, indent=-1)
+    if data.isascii():
+        return data
     for character, escape in _LINE_ENDS.items():
         if character in data:
             data = data.replace(character, escape)

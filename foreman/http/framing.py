@@ -70,7 +70,11 @@ class Sse:
 
 async def next_or_comment(reader: OutputReader, frame: Ndjson | Sse, comment: str) -> OutputItem | bytes:
     """Return the next item, or an SSE comment after COMMENT_EVERY seconds; NDJSON has no comments and waits."""
-    with trio.move_on_after(COMMENT_EVERY if isinstance(frame, Sse) else float("inf")):
+    if (item := reader.next_nowait()) is not None:
+        return item
+    if isinstance(frame, Ndjson):
+        return await reader.next()
+    with trio.move_on_after(COMMENT_EVERY):
         return await reader.next()
     return sse.comment(comment)
 

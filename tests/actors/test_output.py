@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from foreman.actors.output import OutputHub, OutputItem, OutputLog
+from foreman.domain.answers.chunk import NO_LABEL
 from foreman.domain.job import JobEvent, State
 from foreman.queue.commands import Commit
 
@@ -167,3 +168,42 @@ def test_a_track_that_nobody_holds_is_gone() -> None:
     del output
     gc.collect()
     assert hub.output("j").chunks == []
+
+
+def test_chunks_that_came_together_are_taken_together() -> None:
+    output = OutputLog("j")
+    output.begin(1)
+    reader = output.follow()
+    for chunk in (b"a", b"bb", b"ccc", b"d"):
+        output.append(chunk)
+    first = reader.next_nowait()
+    assert first is not None and first.chunk == b"a"
+    assert reader.more(5) == [(b"bb", NO_LABEL), (b"ccc", NO_LABEL)]
+    assert reader.more(0) == []
+    assert reader.more(9) == [(b"d", NO_LABEL)]
+    assert reader.more(9) == []
+    assert reader.next_nowait() is None
+    output.on_commit(DONE)
+    ended = reader.next_nowait()
+    assert ended is not None and ended.ended is DONE
+
+
+@pytest.mark.parametrize("end", ["begin", "let_go"])
+def test_no_more_chunks_are_taken_of_an_attempt_that_is_over(end: str) -> None:
+    output = OutputLog("j")
+    output.begin(1)
+    reader = output.follow()
+    for chunk in (b"a", b"b"):
+        output.append(chunk)
+    assert reader.next_nowait() == OutputItem(b"a")
+    if end == "begin":
+        output.begin(2)
+        output.append(b"A")
+        assert reader.more(9) == []
+        assert reader.next_nowait() == OutputItem(attempt=2)
+    else:
+        output.on_commit(DONE)
+        output.let_go()
+        assert reader.more(9) == []
+        cut = reader.next_nowait()
+        assert cut is not None and cut.cut is output.cut

@@ -94,12 +94,17 @@ class NativeJoiner(Joiner):
             self._calls += map(packed, message.pop("tool_calls", None) or ())
             self.grown += absorb(self._message, message)
             value["message"] = None  # keeps its position among the keys
-        texts: dict[str, Any] = {name: value.pop(name) for name in GROWING if name in value}
-        # Other strings of a chunk are whole, unlike those of a delta.
-        self.grown -= len(self._top)
-        self._top.update((name, packed(item)) for name, item in value.items())
-        self.grown += len(self._top)
-        self.grown += absorb(self._top, texts)
+        top, texts = self._top, None
+        self.grown -= len(top)
+        for name, item in value.items():
+            if name in GROWING:
+                texts = texts or {}
+                texts[name] = item
+            else:  # other strings of a chunk are whole, unlike those of a delta
+                top[name] = packed(item) if isinstance(item, dict | list) else item
+        self.grown += len(top)
+        if texts:
+            self.grown += absorb(top, texts)
 
     def result(self) -> dict[str, Any] | None:
         """See `Joiner.result`."""

@@ -185,7 +185,7 @@ class _Body:
                 if chunk is not None and len(chunk) > SLICE:
                     self._rest = framed(self._frame, chunk, item.label.name, self._caller.reader)
                 elif chunk is not None:
-                    return self._frame.chunk(chunk, item.label.name)
+                    return self._together(chunk, item.label)
             elif item.attempt is not None and self._said:
                 self._caller.keep()  # the caller did not leave; its job goes on without the stream
                 return self._last(StreamBroken(item.attempt, self._caller.output.error))
@@ -201,6 +201,15 @@ class _Body:
 
     async def aclose(self) -> None:
         await self._caller.leave()
+
+    def _together(self, first: bytes, label: Label) -> bytes:
+        """Return a small chunk framed, and after it those that came together with it."""
+        frame, caller = self._frame, self._caller
+        framed_chunks = [frame.chunk(first, label.name)]
+        for whole, other in caller.reader.more(SLICE - len(first)):
+            if (chunk := caller.part_of(whole, other)) is not None:
+                framed_chunks.append(frame.chunk(chunk, other.name))
+        return b"".join(framed_chunks)
 
     def _last(self, error: ForemanError) -> bytes:
         self._over = True

@@ -54,7 +54,8 @@ async def live(job: Job, readers: Readers, reader: OutputReader, frame: Ndjson |
         elif item.chunk is not None:
             said = True
             if len(item.chunk) <= SLICE:
-                yield frame.chunk(item.chunk, item.label.name)
+                more = [frame.chunk(chunk, label.name) for chunk, label in reader.more(SLICE - len(item.chunk))]
+                yield b"".join([frame.chunk(item.chunk, item.label.name), *more])
             else:
                 async for part in framed(frame, item.chunk, item.label.name, reader):
                     yield part
