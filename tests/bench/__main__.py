@@ -11,7 +11,7 @@ import sys
 
 import trio
 
-from tests.bench import calls, client, drain, embedded, jobs, page, scale, submit
+from tests.bench import calls, client, drain, embedded, jobs, page, scale, streams, submit
 from tests.bench.figures import Measure
 
 FAMILIES: dict[str, Measure] = {
@@ -20,6 +20,7 @@ FAMILIES: dict[str, Measure] = {
     "client": client.client,
     "chat": calls.chat,
     "chunks": calls.chunks,
+    "streams": streams.streams,
     "embeddings": calls.embeddings,
     "bulk": jobs.bulk,
     "webhooks": jobs.webhooks,

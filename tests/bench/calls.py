@@ -71,7 +71,7 @@ async def chunks(rounds: int) -> list[Figure]:
     ways = middle(lags["through"]), middle(lags["direct"])
     lates = percentile(lags["through"], 0.99), percentile(lags["direct"], 0.99)
     return [
-        Figure(f"first chunk added, {SLOTS} streams", more, "ms", "direct", middle(firsts["direct"]), Wanted("≤", 8)),
+        Figure(f"first chunk added, {SLOTS} streams", more, "ms", "direct", middle(firsts["direct"]), Wanted("≤", 3)),
         Figure(f"each chunk's way, {what}", ways[0], "ms", "direct", ways[1], Wanted("<", interval)),
         Figure("the same, 99 % of them", lates[0], "ms", "direct", lates[1], Wanted("<", 5 * interval)),
     ]

@@ -13,15 +13,15 @@ import trio
 
 CHUNKS_PER_SECOND = 200
 MODELS = ("m0", "m1", "m2")
-_STAMP = b'{"model":"m0","created_at":"2026-01-02T03:04:05.678901Z",'
-_SAID = _STAMP + b'"message":{"role":"assistant","content":"Hello there."},"done":false}\n'
+STAMP = b'{"model":"m0","created_at":"2026-01-02T03:04:05.678901Z",'
+_SAID = STAMP + b'"message":{"role":"assistant","content":"Hello there."},"done":false}\n'
 _COUNTS = (
     b'"done_reason":"stop","total_duration":50,"load_duration":1,"prompt_eval_count":5,"prompt_eval_duration":9,'
     b'"eval_count":3,"eval_duration":40}\n'
 )
-_LAST = _STAMP + b'"message":{"role":"assistant","content":""},"done":true,' + _COUNTS
-_WHOLE = _STAMP + b'"message":{"role":"assistant","content":"Hello there."},"done":true,' + _COUNTS
-_LOADED = _STAMP + b'"response":"","done":true,"done_reason":"load"}\n'
+LAST = STAMP + b'"message":{"role":"assistant","content":""},"done":true,' + _COUNTS
+_WHOLE = STAMP + b'"message":{"role":"assistant","content":"Hello there."},"done":true,' + _COUNTS
+_LOADED = STAMP + b'"response":"","done":true,"done_reason":"load"}\n'
 
 
 def answer(body: bytes, kind: bytes) -> bytes:
@@ -31,7 +31,7 @@ def answer(body: bytes, kind: bytes) -> bytes:
 TAGS = answer(json.dumps({"models": [{"name": name, "model": name} for name in MODELS]}).encode(), b"application/json")
 LOADED = answer(_LOADED, b"application/json")
 EMBEDDED = answer(b'{"model":"m0","embeddings":[[%s]]}' % b",".join([b"0.0123"] * 384), b"application/json")
-STREAMED = answer(_SAID + _LAST, b"application/x-ndjson")
+STREAMED = answer(_SAID + LAST, b"application/x-ndjson")
 WHOLE = answer(_WHOLE, b"application/json")
 
 
@@ -73,9 +73,9 @@ async def paced(stream: trio.SocketStream, chunks: int) -> None:
     began = trio.current_time()
     for number in range(chunks):
         await trio.sleep_until(began + number / CHUNKS_PER_SECOND)
-        said = b'%s"message":{"role":"assistant","content":"%.6f"},"done":false}\n' % (_STAMP, time.perf_counter())
+        said = b'%s"message":{"role":"assistant","content":"%.6f"},"done":false}\n' % (STAMP, time.perf_counter())
         await stream.send_all(b"%x\r\n%b\r\n" % (len(said), said))
-    await stream.send_all(b"%x\r\n%b\r\n0\r\n\r\n" % (len(_LAST), _LAST))
+    await stream.send_all(b"%x\r\n%b\r\n0\r\n\r\n" % (len(LAST), LAST))
 
 
 async def main(argv: list[str]) -> None:
