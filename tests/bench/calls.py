@@ -16,8 +16,9 @@ from tests.bench.stored import PAYLOAD
 from tests.bench.wire import connected, post, rate
 
 SLOTS = 8
+MANY = 32  # callers who wait for each other's slots
 SECONDS = 2.0  # of each rate
-CALLS = 300  # one after the other
+CALLS = 200  # one after the other
 CHUNKS = 400  # of one answer
 ARRIVAL = 0.1  # seconds between the beginnings of streams that then run side by side
 PAUSE = 0.025  # seconds between calls, as a person or a script leaves them: each finds everything at rest
@@ -29,26 +30,31 @@ EMBED = post("/api/embed", {"model": MODELS[0], "input": "a cat"})
 
 async def chat(rounds: int) -> list[Figure]:
     """Whole answers of an instant target: what one caller waits longer, and how many calls there can be."""
-    alone: list[float] = []
-    through: list[float] = []
-    direct: list[float] = []
-    together: list[float] = []
+    alone: list[list[float]] = []
+    through: list[list[float]] = []
+    direct: dict[int, list[float]] = {SLOTS: [], MANY: []}
+    together: dict[int, list[float]] = {SLOTS: [], MANY: []}
     with TemporaryDirectory() as folder:
         async with (
             child("tests.bench.instant") as target,
             serving(Path(folder) / "data", ollama_url=f"http://127.0.0.1:{target['port']}", slots=SLOTS) as daemon,
         ):
-            load = {"connections": SLOTS, "seconds": SECONDS, "status": 200}
             for _ in range(rounds):
-                alone.append(await _latency(target["port"]))
-                through.append(await _latency(daemon.port))
-                direct.append(await rate(target["port"], CHAT, **load))  # type: ignore[arg-type]
-                together.append(await rate(daemon.port, CHAT, **load))  # type: ignore[arg-type]
-    more = middle(through) - middle(alone)
-    return [
-        Figure("/api/chat, time added", more, "ms", "direct", middle(alone), Wanted("≤", 5)),
-        Figure(f"/api/chat, {SLOTS} callers", middle(together), "calls/s", "direct", middle(direct), Wanted("≥", 400)),
-    ]
+                alone.append(await _latencies(target["port"]))
+                through.append(await _latencies(daemon.port))
+                for callers in together:
+                    for port, found in ((target["port"], direct), (daemon.port, together)):
+                        pace = await rate(port, CHAT, connections=callers, seconds=SECONDS, status=200)
+                        found[callers].append(pace)
+    figures = []
+    for name, share, most in (("time added", 0.5, 2), ("time added, 99 % of them", 0.99, 4)):
+        bare = middle([percentile(round_, share) for round_ in alone])
+        more = middle([percentile(round_, share) for round_ in through]) - bare
+        figures.append(Figure(f"/api/chat, {name}", more, "ms", "direct", bare, Wanted("≤", most)))
+    for callers, least in ((SLOTS, 900), (MANY, 1000)):
+        pace, bare = middle(together[callers]), middle(direct[callers])
+        figures.append(Figure(f"/api/chat, {callers} callers", pace, "calls/s", "direct", bare, Wanted("≥", least)))
+    return figures
 
 
 async def chunks(rounds: int) -> list[Figure]:
@@ -96,8 +102,8 @@ async def embeddings(rounds: int) -> list[Figure]:
     return [Figure(f"/api/embed, {SLOTS} callers", middle(through), "calls/s", "bare proxy", middle(bare), wanted)]
 
 
-async def _latency(port: int) -> float:
-    """Milliseconds of one call, the median of many on one connection."""
+async def _latencies(port: int) -> list[float]:
+    """Milliseconds of each of many calls on one connection."""
     took: list[float] = []
     async with connected(port) as connection:
         for _ in range(CALLS):
@@ -107,7 +113,7 @@ async def _latency(port: int) -> float:
             if status != 200:
                 raise RuntimeError(f"answered {status}: {body[:300]!r}")
             await trio.sleep(PAUSE)
-    return middle(took)
+    return took
 
 
 async def _streamed(port: int, after: float, firsts: list[float], lags: list[float]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import selectors
+import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import trio
@@ -106,23 +108,60 @@ async def ask(port: int, request: bytes, *, status: int = 200) -> Any:
 
 async def rate(port: int, request: bytes, *, connections: int, seconds: float, status: int) -> float:
     """Requests answered per second, by `connections` that each ask again as soon as they are answered."""
+    return await trio.to_thread.run_sync(_keep_asking, port, request, connections, seconds, status)
+
+
+def _keep_asking(port: int, request: bytes, connections: int, seconds: float, status: int) -> float:
+    """As `rate`, on one bare selector: the server has the cores for itself."""
+    wanted = b"HTTP/1.1 %d " % status
     done = 0
-
-    async def keep_asking() -> None:
-        nonlocal done
-        async with connected(port) as connection:
-            while True:
-                got, body = await connection.exchange(request)
-                if got != status:
-                    raise RuntimeError(f"answered {got} instead of {status}: {body[:300]!r}")
-                done += 1
-
-    async with trio.open_nursery() as nursery:
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
         for _ in range(connections):
-            nursery.start_soon(keep_asking)
-        await trio.sleep(WARM_UP)
-        before, began = done, time.perf_counter()
-        await trio.sleep(seconds)
-        found = (done - before) / (time.perf_counter() - began)
-        nursery.cancel_scope.cancel()
-    return found
+            opened = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(opened, selectors.EVENT_READ, _Answer())
+            opened.sendall(request)
+        start = time.perf_counter() + WARM_UP
+        before: int | None = None
+        while True:
+            ready = selector.select(TIMEOUT)
+            now = time.perf_counter()
+            if not ready:
+                raise RuntimeError(f"no answer within {TIMEOUT:.0f} s")
+            if before is None and now >= start:
+                before, start = done, now
+            if before is not None and now >= start + seconds:
+                return (done - before) / (now - start)
+            for key, _ in ready:
+                connection: Any = key.fileobj
+                if key.data.take(connection.recv(READ_SIZE), wanted):
+                    done += 1
+                    connection.sendall(request)
+
+
+class _Answer:
+    """The answer that a connection waits for: enough of it to know its end."""
+
+    def __init__(self) -> None:
+        self._got = b""
+
+    def take(self, data: bytes, wanted: bytes) -> bool:
+        """Add what came; return True once the answer is whole."""
+        if not data:
+            raise ConnectionError("the server closed the connection")
+        got = self._got = self._got + data if self._got else data
+        end = got.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        if not got.startswith(wanted):
+            raise RuntimeError(f"answered not {wanted!r}: {got[:400]!r}")
+        head = got[:end].lower()
+        at = head.find(b"content-length:")
+        if at >= 0:
+            whole = len(got) >= end + 4 + int(head[at + 15 :].split(b"\r\n", 1)[0])
+        else:
+            whole = got.endswith(b"\r\n0\r\n\r\n")
+        if whole:
+            self._got = b""
+        return whole
