@@ -112,3 +112,10 @@ def test_the_default_is_a_managed_model_that_this_program_runs() -> None:
     models = [ManagedModel(**fields) for fields in engine.default_models()]
     assert [(model.name, model.embedding) for model in models] == [(NAME, False), (NAME, True)]
     assert all(model.command[:4] == [sys.executable, "-m", "foreman", "engine"] for model in models)
+
+
+@pytest.mark.parametrize(("options", "batch"), [([], engine.BATCH), (["--embedding"], engine.DEFAULT_CONTEXT)])
+def test_a_prompt_is_read_in_short_batches_and_a_text_for_embedding_in_one(options: list[str], batch: int) -> None:
+    xllamacpp = pytest.importorskip("xllamacpp")
+    found = engine._parameters(xllamacpp.CommonParams(), engine._parse(options), Path("model.gguf"))
+    assert (found.n_batch, found.n_ubatch) == (batch, batch)

@@ -18,6 +18,7 @@ KEY_VARIABLE = "FOREMAN_ENGINE_KEY"
 DEFAULT_MODEL = "smollm2"  # as --model: the file in the installed model package
 DEFAULT_NAME = "smollm2:135m"
 DEFAULT_CONTEXT = 2048  # tokens of one slot
+BATCH = 256  # tokens of a prompt between two looks for callers who left; llama.cpp's default, 2048, can take seconds
 CACHE_MIB = 256  # of prompt cache; llama.cpp's default is 8 GiB
 
 _INSTALL = "pip install 'foreman-llm[embedded]'"
@@ -92,6 +93,7 @@ def _parameters(p: Any, asked: argparse.Namespace, path: Path) -> Any:
     p.port = asked.port
     p.n_parallel = asked.slots
     p.n_ctx = asked.ctx * asked.slots  # llama.cpp divides the context among the slots
+    p.n_batch = p.n_ubatch = BATCH
     p.cache_ram_mib = CACHE_MIB
     p.cpuparams.n_threads = asked.threads or _usable_cores()
     p.ui = False
