@@ -52,6 +52,8 @@ ROUTES = {
     "DELETE /api/<any(delete):verb>": ADMIN,
     "GET /api/blobs/<digest>": ADMIN,
     "POST /api/blobs/<digest>": ADMIN,
+    **{f"{method} /upstream/<path:model_and_path>": ADMIN for method in ("GET", "POST", "PUT", "PATCH", "DELETE")},
+    "WEBSOCKET /upstream/<path:model_and_path>": NONE,
     "POST /tickets": NONE,
     "POST /jobs": NONE,
     "GET /": NONE,
