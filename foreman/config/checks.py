@@ -117,12 +117,3 @@ def check_together(settings: Settings) -> None:
         raise SettingInvalid("private_jobs", True, 'needs tokens, each with a name, such as token = ["alice:SECRET"]')
     if settings.tls_key and not settings.tls_cert:
         raise SettingInvalid("tls_key", settings.tls_key, "needs tls_cert too")
-    named = [(name, model) for model in settings.models for name in (model.name, *model.aliases)]
-    kinds = [(name, model.embedding) for name, model in named]
-    owners = {(name, model.name) for name, model in named}
-    doubled = {name for name, model in named if kinds.count((name, model.embedding)) > 1}
-    doubled |= {name for name, _ in named if sum(name == owned for owned, _ in owners) > 1}
-    if doubled:
-        raise SettingInvalid(
-            "models", sorted(doubled), "names and aliases must be unique; only an embedding model may share a name"
-        )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from foreman.config.command_text import PORT, Macros, words_of
+from foreman.config.macros import ENVIRONMENT
 from foreman.config.managed_model import OWN_KEYS
 
 Json: TypeAlias = dict[str, Any]
@@ -16,6 +17,8 @@ LEAST_READY = 15  # seconds; llama-swap waits no shorter for a server
 MOST_AT_ONCE = 1024
 EMBEDDING = frozenset({"--embedding", "--embeddings", "--rerank", "--reranking"})  # of llama-server
 OWN_ADDRESS = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\]):(\{port\}|\d+)/?")
+
+_UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")  # for the name of a target
 
 MEMORY = "give the target `memory` and each model its own: what fits together stays loaded"
 TOP = {  # fields without a counterpart, and what there is instead
@@ -28,7 +31,6 @@ TOP = {  # fields without a counterpart, and what there is instead
     "includeAliasesInList": "",
     "groups": MEMORY,
     "matrix": MEMORY,
-    "peers": "make each a target",
 }
 OF_MODEL = {
     "name": "",
@@ -65,12 +67,15 @@ class _Conversion:
         if macros := self._macros.converted():
             settings["macros"] = macros
         models = _table(config.get("models"), "models")
+        if peers := _table(config.get("peers"), "peers"):
+            managed = [{"name": "managed", "managed": True}] if models else []
+            settings["targets"] = managed + [self._peer(name, fields) for name, fields in peers.items()]
         preloaded = self._preloaded(models)
         settings["models"] = [
             self._model(str(name), _table(fields, f"models.{name}"), preload=name in preloaded)
             for name, fields in models.items()
         ]
-        taken = {"healthCheckTimeout", "logLevel", "globalTTL", "macros", "apiKeys", "models", "hooks"}
+        taken = {"healthCheckTimeout", "logLevel", "globalTTL", "macros", "apiKeys", "models", "hooks", "peers"}
         self._leave_out("", config, taken, TOP)
         return settings
 
@@ -80,6 +85,22 @@ class _Conversion:
                 self._warn("apiKeys", f"put the value of {key} into FOREMAN_TOKEN, with all other tokens")
             else:
                 yield str(key)
+
+    def _peer(self, name: str, given: Any) -> Json:
+        path = f"peers.{name}."
+        fields = _table(given, path.rstrip("."))
+        if not fields.get("proxy"):
+            raise ValueError(f"{path}proxy is missing")
+        target: Json = {"name": _UNFIT.sub("-", name)[:64], "openai_url": self._macros.text(str(fields["proxy"]))}
+        if key := fields.get("apiKey"):
+            text = self._macros.text(str(key))
+            if ENVIRONMENT in text:
+                self._warn(path + "apiKey", f"put the value of {key} into the target's token")
+            else:
+                target["token"] = text
+        target["models"] = [str(model) for model in fields.get("models") or ()]
+        self._leave_out(path, fields, {"proxy", "apiKey", "models"}, OF_MODEL)
+        return target
 
     def _preloaded(self, models: Mapping[str, Any]) -> set[str]:
         hooks = _table(self._config.get("hooks"), "hooks")

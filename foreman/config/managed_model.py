@@ -75,7 +75,7 @@ class ManagedModel(BaseModel):
     aliases: list[str] = Field(
         default=[],
         description="Other names for it. Names and aliases must be unique, but for one more entry of a name with "
-        "`embedding`.",
+        "`embedding`, and on another target.",
     )
     context: Annotated[int, Field(ge=1)] | None = Field(
         default=None,

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from foreman.config.checks import check_together
+from foreman.config.managed_checks import check_models
 from foreman.config.settings import HIDDEN, Settings
 from foreman.config.target_settings import check_targets
 from foreman.domain.errors import SettingInvalid
@@ -59,6 +60,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         raise SettingInvalid("config", str(chosen), f"must be valid TOML ({error})") from error
     check_together(settings)
     check_targets(settings)
+    check_models(settings)
     return settings
 
 

@@ -93,7 +93,16 @@ hooks:
   on_startup:
     preload: [hidden, missing]
 peers:
-  other: { proxy: "http://192.168.1.23", models: [m] }
+  "other box":
+    proxy: "http://192.168.1.23"
+    models: [m, org/n]
+    apiKey: sk-peer
+    timeouts: { connect: 30 }
+  cloud:
+    proxy: "https://api.example.org/api"
+    models: [big]
+    apiKey: ${env.CLOUD_KEY}
+    filters: { stripParams: top_p }
 """
 
 
@@ -129,11 +138,24 @@ def test_a_configuration_with_every_field_becomes_settings(invoke: Invoke, monke
     assert docker.stop_command == ["docker", "stop", "{name}"]
 
 
+def test_peers_become_targets(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, _ = imported(invoke, EVERYTHING, monkeypatch)
+    managed, other, cloud = settings.all_targets
+    assert managed.managed and managed.name == "managed"
+    assert (other.name, other.url, other.models) == ("other-box", "http://192.168.1.23", ("m", "org/n"))
+    assert other.token.get_secret_value() == "sk-peer" and cloud.token.get_secret_value() == ""
+    only, _ = imported(invoke, "peers: { a: { proxy: 'http://127.0.0.1:1', models: [m] } }", monkeypatch)
+    assert [target.name for target in only.all_targets] == ["a"]
+
+
 def test_each_field_without_a_counterpart_is_named(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     _, warnings = imported(invoke, EVERYTHING, monkeypatch)
     named = [re.sub(r" has no counterpart.*", "", line.removeprefix("foreman: ")) for line in warnings]
     assert named == [
         "apiKeys",
+        "peers.other box.timeouts",
+        "peers.cloud.apiKey",
+        "peers.cloud.filters",
         "hooks.on_startup.preload",
         "models.large.aliases.gpt-4o-mini.name",
         "models.large.filters",
@@ -155,7 +177,6 @@ def test_each_field_without_a_counterpart_is_named(invoke: Invoke, monkeypatch: 
         "includeAliasesInList",
         "groups",
         "matrix",
-        "peers",
     ]
 
 
@@ -187,6 +208,6 @@ def test_the_page_has_a_line_for_each_field() -> None:
     cells = re.findall(r"^\|(.*?)\|", text, re.MULTILINE)
     known = {part for cell in cells for name in re.findall(r"`([\w.]+)`", cell) for part in name.split(".")}
     fields = set(re.findall(r"^ *\"?(\w+)\"?:", EVERYTHING, re.MULTILINE))
-    names = {"large", "hidden", "vectors", "docker", "pair", "other", "server", "port", "temp"}
+    names = {"large", "hidden", "vectors", "docker", "pair", "cloud", "server", "port", "temp"}
     names |= {"nested", "temperature", "model", "default_ctx", "default_args", "models_dir"}
     assert fields - known - names == set()

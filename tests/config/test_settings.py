@@ -261,6 +261,54 @@ def test_names_of_models_are_unique() -> None:
     assert words.endswith('; given: ["a"]')
 
 
+def test_a_name_may_be_repeated_on_another_target(tmp_path: Path) -> None:
+    file = tmp_path / "f.toml"
+    targets = "".join(f'[[targets]]\nname = "{name}"\nmanaged = true\n' for name in ("one", "two"))
+    models = "".join(f'[[models]]\nname = "a"\ncommand = ["x"]\ntarget = "{name}"\n' for name in ("one", "two"))
+    file.write_text(targets + models)
+    assert [model.target for model in load(file).models] == ["one", "two"]
+    file.write_text(targets + models + '[[models]]\nname = "a"\ncommand = ["x"]\ntarget = "two"\n')
+    with pytest.raises(SettingInvalid, match="names and aliases must be unique"):
+        load(file)
+    file.write_text(targets + models.replace('"a"', '"b"', 1) + 'aliases = ["b"]\n')
+    with pytest.raises(SettingInvalid, match="names and aliases must be unique"):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    ("memory", "sizes", "why"),
+    [
+        (
+            "22 GiB",
+            {"a": "23 GiB"},
+            r"models\.a\.memory: must be at most 22 GiB of the target gpu; given: '23 GiB'",
+        ),
+        (
+            "22 GiB",
+            {"a": "20 GiB", "e": "4 GiB"},
+            r"a\.memory: must be at most 18 GiB of .*embedding models leave",
+        ),
+        (
+            "2 GiB",
+            {"a": "1 GiB", "e": "3 GiB"},
+            r"gpu\.memory: must be at least what its embedding models",
+        ),
+        (None, {"a": "1 MiB"}, r"models\.a\.memory: needs a table of targets .*; given: '1 MiB'"),
+    ],
+)
+def test_models_must_fit_in_the_memory_of_their_target(
+    tmp_path: Path, memory: str | None, sizes: dict[str, str], why: str
+) -> None:
+    file = tmp_path / "f.toml"
+    text = '[[targets]]\nname = "gpu"\nmanaged = true\n' + (f'memory = "{memory}"\n' if memory else "")
+    for name, size in sizes.items():
+        text += f'[[models]]\nname = "{name}"\ncommand = ["x"]\nmemory = "{size}"\n'
+        text += "embedding = true\n" if name == "e" else ""
+    file.write_text(text)
+    with pytest.raises(SettingInvalid, match=why):
+        load(file)
+
+
 def test_models_may_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREMAN_MODELS", '[{"name": "m", "command": ["serve", "{port}"], "ttl": "5 min"}]')
     assert [(model.name, model.ttl) for model in load().models] == [("m", 300)]
