@@ -35,7 +35,7 @@ from foreman.targets.protocol import Call, Target
 log = structlog.get_logger()
 
 BREATH = 20  # chunks that arrived together, between two checkpoints
-GRAIN = 0.01  # seconds by which a timeout may end early
+GRAIN = 0.01  # the part of a timeout by which a silence may be ended early
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,9 @@ class Attempt:
 
     def _wait(self) -> None:
         deadline = min(self._ends_at, trio.current_time() + self._timeout)
-        if abs(deadline - self._scope.deadline) > GRAIN:  # setting it costs more than taking a chunk
+        moved = abs(deadline - self._scope.deadline)
+        # Setting it costs as much as taking a chunk. The attempt's own end is exact: `_why` tells the two by it.
+        if moved > self._timeout * GRAIN or (moved and deadline == self._ends_at):
             self._scope.deadline = deadline
 
     async def _run(self, began: Callable[[bool], Awaitable[None]]) -> Answered | ForemanError:

@@ -151,6 +151,22 @@ async def test_signs_of_life_are_no_silence(
     assert trio.current_time() == pytest.approx(90)
 
 
+async def test_an_attempt_that_ends_while_chunks_come_is_not_called_silent(
+    start_app: Start, autojump_clock: MockClock
+) -> None:
+    async def talking(call: Call) -> AsyncIterator[Chunk]:
+        await trio.sleep(19.95)  # the end of the silence that may follow lies just before that of the attempt
+        for _ in range(1000):
+            yield chunk("a word")
+            await trio.sleep(0.05)
+
+    app = await start_app(talking, timeout=Timeouts(attempt=30, first_chunk=25, stall=10))
+    await app.submit(draft(max_attempts=1))
+    job = await app.until_state(State.FAILED)
+    assert job.error_code == "attempt_timeout"
+    assert trio.current_time() == pytest.approx(30)
+
+
 async def test_signs_of_life_do_not_prolong_an_attempt(start_app: Start, autojump_clock: MockClock) -> None:
     async def pinging(call: Call) -> AsyncIterator[Chunk]:
         for _ in range(1000):

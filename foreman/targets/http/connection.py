@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterable, Callable, Iterator
+from contextlib import suppress
 from functools import cache
 
 import httptools
@@ -221,9 +222,14 @@ class Connection:
 
     async def _receive(self) -> bytes:
         try:
-            if self._stream is self._tcp:
-                return await self._tcp.socket.recv(READ_SIZE)
-            return bytes(await self._stream.receive_some(READ_SIZE))
+            if self._stream is not self._tcp:
+                return bytes(await self._stream.receive_some(READ_SIZE))
+            while (number := self._tcp.socket.fileno()) >= 0:
+                # A server seldom has sent the next chunk already, so that a first attempt to read would fail.
+                await trio.lowlevel.wait_readable(number)
+                with suppress(BlockingIOError):
+                    return os.read(self._tcp.socket.fileno(), READ_SIZE)  # the number may be another's by now
+            return b""
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
