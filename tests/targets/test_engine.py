@@ -119,3 +119,25 @@ def test_a_prompt_is_read_in_short_batches_and_a_text_for_embedding_in_one(optio
     xllamacpp = pytest.importorskip("xllamacpp")
     found = engine._parameters(xllamacpp.CommonParams(), engine._parse(options), Path("model.gguf"))
     assert (found.n_batch, found.n_ubatch) == (batch, batch)
+
+
+async def test_three_real_models_on_each_of_two_targets_with_room_for_two(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    options = ["--model", engine.DEFAULT_MODEL, "--ctx", "256", "--threads", "1", "--alias", "{name}"]
+    models = [ManagedModel(name=name, command=[*ENGINE, *options], memory=2**20) for name in "abc"]
+    targets = [ManagedTarget(models, tmp_path, name=name, memory=2 * 2**20) for name in ("one", "two")]
+
+    async def use(target: ManagedTarget) -> None:
+        for names, loaded in (("a", "a"), ("b", "ab"), ("a", "ab"), ("c", "ac"), ("b", "bc")):
+            chunks = await chunks_of(target, call("Hi", model=names, options={"num_predict": 2}))
+            assert chunks[-1].last
+            assert {model for model in "abc" if target.is_loaded(model)} == set(loaded)
+            assert len(target._children) <= 2
+
+    with trio.fail_after(120):
+        for target in targets:
+            await nursery.start(target.run)
+        async with trio.open_nursery() as both:
+            for target in targets:
+                both.start_soon(use, target)
