@@ -10,12 +10,14 @@ import os
 import queue
 import sys
 import threading
+import time
 from typing import Any, cast
 
 import msgspec
 import structlog
 
 ROOM = 2**20  # bytes of lines buffered for a stalled reader
+TOGETHER = 0.005  # seconds to wait for more lines: each wake-up of the thread takes the interpreter from the others
 AT_ONCE = 65_536  # bytes per write
 LAST_LINES = 1.0  # seconds to write the last lines at exit
 NOWHERE = -1  # never an open descriptor: the number of a closed standard error may be reused by the database
@@ -104,6 +106,8 @@ class LineWriter:
     def _work(self) -> None:
         while not (self._closed and self._lines.empty()):
             lines = [self._lines.get()]
+            if not self._closed:
+                time.sleep(TOGETHER)
             size = len(lines[0])
             while size < AT_ONCE and not self._lines.empty():
                 lines.append(self._lines.get())

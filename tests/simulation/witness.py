@@ -26,6 +26,7 @@ from foreman.domain.job import (
     JobEvent,
     State,
     model_of,
+    queued,
 )
 from foreman.domain.scheduling.breaker import FREE as FREE_FOR
 from foreman.domain.scheduling.breaker import Breakers
@@ -278,7 +279,11 @@ class WatchedStore(SqliteWriter):
 
     def add(self, drafts: Sequence[Draft], jobs: Sequence[Job]) -> None:
         super().add(drafts, jobs)
-        self._noted.append(lambda: self.book.added(drafts, jobs))
+        new = [queued(draft, job.created_at) for draft, job in zip(drafts, jobs, strict=True)]
+        self._noted.append(lambda: self.book.added(drafts, new))
+        for job in jobs:
+            if job.state is not State.QUEUED:  # it was claimed or cancelled in the same transaction
+                self._changed(job, State.QUEUED, ())
 
     def put(self, jobs: Sequence[Job], artifacts: Mapping[str, Sequence[Artifact]] = NO_ARTIFACTS) -> None:
         for number, job in enumerate(jobs):

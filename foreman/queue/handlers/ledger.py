@@ -103,8 +103,10 @@ class Ledger:
 
     def _flush(self) -> None:
         if self._new:
+            latest = {job.id: job for job in self._changed if job.id in self._new}
             drafts, jobs = zip(*self._new.values(), strict=True)
-            self._store.add(drafts, jobs)
+            self._store.add(drafts, [latest.get(job.id, job) for job in jobs])
+            self._changed = [job for job in self._changed if job.id not in latest]
             self._new = {}
         if self._changed:
             self._store.put(self._changed, self._artifacts)

@@ -24,11 +24,7 @@ COLUMNS = (
 DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at, owner"
 OR_CHANGE_DELIVERY = """ ON CONFLICT (seq) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,
     due_at = excluded.due_at, status = excluded.status, error = excluded.error, ended_at = excluded.ended_at"""
-DRAFT = (
-    "id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at, start_by, timeout, "
-    "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner, "
-    "most_tokens"
-)
+DRAFT = f"{COLUMNS}, idempotency_key, fingerprint"
 
 ROWS_AT_ONCE = 50  # rows per statement
 
@@ -215,25 +211,32 @@ def draft_row(draft: Draft, job: Job) -> tuple[object, ...]:
     """Return the values of DRAFT for the job of a draft."""
     return (
         job.id,
-        "queued",
+        job.state,
         job.model,
         job.key,
         job.endpoint,
         int(job.priority),
+        job.attempt,
         job.max_attempts,
+        job.fence,
         job.created_at,
         job.since,
         job.ready_at,
         job.start_by,
         job.timeout,
+        job.started_at,
+        job.completed_at,
+        job.expires_at,
+        job.error,
+        job.error_code,
         msgspec.json.encode(job.metadata).decode() if job.metadata is not None else None,
         job.custom_id,
         job.webhook_url,
         msgspec.json.encode(job.webhook_events).decode() if job.webhook_events is not None else None,
-        draft.idempotency_key,
-        draft.fingerprints[0] if draft.fingerprints else None,
         job.owner,
         job.most_tokens,
+        draft.idempotency_key,
+        draft.fingerprints[0] if draft.fingerprints else None,
     )
 
 
