@@ -220,6 +220,17 @@ def test_the_room_is_what_the_scheduler_may_count_on(tmp_path: Path) -> None:
     assert not ManagedTarget(models, tmp_path).room().fits(["a", "b"])  # without a budget: one at a time
 
 
+async def test_a_call_past_the_queue_may_start_what_displaces_nothing(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = Budgeted(tmp_path, {"a": 11, "b": 11, "c": 11}).target
+    await nursery.start(target.run)
+    await target.load(call(model="a"))
+    assert not target.displaces(call(model="a")) and not target.displaces(call(model="b"))
+    await target.load(call(model="b"))
+    assert target.displaces(call(model="c"))
+    alone = ManagedTarget([ManagedModel(name="a", command=["x"])], tmp_path / "taken")
+    assert alone.displaces(call(model="a"))
+
+
 def test_a_model_says_how_many_jobs_its_server_takes(tmp_path: Path) -> None:
     models = [
         ManagedModel(name="a", command=["x"], aliases=["x"], concurrency=2),

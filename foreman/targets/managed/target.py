@@ -54,6 +54,7 @@ class ManagedTarget:
         self._own_name = "" if name == ONLY else name
         self.name = self.address = self._own_name or "managed models"
         self._room = _room(models, memory)
+        self._budgeted = memory is not None
         self._preloaded = [model for model in models if model.preload]
         named = [(name, model) for model in models for name in (model.name, *model.aliases)]
         self._chatting = {name: model for name, model in named if not model.embedding}
@@ -133,12 +134,17 @@ class ManagedTarget:
         return self._loaded if self._loaded and self.is_loaded(self._loaded) else None
 
     def displaces(self, call: Call) -> bool:
-        """Return True if a chat model's server would have to be started, which may displace another one."""
+        """Return True if a chat model's server would have to be started, and there is no memory left for it.
+
+        Without a budget it is True of any start: a job may be about to load another model in the only place.
+        """
         model = self._wanted(call.model, embedding=at(call.endpoint).past_queue)
         if model is None or model.embedding:
             return False
         child = self._children.get(_place(model))
-        return child is None or not child.usable
+        if child is not None and child.usable:
+            return False
+        return not self._budgeted or bool(in_the_way(model, self._running_children(), self._room))
 
     async def count(self, path: str, call: Call) -> bytes:
         """See `Target.count`; the model is loaded first, as for any call."""
