@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import sys
 import threading
-import time
 from typing import Any, cast
 
 import msgspec
 import structlog
 
 ROOM = 2**20  # bytes of lines buffered for a stalled reader
-TOGETHER = 0.005  # seconds to wait for more lines: each wake-up of the thread takes the interpreter from the others
-AT_ONCE = 65_536  # bytes per write
+TOGETHER = 0.01  # seconds to wait for more lines
 LAST_LINES = 1.0  # seconds to write the last lines at exit
 NOWHERE = -1  # never an open descriptor: the number of a closed standard error may be reused by the database
 
@@ -73,11 +70,13 @@ class LineWriter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._lines: list[bytes] = []
         self._waiting = 0  # bytes
         self._lock = threading.Lock()
+        self._asleep = False  # the thread waits for `_wake`
+        self._wake = threading.Event()
+        self._closing = threading.Event()
         self._reported = dropped()
-        self._closed = False
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
         self._thread.start()
 
@@ -85,11 +84,14 @@ class LineWriter:
         """Queue a line; drop it when `ROOM` is used up or after `close`."""
         line = text.encode("utf-8", "replace")
         with self._lock:
-            late = self._closed and threading.current_thread() is not self._thread  # which may still report drops
-            full = late or self._waiting + len(line) > ROOM
+            own = threading.current_thread() is self._thread  # which may report drops after `close`
+            full = (self._closing.is_set() and not own) or self._waiting + len(line) > ROOM
             if not full:
                 self._waiting += len(line)
-                self._lines.put(line)
+                self._lines.append(line)
+            wake = self._asleep
+        if wake:
+            self._wake.set()
         if full:
             count_dropped(1)
 
@@ -98,21 +100,26 @@ class LineWriter:
 
     def close(self, timeout: float = LAST_LINES) -> None:
         """Accept no more lines; wait at most `timeout` seconds until all are written."""
-        with self._lock:
-            self._closed = True
-            self._lines.put(b"")  # wakes the thread
+        self._closing.set()
+        self._wake.set()
         self._thread.join(timeout)
 
     def _work(self) -> None:
-        while not (self._closed and self._lines.empty()):
-            lines = [self._lines.get()]
-            if not self._closed:
-                time.sleep(TOGETHER)
-            size = len(lines[0])
-            while size < AT_ONCE and not self._lines.empty():
-                lines.append(self._lines.get())
-                size += len(lines[-1])
-            self._write(lines)
+        """Write the lines of a moment together: each time the thread runs, it takes the interpreter from the others."""
+        while True:
+            self._wake.clear()
+            closing = self._closing.is_set()
+            with self._lock:
+                lines, self._lines = self._lines, []
+                self._asleep = not lines and not closing
+            if lines:
+                self._write(lines)
+            elif closing:
+                return
+            else:
+                self._wake.wait()
+                self._asleep = False
+            self._closing.wait(TOGETHER)
 
     def _write(self, lines: list[bytes]) -> None:
         data, size = b"".join(lines), sum(map(len, lines))
