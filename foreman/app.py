@@ -18,7 +18,7 @@ from foreman import descriptors
 from foreman.actors import pruner
 from foreman.actors.attempt import Timeouts
 from foreman.actors.feed import Feed
-from foreman.actors.fleet import Fleet, Member
+from foreman.actors.fleet import DRAINED, Fleet, Member
 from foreman.actors.inventory import NOTE, Inventory
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
@@ -215,7 +215,9 @@ def build(
     hub = OutputHub(budget)
     metrics, watchdog = Metrics(), Watchdog()
     make_member = partial(_member, settings, store, queue, hub, outlook, timeout, clock, metrics)
-    fleet = Fleet([make_member(one, (targets or {}).get(one.name)) for one in settings.all_targets])
+    members = [make_member(one, (targets or {}).get(one.name)) for one in settings.all_targets]
+    fleet = Fleet(members, queue, drained=store.note(DRAINED))
+    outlook.sites = {member.name: member for member in members}
     readers = make_readers(store, broken=queue.lose)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs().newest)
     sender = sender or WebhookSender(
@@ -304,8 +306,20 @@ def _member(
         note=note,
         takes=one.takes,
     )
-    slots = one.slots or settings.slots
-    worker = Worker(queue, target, hub, inventory, outlook, slots=slots, timeout=timeout, clock=clock, metrics=metrics)
+    worker = Worker(
+        queue,
+        target,
+        hub,
+        inventory,
+        outlook,
+        name=one.name,
+        others=lambda: [name for name in outlook.sites if name != one.name],
+        slots=one.slots or settings.slots,
+        timeout=timeout,
+        grace=settings.shutdown_grace,
+        clock=clock,
+        metrics=metrics,
+    )
     return Member(one, target, inventory, worker)
 
 
@@ -313,9 +327,16 @@ def _target(settings: Settings, one: TargetSettings) -> Target:
     called = one.name if settings.targets or len(settings.all_targets) > 1 else ""
     token = one.token.get_secret_value()
     if one.ollama_url:
-        return OllamaTarget(one.ollama_url, token, settings.keep_alive, load_timeout=settings.load_timeout, name=called)
+        return OllamaTarget(
+            one.ollama_url,
+            token,
+            settings.keep_alive,
+            load_timeout=settings.load_timeout,
+            name=called,
+            max_loaded=one.max_loaded,
+        )
     if one.openai_url:
-        return OpenAITarget(one.openai_url, token, name=called)
+        return OpenAITarget(one.openai_url, token, name=called, max_loaded=one.max_loaded)
     models = models_of(settings, one.name)
     if not models:
         log.info("no target is set: using the embedded model smollm2:135m", hint="set ollama_url or openai_url")

@@ -13,8 +13,12 @@ from foreman.actors.worker import Worker
 from foreman.config.target_settings import TargetSettings
 from foreman.domain.errors import ModelNotFound, TargetDown, TargetError
 from foreman.domain.job import LoadKey
+from foreman.domain.scheduling.room import Room
 from foreman.offload import offload
+from foreman.queue.commands import Note, Queue
 from foreman.targets.protocol import Model, OllamaApi, Target
+
+DRAINED = "drained"  # the note with the names of drained targets, as JSON
 
 
 @dataclass(slots=True)
@@ -36,24 +40,51 @@ class Member:
         """Return how many jobs it runs together."""
         return self.worker.slots
 
+    @property
+    def drained(self) -> bool:
+        """Return True while it takes no jobs at an operator's wish."""
+        return self.worker.held
+
+    @property
+    def open(self) -> bool:
+        """Return True while it takes jobs. Safe in any thread, as all of the following is."""
+        return self.inventory.up and not self.worker.held
+
+    def is_loaded(self, key: LoadKey) -> bool:
+        """Return True if a job of the key can start here without loading."""
+        return self.worker.is_loaded(key)
+
+    def in_memory(self) -> Sequence[LoadKey]:
+        """Return the load keys that it has loaded, as far as is known."""
+        return self.target.in_memory()
+
+    def room(self) -> Room:
+        """Return which load keys it may work on together."""
+        return self.target.room()
+
+    def slots_of(self, key: LoadKey) -> int | None:
+        """Return how many jobs of the key it runs together, where they are fewer than its slots."""
+        return self.target.slots_of(key)
+
     def serves(self, key: LoadKey, endpoint: str | None = None) -> bool:
         """Return True if jobs of the key may run here, by the names of the last probe. Safe in any thread."""
         return self.inventory.of_key(key) is not None and (endpoint is None or self.target.serves(endpoint))
 
     def named(self, model: str, key: LoadKey, payload: bytes) -> bytes:
         """Return the payload of a call for `model` with a name that this target knows: another one may differ."""
-        if self.inventory.find(model) is not None or (found := self.inventory.of_key(key)) is None:
-            return payload
-        fields = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
-        fields["model"] = msgspec.Raw(msgspec.json.encode(found.name))
-        return msgspec.json.encode(fields)
+        return self.inventory.named(model, key, payload)
 
 
 class Fleet:
     """All targets in the order of the settings."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], queue: Queue, *, drained: str | None = None) -> None:
+        """Take the note `DRAINED` of an earlier run as `drained`."""
         self._members = {member.name: member for member in members}
+        self._queue = queue
+        for name in _names(drained):
+            if member := self._members.get(name):
+                member.worker.hold_at_start()
         self._building = trio.Lock()
         self._built: dict[Build, tuple[Sequence[Sequence[Model]], bytes]] = {}
 
@@ -93,8 +124,7 @@ class Fleet:
 
     def loaded(self) -> list[tuple[Member, LoadKey]]:
         """Return the load keys that the targets have loaded, as far as is known."""
-        found = ((member, member.worker.target_loaded()) for member in self._members.values())
-        return [(member, key) for member, key in found if key is not None]
+        return [(member, key) for member in self._members.values() for key in reversed(member.in_memory())]
 
     def serving(self, key: LoadKey, endpoint: str | None = None) -> list[Member]:
         """Return the members that serve the key, those that are up first."""
@@ -142,6 +172,20 @@ class Fleet:
                 built = self._built[build] = lists, await offload(size, build, self.models())
             return built[1]
 
+    async def drain(self, member: Member) -> None:
+        """Have a target take no more jobs, also after restarts; after the grace its running ones are requeued."""
+        await member.worker.hold()
+        await self._keep_drained()
+
+    async def resume(self, member: Member) -> None:
+        """Have a target take jobs again."""
+        member.worker.release()
+        await self._keep_drained()
+
+    async def _keep_drained(self) -> None:
+        names = [member.name for member in self._members.values() if member.drained]
+        await self._queue.ask(Note(name=DRAINED, value=msgspec.json.encode(names).decode()))
+
     def look(self) -> None:
         """Request a probe of each target soon."""
         for member in self._members.values():
@@ -174,3 +218,10 @@ class Fleet:
 
 def _same(some: Sequence[object], others: Sequence[object]) -> bool:
     return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+
+
+def _names(note: str | None) -> list[str]:
+    try:
+        return msgspec.json.decode(note or "[]", type=list[str])
+    except msgspec.DecodeError:
+        return []

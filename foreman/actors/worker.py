@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -14,7 +15,15 @@ from foreman.actors.inventory import Inventory
 from foreman.actors.loads import Loads
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
-from foreman.domain.errors import Drained, ForemanError, MemoryFull, Shortage, StoreUnavailable, TargetUnavailable
+from foreman.domain.errors import (
+    Drained,
+    ForemanError,
+    MemoryFull,
+    Shortage,
+    StoreUnavailable,
+    TargetDrained,
+    TargetUnavailable,
+)
 from foreman.domain.job import Instant, LoadKey, State, model_of
 from foreman.domain.scheduling.choose import Spent
 from foreman.offload import LIGHT
@@ -36,11 +45,24 @@ class Worker:
         inventory: Inventory,
         outlook: Outlook,
         *,
+        name: str = "",
+        others: Callable[[], Collection[str]] = tuple,
         slots: int = 1,
         timeout: Timeouts | None = None,
+        grace: float = 0.0,
         clock: Callable[[], Instant],
         metrics: Metrics | None = None,
     ) -> None:
+        """Run the jobs of the target `name`; `others` returns the names of the targets that have other workers.
+
+        `grace` is how many seconds running jobs may go on once the target is drained.
+        """
+        self._grace = grace
+        self._hold = trio.Event()  # set while the target is drained
+        self._release = trio.Event()
+        self._release.set()
+        self.name = name
+        self._others = others
         self._metrics = metrics or Metrics()
         self._queue = queue
         self._target = target
@@ -69,10 +91,6 @@ class Worker:
                     if isinstance(work, Work) and work.job.id == event.job_id and work.seq < event.seq:
                         claim.reply.settle(None)
 
-    def target_loaded(self) -> str | None:
-        """Return the load key that the target has loaded, if any."""
-        return self._target.loaded()
-
     @property
     def running(self) -> int:
         """Return the number of jobs that run."""
@@ -88,10 +106,11 @@ class Worker:
         self._running.clear()
         self._claims.clear()
         self._slots_alive = 0
-        self._outlook.at_work = {}
+        self._outlook.forget(self.name)
         await self._rescue()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._withdraw_while_away)
+            nursery.start_soon(self._stop_while_held)
             for _ in range(self.slots):
                 self._slots_alive += 1
                 nursery.start_soon(self._slot)
@@ -100,7 +119,7 @@ class Worker:
     async def _rescue(self) -> None:
         while True:
             try:
-                rescued = await self._queue.ask(Rescue())
+                rescued = await self._queue.ask(Rescue(target=self.name, others=self._others()))
                 break
             except StoreUnavailable as error:
                 log.warning("cannot rescue the jobs that were running", why=str(error))
@@ -113,7 +132,7 @@ class Worker:
         self._draining.set()
         for scope in self._waits:
             scope.cancel()
-        await self._queue.tell(Withdraw())
+        await self._queue.tell(Withdraw(target=self.name))
         # A slot whose claim is under way may still get a job; it ends once it has given the job back.
         with trio.move_on_after(grace):
             while self._slots_alive:
@@ -122,10 +141,10 @@ class Worker:
         while self._slots_alive:
             await self._ending.park()
 
-    def stop_running(self) -> None:
+    def stop_running(self, reason: ForemanError | None = None) -> None:
         """Requeue the running jobs at once; their attempts are not spent."""
         for attempt in self._running.values():
-            attempt.stop(Drained())
+            attempt.stop(reason or Drained())
 
     async def _slot(self) -> None:
         try:
@@ -152,14 +171,47 @@ class Worker:
             with self._until_draining():
                 await self._inventory.wait_up()
                 await self._inventory.wait_down()
-                await self._queue.tell(Withdraw())
+                await self._queue.tell(Withdraw(target=self.name))
+
+    @property
+    def held(self) -> bool:
+        """True while the target is drained: no job is claimed."""
+        return self._hold.is_set()
+
+    async def hold(self) -> None:
+        """Claim no more jobs; those that run go back to the queue after the grace, their attempts not spent."""
+        self.hold_at_start()
+        await self._queue.tell(Withdraw(target=self.name))
+
+    def hold_at_start(self) -> None:
+        """Claim no jobs from the start on."""
+        if not self.held:
+            self._release = trio.Event()
+            self._hold.set()
+
+    def release(self) -> None:
+        """Claim jobs again."""
+        if self.held:
+            self._hold = trio.Event()
+            self._release.set()
+
+    async def _stop_while_held(self) -> None:
+        while not self._draining.is_set():
+            with self._until_draining():
+                await self._hold.wait()
+                with trio.move_on_after(self._grace):
+                    await self._release.wait()
+                if self.held:
+                    self.stop_running(TargetDrained(self.name))
+                    await self._release.wait()
 
     async def _next(self, spent: Spent | None) -> Work | None:
         """Wait for work and return it; None when draining. `spent` is the slot time of the attempt before."""
         while not self._draining.is_set():
-            if not self._inventory.up:
+            if not self._inventory.up or self.held:
                 with self._until_draining():
                     await self._inventory.wait_up()
+                    await self._release.wait()
                 continue
             try:
                 work = await self._claim(spent)
@@ -176,14 +228,14 @@ class Worker:
         return None
 
     async def _claim(self, spent: Spent | None) -> Work | None:
-        claim = Claim(loaded=self._is_loaded, spent=spent)
+        claim = Claim(target=self.name, loaded=self.is_loaded, spent=spent)
         self._claims.add(claim)
         try:
             return await self._queue.ask(claim)
         finally:
             self._claims.discard(claim)
 
-    def _is_loaded(self, key: LoadKey) -> bool:
+    def is_loaded(self, key: LoadKey) -> bool:
         """Return True when the target has the key loaded. Called in the queue's thread, which no bug of it may end."""
         try:
             return self._target.is_loaded(key)
@@ -206,6 +258,8 @@ class Worker:
     async def _attempt(self, work: Work) -> ForemanError | None:
         """Run the job and report the outcome to the queue; return the error, if any."""
         job = work.job
+        if (payload := self._inventory.named(job.model, job.key, work.payload)) is not work.payload:
+            work = replace(work, payload=payload)
         output = self._hub.output(job.id)
         output.begin(job.attempt)
         attempt = self._running[job.id] = Attempt(work, self._target, self._loads, output, self._timeouts, self._clock)
@@ -238,5 +292,6 @@ class Worker:
             self._metrics.loaded(model_of(job.key))
         if attempt.began_at is not None:
             self._outlook.began(job.id, attempt.began_at)
+        seconds = max(0.0, (attempt.began_at or attempt.claimed_at) - attempt.claimed_at)
         if job.state is State.LOADING or loaded:
-            await self._queue.tell(Began(job_id=job.id, fence=job.fence, loaded=loaded))
+            await self._queue.tell(Began(job_id=job.id, fence=job.fence, loaded=loaded, seconds=seconds))

@@ -38,7 +38,7 @@ class TargetSettings(BaseModel):
     )
     max_loaded: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1,
-        description="Models that an Ollama server may have loaded, and work on, at once: its own "
+        description="Models that the server may have loaded, and work on, at once. For Ollama it is its own "
         "`OLLAMA_MAX_LOADED_MODELS`, or less.",
     )
     memory: Size | None = Field(
@@ -96,8 +96,8 @@ def check_targets(settings: Settings) -> None:
             raise SettingInvalid(f"targets.{one.name}", kinds, allowed)
         if one.memory and not one.managed:
             raise SettingInvalid(f"targets.{one.name}.memory", one.memory, "is for managed targets only")
-        if one.max_loaded > 1 and not one.ollama_url:
-            allowed = "is for Ollama servers only; managed targets have memory"
+        if one.max_loaded > 1 and one.managed:
+            allowed = "is for servers with an address; managed targets have memory"
             raise SettingInvalid(f"targets.{one.name}.max_loaded", one.max_loaded, allowed)
     every = targets_of(settings)
     if len(every) > MOST:

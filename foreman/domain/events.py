@@ -73,5 +73,6 @@ def _event(job: Job, state: State, previous: State | None, at: Instant) -> JobEv
         error=job.error,
         custom_id=job.custom_id,
         owner=job.owner,
+        target=job.target,
         posted=job.webhook_url is not None and (job.webhook_events is None or state in job.webhook_events),
     )

@@ -152,6 +152,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     webhook_events: tuple[State, ...] | None = None
     owner: str = ""
     most_tokens: int | None = None
+    target: str | None = None  # of the latest attempt
 
 
 def queued(draft: Draft, now: Instant) -> Job:
@@ -196,6 +197,7 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     custom_id: str | None = None
     owner: str = ""
+    target: str | None = None  # of the latest attempt
     posted: bool = False  # True when a webhook carries it
 
 

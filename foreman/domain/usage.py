@@ -234,7 +234,7 @@ class Tally:
                 self._figures(Slot(step, at, group)).busy_seconds += seconds
 
     def _group(self, job: Job) -> Group:
-        return Group(model_of(job.key), job.owner, self._target, job.endpoint)
+        return Group(model_of(job.key), job.owner, job.target or self._target, job.endpoint)
 
     def _at(self, group: Group, now: Instant) -> Sequence[Figures]:
         found = self._pairs.get((now, group))

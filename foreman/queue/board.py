@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
@@ -121,6 +121,19 @@ class Board:
         """Return the time since which the oldest claimable job waits, or None."""
         with self._lock:
             return min((lanes.ages[0][0] for lanes in self._classes if lanes.ages), default=None)
+
+    def first(self, most: int, may: Callable[[LoadKey], bool], *, besides: Collection[LoadKey] = ()) -> list[Head]:
+        """Return the heads of the `most` oldest lanes of each class, and those of the keys `besides`, for which `may`.
+
+        `may` is asked for one lane after the other, the oldest first, until there are enough.
+        """
+        found: list[Head] = []
+        with self._lock:
+            for lanes in self._classes:
+                keys = dict.fromkeys(key for key in besides if key in lanes.heads and may(key))
+                keys.update(dict.fromkeys(islice((key for _, _, key in lanes.ages if may(key)), most)))
+                found.extend(lanes.heads[key] for key in keys)
+        return found
 
     def near(
         self,

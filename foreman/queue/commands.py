@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from foreman.domain.usage import NO_TOKENS, Tokens
 
 T = TypeVar("T")
 
+LOADS = "loads"  # the note with the times that loads took, see `LoadTimes`
 PAUSED = "paused"  # the note in which Pause and Resume are stored: "true" or anything else
 
 
@@ -106,13 +107,16 @@ class SubmitMany(Message[None]):
 class Claim(Message["Work | None"]):
     """Claim the next job for a free slot. It waits for one; the answer is None only after a Withdraw."""
 
+    target: str = ""  # the name of the slot's target
     loaded: Callable[[LoadKey], bool] = never  # True for a key that can start without loading; called in any thread
     spent: Spent | None = None  # the slot time of this slot's previous attempt
 
 
 @dataclass(slots=True)
 class Withdraw(Message[None]):
-    """Answer all claims that wait."""
+    """Answer all claims of a target that wait."""
+
+    target: str = ""
 
 
 @dataclass(slots=True)
@@ -122,6 +126,7 @@ class Began(Message[None]):
     job_id: str
     fence: int
     loaded: bool = False  # True when the model had to be loaded first
+    seconds: float = 0.0  # that the load took
 
 
 @dataclass(slots=True)
@@ -135,7 +140,13 @@ class Finished(Message[None]):
 
 @dataclass(slots=True)
 class Rescue(Message[int]):
-    """Requeue the jobs left running by a dead worker, and forget its claims; the answer is the number of jobs."""
+    """Requeue the jobs left running by a dead worker, and forget its claims; the answer is the number of jobs.
+
+    Those are the running jobs of all targets but the `others`, which have workers of their own.
+    """
+
+    target: str = ""
+    others: Collection[str] = ()
 
 
 @dataclass(slots=True)

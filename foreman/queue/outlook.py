@@ -7,15 +7,21 @@ from dataclasses import dataclass, replace
 
 from foreman.domain.job import Draft, Instant, Job, LoadKey, State
 from foreman.domain.scheduling import choose, forecast
+from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.choose import OTHERS, Head
+from foreman.domain.scheduling.load_times import LoadTimes
 from foreman.domain.scheduling.positions import Run, order
+from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.turns import Turns
 from foreman.queue.board import Board, Near
+from foreman.queue.sites import OnlySite, Site
 from foreman.store.protocol import Reader
 
 FAR = 1000  # the highest position shown; it stands for itself and more
 NEAR = 10  # lanes of each class that are ordered one by one; further lanes count only by their number of jobs
 USUAL = 1.0  # seconds assumed for a job of an unknown load key
+USUAL_LOAD = 5.0  # seconds assumed for a load before any was seen
+NO_TURNS = Turns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,53 +39,94 @@ class AtWork:
     key: LoadKey
     most_tokens: int | None
     claimed_at: Instant
+    target: str = ""
     began_at: Instant | None = None  # when its target got the request
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The targets that share the jobs of a load key, taken as one with the slots of all."""
+
+    sites: Sequence[Site]
+    turns: Turns
+    rules: choose.Rules
+    room: Room
+    resting: Collection[LoadKey]  # keys that none of them takes now
 
 
 class Outlook:
     """The state that claims are decided by, and the expectations for waiting jobs.
 
-    The queue's thread and the worker write, any thread reads. Each attribute is replaced as a whole, never mutated.
+    The queue's thread and the workers write, any thread reads. Each attribute is replaced as a whole, never mutated.
     """
 
     def __init__(self, rules: choose.Rules | None = None) -> None:
         self.rules = rules or choose.Rules()
         self.board = Board()
-        self.turns = Turns()  # as the last command left them
+        self.sites: Mapping[str, Site] = {"": OnlySite(self.rules.slots)}  # by name, in order
+        self.turns: Mapping[str, Turns] = {}  # by target, as the last command left them
+        self.load_times = LoadTimes()
+        self.tried: dict[str, str] = {}  # by waiting job, a target that should not have it; for the queue's thread
         self.paused = False  # no job may be claimed
         self.paces: forecast.Paces = {}
         self.at_work: Mapping[str, AtWork] = {}  # by job
         self._known = self.paces, forecast.typical(self.paces)
 
-    def heads(self) -> list[Head]:
-        """Return the jobs that a claim chooses from: the two oldest lanes of each class, and those of the current turn.
+    def turns_of(self, target: str = "") -> Turns:
+        """Return the state of the scheduler for a target."""
+        return self.turns.get(target, NO_TURNS)
 
-        An ended turn passes to the oldest job of another key, so no other lane can be chosen.
-        """
-        near = self.board.near(2, besides=self._turn(), resting=self._resting())
-        return [head for head, _ in near.lanes]
+    def rules_of(self, site: Site) -> choose.Rules:
+        """Return the settings for the order of a target's jobs."""
+        return self.rules if site.slots == self.rules.slots else replace(self.rules, slots=site.slots)
+
+    def failing(self) -> dict[str, Breaker]:
+        """Return the open breakers by model, of any target."""
+        return {model: breaker for turns in self.turns.values() for model, breaker in turns.failing().items()}
+
+    def rests(self, key: LoadKey) -> bool:
+        """Return True when no target that serves the key takes jobs of it now."""
+        return all(self.turns_of(site.name).rests(key) for site in self.serving(key))
+
+    def serving(self, key: LoadKey) -> list[Site]:
+        """Return the targets for jobs of a key: those that take jobs, else those that are away, else all."""
+        serving = [site for site in self.sites.values() if site.serves(key)]
+        return [site for site in serving if site.open] or serving or list(self.sites.values())
+
+    def backlog(self, key: LoadKey, sites: Sequence[Site]) -> float:
+        """Return about how many seconds these targets take for the waiting jobs of the key, and those at work."""
+        names = {site.name for site in sites}
+        jobs = sum(self.board.size(key, priority) for priority in choose.CLASSES)
+        rest = sum(self._usual(job.key) for job in self.at_work.values() if job.target in names)
+        return (jobs * self._usual(key) + rest) / max(1, sum(site.slots for site in sites))
+
+    def load_seconds(self, target: str, key: LoadKey) -> float:
+        """Return about how many seconds the target takes to load the key."""
+        known = self.load_times.of(target, key)
+        return known if known is not None else self._loading(key) or USUAL_LOAD
 
     def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True) -> Expected:
         """Return the job's position and expected time; without a time unless the target is `up`."""
-        if job.state is not State.QUEUED or job.ready_at is not None or self.turns.rests(job.key):
+        if job.state is not State.QUEUED or job.ready_at is not None or self.rests(job.key):
             return Expected()
-        rank, head = store.rank(job, most=FAR), Head(job.key, job.priority, job.since, job.id)
-        near = self._near(head, rank + 1)
-        position, slots, number = self._find(near, head, rank, now, self._slots(now) if up else None)
+        pool, rank = self._pool(job.key), store.rank(job, most=FAR)
+        head = Head(job.key, job.priority, job.since, job.id)
+        near = self._near(pool, head, rank + 1)
+        position, slots, number = self._find(pool, near, head, rank, now, self._slots(pool, now) if up else None)
         return Expected(position, self._ready(slots, number, job))
 
     def of_next(self, draft: Draft, now: Instant) -> int | None:
         """Return the position of a job about to be added. It is the last of its lane, so no rows are counted."""
-        if (draft.not_before is not None and draft.not_before > now) or self.turns.rests(draft.key):
+        if (draft.not_before is not None and draft.not_before > now) or self.rests(draft.key):
             return None
-        return self._find_next(Head(draft.key, draft.priority, now, draft.id), now, None)[0]
+        return self._find_next(Head(draft.key, draft.priority, now, draft.id), now, up=False)[0]
 
     def of_retried(self, job: Job, now: Instant, *, up: bool) -> Expected:
         """Return the position and expected time of a job about to be queued again, the last of its lane."""
-        if self.turns.rests(job.key):
+        if self.rests(job.key):
             return Expected()
-        head, slots = Head(job.key, job.priority, job.since, job.id), self._slots(now) if up else None
-        position, slots, number = self._find_next(head, now, slots)
+        head = Head(job.key, job.priority, job.since, job.id)
+        position, slots, number = self._find_next(head, now, up=up)
         return Expected(position, self._ready(slots, number, job))
 
     def line(
@@ -92,9 +139,10 @@ class Outlook:
         found: list[tuple[Job, Expected]] = []
         ahead, furthest = 0, most if wanted is None else FAR
         taken: dict[tuple[str, int], int] = {}
-        slots: forecast.Slots | None = self._slots(now) if up else None
-        near = self.board.near(furthest, besides=self._turn(), resting=self._resting())
-        for run in self._order(near, now):
+        pool = self._pool(None)
+        slots: forecast.Slots | None = self._slots(pool, now) if up else None
+        near = self.board.near(furthest, besides=pool.turns.keys, resting=pool.resting)
+        for run in self._order(pool, near, now):
             lane = run.key, run.priority
             skip, count = taken.get(lane, 0), min(run.count, furthest - ahead)
             taken[lane] = skip + run.count
@@ -111,7 +159,7 @@ class Outlook:
 
     def claimed(self, job: Job, now: Instant) -> None:
         """Record that a slot has the job."""
-        self.at_work = {**self.at_work, job.id: AtWork(job.key, job.most_tokens, now)}
+        self.at_work = {**self.at_work, job.id: AtWork(job.key, job.most_tokens, now, job.target or "")}
 
     def began(self, job_id: str, now: Instant) -> None:
         """Record that the target has the job's request and its model is loaded."""
@@ -122,50 +170,62 @@ class Outlook:
         """Record that the job has left its slot."""
         self.at_work = {name: at_work for name, at_work in self.at_work.items() if name != job_id}
 
+    def forget(self, target: str) -> None:
+        """Forget the jobs in the slots of a target, whose worker starts anew."""
+        self.at_work = {name: at_work for name, at_work in self.at_work.items() if at_work.target != target}
+
     def learn(self, job: Job, *, seconds: float, load: float | None, tokens: int) -> None:
         """Learn from a successful job: it took `seconds` after `load` seconds, its answer has `tokens` tokens."""
         self.paces = forecast.learn(
             self.paces, job.key, most_tokens=job.most_tokens, seconds=seconds, load=load, tokens=tokens
         )
 
-    def _turn(self) -> Sequence[LoadKey]:
-        return self.turns.keys
+    def _pool(self, key: LoadKey | None) -> _Pool:
+        """Return the targets that share the jobs of the key; those of all keys for None."""
+        sites = list(self.sites.values()) if key is None else self.serving(key)
+        with_key = [site for site in sites if key in self.turns_of(site.name).keys]
+        turns = self.turns_of((with_key or sites)[0].name)
+        rules = replace(self.rules, slots=sum(site.slots for site in sites))
+        resting = turns.at_rest(self.board.keys_waiting)
+        if len(self.sites) > 1:
+            waiting = self.board.keys_waiting()
+            resting = {one for one in waiting if self.rests(one)}
+            if key is not None:
+                resting |= {one for one in waiting if not any(site.serves(one) for site in sites)}
+        return _Pool(sites, turns, rules, sites[0].room(), resting)
 
-    def _resting(self) -> Collection[LoadKey]:
-        return self.turns.at_rest(self.board.keys_waiting)
-
-    def _near(self, own: Head, least: int) -> Near:
+    def _near(self, pool: _Pool, own: Head, least: int) -> Near:
         """Return the lanes that go next and the lane of `own`, with at least `least` jobs in the latter."""
-        keys, lane = (*self._turn(), own.key), (own.key, own.priority)
-        near = self.board.near(NEAR, besides=keys, resting=self._resting(), ahead_of=lane)
+        keys, lane = (*pool.turns.keys, own.key), (own.key, own.priority)
+        near = self.board.near(NEAR, besides=keys, resting=pool.resting, ahead_of=lane)
         lanes = {(head.key, head.priority): (head, count) for head, count in near.lanes}
         head, count = lanes.get(lane, (own, 0))
         lanes[lane] = head, max(count, least)
         return Near(list(lanes.values()), near.others)
 
-    def _order(self, near: Near, now: Instant) -> Iterator[Run]:
-        return order(near.lanes, self.turns.standing, now=now, rules=self.rules, seconds=self._usual)
+    def _order(self, pool: _Pool, near: Near, now: Instant) -> Iterator[Run]:
+        standing = pool.turns.standing
+        return order(near.lanes, standing, now=now, rules=pool.rules, seconds=self._usual, room=pool.room)
 
     def _usual(self, key: LoadKey) -> float:
         known = self._service(key)
         return USUAL if known is None else known
 
-    def _find_next(
-        self, own: Head, now: Instant, slots: forecast.Slots | None
-    ) -> tuple[int, forecast.Slots | None, int]:
+    def _find_next(self, own: Head, now: Instant, *, up: bool) -> tuple[int, forecast.Slots | None, int]:
         """Return what `_find` does for a job that is about to join its lane."""
-        before = self.board.size(own.key, own.priority)
-        return self._find(self._near(own, before + 1), own, before, now, slots)
+        pool, before = self._pool(own.key), self.board.size(own.key, own.priority)
+        slots = self._slots(pool, now) if up else None
+        return self._find(pool, self._near(pool, own, before + 1), own, before, now, slots)
 
     def _find(
-        self, near: Near, own: Head, rank: int, now: Instant, slots: forecast.Slots | None
+        self, pool: _Pool, near: Near, own: Head, rank: int, now: Instant, slots: forecast.Slots | None
     ) -> tuple[int, forecast.Slots | None, int]:
         """Return the position of the job behind `rank` others of its lane, then two values to estimate its time.
 
         These are the slots at the beginning of its run, and the number of jobs of that run before it.
         """
         before = 0
-        for run in self._order(near, now):
+        for run in self._order(pool, near, now):
             if before + rank >= FAR:
                 break
             slots = self._load(slots, run, near)
@@ -179,17 +239,18 @@ class Outlook:
 
     # The free times of slots: None once they depend on an unknown duration.
 
-    def _slots(self, now: Instant) -> forecast.Slots | None:
-        free = [0.0] * self.rules.slots
-        at_work = list(self.at_work.values())
-        for slot, job in enumerate(at_work[: self.rules.slots]):
+    def _slots(self, pool: _Pool, now: Instant) -> forecast.Slots | None:
+        names = {site.name for site in pool.sites}
+        free = [0.0] * pool.rules.slots
+        at_work = [job for job in self.at_work.values() if job.target in names]
+        for slot, job in enumerate(at_work[: pool.rules.slots]):
             expected = forecast.service(self.paces, job.key, job.most_tokens)
             if expected is None:
                 return None
             if job.began_at is None:
                 expected += self._loading(job.key)
             free[slot] = forecast.remaining(expected, max(0.0, now - (job.began_at or job.claimed_at)))
-        return forecast.Slots(sorted(free), next(iter(reversed(self.turns.keys)), None))
+        return forecast.Slots(sorted(free), next(iter(reversed(pool.turns.keys)), None))
 
     def _load(self, slots: forecast.Slots | None, run: Run, near: Near) -> forecast.Slots | None:
         loads = near.others[run.priority] if run.key == OTHERS else 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from foreman.domain.errors import (
     TargetUnavailable,
 )
 from foreman.domain.job import RELOADING_OPTIONS, LoadKey, model_of
+from foreman.domain.scheduling.room import Room
 from foreman.domain.translate.request import is_zero
 from foreman.offload import offload
 from foreman.targets.asking import AT_ONCE, Asking, Refusals
@@ -66,8 +67,12 @@ class OllamaTarget:
         *,
         load_timeout: float = LOAD_TIMEOUT,
         name: str = "",
+        max_loaded: int = 1,
     ):
-        """Send `keep_alive` with requests that load a model; empty leaves it to the server."""
+        """Send `keep_alive` with requests that load a model; empty leaves it to the server.
+
+        The server may have `max_loaded` models in memory at once.
+        """
         self.name = name or "ollama"
         self.address = f"{self.name} at {url}"
         self._client = Client(url, token, name=self.name)
@@ -75,7 +80,9 @@ class OllamaTarget:
         self._held_there = Listing(self._client, "/api/ps", lambda name, _: ollama_form(name), named_by=NAMES)
         self._keep_alive = _duration(keep_alive)
         self._load_timeout = load_timeout
-        self._loaded: LoadKey | None = None
+        self._room = Room.count(max_loaded)
+        self._max_loaded = max_loaded
+        self._in_memory: tuple[LoadKey, ...] = ()  # the one used last at the end; replaced, never changed in place
         self._refusals = Refusals()
         self._loads: set[_Load] = set()
         self._doubted = trio.Event()  # set when the loaded model may have been unloaded
@@ -96,12 +103,12 @@ class OllamaTarget:
 
     async def models(self) -> list[Model]:
         """See `Target.models`."""
-        if self._loaded is not None:
+        if self._in_memory:
             self._doubted.set()
         try:
             return await self._listed.ask()
         except (TargetUnavailable, TargetLost):
-            self._loaded = None
+            self._in_memory = ()
             raise
 
     def same(self, name: str) -> str:
@@ -136,11 +143,21 @@ class OllamaTarget:
         except trio.TooSlowError:
             raise LoadTimeout(self.name, call.model, self._load_timeout) from None
         except (TargetUnavailable, TargetLost):
-            self._loaded = None
+            self._in_memory = ()
             raise
         finally:
             self._loads.discard(load)
-        self._loaded = call.key
+        self._use(call.key)
+
+    def _use(self, key: LoadKey) -> None:
+        """Record that a key was used: the server may have unloaded others of its model, or the one unused longest."""
+        if self._in_memory[-1:] == (key,):
+            return
+        model = ollama_form(model_of(key))
+        others = [one for one in self._in_memory if ollama_form(model_of(one)) != model]
+        if len(self._in_memory) >= self._max_loaded > 1 and key not in self._in_memory:
+            self._doubted.set()  # its own choice may be another one
+        self._in_memory = (*others, key)[-self._max_loaded :]
 
     async def _ask_to_load(self, model: str, options: Fields) -> None:
         ask: dict[str, Any] = {"model": model, "stream": False}
@@ -159,11 +176,23 @@ class OllamaTarget:
 
     def is_loaded(self, key: LoadKey) -> bool:
         """See `Target.is_loaded`."""
-        return self._loaded == key
+        return key in self._in_memory
 
     def loaded(self) -> LoadKey | None:
         """See `Target.loaded`."""
-        return self._loaded
+        return self._in_memory[-1] if self._in_memory else None
+
+    def in_memory(self) -> Sequence[LoadKey]:
+        """See `Target.in_memory`."""
+        return self._in_memory
+
+    def room(self) -> Room:
+        """See `Target.room`."""
+        return self._room
+
+    def slots_of(self, key: LoadKey) -> int | None:
+        """See `Target.slots_of`."""
+        return None
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
@@ -171,14 +200,15 @@ class OllamaTarget:
 
         def ended(error: BaseException | None) -> None:
             if isinstance(error, (TargetUnavailable, TargetLost)):
-                self._loaded = None
+                self._in_memory = ()
             elif at(call.endpoint).past_queue:
-                if self._loaded is not None and ollama_form(model_of(self._loaded)) != ollama_form(call.model):
+                if any(ollama_form(model_of(key)) != ollama_form(call.model) for key in self._in_memory):
                     self._doubted.set()  # it may have been evicted
             elif error is None and b'"keep_alive"' in call.payload and is_zero(_kept(fields_of(call.payload))):
-                self._loaded = None  # the caller had the model unloaded after the answer
+                # The caller had the model unloaded after the answer.
+                self._in_memory = tuple(key for key in self._in_memory if key != call.key)
             elif error is None:
-                self._loaded = call.key
+                self._use(call.key)
 
         endpoint = at(call.endpoint)
         if not endpoint.on_ollama:
@@ -227,10 +257,11 @@ class OllamaTarget:
         return None
 
     async def _look(self) -> None:
-        before = self._loaded
+        before = self._in_memory
         held = await self._held()
-        if held is not None and before is not None and ollama_form(model_of(before)) not in held:
-            self._loaded = None if self._loaded == before else self._loaded
+        if held is not None:
+            gone = {key for key in before if ollama_form(model_of(key)) not in held}
+            self._in_memory = tuple(key for key in self._in_memory if key not in gone)
         for load in self._loads:
             waited = trio.current_time() - load.began_at
             if waited >= LOOK_EVERY:

@@ -17,6 +17,7 @@ from foreman.domain.endpoints import at
 from foreman.domain.endpoints.endpoint import Translator
 from foreman.domain.endpoints.question import Edits, fields_of
 from foreman.domain.job import LoadKey, model_of
+from foreman.domain.scheduling.room import Room
 from foreman.offload import offload
 from foreman.targets.asking import Asking, DecodingFor, Refusals
 from foreman.targets.boot import boot_id_at
@@ -30,13 +31,19 @@ from foreman.targets.protocol import Call, Model
 class OpenAITarget:
     """One OpenAI-compatible server; it loads models by its own rules, so `load` does nothing."""
 
-    def __init__(self, url: str, token: str = "", *, name: str = "", edits: Edits | None = None) -> None:
-        """Take a `url` with or without `/v1` at its end; apply `edits` to all requests with a payload."""
+    def __init__(
+        self, url: str, token: str = "", *, name: str = "", edits: Edits | None = None, max_loaded: int = 1
+    ) -> None:
+        """Take a `url` with or without `/v1` at its end; apply `edits` to all requests with a payload.
+
+        The server may work on `max_loaded` models at once.
+        """
         self.name = name or "the OpenAI-compatible server"
         self.address = f"{self.name} at {url}"
         self._client = Client(url.rstrip("/").removesuffix("/v1"), token, name=self.name)
         self._listed = Listing(self._client, "/v1/models", _model, named_by=("id", "name", "model"))
         self._edits = edits
+        self._room = Room.count(max_loaded)
         self._latest: LoadKey | None = None
         self._refusals = Refusals()
 
@@ -70,6 +77,19 @@ class OpenAITarget:
     def loaded(self) -> LoadKey | None:
         """Return the load key used last, which a server that swaps models still has loaded."""
         return self._latest
+
+    def in_memory(self) -> Sequence[LoadKey]:
+        """See `Target.in_memory`."""
+        latest = self._latest
+        return () if latest is None else (latest,)
+
+    def room(self) -> Room:
+        """See `Target.room`."""
+        return self._room
+
+    def slots_of(self, key: LoadKey) -> int | None:
+        """See `Target.slots_of`."""
+        return None
 
     def displaces(self, call: Call) -> bool:
         """See `Target.displaces`: the server decides itself."""

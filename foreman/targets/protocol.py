@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import trio
 
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.job import LoadKey
+from foreman.domain.scheduling.room import Room
 from foreman.targets.http.connection import Response
 from foreman.targets.http.parser import Body
 
@@ -95,6 +96,15 @@ class Target(Protocol):
 
     def loaded(self) -> LoadKey | None:
         """Return the load key that was loaded last, if it still is."""
+
+    def in_memory(self) -> Sequence[LoadKey]:
+        """Return the load keys that are loaded, as far as is known, the one used last at the end. For any thread."""
+
+    def room(self) -> Room:
+        """Return which load keys the server may work on together. For any thread."""
+
+    def slots_of(self, key: LoadKey) -> int | None:
+        """Return how many jobs of a key the server takes together; None: as many as the target has slots."""
 
     def displaces(self, call: Call) -> bool:
         """Return True if answering `call` now could unload another model; such a call waits for its turn."""

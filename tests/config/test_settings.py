@@ -229,7 +229,7 @@ def test_targets_are_tables_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"targets": [{"name": "a b", "ollama_url": "http://a"}]}, "targets.0.name"),
         ({"targets": [{"name": "a", "ollama_url": u} for u in ("http://a", "http://b")]}, "different names"),
         ({"ollama_url": "http://a,http://a"}, "different addresses"),
-        ({"targets": [{"name": "a", "openai_url": "http://a", "max_loaded": 2}]}, "is for Ollama servers only"),
+        ({"targets": [{"name": "a", "managed": True, "max_loaded": 2}]}, "is for servers with an address"),
         ({"targets": [{"name": "a", "openai_url": "http://a", "memory": "1 GiB"}]}, "is for managed targets only"),
         ({"targets": [{"name": "a", "managed": True}]}, "has no models"),
         (

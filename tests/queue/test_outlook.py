@@ -34,7 +34,7 @@ def knowing(
     outlook.board = ledger_of(store).outlook.board
     for key, (took, load) in seconds.items():
         outlook.paces = forecast.learn(outlook.paces, key, most_tokens=None, seconds=took, load=load, tokens=0)
-    outlook.turns = Turns(Standing((Turn(loaded, START),)) if loaded else Standing())
+    outlook.turns = {"": Turns(Standing((Turn(loaded, START),)) if loaded else Standing())}
     return outlook
 
 
@@ -61,13 +61,13 @@ def test_what_runs_counts_with_what_is_left_of_it(store: SqliteWriter) -> None:
     with writing(store) as ledger:
         ledger.put(replace(running, state=State.LOADING), running)
     outlook.claimed(running, START)
-    outlook.turns = Turns(Standing((Turn("b", START),)))
+    outlook.turns = {"": Turns(Standing((Turn("b", START),)))}
     assert seconds(outlook, store, waiting) == [90 + 5 + 10]
     outlook.began("001", START + 30)
     assert seconds(outlook, store, waiting, now=START + 50) == [40 + 5 + 10]
     assert seconds(outlook, store, waiting, now=START + 130) == [10 + 5 + 10]  # longer than usual: a tenth more
     outlook.ended("001")
-    outlook.turns = Turns(Standing((Turn("a", START),)))
+    outlook.turns = {"": Turns(Standing((Turn("a", START),)))}
     assert seconds(outlook, store, waiting) == [10]
 
 
@@ -110,7 +110,7 @@ def test_a_job_that_waits_for_a_time_has_no_place(store: SqliteWriter) -> None:
     assert outlook.of(store, add(store, 1, not_before=START + 5), START) == Expected()
     assert outlook.of_next(draft(2, "a", not_before=START + 5), START) is None
     assert outlook.of_next(draft(2, "a", not_before=START - 5), START) == 1
-    outlook.turns = outlook.turns.let_rest("a", START, START + 5)
+    outlook.turns = {"": outlook.turns_of().let_rest("a", START, START + 5)}
     assert outlook.of(store, add(store, 3), START) == Expected()
     assert outlook.of_next(draft(2, "a"), START) is None
 
@@ -127,7 +127,7 @@ def test_keys_that_rest_hold_up_nobody(store: SqliteWriter) -> None:
     add(store, 1, "a", priority=Priority.HIGH)
     job = add(store, 2, "b")
     assert outlook.of(store, job, START) == Expected(2, 5 + 2 + 4 + 3)
-    outlook.turns = outlook.turns.let_rest("a", START, START + 5)
+    outlook.turns = {"": outlook.turns_of().let_rest("a", START, START + 5)}
     assert outlook.of(store, job, START) == Expected(1, 3)
     assert [job.id for job, _ in outlook.line(store, START, 9)] == ["002"]
 
@@ -138,7 +138,7 @@ def test_a_class_that_starves_is_expected_before_the_end_of_the_higher_ones(stor
     with writing(store, START + 700) as ledger:
         ledger.add([draft(n, "a", priority=Priority.HIGH) for n in range(1, 101)])
     assert outlook.of(store, low, START + 700) == Expected(2, 2)
-    outlook.turns = Turns(Standing((Turn("a", START + 700),), credits=(0.0, 0.0, -5.05)))
+    outlook.turns = {"": Turns(Standing((Turn("a", START + 700),), credits=(0.0, 0.0, -5.05)))}
     assert outlook.of(store, low, START + 700) == Expected(52, 52)
     assert outlook.of(store, low, START + 1).position == 101
 

@@ -91,8 +91,9 @@ class App:
             context.feed,
         )
         store.clock = clock
-        store.rests = lambda key: self.outlook.turns.rests(key)
-        store.breakers = lambda: self.outlook.turns.breakers
+        store.rests = lambda key: self.outlook.rests(key)
+        store.standing = lambda: self.outlook.turns_of(settings.all_targets[0].name).standing
+        store.breakers = lambda: self.outlook.turns_of(settings.all_targets[0].name).breakers
 
     async def start(self, nursery: trio.Nursery) -> None:
         await self._app.start(nursery, None)

@@ -161,7 +161,7 @@ class Callers:
         if job is None:
             return
         expected = await app.readers.read(lambda store: app.outlook.of(store, job, self._clock()))
-        waits = job.state is State.QUEUED and job.ready_at is None and not app.outlook.turns.rests(job.key)
+        waits = job.state is State.QUEUED and job.ready_at is None and not app.outlook.rests(job.key)
         at, seconds = expected.position, expected.seconds
         if waits is not (at is not None and at >= 1) or (seconds is not None and (at is None or seconds < 0)):
             self._book.complain(f"{job_id}, {job.state}, is at {at}, and ready in {seconds}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import trio
@@ -20,6 +20,7 @@ from foreman.domain.errors import (
     TargetUnavailable,
 )
 from foreman.domain.job import RUNNING
+from foreman.domain.scheduling.room import Room
 from foreman.targets.protocol import Call, Model
 from tests.simulation.witness import SLACK, Book
 
@@ -104,6 +105,16 @@ class ScriptedTarget:
 
     def loaded(self) -> str | None:
         return self._loaded
+
+    def in_memory(self) -> Sequence[str]:
+        key = self.loaded()
+        return () if key is None else (key,)
+
+    def room(self) -> Room:
+        return Room.count(1)
+
+    def slots_of(self, key: str) -> int | None:
+        return None
 
     def displaces(self, call: Call) -> bool:
         return False

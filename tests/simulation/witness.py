@@ -30,6 +30,7 @@ from foreman.domain.job import (
 )
 from foreman.domain.scheduling.breaker import FREE as FREE_FOR
 from foreman.domain.scheduling.breaker import Breakers
+from foreman.domain.scheduling.choose import Standing
 from foreman.queue.commands import PAUSED
 from foreman.store.protocol import NO_ARTIFACTS
 from foreman.store.sqlite.reads import SqliteReader
@@ -200,14 +201,25 @@ class Book:
         if job.error_code not in HOPELESS and (job.attempt < job.max_attempts or job.error_code in FREE):
             self.complain(f"{job.id} gave up in {job.attempt} of {job.max_attempts}: {job.error_code}")
 
-    def fairness(self, job: Job, now: Instant, oldest: Iterable[tuple[str, int, Instant]]) -> None:
+    def fairness(
+        self, job: Job, now: Instant, oldest: Iterable[tuple[str, int, Instant]], *, standing: Standing
+    ) -> None:
         """`job` is claimed while the oldest claimable job of each key and class waits since then.
 
         A job goes before a higher class only where its own class has waited longer than the limit, and no more than two
         do so in a row. In a class a younger job of another key goes first only within the turn of a key. That lasts no
         longer than the limit, and begins with the oldest job of those keys whose turn has not just ended.
+
+        All this holds except while changing the key would cost too much: the turn has not worked for as long as it
+        loaded, or there were too many changes for a higher class.
         """
         waiting = list(oldest)
+        turn = standing.turn(job.key)
+        if turn is not None and (turn.goes_on(now) or standing.moves.bars(now)):
+            self.tally["goes on because of what a load costs"] += 1
+            if job.key == self.turn:
+                self.started = [*self.started, int(job.priority)][-2:]
+                return
         highest = min((priority for _, priority, _ in waiting), default=job.priority)
         if job.priority > highest:
             since = min([job.since, *(since for _, priority, since in waiting if priority == job.priority)])
@@ -243,6 +255,7 @@ class WatchedStore(SqliteWriter):
         self.rests: Callable[[str], bool] = lambda _: False  # whether a key is not to be claimed now
         self.breakers: Callable[[], Breakers] = dict
         self.clock: Callable[[], Instant] = lambda: 0.0
+        self.standing: Callable[[], Standing] = Standing
         self._noted: list[Callable[[], None]] = []
         self._puts: list[tuple[Job, State, Sequence[Artifact], bool]] = []  # whose events are to come
         self._readers: list[SqliteReader] = []
@@ -365,4 +378,5 @@ class WatchedStore(SqliteWriter):
         sql = """SELECT drain_key, priority, min(since) FROM jobs
                  WHERE state = 'queued' AND ready_at IS NULL AND id <> ? GROUP BY 1, 2"""
         waiting = [lane for lane in self._rows(sql, (job.id,)) if not self.rests(lane[0])]
-        self._noted.append(lambda: self.book.fairness(job, now, waiting))
+        standing = self.standing()
+        self._noted.append(lambda: self.book.fairness(job, now, waiting, standing=standing))

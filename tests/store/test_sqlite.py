@@ -110,6 +110,10 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
     db = sqlite3.connect(path)
     for number in range(1, before + 1):
         db.executescript(migrate.steps()[number])
+    lanes = "('m', 2, 'm', 1, 1), ('m', 2, 'M', 2, 0), ('n', 2, 'n', 1, 0)"
+    columns = "drain_key, priority, model, ready, parked"
+    if before >= 9:
+        columns, lanes = "drain_key, priority, ready, parked", "('m', 2, 3, 1), ('n', 2, 1, 0)"
     db.executescript(f"""
         INSERT INTO jobs (id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since)
             VALUES ('001', 'done', 'm', 'm', '/api/chat', 1, 3, 1.0, 1.0);
@@ -120,8 +124,7 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
             VALUES (1, '001', 'http://a', 'http://a/x', 'due', 2.0);
         {"UPDATE jobs SET owner = 'bob';" if before >= 2 else ""}
         {"UPDATE deliveries SET owner = 'bob';" if before >= 8 else ""}
-        INSERT INTO lanes (drain_key, priority, model, ready, parked)
-            VALUES ('m', 2, 'm', 1, 1), ('m', 2, 'M', 2, 0), ('n', 2, 'n', 1, 0);
+        INSERT INTO lanes ({columns}) VALUES {lanes};
         PRAGMA user_version = {before};
     """)
     db.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -17,6 +17,7 @@ from foreman.config.target_settings import TargetSettings
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import ForemanError, NotServed, TargetError
 from foreman.domain.job import Draft, Job, State
+from foreman.domain.scheduling.room import Room
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Commit, Submit
 from foreman.queue.outlook import Outlook
@@ -91,7 +92,7 @@ class FakeTarget:
     together: int = 0  # answers under way
     most_together: int = 0
     left_early: int = 0
-    in_memory: str | None = None
+    in_memory_now: str | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
@@ -118,19 +119,28 @@ class FakeTarget:
         return True
 
     async def load(self, call: Call) -> None:
-        if self.in_memory == call.key:
+        if self.in_memory_now == call.key:
             return
         await trio.sleep(self.load_seconds)
         if self.down:
             raise self.down
         self.loads.append(call.key)
-        self.in_memory = call.key
+        self.in_memory_now = call.key
 
     def is_loaded(self, key: str) -> bool:
-        return self.in_memory == key
+        return self.in_memory_now == key
 
     def loaded(self) -> str | None:
-        return self.in_memory
+        return self.in_memory_now
+
+    def in_memory(self) -> Sequence[str]:
+        return () if self.in_memory_now is None else (self.in_memory_now,)
+
+    def room(self) -> Room:
+        return Room.count(1)
+
+    def slots_of(self, key: str) -> int | None:
+        return None
 
     def displaces(self, call: Call) -> bool:
         return False
@@ -175,7 +185,8 @@ def fleet_of(*targets: tuple[FakeTarget, Inventory]) -> Fleet:
     """A fleet whose workers are idle."""
     settings = [TargetSettings(name=f"t{number}", managed=True) for number in range(1, len(targets) + 1)]
     pairs = zip(settings, targets, strict=True)
-    return Fleet([Member(one, target, inventory, cast(Worker, IdleWorker())) for one, (target, inventory) in pairs])
+    members = [Member(one, target, inventory, cast(Worker, IdleWorker())) for one, (target, inventory) in pairs]
+    return Fleet(members, targets[0][1]._queue)
 
 
 class InlineReaders(Readers):

@@ -73,7 +73,7 @@ async def test_keep_alive_goes_with_the_load_of_a_model_that_is_not_in_memory_an
         target = OllamaTarget(upstream.url, keep_alive="10m")
         await nursery.start(target.run)
         await chunks_of(target, call("one"))
-        target._loaded = None  # as if this Foreman had just started
+        target._in_memory = ()  # as if this Foreman had just started
         await chunks_of(target, call("two"))
         await chunks_of(target, call("three", "/api/embed", "b"))
         sent = [request["payload"] for request in (await upstream.log())["requests"] if request["payload"]]

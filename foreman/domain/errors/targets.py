@@ -213,3 +213,13 @@ class Drained(TargetError):
 
     def __init__(self) -> None:
         super().__init__("foreman is shutting down")
+
+
+class TargetDrained(TargetError):
+    """The job's target was drained, and the job did not end within `shutdown_grace`."""
+
+    code = "target_drained"
+    cost = Cost.NOTHING
+
+    def __init__(self, target: str) -> None:
+        super().__init__(f"the target {target} takes no jobs now")

@@ -241,11 +241,12 @@ class _View:
         return key != OTHERS and (turn := self._turns.get(key)) is not None and turn.ended(self._now, self._rules.limit)
 
     def waits(self, head: Head) -> bool:
-        """Return True if taking the target from a lower class now would cost too much."""
-        if head.key in self._turns or head.key in self._at_work:
+        """Return True if changing the key for the job now would cost too much."""
+        if head.key in self._turns or head.key in self._at_work or self._room.fits({head.key, *self._live}):
             return False
-        taken = self._turns.get(self.taken(head))
-        return taken is not None and (taken.goes_on(self._now) or self._standing.moves.bars(self._now))
+        if any(self._turns[key].goes_on(self._now) for key in self._live if key in self._waiting):
+            return True
+        return bool(self.taken(head)) and self._standing.moves.bars(self._now)
 
     def taken(self, head: Head) -> str:
         """Return the key of a lower class with jobs left that has to make room for the job; empty if there is none."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 SHARE = 1 / 3  # of the time for loads of moves, on average
 IN_A_ROW = 2.0  # moves' worth of loads that may be unpaid
-MOST_BAR = 300.0  # seconds without a move, at most
+MOST_BAR = 60.0  # seconds without a move, at most: a person waits for it
 NEWEST = 0.5  # weight of the latest gap in their average
 KEYS = 64  # keys whose gaps are remembered
 

@@ -26,6 +26,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Count = 0
     error: str | None = None
     custom_id: str | None = None
+    target: Annotated[str | None, about("Of the latest attempt.")] = None
 
     @property
     def ended(self) -> bool:
@@ -61,6 +62,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     seq: Annotated[Count, about("Grows from event to event.")]
     custom_id: str | None = None
     metadata: Metadata | None = None
+    target: Annotated[str | None, about("Of the latest attempt.")] = None
     result: Annotated[Any, about("The answer of a done job; a large one is only in the artifact `completion`.")] = None
     artifacts: list[Artifact] | None = None
 
@@ -103,6 +105,7 @@ def show_event(event: JobEvent) -> Event:
         attempt=event.attempt,
         error=event.error,
         custom_id=event.custom_id,
+        target=event.target,
     )
 
 
@@ -119,6 +122,7 @@ def show_webhook(event: JobEvent, job: StoredJob, *, result: Any, artifacts: lis
         seq=event.seq,
         custom_id=job.custom_id,
         metadata=job.metadata,
+        target=event.target,
         result=result,
         artifacts=artifacts,
     )

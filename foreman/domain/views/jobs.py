@@ -99,6 +99,7 @@ class ListedJob(msgspec.Struct, frozen=True):
     custom_id: str | None = None
     owner: Annotated[str | None, about("Name of the token that submitted the job.")] = None
     caller: Annotated[str | None, about("The same as `owner`.")] = None
+    target: Annotated[str | None, about("Where the latest attempt runs or ran.")] = None
     queue_position: Annotated[AtLeastOne | None, about("1 is next; 1000 means 1000 or more.")] = None
     eta_seconds: Annotated[Seconds | None, about("Expected time until the start.")] = None
     not_before: Moment | None = None
@@ -167,6 +168,7 @@ def show_job(
         custom_id=job.custom_id,
         owner=job.owner or None,
         caller=job.owner or None,
+        target=job.target,
         queue_position=position,
         eta_seconds=None if eta is None else round(eta, 1),
         not_before=moment(job.ready_at),

@@ -19,6 +19,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     custom_id: str | None = None
     state: State
     attempt: Count = 0
+    target: str | None = None
     started_at: Moment | None = None
 
 

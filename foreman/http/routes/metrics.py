@@ -68,7 +68,7 @@ class _Now:
         failing = GaugeMetricFamily(
             "foreman_model_failing", "1 for a model whose jobs are held because its calls fail", labels=["model"]
         )
-        for model in ctx.outlook.turns.failing():
+        for model in ctx.outlook.failing():
             failing.add_metric([model], 1)
         yield failing
         yield GaugeMetricFamily("foreman_feed_readers", "Subscribers of the feed", len(ctx.feed.subscriptions))

@@ -26,7 +26,7 @@ async def healthz() -> Response:
 
     Requests a probe of the target. Model names are left out, since the route needs no token.
     """
-    fleet, failing = context().fleet, context().outlook.turns.failing()
+    fleet, failing = context().fleet, context().outlook.failing()
     fleet.look()
     why = None
     if fleet.error is not None:
@@ -118,7 +118,7 @@ async def queue() -> Response:
                 views.FailingModel(
                     model, breaker.why, views.moment(breaker.opened_at or 0.0), views.moment(breaker.until)
                 )
-                for model, breaker in ctx.outlook.turns.failing().items()
+                for model, breaker in ctx.outlook.failing().items()
             ],
             defaults=views.Defaults(ctx.settings.max_attempts, ctx.settings.attempt_timeout),
             oldest_seconds=None if oldest is None else round(max(0.0, ctx.clock() - oldest), 3),
@@ -133,5 +133,6 @@ def _running(job: Job) -> views.Running:
         custom_id=job.custom_id,
         state=job.state,
         attempt=job.attempt,
+        target=job.target,
         started_at=views.moment(job.started_at),
     )

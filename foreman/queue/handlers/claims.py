@@ -2,69 +2,96 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from msgspec.structs import replace
 
 from foreman.domain.errors import ForemanError, Interrupted, JobUnreadable, LoadTimeout, TargetBusy
-from foreman.domain.job import Instant, Job, LoadKey, State, model_of
+from foreman.domain.job import Job, Priority, State, model_of
 from foreman.domain.retry import Again, after
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
+from foreman.domain.scheduling.choose import Head
+from foreman.queue.candidates import Candidates
 from foreman.queue.commands import Began, Claim, Finished, Pause, Rescue, Resume, Withdraw, Work
 from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.sites import Site
 
 UNREADABLE_AT_ONCE = 500  # jobs that one claim may fail
+SUITABLE = 16  # jobs of a lane that are looked at for one that suits the target
 
 
 def claim(ledger: Ledger, message: Claim) -> None:
     """Have the claim wait; `serve` answers it, in the same transaction if a job may run now."""
-    if message.spent is not None:
+    if message.spent is not None and (site := ledger.outlook.sites.get(message.target)):
+        outlook, turns = ledger.refreshed(), ledger.outlook.turns_of(site.name)
+        candidates = Candidates(outlook, site, ledger.running.values(), ledger.now)
         standing = choose.spend(
-            ledger.outlook.turns.standing,
+            turns.standing,
             message.spent,
-            ledger.refreshed().heads(),
-            running=_running(ledger),
+            candidates.heads(),
+            running=candidates.running,
             now=ledger.now,
-            rules=ledger.outlook.rules,
+            rules=outlook.rules_of(site),
         )
-        ledger.schedule(ledger.outlook.turns.stand(standing))
+        ledger.schedule(site.name, turns.stand(standing))
     ledger.claims.append(message)
 
 
 def withdraw(ledger: Ledger, message: Withdraw) -> None:
-    """Answer all claims that wait: they get no job."""
-    ledger.answer_claims(len(ledger.claims), None)
+    """Answer the claims of a target that wait: they get no job."""
+    ledger.forget_claims(message.target)
 
 
 def serve(ledger: Ledger) -> None:
     """Give jobs to the claims that wait, as far as jobs may run now."""
-    while ledger.claims and ledger.outlook.board.ready and not ledger.outlook.paused:
-        work = _next(ledger, ledger.claims[0])
-        if work is None:
+    idle: set[str] = set()  # targets for which there is no job
+    deferred: set[str] = set()  # those of them that left one for another target
+    while ledger.outlook.board.ready and not ledger.outlook.paused:
+        message = next((claim for claim in ledger.claims if claim.target not in idle), None)
+        if message is None:
             return
-        ledger.answer_claims(1, work)
+        site = ledger.outlook.sites.get(message.target)
+        work, left = _next(ledger, message, site) if site and site.open else (None, False)
+        if work is None:
+            idle.add(message.target)
+            deferred |= {message.target} if left else set()
+            continue
+        ledger.answer_claim(message, work)
+        idle -= deferred  # what they left may be theirs now
+        deferred.clear()
 
 
-def _next(ledger: Ledger, message: Claim) -> Work | None:
-    outlook, now = ledger.outlook, ledger.now
-    heads, running = ledger.refreshed().heads(), _running(ledger)
+def _next(ledger: Ledger, message: Claim, site: Site) -> tuple[Work | None, bool]:
+    """Return the work of a claim, or None, and True if a job was left for another target."""
+    outlook, now = ledger.refreshed(), ledger.now
+    candidates = Candidates(outlook, site, ledger.running.values(), now)
+    turns, rules, room = outlook.turns_of(site.name), outlook.rules_of(site), site.room()
+    heads = candidates.heads()
     for _ in range(UNREADABLE_AT_ONCE):
-        choice = choose.choose(heads, outlook.turns.standing, running=running, now=now, rules=outlook.rules)
+        choice = choose.choose(
+            heads,
+            turns.standing,
+            running=candidates.running,
+            now=now,
+            rules=rules,
+            at_work=candidates.at_work,
+            room=room,
+        )
         if choice is None:
-            return None
-        head = choice.head
-        if any(job.key != head.key for job in ledger.running.values()):
-            return None  # the target changes its key only once no job runs
+            return None, candidates.deferred
         try:
-            job, payload = _read(ledger, head.id)
-            break
+            found = _read_suitable(ledger, choice.head, candidates)
         except JobUnreadable as error:  # changed by another program; it must not block the jobs behind it
             ledger.set_aside(error)
-            heads = ledger.refreshed().heads()
+            ledger.refreshed()
+            heads = candidates.heads()
+            continue
+        if found is not None:
+            break
+        heads = [head for head in heads if head is not choice.head]
     else:
         ledger.unfinished = True  # the next transaction continues, so that other messages need not wait
-        return None
+        return None, candidates.deferred
+    job, payload = found
     claimed = replace(
         job,
         state=State.WORKING if message.loaded(job.key) else State.LOADING,
@@ -74,16 +101,29 @@ def _next(ledger: Ledger, message: Claim) -> Work | None:
         start_by=None,  # met; pauses between attempts must not expire the job
         error=None,
         error_code=None,
+        target=site.name or None,
     )
-    ledger.schedule(outlook.turns.stand(choose.start(outlook.turns.standing, choice, now)))
-    if breaker := outlook.turns.breakers.get(model_of(job.key)):
-        ledger.judge(job.key, breaker.claimed(job.id, now))
+    load = outlook.load_times.of(site.name, job.key) or 0.0
+    turns = turns.stand(choose.start(turns.standing, choice, now, room=room, load=load))
+    ledger.schedule(site.name, turns)
+    if breaker := turns.breakers.get(model_of(job.key)):
+        ledger.judge(site.name, job.key, breaker.claimed(job.id, now))
     ledger.put(claimed, job)
-    return Work(claimed, payload, ledger.events[-1].seq, reserved=choice.reserved)
+    return Work(claimed, payload, ledger.events[-1].seq, reserved=choice.reserved), candidates.deferred
 
 
-def _running(ledger: Ledger) -> Counter[int]:
-    return Counter(int(job.priority) for job in ledger.running.values())
+def _read_suitable(ledger: Ledger, head: Head, candidates: Candidates) -> tuple[Job, bytes] | None:
+    """Return the first job of a lane that suits the target, with its payload; None if it is none of the first ones.
+
+    Raises:
+        JobUnreadable: The first one cannot be read.
+    """
+    first = _read(ledger, head.id)
+    if candidates.suits(first[0]):
+        return first
+    further = ledger.store.line(head.key, Priority(head.priority), skip=1, limit=SUITABLE)
+    job = next((job for job in further if candidates.suits(job)), None)
+    return _read(ledger, job.id) if job else None
 
 
 def pause(ledger: Ledger, message: Pause) -> None:
@@ -101,6 +141,7 @@ def began(ledger: Ledger, message: Began) -> None:
     job = _held(ledger, message.job_id, message.fence)
     if job and message.loaded:
         ledger.tally.used(job, ledger.now, loads=1)
+        ledger.learn_load(job, message.seconds)
     if job and job.state is State.LOADING:
         ledger.put(replace(job, state=State.WORKING), job)
 
@@ -113,11 +154,13 @@ def finished(ledger: Ledger, message: Finished) -> None:
     if isinstance(message.outcome, ForemanError):
         again = _failed(ledger, job, message.outcome, free=_blames(ledger, job, message.outcome))
         if isinstance(message.outcome, (TargetBusy, LoadTimeout)):
-            _let_rest(ledger, again.key, again.ready_at or ledger.now + ledger.rules.backoff.first)
+            until = again.ready_at or ledger.now + _rest(ledger, message.outcome)
+            turns = ledger.outlook.turns_of(job.target or "")
+            ledger.schedule(job.target or "", turns.let_rest(job.key, ledger.now, until))
         return
     if job.state is State.LOADING:  # messages keep their order, so no Began was sent
         job = ledger.put(replace(job, state=State.WORKING), job)
-    ledger.judge(job.key, None)
+    ledger.judge(job.target or "", job.key, None)
     ledger.tally.used(job, ledger.now, tokens=message.outcome.tokens)
     flaw = message.outcome.flaw
     error, code = (str(flaw), flaw.code) if flaw else (None, None)
@@ -125,9 +168,9 @@ def finished(ledger: Ledger, message: Finished) -> None:
 
 
 def rescue(ledger: Ledger, message: Rescue) -> int:
-    """Requeue all running jobs, and return their number; the worker that left them has left its claims too."""
-    ledger.answer_claims(len(ledger.claims), None)
-    running = list(ledger.running.values())
+    """Requeue the running jobs of a worker, and return their number; it has left its claims too."""
+    ledger.forget_claims(message.target)
+    running = [job for job in ledger.running.values() if job.target not in message.others]
     for job in running:
         _failed(ledger, job, Interrupted())
     return len(running)
@@ -159,8 +202,10 @@ def _failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False
         chance=ledger.chance(),
     )
     if free:
-        until = ledger.outlook.turns.breakers[model_of(job.key)].until or now
+        until = ledger.outlook.turns_of(job.target or "").breakers[model_of(job.key)].until or now
         decision = Again(wait=max(0.0, until - now), spent=False)
+    if (free or isinstance(error, TargetBusy)) and _elsewhere(ledger, job):
+        decision = Again(wait=0.0, spent=False)
     if isinstance(decision, Again):
         # A busy target may take other jobs meanwhile; after a load timeout another job tries the next load.
         behind = isinstance(error, LoadTimeout) or (decision.wait > 0 and not decision.spent)
@@ -179,13 +224,23 @@ def _failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False
 
 def _blames(ledger: Ledger, job: Job, error: ForemanError) -> bool:
     """Record an error that the server is to blame for; return True when the attempt must not count."""
-    breaker = ledger.outlook.turns.breakers.get(model_of(job.key), Breaker())
+    target = job.target or ""
+    breaker = ledger.outlook.turns_of(target).breakers.get(model_of(job.key), Breaker())
     if not is_to_blame(error):
         return False
-    ledger.judge(job.key, breaker.failed(job.id, error.code, ledger.now))
+    ledger.judge(target, job.key, breaker.failed(job.id, error.code, ledger.now))
     return breaker.costs_nothing(job.id, ledger.now)
 
 
-def _let_rest(ledger: Ledger, key: LoadKey, until: Instant) -> None:
-    """Claim no job of the key before `until`: its server is busy or cannot load it, and may serve other keys."""
-    ledger.schedule(ledger.outlook.turns.let_rest(key, ledger.now, until))
+def _elsewhere(ledger: Ledger, job: Job) -> bool:
+    """Return True if another target takes such jobs now."""
+    sites = ledger.outlook.sites
+    if len(sites) == 1 or (site := sites.get(job.target or "")) is None:
+        return False
+    return Candidates(ledger.outlook, site, ledger.running.values(), ledger.now).elsewhere(job)
+
+
+def _rest(ledger: Ledger, error: TargetBusy | LoadTimeout) -> float:
+    """Return the seconds for which a busy target gets no job of the key that another one takes meanwhile."""
+    decision = after(error, attempt=0, max_attempts=1, backoff=ledger.rules.backoff, chance=ledger.chance())
+    return decision.wait if isinstance(decision, Again) else ledger.rules.backoff.first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -26,9 +27,10 @@ from foreman.domain.job import (
 )
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.breaker import Breaker
+from foreman.domain.scheduling.load_times import decoded
 from foreman.domain.scheduling.turns import Turns
 from foreman.domain.usage import Tally
-from foreman.queue.commands import PAUSED, Claim, Work
+from foreman.queue.commands import LOADS, PAUSED, Claim, Work
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 
@@ -134,6 +136,7 @@ class Ledger:
     def recall(self) -> None:
         """Reload the cached state from the store: a rollback undid changes that are already in it."""
         self.outlook.paused = self._store.note(PAUSED) == "true"
+        self.outlook.load_times = decoded(self._store.note(LOADS))
         self.running = {job.id: job for job in self._store.running()}
         self._newest = self._store.seqs().newest
 
@@ -148,10 +151,15 @@ class Ledger:
         self.store.set_note(PAUSED, "true" if paused else "false")
         self.outlook.paused = paused
 
-    def answer_claims(self, count: int, work: Work | None) -> None:
-        """Answer the first `count` claims that wait, each with `work`."""
-        self.served += [(claim, work) for claim in self.claims[:count]]
-        del self.claims[:count]
+    def answer_claim(self, claim: Claim, work: Work | None) -> None:
+        """Answer a claim that waits."""
+        self.served.append((claim, work))
+        self.claims.remove(claim)
+
+    def forget_claims(self, target: str) -> None:
+        """Answer the claims of a target that wait: they get no job."""
+        for claim in [claim for claim in self.claims if claim.target == target]:
+            self.answer_claim(claim, None)
 
     def find(self, job_id: str, caller: Caller) -> Job:
         """Return a job that the caller may change.
@@ -196,13 +204,17 @@ class Ledger:
             self.outlook.board.leave(before)
         if job.state is State.QUEUED:
             self.outlook.board.enter([job])
+            if job.target is not None:
+                self.outlook.tried[job.id] = job.target
+        elif self.outlook.tried:
+            self.outlook.tried.pop(job.id, None)
         self.tally.changed(job, before.state, self.now, first=before.started_at is None)
         if job.state in RUNNING:
             self.running[job.id] = job
         else:
             self.running.pop(job.id, None)
-            if breaker := self.outlook.turns.breakers.get(model_of(job.key)):
-                self.judge(job.key, breaker.left(job.id))
+        if before.state in RUNNING and job.state not in RUNNING:
+            self._left(before)
         return job
 
     def claimable(self, job_id: str) -> tuple[Job, bytes] | None:
@@ -256,13 +268,34 @@ class Ledger:
             self.tally.set_aside(self.now)
         return remains is not None
 
-    def schedule(self, turns: Turns) -> None:
-        """Set the state of the scheduler."""
-        self.outlook.turns = turns
+    def schedule(self, target: str, turns: Turns) -> None:
+        """Set the state of the scheduler for a target."""
+        if turns is not self.outlook.turns_of(target):
+            self.outlook.turns = {**self.outlook.turns, target: turns}
 
-    def judge(self, key: LoadKey, breaker: Breaker | None) -> None:
-        """Set the breaker of the key's model; None closes it with no failures counted."""
-        self.schedule(self.outlook.turns.judge(model_of(key), breaker))
+    def judge(self, target: str, key: LoadKey, breaker: Breaker | None) -> None:
+        """Set the breaker of the key's model at a target; None closes it with no failures counted."""
+        self.schedule(target, self.outlook.turns_of(target).judge(model_of(key), breaker))
+
+    def learn_load(self, job: Job, seconds: float) -> None:
+        """Record how long a load took, which the turn of its key is measured by."""
+        target, outlook = job.target or "", self.outlook
+        outlook.load_times = outlook.load_times.learned(target, job.key, seconds)
+        self._store.set_note(LOADS, outlook.load_times.encoded())
+        turns = outlook.turns_of(target)
+        if turn := turns.standing.turn(job.key):
+            load = outlook.load_times.of(target, job.key) or 0.0
+            self.schedule(target, turns.stand(turns.standing.changed(dataclasses.replace(turn, load=load))))
+
+    def _left(self, job: Job) -> None:
+        """Record in the scheduler that a job runs no more; it is given as it ran."""
+        target = job.target or ""
+        turns = self.outlook.turns_of(target)
+        if breaker := turns.breakers.get(model_of(job.key)):
+            self.judge(target, job.key, breaker.left(job.id))
+            turns = self.outlook.turns_of(target)
+        if (turn := turns.standing.turn(job.key)) and turn.took:
+            self.schedule(target, turns.stand(turns.standing.changed(dataclasses.replace(turn, used=self.now))))
 
     def _expiry(self) -> Instant | None:
         return self.now + self.rules.job_ttl if self.rules.job_ttl else None

@@ -42,7 +42,8 @@ def checkpoint(ledger: Ledger) -> int | StoreUnavailable:
 
 def end_rests(ledger: Ledger) -> None:
     """End the pauses of load keys, and of models, that are over."""
-    ledger.schedule(ledger.outlook.turns.at(ledger.now))
+    for target, turns in ledger.outlook.turns.items():
+        ledger.schedule(target, turns.at(ledger.now))
 
 
 def wake_and_expire(ledger: Ledger) -> Instant:
@@ -67,5 +68,5 @@ def next_due(ledger: Ledger) -> Instant | None:
         return ledger.now
     if ledger.due_changed:
         ledger.due, ledger.due_changed = ledger.store.next_due(), False
-    ends = [ledger.due, ledger.outlook.turns.next_end(ledger.now)]
+    ends = [ledger.due, *(turns.next_end(ledger.now) for turns in ledger.outlook.turns.values())]
     return min((end for end in ends if end is not None), default=None)

@@ -28,7 +28,7 @@ PRUNED = "horizon"  # the note with the newest pruned seq
 TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
 CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
 EVENTS = """
-    SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner
+    SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner, e.target
     FROM events e JOIN jobs j ON j.id = e.job_id
 """  # the columns of EVENT
 

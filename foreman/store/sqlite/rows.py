@@ -18,7 +18,7 @@ from foreman.domain.job import Delivery, DeliveryState, Draft, Job, JobEvent, Pr
 COLUMNS = (
     "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
     "start_by, timeout, started_at, completed_at, expires_at, error, error_code, metadata, custom_id, webhook_url, "
-    "webhook_events, owner, most_tokens"
+    "webhook_events, owner, most_tokens, target"
 )
 
 DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at, owner"
@@ -28,7 +28,7 @@ DRAFT = f"{COLUMNS}, idempotency_key, fingerprint"
 
 ROWS_AT_ONCE = 50  # rows per statement
 
-EVENT = "seq, job_id, state, previous, at, model, attempt, error, custom_id, owner"
+EVENT = "seq, job_id, state, previous, at, model, attempt, error, custom_id, owner, target"
 
 _FIRST, _END = -62_135_596_800, 253_402_300_800  # seconds: the years 1 to 9999, the range of RFC 3339
 
@@ -47,7 +47,7 @@ def text(data: bytes) -> str | bytes:
 def read_job(row: tuple[Any, ...]) -> Job:
     """Return a row of COLUMNS as a Job. Raise JobUnreadable."""
     try:
-        if any(type(value) is bytes for value in row[:25]):
+        if any(type(value) is bytes for value in row[:26]):
             raise ValueError("text that is not UTF-8")
         for at in row[9:13] + row[14:17]:
             if at is not None:
@@ -127,6 +127,7 @@ def _job(values: tuple[Any, ...]) -> Job:
         webhook_events=_decode_events(events) if events is not None else None,
         owner=values[23],
         most_tokens=values[24],
+        target=values[25],
     )
 
 
@@ -143,7 +144,7 @@ def read_event(row: tuple[Any, ...]) -> JobEvent:
 
 
 def _event(row: tuple[Any, ...]) -> JobEvent:
-    seq, job_id, state, previous, at, model, attempt, error, custom_id, owner = row
+    seq, job_id, state, previous, at, model, attempt, error, custom_id, owner, target = row
     return JobEvent(
         seq=seq,
         job_id=job_id,
@@ -155,6 +156,7 @@ def _event(row: tuple[Any, ...]) -> JobEvent:
         error=error,
         custom_id=custom_id,
         owner=owner,
+        target=target,
     )
 
 

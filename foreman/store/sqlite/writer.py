@@ -110,10 +110,11 @@ class SqliteWriter(SqliteReader):
         self._db.executemany(
             """UPDATE jobs SET state = ?, attempt = ?, max_attempts = ?, lease = ?, since = ?, ready_at = ?,
                start_by = ?, started_at = ?, completed_at = ?, expires_at = ?, error = ?, error_code = ?,
-               webhook_url = ? WHERE id = ?""",
+               webhook_url = ?, target = ? WHERE id = ?""",
             [
                 (job.state, job.attempt, job.max_attempts, job.fence, job.since, job.ready_at, job.start_by,
-                 job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.webhook_url, job.id)
+                 job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.webhook_url,
+                 job.target, job.id)
                 for job in jobs
             ],
         )  # fmt: skip
@@ -126,8 +127,10 @@ class SqliteWriter(SqliteReader):
 
     def log(self, events: Sequence[JobEvent]) -> None:
         """Append events to the log."""
-        rows = [(one.seq, one.job_id, one.state, one.previous, one.at, one.attempt, one.error) for one in events]
-        insert(self._db, "events", "seq, job_id, state, previous, at, attempt, error", rows)
+        rows = [
+            (one.seq, one.job_id, one.state, one.previous, one.at, one.attempt, one.error, one.target) for one in events
+        ]
+        insert(self._db, "events", "seq, job_id, state, previous, at, attempt, error, target", rows)
 
     def put_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries, new ones and changed ones."""

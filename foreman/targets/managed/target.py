@@ -106,6 +106,12 @@ class ManagedTarget:
         """See `Target.same`: names are compared letter by letter."""
         return name
 
+    def in_memory(self) -> Sequence[LoadKey]:
+        """See `Target.in_memory`."""
+        ready = [name for (name, embedding), child in list(self._children.items()) if child.ready and not embedding]
+        last = self._loaded
+        return sorted(ready, key=lambda name: last is not None and name == model_of(last))
+
     def room(self) -> Room:
         """See `Target.room`."""
         return self._room

@@ -1,0 +1,121 @@
+"""The jobs that one target's claim chooses from: those that it serves and no other target should have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from foreman.domain.job import Instant, Job, LoadKey
+from foreman.domain.scheduling.choose import Head
+from foreman.queue.outlook import Outlook
+from foreman.queue.sites import Site
+
+LOOK = 3  # lanes of each class besides those of the turns: the oldest goes next, or one that fits beside them
+
+
+class Candidates:
+    """What runs on each target, for the decisions of one target's claim."""
+
+    def __init__(self, outlook: Outlook, site: Site, running: Iterable[Job], now: Instant) -> None:
+        self._outlook = outlook
+        self._site = site
+        self._now = now
+        self._turns = outlook.turns_of(site.name)
+        self._others = [other for other in outlook.sites.values() if other is not site and other.open]
+        self._work: dict[str, Counter[LoadKey]] = {name: Counter() for name in outlook.sites}
+        self.running: Counter[int] = Counter()  # jobs of this target by class
+        for job in running:
+            target = job.target or ""
+            self._work.setdefault(target, Counter())[job.key] += 1
+            if target == site.name:
+                self.running[int(job.priority)] += 1
+        self.at_work = self._work[site.name]  # load keys of its running jobs
+        self.deferred = False  # True when a job was left for another target
+
+    def heads(self) -> list[Head]:
+        """Return the heads of the lanes to choose from.
+
+        A load key that another target works on, or has loaded with a slot free, is left to that target. While there is
+        nothing else to do, it is not when its backlog there would take longer than loading it here, or when its next
+        job failed there.
+        """
+        site, turns, board = self._site, self._turns, self._outlook.board
+        held: dict[LoadKey, list[Site]] = {}
+
+        def may(key: LoadKey) -> bool:
+            if turns.rests(key) or self._is_full(key) or not self._serves(key):
+                return False
+            if self._others and key not in turns.keys and key not in self.at_work and not site.is_loaded(key):
+                if key not in held:
+                    held[key] = [other for other in self._others if self._holds(other, key)]
+                return not held[key]
+            return True
+
+        found = board.first(LOOK + len(turns.keys), may, besides=turns.keys)
+        apart = {key: sites for key, sites in held.items() if sites}
+        self.deferred = self.deferred or bool(apart)
+        if found or not apart:
+            return found
+        outlook = self._outlook
+        spread = {
+            key for key, sites in apart.items() if outlook.backlog(key, sites) > outlook.load_seconds(site.name, key)
+        }
+        found = board.first(LOOK, apart.__contains__)
+        return [head for head in found if head.key in spread or self._is_retry(head, apart[head.key])]
+
+    def suits(self, job: Job) -> bool:
+        """Return True unless another target should have this job: it alone serves it, or this one failed with it."""
+        if len(self._outlook.sites) == 1:
+            return True
+        key, endpoint = job.key, job.endpoint
+        others = [other for other in self._outlook.sites.values() if other is not self._site]
+        if not self._site.serves(key, endpoint) and any(other.serves(key, endpoint) for other in others):
+            self.deferred = True
+            self._outlook.tried[job.id] = self._site.name
+            return False
+        if job.target != self._site.name:
+            return True
+        better = any(self._could_take(other, key) and other.serves(key, endpoint) for other in self._others)
+        self.deferred = self.deferred or better
+        return not better
+
+    def elsewhere(self, job: Job) -> bool:
+        """Return True if another target takes such jobs now."""
+        rests = ((other, self._outlook.turns_of(other.name).rests(job.key)) for other in self._others)
+        return any(not resting and other.serves(job.key, job.endpoint) for other, resting in rests)
+
+    def _serves(self, key: LoadKey) -> bool:
+        """Return True if the target has the key's model, or none has it any more: its answer then ends the job."""
+        return self._site.serves(key) or not any(site.serves(key) for site in self._outlook.sites.values())
+
+    def _is_retry(self, head: Head, holders: Iterable[Site]) -> bool:
+        """Return True if the targets that have the job's key failed with it or cannot take it."""
+        tried = self._outlook.tried.get(head.id)
+        return tried is not None and all(holder.name == tried for holder in holders)
+
+    def _is_full(self, key: LoadKey) -> bool:
+        most = self._site.slots_of(key)
+        return most is not None and self.at_work[key] >= most
+
+    def _holds(self, other: Site, key: LoadKey) -> bool:
+        if not other.serves(key):
+            return False
+        turns = self._outlook.turns_of(other.name)
+        if turns.rests(key):
+            return False
+        turn = turns.standing.turn(key)
+        if turn is not None and turn.ended(self._now, self._outlook.rules.limit):
+            return False
+        if turn is not None or key in self._work[other.name]:
+            return True
+        return other.is_loaded(key) and self._could_take(other, key)
+
+    def _could_take(self, other: Site, key: LoadKey) -> bool:
+        """Return True if a job of the key could start there now."""
+        work = self._work[other.name]
+        return (
+            other.serves(key)
+            and not self._outlook.turns_of(other.name).rests(key)
+            and work.total() < other.slots
+            and other.room().fits({*work, key})
+        )

@@ -1,0 +1,71 @@
+"""The targets as the scheduler sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from foreman.domain.job import LoadKey
+from foreman.domain.scheduling.choose import ONE
+from foreman.domain.scheduling.room import Room
+
+
+class Site(Protocol):
+    """A target. All of this may be asked in any thread."""
+
+    @property
+    def name(self) -> str:
+        """Return its name in jobs; empty for the only target of a queue without a fleet."""
+
+    @property
+    def slots(self) -> int:
+        """Return how many jobs it runs together."""
+
+    @property
+    def open(self) -> bool:
+        """Return True while it takes jobs: it is up and not drained."""
+
+    def serves(self, key: LoadKey, endpoint: str | None = None) -> bool:
+        """Return True if jobs of the key, and of the endpoint, may run there."""
+
+    def is_loaded(self, key: LoadKey) -> bool:
+        """Return True if a job of the key can start there without loading."""
+
+    def in_memory(self) -> Collection[LoadKey]:
+        """Return the load keys that it has loaded, as far as is known."""
+
+    def room(self) -> Room:
+        """Return which load keys it may work on together."""
+
+    def slots_of(self, key: LoadKey) -> int | None:
+        """Return how many jobs of the key it runs together, where they are fewer than its slots."""
+
+
+class OnlySite:
+    """The target of a queue without a fleet: it serves every key, one at a time."""
+
+    name = ""
+    open = True
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+
+    def serves(self, key: LoadKey, endpoint: str | None = None) -> bool:
+        """See `Site.serves`."""
+        return True
+
+    def is_loaded(self, key: LoadKey) -> bool:
+        """See `Site.is_loaded`."""
+        return False
+
+    def in_memory(self) -> Collection[LoadKey]:
+        """See `Site.in_memory`."""
+        return ()
+
+    def room(self) -> Room:
+        """See `Site.room`."""
+        return ONE
+
+    def slots_of(self, key: LoadKey) -> int | None:
+        """See `Site.slots_of`."""
+        return None
