@@ -22,6 +22,7 @@ RUN = (
     "target_failed",
     "target_refused",
     "drained",
+    "target_drained",
     "attempt_timeout",
     "load_timeout",
     "model_crashed",
