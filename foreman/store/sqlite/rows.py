@@ -237,6 +237,7 @@ def draft_row(draft: Draft, job: Job) -> tuple[object, ...]:
         msgspec.json.encode(job.webhook_events).decode() if job.webhook_events is not None else None,
         job.owner,
         job.most_tokens,
+        job.target,
         draft.idempotency_key,
         draft.fingerprints[0] if draft.fingerprints else None,
     )
