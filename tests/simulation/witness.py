@@ -217,7 +217,7 @@ class Book:
         turn = standing.turn(job.key)
         if turn is not None and (turn.goes_on(now) or standing.moves.bars(now)):
             self.tally["goes on because of what a load costs"] += 1
-            if job.key == self.turn:
+            if job.key == self.turn or turn.priority < job.priority:  # it did not begin the turn
                 self.started = [*self.started, int(job.priority)][-2:]
                 return
         highest = min((priority for _, priority, _ in waiting), default=job.priority)
