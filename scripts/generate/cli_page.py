@@ -44,7 +44,7 @@ def page() -> str:
 
 
 def _section(name: str) -> str:
-    context = click.Context(foreman)
+    context = click.Context(foreman, **foreman.context_settings)
     command = foreman.get_command(context, name)
     assert command is not None
     words = [_marked(" ".join(paragraph.split())) for paragraph in (command.help or "").split("\n\n")]

@@ -73,7 +73,7 @@ def older(app: App, job_id: str) -> list[object]:
 
 
 def test_no_verb_that_takes_a_job_is_left_out() -> None:
-    ctx = click.Context(foreman)
+    ctx = click.Context(foreman, **foreman.context_settings)
     commands = {verb: foreman.get_command(ctx, verb) for verb in COMMANDS}
     taking = {
         verb

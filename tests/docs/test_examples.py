@@ -65,7 +65,7 @@ def command_lines() -> list[tuple[str, list[str]]]:
 )
 def test_every_command_line_is_one_that_foreman_takes(page: str, words: list[str]) -> None:
     """Its verb, its options and how many arguments; whether a file is there is the reader's business."""
-    context = click.Context(program)
+    context = click.Context(program, **program.context_settings)
     command = program.get_command(context, words[0])
     assert command is not None, f"{page}: there is no foreman {words[0]}"
     try:
