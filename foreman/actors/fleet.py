@@ -46,6 +46,11 @@ class Member:
         return self.worker.held
 
     @property
+    def version(self) -> object:
+        """Return an object that is replaced whenever its models have changed."""
+        return self.inventory.version
+
+    @property
     def open(self) -> bool:
         """Return True while it takes jobs. Safe in any thread, as all of the following is."""
         return self.inventory.up and not self.worker.held

@@ -148,6 +148,11 @@ class Inventory:
         """Return the model with this name or alias from the last probe, else None."""
         return self._index.get(self._target.same(name))
 
+    @property
+    def version(self) -> object:
+        """Return an object that is replaced whenever the models have changed."""
+        return self._index
+
     def of_key(self, key: LoadKey) -> Model | None:
         """Return the model of a load key, which another target may have named; None if the target does not have it.
 

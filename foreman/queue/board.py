@@ -84,6 +84,7 @@ class Board:
         self.headless: set[LaneKey] = set()  # lanes whose next head is in the store
         self._next: dict[LaneKey, deque[Head]] = {}  # jobs right behind a lane's head, as far as they are known
         self._before: dict[LaneKey, tuple[Head | None, int, int]] = {}  # lanes as the transaction found them
+        self.key_changes = 0  # how often a key began or ceased to wait
         self.ready = 0  # claimable jobs
         self.waiting = 0  # claimable jobs and those with a start time in the future
 
@@ -277,9 +278,11 @@ class Board:
             self.ready += size - before[1]
             self.waiting += more
             if more:
+                self.key_changes += key not in self._by_key
                 self._by_key[key] += more
                 if not self._by_key[key]:
                     del self._by_key[key]
+                    self.key_changes += 1
             if parked:
                 self._parked[lane] = parked
             else:

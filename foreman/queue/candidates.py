@@ -41,9 +41,13 @@ class Candidates:
         """
         site, turns, board = self._site, self._turns, self._outlook.board
         held: dict[LoadKey, list[Site]] = {}
+        alone = len(self._outlook.sites) == 1
+        served = () if alone else self._outlook.served(site)
+        if not alone and not served:
+            return []
 
         def may(key: LoadKey) -> bool:
-            if turns.rests(key) or self._is_full(key) or not self._serves(key):
+            if not (alone or key in served) or turns.rests(key) or self._is_full(key):
                 return False
             if self._others and key not in turns.keys and key not in self.at_work and not site.is_loaded(key):
                 if key not in held:
@@ -83,10 +87,6 @@ class Candidates:
         """Return True if another target takes such jobs now."""
         rests = ((other, self._outlook.turns_of(other.name).rests(job.key)) for other in self._others)
         return any(not resting and other.serves(job.key, job.endpoint) for other, resting in rests)
-
-    def _serves(self, key: LoadKey) -> bool:
-        """Return True if the target has the key's model, or none has it any more: its answer then ends the job."""
-        return self._site.serves(key) or not any(site.serves(key) for site in self._outlook.sites.values())
 
     def _is_retry(self, head: Head, holders: Iterable[Site]) -> bool:
         """Return True if the targets that have the job's key failed with it or cannot take it."""

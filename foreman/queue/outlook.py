@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import is_not
 
 from foreman.domain.job import Draft, Instant, Job, LoadKey, State
 from foreman.domain.scheduling import choose, forecast
@@ -71,6 +72,7 @@ class Outlook:
         self.paces: forecast.Paces = {}
         self.at_work: Mapping[str, AtWork] = {}  # by job
         self._known = self.paces, forecast.typical(self.paces)
+        self._served: tuple[tuple[int, list[object]], dict[str, set[LoadKey]]] = (-1, []), {}
 
     def turns_of(self, target: str = "") -> Turns:
         """Return the state of the scheduler for a target."""
@@ -92,6 +94,25 @@ class Outlook:
         """Return the targets for jobs of a key: those that take jobs, else those that are away, else all."""
         serving = [site for site in self.sites.values() if site.serves(key)]
         return [site for site in serving if site.open] or serving or list(self.sites.values())
+
+    def served(self, site: Site) -> Collection[LoadKey]:
+        """Return the waiting keys that a target may claim: its own, and those that no target has any more.
+
+        For the queue's thread. It is kept until the keys or the models change, since every claim asks for it.
+        """
+        version = self.board.key_changes, [one.version for one in self.sites.values()]
+        kept, by_site = self._served
+        if kept[0] != version[0] or len(kept[1]) != len(version[1]) or any(map(is_not, kept[1], version[1])):
+            by_site = {}
+            self._served = version, by_site
+        if site.name not in by_site:
+            sites = list(self.sites.values())
+            by_site[site.name] = {
+                key
+                for key in self.board.keys_waiting()
+                if site.serves(key) or not any(other.serves(key) for other in sites)
+            }
+        return by_site[site.name]
 
     def backlog(self, key: LoadKey, sites: Sequence[Site]) -> float:
         """Return about how many seconds these targets take for the waiting jobs of the key, and those at work."""

@@ -22,6 +22,10 @@ class Site(Protocol):
         """Return how many jobs it runs together."""
 
     @property
+    def version(self) -> object:
+        """Return an object that is replaced whenever what it serves has changed."""
+
+    @property
     def open(self) -> bool:
         """Return True while it takes jobs: it is up and not drained."""
 
@@ -45,6 +49,7 @@ class OnlySite:
     """The target of a queue without a fleet: it serves every key, one at a time."""
 
     name = ""
+    version = None
     open = True
 
     def __init__(self, slots: int) -> None:

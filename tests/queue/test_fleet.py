@@ -25,6 +25,7 @@ class FakeSite:
     models: Collection[str] = "abcd"
     slots: int = 1
     open: bool = True
+    version: object = None
     most: int = 1  # models at once
     endpoints: Collection[str] = ("/api/chat", "/api/generate")
     memory: set[str] = field(default_factory=set)
