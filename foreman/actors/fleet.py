@@ -16,7 +16,7 @@ from foreman.domain.job import LoadKey
 from foreman.domain.scheduling.room import Room
 from foreman.offload import offload
 from foreman.queue.commands import Note, Queue
-from foreman.targets.protocol import Model, OllamaApi, Target
+from foreman.targets.protocol import Call, Model, OllamaApi, Target
 
 DRAINED = "drained"  # the note with the names of drained targets, as JSON
 
@@ -75,9 +75,10 @@ class Member:
         """Return True if jobs of the key may run here, by the names of the last probe. Safe in any thread."""
         return self.inventory.of_key(key) is not None and (endpoint is None or self.target.serves(endpoint))
 
-    def named(self, model: str, key: LoadKey, payload: bytes) -> bytes:
-        """Return the payload of a call for `model` with a name that this target knows: another one may differ."""
-        return self.inventory.named(model, key, payload)
+    def named(self, call: Call) -> Call:
+        """Return the call with a name of its model that this target knows: another one may differ."""
+        model, payload = self.inventory.named(call.model, call.key, call.payload)
+        return call if model == call.model else msgspec.structs.replace(call, model=model, payload=payload)
 
 
 class Fleet:

@@ -168,13 +168,13 @@ class Inventory:
             )
         return known[key]
 
-    def named(self, model: str, key: LoadKey, payload: bytes) -> bytes:
-        """Return the payload of a call for `model` with a name that this target knows: another one may differ."""
+    def named(self, model: str, key: LoadKey, payload: bytes) -> tuple[str, bytes]:
+        """Return a name for `model` that this target knows, which may be another one, and the payload with it."""
         if self.find(model) is not None or (found := self.of_key(key)) is None:
-            return payload
+            return model, payload
         fields = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
         fields["model"] = msgspec.Raw(msgspec.json.encode(found.name))
-        return msgspec.json.encode(fields)
+        return found.name, msgspec.json.encode(fields)
 
     def _indexed_if_new(self, models: list[Model]) -> dict[str, Model] | None:
         return None if models == self.models else self._indexed(models)

@@ -92,7 +92,7 @@ class PastQueue:
     async def _ask(self, member: Member, call: Call, held: Lease) -> bytes:
         """Send the call to one target, with the worker's timeouts."""
         target = member.target
-        call = msgspec.structs.replace(call, payload=member.named(call.model, call.key, call.payload))
+        call = member.named(call)
         answer, size, timeout = at(call.endpoint).answer(target.name), 0, self._timeout.first_chunk
         with trio.CancelScope() as scope:
 

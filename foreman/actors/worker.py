@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
+import msgspec
 import structlog
 import trio
 
@@ -258,8 +259,9 @@ class Worker:
     async def _attempt(self, work: Work) -> ForemanError | None:
         """Run the job and report the outcome to the queue; return the error, if any."""
         job = work.job
-        if (payload := self._inventory.named(job.model, job.key, work.payload)) is not work.payload:
-            work = replace(work, payload=payload)
+        model, payload = self._inventory.named(job.model, job.key, work.payload)
+        if model != job.model:
+            work = replace(work, job=msgspec.structs.replace(job, model=model), payload=payload)
         output = self._hub.output(job.id)
         output.begin(job.attempt)
         attempt = self._running[job.id] = Attempt(work, self._target, self._loads, output, self._timeouts, self._clock)

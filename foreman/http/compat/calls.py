@@ -135,8 +135,7 @@ async def count(endpoint: Endpoint) -> bytes:
         member = next((one for one in serving if not one.target.displaces(call)), serving[0])
         if member.target.displaces(call) and await _has_work(ctx):
             raise NotLoaded(asked.model)
-        call = replace(call, payload=member.named(call.model, call.key, call.payload))
-        return await member.target.count(endpoint.counting, call)
+        return await member.target.count(endpoint.counting, member.named(call))
     raise AttemptTimeout(COUNT_TIMEOUT)
 
 
