@@ -24,7 +24,7 @@ def test_the_turn_is_that_of_the_key_claimed_last() -> None:
 
 def test_a_key_rests_until_the_latest_time_it_was_given() -> None:
     turns = Turns().let_rest("a", NOW, NOW + 9).let_rest("a", NOW + 1, NOW + 5)
-    assert turns.rests("a") and not turns.rests("b") and turns.next_end(NOW) == NOW + 9
+    assert turns.rests("a") and not turns.rests("b") and turns.next_end() == NOW + 9
     assert turns.at(NOW + 8).rests("a")
     assert not turns.at(NOW + 9).rests("a")
     assert not turns.at(NOW - 1).rests("a")  # the clock was set back
@@ -34,7 +34,7 @@ def test_a_failing_model_rests_with_all_its_keys() -> None:
     turns = Turns().judge("a", opened())
     assert turns.rests("a") and turns.rests('a {"num_ctx":1}') and list(turns.failing()) == ["a"]
     assert set(turns.at_rest(lambda: ["a", 'a {"num_ctx":1}', "b"])) == {"a", 'a {"num_ctx":1}'}
-    end = turns.next_end(NOW)
+    end = turns.next_end()
     assert end is not None
     tried = turns.at(end)
     assert not tried.rests("a") and tried.failing()

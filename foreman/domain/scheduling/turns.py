@@ -80,10 +80,8 @@ class Turns:
             turns = turns.judge(model, breaker.at(now))
         return turns
 
-    def next_end(self, now: Instant) -> Instant | None:
-        """Return the time at which the next pause or wait ends, or None."""
+    def next_end(self) -> Instant | None:
+        """Return the time at which the next pause ends, or None."""
         ends = [rest.until for rest in self.resting.values()]
         ends += [breaker.until for breaker in self.breakers.values() if breaker.until is not None]
-        if (end := self.standing.next_end(now)) is not None:
-            ends.append(end)
         return min(ends, default=None)

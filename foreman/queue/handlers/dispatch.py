@@ -133,6 +133,7 @@ class CommandHandlers:
                 again = self._keep_time()
                 answers = [(message, self._answer(message)) for message in batch]
                 claims.serve(ledger)
+                answers = list(_answered(answers, ledger))
                 due = maintenance.next_due(ledger)
                 self.next_due = None if due is None else max(due, again)
                 ledger.write()
@@ -144,7 +145,7 @@ class CommandHandlers:
             raise
         ledger.commit()
         posted = ledger.redelivers or any(event.posted for event in ledger.events)
-        return [*_answered(answers, ledger), *ledger.served], Commit(ledger.events, posted)
+        return [*answers, *ledger.served], Commit(ledger.events, posted)
 
     def _in_one_or_error(self, message: Message[Any]) -> tuple[list[Answer], Commit]:
         try:
@@ -175,10 +176,12 @@ class CommandHandlers:
 
 
 def _answered(answers: Sequence[Answer], ledger: Ledger) -> Iterator[Answer]:
-    """Yield the answers without those of claims, which `Ledger.served` has; say of a new job when it is claimed."""
+    """Yield the answers without those of claims, which `Ledger.served` has; complete those about new jobs."""
     claimed = {work.job.id for _, work in ledger.served if work}
     for message, answer in answers:
         if isinstance(answer, Accepted) and answer.job.id in claimed:
-            yield message, replace(answer, claimed=True)
+            yield message, Accepted(answer.job, 1, answer.seconds, claimed=True)
+        elif isinstance(answer, Accepted) and answer.position is None:
+            yield message, replace(answer, position=ledger.outlook.of(ledger.store, answer.job, ledger.now).position)
         elif answer is not None or not isinstance(message, Claim):
             yield message, answer

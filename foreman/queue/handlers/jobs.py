@@ -25,7 +25,8 @@ def submit(ledger: Ledger, message: Submit) -> Accepted:
     if draft.refusal is not None:
         raise draft.refusal
     _check_room(ledger, [draft.key])
-    position = outlook.of_next(draft, now)
+    # While more claims wait than jobs, it is claimed at once; a position is work that nobody would look at.
+    position = outlook.of_next(draft, now) if len(ledger.claims) <= outlook.board.ready else None
     [job] = ledger.add([draft])
     return Accepted(job, position)
 

@@ -68,5 +68,8 @@ def next_due(ledger: Ledger) -> Instant | None:
         return ledger.now
     if ledger.due_changed:
         ledger.due, ledger.due_changed = ledger.store.next_due(), False
-    ends = [ledger.due, *(turns.next_end(ledger.now) for turns in ledger.outlook.turns.values())]
+    every = ledger.outlook.turns.values()
+    ends = [ledger.due, *(turns.next_end() for turns in every)]
+    if ledger.claims and ledger.outlook.board.ready:  # jobs wait for a turn to end
+        ends += [turns.standing.next_end(ledger.now) for turns in every]
     return min((end for end in ends if end is not None), default=None)
