@@ -78,9 +78,9 @@ class Outlook:
         """Return the state of the scheduler for a target."""
         return self.turns.get(target, NO_TURNS)
 
-    def rules_of(self, site: Site) -> choose.Rules:
-        """Return the settings for the order of a target's jobs."""
-        return self.rules if site.slots == self.rules.slots else replace(self.rules, slots=site.slots)
+    def rules_of(self, slots: int) -> choose.Rules:
+        """Return the settings for the order of the jobs of so many slots."""
+        return self.rules if slots == self.rules.slots else replace(self.rules, slots=slots)
 
     def failing(self) -> dict[str, Breaker]:
         """Return the open breakers by model, of any target."""
@@ -206,7 +206,7 @@ class Outlook:
         sites = list(self.sites.values()) if key is None else self.serving(key)
         with_key = [site for site in sites if key in self.turns_of(site.name).keys]
         turns = self.turns_of((with_key or sites)[0].name)
-        rules = replace(self.rules, slots=sum(site.slots for site in sites))
+        rules = self.rules_of(sum(site.slots for site in sites))
         resting = turns.at_rest(self.board.keys_waiting)
         if len(self.sites) > 1:
             waiting = self.board.keys_waiting()

@@ -145,7 +145,7 @@ def start(standing: Standing, choice: Choice, now: float, *, room: Room = ONE, l
             visits = visits.left(other)
     keep.remove(turn)
     started = (*standing.started, head.priority)[-IN_A_ROW:]
-    return Standing((*keep, replace(turn, used=now)), standing.credits, started, moves, visits)
+    return Standing((*keep, turn.started(now)), standing.credits, started, moves, visits)
 
 
 def spend(
@@ -208,7 +208,7 @@ def charge(
             most = rules.share * rules.limit if starves(priority, oldest, now, rules) else 0.0
             credit = min(credit, most)
         credits.append(credit)
-    return replace(standing, credits=tuple(credits))
+    return Standing(standing.turns, tuple(credits), standing.started, standing.moves, standing.visits)
 
 
 class _View:

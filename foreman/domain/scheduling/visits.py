@@ -52,6 +52,10 @@ class Turn:
         """Return the times at which these two are over."""
         return self.since + 2 * self.load, self.used + self.load
 
+    def started(self, now: float) -> Turn:
+        """Return the turn after the start of a job."""
+        return Turn(self.key, self.since, now, self.priority, self.load, self.took, self.gap)
+
     def visited(self, since: float) -> Turn:
         """Return the turn after one more call, which came at `since`."""
         return replace(self, gap=_average(self.gap, max(0.0, since - self.used)))

@@ -30,7 +30,7 @@ def claim(ledger: Ledger, message: Claim) -> None:
             candidates.heads(),
             running=candidates.running,
             now=ledger.now,
-            rules=outlook.rules_of(site),
+            rules=outlook.rules_of(site.slots),
         )
         ledger.schedule(site.name, turns.stand(standing))
     ledger.claims.append(message)
@@ -64,7 +64,7 @@ def _next(ledger: Ledger, message: Claim, site: Site) -> tuple[Work | None, bool
     """Return the work of a claim, or None, and True if a job was left for another target."""
     outlook, now = ledger.refreshed(), ledger.now
     candidates = Candidates(outlook, site, ledger.running.values(), now)
-    turns, rules, room = outlook.turns_of(site.name), outlook.rules_of(site), site.room()
+    turns, rules, room = outlook.turns_of(site.name), outlook.rules_of(site.slots), site.room()
     heads = candidates.heads()
     for _ in range(UNREADABLE_AT_ONCE):
         choice = choose.choose(
