@@ -10,8 +10,8 @@ import sys
 
 import trio
 from quart import Response, request
-from quart_trio import QuartTrio
 
+from foreman.http.application import Application
 from foreman.http.server import guard
 from foreman.targets.http.pool import Client
 
@@ -22,7 +22,7 @@ async def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     client = Client(parser.parse_args(argv).url)
-    app = QuartTrio("proxy", static_folder=None)
+    app = Application("proxy")
 
     @app.post("/<path:path>")
     async def passed(path: str) -> Response:
