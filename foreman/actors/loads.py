@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+
 import trio
 
-from foreman.domain.job import LoadKey
+from foreman.domain.job import Instant, LoadKey
 from foreman.targets.protocol import Call, Target
 
 
 class Loads:
     """The loads under way on one target."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, clock: Callable[[], Instant]) -> None:
         self._target = target
+        self._clock = clock
         self._under_way: dict[LoadKey, trio.Event] = {}
+        self._loaded_at: dict[LoadKey, Instant] = {}
 
     async def load(self, call: Call) -> bool:
         """Load the call's key, after the load of that key under way; return True when it had to be loaded.
@@ -35,4 +39,11 @@ class Loads:
             over.set()
             if self._under_way.get(call.key) is over:
                 del self._under_way[call.key]
+        self._loaded_at[call.key] = self._clock()
         return True
+
+    def since(self, keys: Collection[LoadKey]) -> Mapping[LoadKey, Instant]:
+        """Return since when these keys are loaded, or first seen to be: the target may load others by itself."""
+        now = self._clock()
+        self._loaded_at = {key: self._loaded_at.get(key, now) for key in keys}
+        return self._loaded_at

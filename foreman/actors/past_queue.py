@@ -70,7 +70,8 @@ class PastQueue:
         while True:
             serving = self._fleet.serving(call.key, call.endpoint) or self._fleet.serving(call.key)
             left = [member for member in serving or self._fleet.members if member not in tried]
-            left = [member for member in left if member.inventory.up] or left
+            up = [member for member in left if member.inventory.up] or left
+            left = [member for member in up if not member.drained] or up
             able = [member for member in left if not member.target.displaces(call)]
             if not able:
                 return None

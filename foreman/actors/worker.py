@@ -16,6 +16,7 @@ from foreman.actors.inventory import Inventory
 from foreman.actors.loads import Loads
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
+from foreman.actors.tally import Tally
 from foreman.domain.errors import (
     Drained,
     ForemanError,
@@ -67,7 +68,8 @@ class Worker:
         self._metrics = metrics or Metrics()
         self._queue = queue
         self._target = target
-        self._loads = Loads(target)
+        self.loads = Loads(target, clock)
+        self.tally = Tally()
         self._hub = hub
         self._inventory = inventory
         self._outlook = outlook
@@ -264,7 +266,7 @@ class Worker:
             work = replace(work, job=msgspec.structs.replace(job, model=model), payload=payload)
         output = self._hub.output(job.id)
         output.begin(job.attempt)
-        attempt = self._running[job.id] = Attempt(work, self._target, self._loads, output, self._timeouts, self._clock)
+        attempt = self._running[job.id] = Attempt(work, self._target, self.loads, output, self._timeouts, self._clock)
         self._outlook.claimed(job, attempt.claimed_at)
         try:
             outcome = await attempt.run(partial(self._began, attempt))
@@ -280,6 +282,7 @@ class Worker:
             output.result = result if len(result) <= LIGHT else None  # a longer one is read from the store in parts
         figures = attempt.ended(outcome)
         self._metrics.attempted(figures)
+        self.tally.attempted(figures)
         if isinstance(outcome, Answered):
             load = max(0.0, figures.loading) if attempt.loads else None
             self._outlook.learn(job, seconds=max(0.0, figures.working), load=load, tokens=figures.answer_tokens)

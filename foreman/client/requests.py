@@ -28,11 +28,25 @@ from foreman.client.errors import (
 from foreman.client.reading import TooMuch, decode
 from foreman.client.types import Job, Line, Page, Submitted
 from foreman.client.writing import encode, text
-from foreman.domain.views import Accepted, Deliveries, Delivery, Events, Health, OpenAIModels, Paused, Queue, Report
+from foreman.domain.views import (
+    Accepted,
+    Deliveries,
+    Delivery,
+    Events,
+    Health,
+    OpenAIModels,
+    Paused,
+    Queue,
+    Report,
+    Target,
+    TargetLog,
+    Targets,
+)
 
 T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+LONGEST_LOAD = 86400.0  # seconds; Foreman ends a load or unload earlier, by its own timeouts
 LONGEST_RETRY = 3600.0  # seconds; the longest Retry-After that is honoured, from Foreman or a proxy
 
 
@@ -174,6 +188,43 @@ def pause() -> Ask[Paused]:
 def resume() -> Ask[Paused]:
     """Resume the queue."""
     return Ask(Paused, "/queue/resume", "POST")
+
+
+def targets() -> Ask[Targets]:
+    """List the targets."""
+    return Ask(Targets, "/targets")
+
+
+def drain(target: str) -> Ask[Target]:
+    """Have a target take no more jobs."""
+    return Ask(Target, f"/targets/{_quoted(target)}/drain", "POST")
+
+
+def resume_target(target: str) -> Ask[Target]:
+    """Have a target take jobs again."""
+    return Ask(Target, f"/targets/{_quoted(target)}/resume", "POST")
+
+
+def load(target: str, model: str) -> Ask[Target]:
+    """Load a model on a target."""
+    return _order(target, "load", model)
+
+
+def unload(target: str, model: str) -> Ask[Target]:
+    """Unload a model of a target."""
+    return _order(target, "unload", model)
+
+
+def target_log(target: str, lines: int | None = None) -> Ask[TargetLog]:
+    """Read the last lines of a target's managed servers."""
+    params = {} if lines is None else {"lines": str(lines)}
+    return Ask(TargetLog, f"/targets/{_quoted(target)}/log", params=params)
+
+
+def _order(target: str, verb: str, model: str) -> Ask[Target]:
+    headers = {"Content-Type": "application/json"}
+    path = f"/targets/{_quoted(target)}/{verb}"
+    return Ask(Target, path, "POST", headers=headers, body=encode({"model": model}), held=LONGEST_LOAD)
 
 
 def waiting(limit: int | None = None) -> Ask[Line]:

@@ -54,6 +54,11 @@ class OwnJobs(Reader):
         """Return up to `limit` queued jobs with a start time in the future, the soonest first."""
         return self._store.scheduled(limit, owner=self._owner) if owner in (None, self._owner) else []
 
+    def waiting_by_caller(self) -> dict[str, int]:
+        """Return the number of queued jobs of the owner."""
+        found = self._store.waiting_by_caller()
+        return {name: count for name, count in found.items() if name == self._owner}
+
     def shapes(self, job_id: str) -> list[Shape]:
         """Return a job's artifacts without their data, in order."""
         return self._store.shapes(job_id) if self._has(job_id) else []

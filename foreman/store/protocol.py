@@ -112,6 +112,9 @@ class Reader(Protocol):
     def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
         """Return up to `limit` queued jobs, of one owner or all, with a start time in the future, the soonest first."""
 
+    def waiting_by_caller(self) -> dict[str, int]:
+        """Return the number of queued jobs of each caller with a name (of its token)."""
+
     def shapes(self, job_id: str) -> list[Shape]:
         """Return a job's artifacts without their data, in order."""
 

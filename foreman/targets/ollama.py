@@ -206,7 +206,8 @@ class OllamaTarget:
                     self._doubted.set()  # it may have been evicted
             elif error is None and b'"keep_alive"' in call.payload and is_zero(_kept(fields_of(call.payload))):
                 # The caller had the model unloaded after the answer.
-                self._in_memory = tuple(key for key in self._in_memory if key != call.key)
+                gone = ollama_form(model_of(call.key))  # with whatever options it was loaded
+                self._in_memory = tuple(key for key in self._in_memory if ollama_form(model_of(key)) != gone)
             elif error is None:
                 self._use(call.key)
 

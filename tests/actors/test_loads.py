@@ -18,7 +18,7 @@ def call(key: str = "m") -> Call:
 
 async def test_calls_of_one_key_load_it_once(autojump_clock: MockClock) -> None:
     target = FakeTarget(load_seconds=5)
-    loads, loaded = Loads(target), []
+    loads, loaded = Loads(target, lambda: 0.0), []
 
     async def load() -> None:
         loaded.append(await loads.load(call()))
@@ -33,7 +33,7 @@ async def test_calls_of_one_key_load_it_once(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize("left", [False, True], ids=["the load fails", "its caller goes away"])
 async def test_those_that_waited_try_for_themselves(autojump_clock: MockClock, left: bool) -> None:
     target = FakeTarget(load_seconds=5, down=None if left else TargetUnavailable("t", "away"))
-    loads = Loads(target)
+    loads = Loads(target, lambda: 0.0)
     ends: list[tuple[bool | None, float]] = []
 
     async def load(seconds: float) -> None:

@@ -67,9 +67,11 @@ from foreman.domain.errors.targets import (
     TargetFailed,
     TargetGarbled,
     TargetLost,
+    TargetNotFound,
     TargetRefused,
     TargetSilent,
     TargetUnavailable,
+    WrongTarget,
 )
 from foreman.domain.errors.webhooks import DeliveryNotFound, WebhookRefused
 
@@ -131,6 +133,7 @@ __all__ = [
     "TargetFailed",
     "TargetGarbled",
     "TargetLost",
+    "TargetNotFound",
     "TargetRefused",
     "TargetSilent",
     "TargetUnavailable",
@@ -140,4 +143,5 @@ __all__ = [
     "WebhookRefused",
     "WrongContentEncoding",
     "WrongContentType",
+    "WrongTarget",
 ]

@@ -97,6 +97,25 @@ class NotOnThisTarget(ForemanError):
         super().__init__(f"{path} manages models of an Ollama server; the target here is {target}")
 
 
+class TargetNotFound(ForemanError):
+    """No target has this name."""
+
+    code = "target_not_found"
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"there is no target {name!r}")
+        self.hint = f"the targets are: {', '.join(known)}"
+
+
+class WrongTarget(ForemanError):
+    """The route is for another kind of target."""
+
+    code = "wrong_target"
+
+    def __init__(self, target: str, why: str) -> None:
+        super().__init__(f"the target {target} {why}")
+
+
 class TargetLost(TargetError):
     """The connection broke after the request was sent, or the stream ended before the answer had begun."""
 

@@ -42,6 +42,8 @@ from foreman.domain.views.jobs import (
 )
 from foreman.domain.views.kinds import encoded, moment, size_of
 from foreman.domain.views.service import (
+    ByCaller,
+    ByTarget,
     Defaults,
     FailingModel,
     Figures,
@@ -55,11 +57,14 @@ from foreman.domain.views.service import (
     Running,
     Ticket,
 )
+from foreman.domain.views.targets import LoadedModel, ModelLog, Target, TargetLog, Targets
 
 __all__ = [
     "Accepted",
     "AnthropicError",
     "Artifact",
+    "ByCaller",
+    "ByTarget",
     "Defaults",
     "Deliveries",
     "Delivery",
@@ -74,6 +79,8 @@ __all__ = [
     "Job",
     "Line",
     "ListedJob",
+    "LoadedModel",
+    "ModelLog",
     "OllamaError",
     "OpenAIError",
     "OpenAIModel",
@@ -89,6 +96,9 @@ __all__ = [
     "StreamStatus",
     "Submitted",
     "Taken",
+    "Target",
+    "TargetLog",
+    "Targets",
     "Ticket",
     "Webhook",
     "encoded",

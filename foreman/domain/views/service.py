@@ -39,6 +39,24 @@ class FailingModel(msgspec.Struct, frozen=True):
     retry_at: Moment | None = None
 
 
+class ByTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A target in short."""
+
+    name: str
+    up: bool = True
+    draining: Annotated[bool, about("It takes no jobs until it is resumed.")] = False
+    slots: AtLeastOne = 1
+    running: Count = 0
+    loaded: Annotated[list[str], about("The models that it has loaded.")] = []
+
+
+class ByCaller(msgspec.Struct, frozen=True):
+    """The jobs of one caller."""
+
+    queued: Count = 0
+    running: Count = 0
+
+
 class Queue(msgspec.Struct, frozen=True):
     """The state of the queue."""
 
@@ -46,13 +64,17 @@ class Queue(msgspec.Struct, frozen=True):
     scheduled: Annotated[Count, about("How many of `queued` have a future start.")] = 0
     by_model: Annotated[dict[str, ByPriority], about("Waiting jobs by model and priority.")] = {}
     running: list[Running] = []
-    resident: Annotated[str | None, about("The model that is loaded.")] = None
+    resident: Annotated[str | None, about("The first model that is loaded.")] = None
     slots: AtLeastOne = 1
     paused: bool = False
-    degraded: Annotated[bool, about("The target cannot be reached.")] = False
+    degraded: Annotated[bool, about("A target cannot be reached.")] = False
     failing_models: list[FailingModel] = []
     defaults: Defaults = Defaults()
     oldest_seconds: Annotated[Seconds | None, about("How long the oldest job has waited.")] = None
+    targets: list[ByTarget] = []
+    by_caller: Annotated[
+        dict[str, ByCaller], about("Waiting and running jobs by the name of the caller's token, where it has one.")
+    ] = {}
 
 
 class Paused(msgspec.Struct, frozen=True):

@@ -35,6 +35,9 @@ VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.Readiness,
     views.Report,
     views.Submitted,
+    views.Target,
+    views.TargetLog,
+    views.Targets,
     views.Ticket,
 )
 
@@ -84,6 +87,14 @@ def _demand(shown: Schema, kind: type[msgspec.Struct]) -> None:
 PROMPT = {"messages": [{"role": "user", "content": "Name three colours."}]}
 
 REQUESTS: dict[str, Schema] = {
+    "Order": {
+        "type": "object",
+        "description": "A model of the target.",
+        "required": ["model"],
+        "properties": {"model": MODEL.schema},
+        "additionalProperties": False,
+        "examples": [{"model": "smollm2:135m"}],
+    },
     "Submission": {
         "type": "object",
         "description": "The target's request with Foreman's own fields beside it. Only these are listed here. Foreman "

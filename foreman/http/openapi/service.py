@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from foreman.domain.json_schema import ANYTHING, COUNT, STATE, TEXT, TIME, many, words
 from foreman.domain.usage import Group
 from foreman.http.openapi.blocks import (
     ANY,
+    JSON,
     SERVICE,
     SSE,
     Paths,
@@ -22,6 +24,7 @@ from foreman.http.openapi.blocks import (
 from foreman.http.openapi.codes import BODY, PASSED, WRITE
 from foreman.http.openapi.schemas import ref
 from foreman.http.query import LONGEST_PAGE, PAGE
+from foreman.http.routes.targets import LINES, MOST_LINES
 from foreman.http.routes.usage import STEPS
 
 TICKET = query("ticket", TEXT, "A ticket from `POST /tickets`, instead of a token.")
@@ -88,6 +91,7 @@ def service_paths() -> Paths:
             "post": service("pause", "Pause the queue; running jobs go on", "Paused", *WRITE, "admin_required")
         },
         "/queue/resume": {"post": service("resume", "Resume the queue", "Paused", *WRITE, "admin_required")},
+        **_targets(),
         "/usage": {
             "get": service(
                 "usage",
@@ -120,6 +124,39 @@ def service_paths() -> Paths:
             "parameters": [path("name", TEXT)],
             "get": operation("static", "File of the web UI", part, ("not_found",), dialect=SERVICE, needs_token=False),
         },
+    }
+
+
+def _targets() -> Paths:
+    """Describe the routes of the targets."""
+    refused = ("admin_required", "target_not_found")
+    body = ("invalid_json", "model_required", "wrong_content_type", *BODY)
+    failed = ("target_busy", "target_failed", "target_refused", "attempt_timeout", "load_timeout", "model_crashed")
+    ordered = (*refused, *body, "field_invalid", "model_not_found", "wrong_target", *PASSED, *failed)
+    lines = {"type": "integer", "minimum": 1, "maximum": MOST_LINES, "default": LINES}
+
+    def one(verb: str, method: str, summary: str, errors: Sequence[str], **more: Any) -> dict[str, Any]:
+        shown = "TargetLog" if verb == "log" else "Target"
+        name, answers = f"{verb}_target" if verb in ("drain", "resume", "log") else verb, {"200": given(ref(shown))}
+        asked = operation(name, summary, answers, errors, dialect=SERVICE, **more)
+        return {"parameters": [path("name", TEXT)], method: asked}
+
+    order: dict[str, Any] = {"body": {JSON: ref("Order")}}
+    return {
+        "/targets": {
+            "get": operation("targets", "List the targets", {"200": given(ref("Targets"))}, (), dialect=SERVICE)
+        },
+        "/targets/{name}/drain": one("drain", "post", "Have a target take no more jobs", (*WRITE, *refused)),
+        "/targets/{name}/resume": one("resume", "post", "Have a target take jobs again", (*WRITE, *refused)),
+        "/targets/{name}/load": one("load", "post", "Load a model, and wait until it is loaded", ordered, **order),
+        "/targets/{name}/unload": one("unload", "post", "Unload a model once no job uses it", ordered, **order),
+        "/targets/{name}/log": one(
+            "log",
+            "get",
+            "Show the last lines of a target's managed servers",
+            (*refused, "field_invalid", "wrong_target"),
+            parameters=[query("lines", lines, "Of each server.")],
+        ),
     }
 
 

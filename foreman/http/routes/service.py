@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from quart import Blueprint, Response, request
 
 from foreman import __version__
+from foreman.actors.fleet import Member
 from foreman.domain import views
 from foreman.domain.job import Job, model_of
 from foreman.http import visibility
@@ -97,7 +100,8 @@ async def queue() -> Response:
     """Summarise the queue: waiting jobs by model, running jobs, the loaded model."""
     ctx = context()
 
-    running = await visibility.read(lambda store: store.running())
+    running, waiting = await visibility.read(lambda store: (store.running(), store.waiting_by_caller()))
+    at_work = Counter(job.owner for job in running if job.owner)
     lanes, oldest = ctx.outlook.board.lanes(), ctx.outlook.board.oldest()
     by_model: dict[str, dict[str, int]] = {}
     for lane in lanes:
@@ -122,7 +126,20 @@ async def queue() -> Response:
             ],
             defaults=views.Defaults(ctx.settings.max_attempts, ctx.settings.attempt_timeout),
             oldest_seconds=None if oldest is None else round(max(0.0, ctx.clock() - oldest), 3),
+            targets=[_target(member) for member in ctx.fleet.members],
+            by_caller={name: views.ByCaller(waiting.get(name, 0), at_work[name]) for name in {*waiting, *at_work}},
         )
+    )
+
+
+def _target(member: Member) -> views.ByTarget:
+    return views.ByTarget(
+        name=member.name,
+        up=member.inventory.up,
+        draining=member.drained,
+        slots=member.slots,
+        running=member.worker.running,
+        loaded=list(dict.fromkeys(map(model_of, reversed(member.in_memory())))),
     )
 
 

@@ -154,6 +154,20 @@ class SqliteReader:
                   AND owner = coalesce(?, owner) ORDER BY ready_at, id LIMIT ?"""
         return self._readable(read_job, self._rows(sql, (owner, limit)))
 
+    def waiting_by_caller(self) -> dict[str, int]:
+        """Return the number of queued jobs of each caller with a name (of its token)."""
+        # One seek per name: GROUP BY would read every job of a caller, ended ones too.
+        named = "FROM jobs INDEXED BY jobs_by_owner WHERE owner <> ''"
+        rows = self._rows(f"""
+            WITH RECURSIVE known(owner) AS (
+                SELECT (SELECT owner {named} ORDER BY owner LIMIT 1)
+                UNION ALL
+                SELECT (SELECT owner {named} AND owner > known.owner ORDER BY owner LIMIT 1)
+                FROM known WHERE known.owner IS NOT NULL)
+            SELECT owner, (SELECT count(*) {named} AND owner = known.owner AND state = 'queued')
+            FROM known WHERE owner IS NOT NULL""")
+        return {str(owner): int(str(count)) for owner, count in rows if count}
+
     def shapes(self, job_id: str) -> list[Shape]:
         """Return a job's artifacts without their data, in order."""
         sql = "SELECT name, content_type, size FROM artifacts WHERE job_id = ? ORDER BY position"

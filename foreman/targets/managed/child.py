@@ -17,7 +17,7 @@ from foreman.domain.endpoints.question import Edits
 from foreman.domain.errors import ModelCrashed, Shortage, TargetError
 from foreman.shortage import shortage_in
 from foreman.targets.http.pool import Client
-from foreman.targets.managed.child_log import ChildLog
+from foreman.targets.managed.child_log import ChildLog, log_name
 from foreman.targets.managed.server_process import HOST, READ_SIZE, ServerProcess
 from foreman.targets.openai import OpenAITarget
 
@@ -205,7 +205,7 @@ class Child:
     async def run(self) -> None:
         """Start the server and watch it until it ends or `stop` is called; its processes are gone afterwards."""
         try:
-            with contextlib.closing(ChildLog(self._logs, self._log_name(), self._key)) as self._log:
+            with contextlib.closing(ChildLog(self._logs, log_name(self.model), self._key)) as self._log:
                 for _ in range(PORTS):
                     self._end_cause = None
                     server = await ServerProcess.start(self.model, self._log, key=self._key, owner=self._owner)
@@ -240,9 +240,6 @@ class Child:
             if self.port:
                 self._probe.close()
                 self.voice.close()
-
-    def _log_name(self) -> str:
-        return f"{self.model.name}-embedding" if self.model.embedding else self.model.name
 
     def _reach(self, port: int) -> None:
         """Have calls and probes go to `port`."""

@@ -9,14 +9,17 @@ import contextlib
 import os
 import re
 from collections import deque
+from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 
 from foreman import logs
+from foreman.config.managed_model import ManagedModel
 from foreman.domain.answers.refusals import clean
 
 MAX_FILE = 5 * 2**20  # bytes; a larger file becomes `.log.1` and a new one is begun
 KEPT_LINES = 20
+MAX_TAIL = 2**20  # bytes read of one file for its last lines
 MAX_LINE = 4096  # bytes; longer ones are cut into pieces
 
 _FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"|:,()]+/)+")
@@ -27,7 +30,7 @@ class ChildLog:
 
     def __init__(self, folder: Path, model: str, secret: str) -> None:
         """Write to `folder`; `secret` is masked wherever the child prints it."""
-        self.path = folder / f"{file_name(model)}.log"
+        self.path = _path(folder, model)
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._secret = secret.encode()
         self._rest = b""
@@ -80,6 +83,35 @@ class ChildLog:
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
+
+
+def log_name(model: ManagedModel) -> str:
+    """Return the name of the log of a model's server."""
+    return f"{model.name}-embedding" if model.embedding else model.name
+
+
+def log_files(models: Sequence[ManagedModel], folder: Path) -> dict[str, Path]:
+    """Return the files for the output of the models' servers, by the names of their logs."""
+    return {name: _path(folder, name) for name in map(log_name, models)}
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{file_name(name)}.log"
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a log, or of the one before while it is too new; empty without one."""
+    found: list[str] = []
+    for one in (path, path.with_suffix(".log.1")):
+        if len(found) >= lines:
+            break
+        with contextlib.suppress(OSError), open(one, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - MAX_TAIL))
+            text = file.read(MAX_TAIL).decode("utf-8", "replace")
+            whole: Sequence[str] = text.split("\n")[1 if size > MAX_TAIL else 0 :]
+            found = [line for one in whole if (line := clean(one))][-(lines - len(found)) :] + found
+    return found
 
 
 def file_name(model: str) -> str:

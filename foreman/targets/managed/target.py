@@ -23,7 +23,7 @@ from foreman.targets.http.connection import Response
 from foreman.targets.http.parser import Body, Header
 from foreman.targets.managed import leash
 from foreman.targets.managed.child import Child
-from foreman.targets.managed.child_log import file_name
+from foreman.targets.managed.child_log import file_name, log_files
 from foreman.targets.managed.crash import Watched, explained
 from foreman.targets.managed.entries import listed
 from foreman.targets.managed.eviction import in_the_way
@@ -62,6 +62,7 @@ class ManagedTarget:
         self._listed = listed(models)
         self._data_dir = data_dir.absolute()
         self._logs = self._data_dir / "logs" / (file_name(name) if self._own_name else "")
+        self.logs = log_files(models, self._logs)
         self._owner = ""
         self._children: dict[Place, Child] = {}  # the latest of each model
         self._loaded: LoadKey | None = None
