@@ -7,11 +7,14 @@ import json
 import os
 import socket
 import sys
+from types import SimpleNamespace
 
 import trio
 from quart import Response, request
 
+from foreman.budget import Budget
 from foreman.http.application import Application
+from foreman.http.context import KEY
 from foreman.http.server import guard
 from foreman.targets.http.pool import Client
 
@@ -23,6 +26,7 @@ async def main(argv: list[str]) -> None:
     parser.add_argument("url")
     client = Client(parser.parse_args(argv).url)
     app = Application("proxy")
+    app.extensions[KEY] = SimpleNamespace(budget=Budget())
 
     @app.post("/<path:path>")
     async def passed(path: str) -> Response:
