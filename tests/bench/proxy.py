@@ -10,15 +10,17 @@ import sys
 from types import SimpleNamespace
 
 import trio
-from quart import Response, request
+from quart import Response
 
 from foreman.budget import Budget
 from foreman.http.application import Application
+from foreman.http.body import read_body
 from foreman.http.context import KEY
 from foreman.http.server import guard
 from foreman.targets.http.pool import Client
 
-LIMIT = 2**20  # bytes of an answer
+LIMIT = 2**20  # bytes of a body
+TIMEOUT = 60.0  # seconds for a request's body
 
 
 async def main(argv: list[str]) -> None:
@@ -26,12 +28,13 @@ async def main(argv: list[str]) -> None:
     parser.add_argument("url")
     client = Client(parser.parse_args(argv).url)
     app = Application("proxy")
-    app.extensions[KEY] = SimpleNamespace(budget=Budget())
+    app.extensions[KEY] = SimpleNamespace(
+        budget=Budget(), settings=SimpleNamespace(max_body=LIMIT, body_timeout=TIMEOUT)
+    )
 
     @app.post("/<path:path>")
     async def passed(path: str) -> Response:
-        asked: bytes = await request.body
-        found, body = await client.fetch("POST", f"/{path}", asked, limit=LIMIT)
+        found, body = await client.fetch("POST", f"/{path}", await read_body(), limit=LIMIT)
         return Response(body, found.status, content_type=found.headers["content-type"])
 
     over = trio.Event()
