@@ -208,9 +208,9 @@ class Tally:
                 found.append(known._replace(waiting=max(known.waiting, after), running=max(known.running, runs)))
         return found
 
-    def commit(self) -> None:
-        """Accept the counts: the transaction is on disk."""
-        self._depths |= {depth.step: depth for depth in self.depths()}
+    def commit(self, depths: Iterable[Depth]) -> None:
+        """Accept the counts, and what `depths` returned for them: the transaction is on disk."""
+        self._depths |= {depth.step: depth for depth in depths}
         self._claims |= self._claimed
         for job_id in self._left:
             self._claims.pop(job_id, None)

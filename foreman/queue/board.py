@@ -238,7 +238,8 @@ class Board:
 
     def changes(self) -> list[Lane]:
         """Return the lanes changed by the transaction, with their numbers of jobs."""
-        return [self._lane(lane) for lane in self._before]
+        changed = (lane for lane, before in self._before.items() if self._found(lane)[1:] != before[1:])
+        return [self._lane(lane) for lane in changed]
 
     def commit(self) -> None:
         """Accept the changes: the transaction is on disk."""

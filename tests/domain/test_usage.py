@@ -95,7 +95,7 @@ def test_a_life_is_counted_in_the_minute_and_the_hour_in_which_it_went_on() -> N
 def test_an_attempt_of_days_is_put_into_its_hours_and_the_minutes_that_are_kept() -> None:
     tally = Tally("ollama", waiting=1)
     running = go(tally, JOB, State.LOADING, T)
-    tally.commit()
+    tally.commit(tally.depths())
     go(tally, running, State.FAILED, T + 3 * DAY)
     busy = {step: [one.busy_seconds for slot, one in tally.figures.items() if slot.step == step] for step in (60, 3600)}
     assert busy[HOUR] == [HOUR] * 72 + [0]
@@ -127,7 +127,7 @@ def test_what_is_rolled_back_was_never_counted() -> None:
     tally.forget()
     assert (tally.figures, tally.depths()) == ({}, [])
     running = go(tally, JOB, State.LOADING, T)
-    tally.commit()
+    tally.commit(tally.depths())
     go(tally, running, State.DONE, T + 9)
     tally.forget()
     go(tally, running, State.DONE, T + 30)
@@ -139,13 +139,13 @@ def test_the_depth_is_the_most_at_once_and_what_waited_before() -> None:
     for number in range(3):
         tally.submitted([replace(SUBMITTED, id=f"{number}")], T + 30)
     assert tally.depths() == [Depth(MINUTE, T, 2, 5, 0), Depth(HOUR, T, 2, 5, 0)]
-    tally.commit()
+    tally.commit(tally.depths())
     running = go(tally, JOB, State.LOADING, T + 40)
     assert tally.depths() == [Depth(MINUTE, T, 2, 5, 1), Depth(HOUR, T, 2, 5, 1)]
-    tally.commit()
+    tally.commit(tally.depths())
     go(tally, replace(JOB, id="2"), State.CANCELLED, T + 50)
     assert tally.depths() == []
-    tally.commit()
+    tally.commit(tally.depths())
     go(tally, running, State.DONE, T + 61)
     assert tally.depths() == [Depth(MINUTE, T + 60, 3, 3, 1)]
 
@@ -155,12 +155,12 @@ def test_a_long_run_has_a_depth_in_every_minute_in_which_it_is_sampled() -> None
     tally.sample(T)
     assert tally.depths() == []
     go(tally, JOB, State.LOADING, T)
-    tally.commit()
+    tally.commit(tally.depths())
     found = []
     for second in (30, 60, 90, 120):
         tally.sample(T + second)
         found += tally.depths()
-        tally.commit()
+        tally.commit(tally.depths())
     assert found == [Depth(MINUTE, T + 60, 0, 0, 1), Depth(MINUTE, T + 120, 0, 0, 1)]
 
 

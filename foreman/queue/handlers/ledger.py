@@ -29,7 +29,7 @@ from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.load_times import decoded
 from foreman.domain.scheduling.turns import Turns
-from foreman.domain.usage import Tally
+from foreman.domain.usage import Depth, Tally
 from foreman.queue.commands import LOADS, PAUSED, Claim, Work
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
@@ -77,6 +77,7 @@ class Ledger:
         self._artifacts: dict[str, Sequence[Artifact]] = {}
         self._unlogged: list[JobEvent] = []
         self._deliveries: list[Delivery] = []
+        self._depths: Sequence[Depth] = ()
         self._newest = self._newest_before = 0  # seq
         self.due: Instant | None = None  # what the store says is due next, unless `due_changed`
         self.due_changed = True
@@ -95,7 +96,8 @@ class Ledger:
         if changed := self.refreshed().board.changes():
             self._store.put_lanes(changed)
         self._flush()
-        self._store.add_usage(self.tally.figures, self.tally.depths())
+        self._depths = self.tally.depths()
+        self._store.add_usage(self.tally.figures, self._depths)
 
     @property
     def store(self) -> Writer:
@@ -123,7 +125,7 @@ class Ledger:
     def commit(self) -> None:
         """Accept the sums: the transaction is on disk."""
         self.outlook.board.commit()
-        self.tally.commit()
+        self.tally.commit(self._depths)
 
     def roll_back(self) -> None:
         """Discard the changes and the sums; the claims wait again."""

@@ -21,7 +21,7 @@ class Files:
         self._database = database
         # Closing a file drops all POSIX locks of the process on it, so this must close after every connection.
         self._handle = os.open(database, os.O_RDONLY | os.O_CREAT, 0o600)
-        self._known: dict[Path, tuple[int, int]] = {}
+        self._known: dict[str, tuple[int, int]] = {}  # by path
 
     def close(self) -> None:
         """Close all files."""
@@ -29,7 +29,7 @@ class Files:
 
     def learn(self, *paths: Path) -> None:
         """Remember the existing files at these paths as the open ones."""
-        self._known = {path: _identity(path) for path in paths if path.exists()}
+        self._known = {str(path): _identity(str(path)) for path in paths if path.exists()}
 
     def check(self) -> None:
         """Raise StoreBroken unless all files are unchanged. Takes some microseconds."""
@@ -44,6 +44,6 @@ class Files:
             raise StoreBroken(f"{self._database} was overwritten: it is not a database any more")
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: str) -> tuple[int, int]:
     found = os.stat(path)
     return found.st_dev, found.st_ino
