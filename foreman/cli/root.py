@@ -28,6 +28,12 @@ GROUPS = {  # each command with its module
         "rm": "commands.job_actions",
     },
     "Hold the queue": {"pause": "commands.pause", "resume": "commands.pause"},
+    "Targets": {
+        "targets": "commands.targets",
+        "drain": "commands.targets",
+        "load": "commands.targets",
+        "unload": "commands.targets",
+    },
     "Webhooks": {
         "listen": "commands.listen",
         "deliveries": "commands.deliveries",

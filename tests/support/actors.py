@@ -179,6 +179,7 @@ class IdleWorker:
 
     slots = 1
     running = 0
+    held = False
 
 
 def fleet_of(*targets: tuple[FakeTarget, Inventory]) -> Fleet:

@@ -74,6 +74,12 @@ def model_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[
     ]
 
 
+def target_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Return completions of the names of the targets."""
+    names = [target.name for target in _ask(ctx, Client.targets)]
+    return [CompletionItem(name) for name in names if SAFE.fullmatch(name) and name.startswith(begun)]
+
+
 def _ask(ctx: click.Context, ask: Callable[[Client], list[T]]) -> list[T]:
     """Return the answer of the Foreman given on the command line or in the environment; empty without one."""
     try:

@@ -1,0 +1,95 @@
+"""`foreman targets`, `drain`, `resume NAME`, `load` and `unload` against a Foreman with several targets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.conftest import Invoke
+from tests.support.foreman import Daemon, an_upstream, managed, until
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    folder = tmp_path_factory.mktemp("targets") / "data"
+    with an_upstream("--kind", "ollama") as one, an_upstream("--kind", "ollama", "--models", "a,d:latest") as two:
+        targets = [
+            {"name": "one", "ollama_url": one.url},
+            {"name": "two", "ollama_url": two.url, "slots": 4},
+            {"name": "gpu", "managed": True},
+            {"name": "gone", "openai_url": "http://127.0.0.1:1"},
+        ]
+        with Daemon(folder, targets=targets, models=managed("m")) as daemon:
+            yield daemon
+
+
+@pytest.fixture
+def told(invoke: Invoke, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    monkeypatch.setenv("FOREMAN_URL", daemon.url)
+    return invoke
+
+
+def test_targets_are_listed(told: Invoke) -> None:
+    shown = told("targets")
+    assert [line.split() for line in shown.stdout.splitlines()] == [
+        ["NAME", "STATE", "RUNNING", "SPEED", "DONE", "KIND", "LOADED"],
+        ["one", "up", "0", "of", "1", "0", "ollama"],
+        ["two", "up", "0", "of", "4", "0", "ollama"],
+        ["gpu", "up", "0", "of", "1", "0", "managed"],
+        ["gone", "away", "0", "of", "1", "0", "openai"],
+    ]
+    assert shown.stderr.startswith("gone is away: cannot reach gone")
+    assert told("targets", "--quiet").stdout == "one\ntwo\ngpu\ngone\n"
+    assert [one["name"] for one in json.loads(told("targets", "--json").stdout)["targets"]] == [
+        "one",
+        "two",
+        "gpu",
+        "gone",
+    ]
+
+
+def test_a_target_is_drained_and_resumed(told: Invoke) -> None:
+    assert told("drain", "one").stdout == "one is drained: no job runs there\n"
+    assert told("targets").stdout.splitlines()[1].split()[:2] == ["one", "drained"]
+    assert json.loads(told("drain", "one", "--json").stdout)["draining"] is True
+    assert told("resume", "one").stdout == "one takes jobs\n"
+    assert json.loads(told("resume", "one", "--json").stdout)["draining"] is False
+    unknown = told("drain", "nowhere")
+    assert (unknown.exit_code, unknown.stdout) == (4, "")
+    assert unknown.stderr == "foreman: there is no target 'nowhere': the targets are: one, two, gpu, gone\n"
+
+
+def test_a_model_is_loaded_and_unloaded(told: Invoke, daemon: Daemon) -> None:
+    for model, target in (("b", "one"), ("d", "two"), ("m", "gpu")):
+        assert told("load", model).stdout == f"{model} is loaded on {target}\n"
+    rows = [line.split() for line in told("targets").stdout.splitlines()]
+    assert [row[-1] for row in rows[1:4]] == ["b", "d:latest", "m"]
+    for model, target in (("b", "one"), ("d", "two"), ("m", "gpu")):
+        assert told("unload", model).stdout == f"{model} is not loaded on {target}\n"
+    assert all(not one["loaded"] for one in daemon.http.get("/targets").json()["targets"])
+
+
+def test_where_several_have_the_model_one_must_be_chosen(told: Invoke) -> None:
+    several = told("load", "a")
+    assert several.exit_code == 2
+    assert "several targets may have a: choose one of them with --target: one, two" in several.stderr
+    assert json.loads(told("load", "a", "--target", "two", "--json").stdout)["loaded"][0]["model"] == "a"
+    assert told("unload", "a").stdout == "a is not loaded on two\n"
+    unknown = told("load", "x", "--target", "one")
+    assert (unknown.exit_code, unknown.stderr) == (4, "foreman: model not found: the target has: a, b, c\n")
+    by_itself = told("load", "x", "--target", "gone")
+    assert by_itself.exit_code == 4
+    assert "loads models by itself" in by_itself.stderr
+
+
+def test_the_log_of_a_managed_target_is_shown(told: Invoke, daemon: Daemon) -> None:
+    log = daemon.data_dir / "logs" / "gpu" / "m.log"
+    nothing = told("targets", "log", "one")
+    assert (nothing.exit_code, nothing.stdout) == (4, "")
+    told("load", "m")
+    until(log.exists)
+    shown = told("targets", "log", "gpu", "-n", "1").stdout
+    assert shown.splitlines() == log.read_text().splitlines()[-1:]
+    assert json.loads(told("targets", "log", "gpu", "--json").stdout)["logs"][0]["model"] == "m"
