@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,18 +19,14 @@ from foreman.actors import pruner
 from foreman.actors.attempt import Timeouts
 from foreman.actors.feed import Feed
 from foreman.actors.fleet import DRAINED, Fleet, Member
-from foreman.actors.inventory import NOTE, Inventory
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
 from foreman.actors.upstream import Upstream
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
 from foreman.actors.webhook_sender import WebhookSender
-from foreman.actors.worker import Worker
 from foreman.budget import GRACE, Budget
-from foreman.config.managed_model import ManagedModel
 from foreman.config.settings import Settings
-from foreman.config.target_settings import TargetSettings, models_of
 from foreman.domain.errors import SettingInvalid, StoreUnavailable
 from foreman.domain.intake import Intake
 from foreman.domain.rate import Rate
@@ -42,20 +38,18 @@ from foreman.http import asgi
 from foreman.http.auth import Auth
 from foreman.http.context import Context
 from foreman.http.server import guard, tls
+from foreman.members import Makings, Members, Run, note_of
 from foreman.offload import offload as in_thread
 from foreman.queue.actor import Offload, QueueActor
 from foreman.queue.commands import Prune
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.ledger import Rules
 from foreman.queue.outlook import Outlook
+from foreman.reloader import Reloader, itself
 from foreman.restart import keep_running
 from foreman.store.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.boot import leads_to
-from foreman.targets.managed.engine import default_models
-from foreman.targets.managed.target import ManagedTarget
-from foreman.targets.ollama import OllamaTarget
-from foreman.targets.openai import OpenAITarget
 from foreman.targets.protocol import Target
 from foreman.watchdog import Watchdog
 
@@ -70,6 +64,8 @@ class App:
 
     context: Context
     queue: QueueActor
+    members: Members
+    reloader: Reloader
     webhooks: WebhookDispatcher
     tls: ssl.SSLContext | None
     closing: trio.Event = field(default_factory=trio.Event)
@@ -79,16 +75,8 @@ class App:
     async def start(self, nursery: trio.Nursery, listening: socket.socket | None) -> None:
         """Start the actors inside-out: each finds its dependencies running. Without a socket, no HTTP is served."""
         await nursery.start(self.queue.run)  # unsupervised: no restart can repair it, so its error ends the process
-        members = self.context.fleet.members
-        for actor, runs in (
-            ("target", [member.target.run for member in members]),
-            ("inventory", [member.inventory.run for member in members]),
-            ("worker", [member.worker.run for member in members]),
-        ):
-            async with trio.open_nursery() as starting:  # together, so that one that is silent delays no other
-                for member, run in zip(members, runs, strict=True):
-                    name = actor if len(members) == 1 else f"{actor} {member.name}"
-                    starting.start_soon(nursery.start, self.supervised(name, run))
+        self.reloader.start(nursery, listening)
+        await self.members.start(nursery, self.supervised, self.down.discard)
         await nursery.start(self.supervised("embeddings", self.context.past_queue.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
         await nursery.start(self.supervised("pruner", partial(pruner.run, self.queue)))
@@ -98,9 +86,7 @@ class App:
     async def drain(self, grace: float) -> None:
         """Drain outside-in: no new jobs, no new claims, `grace` seconds for running jobs, then the last commits."""
         self.context.leaving.set()
-        async with trio.open_nursery() as ending:
-            for member in self.context.fleet.members:
-                ending.start_soon(member.worker.drain, grace)
+        await self.members.drain(grace)
         await self.queue.close()
         with trio.move_on_after(LAST_WORDS):
             await self.queue.wait_closed()
@@ -124,26 +110,21 @@ class App:
         """Raise SettingInvalid when a target's address is this process's own, before the first request to it."""
         for member in self.context.fleet.members:
             if (url := member.settings.url) and await leads_to(listening, url):
-                raise self._itself(member)
+                raise itself(self.context.settings, member.settings)
 
     async def check_targets(self) -> None:
         """Raise SettingInvalid when the server that answers as a target is this process, such as behind a proxy."""
 
         async def check(member: Member) -> None:
             if await member.target.boot_id() == self.context.boot_id:
-                itself.append(member)
+                found.append(member)
 
-        itself: list[Member] = []
+        found: list[Member] = []
         async with trio.open_nursery() as nursery:
             for member in self.context.fleet.members:
                 nursery.start_soon(check, member)
-        if itself:
-            raise self._itself(itself[0])
-
-    def _itself(self, member: Member) -> SettingInvalid:
-        own = f"targets.{member.name}." if self.context.settings.targets else ""
-        allowed = "must not lead to this Foreman itself"
-        return SettingInvalid(f"{own}{member.settings.kind}_url", member.settings.url, allowed)
+        if found:
+            raise itself(self.context.settings, found[0].settings)
 
     async def _serve(self, listening: socket.socket, *, task_status: trio.TaskStatus[None]) -> None:
         settings = self.context.settings
@@ -160,13 +141,14 @@ class App:
         )
         self.closed.set()
 
-    def supervised(self, name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-        """Return `run` under supervision: it restarts after failures, within its budget."""
+    def supervised(self, name: str, run: Run, *, done: Callable[[], bool] = lambda: False) -> Run:
+        """Return `run` under supervision: it restarts after failures, within its budget, until it is `done()`."""
         return partial(
             keep_running,
             name,
             run,
             leaving=lambda: self.context.draining,
+            done=done,
             restarted=self._failed,
             serves=self.down.discard,
         )
@@ -186,10 +168,12 @@ def build(
     make_readers: Callable[..., Readers] = Readers,
     offload: Offload | None = None,
     chance: Callable[[], float] = random.random,
+    reread: Callable[[], Settings] | None = None,
 ) -> App:
     """Build the app from the settings; its actors are connected but not started.
 
-    The simulation gives targets by name, a sender, readers, a writer thread (`offload`) and a randomness of its own.
+    `reread` reads the settings once more, for a reload. The simulation gives targets by name, a sender, readers, a
+    writer thread (`offload`) and a randomness of its own.
 
     Raises:
         SettingInvalid: A setting cannot be used.
@@ -214,10 +198,15 @@ def build(
     budget = Budget(settings.memory, grace=min(GRACE, settings.send_timeout))
     hub = OutputHub(budget)
     metrics, watchdog = Metrics(), Watchdog()
-    make_member = partial(_member, settings, store, queue, hub, outlook, timeout, clock, metrics)
-    members = [make_member(one, (targets or {}).get(one.name)) for one in settings.all_targets]
-    fleet = Fleet(members, queue, drained=store.note(DRAINED))
-    outlook.sites = {member.name: member for member in members}
+    makings = Makings(queue=queue, hub=hub, outlook=outlook, timeout=timeout, clock=clock, metrics=metrics)
+    fleet = Fleet(
+        [
+            makings.build(settings, one, (targets or {}).get(one.name), store.note(note_of(settings, one)))
+            for one in settings.all_targets
+        ],
+        queue,
+        drained=store.note(DRAINED),
+    )
     readers = make_readers(store, broken=queue.lose)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs().newest)
     sender = sender or WebhookSender(
@@ -240,8 +229,7 @@ def build(
     queue.add_listener(hub.on_commit)
     queue.add_listener(feed.on_commit)
     queue.add_listener(webhooks.on_commit)
-    for member in fleet.members:
-        queue.add_listener(member.worker.on_commit)
+    members = Members(fleet, queue, outlook)
     queue.add_listener(metrics.on_commit)
     context = Context(
         settings=settings,
@@ -254,7 +242,7 @@ def build(
         intake=Intake(fleet, sender, max_attempts=settings.max_attempts, offload=in_thread),
         outlook=outlook,
         past_queue=PastQueue(fleet, concurrency=settings.embed_concurrency, timeout=timeout, warm=settings.embed_model),
-        upstream=Upstream([one.target for one in fleet.members if isinstance(one.target, ManagedTarget)], timeout),
+        upstream=Upstream(fleet.managed, timeout),
         auth=Auth(settings),
         rate=Rate(settings.rate, settings.rate_burst or settings.rate) if settings.rate else None,
         budget=budget,
@@ -264,7 +252,9 @@ def build(
         boot_id=str(ULID()),
         clock=clock,
     )
-    return App(context, queue, webhooks, _tls(settings))
+    reloader = Reloader(context, members, makings, reread or (lambda: settings))
+    context.reload = reloader.reload
+    return App(context, queue, members, reloader, webhooks, _tls(settings))
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
@@ -281,64 +271,3 @@ def _usage_name(settings: Settings) -> str:
     """Return the target that usage figures of jobs without one name: the only target, else none."""
     every = settings.all_targets
     return every[0].name if len(every) == 1 else ""
-
-
-def _member(
-    settings: Settings,
-    store: SqliteWriter,
-    queue: QueueActor,
-    hub: OutputHub,
-    outlook: Outlook,
-    timeout: Timeouts,
-    clock: Callable[[], float],
-    metrics: Metrics,
-    one: TargetSettings,
-    target: Target | None,
-) -> Member:
-    """Return a target with its actors; they are connected but not started."""
-    target = target or _target(settings, one)
-    note = NOTE if len(settings.all_targets) == 1 else f"{NOTE} {one.name}"
-    inventory = Inventory(
-        target,
-        queue,
-        poll_interval=settings.poll_interval,
-        remembered=store.note(note),
-        note=note,
-        takes=one.takes,
-    )
-    worker = Worker(
-        queue,
-        target,
-        hub,
-        inventory,
-        outlook,
-        name=one.name,
-        others=lambda: [name for name in outlook.sites if name != one.name],
-        slots=one.slots or settings.slots,
-        timeout=timeout,
-        grace=settings.shutdown_grace,
-        clock=clock,
-        metrics=metrics,
-    )
-    return Member(one, target, inventory, worker)
-
-
-def _target(settings: Settings, one: TargetSettings) -> Target:
-    called = one.name if settings.targets or len(settings.all_targets) > 1 else ""
-    token = one.token.get_secret_value()
-    if one.ollama_url:
-        return OllamaTarget(
-            one.ollama_url,
-            token,
-            settings.keep_alive,
-            load_timeout=settings.load_timeout,
-            name=called,
-            max_loaded=one.max_loaded,
-        )
-    if one.openai_url:
-        return OpenAITarget(one.openai_url, token, name=called, max_loaded=one.max_loaded)
-    models = models_of(settings, one.name)
-    if not models:
-        log.info("no target is set: using the embedded model smollm2:135m", hint="set ollama_url or openai_url")
-        models = [ManagedModel.model_validate(fields) for fields in default_models(one.slots or settings.slots)]
-    return ManagedTarget(models, settings.data_dir, name=called, memory=one.memory)

@@ -39,12 +39,13 @@ async def keep_running(
     run: Callable[..., Awaitable[None]],
     *,
     leaving: Callable[[], bool],
+    done: Callable[[], bool] = lambda: False,
     restarted: Callable[[str], None] = lambda name: None,
     serves: Callable[[str], None] = lambda name: None,
     budget: Budget | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run an actor and restart it after each failure; return when it returns while `leaving()`.
+    """Run an actor and restart it after each failure; return when it returns while `leaving()` or once `done()`.
 
     `run` takes a `task_status` and calls `started()` each time it serves. `serves` is called then, `restarted` after
     each failure.
@@ -61,13 +62,14 @@ async def keep_running(
         began = trio.current_time()
         try:
             await run(task_status=starting)
-            if leaving():
+            if leaving() or done():
                 return
             raise ActorReturned(f"{name} returned")
         except StoreBroken:
             raise
         except Exception as error:  # the boundary between an actor and the rest
             if leaving() and _only_draining(error):
+                starting.started()  # what starts it need not wait
                 return  # the queue closed before this actor did
             if leaving() or starting.pending:
                 raise  # a failure at the first start is a refusal to start, not a crash

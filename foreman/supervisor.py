@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +18,7 @@ import trio
 from foreman import __version__, app, descriptors, logs, program
 from foreman.actors.systemd import Systemd
 from foreman.config.settings import Settings
-from foreman.domain.errors import SettingInvalid
+from foreman.domain.errors import ForemanError, SettingInvalid
 from foreman.garbage import few_walk_through_all
 from foreman.heap import trimmed
 from foreman.resolver import Resolver
@@ -37,8 +38,13 @@ class Running:
     url: str
 
 
-def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
-    """Run until SIGTERM or SIGINT and return the exit code. A second signal exits at once."""
+def serve(
+    settings: Settings, *, reread: Callable[[], Settings] | None = None, clock: Callable[[], float] = time.time
+) -> int:
+    """Run until SIGTERM or SIGINT and return the exit code. A second signal exits at once.
+
+    At SIGHUP, `reread` reads the settings once more.
+    """
     lines = logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
     if (room := descriptors.allow(settings.max_connections)) < settings.max_connections:
@@ -47,7 +53,7 @@ def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
         log.warning("fewer clients can be connected than max_connections says", connections=room, hint=hint)
     try:
         with few_walk_through_all(), trimmed():
-            return trio.run(partial(main, settings, clock=clock))
+            return trio.run(partial(main, settings, reread=reread, clock=clock))
     finally:
         lines.close()
 
@@ -55,6 +61,7 @@ def serve(settings: Settings, *, clock: Callable[[], float] = time.time) -> int:
 async def main(
     settings: Settings,
     *,
+    reread: Callable[[], Settings] | None = None,
     clock: Callable[[], float] = time.time,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> int:
@@ -62,11 +69,15 @@ async def main(
     systemd = Systemd.take(os.environ)
     trio.socket.set_custom_hostname_resolver(Resolver())
     listening = _listen(settings)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, listening:
+    with (
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+        trio.open_signal_receiver(signal.SIGHUP) as hangups,
+        listening,
+    ):
         store = SqliteWriter(settings.data_dir / "foreman.db")
         try:
             async with trio.open_nursery() as nursery:
-                living = app.build(settings, store, clock)
+                living = app.build(settings, store, clock, reread=reread)
                 living.context.watchdog.install()
                 await living.check_addresses(listening)
                 await living.start(nursery, listening)
@@ -77,6 +88,7 @@ async def main(
                 task_status.started(Running(url))
                 systemd.ready(url)
                 await nursery.start(living.supervised("systemd", partial(systemd.run, partial(living.look, url))))
+                nursery.start_soon(_reload_at_each, hangups, living)
                 async for _ in signals:
                     break
                 log.info("draining", grace=settings.shutdown_grace)
@@ -107,6 +119,12 @@ def _listen(settings: Settings) -> socket.socket:
 def _url(settings: Settings, listening: socket.socket) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{'https' if settings.tls_cert else 'http'}://{host}:{listening.getsockname()[1]}"
+
+
+async def _reload_at_each(hangups: AsyncIterator[int], living: app.App) -> None:
+    async for _ in hangups:
+        with suppress(ForemanError):  # which is logged
+            await living.reloader.reload()
 
 
 async def _leave_at_next(signals: AsyncIterator[int]) -> None:

@@ -16,12 +16,13 @@ from foreman.domain.job import LoadKey
 from foreman.domain.scheduling.room import Room
 from foreman.offload import offload
 from foreman.queue.commands import Note, Queue
+from foreman.targets.managed.target import ManagedTarget
 from foreman.targets.protocol import Call, Model, OllamaApi, Target
 
 DRAINED = "drained"  # the note with the names of drained targets, as JSON
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Member:
     """One target with its actors."""
 
@@ -53,7 +54,7 @@ class Member:
     @property
     def open(self) -> bool:
         """Return True while it takes jobs. Safe in any thread, as all of the following is."""
-        return self.inventory.up and not self.worker.held
+        return self.inventory.up and not self.worker.held and not self.worker.draining
 
     def is_loaded(self, key: LoadKey) -> bool:
         """Return True if a job of the key can start here without loading."""
@@ -75,6 +76,13 @@ class Member:
         """Return True if jobs of the key may run here, by the names of the last probe. Safe in any thread."""
         return self.inventory.of_key(key) is not None and (endpoint is None or self.target.serves(endpoint))
 
+    async def adapt(self) -> None:
+        """Bring the actors in line with changed `slots` and `models` of the settings, while jobs run."""
+        if self.settings.slots and self.settings.slots != self.slots:
+            await self.worker.resize(self.settings.slots)
+        self.inventory.takes = self.settings.takes
+        await self.inventory.probe()
+
     def named(self, call: Call) -> Call:
         """Return the call with a name of its model that this target knows: another one may differ."""
         model, payload = self.inventory.named(call.model, call.key, call.payload)
@@ -87,6 +95,7 @@ class Fleet:
     def __init__(self, members: Sequence[Member], queue: Queue, *, drained: str | None = None) -> None:
         """Take the note `DRAINED` of an earlier run as `drained`."""
         self._members = {member.name: member for member in members}
+        self.rearranged = trio.Event()  # replaced when members have come or gone
         self._queue = queue
         for name in _names(drained):
             if member := self._members.get(name):
@@ -102,6 +111,16 @@ class Fleet:
     def get(self, name: str) -> Member | None:
         """Return the member of this name, or None."""
         return self._members.get(name)
+
+    def arrange(self, members: Sequence[Member]) -> None:
+        """Make these the members, at least one; one that replaces a drained one of its name is drained too."""
+        for member in members:
+            before = self._members.get(member.name)
+            if before is not None and before.drained:
+                member.worker.hold_at_start()
+        self._members = {member.name: member for member in members}
+        self.rearranged.set()
+        self.rearranged = trio.Event()
 
     @property
     def up(self) -> bool:
@@ -217,6 +236,10 @@ class Fleet:
     def ollama_server(self) -> OllamaApi | None:
         """Return the API of the first Ollama server, one that is up if any, else None."""
         return next((api for member in self._by_state() if (api := member.target.ollama_api)), None)
+
+    def managed(self) -> list[ManagedTarget]:
+        """Return the targets whose servers Foreman starts."""
+        return [one.target for one in self._members.values() if isinstance(one.target, ManagedTarget)]
 
     def _by_state(self) -> list[Member]:
         return sorted(self._members.values(), key=lambda member: not member.inventory.up)

@@ -45,7 +45,7 @@ class Inventory:
         """Keep the last known models in the note `note`; leave out those of which `takes` takes no name."""
         self._target = target
         self._note = note
-        self._takes = takes
+        self.takes = takes  # a probe follows when it is replaced
         self._queue = queue
         self._interval = poll_interval
         self._probing = trio.Lock()
@@ -130,7 +130,7 @@ class Inventory:
             self._wanted.set()
 
     async def _learn(self, listed: list[Model]) -> None:
-        models = [one for one in listed if any(map(self._takes, (one.name, *one.aliases)))]
+        models = [one for one in listed if any(map(self.takes, (one.name, *one.aliases)))]
         index = await offload(len(models) * ENTRY, self._indexed_if_new, models)
         self.error = None
         if index is not None:

@@ -34,18 +34,26 @@ class PastQueue:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Warm the embedding model now and each time that a target comes back."""
+        scopes: dict[Member, trio.CancelScope] = {}
         async with trio.open_nursery() as nursery:
             task_status.started()
-            for member in self._fleet.members if self._warm else ():
-                nursery.start_soon(self._keep_warm, member)
-            await trio.sleep_forever()
+            while True:
+                rearranged, members = self._fleet.rearranged, self._fleet.members if self._warm else ()
+                for gone in [member for member in scopes if member not in members]:
+                    scopes.pop(gone).cancel()
+                for member in members:
+                    if member not in scopes:
+                        scopes[member] = trio.CancelScope()
+                        nursery.start_soon(self._keep_warm, member, scopes[member])
+                await rearranged.wait()
 
-    async def _keep_warm(self, member: Member) -> None:
-        while True:
-            await member.inventory.wait_up()
-            if member.serves(self._warm) or len(self._fleet.members) == 1:
-                await self._load(member)
-            await member.inventory.wait_down()
+    async def _keep_warm(self, member: Member, scope: trio.CancelScope) -> None:
+        with scope:
+            while True:
+                await member.inventory.wait_up()
+                if member.serves(self._warm) or len(self._fleet.members) == 1:
+                    await self._load(member)
+                await member.inventory.wait_down()
 
     async def ask(self, call: Call, held: Lease | None = None) -> bytes | None:
         """Return a target's answer, a JSON object; None when the call belongs in the queue (see `Target.displaces`).

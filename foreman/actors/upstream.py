@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import AsyncExitStack
 from urllib.parse import unquote
 
@@ -24,14 +24,14 @@ class Upstream:
     once the server has the request, and `stall` between two pieces of the answer.
     """
 
-    def __init__(self, targets: Sequence[ManagedTarget], timeout: Timeouts) -> None:
+    def __init__(self, targets: Callable[[], Sequence[ManagedTarget]], timeout: Timeouts) -> None:
         self._targets = targets
         self._timeout = timeout
 
     @property
     def models(self) -> list[str]:
         """Return the names and aliases of the models whose servers can be reached."""
-        return [name for target in self._targets for name in target.names]
+        return [name for target in self._targets() for name in target.names]
 
     def find(self, path: str) -> tuple[str, str] | None:
         """Return the model that a percent-encoded path begins with, and the path at its server; None without one.
@@ -86,7 +86,7 @@ class Upstream:
 
     def _least_used(self, model: str) -> ManagedTarget:
         """Return the target to ask: one that has the model loaded before others."""
-        having = [target for target in self._targets if model in target.names]
+        having = [target for target in self._targets() if model in target.names]
         return min(having, key=lambda target: not target.is_loaded(model))
 
 

@@ -80,6 +80,8 @@ class Worker:
         self._ending = trio.lowlevel.ParkingLot()  # tasks that wait for the slots to end
         self._waits: set[trio.CancelScope] = set()  # ended by draining
         self._slots_alive = 0
+        self._nursery: trio.Nursery | None = None  # of the slots
+        self._untold: list[Spent] = []  # by slots that have ended
         self._draining = trio.Event()
         self.slots = slots
 
@@ -111,13 +113,16 @@ class Worker:
         self._slots_alive = 0
         self._outlook.forget(self.name)
         await self._rescue()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._withdraw_while_away)
-            nursery.start_soon(self._stop_while_held)
-            for _ in range(self.slots):
-                self._slots_alive += 1
-                nursery.start_soon(self._slot)
-            task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._withdraw_while_away)
+                nursery.start_soon(self._stop_while_held)
+                for _ in range(self.slots):
+                    self._start_slot(nursery)
+                self._nursery = nursery
+                task_status.started()
+        finally:
+            self._nursery = None
 
     async def _rescue(self) -> None:
         while True:
@@ -143,6 +148,27 @@ class Worker:
         self.stop_running()
         while self._slots_alive:
             await self._ending.park()
+
+    async def leave(self) -> None:
+        """Drain with the grace that running jobs get when the target itself is drained."""
+        await self.drain(self._grace)
+
+    @property
+    def draining(self) -> bool:
+        """True once it claims no more jobs, for good."""
+        return self._draining.is_set()
+
+    async def resize(self, slots: int) -> None:
+        """Have so many slots from now on; a slot too many ends when its job has."""
+        self.slots = slots
+        if self._nursery is not None and not self.draining:
+            while self._slots_alive < slots:
+                self._start_slot(self._nursery)
+            await self._queue.tell(Withdraw(target=self.name))  # slots without a job look at the number again
+
+    def _start_slot(self, nursery: trio.Nursery) -> None:
+        self._slots_alive += 1
+        nursery.start_soon(self._slot)
 
     def stop_running(self, reason: ForemanError | None = None) -> None:
         """Requeue the running jobs at once; their attempts are not spent."""
@@ -209,8 +235,16 @@ class Worker:
                     await self._release.wait()
 
     async def _next(self, spent: Spent | None) -> Work | None:
-        """Wait for work and return it; None when draining. `spent` is the slot time of the attempt before."""
+        """Wait for work and return it; None when draining and for a slot too many.
+
+        `spent` is the slot time of the attempt before.
+        """
         while not self._draining.is_set():
+            if self._slots_alive > self.slots:
+                self._untold += [spent] if spent else []
+                return None
+            if spent is None and self._untold:
+                spent = self._untold.pop()
             if not self._inventory.up or self.held:
                 with self._until_draining():
                     await self._inventory.wait_up()

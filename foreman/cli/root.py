@@ -40,6 +40,7 @@ GROUPS = {  # each command with its module
         "redeliver": "commands.deliveries",
     },
     "Look after it": {
+        "reload": "commands.reload",
         "doctor": "doctor",
         "backup": "commands.backup",
         "check": "commands.backup",

@@ -37,6 +37,7 @@ from foreman.domain.views import (
     OpenAIModels,
     Paused,
     Queue,
+    Reloaded,
     Report,
     Target,
     TargetLog,
@@ -225,6 +226,11 @@ def _order(target: str, verb: str, model: str) -> Ask[Target]:
     headers = {"Content-Type": "application/json"}
     path = f"/targets/{_quoted(target)}/{verb}"
     return Ask(Target, path, "POST", headers=headers, body=encode({"model": model}), held=LONGEST_LOAD)
+
+
+def reload() -> Ask[Reloaded]:
+    """Have Foreman read its settings again."""
+    return Ask(Reloaded, "/reload", "POST")
 
 
 def waiting(limit: int | None = None) -> Ask[Line]:

@@ -1,4 +1,4 @@
-"""The settings: one flat record, read once at start.
+"""The settings: one flat record, read at the start and at each reload.
 
 The description of a setting is its line in `foreman serve --help` (the first sentence), in config/foreman.toml and in
 docs/settings.md; `make generate` writes the two files.
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from foreman.config.checks import (
     Address,
@@ -30,6 +31,7 @@ from foreman.config.managed_model import ManagedModel
 from foreman.config.target_settings import TargetSettings, targets_of
 
 HIDDEN = "***"  # shown in place of a secret
+RELOADS: dict[str, JsonValue] = {"reloads": True}  # beside a setting that a reload takes over while Foreman runs
 
 
 class Settings(BaseModel):
@@ -121,29 +123,38 @@ class Settings(BaseModel):
     )
 
     ollama_url: Urls = Field(
+        json_schema_extra=RELOADS,
         default="",
         description="URL of the Ollama server to run jobs on, such as `http://127.0.0.1:11434`. Several are separated "
         "by commas, also beside `openai_url`; each is a [target](targets.md#a-fleet-of-targets).",
     )
-    ollama_token: SecretStr = Field(default=SecretStr(""), description="API token of the Ollama server.")
+    ollama_token: SecretStr = Field(
+        json_schema_extra=RELOADS, default=SecretStr(""), description="API token of the Ollama server."
+    )
     openai_url: Urls = Field(
+        json_schema_extra=RELOADS,
         default="",
         description="URL of the OpenAI-compatible server to run jobs on (vLLM, llama-server, LM Studio, SGLang, …), "
         "with or without `/v1`; several are separated by commas. llama-server needs another `--port` than its "
         "default, which is Foreman's own.",
     )
-    openai_token: SecretStr = Field(default=SecretStr(""), description="API token of the OpenAI-compatible server.")
+    openai_token: SecretStr = Field(
+        json_schema_extra=RELOADS, default=SecretStr(""), description="API token of the OpenAI-compatible server."
+    )
     targets: list[TargetSettings] = Field(
+        json_schema_extra=RELOADS,
         default=[],
         description="Any number of [servers to run jobs on](targets.md#a-fleet-of-targets), each with its own slots, "
         "instead of `ollama_url` and `openai_url`. Tables in the TOML file, or a JSON list in the environment.",
     )
     macros: Macros = Field(
+        json_schema_extra=RELOADS,
         default={},
         description="Texts, numbers or lists of words for the commands of [managed models](targets.md#macros): "
         "`{NAME}` stands for the macro NAME.",
     )
     models: list[ManagedModel] = Field(
+        json_schema_extra=RELOADS,
         default=[],
         description="Models whose servers Foreman starts when a job needs them, swaps, and stops. Tables in the TOML "
         "file, or a JSON list in the environment.",
@@ -174,6 +185,7 @@ class Settings(BaseModel):
     )
 
     slots: Several = Field(
+        json_schema_extra=RELOADS,
         default=1,
         description="Jobs for the same model and loading options that run together, 1 to 1,024. Raise it where the "
         "target batches: vLLM, llama-server with `--parallel`, Ollama with `OLLAMA_NUM_PARALLEL`.",
@@ -299,3 +311,8 @@ class Settings(BaseModel):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def reloads(field: FieldInfo) -> bool:
+    """Return True for a setting that a reload takes over while Foreman runs."""
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("reloads"))

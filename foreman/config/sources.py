@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     Raises:
         SettingInvalid: The text is one line with the setting, the given and the allowed value.
     """
-    if config is None and (named := os.environ.get("FOREMAN_CONFIG")):
-        config = Path(named)
+    config = config or _named()
     if config is not None and not config.is_file():
         raise SettingInvalid("config", str(config), "must be a TOML file that exists")
     chosen = config or DEFAULT_FILE
@@ -58,10 +58,22 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         raise SettingInvalid(name, HIDDEN, "must be valid JSON in the environment") from error
     except ValueError as error:  # a TOML syntax error
         raise SettingInvalid("config", str(chosen), f"must be valid TOML ({error})") from error
+    except OSError as error:
+        raise SettingInvalid("config", str(chosen), f"must be a readable file ({error.strerror})") from error
     check_together(settings)
     check_targets(settings)
     check_models(settings)
     return settings
+
+
+def rereading(config: Path | None, flags: Mapping[str, Any] | None = None) -> Callable[[], Settings]:
+    """Return a function that loads the settings again, from a file that must still exist if it does now."""
+    return partial(load, config or (DEFAULT_FILE if _named() is None and DEFAULT_FILE.is_file() else None), flags)
+
+
+def _named() -> Path | None:
+    named = os.environ.get("FOREMAN_CONFIG")
+    return Path(named) if named else None
 
 
 class _Sourced(Settings, BaseSettings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -18,6 +18,7 @@ from foreman.actors.upstream import Upstream
 from foreman.actors.webhook_sender import WebhookSender
 from foreman.budget import Budget
 from foreman.config.settings import Settings
+from foreman.domain import views
 from foreman.domain.intake import Intake
 from foreman.domain.job import Instant
 from foreman.domain.rate import Rate
@@ -53,6 +54,7 @@ class Context:
     watchdog: Watchdog
     log_size: Callable[[], int]  # bytes of the database's log
     boot_id: str  # identifies this run of the process
+    reload: Callable[[], Awaitable[views.Reloaded]] = field(init=False)  # reads the settings again
     leaving: trio.Event = field(default_factory=trio.Event)  # set once no new jobs are accepted
 
     @property

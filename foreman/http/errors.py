@@ -59,6 +59,7 @@ STATUS = {
     "wrong_target": 422,
     "header_unknown": 422,
     "webhook_refused": 422,
+    "setting_invalid": 422,
     "idempotency_mismatch": 422,
     "job_unreadable": 500,
     "not_on_this_target": 501,

@@ -67,6 +67,10 @@ class QueueActor:
         """Register `listener`: it is called on the event loop right after every commit."""
         self._listeners.append(listener)
 
+    def remove_listener(self, listener: Listener) -> None:
+        """Call `listener` no more."""
+        self._listeners.remove(listener)
+
     async def ask(self, message: Message[T]) -> T:
         """Send a message and return its answer once the transaction is on disk.
 

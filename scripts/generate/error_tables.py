@@ -11,7 +11,6 @@ from foreman.domain.errors import (
     ForemanError,
     Misrouted,
     NotLoaded,
-    SettingInvalid,
     StoreBroken,
     StoreRefused,
     StoreRejected,
@@ -24,7 +23,7 @@ from scripts.generate import ROOT
 
 PAGE = "docs/jobs.md"
 
-ELSEWHERE = {Misrouted, NotLoaded, SettingInvalid, StoreBroken, StoreRefused, StoreRejected, StreamBroken, TargetError}
+ELSEWHERE = {Misrouted, NotLoaded, StoreBroken, StoreRefused, StoreRejected, StreamBroken, TargetError}
 MISROUTED = {
     "broken_protocol": "The request is not HTTP.",
     "not_found": "There is no such route.",

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from foreman.cli.setting_options import shown, unmarked, without_secrets
 from foreman.config.managed_model import ManagedModel
-from foreman.config.settings import Settings
+from foreman.config.settings import Settings, reloads
 from foreman.config.target_settings import TargetSettings
 from scripts.generate import ROOT
 
@@ -27,6 +27,7 @@ SECTIONS = {  # each begins at a setting and ends where the next one begins
     "webhook_secret": "Webhooks and the feed",
     "job_ttl": "Retention and the process",
 }
+RELOADED = " [Reloads](operations.md#reload)."
 WIDTH = 120  # columns of the TOML file
 
 
@@ -41,7 +42,7 @@ def toml() -> str:
 def page() -> str:
     """Return the text of settings.md; the table under the heading of a section is replaced."""
     text = (ROOT / PAGE).read_text(encoding="utf-8")
-    tables = {title: _table("setting", dict(_settings_of(title))) for title in SECTIONS.values()}
+    tables = {title: _table("setting", dict(_settings_of(title)), RELOADED) for title in SECTIONS.values()}
     tables["A target"] = _table("key", TargetSettings.model_fields)
     tables["A managed model"] = _table("key", ManagedModel.model_fields)
     for title, table in tables.items():
@@ -88,8 +89,11 @@ def _value(field: FieldInfo) -> str:
     return json.dumps(text) if " " in text else text
 
 
-def _table(head: str, fields: Mapping[str, FieldInfo]) -> str:
-    rows = [f"| `{name}` | {_default(field)} | {field.description} |\n" for name, field in fields.items()]
+def _table(head: str, fields: Mapping[str, FieldInfo], reloaded: str = "") -> str:
+    rows = [
+        f"| `{name}` | {_default(field)} | {field.description}{reloaded if reloads(field) else ''} |\n"
+        for name, field in fields.items()
+    ]
     return f"| {head} | default | meaning |\n|---|---|---|\n" + "".join(rows)
 
 

@@ -52,6 +52,7 @@ ROUTES = {
     "POST /targets/<name>/<any(drain, resume):verb>": ADMIN,
     "POST /targets/<name>/<any(load, unload):verb>": ADMIN,
     "POST /queue/<any(pause, resume):verb>": ADMIN,
+    "POST /reload": ADMIN,
     "POST /api/<any(pull, push, create, copy):verb>": ADMIN,
     "DELETE /api/<any(delete):verb>": ADMIN,
     "GET /api/blobs/<digest>": ADMIN,

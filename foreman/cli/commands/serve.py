@@ -10,7 +10,7 @@ import click
 
 from foreman.cli.exit_codes import epilog
 from foreman.cli.setting_options import takes_settings
-from foreman.config.sources import load
+from foreman.config.sources import load, rereading
 
 
 @click.command(
@@ -26,7 +26,8 @@ def serve(config: Path | None, **flags: Any) -> None:
     by commas; times and sizes take units such as '10 min' and '64 MiB'. Without a target, Foreman runs a small embedded
     model. 'foreman config' prints the settings in force.
     """
-    chosen = load(config, {name: value for name, value in flags.items() if value is not None})
+    given = {name: value for name, value in flags.items() if value is not None}
+    chosen, reread = load(config, given), rereading(config, given)
     from foreman import supervisor  # imported here: a wrong setting is reported before the server loads
 
-    sys.exit(supervisor.serve(chosen))
+    sys.exit(supervisor.serve(chosen, reread=reread))

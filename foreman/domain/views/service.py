@@ -83,6 +83,13 @@ class Paused(msgspec.Struct, frozen=True):
     paused: bool
 
 
+class Reloaded(msgspec.Struct, frozen=True):
+    """What a reload of the settings has changed."""
+
+    changed: Annotated[list[str], about("Settings taken over; `targets.NAME` and `models.NAME` are tables.")] = []
+    needs_restart: Annotated[list[str], about("Settings that differ and need a restart.")] = []
+
+
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     """The liveness of Foreman and its target."""
 

@@ -31,6 +31,7 @@ VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.OpenAIModels,
     views.Page,
     views.Paused,
+    views.Reloaded,
     views.Queue,
     views.Readiness,
     views.Report,

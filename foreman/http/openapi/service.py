@@ -92,6 +92,16 @@ def service_paths() -> Paths:
         },
         "/queue/resume": {"post": service("resume", "Resume the queue", "Paused", *WRITE, "admin_required")},
         **_targets(),
+        "/reload": {
+            "post": service(
+                "reload",
+                "Read the settings again; what can change changes",
+                "Reloaded",
+                "draining",
+                "setting_invalid",
+                "admin_required",
+            )
+        },
         "/usage": {
             "get": service(
                 "usage",

@@ -74,6 +74,14 @@ async def pause(verb: str) -> Response:
     return json_answer(views.Paused(verb == "pause"))
 
 
+@service.post("/reload")
+async def reload() -> Response:
+    """Read the settings again and take over what can change while Foreman runs; a wrong file changes nothing."""
+    ctx = context()
+    ctx.auth.check_admin(request)
+    return json_answer(await ctx.reload())
+
+
 @service.get("/queue/jobs")
 async def line() -> Response:
     """List the waiting jobs in the order they would run, and the jobs with a future start."""

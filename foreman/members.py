@@ -1,0 +1,209 @@
+"""The members of the fleet: each target with its actors, from its start to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+import trio
+
+from foreman.actors.attempt import Timeouts
+from foreman.actors.fleet import Fleet, Member
+from foreman.actors.inventory import NOTE, Inventory
+from foreman.actors.metrics import Metrics
+from foreman.actors.output import OutputHub
+from foreman.actors.worker import Worker
+from foreman.config.managed_model import ManagedModel
+from foreman.config.settings import Settings
+from foreman.config.target_settings import TargetSettings, models_of
+from foreman.domain.errors import Draining
+from foreman.domain.job import Instant
+from foreman.queue.actor import QueueActor
+from foreman.queue.outlook import Outlook
+from foreman.targets.managed.engine import default_models
+from foreman.targets.managed.target import ManagedTarget
+from foreman.targets.ollama import OllamaTarget
+from foreman.targets.openai import OpenAITarget
+from foreman.targets.protocol import Target
+
+log = structlog.get_logger()
+
+Run = Callable[..., Awaitable[None]]
+
+
+class Supervise(Protocol):
+    """The supervision of an actor."""
+
+    def __call__(self, name: str, run: Run, *, done: Callable[[], bool]) -> Run:
+        """Return `run` under supervision; it may return once `done()`."""
+
+
+@dataclass(slots=True)
+class _Life:
+    """One member from its start to its end."""
+
+    member: Member
+    nursery: trio.Nursery
+    actors: list[str] = field(default_factory=list)  # by the names that supervision knows
+    leave: trio.Event = field(default_factory=trio.Event)
+    ended: trio.Event = field(default_factory=trio.Event)
+
+
+@dataclass(slots=True, kw_only=True)
+class Makings:
+    """What the actors of each member share."""
+
+    queue: QueueActor
+    hub: OutputHub
+    outlook: Outlook
+    timeout: Timeouts
+    clock: Callable[[], Instant]
+    metrics: Metrics
+
+    def build(
+        self, settings: Settings, one: TargetSettings, target: Target | None = None, remembered: str | None = None
+    ) -> Member:
+        """Return a target with its actors; they are connected but not started."""
+        target = target or _target(settings, one)
+        inventory = Inventory(
+            target,
+            self.queue,
+            poll_interval=settings.poll_interval,
+            remembered=remembered,
+            note=note_of(settings, one),
+            takes=one.takes,
+        )
+        worker = Worker(
+            self.queue,
+            target,
+            self.hub,
+            inventory,
+            self.outlook,
+            name=one.name,
+            others=lambda: [name for name in self.outlook.sites if name != one.name],
+            slots=one.slots or settings.slots,
+            timeout=self.timeout,
+            grace=settings.shutdown_grace,
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+        return Member(one, target, inventory, worker)
+
+
+class Members:
+    """Starts the members of the fleet, lets new ones join and others leave."""
+
+    def __init__(self, fleet: Fleet, queue: QueueActor, outlook: Outlook) -> None:
+        """Take the first members from the fleet."""
+        self.fleet = fleet
+        self._queue = queue
+        self._outlook = outlook
+        self._lives: dict[str, _Life] = {}
+        self._nursery: trio.Nursery
+        self._supervised: Supervise
+        self._forget: Callable[[str], None]
+        for member in fleet.members:
+            queue.add_listener(member.worker.on_commit)
+        self._tell_outlook()
+
+    async def start(self, nursery: trio.Nursery, supervised: Supervise, forget: Callable[[str], None]) -> None:
+        """Start all members: first their targets, then their inventories, then their workers.
+
+        `forget` is called with the name of each actor of a member that has left.
+        """
+        self._nursery, self._supervised, self._forget = nursery, supervised, forget
+        members = self.fleet.members
+        lives = [await self._live(member) for member in members]
+        for number, actor in enumerate(("target", "inventory", "worker")):
+            async with trio.open_nursery() as starting:  # together, so that one that is silent delays no other
+                for life in lives:
+                    name = actor if len(members) == 1 else f"{actor} {life.member.name}"
+                    starting.start_soon(self._start_actor, life, name, _runs(life.member)[number])
+
+    async def drain(self, grace: float) -> None:
+        """Drain the workers of all members, also of those that leave: `grace` seconds for running jobs."""
+        async with trio.open_nursery() as ending:
+            for life in self._lives.values():
+                ending.start_soon(life.member.worker.drain, grace)
+
+    def leave(self, name: str) -> None:
+        """Have a member claim no more jobs and end once those that run have ended, or its grace has passed."""
+        self._lives[name].leave.set()
+
+    async def wait_left(self, name: str) -> None:
+        """Return once a member that leaves has ended."""
+        if life := self._lives.get(name):
+            await life.ended.wait()
+
+    def arrange(self, members: Sequence[Member]) -> None:
+        """Make these the members of the fleet; `join` starts those that are new."""
+        for member in members:
+            if member not in self.fleet.members:
+                self._queue.add_listener(member.worker.on_commit)
+        self.fleet.arrange(members)
+        self._tell_outlook()
+
+    async def join(self, member: Member) -> None:
+        """Start a member that is new in the fleet; return once its target was asked for its models."""
+        life = await self._live(member)
+        for actor, run in zip(("target", "inventory", "worker"), _runs(member), strict=True):
+            await self._start_actor(life, f"{actor} {member.name}", run)
+
+    def _tell_outlook(self) -> None:
+        self._outlook.sites = {member.name: member for member in self.fleet.members}
+
+    async def _start_actor(self, life: _Life, name: str, run: Run) -> None:
+        life.actors.append(name)
+        await life.nursery.start(self._supervised(name, run, done=life.leave.is_set))
+
+    async def _live(self, member: Member) -> _Life:
+        life: _Life = await self._nursery.start(self._keep, member)
+        return life
+
+    async def _keep(self, member: Member, *, task_status: trio.TaskStatus[_Life]) -> None:
+        """Hold the actors of a member until it has left."""
+        async with trio.open_nursery() as nursery:
+            life = self._lives[member.name] = _Life(member, nursery)
+            task_status.started(life)
+            await life.leave.wait()
+            with suppress(Draining):
+                await member.worker.leave()
+            nursery.cancel_scope.cancel()
+        for actor in life.actors:
+            self._forget(actor)
+        self._queue.remove_listener(member.worker.on_commit)
+        del self._lives[member.name]
+        life.ended.set()
+
+
+def note_of(settings: Settings, one: TargetSettings) -> str:
+    """Return the name of the note with the last known models of a target."""
+    return NOTE if len(settings.all_targets) == 1 else f"{NOTE} {one.name}"
+
+
+def _runs(member: Member) -> tuple[Run, Run, Run]:
+    return member.target.run, member.inventory.run, member.worker.run
+
+
+def _target(settings: Settings, one: TargetSettings) -> Target:
+    called = one.name if settings.targets or len(settings.all_targets) > 1 else ""
+    token = one.token.get_secret_value()
+    if one.ollama_url:
+        return OllamaTarget(
+            one.ollama_url,
+            token,
+            settings.keep_alive,
+            load_timeout=settings.load_timeout,
+            name=called,
+            max_loaded=one.max_loaded,
+        )
+    if one.openai_url:
+        return OpenAITarget(one.openai_url, token, name=called, max_loaded=one.max_loaded)
+    models = models_of(settings, one.name)
+    if not models:
+        log.info("no target is set: using the embedded model smollm2:135m", hint="set ollama_url or openai_url")
+        models = [ManagedModel.model_validate(fields) for fields in default_models(one.slots or settings.slots)]
+    return ManagedTarget(models, settings.data_dir, name=called, memory=one.memory)

@@ -1,0 +1,200 @@
+"""Settings that change while Foreman runs, by SIGHUP and by POST /reload."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.api import submit
+from tests.support.foreman import Daemon, Upstream, an_upstream, managed, until
+
+
+def written(tables: list[dict[str, Any]], name: str = "targets") -> str:
+    """TOML of tables; JSON writes texts, numbers and lists as TOML does."""
+    return "".join(
+        f"[[{name}]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items()) for table in tables
+    )
+
+
+class Configured(Daemon):
+    """A daemon with a settings file."""
+
+    def __init__(self, folder: Path, text: str, **settings: object) -> None:
+        self.file = folder / "foreman.toml"
+        self.file.write_text(text, encoding="utf-8")
+        super().__init__(folder / "data", config=self.file, retry_backoff=0.1, **settings)
+
+    def reload(self, text: str) -> dict[str, Any]:
+        self.file.write_text(text, encoding="utf-8")
+        answer = self.http.post("/reload")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def hang_up(self, text: str, event: str) -> Mapping[str, Any]:
+        """Write the file, send SIGHUP, and wait for the log line."""
+        before = len(self.said(event))
+        self.file.write_text(text, encoding="utf-8")
+        os.kill(self.pid, signal.SIGHUP)
+        return until(lambda: self.said(event)[before:])[0]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.logs if line["event"].startswith(event)]
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.http.get(f"/jobs/{job_id}").json()
+        return found
+
+    def ran(self, job_id: str, target: str) -> bool:
+        until(lambda: self.job(job_id)["state"] in ("done", "failed"))
+        job = self.job(job_id)
+        return (job["state"], job["target"]) == ("done", target)
+
+
+@pytest.fixture
+def servers() -> Iterator[tuple[Upstream, Upstream]]:
+    with an_upstream("--kind", "ollama", "--models", "a,b") as one, an_upstream("--models", "a,c") as two:
+        yield one, two
+
+
+@pytest.fixture
+def tables(servers: tuple[Upstream, Upstream]) -> tuple[dict[str, Any], dict[str, Any]]:
+    one, two = servers
+    return {"name": "one", "ollama_url": one.url}, {"name": "two", "ollama_url": two.url}
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, tables: tuple[dict[str, Any], ...]) -> Iterator[Configured]:
+    daemon = Configured(tmp_path, written([tables[0]]), shutdown_grace=0)
+    try:
+        daemon.start()
+        yield daemon
+        assert not daemon.errors
+    finally:
+        daemon.close()
+
+
+def test_a_target_is_added_by_a_signal_and_removed_again(
+    daemon: Configured, tables: tuple[dict[str, Any], ...]
+) -> None:
+    one, two = tables
+    assert daemon.http.post("/jobs", json={"model": "c", "messages": []}).status_code == 404
+    line = daemon.hang_up(written([one, two]), "settings are reloaded")
+    assert (line["changed"], line["needs_restart"]) == (["targets.two"], [])
+    until(lambda: "c" in [model["id"] for model in daemon.http.get("/v1/models").json()["data"]])
+    assert daemon.ran(submit(daemon, "x", model="c"), "two")
+    running = submit(daemon, "#slow=60", model="a", timeout=120)
+    until(lambda: daemon.job(running)["state"] == "working")
+    first = daemon.job(running)["target"]
+    left = two if first == "one" else one
+    daemon.reload(written([left]))
+    # Of no grace: it goes back unspent, and takes the same time elsewhere.
+    until(lambda: daemon.job(running)["state"] == "working" and daemon.job(running)["target"] == left["name"])
+    assert daemon.job(running)["attempt"] == 1
+    assert daemon.http.get("/queue").json()["slots"] == 1
+
+
+def test_a_job_ends_on_the_server_that_was_replaced(
+    tmp_path: Path, servers: tuple[Upstream, Upstream], tables: tuple[dict[str, Any], ...]
+) -> None:
+    one, two = tables
+    daemon = Configured(tmp_path, written([one]), shutdown_grace=60)
+    try:
+        daemon.start()
+        running = submit(daemon, "#slow=1", model="a")
+        until(lambda: daemon.job(running)["state"] == "working")
+        assert daemon.reload(written([one | {"ollama_url": two["ollama_url"]}]))["changed"] == ["targets.one"]
+        assert daemon.ran(running, "one") and servers[0].asked("#slow=1")
+        assert daemon.ran(submit(daemon, "moved", model="c"), "one") and servers[1].asked("moved")
+        assert not daemon.errors
+    finally:
+        daemon.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("targets = [", "must be valid TOML"),
+        ("slots = 0\n", "setting slots"),
+        ("nonsense = 1\n", "no such setting"),
+        ('[[targets]]\nname = "me"\nollama_url = "{url}"\n', "must not lead to this Foreman itself"),
+    ],
+)
+def test_a_wrong_file_changes_nothing(
+    daemon: Configured, tables: tuple[dict[str, Any], ...], text: str, why: str
+) -> None:
+    line = daemon.hang_up(text.replace("{url}", daemon.url), "settings are not reloaded")
+    assert why in line["why"]
+    answer = daemon.http.post("/reload")
+    assert answer.status_code == 422 and answer.json()["code"] == "setting_invalid" and why in answer.text
+    assert daemon.ran(submit(daemon, "x", model="a"), "one")
+    assert daemon.reload(written([tables[0]])) == {"changed": [], "needs_restart": []}
+
+
+def test_a_missing_file_changes_nothing(daemon: Configured) -> None:
+    daemon.file.unlink()
+    answer = daemon.http.post("/reload")
+    assert answer.status_code == 422 and "must be a TOML file that exists" in answer.text
+    assert daemon.ran(submit(daemon, "x", model="a"), "one")
+
+
+def test_slots_grow_and_shrink_while_jobs_run(daemon: Configured, tables: tuple[dict[str, Any], ...]) -> None:
+    def working() -> int:
+        return len(daemon.http.get("/queue").json()["running"])
+
+    one = tables[0]
+    ids = [submit(daemon, f"{number} #slow=1", model="a") for number in range(8)]
+    until(lambda: working() == 1)
+    assert daemon.reload("log_level = 'debug'\n" + written([one | {"slots": 3}])) == {
+        "changed": ["targets.one"],
+        "needs_restart": ["log_level"],
+    }
+    until(lambda: working() == 3)
+    daemon.reload(written([one]))
+    assert all(daemon.ran(job, "one") and daemon.job(job)["attempt"] == 1 for job in ids)
+    more = [submit(daemon, f"{number} #slow=0.3", model="a") for number in range(3)]
+    until(lambda: working() == 1)
+    assert all(daemon.ran(job, "one") for job in more)
+    times = sorted((daemon.job(job)["started_at"], daemon.job(job)["completed_at"]) for job in more)
+    assert all(before[1] <= after[0] for before, after in pairwise(times))
+
+
+def test_nothing_is_left_of_fifty_reloads(daemon: Configured, tables: tuple[dict[str, Any], ...]) -> None:
+    def open_files() -> int:
+        return len(os.listdir(f"/proc/{daemon.pid}/fd"))
+
+    one, two = tables
+    for number in range(4):
+        daemon.reload(written([one, two] if number % 2 == 0 else [one]))
+    before = open_files()
+    for number in range(50):
+        daemon.reload(written([one, two] if number % 2 == 0 else [one]))
+    daemon.reload(written([one]))
+    until(lambda: open_files() <= before + 2)
+    assert daemon.ran(submit(daemon, "x", model="a"), "one")
+
+
+def test_managed_models_are_changed(tmp_path: Path) -> None:
+    daemon = Configured(tmp_path, written(managed("a"), "models"))
+    try:
+        daemon.start()
+        assert daemon.ran(submit(daemon, "x", model="a"), "managed")
+        running = submit(daemon, "#slow=1", model="a")
+        until(lambda: daemon.job(running)["state"] == "working")
+        assert daemon.reload(written(managed("a", ttl=5) + managed("b"), "models"))["changed"] == [
+            "models.a",
+            "models.b",
+        ]
+        assert daemon.ran(running, "managed") and daemon.job(running)["attempt"] == 1
+        until(lambda: "b" in [model["id"] for model in daemon.http.get("/v1/models").json()["data"]])
+        assert all(daemon.ran(submit(daemon, "x", model=model), "managed") for model in ("b", "a"))
+        assert not daemon.errors
+    finally:
+        daemon.close()
