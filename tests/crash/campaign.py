@@ -1,6 +1,7 @@
 """A campaign: jobs are submitted and run while Foreman is killed, at random moments and at named points.
 
-It goes in rounds. Each has a data folder of its own, is killed some 25 times, and is judged once all has ended.
+It goes in rounds. Each has a data folder of its own, is killed some 25 times, and is judged once all has ended. The
+targets, which all rounds share, are killed meanwhile, too.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ from pathlib import Path
 
 import trio
 
-from tests.bench.daemon import child
 from tests.bench.stored import wait_ended
 from tests.bench.wire import ask, connected, get, post
 from tests.crash.lives import Lives, lives
+from tests.crash.servers import Server, servers
 from tests.crash.verdict import StaticAnswer, Verdict, judge
 from tests.crash.victim import POINTS
 from tests.support.receiver import Receiver, a_receiver
 
 MODELS = ("a", "b", "c")
-SLOTS = 4
 CLIENTS = 4  # that submit at a time
 EVERY = 0.02  # seconds between the chunks of an answer, of which there are four
 ROUND = 25  # kills; no job may meet more than 20 of them
@@ -50,11 +50,12 @@ class Tally:
     rounds: int = 0
     acknowledged: int = 0
     unanswered: int = 0  # submissions
+    away: Counter[str] = field(default_factory=Counter)  # kills of targets, by name
 
     def __str__(self) -> str:
         found = self.verdict
         return (
-            f"{self.kills.total()} kills, {self.rounds} rounds judged: "
+            f"{self.kills.total()} kills, {self.away.total()} of targets, {self.rounds} rounds judged: "
             f"{found.lost} lost, {found.doubled} doubled, {found.illegal} illegal"
         )
 
@@ -66,6 +67,10 @@ class Tally:
             f"{found.interrupted} attempts interrupted, {found.events} events, "
             f"{found.delivered} webhooks arrived, {found.repeated} of them not for the first time\n"
             + "".join(f"  {count:5} kills: {point}\n" for point, count in sorted(self.kills.items()))
+            + "".join(
+                f"  {found.ran[name]:5} jobs done by target {name}, killed {count} times\n"
+                for name, count in sorted(self.away.items())
+            )
             + str(self)
             + "".join(f"\n  {line}" for line in found.complaints)
         )
@@ -76,15 +81,14 @@ async def campaign(folder: Path, tally: Tally, *, kills: int, seed: int, lanes: 
     chance = random.Random(seed)
     plans = [_plan(min(ROUND, kills - before), chance) for before in range(0, kills, ROUND)]
     rounds = [(number, plan, random.Random(chance.random())) for number, plan in enumerate(plans)]
-    async with child("tests.support.target", "--kind", "ollama", "--models", ",".join(MODELS)) as upstream:
-        url = f"http://127.0.0.1:{upstream['port']}"
+    async with servers(chance, tally.away) as targets:
 
         async def lane() -> None:
             async with lives(folder / "parents.log") as victims:
                 while rounds:
                     number, plan, own = rounds.pop(0)
                     with a_receiver() as receiver:
-                        await _Round(folder / f"{number}", url, victims, receiver, own, tally).run(plan)
+                        await _Round(folder / f"{number}", targets, victims, receiver, own, tally).run(plan)
 
         async with trio.open_nursery() as nursery:
             for _ in range(lanes):
@@ -102,8 +106,15 @@ class _Round:
     """One data folder, from its first Foreman to its last."""
 
     def __init__(
-        self, folder: Path, upstream: str, victims: Lives, receiver: Receiver, chance: random.Random, tally: Tally
+        self,
+        folder: Path,
+        targets: Sequence[Server],
+        victims: Lives,
+        receiver: Receiver,
+        chance: random.Random,
+        tally: Tally,
     ) -> None:
+        self._targets = targets
         self._victims = victims
         self._receiver = receiver
         self._chance = chance
@@ -114,8 +125,8 @@ class _Round:
             "addr": "127.0.0.1:0",
             "data_dir": str(folder),
             "log_format": "json",
-            "ollama_url": upstream,
-            "slots": SLOTS,
+            "targets": [target.settings for target in targets],
+            "poll_interval": "1s",
             "max_attempts": 20,
             "retry_backoff": "50ms",
             "retry_backoff_max": "200ms",
@@ -134,7 +145,7 @@ class _Round:
             self._tally.kills[found] += 1
         await self._peaceful_life(JOBS * len(plan))
         tally, told = self._tally, self._told
-        tally.verdict += judge(self._database, told, list(self._receiver.got))
+        tally.verdict += judge(self._database, told, list(self._receiver.got), self._targets)
         tally.rounds += 1
         tally.acknowledged += len(told.acknowledged)
         tally.unanswered += told.unanswered

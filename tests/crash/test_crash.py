@@ -1,4 +1,4 @@
-"""Foreman killed while it is given jobs and runs them: a small campaign with every named point in it."""
+"""Foreman and its targets killed while it is given jobs and runs them: a small campaign with each named point."""
 
 from __future__ import annotations
 
@@ -18,3 +18,4 @@ async def test_what_was_acknowledged_is_done_once_however_often_foreman_is_kille
     assert tally.kills.total() == KILLS
     assert tally.kills.keys() >= set(POINTS), f"seed {seed}: {tally.report()}"
     assert tally.acknowledged >= KILLS * JOBS
+    assert tally.away.total() and tally.verdict.ran.total() >= KILLS * JOBS

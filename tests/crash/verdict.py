@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from foreman.domain.job import TRANSITIONS, State
+from tests.crash.servers import Server
 from tests.support.receiver import Got
 
 SHOWN = 20  # complaints
@@ -37,6 +38,7 @@ class Verdict:
     pruned: int = 0  # jobs
     delivered: int = 0  # webhooks that arrived
     repeated: int = 0  # of them, those whose event had been told before
+    ran: Counter[str] = field(default_factory=Counter)  # jobs that are done, by target
     complaints: list[str] = field(default_factory=list)
 
     @property
@@ -55,11 +57,12 @@ class Verdict:
         return self
 
 
-def judge(database: Path, told: StaticAnswer, got: Sequence[Got]) -> Verdict:
+def judge(database: Path, told: StaticAnswer, got: Sequence[Got], targets: Sequence[Server]) -> Verdict:
     """Hold the database against what was submitted, and what the receiver got against the database."""
     found = Verdict()
     with closing(sqlite3.connect(database)) as db:
         _judge_jobs(db, told, found)
+        _judge_targets(db, targets, found)
         _judge_events(db, told, found)
         _judge_webhooks(db, told, got, found)
         _judge_usage(db, told, found)
@@ -91,6 +94,15 @@ def _judge_jobs(db: sqlite3.Connection, told: StaticAnswer, found: Verdict) -> N
             found.complain("doubled", f"{job_id} was done {times} times")
     for job_id in jobs.keys() - {job_id for job_id, _ in done}:
         found.complain("lost", f"{job_id} was never done")
+
+
+def _judge_targets(db: sqlite3.Connection, targets: Sequence[Server], found: Verdict) -> None:
+    """A job was done by a target that has its model."""
+    models = {target.name: target.models for target in targets}
+    for job_id, model, target in db.execute("SELECT id, model, target FROM jobs WHERE state = 'done'").fetchall():
+        found.ran[target] += 1
+        if model not in models.get(target, ()):
+            found.complain("illegal", f"{job_id} for {model} was done by {target}")
 
 
 def _judge_events(db: sqlite3.Connection, told: StaticAnswer, found: Verdict) -> None:
