@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -51,8 +52,8 @@ def test_every_setting_but_tables_is_a_flag_with_a_sentence_of_help(invoke: Invo
 def test_flags_reach_the_supervisor(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Settings] = []
 
-    def serve(settings: Settings) -> int:
-        seen.append(settings)
+    def serve(settings: Settings, *, reread: Callable[[], Settings]) -> int:
+        seen.extend((settings, reread()))
         return 7
 
     monkeypatch.setattr(supervisor, "serve", serve)
@@ -60,6 +61,7 @@ def test_flags_reach_the_supervisor(invoke: Invoke, monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 7
     assert (seen[0].addr, seen[0].insecure, seen[0].slots, seen[0].job_ttl) == (":9", True, 4, 7200)
     assert [token.get_secret_value() for token in seen[0].token] == ["a", "b"]
+    assert dict(seen[0]) == dict(seen[1])  # a reload has the same flags
 
 
 def test_config_tells_where_each_value_comes_from(

@@ -158,11 +158,11 @@ def counted() -> None:
     count = Count()
     build = app.build
 
-    def building(*given: Any) -> Any:
+    def building(*given: Any, **named: Any) -> Any:
         trio.lowlevel.add_instrument(count)
-        return build(*given)
+        return build(*given, **named)
 
-    app.build = building  # type: ignore[assignment]
+    app.build = building
     _words.update(tasks=lambda: count.tasks, frozen=gc.get_freeze_count)
 
 
