@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -198,3 +200,47 @@ def test_managed_models_are_changed(tmp_path: Path) -> None:
         assert not daemon.errors
     finally:
         daemon.close()
+
+
+def test_a_reload_is_refused_while_foreman_shuts_down(tmp_path: Path, tables: tuple[dict[str, Any], ...]) -> None:
+    daemon = Configured(tmp_path, written([tables[0]]), shutdown_grace=60)
+    try:
+        daemon.start()
+        running = submit(daemon, "#slow=3", model="a")
+        until(lambda: daemon.job(running)["state"] == "working")
+        daemon.terminate()
+        until(lambda: daemon.said("draining"))
+        answer = daemon.http.post("/reload")
+        assert answer.status_code == 503 and answer.json()["code"] == "draining"
+        assert daemon.wait() == 0
+    finally:
+        daemon.close()
+
+
+def test_a_stop_ends_while_a_target_leaves(tmp_path: Path, tables: tuple[dict[str, Any], ...]) -> None:
+    one, two = tables
+    daemon = Configured(tmp_path, written([one]), shutdown_grace=1)
+    try:
+        daemon.start()
+        running = submit(daemon, "#slow=60", model="a")
+        until(lambda: daemon.job(running)["state"] == "working")
+        daemon.reload(written([one | {"ollama_url": two["ollama_url"]}]))
+        daemon.terminate()
+        assert daemon.wait() == 0 and not daemon.errors
+        daemon.start()
+        until(lambda: daemon.job(running)["state"] == "working")
+        assert daemon.job(running)["attempt"] == 1
+    finally:
+        daemon.close()
+
+
+def test_the_command_names_what_has_changed(
+    daemon: Configured, tables: tuple[dict[str, Any], ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    daemon.file.write_text("max_queue = 7\n" + written(list(tables)), encoding="utf-8")
+    command = [sys.executable, "-m", "foreman", "reload", "--url", daemon.url]
+    assert subprocess.run(command, check=False).returncode == 0
+    assert capfd.readouterr().out == "changed: targets.two\nneeds a restart: max_queue\n"
+    daemon.file.write_text("max_queue = 0\n", encoding="utf-8")
+    assert subprocess.run(command, check=False).returncode == 4
+    assert "max_queue" in capfd.readouterr().err
