@@ -31,6 +31,7 @@ class Candidates:
                 self.running[int(job.priority)] += 1
         self.at_work = self._work[site.name]  # load keys of its running jobs
         self.deferred = False  # True when a job was left for another target
+        self.news = False  # True when other targets may now take a job that they had left to this one
 
     def heads(self) -> list[Head]:
         """Return the heads of the lanes to choose from.
@@ -74,19 +75,29 @@ class Candidates:
         key, endpoint = job.key, job.endpoint
         others = [other for other in self._outlook.sites.values() if other is not self._site]
         if not self._site.serves(key, endpoint) and any(other.serves(key, endpoint) for other in others):
-            self.deferred = True
-            self._outlook.tried[job.id] = self._site.name
+            self._leave(job)
             return False
         if job.target != self._site.name:
             return True
         better = any(self._could_take(other, key) and other.serves(key, endpoint) for other in self._others)
-        self.deferred = self.deferred or better
+        if better:
+            self._leave(job)
         return not better
 
     def elsewhere(self, job: Job) -> bool:
         """Return True if another target takes such jobs now."""
         rests = ((other, self._outlook.turns_of(other.name).rests(job.key)) for other in self._others)
         return any(not resting and other.serves(job.key, job.endpoint) for other, resting in rests)
+
+    def _leave(self, job: Job) -> None:
+        """Have another target take the job, also one that leaves the job's key to this one.
+
+        It is not known by itself after a restart: only the job's last target is stored.
+        """
+        tried = self._outlook.tried
+        self.deferred = True
+        self.news = self.news or job.id not in tried  # once a job, or two targets could wake each other for ever
+        tried[job.id] = self._site.name
 
     def _is_retry(self, head: Head, holders: Iterable[Site]) -> bool:
         """Return True if the targets that have the job's key failed with it or cannot take it."""

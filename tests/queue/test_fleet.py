@@ -194,6 +194,21 @@ def test_a_retry_does_not_wait_for_a_target_whose_slots_are_taken(store: SqliteW
     assert harness.model_for("x") == "a"
 
 
+def test_a_retry_runs_after_a_restart_though_only_the_failed_target_has_its_model_loaded(store: SqliteWriter) -> None:
+    before = FleetHarness(store, FakeSite("x"), FakeSite("y"))
+    submitted(before, "a")
+    job = before.claim_for("x")
+    assert job is not None
+    before.finish(job, TargetFailed("x", "cannot"))
+    harness = FleetHarness(store, FakeSite("x", memory={"a"}), FakeSite("y"))
+    harness.now = before.now + 10
+    harness.handlers.tick()
+    # The first claim leaves the key to the target that has it loaded, which leaves the job to the first one.
+    waiting, other = (Claim(target=name, loaded=harness.sites[name].is_loaded) for name in "yx")
+    answers, _ = harness.handlers.apply([waiting, other])
+    assert [(message, work.job.target) for message, work in answers if isinstance(work, Work)] == [(waiting, "y")]
+
+
 def test_an_endpoint_goes_where_it_is_served_and_does_not_block_its_lane(store: SqliteWriter) -> None:
     harness = FleetHarness(store, FakeSite("x", endpoints=["/api/chat"]), FakeSite("y", open=False))
     harness.submit(1, model="a", endpoint="/api/generate")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -21,6 +21,8 @@ from tests.simulation.witness import Book, PowerCut, WatchedStore
 from tests.support.actors import InlineReaders
 
 T = TypeVar("T")
+
+LOOK = 100.0  # seconds between looks for slots that stand idle
 
 
 class _Held:
@@ -64,7 +66,7 @@ class App:
         self,
         store: WatchedStore,
         settings: Settings,
-        target: ScriptedTarget,
+        targets: Sequence[ScriptedTarget],
         receivers: ScriptedReceivers,
         book: Book,
         dice: random.Random,
@@ -72,18 +74,20 @@ class App:
     ) -> None:
         self.store = store
         self.book = book
+        self.patient = 2 * book.limit  # seconds: a turn, and what a pause or a load may add
         self.disk = Disk(dice)
         self._app = build(
             settings,
             store,
             clock,
-            targets={settings.all_targets[0].name: target},
+            targets={target.name: target for target in targets},
             sender=cast(WebhookSender, receivers),
             make_readers=partial(InlineReaders, count=1),
             offload=self.disk,
             chance=dice.random,
         )
         context = self._app.context
+        self.fleet = context.fleet
         self.queue, self.readers, self.outlook, self.feed = (
             context.queue,
             context.readers,
@@ -92,12 +96,24 @@ class App:
         )
         store.clock = clock
         store.rests = lambda key: self.outlook.rests(key)
-        store.standing = lambda: self.outlook.turns_of(settings.all_targets[0].name).standing
-        store.breakers = lambda: self.outlook.turns_of(settings.all_targets[0].name).breakers
+        store.standing = lambda: self.outlook.turns_of(targets[0].name).standing
+        store.breakers = lambda name: self.outlook.turns_of(name).breakers
+        store.serving = lambda key: [name for name, site in self.outlook.sites.items() if site.serves(key)]
 
     async def start(self, nursery: trio.Nursery) -> None:
         await self._app.start(nursery, None)
         nursery.start_soon(self._follow_feed)
+        nursery.start_soon(self._look_for_idle_slots)
+
+    async def hold(self, name: str) -> None:
+        """Drain one target."""
+        if member := self.fleet.get(name):
+            await self.fleet.drain(member)
+
+    async def release(self, name: str) -> None:
+        """Have a target take jobs again."""
+        if member := self.fleet.get(name):
+            await self.fleet.resume(member)
 
     async def drain(self, grace: float) -> None:
         await self._app.drain(grace)
@@ -106,6 +122,33 @@ class App:
         """Nothing gets onto the disk any more, and nobody hears anything."""
         self.disk.dead = True
         nursery.cancel_scope.cancel()
+
+    async def _look_for_idle_slots(self) -> None:
+        """A job does not wait for ever while a target that could take it has a slot free."""
+        since: dict[tuple[str, str], float] = {}
+        while True:
+            await trio.sleep(LOOK)
+            now, seen = trio.current_time(), since
+            since = {pair: seen.get(pair, now) for pair in self._could_run()}
+            for (job_id, name), began in since.items():
+                if now - began > self.patient:
+                    self.book.complain(f"{job_id} waits for {now - began:g} s while {name} has a slot free")
+                    since[job_id, name] = now
+
+    def _could_run(self) -> Iterator[tuple[str, str]]:
+        """Yield each waiting job with each target that could start it now."""
+        if self.outlook.paused or self.disk.slow or self.disk.dead or self.store.full:
+            return
+        running = self.book.running()
+        waiting = self.store._rows("SELECT id, drain_key FROM jobs WHERE state = 'queued' AND ready_at IS NULL", ())
+        for site in self.outlook.sites.values():
+            keys = [seen.draft.key for seen in running if seen.target == site.name]
+            if not site.open or len(keys) >= site.slots:
+                continue
+            room, turns = site.room(), self.outlook.turns_of(site.name)
+            for job_id, key in waiting:
+                if site.serves(key) and not turns.rests(key) and room.fits({*keys, key}):
+                    yield job_id, site.name
 
     async def _follow_feed(self) -> None:
         """A subscriber hears of every change once, in order, but for those that were deleted before it came to them."""

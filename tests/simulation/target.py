@@ -48,12 +48,16 @@ class Bug(Exception):
 class ScriptedTarget:
     """Its moods last over lives of the process, as a target's do."""
 
-    name = address = "the target"
-
-    def __init__(self, dice: random.Random, book: Book) -> None:
+    def __init__(
+        self, dice: random.Random, book: Book, *, name: str, models: Sequence[str] = MODELS, most: int = 1
+    ) -> None:
+        """Serve `models`, up to `most` of which may be loaded at once."""
+        self.name = self.address = name
+        self.models_of_its_own = list(models)
         self._dice = dice
         self._book = book
-        self._loaded: str | None = None
+        self._room = Room.count(most)
+        self._loaded: list[str] = []  # the least recently used first
         self._crash = trio.Event()
         self._at_work: dict[int, Call] = {}
         self._calls = 0
@@ -62,7 +66,7 @@ class ScriptedTarget:
         self.up = True
         self.mute = False  # takes the connection and answers no probe
         self.bug = False  # the next look at it fails
-        self.models_there = list(MODELS)
+        self.models_there = list(models)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
@@ -89,29 +93,41 @@ class ScriptedTarget:
         return True
 
     async def load(self, call: Call) -> None:
-        if self._loaded == call.key:
+        if call.key in self._loaded:
+            self._loaded.remove(call.key)
+            self._loaded.append(call.key)
             return
-        self._loaded = None
+        at_work = {other.key for other in self._at_work.values() if self._runs(other)}
+        for key in [key for key in self._loaded if key not in at_work]:
+            if not self._room.fits({*self._loaded, call.key}):
+                self._loaded.remove(key)
+        if not self._room.fits({*self._loaded, call.key}):
+            self._book.complain(f"{self.name} is to load {call.key} while it works on {at_work}")
         await self._unless_it_crashes(self._dice.choice([0, 1, 20, 90]))
         if self._dice.random() < 0.02 and self.ways is not WELL:
             raise ModelCrashed(call.model, "ended with status 1", ["out of memory"])
-        self._loaded = call.key
+        if call.key not in self._loaded:
+            self._loaded.append(call.key)
+
+    def _runs(self, call: Call) -> bool:
+        """Return True unless its job has ended, and it has not heard of it yet."""
+        seen = self._book.jobs.get(call.payload.decode())
+        return seen is not None and seen.state in RUNNING and seen.target == self.name
 
     def is_loaded(self, key: str) -> bool:
         if self.bug:
             self.bug = False
             raise Bug("injected")
-        return self._loaded == key
+        return key in self._loaded
 
     def loaded(self) -> str | None:
-        return self._loaded
+        return self._loaded[-1] if self._loaded else None
 
     def in_memory(self) -> Sequence[str]:
-        key = self.loaded()
-        return () if key is None else (key,)
+        return tuple(self._loaded)
 
     def room(self) -> Room:
-        return Room.count(1)
+        return self._room
 
     def slots_of(self, key: str) -> int | None:
         return None
@@ -131,10 +147,10 @@ class ScriptedTarget:
         self._book.said[job_id], self._newest[job_id] = "", number
         known = self._book.jobs.get(job_id)
         self._book.said_under[job_id] = known.fence if known else 0
-        if len(self._at_work) > self._book.slots:
-            self._book.complain(f"the target has {len(self._at_work)} calls in {self._book.slots} slots")
-        if len({other.key for other in self._at_work.values()}) > 1:
-            self._book.complain(f"the target is to answer for {self._at_work.values()} at once")
+        if len(self._at_work) > self._book.slots[self.name]:
+            self._book.complain(f"{self.name} has {len(self._at_work)} calls in {self._book.slots[self.name]} slots")
+        if not self._room.fits({other.key for other in self._at_work.values()}):
+            self._book.complain(f"{self.name} is to answer for {self._at_work.values()} at once")
         try:
             async with aclosing(self._answer(call, job_id, number)) as chunks:
                 yield chunks
@@ -142,7 +158,7 @@ class ScriptedTarget:
             del self._at_work[number]
             seen = self._book.jobs.get(job_id) or self._book.gone[job_id]
             if seen.state not in RUNNING and self._book.time() - seen.changed_at > SLACK:
-                self._book.complain(f"the target went on with {job_id} after it was {seen.state}")
+                self._book.complain(f"{self.name} went on with {job_id} after it was {seen.state}")
 
     async def _answer(self, call: Call, job_id: str, number: int) -> AsyncGenerator[Chunk, None]:
         dice = self._dice
@@ -184,7 +200,7 @@ class ScriptedTarget:
 
     def crash(self) -> None:
         """Everything under way is lost, and what was loaded."""
-        self._loaded = None
+        self._loaded = []
         self._crash.set()
         self._crash = trio.Event()
 

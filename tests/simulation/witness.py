@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +31,13 @@ from foreman.domain.job import (
 from foreman.domain.scheduling.breaker import FREE as FREE_FOR
 from foreman.domain.scheduling.breaker import Breakers
 from foreman.domain.scheduling.choose import Standing
+from foreman.domain.scheduling.room import Room
 from foreman.queue.commands import PAUSED
 from foreman.store.protocol import NO_ARTIFACTS
 from foreman.store.sqlite.reads import SqliteReader
 from foreman.store.sqlite.writer import SqliteWriter
 
-FREE = {"drained", "target_busy", "target_unavailable"}  # what ends an attempt and does not count it
+FREE = {"drained", "target_drained", "target_busy", "target_unavailable"}  # what ends an attempt and does not count it
 HOPELESS = {"target_refused", "answer_too_large", "internal_error"}  # what fails a job at once
 SLACK = 10.0  # seconds that a slow disk may take between a decision and who hears of it
 
@@ -60,6 +61,7 @@ class Seen:
     changed_at: float = 0  # by the clock that nobody sets
     answers: int = 0  # stored
     stopped: bool = False  # by a 410
+    target: str = ""  # of its last attempt
 
 
 @dataclass
@@ -67,8 +69,10 @@ class Book:
     """All that was ever committed, over every life of the process, and every complaint."""
 
     time: Callable[[], float]  # that nobody sets
-    slots: int
+    slots: dict[str, int]  # by target
     limit: float  # the starvation limit, seconds
+    rooms: dict[str, Room] = field(default_factory=dict)  # by target
+    models: dict[str, Sequence[str]] = field(default_factory=dict)  # that a target may have at any time
     jobs: dict[str, Seen] = field(default_factory=dict)
     gone: dict[str, Seen] = field(default_factory=dict)
     asked_to_delete: set[str] = field(default_factory=set)
@@ -167,11 +171,14 @@ class Book:
             self.complain(f"{job.id} has lease {job.fence} after {seen.fence - 1}")
         if job.attempt != seen.spent + 1 or job.attempt > job.max_attempts:
             self.complain(f"{job.id} is claimed as {job.attempt} of {job.max_attempts}, {seen.spent} were spent")
-        others = [other for other in self.running() if other is not seen]
-        if len(others) >= self.slots:
-            self.complain(f"{job.id} is claimed while {len(others)} run in {self.slots} slots")
-        if any(other.draft.key != job.key for other in others):
-            self.complain(f"{job.id} of {job.key} is claimed while {others[0].draft.key} runs")
+        seen.target = target = job.target or ""
+        others = [other for other in self.running() if other is not seen and other.target == target]
+        if len(others) >= self.slots[target]:
+            self.complain(f"{job.id} is claimed while {len(others)} run in {self.slots[target]} slots of {target}")
+        keys = {other.draft.key for other in others}
+        if not self.rooms[target].fits({*keys, job.key}):
+            self.complain(f"{job.id} of {job.key} is claimed while {keys} runs on {target}")
+        self.tally[f"claimed by {target}"] += 1
         if seen.ready_at is not None and seen.ready_at > self.latest:
             self.complain(f"{job.id} is claimed {seen.ready_at - self.latest:g} s before its time")
 
@@ -253,7 +260,10 @@ class WatchedStore(SqliteWriter):
         self.fuse: Literal["before", "after"] | None = None  # when the next commit that writes loses power
         self.full = False
         self.rests: Callable[[str], bool] = lambda _: False  # whether a key is not to be claimed now
-        self.breakers: Callable[[], Breakers] = dict
+        self.breakers: Callable[[str], Breakers] = lambda _: {}  # of a target
+        self.serving: Callable[[str], Collection[str]] = (
+            lambda _: ()
+        )  # names of targets that have a key, at work or not
         self.clock: Callable[[], Instant] = lambda: 0.0
         self.standing: Callable[[], Standing] = Standing
         self._noted: list[Callable[[], None]] = []
@@ -363,7 +373,7 @@ class WatchedStore(SqliteWriter):
 
     def _was_tried(self, job: Job, now: Instant) -> bool:
         """Return whether what became of this job began another pause of its model, not the first one."""
-        breaker = self.breakers().get(model_of(job.key))
+        breaker = self.breakers(job.target or "").get(model_of(job.key))
         if breaker is None or breaker.opened_at is None or not 0 <= now - breaker.opened_at < FREE_FOR:
             return False
         return breaker.pauses > 1 and breaker.paused_at == now
@@ -375,6 +385,13 @@ class WatchedStore(SqliteWriter):
         # What came in the same transaction is not looked at again, and who was tried before did start in time.
         if late and job.attempt == 1 and job.id in self.book.jobs and not self.book.was_full:
             self.book.complain(f"{job.id} is claimed after its start_by")
+        serving = self.serving(job.key)
+        if serving and job.target not in serving:
+            self.book.complain(f"{job.id} of {job.key} is claimed by {job.target}, {serving} have its model")
+        if serving and model_of(job.key) not in self.book.models[job.target or ""]:
+            self.book.complain(f"{job.id} of {job.key} is claimed by {job.target}, which never has its model")
+        if len(self.book.slots) > 1:
+            return  # the order of one target among several depends on what it leaves to the others
         sql = """SELECT drain_key, priority, min(since) FROM jobs
                  WHERE state = 'queued' AND ready_at IS NULL AND id <> ? GROUP BY 1, 2"""
         waiting = [lane for lane in self._rows(sql, (job.id,)) if not self.rests(lane[0])]

@@ -53,9 +53,9 @@ class Failed(AssertionError):
     """The history broke a promise."""
 
 
-def simulate(seed: int, folder: Path) -> StaticAnswer:
-    """Play the history of `seed`. Raises Failed with all that was wrong."""
-    world = World(seed, folder)
+def simulate(seed: int, folder: Path, *, several: bool = False) -> StaticAnswer:
+    """Play the history of `seed`, with one target or several. Raises Failed with all that was wrong."""
+    world = World(seed, folder, several=several)
     with _same_each_time(seed), capture_logs(processors=[_only_errors]) as errors:
         try:
             trio.run(world.run, clock=MockClock(autojump_threshold=0))
@@ -92,20 +92,22 @@ def _same_each_time(seed: int) -> Iterator[None]:
 
 
 class World:
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, *, several: bool) -> None:
         self.seed = seed
         self.path = folder / "foreman.db"
         self.dice = random.Random(seed)
         self.skew = 0.0
         self.began = 0.0
-        self.book = Book(self.time, slots=self.dice.choice([1, 2, 4]), limit=LIMIT)
-        self.target = ScriptedTarget(self.dice, self.book)
+        slots = self.dice.choice([1, 2, 4])
+        self.book = Book(self.time, slots={}, limit=LIMIT)
+        self.targets = self._fleet() if several else [self._target("managed", slots)]
         self.receivers = ScriptedReceivers(self.dice, self.book)
         self.callers = Callers(self.dice, self.book, self.receivers, self.clock)
         self.gap = self.dice.choice([600.0, 1200.0, 2400.0])
         self.settings = Settings(
             data_dir=folder,
-            slots=self.book.slots,
+            slots=slots,
+            **self._target_settings(several),
             max_queue=150,
             job_ttl=6 * HOUR,
             starvation_limit=LIMIT,
@@ -119,6 +121,38 @@ class World:
             webhook_concurrency=TOGETHER,
             webhook_per_receiver=PER_RECEIVER,
         )
+
+    def _fleet(self) -> list[ScriptedTarget]:
+        """Two or three targets of their own slots, models and room; between them they have all models."""
+        dice = self.dice
+        count = dice.choice([2, 3])
+        models = [set(dice.sample(MODELS, dice.randint(1, len(MODELS)))) for _ in range(count)]
+        for model in MODELS:
+            dice.choice(models).add(model)
+        return [
+            self._target(f"t{n}", dice.choice([1, 2, 4]), sorted(some), dice.choice([1, 1, 2]))
+            for n, some in enumerate(models)
+        ]
+
+    def _target(self, name: str, slots: int, models: Sequence[str] = MODELS, most: int = 1) -> ScriptedTarget:
+        target = ScriptedTarget(self.dice, self.book, name=name, models=models, most=most)
+        self.book.slots[name], self.book.rooms[name], self.book.models[name] = slots, target.room(), models
+        return target
+
+    def _target_settings(self, several: bool) -> dict[str, Any]:
+        if not several:
+            return {}
+        return {
+            "targets": [
+                {
+                    "name": target.name,
+                    "ollama_url": f"http://127.0.0.1:{9000 + n}",
+                    "slots": self.book.slots[target.name],
+                    "max_loaded": target.room().models,
+                }
+                for n, target in enumerate(self.targets)
+            ]
+        }
 
     def time(self) -> float:
         return trio.current_time() - self.began
@@ -149,7 +183,7 @@ class World:
         seconds *= dice.uniform(0.5, 1.5)
         try:
             async with trio.open_nursery() as nursery:
-                app = App(store, self.settings, self.target, self.receivers, self.book, dice, self.clock)
+                app = App(store, self.settings, self.targets, self.receivers, self.book, dice, self.clock)
                 if dice.random() < 0.1:  # no further than the start
                     nursery.start_soon(self._kill_in, dice.uniform(0, 2), app, nursery)
                 await app.start(nursery)
@@ -182,12 +216,14 @@ class World:
 
     async def _trouble(self, app: App) -> None:
         """One thing after another goes wrong, and is mended, more or less."""
-        dice, target = self.dice, self.target
+        dice = self.dice
+        troubles = ["away", "mute", "crash", "models", "calm", "disk", "full", "clock", "bug", *["hooks"] * 4]
+        if len(self.targets) > 1:
+            troubles += ["away", "away", "crash", "hold", "hold"]
         while True:
             await trio.sleep(dice.expovariate(1 / 1800))
-            match dice.choice(
-                ["away", "mute", "crash", "models", "calm", "disk", "full", "clock", "bug", *["hooks"] * 4]
-            ):
+            target = dice.choice(self.targets) if len(self.targets) > 1 else self.targets[0]
+            match dice.choice(troubles):
                 case "away":
                     target.up = False
                     target.crash()
@@ -200,9 +236,14 @@ class World:
                 case "crash":
                     target.crash()
                 case "models":
-                    target.models_there = sorted(dice.sample(MODELS, dice.randint(1, len(MODELS))))
+                    own = target.models_of_its_own
+                    target.models_there = sorted(dice.sample(own, dice.randint(1, len(own))))
                     await trio.sleep(dice.uniform(1, HOUR))
-                    target.models_there = list(MODELS)
+                    target.models_there = list(own)
+                case "hold":
+                    await app.hold(target.name)
+                    await trio.sleep(dice.choice([1, 300, 3600]))
+                    await app.release(target.name)
                 case "calm":
                     target.ways = WELL if target.ways is WAYS else WAYS
                 case "disk":
@@ -290,15 +331,18 @@ class World:
 
     async def _end_well(self) -> None:
         """With nothing in the way, all comes to its end."""
-        self.target.ways, self.target.up, self.target.mute, self.target.bug = WELL, True, False, False
-        self.target.models_there = list(MODELS)
+        for target in self.targets:
+            target.ways, target.up, target.mute, target.bug = WELL, True, False, False
+            target.models_there = list(target.models_of_its_own)
         self.receivers.moods = dict.fromkeys(RECEIVERS, "well")
         store = self._open()
         try:
             async with trio.open_nursery() as nursery:
-                app = App(store, self.settings, self.target, self.receivers, self.book, self.dice, self.clock)
+                app = App(store, self.settings, self.targets, self.receivers, self.book, self.dice, self.clock)
                 await app.start(nursery)
                 await app.queue.ask(Resume())
+                for target in self.targets:
+                    await app.release(target.name)
                 with trio.move_on_after(QUIET):
                     while self._unfinished(store):  # noqa: ASYNC110, nobody tells when all of it has ended
                         await trio.sleep(60)

@@ -50,20 +50,24 @@ def serve(ledger: Ledger) -> None:
         if message is None:
             return
         site = ledger.outlook.sites.get(message.target)
-        work, left = _next(ledger, message, site) if site and site.open else (None, False)
-        if work is None:
+        if site is None or not site.open:
             idle.add(message.target)
-            deferred |= {message.target} if left else set()
             continue
-        ledger.answer_claim(message, work)
-        idle -= deferred  # what they left may be theirs now
-        deferred.clear()
+        candidates = Candidates(ledger.refreshed(), site, ledger.running.values(), ledger.now)
+        work = _next(ledger, message, site, candidates)
+        if work or candidates.news:
+            idle -= deferred  # what they left may be theirs now
+            deferred.clear()
+        if work:
+            ledger.answer_claim(message, work)
+            continue
+        idle.add(message.target)
+        deferred |= {message.target} if candidates.deferred else set()
 
 
-def _next(ledger: Ledger, message: Claim, site: Site) -> tuple[Work | None, bool]:
-    """Return the work of a claim, or None, and True if a job was left for another target."""
-    outlook, now = ledger.refreshed(), ledger.now
-    candidates = Candidates(outlook, site, ledger.running.values(), now)
+def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) -> Work | None:
+    """Return the work of a claim, or None."""
+    outlook, now = ledger.outlook, ledger.now
     turns, rules, room = outlook.turns_of(site.name), outlook.rules_of(site.slots), site.room()
     heads = candidates.heads()
     for _ in range(UNREADABLE_AT_ONCE):
@@ -77,7 +81,7 @@ def _next(ledger: Ledger, message: Claim, site: Site) -> tuple[Work | None, bool
             room=room,
         )
         if choice is None:
-            return None, candidates.deferred
+            return None
         try:
             found = _read_suitable(ledger, choice.head, candidates)
         except JobUnreadable as error:  # changed by another program; it must not block the jobs behind it
@@ -90,7 +94,7 @@ def _next(ledger: Ledger, message: Claim, site: Site) -> tuple[Work | None, bool
         heads = [head for head in heads if head is not choice.head]
     else:
         ledger.unfinished = True  # the next transaction continues, so that other messages need not wait
-        return None, candidates.deferred
+        return None
     job, payload = found
     claimed = replace(
         job,
@@ -109,7 +113,7 @@ def _next(ledger: Ledger, message: Claim, site: Site) -> tuple[Work | None, bool
     if breaker := turns.breakers.get(model_of(job.key)):
         ledger.judge(site.name, job.key, breaker.claimed(job.id, now))
     ledger.put(claimed, job)
-    return Work(claimed, payload, ledger.events[-1].seq, reserved=choice.reserved), candidates.deferred
+    return Work(claimed, payload, ledger.events[-1].seq, reserved=choice.reserved)
 
 
 def _read_suitable(ledger: Ledger, head: Head, candidates: Candidates) -> tuple[Job, bytes] | None:
