@@ -1,0 +1,89 @@
+"""Jobs for managed models on two targets of one process, whose servers are real children."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foreman.targets.managed import engine
+from tests.support.api import chat, submit_many
+from tests.support.foreman import Daemon, managed, until
+
+TARGETS = [
+    {"name": "gpu0", "managed": True, "slots": 4, "memory": "22 GiB"},
+    {"name": "gpu1", "managed": True, "slots": 2, "memory": "12 GiB"},
+]
+
+
+def embedded(*names: str) -> list[dict[str, object]]:
+    """The setting `models`: managed models served by the embedded engine."""
+    options = ["--model", str(engine.DEFAULT_MODEL), "--ctx", "512", "--slots", "2", "--threads", "1"]
+    command = [sys.executable, "-m", "foreman", "engine", *options, "--alias", "{name}"]
+    return [{"name": name, "command": command} for name in names]
+
+
+def serving(names: list[str]) -> set[str]:
+    """Return which of the models have a server that lives now, by the arguments of all processes but the leashes."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_text().split("\0")
+        except OSError:  # it has ended
+            continue
+        if arguments[1:3] in (["-m", "tests.support.target"], ["-m", "foreman"]):
+            found |= set(names) & set(arguments)
+    return found
+
+
+def together(database: Path) -> Iterator[tuple[set[tuple[str, str]], set[tuple[str, str]]]]:
+    """Yield, after each event, the targets and models whose jobs run, and those whose jobs are answered."""
+    states: dict[str, str] = {}
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+        where = {job: (target, model) for job, target, model in db.execute("SELECT id, target, model FROM jobs")}
+        for job, state in db.execute("SELECT job_id, state FROM events ORDER BY seq"):
+            states[job] = state
+            running = {where[one] for one, now in states.items() if now in ("loading", "working")}
+            yield running, {where[one] for one, now in states.items() if now == "working"}
+
+
+@pytest.mark.parametrize("kind", ["scripted", "embedded"])
+def test_models_that_fit_work_at_once_and_the_third_takes_the_place_of_one(kind: str, tmp_path: Path) -> None:
+    names = [f"{letter}{os.getpid()}" for letter in "abcd"]
+    a, b, c, d = names
+    text, fields = "hello #slow=0.3", {}
+    models = managed(*names)
+    if kind == "embedded":
+        pytest.importorskip("xllamacpp")
+        text, fields = "Tell a long story.", {"options": {"num_predict": 16}}
+        models = embedded(*names)
+    for model in models:
+        model |= (
+            {"target": "gpu1", "memory": "12 GiB"} if model["name"] == d else {"target": "gpu0", "memory": "11 GiB"}
+        )
+    seen: list[set[str]] = []
+    with Daemon(tmp_path / "data", targets=TARGETS, models=models, starvation_limit="1h") as daemon:
+
+        def done() -> list[dict[str, Any]]:
+            seen.append(serving([a, b, c]))
+            return list(daemon.http.get("/jobs", params={"state": "done", "limit": 100}).json()["jobs"])
+
+        jobs = [chat(f"{n} {text}", model, **fields) for n in range(4) for model in (a, b, d)]
+        submit_many(daemon, jobs)
+        until(lambda: len(done()) == 12)
+        submit_many(daemon, [chat(f"{n} {text}", model, **fields) for n in range(2) for model in (c, b, d)])
+        until(lambda: len(done()) == 18)
+        ran = Counter((job["target"], job["model"]) for job in done())
+    assert ran == {("gpu0", a): 4, ("gpu0", b): 6, ("gpu0", c): 2, ("gpu1", d): 6}
+    assert max(map(len, seen)) == 2 and any(c in alive for alive in seen)
+    steps = list(together(tmp_path / "data" / "foreman.db"))
+    assert all(len({model for target, model in running if target == "gpu0"}) <= 2 for running, _ in steps)
+    assert any(working >= {("gpu0", a), ("gpu0", b)} for _, working in steps)
+    assert any({target for target, _ in working} == {"gpu0", "gpu1"} for _, working in steps)
