@@ -86,6 +86,29 @@ def test_a_target_that_is_the_foreman_which_runs(invoke: Invoke, tmp_path: Path,
     assert found["target"]["what"].endswith("is this foreman itself")
 
 
+def test_each_of_several_targets_is_looked_at(
+    invoke: Invoke, tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = f"http://127.0.0.1:{held_port()}"
+    targets = [
+        {"name": "box", "ollama_url": upstream.url},
+        {"name": "cloud", "openai_url": away},
+        {"name": "gpu", "managed": True},
+    ]
+    monkeypatch.setenv("FOREMAN_TARGETS", msgspec.json.encode(targets).decode())
+    monkeypatch.setenv("FOREMAN_MODELS", '[{"name": "m", "command": ["/bin/sh"]}]')
+    here = ["--addr", f"127.0.0.1:{held_port()}", "--data-dir", str(tmp_path / "data")]
+    result = invoke("doctor", *here, "--model", "b")
+    lines = result.stdout.splitlines()[4:]
+    assert result.exit_code == 1
+    assert lines[0] == f"✓ target    box at {upstream.url}, models: a, b"
+    assert lines[1].startswith(f"✗ target    cannot reach cloud at {away}")
+    assert lines[1].endswith("→ start it, or set targets.cloud.openai_url to where it listens")
+    assert lines[2] == "✓ target    gpu: foreman starts 1 models itself: m"
+    assert lines[3] == "✓ model     b"
+    assert "cannot check x while a target does not answer" in invoke("doctor", *here, "--model", "x").stdout
+
+
 def test_a_target_of_the_other_kind(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
     with an_upstream("--kind", "openai") as other:
         found = examine(invoke, tmp_path, ollama_url=other.url)

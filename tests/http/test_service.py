@@ -54,7 +54,7 @@ def test_the_metrics_count_what_happened_and_each_is_documented(fresh: Fresh) ->
     shown = api.http.get("/metrics").text
     assert 'foreman_changes_total{state="done"} 1.0' in shown
     assert 'outcome="done"} 1.0' in shown
-    assert "foreman_target_up 1.0" in shown
+    assert 'foreman_target_up{target="ollama"} 1.0' in shown
     documented = (ROOT / "docs" / "metrics.md").read_text()
     names = [line.split()[2] for line in shown.splitlines() if line.startswith("# TYPE")]
     assert [name for name in names if not name.endswith("_created") and f"`{name}`" not in documented] == []
@@ -104,7 +104,7 @@ def test_the_queue_and_the_metrics_tell_of_models_not_of_spellings(fresh: Fresh)
     told = [line for line in api.http.get("/metrics").text.splitlines() if line.startswith("foreman_jobs_")]
     assert told == [
         f'foreman_jobs_waiting{{model="a",priority="normal"}} {len(names)}.0',
-        'foreman_jobs_running{model="a",state="working"} 1.0',
+        'foreman_jobs_running{model="a",state="working",target="ollama"} 1.0',
     ]
 
 

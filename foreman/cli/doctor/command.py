@@ -53,7 +53,7 @@ def doctor(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Check the settings, token, data folder, port and target of 'foreman serve', and a running Foreman.
+    """Check the settings, token, data folder, port and targets of 'foreman serve', and a running Foreman.
 
     Prints one line for each check: good (✓), a warning (!) or an error (✗), with the remedy. Exits with 1 after an
     error. Takes the same flags as 'foreman serve', so that it judges what would be started. Changes nothing and posts
@@ -92,10 +92,14 @@ def _examine(
     yield port
     if url or is_foreman:
         yield local.running(url or local.own_url(settings), settings)
-    target, known = remote.target(settings)
-    yield target
+    known: list[str] = []
+    silent = False
+    for target, names in remote.targets(settings):
+        yield target
+        known += names or []
+        silent |= names is None
     if model:
-        yield remote.model(model, known, settings)
+        yield remote.model(model, None if silent and model not in known else known, settings)
     if webhook:
         yield remote.webhook(webhook, settings)
 

@@ -1,4 +1,4 @@
-"""Checks of other servers: the target, its models, and receivers of webhooks."""
+"""Checks of other servers: the targets, their models, and receivers of webhooks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import difflib
 import importlib.util
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
+import msgspec
 import trio
 
 from foreman.cli.doctor.finding import Finding, bad, doubtful, good
@@ -23,6 +24,7 @@ from foreman.client.network import Transport
 from foreman.client.why import why
 from foreman.config.managed_model import ManagedModel
 from foreman.config.settings import Settings
+from foreman.config.target_settings import TargetSettings, models_of
 from foreman.domain.errors import TargetError, TargetRefused, TargetUnavailable
 from foreman.domain.webhooks import addresses
 from foreman.targets.boot import boot_id_at
@@ -37,29 +39,42 @@ ANSWER = 65_536  # bytes; the largest answer of a receiver
 LISTED = 10  # models
 
 
-def target(settings: Settings) -> tuple[Finding, list[str] | None]:
-    """Check that the target answers; also return the names of its models, None when unknown."""
-    if settings.models:
-        return _commands(settings.models), [name for model in settings.models for name in (model.name, *model.aliases)]
-    if not settings.ollama_url and not settings.openai_url:
+def targets(settings: Settings) -> Iterator[tuple[Finding, list[str] | None]]:
+    """Check each target; also yield the names of its models, None when unknown."""
+    every = settings.all_targets
+    for one in every:
+        finding, known = _managed(one, settings) if one.kind == "managed" else _server(one, settings)
+        if len(every) > 1 and f" {one.name} " not in f" {finding.what}":
+            finding = msgspec.structs.replace(finding, what=f"{one.name}: {finding.what}")
+        yield finding, known
+
+
+def _managed(one: TargetSettings, settings: Settings) -> tuple[Finding, list[str]]:
+    if not (models := models_of(settings, one.name)):
         return _embedded(), [DEFAULT_NAME, DEFAULT_MODEL]
-    server: OllamaTarget | OpenAITarget
-    if settings.ollama_url:
-        setting, server = "ollama", OllamaTarget(settings.ollama_url, settings.ollama_token.get_secret_value())
-    else:
-        setting, server = "openai", OpenAITarget(settings.openai_url, settings.openai_token.get_secret_value())
-    url = getattr(settings, f"{setting}_url")
+    names = [name for model in models for name in (model.name, *model.aliases)]
+    return _commands(models), names
+
+
+def _server(one: TargetSettings, settings: Settings) -> tuple[Finding, list[str] | None]:
+    url, token = one.url, one.token.get_secret_value()
+    own_table = f"targets.{one.name}." if settings.targets else ""
+    setting = f"{own_table}{one.kind}_url"
+    called = one.name if settings.targets or len(settings.all_targets) > 1 else ""
+    server = OllamaTarget(url, token, name=called) if one.kind == "ollama" else OpenAITarget(url, token, name=called)
     found, own = trio.run(_ask, server, settings)
     if own or (isinstance(found, TargetUnavailable) and _listens_at(url, settings)):
-        do = f"set {setting}_url to where the inference server listens, or choose another addr for foreman"
+        do = f"set {setting} to where the inference server listens, or choose another addr for foreman"
         return bad("target", f"{url} is this foreman itself", do), None
     if isinstance(found, TargetError):
         what = str(found).replace(server.name, server.address, 1)
-        do = f"start it, or set {setting}_url to where it listens"
+        do = f"start it, or set {setting} to where it listens"
         if isinstance(found, TargetRefused):
             locked = found.status in (401, 403)
-            do = f"set {setting}_token" if locked else f"is {setting}_url the right address?"
+            secret = f"{own_table}token" if own_table else f"{one.kind}_token"
+            do = f"set {secret}" if locked else f"is {setting} the right address?"
         return bad("target", what, do), None
+    found = [name for name in found if one.takes(name)]
     if not found:
         return doubtful("target", f"{server.address} has no models", "add one, such as 'ollama pull qwen3:8b'"), []
     return good("target", f"{server.address}, models: {_some(found)}"), found
@@ -117,7 +132,7 @@ def _embedded() -> Finding:
 def model(name: str, known: Sequence[str] | None, settings: Settings) -> Finding:
     """Check that the target has the model `name`."""
     if known is None:
-        return bad("model", f"cannot check {name} while the target does not answer", "fix the target first")
+        return bad("model", f"cannot check {name} while a target does not answer", "fix the target first")
     if name in known:
         return good("model", name)
     near = difflib.get_close_matches(name, known, n=1)

@@ -139,7 +139,7 @@ def service_paths() -> Paths:
 
 def _targets() -> Paths:
     """Describe the routes of the targets."""
-    refused = ("admin_required", "target_not_found")
+    refused = ("admin_required", "target_not_found", "not_found")
     body = ("invalid_json", "model_required", "wrong_content_type", *BODY)
     failed = ("target_busy", "target_failed", "target_refused", "attempt_timeout", "load_timeout", "model_crashed")
     ordered = (*refused, *body, "field_invalid", "model_not_found", "wrong_target", *PASSED, *failed)

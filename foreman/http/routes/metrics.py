@@ -58,13 +58,14 @@ class _Now:
         for labels, depth in depths.items():
             waiting.add_metric(labels, depth)
         yield waiting
-        running = GaugeMetricFamily("foreman_jobs_running", "Jobs running", labels=["model", "state"])
-        for (model, state), count in Counter((model_of(job.key), job.state) for job in self._running).items():
-            running.add_metric([model, state], count)
+        running = GaugeMetricFamily("foreman_jobs_running", "Jobs running", labels=["model", "state", "target"])
+        at_work = Counter((model_of(job.key), job.state, job.target or "") for job in self._running)
+        for where, count in at_work.items():
+            running.add_metric(where, count)
         yield running
         age = 0.0 if self._oldest is None else max(0.0, ctx.clock() - self._oldest)
         yield GaugeMetricFamily("foreman_oldest_wait_seconds", "Seconds that the oldest waiting job has waited", age)
-        yield GaugeMetricFamily("foreman_target_up", "1 while the target answers", float(ctx.fleet.up))
+        yield from self._targets()
         failing = GaugeMetricFamily(
             "foreman_model_failing", "1 for a model whose jobs are held because its calls fail", labels=["model"]
         )
@@ -87,3 +88,18 @@ class _Now:
         memory.add_metric(["limit"], ctx.budget.limit)
         yield memory
         yield GaugeMetricFamily("foreman_wal_bytes", "Size of the database's log", ctx.log_size())
+
+    def _targets(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("foreman_target_up", "1 while the target answers", labels=["target"])
+        draining = GaugeMetricFamily("foreman_target_draining", "1 while the target is drained", labels=["target"])
+        slots = GaugeMetricFamily("foreman_target_slots", "Jobs that the target runs together", labels=["target"])
+        done = CounterMetricFamily("foreman_target_jobs_done", "Jobs that the target has done", labels=["target"])
+        loaded = GaugeMetricFamily("foreman_target_loaded", "Models that the target has loaded", labels=["target"])
+        for member in self._ctx.fleet.members:
+            name = [member.name]
+            up.add_metric(name, float(member.inventory.up))
+            draining.add_metric(name, float(member.drained))
+            slots.add_metric(name, member.slots)
+            done.add_metric(name, member.worker.tally.jobs_done)
+            loaded.add_metric(name, len(set(map(model_of, member.in_memory()))))
+        yield from (up, draining, slots, done, loaded)

@@ -5,6 +5,7 @@ import { Link } from "./link.js";
 import { list } from "./list.js";
 import { now } from "./now.js";
 import { submit } from "./submit.js";
+import { targets } from "./targets.js";
 
 const WORDS = { connecting: "connecting", live: "live", reconnecting: "reconnecting", silent: "target silent", away: "target away", dead: "no answer" };
 
@@ -32,6 +33,7 @@ function route() {
   if (view === "jobs" && id) leave = job(main, { feed, link, id: decodeURIComponent(id) });
   else if (view === "jobs") leave = list(main, { feed, query: new URLSearchParams(asked) });
   else if (view === "new") leave = submit(main);
+  else if (view === "targets") leave = targets(main, { feed, link });
   else leave = now(main, { feed, link });
   for (const entry of document.querySelectorAll("nav a")) {
     const here = entry.getAttribute("href") === `#/${view}`;

@@ -19,10 +19,17 @@ export class Figures {
     }
     if (!queue || !link.target) return;
     const { state, target } = link;
-    if (state === "away") cards.Target.show("away", target.target_error ?? "cannot be reached", "bad");
+    const fleet = queue.targets ?? [];
+    const up = fleet.filter((one) => one.up).length;
+    if (fleet.length > 1) {
+      const less = fleet.filter((one) => !one.up || one.draining);
+      const words = less.map((one) => `${one.name} is ${one.up ? (one.running ? "draining" : "drained") : "away"}`).join(", ");
+      cards.Target.show(`${up} of ${fleet.length} up`, words || "all reachable", up ? (less.length ? "warn" : "good") : "bad");
+      loaded = [...new Set(fleet.filter((one) => one.up).flatMap((one) => one.loaded))];
+    } else if (state === "away") cards.Target.show("away", target.target_error ?? "cannot be reached", "bad");
     else if (state === "silent") cards.Target.show("silent", "does not answer", "warn");
     else cards.Target.show("up", "reachable", "good");
-    if (state === "away" || !loaded) cards.Model.show("–", "not known");
+    if ((state === "away" && fleet.length < 2) || !loaded) cards.Model.show("–", "not known");
     else if (loaded.length > 1) cards.Model.show(`${loaded.length} models`, `${loaded.join(", ")}`);
     else cards.Model.show(loaded[0] ?? "none", loaded.length ? "loaded" : "no model loaded");
     cards.Running.show(`${count(queue.running.length)} of ${count(queue.slots)}`, queue.slots === 1 ? "slot" : "slots");

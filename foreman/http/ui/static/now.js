@@ -4,6 +4,7 @@ import { Figures } from "./figures.js";
 import { heard } from "./format.js";
 import { head, row } from "./rows.js";
 import { Running } from "./running.js";
+import { TargetCard } from "./target_card.js";
 import { Usage } from "./usage.js";
 import { Waiting } from "./waiting.js";
 
@@ -13,6 +14,8 @@ const RECENT = 10;
 /** What the box is doing. */
 export function now(main, { feed, link }) {
   const figures = new Figures();
+  const cards = h("div.targets");
+  const fleet = h("section", { "aria-label": "Targets", hidden: true }, h("div.row", {}, h("h2", {}, "Targets", heard()), h("a", { href: "#/targets" }, "All of them")), cards);
   const usage = new Usage();
   const running = new Running();
   const waiting = new Waiting();
@@ -28,6 +31,7 @@ export function now(main, { feed, link }) {
     main,
     h("h1.hidden", {}, "Now"),
     h("section.cards", { "aria-label": "State" }, figures.elements),
+    fleet,
     h("section", { "aria-label": "The last hour" }, h("div.charts", {}, usage.charts.map((chart) => chart.element)), usage.note),
     h("section", { "aria-label": "Running" }, h("h2", {}, "Running", heard()), running.list, running.more),
     h("section", { "aria-label": "Waiting" }, h("div.row", {}, h("h2", {}, title, heard()), pause), waiting.elements),
@@ -50,10 +54,18 @@ export function now(main, { feed, link }) {
     figures.show(link, queue, loaded);
     running.show(queue.running);
     waiting.show(queue, line);
+    link.several = (queue.targets?.length ?? 1) > 1;
+    fleet.hidden = !link.several;
+    if (link.several) readTargets();
     say(title, queue.paused ? "Waiting, paused" : "Waiting");
     say(pause, queue.paused ? "Resume" : "Pause");
     pause.classList.toggle("primary", queue.paused);
   }, 500);
+
+  const readTargets = gently(async () => {
+    const { targets } = await get("/targets");
+    if (alive) keyed(cards, targets, { key: (one) => one.name, make: (one) => new TargetCard(one), update: (card, one) => card.show(one) });
+  }, 1000);
 
   const readLoaded = gently(async () => {
     loaded = await get("/api/ps", { signal: AbortSignal.timeout(2000) }).then((found) => found.models.map((model) => model.name), () => null);

@@ -1,0 +1,37 @@
+import { get } from "./api.js";
+import { fill, gently, h, keyed } from "./dom.js";
+import { heard } from "./format.js";
+import { TargetCard } from "./target_card.js";
+
+/** All targets, with orders to each. */
+export function targets(main, { feed, link }) {
+  const list = h("div.targets.full", { hidden: true });
+  let cards = new Map();
+  let alive = true;
+
+  fill(main, h("h1", {}, "Targets", heard()), list);
+
+  const read = gently(async () => {
+    const found = await get("/targets");
+    if (!alive) return;
+    link.several = found.targets.length > 1;
+    cards = keyed(list, found.targets, { key: (one) => `${one.name} ${one.kind}`, make: (one) => new TargetCard(one, { full: true, changed: read }), update: (card, one) => card.show(one) });
+    list.hidden = false;
+  }, 500);
+
+  const beat = setInterval(() => {
+    if (document.hidden || link.state === "dead") return;
+    read();
+    for (const card of cards.values()) card.readLog();
+  }, 1000);
+  feed.addEventListener("changes", read);
+  link.addEventListener("change", read);
+  read();
+
+  return () => {
+    alive = false;
+    clearInterval(beat);
+    feed.removeEventListener("changes", read);
+    link.removeEventListener("change", read);
+  };
+}
