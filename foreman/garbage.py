@@ -12,6 +12,16 @@ SHARE = 1000  # the pause is at least this many times the duration of the last o
 
 
 @contextmanager
+def paused() -> Iterator[None]:
+    """Collect nothing: what is imported stays, and walking through it takes a tenth of the start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
 def few_walk_through_all(clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
     """Make most full collections skip the objects that survived the previous one.
 

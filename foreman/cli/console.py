@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +15,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from foreman import program
+from foreman.cli.plain import one_line, plain
 
 STATE_STYLES = {
     "queued": "yellow",
@@ -33,28 +29,6 @@ STATE_STYLES = {
 LEAST_OF_LAST = 12  # columns; the least width of the last column of a table
 GAP = 2  # spaces between the columns of a table
 PIPED_WIDTH = 1000  # columns; cells are not cut in a pipe
-_CONTROLS = re.compile(  # all but tab and newline; those that change the direction of text; lone surrogates
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-
-
-def plain(text: str) -> str:
-    """Return the text without control characters: models and servers may send any."""
-    return _CONTROLS.sub("", text)
-
-
-def one_line(text: str) -> str:
-    """Return the plain text on one line; errors of crashed models contain several lines of their logs."""
-    return " ".join(plain(text).split())
-
-
-def this_program() -> str:
-    """Return the command that calls this program from the current folder."""
-    if shutil.which("foreman"):
-        return "foreman"
-    path = Path(sys.executable)
-    near = os.path.relpath(path if program.frozen() else path.parent / "foreman")
-    return near if os.sep in near else os.path.join(os.curdir, near)
 
 
 def console(*, err: bool = False) -> Console:

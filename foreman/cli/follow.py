@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from queue import Empty, Queue
 from typing import TypeAlias
 
-from foreman.cli.console import this_program
+from foreman.cli.plain import this_program
 from foreman.client import Chunk, Client, ClientError, Event, Job, JobFailed, StartsOver
 from foreman.client.errors import Busy, ConnectFailed
 from foreman.domain.job import TERMINAL, State

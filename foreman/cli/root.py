@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from foreman import __version__
-from foreman.cli.console import one_line
 from foreman.cli.exit_codes import EXIT_CODES, INSTALL, INTERRUPTED, line_and_code
+from foreman.cli.plain import one_line
 from foreman.program import interrupt_handler
 
 GROUPS = {  # each command with its module

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import click
 import msgspec
 
-from foreman.cli.console import one_line
+from foreman.cli.plain import one_line
 
 # DEL, C1, and the characters with the Unicode property Bidi_Control: JSON may hold them unescaped.
 _CONTROLS = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -7,29 +7,28 @@ from urllib.parse import urlsplit
 
 from foreman.domain.job import Delivery, DeliveryState, Instant, Job, JobEvent, State, check_transition
 
-NO_SEQ = 0  # of an event that is not in the log yet
 
-
-def submitted(job: Job) -> JobEvent:
+def submitted(job: Job, *, seq: int) -> JobEvent:
     """Return the first event of a job."""
-    return _event(job, job.state, None, job.created_at)
+    return _event(seq, job, job.state, None, job.created_at)
 
 
-def changed(job: Job, previous: State, now: Instant) -> list[JobEvent]:
-    """Return the events of a job that goes from `previous` to its state; a start of a loaded model is two.
+def changed(job: Job, previous: State, now: Instant, *, seq: int) -> list[JobEvent]:
+    """Return the events of a job that goes from `previous` to its state, from `seq` on.
 
-    Raise IllegalTransition when it may not.
+    A start of a loaded model is two. Raise IllegalTransition when the job may not go there.
     """
     if previous is State.QUEUED and job.state is State.WORKING:
-        return [_event(job, State.LOADING, State.QUEUED, now), _event(job, State.WORKING, State.LOADING, now)]
+        loading = _event(seq, job, State.LOADING, State.QUEUED, now)
+        return [loading, _event(seq + 1, job, State.WORKING, State.LOADING, now)]
     check_transition("change", previous, job.state)
-    return [_event(job, job.state, previous, now)]
+    return [_event(seq, job, job.state, previous, now)]
 
 
-def unreadable(job_id: str, error: str, *, attempt: int, now: Instant) -> JobEvent:
+def unreadable(job_id: str, error: str, *, attempt: int, now: Instant, seq: int) -> JobEvent:
     """Return the event of a waiting job that failed because it cannot be read."""
     return JobEvent(
-        seq=NO_SEQ,
+        seq=seq,
         job_id=job_id,
         state=State.FAILED,
         previous=State.QUEUED,
@@ -61,9 +60,9 @@ def receiver_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
-def _event(job: Job, state: State, previous: State | None, at: Instant) -> JobEvent:
+def _event(seq: int, job: Job, state: State, previous: State | None, at: Instant) -> JobEvent:
     return JobEvent(
-        seq=NO_SEQ,
+        seq=seq,
         job_id=job.id,
         state=state,
         previous=previous,

@@ -11,8 +11,9 @@ import sys
 import pytest
 
 from foreman import __version__
-from foreman.cli.console import Typed, plain, span
+from foreman.cli.console import Typed, span
 from foreman.cli.exit_codes import EXIT_CODES
+from foreman.cli.plain import plain
 from foreman.cli.root import COMMANDS, GROUPS
 from tests.cli.conftest import ROOT, Invoke, environment
 

@@ -301,7 +301,7 @@ HOT: dict[str, Callable[[SqliteWriter, Job], object]] = {
     "idempotency": lambda store, job: store.by_idempotency_key("", "k"),
     "submit": lambda store, job: store.add([draft(999)], [queued(draft(999), 1.0)]),
     "change": lambda store, job: store.put([replace(job, state=State.WORKING)]),
-    "log": lambda store, job: store.log([replace(events.submitted(job), seq=999)]),
+    "log": lambda store, job: store.log([events.submitted(job, seq=999)]),
     "remains": lambda store, job: store.remains(job.id),
     "set aside": lambda store, job: store.set_aside(job.id, now=1, expires_at=None, error="odd", code="c"),
     "shapes": lambda store, job: store.shapes(job.id),

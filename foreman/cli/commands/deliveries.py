@@ -10,10 +10,11 @@ import msgspec
 from rich.text import Text
 
 from foreman.cli.commands.shell_completion import any_job
-from foreman.cli.console import one_line, show_table, state_text
+from foreman.cli.console import show_table, state_text
 from foreman.cli.exit_codes import epilog
 from foreman.cli.ids import id_of, with_job
 from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_ids, print_json
 from foreman.client import Client, Delivery, NotFound, requests
 from foreman.client.reading import decode

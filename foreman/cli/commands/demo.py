@@ -9,10 +9,11 @@ from types import FrameType
 
 import click
 
-from foreman.cli.console import STATE_STYLES, Typed, console, plain, span, this_program
+from foreman.cli.console import STATE_STYLES, Typed, console, span
 from foreman.cli.daemon import Daemon, NotReady, running
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, epilog
 from foreman.cli.follow import follow
+from foreman.cli.plain import plain, this_program
 from foreman.client import Chunk, Client, ClientError, Event, Job, StartsOver, text_of
 from foreman.domain.job import TERMINAL, State
 

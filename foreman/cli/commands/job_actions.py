@@ -10,10 +10,10 @@ import click
 import msgspec
 
 from foreman.cli.commands.shell_completion import Complete, ended_job, open_job, retried_job
-from foreman.cli.console import one_line
 from foreman.cli.exit_codes import REFUSED, epilog
 from foreman.cli.ids import with_job
 from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_json
 from foreman.client import Busy, Client, Refused, Unauthorized, requests
 from foreman.client.requests import Ask

@@ -11,11 +11,12 @@ import msgspec
 from rich.text import Text
 
 from foreman.cli.commands.shell_completion import any_job
-from foreman.cli.console import between, clock, one_line, show_hanging, state_text
+from foreman.cli.console import between, clock, show_hanging, state_text
 from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.follow import Away, follow
 from foreman.cli.ids import id_of, with_job
 from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_json
 from foreman.client import Client, Event, Job
 from foreman.domain.job import RUNNING, TERMINAL, State

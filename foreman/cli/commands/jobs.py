@@ -10,10 +10,11 @@ import msgspec
 from rich.text import Text
 
 from foreman.cli.commands.shell_completion import any_job, model_names
-from foreman.cli.console import between, clock, one_line, plain, show_hanging, show_table, state_text
+from foreman.cli.console import between, clock, show_hanging, show_table, state_text
 from foreman.cli.exit_codes import epilog
 from foreman.cli.ids import WHOLE, id_of, with_job
 from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.plain import one_line, plain
 from foreman.cli.script_output import print_ids, print_json
 from foreman.client import Client, Event, Job, Page, requests
 from foreman.client.reading import decode

@@ -14,8 +14,9 @@ from typing import Any
 import click
 from rich.text import Text
 
-from foreman.cli.console import console, one_line, state_text, this_program
+from foreman.cli.console import console, state_text
 from foreman.cli.exit_codes import FAILED, epilog
+from foreman.cli.plain import one_line, this_program
 from foreman.cli.script_output import escaped
 from foreman.domain.webhooks.signature import key_of
 from foreman.receiver import LOOPBACK, Post, Received, judge

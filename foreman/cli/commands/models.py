@@ -9,9 +9,10 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.console import plain, show_table
+from foreman.cli.console import show_table
 from foreman.cli.exit_codes import epilog
 from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.plain import plain
 from foreman.cli.script_output import print_ids, print_json
 from foreman.client import Client, ClientError, ConnectFailed, Unauthorized
 from foreman.client.reading import decode

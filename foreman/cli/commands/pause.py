@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from foreman.cli.commands.shell_completion import target_names
-from foreman.cli.console import plain
 from foreman.cli.exit_codes import epilog
 from foreman.cli.options import reaches_foreman
+from foreman.cli.plain import plain
 from foreman.cli.script_output import print_json
 from foreman.client import Client, requests
 

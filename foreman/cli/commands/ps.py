@@ -9,9 +9,10 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.console import between, one_line, show_table, span, state_text
+from foreman.cli.console import between, show_table, span, state_text
 from foreman.cli.exit_codes import epilog
 from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_ids, print_json
 from foreman.client import Client, Job, Page, Queue, Running, requests
 from foreman.client.reading import decode

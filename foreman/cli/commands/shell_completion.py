@@ -9,8 +9,8 @@ from typing import TypeVar
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from foreman.cli.console import one_line
 from foreman.cli.exit_codes import epilog
+from foreman.cli.plain import one_line
 from foreman.client import Client, ClientError
 from foreman.domain.job import RETRIABLE, TERMINAL, State
 

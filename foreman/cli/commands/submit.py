@@ -11,10 +11,11 @@ from click.core import ParameterSource
 
 from foreman.cli.commands.shell_completion import model_names
 from foreman.cli.commands.submit_file import submit_file
-from foreman.cli.console import StatusLine, Typed, one_line, span, this_program
+from foreman.cli.console import StatusLine, Typed, span
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, REFUSED, epilog
 from foreman.cli.follow import Away, Waiting, follow
 from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.plain import one_line, this_program
 from foreman.cli.script_output import print_json
 from foreman.client import (
     Accepted,

@@ -11,8 +11,9 @@ from typing import IO
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from foreman.cli.console import console, plain
+from foreman.cli.console import console
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, MISUSED, REFUSED, line_and_code
+from foreman.cli.plain import plain
 from foreman.cli.script_output import print_ids, print_json
 from foreman.client import Busy, Client, ClientError, ConnectFailed, Rejected, Submitted, Taken, Unauthorized
 

@@ -8,9 +8,10 @@ import click
 from rich.text import Text
 
 from foreman.cli.commands.shell_completion import model_names, target_names
-from foreman.cli.console import one_line, plain, show_table
+from foreman.cli.console import show_table
 from foreman.cli.exit_codes import epilog
 from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.plain import one_line, plain
 from foreman.cli.script_output import print_ids, print_json
 from foreman.client import Client, Target, requests
 from foreman.client.reading import decode

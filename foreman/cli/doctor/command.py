@@ -12,10 +12,11 @@ from rich.text import Text
 
 from foreman.cli.commands.config import file_of
 from foreman.cli.commands.shell_completion import model_names
-from foreman.cli.console import console, one_line
+from foreman.cli.console import console
 from foreman.cli.doctor import local, remote
 from foreman.cli.doctor.finding import Finding, bad, good
 from foreman.cli.exit_codes import FAILED, epilog
+from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_json
 from foreman.cli.setting_options import takes_settings
 from foreman.config.settings import Settings

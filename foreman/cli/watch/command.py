@@ -14,9 +14,10 @@ import click
 from rich.console import ConsoleDimensions, Group
 from rich.text import Text
 
-from foreman.cli.console import clock, console, one_line, plain, state_text
+from foreman.cli.console import clock, console, state_text
 from foreman.cli.exit_codes import epilog
 from foreman.cli.options import reaches_foreman
+from foreman.cli.plain import one_line, plain
 from foreman.cli.script_output import print_json
 from foreman.cli.watch.poller import News, Poller
 from foreman.cli.watch.render import draw

@@ -8,7 +8,8 @@ from datetime import datetime
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.text import Text
 
-from foreman.cli.console import STATE_STYLES, between, clock, one_line, plain, span
+from foreman.cli.console import STATE_STYLES, between, clock, span
+from foreman.cli.plain import one_line, plain
 from foreman.cli.watch.state import WatchState
 from foreman.client import Event, Job, Running
 

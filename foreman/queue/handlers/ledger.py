@@ -107,10 +107,11 @@ class Ledger:
 
     def _flush(self) -> None:
         if self._new:
-            latest = {job.id: job for job in self._changed if job.id in self._new}
             drafts, jobs = zip(*self._new.values(), strict=True)
-            self._store.add(drafts, [latest.get(job.id, job) for job in jobs])
-            self._changed = [job for job in self._changed if job.id not in latest]
+            if latest := {job.id: job for job in self._changed if job.id in self._new}:
+                jobs = tuple(latest.get(job.id, job) for job in jobs)
+                self._changed = [job for job in self._changed if job.id not in latest]
+            self._store.add(drafts, jobs)
             self._new = {}
         if self._changed:
             self._store.put(self._changed, self._artifacts)
@@ -184,10 +185,9 @@ class Ledger:
     def add(self, drafts: Sequence[Draft]) -> list[Job]:
         """Add a queued job for each draft, and return them."""
         jobs = [queued(draft, self.now) for draft in drafts]
-        for draft, job in zip(drafts, jobs, strict=True):
-            self._new[job.id] = draft, job
-            self.due_changed |= _may_be_due(job)
-            self._log(events.submitted(job), job)
+        self._new.update(zip([draft.id for draft in drafts], zip(drafts, jobs, strict=True), strict=True))
+        self.due_changed = self.due_changed or any(_may_be_due(job) for job in jobs)
+        self._log([events.submitted(job, seq=seq) for seq, job in enumerate(jobs, self._newest + 1)], jobs)
         self.outlook.board.enter(jobs)
         self.tally.submitted(jobs, self.now)
         return jobs
@@ -200,8 +200,8 @@ class Ledger:
         self.due_changed |= any(
             due is not None for due in (job.ready_at, job.start_by, before.ready_at, before.start_by)
         )
-        for event in events.changed(job, before.state, self.now):
-            self._log(event, job)
+        happened = events.changed(job, before.state, self.now, seq=self._newest + 1)
+        self._log(happened, [job] * len(happened))
         if before.state is State.QUEUED:
             self.outlook.board.leave(before)
         if job.state is State.QUEUED:
@@ -227,14 +227,16 @@ class Ledger:
         store = self.store if any(job.id == job_id for job in self._changed) else self._store
         return store.with_payload(job_id)
 
-    def _log(self, event: JobEvent, job: Job | None) -> None:
-        """Log an event, with a delivery if a webhook of its job carries it."""
-        self._newest += 1
-        event = replace(event, seq=self._newest)
-        self.events.append(event)
-        self._unlogged.append(event)
-        if event.posted and job is not None and job.webhook_url is not None:
-            self._deliveries.append(events.first_delivery(event, job.webhook_url))
+    def _log(self, happened: Sequence[JobEvent], jobs: Sequence[Job]) -> None:
+        """Log events, with a delivery for each one that a webhook of its job carries."""
+        self._newest += len(happened)
+        self.events += happened
+        self._unlogged += happened
+        self._deliveries += [
+            events.first_delivery(event, job.webhook_url)
+            for event, job in zip(happened, jobs, strict=False)
+            if event.posted and job.webhook_url is not None
+        ]
 
     def ended(self, job: Job, state: State, *, error: str | None = None, code: str | None = None) -> Job:
         """Return the job as it ends in `state` now."""
@@ -256,8 +258,10 @@ class Ledger:
             self.store.set_aside(
                 error.job_id, now=self.now, expires_at=self._expiry(), error=str(error), code=error.code
             )
-            event = events.unreadable(error.job_id, str(error), attempt=remains.attempt, now=self.now)
-            self._log(event, None)
+            event = events.unreadable(
+                error.job_id, str(error), attempt=remains.attempt, now=self.now, seq=self._newest + 1
+            )
+            self._log([event], [])
             log.error("job failed: it cannot be read", why=str(error))
         board = self.refreshed().board
         waiting = board.waiting

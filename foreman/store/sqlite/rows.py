@@ -24,7 +24,11 @@ COLUMNS = (
 DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at, owner"
 OR_CHANGE_DELIVERY = """ ON CONFLICT (seq) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,
     due_at = excluded.due_at, status = excluded.status, error = excluded.error, ended_at = excluded.ended_at"""
-DRAFT = f"{COLUMNS}, idempotency_key, fingerprint"
+DRAFT = (
+    "id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at, start_by, timeout, "
+    "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner, most_tokens"
+)
+MOVED = "attempt, lease, started_at, completed_at, expires_at, error, error_code, target"  # columns of a job that ran
 
 ROWS_AT_ONCE = 50  # rows per statement
 
@@ -218,28 +222,35 @@ def draft_row(draft: Draft, job: Job) -> tuple[object, ...]:
         job.key,
         job.endpoint,
         int(job.priority),
-        job.attempt,
         job.max_attempts,
-        job.fence,
         job.created_at,
         job.since,
         job.ready_at,
         job.start_by,
         job.timeout,
+        msgspec.json.encode(job.metadata).decode() if job.metadata is not None else None,
+        job.custom_id,
+        job.webhook_url,
+        msgspec.json.encode(job.webhook_events).decode() if job.webhook_events is not None else None,
+        draft.idempotency_key,
+        draft.fingerprints[0] if draft.fingerprints else None,
+        job.owner,
+        job.most_tokens,
+    )
+
+
+def moved_row(draft: Draft, job: Job) -> tuple[object, ...]:
+    """Return the values of DRAFT and MOVED for a job that is not as it was made any more."""
+    return (
+        *draft_row(draft, job),
+        job.attempt,
+        job.fence,
         job.started_at,
         job.completed_at,
         job.expires_at,
         job.error,
         job.error_code,
-        msgspec.json.encode(job.metadata).decode() if job.metadata is not None else None,
-        job.custom_id,
-        job.webhook_url,
-        msgspec.json.encode(job.webhook_events).decode() if job.webhook_events is not None else None,
-        job.owner,
-        job.most_tokens,
         job.target,
-        draft.idempotency_key,
-        draft.fingerprints[0] if draft.fingerprints else None,
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Artifact, Delivery, Draft, Instant, Job, JobEvent, LoadKey, Priority
+from foreman.domain.job import Artifact, Delivery, Draft, Instant, Job, JobEvent, LoadKey, Priority, State
 from foreman.domain.scheduling.choose import Head
 from foreman.domain.usage import HOUR, MINUTE, Depth, Figures, Slot
 from foreman.store.protocol import NO_ARTIFACTS, Lane, Remains
@@ -17,10 +17,12 @@ from foreman.store.sqlite.rows import (
     COLUMNS,
     DELIVERY,
     DRAFT,
+    MOVED,
     OR_CHANGE_DELIVERY,
     delivery_row,
     draft_row,
     insert,
+    moved_row,
     read_job,
 )
 from foreman.store.sqlite.usage import UsageWriter
@@ -102,7 +104,14 @@ class SqliteWriter(SqliteReader):
 
     def add(self, drafts: Sequence[Draft], jobs: Sequence[Job]) -> None:
         """Insert the jobs of the drafts, with their payloads and idempotency keys."""
-        insert(self._db, "jobs", DRAFT, [draft_row(draft, job) for draft, job in zip(drafts, jobs, strict=True)])
+        waiting, moved, queued = [], [], State.QUEUED
+        for draft, job in zip(drafts, jobs, strict=True):
+            if job.state is queued:
+                waiting.append(draft_row(draft, job))
+            else:
+                moved.append(moved_row(draft, job))
+        insert(self._db, "jobs", DRAFT, waiting)
+        insert(self._db, "jobs", f"{DRAFT}, {MOVED}", moved)
         insert(self._db, "payloads", "job_id, body", [(draft.id, draft.payload) for draft in drafts])
 
     def put(self, jobs: Sequence[Job], artifacts: Mapping[str, Sequence[Artifact]] = NO_ARTIFACTS) -> None:
@@ -127,6 +136,10 @@ class SqliteWriter(SqliteReader):
 
     def log(self, events: Sequence[JobEvent]) -> None:
         """Append events to the log."""
+        if all(one.previous is None for one in events):
+            first = [(one.seq, one.job_id, one.state, one.at, one.attempt) for one in events]
+            insert(self._db, "events", "seq, job_id, state, at, attempt", first)
+            return
         rows = [
             (one.seq, one.job_id, one.state, one.previous, one.at, one.attempt, one.error, one.target) for one in events
         ]
