@@ -149,8 +149,9 @@ class ScriptedTarget:
         self._book.said_under[job_id] = known.fence if known else 0
         if len(self._at_work) > self._book.slots[self.name]:
             self._book.complain(f"{self.name} has {len(self._at_work)} calls in {self._book.slots[self.name]} slots")
-        if not self._room.fits({other.key for other in self._at_work.values()}):
-            self._book.complain(f"{self.name} is to answer for {self._at_work.values()} at once")
+        together = {other.key for other in self._at_work.values() if other is call or self._runs(other)}
+        if not self._room.fits(together):
+            self._book.complain(f"{self.name} is to answer for {together} at once")
         try:
             async with aclosing(self._answer(call, job_id, number)) as chunks:
                 yield chunks
