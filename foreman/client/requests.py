@@ -121,9 +121,8 @@ def submit_many(lines: bytes) -> Ask[Submitted]:
 
 def job(job_id: str, *, wait: int = 0) -> Ask[Job]:
     """Read a job; `wait` is for how many seconds Foreman may hold the answer until the job has ended."""
-    if not wait:
-        return Ask(Job, _job_path(job_id))
-    return Ask(Job, _job_path(job_id), headers={"Prefer": f"wait={wait}"}, held=wait)
+    headers = {"Prefer": f"wait={wait}"} if wait else {}
+    return Ask(Job, _job_path(job_id), headers=headers, held=wait)
 
 
 def payload(job_id: str) -> Ask[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -155,10 +157,16 @@ def test_sixty_jobs_of_three_managed_models_cost_three_loads(fresh: Fresh) -> No
 
 def test_a_high_job_for_another_managed_model_runs_next(fresh: Fresh) -> None:
     api = fresh(models=managed("a", "b"))
-    running = api.submit("#slow=0.5", "a")
+    running = api.submit("#silent", "a")
     api.until_state("working", running)
     normal = [api.submit("x", "a") for _ in range(3)]
     high = api.submit("x", "b", priority="high")
+    began = time.monotonic()
+    events = api.http.get(f"/jobs/{running}/events").json()["events"]
+    loading, working = (datetime.fromisoformat(event["timestamp"]) for event in events[1:3])
+    load = (working - loading).total_seconds()
+    until(lambda: time.monotonic() > began + 2 * load)  # a turn lasts as long as going there and back
+    api.http.post(f"/jobs/{running}/cancel")
     jobs: dict[str, Any] = {job_id: api.ended(job_id) for job_id in [high, *normal]}
     assert all(jobs[high]["started_at"] < jobs[job_id]["started_at"] for job_id in normal)
     assert loads(api) == ["a", "b", "a"]

@@ -11,7 +11,7 @@ import pytest
 from foreman.domain.errors import JobNotFound, StoreBroken, StoreFull, StoreRejected, TargetLost
 from foreman.domain.job import Artifact, State
 from foreman.domain.usage import MINUTE, Tokens
-from foreman.queue.commands import Accepted, Answered, Cancel, Checkpoint, Prune, Submit
+from foreman.queue.commands import Accepted, Answered, Cancel, Checkpoint, Claim, Prune, Submit
 from foreman.queue.handlers import claims, maintenance
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
@@ -224,3 +224,11 @@ def test_a_store_that_breaks_answers_nobody(harness: QueueHarness, monkeypatch: 
     monkeypatch.setattr(harness.store, "add", fail)
     with pytest.raises(StoreBroken):
         harness.handlers.apply([Submit(draft=draft(1))])
+
+
+def test_a_job_that_comes_too_late_expires_although_a_claim_waits(harness: QueueHarness) -> None:
+    claim = Claim()
+    harness.handlers.apply([claim])
+    answers = harness.apply(Submit(draft=draft(1, start_by=harness.now)), Submit(draft=draft(2)))
+    assert (harness.job(1).state, harness.job(2).state) == (State.EXPIRED, State.LOADING)
+    assert answers[id(claim)].job.id == "002"

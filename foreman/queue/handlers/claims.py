@@ -89,9 +89,14 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
             ledger.refreshed()
             heads = candidates.heads()
             continue
-        if found is not None:
+        if found is None:
+            heads = [head for head in heads if head is not choice.head]
+        elif found[0].start_by is not None and found[0].start_by <= now:  # added too late, in this transaction
+            ledger.expire(found[0])
+            ledger.refreshed()
+            heads = candidates.heads()
+        else:
             break
-        heads = [head for head in heads if head is not choice.head]
     else:
         ledger.unfinished = True  # the next transaction continues, so that other messages need not wait
         return None

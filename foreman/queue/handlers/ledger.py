@@ -250,6 +250,11 @@ class Ledger:
             ready_at=None,
         )
 
+    def expire(self, job: Job) -> None:
+        """End a job that has not started by its `start_by`."""
+        text = "not started by the time given in start_by"
+        self.put(self.ended(job, State.EXPIRED, error=text, code="expired"), job)
+
     def set_aside(self, error: JobUnreadable) -> bool:
         """Fail a job that cannot be read, so that it does not block others; return True when it was waiting."""
         self.due_changed = True

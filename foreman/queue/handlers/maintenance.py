@@ -6,7 +6,7 @@ import math
 
 from foreman.domain import usage
 from foreman.domain.errors import JobUnreadable, StoreUnavailable
-from foreman.domain.job import Instant, State
+from foreman.domain.job import Instant
 from foreman.queue.commands import KeepUsage, Note, Prune
 from foreman.queue.handlers.ledger import Ledger
 
@@ -57,8 +57,7 @@ def wake_and_expire(ledger: Ledger) -> Instant:
             if not ledger.set_aside(job):  # unwritable too: its id is not text
                 again = ledger.now + FULL_PAUSE
             continue
-        text = "not started by the time given in start_by"
-        ledger.put(ledger.ended(job, State.EXPIRED, error=text, code="expired"), job)
+        ledger.expire(job)
     return again
 
 

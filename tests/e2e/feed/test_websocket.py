@@ -19,7 +19,19 @@ TIMEOUT = 60  # seconds
 SUBSCRIBERS = 20
 JOBS = 300
 STATES = ["queued", "loading", "working", "done"]
-KEYS = {"type", "seq", "job_id", "state", "previous_state", "timestamp", "model", "attempt", "error", "custom_id"}
+KEYS = {
+    "type",
+    "seq",
+    "job_id",
+    "state",
+    "previous_state",
+    "timestamp",
+    "model",
+    "attempt",
+    "error",
+    "custom_id",
+    "target",
+}
 
 
 async def in_thread(function: partial[list[str]] | partial[str]) -> list[str] | str:

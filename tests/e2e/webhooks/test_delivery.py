@@ -26,6 +26,7 @@ KEYS = {
     "artifacts",
     "seq",
     "custom_id",
+    "target",
     "metadata",
 }
 TRANSITIONS = [("queued", "", 0), ("loading", "queued", 1), ("working", "loading", 1), ("done", "working", 1)]
