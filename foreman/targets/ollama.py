@@ -83,6 +83,7 @@ class OllamaTarget:
         self._room = Room.count(max_loaded)
         self._max_loaded = max_loaded
         self._in_memory: tuple[LoadKey, ...] = ()  # the one used last at the end; replaced, never changed in place
+        self._supplanted: Sequence[LoadKey] = ()  # taken out of it for the latest, unless the server chose another one
         self._refusals = Refusals()
         self._loads: set[_Load] = set()
         self._doubted = trio.Event()  # set when the loaded model may have been unloaded
@@ -154,10 +155,10 @@ class OllamaTarget:
         if self._in_memory[-1:] == (key,):
             return
         model = ollama_form(model_of(key))
-        others = [one for one in self._in_memory if ollama_form(model_of(one)) != model]
-        if len(self._in_memory) >= self._max_loaded > 1 and key not in self._in_memory:
+        known = (*(one for one in self._in_memory if ollama_form(model_of(one)) != model), key)
+        if len(known) > self._max_loaded > 1:
             self._doubted.set()  # its own choice may be another one
-        self._in_memory = (*others, key)[-self._max_loaded :]
+        self._supplanted, self._in_memory = known[: -self._max_loaded], known[-self._max_loaded :]
 
     async def _ask_to_load(self, model: str, options: Fields) -> None:
         ask: dict[str, Any] = {"model": model, "stream": False}
@@ -258,11 +259,13 @@ class OllamaTarget:
         return None
 
     async def _look(self) -> None:
-        before = self._in_memory
+        before, supplanted = self._in_memory, self._supplanted
         held = await self._held()
         if held is not None:
             gone = {key for key in before if ollama_form(model_of(key)) not in held}
-            self._in_memory = tuple(key for key in self._in_memory if key not in gone)
+            kept = [key for key in self._in_memory if key not in gone]
+            there = [key for key in supplanted if ollama_form(model_of(key)) in held and key not in kept]
+            self._in_memory = (*there, *kept)[-self._max_loaded :]
         for load in self._loads:
             waited = trio.current_time() - load.began_at
             if waited >= LOOK_EVERY:

@@ -504,3 +504,7 @@ async def test_a_job_that_is_cancelled_and_claimed_again_in_one_transaction_is_r
     await app.queue.tell(Cancel(job_id="001"))
     await app.queue.ask(Retry(job_id="001"))  # the other slot's claim gets the job, in the same transaction
     await app.until_state(State.DONE)
+    at_once = ["cancelled", "queued", "loading", "working"]
+    assert at_once in [[event.state.value for event in commit.events] for commit in app.commits]
+    assert app.states() == ["queued", "loading", "working", *at_once, "done"]
+    assert (app.target.answered, app.target.left_early, app.job().attempt) == (["1", "1"], 1, 1)

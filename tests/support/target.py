@@ -49,14 +49,15 @@ class Runner:
 
 
 class Memory:
-    """What Ollama's scheduler does (server/sched.go): one model at a time, by default kept for a while.
+    """What Ollama's scheduler does (server/sched.go): `most` models at a time, by default kept for a while.
 
-    A request for another model waits until the loaded one is idle and has it unloaded. A `keep_alive` in a request for
-    the loaded one takes that back, and the other request waits for ever.
+    A request for another model waits until a loaded one is idle and has it unloaded: the one loaded first, however
+    lately it was used. A `keep_alive` in a request for it takes that back, and the other request waits for ever.
     """
 
-    def __init__(self, load: Callable[[tuple[object, ...]], Awaitable[None]]) -> None:
+    def __init__(self, load: Callable[[tuple[object, ...]], Awaitable[None]], most: int = 1) -> None:
         self._load = load
+        self._most = most
         self._turn = trio.Lock()
         self.loaded: dict[str, Runner] = {}
 
@@ -81,9 +82,11 @@ class Memory:
 
     async def _make_room(self, stream: trio.abc.ReceiveStream, key: tuple[object, ...]) -> Runner:
         await pause(stream, 0.001)  # whoever left while others had the turn
-        for runner in list(self.loaded.values()):
-            if runner.key == key:
-                return runner
+        while (same := self.loaded.get(str(key[0]))) or len(self.loaded) >= self._most:
+            if same and same.key == key:
+                return same
+            idle = [runner for runner in self.loaded.values() if not runner.users]
+            runner = same or [*idle, *self.loaded.values()][0]
             runner.keep = 0
             self._unload_if_done(runner)
             while runner in self.loaded.values():
@@ -98,7 +101,9 @@ class Memory:
 
 
 class Upstream:
-    def __init__(self, kind: str, models: list[str], *, key: str = "", load_time: float = 0) -> None:
+    def __init__(
+        self, kind: str, models: list[str], *, key: str = "", load_time: float = 0, max_loaded: int = 1
+    ) -> None:
         self.kind = kind
         self.models = models
         self.key = key.encode()
@@ -107,7 +112,7 @@ class Upstream:
         self.loads: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.tries: Counter[str] = Counter()
-        self.memory = Memory(self.load)
+        self.memory = Memory(self.load, max_loaded)
         self.script = ""
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -517,6 +522,7 @@ async def main(argv: list[str]) -> None:
     parser.add_argument("--kind", choices=("ollama", "openai", "both"), default="both")
     parser.add_argument("--models", default="a,b,c", help="separated by commas")
     parser.add_argument("--load-time", type=float, default=0)
+    parser.add_argument("--max-loaded", type=int, default=1, help="models in memory at once")
     parser.add_argument("--never-ready", action="store_true", help="do not listen, and do not end")
     parser.add_argument("--fail", default="", help="say this and end")
     told = parser.parse_args(argv)
@@ -526,7 +532,8 @@ async def main(argv: list[str]) -> None:
     if told.never_ready:
         await trio.sleep_forever()
     key = os.environ.get("FOREMAN_ENGINE_KEY", "")
-    upstream = Upstream(told.kind, told.models.split(","), key=key, load_time=told.load_time)
+    models, room = told.models.split(","), told.max_loaded
+    upstream = Upstream(told.kind, models, key=key, load_time=told.load_time, max_loaded=room)
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(told.port, host="127.0.0.1", backlog=1024)
         nursery.start_soon(functools.partial(trio.serve_listeners, upstream.serve, listeners))

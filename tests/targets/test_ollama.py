@@ -110,3 +110,28 @@ async def test_a_model_that_stays_in_memory_stays_known(nursery: trio.Nursery) -
 
         await until(looked)
         assert target.is_loaded("A")
+
+
+async def test_a_server_with_room_for_two_models_keeps_both(nursery: trio.Nursery) -> None:
+    async with started_upstream("--kind", "ollama", "--max-loaded", "2") as upstream:
+        target = OllamaTarget(upstream.url, max_loaded=2)
+        await nursery.start(target.run)
+        for model in "abab":
+            await target.load(call(model=model))
+            await chunks_of(target, call(model=model))
+        assert target.in_memory() == ("a", "b")
+        assert (await upstream.log())["loads"] == {"a": 1, "b": 1}
+
+
+@pytest.mark.usefixtures("attentive")
+async def test_what_the_server_chose_to_unload_for_another_model_is_believed(nursery: trio.Nursery) -> None:
+    async with started_upstream("--kind", "ollama", "--max-loaded", "2") as upstream:
+        target = OllamaTarget(upstream.url, max_loaded=2)
+        await nursery.start(target.run)
+        for model in "abac":  # it unloads `a`, which it loaded first
+            await chunks_of(target, call(model=model))
+
+        async def known() -> bool:
+            return set(target.in_memory()) == {"b", "c"}
+
+        await until(known)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from foreman.targets.managed import engine
+from tests.e2e.jobs.conftest import together
 from tests.support.api import chat, submit_many
 from tests.support.foreman import Daemon, managed, until
 
@@ -41,17 +39,6 @@ def serving(names: list[str]) -> set[str]:
         if arguments[1:3] in (["-m", "tests.support.target"], ["-m", "foreman"]):
             found |= set(names) & set(arguments)
     return found
-
-
-def together(database: Path) -> Iterator[tuple[set[tuple[str, str]], set[tuple[str, str]]]]:
-    """Yield, after each event, the targets and models whose jobs run, and those whose jobs are answered."""
-    states: dict[str, str] = {}
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
-        where = {job: (target, model) for job, target, model in db.execute("SELECT id, target, model FROM jobs")}
-        for job, state in db.execute("SELECT job_id, state FROM events ORDER BY seq"):
-            states[job] = state
-            running = {where[one] for one, now in states.items() if now in ("loading", "working")}
-            yield running, {where[one] for one, now in states.items() if now == "working"}
 
 
 @pytest.mark.parametrize("kind", ["scripted", "embedded"])
