@@ -228,9 +228,9 @@ class Worker:
         while not self._draining.is_set():
             with self._until_draining():
                 await self._hold.wait()
-                with trio.move_on_after(self._grace):
+                with trio.move_on_after(self._grace) as grace:
                     await self._release.wait()
-                if self.held:
+                if grace.cancelled_caught and self.held:
                     self.stop_running(TargetDrained(self.name))
                     await self._release.wait()
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import pytest
 import trio
@@ -14,24 +15,24 @@ from trio.testing import MockClock
 
 from foreman.actors.attempt import Timeouts
 from foreman.actors.fleet import DRAINED, Fleet, Member
-from foreman.actors.inventory import Inventory
+from foreman.actors.inventory import PROBE_DEADLINE, Inventory
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
 from foreman.actors.worker import Worker
 from foreman.config.target_settings import TargetSettings
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import ModelNotFound, TargetDown, TargetUnavailable
-from foreman.domain.job import State
+from foreman.domain.job import Priority, State
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.queue.actor import QueueActor
-from foreman.queue.commands import Commit, Note, Submit
+from foreman.queue.commands import Commit, Note, Submit, SubmitMany
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.ledger import Rules
 from foreman.queue.outlook import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call
-from tests.support.actors import EVEN, FakeTarget, draft, inline, now, saying, silent
+from tests.support.actors import EVEN, FakeTarget, chunk, draft, inline, now, saying, silent
 
 GONE = TargetUnavailable("the target", "connection refused")
 
@@ -167,6 +168,31 @@ async def test_jobs_share_out_by_the_speed_of_targets(start_fleet: StartFleet, a
         assert share == pytest.approx(200 * slots[str(name)] / 15, rel=0.2, abs=2)
 
 
+async def test_rare_calls_for_another_model_leave_a_batch_most_of_its_throughput_and_seldom_wait(
+    start_fleet: StartFleet, autojump_clock: MockClock
+) -> None:
+    load, seconds, period = 4.0, {"a": 2.0, "b": 1.0}, 1200.0
+    waits: list[float] = []
+
+    async def work(call: Call) -> AsyncIterator[Chunk]:
+        if call.key == "b":
+            waits.append(trio.current_time() - asked.pop(0))
+        await trio.sleep(seconds[call.key])
+        yield chunk(last=True)
+
+    app = await start_fleet(one=FakeTarget([work], load_seconds=load))
+    began, asked = trio.current_time(), []
+    await app.queue.ask(SubmitMany(drafts=[draft(number, "a") for number in range(1000, 2000)]))
+    for number in range(1, int(period / 20)):
+        await trio.sleep_until(began + 20 * number)
+        asked.append(trio.current_time())
+        await app.queue.ask(Submit(draft=draft(number, "b", priority=Priority.HIGH)))
+    await trio.sleep_until(began + period)
+    done = Counter(e.model for commit in app.commits for e in commit.events if e.state is State.DONE)
+    assert done["a"] * seconds["a"] / period >= 0.6
+    assert done["b"] >= 50 and median(waits) < 1.5 * load
+
+
 async def test_a_drained_target_gives_its_jobs_back_after_the_grace(
     start_fleet: StartFleet, store: SqliteWriter, autojump_clock: MockClock
 ) -> None:
@@ -196,6 +222,25 @@ async def test_a_drained_target_gives_its_jobs_back_after_the_grace(
     await app.fleet.resume(app.fleet.members[0])
     await app.until_all_ended(3)
     assert store.note(DRAINED) == "[]"
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["resumed", "resumed and drained again"])
+async def test_a_target_that_is_resumed_within_the_grace_keeps_its_jobs(
+    start_fleet: StartFleet, again: bool, autojump_clock: MockClock
+) -> None:
+    app = await start_fleet(grace=10, one=taking(15))
+    await app.submit("m")
+    await app.until(lambda: app.fleet.members[0].worker.running == 1)
+    member = app.fleet.members[0]
+    await app.fleet.drain(member)
+    await trio.sleep(9)
+    if again:  # before anybody has heard of the other, and with a grace of its own
+        member.worker.release()
+        await app.fleet.drain(member)
+    else:
+        await app.fleet.resume(member)
+    await app.until_all_ended(1)
+    assert [event.state.value for event in app.store.events(limit=9)] == ["queued", "loading", "working", "done"]
 
 
 async def test_a_target_stays_drained_over_a_restart(
@@ -237,6 +282,21 @@ async def test_names_are_found_on_targets_that_are_up_first(start_fleet: StartFl
     await app.fleet.members[0].inventory.wait_up()
     with pytest.raises(ModelNotFound, match="model not found"):
         await app.fleet.resolve("nowhere")
+
+
+async def test_a_target_that_is_silent_holds_up_no_name_of_another(
+    start_fleet: StartFleet, autojump_clock: MockClock
+) -> None:
+    silent_one, two = FakeTarget(inventory=["old"]), FakeTarget(inventory=["m"])
+    app = await start_fleet(one=silent_one, two=two)
+    silent_one.slow = 10**6
+    app.fleet.look()
+    before = trio.current_time()
+    assert (await app.fleet.resolve("m")).name == "m"
+    assert trio.current_time() == before
+    two.inventory.append("new")
+    assert (await app.fleet.resolve("new")).name == "new"
+    assert trio.current_time() - before <= 2 * PROBE_DEADLINE
 
 
 async def test_calls_past_the_queue_go_to_the_least_busy_target_and_on_to_the_next_one(

@@ -16,6 +16,7 @@ from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import (
     Draining,
     IllegalTransition,
+    Shortage,
     StoreFull,
     TargetBusy,
     TargetFailed,
@@ -27,7 +28,7 @@ from foreman.domain.job import Priority, State
 from foreman.domain.retry import Backoff
 from foreman.domain.usage import HOUR
 from foreman.queue import actor
-from foreman.queue.commands import Cancel, Message, Rescue, Retry, Submit
+from foreman.queue.commands import Cancel, Claim, Message, Rescue, Retry, Submit, Withdraw
 from foreman.queue.handlers.ledger import Rules
 from foreman.targets.protocol import Call
 from tests.conftest import Logged
@@ -420,6 +421,49 @@ async def test_an_idle_worker_drains_at_once(start_app: Start, autojump_clock: M
     app = await start_app(slots=3)
     await app.worker.drain(30)
     assert trio.current_time() == 0
+
+
+async def held(app: App) -> None:
+    await app.worker.hold()
+    await app.submit(draft())
+
+
+async def away(app: App) -> None:
+    app.target.down = TargetUnavailable("the target", "connection refused")
+    app.inventory.report_down(app.target.down)
+    await app.submit(draft())
+
+
+async def without_room_on_disk(app: App) -> None:
+    ask = app.queue.ask
+
+    async def full(message: Any) -> Any:
+        if isinstance(message, Claim):
+            raise StoreFull
+        return await ask(message)
+
+    app.queue.ask = full  # type: ignore[method-assign]
+    await app.queue.ask(Withdraw(target=""))
+    await app.submit(draft())
+
+
+async def short_of_descriptors(app: App) -> None:
+    app.target.scripts = [failing(Shortage("descriptors"))]
+    await app.submit(draft())
+    await app.until(lambda: app.states() == ["queued", "loading", "working", "queued"])
+
+
+@pytest.mark.parametrize("hinder", [held, away, without_room_on_disk, short_of_descriptors])
+async def test_a_worker_that_waits_for_something_drains_at_once(
+    start_app: Start, hinder: Callable[[App], Awaitable[None]], autojump_clock: MockClock
+) -> None:
+    app = await start_app()
+    await hinder(app)
+    await trio.sleep(1)
+    assert (app.job().state, app.job().attempt) == (State.QUEUED, 0)
+    before = trio.current_time()
+    await app.worker.drain(30)
+    assert trio.current_time() == before
 
 
 async def test_a_worker_takes_back_what_its_predecessor_left_running(
