@@ -157,8 +157,10 @@ class Fleet:
 
     def find(self, name: str) -> Model | None:
         """Return the model with this name or alias, of a target that is up before one that is away, else None."""
-        found = (member.inventory.find(name) for member in self._by_state())
-        return next((model for model in found if model is not None), None)
+        for member in self._by_state():
+            if (model := member.inventory.find(name)) is not None:
+                return model
+        return None
 
     async def resolve(self, name: str) -> Model:
         """Return the model with this name or alias; look at the targets once more when it is unknown.
@@ -242,7 +244,11 @@ class Fleet:
         return [one.target for one in self._members.values() if isinstance(one.target, ManagedTarget)]
 
     def _by_state(self) -> list[Member]:
-        return sorted(self._members.values(), key=lambda member: not member.inventory.up)
+        """Return the members, those that are up first."""
+        up = [member for member in self._members.values() if member.inventory.up]
+        if len(up) == len(self._members):
+            return up
+        return [*up, *(member for member in self._members.values() if not member.inventory.up)]
 
 
 def _same(some: Sequence[object], others: Sequence[object]) -> bool:

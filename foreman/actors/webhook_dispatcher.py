@@ -84,8 +84,10 @@ class WebhookDispatcher:
                 await trio.sleep(min(REST_AT_MOST, REST * (trio.current_time() - began)))
                 if not any(walk.under_way for walk in rounds.values()):
                     wake = min((walk.soonest for walk in rounds.values()), default=math.inf)
-                    with trio.move_on_after(max(0.0, min(SLEEP_AT_MOST, wake - self._clock()))):
+                    rest = min(SLEEP_AT_MOST, wake - self._clock(), self._sender.expires_in())
+                    with trio.move_on_after(max(0.0, rest)):
                         await self._work_available.wait()
+                    await self._sender.close_expired()
                     for walk in rounds.values():
                         walk.begin()
                 elif self._work_available.is_set():

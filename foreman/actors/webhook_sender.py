@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -30,6 +31,7 @@ from foreman.store.protocol import Reader
 READ_AT_MOST = 4096  # bytes of a receiver's answer
 READ_TIMEOUT = 2.0  # seconds for them
 KEPT = 64  # connections that are kept for the next delivery
+KEPT_FOR = 4.0  # seconds without a delivery
 PORTS = {"http": 80, "https": 443}
 AS_FOREMAN = {"User-Agent": f"foreman/{__version__}", "Content-Type": "application/json"}
 UNDELIVERED = (
@@ -73,13 +75,26 @@ class WebhookSender:
             ssl_context=httpx2.create_ssl_context(trust_env=False),
             max_connections=None,  # the dispatcher bounds concurrent deliveries
             max_keepalive_connections=KEPT,
-            keepalive_expiry=4.0,
+            keepalive_expiry=KEPT_FOR,
             network_backend=_PinnedBackend(self._validator),
         )
+        self._posting = 0  # attempts under way
+        self._used_at = -math.inf  # when the last one ended, in Trio's time
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
         await self._pool.aclose()
+
+    def expires_in(self) -> float:
+        """Return the seconds until the kept connections should be closed; infinity while there is nothing to close."""
+        if self._posting or not self._pool.connections:
+            return math.inf
+        return self._used_at + KEPT_FOR - trio.current_time()
+
+    async def close_expired(self) -> None:
+        """Close the kept connections if none was used for long, which the pool itself notices at its next use only."""
+        if self.expires_in() <= 0:
+            await self._pool.aclose()
 
     async def check(self, url: str, judged: dict[str, str | None] | None = None) -> None:
         """Validate the URL of a webhook.
@@ -115,6 +130,14 @@ class WebhookSender:
 
     async def post(self, delivery: Delivery, body: bytes) -> Sent:
         """Make one attempt; return its outcome. Network errors are part of it and not raised."""
+        self._posting += 1
+        try:
+            return await self._attempt(delivery, body)
+        finally:
+            self._posting -= 1
+            self._used_at = trio.current_time()
+
+    async def _attempt(self, delivery: Delivery, body: bytes) -> Sent:
         now = self._clock()
         webhook_id = f"msg_{delivery.job_id}_{delivery.seq}"
         headers = AS_FOREMAN | sign(body, webhook_id=webhook_id, secrets=self._secrets, now=now)

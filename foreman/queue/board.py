@@ -13,7 +13,7 @@ from foreman.domain.job import Instant, Job, LoadKey, Priority
 from foreman.domain.scheduling.choose import CLASSES, OTHERS, Head
 from foreman.store.protocol import Lane, Writer
 
-AHEAD = 32  # jobs of a lane that are read together
+AHEAD = 32  # jobs of a lane that are read together, once it is drained in order
 
 LaneKey = tuple[LoadKey, int]  # a load key and a priority
 
@@ -232,7 +232,7 @@ class Board:
         while self.headless:
             lane = self.headless.pop()
             _, size, parked = self._found(lane)
-            heads = store.heads(*lane, limit=AHEAD)
+            heads = store.heads(*lane, limit=AHEAD if lane in self._next else 1)
             self._put(lane, heads[0] if heads else None, size, parked)
             self._next[lane] = deque(heads[1:])
 

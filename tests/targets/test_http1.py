@@ -132,12 +132,37 @@ async def test_an_old_idle_connection_is_not_trusted(monkeypatch: pytest.MonkeyP
         opened += 1
         await replies(OK, OK)(stream)
 
-    monkeypatch.setattr(connection, "IDLE_LIMIT", -1.0)
+    monkeypatch.setattr(pool, "IDLE_LIMIT", -1.0)
     async with serving(serve) as url:
         client = client_of(url)
         await client.fetch("GET", "/", limit=10)
         await client.fetch("GET", "/", limit=10)
     assert opened == 2
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_connections_beyond_the_need_expire(monkeypatch: pytest.MonkeyPatch, client_of: Clients) -> None:
+    both, closed, opened = trio.Event(), trio.Event(), 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal opened
+        opened += 1
+        while await request_from(stream):
+            if opened == 2:
+                both.set()
+            await both.wait()
+            await stream.send_all(OK)
+        closed.set()
+
+    async with serving(serve) as url:
+        client = client_of(url)
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(partial(client.fetch, "GET", "/", limit=10))
+        monkeypatch.setattr(pool, "IDLE_LIMIT", 0.05)
+        with trio.fail_after(30):
+            while not closed.is_set():  # one request after the other needs one connection only
+                await client.fetch("GET", "/", limit=10)
 
 
 async def test_a_server_that_hangs_up_right_after_its_answer_costs_nothing(client_of: Clients) -> None:

@@ -234,7 +234,14 @@ class _View:
             self._waiting[head.key] = max(head.priority, self._waiting.get(head.key, head.priority))
         # An idle turn does not keep others from beginning one.
         used = self._waiting.keys() | set(at_work)
+        self._beside: dict[str, bool] = {}
         self._live = [turn.key for turn in standing.turns if turn.key in used and not self.ended(turn.key)]
+
+    def _fits(self, key: str) -> bool:
+        """Return True if the key can be worked on beside those that go on."""
+        if key not in self._beside:
+            self._beside[key] = self._room.fits({key, *self._live})
+        return self._beside[key]
 
     def ended(self, key: str) -> bool:
         """Return True for a key whose turn has lasted long enough for another one to begin."""
@@ -242,18 +249,18 @@ class _View:
 
     def waits(self, head: Head) -> bool:
         """Return True if changing the key for the job now would cost too much."""
-        if head.key in self._turns or head.key in self._at_work or self._room.fits({head.key, *self._live}):
+        if head.key in self._turns or head.key in self._at_work or self._fits(head.key):
             return False
         if any(self._turns[key].goes_on(self._now) for key in self._live if key in self._waiting):
             return True
-        return bool(self.taken(head)) and self._standing.moves.bars(self._now)
+        return self._standing.moves.bars(self._now) and bool(self.taken(head))
 
     def taken(self, head: Head) -> str:
         """Return the key of a lower class with jobs left that has to make room for the job; empty if there is none."""
         if head.key in self._turns or head.key in self._at_work:
             return ""
         keys = [key for key in self._live if self._waiting.get(key, -1) > head.priority]
-        if not keys or self._room.fits({head.key, *self._live}):
+        if not keys or self._fits(head.key):
             return ""
         return next((key for key in keys if not self._room.fits({head.key, key})), keys[0])
 
@@ -267,7 +274,7 @@ class _View:
             if head.key in self._turns:
                 rank = 2 if self.ended(head.key) else 0
             else:
-                rank = 0 if (patient or head.since == oldest) and self._room.fits({head.key, *self._live}) else 1
+                rank = 0 if (patient or head.since == oldest) and self._fits(head.key) else 1
             return rank, head.since, head.id
 
         return min(heads, key=order)

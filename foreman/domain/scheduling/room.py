@@ -39,9 +39,12 @@ class Room:
 
     def fits(self, keys: Collection[LoadKey]) -> bool:
         """Return True if the models of all these keys may be loaded, and work, at the same time."""
-        models = {model_of(key) for key in keys}
+        distinct = set(keys)
+        if len(distinct) <= 1:
+            return True
         if self.budget is None:
-            return len(models) == len(set(keys)) and len(models) <= self.models
-        if len(models) <= 1:
+            return len(distinct) <= self.models and len(set(map(model_of, distinct))) == len(distinct)
+        models = set(map(model_of, distinct))
+        if len(models) == 1:
             return True
         return models <= self.sizes.keys() and sum(self.sizes[model] for model in models) <= self.budget

@@ -18,7 +18,6 @@ from foreman.shortage import shortage_in
 from foreman.targets.http.parser import Body, ResponseParser
 
 CONNECT_TIMEOUT = 5.0  # seconds, name lookup and TLS included
-IDLE_LIMIT = 4.0  # seconds; shorter than the 5 s after which common servers close an idle connection
 MAX_HEAD = 65_536  # bytes of a response head
 READ_SIZE = 65_536  # bytes
 WINDOW = 2**27  # bytes that the zstd of a server may refer back to; the limit of its own tool
@@ -108,7 +107,7 @@ class Connection:
         self._error: TargetGarbled | None = None  # raised after the pieces that were parsed before it
         self._heard: Callable[[], None] = lambda: None
         self._sent = False
-        self._idle_since = 0.0
+        self.idle_since = 0.0  # the end of the last exchange, in Trio's time
 
     def close(self) -> None:
         """Close the socket at once, without waiting, so that it works in a cancelled scope."""
@@ -116,18 +115,12 @@ class Connection:
 
     def can_serve_again(self) -> bool:
         """Return True if the exchange has ended well and the connection is ready for the next one."""
-        self._idle_since = trio.current_time()
+        self.idle_since = trio.current_time()
         return self._sent and self.parser.over and self.parser.kept and self._tcp.socket.fileno() >= 0
-
-    def idle_for(self) -> float:
-        """Return the seconds since the last exchange."""
-        return trio.current_time() - self._idle_since
 
     def still_open(self) -> bool:
         """Return True if an idle connection may be used; a readable one was closed, or has unexpected bytes."""
-        if self.idle_for() > IDLE_LIMIT or self._tcp.socket.fileno() < 0:
-            return False
-        return not self._tcp.socket.is_readable()
+        return self._tcp.socket.fileno() >= 0 and not self._tcp.socket.is_readable()
 
     async def send(
         self, head: bytes, body: Body | None, length: int | None, *, bodiless: bool, heard: Callable[[], None]

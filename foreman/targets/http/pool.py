@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from urllib.parse import urlsplit
 
+import trio
+
 from foreman.domain.errors import TargetLost
 from foreman.targets.http.connection import ClosedEarly, Connection, Response, connect
 from foreman.targets.http.parser import Body, Header, header_text, headers_for
 
 SETTLE = 0.02  # seconds before a connection is used again; llama.cpp closes it after a streamed answer unannounced
 ACCEPT = "Accept: */*"
+IDLE_LIMIT = 4.0  # seconds; shorter than the 5 s after which common servers close an idle connection
 MAX_IDLE = 64  # connections kept; further ones are closed when their answer ends
 
 
@@ -116,11 +119,17 @@ class Client:
         connection.close()
 
     def _take_idle(self) -> Connection | None:
-        while self._idle and self._idle[0].idle_for() >= SETTLE:
-            connection = self._idle.popleft()
-            if connection.still_open():
-                return connection
-            connection.close()
+        """Return the last used connection that has settled, so that those beyond the need expire and are closed."""
+        now = trio.current_time()
+        while self._idle and self._idle[0].idle_since < now - IDLE_LIMIT:
+            self._idle.popleft().close()
+        for place in reversed(range(len(self._idle))):
+            connection = self._idle[place]
+            if connection.idle_since <= now - SETTLE:
+                del self._idle[place]
+                if connection.still_open():
+                    return connection
+                connection.close()
         return None
 
 

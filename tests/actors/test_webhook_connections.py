@@ -1,0 +1,77 @@
+"""Connections to receivers are kept for the next delivery, and not for longer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from foreman.actors import webhook_sender
+from foreman.actors.webhook_dispatcher import WebhookDispatcher
+from foreman.actors.webhook_sender import WebhookSender
+from foreman.domain.webhooks.addresses import Rules
+from foreman.domain.webhooks.admission import Limits
+from foreman.queue.commands import SubmitMany
+from foreman.store.sqlite.writer import SqliteWriter
+from tests.support.actors import InlineReaders, draft, now
+from tests.support.queue import QueueHarness
+
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+class Receiver:
+    """Answers every webhook and keeps its connections until the other side closes them."""
+
+    def __init__(self) -> None:
+        self.opened = self.answered = 0
+        self.closed = trio.Event()
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        self.opened += 1
+        while True:
+            request = b""
+            while not request.endswith(b"}"):
+                piece = await stream.receive_some()
+                if not piece:
+                    self.closed.set()
+                    return
+                request += piece
+            self.answered += 1
+            await stream.send_all(NO_CONTENT)
+
+
+async def test_a_kept_connection_serves_the_next_delivery_and_is_closed_when_there_is_none(
+    data_dir: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = Receiver()
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, receiver.serve, [listener])
+    url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"
+    monkeypatch.setattr(webhook_sender, "KEPT_FOR", 0.2)
+    sender = WebhookSender(Rules.read(["127.0.0.1"], loopback=True), secrets=[], timeout=5, clock=now)
+    harness = QueueHarness(SqliteWriter(data_dir / "foreman.db"))
+    ended = trio.Event()
+
+    class Queue:
+        async def ask(self, message: Any) -> Any:
+            answer = harness.say(message)
+            if receiver.answered == 2:
+                ended.set()
+            return answer
+
+        tell = ask
+
+    readers = InlineReaders(harness.store, count=1)
+    webhooks = WebhookDispatcher(Queue(), readers, sender, limits=Limits(1, 1), inline=100, clock=now)
+    harness.say(SubmitMany(drafts=[draft(n, webhook_url=url) for n in range(2)]))
+    await nursery.start(webhooks.run)
+    with trio.fail_after(30):
+        await ended.wait()
+        await receiver.closed.wait()
+    assert (receiver.opened, receiver.answered) == (1, 2)
+    nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await trio.testing.wait_all_tasks_blocked()
+    harness.store.close()
