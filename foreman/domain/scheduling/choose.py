@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.visits import Moves, Turn, Visits
@@ -237,6 +238,11 @@ class _View:
         self._beside: dict[str, bool] = {}
         self._live = [turn.key for turn in standing.turns if turn.key in used and not self.ended(turn.key)]
 
+    @cached_property
+    def _goes_on(self) -> bool:
+        """True while a turn with jobs left has not yet been worth its load."""
+        return any(self._turns[key].goes_on(self._now) for key in self._live if key in self._waiting)
+
     def _fits(self, key: str) -> bool:
         """Return True if the key can be worked on beside those that go on."""
         if key not in self._beside:
@@ -251,7 +257,7 @@ class _View:
         """Return True if changing the key for the job now would cost too much."""
         if head.key in self._turns or head.key in self._at_work or self._fits(head.key):
             return False
-        if any(self._turns[key].goes_on(self._now) for key in self._live if key in self._waiting):
+        if self._goes_on:
             return True
         return self._standing.moves.bars(self._now) and bool(self.taken(head))
 

@@ -39,8 +39,10 @@ class Turns:
 
     def rests(self, key: LoadKey) -> bool:
         """Return True when no job of the key may be claimed: its server is busy, or its breaker is open."""
-        breaker = self.breakers.get(model_of(key))
-        return key in self.resting or (breaker is not None and breaker.rests)
+        if key in self.resting:
+            return True
+        breaker = self.breakers.get(model_of(key)) if self.breakers else None
+        return breaker is not None and breaker.rests
 
     def at_rest(self, waiting: Callable[[], Iterable[LoadKey]]) -> Collection[LoadKey]:
         """Return the resting keys; `waiting` returns the keys that jobs wait for, and is called only when needed."""
