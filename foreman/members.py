@@ -129,6 +129,13 @@ class Members:
             for life in self._lives.values():
                 ending.start_soon(life.member.worker.drain, grace)
 
+    def change(self, settings: Settings, one: TargetSettings) -> None:
+        """Have a member take over other managed models and memory at once; `Member.adapt` does the rest."""
+        if member := self.fleet.get(one.name):
+            member.settings = one
+            if isinstance(member.target, ManagedTarget):
+                member.target.change(_managed_models(settings, one), memory=one.memory)
+
     def leave(self, name: str) -> None:
         """Have a member claim no more jobs and end once those that run have ended, or its grace has passed."""
         self._lives[name].leave.set()
@@ -202,8 +209,12 @@ def _target(settings: Settings, one: TargetSettings) -> Target:
         )
     if one.openai_url:
         return OpenAITarget(one.openai_url, token, name=called, max_loaded=one.max_loaded)
-    models = models_of(settings, one.name)
-    if not models:
+    if not models_of(settings, one.name):
         log.info("no target is set: using the embedded model smollm2:135m", hint="set ollama_url or openai_url")
-        models = [ManagedModel.model_validate(fields) for fields in default_models(one.slots or settings.slots)]
-    return ManagedTarget(models, settings.data_dir, name=called, memory=one.memory)
+    return ManagedTarget(_managed_models(settings, one), settings.data_dir, name=called, memory=one.memory)
+
+
+def _managed_models(settings: Settings, one: TargetSettings) -> Sequence[ManagedModel]:
+    """Return the models of a managed target; without any, they are the embedded one."""
+    fields = default_models(one.slots or settings.slots)
+    return models_of(settings, one.name) or [ManagedModel.model_validate(model) for model in fields]

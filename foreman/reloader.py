@@ -74,7 +74,7 @@ class Reloader:
         now = {member.name: member for member in self._members.fleet.members}
         every = {one.name: one for one in settings.all_targets}
         for name in plan.kept:
-            now[name].settings = every[name]
+            self._members.change(settings, every[name])
         self._members.arrange([now.get(name) or self._makings.build(settings, one) for name, one in every.items()])
 
     async def _settle(self, settings: Settings, plan: Moves) -> None:

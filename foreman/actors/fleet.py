@@ -77,11 +77,9 @@ class Member:
         return self.inventory.of_key(key) is not None and (endpoint is None or self.target.serves(endpoint))
 
     async def adapt(self) -> None:
-        """Bring the actors in line with changed `slots` and `models` of the settings, while jobs run."""
-        if self.settings.slots and self.settings.slots != self.slots:
-            await self.worker.resize(self.settings.slots)
-        self.inventory.takes = self.settings.takes
-        await self.inventory.probe()
+        """Bring the actors in line with changed settings and managed models, while jobs run."""
+        await self.worker.resize(self.settings.slots or self.slots)  # the slots look again, also for another room
+        await self.inventory.change(self.settings.takes)
 
     def named(self, call: Call) -> Call:
         """Return the call with a name of its model that this target knows: another one may differ."""

@@ -45,7 +45,7 @@ class Inventory:
         """Keep the last known models in the note `note`; leave out those of which `takes` takes no name."""
         self._target = target
         self._note = note
-        self.takes = takes  # a probe follows when it is replaced
+        self._takes = takes
         self._queue = queue
         self._interval = poll_interval
         self._probing = trio.Lock()
@@ -93,6 +93,13 @@ class Inventory:
             self._answered = True
             self._probes += 1
 
+    async def change(self, takes: Callable[[str], bool]) -> None:
+        """Take the models of which `takes` takes a name, and ask the target for them anew."""
+        self._takes = takes
+        if self._probing.locked():  # one that began before
+            await self.probe()
+        await self.probe()
+
     def look(self) -> None:
         """Request a probe soon, unless one began within the last second."""
         if trio.current_time() - self._asked_at >= LOOKED_AT:
@@ -130,7 +137,7 @@ class Inventory:
             self._wanted.set()
 
     async def _learn(self, listed: list[Model]) -> None:
-        models = [one for one in listed if any(map(self.takes, (one.name, *one.aliases)))]
+        models = [one for one in listed if any(map(self._takes, (one.name, *one.aliases)))]
         index = await offload(len(models) * ENTRY, self._indexed_if_new, models)
         self.error = None
         if index is not None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foreman.config.managed_model import ManagedModel
 from foreman.config.settings import Settings, reloads
-from foreman.config.target_settings import TargetSettings, models_of
+from foreman.config.target_settings import TargetSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,8 @@ class Moves:
 
     added: Sequence[str]
     removed: Sequence[str]
-    replaced: Sequence[str]  # another server, or other models: the running jobs end on the one before
-    kept: Sequence[str]  # maybe with other `slots` or globs, which change while jobs run
+    replaced: Sequence[str]  # another server: the running jobs end on the one before
+    kept: Sequence[str]  # maybe with other slots, globs, managed models or memory, which change while jobs run
 
 
 def compare(old: Settings, new: Settings) -> Changes:
@@ -51,7 +50,7 @@ def moves(old: Settings, new: Settings) -> Moves:
     """Return what becomes of the targets of `old` when `new` is in force."""
     before, after = ({one.name: one for one in settings.all_targets} for settings in (old, new))
     both = [name for name in after if name in before]
-    replaced = [name for name in both if _core(old, before[name]) != _core(new, after[name])]
+    replaced = [name for name in both if _server(before[name]) != _server(after[name])]
     return Moves(
         added=[name for name in after if name not in before],
         removed=[name for name in before if name not in after],
@@ -60,11 +59,9 @@ def moves(old: Settings, new: Settings) -> Moves:
     )
 
 
-def _core(settings: Settings, target: TargetSettings) -> tuple[TargetSettings, Sequence[ManagedModel], int | None]:
-    """Return what of a target cannot change while jobs run there."""
-    models = models_of(settings, target.name) if target.managed else ()
-    embedded = target.slots if target.managed and not models else None  # the built-in model's server has as many
-    return target.model_copy(update={"slots": None, "models": ()}), models, embedded
+def _server(target: TargetSettings) -> TargetSettings | None:
+    """Return what of a target cannot change while jobs run there; of managed ones that is nothing."""
+    return None if target.managed else target.model_copy(update={"slots": None, "models": ()})
 
 
 def _names(setting: str, before: object, after: object) -> Iterator[str]:

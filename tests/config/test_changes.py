@@ -58,6 +58,13 @@ def test_a_target_is_kept_when_what_has_changed_changes_while_jobs_run(change: d
     assert (plan.kept, plan.replaced) == ((["two"], []) if kept else ([], ["two"]))
 
 
+@pytest.mark.parametrize("change", [{"slots": 4}, {"models": ["a*"]}, {"memory": "20 GiB"}, {"memory": None}])
+def test_a_managed_target_is_kept_whatever_changes(change: dict[str, Any]) -> None:
+    old, new = settings(targets=[GPU], models=[A, B]), settings(targets=[GPU | change], models=[B | {"ttl": 5}])
+    assert moves(old, new).kept == ["gpu"]
+    assert moves(old, settings(targets=[ONE | {"name": "gpu"}])).replaced == ["gpu"]
+
+
 def test_the_short_settings_make_targets_too() -> None:
     one, both = settings(ollama_url="http://h:1"), settings(ollama_url="http://h:1,http://h:2")
     assert moves(one, both) == Moves(added=["ollama-2"], removed=[], replaced=[], kept=["ollama"])

@@ -92,7 +92,7 @@ def managed_model(name: str, *args: str, **fields: Any) -> ManagedModel:
 
 
 def port_of(target: ManagedTarget, model: str) -> int:
-    return next(child.port for (name, _), child in target._children.items() if name == model)
+    return next(child.port for (name, _), child in target._children.latest.items() if name == model)
 
 
 @pytest.fixture(params=KINDS)

@@ -72,7 +72,7 @@ async def test_its_tokenizer_counts_what_its_own_route_counts(embedded: ManagedT
             [by_route] = msgspec.json.decode(await embedded.count("/v1/messages/count_tokens", asked)).values()
             chat = _chat(asked.payload)
             assert chat is not None
-            [child] = embedded._children.values()
+            [child] = embedded._children.latest.values()
             assert await _tokenized(child.voice._client, chat) == by_route
 
 
@@ -133,7 +133,7 @@ async def test_three_real_models_on_each_of_two_targets_with_room_for_two(
             chunks = await chunks_of(target, call("Hi", model=names, options={"num_predict": 2}))
             assert chunks[-1].last
             assert {model for model in "abc" if target.is_loaded(model)} == set(loaded)
-            assert len(target._children) <= 2
+            assert len(target._children.latest) <= 2
 
     with trio.fail_after(120):
         for target in targets:

@@ -119,7 +119,7 @@ async def test_one_name_may_have_a_server_that_chats_and_one_that_embeds(nursery
     assert target.loaded() == "a"
     await chunks_of(target, call("hi", model="b"))
     await target.unload("a")
-    assert sorted(target._children) == [("a", True), ("b", False)]
+    assert sorted(target._children.latest) == [("a", True), ("b", False)]
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["a-embedding.log", "a.log", "b.log"]
 
 

@@ -57,7 +57,7 @@ class Budgeted:
 
     @property
     def loaded(self) -> set[str]:
-        return {name for name, _ in self.target._children if self.target.is_loaded(name)}
+        return {name for name, _ in self.target._children.latest if self.target.is_loaded(name)}
 
     async def ask(self, model: str, text: str = "hello", endpoint: str = "/api/chat") -> None:
         await chunks_of(self.target, call(text, endpoint, model=model))
@@ -290,7 +290,7 @@ async def test_a_job_does_not_wait_for_what_is_preloaded(nursery: trio.Nursery, 
     await nursery.start(budgeted.target.run)
 
     async def begun() -> bool:
-        return bool(budgeted.target._children)
+        return bool(budgeted.target._children.latest)
 
     await until(begun)
     with trio.fail_after(20):

@@ -235,10 +235,10 @@ class Drained(TargetError):
 
 
 class TargetDrained(TargetError):
-    """The job's target was drained, and the job did not end within `shutdown_grace`."""
+    """The job's target was drained, and the job did not end within `shutdown_grace`; or a reload removed its model."""
 
     code = "target_drained"
     cost = Cost.NOTHING
 
-    def __init__(self, target: str) -> None:
-        super().__init__(f"the target {target} takes no jobs now")
+    def __init__(self, target: str, why: str = "takes no jobs now") -> None:
+        super().__init__(f"the target {target} {why}")

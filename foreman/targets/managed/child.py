@@ -41,6 +41,7 @@ class Child:
         """
         self.model = model
         self.leaving = False  # to make room for another one: takes no new work
+        self.dismissed = False  # takes no new work for good
         self._retirements = 0  # under way
         self.served_as = model.model or model.name
         self._logs = logs
@@ -88,7 +89,7 @@ class Child:
     @property
     def usable(self) -> bool:
         """Return True if it takes new work, at once or when it is ready."""
-        return not (self.leaving or self._retirements or self.stopping or self.ended)
+        return not (self.leaving or self.dismissed or self._retirements or self.stopping or self.ended)
 
     @property
     def ready(self) -> bool:
@@ -108,6 +109,8 @@ class Child:
             self.used_at = trio.current_time()
             if not self._users:
                 self._unused.set()
+                if self.dismissed:
+                    self.abandon()
                 self._at_rest()
 
     @asynccontextmanager
@@ -186,6 +189,15 @@ class Child:
             await self.stop()
         finally:
             self._retirements -= 1
+
+    def dismiss(self) -> None:
+        """Take no new work for good, and stop as soon as no call uses it; at once if it is not ready yet.
+
+        Calls that wait for it to be ready are then told that it was stopped.
+        """
+        self.dismissed = True
+        if not (self._ready and self._users):
+            self.abandon()
 
     def take_load_ns(self) -> int:
         """Return the nanoseconds it took to become ready; 0 from the second call on.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,49 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support.api import submit
-from tests.support.foreman import Daemon, Upstream, an_upstream, managed, until
-
-
-def written(tables: list[dict[str, Any]], name: str = "targets") -> str:
-    """TOML of tables; JSON writes texts, numbers and lists as TOML does."""
-    return "".join(
-        f"[[{name}]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items()) for table in tables
-    )
-
-
-class Configured(Daemon):
-    """A daemon with a settings file."""
-
-    def __init__(self, folder: Path, text: str, **settings: object) -> None:
-        self.file = folder / "foreman.toml"
-        self.file.write_text(text, encoding="utf-8")
-        super().__init__(folder / "data", config=self.file, retry_backoff=0.1, **settings)
-
-    def reload(self, text: str) -> dict[str, Any]:
-        self.file.write_text(text, encoding="utf-8")
-        answer = self.http.post("/reload")
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
-
-    def hang_up(self, text: str, event: str) -> Mapping[str, Any]:
-        """Write the file, send SIGHUP, and wait for the log line."""
-        before = len(self.said(event))
-        self.file.write_text(text, encoding="utf-8")
-        os.kill(self.pid, signal.SIGHUP)
-        return until(lambda: self.said(event)[before:])[0]
-
-    def said(self, event: str) -> list[dict[str, Any]]:
-        return [line for line in self.logs if line["event"].startswith(event)]
-
-    def job(self, job_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.http.get(f"/jobs/{job_id}").json()
-        return found
-
-    def ran(self, job_id: str, target: str) -> bool:
-        until(lambda: self.job(job_id)["state"] in ("done", "failed"))
-        job = self.job(job_id)
-        return (job["state"], job["target"]) == ("done", target)
+from tests.support.configured import Configured, written
+from tests.support.foreman import Upstream, an_upstream, until
 
 
 @pytest.fixture
@@ -181,25 +138,6 @@ def test_nothing_is_left_of_fifty_reloads(daemon: Configured, tables: tuple[dict
     daemon.reload(written([one]))
     until(lambda: open_files() <= before + 2)
     assert daemon.ran(submit(daemon, "x", model="a"), "one")
-
-
-def test_managed_models_are_changed(tmp_path: Path) -> None:
-    daemon = Configured(tmp_path, written(managed("a"), "models"))
-    try:
-        daemon.start()
-        assert daemon.ran(submit(daemon, "x", model="a"), "managed")
-        running = submit(daemon, "#slow=1", model="a")
-        until(lambda: daemon.job(running)["state"] == "working")
-        assert daemon.reload(written(managed("a", ttl=5) + managed("b"), "models"))["changed"] == [
-            "models.a",
-            "models.b",
-        ]
-        assert daemon.ran(running, "managed") and daemon.job(running)["attempt"] == 1
-        until(lambda: "b" in [model["id"] for model in daemon.http.get("/v1/models").json()["data"]])
-        assert all(daemon.ran(submit(daemon, "x", model=model), "managed") for model in ("b", "a"))
-        assert not daemon.errors
-    finally:
-        daemon.close()
 
 
 def test_a_reload_is_refused_while_foreman_shuts_down(tmp_path: Path, tables: tuple[dict[str, Any], ...]) -> None:
