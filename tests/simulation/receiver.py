@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter, defaultdict
 
@@ -30,6 +31,12 @@ class ScriptedReceivers(WebhookSender):
         self.taken: Counter[int] = Counter()  # those answered with 2xx
         self.refused: set[str] = set()  # jobs that a receiver answered 410 for
         self._flying: dict[str, list[Delivery]] = defaultdict(list)  # by receiver
+
+    def expires_in(self) -> float:
+        return math.inf  # there are no connections
+
+    async def close_expired(self) -> None:
+        pass
 
     def restart(self) -> None:
         self._flying.clear()
