@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.visits import Moves, Turn, Visits
@@ -111,7 +110,7 @@ def choose(
     A None may become a choice at `standing.next_end`. The cost grows with the number of lanes only.
     """
     view = _View(heads, standing, at_work, room, now, rules)
-    heads = [head for head in heads if not view.waits(head)]
+    heads = view.ready(heads)
     oldest = _oldest(heads)
     if not oldest:
         return None
@@ -238,11 +237,6 @@ class _View:
         self._beside: dict[str, bool] = {}
         self._live = [turn.key for turn in standing.turns if turn.key in used and not self.ended(turn.key)]
 
-    @cached_property
-    def _goes_on(self) -> bool:
-        """True while a turn with jobs left has not yet been worth its load."""
-        return any(self._turns[key].goes_on(self._now) for key in self._live if key in self._waiting)
-
     def _fits(self, key: str) -> bool:
         """Return True if the key can be worked on beside those that go on."""
         if key not in self._beside:
@@ -253,13 +247,18 @@ class _View:
         """Return True for a key whose turn has lasted long enough for another one to begin."""
         return key != OTHERS and (turn := self._turns.get(key)) is not None and turn.ended(self._now, self._rules.limit)
 
-    def waits(self, head: Head) -> bool:
-        """Return True if changing the key for the job now would cost too much."""
-        if head.key in self._turns or head.key in self._at_work or self._fits(head.key):
-            return False
-        if self._goes_on:
-            return True
-        return self._standing.moves.bars(self._now) and bool(self.taken(head))
+    def ready(self, heads: Sequence[Head]) -> Sequence[Head]:
+        """Return the heads whose jobs may start; changing the key for one of the others would cost too much now."""
+        goes_on = any(self._turns[key].goes_on(self._now) for key in self._live if key in self._waiting)
+        if not goes_on and not self._standing.moves.bars(self._now):
+            return heads
+
+        def waits(head: Head) -> bool:
+            if head.key in self._turns or head.key in self._at_work or self._fits(head.key):
+                return False
+            return goes_on or bool(self.taken(head))
+
+        return [head for head in heads if not waits(head)]
 
     def taken(self, head: Head) -> str:
         """Return the key of a lower class with jobs left that has to make room for the job; empty if there is none."""
