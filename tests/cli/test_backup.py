@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,16 +27,24 @@ def daemon(upstream: Upstream, tmp_path: Path) -> Iterator[Daemon]:
         yield daemon
 
 
+@pytest.fixture(scope="module")
+def _left_behind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a Foreman which is gone: with a job that is done, and one that waits."""
+    folder = tmp_path_factory.mktemp("left") / "data"
+    with an_upstream() as upstream, Daemon(folder, ollama_url=upstream.url) as daemon:
+        _submit(daemon, "hello")
+        daemon.http.post("/queue/pause")
+        _submit(daemon, "later", wait=False)
+        daemon.terminate()
+        assert daemon.wait() == 0
+    assert sorted(file.name for file in folder.iterdir()) == ["foreman.db", "foreman.lock"]
+    return folder
+
+
 @pytest.fixture
-def database(daemon: Daemon) -> Path:
-    """That of a Foreman which is gone: with a job that is done, and one that waits."""
-    _submit(daemon, "hello")
-    daemon.http.post("/queue/pause")
-    _submit(daemon, "later", wait=False)
-    daemon.terminate()
-    assert daemon.wait() == 0
-    assert sorted(file.name for file in daemon.data_dir.iterdir()) == ["foreman.db", "foreman.lock"]
-    return daemon.data_dir / "foreman.db"
+def database(_left_behind: Path, tmp_path: Path) -> Path:
+    """A copy of its database for one test."""
+    return shutil.copytree(_left_behind, tmp_path / "data") / "foreman.db"
 
 
 def _submit(daemon: Daemon, text: str, *, wait: bool = True) -> str:
