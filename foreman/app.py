@@ -14,9 +14,8 @@ import structlog
 import trio
 from ulid import ULID
 
-from foreman import descriptors
+from foreman import descriptors, tuning
 from foreman.actors import pruner
-from foreman.actors.attempt import Timeouts
 from foreman.actors.feed import Feed
 from foreman.actors.fleet import DRAINED, Fleet, Member
 from foreman.actors.metrics import Metrics
@@ -30,10 +29,6 @@ from foreman.config.settings import Settings
 from foreman.domain.errors import SettingInvalid, StoreUnavailable
 from foreman.domain.intake import Intake
 from foreman.domain.rate import Rate
-from foreman.domain.retry import Backoff
-from foreman.domain.scheduling import choose
-from foreman.domain.webhooks import addresses
-from foreman.domain.webhooks.admission import Limits
 from foreman.http import asgi
 from foreman.http.auth import Auth
 from foreman.http.context import Context
@@ -43,7 +38,6 @@ from foreman.offload import offload as in_thread
 from foreman.queue.actor import Offload, QueueActor
 from foreman.queue.commands import Prune
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
 from foreman.queue.outlook import Outlook
 from foreman.reloader import Reloader, itself
 from foreman.restart import keep_running
@@ -178,27 +172,16 @@ def build(
     Raises:
         SettingInvalid: A setting cannot be used.
     """
-    rules = Rules(
-        max_queue=settings.max_queue,
-        job_ttl=settings.job_ttl,
-        usage_history=settings.usage_history,
-        backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),
-        webhook_retries=settings.webhook_retries,
-        webhook_backoff=Backoff(settings.webhook_backoff, settings.webhook_backoff_max),
+    timeouts = tuning.timeouts_of(settings)
+    outlook = Outlook(tuning.order_of(settings))
+    handlers = CommandHandlers(
+        store, tuning.rules_of(settings), outlook, clock=clock, chance=chance, target=_usage_name(settings)
     )
-    timeout = Timeouts(
-        attempt=settings.attempt_timeout,
-        first_chunk=settings.first_chunk_timeout,
-        stall=settings.stall_timeout,
-        max_answer=settings.max_answer,
-    )
-    outlook = Outlook(choose.Rules(limit=settings.starvation_limit, share=settings.share, slots=settings.slots))
-    handlers = CommandHandlers(store, rules, outlook, clock=clock, chance=chance, target=_usage_name(settings))
     queue = QueueActor(handlers, offload=offload)
     budget = Budget(settings.memory, grace=min(GRACE, settings.send_timeout))
     hub = OutputHub(budget)
     metrics, watchdog = Metrics(), Watchdog()
-    makings = Makings(queue=queue, hub=hub, outlook=outlook, timeout=timeout, clock=clock, metrics=metrics)
+    makings = Makings(queue=queue, hub=hub, outlook=outlook, timeout=timeouts, clock=clock, metrics=metrics)
     fleet = Fleet(
         [
             makings.build(settings, one, (targets or {}).get(one.name), store.note(note_of(settings, one)))
@@ -210,8 +193,8 @@ def build(
     readers = make_readers(store, broken=queue.lose)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs().newest)
     sender = sender or WebhookSender(
-        addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback),
-        secrets=[secret.get_secret_value() for secret in settings.webhook_secret],
+        tuning.receivers_of(settings),
+        secrets=tuning.secrets_of(settings),
         timeout=settings.webhook_timeout,
         clock=clock,
     )
@@ -221,7 +204,7 @@ def build(
             store, count=1, broken=queue.lose
         ),  # separate, so that HTTP and webhooks do not wait for each other
         sender,
-        limits=Limits(settings.webhook_concurrency, settings.webhook_per_receiver),
+        limits=tuning.deliveries_of(settings),
         inline=settings.artifact_inline_limit,
         metrics=metrics,
         clock=clock,
@@ -241,10 +224,12 @@ def build(
         fleet=fleet,
         intake=Intake(fleet, sender, max_attempts=settings.max_attempts, offload=in_thread),
         outlook=outlook,
-        past_queue=PastQueue(fleet, concurrency=settings.embed_concurrency, timeout=timeout, warm=settings.embed_model),
-        upstream=Upstream(fleet.managed, timeout),
+        past_queue=PastQueue(
+            fleet, concurrency=settings.embed_concurrency, timeout=timeouts, warm=settings.embed_model
+        ),
+        upstream=Upstream(fleet.managed, timeouts),
         auth=Auth(settings),
-        rate=Rate(settings.rate, settings.rate_burst or settings.rate) if settings.rate else None,
+        rate=Rate(settings.rate, settings.rate_burst),
         budget=budget,
         metrics=metrics,
         watchdog=watchdog,
@@ -252,7 +237,20 @@ def build(
         boot_id=str(ULID()),
         clock=clock,
     )
-    reloader = Reloader(context, members, makings, reread or (lambda: settings))
+    tuned = tuning.Tuning(
+        handlers=handlers,
+        outlook=outlook,
+        makings=makings,
+        intake=context.intake,
+        past_queue=context.past_queue,
+        upstream=context.upstream,
+        sender=sender,
+        webhooks=webhooks,
+        budget=budget,
+        rate=context.rate,
+        auth=context.auth,
+    )
+    reloader = Reloader(context, members, makings, tuned, reread or (lambda: settings))
     context.reload = reloader.reload
     return App(context, queue, members, reloader, webhooks, _tls(settings))
 

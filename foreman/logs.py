@@ -45,12 +45,24 @@ def configure(log_format: str, log_level: str) -> LineWriter:
     writer = LineWriter(sys.stderr.fileno() if sys.stderr else NOWHERE)
     structlog.configure(
         processors=[*shared, *render],
-        wrapper_class=structlog.make_filtering_bound_logger(log_level),
+        wrapper_class=_Logger,
         logger_factory=structlog.WriteLoggerFactory(cast(Any, writer)),
         cache_logger_on_first_use=True,
     )
+    set_level(log_level)
     logging.getLogger("hypercorn").setLevel(logging.CRITICAL)
     return writer
+
+
+class _Logger(structlog.make_filtering_bound_logger("debug")):  # type: ignore[misc]
+    """The class of all loggers, which are cached: a change of the level changes its methods."""
+
+
+def set_level(log_level: str) -> None:
+    """Log what is of this level or above it from now on."""
+    for name, method in vars(structlog.make_filtering_bound_logger(log_level)).items():
+        if not name.startswith("__"):
+            setattr(_Logger, name, method)
 
 
 def dropped() -> int:

@@ -92,6 +92,16 @@ class Makings:
         )
         return Member(one, target, inventory, worker)
 
+    def change(self, member: Member, settings: Settings, one: TargetSettings) -> None:
+        """Have a member work by other settings from now on; `Member.adapt` does what takes time."""
+        member.settings = one
+        member.inventory.poll_interval = settings.poll_interval
+        member.worker.timeouts, member.worker.grace = self.timeout, settings.shutdown_grace
+        if isinstance(member.target, ManagedTarget):
+            member.target.change(_managed_models(settings, one), memory=one.memory)
+        elif isinstance(member.target, OllamaTarget):
+            member.target.change(settings.keep_alive, load_timeout=settings.load_timeout)
+
 
 class Members:
     """Starts the members of the fleet, lets new ones join and others leave."""
@@ -128,13 +138,6 @@ class Members:
         async with trio.open_nursery() as ending:
             for life in self._lives.values():
                 ending.start_soon(life.member.worker.drain, grace)
-
-    def change(self, settings: Settings, one: TargetSettings) -> None:
-        """Have a member take over other managed models and memory at once; `Member.adapt` does the rest."""
-        if member := self.fleet.get(one.name):
-            member.settings = one
-            if isinstance(member.target, ManagedTarget):
-                member.target.change(_managed_models(settings, one), memory=one.memory)
 
     def leave(self, name: str) -> None:
         """Have a member claim no more jobs and end once those that run have ended, or its grace has passed."""

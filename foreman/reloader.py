@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from foreman.config.changes import Moves, compare, moves
+from foreman.config.checks import check_together
 from foreman.config.settings import Settings
 from foreman.config.target_settings import TargetSettings
 from foreman.domain import views
@@ -17,6 +18,7 @@ from foreman.http.context import Context
 from foreman.members import Makings, Members
 from foreman.targets.boot import boot_id_at, leads_to
 from foreman.targets.http.pool import Client
+from foreman.tuning import Tuning
 
 log = structlog.get_logger()
 
@@ -24,11 +26,14 @@ log = structlog.get_logger()
 class Reloader:
     """Reads the settings again and brings what runs in line with them; one reload after the other."""
 
-    def __init__(self, context: Context, members: Members, makings: Makings, read: Callable[[], Settings]) -> None:
+    def __init__(
+        self, context: Context, members: Members, makings: Makings, tuning: Tuning, read: Callable[[], Settings]
+    ) -> None:
         """Take a function that reads the settings from their sources, in a thread."""
         self._context = context
         self._members = members
         self._makings = makings
+        self._tuning = tuning
         self._read = read
         self._lock = trio.Lock()
         self._nursery: trio.Nursery
@@ -58,6 +63,7 @@ class Reloader:
             read = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
             before = self._context.settings
             changes = compare(before, read)
+            check_together(changes.settings)  # what was read may suit another `addr` only than the one in force
             plan = moves(before, changes.settings)
             await self._check(changes.settings, plan)
             if self._context.draining:
@@ -69,12 +75,13 @@ class Reloader:
     def _switch(self, settings: Settings, plan: Moves) -> None:
         """Take over all settings and targets, without a wait in between; replaced targets stay until they have left."""
         self._context.settings = settings
+        self._tuning.hand_over(settings)
         for name in (*plan.removed, *plan.replaced):
             self._members.leave(name)
         now = {member.name: member for member in self._members.fleet.members}
         every = {one.name: one for one in settings.all_targets}
         for name in plan.kept:
-            self._members.change(settings, every[name])
+            self._makings.change(now[name], settings, every[name])
         self._members.arrange([now.get(name) or self._makings.build(settings, one) for name, one in every.items()])
 
     async def _settle(self, settings: Settings, plan: Moves) -> None:

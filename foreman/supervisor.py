@@ -91,10 +91,11 @@ async def main(
                 nursery.start_soon(_reload_at_each, hangups, living)
                 async for _ in signals:
                     break
-                log.info("draining", grace=settings.shutdown_grace)
-                systemd.leaving(settings.shutdown_grace + STOP_MARGIN)
+                grace = living.context.settings.shutdown_grace
+                log.info("draining", grace=grace)
+                systemd.leaving(grace + STOP_MARGIN)
                 nursery.start_soon(_leave_at_next, signals)
-                await living.drain(settings.shutdown_grace)
+                await living.drain(grace)
                 nursery.cancel_scope.cancel()
         finally:
             store.close()

@@ -21,6 +21,11 @@ class CallSlots:
         self._taken: Counter[str] = Counter()
         self._waiting: dict[str, deque[trio.Event]] = {}
 
+    def resize(self, total: int) -> None:
+        """Have `total` slots; a slot too many goes when its call has ended."""
+        self._total = total
+        self._give()
+
     @asynccontextmanager
     async def hold(self, model: str) -> AsyncIterator[None]:
         """Wait for a slot, and hold it within this context."""

@@ -47,7 +47,7 @@ class Inventory:
         self._note = note
         self._takes = takes
         self._queue = queue
-        self._interval = poll_interval
+        self.poll_interval = poll_interval  # seconds; another one counts from the next probe on
         self._probing = trio.Lock()
         self._missed_at = -math.inf  # when the target was last probed for an unknown name
         self._probes = 0
@@ -68,7 +68,7 @@ class Inventory:
         task_status.started()
         while True:
             if self.up:
-                with trio.move_on_after(self._interval):
+                with trio.move_on_after(self.poll_interval):
                     await self._wanted.wait()
             if not self.up:
                 await trio.sleep(DEGRADED_POLL)

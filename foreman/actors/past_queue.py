@@ -29,8 +29,13 @@ class PastQueue:
         self._fleet = fleet
         self._slots = CallSlots(concurrency)
         self._under_way: Counter[str] = Counter()  # calls by target
-        self._timeout = timeout
+        self._timeouts = timeout
         self._warm = warm
+
+    def change(self, concurrency: int, timeouts: Timeouts) -> None:
+        """Allow about so many calls together from now on, each with these timeouts."""
+        self._timeouts = timeouts
+        self._slots.resize(concurrency)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Warm the embedding model now and each time that a target comes back."""
@@ -65,11 +70,11 @@ class PastQueue:
             TargetError: The target failed, or exceeded a timeout.
         """
         answer: bytes | None = None
-        with trio.move_on_after(self._timeout.attempt) as scope:
+        with trio.move_on_after(self._timeouts.attempt) as scope:
             async with self._slots.hold(model_of(call.key)):
                 answer = await self._ask_one(call, held or Budget().lease())
         if scope.cancelled_caught:
-            raise AttemptTimeout(self._timeout.attempt)
+            raise AttemptTimeout(self._timeouts.attempt)
         return answer
 
     async def _ask_one(self, call: Call, held: Lease) -> bytes | None:
@@ -102,12 +107,12 @@ class PastQueue:
         """Send the call to one target, with the worker's timeouts."""
         target = member.target
         call = member.named(call)
-        answer, size, timeout = at(call.endpoint).answer(target.name), 0, self._timeout.first_chunk
+        answer, size, timeout = at(call.endpoint).answer(target.name), 0, self._timeouts.first_chunk
         with trio.CancelScope() as scope:
 
             def heard() -> None:
                 nonlocal timeout
-                timeout = self._timeout.stall
+                timeout = self._timeouts.stall
                 scope.deadline = trio.current_time() + timeout
 
             await target.load(call)
@@ -115,8 +120,8 @@ class PastQueue:
             async with target.answer(msgspec.structs.replace(call, heard=heard, took=held.grow)) as chunks:
                 async for chunk in chunks:
                     size += len(chunk.data)
-                    if size > self._timeout.max_answer:
-                        raise AnswerTooLarge(self._timeout.max_answer)
+                    if size > self._timeouts.max_answer:
+                        raise AnswerTooLarge(self._timeouts.max_answer)
                     answer.add(chunk)
         if scope.cancelled_caught:
             raise TargetSilent(target.name, timeout)
@@ -127,7 +132,7 @@ class PastQueue:
         payload = msgspec.json.encode({"model": self._warm, "input": "warm"})
         call = Call(model=self._warm, key=self._warm, endpoint="/api/embed", payload=payload)
         try:
-            with trio.fail_after(self._timeout.attempt):
+            with trio.fail_after(self._timeouts.attempt):
                 if member.target.displaces(call):
                     log.warning("cannot warm the embedding model", model=self._warm, why=NOT_FOR_EMBEDDINGS)
                     return

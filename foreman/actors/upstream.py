@@ -26,7 +26,7 @@ class Upstream:
 
     def __init__(self, targets: Callable[[], Sequence[ManagedTarget]], timeout: Timeouts) -> None:
         self._targets = targets
-        self._timeout = timeout
+        self.timeouts = timeout
 
     @property
     def models(self) -> list[str]:
@@ -55,7 +55,7 @@ class Upstream:
         target = self._least_used(model)
         name = f"the server of {model}"
         exits = AsyncExitStack()
-        ends = trio.current_time() + self._timeout.attempt
+        ends = trio.current_time() + self.timeouts.attempt
         scope = trio.CancelScope(deadline=ends)
         began = False
 
@@ -65,24 +65,24 @@ class Upstream:
         async def telling(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
             async for piece in pieces:
                 yield piece
-                told(self._timeout.first_chunk)
+                told(self.timeouts.first_chunk)
 
         try:
             with scope:
                 child = await exits.enter_async_context(target.serving(model))
                 began = True
-                told(self._timeout.first_chunk)
+                told(self.timeouts.first_chunk)
                 sent = body if body is None or isinstance(body, bytes) else telling(body)
                 asking = target.pass_on(child, method, path, sent, length=length, headers=headers)
                 response = await exits.enter_async_context(asking)
-                return Passage(response, exits, name, stall=self._timeout.stall, ends=ends)
+                return Passage(response, exits, name, stall=self.timeouts.stall, ends=ends)
         except BaseException:
             await exits.aclose()
             raise
         await exits.aclose()
         if began and trio.current_time() < ends:
-            raise TargetSilent(name, self._timeout.first_chunk)
-        raise AttemptTimeout(self._timeout.attempt)
+            raise TargetSilent(name, self.timeouts.first_chunk)
+        raise AttemptTimeout(self.timeouts.attempt)
 
     def _least_used(self, model: str) -> ManagedTarget:
         """Return the target to ask: one that has the model loaded before others."""

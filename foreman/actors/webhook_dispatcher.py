@@ -59,11 +59,17 @@ class WebhookDispatcher:
         self._queue = queue
         self._readers = readers
         self._sender = sender
-        self._limits = limits
+        self._admission = Admission(limits)
         self._inline = inline
         self._clock = clock
         self._metrics = metrics or Metrics()
         self._work_available = trio.Event()
+
+    def change(self, limits: Limits, *, inline: int) -> None:
+        """Make new deliveries by these limits; one too many ends first."""
+        self._inline = inline
+        self._admission.limits = limits
+        self._work_available.set()  # there may be free places
 
     def on_commit(self, commit: Commit) -> None:
         """Look for due deliveries when the commit added some."""
@@ -72,7 +78,7 @@ class WebhookDispatcher:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Deliver what is due, for ever."""
-        self._admission = Admission(self._limits)
+        self._admission = Admission(self._admission.limits)
         self._lanes: dict[Destination, _Lane] = {}
         async with trio.open_nursery() as self._nursery:
             task_status.started()

@@ -81,6 +81,10 @@ class WebhookSender:
         self._posting = 0  # attempts under way
         self._used_at = -math.inf  # when the last one ended, in Trio's time
 
+    def change(self, rules: addresses.Rules, *, secrets: Sequence[str], timeout: float) -> None:
+        """Judge, sign and time the attempts that begin from now on by these; a kept connection stays for seconds."""
+        self._validator.rules, self._secrets, self._timeout = rules, secrets, timeout
+
     async def aclose(self) -> None:
         """Close the pooled connections."""
         await self._pool.aclose()
@@ -196,7 +200,7 @@ class _Validator:
     """Resolves a host name once and validates all its addresses."""
 
     def __init__(self, rules: addresses.Rules, resolve: Resolve) -> None:
-        self._rules = rules
+        self.rules = rules
         self._resolve = resolve
 
     async def choose(self, host: str, port: int) -> str:
@@ -209,7 +213,7 @@ class _Validator:
         found = await self._resolve(host, port, type=socket.SOCK_STREAM)
         texts = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
         for text in texts:
-            if why := self._rules.refusal(ip_address(text), name=host):
+            if why := self.rules.refusal(ip_address(text), name=host):
                 raise _Refused(why)
         if not texts:
             raise OSError(f"{host} has no address")

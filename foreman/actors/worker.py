@@ -59,7 +59,7 @@ class Worker:
 
         `grace` is how many seconds running jobs may go on once the target is drained.
         """
-        self._grace = grace
+        self.grace = grace
         self._hold = trio.Event()  # set while the target is drained
         self._release = trio.Event()
         self._release.set()
@@ -73,7 +73,7 @@ class Worker:
         self._hub = hub
         self._inventory = inventory
         self._outlook = outlook
-        self._timeouts = timeout or Timeouts()
+        self.timeouts = timeout or Timeouts()
         self._clock = clock
         self._running: dict[str, Attempt] = {}
         self._claims: set[Claim] = set()  # of the slots without a job
@@ -151,7 +151,7 @@ class Worker:
 
     async def leave(self) -> None:
         """Drain with the grace that running jobs get when the target itself is drained."""
-        await self.drain(self._grace)
+        await self.drain(self.grace)
 
     @property
     def draining(self) -> bool:
@@ -228,7 +228,7 @@ class Worker:
         while not self._draining.is_set():
             with self._until_draining():
                 await self._hold.wait()
-                with trio.move_on_after(self._grace) as grace:
+                with trio.move_on_after(self.grace) as grace:
                     await self._release.wait()
                 if grace.cancelled_caught and self.held:
                     self.stop_running(TargetDrained(self.name))
@@ -300,7 +300,7 @@ class Worker:
             work = replace(work, job=msgspec.structs.replace(job, model=model), payload=payload)
         output = self._hub.output(job.id)
         output.begin(job.attempt)
-        attempt = self._running[job.id] = Attempt(work, self._target, self.loads, output, self._timeouts, self._clock)
+        attempt = self._running[job.id] = Attempt(work, self._target, self.loads, output, self.timeouts, self._clock)
         self._outlook.claimed(job, attempt.claimed_at)
         try:
             outcome = await attempt.run(partial(self._began, attempt))

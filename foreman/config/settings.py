@@ -31,7 +31,7 @@ from foreman.config.managed_model import ManagedModel
 from foreman.config.target_settings import TargetSettings, targets_of
 
 HIDDEN = "***"  # shown in place of a secret
-RELOADS: dict[str, JsonValue] = {"reloads": True}  # beside a setting that a reload takes over while Foreman runs
+AT_START: dict[str, JsonValue] = {"reloads": False}  # beside a setting that is read at the start only
 
 
 class Settings(BaseModel):
@@ -40,6 +40,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     addr: Address = Field(
+        json_schema_extra=AT_START,
         default="127.0.0.1:8080",
         description="Address to listen on, `HOST:PORT`; `:PORT` is all IPv4 addresses. Port 0 takes a free one, which "
         "the first log lines name. An address other than loopback needs a `token`, or `insecure`.",
@@ -77,12 +78,15 @@ class Settings(BaseModel):
         description="Allow a public address without a token. Every program that reaches it can use your models.",
     )
     tls_cert: str = Field(
+        json_schema_extra=AT_START,
         default="",
         description="Serve HTTPS with this certificate chain, a PEM file. It is read at the start, so a renewed one "
         "needs a restart. `SSL_CERT_FILE` makes `foreman` and Python's clients trust a certificate of your own "
         "making.",
     )
-    tls_key: str = Field(default="", description="Private key of the certificate, if in a separate PEM file.")
+    tls_key: str = Field(
+        json_schema_extra=AT_START, default="", description="Private key of the certificate, if in a separate PEM file."
+    )
     allowed_hosts: Words = Field(
         default=(),
         description="Host names to accept besides those of the loopback and `addr`, such as that of a reverse proxy. "
@@ -96,65 +100,63 @@ class Settings(BaseModel):
         "origins](security.md#origins-and-hosts) are always allowed.",
     )
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        json_schema_extra=AT_START,
         default=1024,
         description="Client connections open at once; more are answered 503 with `Retry-After`. There are fewer, with "
         "a warning at the start, where the system allows fewer than 512 open files more than that.",
     )
     idle_timeout: PositiveSeconds = Field(
+        json_schema_extra=AT_START,
         default=75,
         description="Timeout between two requests of a connection, and for a request head or a TLS handshake. The "
         "connection is then closed.",
     )
-    body_timeout: PositiveSeconds = Field(default=60, description="Timeout for a request body; then 408.")
+    body_timeout: PositiveSeconds = Field(
+        json_schema_extra=AT_START, default=60, description="Timeout for a request body; then 408."
+    )
     send_timeout: PositiveSeconds = Field(
+        json_schema_extra=AT_START,
         default=60,
         description="Timeout for a client to read each 64 KiB of an answer. Its connection is then closed. During the "
         "shutdown it is 2 s.",
     )
     http_parser: Literal["httptools", "h11"] = Field(
+        json_schema_extra=AT_START,
         default="httptools",
         description="Library that reads HTTP/1 requests. `h11` is slower, and goes away in the next release.",
     )
 
     data_dir: Path = Field(
+        json_schema_extra=AT_START,
         default_factory=lambda: Path(platformdirs.user_data_dir("foreman", appauthor=False)),
         description="Folder of the database, its lock, and the logs of managed models. The default is the platform's "
         "data folder for foreman; on Linux `~/.local/share/foreman`.",
     )
 
     ollama_url: Urls = Field(
-        json_schema_extra=RELOADS,
         default="",
         description="URL of the Ollama server to run jobs on, such as `http://127.0.0.1:11434`. Several are separated "
         "by commas, also beside `openai_url`; each is a [target](targets.md#a-fleet-of-targets).",
     )
-    ollama_token: SecretStr = Field(
-        json_schema_extra=RELOADS, default=SecretStr(""), description="API token of the Ollama server."
-    )
+    ollama_token: SecretStr = Field(default=SecretStr(""), description="API token of the Ollama server.")
     openai_url: Urls = Field(
-        json_schema_extra=RELOADS,
         default="",
         description="URL of the OpenAI-compatible server to run jobs on (vLLM, llama-server, LM Studio, SGLang, …), "
         "with or without `/v1`; several are separated by commas. llama-server needs another `--port` than its "
         "default, which is Foreman's own.",
     )
-    openai_token: SecretStr = Field(
-        json_schema_extra=RELOADS, default=SecretStr(""), description="API token of the OpenAI-compatible server."
-    )
+    openai_token: SecretStr = Field(default=SecretStr(""), description="API token of the OpenAI-compatible server.")
     targets: list[TargetSettings] = Field(
-        json_schema_extra=RELOADS,
         default=[],
         description="Any number of [servers to run jobs on](targets.md#a-fleet-of-targets), each with its own slots, "
         "instead of `ollama_url` and `openai_url`. Tables in the TOML file, or a JSON list in the environment.",
     )
     macros: Macros = Field(
-        json_schema_extra=RELOADS,
         default={},
         description="Texts, numbers or lists of words for the commands of [managed models](targets.md#macros): "
         "`{NAME}` stands for the macro NAME.",
     )
     models: list[ManagedModel] = Field(
-        json_schema_extra=RELOADS,
         default=[],
         description="Models whose servers Foreman starts when a job needs them, swaps, and stops. Tables in the TOML "
         "file, or a JSON list in the environment.",
@@ -175,6 +177,7 @@ class Settings(BaseModel):
         description="Interval between queries of the target's models. While the target is away it is one second.",
     )
     embed_model: str = Field(
+        json_schema_extra=AT_START,
         default="",
         description="Embedding model to load at the start and after an outage of the target.",
     )
@@ -185,7 +188,6 @@ class Settings(BaseModel):
     )
 
     slots: Several = Field(
-        json_schema_extra=RELOADS,
         default=1,
         description="Jobs for the same model and loading options that run together, 1 to 1,024. Raise it where the "
         "target batches: vLLM, llama-server with `--parallel`, Ollama with `OLLAMA_NUM_PARALLEL`.",
@@ -256,6 +258,7 @@ class Settings(BaseModel):
         "or `n8n.local`.",
     )
     feed_history: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
+        json_schema_extra=AT_START,
         default=10_000,
         description="Events kept in memory for readers of `/events`. Older ones are read from disk; a reader that "
         "falls further behind is closed.",
@@ -274,6 +277,7 @@ class Settings(BaseModel):
         "not spent.",
     )
     log_format: Literal["", "console", "json"] = Field(
+        json_schema_extra=AT_START,
         default="",
         description="`console` or `json`; empty is console on a terminal, else JSON. Logs go to standard error. "
         "Prompts and answers are never logged.",
@@ -315,4 +319,4 @@ class Settings(BaseModel):
 
 def reloads(field: FieldInfo) -> bool:
     """Return True for a setting that a reload takes over while Foreman runs."""
-    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("reloads"))
+    return field.json_schema_extra != AT_START

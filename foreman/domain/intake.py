@@ -71,7 +71,7 @@ class Intake:
         """Give `max_attempts` to submissions that set none."""
         self._models = models
         self._receivers = receivers
-        self._max_attempts = max_attempts
+        self.max_attempts = max_attempts
         self._offload = offload
 
     async def read(self, body: bytes, *, now: Instant) -> Submission:
@@ -114,7 +114,7 @@ class Intake:
                 submission,
                 job_id,
                 canonical=canonical,
-                max_attempts=self._max_attempts,
+                max_attempts=self.max_attempts,
                 owner=owner,
                 idempotency_key=idempotency_key,
                 refusal=refusal,

@@ -7,23 +7,30 @@ SLACK = 1e-6  # seconds; sums of many small floats are not exact
 
 
 class Rate:
-    """A token bucket per caller: it holds `burst` tokens and gains `a_minute` tokens a minute.
+    """A token bucket per caller: it holds `burst` tokens and gains `a_minute` tokens a minute; 0 is no limit.
 
     Each bucket is stored as the time at which it will be full again (ITU-T I.371, the generic cell rate algorithm). A
     full bucket equals an unused one and can be dropped.
     """
 
     def __init__(self, a_minute: int, burst: int, *, callers: int = CALLERS) -> None:
-        self._pause = 60 / a_minute  # seconds until one more
-        self._span = self._pause * burst
         self._most = callers
         self._full_at: dict[str, float] = {}
+        self.change(a_minute, burst)
+
+    def change(self, a_minute: int, burst: int) -> None:
+        """Go on with other limits; a `burst` of 0 is as much as `a_minute`."""
+        self.a_minute = a_minute
+        self._pause = 60 / a_minute if a_minute else 0.0  # seconds until one more
+        self._span = self._pause * (burst or a_minute)
 
     def take(self, caller: str, now: float) -> float:
         """Take one token and return 0.0, or take none and return the seconds until the next.
 
         `now` is in seconds of a monotonic clock.
         """
+        if not self._pause:
+            return 0.0
         full_at = max(now, self._full_at.get(caller, now)) + self._pause
         wait = full_at - now - self._span
         if wait > SLACK:

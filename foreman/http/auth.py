@@ -42,6 +42,10 @@ class Auth:
 
     def __init__(self, settings: Settings) -> None:
         self.tickets = Tickets()
+        self.change(settings)
+
+    def change(self, settings: Settings) -> None:
+        """Judge requests by these settings from now on; what is under way goes on."""
         self._private = settings.private_jobs
         self._wants_token, self._has_admins = bool(settings.token), bool(settings.admin_token)
         self._anyone = self._caller("", admin=False)

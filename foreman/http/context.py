@@ -45,7 +45,7 @@ class Context:
     past_queue: PastQueue
     upstream: Upstream
     auth: Auth
-    rate: Rate | None
+    rate: Rate
     budget: Budget
     clock: Callable[[], Instant]
     feed: Feed

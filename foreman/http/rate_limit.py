@@ -12,8 +12,8 @@ from foreman.http.context import context
 def count() -> None:
     """Count one job or call of the current caller. Raise RateLimited beyond the setting rate."""
     ctx = context()
-    if ctx.rate is None:
+    if not ctx.rate.a_minute:
         return
     wait = ctx.rate.take(ctx.auth.caller(request).name, trio.current_time())
     if wait:
-        raise RateLimited(ctx.settings.rate, wait)
+        raise RateLimited(ctx.rate.a_minute, wait)

@@ -78,8 +78,7 @@ class OllamaTarget:
         self._client = Client(url, token, name=self.name)
         self._listed = Listing(self._client, "/api/tags", _model, named_by=NAMES)
         self._held_there = Listing(self._client, "/api/ps", lambda name, _: ollama_form(name), named_by=NAMES)
-        self._keep_alive = _duration(keep_alive)
-        self._load_timeout = load_timeout
+        self.change(keep_alive, load_timeout=load_timeout)
         self._room = Room.count(max_loaded)
         self._max_loaded = max_loaded
         self._in_memory: tuple[LoadKey, ...] = ()  # the one used last at the end; replaced, never changed in place
@@ -87,6 +86,11 @@ class OllamaTarget:
         self._refusals = Refusals()
         self._loads: set[_Load] = set()
         self._doubted = trio.Event()  # set when the loaded model may have been unloaded
+
+    def change(self, keep_alive: str | int, *, load_timeout: float) -> None:
+        """Load models with these from now on; a load under way goes on."""
+        self._keep_alive = _duration(keep_alive)
+        self._load_timeout = load_timeout
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Check the loaded model when it is in doubt, and log a warning when a load takes long."""

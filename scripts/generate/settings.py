@@ -27,7 +27,6 @@ SECTIONS = {  # each begins at a setting and ends where the next one begins
     "webhook_secret": "Webhooks and the feed",
     "job_ttl": "Retention and the process",
 }
-RELOADED = " [Reloads](operations.md#reload)."
 WIDTH = 120  # columns of the TOML file
 
 
@@ -42,7 +41,7 @@ def toml() -> str:
 def page() -> str:
     """Return the text of settings.md; the table under the heading of a section is replaced."""
     text = (ROOT / PAGE).read_text(encoding="utf-8")
-    tables = {title: _table("setting", dict(_settings_of(title)), RELOADED) for title in SECTIONS.values()}
+    tables = {title: _table("setting", dict(_settings_of(title)), reloading=True) for title in SECTIONS.values()}
     tables["A target"] = _table("key", TargetSettings.model_fields)
     tables["A managed model"] = _table("key", ManagedModel.model_fields)
     for title, table in tables.items():
@@ -89,12 +88,20 @@ def _value(field: FieldInfo) -> str:
     return json.dumps(text) if " " in text else text
 
 
-def _table(head: str, fields: Mapping[str, FieldInfo], reloaded: str = "") -> str:
+def _table(head: str, fields: Mapping[str, FieldInfo], *, reloading: bool = False) -> str:
+    """Return a table of fields; `reloading` adds a column that says which of them a reload takes over."""
+    columns = [head, "default", *(["reloads"] if reloading else []), "meaning"]
     rows = [
-        f"| `{name}` | {_default(field)} | {field.description}{reloaded if reloads(field) else ''} |\n"
+        [f"`{name}`", _default(field), *([_reloads(field)] if reloading else []), field.description or ""]
         for name, field in fields.items()
     ]
-    return f"| {head} | default | meaning |\n|---|---|---|\n" + "".join(rows)
+    lines = [columns, *rows]
+    shown = [f"| {' | '.join(line)} |\n" for line in lines]
+    return "".join([shown[0], "|" + "---|" * len(columns) + "\n", *shown[1:]])
+
+
+def _reloads(field: FieldInfo) -> str:
+    return "yes" if reloads(field) else "no"
 
 
 def _default(field: FieldInfo) -> str:

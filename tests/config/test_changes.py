@@ -29,9 +29,9 @@ def test_nothing_has_changed() -> None:
 
 def test_what_needs_a_restart_stays_as_it_is_and_is_named() -> None:
     old = settings(addr="127.0.0.1:1", slots=1)
-    changes = compare(old, settings(addr="127.0.0.1:2", slots=2, max_queue=7, data_dir="/elsewhere"))
-    assert changes.changed == ["slots"] and changes.needs_restart == ["addr", "data_dir", "max_queue"]
-    assert (changes.settings.addr, changes.settings.max_queue, changes.settings.slots) == (old.addr, old.max_queue, 2)
+    changes = compare(old, settings(addr="127.0.0.1:2", slots=2, idle_timeout=7, data_dir="/elsewhere"))
+    assert changes.changed == ["slots"] and changes.needs_restart == ["addr", "idle_timeout", "data_dir"]
+    assert (changes.settings.addr, changes.settings.idle_timeout, changes.settings.slots) == (old.addr, 75, 2)
     assert compare(changes.settings, old).changed == ["slots"]
 
 

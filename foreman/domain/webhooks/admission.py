@@ -62,7 +62,7 @@ class Admission:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._held = [0 for _ in Health]
         self._callers: dict[str, _Caller] = {}  # least recently served first
         self._places: Counter[Destination] = Counter()
@@ -86,7 +86,7 @@ class Admission:
     def wait(self, destination: Destination, due_at: Instant) -> None:
         """Let a destination wait for a place, unless it waits already or is at its limit."""
         well = self.health(destination) is Health.WELL
-        if self._places[destination] < (self._limits.per_receiver if well else 1):
+        if self._places[destination] < (self.limits.per_receiver if well else 1):
             self._caller(destination).keep(destination.receiver, due_at, self.health(destination))
 
     def admit(self) -> Place | None:
@@ -94,7 +94,7 @@ class Admission:
         for name, caller in sorted(self._callers.items(), key=lambda item: sum(item[1].held)):
             while (destination := self._next(name, caller)) is not None:
                 due_at = caller.forget(destination.receiver)
-                if self._busy[destination.receiver] >= self._limits.per_receiver:
+                if self._busy[destination.receiver] >= self.limits.per_receiver:
                     self._crowded.setdefault(destination.receiver, {})[destination] = due_at or 0.0
                     continue
                 caller.newest = not caller.newest
@@ -138,7 +138,7 @@ class Admission:
 
     def _with_room(self, caller: _Caller) -> Iterator[Health]:
         for health in Health:
-            left = self._limits.places[health] - sum(self._held[health:])
+            left = self.limits.places[health] - sum(self._held[health:])
             if left <= 0 or sum(caller.held[health:]) > SHARE * left:
                 return  # worse health has no room either
             yield health

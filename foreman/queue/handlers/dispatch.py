@@ -84,6 +84,10 @@ class CommandHandlers:
         self._ledger = Ledger(store, rules, self.outlook, chance, target)
         self._owed: list[Message[Any]] = []  # worker reports not stored yet; their senders do not repeat them
 
+    def change(self, rules: Rules) -> None:
+        """Follow these rules from the next command on. Call it in any thread."""
+        self._ledger.rules = rules
+
     def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[Answer], Commit]:
         """Apply messages in one transaction and return their answers; they are on disk when this returns.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -111,9 +113,9 @@ def test_slots_grow_and_shrink_while_jobs_run(daemon: Configured, tables: tuple[
     one = tables[0]
     ids = [submit(daemon, f"{number} #slow=1", model="a") for number in range(8)]
     until(lambda: working() == 1)
-    assert daemon.reload("log_level = 'debug'\n" + written([one | {"slots": 3}])) == {
+    assert daemon.reload("log_format = 'console'\n" + written([one | {"slots": 3}])) == {
         "changed": ["targets.one"],
-        "needs_restart": ["log_level"],
+        "needs_restart": [],  # the environment goes before the file
     }
     until(lambda: working() == 3)
     daemon.reload(written([one]))
@@ -172,13 +174,64 @@ def test_a_stop_ends_while_a_target_leaves(tmp_path: Path, tables: tuple[dict[st
         daemon.close()
 
 
+def test_settings_take_effect_while_foreman_runs(daemon: Configured, tables: tuple[dict[str, Any], ...]) -> None:
+    one, _ = tables
+    http = daemon.http
+
+    def answer(**headers: str) -> int:
+        status: int = http.post("/jobs", json={"model": "a", "messages": []}, headers=headers).status_code
+        return status
+
+    assert answer() == 202
+    text = "max_attempts = 1\nrate = 1\nlog_level = 'warning'\n" + written([one])
+    assert daemon.reload(text) == {"changed": ["rate", "max_attempts", "log_level"], "needs_restart": []}
+    assert (answer(), answer()) == (202, 429)
+    daemon.reload("max_attempts = 1\n" + written([one]))
+    until(lambda: daemon.said("settings are reloaded"))
+    failed = submit(daemon, "#status=500", model="a")
+    until(lambda: daemon.job(failed)["state"] == "failed")
+    assert daemon.job(failed)["attempt"] == 1
+    running = submit(daemon, "#slow=60", model="a")
+    until(lambda: daemon.job(running)["state"] == "working")
+    daemon.reload("max_queue = 1\n" + written([one]))
+    assert (answer(), answer()) == (202, 503)
+    daemon.reload("token = 'alice:secret'\n" + written([one]))
+    assert answer() == 401 and answer(Authorization="Bearer secret") == 202
+    http.headers["Authorization"] = "Bearer secret"
+    assert daemon.reload(written([one])) == {"changed": ["token"], "needs_restart": []}
+    assert answer(Authorization="") == 202
+
+
+def test_reloads_at_once_follow_each_other(daemon: Configured, tables: tuple[dict[str, Any], ...]) -> None:
+    one, two = tables
+    daemon.file.write_text(written([one, two]), encoding="utf-8")
+    answers: list[dict[str, Any]] = []
+
+    def ask() -> None:
+        with daemon.client() as client:
+            answers.append(client.post("/reload").json())
+
+    askers = [threading.Thread(target=ask) for _ in "ab"]
+    for asker in askers:
+        asker.start()
+    os.kill(daemon.pid, signal.SIGHUP)
+    for asker in askers:
+        asker.join()
+    until(lambda: len(daemon.said("settings are reloaded")) == 3)
+    lines = daemon.said("settings are reloaded")
+    assert sorted(line["changed"] for line in lines) == [[], [], ["targets.two"]]
+    assert all(answer["needs_restart"] == [] for answer in answers) and len(answers) == 2
+    assert [found["name"] for found in daemon.http.get("/targets").json()["targets"]] == ["one", "two"]
+    assert daemon.ran(submit(daemon, "x", model="c"), "two")
+
+
 def test_the_command_names_what_has_changed(
     daemon: Configured, tables: tuple[dict[str, Any], ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    daemon.file.write_text("max_queue = 7\n" + written(list(tables)), encoding="utf-8")
+    daemon.file.write_text("max_queue = 7\nfeed_history = 700\n" + written(list(tables)), encoding="utf-8")
     command = [sys.executable, "-m", "foreman", "reload", "--url", daemon.url]
     assert subprocess.run(command, check=False).returncode == 0
-    assert capfd.readouterr().out == "changed: targets.two\nneeds a restart: max_queue\n"
+    assert capfd.readouterr().out == "changed: targets.two, max_queue\nneeds a restart: feed_history\n"
     daemon.file.write_text("max_queue = 0\n", encoding="utf-8")
     assert subprocess.run(command, check=False).returncode == 4
     assert "max_queue" in capfd.readouterr().err
