@@ -72,6 +72,7 @@ class Makings:
             target,
             self.queue,
             poll_interval=settings.poll_interval,
+            known=target.listed if isinstance(target, ManagedTarget) else (),  # jobs may follow a model at once
             remembered=remembered,
             note=note_of(settings, one),
             takes=one.takes,

@@ -38,11 +38,15 @@ class Inventory:
         queue: Queue,
         *,
         poll_interval: float,
+        known: Sequence[Model] = (),
         remembered: str | None = None,
         note: str = NOTE,
         takes: Callable[[str], bool] = lambda name: True,
     ) -> None:
-        """Keep the last known models in the note `note`; leave out those of which `takes` takes no name."""
+        """Keep the last known models in the note `note`; leave out those of which `takes` takes no name.
+
+        Until the first probe the models are those of the note, given as `remembered`, or those that are `known`.
+        """
         self._target = target
         self._note = note
         self._takes = takes
@@ -58,7 +62,7 @@ class Inventory:
         self._went_down = trio.Event()
         self.up = True  # until a probe says otherwise
         self.error: TargetError | None = None
-        self.models: Sequence[Model] = _read(remembered) if remembered else []
+        self.models: Sequence[Model] = _read(remembered) if remembered else self._taken(known)
         self._index = self._indexed(self.models)
         self._by_key: tuple[dict[str, Model], dict[LoadKey, Model | None]] = self._index, {}
 
@@ -137,7 +141,7 @@ class Inventory:
             self._wanted.set()
 
     async def _learn(self, listed: list[Model]) -> None:
-        models = [one for one in listed if any(map(self._takes, (one.name, *one.aliases)))]
+        models = self._taken(listed)
         index = await offload(len(models) * ENTRY, self._indexed_if_new, models)
         self.error = None
         if index is not None:
@@ -150,6 +154,9 @@ class Inventory:
         if index is not None:
             value = await offload(len(models) * ENTRY, lambda: msgspec.json.encode(models).decode())
             await self._queue.tell(Note(name=self._note, value=value))
+
+    def _taken(self, listed: Sequence[Model]) -> list[Model]:
+        return [one for one in listed if any(map(self._takes, (one.name, *one.aliases)))]
 
     def find(self, name: str) -> Model | None:
         """Return the model with this name or alias from the last probe, else None."""

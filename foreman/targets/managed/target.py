@@ -75,6 +75,11 @@ class ManagedTarget:
         """See `Target.boot_id`: a child is no Foreman."""
         return None
 
+    @property
+    def listed(self) -> Sequence[Model]:
+        """Return the models of the settings."""
+        return self._roster.listed
+
     async def models(self) -> list[Model]:
         """Return the models of the settings."""
         self._listed = self._roster

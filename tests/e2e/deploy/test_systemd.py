@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import queue
 import secrets
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,17 +27,27 @@ SILENCE = 5 * TIMEOUT  # seconds after which nothing will come any more
 
 
 class Hears:
-    """systemd's end of the socket."""
+    """systemd's end of the socket, which is read all the time: it holds ten messages, and the next one is lost."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(address.replace("@", "\0"))
+        self._heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while message := self._socket.recv(4096):
+            self._heard.put(message)
 
     def next(self, seconds: float = 30) -> dict[str, str]:
         """One message, waited for."""
-        self._socket.settimeout(seconds)
-        return dict(line.split("=", 1) for line in self._socket.recv(4096).decode().splitlines())
+        try:
+            message = self._heard.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError(f"nothing was heard for {seconds} s") from None
+        return dict(line.split("=", 1) for line in message.decode().splitlines())
 
     def until(self, name: str) -> dict[str, str]:
         """The first message with this variable."""
@@ -53,6 +65,8 @@ class Hears:
         return False
 
     def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join()
         self._socket.close()
 
 
