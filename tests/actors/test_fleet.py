@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from foreman.actors import operating
 from foreman.actors.attempt import Timeouts
 from foreman.actors.fleet import DRAINED, Fleet, Member
 from foreman.actors.inventory import PROBE_DEADLINE, Inventory
@@ -21,7 +21,7 @@ from foreman.actors.past_queue import PastQueue
 from foreman.actors.worker import Worker
 from foreman.config.target_settings import TargetSettings
 from foreman.domain.answers.chunk import Chunk
-from foreman.domain.errors import ModelNotFound, TargetDown, TargetUnavailable
+from foreman.domain.errors import AttemptTimeout, ModelNotFound, TargetDown, TargetUnavailable
 from foreman.domain.job import Priority, State
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
@@ -72,13 +72,6 @@ class FleetApp:
 
 
 StartFleet = Callable[..., Awaitable[FleetApp]]
-
-
-@pytest.fixture
-def store(data_dir: Path) -> Iterator[SqliteWriter]:
-    store = SqliteWriter(data_dir / "foreman.db")
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -334,3 +327,16 @@ async def test_a_payload_gets_a_name_that_the_target_knows(
     await app.until_all_ended(1)
     assert one.answered == ['{"model":"m","x":1}']
     await app.queue.ask(Note(name="x", value="y"))
+
+
+async def test_an_order_to_a_target_ends_in_time(start_fleet: StartFleet, autojump_clock: MockClock) -> None:
+    one = FakeTarget([silent()], load_seconds=10**6)
+    app = await start_fleet(one=one)
+    with pytest.raises(AttemptTimeout):
+        await operating.load(app.fleet.members[0], "m", within=50)
+    with pytest.raises(AttemptTimeout):
+        await operating.unload(app.fleet.members[0], "m", within=50)
+    assert trio.current_time() == 100
+    one.load_seconds = 1
+    await operating.load(app.fleet.members[0], "m", within=50)
+    assert one.loads == ["m"]

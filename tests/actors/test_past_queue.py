@@ -13,7 +13,7 @@ from foreman.actors.attempt import Timeouts
 from foreman.actors.inventory import Inventory
 from foreman.actors.past_queue import PastQueue
 from foreman.domain.answers.chunk import Chunk
-from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent
+from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent, TargetUnavailable
 from foreman.targets.protocol import Call
 from tests.actors.test_inventory import StaticAnswer
 from tests.conftest import Logged
@@ -106,6 +106,26 @@ async def test_a_warming_call_that_hangs_ends_and_is_in_nobodys_way(
     assert trio.current_time() == 0
     await trio.sleep(31)
     assert [line["model"] for line in logged.events("cannot warm the embedding model")] == ["m"]
+
+
+async def test_the_model_is_warm_on_the_targets_that_there_are(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    targets = [FakeTarget([Moody()]) for _ in range(2)]
+    inventories = [Inventory(target, StaticAnswer(), poll_interval=30) for target in targets]
+    fleet = fleet_of((targets[0], inventories[0]))
+    [other] = fleet_of((targets[1], inventories[1])).members
+    await nursery.start(PastQueue(fleet, concurrency=1, timeout=TIMEOUT, warm="m").run)
+    await wait_all_tasks_blocked()
+    assert [len(target.answered) for target in targets] == [1, 0]
+    fleet.arrange([other])
+    await wait_all_tasks_blocked()
+    for inventory in inventories:  # each target goes away and comes back
+        inventory.report_down(TargetUnavailable("t", "away"))
+        await wait_all_tasks_blocked()
+        await inventory.probe()
+        await wait_all_tasks_blocked()
+    assert [len(target.answered) for target in targets] == [1, 2]
 
 
 @pytest.mark.parametrize("hanging", [["m"], ["m", "a"]])

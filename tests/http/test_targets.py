@@ -127,6 +127,25 @@ def test_a_drained_target_takes_no_jobs_also_after_a_restart(three: Api) -> None
     assert three.ended(waiting)["attempt"] == 1
 
 
+def test_a_drained_target_gives_a_running_job_back_unspent_after_the_grace(
+    data_dir: Path, upstream: Upstream, second: Upstream
+) -> None:
+    targets = [{"name": "box", "ollama_url": upstream.url}, {"name": "cloud", "openai_url": second.url}]
+    with Daemon(data_dir, targets=targets, shutdown_grace=0.5, **IMPATIENT) as daemon:
+        api = Api(daemon, upstream)
+        job_id = api.submit("#slow=60", "a")
+        api.until_state("working", job_id)
+        drained = api.http.post("/targets/box/drain").json()
+        assert (drained["draining"], drained["running"]) == (True, 1)
+        api.until_state("queued", job_id)
+        job = api.job(job_id)
+        assert (job["attempt"], job["target"], job["error_code"]) == (0, "box", "target_drained")
+        assert of(api, "box")["running"] == 0 and not api.http.get("/healthz").json()["degraded"]
+        api.http.post("/targets/box/resume")
+        api.until_state("working", job_id)
+        assert api.job(job_id)["attempt"] == 1
+
+
 def test_a_model_is_loaded_and_unloaded(three: Api) -> None:
     for target, model in (("box", "c"), ("gpu", "m")):
         loaded = three.http.post(f"/targets/{target}/load", json={"model": model})

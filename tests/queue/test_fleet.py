@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import pytest
 
 from foreman.domain.errors import Interrupted, TargetBusy, TargetFailed, TargetSilent, TargetUnavailable
 from foreman.domain.job import Job, State
@@ -75,13 +72,6 @@ class FleetHarness(QueueHarness):
         self.claims.append(claim)
         self.handlers.apply([claim])
         return claim
-
-
-@pytest.fixture
-def store(data_dir: Path) -> Iterator[SqliteWriter]:
-    store = SqliteWriter(data_dir / "foreman.db")
-    yield store
-    store.close()
 
 
 def submitted(harness: QueueHarness, *models: str, **fields: object) -> None:

@@ -11,7 +11,6 @@ import trio
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import (
     ModelCrashed,
-    NotServed,
     TargetBusy,
     TargetError,
     TargetFailed,
@@ -23,6 +22,7 @@ from foreman.domain.job import RUNNING
 from foreman.domain.scheduling.room import Room
 from foreman.targets.protocol import Call, Model
 from tests.simulation.witness import SLACK, Book
+from tests.support.actors import PlainTarget
 
 MODELS = ("a", "b", "c", "d")
 WAYS = {
@@ -45,7 +45,7 @@ class Bug(Exception):
     """Put there to see the worker start again."""
 
 
-class ScriptedTarget:
+class ScriptedTarget(PlainTarget):
     """Its moods last over lives of the process, as a target's do."""
 
     def __init__(
@@ -68,29 +68,12 @@ class ScriptedTarget:
         self.bug = False  # the next look at it fails
         self.models_there = list(models)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        task_status.started()
-        await trio.sleep_forever()
-
-    @property
-    def ollama_api(self) -> None:
-        return None
-
-    async def boot_id(self) -> str | None:
-        return None
-
     async def models(self) -> list[Model]:
         await trio.sleep(self._dice.choice([0, 0.01, 1]))
         if self.mute:
             await trio.sleep_forever()
         self._reached()
         return [Model(name=name) for name in self.models_there]
-
-    def same(self, name: str) -> str:
-        return name
-
-    def serves(self, endpoint: str) -> bool:
-        return True
 
     async def load(self, call: Call) -> None:
         if call.key in self._loaded:
@@ -128,15 +111,6 @@ class ScriptedTarget:
 
     def room(self) -> Room:
         return self._room
-
-    def slots_of(self, key: str) -> int | None:
-        return None
-
-    def displaces(self, call: Call) -> bool:
-        return False
-
-    async def count(self, path: str, call: Call) -> bytes:
-        raise NotServed(self.name, path)
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:

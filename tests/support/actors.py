@@ -75,8 +75,40 @@ def silent(*words: str) -> Script:
     return script
 
 
+class PlainTarget:
+    """What targets in tests have in common: a server of its own that has every endpoint and counts no tokens."""
+
+    name: str
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        await trio.sleep_forever()
+
+    @property
+    def ollama_api(self) -> None:
+        return None
+
+    async def boot_id(self) -> str | None:
+        return None
+
+    def same(self, name: str) -> str:
+        return name
+
+    def serves(self, endpoint: str) -> bool:
+        return True
+
+    def slots_of(self, key: str) -> int | None:
+        return None
+
+    def displaces(self, call: Call) -> bool:
+        return False
+
+    async def count(self, path: str, call: Call) -> bytes:
+        raise NotServed(self.name, path)
+
+
 @dataclass
-class FakeTarget:
+class FakeTarget(PlainTarget):
     """A target that follows scripts, one an answer; the last one again and again."""
 
     scripts: list[Script] = field(default_factory=lambda: [saying("hello")])
@@ -94,29 +126,12 @@ class FakeTarget:
     left_early: int = 0
     in_memory_now: str | None = None
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        task_status.started()
-        await trio.sleep_forever()
-
-    @property
-    def ollama_api(self) -> None:
-        return None
-
-    async def boot_id(self) -> str | None:
-        return None
-
     async def models(self) -> list[Model]:
         self.probes.append(trio.current_time())
         await trio.sleep(self.slow)
         if self.down:
             raise self.down
         return [Model(name=name) for name in self.inventory]
-
-    def same(self, name: str) -> str:
-        return name
-
-    def serves(self, endpoint: str) -> bool:
-        return True
 
     async def load(self, call: Call) -> None:
         if self.in_memory_now == call.key:
@@ -138,15 +153,6 @@ class FakeTarget:
 
     def room(self) -> Room:
         return Room.count(1)
-
-    def slots_of(self, key: str) -> int | None:
-        return None
-
-    def displaces(self, call: Call) -> bool:
-        return False
-
-    async def count(self, path: str, call: Call) -> bytes:
-        raise NotServed(self.name, path)
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:

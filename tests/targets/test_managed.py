@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from foreman.config.managed_model import ManagedModel
 from foreman.domain.errors import ModelCrashed, NotServed, Shortage
@@ -56,6 +57,16 @@ async def test_nothing_runs_until_it_is_needed(nursery: trio.Nursery, tmp_path: 
     assert [(model.name, model.aliases) for model in await target.models()] == [("a", ("other",))]
     await target.load(call(model="other"))
     assert target.is_loaded("a") and target.is_loaded('other {"num_ctx":1}') and target.loaded() == "other"
+
+
+async def test_a_load_waits_until_the_target_runs_again(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = ManagedTarget([managed_model("a")], tmp_path)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as loading:
+            loading.start_soon(target.load, call())
+            await trio.testing.wait_all_tasks_blocked()
+            await nursery.start(target.run)
+    assert target.is_loaded("a")
 
 
 async def test_loads_of_one_model_share_one_start(nursery: trio.Nursery, tmp_path: Path) -> None:

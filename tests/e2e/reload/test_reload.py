@@ -157,6 +157,29 @@ def test_a_reload_is_refused_while_foreman_shuts_down(tmp_path: Path, tables: tu
         daemon.close()
 
 
+def test_a_reload_waits_for_the_one_before_which_gives_running_jobs_their_grace(
+    tmp_path: Path, tables: tuple[dict[str, Any], ...]
+) -> None:
+    one, two = tables
+    daemon = Configured(tmp_path, written([one, two]), shutdown_grace=1)
+    try:
+        daemon.start()
+        running = submit(daemon, "#slow=60", model="a")
+        until(lambda: daemon.job(running)["state"] == "working")
+        first = daemon.job(running)["target"]
+        left = two if first == "one" else one
+        assert daemon.reload(written([left]))["changed"] == [f"targets.{first}"]
+        assert (daemon.job(running)["state"], daemon.job(running)["target"]) == ("working", first)
+        assert daemon.reload(written([one, two]))["changed"] == [f"targets.{first}"]
+        states = [event["state"] for event in daemon.http.get(f"/jobs/{running}/events").json()["events"]]
+        assert states.count("queued") == 2  # the grace had passed
+        until(lambda: daemon.job(running)["state"] == "working")
+        assert daemon.job(running)["attempt"] == 1
+        assert not daemon.errors
+    finally:
+        daemon.close()
+
+
 def test_a_stop_ends_while_a_target_leaves(tmp_path: Path, tables: tuple[dict[str, Any], ...]) -> None:
     one, two = tables
     daemon = Configured(tmp_path, written([one]), shutdown_grace=1)
