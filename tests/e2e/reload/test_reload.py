@@ -161,7 +161,7 @@ def test_a_reload_waits_for_the_one_before_which_gives_running_jobs_their_grace(
     tmp_path: Path, tables: tuple[dict[str, Any], ...]
 ) -> None:
     one, two = tables
-    daemon = Configured(tmp_path, written([one, two]), shutdown_grace=1)
+    daemon = Configured(tmp_path, written([one, two]), shutdown_grace=3)
     try:
         daemon.start()
         running = submit(daemon, "#slow=60", model="a")
