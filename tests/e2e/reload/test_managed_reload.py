@@ -118,6 +118,7 @@ def test_a_job_whose_model_is_removed_while_it_loads_goes_back(daemon: Configure
     ],
 )
 def test_a_wrong_model_changes_nothing(daemon: Configured, text: str, why: str) -> None:
+    daemon.reload(settings(A, B))
     pid = pid_of(daemon, "b")
     daemon.file.write_text(text, encoding="utf-8")
     answer = daemon.http.post("/reload")
