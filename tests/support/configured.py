@@ -27,17 +27,25 @@ class Configured(Daemon):
         self.file.write_text(text, encoding="utf-8")
         super().__init__(folder / "data", config=self.file, retry_backoff=0.1, **settings)
 
+    def write(self, text: str) -> None:
+        """Replace the file at once: a reload that is still under way must not read half of it."""
+        new = self.file.with_suffix(".new")
+        new.write_text(text, encoding="utf-8")
+        new.replace(self.file)
+
     def reload(self, text: str) -> dict[str, Any]:
-        self.file.write_text(text, encoding="utf-8")
+        before = len(self.said("settings are reloaded"))
+        self.write(text)
         answer = self.http.post("/reload")
         assert answer.status_code == 200, answer.text
+        until(lambda: len(self.said("settings are reloaded")) > before)  # so that it is not taken for a later one's
         found: dict[str, Any] = answer.json()
         return found
 
     def hang_up(self, text: str, event: str) -> Mapping[str, Any]:
         """Write the file, send SIGHUP, and wait for the log line."""
         before = len(self.said(event))
-        self.file.write_text(text, encoding="utf-8")
+        self.write(text)
         os.kill(self.pid, signal.SIGHUP)
         return until(lambda: self.said(event)[before:])[0]
 

@@ -118,9 +118,8 @@ def test_a_job_whose_model_is_removed_while_it_loads_goes_back(daemon: Configure
     ],
 )
 def test_a_wrong_model_changes_nothing(daemon: Configured, text: str, why: str) -> None:
-    daemon.reload(settings(A, B))
     pid = pid_of(daemon, "b")
-    daemon.file.write_text(text, encoding="utf-8")
+    daemon.write(text)
     answer = daemon.http.post("/reload")
     assert answer.status_code == 422 and answer.json()["code"] == "setting_invalid" and why in answer.text
     assert why in daemon.hang_up(text, "settings are not reloaded")["why"]
