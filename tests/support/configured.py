@@ -34,11 +34,17 @@ class Configured(Daemon):
         new.replace(self.file)
 
     def reload(self, text: str) -> dict[str, Any]:
+        """Write the file, ask for a reload, and wait for its log line: it must not be taken for a later one's."""
         before = len(self.said("settings are reloaded"))
+        found = self.reload_silently(text)
+        until(lambda: len(self.said("settings are reloaded")) > before)
+        return found
+
+    def reload_silently(self, text: str) -> dict[str, Any]:
+        """Write the file and ask for a reload to a level at which it is not logged."""
         self.write(text)
         answer = self.http.post("/reload")
         assert answer.status_code == 200, answer.text
-        until(lambda: len(self.said("settings are reloaded")) > before)  # so that it is not taken for a later one's
         found: dict[str, Any] = answer.json()
         return found
 
