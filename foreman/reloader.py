@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from foreman.config.changes import Moves, compare, moves
+from foreman.config.changes import TargetPlan, compare, plan_targets
 from foreman.config.checks import check_together
 from foreman.config.settings import Settings
 from foreman.config.target_settings import TargetSettings
@@ -64,7 +64,7 @@ class Reloader:
             before = self._context.settings
             changes = compare(before, read)
             check_together(changes.settings)  # what was read may suit another `addr` only than the one in force
-            plan = moves(before, changes.settings)
+            plan = plan_targets(before, changes.settings)
             await self._check(changes.settings, plan)
             if self._context.draining:
                 raise Draining
@@ -72,7 +72,7 @@ class Reloader:
             task_status.started(views.Reloaded(list(changes.changed), list(changes.needs_restart)))
             await self._settle(changes.settings, plan)
 
-    def _switch(self, settings: Settings, plan: Moves) -> None:
+    def _switch(self, settings: Settings, plan: TargetPlan) -> None:
         """Take over all settings and targets, without a wait in between; replaced targets stay until they have left."""
         self._context.settings = settings
         self._tuning.hand_over(settings)
@@ -84,7 +84,7 @@ class Reloader:
             self._makings.change(now[name], settings, every[name])
         self._members.arrange([now.get(name) or self._makings.build(settings, one) for name, one in every.items()])
 
-    async def _settle(self, settings: Settings, plan: Moves) -> None:
+    async def _settle(self, settings: Settings, plan: TargetPlan) -> None:
         """Start what is new and end what has left; return when all of it is as the settings say."""
         fleet = self._members.fleet
 
@@ -108,7 +108,7 @@ class Reloader:
             for name in plan.replaced:
                 nursery.start_soon(replace, name)
 
-    async def _check(self, settings: Settings, plan: Moves) -> None:
+    async def _check(self, settings: Settings, plan: TargetPlan) -> None:
         """Raise SettingInvalid when a new target would be this process itself."""
 
         async def check(one: TargetSettings) -> None:

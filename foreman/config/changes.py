@@ -20,7 +20,7 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Moves:
+class TargetPlan:
     """What becomes of the targets, by name."""
 
     added: Sequence[str]
@@ -46,12 +46,12 @@ def compare(old: Settings, new: Settings) -> Changes:
     return Changes(old.model_copy(update=taken), changed, needs_restart)
 
 
-def moves(old: Settings, new: Settings) -> Moves:
+def plan_targets(old: Settings, new: Settings) -> TargetPlan:
     """Return what becomes of the targets of `old` when `new` is in force."""
     before, after = ({one.name: one for one in settings.all_targets} for settings in (old, new))
     both = [name for name in after if name in before]
     replaced = [name for name in both if _server(before[name]) != _server(after[name])]
-    return Moves(
+    return TargetPlan(
         added=[name for name in after if name not in before],
         removed=[name for name in before if name not in after],
         replaced=replaced,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from foreman.config.changes import Moves, compare, moves
+from foreman.config.changes import TargetPlan, compare, plan_targets
 from foreman.config.settings import Settings
 
 ONE = {"name": "one", "ollama_url": "http://127.0.0.1:1"}
@@ -24,7 +24,7 @@ def test_nothing_has_changed() -> None:
     one = settings(targets=[ONE, GPU], models=[A])
     changes = compare(one, settings(targets=[ONE, GPU], models=[A]))
     assert (changes.settings, changes.changed, changes.needs_restart) == (one, [], [])
-    assert moves(one, changes.settings) == Moves(added=[], removed=[], replaced=[], kept=["one", "gpu"])
+    assert plan_targets(one, changes.settings) == TargetPlan(added=[], removed=[], replaced=[], kept=["one", "gpu"])
 
 
 def test_what_needs_a_restart_stays_as_it_is_and_is_named() -> None:
@@ -54,19 +54,19 @@ def test_tables_are_named_one_by_one() -> None:
     ],
 )
 def test_a_target_is_kept_when_what_has_changed_changes_while_jobs_run(change: dict[str, Any], kept: bool) -> None:
-    plan = moves(settings(targets=[TWO]), settings(targets=[TWO | change]))
+    plan = plan_targets(settings(targets=[TWO]), settings(targets=[TWO | change]))
     assert (plan.kept, plan.replaced) == ((["two"], []) if kept else ([], ["two"]))
 
 
 @pytest.mark.parametrize("change", [{"slots": 4}, {"models": ["a*"]}, {"memory": "20 GiB"}, {"memory": None}])
 def test_a_managed_target_is_kept_whatever_changes(change: dict[str, Any]) -> None:
     old, new = settings(targets=[GPU], models=[A, B]), settings(targets=[GPU | change], models=[B | {"ttl": 5}])
-    assert moves(old, new).kept == ["gpu"]
-    assert moves(old, settings(targets=[ONE | {"name": "gpu"}])).replaced == ["gpu"]
+    assert plan_targets(old, new).kept == ["gpu"]
+    assert plan_targets(old, settings(targets=[ONE | {"name": "gpu"}])).replaced == ["gpu"]
 
 
 def test_the_short_settings_make_targets_too() -> None:
     one, both = settings(ollama_url="http://h:1"), settings(ollama_url="http://h:1,http://h:2")
-    assert moves(one, both) == Moves(added=["ollama-2"], removed=[], replaced=[], kept=["ollama"])
-    assert moves(both, one) == Moves(added=[], removed=["ollama-2"], replaced=[], kept=["ollama"])
-    assert moves(one, settings()) == Moves(added=["managed"], removed=["ollama"], replaced=[], kept=[])
+    assert plan_targets(one, both) == TargetPlan(added=["ollama-2"], removed=[], replaced=[], kept=["ollama"])
+    assert plan_targets(both, one) == TargetPlan(added=[], removed=["ollama-2"], replaced=[], kept=["ollama"])
+    assert plan_targets(one, settings()) == TargetPlan(added=["managed"], removed=["ollama"], replaced=[], kept=[])

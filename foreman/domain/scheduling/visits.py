@@ -6,7 +6,7 @@ loads. Three rules bound what moves cost:
 - A turn works for as long as its load took before a higher class takes the target.
 - The key that took the target *lingers* for the time of one load once it is idle, unless its calls are known to come
   further apart than that.
-- Moves take about SHARE of the time. After too many of them the lower class works on until they are paid for.
+- Moves take about MOVING of the time. After too many of them the lower class works on until they are paid for.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-SHARE = 1 / 3  # of the time for loads of moves, on average
-IN_A_ROW = 2.0  # moves' worth of loads that may be unpaid
+MOVING = 1 / 3  # of the time for the loads of moves, on average
+MOST_UNPAID = 2.0  # moves' worth of loads
 MOST_BAR = 60.0  # seconds without a move, at most: a person waits for it
 NEWEST = 0.5  # weight of the latest gap in their average
 KEYS = 64  # keys whose gaps are remembered
@@ -98,8 +98,8 @@ class Moves:
 
     def one(self, cost: float, now: float) -> Moves:
         """Return the account after a move that costs `cost` seconds."""
-        unpaid = max(0.0, self.unpaid - SHARE * max(0.0, now - self.at)) + cost
-        until = now + min(unpaid / SHARE, MOST_BAR) if unpaid > IN_A_ROW * cost else 0.0
+        unpaid = max(0.0, self.unpaid - MOVING * max(0.0, now - self.at)) + cost
+        until = now + min(unpaid / MOVING, MOST_BAR) if unpaid > MOST_UNPAID * cost else 0.0
         return Moves(unpaid, now, until)
 
 
