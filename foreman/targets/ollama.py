@@ -183,10 +183,6 @@ class OllamaTarget:
         """See `Target.is_loaded`."""
         return key in self._in_memory
 
-    def loaded(self) -> LoadKey | None:
-        """See `Target.loaded`."""
-        return self._in_memory[-1] if self._in_memory else None
-
     def in_memory(self) -> Sequence[LoadKey]:
         """See `Target.in_memory`."""
         return self._in_memory

@@ -74,12 +74,8 @@ class OpenAITarget:
         """Return True: the server is expected to have its models loaded."""
         return True
 
-    def loaded(self) -> LoadKey | None:
-        """Return the load key used last, which a server that swaps models still has loaded."""
-        return self._latest
-
     def in_memory(self) -> Sequence[LoadKey]:
-        """See `Target.in_memory`."""
+        """Return the load key used last, which a server that swaps models still has loaded."""
         latest = self._latest
         return () if latest is None else (latest,)
 

@@ -94,9 +94,6 @@ class Target(Protocol):
     def is_loaded(self, key: LoadKey) -> bool:
         """Return True if, as far as is known, a call of `key` can start without loading."""
 
-    def loaded(self) -> LoadKey | None:
-        """Return the load key that was loaded last, if it still is."""
-
     def in_memory(self) -> Sequence[LoadKey]:
         """Return the load keys that are loaded, as far as is known, the one used last at the end. For any thread."""
 

@@ -103,9 +103,6 @@ class ScriptedTarget(PlainTarget):
             raise Bug("injected")
         return key in self._loaded
 
-    def loaded(self) -> str | None:
-        return self._loaded[-1] if self._loaded else None
-
     def in_memory(self) -> Sequence[str]:
         return tuple(self._loaded)
 

@@ -145,9 +145,6 @@ class FakeTarget(PlainTarget):
     def is_loaded(self, key: str) -> bool:
         return self.in_memory_now == key
 
-    def loaded(self) -> str | None:
-        return self.in_memory_now
-
     def in_memory(self) -> Sequence[str]:
         return () if self.in_memory_now is None else (self.in_memory_now,)
 

@@ -279,15 +279,15 @@ async def test_ollama_gets_the_payload_as_it_came(nursery: trio.Nursery) -> None
         assert target.is_loaded("a")
 
 
-async def test_ollama_forgets_what_was_resident_when_it_is_gone(nursery: trio.Nursery) -> None:
+async def test_ollama_forgets_what_was_loaded_when_it_is_gone(nursery: trio.Nursery) -> None:
     async with started_upstream("--kind", "ollama") as upstream:
         target = OllamaTarget(upstream.url)
         await nursery.start(target.run)
         await chunks_of(target, call())
-        assert target.loaded() == "a"
+        assert list(target.in_memory()) == ["a"]
     with pytest.raises((TargetUnavailable, TargetLost)):
         await target.models()
-    assert target.loaded() is None
+    assert not target.in_memory()
 
 
 def test_no_fault_of_a_managed_model_waits_for_the_inventory() -> None:

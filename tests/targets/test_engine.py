@@ -103,7 +103,7 @@ async def test_the_real_model_embeds_in_a_child_beside_the_one_that_chats(embedd
         assert sum(map(operator.mul, cat, kitten)) > sum(map(operator.mul, cat, law))
         other = call("a cat", "/v1/embeddings", model=NAME)
         assert joined(other, await chunks_of(embedded, other))["data"][0]["embedding"] == pytest.approx(cat, abs=1e-2)
-        assert embedded.is_loaded(NAME) and embedded.loaded() == NAME
+        assert embedded.is_loaded(NAME) and embedded.in_memory() == [NAME]
     [listed] = await embedded.models()
     assert listed.name == NAME and not listed.embedding
 

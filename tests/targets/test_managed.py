@@ -53,10 +53,10 @@ async def pid_of(target: ManagedTarget, model: str) -> int:
 
 async def test_nothing_runs_until_it_is_needed(nursery: trio.Nursery, tmp_path: Path) -> None:
     target = await started(nursery, tmp_path, managed_model("a", aliases=["other"]))
-    assert target.loaded() is None and not target.is_loaded("a")
+    assert not target.in_memory() and not target.is_loaded("a")
     assert [(model.name, model.aliases) for model in await target.models()] == [("a", ("other",))]
     await target.load(call(model="other"))
-    assert target.is_loaded("a") and target.is_loaded('other {"num_ctx":1}') and target.loaded() == "other"
+    assert target.is_loaded("a") and target.is_loaded('other {"num_ctx":1}') and target.in_memory() == ["a"]
 
 
 async def test_a_load_waits_until_the_target_runs_again(nursery: trio.Nursery, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ async def test_another_model_takes_the_place_when_no_answer_needs_it(nursery: tr
         await until(lambda: _asked(target))
         both.start_soon(swap)
     assert order == ["answered", "swapped"]
-    assert target.loaded() == "b" and not target.is_loaded("a") and not alive(first)
+    assert target.in_memory() == ["b"] and not target.is_loaded("a") and not alive(first)
 
 
 async def _asked(target: ManagedTarget) -> bool:
@@ -113,7 +113,7 @@ async def test_embedding_models_stay_beside_the_others(nursery: trio.Nursery, tm
     target = await started(nursery, tmp_path, managed_model("a"), managed_model("e", embedding=True))
     await target.load(call())
     await chunks_of(target, call("hi", "/api/embed", model="e"))
-    assert target.is_loaded("a") and target.is_loaded("e") and target.loaded() == "a"
+    assert target.is_loaded("a") and target.is_loaded("e") and target.in_memory() == ["a"]
     with pytest.raises(NotServed):
         await chunks_of(target, call(model="e"))
 
@@ -125,9 +125,9 @@ async def test_one_name_may_have_a_server_that_chats_and_one_that_embeds(nursery
     assert list(listed) == ["a", "b"]
     assert not listed["a"].embedding and listed["a"].aliases == ("x",)
     await chunks_of(target, call("hi", "/api/embed", model="x"))
-    assert not target.is_loaded("a") and target.loaded() is None  # nobody has chatted yet
+    assert not target.is_loaded("a") and not target.in_memory()  # nobody has chatted yet
     await chunks_of(target, call("hi"))
-    assert target.loaded() == "a"
+    assert target.in_memory() == ["a"]
     await chunks_of(target, call("hi", model="b"))
     await target.unload("a")
     assert sorted(target._children.latest) == [("a", True), ("b", False)]
@@ -154,7 +154,7 @@ async def test_a_crash_is_told_with_the_last_words_and_the_next_load_starts_anew
     target = await started(nursery, tmp_path, managed_model("a"))
     with pytest.raises(ModelCrashed, match=r"the server of a ended with status 3; it last said: .*out of memory"):
         await chunks_of(target, call("#die"))
-    assert not target.is_loaded("a") and target.loaded() is None
+    assert not target.is_loaded("a") and not target.in_memory()
     assert (await chunks_of(target, call()))[-1].last
     assert "out of memory" in (tmp_path / "logs" / "a.log").read_text()
 
@@ -305,7 +305,7 @@ async def test_a_cancelled_load_leaves_the_target_usable(nursery: trio.Nursery, 
     with trio.move_on_after(0.2):
         await target.load(call())
     await target.load(call(model="b"))
-    assert target.loaded() == "b"
+    assert target.in_memory() == ["b"]
 
 
 async def test_unload_stops_the_server(nursery: trio.Nursery, tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ async def test_models_are_preloaded_as_far_as_there_is_room(
         return bool(logged.events("a model is not preloaded: there is no room beside the others"))
 
     await until(told)
-    assert budgeted.loaded == {"a", "b"} and budgeted.target.loaded() == "a"
+    assert budgeted.loaded == {"a", "b"} and budgeted.target.in_memory()[-1] == "a"
 
 
 async def test_a_job_does_not_wait_for_what_is_preloaded(nursery: trio.Nursery, tmp_path: Path) -> None:

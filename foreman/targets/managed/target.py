@@ -119,11 +119,6 @@ class ManagedTarget:
         child = self._children.of(self._roster.find(model_of(key)))
         return child is not None and child.ready
 
-    def loaded(self) -> LoadKey | None:
-        """See `Target.loaded`."""
-        last = self._children.last_key
-        return last if last and self.is_loaded(last) else None
-
     def displaces(self, call: Call) -> bool:
         """Return True if a chat model's server would have to be started, and there may be no memory left for it."""
         model = self._roster.find(call.model, embedding=at(call.endpoint).past_queue)
