@@ -224,6 +224,10 @@ class _Round:
                         told.unanswered += not answered
                         if not answered and KEY in request:
                             told.again[custom_id] = request
+                    if status == 503 and b'"target_down"' in body:  # no target has said yet which models it has
+                        told.again |= {custom_id: request} if KEY in request else {}
+                        await trio.sleep(0.05)
+                        continue
                     if status != 202:
                         raise AssertionError(f"answered {status}: {body!r}")
                     told.acknowledged[json.loads(body)["job_id"]] = custom_id

@@ -16,6 +16,7 @@ from foreman.domain.errors import FieldInvalid, ModelNotFound, WebhookRefused
 from foreman.domain.fields import OWN
 from foreman.domain.intake import Intake
 from foreman.domain.job import Draft, Priority, State
+from foreman.domain.json_objects import FIELDS, named
 from foreman.offload import offload
 
 NOW = 1_800_000_000.0
@@ -61,7 +62,11 @@ values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text().filter(lambda name: name not in (*OWN, "model")), values, max_size=5))
+# What servers read is checked, and renamed when it is written in another letter case.
+names = st.text().filter(lambda name: name not in OWN and not named({name: 0}, FIELDS).keys() & FIELDS)
+
+
+@given(st.dictionaries(names, values, max_size=5))
 def test_any_payload_arrives_unharmed(fields: dict[str, Any]) -> None:
     body = json.dumps({"model": "m", **fields}, ensure_ascii=True).encode()
     try:
