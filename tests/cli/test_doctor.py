@@ -104,7 +104,7 @@ def test_each_of_several_targets_is_looked_at(
     assert lines[0] == f"✓ target    box at {upstream.url}, models: a, b"
     assert lines[1].startswith(f"✗ target    cannot reach cloud at {away}")
     assert lines[1].endswith("→ start it, or set targets.cloud.openai_url to where it listens")
-    assert lines[2] == "✓ target    gpu: foreman starts 1 models itself: m"
+    assert lines[2] == "✓ target    gpu: foreman starts 1 model itself: m"
     assert lines[3] == "✓ model     b"
     assert "cannot check x while a target does not answer" in invoke("doctor", *here, "--model", "x").stdout
 
@@ -200,6 +200,20 @@ def test_a_running_foreman_that_asks_for_a_token(invoke: Invoke, tmp_path: Path,
     found = examine(invoke, tmp_path, **here, token=TOKEN, well=True)
     assert "a foreman 0." in found["port"]["what"]
     assert "0 running, 0 waiting" in found["foreman"]["what"]
+
+
+def test_a_running_foreman_whose_target_is_drained(
+    invoke: Invoke, tmp_path: Path, app: App, upstream: Upstream
+) -> None:
+    here = {"ollama_url": upstream.url, "addr": app.url.removeprefix("http://"), "token": TOKEN}
+    with app.client() as client:
+        client.drain("ollama")
+        try:
+            found = examine(invoke, tmp_path, **here, well=True)["foreman"]
+        finally:
+            client.resume_target("ollama")
+    assert (found["status"], found["do"]) == ("warn", "foreman resume ollama")
+    assert found["what"] == f"the one at {app.url} gives no jobs to ollama, which is drained"
 
 
 def test_a_foreman_elsewhere_that_does_not_run(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:

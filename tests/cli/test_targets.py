@@ -84,6 +84,25 @@ def test_where_several_have_the_model_one_must_be_chosen(told: Invoke) -> None:
     assert "loads models by itself" in by_itself.stderr
 
 
+def test_where_a_job_runs_is_shown(told: Invoke, daemon: Daemon) -> None:
+    job_id = daemon.http.post(
+        "/jobs", json={"model": "d", "messages": [{"role": "user", "content": "#silent"}]}
+    ).json()["job_id"]
+    try:
+        until(lambda: daemon.http.get(f"/jobs/{job_id}").json()["state"] == "working")
+        heads, row = told("ps").stdout.splitlines()
+        assert heads.split() == ["ID", "STATE", "PRIORITY", "FOR", "READY", "IN", "TARGET", "MODEL"]
+        assert row.split()[0] == job_id and row.split()[-2:] == ["two", "d"]
+        assert ["target", "two"] in [line.split() for line in told("show", job_id).stdout.splitlines()]
+    finally:
+        told("cancel", job_id)
+
+
+def test_doctor_names_the_target_that_a_running_foreman_cannot_reach(told: Invoke, daemon: Daemon) -> None:
+    found = told("doctor", "--url", daemon.url, "--data-dir", str(daemon.data_dir / "none")).stdout
+    assert f"the one at {daemon.url} cannot reach gone: cannot reach gone" in found
+
+
 def test_the_log_of_a_managed_target_is_shown(told: Invoke, daemon: Daemon) -> None:
     log = daemon.data_dir / "logs" / "gpu" / "m.log"
     nothing = told("targets", "log", "one")

@@ -136,8 +136,15 @@ def test_without_a_foreman_the_screen_is_left_alone() -> None:
         assert b"foreman serve" in terminal.written
 
 
-def event(state: State, job_id: str = "J1", at: datetime = NOW, error: str | None = None, seq: int = 1) -> Event:
-    return Event(seq=seq, job_id=job_id, state=state, timestamp=at, model="a", attempt=1, error=error)
+def event(
+    state: State,
+    job_id: str = "J1",
+    at: datetime = NOW,
+    error: str | None = None,
+    seq: int = 1,
+    target: str | None = None,
+) -> Event:
+    return Event(seq=seq, job_id=job_id, state=state, timestamp=at, model="a", attempt=1, error=error, target=target)
 
 
 def a_job(job_id: str) -> Job:
@@ -204,6 +211,25 @@ def test_what_holds_the_queue_up_is_said() -> None:
     assert "target: it is down" in text(state)
     state.take(Away("no foreman there"))
     assert "no answer, trying again: no foreman there" in text(state)
+
+
+def test_each_of_several_targets_is_shown() -> None:
+    targets = [
+        {"name": "box", "slots": 3, "running": 1, "loaded": ["a"]},
+        {"name": "gpu", "slots": 2, "draining": True, "running": 1},
+        {"name": "cellar", "draining": True},
+        {"name": "attic", "up": False},
+    ]
+    running = [{"job_id": "J1", "model": "a", "state": "working", "target": "box"}]
+    state = a_state(degraded=True, slots=7, targets=targets, running=running)
+    lines = text(state).splitlines()
+    assert lines[0].endswith("attic is away")
+    assert lines[1] == "1 of 7 running · 0 waiting · 0 done in a minute"
+    assert lines[2:4] == ["box 1/3 · gpu draining 1 · cellar drained · attic away", ""]
+    assert "a on box" in lines[5]
+    state.take(event(State.WORKING, "J2", target="gpu"))
+    assert "a on gpu" in text(state)
+    assert "on box" not in text(a_state(targets=targets[:1], running=running))
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(59.9, "in 59.9 s"), (3599, "in 59 min"), (86399, "in 23 h")])

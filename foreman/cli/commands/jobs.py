@@ -119,6 +119,7 @@ def _show_job(job: Job) -> None:
         "endpoint": job.endpoint,
         "priority": job.priority,
         "attempt": f"{job.attempt} of {job.max_attempts}",
+        "target": job.target,
         "custom id": job.custom_id,
         "owner": job.owner,
         "metadata": ", ".join(f"{name}={value}" for name, value in (job.metadata or {}).items()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
@@ -18,6 +18,7 @@ from foreman.client import Client, Job, Page, Queue, Running, requests
 from foreman.client.reading import decode
 
 MOST_WAITING = 500  # waiting jobs in one answer of the API
+HEADS = ("ID", "STATE", "PRIORITY", "FOR", "READY IN", "TARGET", "MODEL")
 
 
 @click.command(
@@ -39,8 +40,8 @@ MOST_WAITING = 500  # waiting jobs in one answer of the API
 def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """List the running jobs, and the waiting ones in the order in which they would start.
 
-    Jobs that wait for their not_before are left out. Standard error shows how many jobs run and wait, the loaded model,
-    and what holds the queue up.
+    Jobs that wait for their not_before are left out. TARGET is shown where there are several. Standard error shows how
+    many jobs run and wait, the loaded models, and what holds the queue up.
     """
     with Client(url, token) as client:
         raw, waiting = client.raw(requests.queue()), client.raw(requests.waiting(limit))
@@ -57,11 +58,10 @@ def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | Non
     click.echo(one_line(summary(found, why)), err=True)
     if found.running or then:
         now = datetime.now(UTC)
-        show_table(
-            ("ID", "STATE", "PRIORITY", "FOR", "READY IN", "MODEL"),
-            [*(_running(job, now) for job in found.running), *(_waiting(job, now) for job in then)],
-            spare=("READY IN", "PRIORITY", "FOR"),
-        )
+        rows = [*(_running(job, now) for job in found.running), *(_waiting(job, now) for job in then)]
+        several = len(found.targets) > 1
+        heads = [head for head in HEADS if several or head != "TARGET"]
+        show_table(heads, [[row[head] for head in heads] for row in rows], spare=("READY IN", "PRIORITY", "FOR"))
     if found.queued > len(then):
         click.echo(f"{found.queued - len(then):,} more: beyond --limit, or before their time", err=True)
 
@@ -69,8 +69,8 @@ def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | Non
 def summary(queue: Queue, why: str | None = None) -> str:
     """Return the state of the queue in one line: running and waiting jobs, and what holds them up."""
     said = [f"{len(queue.running)} of {queue.slots} running, {queue.queued:,} waiting"]
-    if queue.resident:
-        said.append(f"{queue.resident} is loaded")
+    if loaded := list(dict.fromkeys(model for target in queue.targets for model in target.loaded)):
+        said.append(f"{', '.join(loaded)} {'is' if len(loaded) == 1 else 'are'} loaded")
     if queue.paused:
         said.append("paused until 'foreman resume'")
     if queue.degraded:
@@ -79,10 +79,12 @@ def summary(queue: Queue, why: str | None = None) -> str:
     return "; ".join(said)
 
 
-def _running(job: Running, now: datetime) -> Sequence[str | Text]:
-    return job.job_id, state_text(job.state), "", between(job.started_at, now), "", job.model
+def _running(job: Running, now: datetime) -> Mapping[str, str | Text]:
+    cells = job.job_id, state_text(job.state), "", between(job.started_at, now), "", job.target or "", job.model
+    return dict(zip(HEADS, cells, strict=True))
 
 
-def _waiting(job: Job, now: datetime) -> Sequence[str | Text]:
+def _waiting(job: Job, now: datetime) -> Mapping[str, str | Text]:
     eta = f"about {span(job.eta_seconds)}" if job.eta_seconds else ""
-    return job.job_id, state_text(job.state), job.priority, between(job.created_at, now), eta, job.model
+    cells = job.job_id, state_text(job.state), job.priority, between(job.created_at, now), eta, "", job.model
+    return dict(zip(HEADS, cells, strict=True))

@@ -143,7 +143,7 @@ def certificate(settings: Settings) -> Finding:
 
 
 def running(url: str, settings: Settings) -> Finding:
-    """Check that the Foreman at `url` accepts the token, reaches its target and is not paused."""
+    """Check that the Foreman at `url` accepts the token, reaches its targets and gives jobs to all."""
     given = settings.token[0].get_secret_value() if settings.token else None
     with Client(url, given, timeout=TIMEOUT) as client:
         try:
@@ -154,12 +154,18 @@ def running(url: str, settings: Settings) -> Finding:
             return bad("foreman", f"the one at {url} {missing}", "set FOREMAN_TOKEN to one of its tokens")
         except ClientError as error:
             return bad("foreman", error.message, error.hint or "see its log")
-    if alive.degraded:
-        return bad(
-            "foreman",
-            f"the one at {url} cannot reach its target: {alive.target_error}",
-            "start the target; jobs wait for it",
-        )
+    why = alive.target_error or "it does not answer"
+    away = [target.name for target in queue.targets if not target.up]
+    if away:
+        names = ", ".join(away) if len(queue.targets) > 1 else "its target"
+        do = f"start {'it' if len(away) == 1 else 'them'}; jobs that no other target can run wait"
+        return bad("foreman", f"the one at {url} cannot reach {names}: {why}", do)
+    if failing := [one.model for one in queue.failing_models]:
+        do = "see the log of the server; their jobs wait, and one is tried now and then"
+        return bad("foreman", f"the one at {url} gets no answer from {', '.join(failing)}: {why}", do)
+    if drained := [target.name for target in queue.targets if target.draining]:
+        do = " && ".join(f"foreman resume {name}" for name in drained)
+        return doubtful("foreman", f"the one at {url} gives no jobs to {', '.join(drained)}, which is drained", do)
     if queue.paused:
         return doubtful("foreman", f"the one at {url} is paused, {queue.queued:,} jobs wait", "foreman resume")
     return good("foreman", f"{alive.version} at {url}: {len(queue.running)} running, {queue.queued:,} waiting")

@@ -119,7 +119,8 @@ def _commands(models: Sequence[ManagedModel]) -> Finding:
                 f"the file of model {model.name} is missing: {file}",
                 "put it there, or correct the setting model",
             )
-    return good("target", f"foreman starts {len(models)} models itself: {_some([model.name for model in models])}")
+    count = "1 model" if len(models) == 1 else f"{len(models)} models"
+    return good("target", f"foreman starts {count} itself: {_some([model.name for model in models])}")
 
 
 def _embedded() -> Finding:
@@ -130,17 +131,18 @@ def _embedded() -> Finding:
 
 
 def model(name: str, known: Sequence[str] | None, settings: Settings) -> Finding:
-    """Check that the target has the model `name`."""
+    """Check that a target has the model `name`."""
     if known is None:
         return bad("model", f"cannot check {name} while a target does not answer", "fix the target first")
     if name in known:
         return good("model", name)
     near = difflib.get_close_matches(name, known, n=1)
-    pull = f"'ollama pull {name}' fetches it" if settings.ollama_url else "see which models the target serves"
-    has = f"it has: {_some(known)}" if known else "it has none"
-    return bad(
-        "model", f"the target has no model {name}; {has}", f"did you mean {near[0]}? Else {pull}" if near else pull
-    )
+    every = settings.all_targets
+    by_ollama = any(one.kind == "ollama" for one in every)
+    pull = f"'ollama pull {name}' fetches it" if by_ollama else "see which models the target serves"
+    lacks = f"the target has no model {name}; it has" if len(every) == 1 else f"no target has a model {name}; they have"
+    do = f"did you mean {near[0]}? Else {pull}" if near else pull
+    return bad("model", f"{lacks}: {_some(known)}" if known else f"{lacks} none", do)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -16,15 +16,14 @@ from foreman.client import Event, Job, Running
 STATE, ID, WHEN, PRIORITY, READY = 10, 26, 12, 7, 10  # columns
 WIDE = 130  # columns from which waiting jobs and events are side by side
 GAP = 2
-HEADER = 3
 TITLE = 1
 HELP = "q quit"
 
 
 def draw(state: WatchState, width: int, height: int, now: datetime) -> list[Text]:
     """Return exactly `height` lines of at most `width` columns."""
-    lines = [_name(state, width), _sum(state, width, now), Text()]
-    room = height - HEADER - 1  # the last line is the help
+    lines = [_name(state, width), _sum(state, now), *_targets(state), Text()]
+    room = height - len(lines) - 1  # the last line is the help
     running = _running(state, width, max(TITLE + 2, room // 2), now)
     lines += [*running, Text()]
     room -= len(running) + 1
@@ -49,7 +48,7 @@ def _name(state: WatchState, width: int) -> Text:
     if state.away:
         right = Text(one_line(f"no answer, trying again: {state.away}"), style="bold red")
     elif state.target_error:
-        right = Text("the target is away", style="bold red")
+        right = Text(one_line(f"{_away(state)} is away"), style="bold red")
     elif state.queue.paused:
         right = Text("paused", style="bold yellow")
     else:
@@ -58,12 +57,18 @@ def _name(state: WatchState, width: int) -> Text:
     return left + Text(" " * (width - left.cell_len - right.cell_len)) + right
 
 
-def _sum(state: WatchState, width: int, now: datetime) -> Text:
+def _away(state: WatchState) -> str:
+    names = [target.name for target in state.queue.targets if not target.up]
+    return ", ".join(names) if len(state.queue.targets) > 1 else "the target"
+
+
+def _sum(state: WatchState, now: datetime) -> Text:
     queue = state.queue
-    if state.target_error:
+    several = len(queue.targets) > 1
+    if state.target_error and not several:
         return Text(one_line(f"target: {state.target_error}"), style="red")
     said = [
-        queue.resident or "no model loaded",
+        *([] if several else [queue.resident or "no model loaded"]),
         f"{len(queue.running)} of {queue.slots} running",
         f"{queue.queued:,} waiting" + (f", oldest {span(queue.oldest_seconds)}" if queue.oldest_seconds else ""),
         f"{state.per_minute(now):,} done in a minute",
@@ -71,9 +76,27 @@ def _sum(state: WatchState, width: int, now: datetime) -> Text:
     return Text(one_line(" · ".join(said)))
 
 
+def _targets(state: WatchState) -> list[Text]:
+    """Return a line with each of several targets: its jobs and slots, or why it takes none."""
+    targets = state.queue.targets
+    if len(targets) < 2:
+        return []
+    shown = []
+    for target in targets:
+        name = Text(one_line(target.name))
+        if not target.up:
+            name.append(" away", style="red")
+        elif target.draining:
+            name.append(f" draining {target.running}" if target.running else " drained", style="yellow")
+        else:
+            name.append(f" {target.running}/{target.slots}", style="dim" if not target.running else "")
+        shown.append(name)
+    return [Text(" · ").join(shown)]
+
+
 def _running(state: WatchState, width: int, room: int, now: datetime) -> list[Text]:
     """Return the running jobs with the end of their text, and the number of jobs that do not fit."""
-    jobs = state.queue.running
+    jobs, several = state.queue.running, len(state.queue.targets) > 1
     title = _title("RUNNING", "FOR", "MODEL")
     if not jobs:
         return [title, _nothing("nothing runs")]
@@ -82,14 +105,15 @@ def _running(state: WatchState, width: int, room: int, now: datetime) -> list[Te
     lines = [title]
     for job in jobs[:fits]:
         text = last_lines(state.text.get(job.job_id, ""), width - 2, tall)
-        lines += [_runs(job, now), *(Text(f"  {line}", style="dim") for line in text)]
+        lines += [_runs(job, now, with_target=several), *(Text(f"  {line}", style="dim") for line in text)]
     return _with_rest(lines, len(lines) + 1, len(jobs) - fits)
 
 
-def _runs(job: Running, now: datetime) -> Text:
+def _runs(job: Running, now: datetime, *, with_target: bool) -> Text:
     attempt = f"  attempt {job.attempt}" if job.attempt > 1 else ""
+    target = f" on {one_line(job.target)}" if with_target and job.target else ""
     return _state_and_id(job.state, job.job_id) + Text(
-        f"{between(job.started_at, now):<{WHEN}}{one_line(job.model)}{attempt}"
+        f"{between(job.started_at, now):<{WHEN}}{one_line(job.model)}{target}{attempt}"
     )
 
 

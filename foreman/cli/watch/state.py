@@ -118,7 +118,12 @@ class WatchState:
         if event.state in RUNNING:
             began = running[event.job_id].started_at if event.job_id in running else event.timestamp
             running[event.job_id] = Running(
-                job_id=event.job_id, model=event.model, state=event.state, attempt=event.attempt, started_at=began
+                job_id=event.job_id,
+                model=event.model,
+                state=event.state,
+                attempt=event.attempt,
+                target=event.target,
+                started_at=began,
             )
             if len(running) > KEPT_RUNNING:  # its final event was missed
                 del running[next(iter(running))]
