@@ -103,7 +103,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def served(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("bad") / "data", ollama_url=upstream.url) as daemon:
+    with Daemon(tmp_path_factory.mktemp("bad") / "data", ollama_url=upstream.url, forked=False) as daemon:
         yield daemon
 
 

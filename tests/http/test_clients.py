@@ -134,7 +134,7 @@ def many_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("many_files")
 def test_two_thousand_idle_connections_are_held_beside_the_work(fresh: Fresh) -> None:
-    api = fresh(max_connections=3000, idle_timeout=600)
+    api = fresh(max_connections=3000, idle_timeout=600, forked=False)
     api.ended(api.submit("warm"))
     before = memory(api)
     with ExitStack() as stack:

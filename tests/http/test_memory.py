@@ -223,7 +223,7 @@ READERS = 20
 
 
 def test_slow_readers_of_a_large_answer_take_a_piece_each(fresh: Callable[..., Api]) -> None:
-    api = fresh()
+    api = fresh(forked=False)
     job_id = api.submit("y" * LARGE + " #echo")
     api.until_state("done", job_id)
     paths = [f"/jobs/{job_id}{end}" for end in ("", "/request", "/artifacts/completion", "/stream")]

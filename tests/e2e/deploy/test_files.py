@@ -28,7 +28,7 @@ SELECTOR = re.compile(r"\b(foreman_\w+)(?:\{([^}]*)\})?")
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One that has done a job, so that no metric lacks a sample for want of work."""
-    with Daemon(tmp_path_factory.mktemp("deploy") / "data", models=managed("a")) as daemon:
+    with Daemon(tmp_path_factory.mktemp("deploy") / "data", models=managed("a"), forked=False) as daemon:
         job_id = submit(daemon, "x")
         until(lambda: state(daemon, job_id) == "done")
         yield daemon

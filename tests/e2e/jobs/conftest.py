@@ -14,7 +14,8 @@ from tests.support.foreman import Daemon, Upstream
 
 @pytest.fixture(scope="session")
 def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("foreman") / "data", ollama_url=upstream.url, shutdown_grace=0) as daemon:
+    folder = tmp_path_factory.mktemp("foreman") / "data"
+    with Daemon(folder, ollama_url=upstream.url, shutdown_grace=0, forked=False) as daemon:
         yield daemon
         assert not daemon.errors
 

@@ -21,7 +21,7 @@ MEMORY = 150 * 2**20  # bytes
 
 @pytest.fixture
 def paused(upstream: Upstream, tmp_path: Path) -> Iterator[Daemon]:
-    with Daemon(tmp_path / "data", ollama_url=upstream.url) as daemon:
+    with Daemon(tmp_path / "data", ollama_url=upstream.url, forked=False) as daemon:
         daemon.http.post("/queue/pause")
         yield daemon
         assert not daemon.errors

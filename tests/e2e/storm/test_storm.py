@@ -82,7 +82,7 @@ async def test_what_was_accepted_in_a_storm_ends_and_nothing_else_stays(
     callers = Callers(dice, witness, [receiver.url for receiver in receivers])
     data_dir = tmp_path / "data"
     weather = Weather(dice, target, receivers, data_dir / "foreman.db")
-    with Daemon(data_dir, openai_url=target.url, **SETTINGS) as daemon:
+    with Daemon(data_dir, openai_url=target.url, forked=False, **SETTINGS) as daemon:
         over, life = time.monotonic() + seconds, 1
         while life < LIVES or time.monotonic() < over:
             await _storm(callers, weather, daemon)
@@ -143,7 +143,7 @@ def _queue(daemon: Daemon) -> tuple[int, int]:
 
 def _fresh(target: Target, data_dir: Path) -> tuple[int, int, int]:
     """What a Foreman takes that has done a little of everything, in fair weather."""
-    with Daemon(data_dir, openai_url=target.url, **SETTINGS) as daemon:
+    with Daemon(data_dir, openai_url=target.url, forked=False, **SETTINGS) as daemon:
         _use_every_slot(daemon)
         for path in ("/", "/jobs", "/metrics", "/openapi.json"):
             daemon.http.get(path)

@@ -1,0 +1,198 @@
+"""`foreman serve` without the second that its imports cost: forked from a process that has imported them once.
+
+`start` is for the tests. Run as a program, this file is the parent of what they start: it has one thread, no event
+loop and no open file but its link to the tests. A child has the environment, streams and folder that it is given, a
+session of its own, and no descriptor else; it runs `foreman.__main__.main`, and ends as the interpreter ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import json
+import os
+import random
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from io import BufferedReader, FileIO
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+LARGEST = 2**17  # bytes of a message
+OTHERS = ("PYTEST_CURRENT_TEST",)  # variables that differ from test to test and that Foreman does not read
+
+
+class Forked:
+    """A child of the preloaded process; the part of `subprocess.Popen` that tests use."""
+
+    def __init__(self, parent: _Parent, pid: int, pidfd: int, stdin: int, stderr: int) -> None:
+        self.args = ["foreman", "serve"]
+        self.pid = pid
+        self.returncode: int | None = None
+        self.stdin = FileIO(stdin, "wb")
+        self.stderr = BufferedReader(FileIO(stderr, "rb"))
+        self._parent = parent
+        self._pidfd = pidfd
+        self._lock = threading.Lock()
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code. Until it is asked for, the process that has ended keeps its id."""
+        if self.returncode is None:
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            if not poll.poll(None if timeout is None else timeout * 1000):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        with self._lock:
+            if self.returncode is None:
+                self.returncode = self._parent.reap(self.pid)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        with self._lock:
+            if self.returncode is None:
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def __del__(self) -> None:
+        os.close(self._pidfd)
+
+
+def start(arguments: Sequence[str], env: Mapping[str, str]) -> Forked | None:
+    """Start the program with these arguments, its standard input and error in pipes.
+
+    None where it would not be what a start of its own makes of them: where the interpreter or a library may have read
+    a variable that is another one now, or this process may open more files than it could; where the lines that run are
+    recorded; and where there is no pidfd.
+    """
+    global _parent
+    if sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in env:
+        return None
+    with _lock:
+        if _parent is None:
+            _parent = _Parent(env)
+        return _parent.fork(arguments, env) if _parent.inherited == _inherited(env) else None
+
+
+def _inherited(env: Mapping[str, str]) -> object:
+    return _common(env), resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def _common(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if not name.startswith("FOREMAN_") and name not in OTHERS}
+
+
+class _Parent:
+    """The preloaded process, as the tests see it. It ends with them, and so do those of its children that are left."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.inherited = _inherited(env)
+        self._lock = threading.Lock()
+        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-m", "tests.support.preloaded", str(theirs.fileno())]
+            null = subprocess.DEVNULL
+            self._process = subprocess.Popen(
+                command, env=_common(env), cwd=ROOT, stdin=null, stdout=null, pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )  # fmt: skip
+        atexit.register(self._close)
+        assert self._link.recv(LARGEST) == b"ready", "the preloaded process did not start"
+
+    def fork(self, arguments: Sequence[str], env: Mapping[str, str]) -> Forked:
+        their_input, our_input = os.pipe()
+        our_errors, their_errors = os.pipe()
+        try:
+            request = json.dumps({"arguments": arguments, "env": dict(env)}).encode()
+            with self._lock:
+                socket.send_fds(self._link, [request], [their_input, their_errors])
+                answer, pidfds, _, _ = socket.recv_fds(self._link, LARGEST, 1)
+            assert answer, "the preloaded process is gone"
+        finally:
+            os.close(their_input)
+            os.close(their_errors)
+        return Forked(self, int(answer), pidfds[0], our_input, our_errors)
+
+    def reap(self, pid: int) -> int:
+        with self._lock:
+            self._link.send(json.dumps({"reap": pid}).encode())
+            return int(self._link.recv(LARGEST))
+
+    def _close(self) -> None:
+        self._link.close()
+        self._process.wait()
+
+
+_parent: _Parent | None = None
+_lock = threading.Lock()
+
+
+def _serve(link: socket.socket) -> Sequence[str]:
+    """Fork as told until the link is closed; return in a child, with the arguments of its command line."""
+    made = [found for found in gc.get_objects() if isinstance(found, random.Random)]
+    running: set[int] = set()
+    while True:
+        message, fds, _, _ = socket.recv_fds(link, LARGEST, 2)
+        if not message:
+            break
+        request: dict[str, Any] = json.loads(message)
+        if "reap" in request:
+            _, status = os.waitpid(request["reap"], 0)
+            running.remove(request["reap"])
+            link.send(str(os.waitstatus_to_exitcode(status)).encode())
+        elif pid := os.fork():
+            running.add(pid)
+            pidfd = os.pidfd_open(pid)
+            socket.send_fds(link, [str(pid).encode()], [pidfd])
+            for fd in (pidfd, *fds):
+                os.close(fd)
+        else:
+            link.close()
+            stdin, stderr = fds
+            _become(stdin, stderr, request["env"])
+            for one in made:  # as in each start of its own; the one of the module does this itself
+                one.seed()
+            return list(request["arguments"])
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+    sys.exit()
+
+
+def _become(stdin: int, stderr: int, env: Mapping[str, str]) -> None:
+    os.setsid()
+    for fd, stream in ((stdin, 0), (stderr, 2)):
+        os.dup2(fd, stream)
+        os.close(fd)
+    os.environ.clear()
+    os.environ.update(env)
+
+
+if __name__ == "__main__":
+    # What `foreman serve` imports, and as it does.
+    from foreman.__main__ import main
+    from foreman.garbage import paused
+
+    with paused():
+        import foreman.cli.commands.serve
+        import foreman.supervisor  # noqa: F401
+
+    assert len(os.listdir("/proc/self/task")) == 1, "what has threads cannot be forked"
+    with socket.socket(fileno=int(sys.argv[1])) as _link:
+        _link.send(b"ready")
+        sys.argv = [str(ROOT / "foreman" / "__main__.py"), *_serve(_link)]
+    main()
