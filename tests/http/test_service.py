@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 
 import httpx2
 import pytest
 
 from tests.http.conftest import Api
-from tests.support.foreman import ROOT, Daemon, until
+from tests.support.foreman import ROOT, Daemon, an_upstream, until
 
 Fresh = Callable[..., Api]
 UPGRADE = {
@@ -19,6 +19,17 @@ UPGRADE = {
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
+
+
+@pytest.fixture(scope="module")
+def hush(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A Foreman whose token is hush."""
+    with (
+        an_upstream("--kind", "ollama") as upstream,
+        Daemon(tmp_path_factory.mktemp("hush") / "data", ollama_url=upstream.url, token="hush") as daemon,
+    ):
+        yield daemon
+        assert daemon.errors == []
 
 
 def test_a_healthy_foreman_says_so(api: Api) -> None:
@@ -225,11 +236,9 @@ def test_pages_of_other_sites_are_refused_on_every_route(api: Api, origin: str) 
         *("app://obsidian.md", "app://-", "file://", "tauri://localhost", "vscode-webview://1a2b", "VSCODE-FILE://x"),
     ],
 )
-def test_pages_of_this_machine_and_of_programs_may_ask_but_need_the_token(fresh: Fresh, origin: str) -> None:
-    api = fresh(token="hush")
-    api.daemon.token = ""
+def test_pages_of_this_machine_and_of_programs_may_ask_but_need_the_token(hush: Daemon, origin: str) -> None:
     from_page = {"Origin": origin}
-    with api.daemon.client() as page:
+    with httpx2.Client(base_url=hush.url, trust_env=False, verify=False) as page:
         wanted = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-api-key"}
         asked = page.options("/api/chat", headers=from_page | wanted)
         assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (204, origin)

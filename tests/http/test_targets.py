@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,8 @@ def second() -> Iterator[Upstream]:
         yield upstream
 
 
-@pytest.fixture
-def three(data_dir: Path, upstream: Upstream, second: Upstream) -> Iterator[Api]:
-    """A Foreman with a target of each kind."""
+@contextmanager
+def of_each_kind(folder: Path, upstream: Upstream, second: Upstream) -> Iterator[Api]:
     targets = [
         {"name": "box", "ollama_url": upstream.url, "slots": 2, "token": "hidden"},
         {"name": "cloud", "openai_url": second.url},
@@ -48,8 +48,35 @@ def three(data_dir: Path, upstream: Upstream, second: Upstream) -> Iterator[Api]
         {"name": "broken", "command": ["/bin/sh", "-c", "echo it broke; exit 3"], "memory": "1 GiB"},
         {"name": "never", "command": ["/bin/sleep", "1000"], "ready_timeout": 0.2, "memory": "1 GiB"},
     ]
-    with Daemon(data_dir, targets=targets, models=models, **IMPATIENT) as daemon:
+    with Daemon(folder, targets=targets, models=models, **IMPATIENT) as daemon:
         yield Api(daemon, upstream)
+
+
+@pytest.fixture
+def three(data_dir: Path, upstream: Upstream, second: Upstream) -> Iterator[Api]:
+    """A Foreman with a target of each kind."""
+    with of_each_kind(data_dir, upstream, second) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def _unmoved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("unmoved") / "data"
+    with (
+        an_upstream("--kind", "ollama") as upstream,
+        an_upstream("--kind", "openai", "--models", "d,e") as second,
+        of_each_kind(folder, upstream, second) as api,
+    ):
+        yield api
+
+
+@pytest.fixture
+def unmoved(_unmoved: Api) -> Iterator[Api]:
+    """The same, which a test leaves as it was."""
+    before = _unmoved.http.get("/targets").json()
+    yield _unmoved
+    assert _unmoved.http.get("/targets").json() == before
+    assert _unmoved.daemon.errors == []
 
 
 def of(api: Api, name: str) -> dict[str, Any]:
@@ -209,9 +236,9 @@ def test_an_unload_waits_for_jobs_and_no_longer_than_an_attempt_may_take(data_di
     ],
 )
 def test_a_wrong_order_says_what_is_right(
-    three: Api, path: str, body: object, status: int, code: str, words: str
+    unmoved: Api, path: str, body: object, status: int, code: str, words: str
 ) -> None:
-    answer = three.http.post(f"/targets/{path}", json=body)
+    answer = unmoved.http.post(f"/targets/{path}", json=body)
     assert said(answer) == (status, code)
     assert words in answer.text
 

@@ -154,11 +154,11 @@ def test_no_page_of_a_server_runs_here(fresh: Start) -> None:
     assert response.text == "<html>" and response.headers["Content-Type"] == "application/octet-stream"
 
 
-@pytest.mark.parametrize("path", ["a/../x", "a/%2e%2e/x", "a/x/..%2f..", "a/%2E", "a/..%5cx"])
-def test_a_path_that_climbs_is_not_found(fresh: Start, path: str) -> None:
+def test_a_path_that_climbs_is_not_found(fresh: Start) -> None:
     api = fresh(models=served("a"))
-    status, _ = raw(api, f"GET /upstream/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    assert status == 404
+    for path in ("a/../x", "a/%2e%2e/x", "a/x/..%2f..", "a/%2E", "a/..%5cx"):
+        status, _ = raw(api, f"GET /upstream/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert status == 404, path
 
 
 def test_an_unknown_model_is_not_found(fresh: Start) -> None:

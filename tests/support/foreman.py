@@ -36,11 +36,8 @@ HOLDS: list[Mapping[str, Any]] = []  # what the watchdogs of daemons said since 
 class Child:
     """A child process whose lines of one stream are read as they come."""
 
-    def __init__(
-        self, command: list[str], *, env: Mapping[str, str], stream: str, made: preloaded.Forked | None = None
-    ) -> None:
-        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: subprocess.PIPE}
-        self._process = made or subprocess.Popen(command, env=env, cwd=ROOT, stdin=subprocess.PIPE, **pipes)
+    def __init__(self, command: list[str], *, env: Mapping[str, str], stream: str, forked: bool = False) -> None:
+        self._process = (forked and preloaded.start(command, env, stream)) or self._started(command, env, stream)
         self._output = getattr(self._process, stream)
         self.pid = self._process.pid
         self.lines: list[str] = []
@@ -96,6 +93,11 @@ class Child:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
+    @staticmethod
+    def _started(command: list[str], env: Mapping[str, str], stream: str) -> subprocess.Popen[bytes]:
+        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: subprocess.PIPE}
+        return subprocess.Popen(command, env=env, cwd=ROOT, stdin=subprocess.PIPE, **pipes)
+
     def _read(self) -> None:
         for line in self._output:
             with self._news:
@@ -134,8 +136,8 @@ class Daemon:
     def start(self, *, ready: bool = True) -> Daemon:
         """Start it, again if it ran before; returns when /readyz answers."""
         self.close()
-        made = preloaded.start(["serve"], self._env) if self._forked and self.command is Daemon.command else None
-        self._child = Child([*self.command], env=self._env, stream="stderr", made=made)
+        forked = self._forked and self.command is Daemon.command
+        self._child = Child([*self.command], env=self._env, stream="stderr", forked=forked)
         if ready:
             try:
                 self.url = self._child.line(_url_in)
@@ -212,7 +214,7 @@ class Upstream:
 
     def start(self) -> Upstream:
         command = [sys.executable, "-m", "tests.support.target", "--port", str(self.port), *self._args]
-        self._child = Child(command, env=os.environ, stream="stdout")
+        self._child = Child(command, env=os.environ, stream="stdout", forked=True)
         self.port = self._child.line(lambda line: int(json.loads(line)["port"]))
         return self
 

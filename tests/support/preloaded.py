@@ -1,8 +1,8 @@
-"""`foreman serve` without the second that its imports cost: forked from a process that has imported them once.
+"""Programs without the second that their imports cost: forked from a process that has imported them once.
 
 `start` is for the tests. Run as a program, this file is the parent of what they start: it has one thread, no event
-loop and no open file but its link to the tests. A child has the environment, streams and folder that it is given, a
-session of its own, and no descriptor else; it runs `foreman.__main__.main`, and ends as the interpreter ends.
+loop and no open file but its link to the tests. A child has the environment and the streams that it is given, a session
+of its own, and no descriptor else; it runs what `python -m` would run, and ends as the interpreter ends.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ OTHERS = ("PYTEST_CURRENT_TEST",)  # variables that differ from test to test and
 class Forked:
     """A child of the preloaded process; the part of `subprocess.Popen` that tests use."""
 
-    def __init__(self, parent: _Parent, pid: int, pidfd: int, stdin: int, stderr: int) -> None:
-        self.args = ["foreman", "serve"]
+    def __init__(self, parent: _Parent, pid: int, pidfd: int, stdin: int, output: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
         self.stdin = FileIO(stdin, "wb")
-        self.stderr = BufferedReader(FileIO(stderr, "rb"))
+        self.stdout = self.stderr = BufferedReader(FileIO(output, "rb"))  # whichever is not lost
         self._parent = parent
         self._pidfd = pidfd
         self._lock = threading.Lock()
@@ -55,7 +54,7 @@ class Forked:
             poll = select.poll()
             poll.register(self._pidfd, select.POLLIN)
             if not poll.poll(None if timeout is None else timeout * 1000):
-                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
         with self._lock:
             if self.returncode is None:
                 self.returncode = self._parent.reap(self.pid)
@@ -73,8 +72,8 @@ class Forked:
         os.close(self._pidfd)
 
 
-def start(arguments: Sequence[str], env: Mapping[str, str]) -> Forked | None:
-    """Start the program with these arguments, its standard input and error in pipes.
+def start(command: Sequence[str], env: Mapping[str, str], stream: str) -> Forked | None:
+    """Start `python -m …`, its standard input and one other stream in pipes, the third lost.
 
     None where it would not be what a start of its own makes of them: where the interpreter or a library may have read
     a variable that is another one now, or this process may open more files than it could; where the lines that run are
@@ -86,7 +85,7 @@ def start(arguments: Sequence[str], env: Mapping[str, str]) -> Forked | None:
     with _lock:
         if _parent is None:
             _parent = _Parent(env)
-        return _parent.fork(arguments, env) if _parent.inherited == _inherited(env) else None
+        return _parent.fork(command[2:], env, stream) if _parent.inherited == _inherited(env) else None
 
 
 def _inherited(env: Mapping[str, str]) -> object:
@@ -114,19 +113,19 @@ class _Parent:
         atexit.register(self._close)
         assert self._link.recv(LARGEST) == b"ready", "the preloaded process did not start"
 
-    def fork(self, arguments: Sequence[str], env: Mapping[str, str]) -> Forked:
+    def fork(self, words: Sequence[str], env: Mapping[str, str], stream: str) -> Forked:
         their_input, our_input = os.pipe()
-        our_errors, their_errors = os.pipe()
+        our_output, their_output = os.pipe()
         try:
-            request = json.dumps({"arguments": arguments, "env": dict(env)}).encode()
+            request = json.dumps({"words": words, "env": dict(env), "stream": stream}).encode()
             with self._lock:
-                socket.send_fds(self._link, [request], [their_input, their_errors])
+                socket.send_fds(self._link, [request], [their_input, their_output])
                 answer, pidfds, _, _ = socket.recv_fds(self._link, LARGEST, 1)
             assert answer, "the preloaded process is gone"
         finally:
             os.close(their_input)
-            os.close(their_errors)
-        return Forked(self, int(answer), pidfds[0], our_input, our_errors)
+            os.close(their_output)
+        return Forked(self, int(answer), pidfds[0], our_input, our_output)
 
     def reap(self, pid: int) -> int:
         with self._lock:
@@ -143,7 +142,7 @@ _lock = threading.Lock()
 
 
 def _serve(link: socket.socket) -> Sequence[str]:
-    """Fork as told until the link is closed; return in a child, with the arguments of its command line."""
+    """Fork as told until the link is closed; return in a child, with the module that it runs and its arguments."""
     made = [found for found in gc.get_objects() if isinstance(found, random.Random)]
     running: set[int] = set()
     while True:
@@ -163,36 +162,45 @@ def _serve(link: socket.socket) -> Sequence[str]:
                 os.close(fd)
         else:
             link.close()
-            stdin, stderr = fds
-            _become(stdin, stderr, request["env"])
+            stdin, output = fds
+            _become(stdin, output, request["stream"], request["env"])
             for one in made:  # as in each start of its own; the one of the module does this itself
                 one.seed()
-            return list(request["arguments"])
+            return list(request["words"])
     for pid in running:
         os.kill(pid, signal.SIGKILL)
     sys.exit()
 
 
-def _become(stdin: int, stderr: int, env: Mapping[str, str]) -> None:
+def _become(stdin: int, output: int, stream: str, env: Mapping[str, str]) -> None:
     os.setsid()
-    for fd, stream in ((stdin, 0), (stderr, 2)):
-        os.dup2(fd, stream)
+    null = os.open(os.devnull, os.O_RDWR)
+    streams = (stdin, output, null) if stream == "stdout" else (stdin, null, output)
+    for number, fd in enumerate(streams):
+        os.dup2(fd, number)
+    for fd in streams:
         os.close(fd)
     os.environ.clear()
     os.environ.update(env)
 
 
 if __name__ == "__main__":
-    # What `foreman serve` imports, and as it does.
+    # What `foreman serve` imports, and as it does; and the scripted upstream, which needs a part of that.
     from foreman.__main__ import main
     from foreman.garbage import paused
 
     with paused():
         import foreman.cli.commands.serve
         import foreman.supervisor  # noqa: F401
+    import trio
+
+    from tests.support import target
 
     assert len(os.listdir("/proc/self/task")) == 1, "what has threads cannot be forked"
     with socket.socket(fileno=int(sys.argv[1])) as _link:
         _link.send(b"ready")
-        sys.argv = [str(ROOT / "foreman" / "__main__.py"), *_serve(_link)]
-    main()
+        _module, *sys.argv[1:] = _serve(_link)
+    if _module == "foreman":
+        main()
+    else:
+        trio.run(target.main, sys.argv[1:])

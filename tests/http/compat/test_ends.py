@@ -19,6 +19,13 @@ def odd() -> Iterator[OddServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def before_odd(odd: OddServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("odd") / "data", openai_url=odd.url) as daemon:
+        yield daemon
+        assert daemon.errors == []
+
+
 def asked(model: str, **fields: object) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "x"}], **fields}
 
@@ -69,10 +76,8 @@ def test_an_answer_that_said_its_end_needs_no_end_of_its_connection(
 
 @pytest.mark.parametrize("model", ["text-with-zeros-for-usage", "text-whole-for-a-stream", "text-as-documented"])
 @pytest.mark.parametrize("counted", [False, True])
-def test_usage_reaches_those_who_asked_for_it(
-    serve: Callable[..., Daemon], odd: OddServer, model: str, counted: bool
-) -> None:
-    front = Front(serve(openai_url=odd.url))
+def test_usage_reaches_those_who_asked_for_it(before_odd: Daemon, model: str, counted: bool) -> None:
+    front = Front(before_odd)
     options = {"stream_options": {"include_usage": True}} if counted else {}
     streamed = front.http.post("/v1/completions", json={"model": model, "prompt": "x", "stream": True, **options})
     assert ('"usage"' in streamed.text) is counted and "logprobs" not in streamed.text

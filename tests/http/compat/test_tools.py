@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -18,11 +18,18 @@ ASK: Any = [{"role": "user", "content": "#think #tool"}]
 WEATHER: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 
 
-@pytest.fixture(params=["ollama", "openai"])
-def scripted(request: pytest.FixtureRequest, serve: Callable[..., Daemon]) -> Iterator[Front]:
+@pytest.fixture(scope="module", params=["ollama", "openai"])
+def before_either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Foreman in front of a server of either kind."""
-    with an_upstream("--kind", "both") as upstream:
-        yield Front(serve(**{f"{request.param}_url": upstream.url}))
+    folder = tmp_path_factory.mktemp("tools") / "data"
+    with an_upstream("--kind", "both") as upstream, Daemon(folder, **{f"{request.param}_url": upstream.url}) as daemon:
+        yield daemon
+        assert daemon.errors == []
+
+
+@pytest.fixture
+def scripted(before_either: Daemon) -> Front:
+    return Front(before_either)
 
 
 @pytest.mark.parametrize("stream", [False, True])
