@@ -5,6 +5,8 @@ EMBEDDED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')  # many tests wait for other processes
+# Hundreds of processes are started: what they import is compiled once, whatever the environment says.
+TESTS := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 READY := $(VENV)/.ready
 SECONDS ?= 3600
 ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
@@ -24,7 +26,7 @@ run: $(READY) ## Start Foreman (settings: config/foreman.toml, FOREMAN_…)
 	@exec $(BIN)/foreman serve
 
 test: $(READY) ## Run the tests
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	@$(TESTS)
 
 check: $(READY) ## Run the whole gate: format, lint, types, import contracts, tests
 	@$(BIN)/ruff format --check .
@@ -40,7 +42,7 @@ profile: $(READY) ## Show where the CPU time of a call goes, in flame graphs, to
 	@$(BIN)/python -m tests.profile
 
 coverage: $(READY) ## Run the tests and list the lines and branches that none of them reaches
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing
+	@$(TESTS) --cov --cov-report=term-missing
 
 generate: $(READY) ## Write the generated files anew: the client without an event loop, the references
 	@$(BIN)/python -m scripts.generate
@@ -55,7 +57,7 @@ crash: $(READY) ## Kill Foreman 1,000 times, at random and named moments; fail i
 
 prove: $(READY) ## Run random histories, requests, outages, hang-ups and a long storm (half an hour)
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/queue/test_machine.py tests/http/openapi
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/simulation --sim-seeds 200
+	@$(TESTS) -q tests/simulation --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
 	@$(BIN)/pytest -q tests/e2e/storm --storm-seconds 300
 

@@ -24,6 +24,7 @@ LOUD = ("error", "critical", "exception")
 def pytest_configure(config: pytest.Config) -> None:
     """Give each worker, and so its children, a core of its own: engines that spin on all of them starve each other. And
     let the children hear Ctrl-C, which a shell has its background jobs ignore, and they theirs."""
+    config.addinivalue_line("markers", "long: takes long, and so is run first")
     config.addinivalue_line("markers", "holds_the_loop: what this test does may hold the event loop of its Foreman")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: begun last, it keeps one worker at work while the others have nothing left."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 class Logged:

@@ -5,7 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.simulation.world import simulate
+
+pytestmark = pytest.mark.long
 
 
 def test_every_promise_is_kept_through_any_history(seed: int, tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ from tests.e2e.storm.witness import Witness
 from tests.support.foreman import Daemon, until
 from tests.support.receiver import Receiver
 
+pytestmark = pytest.mark.long
 LIVES = 3  # of Foreman, the last of which goes on into the calm
 ASKS = 150  # of callers in each life
 TOGETHER = 12  # callers
 SLOTS = 8
 RECEIVERS = 4
-SETTLE = 300.0  # seconds until all has ended: whether it ever does
+SETTLE = 90.0  # seconds until all has ended: whether it ever does
 SPARE = 8  # descriptors and threads that come and go: kept connections, idle workers
 GROWTH = 2.0  # times the memory of a fresh one: what lies between what is still used stays with the process
 GIVE_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}  # so that what is freed is seen to be
