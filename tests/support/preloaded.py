@@ -75,17 +75,17 @@ class Forked:
 def start(command: Sequence[str], env: Mapping[str, str], stream: str) -> Forked | None:
     """Start `python -m …`, its standard input and one other stream in pipes, the third lost.
 
-    None where it would not be what a start of its own makes of them: where the interpreter or a library may have read
-    a variable that is another one now, or this process may open more files than it could; where the lines that run are
+    None where it would not be what a start of its own makes of them: where a test has changed a variable that the
+    interpreter or a library may have read already, or how many files may be open; where the lines that run are
     recorded; and where there is no pidfd.
     """
     global _parent
-    if sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in env:
+    if sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in env or _inherited(env) != _usual:
         return None
     with _lock:
         if _parent is None:
             _parent = _Parent(env)
-        return _parent.fork(command[2:], env, stream) if _parent.inherited == _inherited(env) else None
+    return _parent.fork(command[2:], env, stream)
 
 
 def _inherited(env: Mapping[str, str]) -> object:
@@ -100,7 +100,6 @@ class _Parent:
     """The preloaded process, as the tests see it. It ends with them, and so do those of its children that are left."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self.inherited = _inherited(env)
         self._lock = threading.Lock()
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -137,6 +136,7 @@ class _Parent:
         self._process.wait()
 
 
+_usual = _inherited(os.environ)  # this file is imported before the first test
 _parent: _Parent | None = None
 _lock = threading.Lock()
 
