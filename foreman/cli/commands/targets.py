@@ -161,7 +161,8 @@ def _row(target: Target) -> Sequence[str | Text]:
     state = "away" if not target.up else "up"
     if target.draining:
         state = "draining" if target.running else "drained"
-    speed = "" if target.tokens_per_second is None else f"{target.tokens_per_second:.0f} tokens/s"
+    each = target.tokens_per_second
+    speed = "" if each is None else f"{each:.{0 if each >= 10 else 1}f} tokens/s"
     loaded = ", ".join(dict.fromkeys(one.model for one in target.loaded))
     running = f"{target.running} of {target.slots}"
     return target.name, Text(state, style=STYLES[state]), running, speed, f"{target.jobs_done:,}", target.kind, loaded

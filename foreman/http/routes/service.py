@@ -37,7 +37,7 @@ async def healthz() -> Response:
     elif failing:
         codes = ", ".join(sorted({breaker.why for breaker in failing.values()}))
         models = "1 model" if len(failing) == 1 else f"{len(failing)} models"
-        why = f"it fails each call of {models} ({codes}), see /queue"
+        why = f"each call of {models} fails ({codes}), see /queue"
     return json_answer(
         views.Health(
             status="ok",

@@ -121,7 +121,7 @@ def test_a_target_that_is_away_is_shown_in_every_view_while_nothing_runs(
         with stopped(own.pid) if how == "stopped" else _nothing():
             for page in pages:
                 expect(page.locator("#link")).to_have_text({"gone": "target away", "stopped": "target silent"}[how])
-                words = {"gone": "The target is away: ", "stopped": "The target does not answer."}[how]
+                words = {"gone": "A target is away: ", "stopped": "A target does not answer."}[how]
                 expect(page.get_by_role("alert").filter(has_text=words)).to_be_visible()
             for page in pages:  # in the end one that says nothing is taken to be away too
                 expect(page.locator("#link")).to_have_text("target away")

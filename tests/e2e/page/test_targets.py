@@ -48,6 +48,7 @@ def test_the_slots_of_every_target_are_shown_as_they_fill(page: Page, five: Daem
     expect(card(page, "box").get_by_role("img")).to_have_accessible_name("3 of 4 slots in use")
     expect(card(page, "box").locator(".slots .full")).to_have_count(3)
     expect(card(page, "box")).to_contain_text("at work")
+    expect(page.locator(".running .job").first).to_contain_text(" on box")
     for job_id in jobs:
         five.http.post(f"/jobs/{job_id}/cancel")
     expect(card(page, "box").get_by_role("img")).to_have_accessible_name("0 of 4 slots in use")
@@ -56,6 +57,13 @@ def test_the_slots_of_every_target_are_shown_as_they_fill(page: Page, five: Daem
 def test_a_single_target_takes_no_place_of_its_own(page: Page, shared: Daemon) -> None:
     opened(page, shared, "")
     expect(page.locator(".cards")).to_contain_text("reachable")
+    running = submit(shared, "#chunks=2000 #every=0.1")
+    expect(page.locator(".running .job")).to_have_count(1)
+    expect(page.locator(".running .job")).not_to_contain_text(" on ollama")
+    opened(page, shared, f"#/jobs/{running}")
+    expect(page.locator(".facts")).to_contain_text("Targetollama")
+    shared.http.post(f"/jobs/{running}/cancel")
+    opened(page, shared, "")
     expect(page.get_by_role("region", name="Targets")).to_be_hidden()
     opened(page, shared, "#/targets")
     expect(card(page, "ollama")).to_contain_text("Ollama · http://127.0.0.1:")
@@ -77,6 +85,7 @@ def test_a_target_is_drained_and_resumed(page: Page, five: Daemon) -> None:
 def test_a_model_is_loaded_and_unloaded_and_its_log_is_shown(page: Page, five: Daemon) -> None:
     opened(page, five, "#/targets", "away")
     expect(card(page, "cloud").get_by_role("button", name="Load")).to_have_count(0)
+    expect(card(page, "gpu0").get_by_role("combobox")).to_be_visible()
     gpu = card(page, "gpu0")
     expect(gpu.locator(".tags")).to_have_text("")
     gpu.get_by_role("button", name="Load").click()

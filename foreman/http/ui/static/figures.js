@@ -19,8 +19,9 @@ export class Figures {
     }
     if (!queue || !link.target) return;
     const { state, target } = link;
-    const fleet = queue.targets ?? [];
+    const fleet = queue.targets;
     const up = fleet.filter((one) => one.up).length;
+    say(cards.Target.label, fleet.length > 1 ? "Targets" : "Target");
     if (fleet.length > 1) {
       const less = fleet.filter((one) => !one.up || one.draining);
       const words = less.map((one) => `${one.name} is ${one.up ? (one.running ? "draining" : "drained") : "away"}`).join(", ");
@@ -40,9 +41,10 @@ export class Figures {
 
 class Card {
   constructor(name) {
+    this.label = h("span.label", {}, name);
     this.value = h("strong", {}, "…");
     this.note = h("span.muted", {});
-    this.element = h("div.card", {}, h("span.label", {}, name), this.value, this.note);
+    this.element = h("div.card", {}, this.label, this.value, this.note);
   }
 
   show(text, words, kind = "") {

@@ -106,6 +106,7 @@ export function job(main, { feed, link, id }) {
       Endpoint: h("span.mono", {}, found.endpoint),
       Priority: found.priority,
       Attempt: `${found.attempt} of ${found.max_attempts}`,
+      Target: found.target,
       "Not before": found.not_before && moment(found.not_before),
       Position: place && (place >= 1000 ? "1,000 or more" : `${place}`),
       "Ready in about": eta === null ? null : seconds(eta),

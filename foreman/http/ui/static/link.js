@@ -19,7 +19,6 @@ export class Link extends EventTarget {
     this.feed = null; // null until it was connected once
     this.heard = 0; // ms; when the feed last said something
     this.shown = "";
-    this.several = false; // whether there is more than one target, as the last view that asked has found
   }
 
   get state() {
@@ -33,10 +32,9 @@ export class Link extends EventTarget {
   get words() {
     const { state, target } = this;
     if (state === "dead") return target ? `Foreman does not answer. What you see is from ${new Date(clock.now()).toLocaleTimeString()}.` : "Foreman does not answer.";
-    if (state === "away" && /^it fails /.test(target.target_error)) return `The target does not answer: ${target.target_error}. Jobs wait until it does.`;
-    if (state === "away" && this.several) return `A target is away: ${target.target_error ?? "it cannot be reached"}. The jobs that only it can run wait until it is back.`;
-    if (state === "away") return `The target is away: ${target.target_error ?? "it cannot be reached"}. Jobs wait until it is back.`;
-    if (state === "silent") return "The target does not answer.";
+    if (state === "away" && /^each call of /.test(target.target_error)) return `A target does not answer: ${target.target_error}. Their jobs wait until it does.`;
+    if (state === "away") return `A target is away: ${target.target_error ?? "it cannot be reached"}. The jobs that only it can run wait until it is back.`;
+    if (state === "silent") return "A target does not answer.";
     return "";
   }
 

@@ -24,6 +24,7 @@ export function now(main, { feed, link }) {
   const recent = h("div", { role: "rowgroup" });
   const nothing = h("p.muted.pad", { hidden: true }, "No job has ended yet. ", h("a", { href: "#/new" }, "Submit one"), ".");
   let queue = null; // the last answer of /queue
+  let several = false; // whether there is more than one target
   let loaded = null; // the names of the models that the target has loaded
   let alive = true;
 
@@ -52,11 +53,11 @@ export function now(main, { feed, link }) {
     if (!alive) return;
     queue = found;
     figures.show(link, queue, loaded);
-    running.show(queue.running);
+    several = queue.targets.length > 1;
+    running.show(queue.running, several);
     waiting.show(queue, line);
-    link.several = (queue.targets?.length ?? 1) > 1;
-    fleet.hidden = !link.several;
-    if (link.several) readTargets();
+    fleet.hidden = !several;
+    if (several) readTargets();
     say(title, queue.paused ? "Waiting, paused" : "Waiting");
     say(pause, queue.paused ? "Resume" : "Pause");
     pause.classList.toggle("primary", queue.paused);
@@ -99,7 +100,7 @@ export function now(main, { feed, link }) {
     readUsage();
     if (link.state !== "away") readLoaded();
   }, 1000);
-  const looked = () => running.show(queue?.running ?? []);
+  const looked = () => running.show(queue?.running ?? [], several);
   feed.addEventListener("changes", changed);
   feed.addEventListener("reset", changed);
   link.addEventListener("change", judged);

@@ -15,10 +15,11 @@ export class Running {
     this.jobs = [];
   }
 
-  show(jobs) {
+  /** Show the jobs; with `several` targets, also where each runs. */
+  show(jobs, several) {
     this.jobs = document.hidden ? [] : jobs; // a page that nobody sees follows no texts
     const shown = this.jobs.slice(0, CARDS);
-    this.cards = keyed(this.list, shown, { key: (job) => job.job_id, make: card, update, drop: (one) => one.live?.stop() });
+    this.cards = keyed(this.list, shown, { key: (job) => job.job_id, make: card, update: (one, job) => update(one, several ? job : { ...job, target: null }), drop: (one) => one.live?.stop() });
     const followed = () => [...this.cards.values()].filter((one) => one.live).length;
     for (const one of this.cards.values()) if (!one.live && followed() < STREAMS) follow(one);
     this.list.classList.toggle("empty", !this.jobs.length && !document.hidden);
@@ -37,14 +38,15 @@ export class Running {
 }
 
 function card(job) {
-  const one = { job, live: null, state: h("span", {}), time: h("span.time.muted", {}), text: h("p.muted", {}, "Open the job to follow its text.") };
-  const name = h("a.name", { href: `#/jobs/${job.job_id}` }, h("b", {}, job.model), " ", h("span.mono.muted", {}, called(job)));
+  const one = { job, live: null, where: h("span.muted", {}), state: h("span", {}), time: h("span.time.muted", {}), text: h("p.muted", {}, "Open the job to follow its text.") };
+  const name = h("a.name", { href: `#/jobs/${job.job_id}` }, h("b", {}, job.model), " ", h("span.mono.muted", {}, called(job)), one.where);
   one.element = h("article.card.job", {}, h("div.head", {}, one.state, name, one.time, canceller(job)), one.text);
   return one;
 }
 
 function update(one, job) {
   if (one.shown !== job.state) fill(one.state, pill((one.shown = job.state)));
+  say(one.where, job.target ? ` on ${job.target}` : "");
 }
 
 function follow(one) {

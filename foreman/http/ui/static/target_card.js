@@ -1,6 +1,6 @@
 import { ask, get } from "./api.js";
 import { fill, h, keyed, say, toast } from "./dom.js";
-import { age, count, plural } from "./format.js";
+import { age, count, plural, speed } from "./format.js";
 
 const SQUARES = 32; // slots drawn one by one; more are a bar
 const LINES = 60; // of a log
@@ -35,7 +35,8 @@ export class TargetCard {
     if (target.kind !== "openai") {
       this.model = h("select", { "aria-label": `Model for ${target.name}` });
       this.load = h("button.small", { onclick: () => this.order("load", this.model.value) }, "Load");
-      this.buttons.append(h("span.row.grow.pick", {}, this.model, this.load));
+      this.pick = h("span.row.grow.pick", {}, this.model, this.load);
+      this.buttons.append(this.pick);
     }
     this.element.append(this.facts, this.buttons);
     if (target.kind !== "managed") return;
@@ -49,7 +50,7 @@ export class TargetCard {
     const [word, colour] = state(target);
     say(this.word, word);
     this.state.className = `pill ${colour}${word === "at work" || word === "draining" ? " goes" : ""}`;
-    say(this.speed, this.doing ? this.doing : target.tokens_per_second === null ? "" : `${Math.round(target.tokens_per_second)} tokens/s`);
+    say(this.speed, this.doing ? this.doing : target.tokens_per_second === null ? "" : speed(target.tokens_per_second));
     this.fill(target);
     const names = [...new Map(target.loaded.map((one) => [one.model, one])).values()];
     keyed(this.loaded, names, { key: (one) => one.model, make: (one) => this.tag(one), update: (tag, one) => (tag.element.title = `loaded for ${age(one.since)}`) });
@@ -83,7 +84,7 @@ export class TargetCard {
     this.listed = target.models;
     const chosen = this.model.value;
     fill(this.model, target.models.map((name) => h("option", { value: name, selected: name === chosen }, name)));
-    this.load.disabled = !target.models.length;
+    this.pick.hidden = !target.models.length;
   }
 
   /** Send an order; until it has been obeyed, which may take as long as a load, its buttons rest. */

@@ -14,7 +14,6 @@ export function targets(main, { feed, link }) {
   const read = gently(async () => {
     const found = await get("/targets");
     if (!alive) return;
-    link.several = found.targets.length > 1;
     cards = keyed(list, found.targets, { key: (one) => `${one.name} ${one.kind}`, make: (one) => new TargetCard(one, { full: true, changed: read }), update: (card, one) => card.show(one) });
     list.hidden = false;
   }, 500);
