@@ -84,7 +84,7 @@ class Makings:
             inventory,
             self.outlook,
             name=one.name,
-            others=lambda: [name for name in self.outlook.sites if name != one.name],
+            others=lambda: {*self.outlook.sites, *self.outlook.leaving} - {one.name},
             slots=one.slots or settings.slots,
             timeout=self.timeout,
             grace=settings.shutdown_grace,
@@ -95,6 +95,8 @@ class Makings:
 
     def change(self, member: Member, settings: Settings, one: TargetSettings) -> None:
         """Have a member work by other settings from now on; `Member.adapt` does what takes time."""
+        if one.managed or one.models != member.settings.models:
+            member.inventory.change(one.takes)
         member.settings = one
         member.inventory.poll_interval = settings.poll_interval
         member.worker.timeouts, member.worker.grace = self.timeout, settings.shutdown_grace
@@ -142,7 +144,10 @@ class Members:
 
     def leave(self, name: str) -> None:
         """Have a member claim no more jobs and end once those that run have ended, or its grace has passed."""
-        self._lives[name].leave.set()
+        life = self._lives[name]
+        life.member.worker.close()
+        life.leave.set()
+        self._tell_outlook()
 
     async def wait_left(self, name: str) -> None:
         """Return once a member that leaves has ended."""
@@ -164,6 +169,7 @@ class Members:
             await self._start_actor(life, f"{actor} {member.name}", run)
 
     def _tell_outlook(self) -> None:
+        self._outlook.leaving = [name for name, life in self._lives.items() if life.leave.is_set()]
         self._outlook.sites = {member.name: member for member in self.fleet.members}
 
     async def _start_actor(self, life: _Life, name: str, run: Run) -> None:
@@ -187,6 +193,7 @@ class Members:
             self._forget(actor)
         self._queue.remove_listener(member.worker.on_commit)
         del self._lives[member.name]
+        self._tell_outlook()
         life.ended.set()
 
 

@@ -11,7 +11,7 @@ import trio
 from foreman.actors.inventory import ENTRY, SOME, Build, Inventory
 from foreman.actors.worker import Worker
 from foreman.config.target_settings import TargetSettings
-from foreman.domain.errors import ModelNotFound, TargetDown, TargetError
+from foreman.domain.errors import ModelNotFound, TargetDown, TargetError, TargetUnavailable
 from foreman.domain.job import LoadKey
 from foreman.domain.scheduling.room import Room
 from foreman.offload import offload
@@ -56,6 +56,11 @@ class Member:
         """Return True while it takes jobs. Safe in any thread, as all of the following is."""
         return self.inventory.up and not self.worker.held and not self.worker.draining
 
+    @property
+    def models_known(self) -> bool:
+        """Return True once it has listed its models; a target that is being replaced may come to have others."""
+        return self.inventory.models_known and not self.worker.draining
+
     def is_loaded(self, key: LoadKey) -> bool:
         """Return True if a job of the key can start here without loading."""
         return self.worker.is_loaded(key)
@@ -79,7 +84,7 @@ class Member:
     async def adapt(self) -> None:
         """Bring the actors in line with changed settings and managed models, while jobs run."""
         await self.worker.resize(self.settings.slots or self.slots)  # the slots look again, also for another room
-        await self.inventory.change(self.settings.takes)
+        await self.inventory.renew()
 
     def named(self, call: Call) -> Call:
         """Return the call with a name of its model that this target knows: another one may differ."""
@@ -165,7 +170,7 @@ class Fleet:
 
         Raises:
             ModelNotFound: No target has such a model.
-            TargetDown: The model is unknown, and a target is away.
+            TargetDown: The model is unknown, and a target is away or has not listed its models yet.
         """
         found = self.find(name)
         if found is None:
@@ -174,10 +179,15 @@ class Fleet:
                     nursery.start_soon(member.inventory.look_for_more)
             found = self.find(name)
         if found is None:
-            if (error := self.error) is not None:
+            if (error := self.error or self._unlisted()) is not None:
                 raise TargetDown(name, error)
             raise ModelNotFound(name, [model.name for model in self.models()[:SOME]])
         return found
+
+    def _unlisted(self) -> TargetError | None:
+        """Return the error of the first target whose models are not known yet, if any."""
+        names = (member.target.name for member in self._members.values() if not member.models_known)
+        return next((TargetUnavailable(name, "it has not listed its models yet") for name in names), None)
 
     def models(self) -> list[Model]:
         """Return the models of all targets; the first target's entry of each name."""

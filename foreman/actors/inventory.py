@@ -61,6 +61,8 @@ class Inventory:
         self._came_up = trio.Event()
         self._went_down = trio.Event()
         self.up = True  # until a probe says otherwise
+        self.models_known = False  # True once the target has listed its models, and `takes` is still the same
+        self._changes = 0  # of `takes`
         self.error: TargetError | None = None
         self.models: Sequence[Model] = _read(remembered) if remembered else self._taken(known)
         self._index = self._indexed(self.models)
@@ -85,6 +87,7 @@ class Inventory:
             if self._probes != asked:
                 return
             self._asked_at, self._answered, self._wanted = trio.current_time(), False, trio.Event()
+            changes = self._changes
             try:
                 with trio.fail_after(PROBE_DEADLINE):
                     models = await self._target.models()
@@ -93,13 +96,18 @@ class Inventory:
             except TargetError as error:
                 self.report_down(error)
             else:
-                await self._learn(models)
+                await self._learn(models, changes)
             self._answered = True
             self._probes += 1
 
-    async def change(self, takes: Callable[[str], bool]) -> None:
-        """Take the models of which `takes` takes a name, and ask the target for them anew."""
+    def change(self, takes: Callable[[str], bool]) -> None:
+        """Take the models of which `takes` takes a name, from the next listing on; see `renew`."""
         self._takes = takes
+        self._changes += 1
+        self.models_known = False
+
+    async def renew(self) -> None:
+        """Ask the target for its models anew; a probe that is under way does not count."""
         if self._probing.locked():  # one that began before
             await self.probe()
         await self.probe()
@@ -140,18 +148,20 @@ class Inventory:
             self._went_down = trio.Event()
             self._wanted.set()
 
-    async def _learn(self, listed: list[Model]) -> None:
+    async def _learn(self, listed: list[Model], changes: int) -> None:
         models = self._taken(listed)
         index = await offload(len(models) * ENTRY, self._indexed_if_new, models)
         self.error = None
         if index is not None:
             self.models, self._index = models, index
+        news = index is not None or not (self.models_known or self._probes == 0)  # the worker starts after the first
+        self.models_known = changes == self._changes
         if not self.up:
             self.up = True
             log.info("target is back", models=len(models))
             self._came_up.set()
             self._came_up = trio.Event()
-        if index is not None:
+        if news:  # the commit has waiting jobs looked at again
             value = await offload(len(models) * ENTRY, lambda: msgspec.json.encode(models).decode())
             await self._queue.tell(Note(name=self._note, value=value))
 

@@ -149,6 +149,10 @@ class Worker:
         while self._slots_alive:
             await self._ending.park()
 
+    def close(self) -> None:
+        """Claim no more jobs, for good, from now on; `leave` follows."""
+        self._draining.set()
+
     async def leave(self) -> None:
         """Drain with the grace that running jobs get when the target itself is drained."""
         await self.drain(self.grace)

@@ -69,12 +69,13 @@ class Candidates:
         return [head for head in found if head.key in spread or self._is_retry(head, apart[head.key])]
 
     def suits(self, job: Job) -> bool:
-        """Return True unless another target should have this job: it alone serves it, or this one failed with it."""
+        """Return True unless another target should have this job: it alone may serve it, or this one failed with it."""
         if len(self._outlook.sites) == 1:
             return True
         key, endpoint = job.key, job.endpoint
         others = [other for other in self._outlook.sites.values() if other is not self._site]
-        if not self._site.serves(key, endpoint) and any(other.serves(key, endpoint) for other in others):
+        might = (not other.models_known or other.serves(key, endpoint) for other in others)
+        if not self._site.serves(key, endpoint) and any(might):
             self._leave(job)
             return False
         if job.target != self._site.name:

@@ -65,6 +65,7 @@ class Outlook:
         self.rules = rules or choose.Rules()
         self.board = Board()
         self.sites: Mapping[str, Site] = {"": OnlySite(self.rules.slots)}  # by name, in order
+        self.leaving: Collection[str] = ()  # names of targets that are no site any more, while their jobs end
         self.turns: Mapping[str, Turns] = {}  # by target, as the last command left them
         self.load_times = LoadTimes()
         self.tried: dict[str, str] = {}  # by waiting job, a target that should not have it; for the queue's thread
@@ -98,19 +99,22 @@ class Outlook:
     def served(self, site: Site) -> Collection[LoadKey]:
         """Return the waiting keys that a target may claim: its own, and those that no target has any more.
 
+        While a target has not said what it serves, the latter wait for its word.
+
         For the queue's thread. It is kept until the keys or the models change, since every claim asks for it.
         """
-        version = self.board.key_changes, [one.version for one in self.sites.values()]
+        sites = list(self.sites.values())
+        all_known = all(one.models_known for one in sites)  # before the look at what they serve
+        version = self.board.key_changes, [all_known, *(one.version for one in sites)]
         kept, by_site = self._served
         if kept[0] != version[0] or len(kept[1]) != len(version[1]) or any(map(is_not, kept[1], version[1])):
             by_site = {}
             self._served = version, by_site
         if site.name not in by_site:
-            sites = list(self.sites.values())
             by_site[site.name] = {
                 key
                 for key in self.board.keys_waiting()
-                if site.serves(key) or not any(other.serves(key) for other in sites)
+                if site.serves(key) or (all_known and not any(other.serves(key) for other in sites))
             }
         return by_site[site.name]
 

@@ -26,6 +26,10 @@ class Site(Protocol):
         """Return an object that is replaced whenever what it serves has changed."""
 
     @property
+    def models_known(self) -> bool:
+        """Return True once it has said what it serves; until then it may serve any key."""
+
+    @property
     def open(self) -> bool:
         """Return True while it takes jobs: it is up and not drained."""
 
@@ -50,6 +54,7 @@ class OnlySite:
 
     name = ""
     version = None
+    models_known = True
     open = True
 
     def __init__(self, slots: int) -> None:

@@ -23,6 +23,7 @@ class FakeSite:
     slots: int = 1
     open: bool = True
     version: object = None
+    models_known: bool = True
     most: int = 1  # models at once
     endpoints: Collection[str] = ("/api/chat", "/api/generate")
     memory: set[str] = field(default_factory=set)
@@ -286,3 +287,20 @@ def test_a_model_that_no_target_has_any_more_is_asked_for_all_the_same(store: Sq
     harness = FleetHarness(store, FakeSite("x"), FakeSite("y", models="ax", open=False))
     submitted(harness, "gone", "x")
     assert [harness.model_for("x") for _ in range(2)] == ["gone", None]  # that of y is waited for
+
+
+def test_no_job_is_refused_before_each_target_has_said_what_it_serves(store: SqliteWriter) -> None:
+    x, y = FakeSite("x", models="a", endpoints=["/api/chat"]), FakeSite("y", models="", models_known=False)
+    harness = FleetHarness(store, x, y)
+    submitted(harness, "gone", "a", "a", endpoint="/api/generate")
+    harness.submit(4, model="a")
+    job = harness.claim_for("x")
+    assert job is not None and job.id == "004"
+    harness.finish(job)
+    assert harness.claim_for("x") is None
+    y.models_known = True
+    asked = []
+    while job := harness.claim_for("x"):
+        asked.append(job.id)
+        harness.finish(job)
+    assert sorted(asked) == ["001", "002", "003"]

@@ -183,6 +183,7 @@ class IdleWorker:
     slots = 1
     running = 0
     held = False
+    draining = False
 
 
 def fleet_of(*targets: tuple[FakeTarget, Inventory]) -> Fleet:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,14 +26,8 @@ A, B = model("a"), model("b")
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Configured]:
-    daemon = Configured(tmp_path, settings(A, B), shutdown_grace=0)
-    try:
-        daemon.start()
-        yield daemon
-        assert not daemon.errors
-    finally:
-        daemon.close()
+def at_start() -> str:
+    return settings(A, B)
 
 
 def pid_of(daemon: Configured, name: str) -> int:

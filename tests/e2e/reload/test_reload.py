@@ -32,14 +32,8 @@ def tables(servers: tuple[Upstream, Upstream]) -> tuple[dict[str, Any], dict[str
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, tables: tuple[dict[str, Any], ...]) -> Iterator[Configured]:
-    daemon = Configured(tmp_path, written([tables[0]]), shutdown_grace=0)
-    try:
-        daemon.start()
-        yield daemon
-        assert not daemon.errors
-    finally:
-        daemon.close()
+def at_start(tables: tuple[dict[str, Any], ...]) -> str:
+    return written([tables[0]])
 
 
 def test_a_target_is_added_by_a_signal_and_removed_again(
@@ -77,6 +71,26 @@ def test_a_job_ends_on_the_server_that_was_replaced(
         assert not daemon.errors
     finally:
         daemon.close()
+
+
+def test_jobs_wait_for_a_new_target_that_has_not_listed_its_models_yet(
+    daemon: Configured, tables: tuple[dict[str, Any], ...]
+) -> None:
+    one, two = tables
+    daemon.reload(written([one, two]))
+    slow = submit(daemon, "#slow=60", model="c")
+    until(lambda: daemon.job(slow)["state"] == "working")
+    waiting = submit(daemon, "x", model="c")
+    with an_upstream("--models", "c") as other:
+        other.stop()
+        daemon.reload(written([one, {"name": "other", "ollama_url": other.url}]))
+        until(lambda: [found["up"] for found in daemon.http.get("/targets").json()["targets"]] == [True, False])
+        assert daemon.ran(submit(daemon, "x", model="a"), "one")
+        assert [daemon.job(job)["state"] for job in (slow, waiting)] == ["queued", "queued"]
+        other.start()
+        until(lambda: daemon.job(slow)["target"] == "other")
+        daemon.http.post(f"/jobs/{slow}/cancel")
+        assert daemon.ran(waiting, "other")
 
 
 @pytest.mark.parametrize(
