@@ -31,7 +31,7 @@ def upstream() -> Iterator[Upstream]:
 
 
 def test_callers_that_hang_up_leave_nothing_behind(data_dir: Path, upstream: Upstream) -> None:
-    daemon = Broken("counted", data_dir, ollama_url=upstream.url, slots=TOGETHER, feed_history=100)
+    daemon = Broken("counted", data_dir, ollama_url=upstream.url, slots=TOGETHER, feed_history=100, forked=False)
     with daemon:
         _hang_up(daemon, WARM)
         most = [count + SPARE for count in _usage(daemon)]
@@ -45,7 +45,7 @@ def test_callers_that_hang_up_leave_nothing_behind(data_dir: Path, upstream: Ups
 
 def test_collections_pass_over_what_was_there_when_it_began(data_dir: Path, upstream: Upstream) -> None:
     """Else each of them holds the loop until it has walked through every module."""
-    daemon = Broken("counted", data_dir, ollama_url=upstream.url)
+    daemon = Broken("counted", data_dir, ollama_url=upstream.url, forked=False)
     with daemon:
         assert daemon.break_now()["frozen"] > 50_000
 

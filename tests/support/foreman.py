@@ -113,8 +113,8 @@ class Child:
 class Daemon:
     """`foreman serve` as a child. Settings are keyword arguments; a list or dict is given as JSON.
 
-    It is forked from a process that has imported Foreman, where it has no other command. Where the start itself counts,
-    or how much memory it takes, or which libraries are loaded, say `forked=False`.
+    It is forked from a process that has imported Foreman, where its command is `python -m …`. Where the start itself
+    counts, or how much memory it takes, say `forked=False`.
     """
 
     command: Sequence[str] = (sys.executable, "-m", "foreman", "serve")
@@ -136,8 +136,7 @@ class Daemon:
     def start(self, *, ready: bool = True) -> Daemon:
         """Start it, again if it ran before; returns when /readyz answers."""
         self.close()
-        forked = self._forked and self.command is Daemon.command
-        self._child = Child([*self.command], env=self._env, stream="stderr", forked=forked)
+        self._child = Child([*self.command], env=self._env, stream="stderr", forked=self._forked)
         if ready:
             try:
                 self.url = self._child.line(_url_in)

@@ -14,6 +14,7 @@ import json
 import os
 import random
 import resource
+import runpy
 import select
 import signal
 import socket
@@ -75,12 +76,14 @@ class Forked:
 def start(command: Sequence[str], env: Mapping[str, str], stream: str) -> Forked | None:
     """Start `python -m …`, its standard input and one other stream in pipes, the third lost.
 
-    None where it would not be what a start of its own makes of them: where a test has changed a variable that the
-    interpreter or a library may have read already, or how many files may be open; where the lines that run are
+    None for another command, and where a fork would be something else than a start: where a test has changed a variable
+    that the interpreter or a library may have read already, or how many files may be open; where the lines that run are
     recorded; and where there is no pidfd.
     """
     global _parent
-    if sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in env or _inherited(env) != _usual:
+    if (*command[:2],) != (sys.executable, "-m") or _inherited(env) != _usual:
+        return None
+    if sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in env:
         return None
     with _lock:
         if _parent is None:
@@ -185,22 +188,15 @@ def _become(stdin: int, output: int, stream: str, env: Mapping[str, str]) -> Non
 
 
 if __name__ == "__main__":
-    # What `foreman serve` imports, and as it does; and the scripted upstream, which needs a part of that.
-    from foreman.__main__ import main
+    # What `foreman serve` imports, and as it does. The scripted upstream needs a part of that.
     from foreman.garbage import paused
 
     with paused():
         import foreman.cli.commands.serve
         import foreman.supervisor  # noqa: F401
-    import trio
-
-    from tests.support import target
 
     assert len(os.listdir("/proc/self/task")) == 1, "what has threads cannot be forked"
     with socket.socket(fileno=int(sys.argv[1])) as _link:
         _link.send(b"ready")
         _module, *sys.argv[1:] = _serve(_link)
-    if _module == "foreman":
-        main()
-    else:
-        trio.run(target.main, sys.argv[1:])
+    runpy.run_module(_module, run_name="__main__", alter_sys=True)

@@ -18,7 +18,7 @@ WIDE = {"width": 1280, "height": 900}
 BOX = "box.test"  # another name of this machine, which browsers do not trust without TLS as they do localhost
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")  # while one is open, an event loop runs in this thread, and others cannot
 def browser() -> Iterator[Browser]:
     found = next((path for path in map(shutil.which, NAMES) if path), None)
     if found is None:

@@ -1,0 +1,1 @@
+"""The page in a real browser, one for all its files."""
