@@ -83,9 +83,9 @@ class Outlook:
         """Return the settings for the order of the jobs of so many slots."""
         return self.rules if slots == self.rules.slots else replace(self.rules, slots=slots)
 
-    def failing(self) -> dict[str, Breaker]:
-        """Return the open breakers by model, of any target."""
-        return {model: breaker for turns in self.turns.values() for model, breaker in turns.failing().items()}
+    def failing(self) -> list[tuple[str, str, Breaker]]:
+        """Return the open breakers, each with its target and model."""
+        return [(name, model, one) for name in self.sites for model, one in self.turns_of(name).failing().items()]
 
     def rests(self, key: LoadKey) -> bool:
         """Return True when no target that serves the key takes jobs of it now."""

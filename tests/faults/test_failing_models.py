@@ -91,7 +91,9 @@ def test_models_whose_calls_fail_rest_until_they_are_well(serve: Break, sick: Si
     until(lambda: state(daemon, well) == "done")
     health = daemon.http.get("/healthz").json()
     assert health["degraded"] and "each call of 3 models" in health["target_error"]
-    assert 'foreman_model_failing{model="hangs"} 1.0' in daemon.http.get("/metrics").text
+    name = kind.removesuffix("_url")
+    assert {one["target"] for one in daemon.http.get("/queue").json()["failing_models"]} == {name}
+    assert f'foreman_model_failing{{model="hangs",target="{name}"}} 1.0' in daemon.http.get("/metrics").text
     spent: Counter[str] = Counter()
     for one in daemon.http.get("/jobs?limit=50").json()["jobs"]:
         spent[one["model"]] += one["attempt"]

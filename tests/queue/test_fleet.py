@@ -221,12 +221,41 @@ def test_a_breaker_opens_for_one_target_only(store: SqliteWriter) -> None:
         assert job is not None
         harness.finish(job, TargetSilent("x", 600))
     outlook = harness.handlers.outlook
-    assert (
-        list(outlook.failing()) == ["a"] and outlook.turns_of("x").rests("a") and not outlook.turns_of("y").rests("a")
-    )
+    assert [(target, model) for target, model, _ in outlook.failing()] == [("x", "a")]
+    assert outlook.turns_of("x").rests("a") and not outlook.turns_of("y").rests("a")
     assert harness.claim_for("x") is None
     harness.sites["y"].open = True
     assert harness.model_for("y") == "a"
+
+
+def failing_at_x(store: SqliteWriter) -> FleetHarness:
+    """Return a queue in which a model's breaker is open at one of two targets."""
+    harness = FleetHarness(store, FakeSite("x", models="a", slots=3), FakeSite("y", models="b"))
+    submitted(harness, *["a"] * 4, "b")
+    for job in [harness.claim_for("x") for _ in range(3)]:
+        assert job is not None
+        harness.finish(job, TargetSilent("x", 600))
+    assert harness.claim_for("x") is None and len(harness.handlers.outlook.failing()) == 1
+    return harness
+
+
+def test_what_failed_at_a_target_that_is_no_more_is_forgotten(store: SqliteWriter) -> None:
+    harness = failing_at_x(store)
+    outlook = harness.handlers.outlook
+    outlook.sites = {"y": harness.sites["y"]}
+    assert outlook.failing() == []
+    outlook.sites = {"y": harness.sites["y"], "z": FakeSite("z")}
+    harness.say(Rescue(target="z", others=["y"]))
+    outlook.sites = harness.sites  # one of its name comes again
+    assert harness.model_for("x") == "a"
+
+
+def test_another_server_in_the_place_of_one_that_failed_is_given_jobs_at_once(store: SqliteWriter) -> None:
+    harness = failing_at_x(store)
+    assert harness.model_for("y") == "b"
+    harness.say(Rescue(target="x", others=["y"]))
+    assert harness.handlers.outlook.failing() == [] and harness.handlers.outlook.turns_of("y").keys == ("b",)
+    assert harness.model_for("x") == "a"
 
 
 def test_a_worker_rescues_its_own_jobs_and_those_of_targets_that_are_no_more(store: SqliteWriter) -> None:

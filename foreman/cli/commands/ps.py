@@ -75,7 +75,9 @@ def summary(queue: Queue, why: str | None = None) -> str:
         said.append("paused until 'foreman resume'")
     if queue.degraded:
         said.append(why or "the target is away")
-    said += [f"calls of {one.model} fail ({one.error_code}), its jobs wait" for one in queue.failing_models]
+    for one in queue.failing_models:
+        where = f" on {one.target}" if len(queue.targets) > 1 else ""
+        said.append(f"calls of {one.model}{where} fail ({one.error_code}), its jobs wait")
     return "; ".join(said)
 
 

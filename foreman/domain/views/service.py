@@ -31,12 +31,16 @@ class Defaults(msgspec.Struct, frozen=True):
 
 
 class FailingModel(msgspec.Struct, frozen=True):
-    """A model whose calls failed repeatedly. Its jobs wait until `retry_at`, null during a trial call."""
+    """A model whose calls to a target failed repeatedly.
+
+    The target gets no jobs of it until `retry_at`, null during a trial call.
+    """
 
     model: str
     error_code: str
     since: Moment
     retry_at: Moment | None = None
+    target: str | None = None
 
 
 class ByTarget(msgspec.Struct, frozen=True, kw_only=True):

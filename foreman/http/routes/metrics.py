@@ -67,10 +67,12 @@ class _Now:
         yield GaugeMetricFamily("foreman_oldest_wait_seconds", "Seconds that the oldest waiting job has waited", age)
         yield from self._targets()
         failing = GaugeMetricFamily(
-            "foreman_model_failing", "1 for a model whose jobs are held because its calls fail", labels=["model"]
+            "foreman_model_failing",
+            "1 for a model whose jobs a target gets no more because its calls fail",
+            labels=["model", "target"],
         )
-        for model in ctx.outlook.failing():
-            failing.add_metric([model], 1)
+        for target, model, _ in ctx.outlook.failing():
+            failing.add_metric([model, target], 1)
         yield failing
         yield GaugeMetricFamily("foreman_feed_readers", "Subscribers of the feed", len(ctx.feed.subscriptions))
         yield GaugeMetricFamily(

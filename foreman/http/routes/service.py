@@ -35,8 +35,9 @@ async def healthz() -> Response:
     if fleet.error is not None:
         why = str(fleet.error)
     elif failing:
-        codes = ", ".join(sorted({breaker.why for breaker in failing.values()}))
-        models = "1 model" if len(failing) == 1 else f"{len(failing)} models"
+        codes = ", ".join(sorted({breaker.why for _, _, breaker in failing}))
+        count = len({model for _, model, _ in failing})
+        models = "1 model" if count == 1 else f"{count} models"
         why = f"each call of {models} fails ({codes}), see /queue"
     return json_answer(
         views.Health(
@@ -128,9 +129,9 @@ async def queue() -> Response:
             degraded=not ctx.fleet.up,
             failing_models=[
                 views.FailingModel(
-                    model, breaker.why, views.moment(breaker.opened_at or 0.0), views.moment(breaker.until)
+                    model, breaker.why, views.moment(breaker.opened_at or 0.0), views.moment(breaker.until), target
                 )
-                for model, breaker in ctx.outlook.failing().items()
+                for target, model, breaker in ctx.outlook.failing()
             ],
             defaults=views.Defaults(ctx.settings.max_attempts, ctx.settings.attempt_timeout),
             oldest_seconds=None if oldest is None else round(max(0.0, ctx.clock() - oldest), 3),

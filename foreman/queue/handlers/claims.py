@@ -177,11 +177,15 @@ def finished(ledger: Ledger, message: Finished) -> None:
 
 
 def rescue(ledger: Ledger, message: Rescue) -> int:
-    """Requeue the running jobs of a worker, and return their number; it has left its claims too."""
+    """Requeue the running jobs of a worker, and return their number; it has left its claims too.
+
+    Its target may be another server than before, or gone: what failed or rested there is forgotten.
+    """
     ledger.forget_claims(message.target)
     running = [job for job in ledger.running.values() if job.target not in message.others]
     for job in running:
         _failed(ledger, job, Interrupted())
+    ledger.keep_turns(message.others)
     return len(running)
 
 

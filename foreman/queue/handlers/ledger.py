@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -283,6 +283,10 @@ class Ledger:
         """Set the state of the scheduler for a target."""
         if turns is not self.outlook.turns_of(target):
             self.outlook.turns = {**self.outlook.turns, target: turns}
+
+    def keep_turns(self, targets: Collection[str]) -> None:
+        """Forget the state of the scheduler for all targets but these."""
+        self.outlook.turns = {name: turns for name, turns in self.outlook.turns.items() if name in targets}
 
     def judge(self, target: str, key: LoadKey, breaker: Breaker | None) -> None:
         """Set the breaker of the key's model at a target; None closes it with no failures counted."""
