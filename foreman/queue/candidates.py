@@ -26,7 +26,9 @@ class Candidates:
         self.running: Counter[int] = Counter()  # jobs of this target by class
         for job in running:
             target = job.target or ""
-            self._work.setdefault(target, Counter())[job.key] += 1
+            if target not in self._work:
+                self._work[target] = Counter()
+            self._work[target][job.key] += 1
             if target == site.name:
                 self.running[int(job.priority)] += 1
         self.at_work = self._work[site.name]  # load keys of its running jobs

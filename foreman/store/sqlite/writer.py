@@ -13,6 +13,7 @@ from foreman.domain.usage import HOUR, MINUTE, Depth, Figures, Slot
 from foreman.store.protocol import NO_ARTIFACTS, Lane, Remains
 from foreman.store.sqlite.database import Database
 from foreman.store.sqlite.reads import CLAIMABLE, PRUNED, TO_CLAIM, SqliteReader, is_lane
+from foreman.store.sqlite.recent import Recent
 from foreman.store.sqlite.rows import (
     COLUMNS,
     DELIVERY,
@@ -37,6 +38,9 @@ class SqliteWriter(SqliteReader):
         self.path = path
         super().__init__(self._database.connection)
         self._usage = UsageWriter(self._db)
+        self._recent = Recent()
+        self._version: object = None  # of the data, as `_recent` knows it
+        self._looked = False  # True once the transaction has compared it
 
     def reader(self) -> SqliteReader:
         """Return a reader with a connection of its own, which is closed with the store."""
@@ -49,18 +53,32 @@ class SqliteWriter(SqliteReader):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Run all writes inside in one transaction."""
+        self._looked = False
         try:
             with self._database.transaction():
                 yield
         except BaseException:
             self._usage.forget()
+            self._recent.clear()
             raise
 
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
         """Return a job and its payload, or None when there is none."""
+        if job_id in self._recent and self._is_ours():
+            return self._recent.get(job_id)
         sql = f"SELECT {COLUMNS}, body FROM jobs JOIN payloads ON job_id = id WHERE id = ?"
         rows = self._rows(sql, (job_id,))
         return (read_job(rows[0]), rows[0][-1]) if rows else None
+
+    def _is_ours(self) -> bool:
+        """Return True unless another program has written since the last transaction that asked."""
+        if not self._looked:
+            version, self._version = self._version, self._value("PRAGMA data_version")
+            self._looked = True
+            if version != self._version:
+                self._recent.clear()
+                return False
+        return True
 
     def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
         """Return the job of an owner's idempotency key and the fingerprint of its body, or None."""
@@ -108,6 +126,8 @@ class SqliteWriter(SqliteReader):
         for draft, job in zip(drafts, jobs, strict=True):
             if job.state is queued:
                 waiting.append(draft_row(draft, job))
+                if job.ready_at is None:
+                    self._recent.add(job, draft.payload)
             else:
                 moved.append(moved_row(draft, job))
         insert(self._db, "jobs", DRAFT, waiting)
@@ -116,6 +136,8 @@ class SqliteWriter(SqliteReader):
 
     def put(self, jobs: Sequence[Job], artifacts: Mapping[str, Sequence[Artifact]] = NO_ARTIFACTS) -> None:
         """Write what changes in the rows of jobs, in order, and add the artifacts by job."""
+        for job in jobs:
+            self._recent.drop(job.id)
         self._db.executemany(
             """UPDATE jobs SET state = ?, attempt = ?, max_attempts = ?, lease = ?, since = ?, ready_at = ?,
                start_by = ?, started_at = ?, completed_at = ?, expires_at = ?, error = ?, error_code = ?,
@@ -169,6 +191,7 @@ class SqliteWriter(SqliteReader):
 
     def set_aside(self, job_id: str, *, now: Instant, expires_at: Instant | None, error: str, code: str) -> None:
         """Write an unreadable job as failed."""
+        self._recent.drop(job_id)
         self._db.execute(
             """UPDATE jobs SET state = 'failed', ready_at = NULL, completed_at = ?, expires_at = ?, error = ?,
                error_code = ? WHERE id = ?""",
@@ -191,6 +214,8 @@ class SqliteWriter(SqliteReader):
         return expired
 
     def _remove(self, job_ids: Sequence[str]) -> None:
+        for job_id in job_ids:
+            self._recent.drop(job_id)
         self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
 
     def add_usage(self, figures: Mapping[Slot, Figures], depths: Sequence[Depth]) -> None:
