@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from foreman.targets.managed.target import ManagedTarget
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from foreman.targets.protocol import Call, Target
+from tests.support.foreman import an_upstream
 
 KINDS = ("ollama", "openai", "managed")
 UPSTREAM = [sys.executable, "-m", "tests.support.target"]
@@ -59,19 +59,8 @@ async def log_of(port: int) -> dict[str, Any]:
 
 @asynccontextmanager
 async def started_upstream(*args: str) -> AsyncIterator[Upstream]:
-    command = [*UPSTREAM, *args]
-    process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
-    assert process.stdout is not None
-    try:
-        with trio.fail_after(30):
-            said = b""
-            while not said.endswith(b"\n"):
-                said += await process.stdout.receive_some()
-        yield Upstream(**json.loads(said))
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
+    with an_upstream(*args) as started:
+        yield Upstream(started.port, started.pid)
 
 
 @dataclass
