@@ -238,6 +238,11 @@ class Fleet:
         only = list(self._members.values())
         return only[0].target.ollama_api if len(only) == 1 else None
 
+    @property
+    def ollama_lists(self) -> OllamaApi | None:
+        """Return `ollama_api` where the server's lists of models are Foreman's own: all of them run here."""
+        return None if any(member.settings.models for member in self._members.values()) else self.ollama_api
+
     def ollama_api_of(self, name: str) -> OllamaApi | None:
         """Return the API of the target that has the model of this name or alias, if it is an Ollama server."""
         member = next((member for member in self._by_state() if member.inventory.find(name) is not None), None)

@@ -102,6 +102,17 @@ def test_all_targets_are_described(three: Api, second: Upstream) -> None:
     assert "hidden" not in str(answer)
 
 
+def test_models_that_a_target_does_not_take_are_not_shown(data_dir: Path, upstream: Upstream) -> None:
+    targets = [{"name": "box", "ollama_url": upstream.url, "models": ["a*"]}]
+    with Daemon(data_dir, targets=targets, **IMPATIENT) as daemon:
+        api = Api(daemon, upstream)
+        assert [model["name"] for model in api.http.get("/api/tags").json()["models"]] == ["a"]
+        assert [model["id"] for model in api.http.get("/v1/models").json()["data"]] == ["a"]
+        assert [api.http.post("/api/show", json={"model": name}).status_code for name in "ab"] == [200, 404]
+        assert api.ended(api.submit("x", "a"))["state"] == "done"
+        assert [model["name"] for model in api.http.get("/api/ps").json()["models"]] == ["a"]
+
+
 def test_what_a_target_has_done_is_counted(three: Api) -> None:
     job = three.ended(three.submit("x #chunks=5", "b"))
     assert job["target"] == "box"

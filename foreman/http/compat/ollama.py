@@ -125,7 +125,7 @@ async def version() -> Response:
 async def tags() -> Response:
     """List the target's models."""
     ctx = context()
-    if api := ctx.fleet.ollama_api:
+    if api := ctx.fleet.ollama_lists:
         return await pass_on(api)
     return json_text(await ctx.fleet.shown(_tags))
 
@@ -134,7 +134,7 @@ async def tags() -> Response:
 async def ps() -> Response:
     """List the loaded models."""
     ctx = context()
-    if api := ctx.fleet.ollama_api:
+    if api := ctx.fleet.ollama_lists:
         return await pass_on(api)
     found = (member.inventory.find(model_of(key)) for member, key in ctx.fleet.loaded())
     loaded = {model.name: model for model in found if model}.values()
@@ -154,7 +154,7 @@ async def show() -> Response:
     """Show a model."""
     ctx = context()
     body = await read_body()
-    if api := ctx.fleet.ollama_api:
+    if api := ctx.fleet.ollama_lists:
         return await pass_on(api, body)
     fields = await offload(len(body), partial(read_object, rest_ignored=True), body)
     if "model" not in fields and "name" in fields:  # the key of older clients
