@@ -12,7 +12,7 @@ SECONDS ?= 3600
 ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench profile coverage generate docs crash prove soak binary audit lock clean
+.PHONY: help setup demo run test check bench profile simulate coverage generate docs crash prove soak binary audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: $(READY) ## Measure speed, one line per figure
 
 profile: $(READY) ## Show where the CPU time of a call goes, in flame graphs, too (needs py-spy)
 	@$(BIN)/python -m tests.profile
+
+simulate: $(READY) ## Replay a trace in virtual time, against arrival order (TRACE=file, ARGS="--help")
+	@$(BIN)/python -m tests.simulate $(TRACE) $(ARGS)
 
 coverage: $(READY) ## Run the tests and list the lines and branches that none of them reaches
 	@$(TESTS) --cov --cov-report=term-missing

@@ -1,0 +1,1 @@
+"""Replay of a trace through the program against modelled servers, in virtual time: `python -m tests.simulate`."""
