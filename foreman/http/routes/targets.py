@@ -100,7 +100,7 @@ def _shown(member: Member) -> views.Target:
         draining=member.drained,
         slots=member.slots,
         running=member.worker.running,
-        max_loaded=len(inventory.models) or 1 if settings.memory else settings.max_loaded,
+        max_loaded=settings.max_loaded if settings.memory is None else max(1, len(inventory.models)),
         loaded=[views.LoadedModel(model_of(key), key, views.moment(since[key])) for key in keys],
         models=[model.name for model in inventory.models],
         jobs_done=tally.jobs_done,
