@@ -146,6 +146,8 @@ class Members:
         """Have a member claim no more jobs and end once those that run have ended, or its grace has passed."""
         life = self._lives[name]
         life.member.worker.close()
+        if isinstance(life.member.target, ManagedTarget):
+            life.member.target.leave()
         life.leave.set()
         self._tell_outlook()
 
@@ -186,8 +188,9 @@ class Members:
             life = self._lives[member.name] = _Life(member, nursery)
             task_status.started(life)
             await life.leave.wait()
-            with suppress(Draining):
-                await member.worker.leave()
+            async with trio.open_nursery() as ending:
+                ending.start_soon(_end_jobs, member)
+                ending.start_soon(_end_calls, member)
             nursery.cancel_scope.cancel()
         for actor in life.actors:
             self._forget(actor)
@@ -200,6 +203,18 @@ class Members:
 def note_of(settings: Settings, one: TargetSettings) -> str:
     """Return the name of the note with the last known models of a target."""
     return NOTE if len(settings.all_targets) == 1 else f"{NOTE} {one.name}"
+
+
+async def _end_jobs(member: Member) -> None:
+    with suppress(Draining):
+        await member.worker.leave()
+
+
+async def _end_calls(member: Member) -> None:
+    """Give the calls past the queue the grace of jobs; those to other servers than managed ones need none of this."""
+    if isinstance(member.target, ManagedTarget):
+        with trio.move_on_after(member.worker.grace):
+            await member.target.wait_left()
 
 
 def _runs(member: Member) -> tuple[Run, Run, Run]:

@@ -13,7 +13,15 @@ from foreman.actors.call_slots import CallSlots
 from foreman.actors.fleet import Fleet, Member
 from foreman.budget import Budget, Lease
 from foreman.domain.endpoints import at
-from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent, TargetUnavailable
+from foreman.domain.errors import (
+    AnswerTooLarge,
+    AttemptTimeout,
+    ModelCrashed,
+    TargetDrained,
+    TargetError,
+    TargetSilent,
+    TargetUnavailable,
+)
 from foreman.domain.job import model_of
 from foreman.targets.protocol import Call
 
@@ -66,6 +74,7 @@ class PastQueue:
         `held` counts the bytes of the answer. The call ends after `attempt` seconds, waiting for a slot included.
 
         Raises:
+            ModelNotFound, TargetDown: A reload took the model from the target, and no other has it.
             MemoryFull: The answer finds no room in the budget.
             TargetError: The target failed, or exceeded a timeout.
         """
@@ -78,11 +87,17 @@ class PastQueue:
         return answer
 
     async def _ask_one(self, call: Call, held: Lease) -> bytes | None:
-        """Send the call to the least busy target that serves it, and to the next one if there is no connection."""
+        """Send the call to the least busy target that serves it.
+
+        It goes on to the next one if there is no connection, or if the target has left or has the model no more.
+        """
         tried: list[Member] = []
+        failed: TargetError | None = None
         while True:
             serving = self._fleet.serving(call.key, call.endpoint) or self._fleet.serving(call.key)
             left = [member for member in serving or self._fleet.members if member not in tried]
+            if not left and failed is not None:
+                raise failed
             up = [member for member in left if member.inventory.up] or left
             left = [member for member in up if not member.drained] or up
             able = [member for member in left if not member.target.displaces(call)]
@@ -94,9 +109,15 @@ class PastQueue:
             try:
                 return await self._ask(member, call, held)
             except TargetUnavailable as error:
+                failed = error
                 if len(left) == 1:
                     raise
                 member.inventory.report_down(error)
+            except (TargetDrained, ModelCrashed) as error:
+                failed = error
+                if isinstance(error, ModelCrashed) and self._fleet.get(member.name) is member:
+                    raise
+                await self._fleet.resolve(call.model)
             finally:
                 self._under_way[member.name] -= 1
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from urllib.parse import unquote
 
 import trio
 
 from foreman.actors.attempt import Timeouts
-from foreman.domain.errors import AttemptTimeout, TargetSilent
+from foreman.domain.errors import AttemptTimeout, ModelNotFound, TargetDrained, TargetSilent
 from foreman.targets.http.connection import Response
 from foreman.targets.http.parser import Body, Header
+from foreman.targets.managed.child import Child
 from foreman.targets.managed.target import ManagedTarget
 
 LONGEST_NAME = 16  # parts of a path that may be a model's name
+SHOWN = 5  # names of models in an error
 
 
 class Upstream:
@@ -50,9 +52,8 @@ class Upstream:
     ) -> Passage:
         """Send a request and return its answer, whatever the status; close it in the end.
 
-        Raise TargetError when the server cannot answer.
+        Raise TargetError when the server cannot answer, ModelNotFound when a reload has removed the model.
         """
-        target = self._least_used(model)
         name = f"the server of {model}"
         exits = AsyncExitStack()
         ends = trio.current_time() + self.timeouts.attempt
@@ -69,7 +70,7 @@ class Upstream:
 
         try:
             with scope:
-                child = await exits.enter_async_context(target.serving(model))
+                target, child = await self._ready(model, exits)
                 began = True
                 told(self.timeouts.first_chunk)
                 sent = body if body is None or isinstance(body, bytes) else telling(body)
@@ -84,10 +85,16 @@ class Upstream:
             raise TargetSilent(name, self.timeouts.first_chunk)
         raise AttemptTimeout(self.timeouts.attempt)
 
-    def _least_used(self, model: str) -> ManagedTarget:
-        """Return the target to ask: one that has the model loaded before others."""
-        having = [target for target in self._targets() if model in target.names]
-        return min(having, key=lambda target: not target.is_loaded(model))
+    async def _ready(self, model: str, exits: AsyncExitStack) -> tuple[ManagedTarget, Child]:
+        """Return the target to ask, one that has the model loaded before others, and its server of the model.
+
+        Raise ModelNotFound when a reload takes the model from the last target that had it.
+        """
+        while having := [target for target in self._targets() if model in target.names]:
+            target = min(having, key=lambda target: not target.is_loaded(model))
+            with suppress(TargetDrained):
+                return target, await exits.enter_async_context(target.serving(model))
+        raise ModelNotFound(model, self.models[:SHOWN])
 
 
 class Passage:

@@ -13,7 +13,16 @@ from foreman.actors.attempt import Timeouts
 from foreman.actors.inventory import Inventory
 from foreman.actors.past_queue import PastQueue
 from foreman.domain.answers.chunk import Chunk
-from foreman.domain.errors import AnswerTooLarge, AttemptTimeout, TargetError, TargetSilent, TargetUnavailable
+from foreman.domain.errors import (
+    AnswerTooLarge,
+    AttemptTimeout,
+    ModelCrashed,
+    ModelNotFound,
+    TargetDrained,
+    TargetError,
+    TargetSilent,
+    TargetUnavailable,
+)
 from foreman.targets.protocol import Call
 from tests.actors.test_inventory import StaticAnswer
 from tests.conftest import Logged
@@ -126,6 +135,58 @@ async def test_the_model_is_warm_on_the_targets_that_there_are(
         await inventory.probe()
         await wait_all_tasks_blocked()
     assert [len(target.answered) for target in targets] == [1, 2]
+
+
+class Leaving(FakeTarget):
+    """A target whose loads end when it leaves, as those of managed models do."""
+
+    def __init__(self, error: TargetError) -> None:
+        super().__init__([Moody()])
+        self.error = error
+        self.left = trio.Event()
+
+    async def load(self, call: Call) -> None:
+        await self.left.wait()
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [TargetDrained("t", "has been removed"), ModelCrashed("m", "was stopped", [])])
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["to another target", "nowhere"])
+async def test_a_call_moves_when_its_target_is_removed(
+    autojump_clock: MockClock, elsewhere: bool, error: TargetError
+) -> None:
+    leaving, other = Leaving(error), FakeTarget([Moody()], inventory=["m"] if elsewhere else [])
+    inventories = [Inventory(target, StaticAnswer(), poll_interval=30) for target in (leaving, other)]
+    for inventory in inventories:
+        await inventory.probe()
+    fleet = fleet_of(*zip((leaving, other), inventories, strict=True))
+    asked = PastQueue(fleet, concurrency=1, timeout=TIMEOUT)
+
+    async def ask() -> None:
+        if elsewhere:
+            assert await asked.ask(of("m"))
+        else:
+            with pytest.raises(ModelNotFound):
+                await asked.ask(of("m"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        fleet.arrange(fleet.members[1:])
+        leaving.left.set()
+    assert (trio.current_time(), len(other.answered)) == (0, int(elsewhere))
+
+
+async def test_a_call_whose_model_crashes_does_not_move(autojump_clock: MockClock) -> None:
+    crashing, other = Leaving(ModelCrashed("m", "ended", [])), FakeTarget([Moody()])
+    inventories = [Inventory(target, StaticAnswer(), poll_interval=30) for target in (crashing, other)]
+    for inventory in inventories:
+        await inventory.probe()
+    crashing.left.set()
+    with pytest.raises(ModelCrashed):
+        await PastQueue(
+            fleet_of(*zip((crashing, other), inventories, strict=True)), concurrency=1, timeout=TIMEOUT
+        ).ask(of("m"))
 
 
 @pytest.mark.parametrize("hanging", [["m"], ["m", "a"]])

@@ -157,6 +157,65 @@ async def _running(target: ManagedTarget, count: int) -> bool:
     return len(target._children.running) == count
 
 
+Wait = Callable[[ManagedTarget], Awaitable[object]]
+
+
+async def pass_on(target: ManagedTarget) -> None:
+    async with target.serving("a"):
+        pass
+
+
+WAITS: dict[str, Wait] = {
+    "for a job": lambda target: target.load(call()),
+    "for embeddings": lambda target: target.load(call("hi", "/api/embed")),
+    "to be passed on": pass_on,
+}
+
+
+@pytest.mark.parametrize("wait", [pytest.param(wait, id=name) for name, wait in WAITS.items()])
+@pytest.mark.parametrize("what", ["its server", "room", "its target"])
+async def test_a_call_that_waits_ends_when_its_target_leaves(
+    nursery: trio.Nursery, tmp_path: Path, wait: Wait, what: str
+) -> None:
+    starting = sized("a", "--never-ready") if what == "its server" else sized("a", memory=4)
+    target = ManagedTarget([starting, sized("b")], tmp_path, memory=4)
+    if what != "its target":
+        await nursery.start(target.run)
+
+    async def end() -> None:
+        with pytest.raises(TargetDrained, match="has been removed"):
+            await wait(target)
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as asking:
+            if what == "room":
+                asking.start_soon(chunks_of, target, call("#stall", model="b"))
+                await until(at_work(target, "b"))
+            async with trio.open_nursery() as loading:
+                loading.start_soon(end)
+                if what == "its server":
+                    await until(lambda: _running(target, 1))
+                await trio.testing.wait_all_tasks_blocked()
+                target.leave()
+            await end()
+            asking.cancel_scope.cancel()
+        await target.wait_left()
+
+
+async def test_a_target_that_leaves_ends_with_its_answers(nursery: trio.Nursery, tmp_path: Path) -> None:
+    target = await started(nursery, tmp_path, sized("a"), sized("b"))
+    with trio.fail_after(20):
+        await target.load(call(model="b"))
+        async with trio.open_nursery() as asking:
+            asking.start_soon(chunks_of, target, call(LONG))
+            await until(at_work(target, "a"))
+            pid = await pid_of(target, "a")
+            target.leave()
+            assert not await gone(pid)()
+        await target.wait_left()
+        assert await gone(pid)()
+
+
 async def test_a_wait_for_room_ends_when_its_model_is_removed(nursery: trio.Nursery, tmp_path: Path) -> None:
     target = await started(nursery, tmp_path, sized("a"), sized("b", memory=4), sized("c"))
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from quart import Blueprint, Response, abort, request, websocket
 from werkzeug.datastructures import Headers
 
+from foreman.actors.upstream import SHOWN
 from foreman.domain.errors import Draining, FieldInvalid, ModelNotFound, NotOnThisTarget
 from foreman.http import rate_limit
 from foreman.http.body import coding, pieces
@@ -22,7 +23,6 @@ upstream = Blueprint("upstream", __name__)
 PREFIX = "/upstream/"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 WITH_BODY = ("POST", "PUT", "PATCH")
-SHOWN = 5  # names of models in an error
 # Not the server's concern: headers of one connection (RFC 9110, 7.6.1), of the body's framing, which is made anew, and
 # what is between the caller and Foreman.
 DROPPED = frozenset(

@@ -109,6 +109,16 @@ class Children:
         if self._nursery is not None:
             self._nursery.start_soon(self._preload_all, [one for one in roster.models if one not in before.models])
 
+    def end(self) -> None:
+        """Have each server end with its answers. `find` of the calls that wait is called once more, and must raise."""
+        self.change(Roster([], None))
+        self._running.set()
+
+    async def wait_ended(self) -> None:
+        """Return once no server runs."""
+        while self.running:
+            await self._rested.wait()
+
     async def _chosen(self, find: Find) -> Child:
         child = self.of(find())
         if child is not None and child.usable:

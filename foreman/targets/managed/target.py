@@ -22,7 +22,7 @@ from foreman.targets.http.connection import Response
 from foreman.targets.http.parser import Body, Header
 from foreman.targets.managed.child import Child
 from foreman.targets.managed.child_log import file_name, log_files
-from foreman.targets.managed.children import Children
+from foreman.targets.managed.children import Children, Find
 from foreman.targets.managed.crash import Watched, explained
 from foreman.targets.managed.roster import Roster
 from foreman.targets.openai import StaticAnswer, rfc3339
@@ -53,6 +53,7 @@ class ManagedTarget:
         self._logs = self._data_dir / "logs" / (file_name(name) if self._own_name else "")
         self._children = Children(Roster(models, memory), self._logs)
         self._listed = self._roster  # as the inventory knows it
+        self._left = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the child servers until cancelled; first kill those that an earlier run left behind."""
@@ -65,6 +66,18 @@ class ManagedTarget:
         call that waits for it is answered by the new one, or refused.
         """
         self._children.change(Roster(models, memory))
+
+    def leave(self) -> None:
+        """Take no new calls, for good; the servers give the answers under way, and end.
+
+        A call that waits for a server raises TargetDrained: another target may have its model.
+        """
+        self._left = True
+        self._children.end()
+
+    async def wait_left(self) -> None:
+        """Return once the last server has ended."""
+        await self._children.wait_ended()
 
     @property
     def ollama_api(self) -> None:
@@ -174,13 +187,7 @@ class ManagedTarget:
     @asynccontextmanager
     async def serving(self, name: str) -> AsyncIterator[Child]:
         """Load the model and give its server, which stays loaded within this context."""
-
-        def find() -> ManagedModel:
-            if (model := self._roster.find(name)) is None:
-                raise _unknown(name)
-            return model
-
-        child = await self._children.ready(find)
+        child = await self._children.ready(self._finder(name))
         if not child.model.embedding:
             self._children.last_key = child.model.name
         async with child.admitted():
@@ -214,29 +221,39 @@ class ManagedTarget:
 
     async def _ready_child(self, call: Call) -> Child:
         past_queue = at(call.endpoint).past_queue
-        # A job that was claimed for a model goes back if that has left; one of a model that no target has is refused.
-        known = not past_queue and self._listed.find(call.model) is not None
+        find = self._finder(call.model, embedding=past_queue, known=self._listed.find(call.model) is not None)
 
-        def find() -> ManagedModel:
-            nonlocal known
-            model = self._roster.find(call.model, embedding=past_queue)
-            if model is None:
-                if known:
-                    raise TargetDrained(self.name, f"no longer has the model {call.model}")
-                raise _unknown(call.model)
-            known = not past_queue
+        def find_for_endpoint() -> ManagedModel:
+            model = find()
             if model.embedding and not past_queue:
                 raise NotServed(f"the embedding model {model.name}", call.endpoint)
             return model
 
-        child = await self._children.ready(find)
+        child = await self._children.ready(find_for_endpoint)
         if not child.model.embedding:
             self._children.last_key = call.key
         return child
 
+    def _finder(self, name: str, *, embedding: bool = False, known: bool = False) -> Find:
+        """Return a function that looks the model up, for one call, as often as it has waited.
 
-def _unknown(name: str) -> TargetRefused:
-    return TargetRefused(404, f"model '{name}' not found")
+        It refuses a model that no target has. One that the call found before, or that is `known` to have been here,
+        may have moved to another target: then it raises TargetDrained.
+        """
+
+        def find() -> ManagedModel:
+            nonlocal known
+            if self._left:
+                raise TargetDrained(self.name, "has been removed")
+            model = self._roster.find(name, embedding=embedding)
+            if model is None:
+                if known:
+                    raise TargetDrained(self.name, f"no longer has the model {name}")
+                raise TargetRefused(404, f"model '{name}' not found")
+            known = True
+            return model
+
+        return find
 
 
 def _identity(folder: Path, name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,11 @@ def at_start() -> str:
 def pid_of(daemon: Configured, name: str) -> int:
     found: int = daemon.http.get(f"/upstream/{name}/_log").json()["pid"]
     return found
+
+
+def children_of(pid: int) -> list[str]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [child for task in tasks for child in task.read_text(encoding="ascii").split()]
 
 
 def working(daemon: Configured, text: str, name: str) -> str:
@@ -95,6 +102,32 @@ def test_a_job_whose_model_is_removed_while_it_loads_goes_back(daemon: Configure
         daemon.reload(settings(A))
         assert refused(daemon, loading)
     assert daemon.ran(submit(daemon, "x", model="a"), "gpu")
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["to another target", "altogether"])
+@pytest.mark.parametrize("whole", [True, False], ids=["the target", "the model"])
+def test_calls_past_the_queue_that_wait_for_a_server_end_with_it(daemon: Configured, moved: bool, whole: bool) -> None:
+    never_ready = {"command": [*A["command"], "--never-ready"]}
+    daemon.reload(settings(A, model("e", embedding=True, **never_ready), model("slow", **never_ready)))
+    answers: dict[str, int] = {}
+
+    def ask(path: str) -> None:
+        with daemon.client() as client:
+            name = "slow" if "slow" in path else "e"
+            answers[path] = client.post(path, json={"model": name, "input": "x"}).status_code
+
+    paths = ("/v1/embeddings", "/upstream/e/v1/embeddings", "/upstream/slow/v1/embeddings")
+    askers = [threading.Thread(target=ask, args=[path]) for path in paths]
+    for asker in askers:
+        asker.start()
+    until(lambda: len(children_of(daemon.pid)) == 2)
+    e, slow, z = (managed(name)[0] | {"target": "other"} for name in ("e", "slow", "z"))
+    others = (z, e | {"embedding": True}, slow) if moved else (z,)
+    targets, models = ([OTHER], others) if whole else ([GPU, OTHER], (A, *others))
+    daemon.reload(written(targets) + written([*models], "models"))
+    for asker in askers:
+        asker.join()
+    assert answers == dict.fromkeys(paths, 200 if moved else 404)
 
 
 @pytest.mark.parametrize(
