@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from types import TracebackType
-from weakref import WeakKeyDictionary, WeakMethod
+from typing import Protocol
+from weakref import WeakKeyDictionary, ref
 
 import trio
 
@@ -55,13 +55,20 @@ class Budget:
                 other.take_away()
 
 
+class Holder(Protocol):
+    """What holds bytes for a client alone."""
+
+    def let_go(self) -> None:
+        """Drop what is held: its bytes are taken away."""
+
+
 class Lease:
     """The bytes held by one request, attempt or answer. Freed at the end of its context, or with the object."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._counted = 0
-        self._cut: WeakMethod[Callable[[], None]] | None = None
+        self._holder: ref[Holder] | None = None  # while it gives way
         self.size = 0  # bytes held
 
     @property
@@ -87,30 +94,30 @@ class Lease:
             return
         before, self._counted, self.size = self._counted, counted, size
         self._budget.used += counted - before
-        if self._cut and bool(counted) != bool(before):
+        if self._holder and bool(counted) != bool(before):
             self._lend()
 
     def check(self, size: int) -> None:
         """Raise MemoryFull when there is no room for `size` bytes now."""
         self._find_room(size if size > SMALL else 0)
 
-    def give_way(self, cut: Callable[[], None]) -> None:
-        """Hold the bytes for a client alone from now on; the method `cut` is called when they are taken away."""
-        self._cut = WeakMethod(cut)
+    def give_way(self, holder: Holder) -> None:
+        """Hold the bytes for a client alone from now on; the holder lets go when they are taken away."""
+        self._holder = ref(holder)
         self._lend()
 
     def keep(self) -> None:
         """Stop giving way: the bytes serve more than a client again."""
-        self._cut = None
+        self._holder = None
         self._budget.keep(self)
 
     def take_away(self) -> None:
-        """Free the bytes and call the `cut` of `give_way`."""
-        cut = self._cut and self._cut()
+        """Free the bytes and have the holder of `give_way` let go."""
+        holder = self._holder and self._holder()
         self.keep()
         self.free()
-        if cut:
-            cut()
+        if holder:
+            holder.let_go()
 
     def free(self) -> None:
         """Free the bytes."""

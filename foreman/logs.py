@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
@@ -30,21 +31,14 @@ def configure(log_format: str, log_level: str) -> LineWriter:
     """
     terminal = bool(sys.stderr) and sys.stderr.isatty()
     console = log_format == "console" or (not log_format and terminal)
-    shared: list[structlog.types.Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    render: structlog.types.Processor = _as_json
     if console:
         # Plain tracebacks: the pretty ones print local variables, which include prompts.
         plain = structlog.dev.plain_traceback
-        render: list[structlog.types.Processor] = [
-            structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain)
-        ]
-    else:
-        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_as_json)]
+        render = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain)
     writer = LineWriter(sys.stderr.fileno() if sys.stderr else NOWHERE)
     structlog.configure(
-        processors=[*shared, *render],
+        processors=[_stamp, render],
         wrapper_class=_Logger,
         logger_factory=structlog.WriteLoggerFactory(cast(Any, writer)),
         cache_logger_on_first_use=True,
@@ -148,5 +142,14 @@ class LineWriter:
             structlog.get_logger().warning("log lines were dropped", lines=lost)
 
 
-def _as_json(event: structlog.types.EventDict, **_: object) -> str:
+def _stamp(logger: object, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Add the level and the time in UTC."""
+    event["level"] = "error" if method == "exception" else method
+    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return event
+
+
+def _as_json(logger: object, method: str, event: structlog.types.EventDict) -> str:
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
     return msgspec.json.encode(event, enc_hook=str).decode()

@@ -54,7 +54,7 @@ class Held:
     def __init__(self, budget: Budget, size: int) -> None:
         self.fence = budget.lease()
         self.fence.grow(size)
-        self.fence.give_way(self.let_go)
+        self.fence.give_way(self)
         self.gone = False
 
     def let_go(self) -> None:

@@ -52,7 +52,7 @@ class OutputLog:
         self.said = 0  # number of chunks before the cut
         self._readers: weakref.WeakSet[OutputReader] = weakref.WeakSet()
         self._news: trio.Event | None = None  # made by the first reader that waits
-        self._turns = Turnstile()
+        self._turns: Turnstile | None = None  # made once several readers wait
 
     def begin(self, attempt: int) -> None:
         """Start a new attempt: the chunks of the one before are void."""
@@ -93,7 +93,7 @@ class OutputLog:
         else:
             self.ended = None
         if event.state in TERMINAL or event.state is State.QUEUED:
-            self.held.give_way(self.let_go)
+            self.held.give_way(self)
         self._tell()
 
     def let_go(self) -> None:
@@ -123,6 +123,7 @@ class OutputLog:
             self._news = trio.Event()
         await self._news.wait()
         if len(self._readers) > 1:
+            self._turns = self._turns or Turnstile()
             await self._turns.enter()
 
     def _add(self, chunk: bytes, label: Label) -> None:

@@ -29,16 +29,20 @@ def never(key: LoadKey) -> bool:
 class Reply(Generic[T]):
     """The answer to one message: settled once, awaited by at most one task."""
 
-    __slots__ = ("_done", "_outcome")
+    __slots__ = ("_done", "_outcome", "_waiting")
 
     def __init__(self) -> None:
-        self._done = trio.Event()
+        self._done = False
         self._outcome: T | ForemanError | None = None
+        self._waiting: trio.lowlevel.Task | None = None  # itself: an event for each message takes longer
 
     def settle(self, outcome: T | ForemanError) -> None:
-        """Set the answer, or the error to raise, and wake the waiting task."""
+        """Set the answer, or the error to raise, and wake the waiting task. A later answer takes its place."""
         self._outcome = outcome
-        self._done.set()
+        self._done = True
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
 
     @property
     def outcome(self) -> T | ForemanError | None:
@@ -47,10 +51,18 @@ class Reply(Generic[T]):
 
     async def wait(self) -> T:
         """Return the answer. Raise the ForemanError it was settled with."""
-        await self._done.wait()
+        if self._done:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._waiting = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._leave)
         if isinstance(self._outcome, ForemanError):
             raise self._outcome
         return self._outcome  # type: ignore[return-value]
+
+    def _leave(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

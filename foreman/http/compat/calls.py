@@ -167,10 +167,11 @@ def answer_to(error: ForemanError, shape: Callable[[ForemanError], object]) -> R
 
 
 def _wishes() -> tuple[bool, Priority]:
-    keep = request.headers.get(ON_DISCONNECT, "cancel")
+    headers = request.headers
+    keep = headers.get(ON_DISCONNECT, "cancel")
     if keep not in ("cancel", "keep"):
         raise FieldInvalid(ON_DISCONNECT, keep, "must be cancel or keep")
-    word = request.headers.get(PRIORITY, Priority.HIGH.word)
+    word = headers.get(PRIORITY, Priority.HIGH.word)
     if word not in [priority.word for priority in Priority]:
         raise FieldInvalid(PRIORITY, word, "must be one of high, normal, low")
     return keep == "keep", Priority[word.upper()]

@@ -48,7 +48,7 @@ class Exchange(TrioASGIHTTPConnection):
         response = await self.app.handle_request(request)
         body = inflow(request)
         await body.discard(DISCARD_TIMEOUT)
-        body.held.give_way(body.let_go)
+        body.held.give_way(body)
         if not body.whole:
             response.headers["Connection"] = "close"  # the unread rest would be taken for the next request
             send = partial(_send_and_linger, body, send)

@@ -82,7 +82,7 @@ class Inflow:
         """Return the next part. Raise RequestTimeout when it is late, GaveWay when its room was taken."""
         if not self._begun:
             self._begun = True
-            self.held.give_way(self.let_go)
+            self.held.give_way(self)
         if not (self._data or self.whole or self._cut):
             with trio.move_on_after(self._timeout) as self._wait:
                 while not (self._data or self.whole):
