@@ -134,6 +134,15 @@ def test_what_a_target_has_done_is_counted(three: Api) -> None:
     }
     assert [one["name"] for one in queue["targets"]] == ["box", "cloud", "gpu"]
     assert (queue["slots"], queue["resident"]) == (4, "b")
+    assert three.ended(three.submit("#status=400", "b"))["state"] == "failed"
+    assert of(three, "box")["jobs_done"] == 1
+    counted = [
+        line for line in three.http.get("/metrics").text.splitlines() if "foreman_target_attempts_total{" in line
+    ]
+    assert counted == [
+        'foreman_target_attempts_total{outcome="done",target="box"} 1.0',
+        'foreman_target_attempts_total{outcome="target_refused",target="box"} 1.0',
+    ]
 
 
 def test_a_target_that_is_away_makes_foreman_degraded_and_says_why(three: Api, second: Upstream) -> None:

@@ -96,6 +96,9 @@ class _Now:
         draining = GaugeMetricFamily("foreman_target_draining", "1 while the target is drained", labels=["target"])
         slots = GaugeMetricFamily("foreman_target_slots", "Jobs that the target runs together", labels=["target"])
         done = CounterMetricFamily("foreman_target_jobs_done", "Jobs that the target has done", labels=["target"])
+        attempts = CounterMetricFamily(
+            "foreman_target_attempts", "Attempts at the target that ended, by outcome", labels=["target", "outcome"]
+        )
         loaded = GaugeMetricFamily("foreman_target_loaded", "Models that the target has loaded", labels=["target"])
         for member in self._ctx.fleet.members:
             name = [member.name]
@@ -103,5 +106,7 @@ class _Now:
             draining.add_metric(name, float(member.drained))
             slots.add_metric(name, member.slots)
             done.add_metric(name, member.worker.tally.jobs_done)
+            for outcome, count in list(member.worker.tally.outcomes.items()):  # others may be added meanwhile
+                attempts.add_metric([member.name, outcome], count)
             loaded.add_metric(name, len(set(map(model_of, member.in_memory()))))
-        yield from (up, draining, slots, done, loaded)
+        yield from (up, draining, slots, done, attempts, loaded)
