@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,21 @@ def test_where_a_job_runs_is_shown(told: Invoke, daemon: Daemon) -> None:
         assert ["target", "two"] in [line.split() for line in told("show", job_id).stdout.splitlines()]
     finally:
         told("cancel", job_id)
+
+
+def test_only_the_models_of_targets_that_are_away_are_away(told: Invoke, tmp_path: Path) -> None:
+    with (
+        an_upstream("--kind", "ollama", "--models", "a,b") as one,
+        an_upstream("--models", "b,c") as two,
+        Daemon(tmp_path / "data", ollama_url=f"{one.url},{two.url}", poll_interval="50 ms") as daemon,
+    ):
+        until(lambda: len(daemon.http.get("/api/tags").json()["models"]) == 3)
+        two.stop()
+        until(lambda: daemon.http.get("/queue").json()["degraded"])
+        shown = told("models", "--url", daemon.url)
+    rows = [line.split() for line in shown.stdout.splitlines()[1:]]
+    assert [(row[0], row[-1]) for row in rows] == [("ready", "a"), ("ready", "b"), ("away", "c")]
+    assert shown.stderr.startswith("ollama-2 is away: cannot reach ollama-2")
 
 
 def test_doctor_names_the_target_that_a_running_foreman_cannot_reach(told: Invoke, daemon: Daemon) -> None:

@@ -1,4 +1,4 @@
-"""`foreman models`: the models of the target and their state."""
+"""`foreman models`: the models of the targets and their state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from rich.text import Text
 from foreman.cli.console import show_table
 from foreman.cli.exit_codes import epilog
 from foreman.cli.options import quiet, reaches_foreman
-from foreman.cli.plain import plain
+from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_ids, print_json
-from foreman.client import Client, ClientError, ConnectFailed, Unauthorized
+from foreman.client import Client, ClientError, ConnectFailed, Target, Unauthorized
 from foreman.client.reading import decode
 from foreman.client.requests import Ask
 
 STYLES = {"loaded": "green", "away": "red"}
+LATEST = ":latest"  # the end of a name on one target that another may leave out
 UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -26,7 +27,7 @@ class Shown(msgspec.Struct):
     """A model as printed."""
 
     name: str
-    state: str  # "loaded", "ready" to be loaded, or "away" with its target
+    state: str  # "loaded", "ready" to be loaded, or "away" with its targets
     size: int | None  # bytes
     context: int | None  # tokens: as loaded, else the most it supports
     queued: int
@@ -58,9 +59,7 @@ class Described(msgspec.Struct):
         return next((value for value in found if isinstance(value, int)), None)
 
 
-@click.command(
-    epilog=epilog("foreman models", "foreman models --quiet"), short_help="List the target's models and their state."
-)
+@click.command(epilog=epilog("foreman models", "foreman models --quiet"), short_help="List the models and their state.")
 @click.option(
     "--json",
     "as_json",
@@ -72,8 +71,8 @@ class Described(msgspec.Struct):
 def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """List the models with their state, size, context and number of waiting jobs.
 
-    STATE is 'loaded', 'ready' to be loaded, or 'away' while the target cannot be reached. CONTEXT is in tokens: as
-    loaded for a loaded model, the most it supports for any other; it is empty where the target does not say.
+    STATE is 'loaded', 'ready' to be loaded, or 'away' while no target that has it can be reached. CONTEXT is in tokens:
+    as loaded for a loaded model, the most it supports for any other; it is empty where the target does not say.
     """
     with Client(url, token) as client:
         names = client.models()
@@ -81,25 +80,30 @@ def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> No
             print_ids(names)
             return
         health = client.health()
-        rows = _rows(client, names, away=health.degraded)
+        targets = client.targets()
+        rows = _rows(client, names, targets)
     if as_json:
         shown = {"models": rows, "degraded": health.degraded, "target_error": health.target_error}
         print_json(shown)
         return
-    if health.degraded:
-        click.echo(plain(f"the target is away: {health.target_error}"), err=True)
+    for target in targets:
+        if not target.up:
+            click.echo(one_line(f"{target.name} is away: {target.error}"), err=True)
     if not rows:
         click.echo("no models", err=True)
         return
     show_table(("STATE", "SIZE", "CONTEXT", "WAITING", "MODEL"), map(_row, rows), spare=("WAITING", "CONTEXT", "SIZE"))
 
 
-def _rows(client: Client, names: Sequence[str], *, away: bool) -> list[Shown]:
-    known = {} if away else _entries(client, _listed())
-    loaded = {} if away else _entries(client, _loaded())
+def _rows(client: Client, names: Sequence[str], targets: Sequence[Target]) -> list[Shown]:
+    up = any(target.up for target in targets)
+    known = _entries(client, _listed()) if up else {}
+    loaded = _entries(client, _loaded()) if up else {}
+    reached = {name.removesuffix(LATEST) for target in targets if target.up for name in target.models}
     waiting = client.queue().by_model
     rows = []
     for name in names:
+        away = name.removesuffix(LATEST) not in reached
         now, entry = loaded.get(name), known.get(name)
         possible = None if away or now else _context(client, name)
         rows.append(
