@@ -52,6 +52,7 @@ class OutputLog:
         self.said = 0  # number of chunks before the cut
         self._readers: weakref.WeakSet[OutputReader] = weakref.WeakSet()
         self._news: trio.Event | None = None  # made by the first reader that waits
+        self._end: trio.Event | None = None  # the same, for those that wait for the end alone
         self._turns: Turnstile | None = None  # made once several readers wait
 
     def begin(self, attempt: int) -> None:
@@ -90,6 +91,9 @@ class OutputLog:
             if event.state is State.DONE and self._last is not None:
                 self._add(*self._last)
             self.ended = event
+            if self._end is not None:
+                self._end.set()
+                self._end = None
         else:
             self.ended = None
         if event.state in TERMINAL or event.state is State.QUEUED:
@@ -116,6 +120,14 @@ class OutputLog:
         reader = OutputReader(self, hurry)
         self._readers.add(reader)
         return reader
+
+    async def wait_ended(self) -> JobEvent:
+        """Return the event that ended the job, once there is one."""
+        while self.ended is None:
+            if self._end is None:
+                self._end = trio.Event()
+            await self._end.wait()
+        return self.ended
 
     async def wait(self) -> None:
         """Return when there is something new; many waiters return a few at a time."""

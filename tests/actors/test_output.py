@@ -207,3 +207,41 @@ def test_no_more_chunks_are_taken_of_an_attempt_that_is_over(end: str) -> None:
         assert reader.more(9) == []
         cut = reader.next_nowait()
         assert cut is not None and cut.cut is output.cut
+
+
+async def test_one_who_waits_for_the_end_alone_wakes_for_nothing_else(nursery: trio.Nursery) -> None:
+    output, ends = OutputLog("j"), list[JobEvent]()
+
+    async def wait() -> None:
+        ends.append(await output.wait_ended())
+
+    nursery.start_soon(wait)
+    nursery.start_soon(wait)
+    await wait_all_tasks_blocked()
+    output.begin(1)
+    output.append(b"a")
+    output.on_commit(event(State.QUEUED))
+    output.begin(2)
+    await wait_all_tasks_blocked()
+    assert not ends
+    output.on_commit(DONE)
+    await wait()
+    await wait_all_tasks_blocked()
+    assert ends == [DONE] * 3
+
+
+async def test_an_end_that_is_taken_back_at_once_is_none(nursery: trio.Nursery) -> None:
+    output, ends = OutputLog("j"), list[JobEvent]()
+
+    async def wait() -> None:
+        ends.append(await output.wait_ended())
+
+    nursery.start_soon(wait)
+    await wait_all_tasks_blocked()
+    output.on_commit(event(State.FAILED))
+    output.on_commit(event(State.QUEUED))  # retried, before the other task ran
+    await wait_all_tasks_blocked()
+    assert not ends
+    output.on_commit(DONE)
+    await wait_all_tasks_blocked()
+    assert ends == [DONE]

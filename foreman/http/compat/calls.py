@@ -110,10 +110,9 @@ async def _in_turn(endpoint: Endpoint, asked: intake.Submission) -> bytes:
     keep, priority = _wishes()
     caller, _ = await _stored(endpoint, asked, keep=keep, priority=priority)
     try:
-        while caller.ended is None:
-            await caller.next()
-        if caller.ended.state is not State.DONE:
-            raise caller.error(caller.ended)
+        ended = await caller.end()
+        if ended.state is not State.DONE:
+            raise caller.error(ended)
         return await caller.answer()
     finally:
         await caller.leave()

@@ -70,6 +70,11 @@ class WaitingCaller:
         found = await next_or_comment(self.reader, frame, comment)
         return found if isinstance(found, bytes) else self._seen(found)
 
+    async def end(self) -> JobEvent:
+        """Return the event that ends the job, without a look at its output before."""
+        self.ended = await self.output.wait_ended()
+        return self.ended
+
     def _seen(self, item: OutputItem) -> OutputItem:
         if item.ended is not None:
             self.ended = item.ended
@@ -118,10 +123,9 @@ class WaitingCaller:
 
 async def whole(dialect: Dialect, caller: WaitingCaller) -> Response:
     """Answer with the whole answer, once the job has ended."""
-    while caller.ended is None:
-        await caller.next()
-    if caller.ended.state is not State.DONE:
-        return dialect.error(caller.error(caller.ended))
+    ended = await caller.end()
+    if ended.state is not State.DONE:
+        return dialect.error(caller.error(ended))
     return await caller.response()
 
 

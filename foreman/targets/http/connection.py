@@ -206,8 +206,11 @@ class Connection:
         if self._stream is not self._tcp:
             await self._stream.send_all(data)
             return
+        await trio.lowlevel.checkpoint_if_cancelled()  # a cancelled request is not sent
         try:
-            sent = await self._tcp.socket.send(data)
+            sent = os.write(self._tcp.socket.fileno(), data)  # nearly always takes all
+        except BlockingIOError:
+            sent = 0
         except OSError as error:
             raise trio.BrokenResourceError from error
         if sent < len(data):
