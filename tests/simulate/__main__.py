@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,9 +15,10 @@ import msgspec
 import structlog
 from pydantic import ValidationError
 
-from tests.simulate.figures import Figures, figures
-from tests.simulate.generate import SHARES, generate
-from tests.simulate.play import Setup, Stuck, at_load, by_arrival, by_foreman
+from tests.simulate.figures import figures
+from tests.simulate.generate import SHARES, generate, with_people
+from tests.simulate.picture import picture
+from tests.simulate.play import Record, Setup, Stuck, at_load, by_arrival, by_foreman
 from tests.simulate.server import Speed
 from tests.simulate.table import fields, heading, table
 from tests.simulate.trace import TraceError, read
@@ -38,18 +40,20 @@ def main(argv: list[str]) -> int:
         return 2
     if not asked.json:
         print(f"{heading(setup)}\n", flush=True)
-    found: dict[str, Figures] = {}
+    records: dict[str, Record] = {}
     for name, given in policies.items():
         try:
-            record = by_arrival(setup) if given is None else by_foreman(setup, given)
+            records[name] = by_arrival(setup) if given is None else by_foreman(setup, given)
         except ValidationError as error:
             print(f"--also {name!r}: {_in_one_line(error)}", file=sys.stderr)
             return 2
         except Stuck as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 1
-        found[name] = figures(setup.trace, record)
+    found = {name: figures(setup.trace, record) for name, record in records.items()}
     print(json.dumps(fields(setup, found)) if asked.json else table(setup, found))
+    if asked.svg:
+        asked.svg.write_text(picture(setup, records))
     return 0
 
 
@@ -73,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--people",
         type=_positive,
         metavar="SECONDS",
-        help="somebody makes a call of class high once in so many seconds, the other calls are of class low",
+        help="add calls of class high, one in so many seconds; the others are then of class low",
     )
     add("--models", type=_whole, default=1, help="models that the calls are spread over (%(default)s)")
     when = parser.add_mutually_exclusive_group()
@@ -109,12 +113,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f'one more policy: Foreman with other settings, such as "{SETTINGS_EXAMPLE}"; may be repeated',
     )
     add("--json", action="store_true", help="one JSON object instead of the table")
+    add("--svg", type=Path, metavar="FILE", help="write a picture of it, too")
     return parser
 
 
 def _setup(asked: argparse.Namespace) -> Setup:
     if asked.trace is None:
-        trace = generate(asked.seed, jobs=asked.jobs or JOBS, callers=asked.callers, people=asked.people)
+        trace = generate(asked.seed, jobs=asked.jobs or JOBS, callers=asked.callers)
     else:
         trace = read(asked.trace, asked.jobs)
     speed = Speed(
@@ -132,7 +137,11 @@ def _setup(asked: argparse.Namespace) -> Setup:
         trace = trace.timed(0)
     elif load is not None:
         trace = at_load(trace, speed, asked.servers, load)
-    return Setup(trace, speed, asked.servers, asked.seed, asked.bytes_per_token)
+    setup = Setup(trace, speed, asked.servers, asked.seed, asked.bytes_per_token)
+    if asked.people is None:
+        return setup
+    until = max(trace.requests[-1].at, setup.cold)
+    return replace(setup, trace=with_people(trace, asked.seed, every=asked.people, until=until))
 
 
 def _given(words: str) -> Mapping[str, Any]:

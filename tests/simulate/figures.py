@@ -70,7 +70,7 @@ def figures(trace: Trace, record: Record) -> Figures:
         hit=sum(served.cached for served in last.values()) / sum(request.prompt for request in requests),
         makespan=max(record.done.values()) - requests[0].at,
         busy=busy,
-        loads=record.log.loads,
+        loads=len(record.log.loads),
         wasted=wasted / busy,
         jain=least,
         windows=windows,

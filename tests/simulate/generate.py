@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
 
@@ -28,12 +29,8 @@ class _Template(NamedTuple):
     answer: float  # tokens, on average
 
 
-def generate(seed: int, *, jobs: int, callers: int, people: float | None = None) -> Trace:
-    """Return a trace of `jobs` calls in about as many seconds, by callers who share beginnings of prompts.
-
-    With `people`, the calls are of class `low`, and somebody makes a call of class `high` once in so many calls, each
-    with a prompt of its own.
-    """
+def generate(seed: int, *, jobs: int, callers: int) -> Trace:
+    """Return a trace of `jobs` calls in about as many seconds, by callers whose prompts begin with templates."""
     dice, block = random.Random(seed), count()
     shares = [SHARES[number % len(SHARES)] for number in range(callers)]
     requests: list[Request] = []
@@ -57,20 +54,35 @@ def generate(seed: int, *, jobs: int, callers: int, people: float | None = None)
                     answer=max(1, round(dice.expovariate(1 / template.answer))),
                     blocks=(*template.blocks, *(next(block) for _ in range(math.ceil(own / BLOCK)))),
                     caller=f"caller {number + 1}",
-                    priority=Priority.NORMAL if people is None else Priority.LOW,
                 )
             )
-    end, at = max(one.at for one in requests), 0.0
-    while people is not None and (at := at + dice.expovariate(1 / people)) < end:
+    return Trace(sorted(requests, key=_at), BLOCK)
+
+
+def with_people(trace: Trace, seed: int, *, every: float, until: float) -> Trace:
+    """Return the trace with all its calls in class `low`, and calls of class `high`, one in `every` seconds.
+
+    The latter come until a time, each with a prompt of its own for any of the trace's models.
+    """
+    dice = random.Random(seed)
+    block = count(1 + max(max(one.blocks) for one in trace.requests))
+    models, calls, at = [one.model for one in trace.requests], [], 0.0
+    while (at := at + dice.expovariate(1 / every)) < until:
         prompt = max(1, round(dice.lognormvariate(*QUESTION)))
-        requests.append(
+        calls.append(
             Request(
                 at=at,
                 prompt=prompt,
                 answer=max(1, round(dice.lognormvariate(*REPLY))),
-                blocks=tuple(next(block) for _ in range(math.ceil(prompt / BLOCK))),
+                blocks=tuple(next(block) for _ in range(math.ceil(prompt / trace.block))),
                 caller=PEOPLE,
                 priority=Priority.HIGH,
+                model=dice.choice(models),
             )
         )
-    return Trace(sorted(requests, key=lambda one: one.at), BLOCK)
+    others = (replace(one, priority=Priority.LOW) for one in trace.requests)
+    return replace(trace, requests=sorted((*others, *calls), key=_at))
+
+
+def _at(request: Request) -> float:
+    return request.at

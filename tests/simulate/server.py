@@ -60,13 +60,22 @@ class Served:
     done: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A load of a model by a server; times are seconds."""
+
+    model: str
+    server: str
+    start: float
+    end: float
+
+
 @dataclass(slots=True)
 class Log:
     """What all servers have done."""
 
     served: list[Served] = field(default_factory=list)
-    loads: int = 0
-    load_seconds: float = 0.0
+    loads: list[Load] = field(default_factory=list)
 
 
 class _Crowd:
@@ -140,9 +149,9 @@ class ModelledServer(PlainTarget):
             self._loaded.append(call.key)
             return
         self._make_room()
+        began = trio.current_time()
         await trio.sleep(self._speed.load)
-        self._log.loads += 1
-        self._log.load_seconds += self._speed.load
+        self._log.loads.append(Load(call.key, self.name, began, trio.current_time()))
         self._make_room()  # another one may have been loaded meanwhile
         self._loaded.append(call.key)
 

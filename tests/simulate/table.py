@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tests.simulate.figures import Figures, Spread, Times
+from tests.simulate.generate import PEOPLE
 from tests.simulate.play import Setup
 
 MOST_CALLERS = 20  # in the table, those with most jobs; --json has all of them
@@ -16,15 +17,21 @@ BOUND = "endless cache"
 
 def heading(setup: Setup) -> str:
     """Return lines about the trace and the servers."""
-    requests, speed = setup.trace.requests, setup.speed
-    span = requests[-1].at
-    load = f"{setup.cold / span:.0%} load" if span else "all at once"
+    speed, callers, models = setup.speed, set[str](), set[str]()
+    jobs = [one for one in setup.trace.requests if one.caller != PEOPLE]
+    for request in jobs:
+        callers.add(request.caller)
+        models.add(request.model)
+    span = jobs[-1].at - jobs[0].at
+    load = f"{sum(map(speed.cold, jobs)) / setup.servers / span:.0%} load" if span else "all at once"
+    people = len(setup.trace.requests) - len(jobs)
+    beside = f"; {_many(people, 'call')} of people beside them" if people else ""
     answers = ", ".join(f"{rate:g} of {_many(count, 'answer')}" for count, rate in speed.answer)
     if len(speed.answer) == 1:
         answers = f"{speed.answer[0][1]:g} of answers"
     return (
-        f"{_many(len(requests), 'job')} of {_many(len({one.caller for one in requests}), 'caller')} for "
-        f"{_many(len({one.model for one in requests}), 'model')}, {load}, seed {setup.seed}\n"
+        f"{_many(len(jobs), 'job')} of {_many(len(callers), 'caller')} for {_many(len(models), 'model')}, {load}, "
+        f"seed {setup.seed}{beside}\n"
         f"{_many(setup.servers, 'server')} of {_many(speed.slots, 'slot')}; tokens per second: {speed.prompt:g} of "
         f"prompts, {answers}; {speed.load:g} s a load"
     )

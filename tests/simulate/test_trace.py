@@ -10,7 +10,7 @@ import pytest
 
 from foreman.domain.job import Priority
 from tests.simulate.__main__ import main
-from tests.simulate.generate import generate
+from tests.simulate.generate import generate, with_people
 from tests.simulate.trace import Request, Trace, read
 
 MOONCAKE = """\
@@ -109,9 +109,11 @@ def test_a_trace_is_made_alike_for_a_seed() -> None:
 
 
 def test_people_call_now_and_then_while_others_are_in_the_lowest_class() -> None:
-    trace = generate(3, jobs=400, callers=3, people=20)
+    alone = generate(3, jobs=400, callers=3)
+    trace = with_people(alone, 3, every=20, until=500)
     people = [one for one in trace.requests if one.caller == "people"]
-    assert 10 <= len(people) <= 40
+    assert 15 <= len(people) <= 35 and len(trace.requests) == len(alone.requests) + len(people)
+    assert trace.bound() < alone.bound()
     assert all((one.priority == Priority.HIGH) == (one.caller == "people") for one in trace.requests)
     assert all(later.at > earlier.at for earlier, later in pairwise(people))
 
