@@ -190,12 +190,17 @@ class Fleet:
         return next((TargetUnavailable(name, "it has not listed its models yet") for name in names), None)
 
     def models(self) -> list[Model]:
-        """Return the models of all targets; the first target's entry of each name."""
-        found: dict[str, Model] = {}
+        """Return the models of all targets; of one that several have, the first target's entry.
+
+        Ollama's `name:latest` is another target's `name`.
+        """
+        found: list[Model] = []
+        known: set[str] = set()  # of the targets before
         for member in self._members.values():
-            for model in member.inventory.models:
-                found.setdefault(model.name, model)
-        return list(found.values())
+            own = [(model.name.removesuffix(":latest"), model) for model in member.inventory.models]
+            found += [model for name, model in own if name not in known]
+            known.update(name for name, _ in own)
+        return found
 
     async def shown(self, build: Build) -> bytes:
         """Return `build(models)` for the models of all targets, cached until they change."""

@@ -277,6 +277,17 @@ async def test_names_are_found_on_targets_that_are_up_first(start_fleet: StartFl
         await app.fleet.resolve("nowhere")
 
 
+async def test_a_model_that_several_targets_have_is_listed_once(
+    start_fleet: StartFleet, autojump_clock: MockClock
+) -> None:
+    one, two = (
+        FakeTarget(inventory=["m", "a:latest", "b", "b:latest"]),
+        FakeTarget(inventory=["m:latest", "a", "c", "b"]),
+    )
+    app = await start_fleet(one=one, two=two)
+    assert [model.name for model in app.fleet.models()] == ["m", "a:latest", "b", "b:latest", "c"]
+
+
 async def test_a_target_that_is_silent_holds_up_no_name_of_another(
     start_fleet: StartFleet, autojump_clock: MockClock
 ) -> None:
