@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import trio
@@ -28,7 +29,7 @@ from foreman.domain.errors import (
 from foreman.domain.job import Artifact, Instant, model_of
 from foreman.domain.usage import NO_TOKENS
 from foreman.offload import LIGHT, offload
-from foreman.queue.commands import Answered, Work
+from foreman.queue.commands import Answered, ClaimReply, Work
 from foreman.shortage import shortage_in
 from foreman.targets.protocol import Call, Target
 
@@ -59,8 +60,12 @@ class Attempt:
         output: OutputLog,
         timeouts: Timeouts,
         clock: Callable[[], Instant],
+        reply: ClaimReply,
     ) -> None:
+        """Run the work of a claim, which `reply` tells whether it is on disk."""
         self.job = work.job
+        self.undone = False  # the commit of the claim has failed
+        self._reply = reply
         self.claimed_at = clock()
         self.began_at: Instant | None = None  # when the request was sent
         self.loads = False  # its model had to be loaded first
@@ -85,14 +90,25 @@ class Attempt:
             self._stopped, self._reason = True, reason
             self._scope.cancel()
 
+    async def stored(self) -> None:
+        """Return once the claim is on disk. Nothing that the attempt learns may leave it before."""
+        if self._reply.outcome is None:
+            await self._reply.wait()
+        await trio.lowlevel.checkpoint_if_cancelled()  # its commit may have failed
+
     async def run(self, began: Callable[[bool], Awaitable[None]]) -> Answered | ForemanError | None:
-        """Load the model, send the request, and return the outcome; None when the job was cancelled.
+        """Load the model, send the request, and return the outcome; None when the job was cancelled or is undone.
 
         `began` is awaited before the request is sent; its argument is True when the model was loaded for it.
         """
         outcome: Answered | ForemanError | None = None
-        with self._scope:
-            outcome = await self._run(began)
+        self._reply.undo = partial(self.stop, None)
+        try:
+            with self._scope:
+                outcome = await self._run(began)
+            self.undone = (self._reply.outcome or await self._reply.wait()) is None
+        finally:
+            self._reply.undo = None
         if self._scope.cancelled_caught:
             outcome = self._why()
         if isinstance(outcome, TargetError):
@@ -188,7 +204,9 @@ class Attempt:
                 if chunk.cut:
                     flaw = AnswerCut()
                     continue
-                self._answered = True
+                if not self._answered:
+                    await self.stored()
+                    self._answered = True
                 count += 1
                 if count % BREATH == 0 or size - breathed > LIGHT:
                     await trio.lowlevel.checkpoint()

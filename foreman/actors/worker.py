@@ -188,9 +188,10 @@ class Worker:
 
     async def _work(self) -> None:
         spent: Spent | None = None
-        while work := await self._next(spent):
+        while claimed := await self._next(spent):
+            work, claim = claimed
             began = trio.current_time()
-            error = await self._attempt(work)
+            error = await self._attempt(work, claim)
             spent = Spent(work.job.priority, trio.current_time() - began, work.reserved)
             if isinstance(error, TargetUnavailable):
                 self._inventory.report_down(error)
@@ -238,8 +239,8 @@ class Worker:
                     self.stop_running(TargetDrained(self.name))
                     await self._release.wait()
 
-    async def _next(self, spent: Spent | None) -> Work | None:
-        """Wait for work and return it; None when draining and for a slot too many.
+    async def _next(self, spent: Spent | None) -> tuple[Work, Claim] | None:
+        """Wait for work and return it, perhaps before it is on disk; None when draining and for a slot too many.
 
         `spent` is the slot time of the attempt before.
         """
@@ -255,8 +256,10 @@ class Worker:
                     await self._release.wait()
                 continue
             try:
-                work = await self._claim(spent)
+                work, claim = await self._claim(spent)
                 spent = None
+                if work and self._draining.is_set():
+                    work = await claim.reply.wait()
             except StoreUnavailable as error:
                 log.warning("cannot take a job", why=str(error))
                 with self._until_draining():
@@ -265,14 +268,15 @@ class Worker:
             if work and self._draining.is_set():
                 await self._queue.tell(Finished(job_id=work.job.id, fence=work.job.fence, outcome=Drained()))
             elif work:
-                return work
+                return work, claim
         return None
 
-    async def _claim(self, spent: Spent | None) -> Work | None:
+    async def _claim(self, spent: Spent | None) -> tuple[Work | None, Claim]:
         claim = Claim(target=self.name, loaded=self.is_loaded, spent=spent)
         self._claims.add(claim)
         try:
-            return await self._queue.ask(claim)
+            await self._queue.tell(claim)
+            return await claim.reply.first(), claim
         finally:
             self._claims.discard(claim)
 
@@ -296,7 +300,7 @@ class Worker:
             finally:
                 self._waits.discard(scope)
 
-    async def _attempt(self, work: Work) -> ForemanError | None:
+    async def _attempt(self, work: Work, claim: Claim) -> ForemanError | None:
         """Run the job and report the outcome to the queue; return the error, if any."""
         job = work.job
         model, payload = self._inventory.named(job.model, job.key, work.payload)
@@ -304,7 +308,8 @@ class Worker:
             work = replace(work, job=msgspec.structs.replace(job, model=model), payload=payload)
         output = self._hub.output(job.id)
         output.begin(job.attempt)
-        attempt = self._running[job.id] = Attempt(work, self._target, self.loads, output, self.timeouts, self._clock)
+        attempt = Attempt(work, self._target, self.loads, output, self.timeouts, self._clock, claim.reply)
+        self._running[job.id] = attempt
         self._outlook.claimed(job, attempt.claimed_at)
         try:
             outcome = await attempt.run(partial(self._began, attempt))
@@ -312,6 +317,8 @@ class Worker:
             if self._running.get(job.id) is attempt:
                 del self._running[job.id]
                 self._outlook.ended(job.id)
+        if attempt.undone:  # there is no such job, or no such claim of it
+            return None
         error = output.error = outcome if isinstance(outcome, ForemanError) else None
         if isinstance(error, MemoryFull):
             output.drop()  # a requeued job must not hold memory that the running ones need
@@ -331,10 +338,12 @@ class Worker:
 
     async def _began(self, attempt: Attempt, loaded: bool) -> None:
         job = attempt.job
-        if loaded:
-            self._metrics.loaded(model_of(job.key))
         if attempt.began_at is not None:
             self._outlook.began(job.id, attempt.began_at)
+        if job.state is not State.LOADING and not loaded:
+            return
+        await attempt.stored()
+        if loaded:
+            self._metrics.loaded(model_of(job.key))
         seconds = max(0.0, (attempt.began_at or attempt.claimed_at) - attempt.claimed_at)
-        if job.state is State.LOADING or loaded:
-            await self._queue.tell(Began(job_id=job.id, fence=job.fence, loaded=loaded, seconds=seconds))
+        await self._queue.tell(Began(job_id=job.id, fence=job.fence, loaded=loaded, seconds=seconds))

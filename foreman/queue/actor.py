@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from foreman.domain.errors import Draining, StoreBroken, StoreLost
-from foreman.queue.commands import Commit, Listener, Message
+from foreman.queue.commands import Claim, Commit, Listener, Message, Work
 from foreman.queue.handlers.dispatch import Answer, CommandHandlers
 
 log = structlog.get_logger()
@@ -153,11 +153,15 @@ class QueueActor:
 
     def _write(self, token: trio.lowlevel.TrioToken) -> None:
         """Apply messages until the inbox stays empty; with none at first, run the work that is due."""
+
+        def lending(claims: Sequence[tuple[Claim, Work | None]]) -> None:
+            token.run_sync_soon(lend, claims)
+
         if self._error is None and self._inbox.empty() and self._timeout() == 0:
             token.run_sync_soon(self._settle, *self._handlers.apply([]))
         while self._error is None and (batch := self._take()):
             self._in_doubt = batch
-            answers, commit = self._handlers.apply(batch)
+            answers, commit = self._handlers.apply(batch, lending)
             self._in_doubt = ()
             token.run_sync_soon(self._settle, answers, commit)
 
@@ -179,3 +183,12 @@ class QueueActor:
         except Exception as error:  # an exception in an event loop callback crashes Trio; `run` raises it instead
             self._error = error
             self._news.set()
+
+
+def lend(claims: Sequence[tuple[Claim, Work | None]]) -> None:
+    """Give slots the work of commits under way, or take it back."""
+    for claim, work in claims:
+        if work is None:
+            claim.reply.settle(None)
+        else:
+            claim.reply.lend(work)

@@ -40,9 +40,7 @@ class Reply(Generic[T]):
         """Set the answer, or the error to raise, and wake the waiting task. A later answer takes its place."""
         self._outcome = outcome
         self._done = True
-        if self._waiting is not None:
-            trio.lowlevel.reschedule(self._waiting)
-            self._waiting = None
+        self._wake()
 
     @property
     def outcome(self) -> T | ForemanError | None:
@@ -54,15 +52,54 @@ class Reply(Generic[T]):
         if self._done:
             await trio.lowlevel.checkpoint()
         else:
-            self._waiting = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._leave)
+            await self._sleep()
+        return self._answer()
+
+    def _answer(self) -> T:
         if isinstance(self._outcome, ForemanError):
             raise self._outcome
         return self._outcome  # type: ignore[return-value]
 
+    async def _sleep(self) -> None:
+        self._waiting = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._leave)
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
+
     def _leave(self, _: object) -> trio.lowlevel.Abort:
         self._waiting = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+
+class ClaimReply(Reply["Work | None"]):
+    """The answer to a claim, which may be lent while its commit is under way."""
+
+    __slots__ = ("_lent", "undo")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lent: Work | None = None
+        self.undo: Callable[[], None] | None = None  # called when the commit of a lent answer has failed
+
+    def lend(self, work: Work) -> None:
+        """Give the work before it is on disk; `settle` decides whether it stays."""
+        self._lent = work
+        self._wake()
+
+    def settle(self, outcome: Work | ForemanError | None) -> None:
+        """Set the answer: the work that was lent, or None when its commit has failed."""
+        super().settle(outcome)
+        if outcome is None and self.undo is not None:
+            self.undo()
+
+    async def first(self) -> Work | None:
+        """Return the answer, or the work that is lent until then; `wait` returns once it is on disk."""
+        if not self._done and self._lent is None:
+            await self._sleep()
+        return self._answer() if self._done else self._lent
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -117,11 +154,15 @@ class SubmitMany(Message[None]):
 
 @dataclass(slots=True, eq=False)
 class Claim(Message["Work | None"]):
-    """Claim the next job for a free slot. It waits for one; the answer is None only after a Withdraw."""
+    """Claim the next job for a free slot. It waits for one; the answer is None only after a Withdraw.
+
+    A job that is new, and whose target may begin at once, is lent while the commit that stores it is under way.
+    """
 
     target: str = ""  # the name of the slot's target
     loaded: Callable[[LoadKey], bool] = never  # True for a key that can start without loading; called in any thread
     spent: Spent | None = None  # the slot time of this slot's previous attempt
+    reply: ClaimReply = field(default_factory=ClaimReply)
 
 
 @dataclass(slots=True)

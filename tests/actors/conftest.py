@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -41,14 +42,17 @@ def start_app(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Await
         timeout: Timeouts | None = None,
         rules: Rules | None = None,
         budget: Budget | None = None,
+        threaded: bool = False,
     ) -> App:
         target = target or FakeTarget(list(scripts) or [saying("hello")])
         rules = rules or Rules(backoff=Backoff(2, 300))
         outlook = Outlook(Order(slots=slots))
-        queue = QueueActor(CommandHandlers(store, rules, outlook, clock=now, chance=lambda: EVEN), offload=inline)
+        clock = time.time if threaded else now  # a thread has no Trio's time
+        handlers = CommandHandlers(store, rules, outlook, clock=clock, chance=lambda: EVEN)
+        queue = QueueActor(handlers, offload=None if threaded else inline)
         hub = OutputHub(budget)
         inventory = Inventory(target, queue, poll_interval=30)
-        worker = Worker(queue, target, hub, inventory, outlook, slots=slots, timeout=timeout, clock=now)
+        worker = Worker(queue, target, hub, inventory, outlook, slots=slots, timeout=timeout, clock=clock)
         app = App(store, queue, worker, outlook, hub, inventory, target, [], nursery)
         for listener in (hub.on_commit, worker.on_commit, app.on_commit):
             queue.add_listener(listener)

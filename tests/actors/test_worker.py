@@ -435,14 +435,14 @@ async def away(app: App) -> None:
 
 
 async def without_room_on_disk(app: App) -> None:
-    ask = app.queue.ask
+    tell = app.queue.tell
 
-    async def full(message: Any) -> Any:
+    async def full(message: Any) -> None:
         if isinstance(message, Claim):
             raise StoreFull
-        return await ask(message)
+        await tell(message)
 
-    app.queue.ask = full  # type: ignore[method-assign]
+    app.queue.tell = full  # type: ignore[method-assign]
     await app.queue.ask(Withdraw(target=""))
     await app.submit(draft())
 

@@ -1,4 +1,4 @@
-"""Before a 202 leaves, its job is on disk: the system calls of a real Foreman."""
+"""Before an answer leaves, what it tells is on disk: the system calls of a real Foreman."""
 
 from __future__ import annotations
 
@@ -19,13 +19,35 @@ CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)")
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_no_answer_of_a_call_leaves_before_its_job_is_synced(tmp_path: Path, stream: bool) -> None:
+    """The target has the request by then, and mostly has answered it too: each call finds its slot free."""
+    trace = tmp_path / "trace"
+    async with child("tests.bench.instant") as target:
+        daemon = Daemon(tmp_path / "data", strace(trace), ollama_url=f"http://127.0.0.1:{target['port']}")
+        try:
+            await daemon.start()
+            async with connected(daemon.port) as connection:
+                for number in range(JOBS):
+                    messages = [{"role": "user", "content": f"number {number}"}]
+                    call = {"model": "m0", "messages": messages, "stream": stream}
+                    with trio.fail_after(30):
+                        status, _ = await connection.exchange(post("/api/chat", call))
+                    assert status == 200
+            assert await daemon.stop() == 0
+        finally:
+            await daemon.kill()
+    synced, unsynced = _read(trace, status=200, syncs=1 if stream else 2)  # a whole answer is on disk as well
+    assert unsynced == []
+    assert synced >= _commits(daemon.database) >= JOBS
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 async def test_no_202_leaves_before_its_job_is_synced(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    # -y names the file of each descriptor; the strings are cut where the status has been said.
-    strace = ["strace", "-f", "-y", "-s", "16", "-e", "trace=fdatasync,fsync,write,sendto,sendmsg", "-o", str(trace)]
     async with child("tests.bench.instant", "--silent") as target:
         url = f"http://127.0.0.1:{target['port']}"
-        daemon = Daemon(tmp_path / "data", strace, ollama_url=url, shutdown_grace=0)
+        daemon = Daemon(tmp_path / "data", strace(trace), ollama_url=url, shutdown_grace=0)
         try:
             await daemon.start()
             async with connected(daemon.port) as connection:
@@ -37,16 +59,32 @@ async def test_no_202_leaves_before_its_job_is_synced(tmp_path: Path) -> None:
             assert await daemon.stop() == 0
         finally:
             await daemon.kill()
-    synced, unsynced = _read(trace)
+    synced, unsynced = _read(trace, status=202, syncs=1)
     assert unsynced == []
     assert synced >= _commits(daemon.database) >= JOBS
 
 
-def _read(trace: Path) -> tuple[int, list[int]]:
-    """How many syncs of the database's log ended well, and which 202s left without one of their own."""
+def strace(trace: Path) -> list[str]:
+    # -y names the file of each descriptor; the strings are cut where the status has been said.
+    return [
+        "strace",
+        "-f",
+        "-y",
+        "-s",
+        "16",
+        "-e",
+        "trace=fdatasync,fsync,write,sendto,sendmsg,read,recvfrom",
+        "-o",
+        str(trace),
+    ]
+
+
+def _read(trace: Path, *, status: int, syncs: int) -> tuple[int, list[int]]:
+    """How many syncs of the database's log ended well, and which answers left without so many of their own."""
     synced, since, sent = 0, 0, 0
     unsynced: list[int] = []
     syncing: set[str] = set()  # threads whose sync of the log has begun
+    calls = False  # before the first one, it was only asked whether it is ready
     for line in trace.read_text().splitlines():
         match = CALL.match(line)
         if not match:
@@ -58,9 +96,12 @@ def _read(trace: Path) -> tuple[int, list[int]]:
             if line.endswith("= 0") and thread in syncing:
                 syncing.discard(thread)
                 synced, since = synced + 1, since + 1
-        elif '"HTTP/1.1 202' in line and "<unfinished" not in line.partition('"')[0]:
+        elif call in ("read", "recvfrom"):
+            if '"POST /' in line:
+                calls, since = True, 0
+        elif calls and f'"HTTP/1.1 {status}' in line and "<unfinished" not in line.partition('"')[0]:
             sent += 1
-            if not since:
+            if since < syncs:
                 unsynced.append(sent)
             since = 0
     assert sent == JOBS

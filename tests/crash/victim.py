@@ -117,9 +117,9 @@ def _wrap() -> None:
             _pass("notified")
         await tell(self, message)
 
-    async def attempting(self: Worker, work: Any) -> Any:
+    async def attempting(self: Worker, work: Any, claim: Any) -> Any:
         _pass("claimed")
-        return await attempt(self, work)
+        return await attempt(self, work, claim)
 
     QueueActor.tell = telling  # type: ignore[method-assign]
     Worker._attempt = attempting  # type: ignore[method-assign]

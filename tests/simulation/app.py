@@ -15,6 +15,7 @@ from foreman.app import build
 from foreman.config.settings import Settings
 from foreman.domain.errors import CursorGone
 from foreman.domain.job import Instant, JobEvent
+from foreman.queue import actor
 from tests.simulation.receiver import ScriptedReceivers
 from tests.simulation.target import ScriptedTarget
 from tests.simulation.witness import Book, PowerCut, WatchedStore
@@ -26,13 +27,20 @@ LOOK = 100.0  # seconds between looks for slots that stand idle
 
 
 class _Held:
-    """In place of Trio's token: what the writer's thread tells the loop comes when the sync has ended."""
+    """In place of Trio's token: what the writer's thread tells the loop comes when the sync has ended.
 
-    def __init__(self) -> None:
+    Only what it lends before its first commit comes at once.
+    """
+
+    def __init__(self, token: trio.lowlevel.TrioToken) -> None:
+        self._token = token
         self.calls: list[tuple[Any, ...]] = []
 
     def run_sync_soon(self, *call: Any) -> None:
-        self.calls.append(call)
+        if call[0] is actor.lend and not self.calls:
+            self._token.run_sync_soon(*call)
+        else:
+            self.calls.append(call)
 
 
 class Disk:
@@ -45,7 +53,7 @@ class Disk:
 
     async def __call__(self, function: Callable[..., T], /, *args: Any) -> T:
         (token,) = args
-        held = _Held()
+        held = _Held(token)
         await self._take_time()
         answer = function(held)
         await self._take_time()

@@ -112,7 +112,7 @@ class ScriptedTarget(PlainTarget):
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         self._calls += 1
-        number = self._calls
+        number, began = self._calls, self._book.time()
         self._at_work[number] = call
         job_id = call.payload.decode()
         self._book.said[job_id], self._newest[job_id] = "", number
@@ -128,8 +128,12 @@ class ScriptedTarget(PlainTarget):
                 yield chunks
         finally:
             del self._at_work[number]
-            seen = self._book.jobs.get(job_id) or self._book.gone[job_id]
-            if seen.state not in RUNNING and self._book.time() - seen.changed_at > SLACK:
+            seen = self._book.jobs.get(job_id) or self._book.gone.get(job_id)
+            if seen is None:  # the commit has failed
+                self._book.tally["worked for nobody"] += 1
+                if self._book.time() - began > SLACK:
+                    self._book.complain(f"{self.name} went on with {job_id}, which was not stored")
+            elif seen.state not in RUNNING and self._book.time() - seen.changed_at > SLACK:
                 self._book.complain(f"{self.name} went on with {job_id} after it was {seen.state}")
 
     async def _answer(self, call: Call, job_id: str, number: int) -> AsyncGenerator[Chunk, None]:

@@ -32,6 +32,7 @@ from foreman.queue.commands import (
     Submit,
     SubmitMany,
     Withdraw,
+    Work,
 )
 from foreman.queue.handlers import claims, deliveries, jobs, maintenance
 from foreman.queue.handlers.ledger import Ledger, Rules
@@ -39,6 +40,7 @@ from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 
 Answer: TypeAlias = tuple[Message[Any], object]
+Lend: TypeAlias = Callable[[Sequence[tuple[Claim, Work | None]]], None]  # None: the commit has failed
 
 BUSY_PAUSE = 0.5  # seconds until writes that met another program's lock are retried
 
@@ -83,12 +85,13 @@ class CommandHandlers:
         self.next_due = store.next_due()  # when `tick` next has work
         self._ledger = Ledger(store, rules, self.outlook, chance, target)
         self._owed: list[Message[Any]] = []  # worker reports not stored yet; their senders do not repeat them
+        self._failed = False  # the last commit with events did: nothing is lent, since the next one may too
 
     def change(self, rules: Rules) -> None:
         """Follow these rules from the next command on. Call it in any thread."""
         self._ledger.rules = rules
 
-    def apply(self, batch: Sequence[Message[Any]]) -> tuple[list[Answer], Commit]:
+    def apply(self, batch: Sequence[Message[Any]], lend: Lend | None = None) -> tuple[list[Answer], Commit]:
         """Apply messages in one transaction and return their answers; they are on disk when this returns.
 
         A claim that finds no job has no answer yet; the answers hold those of earlier claims that were given a job.
@@ -97,6 +100,9 @@ class CommandHandlers:
         each one gets a transaction of its own, so that one does not fail the others. While another program locks the
         store none is retried, since each retry would wait for the lock. Unstored reports of workers are kept.
 
+        `lend` is called with claims whose work may begin, when nothing but the commit is left to do; if that fails, it
+        is called with them again, and they are answered for good.
+
         Raises:
             StoreBroken: The store cannot go on.
         """
@@ -104,7 +110,7 @@ class CommandHandlers:
         together = [*self._owed, *(message for message in batch if not isinstance(message, Checkpoint))]
         self._owed = []
         try:
-            answers, commit = self._in_one(together)
+            answers, commit = self._in_one(together, lend)
         except StoreBusy as busy:
             answers, commit = [(message, busy) for message in together], Commit([])
             self._owe(together)
@@ -128,7 +134,7 @@ class CommandHandlers:
         """Wake the jobs that became ready and expire the overdue ones."""
         return self.apply([])[1]
 
-    def _in_one(self, batch: Sequence[Message[Any]]) -> tuple[list[Answer], Commit]:
+    def _in_one(self, batch: Sequence[Message[Any]], lend: Lend | None = None) -> tuple[list[Answer], Commit]:
         ledger, outlook = self._ledger, self.outlook
         ledger.begin(self.clock())
         before = outlook.turns
@@ -141,13 +147,18 @@ class CommandHandlers:
                 due = maintenance.next_due(ledger)
                 self.next_due = None if due is None else max(due, again)
                 ledger.write()
+                if lend and not self._failed and (lent := ledger.lend()):
+                    lend(lent)
         except BaseException as error:
-            outlook.turns = before
+            outlook.turns, self._failed = before, True
             ledger.roll_back()
+            if lend and ledger.lent:
+                lend([(claim, None) for claim, _ in ledger.lent])
             if isinstance(error, (StoreUnavailable, StoreRejected)):  # the store can still be read
                 ledger.recall()
             raise
         ledger.commit()
+        self._failed = self._failed and not ledger.events
         posted = ledger.redelivers or any(event.posted for event in ledger.events)
         return [*answers, *ledger.served], Commit(ledger.events, posted)
 

@@ -72,6 +72,7 @@ class Ledger:
         self.claims: list[Claim] = []  # that wait for a job, the first one first
         self.served: list[tuple[Claim, Work | None]] = []  # claims that the transaction answers
         self._claims_before: list[Claim] = []
+        self.lent: list[tuple[Claim, Work]] = []  # to slots that begin while the commit is under way
         self._new: dict[str, tuple[Draft, Job]] = {}  # added and not written yet
         self._changed: list[Job] = []
         self._artifacts: dict[str, Sequence[Artifact]] = {}
@@ -88,7 +89,7 @@ class Ledger:
         """Forget the changes of the previous transaction."""
         self.now = now
         self.events, self.redelivers, self.unfinished = [], False, False
-        self.served, self._claims_before = [], self.claims.copy()
+        self.served, self._claims_before, self.lent = [], self.claims.copy(), []
         self._newest_before = self._newest
 
     def write(self) -> None:
@@ -129,8 +130,9 @@ class Ledger:
         self.tally.commit(self._depths)
 
     def roll_back(self) -> None:
-        """Discard the changes and the sums; the claims wait again."""
-        self.claims = self._claims_before
+        """Discard the changes and the sums; the claims wait again, but for those whose work was lent."""
+        lent = [claim for claim, _ in self.lent]
+        self.claims = [claim for claim in self._claims_before if claim not in lent]
         self._new, self._changed, self._artifacts, self._unlogged, self._deliveries = {}, [], {}, [], []
         self._newest, self.due_changed = self._newest_before, True
         self.outlook.board.roll_back()
@@ -158,6 +160,20 @@ class Ledger:
         """Answer a claim that waits."""
         self.served.append((claim, work))
         self.claims.remove(claim)
+
+    def lend(self) -> list[tuple[Claim, Work]]:
+        """Return the claims whose work may begin before it is on disk: idle slots with new jobs, nothing to load.
+
+        Of a new job nobody knows anything yet, and no attempt of it is lost if the program ends before the commit.
+        """
+        if self.served:
+            new = {event.job_id for event in self.events if event.previous is None}
+            self.lent = [
+                (claim, work)
+                for claim, work in self.served
+                if work and work.job.id in new and work.job.state is State.WORKING and claim in self._claims_before
+            ]
+        return self.lent
 
     def forget_claims(self, target: str) -> None:
         """Answer the claims of a target that wait: they get no job."""
