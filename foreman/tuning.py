@@ -16,6 +16,7 @@ from foreman.domain.intake import Intake
 from foreman.domain.rate import Rate
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling import choose
+from foreman.domain.scheduling.shares import Fairness
 from foreman.domain.webhooks import addresses
 from foreman.domain.webhooks.admission import Limits
 from foreman.http.auth import Auth
@@ -49,7 +50,14 @@ def timeouts_of(settings: Settings) -> Timeouts:
 
 def order_of(settings: Settings) -> choose.Rules:
     """Return the settings for the order of jobs."""
-    return choose.Rules(limit=settings.starvation_limit, share=settings.share, slots=settings.slots)
+    return choose.Rules(
+        limit=settings.starvation_limit,
+        share=settings.share,
+        slots=settings.slots,
+        fairness=Fairness(settings.fair_quantum, settings.weights),
+        prefix_turns=settings.prefix_turns,
+        give_way=settings.give_way,
+    )
 
 
 def receivers_of(settings: Settings) -> addresses.Rules:

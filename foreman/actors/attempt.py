@@ -96,16 +96,19 @@ class Attempt:
             await self._reply.wait()
         await trio.lowlevel.checkpoint_if_cancelled()  # its commit may have failed
 
-    async def run(self, began: Callable[[bool], Awaitable[None]]) -> Answered | ForemanError | None:
+    async def run(
+        self, began: Callable[[bool], Awaitable[None]], computed: Callable[[], Awaitable[None]] | None
+    ) -> Answered | ForemanError | None:
         """Load the model, send the request, and return the outcome; None when the job was cancelled or is undone.
 
-        `began` is awaited before the request is sent; its argument is True when the model was loaded for it.
+        `began` is awaited before the request is sent; its argument is True when the model was loaded for it. `computed`
+        is awaited when the answer begins.
         """
         outcome: Answered | ForemanError | None = None
         self._reply.undo = partial(self.stop, None)
         try:
             with self._scope:
-                outcome = await self._run(began)
+                outcome = await self._run(began, computed)
             self.undone = (self._reply.outcome or await self._reply.wait()) is None
         finally:
             self._reply.undo = None
@@ -168,7 +171,9 @@ class Attempt:
         if moved > self._timeout * GRAIN or (moved and deadline == self._ends_at):
             self._scope.deadline = deadline
 
-    async def _run(self, began: Callable[[bool], Awaitable[None]]) -> Answered | ForemanError:
+    async def _run(
+        self, began: Callable[[bool], Awaitable[None]], computed: Callable[[], Awaitable[None]] | None
+    ) -> Answered | ForemanError:
         job, target, held = self.job, self._target, self._output.held
         call = Call(
             model=job.model,
@@ -184,7 +189,7 @@ class Attempt:
             loaded = self.loads and target.is_loaded(job.key)  # false after a request to unload
             self.began_at = self._clock()
             await began(loaded)
-            answer, flaw = await self._collect(call)
+            answer, flaw = await self._collect(call, computed)
             return await offload(answer.size, _answered, answer, flaw)
         except ForemanError as error:
             return error.with_traceback(None)  # a traceback would keep the output log and its chunks alive
@@ -194,7 +199,9 @@ class Attempt:
             log.exception("attempt failed by a bug", job=job.id)
             return Internal()
 
-    async def _collect(self, call: Call) -> tuple[Answer, AnswerCut | None]:
+    async def _collect(
+        self, call: Call, computed: Callable[[], Awaitable[None]] | None
+    ) -> tuple[Answer, AnswerCut | None]:
         endpoint = at(call.endpoint)
         answer, size, count, breathed = endpoint.answer(self._target.name), 0, 0, 0
         flaw: AnswerCut | None = None
@@ -207,6 +214,8 @@ class Attempt:
                 if not self._answered:
                     await self.stored()
                     self._answered = True
+                    if computed is not None:
+                        await computed()
                 count += 1
                 if count % BREATH == 0 or size - breathed > LIGHT:
                     await trio.lowlevel.checkpoint()

@@ -50,6 +50,7 @@ class OutputLog:
         self.ended: JobEvent | None = None
         self.cut: GaveWay | None = None  # set once the chunks were dropped before all readers had them
         self.said = 0  # number of chunks before the cut
+        self.shown = False  # True once somebody was given a chunk of the current attempt
         self._readers: weakref.WeakSet[OutputReader] = weakref.WeakSet()
         self._news: trio.Event | None = None  # made by the first reader that waits
         self._end: trio.Event | None = None  # the same, for those that wait for the end alone
@@ -65,6 +66,7 @@ class OutputLog:
         """Forget the chunks: the attempt starts over."""
         self.turn += 1
         self.chunks, self._labels, self._last, self._kept = [], [], None, 0
+        self.shown = False
         self.held.free()
         self._tell()
 
@@ -194,6 +196,7 @@ class OutputReader:
             return OutputItem(cut=output.cut, ended=output.ended)
         if self._position < len(output.chunks):
             self._position += 1
+            output.shown = True
             at = self._position - 1
             return OutputItem(output.chunks[at], output.label(at))
         if output.ended:

@@ -16,11 +16,13 @@ from foreman.actors.inventory import Inventory
 from foreman.actors.loads import Loads
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
+from foreman.actors.switch import Switch
 from foreman.actors.tally import Tally
 from foreman.domain.errors import (
     Drained,
     ForemanError,
     MemoryFull,
+    Preempted,
     Shortage,
     StoreUnavailable,
     TargetDrained,
@@ -29,7 +31,7 @@ from foreman.domain.errors import (
 from foreman.domain.job import Instant, LoadKey, State, model_of
 from foreman.domain.scheduling.choose import Spent
 from foreman.offload import LIGHT
-from foreman.queue.commands import Answered, Began, Claim, Commit, Finished, Queue, Rescue, Withdraw, Work
+from foreman.queue.commands import Answered, Began, Claim, Commit, Computed, Finished, Queue, Rescue, Withdraw, Work
 from foreman.queue.outlook import Outlook
 from foreman.targets.protocol import Target
 
@@ -60,9 +62,7 @@ class Worker:
         `grace` is how many seconds running jobs may go on once the target is drained.
         """
         self.grace = grace
-        self._hold = trio.Event()  # set while the target is drained
-        self._release = trio.Event()
-        self._release.set()
+        self._hold = Switch()  # on while the target is drained
         self.name = name
         self._others = others
         self._metrics = metrics or Metrics()
@@ -86,7 +86,10 @@ class Worker:
         self.slots = slots
 
     def on_commit(self, commit: Commit) -> None:
-        """Stop the attempts of cancelled jobs."""
+        """Stop the attempts of cancelled jobs, and of those that give way."""
+        for job_id, urgent in commit.giving_way.items():
+            if attempt := self._running.get(job_id):
+                attempt.stop(Preempted(urgent))
         for event in commit.events:
             if event.state is State.CANCELLED:
                 if attempt := self._running.get(event.job_id):
@@ -100,11 +103,6 @@ class Worker:
     def running(self) -> int:
         """Return the number of jobs that run."""
         return len(self._running)
-
-    @property
-    def busy(self) -> bool:
-        """True when every slot has a job."""
-        return len(self._running) >= self.slots
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Rescue the jobs that a predecessor left running, then work until drained."""
@@ -191,8 +189,11 @@ class Worker:
         while claimed := await self._next(spent):
             work, claim = claimed
             began = trio.current_time()
-            error = await self._attempt(work, claim)
-            spent = Spent(work.job.priority, trio.current_time() - began, work.reserved)
+            spent = None
+            if (ended := await self._attempt(work, claim)) is None:
+                continue
+            error, loading = ended
+            spent = work.spent(trio.current_time() - began, loading)
             if isinstance(error, TargetUnavailable):
                 self._inventory.report_down(error)
             elif isinstance(error, Shortage):  # the next job would meet it too
@@ -210,7 +211,7 @@ class Worker:
     @property
     def held(self) -> bool:
         """True while the target is drained: no job is claimed."""
-        return self._hold.is_set()
+        return self._hold.is_on
 
     async def hold(self) -> None:
         """Claim no more jobs; those that run go back to the queue after the grace, their attempts not spent."""
@@ -219,25 +220,21 @@ class Worker:
 
     def hold_at_start(self) -> None:
         """Claim no jobs from the start on."""
-        if not self.held:
-            self._release = trio.Event()
-            self._hold.set()
+        self._hold.turn_on()
 
     def release(self) -> None:
         """Claim jobs again."""
-        if self.held:
-            self._hold = trio.Event()
-            self._release.set()
+        self._hold.turn_off()
 
     async def _stop_while_held(self) -> None:
         while not self._draining.is_set():
             with self._until_draining():
-                await self._hold.wait()
+                await self._hold.wait_on()
                 with trio.move_on_after(self.grace) as grace:
-                    await self._release.wait()
+                    await self._hold.wait_off()
                 if grace.cancelled_caught and self.held:
                     self.stop_running(TargetDrained(self.name))
-                    await self._release.wait()
+                    await self._hold.wait_off()
 
     async def _next(self, spent: Spent | None) -> tuple[Work, Claim] | None:
         """Wait for work and return it, perhaps before it is on disk; None when draining and for a slot too many.
@@ -253,7 +250,7 @@ class Worker:
             if not self._inventory.up or self.held:
                 with self._until_draining():
                     await self._inventory.wait_up()
-                    await self._release.wait()
+                    await self._hold.wait_off()
                 continue
             try:
                 work, claim = await self._claim(spent)
@@ -300,8 +297,8 @@ class Worker:
             finally:
                 self._waits.discard(scope)
 
-    async def _attempt(self, work: Work, claim: Claim) -> ForemanError | None:
-        """Run the job and report the outcome to the queue; return the error, if any."""
+    async def _attempt(self, work: Work, claim: Claim) -> tuple[ForemanError | None, float] | None:
+        """Run the job and report the outcome; return its error and the seconds of loading, None if it is undone."""
         job = work.job
         model, payload = self._inventory.named(job.model, job.key, work.payload)
         if model != job.model:
@@ -310,9 +307,10 @@ class Worker:
         output.begin(job.attempt)
         attempt = Attempt(work, self._target, self.loads, output, self.timeouts, self._clock, claim.reply)
         self._running[job.id] = attempt
-        self._outlook.claimed(job, attempt.claimed_at)
+        self._outlook.claimed(job, attempt.claimed_at, lambda: output.shown)
         try:
-            outcome = await attempt.run(partial(self._began, attempt))
+            computed = partial(self._queue.tell, Computed(job_id=job.id, fence=job.fence)) if work.opens else None
+            outcome = await attempt.run(partial(self._began, attempt), computed)
         finally:
             if self._running.get(job.id) is attempt:
                 del self._running[job.id]
@@ -334,7 +332,7 @@ class Worker:
         if outcome is not None:
             await self._queue.tell(Finished(job_id=job.id, fence=job.fence, outcome=outcome))
         output.rest()
-        return error
+        return error, max(0.0, figures.loading)
 
     async def _began(self, attempt: Attempt, loaded: bool) -> None:
         job = attempt.job

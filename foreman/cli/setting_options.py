@@ -60,6 +60,8 @@ def shown(field: FieldInfo, value: Any) -> str:
         return "yes" if plain else "no"
     if isinstance(plain, list):
         return ", ".join(item["name"] if isinstance(item, dict) else str(item) for item in plain)
+    if isinstance(plain, dict):
+        return ",".join(f"{name}={one:g}" if isinstance(one, float) else f"{name}={one}" for name, one in plain.items())
     if any(isinstance(part, BeforeValidator) for part in field.metadata):  # a time or a size
         return _measured(plain, _TIMES, "s") if field.annotation is float else _measured(plain, _SIZES, "B")
     return str(plain)

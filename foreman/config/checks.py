@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _UNITS = {"": 1, "ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # of a token
+
 
 def _scaled(scale: Mapping[str, float], example: str) -> BeforeValidator:
     def read(value: object) -> object:
@@ -59,6 +61,23 @@ def _check_urls(value: str) -> str:
     return ",".join(_check_url(url.strip()) for url in value.split(",") if url.strip())
 
 
+def _read_weights(value: object) -> object:
+    """Return the weights of `alice=2, batch=0.5`; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError("must be such as alice=2,batch=0.5")
+    return {name.strip(): weight.strip() for name, _, weight in pairs}
+
+
+def _check_weights(weights: dict[str, float]) -> dict[str, float]:
+    for name in weights:
+        if not _NAME.fullmatch(name):
+            raise ValueError("each name must be that of a token: letters, digits and `_.-`, at most 64")
+    return weights
+
+
 def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s@?#]+/?", origin, re.IGNORECASE):
@@ -94,6 +113,12 @@ Url = Annotated[str, AfterValidator(_check_url)]
 Urls = Annotated[str, AfterValidator(_check_urls)]  # separated by commas
 Address = Annotated[str, AfterValidator(_check_addr)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
+Weights = Annotated[
+    dict[str, Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]],
+    NoDecode,
+    BeforeValidator(_read_weights),
+    AfterValidator(_check_weights),
+]  # by name of a token
 Origins = Annotated[Words, AfterValidator(_check_origins)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_commas)]
 SigningSecrets = Annotated[Secrets, AfterValidator(_check_secrets)]
@@ -104,9 +129,6 @@ def name_of(token: SecretStr) -> tuple[str, str]:
     text = token.get_secret_value()
     name, _, secret = text.partition(":")
     return (name, secret) if secret and _NAME.fullmatch(name) else ("", text)
-
-
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def check_together(settings: Settings) -> None:

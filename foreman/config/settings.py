@@ -24,6 +24,7 @@ from foreman.config.checks import (
     SigningSecrets,
     Size,
     Urls,
+    Weights,
     Words,
 )
 from foreman.config.macros import Macros
@@ -227,6 +228,24 @@ class Settings(BaseModel):
         default=0.1,
         description="Part of the slot time, 0 to 0.4, for a priority that has waited longer than `starvation_limit`. "
         "0 always runs the jobs of a higher priority first.",
+    )
+    fair_quantum: PositiveSeconds = Field(
+        default=20,
+        description="Slot time by which one caller may get ahead of others that wait, to go on with prompts that begin "
+        "alike.",
+    )
+    weights: Weights = Field(
+        default={},
+        description="Shares of the slot time by name of the token, such as `alice=2,batch=0.5`; 1 for the others.",
+    )
+    prefix_turns: bool = Field(
+        default=True,
+        description="Run jobs whose prompts begin alike one after the other, since servers cache the beginning.",
+    )
+    give_way: bool = Field(
+        default=True,
+        description="Stop a job of a lower class when one of class `high` finds no free slot; it starts over later, no "
+        "attempt spent.",
     )
 
     webhook_secret: SigningSecrets = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -15,12 +16,15 @@ from foreman.domain.fingerprint import fingerprints
 from foreman.domain.job import Draft, Instant, load_key
 from foreman.domain.json_objects import read_object
 from foreman.domain.json_weight import has_more_values
+from foreman.domain.scheduling import prefixes
 from foreman.domain.times import rfc3339
 
 MOST_OPTIONS_BYTES = 2**20
 MOST_OPTION_VALUES = 10_000
 _FAR_FUTURE = 100 * 366 * 86400  # seconds
 _NULL = msgspec.Raw(b"null")
+_RENDERED = ("tools", "system", "instructions", "messages", "input", "prompt")  # the parts of a prompt, in order
+MOST_CALLER = 128  # characters
 T = TypeVar("T")
 
 _BOOLEANS = {b"true": True, b"false": False, b"null": None}
@@ -84,13 +88,15 @@ class Intake:
         job_id: str,
         *,
         owner: str,
+        caller: str = "",
         idempotency_key: str | None = None,
         judged: dict[str, str | None] | None = None,
     ) -> Draft:
         """Resolve the model, check the receiver of webhooks, and return the draft of the job.
 
         With an idempotency key, the draft carries the refusal of model or receiver: only the queue knows whether the
-        key has its job already. `judged` caches refusals by receiver, for many submissions.
+        key has its job already. `caller` is the caller under the token of `owner`; the payload names it otherwise.
+        `judged` caches refusals by receiver, for many submissions.
 
         Raises:
             ModelNotFound: No target has the model.
@@ -116,6 +122,7 @@ class Intake:
                 canonical=canonical,
                 max_attempts=self.max_attempts,
                 owner=owner,
+                caller=caller,
                 idempotency_key=idempotency_key,
                 refusal=refusal,
             ),
@@ -129,6 +136,7 @@ def make_draft(
     canonical: str,
     max_attempts: int,
     owner: str = "",
+    caller: str = "",
     idempotency_key: str | None = None,
     refusal: ForemanError | None = None,
 ) -> Draft:
@@ -146,6 +154,8 @@ def make_draft(
         payload=payload,
         most_tokens=_most_tokens(submission.payload, options),
         owner=owner,
+        caller=caller or _caller_in(submission.payload),
+        prefix=_prefix(submission.payload),
         idempotency_key=idempotency_key,
         fingerprints=fingerprints(payload, given, max_attempts=max_attempts) if idempotency_key else (),
         refusal=refusal,
@@ -217,6 +227,45 @@ def read_idempotency_key(given: str | None) -> str | None:
     if given is None or re.fullmatch(r"[!-~]{1,255}", given):
         return given
     raise FieldInvalid("Idempotency-Key", given, "must be 1 to 255 visible ASCII characters")
+
+
+def read_caller(given: str | None) -> str:
+    """Return a checked X-Foreman-Caller header, empty when there is none. Raise FieldInvalid."""
+    if given is None or re.fullmatch(r"[!-~]([ -~]{0,126}[!-~])?", given):
+        return given or ""
+    raise FieldInvalid("X-Foreman-Caller", given, f"must be 1 to {MOST_CALLER} printable ASCII characters")
+
+
+def _caller_in(payload: Mapping[str, msgspec.Raw]) -> str:
+    """Return the caller that the fields of the servers' own APIs name, or nothing.
+
+    A long name is replaced with its digest. The server judges the fields; what is no text names nobody.
+    """
+    metadata = _small(payload.get("metadata"))
+    of_anthropic = metadata.get("user_id") if isinstance(metadata, dict) else None
+    for name in (_small(payload.get("safety_identifier")), _small(payload.get("user")), of_anthropic):
+        if isinstance(name, str) and (name := name.strip()):
+            short = len(name) <= MOST_CALLER and name.isprintable()
+            return name if short else sha256(name.encode(errors="replace")).hexdigest()
+    return ""
+
+
+def _prefix(payload: Mapping[str, msgspec.Raw]) -> bytes:
+    """Return the path of the beginning of the prompt, in the order in which servers render it."""
+    group = _small(payload.get("prompt_cache_key"))
+    return prefixes.path(
+        (payload[name] for name in _RENDERED if name in payload), group if isinstance(group, str) else None
+    )
+
+
+def _small(raw: msgspec.Raw | None) -> object:
+    """Return a decoded field, or None if it is missing, wrong or large."""
+    if raw is None or size_of(raw) > MOST_OWN_BYTES:
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _options(payload: Mapping[str, msgspec.Raw]) -> dict[str, object] | None:

@@ -12,6 +12,8 @@ from foreman.domain.errors import ForemanError, IllegalTransition
 
 Instant: TypeAlias = float  # seconds since the epoch, UTC
 LoadKey: TypeAlias = str  # jobs of one key can follow each other without a reload
+CallerKey: TypeAlias = tuple[str, str]  # the name of a token, and of the caller under it; each may be empty
+NOBODY: CallerKey = "", ""
 
 
 class State(StrEnum):
@@ -118,6 +120,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     webhook_url: str | None = None
     webhook_events: tuple[State, ...] | None = None  # None: all
     owner: str = ""  # the name of the submitting token
+    caller: str = ""  # the name of the caller under that token
+    prefix: bytes = b""  # of the prompt, see `prefixes.path`
     idempotency_key: str | None = None
     fingerprints: tuple[bytes, ...] = ()  # with an idempotency key: the one to store, then equivalent ones
     most_tokens: int | None = None  # limit of the answer, if the payload sets one
@@ -151,8 +155,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     webhook_url: str | None = None
     webhook_events: tuple[State, ...] | None = None
     owner: str = ""
+    caller: str = ""
+    prefix: bytes = b""
+    gave_way: int = 0  # how often it gave way to a job of class `high`
     most_tokens: int | None = None
     target: str | None = None  # of the latest attempt
+
+    @property
+    def caller_key(self) -> CallerKey:
+        """Return who shares the slot time with others."""
+        return self.owner, self.caller
 
 
 def queued(draft: Draft, now: Instant) -> Job:
@@ -180,6 +192,8 @@ def queued(draft: Draft, now: Instant) -> Job:
         webhook_url=draft.webhook_url,
         webhook_events=draft.webhook_events,
         owner=draft.owner,
+        caller=draft.caller,
+        prefix=draft.prefix,
         most_tokens=draft.most_tokens,
     )
 

@@ -49,6 +49,7 @@ class Tokens(NamedTuple):
     prompt: int = 0  # including the cached ones
     cached: int = 0
     answer: int = 0
+    counts_cached: bool = False  # True when the server says how many tokens were cached
 
 
 NO_TOKENS = Tokens()

@@ -10,8 +10,9 @@ from foreman.domain.errors import HeaderUnknown
 
 PRIORITY = "X-Foreman-Priority"
 ON_DISCONNECT = "X-Foreman-On-Disconnect"
+CALLER = "X-Foreman-Caller"
 # Clients send them with each request: a route without a use for one ignores it.
-KNOWN = (PRIORITY, ON_DISCONNECT)
+KNOWN = (PRIORITY, ON_DISCONNECT, CALLER)
 
 _PREFIX = "x-foreman-"
 _RAW_PREFIX = _PREFIX.encode()

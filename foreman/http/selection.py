@@ -45,7 +45,7 @@ def read_selection() -> Selection:
         priority=choice("priority", asked.get("priority"), {p.word: p for p in Priority}),
         endpoint=choice("endpoint", asked.get("endpoint"), {endpoint: endpoint for endpoint in ENDPOINTS}),
         error_code=asked.get("error_code"),
-        owner=asked.get("caller"),
+        caller=asked.get("caller"),
         created_after=instant("created_after", asked.get("created_after")),
         created_before=instant("created_before", asked.get("created_before")),
     )

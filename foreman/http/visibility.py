@@ -38,6 +38,12 @@ async def find(job_id: str) -> Job:
     return job
 
 
+def only_owner() -> str | None:
+    """Return the only owner whose jobs the current caller may see; None when all are visible."""
+    caller = context().auth.caller(request)
+    return None if caller.sees_all else caller.name
+
+
 def by(asking: BaseRequestWebsocket) -> Callable[[Job | JobEvent], bool] | None:
     """Return a predicate for the jobs and events that the caller may see; None when all are visible."""
     caller = context().auth.caller(asking)

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
 
-from foreman.domain.job import Instant, Job, LoadKey, Priority
+from foreman.domain.job import CallerKey, Instant, Job, LoadKey, Priority
 from foreman.domain.scheduling.choose import CLASSES, OTHERS, Head
-from foreman.store.protocol import Lane, Writer
+from foreman.store.protocol import Line, Writer
 
-AHEAD = 32  # jobs of a lane that are read together, once it is drained in order
+AHEAD = 32  # jobs of a line that are read together, once it is drained in order
 
 LaneKey = tuple[LoadKey, int]  # a load key and a priority
+LineKey = tuple[LoadKey, int, CallerKey]  # a lane and a caller
+_Line = tuple[Head | None, int, int]  # its oldest claimable job, its numbers of claimable and of parked jobs
+_EMPTY: _Line = None, 0, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +73,22 @@ class _Class:
 
 
 class Board:
-    """The heads and sizes of all lanes. The queue's thread writes it, any thread reads it.
+    """The lanes, each with the lines of its callers. The queue's thread writes it, any thread reads it.
 
-    It is slightly ahead of the disk, since it changes within the transaction; `roll_back` undoes its changes. A lane
+    It is slightly ahead of the disk, since it changes within the transaction; `roll_back` undoes its changes. A line
     whose oldest job has left keeps it as its head until `refresh` reads the next one.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._classes = [_Class() for _ in CLASSES]
-        self._parked: dict[LaneKey, int] = {}  # numbers of jobs with a start time in the future
+        self._lines: dict[LaneKey, dict[CallerKey, _Line]] = {}  # callers in the order in which they began to wait
         self._by_key: Counter[LoadKey] = Counter()
-        self.headless: set[LaneKey] = set()  # lanes whose next head is in the store
-        self._next: dict[LaneKey, deque[Head]] = {}  # jobs right behind a lane's head, as far as they are known
-        self._before: dict[LaneKey, tuple[Head | None, int, int]] = {}  # lanes as the transaction found them
+        self.headless: set[LineKey] = set()  # lines whose next head is in the store
+        self._next: dict[LineKey, deque[Head]] = {}  # jobs right behind a line's head, as far as they are known
+        self._before: dict[LineKey, _Line] = {}  # lines as the transaction found them
         self.key_changes = 0  # how often a key began or ceased to wait
+        self.lines = 0  # lines with jobs
         self.ready = 0  # claimable jobs
         self.waiting = 0  # claimable jobs and those with a start time in the future
 
@@ -107,16 +111,31 @@ class Board:
         head = lanes.heads.get(key)
         return lanes.size(head) if head else 0
 
+    def ready_in(self, priority: int) -> int:
+        """Return the number of claimable jobs of a class."""
+        return sum(self._classes[priority].sizes)
+
     def heads(self) -> list[Head]:
         """Return the oldest claimable job of every lane."""
         with self._lock:
             return [head for lanes in self._classes for head in lanes.heads.values()]
 
-    def lanes(self) -> list[Lane]:
-        """Return the numbers of waiting jobs of every lane."""
+    def callers(self, key: LoadKey, priority: int) -> dict[CallerKey, tuple[Head, int]]:
+        """Return the oldest claimable job of each caller in a lane, and their number, the first to wait first."""
         with self._lock:
-            found = {(head.key, head.priority) for lanes in self._classes for head in lanes.heads.values()}
-            return [self._lane(lane) for lane in found | self._parked.keys()]
+            lines = self._lines.get((key, priority), {})
+            return {caller: (head, size) for caller, (head, size, _) in lines.items() if head is not None}
+
+    def headed_by(self, job_id: str) -> LineKey | None:
+        """Return the line whose oldest claimable job this is, or None."""
+        with self._lock:
+            heads = (head for lines in self._lines.values() for head, _, _ in lines.values() if head)
+            return next(((head.key, head.priority, head.caller) for head in heads if head.id == job_id), None)
+
+    def all_lines(self) -> list[Line]:
+        """Return the numbers of waiting jobs of every line."""
+        with self._lock:
+            return [self._line((*lane, caller)) for lane, lines in self._lines.items() for caller in lines]
 
     def oldest(self) -> Instant | None:
         """Return the time since which the oldest claimable job waits, or None."""
@@ -175,71 +194,70 @@ class Board:
 
     def load(self, store: Writer) -> None:
         """Fill an empty board from the store."""
-        for lane in store.lanes():
-            key = lane.key, int(lane.priority)
-            self._put(key, next(iter(store.heads(*key, limit=1)), None), lane.ready, lane.parked)
+        for one in store.lines():
+            line = one.key, int(one.priority), one.caller
+            self._put(line, next(iter(store.heads(*line, limit=1)), None), one.ready, one.parked)
         self.commit()
 
     def enter(self, jobs: Iterable[Job]) -> None:
         """Add jobs that begin to wait."""
-        parked: Counter[LaneKey] = Counter()
-        ready: dict[LaneKey, list[Job]] = {}
+        parked: Counter[LineKey] = Counter()
+        ready: dict[LineKey, list[Job]] = {}
         for job in jobs:
             if job.ready_at is None:
-                ready.setdefault((job.key, job.priority), []).append(job)
+                ready.setdefault(line_of(job), []).append(job)
             else:
-                parked[job.key, job.priority] += 1
-        for lane, some in ready.items():
+                parked[line_of(job)] += 1
+        for line, some in ready.items():
             first = min(some, key=lambda job: (job.since, job.id))
-            self._enter(lane, Head(first.key, int(first.priority), first.since, first.id), len(some))
-        for (key, priority), count in parked.items():
-            head, size, before = self._found((key, priority))
-            self._put((key, int(priority)), head, size, before + count)
+            self._enter(line, Head(first.key, int(first.priority), first.since, first.id, line[2]), len(some))
+        for line, count in parked.items():
+            head, size, before = self._found(line)
+            self._put(line, head, size, before + count)
 
     def leave(self, job: Job) -> None:
         """Remove a job that waits no more; it is given as it waited."""
-        self.remove((job.key, int(job.priority)), job.id, parked=job.ready_at is not None)
+        self.remove(line_of(job), job.id, parked=job.ready_at is not None)
 
-    def remove(self, lane: LaneKey, job_id: str, *, parked: bool = False) -> None:
-        """Remove a job from a lane."""
-        head, size, later = self._found(lane)
+    def remove(self, line: LineKey, job_id: str, *, parked: bool = False) -> None:
+        """Remove a job from a line."""
+        head, size, later = self._found(line)
         if parked:
-            self._put(lane, head, size, later - 1)
+            self._put(line, head, size, later - 1)
             return
-        self._put(lane, head, size - 1, later) if size > 1 else self._put(lane, None, 0, later)
-        behind = self._next.get(lane)
+        self._put(line, head, size - 1, later) if size > 1 else self._put(line, None, 0, later)
+        behind = self._next.get(line)
         if size <= 1 or head is None:
-            self._next.pop(lane, None)
+            self._next.pop(line, None)
         elif head.id == job_id and behind:
-            self._put(lane, behind.popleft(), size - 1, later)
+            self._put(line, behind.popleft(), size - 1, later)
         elif head.id == job_id:
-            self.headless.add(lane)
+            self.headless.add(line)
         elif behind and any(one.id == job_id for one in behind):
-            del self._next[lane]
+            del self._next[line]
 
     def woke(self, jobs: Iterable[Head]) -> None:
         """Count jobs as claimable whose start time has come."""
         for head in jobs:
-            lane = head.key, head.priority
-            first, size, parked = self._found(lane)
-            self._put(lane, first, size, parked - 1)
-            self._enter(lane, head, 1)
-            self._next.pop(lane, None)
-            self.headless.add(lane)  # only the store knows a head that is fit to be one
+            line = head.key, head.priority, head.caller
+            first, size, parked = self._found(line)
+            self._put(line, first, size, parked - 1)
+            self._enter(line, head, 1)
+            self._next.pop(line, None)
+            self.headless.add(line)  # only the store knows a head that is fit to be one
 
     def refresh(self, store: Writer) -> None:
         """Read the heads that are not known."""
         while self.headless:
-            lane = self.headless.pop()
-            _, size, parked = self._found(lane)
-            heads = store.heads(*lane, limit=AHEAD if lane in self._next else 1)
-            self._put(lane, heads[0] if heads else None, size, parked)
-            self._next[lane] = deque(heads[1:])
+            line = self.headless.pop()
+            _, size, parked = self._found(line)
+            heads = store.heads(*line, limit=AHEAD if line in self._next else 1)
+            self._put(line, heads[0] if heads else None, size, parked)
+            self._next[line] = deque(heads[1:])
 
-    def changes(self) -> list[Lane]:
-        """Return the lanes changed by the transaction, with their numbers of jobs."""
-        changed = (lane for lane, before in self._before.items() if self._found(lane)[1:] != before[1:])
-        return [self._lane(lane) for lane in changed]
+    def changes(self) -> list[Line]:
+        """Return the lines changed by the transaction, with their numbers of jobs."""
+        return [self._line(line) for line, before in self._before.items() if self._found(line)[1:] != before[1:]]
 
     def commit(self) -> None:
         """Accept the changes: the transaction is on disk."""
@@ -247,33 +265,32 @@ class Board:
 
     def roll_back(self) -> None:
         """Undo the changes since the last commit."""
-        for lane, (head, size, parked) in list(self._before.items()):
-            self._put(lane, head, size, parked)
+        for line, (head, size, parked) in list(self._before.items()):
+            self._put(line, head, size, parked)
         self._before.clear()
         self.headless.clear()
         self._next.clear()
 
-    def _enter(self, lane: LaneKey, head: Head, count: int) -> None:
-        first, size, parked = self._found(lane)
-        behind = self._next.get(lane)
+    def _enter(self, line: LineKey, head: Head, count: int) -> None:
+        first, size, parked = self._found(line)
+        behind = self._next.get(line)
         if behind and (head.since, head.id) < (behind[-1].since, behind[-1].id):
-            del self._next[lane]
+            del self._next[line]
         if first is None or (head.since, head.id) < (first.since, first.id):
             first = head
-            self._next.pop(lane, None)
-        self._put((head.key, head.priority), first, size + count, parked)
+            self._next.pop(line, None)
+        self._put(line, first, size + count, parked)
 
-    def _found(self, lane: LaneKey) -> tuple[Head | None, int, int]:
-        lanes = self._classes[lane[1]]
-        head = lanes.heads.get(lane[0])
-        return head, lanes.size(head) if head else 0, self._parked.get(lane, 0)
+    def _found(self, line: LineKey) -> _Line:
+        lines = self._lines.get(line[:2])
+        return lines.get(line[2], _EMPTY) if lines else _EMPTY
 
-    def _put(self, lane: LaneKey, head: Head | None, size: int, parked: int) -> None:
-        """Set a lane's head and numbers; another program may have corrupted the numbers."""
+    def _put(self, line: LineKey, head: Head | None, size: int, parked: int) -> None:
+        """Set a line's head and numbers; another program may have corrupted the numbers."""
         size, parked = max(1, size) if head else 0, max(0, parked)
-        key, priority = lane
-        before = self._found(lane)
-        self._before.setdefault(lane, before)
+        key, priority, caller = line
+        before = self._found(line)
+        self._before.setdefault(line, before)
         more = size + parked - before[1] - before[2]
         with self._lock:
             self.ready += size - before[1]
@@ -284,12 +301,33 @@ class Board:
                 if not self._by_key[key]:
                     del self._by_key[key]
                     self.key_changes += 1
-            if parked:
-                self._parked[lane] = parked
+            lines = self._lines.setdefault((key, priority), {})
+            self.lines += (1 if size + parked else 0) - (caller in lines)
+            if size + parked:
+                lines[caller] = head, size, parked
             else:
-                self._parked.pop(lane, None)
-            self._classes[priority].put(key, head, size)
+                lines.pop(caller, None)
+                if not lines:
+                    del self._lines[key, priority]
+            lane = self._classes[priority]
+            first = _first(lines, lane.heads.get(key), before[0], head)
+            lane.put(key, first, self.size(key, priority) + size - before[1])
 
-    def _lane(self, lane: LaneKey) -> Lane:
-        _, ready, parked = self._found(lane)
-        return Lane(key=lane[0], priority=Priority(lane[1]), ready=ready, parked=parked)
+    def _line(self, line: LineKey) -> Line:
+        key, priority, caller = line
+        _, ready, parked = self._found(line)
+        return Line(key=key, priority=Priority(priority), caller=caller, ready=ready, parked=parked)
+
+
+def line_of(job: Job) -> LineKey:
+    """Return the line in which a job waits."""
+    return job.key, int(job.priority), (job.owner, job.caller)
+
+
+def _first(lines: dict[CallerKey, _Line], first: Head | None, before: Head | None, after: Head | None) -> Head | None:
+    """Return the oldest head of the lines, of which one has changed its head."""
+    if len(lines) <= 1:
+        return next((head for head, _, _ in lines.values()), None)
+    if first is not None and first != before:
+        return after if after and (after.since, after.id) < (first.since, first.id) else first
+    return min((one[0] for one in lines.values() if one[0]), key=lambda head: (head.since, head.id), default=None)

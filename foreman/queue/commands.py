@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -127,6 +127,14 @@ class Work:
     payload: bytes
     seq: int  # of the event that claimed it
     reserved: bool = False  # True when it overtook a job of a higher class
+    charge: float = 0.0  # seconds of slot time that its caller was charged at the start
+    opens: bool = False  # True when like jobs may wait until its prompt is computed
+
+    def spent(self, seconds: float, loading: float) -> Spent:
+        """Return the slot time of its attempt, in seconds with loading, which callers do not pay for."""
+        job = self.job
+        beyond = seconds - loading - self.charge
+        return Spent(job.priority, seconds, self.reserved, job.key, job.caller_key, beyond)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +188,14 @@ class Began(Message[None]):
     fence: int
     loaded: bool = False  # True when the model had to be loaded first
     seconds: float = 0.0  # that the load took
+
+
+@dataclass(slots=True)
+class Computed(Message[None]):
+    """Record that the target has computed a job's prompt: its answer begins."""
+
+    job_id: str
+    fence: int
 
 
 @dataclass(slots=True)
@@ -284,6 +300,9 @@ class Commit:
 
     events: Sequence[JobEvent]
     posted: bool = False  # True when there are webhooks to deliver
+    giving_way: Mapping[str, str] = field(
+        default_factory=dict
+    )  # running jobs that are to give way, each with the job that goes first
 
 
 class Listener(Protocol):

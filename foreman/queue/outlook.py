@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import is_not
 
-from foreman.domain.job import Draft, Instant, Job, LoadKey, State
+from foreman.domain.job import CallerKey, Draft, Instant, Job, LoadKey, State
 from foreman.domain.scheduling import choose, forecast
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.choose import OTHERS, Head
 from foreman.domain.scheduling.load_times import LoadTimes
 from foreman.domain.scheduling.positions import Run, order
 from foreman.domain.scheduling.room import Room
+from foreman.domain.scheduling.rounds import Rounds
 from foreman.domain.scheduling.turns import Turns
-from foreman.queue.board import Board, Near
+from foreman.queue.at_work import AtWork, never_shown
+from foreman.queue.board import Board, LaneKey, Near
 from foreman.queue.sites import OnlySite, Site
 from foreman.store.protocol import Reader
 
@@ -31,17 +35,6 @@ class Expected:
 
     position: int | None = None  # 1 is next, FAR means that or more
     seconds: float | None = None  # until it is ready; None also when there is no estimate
-
-
-@dataclass(frozen=True, slots=True)
-class AtWork:
-    """A job that occupies a slot."""
-
-    key: LoadKey
-    most_tokens: int | None
-    claimed_at: Instant
-    target: str = ""
-    began_at: Instant | None = None  # when its target got the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +111,24 @@ class Outlook:
             }
         return by_site[site.name]
 
+    def usual(self, key: LoadKey) -> float:
+        """Return the usual seconds of a job of the key once it is loaded; USUAL while nothing is known."""
+        known = self._service(key)
+        return USUAL if known is None else known
+
+    def rest_of(self, job_id: str, now: Instant) -> float:
+        """Return the expected seconds until a job at work has ended; without end when nothing is known of its key."""
+        job = self.at_work[job_id]
+        expected = forecast.service(self.paces, job.key, job.most_tokens)
+        took = max(0.0, now - (job.began_at or job.claimed_at))
+        return math.inf if expected is None else forecast.remaining(expected, took)
+
     def backlog(self, key: LoadKey, sites: Sequence[Site]) -> float:
         """Return about how many seconds these targets take for the waiting jobs of the key, and those at work."""
         names = {site.name for site in sites}
         jobs = sum(self.board.size(key, priority) for priority in choose.CLASSES)
-        rest = sum(self._usual(job.key) for job in self.at_work.values() if job.target in names)
-        return (jobs * self._usual(key) + rest) / max(1, sum(site.slots for site in sites))
+        rest = sum(self.usual(job.key) for job in self.at_work.values() if job.target in names)
+        return (jobs * self.usual(key) + rest) / max(1, sum(site.slots for site in sites))
 
     def load_seconds(self, target: str, key: LoadKey) -> float:
         """Return about how many seconds the target takes to load the key."""
@@ -135,6 +140,7 @@ class Outlook:
         if job.state is not State.QUEUED or job.ready_at is not None or self.rests(job.key):
             return Expected()
         pool, rank = self._pool(job.key), store.rank(job, most=FAR)
+        rank = self._ahead(pool, job.key, int(job.priority), job.caller_key, rank)
         head = Head(job.key, job.priority, job.since, job.id)
         near = self._near(pool, head, rank + 1)
         position, slots, number = self._find(pool, near, head, rank, now, self._slots(pool, now) if up else None)
@@ -144,13 +150,14 @@ class Outlook:
         """Return the position of a job about to be added. It is the last of its lane, so no rows are counted."""
         if (draft.not_before is not None and draft.not_before > now) or self.rests(draft.key):
             return None
-        return self._find_next(Head(draft.key, draft.priority, now, draft.id), now, up=False)[0]
+        head = Head(draft.key, draft.priority, now, draft.id, (draft.owner, draft.caller))
+        return self._find_next(head, now, up=False)[0]
 
     def of_retried(self, job: Job, now: Instant, *, up: bool) -> Expected:
         """Return the position and expected time of a job about to be queued again, the last of its lane."""
         if self.rests(job.key):
             return Expected()
-        head = Head(job.key, job.priority, job.since, job.id)
+        head = Head(job.key, job.priority, job.since, job.id, job.caller_key)
         position, slots, number = self._find_next(head, now, up=up)
         return Expected(position, self._ready(slots, number, job))
 
@@ -171,7 +178,7 @@ class Outlook:
             lane = run.key, run.priority
             skip, count = taken.get(lane, 0), min(run.count, furthest - ahead)
             taken[lane] = skip + run.count
-            jobs = store.line(run.key, run.priority, skip=skip, limit=count)
+            jobs = self._jobs(store, pool, lane, skip, count)
             slots = self._load(slots, run, near)
             for number, job in enumerate(jobs):
                 if wanted is None or wanted(job):
@@ -182,9 +189,10 @@ class Outlook:
                 break
         return found[:most]
 
-    def claimed(self, job: Job, now: Instant) -> None:
-        """Record that a slot has the job."""
-        self.at_work = {**self.at_work, job.id: AtWork(job.key, job.most_tokens, now, job.target or "")}
+    def claimed(self, job: Job, now: Instant, shown: Callable[[], bool] = never_shown) -> None:
+        """Record that a slot has the job; `shown` returns True once somebody has seen a part of its answer."""
+        at_work = AtWork(job.key, job.most_tokens, now, job.target or "", shown=shown)
+        self.at_work = {**self.at_work, job.id: at_work}
 
     def began(self, job_id: str, now: Instant) -> None:
         """Record that the target has the job's request and its model is loaded."""
@@ -219,6 +227,31 @@ class Outlook:
                 resting |= {one for one in waiting if not any(site.serves(one) for site in sites)}
         return _Pool(sites, turns, rules, sites[0].room(), resting)
 
+    def _rounds(self, pool: _Pool, lane: LaneKey, sizes: Mapping[CallerKey, int]) -> Rounds:
+        shares = pool.turns.standing.shares_of(*lane)
+        return Rounds(sizes, shares, self.rules.fairness, self.usual(lane[0]) / pool.rules.slots)
+
+    def _ahead(self, pool: _Pool, key: LoadKey, priority: int, caller: CallerKey, rank: int) -> int:
+        """Return about how many jobs of a lane go before the one that has `rank` older ones of its caller."""
+        sizes = {other: size for other, (_, size) in self.board.callers(key, priority).items()}
+        if not sizes.keys() - {caller}:
+            return rank
+        sizes[caller] = max(rank + 1, sizes.get(caller, 0))
+        return self._rounds(pool, (key, priority), sizes).ahead(caller, rank)
+
+    def _jobs(self, store: Reader, pool: _Pool, lane: LaneKey, skip: int, count: int) -> list[Job]:
+        """Return jobs of a lane in about the order in which they will run, after the first `skip`."""
+        sizes = {caller: size for caller, (_, size) in self.board.callers(*lane).items()}
+        if len(sizes) == 1:
+            return store.line(*lane, next(iter(sizes)), skip=skip, limit=count)
+        rounds = self._rounds(pool, lane, sizes)
+        before, wanted = Counter(rounds.order(0, skip)), list(rounds.order(skip, count))
+        lines = {
+            caller: iter(store.line(*lane, caller, skip=before[caller], limit=number))
+            for caller, number in Counter(wanted).items()
+        }
+        return [job for caller in wanted if (job := next(lines[caller], None))]
+
     def _near(self, pool: _Pool, own: Head, least: int) -> Near:
         """Return the lanes that go next and the lane of `own`, with at least `least` jobs in the latter."""
         keys, lane = (*pool.turns.keys, own.key), (own.key, own.priority)
@@ -230,15 +263,13 @@ class Outlook:
 
     def _order(self, pool: _Pool, near: Near, now: Instant) -> Iterator[Run]:
         standing = pool.turns.standing
-        return order(near.lanes, standing, now=now, rules=pool.rules, seconds=self._usual, room=pool.room)
-
-    def _usual(self, key: LoadKey) -> float:
-        known = self._service(key)
-        return USUAL if known is None else known
+        return order(near.lanes, standing, now=now, rules=pool.rules, seconds=self.usual, room=pool.room)
 
     def _find_next(self, own: Head, now: Instant, *, up: bool) -> tuple[int, forecast.Slots | None, int]:
         """Return what `_find` does for a job that is about to join its lane."""
-        pool, before = self._pool(own.key), self.board.size(own.key, own.priority)
+        pool, size = self._pool(own.key), self.board.size(own.key, own.priority)
+        _, own_size = self.board.callers(own.key, own.priority).get(own.caller, (None, 0))
+        before = min(size, self._ahead(pool, own.key, own.priority, own.caller, own_size))
         slots = self._slots(pool, now) if up else None
         return self._find(pool, self._near(pool, own, before + 1), own, before, now, slots)
 
@@ -303,4 +334,4 @@ class Outlook:
         own = forecast.service(self.paces, job.key, job.most_tokens)
         if slots is None or own is None:
             return None
-        return slots.starts(number, self._usual(job.key)) + own
+        return slots.starts(number, self.usual(job.key)) + own

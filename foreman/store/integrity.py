@@ -112,11 +112,11 @@ _QUERIES = {
         WHERE state IS NOT (SELECT state FROM events WHERE job_id = j.id ORDER BY seq DESC LIMIT 1)""",
     "the count of waiting jobs of {} is wrong": """
         SELECT drain_key FROM (
-            SELECT drain_key, priority, ready_at IS NULL AS free, count(*) AS n FROM jobs WHERE state = 'queued'
-            GROUP BY 1, 2, 3
-            UNION ALL SELECT drain_key, priority, 1, -ready FROM lanes
-            UNION ALL SELECT drain_key, priority, 0, -parked FROM lanes)
-        GROUP BY drain_key, priority, free HAVING sum(n) != 0""",
+            SELECT drain_key, priority, owner, caller, ready_at IS NULL AS free, count(*) AS n FROM jobs
+            WHERE state = 'queued' GROUP BY 1, 2, 3, 4, 5
+            UNION ALL SELECT drain_key, priority, owner, caller, 1, -ready FROM lines
+            UNION ALL SELECT drain_key, priority, owner, caller, 0, -parked FROM lines)
+        GROUP BY drain_key, priority, owner, caller, free HAVING sum(n) != 0""",
 }
 
 
@@ -125,8 +125,8 @@ _ROWS: dict[str, tuple[str, Callable[[tuple[Any, ...]], object]]] = {
     "events": (EVENTS, read_event),
     "deliveries": (f"SELECT {DELIVERY} FROM deliveries", read_delivery),
 }
-_ODD_LANES = f"""
-    SELECT drain_key, priority FROM lanes
+_ODD_LINES = f"""
+    SELECT drain_key, priority FROM lines
     WHERE priority NOT IN ({", ".join(str(int(one)) for one in Priority)}) OR ready < 0 OR parked < 0
 """
 
@@ -145,7 +145,7 @@ def _unreadable(db: sqlite3.Connection) -> list[str]:
                     found.append(f"{error}; remove it with foreman rm {error.job_id}, or restore a backup")
         if count > SOME:
             found.append(f"{count - SOME} more rows of {table} cannot be read")
-    odd = db.execute(_ODD_LANES).fetchmany(SOME)
+    odd = db.execute(_ODD_LINES).fetchmany(SOME)
     found += [f"the count of waiting jobs of {key!r} with priority {priority} is odd" for key, priority in odd]
     for name, value in db.execute("SELECT name, value FROM notes WHERE name = ?", (PRUNED,)):
         if not str(value).isdecimal():

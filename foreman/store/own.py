@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
-from foreman.domain.job import Delivery, Instant, Job, JobEvent, LoadKey
+from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.usage import Depth, Row
 from foreman.store.protocol import ALL, Cursor, Due, Order, Reader, Selection, Seqs, Shape
 
@@ -54,11 +54,6 @@ class OwnJobs(Reader):
         """Return up to `limit` queued jobs with a start time in the future, the soonest first."""
         return self._store.scheduled(limit, owner=self._owner) if owner in (None, self._owner) else []
 
-    def waiting_by_caller(self) -> dict[str, int]:
-        """Return the number of queued jobs of the owner."""
-        found = self._store.waiting_by_caller()
-        return {name: count for name, count in found.items() if name == self._owner}
-
     def shapes(self, job_id: str) -> list[Shape]:
         """Return a job's artifacts without their data, in order."""
         return self._store.shapes(job_id) if self._has(job_id) else []
@@ -101,12 +96,12 @@ class OwnJobs(Reader):
         return self._store.due(caller, receiver, now=now, besides=besides, limit=limit)
 
     def rank(self, job: Job, *, most: int) -> int:
-        """Return the number of claimable jobs ahead in the same lane, exact up to `most`."""
+        """Return the number of older claimable jobs in the same line, exact up to `most`."""
         return self._store.rank(job, most=most)
 
-    def line(self, key: LoadKey, priority: int, *, skip: int, limit: int) -> list[Job]:
-        """Return claimable jobs of a lane in order, after the first `skip`."""
-        return self._store.line(key, priority, skip=skip, limit=limit)
+    def line(self, key: LoadKey, priority: int, caller: CallerKey, *, skip: int, limit: int) -> list[Job]:
+        """Return claimable jobs of a line, the oldest first, after the first `skip`."""
+        return self._store.line(key, priority, caller, skip=skip, limit=limit)
 
     def usage(
         self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None

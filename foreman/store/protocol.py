@@ -11,16 +11,30 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Artifact, Delivery, Draft, Instant, Job, JobEvent, LoadKey, Priority, State
+from foreman.domain.job import (
+    NOBODY,
+    Artifact,
+    CallerKey,
+    Delivery,
+    Draft,
+    Instant,
+    Job,
+    JobEvent,
+    LoadKey,
+    Priority,
+    State,
+)
 from foreman.domain.scheduling.choose import Head
+from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.usage import Depth, Figures, Row, Slot
 
 
-class Lane(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers of waiting jobs of one load key and priority."""
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers of waiting jobs of one load key, priority and caller."""
 
     key: LoadKey
     priority: Priority
+    caller: CallerKey = NOBODY
     ready: int  # claimable
     parked: int  # waiting for their start time
 
@@ -58,6 +72,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str | None = None
     error_code: str | None = None
     owner: str | None = None
+    caller: str | None = None  # the name of a token, or of a caller under one
     created_after: Instant | None = None  # inclusive
     created_before: Instant | None = None
 
@@ -76,7 +91,7 @@ class Seqs(NamedTuple):
 class Remains(NamedTuple):
     """The readable parts of an unreadable job that is queued."""
 
-    lane: tuple[LoadKey, int] | None  # load key and priority, if they are valid
+    line: tuple[LoadKey, int, CallerKey] | None  # load key, priority and caller, if they are valid
     parked: bool
     attempt: int
 
@@ -112,9 +127,6 @@ class Reader(Protocol):
     def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
         """Return up to `limit` queued jobs, of one owner or all, with a start time in the future, the soonest first."""
 
-    def waiting_by_caller(self) -> dict[str, int]:
-        """Return the number of queued jobs of each caller with a name (of its token)."""
-
     def shapes(self, job_id: str) -> list[Shape]:
         """Return a job's artifacts without their data, in order."""
 
@@ -148,10 +160,10 @@ class Reader(Protocol):
         """Return the caller's due deliveries to the receiver, earliest first, without the `seq`s in `besides`."""
 
     def rank(self, job: Job, *, most: int) -> int:
-        """Return the number of claimable jobs ahead of the job in its lane, exact up to `most`."""
+        """Return the number of older claimable jobs in the job's line, exact up to `most`."""
 
-    def line(self, key: LoadKey, priority: int, *, skip: int, limit: int) -> list[Job]:
-        """Return up to `limit` claimable jobs of a lane in the order of their runs, after the first `skip`."""
+    def line(self, key: LoadKey, priority: int, caller: CallerKey, *, skip: int, limit: int) -> list[Job]:
+        """Return up to `limit` claimable jobs of a line, the oldest first, after the first `skip`."""
 
     def usage(
         self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
@@ -195,11 +207,17 @@ class Writer(Reader, Protocol):
     def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
         """Return the job that `owner` submitted under `key` and the fingerprint of its body, or None."""
 
-    def lanes(self) -> list[Lane]:
-        """Return the lanes with their stored numbers of jobs."""
+    def lines(self) -> list[Line]:
+        """Return the lines with their stored numbers of jobs."""
 
-    def heads(self, key: LoadKey, priority: int, *, limit: int) -> list[Head]:
-        """Return up to `limit` of the oldest claimable jobs of a lane, readable or not, the oldest first."""
+    def heads(self, key: LoadKey, priority: int, caller: CallerKey, *, limit: int) -> list[Head]:
+        """Return up to `limit` of the oldest claimable jobs of a line, readable or not, the oldest first."""
+
+    def neighbours(self, key: LoadKey, priority: int, caller: CallerKey, path: bytes) -> list[Neighbour]:
+        """Return the claimable jobs of a line whose prefixes are next to a path in byte order, up to one each side.
+
+        Of several jobs with one prefix it is the oldest. A job with the very path counts as next to it.
+        """
 
     def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
         """Return up to `limit` queued jobs past their `start_by`, or the error of an unreadable one."""
@@ -227,8 +245,8 @@ class Writer(Reader, Protocol):
     def put_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries, new ones and changed ones."""
 
-    def put_lanes(self, lanes: Sequence[Lane]) -> None:
-        """Write the numbers of jobs of these lanes; empty lanes are removed."""
+    def put_lines(self, lines: Sequence[Line]) -> None:
+        """Write the numbers of jobs of these lines; empty lines are removed."""
 
     def wake(self, now: Instant) -> list[Head]:
         """Make the queued jobs whose time has come claimable, and return them."""

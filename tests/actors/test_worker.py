@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,9 +91,21 @@ async def test_a_high_job_for_another_model_runs_next(start_app: Start, autojump
     app = await start_app(saying("x", seconds=1))
     await app.submit(*(draft(n, "a") for n in range(1, 5)))
     await app.until_state(State.WORKING)
+    app.outlook.rules = replace(app.outlook.rules, give_way=False)
     await app.submit(draft(9, "b", priority=Priority.HIGH))
     await app.until_state(State.DONE, 4)
     assert app.target.answered == ["1", "9", "2", "3", "4"]
+
+
+async def test_a_job_that_gives_way_is_stopped_and_starts_over(start_app: Start, autojump_clock: MockClock) -> None:
+    app = await start_app(saying("x", seconds=10))
+    await app.submit(draft(1, priority=Priority.LOW))
+    await app.until_state(State.WORKING)
+    await app.submit(draft(9, priority=Priority.HIGH))
+    await app.until_state(State.DONE, 9)
+    assert app.job(1).state is not State.DONE
+    await app.until_state(State.DONE, 1)
+    assert (app.target.answered, app.job(1).attempt, app.job(1).gave_way) == (["1", "9", "1"], 1, 1)
 
 
 async def test_slots_run_jobs_of_one_key_together_and_never_of_two(start_app: Start, autojump_clock: MockClock) -> None:
@@ -375,7 +388,7 @@ async def test_draining_claims_nothing_more_and_lets_the_running_ones_end(
     app = await start_app(saying("x", seconds=10), slots=2)
     await app.submit(*(draft(n) for n in range(1, 5)))
     with trio.fail_after(5):
-        while not app.worker.busy:  # noqa: ASYNC110  a claim that its slot has not seen yet would be put back
+        while app.worker.running < app.worker.slots:  # noqa: ASYNC110  a claim that its slot has not seen yet would be put back
             await trio.sleep(0.001)  # of virtual time
     await app.worker.drain(30)
     await app.until(lambda: app.job(1).state is app.job(2).state is State.DONE)

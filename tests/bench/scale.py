@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +23,8 @@ MILLION = 1_000_000
 FEW = 1000  # jobs of the small store that the large one is held against
 TARGETS = 16
 KEYS = tuple(f"m{n}" for n in range(200))  # models of the queue that many targets share
+CALLERS = 50  # of that queue
+PROMPTS = 10_007  # ways in which its prompts begin
 SETTLED = 1.0  # seconds after which a started daemon has grown to its size
 
 
@@ -74,7 +77,7 @@ async def million(rounds: int) -> list[Figure]:
             Wanted("<", 5),
         ),
         Figure(
-            f"million: claim by {TARGETS} targets, {len(KEYS)} models",
+            f"million: claim by {TARGETS} targets, {len(KEYS)} models, {CALLERS} callers",
             1000 * percentile(wide[MILLION], 0.99),
             "ms",
             against,
@@ -115,7 +118,7 @@ async def _wide() -> dict[int, list[float]]:
         took = {}
         for count in (FEW, MILLION):
             data_dir = Path(folder) / f"{count}"
-            await trio.to_thread.run_sync(fill, data_dir, count, KEYS)
+            await trio.to_thread.run_sync(partial(fill, data_dir, count, KEYS, callers=CALLERS, prompts=PROMPTS))
             took[count] = await _claims(data_dir, str(TARGETS))
         return took
 

@@ -13,6 +13,7 @@ import trio
 from ulid import ULID
 
 from foreman.domain.job import Draft, Priority
+from foreman.domain.scheduling.prefixes import path
 from foreman.queue.commands import SubmitMany
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.ledger import Rules
@@ -24,25 +25,42 @@ LOOK = 0.1  # seconds between looks at the database
 PAYLOAD = {"messages": [{"role": "user", "content": "Say hello, and be brief about it."}]}
 
 
-def fill(data_dir: Path, count: int, models: tuple[str, ...] = MODELS[:1]) -> None:
-    """Queue `count` jobs, spread over `models` and, when there are several, over the priorities."""
+def fill(
+    data_dir: Path, count: int, models: tuple[str, ...] = MODELS[:1], *, callers: int = 1, prompts: int = 0
+) -> None:
+    """Queue `count` jobs, spread over `models` and, when there are several, over the priorities.
+
+    They come from so many callers, and their prompts begin in so many ways.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     store = SqliteWriter(data_dir / "foreman.db")
     handlers = CommandHandlers(store, Rules(max_queue=count), clock=time.time)
     try:
         for first in range(0, count, GROUP):
-            drafts = [_draft(n, models) for n in range(first, min(first + GROUP, count))]
+            drafts = [_draft(n, models, callers, prompts) for n in range(first, min(first + GROUP, count))]
             handlers.apply([SubmitMany(drafts=drafts)])
         store.checkpoint()
     finally:
         store.close()
 
 
-def _draft(number: int, models: tuple[str, ...]) -> Draft:
+def _draft(number: int, models: tuple[str, ...], callers: int, prompts: int) -> Draft:
     model = models[number % len(models)]
     priority = Priority(number // len(models) % 3) if len(models) > 1 else Priority.NORMAL
     payload = json.dumps({"model": model, **PAYLOAD}).encode()
-    return Draft(id=str(ULID()), model=model, key=model, endpoint="/api/chat", payload=payload, priority=priority)
+    around = number // len(models) // 3  # how often each model and priority had one
+    caller = f"caller-{around % callers}" if callers > 1 else ""
+    prefix = path((), f"{number % prompts}") if prompts else b""
+    return Draft(
+        id=str(ULID()),
+        model=model,
+        key=model,
+        endpoint="/api/chat",
+        payload=payload,
+        priority=priority,
+        owner=caller,
+        prefix=prefix,
+    )
 
 
 @contextmanager

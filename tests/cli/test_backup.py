@@ -91,7 +91,7 @@ TAMPERED = {
     "has no payload": "DELETE FROM payloads WHERE job_id = (SELECT min(id) FROM jobs)",
     "is done and has no answer": "DELETE FROM artifacts",
     "is not in the state that its last event says": "UPDATE jobs SET state = 'failed' WHERE state = 'done'",
-    "the count of waiting jobs of a is wrong": "UPDATE lanes SET ready = 7",
+    "the count of waiting jobs of a is wrong": "UPDATE lines SET ready = 7",
     "belongs to nothing in jobs": "DELETE FROM jobs WHERE state = 'done'",
     "is newer than this foreman": "PRAGMA user_version = 99",
     "its state is 'weird'": "UPDATE jobs SET state = 'weird' WHERE state = 'done'",
@@ -106,7 +106,7 @@ TAMPERED = {
     "20 more rows of events cannot be read": (
         "INSERT INTO events (job_id, state, at, attempt) SELECT e.job_id, 'odd', 1, 0 FROM events e, events f"
     ),
-    "with priority 9 is odd": "UPDATE lanes SET priority = 9",
+    "with priority 9 is odd": "UPDATE lines SET priority = 9",
     "belongs to nothing in events": (
         "INSERT INTO deliveries (seq, job_id, receiver, url, state, due_at) "
         "SELECT 99, min(id), 'r', 'u', 'dead', 1 FROM jobs"

@@ -163,7 +163,7 @@ def _judge_file(db: sqlite3.Connection, found: Verdict) -> None:
     checks = {
         "integrity_check": [row for row in db.execute("PRAGMA integrity_check").fetchall() if row[0] != "ok"],
         "foreign_key_check": db.execute("PRAGMA foreign_key_check").fetchall(),
-        "lanes left": db.execute("SELECT * FROM lanes WHERE ready <> 0 OR parked <> 0").fetchall(),
+        "lines left": db.execute("SELECT * FROM lines WHERE ready <> 0 OR parked <> 0").fetchall(),
         "done without completion": db.execute(
             "SELECT id FROM jobs WHERE state = 'done' AND id NOT IN (SELECT job_id FROM artifacts)"
         ).fetchall(),

@@ -197,8 +197,8 @@ def test_a_bad_header_of_a_call_is_told_what_is_allowed(daemon: Daemon) -> None:
         ("X-Foreman-Prioritty", "did you mean X-Foreman-Priority?"),
         ("x-foreman-prio", "did you mean X-Foreman-Priority?"),
         ("X-FOREMAN-DISCONNECT", "did you mean X-Foreman-On-Disconnect?"),
-        ("X-Foreman-Colour", "there are X-Foreman-Priority and X-Foreman-On-Disconnect"),
-        ("X-Foreman-", "there are X-Foreman-Priority and X-Foreman-On-Disconnect"),
+        ("X-Foreman-Colour", "there are X-Foreman-Priority, X-Foreman-On-Disconnect, X-Foreman-Caller"),
+        ("X-Foreman-", "there are X-Foreman-Priority, X-Foreman-On-Disconnect, X-Foreman-Caller"),
     ],
 )
 def test_an_unknown_header_of_foremans_is_refused_with_the_nearest_name(

@@ -140,9 +140,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 def filled(here: Shared) -> Shared:
     here.bobs = here.submit("bob", "his", custom_id="his-own")
     here.until_state("bob", here.bobs, "done")
-    here.done = here.submit("alice", "hers", custom_id="her-own", state_webhook_url="http://127.0.0.1:9/hook")
+    here.done = here.submit("alice", "her-words", custom_id="her-own", state_webhook_url="http://127.0.0.1:9/hook")
     here.until_state("alice", here.done, "done")
-    here.parked = here.submit("alice", "hers", custom_id="her-own-2", not_before="2090-01-01T00:00:00Z")
+    here.parked = here.submit("alice", "her-words", custom_id="her-own-2", not_before="2090-01-01T00:00:00Z")
     here.running = here.submit("alice", "#silent", custom_id="her-own-3", model="b")
     here.until_state("alice", here.running, "working")
     return here
@@ -176,7 +176,7 @@ def test_others_jobs_are_as_if_they_never_were(shared: Shared) -> None:
 
 
 def test_no_answer_names_others_jobs(shared: Shared) -> None:
-    words = [shared.done, shared.parked, shared.running, "her-own", "hers"]
+    words = [shared.done, shared.parked, shared.running, "her-own", "her-words"]
     for route, told in ROUTES.items():
         method, _, path = route.partition(" ")
         path = path.replace("<any(pause, resume):verb>", "resume").replace("<any(delete):verb>", "delete")

@@ -85,7 +85,7 @@ def test_the_metrics_know_how_many_read_the_feed(fresh: Fresh) -> None:
 
 
 def test_the_queue_tells_who_waits_and_who_runs(fresh: Fresh) -> None:
-    api = fresh()
+    api = fresh(give_way=False)
     running = api.submit("#silent", custom_id="first")
     api.until_state("working", running)
     waiting = [api.submit("x", "b", priority="high"), api.submit("x"), api.submit("x", "b")]
@@ -120,7 +120,7 @@ def test_the_queue_and_the_metrics_tell_of_models_not_of_spellings(fresh: Fresh)
 
 
 def test_positions_change_when_a_high_job_arrives(fresh: Fresh) -> None:
-    api = fresh()
+    api = fresh(give_way=False)
     running = api.submit("#silent")
     api.until_state("working", running)
     normal = api.submit("x")
@@ -270,7 +270,7 @@ def test_a_site_may_be_allowed(fresh: Fresh) -> None:
 
 
 def test_the_queue_lists_its_jobs_in_the_order_in_which_they_would_run(fresh: Fresh) -> None:
-    api = fresh()
+    api = fresh(give_way=False)
     running = api.submit("#silent")
     api.until_state("working", running)
     last, first, second = api.submit("x", "b"), api.submit("x", "b", priority="high"), api.submit("x", "a")

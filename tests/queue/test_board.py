@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from foreman.domain.job import NOBODY
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import OTHERS, Head, Rules, Standing
 from foreman.domain.scheduling.turns import Rest, Turns
@@ -25,7 +26,7 @@ lanes = st.dictionaries(
 def board_of(lanes: dict[tuple[str, int], tuple[int, int]]) -> Board:
     board = Board()
     for (key, priority), (age, size) in lanes.items():
-        board._put((key, priority), Head(key, priority, NOW - age, f"{key}{priority}"), size, 0)
+        board._put((key, priority, NOBODY), Head(key, priority, NOW - age, f"{key}{priority}"), size, 0)
     return board
 
 

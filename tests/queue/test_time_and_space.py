@@ -43,7 +43,7 @@ def test_a_job_that_was_not_started_in_time_expires(harness: QueueHarness) -> No
     assert [(event.job_id, event.state) for event in events] == [("001", State.EXPIRED), ("002", State.EXPIRED)]
     assert harness.job(1).error == "not started by the time given in start_by"
     assert harness.job(3).state is State.LOADING
-    assert harness.store.lanes() == []
+    assert harness.store.lines() == []
 
 
 def test_an_overdue_job_that_cannot_be_read_is_dealt_with_once(harness: QueueHarness, logged: Logged) -> None:
@@ -52,7 +52,7 @@ def test_an_overdue_job_that_cannot_be_read_is_dealt_with_once(harness: QueueHar
     harness.now += 10
     [event] = harness.handlers.tick().events
     assert (event.job_id, event.state) == ("001", State.FAILED)
-    assert (harness.handlers.next_due, harness.store.lanes()) == (None, [])
+    assert (harness.handlers.next_due, harness.store.lines()) == (None, [])
     logged.claim("job failed: it cannot be read")
 
 
@@ -82,7 +82,7 @@ def test_a_first_job_that_another_program_has_changed_leaves_the_board(
     assert (harness.handlers.outlook.board.heads(), harness.handlers.outlook.board.ready) == ([], 0)
     if "state" not in event and "DELETE" not in event:
         logged.claim("job failed: it cannot be read")
-        assert harness.handlers.outlook.board.waiting == 0 and harness.store.lanes() == []
+        assert harness.handlers.outlook.board.waiting == 0 and harness.store.lines() == []
 
 
 def test_a_job_whose_id_is_no_text_is_in_nobodys_way(harness: QueueHarness) -> None:

@@ -57,7 +57,7 @@ def test_the_table_of_a_tiny_trace() -> None:
         ask(7, 1, 5, priority=Priority.HIGH, caller="ann"),
     ]
     setup = Setup(Trace(requests, block=100), SPEED, bytes_per_token=1)
-    found = {"arrival order": by_arrival(setup), "foreman": by_foreman(setup, {})}
+    found = {"arrival order": by_arrival(setup), "foreman": by_foreman(setup, {"give_way": False})}
     text = table(setup, {name: figures(setup.trace, record) for name, record in found.items()})
     assert f"{heading(setup)}\n\n{text}" == TABLE
 

@@ -200,6 +200,9 @@ class Callers:
             "start_by": now + dice.choice([0.5, 60, 3600]) if dice.random() < 0.15 else None,
             "timeout": dice.choice([5.0, 200.0]) if dice.random() < 0.2 else None,
             "custom_id": f"custom {name}",
+            "owner": "" if "idempotency_key" in given else dice.choice(["", "", "alice", "bob"]),
+            "caller": dice.choice(["", "ann", "ben"]),
+            "prefix": dice.choice([b"", b"aaaa", b"aaaabbbb", b"cccc"]),
         }
         if dice.random() < 0.25:
             fields["webhook_url"] = f"{dice.choice(RECEIVERS)}/hook"

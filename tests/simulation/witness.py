@@ -37,7 +37,8 @@ from foreman.store.protocol import NO_ARTIFACTS
 from foreman.store.sqlite.reads import SqliteReader
 from foreman.store.sqlite.writer import SqliteWriter
 
-FREE = {"drained", "target_drained", "target_busy", "target_unavailable"}  # what ends an attempt and does not count it
+# What ends an attempt and does not count it.
+FREE = {"drained", "target_drained", "preempted", "target_busy", "target_unavailable"}
 HOPELESS = {"target_refused", "answer_too_large", "internal_error"}  # what fails a job at once
 SLACK = 10.0  # seconds that a slow disk may take between a decision and who hears of it
 
@@ -222,9 +223,9 @@ class Book:
         """
         waiting = list(oldest)
         turn = standing.turn(job.key)
-        if turn is not None and (turn.goes_on(now) or standing.moves.bars(now)):
+        if standing.moves.bars(now) or (turn is not None and turn.goes_on(now)):
             self.tally["goes on because of what a load costs"] += 1
-            if job.key == self.turn or turn.priority < job.priority:  # it did not begin the turn
+            if job.key == self.turn or (turn is not None and turn.priority < job.priority):  # it did not begin the turn
                 self.started = [*self.started, int(job.priority)][-2:]
                 return
         highest = min((priority for _, priority, _ in waiting), default=job.priority)
@@ -240,8 +241,11 @@ class Book:
         lasted = now - self.turn_began if self.turn_began is not None else None
         if begins:
             self.turn, self.turn_began = job.key, now
-        for key, priority, since in waiting:
-            starves = key != job.key and priority == job.priority and since < job.since
+        own = min(
+            [job.since, *(since for key, priority, since in waiting if (key, priority) == (job.key, job.priority))]
+        )
+        for key, priority, since in waiting:  # callers and prompts order a lane; lanes go by their oldest jobs
+            starves = key != job.key and priority == job.priority and since < own
             if begins:
                 starves = starves and (key != had_its_turn or (lasted is not None and lasted < self.limit - SLACK))
             else:

@@ -301,7 +301,7 @@ class World:
         if outbox != posted:
             book.complain(f"not both in the outbox and committed: {sorted(outbox ^ posted)}")
         claimable = [job for job in jobs.values() if job.state == "queued" and job.ready_at is None]
-        ready = sum(lane.ready for lane in store.lanes())
+        ready = sum(lane.ready for lane in store.lines())
         if ready != len(claimable):
             book.complain(f"{ready} jobs are counted as ready, {len(claimable)} are")
         for problem in integrity.check(self.path).problems:

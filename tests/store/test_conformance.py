@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from foreman.domain.job import Artifact, DeliveryState, Priority, State
+from foreman.domain.job import NOBODY, Artifact, DeliveryState, Priority, State
 from foreman.store.protocol import Cursor, Due, Order, Selection, Shape
 from foreman.store.sqlite import listing
 from tests.store.conftest import Store, add, claimed, done, draft, put
@@ -50,8 +50,8 @@ def test_what_is_not_there_is_none(store: Store) -> None:
     assert store.by_idempotency_key("", "x") is None
     assert store.note("x") is None
     assert store.next_due() is None
-    assert (store.shapes("x"), store.lanes(), store.running(), store.jobs(limit=9)) == ([], [], [], [])
-    assert store.heads("x", 1, limit=9) == [] and store.remains("x") is None
+    assert (store.shapes("x"), store.lines(), store.running(), store.jobs(limit=9)) == ([], [], [], [])
+    assert store.heads("x", 1, NOBODY, limit=9) == [] and store.remains("x") is None
 
 
 def test_a_change_of_state_is_kept_whole(store: Store) -> None:
@@ -92,7 +92,7 @@ def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
         fail_in_the_middle()
     assert [job.id for job in store.jobs(limit=9)] == [old.id]
     assert store.note("paused") is None
-    assert [lane.ready for lane in store.lanes()] == [1]
+    assert [lane.ready for lane in store.lines()] == [1]
     assert [event.job_id for event in store.events(limit=9)] == [old.id]
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from foreman.domain.job import Job, Priority, State
+from foreman.domain.job import NOBODY, CallerKey, Job, Priority, State
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import Head, Rules
 from foreman.domain.scheduling.turns import Turns
@@ -17,7 +17,7 @@ from foreman.domain.scheduling.visits import Turn
 from foreman.queue import outlook as outlook_module
 from foreman.queue.board import Board
 from foreman.queue.outlook import Outlook
-from foreman.store.protocol import Lane, Selection
+from foreman.store.protocol import Line, Selection
 from tests.store.conftest import Store, add, claimed, done, draft, put
 from tests.support.queue import ledger_of, writing
 
@@ -25,19 +25,19 @@ RULES = Rules(limit=100, share=0.1)
 QUEUED = Selection(states=(State.QUEUED,))
 
 
-def lane(key: str = "m", priority: Priority = Priority.NORMAL, *, ready: int = 0, parked: int = 0) -> Lane:
-    return Lane(key=key, priority=priority, ready=ready, parked=parked)
+def line(key: str = "m", priority: Priority = Priority.NORMAL, *, ready: int = 0, parked: int = 0) -> Line:
+    return Line(key=key, priority=priority, ready=ready, parked=parked)
 
 
-def counted(store: Store) -> list[Lane]:
-    """The lanes as the jobs themselves tell."""
-    found: dict[tuple[str, Priority], list[int]] = {}
+def counted(store: Store) -> list[Line]:
+    """The lines as the jobs themselves tell."""
+    found: dict[tuple[str, Priority, CallerKey], list[int]] = {}
     for job in store.jobs(QUEUED, limit=1000):
-        found.setdefault((job.key, job.priority), [0, 0])[job.ready_at is not None] += 1
+        found.setdefault((job.key, job.priority, job.caller_key), [0, 0])[job.ready_at is not None] += 1
     return sorted(
         (
-            Lane(key=key, priority=priority, ready=ready, parked=parked)
-            for (key, priority), (ready, parked) in found.items()
+            Line(key=key, priority=priority, caller=caller, ready=ready, parked=parked)
+            for (key, priority, caller), (ready, parked) in found.items()
         ),
         key=repr,
     )
@@ -58,42 +58,42 @@ def board_of(store: Store) -> Board:
 
 def on_board(store: Store) -> dict[tuple[str, int], tuple[str, int]]:
     board = board_of(store)
-    assert board.waiting == sum(lane.ready + lane.parked for lane in store.lanes())
-    assert board.keys == len({lane.key for lane in store.lanes()})
-    assert sorted(board.lanes(), key=repr) == sorted(store.lanes(), key=repr)
+    assert board.waiting == sum(lane.ready + lane.parked for lane in store.lines())
+    assert board.keys == len({lane.key for lane in store.lines()})
+    assert sorted(board.all_lines(), key=repr) == sorted(store.lines(), key=repr)
     return {(head.key, head.priority): (head.id, board.size(head.key, head.priority)) for head in board.heads()}
 
 
-def test_lanes_count_the_waiting(store: Store) -> None:
+def test_lines_count_the_waiting(store: Store) -> None:
     add(store, draft(1), draft(2), draft(3, model="b"), draft(4, priority=Priority.HIGH), draft(5, not_before=500.0))
-    assert sorted(store.lanes(), key=repr) == sorted(
-        [lane(ready=2, parked=1), lane("b", ready=1), lane("m", Priority.HIGH, ready=1)], key=repr
+    assert sorted(store.lines(), key=repr) == sorted(
+        [line(ready=2, parked=1), line("b", ready=1), line("m", Priority.HIGH, ready=1)], key=repr
     )
 
 
 def test_spellings_of_one_model_share_a_lane(store: Store) -> None:
     add(store, draft(1, model="m", key="m:latest"), draft(2, model="m:latest", key="m:latest"))
     add(store, draft(3, model="M", key="m:latest", not_before=500.0))
-    assert store.lanes() == [lane("m:latest", ready=2, parked=1)]
+    assert store.lines() == [line("m:latest", ready=2, parked=1)]
     assert [head.id for head in board_of(store).heads()] == ["001"]
 
 
 def test_an_empty_lane_goes_away(store: Store) -> None:
     [job] = add(store, draft(1))
     running = claimed(store, job)
-    assert store.lanes() == []
+    assert store.lines() == []
     put(store, running, state=State.QUEUED, ready_at=150.0)
-    assert store.lanes() == [lane(parked=1)]
+    assert store.lines() == [line(parked=1)]
 
 
-def test_lanes_are_exact_inside_the_transaction_that_changes_them(store: Store) -> None:
+def test_lines_are_exact_inside_the_transaction_that_changes_them(store: Store) -> None:
     with writing(store) as ledger:
         ledger.add([draft(1)])
-        assert board_of(store).lanes() == [lane(ready=1)]
+        assert board_of(store).all_lines() == [line(ready=1)]
         assert [head.id for head in board_of(store).heads()] == ["001"]
         ledger.add([draft(2)])
-        assert board_of(store).lanes() == [lane(ready=2)]
-    assert store.lanes() == [lane(ready=2)]
+        assert board_of(store).all_lines() == [line(ready=2)]
+    assert store.lines() == [line(ready=2)]
 
 
 def test_heads_are_the_oldest_claimable_of_every_lane(store: Store) -> None:
@@ -117,7 +117,7 @@ def test_a_parked_job_is_woken_when_its_time_comes(store: Store) -> None:
     woken = store.job("001")
     assert woken is not None
     assert (woken.ready_at, woken.since) == (None, 500)
-    assert store.lanes() == [lane(ready=2, parked=1)]
+    assert store.lines() == [line(ready=2, parked=1)]
     assert store.next_due() == 600
 
 
@@ -151,6 +151,8 @@ def wake(store: Store, now: float) -> list[Head]:
     return woken
 
 
+OWNERS = ("", "alice", "bob")
+
 steps = st.lists(
     st.tuples(
         st.sampled_from(["add", "park", "claim", "requeue", "cancel", "wake", "finish", "lose"]),
@@ -163,13 +165,14 @@ steps = st.lists(
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
-def test_lanes_stay_exact_whatever_happens(store: Store, steps: list[tuple[str, str, Priority]]) -> None:
+def test_lines_stay_exact_whatever_happens(store: Store, steps: list[tuple[str, str, Priority]]) -> None:
     empty(store)
     for n, (verb, model, priority) in enumerate(steps):
         waiting = store.jobs(QUEUED, limit=99)
         running = store.running()
         if verb in ("add", "park"):
-            add(store, draft(n, model=model, priority=priority, not_before=200.0 + n if verb == "park" else None))
+            later = 200.0 + n if verb == "park" else None
+            add(store, draft(n, model=model, priority=priority, not_before=later, owner=OWNERS[n % 3], caller=model))
         elif verb == "claim" and waiting:
             claimed(store, waiting[0])
         elif verb == "requeue" and running:
@@ -189,7 +192,7 @@ def test_lanes_stay_exact_whatever_happens(store: Store, steps: list[tuple[str, 
                     ledger.refreshed()
                 raise RuntimeError
         assert on_board(store) == heads(store)
-        assert sorted(store.lanes(), key=repr) == counted(store)
+        assert sorted(store.lines(), key=repr) == counted(store)
 
 
 def empty(store: Store) -> None:
@@ -240,5 +243,35 @@ def test_a_lane_is_read_in_its_order_and_from_any_place_on(store: Store) -> None
     add(store, *(draft(n) for n in range(20)), draft("other", priority=Priority.LOW), draft("else", model="b"))
     [last] = add(store, draft(20))
     assert [store.rank(last, most=most) for most in (5, 1000)] == [5, 20]
-    assert [job.id for job in store.line("m", Priority.NORMAL, skip=18, limit=9)] == ["018", "019", "020"]
-    assert [job.id for job in store.line("m", Priority.NORMAL, skip=2, limit=1)] == ["002"]
+    assert [job.id for job in store.line("m", Priority.NORMAL, NOBODY, skip=18, limit=9)] == ["018", "019", "020"]
+    assert [job.id for job in store.line("m", Priority.NORMAL, NOBODY, skip=2, limit=1)] == ["002"]
+
+
+prefixes = st.lists(st.tuples(st.binary(max_size=2), st.integers(0, 3)), max_size=12)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(prefixes, st.binary(min_size=1, max_size=2))
+def test_neighbours_are_next_in_the_order_of_prefixes(
+    store: Store, waiting: list[tuple[bytes, int]], path: bytes
+) -> None:
+    empty(store)
+    for n, (prefix, age) in enumerate(waiting):
+        add(store, draft(n, prefix=prefix, caller="me"), now=100 - age)
+    add(store, draft("other", prefix=path), draft("later", prefix=path, caller="me", not_before=999.0))
+    known = [(prefix, 100.0 - age, f"{n:03}") for n, (prefix, age) in enumerate(waiting) if prefix]
+    beside = [max((one[0] for one in known if one[0] <= path), default=None)]
+    beside.append(min((one[0] for one in known if one[0] > path), default=None))
+    oldest = [min(one for one in known if one[0] == prefix) for prefix in beside if prefix]
+    found = store.neighbours("m", Priority.NORMAL, ("", "me"), path)
+    assert [(one.path, one.since, one.id) for one in found] == oldest
+
+
+def test_a_line_has_the_jobs_of_one_caller(store: Store) -> None:
+    mine = add(store, draft(1, owner="alice"), draft(2, owner="alice", caller="x"), draft(3, owner="bob", caller="x"))
+    for job in mine:
+        assert store.line("m", Priority.NORMAL, job.caller_key, skip=0, limit=9) == [job]
+        assert [head.id for head in store.heads("m", Priority.NORMAL, job.caller_key, limit=9)] == [job.id]
+        assert store.rank(job, most=9) == 0
+    found = [[job.id for job in store.jobs(Selection(caller=name), limit=9)] for name in ("alice", "x", "bob")]
+    assert found == [["002", "001"], ["003", "002"], ["003"]]

@@ -41,7 +41,7 @@ def test_a_write_while_it_is_locked_stores_nothing_and_the_next_one_does(store: 
         with pytest.raises(StoreBusy):
             store.checkpoint()
     assert [job.id for job in add(store, draft(3))] == ["003"]
-    assert [lane.ready for lane in store.lanes()] == [1]
+    assert [lane.ready for lane in store.lines()] == [1]
 
 
 def test_once_a_wait_was_in_vain_the_next_ones_are_short(store: SqliteWriter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from ulid import ULID
 
 from foreman.domain import events
 from foreman.domain.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
-from foreman.domain.job import Job, Priority, State, queued
-from foreman.store.protocol import Cursor, Lane, Order, Selection
+from foreman.domain.job import NOBODY, Job, Priority, State, queued
+from foreman.store.protocol import Cursor, Line, Order, Selection
 from foreman.store.sqlite import migrate
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, claimed, done, draft, put
@@ -63,7 +63,7 @@ def test_free_pages_can_be_returned_to_the_file_system(store: SqliteWriter) -> N
 def test_every_table_is_strict(store: SqliteWriter) -> None:
     tables = store._db.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'").fetchall()
     own = {name: strict for name, strict in tables if not name.startswith("sqlite_")}
-    assert {"jobs", "payloads", "artifacts", "events", "deliveries", "lanes", "notes", "usage", "depths"} <= set(own)
+    assert {"jobs", "payloads", "artifacts", "events", "deliveries", "lines", "notes", "usage", "depths"} <= set(own)
     assert set(own.values()) == {1}
 
 
@@ -110,10 +110,10 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
     db = sqlite3.connect(path)
     for number in range(1, before + 1):
         db.executescript(migrate.steps()[number])
-    lanes = "('m', 2, 'm', 1, 1), ('m', 2, 'M', 2, 0), ('n', 2, 'n', 1, 0)"
+    lanes = "('m', 2, 'm', 1, 1), ('m', 2, 'M', 1, 0), ('n', 2, 'n', 1, 0)"
     columns = "drain_key, priority, model, ready, parked"
     if before >= 9:
-        columns, lanes = "drain_key, priority, ready, parked", "('m', 2, 3, 1), ('n', 2, 1, 0)"
+        columns, lanes = "drain_key, priority, ready, parked", "('m', 2, 2, 1), ('n', 2, 1, 0)"
     db.executescript(f"""
         INSERT INTO jobs (id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since)
             VALUES ('001', 'done', 'm', 'm', '/api/chat', 1, 3, 1.0, 1.0);
@@ -125,6 +125,11 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
         {"UPDATE jobs SET owner = 'bob';" if before >= 2 else ""}
         {"UPDATE deliveries SET owner = 'bob';" if before >= 8 else ""}
         INSERT INTO lanes ({columns}) VALUES {lanes};
+        INSERT INTO jobs (id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at)
+            VALUES ('011', 'queued', 'm', 'm', '/api/chat', 2, 3, 1.0, 1.0, NULL),
+                   ('012', 'queued', 'M', 'm', '/api/chat', 2, 3, 1.0, 1.0, NULL),
+                   ('013', 'queued', 'm', 'm', '/api/chat', 2, 3, 1.0, 1.0, 9.0),
+                   ('014', 'queued', 'n', 'n', '/api/chat', 2, 3, 1.0, 1.0, NULL);
         PRAGMA user_version = {before};
     """)
     db.close()
@@ -132,9 +137,9 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
     job = store.job("001")
     owner = "bob" if before >= 2 else ""
     low = Priority.LOW
-    assert store.lanes() == [
-        Lane(key="m", priority=low, ready=3, parked=1),
-        Lane(key="n", priority=low, ready=1, parked=0),
+    assert store.lines() == [
+        Line(key="m", priority=low, caller=NOBODY, ready=2, parked=1),
+        Line(key="n", priority=low, caller=NOBODY, ready=1, parked=0),
     ]
     assert job is not None and (job.state, job.model, job.owner) == ("done", "m", owner)
     assert [(due.receiver, due.at) for due in store.receivers_due(owner, limit=9)] == [("http://a", 2.0)]
@@ -254,9 +259,9 @@ def test_a_full_disk_rolls_the_transaction_back_and_the_next_small_one_succeeds(
     with pytest.raises(StoreFull, match="^no space left to store this$"):
         add(store, draft(1), draft(2, payload=b"x" * 1_000_000))
     assert store.jobs(limit=9) == []
-    assert store.lanes() == []
+    assert store.lines() == []
     assert len(add(store, draft(3))) == 1
-    assert [one.ready for one in store.lanes()] == [1]
+    assert [one.ready for one in store.lines()] == [1]
 
 
 def test_an_event_and_its_webhook_are_one_commit(store: SqliteWriter) -> None:
@@ -283,20 +288,20 @@ def test_an_io_error_breaks_the_store(store: SqliteWriter) -> None:
 
 
 HOT: dict[str, Callable[[SqliteWriter, Job], object]] = {
-    "claim": lambda store, job: store.heads("m", 1, limit=9),
+    "claim": lambda store, job: store.heads("m", 1, NOBODY, limit=9),
     "find": lambda store, job: store.job(job.id),
     "payload": lambda store, job: store.content(job.id),
     "running": lambda store, job: store.running(),
     "rank": lambda store, job: store.rank(job, most=1000),
-    "line": lambda store, job: store.line("m", 1, skip=2, limit=10),
-    "lanes": lambda store, job: store.lanes(),
+    "line": lambda store, job: store.line("m", 1, NOBODY, skip=2, limit=10),
+    "lines": lambda store, job: store.lines(),
     "wake": lambda store, job: store.wake(1e6),
     "overdue": lambda store, job: store.overdue(1e6, 10),
     "next_due": lambda store, job: store.next_due(),
     "callers of deliveries": lambda store, job: store.callers_due(),
     "receivers of deliveries": lambda store, job: store.receivers_due("", after="http://a", limit=10),
     "deliveries that are due": lambda store, job: store.due("", "http://a", now=1e6, limit=10),
-    "lanes to write": lambda store, job: store.put_lanes(store.lanes()),
+    "lines to write": lambda store, job: store.put_lines(store.lines()),
     "prune": lambda store, job: store.prune(1e6, 10),
     "idempotency": lambda store, job: store.by_idempotency_key("", "k"),
     "submit": lambda store, job: store.add([draft(999)], [queued(draft(999), 1.0)]),

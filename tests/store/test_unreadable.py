@@ -54,13 +54,13 @@ def test_a_job_that_cannot_be_read_hides_no_other(store: SqliteWriter, column: s
 
 
 @pytest.mark.parametrize("odd", ["9", "-1"])
-def test_lanes_that_no_job_can_be_in_are_left_out(data_dir: Path, odd: str) -> None:
-    insert = "INSERT INTO lanes (drain_key, priority, ready, parked) VALUES"
+def test_lines_that_no_job_can_be_in_are_left_out(data_dir: Path, odd: str) -> None:
+    insert = "INSERT INTO lines (drain_key, priority, owner, caller, ready, parked) VALUES"
     with closing(SqliteWriter(data_dir / "foreman.db")) as store:
         add(store, draft(7), draft(8, key="n"))
-        store._db.execute(f"{insert} ('m', {odd}, 1, 1), (CAST(x'ff' AS TEXT), 1, 1, 1)")
+        store._db.execute(f"{insert} ('m', {odd}, '', '', 1, 1), (CAST(x'ff' AS TEXT), 1, '', '', 1, 1)")
     with closing(SqliteWriter(data_dir / "foreman.db")) as store:
-        assert {lane.key for lane in store.lanes()} == {"m", "n"}
+        assert {line.key for line in store.lines()} == {"m", "n"}
         assert {head.id for head in ledger_of(store).outlook.board.heads()} == {"007", "008"}
         assert ledger_of(store).outlook.board.ready == 2
 

@@ -1,7 +1,7 @@
 """A scripted inference server for tests: a real process that answers as told by directives in the last text it gets.
 
 `#slow=0.5` waits before answering, `#chunks=20` and `#every=0.005` shape the stream, `#break=2` breaks off the first
-two tries of the same text, `#status=429` answers so (`#after=3`: Retry-After; `#times=1`: only the first try),
+two tries of the same text, `#status=429` answers so (`#after=3`: Retry-After), `#times=1` is for the first try alone,
 `#garbage` and `#nothttp` are unreadable, `#gigabyte=64` streams that many MiB, `#longline=64` is one line of that many
 MiB, `#silent` never answers, `#stall` stops in the middle, `#error` puts an error into the stream, `#cut=2` ends the
 body after two chunks, `#plain` does not stream, `#echo` says the text back, `#tool` calls a tool, `#think` thinks
@@ -225,7 +225,7 @@ class Upstream:
         text = last_text(asked)
         told = directives(f"{self.script} {text}")
         self.tries[text] += 1
-        if "slow" in told:
+        if "slow" in told and self.tries[text] <= told.get("times", 1e9):
             await pause(stream, told["slow"])
         if "silent" in told:
             await pause(stream, 3600)

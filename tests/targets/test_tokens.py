@@ -35,11 +35,11 @@ from foreman.domain.usage import Tokens
     ],
 )
 def test_tokens_are_read_from_every_kind_of_answer(answer: bytes, counted: tuple[int, int, int]) -> None:
-    assert tokens(answer) == Tokens(*counted)
+    assert tokens(answer)[:3] == counted
 
 
 @pytest.mark.parametrize(
     ("said", "counted"), [(b"-5", 0), (b"7", 7), (b"1" * 18, 10**9), (b"1" * 30, 10**9), (b"1e400", 0)]
 )
 def test_counts_of_tokens_are_believed_within_reason(said: bytes, counted: int) -> None:
-    assert tokens(b'{"prompt_eval_count":%s,"eval_count":%s}' % (said, said)) == (counted, 0, counted)
+    assert tokens(b'{"prompt_eval_count":%s,"eval_count":%s}' % (said, said)) == Tokens(counted, 0, counted)

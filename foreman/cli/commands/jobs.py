@@ -115,6 +115,7 @@ def _show_job(job: Job) -> None:
     lines: dict[str, str | Text | None] = {
         "job": job.job_id,
         "state": state_text(job.state) + Text(position),
+        "waits": job.why.text if job.why else None,
         "model": job.model,
         "endpoint": job.endpoint,
         "priority": job.priority,
@@ -122,6 +123,7 @@ def _show_job(job: Job) -> None:
         "target": job.target,
         "custom id": job.custom_id,
         "owner": job.owner,
+        "caller": job.caller if job.caller != job.owner else None,
         "metadata": ", ".join(f"{name}={value}" for name, value in (job.metadata or {}).items()),
         "error": Text(plain(job.error), style="red") if job.error else None,
         "artifacts": ", ".join(f"{found.name} ({found.content_type}, {found.size} bytes)" for found in job.artifacts),

@@ -37,7 +37,8 @@ def tokens(answer: bytes) -> Tokens:
         or _count(usage.get("completion_tokens"))
         or _count(usage.get("output_tokens"))
     )
-    return Tokens(prompt, min(cached, prompt), written)
+    counts_cached = (isinstance(details, dict) and "cached_tokens" in details) or "cache_read_input_tokens" in usage
+    return Tokens(prompt, min(cached, prompt), written, counts_cached)
 
 
 def _value(raw: msgspec.Raw) -> Any:

@@ -85,7 +85,7 @@ class HeaderUnknown(ForemanError):
     def __init__(self, given: str, meant: Sequence[str]) -> None:
         """Build the text; `given` is in lower case, as HTTP servers pass header names."""
         shown = given if len(given) <= 80 else given[:77] + "..."
-        nearest = f"did you mean {meant[0]}?" if len(meant) == 1 else f"there are {' and '.join(meant)}"
+        nearest = f"did you mean {meant[0]}?" if len(meant) == 1 else f"there are {', '.join(meant)}"
         super().__init__(f"{shown} is no request header of Foreman's: {nearest}")
 
 

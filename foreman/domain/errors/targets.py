@@ -234,6 +234,16 @@ class Drained(TargetError):
         super().__init__("foreman is shutting down")
 
 
+class Preempted(TargetError):
+    """The job gave way to one of class `high`."""
+
+    code = "preempted"
+    cost = Cost.NOTHING
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"gave way to {job_id}")
+
+
 class TargetDrained(TargetError):
     """The job's target was drained, and the job did not end within `shutdown_grace`; or a reload removed its model."""
 

@@ -18,7 +18,10 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from foreman.domain.job import NOBODY, CallerKey
+from foreman.domain.scheduling.prefixes import PrefixTurn
 from foreman.domain.scheduling.room import Room
+from foreman.domain.scheduling.shares import Fairness, Shares
 from foreman.domain.scheduling.visits import Moves, Turn, Visits
 
 CLASSES = range(3)  # of priority, the most urgent first
@@ -26,6 +29,7 @@ NEXT_TO_NOTHING = 1e-6  # seconds; sums of floats are not exact
 OTHERS = ""  # a key that stands for many keys where positions are found; its turn does not end
 IN_A_ROW = 2  # jobs that may start in succession while a job of a higher class waits
 ONE = Room.count(1)
+NO_SHARES = Shares()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,9 @@ class Rules:
     limit: float = 600  # seconds: the starvation limit
     share: float = 0.1  # of the slot time, for each class that has waited longer than `limit`
     slots: int = 1
+    fairness: Fairness = field(default_factory=Fairness)
+    prefix_turns: bool = True
+    give_way: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class Head:
     priority: int
     since: float  # when it began to wait
     id: str
+    caller: CallerKey = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,9 @@ class Spent:
     priority: int
     seconds: float
     reserved: bool  # True when it overtook a job of a higher class
+    key: str = ""
+    caller: CallerKey = NOBODY
+    beyond: float = 0.0  # seconds that its caller is to be charged beyond what it was charged at the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,7 @@ class Standing:
     started: tuple[int, ...] = ()  # the classes of the last IN_A_ROW jobs
     moves: Moves = field(default_factory=Moves)
     visits: Visits = field(default_factory=Visits)
+    shares: Mapping[tuple[str, int], Shares] = field(default_factory=dict)  # of lanes with several callers
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -78,6 +90,31 @@ class Standing:
     def changed(self, turn: Turn) -> Standing:
         """Return the standing with another state of a turn; unchanged when the key has none."""
         return replace(self, turns=tuple(turn if one.key == turn.key else one for one in self.turns))
+
+    def shares_of(self, key: str, priority: int) -> Shares:
+        """Return the shares of a lane's callers."""
+        return self.shares.get((key, priority), NO_SHARES)
+
+    def charged(
+        self, key: str, priority: int, caller: CallerKey, seconds: float, waiting: Collection[CallerKey], rules: Rules
+    ) -> Standing:
+        """Return the standing after a caller of a lane was served; `waiting` are the callers that wait there.
+
+        A lane with one caller needs no shares.
+        """
+        lane, others = (key, priority), set(waiting) - {caller}
+        if lane not in self.shares and not others:
+            return self
+        shares = self.shares_of(*lane).charge(caller, seconds, waiting, rules.fairness)
+        kept = {one: known for one, known in self.shares.items() if one != lane}
+        if others or len(shares.callers) > 1:
+            kept[lane] = shares
+        return replace(self, shares=kept)
+
+    def prefixed(self, key: str, prefix: PrefixTurn | None) -> Standing:
+        """Return the standing with another turn of prompts within the turn of a key."""
+        turn = self.turn(key)
+        return self if turn is None or turn.prefix is prefix else self.changed(replace(turn, prefix=prefix))
 
     def next_end(self, now: float) -> float | None:
         """Return the next time after `now` at which a wait of the turns is over, or None."""
@@ -145,7 +182,7 @@ def start(standing: Standing, choice: Choice, now: float, *, room: Room = ONE, l
             visits = visits.left(other)
     keep.remove(turn)
     started = (*standing.started, head.priority)[-IN_A_ROW:]
-    return Standing((*keep, turn.started(now)), standing.credits, started, moves, visits)
+    return Standing((*keep, turn.started(now)), standing.credits, started, moves, visits, standing.shares)
 
 
 def spend(
@@ -208,7 +245,7 @@ def charge(
             most = rules.share * rules.limit if starves(priority, oldest, now, rules) else 0.0
             credit = min(credit, most)
         credits.append(credit)
-    return Standing(standing.turns, tuple(credits), standing.started, standing.moves, standing.visits)
+    return replace(standing, credits=tuple(credits))
 
 
 class _View:

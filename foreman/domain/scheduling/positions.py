@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foreman.domain.scheduling.choose import (
     IN_A_ROW,
@@ -75,7 +75,7 @@ def order(
                 del waiting[priority]
             oldest = _oldest_of(waiting)
         started = (*standing.started, *[priority] * (count - 1))[-IN_A_ROW:]
-        standing = Standing(standing.turns, standing.credits, started, standing.moves, standing.visits)
+        standing = replace(standing, started=started)
         standing = charge(standing, Spent(priority, count * each, reserved), oldest, {}, now, rules)
 
 

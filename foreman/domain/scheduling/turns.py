@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from foreman.domain.job import Instant, LoadKey, model_of
 from foreman.domain.scheduling.breaker import Breaker, Breakers
 from foreman.domain.scheduling.choose import Standing
+from foreman.domain.scheduling.prompts import Prompts
 
 MODELS = 1000  # models whose failures are remembered
 
@@ -31,6 +32,7 @@ class Turns:
     standing: Standing = field(default_factory=Standing)
     resting: Mapping[LoadKey, Rest] = field(default_factory=dict)
     breakers: Breakers = field(default_factory=dict)
+    prompts: Prompts = field(default_factory=Prompts)
 
     @property
     def keys(self) -> Sequence[LoadKey]:
@@ -55,7 +57,11 @@ class Turns:
 
     def stand(self, standing: Standing) -> Turns:
         """Return the state with another standing."""
-        return Turns(standing, self.resting, self.breakers)
+        return Turns(standing, self.resting, self.breakers, self.prompts)
+
+    def compute(self, prompts: Prompts) -> Turns:
+        """Return the state with other knowledge of prompts."""
+        return self if prompts is self.prompts else replace(self, prompts=prompts)
 
     def let_rest(self, key: LoadKey, since: Instant, until: Instant) -> Turns:
         """Return the state in which the key rests, until the later time if it rests already."""

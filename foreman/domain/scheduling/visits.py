@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from foreman.domain.scheduling.prefixes import PrefixTurn
+
 MOVING = 1 / 3  # of the time for the loads of moves, on average
 MOST_UNPAID = 2.0  # moves' worth of loads
 MOST_BAR = 60.0  # seconds without a move, at most: a person waits for it
@@ -32,6 +34,7 @@ class Turn:
     load: float = 0.0  # seconds that loading the key takes; 0: not known
     took: bool = False  # True when it took the target from a lower class that has jobs left
     gap: float | None = None  # seconds from its last job to the next call, on average; None: not known
+    prefix: PrefixTurn | None = None  # of the prompts that go on within it
 
     def ended(self, now: float, limit: float) -> bool:
         """Return True once it gives way to another key of its class."""
@@ -54,7 +57,7 @@ class Turn:
 
     def started(self, now: float) -> Turn:
         """Return the turn after the start of a job."""
-        return Turn(self.key, self.since, now, self.priority, self.load, self.took, self.gap)
+        return Turn(self.key, self.since, now, self.priority, self.load, self.took, self.gap, self.prefix)
 
     def visited(self, since: float) -> Turn:
         """Return the turn after one more call, which came at `since`."""

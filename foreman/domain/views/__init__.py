@@ -36,6 +36,7 @@ from foreman.domain.views.jobs import (
     Rejected,
     Submitted,
     Taken,
+    Why,
     show_accepted,
     show_job,
     show_listed,
@@ -61,6 +62,7 @@ from foreman.domain.views.service import (
 from foreman.domain.views.targets import LoadedModel, ModelLog, Target, TargetLog, Targets
 
 __all__ = [
+    "Why",
     "Accepted",
     "AnthropicError",
     "Artifact",

@@ -98,7 +98,9 @@ class ListedJob(msgspec.Struct, frozen=True):
     metadata: Metadata | None = None
     custom_id: str | None = None
     owner: Annotated[str | None, about("Name of the token that submitted the job.")] = None
-    caller: Annotated[str | None, about("The same as `owner`.")] = None
+    caller: Annotated[
+        str | None, about("Who shares the slots with others: a name under the token, else the same as `owner`.")
+    ] = None
     target: Annotated[str | None, about("Where the latest attempt runs or ran.")] = None
     queue_position: Annotated[AtLeastOne | None, about("1 is next; 1000 means 1000 or more.")] = None
     eta_seconds: Annotated[Seconds | None, about("Expected time until the start.")] = None
@@ -112,9 +114,28 @@ class ListedJob(msgspec.Struct, frozen=True):
         return self.state in TERMINAL
 
 
+REASONS = ("time", "paused", "target", "rests", "class", "turn", "caller", "prompt", "age", "slot")
+
+
+class Why(msgspec.Struct, frozen=True):
+    """The first reason for which a job waits."""
+
+    reason: Annotated[
+        str,
+        schema(enum=list(REASONS)),
+        about(
+            "`time`: its start is in the future; `paused`: the queue; `target`: none serves it now; `rests`: its "
+            "model, whose server was busy or failed; `class`: a higher one goes first; `turn`: another model's; "
+            "`caller`: others were served less; `prompt`: like ones go first; `age`: older jobs; `slot`: it is next."
+        ),
+    ]
+    text: Annotated[str, about("In words.")]
+
+
 class Job(ListedJob, frozen=True):
     """A job."""
 
+    why: Annotated[Why | None, about("Why it waits; null unless it is queued.")] = None
     result: Annotated[Any, about("The target's answer, in the shape of `endpoint`; null until done.")] = None
     artifacts: list[Artifact] = []
 
@@ -167,7 +188,7 @@ def show_job(
         metadata=job.metadata,
         custom_id=job.custom_id,
         owner=job.owner or None,
-        caller=job.owner or None,
+        caller=job.caller or job.owner or None,
         target=job.target,
         queue_position=position,
         eta_seconds=None if eta is None else round(eta, 1),

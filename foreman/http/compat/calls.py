@@ -27,7 +27,7 @@ from foreman.http.body import held, read_body
 from foreman.http.compat.waiting import Dialect, WaitingCaller, streamed, whole
 from foreman.http.context import Context, context
 from foreman.http.errors import answer
-from foreman.http.headers import ON_DISCONNECT, PRIORITY
+from foreman.http.headers import CALLER, ON_DISCONNECT, PRIORITY
 from foreman.http.new_ids import new_job_id
 from foreman.offload import offload
 from foreman.queue.commands import Submit
@@ -73,16 +73,17 @@ async def _stored(
 ) -> tuple[WaitingCaller, int | None]:
     """Make a job of a call; return its caller, and its queue position if it has to wait."""
     ctx = context()
+    caller = intake.read_caller(request.headers.get(CALLER))
     submission = replace(submission, own={"endpoint": endpoint.path, "priority": priority})
-    draft = await ctx.intake.draft(submission, new_job_id(), owner=ctx.auth.caller(request).name)
+    draft = await ctx.intake.draft(submission, new_job_id(), owner=ctx.auth.caller(request).name, caller=caller)
     output = ctx.hub.output(draft.id)  # before the job exists, so that no output is missed
-    caller = WaitingCaller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
+    waiting = WaitingCaller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
     try:
         accepted = await ctx.queue.ask(Submit(draft=draft))
     except BaseException:
-        await caller.leave()
+        await waiting.leave()
         raise
-    return caller, None if accepted.claimed else accepted.position
+    return waiting, None if accepted.claimed else accepted.position
 
 
 async def past_queue(endpoint: Endpoint, asked: intake.Submission) -> bytes:

@@ -118,6 +118,13 @@ def header(name: str, schema: Schema, description: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "schema": schema, "description": description}
 
 
+CALLER = header(
+    "X-Foreman-Caller",
+    {"type": "string", "pattern": "^[!-~]([ -~]{0,126}[!-~])?$"},
+    "The caller that shares the slots with others, under the token.",
+)
+
+
 def _contents(shapes: Mapping[str, Schema]) -> dict[str, Any]:
     return {name: {"schema": schema} for name, schema in shapes.items()}
 

@@ -23,6 +23,7 @@ RUN = (
     "target_refused",
     "drained",
     "target_drained",
+    "preempted",
     "attempt_timeout",
     "load_timeout",
     "model_crashed",

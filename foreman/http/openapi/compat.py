@@ -12,6 +12,7 @@ from foreman.http.body import NDJSON
 from foreman.http.openapi.blocks import (
     ANTHROPIC,
     ANY,
+    CALLER,
     JSON,
     OLLAMA,
     OPENAI,
@@ -115,6 +116,7 @@ def _call(endpoint: Endpoint) -> dict[str, Any]:
                 words("cancel", "keep"),
                 "Fate of the job if the caller disconnects; cancel by default.",
             ),
+            CALLER,
         ],
         body={JSON: ref("Call")},
         description="The body is read as JSON whatever its content type.",

@@ -16,6 +16,7 @@ from foreman.http.body import NDJSON
 from foreman.http.errors import json_text
 from foreman.http.openapi.blocks import (
     ANY,
+    CALLER,
     JSON,
     SSE,
     Paths,
@@ -103,6 +104,7 @@ def _jobs() -> Paths:
                 (*BODY, *ASKED, *WRITE, "wrong_content_type", "webhook_refused", "idempotency_mismatch", "queue_full"),
                 parameters=[
                     header("Idempotency-Key", {"type": "string", "pattern": "^[!-~]{1,255}$"}, "Single jobs only."),
+                    CALLER,
                     WAIT,
                 ],
                 body={JSON: ref("Submission"), NDJSON: TEXT | {"description": "One Submission per line."}},

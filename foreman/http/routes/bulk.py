@@ -9,7 +9,7 @@ import trio
 from quart import Response, request
 from ulid import ULID
 
-from foreman.domain import views
+from foreman.domain import intake, views
 from foreman.domain.errors import (
     BodyTooLarge,
     BodyUnreadable,
@@ -24,6 +24,7 @@ from foreman.http import rate_limit
 from foreman.http.body import coding, held, pieces
 from foreman.http.context import Context, context
 from foreman.http.errors import json_answer, retry_after
+from foreman.http.headers import CALLER
 from foreman.queue.commands import SubmitMany
 
 GROUP = 1000  # jobs in one transaction
@@ -79,6 +80,7 @@ class _Outcomes:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._owner = ctx.auth.caller(request).name
+        self._caller = intake.read_caller(request.headers.get(CALLER))
         self._drafts: list[tuple[int, Draft]] = []
         self._held, self._size = held(), 0  # bytes of the lines that are read and not stored yet
         self._ids = _ids()
@@ -148,7 +150,9 @@ class _Outcomes:
     async def _read(self, line: bytes) -> Draft:
         ctx = self._ctx
         submission = await ctx.intake.read(line, now=ctx.clock())
-        return await ctx.intake.draft(submission, next(self._ids), owner=self._owner, judged=self._validated)
+        return await ctx.intake.draft(
+            submission, next(self._ids), owner=self._owner, caller=self._caller, judged=self._validated
+        )
 
 
 def _ids() -> Iterator[str]:

@@ -17,6 +17,7 @@ from foreman.http import rate_limit, visibility
 from foreman.http.body import NDJSON, held, media_type, read_json_body
 from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text, no_content
+from foreman.http.headers import CALLER
 from foreman.http.new_ids import new_job_id
 from foreman.http.pages import page_of
 from foreman.http.query import check_names, read_limit, whole
@@ -25,6 +26,7 @@ from foreman.http.selection import FILTERS, read_cursor, read_order, read_select
 from foreman.http.stored import Stored, stored_answer
 from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.queue.results import COMPLETION, show_results
+from foreman.queue.why import why
 from foreman.store.protocol import Cursor, Reader
 
 Entry = TypeVar("Entry", JobEvent, Delivery)
@@ -62,9 +64,12 @@ async def _accepted() -> Accepted:
     """Make a job of the current request. Nothing of the request stays in memory."""
     ctx = context()
     idempotency_key = intake.read_idempotency_key(request.headers.get("Idempotency-Key"))
+    caller = intake.read_caller(request.headers.get(CALLER))
     body = await read_json_body()
     submission = await ctx.intake.read(body, now=ctx.clock())
-    draft = await ctx.intake.draft(submission, new_job_id(), owner=_caller().name, idempotency_key=idempotency_key)
+    draft = await ctx.intake.draft(
+        submission, new_job_id(), owner=_caller().name, caller=caller, idempotency_key=idempotency_key
+    )
     return await ctx.queue.ask(Submit(draft=draft))
 
 
@@ -130,6 +135,7 @@ async def _shown(job_id: str) -> Response:
             job,
             position=expected.position,
             eta=expected.seconds,
+            why=why(ctx.outlook, store, job, expected, now),
             result=result,
             artifacts=artifacts,
         )

@@ -13,7 +13,7 @@ from foreman import logs
 from foreman.domain.job import Job, model_of
 from foreman.http.context import Context, context
 from foreman.offload import offload
-from foreman.store.protocol import Lane
+from foreman.store.protocol import Line
 
 metrics = Blueprint("metrics", __name__)
 
@@ -29,23 +29,23 @@ async def scrape() -> Response:
 
     running = await ctx.readers.read(lambda store: store.running())
     board = ctx.outlook.board
-    lanes = board.lanes()
+    lines = board.all_lines()
     now = CollectorRegistry()
-    now.register(_Now(ctx, lanes, running, board.oldest()))
+    now.register(_Now(ctx, lines, running, board.oldest()))
 
     def text() -> bytes:
         return generate_latest(ctx.metrics.registry) + generate_latest(now)
 
-    size = SERIES * (ctx.metrics.models + len(lanes))
+    size = SERIES * (ctx.metrics.models + len(lines))
     return Response(await offload(size, text), content_type=CONTENT_TYPE)
 
 
 class _Now:
     """The gauges, built for each scrape."""
 
-    def __init__(self, ctx: Context, lanes: list[Lane], running: list[Job], oldest: float | None) -> None:
+    def __init__(self, ctx: Context, lines: list[Line], running: list[Job], oldest: float | None) -> None:
         self._ctx = ctx
-        self._lanes = lanes
+        self._lines = lines
         self._running = running
         self._oldest = oldest
 
@@ -53,8 +53,8 @@ class _Now:
         ctx = self._ctx
         waiting = GaugeMetricFamily("foreman_jobs_waiting", "Jobs waiting", labels=["model", "priority"])
         depths: Counter[tuple[str, str]] = Counter()
-        for lane in self._lanes:  # a model has a lane for each set of options that reload it
-            depths[model_of(lane.key), lane.priority.word] += lane.ready + lane.parked
+        for line in self._lines:  # a model has one for each caller and each set of options that reload it
+            depths[model_of(line.key), line.priority.word] += line.ready + line.parked
         for labels, depth in depths.items():
             waiting.add_metric(labels, depth)
         yield waiting

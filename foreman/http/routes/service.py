@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from quart import Blueprint, Response, request
 
@@ -18,7 +19,7 @@ from foreman.http.query import check_names, read_limit
 from foreman.http.tickets import LIFE
 from foreman.queue.commands import Pause, Resume
 from foreman.queue.outlook import Expected
-from foreman.store.protocol import Reader
+from foreman.store.protocol import Line, Reader
 
 service = Blueprint("service", __name__)
 
@@ -109,18 +110,17 @@ async def queue() -> Response:
     """Summarise the queue: waiting jobs by model, running jobs, the loaded model."""
     ctx = context()
 
-    running, waiting = await visibility.read(lambda store: (store.running(), store.waiting_by_caller()))
-    at_work = Counter(job.owner for job in running if job.owner)
-    lanes, oldest = ctx.outlook.board.lanes(), ctx.outlook.board.oldest()
+    running = await visibility.read(lambda store: store.running())
+    lines, oldest = ctx.outlook.board.all_lines(), ctx.outlook.board.oldest()
     by_model: dict[str, dict[str, int]] = {}
-    for lane in lanes:
-        counts = by_model.setdefault(model_of(lane.key), {"high": 0, "normal": 0, "low": 0})
-        counts[lane.priority.word] += lane.ready + lane.parked
+    for line in lines:
+        counts = by_model.setdefault(model_of(line.key), {"high": 0, "normal": 0, "low": 0})
+        counts[line.priority.word] += line.ready + line.parked
     loaded = next((key for _, key in ctx.fleet.loaded()), None)
     return json_answer(
         views.Queue(
-            queued=sum(lane.ready + lane.parked for lane in lanes),
-            scheduled=sum(lane.parked for lane in lanes),
+            queued=sum(line.ready + line.parked for line in lines),
+            scheduled=sum(line.parked for line in lines),
             by_model=by_model,
             running=[_running(job) for job in running],
             resident=model_of(loaded) if loaded else None,
@@ -136,9 +136,22 @@ async def queue() -> Response:
             defaults=views.Defaults(ctx.settings.max_attempts, ctx.settings.attempt_timeout),
             oldest_seconds=None if oldest is None else round(max(0.0, ctx.clock() - oldest), 3),
             targets=[_target(member) for member in ctx.fleet.members],
-            by_caller={name: views.ByCaller(waiting.get(name, 0), at_work[name]) for name in {*waiting, *at_work}},
+            by_caller=_by_caller(lines, running),
         )
     )
+
+
+def _by_caller(lines: Iterable[Line], running: Iterable[Job]) -> dict[str, views.ByCaller]:
+    """Return the numbers of waiting and running jobs of the callers with a name that the current one may see."""
+    own = visibility.only_owner()
+    waiting, at_work = Counter[str](), Counter[str]()
+    for line in lines:
+        if own in (None, line.caller[0]):
+            waiting[line.caller[1] or line.caller[0]] += line.ready + line.parked
+    for job in running:
+        at_work[job.caller or job.owner] += 1
+    names = sorted((waiting.keys() | at_work.keys()) - {""})
+    return {name: views.ByCaller(waiting[name], at_work[name]) for name in names}
 
 
 def _target(member: Member) -> views.ByTarget:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from foreman.domain.errors import ForemanError, Interrupted, JobUnreadable, LoadTimeout, TargetBusy
-from foreman.domain.job import Job, Priority, State, model_of
+from foreman.domain.errors import ForemanError, Interrupted, JobUnreadable, LoadTimeout, Preempted, TargetBusy
+from foreman.domain.job import Job, State, model_of
 from foreman.domain.retry import Again, after
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
-from foreman.domain.scheduling.choose import Head
 from foreman.queue.candidates import Candidates
-from foreman.queue.commands import Began, Claim, Finished, Pause, Rescue, Resume, Withdraw, Work
+from foreman.queue.commands import Began, Claim, Computed, Finished, Pause, Rescue, Resume, Withdraw, Work
 from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.handlers.picking import Picking
 from foreman.queue.sites import Site
 
 UNREADABLE_AT_ONCE = 500  # jobs that one claim may fail
-SUITABLE = 16  # jobs of a lane that are looked at for one that suits the target
 
 
 def claim(ledger: Ledger, message: Claim) -> None:
@@ -24,14 +23,18 @@ def claim(ledger: Ledger, message: Claim) -> None:
     if message.spent is not None and (site := ledger.outlook.sites.get(message.target)):
         outlook, turns = ledger.refreshed(), ledger.outlook.turns_of(site.name)
         candidates = Candidates(outlook, site, ledger.running.values(), ledger.now)
+        spent, rules = message.spent, outlook.rules_of(site.slots)
         standing = choose.spend(
             turns.standing,
-            message.spent,
+            spent,
             candidates.heads(),
             running=candidates.running,
             now=ledger.now,
-            rules=outlook.rules_of(site.slots),
+            rules=rules,
         )
+        if spent.beyond:
+            callers = outlook.board.callers(spent.key, spent.priority)
+            standing = standing.charged(spent.key, spent.priority, spent.caller, spent.beyond, callers, rules)
         ledger.schedule(site.name, turns.stand(standing))
     ledger.claims.append(message)
 
@@ -69,7 +72,7 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
     """Return the work of a claim, or None."""
     outlook, now = ledger.outlook, ledger.now
     turns, rules, room = outlook.turns_of(site.name), outlook.rules_of(site.slots), site.room()
-    heads = candidates.heads()
+    heads, picking = candidates.heads(), Picking(ledger, site, candidates)
     for _ in range(UNREADABLE_AT_ONCE):
         choice = choose.choose(
             heads,
@@ -83,7 +86,7 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
         if choice is None:
             return None
         try:
-            found = _read_suitable(ledger, choice.head, candidates)
+            found = picking.pick(choice.head)
         except JobUnreadable as error:  # changed by another program; it must not block the jobs behind it
             ledger.set_aside(error)
             ledger.refreshed()
@@ -91,8 +94,8 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
             continue
         if found is None:
             heads = [head for head in heads if head is not choice.head]
-        elif found[0].start_by is not None and found[0].start_by <= now:  # added too late, in this transaction
-            ledger.expire(found[0])
+        elif found.job.start_by is not None and found.job.start_by <= now:  # added too late, in this transaction
+            ledger.expire(found.job)
             ledger.refreshed()
             heads = candidates.heads()
         else:
@@ -100,7 +103,7 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
     else:
         ledger.unfinished = True  # the next transaction continues, so that other messages need not wait
         return None
-    job, payload = found
+    job = found.job
     claimed = replace(
         job,
         state=State.WORKING if message.loaded(job.key) else State.LOADING,
@@ -113,26 +116,34 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
         target=site.name or None,
     )
     load = outlook.load_times.of(site.name, job.key) or 0.0
-    turns = turns.stand(choose.start(turns.standing, choice, now, room=room, load=load))
-    ledger.schedule(site.name, turns)
+    standing = choose.start(turns.standing, choice, now, room=room, load=load).prefixed(job.key, found.turn)
+    prompts = turns.prompts.started(job.id, job.key, job.prefix)
+    opens = site.slots > 1 and rules.prefix_turns and prompts.is_new(job.id)  # else nobody waits for its prompt
+    if not opens:
+        prompts = prompts.computed(job.id)
+    ledger.schedule(site.name, turns.stand(standing).compute(prompts))
     if breaker := turns.breakers.get(model_of(job.key)):
         ledger.judge(site.name, job.key, breaker.claimed(job.id, now))
     ledger.put(claimed, job)
-    return Work(claimed, payload, ledger.events[-1].seq, reserved=choice.reserved)
+    charge = _charge(ledger, site, claimed, rules)
+    return Work(claimed, found.payload, ledger.events[-1].seq, reserved=choice.reserved, charge=charge, opens=opens)
 
 
-def _read_suitable(ledger: Ledger, head: Head, candidates: Candidates) -> tuple[Job, bytes] | None:
-    """Return the first job of a lane that suits the target, with its payload; None if it is none of the first ones.
+def _charge(ledger: Ledger, site: Site, job: Job, rules: choose.Rules) -> float:
+    """Charge the caller of a job that starts with its usual time, and return that time in seconds."""
+    outlook, priority = ledger.outlook, int(job.priority)
+    callers, seconds = outlook.board.callers(job.key, priority), outlook.usual(job.key)
+    turns = outlook.turns_of(site.name)
+    standing = turns.standing.charged(job.key, priority, job.caller_key, seconds, callers, rules)
+    ledger.schedule(site.name, turns.stand(standing))
+    return seconds
 
-    Raises:
-        JobUnreadable: The first one cannot be read.
-    """
-    first = _read(ledger, head.id)
-    if candidates.suits(first[0]):
-        return first
-    further = ledger.store.line(head.key, Priority(head.priority), skip=1, limit=SUITABLE)
-    job = next((job for job in further if candidates.suits(job)), None)
-    return _read(ledger, job.id) if job else None
+
+def computed(ledger: Ledger, message: Computed) -> None:
+    """Record that the prompt of a job is computed, so that jobs which begin like it may start."""
+    if job := _held(ledger, message.job_id, message.fence):
+        turns = ledger.outlook.turns_of(job.target or "")
+        ledger.schedule(job.target or "", turns.compute(turns.prompts.computed(job.id)))
 
 
 def pause(ledger: Ledger, message: Pause) -> None:
@@ -149,6 +160,8 @@ def began(ledger: Ledger, message: Began) -> None:
     """Record that the target has the request."""
     job = _held(ledger, message.job_id, message.fence)
     if job and message.loaded:
+        turns = ledger.outlook.turns_of(job.target or "")
+        ledger.schedule(job.target or "", turns.compute(turns.prompts.loaded(job.key)))
         ledger.tally.used(job, ledger.now, loads=1)
         ledger.learn_load(job, message.seconds)
     if job and job.state is State.LOADING:
@@ -170,6 +183,10 @@ def finished(ledger: Ledger, message: Finished) -> None:
     if job.state is State.LOADING:  # messages keep their order, so no Began was sent
         job = ledger.put(replace(job, state=State.WORKING), job)
     ledger.judge(job.target or "", job.key, None)
+    if (tokens := message.outcome.tokens).counts_cached:
+        turns = ledger.outlook.turns_of(job.target or "")
+        prompts = turns.prompts.learned(job.id, tokens.prompt, tokens.cached)
+        ledger.schedule(job.target or "", turns.compute(prompts))
     ledger.tally.used(job, ledger.now, tokens=message.outcome.tokens)
     flaw = message.outcome.flaw
     error, code = (str(flaw), flaw.code) if flaw else (None, None)
@@ -187,15 +204,6 @@ def rescue(ledger: Ledger, message: Rescue) -> int:
         _failed(ledger, job, Interrupted())
     ledger.keep_turns(message.others)
     return len(running)
-
-
-def _read(ledger: Ledger, job_id: str) -> tuple[Job, bytes]:
-    found = ledger.claimable(job_id)
-    if found is None:
-        raise JobUnreadable(job_id, "its request is missing")
-    if found[0].state is not State.QUEUED:  # the board has it as queued
-        raise JobUnreadable(job_id, f"its state became {found[0].state} while it waited")
-    return found
 
 
 def _held(ledger: Ledger, job_id: str, fence: int) -> Job | None:
@@ -220,6 +228,7 @@ def _failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False
     if (free or isinstance(error, TargetBusy)) and _elsewhere(ledger, job):
         decision = Again(wait=0.0, spent=False)
     if isinstance(decision, Again):
+        gave_way = job.gave_way + isinstance(error, Preempted)
         # A busy target may take other jobs meanwhile; after a load timeout another job tries the next load.
         behind = isinstance(error, LoadTimeout) or (decision.wait > 0 and not decision.spent)
         again = replace(
@@ -228,6 +237,7 @@ def _failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False
             attempt=job.attempt if decision.spent else job.attempt - 1,
             since=now if behind else job.since,
             ready_at=now + decision.wait if decision.wait > 0 else None,
+            gave_way=gave_way,
             error=str(error),
             error_code=error.code,
         )

@@ -17,6 +17,7 @@ from foreman.queue.commands import (
     Checkpoint,
     Claim,
     Commit,
+    Computed,
     Delete,
     DeliveryEnded,
     Finished,
@@ -34,7 +35,7 @@ from foreman.queue.commands import (
     Withdraw,
     Work,
 )
-from foreman.queue.handlers import claims, deliveries, jobs, maintenance
+from foreman.queue.handlers import claims, deliveries, giving_way, jobs, maintenance
 from foreman.queue.handlers.ledger import Ledger, Rules
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
@@ -53,6 +54,7 @@ HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Claim: claims.claim,
     Withdraw: claims.withdraw,
     Began: claims.began,
+    Computed: claims.computed,
     Finished: claims.finished,
     Rescue: claims.rescue,
     Pause: claims.pause,
@@ -121,7 +123,8 @@ class CommandHandlers:
             events = [event for _, done in tried for event in done.events]
             if isinstance(error, StoreUnavailable):
                 self.next_due = self.clock() + maintenance.FULL_PAUSE
-            commit = Commit(events, posted=any(done.posted for _, done in tried))
+            told = {job_id: urgent for _, done in tried for job_id, urgent in done.giving_way.items()}
+            commit = Commit(events, any(done.posted for _, done in tried), told)
         answers += [(message, maintenance.checkpoint(self._ledger)) for message in alone]
         return answers, commit
 
@@ -143,6 +146,7 @@ class CommandHandlers:
                 again = self._keep_time()
                 answers = [(message, self._answer(message)) for message in batch]
                 claims.serve(ledger)
+                giving_way.make_room(ledger)
                 answers = list(_answered(answers, ledger))
                 due = maintenance.next_due(ledger)
                 self.next_due = None if due is None else max(due, again)
@@ -160,7 +164,7 @@ class CommandHandlers:
         ledger.commit()
         self._failed = self._failed and not ledger.events
         posted = ledger.redelivers or any(event.posted for event in ledger.events)
-        return [*answers, *ledger.served], Commit(ledger.events, posted)
+        return [*answers, *ledger.served], Commit(ledger.events, posted, ledger.told_to_give_way)
 
     def _in_one_or_error(self, message: Message[Any]) -> tuple[list[Answer], Commit]:
         try:

@@ -72,6 +72,9 @@ class Ledger:
         self.claims: list[Claim] = []  # that wait for a job, the first one first
         self.served: list[tuple[Claim, Work | None]] = []  # claims that the transaction answers
         self._claims_before: list[Claim] = []
+        self.giving_way: dict[str, str] = {}  # running jobs that were told to give way, with the job that goes first
+        self.told_to_give_way: dict[str, str] = {}  # those of this transaction
+        self.looks_again: Instant | None = None  # when another job may be able to give way
         self.lent: list[tuple[Claim, Work]] = []  # to slots that begin while the commit is under way
         self._new: dict[str, tuple[Draft, Job]] = {}  # added and not written yet
         self._changed: list[Job] = []
@@ -89,13 +92,14 @@ class Ledger:
         """Forget the changes of the previous transaction."""
         self.now = now
         self.events, self.redelivers, self.unfinished = [], False, False
+        self.told_to_give_way, self.looks_again = {}, None
         self.served, self._claims_before, self.lent = [], self.claims.copy(), []
         self._newest_before = self._newest
 
     def write(self) -> None:
-        """Write what the handlers have changed, the numbers of the lanes, and the usage figures."""
+        """Write what the handlers have changed, the numbers of the lines, and the usage figures."""
         if changed := self.refreshed().board.changes():
-            self._store.put_lanes(changed)
+            self._store.put_lines(changed)
         self._flush()
         self._depths = self.tally.depths()
         self._store.add_usage(self.tally.figures, self._depths)
@@ -127,6 +131,7 @@ class Ledger:
     def commit(self) -> None:
         """Accept the sums: the transaction is on disk."""
         self.outlook.board.commit()
+        self.giving_way |= self.told_to_give_way
         self.tally.commit(self._depths)
 
     def roll_back(self) -> None:
@@ -232,6 +237,7 @@ class Ledger:
         else:
             self.running.pop(job.id, None)
         if before.state in RUNNING and job.state not in RUNNING:
+            self.giving_way.pop(job.id, None)
             self._left(before)
         return job
 
@@ -286,11 +292,11 @@ class Ledger:
             log.error("job failed: it cannot be read", why=str(error))
         board = self.refreshed().board
         waiting = board.waiting
-        # It was counted in the lane on the board, which its row may not name any more.
-        if head := next((head for head in board.heads() if head.id == error.job_id), None):
-            board.remove((head.key, head.priority), error.job_id)
-        elif remains and remains.lane:
-            board.remove(remains.lane, error.job_id, parked=remains.parked)
+        # It was counted in the line on the board, which its row may not name any more.
+        if line := board.headed_by(error.job_id):
+            board.remove(line, error.job_id)
+        elif remains and remains.line:
+            board.remove(remains.line, error.job_id, parked=remains.parked)
         if board.waiting < waiting:
             self.tally.set_aside(self.now)
         return remains is not None
@@ -325,6 +331,9 @@ class Ledger:
         if breaker := turns.breakers.get(model_of(job.key)):
             self.judge(target, job.key, breaker.left(job.id))
             turns = self.outlook.turns_of(target)
+        if job.prefix:
+            turns = turns.compute(turns.prompts.ended(job.id))
+            self.schedule(target, turns)
         if (turn := turns.standing.turn(job.key)) and turn.took:
             self.schedule(target, turns.stand(turns.standing.changed(dataclasses.replace(turn, used=self.now))))
 

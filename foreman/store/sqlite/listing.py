@@ -60,6 +60,8 @@ def ways(wanted: Selection) -> list[Way]:
         found.append(
             [Range("jobs_by_owner", [named, _is("owner", wanted.owner), _is("state", state)]) for state in states]
         )
+    if wanted.caller:
+        found.append([one for state in states for one in _by_caller(wanted.caller, state)])
     if wanted.models:
         found.append([one for model, state in product(wanted.models, states) for one in _by_model(model, state)])
     if wanted.endpoint is not None or wanted.priority is not None:
@@ -130,6 +132,13 @@ def _by_model(model: str, state: State) -> list[Range]:
     ]
 
 
+def _by_caller(caller: str, state: State) -> list[Range]:
+    return [
+        Range(f"jobs_by_{column}", [Test(f"{column} <> ''"), _is(column, caller), _is("state", state)])
+        for column in ("owner", "caller")
+    ]
+
+
 def _by_id(given: str) -> Way:
     if len(given) == ID_LENGTH:
         return [Range("", [_is("id", given)])]
@@ -151,6 +160,8 @@ def _tests(wanted: Selection) -> list[Test]:
     for column in ("error_code", "endpoint", "priority", "owner"):
         if (value := getattr(wanted, column)) is not None:
             tests.append(_is(column, value))
+    if wanted.caller is not None:
+        tests.append(Test("(owner = ? OR caller = ?)", [wanted.caller, wanted.caller]))
     if wanted.states:
         tests.append(_among("state", wanted.states))
     if wanted.models:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Delivery, Instant, Job, JobEvent, LoadKey
+from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.scheduling.choose import CLASSES
 from foreman.domain.usage import Depth, Row
 from foreman.store.protocol import ALL, Cursor, Due, Order, Selection, Seqs, Shape
@@ -27,6 +27,7 @@ PRUNED = "horizon"  # the note with the newest pruned seq
 # The index is named because the planner may prefer the one on state alone and read every queued job.
 TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
 CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
+IN_LINE = "drain_key = ? AND priority = ? AND owner = ? AND caller = ?"
 EVENTS = """
     SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner, e.target
     FROM events e JOIN jobs j ON j.id = e.job_id
@@ -36,9 +37,9 @@ MOST_LOGGED = 1000  # unreadable rows logged, each once
 _logged: set[str] = set()
 
 
-def is_lane(key: object, priority: object) -> bool:
-    """Return True when the key and priority of a row of `jobs` or `lanes` are valid."""
-    return type(key) is str and priority in CLASSES
+def is_line(key: object, priority: object, owner: object, caller: object) -> bool:
+    """Return True when these values of a row of `jobs` or `lines` are valid."""
+    return type(key) is str and priority in CLASSES and type(owner) is str and type(caller) is str
 
 
 class SqliteReader:
@@ -154,20 +155,6 @@ class SqliteReader:
                   AND owner = coalesce(?, owner) ORDER BY ready_at, id LIMIT ?"""
         return self._readable(read_job, self._rows(sql, (owner, limit)))
 
-    def waiting_by_caller(self) -> dict[str, int]:
-        """Return the number of queued jobs of each caller with a name (of its token)."""
-        # One seek per name: GROUP BY would read every job of a caller, ended ones too.
-        named = "FROM jobs INDEXED BY jobs_by_owner WHERE owner <> ''"
-        rows = self._rows(f"""
-            WITH RECURSIVE known(owner) AS (
-                SELECT (SELECT owner {named} ORDER BY owner LIMIT 1)
-                UNION ALL
-                SELECT (SELECT owner {named} AND owner > known.owner ORDER BY owner LIMIT 1)
-                FROM known WHERE known.owner IS NOT NULL)
-            SELECT owner, (SELECT count(*) {named} AND owner = known.owner AND state = 'queued')
-            FROM known WHERE owner IS NOT NULL""")
-        return {str(owner): int(str(count)) for owner, count in rows if count}
-
     def shapes(self, job_id: str) -> list[Shape]:
         """Return a job's artifacts without their data, in order."""
         sql = "SELECT name, content_type, size FROM artifacts WHERE job_id = ? ORDER BY position"
@@ -262,16 +249,17 @@ class SqliteReader:
         return [found for found in self._readable(read_delivery, rows) if found.seq not in besides][:limit]
 
     def rank(self, job: Job, *, most: int) -> int:
-        """Return the number of claimable jobs ahead in the same lane, exact up to `most`."""
-        sql = f"""SELECT count(*) FROM (SELECT 1 FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
+        """Return the number of older claimable jobs in the same line, exact up to `most`."""
+        sql = f"""SELECT count(*) FROM (SELECT 1 FROM {TO_CLAIM} WHERE {CLAIMABLE} AND {IN_LINE}
                   AND (since, id) < (?, ?) LIMIT ?)"""
-        return int(str(self._value(sql, (job.key, job.priority, job.since, job.id, most))))
+        line = job.key, job.priority, job.owner, job.caller
+        return int(str(self._value(sql, (*line, job.since, job.id, most))))
 
-    def line(self, key: LoadKey, priority: int, *, skip: int, limit: int) -> list[Job]:
-        """Return claimable jobs of a lane in order, after the first `skip`."""
-        sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
+    def line(self, key: LoadKey, priority: int, caller: CallerKey, *, skip: int, limit: int) -> list[Job]:
+        """Return claimable jobs of a line, the oldest first, after the first `skip`."""
+        sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND {IN_LINE}
                   ORDER BY since, id LIMIT ? OFFSET ?"""
-        return self._readable(read_job, self._rows(sql, (key, priority, limit, skip)))
+        return self._readable(read_job, self._rows(sql, (key, priority, *caller, limit, skip)))
 
     def usage(
         self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None

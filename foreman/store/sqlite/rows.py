@@ -18,7 +18,7 @@ from foreman.domain.job import Delivery, DeliveryState, Draft, Job, JobEvent, Pr
 COLUMNS = (
     "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
     "start_by, timeout, started_at, completed_at, expires_at, error, error_code, metadata, custom_id, webhook_url, "
-    "webhook_events, owner, most_tokens, target"
+    "webhook_events, owner, most_tokens, target, caller, gave_way, prefix"
 )
 
 DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at, owner"
@@ -26,7 +26,8 @@ OR_CHANGE_DELIVERY = """ ON CONFLICT (seq) DO UPDATE SET state = excluded.state,
     due_at = excluded.due_at, status = excluded.status, error = excluded.error, ended_at = excluded.ended_at"""
 DRAFT = (
     "id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at, start_by, timeout, "
-    "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner, most_tokens"
+    "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner, most_tokens, caller, "
+    "prefix"
 )
 MOVED = "attempt, lease, started_at, completed_at, expires_at, error, error_code, target"  # columns of a job that ran
 
@@ -51,7 +52,7 @@ def text(data: bytes) -> str | bytes:
 def read_job(row: tuple[Any, ...]) -> Job:
     """Return a row of COLUMNS as a Job. Raise JobUnreadable."""
     try:
-        if any(type(value) is bytes for value in row[:26]):
+        if any(type(value) is bytes for value in row[:28]):
             raise ValueError("text that is not UTF-8")
         for at in row[9:13] + row[14:17]:
             if at is not None:
@@ -132,6 +133,9 @@ def _job(values: tuple[Any, ...]) -> Job:
         owner=values[23],
         most_tokens=values[24],
         target=values[25],
+        caller=values[26],
+        gave_way=values[27],
+        prefix=values[28] or b"",
     )
 
 
@@ -236,6 +240,8 @@ def draft_row(draft: Draft, job: Job) -> tuple[object, ...]:
         draft.fingerprints[0] if draft.fingerprints else None,
         job.owner,
         job.most_tokens,
+        job.caller,
+        job.prefix or None,
     )
 
 

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Artifact, Delivery, Draft, Instant, Job, JobEvent, LoadKey, Priority, State
+from foreman.domain.job import Artifact, CallerKey, Delivery, Draft, Instant, Job, JobEvent, LoadKey, Priority, State
 from foreman.domain.scheduling.choose import Head
+from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.usage import HOUR, MINUTE, Depth, Figures, Slot
-from foreman.store.protocol import NO_ARTIFACTS, Lane, Remains
+from foreman.store.protocol import NO_ARTIFACTS, Line, Remains
 from foreman.store.sqlite.database import Database
-from foreman.store.sqlite.reads import CLAIMABLE, PRUNED, TO_CLAIM, SqliteReader, is_lane
+from foreman.store.sqlite.reads import CLAIMABLE, IN_LINE, PRUNED, TO_CLAIM, SqliteReader, is_line
 from foreman.store.sqlite.recent import Recent
 from foreman.store.sqlite.rows import (
     COLUMNS,
@@ -28,6 +29,9 @@ from foreman.store.sqlite.rows import (
 )
 from foreman.store.sqlite.usage import UsageWriter
 from foreman.store.sqlite.usage import prune as prune_usage
+
+# A non-ASCII id is another program's, perhaps not even text; it must not block the jobs behind it.
+READABLE_ID = "id NOT GLOB '*[^ -~]*'"
 
 
 class SqliteWriter(SqliteReader):
@@ -86,17 +90,33 @@ class SqliteWriter(SqliteReader):
         rows = self._rows(sql, (owner, key))
         return (read_job(rows[0]), bytes(rows[0][-1] or b"")) if rows else None
 
-    def lanes(self) -> list[Lane]:
-        """Return the lanes with their stored numbers of jobs."""
-        rows = self._rows("SELECT drain_key, priority, ready, parked FROM lanes")
-        return [Lane(key=k, priority=Priority(p), ready=r, parked=w) for k, p, r, w in rows if is_lane(k, p)]
+    def lines(self) -> list[Line]:
+        """Return the lines with their stored numbers of jobs."""
+        rows = self._rows("SELECT drain_key, priority, owner, caller, ready, parked FROM lines")
+        return [
+            Line(key=row[0], priority=Priority(row[1]), caller=(row[2], row[3]), ready=row[4], parked=row[5])
+            for row in rows
+            if is_line(*row[:4])
+        ]
 
-    def heads(self, key: LoadKey, priority: int, *, limit: int) -> list[Head]:
-        """Return up to `limit` of the oldest claimable jobs of a lane, readable or not, the oldest first."""
-        # A non-ASCII id is another program's, perhaps not even text; it must not block the jobs behind it.
-        sql = f"""SELECT since, id FROM {TO_CLAIM} WHERE {CLAIMABLE} AND drain_key = ? AND priority = ?
-                  AND id NOT GLOB '*[^ -~]*' ORDER BY since, id LIMIT ?"""
-        return [Head(key, int(priority), since, id) for since, id in self._rows(sql, (key, priority, limit))]
+    def heads(self, key: LoadKey, priority: int, caller: CallerKey, *, limit: int) -> list[Head]:
+        """Return up to `limit` of the oldest claimable jobs of a line, readable or not, the oldest first."""
+        sql = f"""SELECT since, id FROM {TO_CLAIM} WHERE {CLAIMABLE} AND {IN_LINE} AND {READABLE_ID}
+                  ORDER BY since, id LIMIT ?"""
+        rows = self._rows(sql, (key, priority, *caller, limit))
+        return [Head(key, int(priority), since, id, caller) for since, id in rows]
+
+    def neighbours(self, key: LoadKey, priority: int, caller: CallerKey, path: bytes) -> list[Neighbour]:
+        """Return the claimable jobs of a line whose prefixes are next to a path, the oldest of each prefix."""
+        # Two seeks each side: in one, the order by age would sort all jobs that have the prefix.
+        alike = f"FROM jobs INDEXED BY jobs_by_prefix WHERE {CLAIMABLE} AND {IN_LINE}"
+        line, found = (key, priority, *caller), []
+        for side in ("<= ? ORDER BY prefix DESC", "> ? ORDER BY prefix"):
+            prefix = self._value(f"SELECT prefix {alike} AND prefix {side} LIMIT 1", (*line, path))
+            if isinstance(prefix, bytes):
+                oldest = f"SELECT since, id {alike} AND prefix = ? AND {READABLE_ID} ORDER BY since, id LIMIT 1"
+                found += [Neighbour(prefix, since, id) for since, id in self._rows(oldest, (*line, prefix))]
+        return found
 
     def overdue(self, now: Instant, limit: int) -> list[Job | JobUnreadable]:
         """Return queued jobs past their `start_by`, or the error of an unreadable one."""
@@ -115,9 +135,11 @@ class SqliteWriter(SqliteReader):
 
     def remains(self, job_id: str) -> Remains | None:
         """Return the readable parts of an unreadable job, or None unless it is queued."""
-        sql = "SELECT drain_key, priority, ready_at IS NOT NULL, attempt FROM jobs WHERE id = ? AND state = 'queued'"
-        for key, priority, parked, attempt in self._rows(sql, (job_id,)):
-            return Remains((key, priority) if is_lane(key, priority) else None, bool(parked), attempt)
+        sql = """SELECT drain_key, priority, owner, caller, ready_at IS NOT NULL, attempt FROM jobs
+                 WHERE id = ? AND state = 'queued'"""
+        for *line, parked, attempt in self._rows(sql, (job_id,)):
+            valid = is_line(*line)
+            return Remains((line[0], line[1], (line[2], line[3])) if valid else None, bool(parked), attempt)
         return None
 
     def add(self, drafts: Sequence[Draft], jobs: Sequence[Job]) -> None:
@@ -141,11 +163,11 @@ class SqliteWriter(SqliteReader):
         self._db.executemany(
             """UPDATE jobs SET state = ?, attempt = ?, max_attempts = ?, lease = ?, since = ?, ready_at = ?,
                start_by = ?, started_at = ?, completed_at = ?, expires_at = ?, error = ?, error_code = ?,
-               webhook_url = ?, target = ? WHERE id = ?""",
+               webhook_url = ?, target = ?, gave_way = ? WHERE id = ?""",
             [
                 (job.state, job.attempt, job.max_attempts, job.fence, job.since, job.ready_at, job.start_by,
                  job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.webhook_url,
-                 job.target, job.id)
+                 job.target, job.gave_way, job.id)
                 for job in jobs
             ],
         )  # fmt: skip
@@ -171,23 +193,29 @@ class SqliteWriter(SqliteReader):
         """Write deliveries, new ones and changed ones."""
         insert(self._db, "deliveries", DELIVERY, [delivery_row(one) for one in deliveries], OR_CHANGE_DELIVERY)
 
-    def put_lanes(self, lanes: Sequence[Lane]) -> None:
-        """Write the numbers of jobs of these lanes; empty lanes are removed."""
-        rows = [(one.key, int(one.priority), one.ready, one.parked) for one in lanes if one.ready or one.parked]
+    def put_lines(self, lines: Sequence[Line]) -> None:
+        """Write the numbers of jobs of these lines; empty lines are removed."""
+        rows = [
+            (one.key, int(one.priority), *one.caller, one.ready, one.parked) for one in lines if one.ready or one.parked
+        ]
         changed = " ON CONFLICT DO UPDATE SET ready = excluded.ready, parked = excluded.parked"
-        insert(self._db, "lanes", "drain_key, priority, ready, parked", rows, changed)
-        for one in lanes:
+        insert(self._db, "lines", "drain_key, priority, owner, caller, ready, parked", rows, changed)
+        for one in lines:
             if not (one.ready or one.parked):
-                self._db.execute("DELETE FROM lanes WHERE drain_key = ? AND priority = ?", (one.key, one.priority))
+                self._db.execute(f"DELETE FROM lines WHERE {IN_LINE}", (one.key, one.priority, *one.caller))
 
     def wake(self, now: Instant) -> list[Head]:
         """Make the queued jobs whose time has come claimable, and return them."""
         due = "jobs INDEXED BY jobs_to_wake"
         when = "WHERE state = 'queued' AND ready_at <= ?"
-        woken = self._rows(f"SELECT drain_key, priority, since, id FROM {due} {when}", (now,))
+        woken = self._rows(f"SELECT drain_key, priority, owner, caller, since, id FROM {due} {when}", (now,))
         if woken:
             self._db.execute(f"UPDATE {due} SET ready_at = NULL {when}", (now,))
-        return [Head(*row) for row in woken if is_lane(*row[:2]) and type(row[3]) is str]
+        return [
+            Head(row[0], row[1], row[4], row[5], (row[2], row[3]))
+            for row in woken
+            if is_line(*row[:4]) and type(row[5]) is str
+        ]
 
     def set_aside(self, job_id: str, *, now: Instant, expires_at: Instant | None, error: str, code: str) -> None:
         """Write an unreadable job as failed."""

@@ -129,7 +129,7 @@ def test_recent_is_by_end(page: Page, fresh: Fresh) -> None:
 
 
 def test_a_button_keeps_the_focus_while_the_list_moves_on(page: Page, fresh: Fresh) -> None:
-    daemon = fresh()
+    daemon = fresh(give_way=False)
     running = submit(daemon, "#silent")
     until(lambda: state(daemon, running) == "working")
     submit(daemon, "x", custom_id="mine")

@@ -42,7 +42,7 @@ def test_a_job_from_the_form_to_its_answer_without_a_reload(page: Page, fresh: F
 
 
 def test_what_waits_can_be_cancelled_and_the_queue_paused(page: Page, fresh: Fresh) -> None:
-    daemon = fresh()
+    daemon = fresh(give_way=False)
     running = submit(daemon, "#silent")
     until(lambda: state(daemon, running) == "working")
     first, second = submit(daemon, priority="high", model="b"), submit(daemon, custom_id="mine")

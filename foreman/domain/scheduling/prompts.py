@@ -1,0 +1,102 @@
+"""What is known of the prompts that a target computes: those of the past, and those of the running jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from foreman.domain.job import LoadKey
+from foreman.domain.scheduling.prefixes import HASH, Benefit, common
+
+KEYS = 64  # load keys of which something is known
+SEEN = 64  # paths of a load key, the latest ones
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The prompt of a running job."""
+
+    key: LoadKey
+    path: bytes
+    follows: bool  # True when its beginning had been computed before
+    opening: bool  # True until its beginning is computed
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The paths of prompts by load key. A value: each change returns another one."""
+
+    seen: Mapping[LoadKey, tuple[bytes, ...]] = field(default_factory=dict)  # computed, the latest one last
+    running: Mapping[str, Running] = field(default_factory=dict)  # by job, with a path
+    benefits: Mapping[LoadKey, Benefit] = field(default_factory=dict)
+
+    def shared(self, key: LoadKey, path: bytes) -> int:
+        """Return how many elements of a path the target has computed."""
+        return _most(self.seen.get(key, ()), path) if path else 0
+
+    def helps(self, key: LoadKey) -> bool:
+        """Return False when the order of prompts was seen not to help."""
+        return key not in self.benefits or self.benefits[key].helps
+
+    def must_wait(self, key: LoadKey, path: bytes) -> bool:
+        """Return True while a running job computes a beginning that this one could take from the cache."""
+        if not path or not self.helps(key):
+            return False
+        opening = _most((one.path for one in self.running.values() if one.opening and one.key == key), path)
+        return opening > 0 and opening > self.shared(key, path)
+
+    def started(self, job_id: str, key: LoadKey, path: bytes) -> Prompts:
+        """Return it after the start of a job."""
+        if not path:
+            return self
+        one = Running(key, path, follows=self.shared(key, path) > 0, opening=True)
+        return replace(self, running={**self.running, job_id: one})
+
+    def is_new(self, job_id: str) -> bool:
+        """Return True for a running job with a beginning of its prompt that the target has not computed before."""
+        one = self.running.get(job_id)
+        return one is not None and self.shared(one.key, one.path) < len(one.path) // HASH
+
+    def computed(self, job_id: str) -> Prompts:
+        """Return it once the prompt of a running job is computed."""
+        one = self.running.get(job_id)
+        if one is None or not one.opening:
+            return self
+        paths = (*(path for path in self.seen.get(one.key, ()) if path != one.path), one.path)[-SEEN:]
+        running = {**self.running, job_id: replace(one, opening=False)}
+        return replace(self, running=running, seen=_latest(self.seen, one.key, paths))
+
+    def ended(self, job_id: str) -> Prompts:
+        """Return it after the end of a job."""
+        if job_id not in self.running:
+            return self
+        return replace(self, running={other: one for other, one in self.running.items() if other != job_id})
+
+    def learned(self, job_id: str, prompt: int, cached: int) -> Prompts:
+        """Return it once it is known how many tokens of a running job's prompt were cached."""
+        one = self.running.get(job_id)
+        if one is None or not one.follows:
+            return self
+        benefit = self.benefits.get(one.key, Benefit()).learned(prompt, cached)
+        return replace(self, benefits=_latest(self.benefits, one.key, benefit))
+
+    def loaded(self, key: LoadKey) -> Prompts:
+        """Return it after the load of a key: nothing of it is cached."""
+        if key not in self.seen:
+            return self
+        return replace(self, seen={other: paths for other, paths in self.seen.items() if other != key})
+
+
+def _most(paths: Iterable[bytes], path: bytes) -> int:
+    return max((common(path, one) for one in paths), default=0)
+
+
+def _latest(known: Mapping[LoadKey, T], key: LoadKey, value: T) -> dict[LoadKey, T]:
+    """Return the mapping with one more value; of too many keys the one that was set longest ago is left out."""
+    kept = {other: one for other, one in known.items() if other != key}
+    while len(kept) >= KEYS:
+        del kept[next(iter(kept))]
+    return {**kept, key: value}

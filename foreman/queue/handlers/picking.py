@@ -1,0 +1,106 @@
+"""The choice of a job within the lane that a claim has chosen: which caller is next, and which of the caller's jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from foreman.domain.errors import JobUnreadable
+from foreman.domain.job import CallerKey, Job, LoadKey, State
+from foreman.domain.scheduling.choose import Head
+from foreman.domain.scheduling.prefixes import PrefixTurn, companion
+from foreman.queue.candidates import Candidates
+from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.sites import Site
+
+LOOK = 16  # jobs of a caller in a lane that are looked at for one that may start
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The job that a claim gets."""
+
+    job: Job
+    payload: bytes
+    turn: PrefixTurn | None  # of prompts that begin alike, as this job leaves it
+
+
+class Picking:
+    """The choice of one claim's job."""
+
+    def __init__(self, ledger: Ledger, site: Site, candidates: Candidates) -> None:
+        self._ledger = ledger
+        self._candidates = candidates
+        self._outlook = ledger.outlook
+        self._turns = ledger.outlook.turns_of(site.name)
+        self._rules = ledger.outlook.rules
+        self._together = site.slots > 1 and self._rules.prefix_turns
+        self._waits = False  # True when the beginning of the turn's prompts is being computed
+
+    def pick(self, lane: Head) -> Picked | None:
+        """Return the job of a lane that runs next, or None if none of its first ones may start now.
+
+        Raises:
+            JobUnreadable: The next one cannot be read.
+        """
+        waiting = self._outlook.board.callers(lane.key, lane.priority)
+        shares = self._turns.standing.shares_of(lane.key, lane.priority)
+        quantum, turn = self._rules.fairness.quantum, self._goes_on(lane.key)
+        last = shares.last
+        if turn and last in waiting and len(waiting) > 1:
+            sizes = {caller: size for caller, (_, size) in waiting.items()}
+            goes_on = shares.may_go_on(last, sizes, self._outlook.usual(lane.key), quantum)
+            if goes_on and (found := self._companion(lane, last, turn)):
+                return found
+        while waiting:
+            caller = shares.next(waiting) if len(waiting) > 1 else next(iter(waiting))
+            if found := self._of(lane, caller, waiting[caller][0], turn):
+                return found
+            del waiting[caller]
+        return None
+
+    def _goes_on(self, key: LoadKey) -> PrefixTurn | None:
+        """Return the turn of prompts that begin alike, or None when the oldest job is to begin one."""
+        turn = self._turns.standing.turn(key)
+        if turn is None or turn.prefix is None or not self._rules.prefix_turns or not self._turns.prompts.helps(key):
+            return None
+        return None if turn.prefix.is_over(self._ledger.now, self._outlook.usual(key)) else turn.prefix
+
+    def _of(self, lane: Head, caller: CallerKey, head: Head, turn: PrefixTurn | None) -> Picked | None:
+        """Return the caller's job that goes on with the turn, else the oldest one that may start; it begins a turn."""
+        if found := self._companion(lane, caller, turn):
+            return found
+        job, payload = self._read(head.id)
+        if not self._may_start(job):
+            further = self._ledger.store.line(lane.key, lane.priority, caller, skip=1, limit=LOOK)
+            other = next((job for job in further if self._may_start(job)), None)
+            if other is None:
+                return None
+            job, payload = self._read(other.id)
+        if self._waits:  # the turn goes on once the beginning of its prompts is computed
+            return Picked(job, payload, turn)
+        return Picked(job, payload, PrefixTurn(job.prefix, self._ledger.now) if job.prefix else None)
+
+    def _companion(self, lane: Head, caller: CallerKey, turn: PrefixTurn | None) -> Picked | None:
+        """Return the caller's job that begins most like the one before, or None."""
+        if turn is None:
+            return None
+        found = companion(turn, self._ledger.store.neighbours(lane.key, lane.priority, caller, turn.path))
+        if found is None:
+            return None
+        job, payload = self._read(found.id)
+        return Picked(job, payload, replace(turn, path=job.prefix)) if self._may_start(job) else None
+
+    def _may_start(self, job: Job) -> bool:
+        """Return True unless another target should have the job, or its prompt's beginning is being computed."""
+        if self._together and self._turns.prompts.must_wait(job.key, job.prefix):
+            self._waits = True
+            return False
+        return self._candidates.suits(job)
+
+    def _read(self, job_id: str) -> tuple[Job, bytes]:
+        found = self._ledger.claimable(job_id)
+        if found is None:
+            raise JobUnreadable(job_id, "its request is missing")
+        if found[0].state is not State.QUEUED:  # the board has it as queued
+            raise JobUnreadable(job_id, f"its state became {found[0].state} while it waited")
+        return found
