@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from foreman.domain.errors import TargetRefused
 from foreman.domain.job import Instant, Job, LoadKey
 from foreman.domain.scheduling.choose import Head
 from foreman.queue.outlook import Outlook
@@ -82,7 +83,12 @@ class Candidates:
             return False
         if job.target != self._site.name:
             return True
-        better = any(self._could_take(other, key) and other.serves(key, endpoint) for other in self._others)
+        refused = job.error_code == TargetRefused.code  # it would be again
+        better = any(
+            other.serves(key, endpoint)
+            and (self._could_take(other, key) or (refused and not self._outlook.turns_of(other.name).rests(key)))
+            for other in self._others
+        )
         if better:
             self._leave(job)
         return not better

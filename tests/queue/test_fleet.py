@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from foreman.domain.errors import Interrupted, TargetBusy, TargetFailed, TargetSilent, TargetUnavailable
+import pytest
+
+from foreman.domain.errors import (
+    Interrupted,
+    TargetBusy,
+    TargetFailed,
+    TargetRefused,
+    TargetSilent,
+    TargetUnavailable,
+)
 from foreman.domain.job import Job, State
 from foreman.domain.scheduling.room import Room
 from foreman.queue.commands import LOADS, Began, Claim, Finished, Rescue, Withdraw, Work
@@ -172,6 +181,35 @@ def test_a_retry_prefers_another_target_that_can_take_it(store: SqliteWriter) ->
     harness.handlers.tick()
     assert harness.claim_for("x") is None
     assert harness.model_for("y") == "a"
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+def test_what_one_server_refuses_is_tried_at_another_one(store: SqliteWriter, status: int) -> None:
+    harness = FleetHarness(store, FakeSite("one"), FakeSite("two"))
+    harness.submit(9, model="b")
+    busy = harness.claim_for("two")
+    assert busy is not None
+    harness.submit(1, model="a", max_attempts=2)
+    job = harness.claim_for("one")
+    assert job is not None
+    harness.finish(job, TargetRefused(status, "no such thing"))
+    assert (harness.job(1).state, harness.job(1).attempt) == (State.QUEUED, 1)
+    assert harness.claim_for("one") is None  # it waits for the other one, which works
+    harness.finish(busy)
+    again = harness.claim_for("two")
+    assert again is not None and again.id == "001"
+    harness.finish(again, TargetRefused(status, "no such thing"))
+    assert (harness.job(1).state, harness.job(1).error) == (State.FAILED, "no such thing")
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_what_is_wrong_with_the_request_is_so_everywhere(store: SqliteWriter, status: int) -> None:
+    harness = FleetHarness(store, FakeSite("one"), FakeSite("two"))
+    harness.submit(1, model="a")
+    job = harness.claim_for("one")
+    assert job is not None
+    harness.finish(job, TargetRefused(status, "what is this?"))
+    assert harness.job(1).state is State.FAILED
 
 
 def test_a_retry_does_not_wait_for_a_target_whose_slots_are_taken(store: SqliteWriter) -> None:

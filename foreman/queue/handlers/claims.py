@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from foreman.domain.errors import ForemanError, Interrupted, JobUnreadable, LoadTimeout, Preempted, TargetBusy
+from foreman.domain.errors import (
+    ForemanError,
+    Interrupted,
+    JobUnreadable,
+    LoadTimeout,
+    Preempted,
+    TargetBusy,
+    TargetRefused,
+)
 from foreman.domain.job import Job, State, model_of
 from foreman.domain.retry import Again, after
 from foreman.domain.scheduling import choose
@@ -227,6 +235,8 @@ def _failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False
         decision = Again(wait=max(0.0, until - now), spent=False)
     if (free or isinstance(error, TargetBusy)) and _elsewhere(ledger, job):
         decision = Again(wait=0.0, spent=False)
+    elif _may_differ(error) and job.attempt < job.max_attempts and _elsewhere(ledger, job):
+        decision = Again(wait=0.0, spent=True)
     if isinstance(decision, Again):
         gave_way = job.gave_way + isinstance(error, Preempted)
         # A busy target may take other jobs meanwhile; after a load timeout another job tries the next load.
@@ -243,6 +253,11 @@ def _failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False
         )
         return ledger.put(again, job)
     return ledger.put(ledger.ended(job, State.FAILED, error=str(error), code=error.code), job)
+
+
+def _may_differ(error: ForemanError) -> bool:
+    """Return True for a refusal that is the server's own: another one may have the model, or work."""
+    return isinstance(error, TargetRefused) and (error.status == 404 or error.status >= 500)
 
 
 def _blames(ledger: Ledger, job: Job, error: ForemanError) -> bool:
