@@ -13,6 +13,7 @@ from foreman.actors.webhook_sender import WebhookSender
 from foreman.budget import Budget
 from foreman.config.settings import Settings
 from foreman.domain.intake import Intake
+from foreman.domain.quotas import Quota
 from foreman.domain.rate import Rate
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling import choose
@@ -35,6 +36,7 @@ def rules_of(settings: Settings) -> Rules:
         backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),
         webhook_retries=settings.webhook_retries,
         webhook_backoff=Backoff(settings.webhook_backoff, settings.webhook_backoff_max),
+        quotas={name: Quota(**quota.model_dump()) for name, quota in settings.quotas.items()},
     )
 
 
@@ -57,6 +59,7 @@ def order_of(settings: Settings) -> choose.Rules:
         fairness=Fairness(settings.fair_quantum, settings.weights),
         prefix_turns=settings.prefix_turns,
         give_way=settings.give_way,
+        most_running={name: quota.running for name, quota in settings.quotas.items() if quota.running is not None},
     )
 
 

@@ -69,6 +69,7 @@ OTHER: dict[str, Any] = {
     "share": 0.2,
     "fair_quantum": 7,
     "weights": "alice=2",
+    "quotas": {"alice": {"waiting": 7, "running": 7}},
     "prefix_turns": False,
     "give_way": False,
     "webhook_secret": "secret",

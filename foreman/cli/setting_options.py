@@ -12,12 +12,13 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
 from foreman.config.managed_model import ManagedModel
+from foreman.config.quota_settings import QuotaSettings
 from foreman.config.settings import HIDDEN, Settings
 from foreman.config.target_settings import TargetSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOT_FLAGS = {"macros", "models", "targets"}  # tables: only the file can set them
+NOT_FLAGS = {"macros", "models", "quotas", "targets"}  # tables: only the file can set them
 _TIMES = ((86400, "d"), (3600, "h"), (60, "min"))
 _SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -61,7 +62,7 @@ def shown(field: FieldInfo, value: Any) -> str:
     if isinstance(plain, list):
         return ", ".join(item["name"] if isinstance(item, dict) else str(item) for item in plain)
     if isinstance(plain, dict):
-        return ",".join(f"{name}={one:g}" if isinstance(one, float) else f"{name}={one}" for name, one in plain.items())
+        return ",".join(f"{name}={_one(one)}" for name, one in plain.items())
     if any(isinstance(part, BeforeValidator) for part in field.metadata):  # a time or a size
         return _measured(plain, _TIMES, "s") if field.annotation is float else _measured(plain, _SIZES, "B")
     return str(plain)
@@ -75,6 +76,10 @@ def without_secrets(value: Any) -> Any:
         case ManagedModel():
             fields = value.model_dump()
             return fields | {"env": dict.fromkeys(fields["env"], HIDDEN)}
+        case QuotaSettings():
+            return value.model_dump(exclude_none=True)
+        case dict():
+            return {name: without_secrets(one) for name, one in value.items()}
         case TargetSettings():
             return {name: without_secrets(one) for name, one in value}
         case tuple() | list():
@@ -84,6 +89,13 @@ def without_secrets(value: Any) -> Any:
         case str():
             return re.sub(r"//[^/@]+@", f"//{HIDDEN}@", value)
     return value
+
+
+def _one(value: Any) -> str:
+    """Return a value of a table as text."""
+    if isinstance(value, dict):
+        return " ".join(f"{name}:{one}" for name, one in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _measured(value: float, units: Sequence[tuple[int, str]], least: str) -> str:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -16,6 +16,8 @@ from foreman.domain.errors import SettingInvalid
 
 if TYPE_CHECKING:
     from foreman.config.settings import Settings
+
+Value = TypeVar("Value")
 
 _UNITS = {"": 1, "ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -71,11 +73,12 @@ def _read_weights(value: object) -> object:
     return {name.strip(): weight.strip() for name, _, weight in pairs}
 
 
-def _check_weights(weights: dict[str, float]) -> dict[str, float]:
-    for name in weights:
+def check_token_names(table: dict[str, Value]) -> dict[str, Value]:
+    """Raise ValueError unless each key may be the name of a token."""
+    for name in table:
         if not _NAME.fullmatch(name):
             raise ValueError("each name must be that of a token: letters, digits and `_.-`, at most 64")
-    return weights
+    return table
 
 
 def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ Weights = Annotated[
     dict[str, Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]],
     NoDecode,
     BeforeValidator(_read_weights),
-    AfterValidator(_check_weights),
+    AfterValidator(check_token_names),
 ]  # by name of a token
 Origins = Annotated[Words, AfterValidator(_check_origins)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_commas)]

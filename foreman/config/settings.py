@@ -29,6 +29,7 @@ from foreman.config.checks import (
 )
 from foreman.config.macros import Macros
 from foreman.config.managed_model import ManagedModel
+from foreman.config.quota_settings import Quotas
 from foreman.config.target_settings import TargetSettings, targets_of
 
 HIDDEN = "***"  # shown in place of a secret
@@ -237,6 +238,11 @@ class Settings(BaseModel):
     weights: Weights = Field(
         default={},
         description="Shares of the slot time by name of the token, such as `alice=2,batch=0.5`; 1 for the others.",
+    )
+    quotas: Quotas = Field(
+        default={},
+        description="Most `waiting` jobs, `running` jobs and `tokens_per_hour`, each optional, by name of the token: a "
+        "table such as [quotas.alice](settings.md#a-quota).",
     )
     prefix_turns: bool = Field(
         default=True,

@@ -65,6 +65,7 @@ STATUS = {
     "not_on_this_target": 501,
     "not_served": 501,
     "rate_limited": 429,
+    "quota_exceeded": 429,
     "store_full": 507,
     "shortage": 503,
     "store_busy": 503,

@@ -16,6 +16,7 @@ from foreman.store.protocol import Line, Writer
 AHEAD = 32  # jobs of a line that are read together, once it is drained in order
 
 LaneKey = tuple[LoadKey, int]  # a load key and a priority
+May = Callable[[LoadKey], bool]
 LineKey = tuple[LoadKey, int, CallerKey]  # a lane and a caller
 _Line = tuple[Head | None, int, int]  # its oldest claimable job, its numbers of claimable and of parked jobs
 _EMPTY: _Line = None, 0, 0
@@ -84,6 +85,7 @@ class Board:
         self._classes = [_Class() for _ in CLASSES]
         self._lines: dict[LaneKey, dict[CallerKey, _Line]] = {}  # callers in the order in which they began to wait
         self._by_key: Counter[LoadKey] = Counter()
+        self.by_owner: Counter[str] = Counter()  # waiting jobs
         self.headless: set[LineKey] = set()  # lines whose next head is in the store
         self._next: dict[LineKey, deque[Head]] = {}  # jobs right behind a line's head, as far as they are known
         self._before: dict[LineKey, _Line] = {}  # lines as the transaction found them
@@ -142,17 +144,25 @@ class Board:
         with self._lock:
             return min((lanes.ages[0][0] for lanes in self._classes if lanes.ages), default=None)
 
-    def first(self, most: int, may: Callable[[LoadKey], bool], *, besides: Collection[LoadKey] = ()) -> list[Head]:
+    def first(
+        self, most: int, may: May, *, besides: Collection[LoadKey] = (), without: Collection[str] = ()
+    ) -> list[Head]:
         """Return the heads of the `most` oldest lanes of each class, and those of the keys `besides`, for which `may`.
 
-        `may` is asked for one lane after the other, the oldest first, until there are enough.
+        `may` is asked for one lane after the other, the oldest first, until there are enough. The jobs of the owners
+        `without` do not count.
         """
         found: list[Head] = []
         with self._lock:
-            for lanes in self._classes:
-                keys = dict.fromkeys(key for key in besides if key in lanes.heads and may(key))
-                keys.update(dict.fromkeys(islice((key for _, _, key in lanes.ages if may(key)), most)))
-                found.extend(lanes.heads[key] for key in keys)
+            for priority, lanes in enumerate(self._classes):
+                heads, ages = lanes.heads, lanes.ages
+                if without:
+                    first = ((key, _oldest(self._lines[key, priority], without)) for key in heads)
+                    heads = {key: head for key, head in first if head}
+                    ages = sorted((head.since, head.id, key) for key, head in heads.items())
+                keys = dict.fromkeys(key for key in besides if key in heads and may(key))
+                keys.update(dict.fromkeys(islice((key for _, _, key in ages if may(key)), most)))
+                found.extend(heads[key] for key in keys)
         return found
 
     def near(
@@ -296,6 +306,7 @@ class Board:
             self.ready += size - before[1]
             self.waiting += more
             if more:
+                self.by_owner[caller[0]] += more
                 self.key_changes += key not in self._by_key
                 self._by_key[key] += more
                 if not self._by_key[key]:
@@ -330,4 +341,10 @@ def _first(lines: dict[CallerKey, _Line], first: Head | None, before: Head | Non
         return next((head for head, _, _ in lines.values()), None)
     if first is not None and first != before:
         return after if after and (after.since, after.id) < (first.since, first.id) else first
-    return min((one[0] for one in lines.values() if one[0]), key=lambda head: (head.since, head.id), default=None)
+    return _oldest(lines)
+
+
+def _oldest(lines: dict[CallerKey, _Line], without: Collection[str] = ()) -> Head | None:
+    """Return the oldest head of the lines that are of none of the owners `without`."""
+    heads = (head for caller, (head, _, _) in lines.items() if head and caller[0] not in without)
+    return min(heads, key=lambda head: (head.since, head.id), default=None)

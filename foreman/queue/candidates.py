@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -25,7 +26,11 @@ class Candidates:
         self._others = [other for other in outlook.sites.values() if other is not site and other.open]
         self._work: dict[str, Counter[LoadKey]] = {name: Counter() for name in outlook.sites}
         self.running: Counter[int] = Counter()  # jobs of this target by class
+        limits = outlook.rules.most_running
+        owners: Counter[str] = Counter()
         for job in running:
+            if limits:
+                owners[job.owner] += 1
             target = job.target or ""
             if target not in self._work:
                 self._work[target] = Counter()
@@ -33,6 +38,9 @@ class Candidates:
             if target == site.name:
                 self.running[int(job.priority)] += 1
         self.at_work = self._work[site.name]  # load keys of its running jobs
+        self.full = {
+            owner for owner, count in owners.items() if count >= limits.get(owner, math.inf)
+        }  # their jobs wait
         self.deferred = False  # True when a job was left for another target
         self.news = False  # True when other targets may now take a job that they had left to this one
 
@@ -59,7 +67,7 @@ class Candidates:
                 return not held[key]
             return True
 
-        found = board.first(LOOK + len(turns.keys), may, besides=turns.keys)
+        found = board.first(LOOK + len(turns.keys), may, besides=turns.keys, without=self.full)
         apart = {key: sites for key, sites in held.items() if sites}
         self.deferred = self.deferred or bool(apart)
         if found or not apart:
@@ -68,7 +76,7 @@ class Candidates:
         spread = {
             key for key, sites in apart.items() if outlook.backlog(key, sites) > outlook.load_seconds(site.name, key)
         }
-        found = board.first(LOOK, apart.__contains__)
+        found = board.first(LOOK, apart.__contains__, without=self.full)
         return [head for head in found if head.key in spread or self._is_retry(head, apart[head.key])]
 
     def suits(self, job: Job) -> bool:

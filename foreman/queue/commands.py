@@ -117,6 +117,9 @@ class Accepted:
     position: int | None  # 1 is next; None when the job is not waiting for its turn
     seconds: float | None = None  # until a retried job is ready; None without an estimate
     claimed: bool = False  # a slot has it already
+    late: float | None = (
+        None  # seconds by which it will miss its `start_by`; None without an estimate, or when it will not
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +157,11 @@ class Submit(Message[Accepted]):
 
 
 @dataclass(slots=True)
-class SubmitMany(Message[None]):
-    """Add all of the drafts, or none when the queue has no room for all."""
+class SubmitMany(Message[Mapping[int, ForemanError]]):
+    """Add the drafts, or none when the queue has no room for all.
+
+    The answer has the errors of those that exceed a quota, by their index.
+    """
 
     drafts: Sequence[Draft]
 

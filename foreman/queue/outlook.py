@@ -35,6 +35,13 @@ class Expected:
 
     position: int | None = None  # 1 is next, FAR means that or more
     seconds: float | None = None  # until it is ready; None also when there is no estimate
+    starts: float | None = None  # seconds until it starts, where there is an estimate
+
+    def late(self, job: Job, now: Instant) -> float | None:
+        """Return by how many seconds the job will miss its `start_by`; None if it will not, or nothing is known."""
+        if self.starts is None or job.start_by is None or now + self.starts <= job.start_by:
+            return None
+        return now + self.starts - job.start_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +151,18 @@ class Outlook:
         head = Head(job.key, job.priority, job.since, job.id)
         near = self._near(pool, head, rank + 1)
         position, slots, number = self._find(pool, near, head, rank, now, self._slots(pool, now) if up else None)
-        return Expected(position, self._ready(slots, number, job))
+        return self._expected(position, slots, number, job)
 
-    def of_next(self, draft: Draft, now: Instant) -> int | None:
-        """Return the position of a job about to be added. It is the last of its lane, so no rows are counted."""
+    def of_next(self, draft: Draft, now: Instant, *, up: bool = False) -> Expected:
+        """Return the position of a job about to be added, and its expected time if its targets are `up`.
+
+        It is the last of its lane, so no rows are counted.
+        """
         if (draft.not_before is not None and draft.not_before > now) or self.rests(draft.key):
-            return None
+            return Expected()
         head = Head(draft.key, draft.priority, now, draft.id, (draft.owner, draft.caller))
-        return self._find_next(head, now, up=False)[0]
+        position, slots, number = self._find_next(head, now, up=up)
+        return self._expected(position, slots, number, draft)
 
     def of_retried(self, job: Job, now: Instant, *, up: bool) -> Expected:
         """Return the position and expected time of a job about to be queued again, the last of its lane."""
@@ -159,7 +170,7 @@ class Outlook:
             return Expected()
         head = Head(job.key, job.priority, job.since, job.id, job.caller_key)
         position, slots, number = self._find_next(head, now, up=up)
-        return Expected(position, self._ready(slots, number, job))
+        return self._expected(position, slots, number, job)
 
     def line(
         self, store: Reader, now: Instant, most: int, *, up: bool = True, wanted: Callable[[Job], bool] | None = None
@@ -182,7 +193,7 @@ class Outlook:
             slots = self._load(slots, run, near)
             for number, job in enumerate(jobs):
                 if wanted is None or wanted(job):
-                    found.append((job, Expected(ahead + number + 1, self._ready(slots, number, job))))
+                    found.append((job, self._expected(ahead + number + 1, slots, number, job)))
             ahead += len(jobs)
             slots = self._take(slots, run)
             if ahead >= furthest or len(found) >= most:
@@ -330,8 +341,9 @@ class Outlook:
             self._known = paces, typical
         return typical
 
-    def _ready(self, slots: forecast.Slots | None, number: int, job: Job) -> float | None:
+    def _expected(self, position: int, slots: forecast.Slots | None, number: int, job: Job | Draft) -> Expected:
         own = forecast.service(self.paces, job.key, job.most_tokens)
         if slots is None or own is None:
-            return None
-        return slots.starts(number, self.usual(job.key)) + own
+            return Expected(position)
+        starts = slots.starts(number, self.usual(job.key))
+        return Expected(position, starts + own, starts)

@@ -27,6 +27,10 @@ def why(outlook: Outlook, store: Reader, job: Job, expected: Expected, now: Inst
         return Why("target", _no_target(job, sites))
     if outlook.rests(job.key):
         return Why("rests", f"the model {model_of(job.key)} rests: its server was busy or failed")
+    if (most := outlook.rules.most_running.get(job.owner)) is not None:
+        running = sum(one.owner == job.owner for one in store.running())
+        if running >= most:
+            return Why("quota", f"{_jobs(running)} of {job.owner} {_run(running)}, and its quota allows {most}")
     return _behind(outlook, job, serving) or _in_lane(outlook, store, job, serving, expected)
 
 
@@ -81,6 +85,10 @@ def _in_lane(outlook: Outlook, store: Reader, job: Job, serving: list[Site], exp
 
 def _jobs(count: int) -> str:
     return "1 job" if count == 1 else f"{count} jobs"
+
+
+def _run(count: int) -> str:
+    return "runs" if count == 1 else "run"
 
 
 def _goes(count: int) -> str:

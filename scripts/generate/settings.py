@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from foreman.cli.setting_options import shown, unmarked, without_secrets
 from foreman.config.managed_model import ManagedModel
+from foreman.config.quota_settings import QuotaSettings
 from foreman.config.settings import Settings, reloads
 from foreman.config.target_settings import TargetSettings
 from scripts.generate import ROOT
@@ -43,6 +44,7 @@ def page() -> str:
     text = (ROOT / PAGE).read_text(encoding="utf-8")
     tables = {title: _table("setting", dict(_settings_of(title)), reloading=True) for title in SECTIONS.values()}
     tables["A target"] = _table("key", TargetSettings.model_fields)
+    tables["A quota"] = _table("key", QuotaSettings.model_fields)
     tables["A managed model"] = _table("key", ManagedModel.model_fields)
     for title, table in tables.items():
         found = re.search(rf"^## {title}\n(?:(?![#|]).*\n)*((?:\|.*\n)+)", text, re.MULTILINE)

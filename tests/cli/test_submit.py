@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -63,6 +64,20 @@ def test_show_as_json_has_the_job_and_its_events(app: App) -> None:
 def test_the_accepted_job_as_json(app: App) -> None:
     accepted = msgspec.json.decode(app.run("submit", "-m", "a", "--json", "--no-wait", "hi").stdout)
     assert accepted["links"]["self"] == f"/jobs/{accepted['job_id']}"
+
+
+def test_a_start_by_that_cannot_be_met_is_warned_of(tmp_path: Path) -> None:
+    with an_app(tmp_path / "data", slots=1) as app, app.client() as client:
+        client.wait(client.submit("a", "hi #slow=1").job_id)  # from now on there is an estimate
+        for _ in range(30):
+            client.submit("a", "hi #slow=60")
+        soon = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+        done = app.run("submit", "-m", "a", "--no-wait", "--start-by", soon, "hi")
+        assert done.returncode == 0
+        told = f"foreman: job {done.stdout.strip()}: it will not start by the time given in start_by: by the forecast"
+        assert done.stderr.startswith(told)
+        wrong = app.run("submit", "-m", "a", "--no-wait", "--start-by", "soon", "hi")
+        assert wrong.returncode != 0 and "start_by" in wrong.stderr
 
 
 def test_options_reach_the_target(app: App) -> None:

@@ -317,3 +317,24 @@ def test_models_may_come_from_the_environment_as_json(monkeypatch: pytest.Monkey
 def test_the_host_and_port_are_read_out_of_the_address() -> None:
     known = [Settings.model_construct(addr=addr) for addr in (":0", "[::1]:5", "a.b:6")]
     assert [(s.host, s.port) for s in known] == [("0.0.0.0", 0), ("::1", 5), ("a.b", 6)]
+
+
+def test_quotas_are_tables_of_the_file_or_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    toml("[quotas.alice]\nwaiting = 5\ntokens_per_hour = 2000\n[quotas.bob]\nrunning = 1")
+    found = {name: quota.model_dump(exclude_none=True) for name, quota in load().quotas.items()}
+    assert found == {"alice": {"waiting": 5, "tokens_per_hour": 2000}, "bob": {"running": 1}}
+    monkeypatch.setenv("FOREMAN_QUOTAS", '{"carol": {"running": 2}}')
+    assert load().quotas["carol"].running == 2
+
+
+@pytest.mark.parametrize(
+    ("quotas", "told"),
+    [
+        ({"alice": {"waiting": 0}}, "quotas.alice.waiting: must be at least 1; given: 0"),
+        ({"alice": {"jobs": 1}}, "quotas.alice.jobs: there is no such setting"),
+        ({"al ice": {"waiting": 1}}, "each name must be that of a token"),
+        ({"alice": 5}, "quotas.alice"),
+    ],
+)
+def test_a_wrong_quota_is_named(quotas: Any, told: str) -> None:
+    assert told in refusal(quotas=quotas)

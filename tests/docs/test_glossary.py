@@ -23,7 +23,7 @@ PLAIN = frozenset(
         a acceptable access addr address after all allow allowed an and another api are as ask at away back
         backup be begins behind body broken caddy cannot cert chain change chat check client clock codes
         completion concurrency config connections containers content counting crashed cut data database
-        decisions demo description dir disconnects disk docker each embedded encoding ended env evened exit
+        decisions demo description dir disconnects disk docker each embedded encoding ended env evened exceeded exit
         explanation failed fails fast field file finding first folder follow follows for foreman format
         found from full further get give go gone happens has header headers here history hold host hosts how
         id idle illegal in inline inputs insecure internal interrupted interval invalid is it json keep

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from foreman.config.managed_model import ManagedModel
+from foreman.config.quota_settings import QuotaSettings
 from foreman.config.settings import Settings
 from foreman.config.target_settings import TargetSettings
 from foreman.domain.job import State
@@ -22,12 +23,13 @@ from foreman.http.openapi.schemas import schemas
 from tests.docs.pages import page
 from tests.domain.test_errors import every_error
 
+SETTINGS = (Settings, TargetSettings, QuotaSettings, ManagedModel)
 HIDDEN = {"misrouted", "store_rejected"}  # callers hear the name of the status, and internal_error
 
 
 def test_every_setting_has_a_line() -> None:
     lines = re.findall(r"^\| `([a-z_]+)` \|", page("docs/settings.md").text, re.MULTILINE)
-    assert sorted([*Settings.model_fields, *TargetSettings.model_fields, *ManagedModel.model_fields]) == sorted(lines)
+    assert sorted(name for kind in SETTINGS for name in kind.model_fields) == sorted(lines)
 
 
 def test_every_code_of_a_fault_has_a_place() -> None:

@@ -48,7 +48,7 @@ def test_times_are_written_to_the_millisecond_and_read_as_times() -> None:
 
 def test_a_listed_job_has_no_keys_of_a_result() -> None:
     listed, whole = keys(views.show_listed(STORED)), keys(views.show_job(views.Job, STORED))
-    assert list(whole) == [*listed, "result", "artifacts"]
+    assert list(whole) == [*listed, "why", "result", "artifacts"]
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(asked=st.lists(drafts, min_size=1, max_size=5))
     def submit_many(self, asked: list[Any]) -> None:
-        assert self._tell(SubmitMany(drafts=[self._draft(*one) for one in asked])) is None
+        assert self._tell(SubmitMany(drafts=[self._draft(*one) for one in asked])) == {}
 
     spents = st.builds(Spent, st.sampled_from([0, 1, 2]), st.sampled_from([0.5, 30.0, 700.0]), st.booleans())
 

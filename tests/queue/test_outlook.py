@@ -108,11 +108,11 @@ def test_nothing_is_said_of_what_nobody_knows(store: SqliteWriter) -> None:
 def test_a_job_that_waits_for_a_time_has_no_place(store: SqliteWriter) -> None:
     outlook = knowing(store, a=(2, 5))
     assert outlook.of(store, add(store, 1, not_before=START + 5), START) == Expected()
-    assert outlook.of_next(draft(2, "a", not_before=START + 5), START) is None
-    assert outlook.of_next(draft(2, "a", not_before=START - 5), START) == 1
+    assert outlook.of_next(draft(2, "a", not_before=START + 5), START).position is None
+    assert outlook.of_next(draft(2, "a", not_before=START - 5), START).position == 1
     outlook.turns = {"": outlook.turns_of().let_rest("a", START, START + 5)}
     assert outlook.of(store, add(store, 3), START) == Expected()
-    assert outlook.of_next(draft(2, "a"), START) is None
+    assert outlook.of_next(draft(2, "a"), START).position is None
 
 
 def test_while_the_target_is_away_there_are_positions_and_no_times(store: SqliteWriter) -> None:
@@ -126,9 +126,9 @@ def test_keys_that_rest_hold_up_nobody(store: SqliteWriter) -> None:
     outlook = knowing(store, a=(2, 5), b=(3, 4), loaded="b")
     add(store, 1, "a", priority=Priority.HIGH)
     job = add(store, 2, "b")
-    assert outlook.of(store, job, START) == Expected(2, 5 + 2 + 4 + 3)
+    assert outlook.of(store, job, START) == Expected(2, 5 + 2 + 4 + 3, 5 + 2 + 4)
     outlook.turns = {"": outlook.turns_of().let_rest("a", START, START + 5)}
-    assert outlook.of(store, job, START) == Expected(1, 3)
+    assert outlook.of(store, job, START) == Expected(1, 3, 0)
     assert [job.id for job, _ in outlook.line(store, START, 9)] == ["002"]
 
 
@@ -137,9 +137,9 @@ def test_a_class_that_starves_is_expected_before_the_end_of_the_higher_ones(stor
     low = add(store, 999, "a", priority=Priority.LOW)
     with writing(store, START + 700) as ledger:
         ledger.add([draft(n, "a", priority=Priority.HIGH) for n in range(1, 101)])
-    assert outlook.of(store, low, START + 700) == Expected(2, 2)
+    assert outlook.of(store, low, START + 700) == Expected(2, 2, 1)
     outlook.turns = {"": Turns(Standing((Turn("a", START + 700),), credits=(0.0, 0.0, -5.05)))}
-    assert outlook.of(store, low, START + 700) == Expected(52, 52)
+    assert outlook.of(store, low, START + 700) == Expected(52, 52, 51)
     assert outlook.of(store, low, START + 1).position == 101
 
 
@@ -148,7 +148,7 @@ def test_far_back_nothing_is_counted(store: SqliteWriter) -> None:
     with writing(store) as ledger:
         *_, last = ledger.add([draft(n, "a", id=f"{n:05}") for n in range(1, FAR + 50)])
     assert outlook.of(store, last, START) == Expected(FAR, None)
-    assert outlook.of_next(draft(5000, "a"), START) == FAR
+    assert outlook.of_next(draft(5000, "a"), START).position == FAR
 
 
 @given(

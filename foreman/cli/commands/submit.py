@@ -96,6 +96,11 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
 @click.option("--timeout", type=float, metavar="SECONDS", help="Timeout of one attempt.")
 @click.option("--max-attempts", type=int, metavar="N", help="Attempts, 1 to 20.")
 @click.option(
+    "--start-by",
+    metavar="TIME",
+    help="Time by which it must have started, such as 2030-01-31T18:00:00Z; else it expires.",
+)
+@click.option(
     "--webhook", "state_webhook_url", metavar="URL", help="URL to send a webhook to for every event of the job."
 )
 @click.option(
@@ -152,7 +157,10 @@ def submit(
             if error.code == "model_not_found":
                 error.message = f"model '{text(model)}' not found"
             raise
-        job_id = decode(accepted, Accepted).job_id
+        known = decode(accepted, Accepted)
+        job_id = known.job_id
+        if known.warning:
+            click.echo(one_line(f"foreman: job {job_id}: {known.warning}"), err=True)
         if no_wait or (quiet and not as_json):
             print_json(accepted) if as_json else click.echo(one_line(job_id))
             sys.stdout.flush()  # a reader of the pipe gets it before the job ends

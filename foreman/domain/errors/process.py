@@ -49,6 +49,18 @@ class RateLimited(Unavailable):
         self.retry_after = wait
 
 
+class QuotaExceeded(Unavailable):
+    """The token's quota of waiting jobs or of tokens an hour is full; `Retry-After` says when to come back."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, what: str, limit: int, wait: float) -> None:
+        """Build the text; `what` says how much there is, `wait` is the time in seconds until there may be room."""
+        super().__init__(f"{what}, and the quota of this token allows {limit}")
+        self.hint = f"come back in {math.ceil(wait)} s; the setting quotas allows more"
+        self.retry_after = wait
+
+
 class TooManyConnections(Unavailable):
     """All client connections are in use (`max_connections`); this one is closed."""
 

@@ -42,6 +42,7 @@ class Rules:
     fairness: Fairness = field(default_factory=Fairness)
     prefix_turns: bool = True
     give_way: bool = True
+    most_running: Mapping[str, int] = field(default_factory=dict)  # jobs at once, by name of a token with a limit
 
 
 @dataclass(frozen=True, slots=True)

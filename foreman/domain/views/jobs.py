@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from math import ceil
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -34,6 +35,7 @@ class Accepted(msgspec.Struct, frozen=True):
     state: State = State.QUEUED
     queue_position: Annotated[AtLeastOne | None, about("1 is next; 1000 means 1000 or more.")] = None
     links: Links = {}
+    warning: Annotated[str | None, about("Why its `start_by` cannot be met, by the forecast; else null.")] = None
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -114,7 +116,7 @@ class ListedJob(msgspec.Struct, frozen=True):
         return self.state in TERMINAL
 
 
-REASONS = ("time", "paused", "target", "rests", "class", "turn", "caller", "prompt", "age", "slot")
+REASONS = ("time", "paused", "target", "rests", "quota", "class", "turn", "caller", "prompt", "age", "slot")
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -125,8 +127,9 @@ class Why(msgspec.Struct, frozen=True):
         schema(enum=list(REASONS)),
         about(
             "`time`: its start is in the future; `paused`: the queue; `target`: none serves it now; `rests`: its "
-            "model, whose server was busy or failed; `class`: a higher one goes first; `turn`: another model's; "
-            "`caller`: others were served less; `prompt`: like ones go first; `age`: older jobs; `slot`: it is next."
+            "model, whose server was busy or failed; `quota`: as many jobs of its token run as may; `class`: a higher "
+            "one goes first; `turn`: another model's; `caller`: others were served less; `prompt`: like ones go first; "
+            "`age`: older jobs; `slot`: it is next."
         ),
     ]
     text: Annotated[str, about("In words.")]
@@ -163,9 +166,12 @@ def links(job_id: str) -> dict[str, str]:
     return {"self": base, "events": f"{base}/events", "stream": f"{base}/stream", "cancel": f"{base}/cancel"}
 
 
-def show_accepted(job: StoredJob, position: int | None) -> Accepted:
-    """Return the answer to an accepted submission."""
-    return Accepted(job.id, job.state, position, links(job.id))
+def show_accepted(job: StoredJob, position: int | None, late: float | None = None) -> Accepted:
+    """Return the answer to an accepted submission; `late` is by how many seconds it will miss its `start_by`."""
+    warning = None
+    if late is not None:
+        warning = f"it will not start by the time given in start_by: by the forecast it starts {ceil(late)} s later"
+    return Accepted(job.id, job.state, position, links(job.id), warning)
 
 
 def show_job(

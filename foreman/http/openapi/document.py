@@ -110,7 +110,7 @@ def _jobs() -> Paths:
                 body={JSON: ref("Submission"), NDJSON: TEXT | {"description": "One Submission per line."}},
                 description="202 once the job is on disk. 200 with `Prefer: wait=N` if the job ends in time. Each line "
                 "of NDJSON is accepted or rejected separately: 202 if any is accepted, else 422, both with "
-                "`Submitted`; `Retry-After` is set if lines exceeded the setting `rate`.",
+                "`Submitted`; `Retry-After` is set if lines exceeded the setting `rate` or a quota.",
             ),
             "get": operation(
                 "list_jobs",
@@ -196,7 +196,7 @@ def _one_job() -> Paths:
                 "retry_job",
                 "Requeue a job that has failed, expired or been cancelled",
                 {"200": given(ref("Job"))},
-                (*step, "queue_full", "rate_limited"),
+                (*step, "queue_full", "rate_limited", "quota_exceeded"),
             ),
         },
         "/jobs/{job_id}/events": {

@@ -17,6 +17,7 @@ from foreman.domain.errors import (
     ForemanError,
     InvalidJson,
     MemoryFull,
+    QuotaExceeded,
     RateLimited,
 )
 from foreman.domain.job import Draft
@@ -87,7 +88,7 @@ class _Outcomes:
         self._validated: dict[str, str | None] = {}  # by receiver, the reason of a refusal
         self._stored: list[views.Taken] = []  # as JSON: 100,000 small objects take much more memory
         self._errors: list[tuple[int, views.Rejected]] = []
-        self.limited: RateLimited | None = None  # the error of the last line over the rate
+        self.limited: RateLimited | QuotaExceeded | None = None  # of the last line over the rate or a quota
 
     @property
     def accepted(self) -> int:
@@ -128,12 +129,16 @@ class _Outcomes:
         drafts, self._drafts = self._drafts, []
         self._ids = _ids()
         try:
-            await self._ctx.queue.ask(SubmitMany(drafts=[draft for _, draft in drafts]))
+            refused = await self._ctx.queue.ask(SubmitMany(drafts=[draft for _, draft in drafts]))
         except ForemanError as error:
             for number, _ in drafts:
                 self.reject(number, error)
             return
-        for number, draft in drafts:
+        for index, (number, draft) in enumerate(drafts):
+            if over := refused.get(index):
+                self.reject(number, over)
+                self.limited = over if isinstance(over, QuotaExceeded) else self.limited
+                continue
             self._stored.append(views.encoded(views.Taken(number, draft.id, draft.custom_id)))
 
     def reject(self, number: int, error: ForemanError) -> None:

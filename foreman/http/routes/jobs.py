@@ -55,7 +55,8 @@ async def submit() -> Response:
     if wait and await _ends(accepted.job.id, wait):
         response = await _shown(accepted.job.id)
     else:
-        response = json_answer(views.show_accepted(accepted.job, accepted.position), 202)
+        late = accepted.late if context().fleet.any_up else None
+        response = json_answer(views.show_accepted(accepted.job, accepted.position, late), 202)
     response.headers["Location"] = f"/jobs/{accepted.job.id}"
     return _applied(response, wait)
 

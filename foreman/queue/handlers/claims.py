@@ -19,6 +19,7 @@ from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
 from foreman.queue.candidates import Candidates
 from foreman.queue.commands import Began, Claim, Computed, Finished, Pause, Rescue, Resume, Withdraw, Work
+from foreman.queue.handlers import quotas
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.picking import Picking
 from foreman.queue.sites import Site
@@ -195,7 +196,8 @@ def finished(ledger: Ledger, message: Finished) -> None:
         turns = ledger.outlook.turns_of(job.target or "")
         prompts = turns.prompts.learned(job.id, tokens.prompt, tokens.cached)
         ledger.schedule(job.target or "", turns.compute(prompts))
-    ledger.tally.used(job, ledger.now, tokens=message.outcome.tokens)
+    ledger.tally.used(job, ledger.now, tokens=tokens)
+    quotas.note_tokens(ledger, job.owner, tokens.prompt + tokens.answer)
     flaw = message.outcome.flaw
     error, code = (str(flaw), flaw.code) if flaw else (None, None)
     ledger.put(ledger.ended(job, State.DONE, error=error, code=code), job, message.outcome.artifacts)

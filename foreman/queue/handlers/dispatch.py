@@ -201,6 +201,8 @@ def _answered(answers: Sequence[Answer], ledger: Ledger) -> Iterator[Answer]:
         if isinstance(answer, Accepted) and answer.job.id in claimed:
             yield message, Accepted(answer.job, 1, answer.seconds, claimed=True)
         elif isinstance(answer, Accepted) and answer.position is None:
-            yield message, replace(answer, position=ledger.outlook.of(ledger.store, answer.job, ledger.now).position)
+            job, now, outlook = answer.job, ledger.now, ledger.outlook
+            expected = outlook.of(ledger.store, job, now, up=not outlook.paused)
+            yield message, replace(answer, position=expected.position, late=expected.late(job, now))
         elif answer is not None or not isinstance(message, Claim):
             yield message, answer

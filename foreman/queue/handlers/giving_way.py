@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from foreman.domain.job import Job, Priority, State
@@ -20,7 +21,7 @@ def make_room(ledger: Ledger) -> None:
     outlook = ledger.outlook
     if not outlook.rules.give_way or outlook.paused or not ledger.running:
         return
-    urgent = outlook.board.ready_in(Priority.HIGH)
+    urgent = _urgent(ledger)
     while urgent > len(ledger.giving_way) + len(ledger.told_to_give_way):
         ways = (way for site in outlook.sites.values() for way in _ways(ledger, site))
         way = next(ways, None)
@@ -29,6 +30,21 @@ def make_room(ledger: Ledger) -> None:
                 ledger.looks_again = ledger.now + SOON
             return
         ledger.told_to_give_way |= way
+
+
+def _urgent(ledger: Ledger) -> int:
+    """Return how many urgent jobs wait that the quotas let run; those that run count for theirs."""
+    board, limits = ledger.outlook.board, ledger.outlook.rules.most_running
+    if not limits:
+        return board.ready_in(Priority.HIGH)
+    high = Counter(job.owner for job in ledger.running.values() if job.priority == Priority.HIGH)
+    waiting: Counter[str] = Counter()
+    for line in board.all_lines():
+        waiting[line.caller[0]] += line.ready if line.priority is Priority.HIGH else 0
+    return sum(
+        min(count, max(0, limits[owner] - high[owner])) if owner in limits else count
+        for owner, count in waiting.items()
+    )
 
 
 def _ways(ledger: Ledger, site: Site) -> Iterator[dict[str, str]]:

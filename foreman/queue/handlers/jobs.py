@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from foreman.domain.errors import IdempotencyMismatch, IllegalTransition, JobUnreadable, QueueFull
-from foreman.domain.job import RETRIABLE, TERMINAL, Job, LoadKey, State
+from foreman.domain.errors import (
+    ForemanError,
+    IdempotencyMismatch,
+    IllegalTransition,
+    JobUnreadable,
+    QueueFull,
+    QuotaExceeded,
+)
+from foreman.domain.job import RETRIABLE, TERMINAL, Draft, Job, LoadKey, State
 from foreman.queue.commands import Accepted, Cancel, Delete, Retry, Submit, SubmitMany
+from foreman.queue.handlers import claims, quotas
 from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.outlook import Expected
 
 LANES = 1000  # different load keys that may wait at once
 
@@ -21,20 +31,29 @@ def submit(ledger: Ledger, message: Submit) -> Accepted:
         job, fingerprint = known
         if fingerprint not in draft.fingerprints:
             raise IdempotencyMismatch
-        return Accepted(job, outlook.of(ledger.store, job, now).position)
+        expected = outlook.of(ledger.store, job, now, up=not outlook.paused)
+        return Accepted(job, expected.position, late=expected.late(job, now))
     if draft.refusal is not None:
         raise draft.refusal
+    _check_quota(ledger, draft.owner)
     _check_room(ledger, [draft.key])
     # While more claims wait than jobs, it is claimed at once; a position is work that nobody would look at.
-    position = outlook.of_next(draft, now) if len(ledger.claims) <= outlook.board.ready else None
+    expected = Expected()
+    if len(ledger.claims) <= outlook.board.ready:
+        expected = outlook.of_next(draft, now, up=draft.start_by is not None and not outlook.paused)
     [job] = ledger.add([draft])
-    return Accepted(job, position)
+    return Accepted(job, expected.position, late=expected.late(job, now))
 
 
-def submit_many(ledger: Ledger, message: SubmitMany) -> None:
-    """Add all of the drafts, or none."""
-    _check_room(ledger, [draft.key for draft in message.drafts])
-    ledger.add(message.drafts)
+def submit_many(ledger: Ledger, message: SubmitMany) -> Mapping[int, ForemanError]:
+    """Add the drafts that no quota refuses, or none; return the errors of the refused ones by their index."""
+    refused = _over_quota(ledger, message.drafts)
+    drafts = (
+        [draft for index, draft in enumerate(message.drafts) if index not in refused] if refused else message.drafts
+    )
+    _check_room(ledger, [draft.key for draft in drafts])
+    ledger.add(drafts)
+    return refused
 
 
 def cancel(ledger: Ledger, message: Cancel) -> Job:
@@ -52,6 +71,7 @@ def retry(ledger: Ledger, message: Retry) -> Accepted:
     job = ledger.find(message.job_id, message.caller)
     if job.state not in RETRIABLE:
         raise IllegalTransition("retry", job.state)
+    _check_quota(ledger, job.owner)
     _check_room(ledger, [job.key])
     fresh = replace(
         job,
@@ -81,6 +101,36 @@ def delete(ledger: Ledger, message: Delete) -> None:
         if job.state not in TERMINAL:
             raise IllegalTransition("delete", job.state)
     ledger.store.delete([message.job_id])
+
+
+def _check_quota(ledger: Ledger, owner: str, more: int = 0) -> None:
+    """Raise QuotaExceeded unless a token's quota has room for one job besides `more` new ones."""
+    if owner not in ledger.rules.quotas:
+        return
+    quotas.check_tokens(ledger, owner)
+    if quotas.room(ledger, owner) <= more:
+        claims.serve(ledger)  # what a free slot takes does not wait
+        quotas.check_waiting(ledger, owner, more)
+
+
+def _over_quota(ledger: Ledger, drafts: Sequence[Draft]) -> dict[int, ForemanError]:
+    """Return the errors of the drafts for which a quota has no room, by their index."""
+    if not ledger.rules.quotas:
+        return {}
+    added: Counter[str] = Counter()
+    full: dict[str, QuotaExceeded] = {}
+    refused: dict[int, ForemanError] = {}
+    for index, draft in enumerate(drafts):
+        if draft.owner not in full:
+            try:
+                _check_quota(ledger, draft.owner, added[draft.owner])
+            except QuotaExceeded as error:
+                full[draft.owner] = error
+        if draft.owner in full:
+            refused[index] = full[draft.owner]
+        else:
+            added[draft.owner] += 1
+    return refused
 
 
 def _check_room(ledger: Ledger, keys: Sequence[LoadKey]) -> None:

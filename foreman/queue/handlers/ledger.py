@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -25,6 +25,7 @@ from foreman.domain.job import (
     model_of,
     queued,
 )
+from foreman.domain.quotas import Quota
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.load_times import decoded
@@ -47,6 +48,7 @@ class Rules:
     backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))
     webhook_retries: int = 5
     webhook_backoff: Backoff = field(default_factory=lambda: Backoff(5, 600))
+    quotas: Mapping[str, Quota] = field(default_factory=dict)  # by name of a token
 
 
 class Ledger:
@@ -72,6 +74,7 @@ class Ledger:
         self.claims: list[Claim] = []  # that wait for a job, the first one first
         self.served: list[tuple[Claim, Work | None]] = []  # claims that the transaction answers
         self._claims_before: list[Claim] = []
+        self.tokens: dict[str, dict[int, int]] = {}  # by owner and minute, as far as quotas have asked for them
         self.giving_way: dict[str, str] = {}  # running jobs that were told to give way, with the job that goes first
         self.told_to_give_way: dict[str, str] = {}  # those of this transaction
         self.looks_again: Instant | None = None  # when another job may be able to give way
@@ -142,6 +145,7 @@ class Ledger:
         self._newest, self.due_changed = self._newest_before, True
         self.outlook.board.roll_back()
         self.tally.forget()
+        self.tokens.clear()
 
     def recall(self) -> None:
         """Reload the cached state from the store: a rollback undid changes that are already in it."""

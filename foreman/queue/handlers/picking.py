@@ -43,6 +43,8 @@ class Picking:
             JobUnreadable: The next one cannot be read.
         """
         waiting = self._outlook.board.callers(lane.key, lane.priority)
+        if full := self._candidates.full:
+            waiting = {caller: line for caller, line in waiting.items() if caller[0] not in full}
         shares = self._turns.standing.shares_of(lane.key, lane.priority)
         quantum, turn = self._rules.fairness.quantum, self._goes_on(lane.key)
         last = shares.last
