@@ -15,7 +15,7 @@ import trio
 from ulid import ULID
 
 from foreman import descriptors, tuning
-from foreman.actors import pruner
+from foreman.actors import auto_slots, pruner
 from foreman.actors.feed import Feed
 from foreman.actors.fleet import DRAINED, Fleet, Member
 from foreman.actors.metrics import Metrics
@@ -184,7 +184,13 @@ def build(
     makings = Makings(queue=queue, hub=hub, outlook=outlook, timeout=timeouts, clock=clock, metrics=metrics)
     fleet = Fleet(
         [
-            makings.build(settings, one, (targets or {}).get(one.name), store.note(note_of(settings, one)))
+            makings.build(
+                settings,
+                one,
+                (targets or {}).get(one.name),
+                remembered=store.note(note_of(settings, one)),
+                found=store.note(auto_slots.note_of(one.name)),
+            )
             for one in settings.all_targets
         ],
         queue,

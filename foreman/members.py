@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from foreman.actors.attempt import Timeouts
+from foreman.actors.auto_slots import AutoSlots, read_note
 from foreman.actors.fleet import Fleet, Member
 from foreman.actors.inventory import NOTE, Inventory
 from foreman.actors.metrics import Metrics
@@ -23,7 +24,7 @@ from foreman.domain.errors import Draining
 from foreman.domain.job import Instant
 from foreman.queue.actor import QueueActor
 from foreman.queue.outlook import Outlook
-from foreman.targets.managed.engine import default_models
+from foreman.targets.managed.engine import MOST_SLOTS, default_models
 from foreman.targets.managed.target import ManagedTarget
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
@@ -64,9 +65,18 @@ class Makings:
     metrics: Metrics
 
     def build(
-        self, settings: Settings, one: TargetSettings, target: Target | None = None, remembered: str | None = None
+        self,
+        settings: Settings,
+        one: TargetSettings,
+        target: Target | None = None,
+        *,
+        remembered: str | None = None,
+        found: str | None = None,
     ) -> Member:
-        """Return a target with its actors; they are connected but not started."""
+        """Return a target with its actors; they are connected but not started.
+
+        `remembered` is the note with its models, `found` the one with the number of slots found, if there are any.
+        """
         target = target or _target(settings, one)
         inventory = Inventory(
             target,
@@ -85,7 +95,12 @@ class Makings:
             self.outlook,
             name=one.name,
             others=lambda: {*self.outlook.sites, *self.outlook.leaving} - {one.name},
-            slots=one.slots or settings.slots,
+            auto=AutoSlots(
+                one.name,
+                on=one.fixed_slots is None,
+                slots=one.fixed_slots or read_note(found),
+                most=target.most_slots if isinstance(target, ManagedTarget) else lambda key: None,
+            ),
             timeout=self.timeout,
             grace=settings.shutdown_grace,
             clock=self.clock,
@@ -242,5 +257,5 @@ def _target(settings: Settings, one: TargetSettings) -> Target:
 
 def _managed_models(settings: Settings, one: TargetSettings) -> Sequence[ManagedModel]:
     """Return the models of a managed target; without any, they are the embedded one."""
-    fields = default_models(one.slots or settings.slots)
+    fields = default_models(one.fixed_slots or MOST_SLOTS)
     return models_of(settings, one.name) or [ManagedModel.model_validate(model) for model in fields]

@@ -11,6 +11,7 @@ from foreman.actors.upstream import Upstream
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
 from foreman.actors.webhook_sender import WebhookSender
 from foreman.budget import Budget
+from foreman.config.checks import AUTO
 from foreman.config.settings import Settings
 from foreman.domain.intake import Intake
 from foreman.domain.quotas import Quota
@@ -55,7 +56,7 @@ def order_of(settings: Settings) -> choose.Rules:
     return choose.Rules(
         limit=settings.starvation_limit,
         share=settings.share,
-        slots=settings.slots,
+        slots=1 if settings.slots == AUTO else settings.slots,
         fairness=Fairness(settings.fair_quantum, settings.weights),
         prefix_turns=settings.prefix_turns,
         give_way=settings.give_way,

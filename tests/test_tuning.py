@@ -112,7 +112,7 @@ def held(app: App) -> dict[str, Any]:
         "members": [
             {
                 "settings": member.settings,
-                "slots": member.slots,
+                "slots": (member.slots, member.worker.auto.on),
                 "worker": (member.worker.timeouts, member.worker.grace),
                 "inventory": member.inventory.poll_interval,
                 "target": _held_by_target(member.target),
@@ -175,10 +175,10 @@ def test_the_list_has_every_setting() -> None:
     assert list(OTHER) == list(Settings.model_fields)
 
 
-@pytest.mark.parametrize("name", OTHER)
-async def test_a_setting_takes_effect_or_is_named(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "value"), [*OTHER.items(), ("slots", "auto")])
+async def test_a_setting_takes_effect_or_is_named(tmp_path: Path, name: str, value: object) -> None:
     old = settings_of(tmp_path, **NEEDS_ANOTHER.get(name, {}))
-    new = settings_of(tmp_path, **NEEDS_ANOTHER.get(name, {}), **{name: OTHER[name]})
+    new = settings_of(tmp_path, **NEEDS_ANOTHER.get(name, {}), **{name: value})
     expected = held_after_a_start(tmp_path / "fresh", new) if reloads(Settings.model_fields[name]) else None
     with trio.fail_after(20):
         async with running(tmp_path, old) as reloadable:
@@ -220,7 +220,7 @@ async def test_reloads_at_once_follow_each_other_and_each_sees_a_whole_state(tmp
         found = held(reloadable.app)
         rules, order, attempts, _ = found["jobs"]
         first = found["members"][0]
-        seen.append((rules.max_queue, order.slots, attempts, first["slots"], first["worker"][0].stall))
+        seen.append((rules.max_queue, order.slots, attempts, first["slots"][0], first["worker"][0].stall))
         size = next(sizes)
         models = [MODEL | {"name": f"m{size}"}]
         given = {"max_queue": size, "slots": size, "max_attempts": size, "stall_timeout": size, "models": models}

@@ -69,6 +69,7 @@ class Attempt:
         self.claimed_at = clock()
         self.began_at: Instant | None = None  # when the request was sent
         self.loads = False  # its model had to be loaded first
+        self.first_chunk: float | None = None  # seconds from the request to the first chunk of the answer
         self._payload = work.payload
         self._target = target
         self._loads = loads
@@ -76,13 +77,19 @@ class Attempt:
         self._timeouts = timeouts
         self._clock = clock
         self._seconds = work.job.timeout or timeouts.attempt
-        self._ends_at = trio.current_time() + self._seconds
+        self.started = trio.current_time()
+        self._ends_at = self.started + self._seconds
         self._timeout = self._seconds
         self._heard = False
         self._answered = False  # a part of the answer has arrived
         self._stopped = False
         self._reason: ForemanError | None = None
         self._scope = trio.CancelScope(deadline=self._ends_at)
+
+    @property
+    def chunks(self) -> int:
+        """Return how many chunks of the answer have arrived."""
+        return len(self._output.chunks)
 
     def stop(self, reason: ForemanError | None) -> None:
         """End the attempt now; a `reason` of None means that its job was cancelled."""
@@ -206,12 +213,14 @@ class Attempt:
         answer, size, count, breathed = endpoint.answer(self._target.name), 0, 0, 0
         flaw: AnswerCut | None = None
         self._wait_for_chunk(self._timeouts.first_chunk)
+        asked_at = trio.current_time()
         async with self._target.answer(call) as chunks:
             async for chunk in chunks:
                 if chunk.cut:
                     flaw = AnswerCut()
                     continue
                 if not self._answered:
+                    self.first_chunk = trio.current_time() - asked_at
                     await self.stored()
                     self._answered = True
                     if computed is not None:

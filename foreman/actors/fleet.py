@@ -83,7 +83,8 @@ class Member:
 
     async def adapt(self) -> None:
         """Bring the actors in line with changed settings and managed models, while jobs run."""
-        await self.worker.resize(self.settings.slots or self.slots)  # the slots look again, also for another room
+        self.worker.auto.change(self.settings.fixed_slots)
+        await self.worker.resize(self.worker.auto.slots)  # the slots look again, also for another room
         await self.inventory.renew()
 
     def named(self, call: Call) -> Call:

@@ -12,10 +12,12 @@ import structlog
 import trio
 
 from foreman.actors.attempt import Attempt, Timeouts
+from foreman.actors.auto_slots import AutoSlots
 from foreman.actors.inventory import Inventory
 from foreman.actors.loads import Loads
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
+from foreman.actors.rescue_jobs import rescue_jobs
 from foreman.actors.switch import Switch
 from foreman.actors.tally import Tally
 from foreman.domain.errors import (
@@ -31,7 +33,7 @@ from foreman.domain.errors import (
 from foreman.domain.job import Instant, LoadKey, State, model_of
 from foreman.domain.scheduling.choose import Spent
 from foreman.offload import LIGHT
-from foreman.queue.commands import Answered, Began, Claim, Commit, Computed, Finished, Queue, Rescue, Withdraw, Work
+from foreman.queue.commands import Answered, Began, Claim, Commit, Computed, Finished, Queue, Withdraw, Work
 from foreman.queue.outlook import Outlook
 from foreman.targets.protocol import Target
 
@@ -51,7 +53,7 @@ class Worker:
         *,
         name: str = "",
         others: Callable[[], Collection[str]] = tuple,
-        slots: int = 1,
+        auto: AutoSlots | None = None,
         timeout: Timeouts | None = None,
         grace: float = 0.0,
         clock: Callable[[], Instant],
@@ -59,7 +61,7 @@ class Worker:
     ) -> None:
         """Run the jobs of the target `name`; `others` returns the names of the targets that have other workers.
 
-        `grace` is how many seconds running jobs may go on once the target is drained.
+        `grace` is how many seconds running jobs may go on once the target is drained. Without `auto` it has one slot.
         """
         self.grace = grace
         self._hold = Switch()  # on while the target is drained
@@ -83,7 +85,8 @@ class Worker:
         self._nursery: trio.Nursery | None = None  # of the slots
         self._untold: list[Spent] = []  # by slots that have ended
         self._draining = trio.Event()
-        self.slots = slots
+        self.auto = auto or AutoSlots(name)
+        self.slots = self.auto.slots
 
     def on_commit(self, commit: Commit) -> None:
         """Stop the attempts of cancelled jobs, and of those that give way."""
@@ -110,7 +113,7 @@ class Worker:
         self._claims.clear()
         self._slots_alive = 0
         self._outlook.forget(self.name)
-        await self._rescue()
+        await rescue_jobs(self._queue, self.name, self._others)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._withdraw_while_away)
@@ -121,17 +124,6 @@ class Worker:
                 task_status.started()
         finally:
             self._nursery = None
-
-    async def _rescue(self) -> None:
-        while True:
-            try:
-                rescued = await self._queue.ask(Rescue(target=self.name, others=self._others()))
-                break
-            except StoreUnavailable as error:
-                log.warning("cannot rescue the jobs that were running", why=str(error))
-                await trio.sleep(error.retry_after)
-        if rescued:
-            log.warning("rescued jobs that were running", jobs=rescued)
 
     async def drain(self, grace: float) -> None:
         """Stop claiming; give the running jobs `grace` seconds, then requeue the rest."""
@@ -167,6 +159,13 @@ class Worker:
             while self._slots_alive < slots:
                 self._start_slot(self._nursery)
             await self._queue.tell(Withdraw(target=self.name))  # slots without a job look at the number again
+
+    async def _adjust(self) -> None:
+        """Have as many slots as the climb says; keep what it has found over restarts."""
+        if self.auto.slots != self.slots:
+            await self.resize(self.auto.slots)
+        if note := self.auto.news():
+            await self._queue.tell(note)
 
     def _start_slot(self, nursery: trio.Nursery) -> None:
         self._slots_alive += 1
@@ -308,6 +307,7 @@ class Worker:
         attempt = Attempt(work, self._target, self.loads, output, self.timeouts, self._clock, claim.reply)
         self._running[job.id] = attempt
         self._outlook.claimed(job, attempt.claimed_at, lambda: output.shown)
+        self.auto.began(self._running.values())
         try:
             computed = partial(self._queue.tell, Computed(job_id=job.id, fence=job.fence)) if work.opens else None
             outcome = await attempt.run(partial(self._began, attempt), computed)
@@ -326,12 +326,15 @@ class Worker:
         figures = attempt.ended(outcome)
         self._metrics.attempted(figures)
         self.tally.attempted(figures)
+        self.auto.ended(attempt, figures, error, self._running.values())
         if isinstance(outcome, Answered):
             load = max(0.0, figures.loading) if attempt.loads else None
             self._outlook.learn(job, seconds=max(0.0, figures.working), load=load, tokens=figures.answer_tokens)
         if outcome is not None:
             await self._queue.tell(Finished(job_id=job.id, fence=job.fence, outcome=outcome))
         output.rest()
+        if self.auto.on:
+            await self._adjust()
         return error, max(0.0, figures.loading)
 
     async def _began(self, attempt: Attempt, loaded: bool) -> None:

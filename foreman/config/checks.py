@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -37,6 +37,19 @@ def _scaled(scale: Mapping[str, float], example: str) -> BeforeValidator:
         return float(match[1]) * scale[match[2].lower()]
 
     return BeforeValidator(read)
+
+
+def _read_slots(value: object) -> object:
+    """Return 1 to 1,024 or AUTO. Raise ValueError for anything else."""
+    text = value.strip() if isinstance(value, str) else value
+    if text == AUTO:
+        return AUTO
+    number = int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 5 else text
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 1024:
+        raise ValueError('must be a whole number from 1 to 1,024, or "auto"')
+    return number
 
 
 def _commas(value: object) -> object:
@@ -111,7 +124,9 @@ def _check_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 Seconds = Annotated[float, _scaled(_UNITS, "10 min"), Field(ge=0, le=10 * 365 * 86400, allow_inf_nan=False)]
 PositiveSeconds = Annotated[Seconds, Field(gt=0)]
 Size = Annotated[int, _scaled(_SIZES, "64 MiB"), Field(ge=1)]
+AUTO: Literal["auto"] = "auto"  # slots that find their own number
 Several = Annotated[int, Field(ge=1, le=1024)]
+Slots = Annotated[int | Literal["auto"], BeforeValidator(_read_slots)]
 Url = Annotated[str, AfterValidator(_check_url)]
 Urls = Annotated[str, AfterValidator(_check_urls)]  # separated by commas
 Address = Annotated[str, AfterValidator(_check_addr)]

@@ -23,6 +23,7 @@ from foreman.config.checks import (
     Several,
     SigningSecrets,
     Size,
+    Slots,
     Urls,
     Weights,
     Words,
@@ -189,10 +190,11 @@ class Settings(BaseModel):
         "[wait](compatible-apis.md#embeddings).",
     )
 
-    slots: Several = Field(
+    slots: Slots = Field(
         default=1,
         description="Jobs for the same model and loading options that run together, 1 to 1,024. Raise it where the "
-        "target batches: vLLM, llama-server with `--parallel`, Ollama with `OLLAMA_NUM_PARALLEL`.",
+        "target batches: vLLM, llama-server with `--parallel`, Ollama with `OLLAMA_NUM_PARALLEL`. With `auto`, Foreman "
+        "[finds the number](scheduling.md#how-many-slots) for each target.",
     )
     max_queue: Annotated[int, Field(ge=1)] = Field(
         default=100_000, description="Queued jobs at most; more are refused with 503."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from foreman.config.checks import Several, Size, Url, Words
+from foreman.config.checks import AUTO, Size, Slots, Url, Words
 from foreman.config.managed_model import ManagedModel
 from foreman.domain.errors import SettingInvalid
 
@@ -33,8 +33,8 @@ class TargetSettings(BaseModel):
     openai_url: Url = Field(default="", description="URL, if it is an OpenAI-compatible server.")
     managed: bool = Field(default=False, description="It runs the managed models whose `target` is this name.")
     token: SecretStr = Field(default=SecretStr(""), description="API token of the server.")
-    slots: Several | None = Field(
-        default=None, description="Jobs that it runs together. Without it, as the setting `slots` above."
+    slots: Slots | None = Field(
+        default=None, description="Jobs that it runs together, or `auto`. Without it, as the setting `slots` above."
     )
     max_loaded: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1,
@@ -54,6 +54,11 @@ class TargetSettings(BaseModel):
     def kind(self) -> str:
         """Return the kind of target: ollama, openai or managed."""
         return "ollama" if self.ollama_url else "openai" if self.openai_url else "managed"
+
+    @property
+    def fixed_slots(self) -> int | None:
+        """Return the number of slots; None if Foreman finds it."""
+        return 1 if self.slots is None else None if self.slots == AUTO else self.slots
 
     @property
     def url(self) -> str:

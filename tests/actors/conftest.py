@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from foreman.actors.attempt import Timeouts
+from foreman.actors.auto_slots import AutoSlots
 from foreman.actors.inventory import Inventory
 from foreman.actors.output import OutputHub
 from foreman.actors.worker import Worker
@@ -39,6 +40,7 @@ def start_app(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Await
         *scripts: Script,
         target: FakeTarget | None = None,
         slots: int = 1,
+        auto: AutoSlots | None = None,
         timeout: Timeouts | None = None,
         rules: Rules | None = None,
         budget: Budget | None = None,
@@ -52,7 +54,9 @@ def start_app(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Await
         queue = QueueActor(handlers, offload=None if threaded else inline)
         hub = OutputHub(budget)
         inventory = Inventory(target, queue, poll_interval=30)
-        worker = Worker(queue, target, hub, inventory, outlook, slots=slots, timeout=timeout, clock=clock)
+        worker = Worker(
+            queue, target, hub, inventory, outlook, auto=auto or AutoSlots(slots=slots), timeout=timeout, clock=clock
+        )
         app = App(store, queue, worker, outlook, hub, inventory, target, [], nursery)
         for listener in (hub.on_commit, worker.on_commit, app.on_commit):
             queue.add_listener(listener)

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from foreman.actors import operating
 from foreman.actors.attempt import Timeouts
+from foreman.actors.auto_slots import AutoSlots
 from foreman.actors.fleet import DRAINED, Fleet, Member
 from foreman.actors.inventory import PROBE_DEADLINE, Inventory
 from foreman.actors.output import OutputHub
@@ -84,8 +85,8 @@ def start_fleet(store: SqliteWriter, nursery: trio.Nursery) -> StartFleet:
         for name, target in targets.items():
             inventory = Inventory(target, queue, poll_interval=30, note=name)
             worker = Worker(
-                queue, target, hub, inventory, outlook, name=name, slots=(slots or {}).get(name, 1), grace=grace,
-                clock=now, others=partial(_others, name, list(targets)),
+                queue, target, hub, inventory, outlook, name=name, auto=AutoSlots(slots=(slots or {}).get(name, 1)),
+                grace=grace, clock=now, others=partial(_others, name, list(targets)),
             )  # fmt: skip
             members.append(Member(TargetSettings(name=name, managed=True), target, inventory, worker))
         fleet = Fleet(members, queue, drained=store.note(DRAINED))

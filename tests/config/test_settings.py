@@ -94,8 +94,13 @@ def test_sizes_may_carry_a_unit(text: str, size: int) -> None:
 @pytest.mark.parametrize(
     ("name", "given", "allowed"),
     [
-        ("slots", 0, "must be at least 1"),
-        ("slots", "many", "must be a whole number"),
+        ("slots", 0, 'must be a whole number from 1 to 1,024, or "auto"'),
+        ("slots", "many", "or \"auto\"; given: 'many'"),
+        ("slots", 1025, 'or "auto"; given: 1025'),
+        ("slots", True, 'or "auto"; given: true'),
+        ("slots", 1.5, 'or "auto"; given: 1.5'),
+        ("slots", "-1", "or \"auto\"; given: '-1'"),
+        ("targets", [{"name": "x", "managed": True, "slots": "manual"}], "or \"auto\"; given: 'manual'"),
         ("max_attempts", 21, "must be at most 20"),
         ("attempt_timeout", "5 fortnights", "must be a number or text like '10 min'"),
         ("attempt_timeout", 0, "must be more than 0"),

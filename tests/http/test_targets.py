@@ -21,6 +21,7 @@ KEYS = [
     "error",
     "draining",
     "slots",
+    "slots_auto",
     "running",
     "max_loaded",
     "loaded",

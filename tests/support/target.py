@@ -5,7 +5,8 @@ two tries of the same text, `#status=429` answers so (`#after=3`: Retry-After), 
 `#garbage` and `#nothttp` are unreadable, `#gigabyte=64` streams that many MiB, `#longline=64` is one line of that many
 MiB, `#silent` never answers, `#stall` stops in the middle, `#error` puts an error into the stream, `#cut=2` ends the
 body after two chunks, `#plain` does not stream, `#echo` says the text back, `#tool` calls a tool, `#think` thinks
-first, `#image` shows a picture, `#die` ends the process. Asked for a schema, it makes JSON of it up.
+first, `#image` shows a picture, `#die` ends the process, `#room=3` is busy (429) while so many are
+answered. Asked for a schema, it makes JSON of it up.
 """
 
 from __future__ import annotations
@@ -225,6 +226,19 @@ class Upstream:
         text = last_text(asked)
         told = directives(f"{self.script} {text}")
         self.tries[text] += 1
+        if "room" in told and self.counts["answering"] >= told["room"]:
+            self.counts["refused"] += 1
+            return await self.reply(stream, 429, self.error(path, "busy"), {"Retry-After": "1"})
+        self.counts["answering"] += 1
+        self.counts["most_answering"] = max(self.counts["most_answering"], self.counts["answering"])
+        try:
+            return await self.tell(stream, path, asked, text, told)
+        finally:
+            self.counts["answering"] -= 1
+
+    async def tell(
+        self, stream: trio.SocketStream, path: str, asked: dict[str, Any], text: str, told: dict[str, float]
+    ) -> bool:
         if "slow" in told and self.tries[text] <= told.get("times", 1e9):
             await pause(stream, told["slow"])
         if "silent" in told:

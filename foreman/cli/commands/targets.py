@@ -36,9 +36,9 @@ _on = click.option(
 def targets(as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """List the targets with their state, slots in use, speed, jobs done and loaded models.
 
-    STATE is 'up', 'away' while it cannot be reached, 'draining' until its last jobs have ended, or 'drained'. SPEED is
-    the answer tokens per second of one job. DONE counts since Foreman started. 'foreman targets log' shows what the
-    servers of managed models write.
+    STATE is 'up', 'away' while it cannot be reached, 'draining' until its last jobs have ended, or 'drained'. With
+    '(auto)', Foreman finds the number of slots. SPEED is the answer tokens per second of one job. DONE counts since
+    Foreman started. 'foreman targets log' shows what the servers of managed models write.
     """
     if click.get_current_context().invoked_subcommand:
         return
@@ -164,5 +164,5 @@ def _row(target: Target) -> Sequence[str | Text]:
     each = target.tokens_per_second
     speed = "" if each is None else f"{each:.{0 if each >= 10 else 1}f} tokens/s"
     loaded = ", ".join(dict.fromkeys(one.model for one in target.loaded))
-    running = f"{target.running} of {target.slots}"
+    running = f"{target.running} of {target.slots}" + (" (auto)" if target.slots_auto else "")
     return target.name, Text(state, style=STYLES[state]), running, speed, f"{target.jobs_done:,}", target.kind, loaded

@@ -28,7 +28,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     up: bool = True
     error: Annotated[str | None, about("Why it is away.")] = None
     draining: Annotated[bool, about("It takes no jobs until it is resumed.")] = False
-    slots: Annotated[AtLeastOne, about("Jobs that it runs together.")] = 1
+    slots: Annotated[AtLeastOne, about("Jobs that it runs together now.")] = 1
+    slots_auto: Annotated[bool, about("Foreman finds the number of slots.")] = False
     running: Annotated[Count, about("Jobs that run there now.")] = 0
     max_loaded: Annotated[AtLeastOne, about("Models that it may have loaded at once, where its memory allows.")] = 1
     loaded: Annotated[list[LoadedModel], about("The one used last is first.")] = []

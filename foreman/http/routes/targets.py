@@ -6,6 +6,7 @@ from quart import Blueprint, Response, request
 
 from foreman.actors import operating
 from foreman.actors.fleet import Member
+from foreman.config.checks import AUTO
 from foreman.domain import views
 from foreman.domain.errors import FieldInvalid, TargetNotFound, WrongTarget
 from foreman.domain.intake import read_model
@@ -99,6 +100,7 @@ def _shown(member: Member) -> views.Target:
         error=None if inventory.error is None else str(inventory.error),
         draining=member.drained,
         slots=member.slots,
+        slots_auto=settings.slots == AUTO,
         running=member.worker.running,
         max_loaded=settings.max_loaded if settings.memory is None else max(1, len(inventory.models)),
         loaded=[views.LoadedModel(model_of(key), key, views.moment(since[key])) for key in keys],

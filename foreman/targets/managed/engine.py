@@ -18,6 +18,7 @@ KEY_VARIABLE = "FOREMAN_ENGINE_KEY"
 DEFAULT_MODEL = "smollm2"  # as --model: the file in the installed model package
 DEFAULT_NAME = "smollm2:135m"
 DEFAULT_CONTEXT = 2048  # tokens of one slot
+MOST_SLOTS = 8  # of the server, where Foreman finds out how many to use
 BATCH = 256  # tokens of a prompt between two looks for callers who left; llama.cpp's default, 2048, can take seconds
 CACHE_MIB = 256  # of prompt cache; llama.cpp's default is 8 GiB
 

@@ -118,6 +118,13 @@ class ManagedTarget:
         model = self._roster.find(model_of(key))
         return model.concurrency if model else None
 
+    def most_slots(self, key: LoadKey) -> int | None:
+        """Return how many jobs of the key the model's server was started for; None if its command does not say."""
+        model = self._roster.find(model_of(key))
+        if model is None:
+            return None
+        return model.concurrency or (model.slots if any("{slots}" in word for word in model.command) else None)
+
     def serves(self, endpoint: str) -> bool:
         """See `Target.serves`."""
         return True

@@ -60,9 +60,9 @@ export class TargetCard {
     if (this.facts) this.showFacts(target);
   }
 
-  fill({ running, slots }) {
+  fill({ running, slots, slots_auto }) {
     this.slots.setAttribute("aria-label", `${running} of ${slots} slots in use`);
-    this.slots.title = `${count(running)} of ${count(slots)} slots in use`;
+    this.slots.title = `${count(running)} of ${count(slots)} slots in use${slots_auto ? "; Foreman finds their number" : ""}`;
     const squares = Math.min(slots, SQUARES);
     if (this.slots.children.length !== squares) fill(this.slots, Array.from({ length: squares }, () => h("i")));
     const full = slots > SQUARES ? Math.ceil((running * SQUARES) / slots) : running;
