@@ -59,7 +59,12 @@ def test_a_forked_foreman_is_as_one_that_is_started(data_dir: Path) -> None:
 @pytest.mark.parametrize("forked", [True, False])
 def test_a_foreman_ends_in_each_way(data_dir: Path, forked: bool) -> None:
     daemon = Daemon(data_dir, ollama_url=NOBODY, forked=forked)
-    for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -9), (signal.SIGQUIT, -3)):
+    for number, code in (
+        (signal.SIGTERM, 0),
+        (signal.SIGINT, 0),
+        (signal.SIGKILL, -9),
+        (signal.SIGUSR1, -signal.SIGUSR1),
+    ):
         daemon.start()
         assert daemon.child.running
         os.kill(daemon.pid, number)
