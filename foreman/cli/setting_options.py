@@ -63,8 +63,11 @@ def shown(field: FieldInfo, value: Any) -> str:
         return ", ".join(item["name"] if isinstance(item, dict) else str(item) for item in plain)
     if isinstance(plain, dict):
         return ",".join(f"{name}={_one(one)}" for name, one in plain.items())
-    if any(isinstance(part, BeforeValidator) for part in field.metadata):  # a time or a size
-        return _measured(plain, _TIMES, "s") if field.annotation is float else _measured(plain, _SIZES, "B")
+    if any(isinstance(part, BeforeValidator) for part in field.metadata):
+        if field.annotation is float:
+            return _measured(plain, _TIMES, "s")
+        if field.annotation is int:
+            return _measured(plain, _SIZES, "B")
     return str(plain)
 
 

@@ -58,12 +58,12 @@ class Witness:
         lost = [f"{job_id} was lost" for job_id in {*self.acknowledged} - jobs.keys() - self.deleted]
         open_ = [f"{job_id} is {state}" for job_id, (state, _) in jobs.items() if State(state) not in TERMINAL]
         bugs = [f"{job_id} failed by a bug" for job_id, (_, code) in jobs.items() if code == "internal_error"]
-        lanes = [f"lane left: {row}" for row in db.execute("SELECT * FROM lanes WHERE ready <> 0 OR parked <> 0")]
+        lines = [f"line left: {row}" for row in db.execute("SELECT * FROM lines WHERE ready <> 0 OR parked <> 0")]
         due = [f"not sent: {row}" for row in db.execute("SELECT seq, url FROM deliveries WHERE state = 'due'")]
         twice = db.execute(
             "SELECT idempotency_key FROM jobs WHERE idempotency_key IS NOT NULL GROUP BY 1 HAVING count(*) > 1"
         )
-        return [*lost, *open_, *bugs, *lanes, *due, *(f"{key} is stored twice" for (key,) in twice)]
+        return [*lost, *open_, *bugs, *lines, *due, *(f"{key} is stored twice" for (key,) in twice)]
 
 
 def _events(db: sqlite3.Connection) -> list[str]:
