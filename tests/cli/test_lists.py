@@ -137,4 +137,5 @@ def test_while_the_target_is_away_its_models_are_known_and_away(tmp_path: Path) 
             pass
         rows = [line.split() for line in app.run("models").stdout.splitlines()[1:]]
         assert [(row[0], row[-1]) for row in rows] == [("away", "a"), ("away", "b"), ("away", "c")]
-        assert "cannot reach ollama" in app.run("ps").stderr
+        away = app.run("ps").stderr
+        assert "cannot reach ollama" in away or "ollama broke off" in away

@@ -20,6 +20,7 @@ UPWARDS, DOWNWARDS = 0.95, 0.9  # of the speed of the rung before, at which the 
 FLOOR = 0.85  # of the best speed, at which it goes on too
 BEYOND = 2  # rungs above home up to which it goes on
 NARROW = 0.05  # of home: the width of a gap below a steep fall that is not searched any more
+STANDSTILL = 1e-3  # tokens a second: a slower speed is compared with nothing
 KEPT = 0.5  # of a known speed when its rung is measured again
 SLOW = 3.0  # times the best wait for the first chunk: a brake
 UNNOTICED = 1.0  # seconds: a first chunk that comes sooner is never a brake
@@ -116,7 +117,7 @@ class Climb:
     def _learned(self, speed: float) -> dict[int, float]:
         """Return the speeds with a new one. At home, what has changed there is taken to have changed everywhere."""
         known = self.speeds.get(self.slots)
-        if known is None or known <= 0 or speed <= 0:
+        if known is None or min(known, speed) < STANDSTILL:
             return {**self.speeds, self.slots: speed}
         mean = KEPT * known + (1 - KEPT) * speed
         if self.slots != self.home:
