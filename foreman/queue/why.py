@@ -68,7 +68,7 @@ def _in_lane(outlook: Outlook, store: Reader, job: Job, serving: list[Site], exp
     older = store.rank(job, most=MOST_COUNTED)
     position = expected.position or 1
     prompts = [outlook.turns_of(site.name).prompts for site in serving]
-    if job.prefix and all(one.must_wait(job.key, job.prefix) for one in prompts):
+    if all(one.must_wait(job) for one in prompts):
         return Why("prompt", "a running job computes the beginning of its prompt, which it will take from the cache")
     if position == 1:
         return Why("slot", "it is next, and starts when a slot is free")

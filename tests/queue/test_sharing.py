@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from foreman.domain.job import CallerKey, Job
+from foreman.domain.job import CallerKey, Job, Priority
 from foreman.domain.scheduling import prefixes
 from foreman.domain.scheduling.choose import Rules, Spent
 from foreman.domain.scheduling.shares import Fairness
@@ -196,6 +196,17 @@ def test_the_first_of_a_group_goes_alone_until_its_answer_begins(store: SqliteWr
     answers = harness.apply(Computed(job_id=first.job.id, fence=first.job.fence))
     started = [answers[id(claim)] for claim in waiting[1:]]
     assert [work.job.id for work in started] == ["002", "003"]
+
+
+def test_an_urgent_job_does_not_wait_for_the_first_of_its_group(store: SqliteWriter) -> None:
+    harness = QueueHarness(store, order=Rules(slots=3))
+    harness.submit(1, prefix=b"aaaabbbb")
+    assert harness.claimed().id == "001"
+    for number, priority in ((2, Priority.NORMAL), (3, Priority.HIGH), (4, Priority.LOW)):
+        harness.submit(number, prefix=b"aaaacccc", priority=priority)
+    harness.submit(5, priority=Priority.LOW)
+    assert [harness.claimed().id for _ in range(2)] == ["003", "005"]
+    assert harness.claim() is None
 
 
 def test_another_prompt_starts_beside_the_first_of_a_group(store: SqliteWriter) -> None:

@@ -104,7 +104,7 @@ class App:
         )
         store.clock = clock
         store.rests = lambda key: self.outlook.rests(key)
-        store.standing = lambda: self.outlook.turns_of(targets[0].name).standing
+        store.turns = lambda: self.outlook.turns_of(targets[0].name)
         store.breakers = lambda name: self.outlook.turns_of(name).breakers
         store.serving = lambda key: [name for name, site in self.outlook.sites.items() if site.serves(key)]
 

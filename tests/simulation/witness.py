@@ -32,6 +32,7 @@ from foreman.domain.scheduling.breaker import FREE as FREE_FOR
 from foreman.domain.scheduling.breaker import Breakers
 from foreman.domain.scheduling.choose import Standing
 from foreman.domain.scheduling.room import Room
+from foreman.domain.scheduling.turns import Turns
 from foreman.queue.commands import PAUSED
 from foreman.store.protocol import NO_ARTIFACTS
 from foreman.store.sqlite.reads import SqliteReader
@@ -219,7 +220,8 @@ class Book:
         longer than the limit, and begins with the oldest job of those keys whose turn has not just ended.
 
         All this holds except while changing the key would cost too much: the turn has not worked for as long as it
-        loaded, or there were too many changes for a higher class.
+        loaded, or there were too many changes for a higher class. And nothing holds for lanes whose jobs wait until a
+        running one has computed how their prompts begin.
         """
         waiting = list(oldest)
         turn = standing.turn(job.key)
@@ -269,7 +271,7 @@ class WatchedStore(SqliteWriter):
             lambda _: ()
         )  # names of targets that have a key, at work or not
         self.clock: Callable[[], Instant] = lambda: 0.0
-        self.standing: Callable[[], Standing] = Standing
+        self.turns: Callable[[], Turns] = Turns  # of the only target
         self._noted: list[Callable[[], None]] = []
         self._puts: list[tuple[Job, State, Sequence[Artifact], bool]] = []  # whose events are to come
         self._readers: list[SqliteReader] = []
@@ -398,6 +400,16 @@ class WatchedStore(SqliteWriter):
             return  # the order of one target among several depends on what it leaves to the others
         sql = """SELECT drain_key, priority, min(since) FROM jobs
                  WHERE state = 'queued' AND ready_at IS NULL AND id <> ? GROUP BY 1, 2"""
-        waiting = [lane for lane in self._rows(sql, (job.id,)) if not self.rests(lane[0])]
-        standing = self.standing()
-        self._noted.append(lambda: self.book.fairness(job, now, waiting, standing=standing))
+        turns = self.turns()
+        waiting = [
+            (key, priority, since)
+            for key, priority, since in self._rows(sql, (job.id,))
+            if not self.rests(key) and ((key, priority) == (job.key, job.priority) or self._may_start(key, priority))
+        ]
+        self._noted.append(lambda: self.book.fairness(job, now, waiting, standing=turns.standing))
+
+    def _may_start(self, key: str, priority: int) -> bool:
+        """Return whether any job of a lane need not wait until a running one has computed how its prompt begins."""
+        sql = "SELECT id FROM jobs WHERE state = 'queued' AND ready_at IS NULL AND (drain_key, priority) = (?, ?)"
+        jobs = (self.job(job_id) for (job_id,) in self._rows(sql, (key, priority)))
+        return any(job is not None and not self.turns().prompts.must_wait(job) for job in jobs)

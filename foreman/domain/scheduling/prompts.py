@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from foreman.domain.job import LoadKey
+from foreman.domain.job import Job, LoadKey, Priority
 from foreman.domain.scheduling.prefixes import HASH, Benefit, common
 
 KEYS = 64  # load keys of which something is known
@@ -41,9 +41,13 @@ class Prompts:
         """Return False when the order of prompts was seen not to help."""
         return key not in self.benefits or self.benefits[key].helps
 
-    def must_wait(self, key: LoadKey, path: bytes) -> bool:
-        """Return True while a running job computes a beginning that this one could take from the cache."""
-        if not path or not self.helps(key):
+    def must_wait(self, job: Job) -> bool:
+        """Return True while a running job computes a beginning that this one could take from the cache.
+
+        An urgent job never does: somebody waits for it.
+        """
+        key, path = job.key, job.prefix
+        if not path or job.priority == Priority.HIGH or not self.helps(key):
             return False
         opening = _most((one.path for one in self.running.values() if one.opening and one.key == key), path)
         return opening > 0 and opening > self.shared(key, path)

@@ -94,7 +94,7 @@ class Picking:
 
     def _may_start(self, job: Job) -> bool:
         """Return True unless another target should have the job, or its prompt's beginning is being computed."""
-        if self._together and self._turns.prompts.must_wait(job.key, job.prefix):
+        if self._together and self._turns.prompts.must_wait(job):
             self._waits = True
             return False
         return self._candidates.suits(job)
