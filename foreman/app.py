@@ -233,7 +233,7 @@ def build(
         past_queue=PastQueue(
             fleet, concurrency=settings.embed_concurrency, timeout=timeouts, warm=settings.embed_model
         ),
-        upstream=Upstream(fleet.managed, timeouts),
+        upstream=Upstream(fleet, timeouts),
         auth=Auth(settings),
         rate=Rate(settings.rate, settings.rate_burst),
         budget=budget,

@@ -262,6 +262,12 @@ class Fleet:
         """Return the targets whose servers Foreman starts."""
         return [one.target for one in self._members.values() if isinstance(one.target, ManagedTarget)]
 
+    def managing(self, model: str) -> list[ManagedTarget]:
+        """Return those of them with a model of this name or alias; drained ones only where no other has it."""
+        having = [target for target in self.managed() if model in target.names]
+        drained = [member.target for member in self._members.values() if member.drained]
+        return [target for target in having if target not in drained] or having
+
     def _by_state(self) -> list[Member]:
         """Return the members, those that are up first."""
         up = [member for member in self._members.values() if member.inventory.up]

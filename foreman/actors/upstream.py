@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from urllib.parse import unquote
 
 import trio
 
 from foreman.actors.attempt import Timeouts
+from foreman.actors.fleet import Fleet
 from foreman.domain.errors import AttemptTimeout, ModelNotFound, TargetDrained, TargetSilent
 from foreman.targets.http.connection import Response
 from foreman.targets.http.parser import Body, Header
@@ -26,14 +27,14 @@ class Upstream:
     once the server has the request, and `stall` between two pieces of the answer.
     """
 
-    def __init__(self, targets: Callable[[], Sequence[ManagedTarget]], timeout: Timeouts) -> None:
-        self._targets = targets
+    def __init__(self, fleet: Fleet, timeout: Timeouts) -> None:
+        self._fleet = fleet
         self.timeouts = timeout
 
     @property
     def models(self) -> list[str]:
         """Return the names and aliases of the models whose servers can be reached."""
-        return [name for target in self._targets() for name in target.names]
+        return [name for target in self._fleet.managed() for name in target.names]
 
     def find(self, path: str) -> tuple[str, str] | None:
         """Return the model that a percent-encoded path begins with, and the path at its server; None without one.
@@ -90,7 +91,7 @@ class Upstream:
 
         Raise ModelNotFound when a reload takes the model from the last target that had it.
         """
-        while having := [target for target in self._targets() if model in target.names]:
+        while having := self._fleet.managing(model):
             target = min(having, key=lambda target: not target.is_loaded(model))
             with suppress(TargetDrained):
                 return target, await exits.enter_async_context(target.serving(model))

@@ -31,3 +31,21 @@ def test_what_fits_in_a_targets_memory_stays_and_what_does_not_is_swapped(fresh:
     run("c")  # in the place of `a`, the least recently used
     assert {model: run(model) for model in "bd"} == {model: first[model] for model in "bd"}
     assert run("a") != first["a"]
+
+
+def test_a_request_for_a_models_server_leaves_drained_targets_out_where_another_has_the_model(fresh: Start) -> None:
+    targets = [{"name": "gpu0", "managed": True}, {"name": "gpu1", "managed": True}]
+    models = [{**model, "target": target["name"]} for target in targets for model in managed("a")]
+    api = fresh(targets=json.dumps(targets), models=json.dumps(models))
+
+    def asked() -> int:
+        log: dict[str, Any] = api.http.get("/upstream/a/_log").json()
+        return int(log["pid"])
+
+    first = asked()
+    assert asked() == first  # where it is loaded
+    api.http.post("/targets/gpu0/drain").raise_for_status()
+    second = asked()
+    assert second != first
+    api.http.post("/targets/gpu1/drain").raise_for_status()
+    assert asked() in (first, second)  # better one of them than none
