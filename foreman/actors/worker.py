@@ -328,8 +328,8 @@ class Worker:
         self.tally.attempted(figures)
         self.auto.ended(attempt, figures, error, self._running.values())
         if isinstance(outcome, Answered):
-            load = max(0.0, figures.loading) if attempt.loads else None
-            self._outlook.learn(job, seconds=max(0.0, figures.working), load=load, tokens=figures.answer_tokens)
+            before, tokens = attempt.first_chunk or 0.0, figures.answer_tokens
+            self._outlook.learn(job, seconds=max(0.0, figures.working), before=before, tokens=tokens)
         if outcome is not None:
             await self._queue.tell(Finished(job_id=job.id, fence=job.fence, outcome=outcome))
         output.rest()

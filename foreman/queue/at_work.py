@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from foreman.domain.job import Instant, LoadKey
+from foreman.domain.scheduling.forecast import Kind
 
 
 def never_shown() -> bool:
@@ -17,9 +18,17 @@ def never_shown() -> bool:
 class AtWork:
     """A job that occupies a slot."""
 
-    key: LoadKey
-    most_tokens: int | None
+    kind: Kind
     claimed_at: Instant
     target: str = ""
     began_at: Instant | None = None  # when its target got the request
     shown: Callable[[], bool] = never_shown  # True once somebody has seen a part of its answer; asked in any thread
+
+    @property
+    def key(self) -> LoadKey:
+        """Return its load key."""
+        return self.kind.key
+
+    def took(self, now: Instant) -> float:
+        """Return for how many seconds its target has had the request."""
+        return 0.0 if self.began_at is None else max(0.0, now - self.began_at)

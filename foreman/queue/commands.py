@@ -17,6 +17,7 @@ from foreman.domain.usage import NO_TOKENS, Tokens
 
 T = TypeVar("T")
 
+FORECASTS = "forecasts"  # the note with what jobs have taught, see `Forecasts`
 LOADS = "loads"  # the note with the times that loads took, see `LoadTimes`
 PAUSED = "paused"  # the note in which Pause and Resume are stored: "true" or anything else
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,20 +11,18 @@ from foreman.domain.job import CallerKey, Draft, Instant, Job, LoadKey, State
 from foreman.domain.scheduling import choose, forecast
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.choose import OTHERS, Head
-from foreman.domain.scheduling.load_times import LoadTimes
+from foreman.domain.scheduling.forecast import Kind
 from foreman.domain.scheduling.positions import Run, order
 from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.rounds import Rounds
 from foreman.domain.scheduling.turns import Turns
-from foreman.queue.at_work import AtWork, never_shown
 from foreman.queue.board import Board, LaneKey, Near
+from foreman.queue.durations import Durations
 from foreman.queue.sites import OnlySite, Site
 from foreman.store.protocol import Reader
 
 FAR = 1000  # the highest position shown; it stands for itself and more
 NEAR = 10  # lanes of each class that are ordered one by one; further lanes count only by their number of jobs
-USUAL = 1.0  # seconds assumed for a job of an unknown load key
-USUAL_LOAD = 5.0  # seconds assumed for a load before any was seen
 NO_TURNS = Turns()
 
 
@@ -55,24 +52,21 @@ class _Pool:
     resting: Collection[LoadKey]  # keys that none of them takes now
 
 
-class Outlook:
+class Outlook(Durations):
     """The state that claims are decided by, and the expectations for waiting jobs.
 
     The queue's thread and the workers write, any thread reads. Each attribute is replaced as a whole, never mutated.
     """
 
     def __init__(self, rules: choose.Rules | None = None) -> None:
+        super().__init__()
         self.rules = rules or choose.Rules()
         self.board = Board()
         self.sites: Mapping[str, Site] = {"": OnlySite(self.rules.slots)}  # by name, in order
         self.leaving: Collection[str] = ()  # names of targets that are no site any more, while their jobs end
         self.turns: Mapping[str, Turns] = {}  # by target, as the last command left them
-        self.load_times = LoadTimes()
         self.tried: dict[str, str] = {}  # by waiting job, a target that should not have it; for the queue's thread
         self.paused = False  # no job may be claimed
-        self.paces: forecast.Paces = {}
-        self.at_work: Mapping[str, AtWork] = {}  # by job
-        self._known = self.paces, forecast.typical(self.paces)
         self._served: tuple[tuple[int, list[object]], dict[str, set[LoadKey]]] = (-1, []), {}
 
     def turns_of(self, target: str = "") -> Turns:
@@ -118,29 +112,12 @@ class Outlook:
             }
         return by_site[site.name]
 
-    def usual(self, key: LoadKey) -> float:
-        """Return the usual seconds of a job of the key once it is loaded; USUAL while nothing is known."""
-        known = self._service(key)
-        return USUAL if known is None else known
-
-    def rest_of(self, job_id: str, now: Instant) -> float:
-        """Return the expected seconds until a job at work has ended; without end when nothing is known of its key."""
-        job = self.at_work[job_id]
-        expected = forecast.service(self.paces, job.key, job.most_tokens)
-        took = max(0.0, now - (job.began_at or job.claimed_at))
-        return math.inf if expected is None else forecast.remaining(expected, took)
-
     def backlog(self, key: LoadKey, sites: Sequence[Site]) -> float:
         """Return about how many seconds these targets take for the waiting jobs of the key, and those at work."""
         names = {site.name for site in sites}
         jobs = sum(self.board.size(key, priority) for priority in choose.CLASSES)
         rest = sum(self.usual(job.key) for job in self.at_work.values() if job.target in names)
         return (jobs * self.usual(key) + rest) / max(1, sum(site.slots for site in sites))
-
-    def load_seconds(self, target: str, key: LoadKey) -> float:
-        """Return about how many seconds the target takes to load the key."""
-        known = self.load_times.of(target, key)
-        return known if known is not None else self._loading(key) or USUAL_LOAD
 
     def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True) -> Expected:
         """Return the job's position and expected time; without a time unless the target is `up`."""
@@ -199,30 +176,6 @@ class Outlook:
             if ahead >= furthest or len(found) >= most:
                 break
         return found[:most]
-
-    def claimed(self, job: Job, now: Instant, shown: Callable[[], bool] = never_shown) -> None:
-        """Record that a slot has the job; `shown` returns True once somebody has seen a part of its answer."""
-        at_work = AtWork(job.key, job.most_tokens, now, job.target or "", shown=shown)
-        self.at_work = {**self.at_work, job.id: at_work}
-
-    def began(self, job_id: str, now: Instant) -> None:
-        """Record that the target has the job's request and its model is loaded."""
-        if job_id in self.at_work:
-            self.at_work = {**self.at_work, job_id: replace(self.at_work[job_id], began_at=now)}
-
-    def ended(self, job_id: str) -> None:
-        """Record that the job has left its slot."""
-        self.at_work = {name: at_work for name, at_work in self.at_work.items() if name != job_id}
-
-    def forget(self, target: str) -> None:
-        """Forget the jobs in the slots of a target, whose worker starts anew."""
-        self.at_work = {name: at_work for name, at_work in self.at_work.items() if at_work.target != target}
-
-    def learn(self, job: Job, *, seconds: float, load: float | None, tokens: int) -> None:
-        """Learn from a successful job: it took `seconds` after `load` seconds, its answer has `tokens` tokens."""
-        self.paces = forecast.learn(
-            self.paces, job.key, most_tokens=job.most_tokens, seconds=seconds, load=load, tokens=tokens
-        )
 
     def _pool(self, key: LoadKey | None) -> _Pool:
         """Return the targets that share the jobs of the key; those of all keys for None."""
@@ -311,12 +264,11 @@ class Outlook:
         free = [0.0] * pool.rules.slots
         at_work = [job for job in self.at_work.values() if job.target in names]
         for slot, job in enumerate(at_work[: pool.rules.slots]):
-            expected = forecast.service(self.paces, job.key, job.most_tokens)
+            expected = self.forecast(job)
             if expected is None:
                 return None
-            if job.began_at is None:
-                expected += self._loading(job.key)
-            free[slot] = forecast.remaining(expected, max(0.0, now - (job.began_at or job.claimed_at)))
+            loading = self._loading(job.key) - (now - job.claimed_at) if job.began_at is None else 0.0
+            free[slot] = expected.rest(job.took(now)) + max(0.0, loading)
         return forecast.Slots(sorted(free), next(iter(reversed(pool.turns.keys)), None))
 
     def _load(self, slots: forecast.Slots | None, run: Run, near: Near) -> forecast.Slots | None:
@@ -328,21 +280,13 @@ class Outlook:
         return None if slots is None or seconds is None else slots.take(run.count, seconds)
 
     def _service(self, key: LoadKey) -> float | None:
-        return self._typical().seconds if key == OTHERS else forecast.service(self.paces, key)
+        return self.typical() if key == OTHERS else self.forecasts.usual(key)
 
     def _loading(self, key: LoadKey) -> float:
-        return forecast.loading(self.paces, key, otherwise=self._typical().load)
-
-    def _typical(self) -> forecast.Typical:
-        paces, typical = self._known
-        if paces is not self.paces:
-            paces = self.paces
-            typical = forecast.typical(paces)
-            self._known = paces, typical
-        return typical
+        return self.load_times.usual(key) or 0.0
 
     def _expected(self, position: int, slots: forecast.Slots | None, number: int, job: Job | Draft) -> Expected:
-        own = forecast.service(self.paces, job.key, job.most_tokens)
+        own = self.forecasts.seconds(Kind.of(job))
         if slots is None or own is None:
             return Expected(position)
         starts = slots.starts(number, self.usual(job.key))

@@ -73,7 +73,7 @@ def test_a_job_does_not_give_way(store: SqliteWriter, why: str) -> None:
         harness, 1, began=why != "not begun", shown=why == "shown", priority=HIGH if why == "urgent itself" else LOW
     )
     if why == "nearly done":
-        harness.handlers.outlook.learn(job, seconds=10, load=None, tokens=0)
+        harness.handlers.outlook.learn(job, seconds=10, tokens=0)
         harness.now += 8
     if why == "twice before":
         for number in (2, 3):
@@ -105,7 +105,7 @@ def test_the_lowest_class_and_the_longest_rest_gives_way(store: SqliteWriter) ->
     run(harness, 2)
     harness.now += 4
     run(harness, 3)
-    harness.handlers.outlook.learn(harness.job(1), seconds=20, load=None, tokens=0)
+    harness.handlers.outlook.learn(harness.job(1), seconds=20, tokens=0)
     assert asked(harness) == {"003": "099"}
 
 

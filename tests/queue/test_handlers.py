@@ -22,16 +22,29 @@ from foreman.domain.errors import (
     TargetUnavailable,
 )
 from foreman.domain.job import Priority, State
-from foreman.domain.scheduling import forecast
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
-from foreman.queue.commands import Accepted, Began, Cancel, Claim, Pause, Rescue, Resume, Retry, Submit, SubmitMany
+from foreman.queue.commands import (
+    FORECASTS,
+    Accepted,
+    Began,
+    Cancel,
+    Claim,
+    KeepUsage,
+    Pause,
+    Rescue,
+    Resume,
+    Retry,
+    Submit,
+    SubmitMany,
+)
 from foreman.queue.handlers import jobs as job_handlers
+from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.outlook import FAR
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
 from tests.support.counting import steps
-from tests.support.queue import ANSWER, QueueHarness
+from tests.support.queue import ANSWER, QueueHarness, learn
 
 
 @pytest.fixture
@@ -100,7 +113,7 @@ def test_a_refusal_is_for_new_keys_only(harness: QueueHarness) -> None:
 
 def test_a_retry_is_answered_with_the_position_and_time_that_a_reader_sees(harness: QueueHarness) -> None:
     outlook = harness.handlers.outlook
-    outlook.paces = forecast.learn(outlook.paces, "m", most_tokens=None, seconds=5, load=None, tokens=0)
+    learn(outlook, "m", seconds=5)
     for number in (1, 2, 3):
         harness.submit(number)
     harness.say(Cancel(job_id="001"))
@@ -490,3 +503,14 @@ def test_what_has_ended_or_never_was_cannot_be_cancelled(harness: QueueHarness) 
         harness.say(Cancel(job_id="001"))
     with pytest.raises(JobNotFound):
         harness.say(Cancel(job_id="nobody"))
+
+
+def test_what_jobs_have_taught_outlives_a_restart(harness: QueueHarness) -> None:
+    outlook = harness.handlers.outlook
+    harness.say(KeepUsage())
+    assert harness.store.note(FORECASTS) is None  # nothing is known yet
+    learn(outlook, "m", seconds=5, tokens=100)
+    harness.say(KeepUsage())
+    later = CommandHandlers(harness.store, harness.rules, clock=lambda: harness.now).outlook
+    assert later.usual("m") == outlook.usual("m") == pytest.approx(5)
+    assert outlook.unstored() is None and later.unstored() is None

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from foreman.domain.job import Job, Priority, State
-from foreman.domain.scheduling import forecast
 from foreman.domain.scheduling.choose import Rules, Standing
 from foreman.domain.scheduling.turns import Turns
 from foreman.domain.scheduling.visits import Turn
 from foreman.queue.outlook import FAR, Expected, Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
-from tests.support.queue import ledger_of, writing
+from tests.support.queue import learn, ledger_of, writing
 
 
 def add(store: SqliteWriter, number: int, model: str = "a", **fields: Any) -> Job:
@@ -33,7 +32,7 @@ def knowing(
     outlook = Outlook(Rules(slots=slots))
     outlook.board = ledger_of(store).outlook.board
     for key, (took, load) in seconds.items():
-        outlook.paces = forecast.learn(outlook.paces, key, most_tokens=None, seconds=took, load=load, tokens=0)
+        learn(outlook, key, seconds=took, load=load)
     outlook.turns = {"": Turns(Standing((Turn(loaded, START),)) if loaded else Standing())}
     return outlook
 
@@ -51,7 +50,7 @@ def test_each_key_has_its_own_pace_and_loads_count(store: SqliteWriter) -> None:
 
 def test_a_load_of_which_nothing_is_known_is_like_the_others(store: SqliteWriter) -> None:
     outlook = knowing(store, a=(2, 5), b=(3, 15))
-    outlook.paces = forecast.learn(outlook.paces, "c", most_tokens=None, seconds=1, load=None, tokens=0)
+    learn(outlook, "c", seconds=1)
     assert seconds(outlook, store, add(store, 1, "c")) == [10 + 1]
 
 
@@ -79,21 +78,13 @@ def test_slots_share_the_jobs_of_a_key_and_wait_for_each_other_at_a_change(store
 
 def test_a_limited_answer_is_expected_by_its_length(store: SqliteWriter) -> None:
     outlook = knowing(store)
-    for most, took, tokens in ((None, 20.0, 400), (8, 0.5, 8), (1000, 60.0, 900)):
-        outlook.paces = forecast.learn(outlook.paces, "a", most_tokens=most, seconds=took, load=None, tokens=tokens)
-    assert forecast.service(outlook.paces, "a", 9) == 0.5  # like those of a similar limit
-    assert forecast.service(outlook.paces, "a", 900) == 60.0
+    for most, tokens in ((None, 400), (8, 8), (1000, 900)) * 9:
+        learn(outlook, "a", seconds=tokens / 10, tokens=tokens, most=most)
     [short] = seconds(outlook, store, add(store, 1, most_tokens=8))
-    [usual] = seconds(outlook, store, add(store, 2, "a", priority=Priority.LOW))
-    assert short == 0.5 and usual is not None and usual > 20
-
-
-def test_a_limit_that_is_new_is_expected_by_tokens_and_their_rate() -> None:
-    paces = forecast.learn({}, "a", most_tokens=None, seconds=22.0, load=None, tokens=440)
-    assert forecast.service(paces, "a", 40) == pytest.approx(2)
-    assert forecast.service(paces, "a", 5000) == 22.0
-    unknown = forecast.learn({}, "a", most_tokens=None, seconds=22.0, load=None, tokens=0)
-    assert forecast.service(unknown, "a", 40) == 22.0
+    [long] = seconds(outlook, store, add(store, 2, most_tokens=900))  # like those of a similar limit
+    [usual] = seconds(outlook, store, add(store, 3, "b"))
+    assert short == pytest.approx(0.8, abs=4) and usual is None
+    assert long is not None and 60 < long - outlook.usual("a") < 90
 
 
 def test_nothing_is_said_of_what_nobody_knows(store: SqliteWriter) -> None:
@@ -173,11 +164,3 @@ def test_the_line_says_the_same_as_each_job(
             assert outlook.of(store, job, START) == expected
     finally:
         store.close()
-
-
-def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecast, "LENGTHS", 10)
-    paces: forecast.Paces = {}
-    for number in range(50):
-        paces = forecast.learn(paces, f"{number % 25}", most_tokens=None, seconds=1, load=None, tokens=1)
-    assert list(paces) == [(f"{number}", None) for number in range(15, 25)]

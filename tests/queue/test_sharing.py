@@ -41,7 +41,7 @@ class Line:
             job, took = work.job, self.seconds(work.job)
             self.order.append(job)
             self.harness.now += took
-            self.harness.handlers.outlook.learn(job, seconds=took, load=None, tokens=0)
+            self.harness.handlers.outlook.learn(job, seconds=took, tokens=0)
             self.harness.finish(job)
             self.spent = Spent(job.priority, took, work.reserved, job.key, job.caller_key, took - work.charge)
         return self.order[begun:]

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from foreman.domain.scheduling import forecast
 from foreman.queue.commands import Claim, Pause
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START
-from tests.support.queue import QueueHarness
+from tests.support.queue import QueueHarness, learn
 
 
 @pytest.mark.parametrize(("seconds", "late"), [(9, 1), (11, None), (None, None)])
@@ -19,7 +18,7 @@ def test_a_submission_learns_that_its_start_by_cannot_be_met(
 ) -> None:
     harness = QueueHarness(store)
     outlook = harness.handlers.outlook
-    outlook.paces = forecast.learn({}, "m", most_tokens=None, seconds=5.0, load=None, tokens=0)
+    learn(outlook, "m", seconds=5.0)
     harness.submit(1)
     outlook.claimed(harness.claimed(), START)
     outlook.began("001", START)
@@ -32,7 +31,7 @@ def test_without_an_estimate_or_while_paused_no_warning_is_given(store: SqliteWr
     harness = QueueHarness(store)
     harness.submit(1)
     assert harness.submit(2, start_by=START + 0.5).late is None  # nothing is known of the key
-    harness.handlers.outlook.paces = forecast.learn({}, "m", most_tokens=None, seconds=5.0, load=None, tokens=0)
+    learn(harness.handlers.outlook, "m", seconds=5.0)
     assert harness.submit(3, start_by=START + 0.5).late == pytest.approx(9.5)
     harness.say(Pause())
     assert harness.submit(4, start_by=START + 0.5).late is None
@@ -40,7 +39,7 @@ def test_without_an_estimate_or_while_paused_no_warning_is_given(store: SqliteWr
 
 def test_a_repeated_submission_is_warned_as_well_and_one_that_a_slot_takes_is_not(store: SqliteWriter) -> None:
     harness = QueueHarness(store)
-    harness.handlers.outlook.paces = forecast.learn({}, "m", most_tokens=None, seconds=5.0, load=None, tokens=0)
+    learn(harness.handlers.outlook, "m", seconds=5.0)
     harness.submit(1)
     once: dict[str, Any] = {"start_by": START + 2, "idempotency_key": "k", "fingerprints": (b"f",)}
     assert harness.submit(2, **once).late == harness.submit(3, **once).late == 3

@@ -55,7 +55,7 @@ def test_callers_get_like_parts_of_the_time_and_prompts_keep_their_order() -> No
     assert found.hit >= 0.75 * setup.trace.bound() > 4 * arrival.hit
     assert found.windows and arrival.windows
     assert found.jain is not None and arrival.jain is not None
-    assert found.jain >= 0.94 > 0.5 > arrival.jain  # two or three quanta for each in a window are 0.96
+    assert found.jain >= 0.95 > 0.5 > arrival.jain
     assert found.all.waiting.mean <= 0.6 * arrival.all.waiting.mean
 
 

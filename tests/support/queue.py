@@ -11,6 +11,7 @@ from foreman.domain.job import Artifact, Job
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
+from foreman.domain.scheduling.forecast import Kind
 from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Withdraw, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.ledger import Ledger, Rules
@@ -77,6 +78,16 @@ class QueueHarness:
 
     def steps(self) -> list[tuple[str, str]]:
         return [(event.previous or "", event.state) for event in self.commit.events]
+
+
+def learn(
+    outlook: Outlook, key: str, *, seconds: float, load: float | None = None, tokens: int = 0, most: int | None = None
+) -> None:
+    """Have a job of the key, whose answer had at most so many tokens, end well."""
+    kind = Kind(key, most_tokens=most)
+    outlook.forecasts = outlook.forecasts.learned(kind, "", seconds=seconds, tokens=tokens)
+    if load is not None:
+        outlook.load_times = outlook.load_times.learned("", key, load)
 
 
 def ledger_of(store: Writer) -> Ledger:

@@ -1,89 +1,213 @@
-"""Forecasts learned from successful jobs: durations of jobs and loads, and the times at which slots are free."""
+"""Forecasts learned from successful jobs: how long answers are, how fast targets write them, when slots are free.
+
+Lengths are known by load key, by limit of the answer, by caller, and by what the prompt begins with. What is known of
+the more special group counts as soon as it has some answers; until then all answers of the key do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import NamedTuple
 
-WEIGHT = 0.2  # of the newest job in each average
-OVERTIME = 0.1  # expected rest of an overdue job, as a fraction of its time so far
-LENGTHS = 4096  # pairs of load key and length kept
-RECENT = 200  # of them in the typical values
+import msgspec
+
+from foreman.domain.job import NOBODY, CallerKey, Draft, Job, LoadKey
+from foreman.domain.scheduling.lengths import Class, Lengths
+from foreman.domain.scheduling.prefixes import HASH
+
+OVERTIME = 0.1  # expected rest of a job that took longer than any before, as a fraction of its time so far
+GROUPS = 4096  # of which lengths are known; those that ended a job last
+KEPT = 1000  # of them over a restart
+RECENT = 200  # of them in the usual values
+MEMORY = 0.95  # the part of an answer's weight in a rate that is left after another one
+A_MOMENT = 0.001  # seconds
+PLAIN = 50.0  # tokens per second that a server is taken to write which does not count them
+
+
+class Kind(NamedTuple):
+    """What is known of a job before it runs."""
+
+    key: LoadKey
+    caller: CallerKey = NOBODY
+    prefix: bytes = b""
+    most_tokens: int | None = None  # limit of the answer
+
+    @classmethod
+    def of(cls, job: Job | Draft) -> Kind:
+        """Return the kind of a job."""
+        return cls(job.key, (job.owner, job.caller), job.prefix, job.most_tokens)
+
+
+class _Group(NamedTuple):
+    """Jobs whose answers are expected to be alike."""
+
+    key: LoadKey
+    limit: int | None = None  # class of `most_tokens`; each spans a factor of two
+    caller: CallerKey = NOBODY
+    prefix: bytes = b""
+
+    @classmethod
+    def all_of(cls, kind: Kind) -> list[_Group]:
+        """Return the groups of a job, the most general one first."""
+        limit = kind.most_tokens.bit_length() if kind.most_tokens is not None and kind.most_tokens >= 0 else None
+        groups = [cls(kind.key)]
+        if limit is not None:
+            groups.append(cls(kind.key, limit))
+        if kind.caller != NOBODY:
+            groups.append(cls(kind.key, limit, kind.caller))
+        if kind.prefix:
+            groups.append(cls(kind.key, limit, kind.caller, kind.prefix[:HASH]))
+        return groups
+
+
+class Rate(NamedTuple):
+    """Tokens of answers and the seconds that writing them took; the latest answers count most."""
+
+    tokens: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """Averages over the jobs of one load key, or over those of similar length."""
+class Forecast:
+    """The expected course of a job; times are seconds from its request."""
 
-    seconds: float  # from the request to the end of the answer
-    load: float | None = None  # seconds to load it; None: never loaded yet
-    tokens: float | None = None  # of an answer
-    rate: float | None = None  # tokens per second of an answer
+    begins: float  # when its answer begins
+    lengths: Lengths
+    most: float  # tokens of the answer
+    rate: float  # tokens per second
+    slow: float  # how many times longer its target takes than the key's targets on average
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the job takes."""
+        return self.slow * (self.begins + (self.lengths.expected(self.most) or 0.0) / self.rate)
+
+    def rest(self, took: float) -> float:
+        """Return how much longer the job takes that has run for `took` seconds: as those do that took longer."""
+        begins, rate = self.slow * self.begins, self.rate / self.slow
+        left = self.lengths.expected(self.most, done=max(0.0, took - begins) * rate)
+        return max(OVERTIME * took, max(0.0, begins - took) + (left or 0.0) / rate)
 
 
-Paces = dict[tuple[str, int | None], Pace]  # by load key and length; None: of any length
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """What the jobs that ended well have taught. A value: each change returns another one."""
+
+    lengths: dict[_Group, Lengths] = field(default_factory=dict)  # those learned last at the end; never mutated
+    rates: Mapping[tuple[str | None, LoadKey], Rate] = field(default_factory=dict)  # by target, and of all of them
+
+    def learned(self, kind: Kind, target: str, *, seconds: float, before: float = 0.0, tokens: int = 0) -> Forecasts:
+        """Return them with one more job.
+
+        Args:
+            kind: What the job was.
+            target: Where it ran.
+            seconds: From the request to the end of the answer.
+            before: Those of them until the answer began; 0 where it came in one piece.
+            tokens: Of the answer; 0 where they were not counted.
+        """
+        rates = self.rates
+        before = min(before, seconds)
+        if tokens and seconds > A_MOMENT:
+            writing = seconds - before
+            if writing < A_MOMENT:
+                before, writing = 0.0, seconds
+            rates = dict(rates)
+            for name in (target, None):
+                known = rates.pop((name, kind.key), Rate(0.0, 0.0))
+                rates[name, kind.key] = Rate(known.tokens * MEMORY + tokens, known.seconds * MEMORY + writing)
+            while len(rates) > GROUPS:
+                del rates[next(iter(rates))]
+        length = tokens or (seconds - before) * self._rate(None, kind.key)
+        lengths = dict(self.lengths)
+        for group in reversed(_Group.all_of(kind)):
+            lengths[group] = (lengths.pop(group, None) or Lengths()).learned(length, before)
+        while len(lengths) > GROUPS:
+            del lengths[next(iter(lengths))]
+        return Forecasts(lengths, rates)
+
+    def of(self, kind: Kind, target: str | None = None) -> Forecast | None:
+        """Return the forecast for a job on a target, or on any; None when nothing is known of its key."""
+        general, *groups = _Group.all_of(kind)
+        known = self.lengths.get(general)
+        if known is None:
+            return None
+        for group in groups:
+            if own := self.lengths.get(group):
+                known = own.within(known)
+        counted = (None, kind.key) in self.rates
+        most = kind.most_tokens if counted and kind.most_tokens is not None and kind.most_tokens >= 0 else math.inf
+        rate = self._rate(None, kind.key)
+        return Forecast(known.begins, known, most, rate, rate / self._rate(target, kind.key))
+
+    def seconds(self, kind: Kind, target: str | None = None) -> float | None:
+        """Return how long a job is expected to take on a target, or on any; None when nothing is known of its key."""
+        found = self.of(kind, target)
+        return None if found is None else found.seconds
+
+    def usual(self, key: LoadKey) -> float | None:
+        """Return the usual seconds of a job of the key, or None when nothing is known of it."""
+        known = self.lengths.get(_Group(key))
+        return None if known is None else known.begins + known.mean / self._rate(None, key)
+
+    def typical(self) -> float | None:
+        """Return the usual seconds of a job of the keys that were used last, or None."""
+        latest = islice(reversed(self.lengths.keys()), RECENT)
+        recent = [group.key for group in latest if group == _Group(group.key)]
+        return sum(self.usual(key) or 0.0 for key in recent) / len(recent) if recent else None
+
+    def encoded(self) -> str:
+        """Return what is kept over a restart as text, for `decoded`."""
+        latest = list(self.lengths.items())[-KEPT:]
+        lengths = [
+            (*group[:3], group.prefix.hex(), round(known.before, 3), [_rounded(one) for one in known.classes])
+            for group, known in latest
+        ]
+        rates = [
+            (target, key, round(rate.tokens, 1), round(rate.seconds, 3))
+            for (target, key), rate in list(self.rates.items())[-KEPT:]
+        ]
+        return msgspec.json.encode((lengths, rates)).decode()
+
+    def _rate(self, target: str | None, key: LoadKey) -> float:
+        rate = self.rates.get((target, key)) or self.rates.get((None, key))
+        return rate.tokens / rate.seconds if rate else PLAIN
 
 
-def learn(
-    paces: Paces, key: str, *, most_tokens: int | None, seconds: float, load: float | None, tokens: int
-) -> dict[tuple[str, int | None], Pace]:
-    """Return the paces updated with one more successful job.
+class _Kept(msgspec.Struct, array_like=True):
+    key: str
+    limit: int | None
+    caller: CallerKey
+    prefix: str
+    before: float
+    classes: tuple[Class, ...]
 
-    `most_tokens` limited its answer, `tokens` is the length of the answer (0: unknown), `seconds` excludes `load`.
-    """
-    known = dict(paces)
-    for name in {(key, None), (key, _length(most_tokens))}:
-        last = known.pop(name, None) or Pace(seconds)  # popped and added again: the least recently used stay first
-        pace = Pace(
-            seconds=last.seconds + WEIGHT * (seconds - last.seconds),
-            load=last.load if load is None else _average(last.load, load),
-            tokens=_average(last.tokens, tokens) if tokens else last.tokens,
-            rate=_average(last.rate, tokens / seconds) if tokens and seconds > 0 else last.rate,
+
+def decoded(text: str | None) -> Forecasts:
+    """Return what `encoded` made; nothing is known if it is unreadable, since every job teaches anew."""
+    try:
+        kept, rates = msgspec.json.decode(
+            text or "[[],[]]", type=tuple[list[_Kept], list[tuple[str | None, LoadKey, float, float]]]
         )
-        known[name] = pace
-    while len(known) > LENGTHS:
-        del known[next(iter(known))]
-    return known
+        lengths = {
+            _Group(one.key, one.limit, one.caller, bytes.fromhex(one.prefix)): Lengths(one.classes, one.before)
+            for one in kept
+            if one.classes and all(weight > 0 and total >= 0 for _, weight, total in one.classes)
+        }
+    except (msgspec.DecodeError, ValueError):
+        return Forecasts()
+    known = {
+        (target, key): Rate(tokens, seconds) for target, key, tokens, seconds in rates if tokens > 0 and seconds > 0
+    }
+    return Forecasts(lengths, known)
 
 
-def service(paces: Paces, key: str, most_tokens: int | None = None) -> float | None:
-    """Return the expected seconds of a job once its model is loaded, or None when its key is unknown."""
-    if most_tokens is not None and (alike := paces.get((key, _length(most_tokens)))):
-        return alike.seconds
-    pace = paces.get((key, None))
-    if pace is None:
-        return None
-    if most_tokens is None or pace.tokens is None or not pace.rate or most_tokens >= pace.tokens:
-        return pace.seconds
-    return max(0.0, pace.seconds - (pace.tokens - most_tokens) / pace.rate)
-
-
-def loading(paces: Paces, key: str, *, otherwise: float) -> float:
-    """Return the seconds to load a key, or `otherwise` when they are unknown."""
-    pace = paces.get((key, None))
-    return otherwise if pace is None or pace.load is None else pace.load
-
-
-@dataclass(frozen=True, slots=True)
-class Typical:
-    """The expectations for an unknown key."""
-
-    seconds: float | None  # per job; None: no key is known yet
-    load: float  # seconds
-
-
-def typical(paces: Paces) -> Typical:
-    """Return the averages over the most recently used keys."""
-    recent = [pace for (_, length), pace in islice(reversed(paces.items()), RECENT) if length is None]
-    loads = [pace.load for pace in recent if pace.load is not None]
-    seconds = sum(pace.seconds for pace in recent) / len(recent) if recent else None
-    return Typical(seconds, sum(loads) / len(loads) if loads else 0.0)
-
-
-def remaining(expected: float, took: float) -> float:
-    """Return the remaining seconds of a job expected to take `expected` seconds that has run for `took`."""
-    return max(expected - took, OVERTIME * took)
+def _rounded(one: Class) -> Class:
+    number, weight, total = one
+    return number, round(weight, 4), round(total, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +231,3 @@ class Slots:
         turns, more = divmod(count, len(self.free))
         taken = (at + (turns + (slot < more)) * seconds for slot, at in enumerate(self.free))
         return replace(self, free=sorted(taken))
-
-
-def _average(last: float | None, value: float) -> float:
-    return value if last is None else last + WEIGHT * (value - last)
-
-
-def _length(most_tokens: int | None) -> int | None:
-    """Return the class of a length; each class spans a factor of two."""
-    return most_tokens.bit_length() if most_tokens is not None and most_tokens >= 0 else None

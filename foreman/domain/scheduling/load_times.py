@@ -10,6 +10,7 @@ import msgspec
 from foreman.domain.job import LoadKey
 
 NEWEST = 0.3  # weight of the latest load in each average
+RECENT = 100  # pairs in the usual seconds
 KEPT = 500  # pairs of target and key, those loaded last
 
 
@@ -31,6 +32,12 @@ class LoadTimes:
     def of(self, target: str, key: LoadKey) -> float | None:
         """Return the seconds that the target takes to load the key, or None if it never did."""
         return self.seconds.get((target, key))
+
+    def usual(self, key: LoadKey) -> float | None:
+        """Return the mean over the targets that have loaded the key, else over the latest loads; None without any."""
+        own = [seconds for (_, other), seconds in self.seconds.items() if other == key]
+        known = own or list(self.seconds.values())[-RECENT:]
+        return sum(known) / len(known) if known else None
 
     def encoded(self) -> str:
         """Return the averages as text, for `decoded`."""

@@ -5,7 +5,7 @@ caller that begins to wait counts as served as little as the least one, and goes
 past is remembered, so calls that come one by one get no more than a share.
 
 The caller that went last may go on while its prompts begin alike, since the server has the beginning cached. It may get
-`quantum` seconds ahead of callers with a backlog, but not ahead of one with few jobs.
+`quantum` seconds ahead of callers with a backlog, or less where many wait, but not ahead of one with few jobs.
 
 Tokens share the time; the callers under one token share the time of the token. So nobody gains by using many names.
 """
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from foreman.domain.job import CallerKey
 
 A_LITTLE = 1e-6  # seconds
+ROUND = 150.0  # seconds of slot time in which each caller has had its turn of prompts that begin alike
 FEW = 2  # jobs of a caller that somebody may be waiting for
 
 _Path = tuple[str, ...]  # a token, or a token and a caller under it
@@ -60,10 +61,11 @@ class Shares:
             return False
         tokens = self._levels({(token,) for token, _ in waiting})
         callers = self._levels(waiting)
+        most = min(quantum, ROUND / len(waiting)) - seconds
         for other, jobs in waiting.items():
             apart = other[0] != caller[0]
             lead = tokens[caller[0],] - tokens[other[0],] if apart else callers[caller] - callers[other]
-            if lead > (quantum - seconds if jobs > FEW else 0.0):
+            if lead > (most if jobs > FEW else 0.0):
                 return False
         return True
 

@@ -17,6 +17,7 @@ from foreman.domain.job import Job, State, model_of
 from foreman.domain.retry import Again, after
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
+from foreman.domain.scheduling.forecast import Kind
 from foreman.queue.candidates import Candidates
 from foreman.queue.commands import Began, Claim, Computed, Finished, Pause, Rescue, Resume, Withdraw, Work
 from foreman.queue.handlers import quotas
@@ -139,9 +140,9 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
 
 
 def _charge(ledger: Ledger, site: Site, job: Job, rules: choose.Rules) -> float:
-    """Charge the caller of a job that starts with its usual time, and return that time in seconds."""
+    """Charge the caller of a job that starts with its expected time, and return that time in seconds."""
     outlook, priority = ledger.outlook, int(job.priority)
-    callers, seconds = outlook.board.callers(job.key, priority), outlook.usual(job.key)
+    callers, seconds = outlook.board.callers(job.key, priority), outlook.expected(Kind.of(job), site.name)
     turns = outlook.turns_of(site.name)
     standing = turns.standing.charged(job.key, priority, job.caller_key, seconds, callers, rules)
     ledger.schedule(site.name, turns.stand(standing))

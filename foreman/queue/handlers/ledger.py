@@ -28,7 +28,6 @@ from foreman.domain.job import (
 from foreman.domain.quotas import Quota
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.breaker import Breaker
-from foreman.domain.scheduling.load_times import decoded
 from foreman.domain.scheduling.turns import Turns
 from foreman.domain.usage import Depth, Tally
 from foreman.queue.commands import LOADS, PAUSED, Claim, Work
@@ -150,7 +149,7 @@ class Ledger:
     def recall(self) -> None:
         """Reload the cached state from the store: a rollback undid changes that are already in it."""
         self.outlook.paused = self._store.note(PAUSED) == "true"
-        self.outlook.load_times = decoded(self._store.note(LOADS))
+        self.outlook.recall(self._store)
         self.running = {job.id: job for job in self._store.running()}
         self._newest = self._store.seqs().newest
 

@@ -7,7 +7,7 @@ import math
 from foreman.domain import usage
 from foreman.domain.errors import JobUnreadable, StoreUnavailable
 from foreman.domain.job import Instant
-from foreman.queue.commands import KeepUsage, Note, Prune
+from foreman.queue.commands import FORECASTS, KeepUsage, Note, Prune
 from foreman.queue.handlers.ledger import Ledger
 
 OVERDUE_AT_ONCE = 500
@@ -25,11 +25,13 @@ def prune(ledger: Ledger, message: Prune) -> int:
 
 
 def keep_usage(ledger: Ledger, message: KeepUsage) -> None:
-    """Sample how many jobs run, and prune old usage figures."""
+    """Sample how many jobs run, prune old usage figures, and store the forecasts."""
     now = ledger.now
     ledger.tally.sample(now)
     minutes, hours = (usage.kept_since(step, now, ledger.rules.usage_history) for step in usage.STORED)
     ledger.store.prune_usage(minutes=minutes, hours=hours)
+    if forecasts := ledger.outlook.unstored():
+        ledger.store.set_note(FORECASTS, forecasts)
 
 
 def checkpoint(ledger: Ledger) -> int | StoreUnavailable:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import CallerKey, Job, LoadKey, State
 from foreman.domain.scheduling.choose import Head
+from foreman.domain.scheduling.forecast import Kind
 from foreman.domain.scheduling.prefixes import PrefixTurn, companion
 from foreman.queue.candidates import Candidates
 from foreman.queue.handlers.ledger import Ledger
@@ -33,6 +34,7 @@ class Picking:
         self._outlook = ledger.outlook
         self._turns = ledger.outlook.turns_of(site.name)
         self._rules = ledger.outlook.rules
+        self._target = site.name
         self._together = site.slots > 1 and self._rules.prefix_turns
         self._waits = False  # True when the beginning of the turn's prompts is being computed
 
@@ -50,7 +52,8 @@ class Picking:
         last = shares.last
         if turn and last in waiting and len(waiting) > 1:
             sizes = {caller: size for caller, (_, size) in waiting.items()}
-            goes_on = shares.may_go_on(last, sizes, self._outlook.usual(lane.key), quantum)
+            seconds = self._outlook.expected(Kind(lane.key, last, turn.path), self._target)
+            goes_on = shares.may_go_on(last, sizes, seconds, quantum)
             if goes_on and (found := self._companion(lane, last, turn)):
                 return found
         while waiting:
