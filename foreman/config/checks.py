@@ -69,6 +69,8 @@ def _check_url(value: str) -> str:
             raise ValueError(f"must be an http:// or https:// address{meant}")
         if "@" in parts.netloc:  # logs and answers show the address
             raise ValueError("must not contain a user name or password; use a token instead")
+        if "?" in value or "#" in value:  # as above; it would not be sent either
+            raise ValueError("must end with its path, without ? and #; use a token instead of a key in the address")
     return value.rstrip("/")
 
 

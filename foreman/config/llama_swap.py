@@ -60,7 +60,7 @@ class _Conversion:
 
     def settings(self) -> Json:
         config, settings = self._config, Json()
-        if (level := config.get("logLevel")) in LEVELS and level != "info":
+        if (level := str(config.get("logLevel"))) in LEVELS and level != "info":
             settings["log_level"] = LEVELS[level]
         if tokens := list(self._tokens()):
             settings["token"] = tokens
@@ -80,7 +80,7 @@ class _Conversion:
         return settings
 
     def _tokens(self) -> Iterator[str]:
-        for key in self._config.get("apiKeys") or ():
+        for key in _list(self._config.get("apiKeys"), "apiKeys"):
             if "${" in str(key):
                 self._warn("apiKeys", f"put the value of {key} into FOREMAN_TOKEN, with all other tokens")
             else:
@@ -98,14 +98,14 @@ class _Conversion:
                 self._warn(path + "apiKey", f"put the value of {key} into the target's token")
             else:
                 target["token"] = text
-        target["models"] = [str(model) for model in fields.get("models") or ()]
+        target["models"] = [str(model) for model in _list(fields.get("models"), path + "models")]
         self._leave_out(path, fields, {"proxy", "apiKey", "models"}, OF_MODEL)
         return target
 
     def _preloaded(self, models: Mapping[str, Any]) -> set[str]:
         hooks = _table(self._config.get("hooks"), "hooks")
         start = _table(hooks.get("on_startup"), "hooks.on_startup")
-        wanted = {str(name) for name in start.get("preload") or ()}
+        wanted = {str(name) for name in _list(start.get("preload"), "hooks.on_startup.preload")}
         for name in sorted(wanted - {str(name) for name in models}):
             self._warn("hooks.on_startup.preload", f"there is no model {name}")
         self._leave_out("hooks.", hooks, {"on_startup"}, {})
@@ -130,17 +130,17 @@ class _Conversion:
                 self._warn(path + "checkEndpoint", "a server needs a path that answers 200: set `ready`")
             else:
                 model["ready"] = macros.text(str(check))
-        if (timeout := self._config.get("healthCheckTimeout")) is not None:
+        if (timeout := _number(self._config.get("healthCheckTimeout"), "healthCheckTimeout")) is not None:
             model["ready_timeout"] = max(LEAST_READY, timeout)
-        if (ttl := self._ttl(fields)) > 0:
+        if (ttl := self._ttl(path, fields)) > 0:
             model["ttl"] = ttl
         if served_as := fields.get("useModelName"):
             model["model"] = macros.text(str(served_as))
-        if limit := fields.get("concurrencyLimit"):
+        if limit := _number(fields.get("concurrencyLimit"), path + "concurrencyLimit"):
             model["concurrency"] = min(MOST_AT_ONCE, limit)
-        if aliases := list(self._aliases(path, fields.get("aliases") or ())):
+        if aliases := list(self._aliases(path, _list(fields.get("aliases"), path + "aliases"))):
             model["aliases"] = aliases
-        if env := dict(_variable(str(one), path) for one in fields.get("env") or ()):
+        if env := dict(_variable(str(one), path) for one in _list(fields.get("env"), path + "env")):
             model["env"] = {key: macros.text(value) for key, value in env.items()}
         model |= self._filters(path + "filters.", _table(fields.get("filters"), path + "filters"), macros)
         if not EMBEDDING.isdisjoint(macros.every_word(model["command"])):
@@ -161,15 +161,17 @@ class _Conversion:
         elif found[1] != PORT:
             model["port"] = int(found[1])
 
-    def _ttl(self, fields: Json) -> float:
-        own = fields.get("ttl", -1)
-        return float(self._config.get("globalTTL") or 0 if own is None or own < 0 else own)
+    def _ttl(self, path: str, fields: Json) -> float:
+        own = _number(fields.get("ttl"), path + "ttl")
+        return float(_number(self._config.get("globalTTL"), "globalTTL") or 0 if own is None or own < 0 else own)
 
     def _aliases(self, path: str, aliases: Sequence[Any]) -> Iterator[str]:
         for alias in aliases:
             if not isinstance(alias, Mapping):
                 yield str(alias)
                 continue
+            if "id" not in alias:
+                raise ValueError(f"{path}aliases must be names, or tables with an id")
             yield str(alias["id"])
             self._leave_out(f"{path}aliases.{alias['id']}.", alias, {"id"}, OF_MODEL)
 
@@ -204,6 +206,20 @@ def _table(value: Any, path: str) -> Json:
     if not isinstance(value, Mapping):
         raise ValueError(f"{path} must be a table")  # noqa: TRY004
     return {str(key): item for key, item in value.items()}
+
+
+def _list(value: Any, path: str) -> Sequence[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ValueError(f"{path} must be a list")  # noqa: TRY004
+    return value
+
+
+def _number(value: Any, path: str) -> int | float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError(f"{path} must be a number")
+    return value
 
 
 def _variable(text: str, path: str) -> tuple[str, str]:

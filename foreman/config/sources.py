@@ -56,7 +56,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     except SettingsError as error:  # malformed JSON for a list of tables in the environment
         (name,) = re.findall(r'field "(\w+)"', str(error)) or ["environment"]
         raise SettingInvalid(name, HIDDEN, "must be valid JSON in the environment") from error
-    except ValueError as error:  # a TOML syntax error
+    except (ValueError, RecursionError) as error:  # a TOML syntax error, or thousands of tables within each other
         raise SettingInvalid("config", str(chosen), f"must be valid TOML ({error})") from error
     except OSError as error:
         raise SettingInvalid("config", str(chosen), f"must be a readable file ({error.strerror})") from error
@@ -140,7 +140,7 @@ def _in_one_line(error: ValidationError) -> SettingInvalid:
     name = ".".join(str(part) for part in first["loc"]) or "config"
     if first["type"] == "extra_forbidden":
         return SettingInvalid(name, first["input"], f"there is no such setting{_nearest(name, Settings.model_fields)}")
-    given = HIDDEN if "token" in name or "secret" in name else first["input"]
+    given = HIDDEN if "token" in name or "secret" in name or ".env" in name else first["input"]
     if isinstance(given, Mapping):  # a table may hold secrets
         given = list(given)
     if isinstance(given, str):

@@ -185,6 +185,11 @@ def test_an_unknown_field_is_named_too(invoke: Invoke, monkeypatch: pytest.Monke
     assert warnings == ["foreman: models.a.newer has no counterpart", "foreman: later has no counterpart"]
 
 
+def test_the_name_of_an_unknown_field_sends_no_bell_to_the_terminal(invoke: Invoke) -> None:
+    result = invoke("config", "import", "llama-swap", "-", given='"newer\\a": 1\nmodels: {}')
+    assert result.stderr == "foreman: newer has no counterpart\n"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -195,6 +200,12 @@ def test_an_unknown_field_is_named_too(invoke: Invoke, monkeypatch: pytest.Monke
         ('models: { a: { cmd: "x \'y" } }', "models.a.cmd: no closing quotation"),
         ("models: { a: { cmd: x, env: [A] } }", "must be a list of NAME=value"),
         ("macros: { a: '${a}' }\nmodels: { a: { cmd: '${a}' } }", "the macro a contains itself"),
+        ("models: { a: { cmd: x, ttl: '60' } }", "models.a.ttl must be a number"),
+        ("models: { a: { cmd: x, concurrencyLimit: yes } }", "models.a.concurrencyLimit must be a number"),
+        ("models: { a: { cmd: x, aliases: b } }", "models.a.aliases must be a list"),
+        ("models: { a: { cmd: x, aliases: [{}] } }", "models.a.aliases must be names, or tables with an id"),
+        ("models: { a: { cmd: x, env: { A: b } } }", "models.a.env must be a list"),
+        ("apiKeys: 5", "apiKeys must be a list"),
     ],
 )
 def test_what_is_no_configuration_is_refused(invoke: Invoke, text: str, why: str) -> None:

@@ -119,11 +119,15 @@ def test_sizes_may_carry_a_unit(text: str, size: int) -> None:
         ),
         ("ollama_url", "http://", "must be an http:// or https:// address"),
         ("ollama_url", "http://[::1", "must be an http:// or https:// address"),
+        ("openai_url", "http://a/v1?api_key=x", "must end with its path"),
+        ("openai_url", "http://a/v1#x", "must end with its path"),
         ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("models", [{"name": "m", "command": []}], "must have 1 or more entries"),
         ("models", [{"name": 1, "command": ["x"]}], "must be text; given: 1"),
         ("models", [{"name": "m", "command": "x"}], "must be a list; given: 'x'"),
         ("models", [{"command": ["x"], "env": {"KEY": "hidden"}}], 'must be given; given: ["command", "env"]'),
+        ("models", [{"name": "m", "command": ["x"], "env": {"KEY": ["hidden"]}}], "must be text"),
+        ("models", [{"name": "m", "command": ["x"], "env": "hidden"}], "must be a table"),
         ("models", [1], "must be a table; given: 1"),
         ("insecure", "perhaps", "must be true or false; given: 'perhaps'"),
     ],
@@ -136,6 +140,11 @@ def test_a_wrong_value_is_one_line_with_what_was_given_and_what_is_allowed(
     assert allowed in words
     assert "; given: " in words
     assert "\n" not in words
+
+
+@pytest.mark.parametrize("env", [{"KEY": ["hidden"]}, "hidden"])
+def test_what_env_has_is_not_told(env: object) -> None:
+    assert "hidden" not in refusal(models=[{"name": "m", "command": ["x"], "env": env}])
 
 
 def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_one() -> None:

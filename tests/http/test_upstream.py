@@ -115,6 +115,12 @@ def test_headers_between_the_caller_and_foreman_stay_there(fresh: Start) -> None
     assert response.headers["Content-Security-Policy"].startswith("sandbox")
 
 
+def test_a_content_type_that_no_head_may_have_is_left_out(fresh: Start) -> None:
+    http = fresh(models=served("a")).http
+    found = told(http.post("/upstream/a/x", content=b"1", headers={b"Content-Type": "a\u2028".encode()}))
+    assert found["headers"]["Content-Type"] == "application/octet-stream"
+
+
 def test_it_wants_the_token(fresh: Start) -> None:
     api = fresh(models=served("a"), token="secret")
     assert httpx2.get(f"{api.daemon.url}/upstream/a/x").status_code == 401

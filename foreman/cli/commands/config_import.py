@@ -8,6 +8,7 @@ import click
 import yaml
 
 from foreman.cli.exit_codes import epilog
+from foreman.cli.plain import plain
 from foreman.config.llama_swap import imported
 from foreman.config.toml_text import toml_text
 
@@ -32,5 +33,5 @@ def import_config(program: str, file: BinaryIO) -> None:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise click.BadParameter(f"not a configuration of {program}: {error}", param_hint="FILE") from None
     for warning in warnings:
-        click.echo(f"foreman: {warning}", err=True)
+        click.echo(plain(f"foreman: {warning}"), err=True)
     click.echo(f"# Made of a configuration of {program} by `foreman config import`.\n\n{toml_text(settings)}", nl=False)

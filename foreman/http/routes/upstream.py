@@ -123,7 +123,7 @@ def _passed(headers: Headers) -> Iterator[Header]:
         lower = name.lower()
         if lower not in dropped and not lower.startswith(DROPPED_STARTS) and _VALUE.fullmatch(value):
             yield name, value
-    if kind := headers.get("Content-Type"):
+    if (kind := headers.get("Content-Type")) and _VALUE.fullmatch(kind):
         yield "Content-Type", kind
 
 
