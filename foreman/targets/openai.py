@@ -26,6 +26,7 @@ from foreman.targets.http.parser import Body, Header
 from foreman.targets.http.pool import Client, Request
 from foreman.targets.model_listing import Listing, details
 from foreman.targets.protocol import Call, Model
+from foreman.targets.vacancy import Vacancy
 
 
 class OpenAITarget:
@@ -46,6 +47,7 @@ class OpenAITarget:
         self._room = Room.count(max_loaded)
         self._latest: LoadKey | None = None
         self._refusals = Refusals()
+        self._vacancy = Vacancy(self._client)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Sleep until cancelled, then close every connection."""
@@ -132,8 +134,13 @@ class OpenAITarget:
         asking = Asking(
             self._client, question, self._refusals, model=key, decoding_for=decoding, heard=call.heard, took=call.took
         )
-        async with asking as chunks:
-            yield chunks
+        await self._vacancy.wait()
+        try:
+            async with asking as chunks:
+                yield chunks
+        except trio.Cancelled:
+            self._vacancy.left()
+            raise
 
     @property
     def ollama_api(self) -> None:
