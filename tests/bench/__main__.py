@@ -11,7 +11,7 @@ import sys
 
 import trio
 
-from tests.bench import calls, client, drain, embedded, jobs, page, scale, streams, submit
+from tests.bench import calls, client, drain, embedded, jobs, page, prompts, scale, streams, submit
 from tests.bench.figures import Measure
 
 FAMILIES: dict[str, Measure] = {
@@ -27,26 +27,29 @@ FAMILIES: dict[str, Measure] = {
     "feed": jobs.feed,
     "tokens": embedded.tokens,
     "slots": embedded.slots,
+    "prompts": prompts.prompts,
     "page": page.page,
     "idle": scale.idle,
     "million": scale.million,
 }
+LONG: dict[str, Measure] = {"prompts-full": prompts.prompts_full}  # only when named
+WHICH = f"which: {' '.join(FAMILIES)}, all by default; or {' '.join(LONG)}"
 
 
 async def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure Foreman on this machine.")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"which: {' '.join(FAMILIES)}; all by default")
+    parser.add_argument("names", nargs="*", metavar="name", help=WHICH)
     parser.add_argument("--rounds", type=int, default=3, help="times each is measured; the median counts")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     told = parser.parse_args(argv)
-    if unknown := set(told.names) - set(FAMILIES):
+    if unknown := set(told.names) - {*FAMILIES, *LONG}:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
     words = f"{machine['cores']} cores, Python {machine['python']}, SQLite {machine['sqlite']}"
     print(json.dumps(machine) if told.json else words, flush=True)
     short = 0
     for name in told.names or FAMILIES:
-        for figure in await FAMILIES[name](told.rounds):
+        for figure in await {**FAMILIES, **LONG}[name](told.rounds):
             print(json.dumps(figure.fields()) if told.json else figure.line(), flush=True)
             short += not figure.ok
     return 1 if short else 0

@@ -114,7 +114,7 @@ async def _asked_directly(port: int, question: str, limit: int) -> int:
 
 async def _together(daemon: Daemon, count: int) -> float:
     before = newest_seq(daemon.database)
-    had = _done(daemon)
+    had = done(daemon)
     for number in range(count):
         question = f"Write a few sentences about the number {had + number}."
         await ask(daemon.port, post("/jobs", _chat(question, SHORT)), status=202)
@@ -122,7 +122,8 @@ async def _together(daemon: Daemon, count: int) -> float:
     return jobs_per_second(daemon.database, after=before)
 
 
-def _done(daemon: Daemon) -> int:
+def done(daemon: Daemon) -> int:
+    """The number of jobs that are done."""
     with reading(daemon.database) as db:
         return int(db.execute("SELECT count(*) FROM jobs WHERE state = 'done'").fetchone()[0])
 
