@@ -39,7 +39,7 @@ class Vacancy:
         if left == self._seen or not self._listed:
             return
         with trio.move_on_after(WITHIN):
-            while not await self._is_free():
+            while not await self._is_free():  # noqa: ASYNC110 - another process changes it
                 await trio.sleep(LOOK)
         self._seen = max(self._seen, left)
 

@@ -31,7 +31,7 @@ ANSWERED = answer({"choices": [{"index": 0, "message": {"content": "hi"}, "finis
 
 @dataclass
 class Server:
-    """Answers each look at its slots with the next of `looks`, the last one ever after; a call once it no longer hangs."""
+    """Answers each look at its slots with the next of `looks`, the last one for good; a call unless it hangs."""
 
     looks: list[bytes]
     asked: list[str] = field(default_factory=list)
