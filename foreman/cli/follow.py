@@ -19,7 +19,7 @@ POLLS = (0.05, 1.0)  # seconds between polls of the events: after news, at most
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The position of the job in the queue, 1 is next, and why the queue stands still."""
+    """The position of the job in the queue, 1 is next, and why it stands still there."""
 
     position: int
     eta_seconds: float | None
@@ -74,7 +74,7 @@ class _EventPoller:
         try:
             events = [event for event in self._unknown() if event.state not in TERMINAL]
             job = self._client.job(self._job_id) if waiting and not events and self._state is State.QUEUED else None
-            why = self._why() if job and job.queue_position else ""
+            why = self._why(job) if job and job.queue_position else ""
         except (ConnectFailed, Busy):
             yield Away()  # the stream decides when to give up
             return
@@ -83,11 +83,14 @@ class _EventPoller:
             self._position = job.queue_position, why
             yield Waiting(job.queue_position, job.eta_seconds, why)
 
-    def _why(self) -> str:
-        queue = self._client.queue()
-        if queue.paused:
-            return f"the queue is paused, '{this_program()} resume' lets it go on"
-        return (self._client.health().target_error or "the target is away") if queue.degraded else ""
+    def _why(self, job: Job) -> str:
+        """Return why no job like this one moves; empty when it waits for its turn or a slot."""
+        if job.why is None or job.why.reason not in ("paused", "target"):
+            return ""
+        if job.why.reason == "paused":
+            return f"{job.why.text}, '{this_program()} resume' lets it go on"
+        errors = (one.error for one in self._client.targets() if one.error and job.model in one.models)
+        return next(errors, job.why.text)
 
     def rest(self) -> Iterator[Event]:
         yield from self._yield(self._unknown())

@@ -12,11 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from foreman.cli.follow import Waiting, follow
 from foreman.client import Chunk, Client, Refused, StartsOver
 from foreman.client.requests import Ask
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import State
 from tests.cli.conftest import ROOT, TOKEN, App, Invoke, an_app, environment
+from tests.support.foreman import until
+from tests.support.ports import held_port
 
 
 def test_the_answer_goes_to_standard_output_and_how_it_stands_to_the_other(app: App) -> None:
@@ -215,6 +218,18 @@ def test_a_stream_lives_through_a_killed_foreman(tmp_path: Path) -> None:
         assert client.job(job_id).attempt == 2
         app.daemon.terminate()
         assert app.daemon.wait() == 0
+
+
+def test_only_a_target_with_the_jobs_model_is_named_as_the_one_that_it_waits_for(tmp_path: Path) -> None:
+    gone = f"http://127.0.0.1:{held_port()}"
+    with an_app(tmp_path, slots=1, openai_url=gone) as app, app.client() as client:
+        client.submit("a", "long #slow=600")
+        until(lambda: client.queue().running)
+        news = follow(client, client.submit("a", "waits").job_id)
+        told = (item.why for item in news if isinstance(item, Waiting))
+        assert next(told) == ""
+        app.upstream.stop()
+        assert next(why for why in told if why).startswith("cannot reach ollama")
 
 
 def test_why_nothing_moves_is_told(app: App) -> None:
