@@ -11,6 +11,7 @@ from threading import Lock
 
 from foreman.domain.job import CallerKey, Instant, Job, LoadKey, Priority
 from foreman.domain.scheduling.choose import CLASSES, OTHERS, Head
+from foreman.queue.lines import NONE, Lines, Numbers
 from foreman.store.protocol import Line, Writer
 
 AHEAD = 32  # jobs of a line that are read together, once it is drained in order
@@ -18,8 +19,6 @@ AHEAD = 32  # jobs of a line that are read together, once it is drained in order
 LaneKey = tuple[LoadKey, int]  # a load key and a priority
 May = Callable[[LoadKey], bool]
 LineKey = tuple[LoadKey, int, CallerKey]  # a lane and a caller
-_Line = tuple[Head | None, int, int]  # its oldest claimable job, its numbers of claimable and of parked jobs
-_EMPTY: _Line = None, 0, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +82,13 @@ class Board:
     def __init__(self) -> None:
         self._lock = Lock()
         self._classes = [_Class() for _ in CLASSES]
-        self._lines: dict[LaneKey, dict[CallerKey, _Line]] = {}  # callers in the order in which they began to wait
+        self._lines: dict[LaneKey, Lines] = {}
         self._by_key: Counter[LoadKey] = Counter()
         self.by_owner: Counter[str] = Counter()  # waiting jobs
+        self.ready_of: Counter[tuple[str, int]] = Counter()  # claimable jobs by owner and class
         self.headless: set[LineKey] = set()  # lines whose next head is in the store
         self._next: dict[LineKey, deque[Head]] = {}  # jobs right behind a line's head, as far as they are known
-        self._before: dict[LineKey, _Line] = {}  # lines as the transaction found them
+        self._before: dict[LineKey, Numbers] = {}  # lines as the transaction found them
         self.key_changes = 0  # how often a key began or ceased to wait
         self.lines = 0  # lines with jobs
         self.ready = 0  # claimable jobs
@@ -123,21 +123,33 @@ class Board:
             return [head for lanes in self._classes for head in lanes.heads.values()]
 
     def callers(self, key: LoadKey, priority: int) -> dict[CallerKey, tuple[Head, int]]:
-        """Return the oldest claimable job of each caller in a lane, and their number, the first to wait first."""
+        """Return the oldest claimable job of each caller in a lane, and their number; see `Lines.callers`."""
         with self._lock:
-            lines = self._lines.get((key, priority), {})
-            return {caller: (head, size) for caller, (head, size, _) in lines.items() if head is not None}
+            lines = self._lines.get((key, priority))
+            return lines.callers() if lines else {}
+
+    def beyond(self, key: LoadKey, priority: int, caller: CallerKey) -> int:
+        """Return how many jobs of a lane `callers` leaves out that go before a caller that it leaves out too."""
+        with self._lock:
+            lines = self._lines.get((key, priority))
+            return lines.beyond(caller) if lines else 0
+
+    def head_of(self, owner: str) -> Head | None:
+        """Return the oldest claimable job of a token in the highest class of its jobs, or None."""
+        with self._lock:
+            heads = [head for lines in self._lines.values() if (head := lines.oldest_of(owner))]
+        return min(heads, key=lambda head: (head.priority, head.since, head.id), default=None)
 
     def headed_by(self, job_id: str) -> LineKey | None:
         """Return the line whose oldest claimable job this is, or None."""
         with self._lock:
-            heads = (head for lines in self._lines.values() for head, _, _ in lines.values() if head)
+            heads = (head for lines in self._lines.values() for _, (head, _, _) in lines if head)
             return next(((head.key, head.priority, head.caller) for head in heads if head.id == job_id), None)
 
     def all_lines(self) -> list[Line]:
         """Return the numbers of waiting jobs of every line."""
         with self._lock:
-            return [self._line((*lane, caller)) for lane, lines in self._lines.items() for caller in lines]
+            return [self._line((*lane, caller)) for lane, lines in self._lines.items() for caller, _ in lines]
 
     def oldest(self) -> Instant | None:
         """Return the time since which the oldest claimable job waits, or None."""
@@ -157,7 +169,7 @@ class Board:
             for priority, lanes in enumerate(self._classes):
                 heads, ages = lanes.heads, lanes.ages
                 if without:
-                    first = ((key, _oldest(self._lines[key, priority], without)) for key in heads)
+                    first = ((key, self._lines[key, priority].oldest(without)) for key in heads)
                     heads = {key: head for key, head in first if head}
                     ages = sorted((head.since, head.id, key) for key, head in heads.items())
                 keys = dict.fromkeys(key for key in besides if key in heads and may(key))
@@ -291,9 +303,9 @@ class Board:
             self._next.pop(line, None)
         self._put(line, first, size + count, parked)
 
-    def _found(self, line: LineKey) -> _Line:
+    def _found(self, line: LineKey) -> Numbers:
         lines = self._lines.get(line[:2])
-        return lines.get(line[2], _EMPTY) if lines else _EMPTY
+        return lines.of(line[2]) if lines else NONE
 
     def _put(self, line: LineKey, head: Head | None, size: int, parked: int) -> None:
         """Set a line's head and numbers; another program may have corrupted the numbers."""
@@ -304,6 +316,7 @@ class Board:
         more = size + parked - before[1] - before[2]
         with self._lock:
             self.ready += size - before[1]
+            self.ready_of[caller[0], priority] += size - before[1]
             self.waiting += more
             if more:
                 self.by_owner[caller[0]] += more
@@ -312,17 +325,14 @@ class Board:
                 if not self._by_key[key]:
                     del self._by_key[key]
                     self.key_changes += 1
-            lines = self._lines.setdefault((key, priority), {})
-            self.lines += (1 if size + parked else 0) - (caller in lines)
-            if size + parked:
-                lines[caller] = head, size, parked
-            else:
-                lines.pop(caller, None)
-                if not lines:
-                    del self._lines[key, priority]
-            lane = self._classes[priority]
-            first = _first(lines, lane.heads.get(key), before[0], head)
-            lane.put(key, first, self.size(key, priority) + size - before[1])
+            self.lines += (size + parked > 0) - (before[1] + before[2] > 0)
+            lines = self._lines.get((key, priority))
+            if lines is None:
+                lines = self._lines[key, priority] = Lines()
+            lines.put(caller, (head, size, parked))
+            if not lines:
+                del self._lines[key, priority]
+            self._classes[priority].put(key, lines.oldest(), self.size(key, priority) + size - before[1])
 
     def _line(self, line: LineKey) -> Line:
         key, priority, caller = line
@@ -333,18 +343,3 @@ class Board:
 def line_of(job: Job) -> LineKey:
     """Return the line in which a job waits."""
     return job.key, int(job.priority), (job.owner, job.caller)
-
-
-def _first(lines: dict[CallerKey, _Line], first: Head | None, before: Head | None, after: Head | None) -> Head | None:
-    """Return the oldest head of the lines, of which one has changed its head."""
-    if len(lines) <= 1:
-        return next((head for head, _, _ in lines.values()), None)
-    if first is not None and first != before:
-        return after if after and (after.since, after.id) < (first.since, first.id) else first
-    return _oldest(lines)
-
-
-def _oldest(lines: dict[CallerKey, _Line], without: Collection[str] = ()) -> Head | None:
-    """Return the oldest head of the lines that are of none of the owners `without`."""
-    heads = (head for caller, (head, _, _) in lines.items() if head and caller[0] not in without)
-    return min(heads, key=lambda head: (head.since, head.id), default=None)

@@ -201,7 +201,8 @@ class Outlook(Durations):
         if not sizes.keys() - {caller}:
             return rank
         sizes[caller] = max(rank + 1, sizes.get(caller, 0))
-        return self._rounds(pool, (key, priority), sizes).ahead(caller, rank)
+        ahead = self._rounds(pool, (key, priority), sizes).ahead(caller, rank)
+        return ahead + self.board.beyond(key, priority, caller)
 
     def _jobs(self, store: Reader, pool: _Pool, lane: LaneKey, skip: int, count: int) -> list[Job]:
         """Return jobs of a lane in about the order in which they will run, after the first `skip`."""

@@ -38,13 +38,8 @@ def _urgent(ledger: Ledger) -> int:
     if not limits:
         return board.ready_in(Priority.HIGH)
     high = Counter(job.owner for job in ledger.running.values() if job.priority == Priority.HIGH)
-    waiting: Counter[str] = Counter()
-    for line in board.all_lines():
-        waiting[line.caller[0]] += line.ready if line.priority is Priority.HIGH else 0
-    return sum(
-        min(count, max(0, limits[owner] - high[owner])) if owner in limits else count
-        for owner, count in waiting.items()
-    )
+    beyond = (board.ready_of[owner, Priority.HIGH] - max(0, most - high[owner]) for owner, most in limits.items())
+    return board.ready_in(Priority.HIGH) - sum(max(0, jobs) for jobs in beyond)
 
 
 def _ways(ledger: Ledger, site: Site) -> Iterator[dict[str, str]]:

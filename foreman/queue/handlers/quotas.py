@@ -45,10 +45,7 @@ def _jobs(owner: str, count: int) -> str:
 
 def _until_a_start(ledger: Ledger, owner: str) -> float:
     """Return about how many seconds pass until a job of the token starts."""
-    board = ledger.refreshed().board
-    lines = [line for line in board.all_lines() if line.caller[0] == owner and line.ready]
-    line = min(lines, key=lambda line: line.priority, default=None)
-    head = board.callers(line.key, int(line.priority))[line.caller][0] if line else None
+    head = ledger.refreshed().board.head_of(owner)
     job = ledger.store.job(head.id) if head else None
     starts = ledger.outlook.of(ledger.store, job, ledger.now).starts if job else None
     return Unavailable.retry_after if starts is None else max(SOON, starts)
