@@ -149,7 +149,11 @@ class Board:
     def all_lines(self) -> list[Line]:
         """Return the numbers of waiting jobs of every line."""
         with self._lock:
-            return [self._line((*lane, caller)) for lane, lines in self._lines.items() for caller, _ in lines]
+            return [
+                Line(key=key, priority=Priority(priority), caller=caller, ready=ready, parked=parked)
+                for (key, priority), lines in self._lines.items()
+                for caller, (_, ready, parked) in lines
+            ]
 
     def oldest(self) -> Instant | None:
         """Return the time since which the oldest claimable job waits, or None."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from foreman.domain.usage import MOST_GROUPS
+from foreman.domain.views.service import ByCaller
+from foreman.http.routes.service import by_name
 from tests.http.conftest import Api
 
 NAMES: dict[str, dict[str, Any]] = {
@@ -54,6 +58,14 @@ def test_waiting_and_running_jobs_are_counted_by_caller(api: Api) -> None:
     finally:
         for job_id in (running, *waiting):
             api.http.post(f"/jobs/{job_id}/cancel")
+
+
+def test_of_very_many_callers_those_with_the_most_jobs_are_told_apart() -> None:
+    waiting = Counter({str(number): 1 for number in range(MOST_GROUPS + 2)} | {"ann": 3, "": 9})
+    found = by_name(waiting, Counter({"7": 1, "bob": 2}))
+    assert len(found) == MOST_GROUPS + 1
+    assert (found["ann"], found["bob"], found["7"]) == (ByCaller(3, 0), ByCaller(0, 2), ByCaller(1, 1))
+    assert found["other"] == ByCaller(4, 0)
 
 
 def test_why_a_job_waits_is_said(api: Api) -> None:

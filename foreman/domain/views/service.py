@@ -77,7 +77,8 @@ class Queue(msgspec.Struct, frozen=True):
     oldest_seconds: Annotated[Seconds | None, about("How long the oldest job has waited.")] = None
     targets: list[ByTarget] = []
     by_caller: Annotated[
-        dict[str, ByCaller], about("Waiting and running jobs by the name of the caller, where it has one.")
+        dict[str, ByCaller],
+        about("Waiting and running jobs by the name of the caller, where it has one; of many the 500 with the most."),
     ] = {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from heapq import nlargest
 
 from quart import Blueprint, Response, request
 
@@ -11,6 +12,7 @@ from foreman import __version__
 from foreman.actors.fleet import Member
 from foreman.domain import views
 from foreman.domain.job import Job, model_of
+from foreman.domain.usage import MOST_GROUPS, OTHER
 from foreman.http import visibility
 from foreman.http.context import context
 from foreman.http.errors import json_answer
@@ -150,8 +152,19 @@ def _by_caller(lines: Iterable[Line], running: Iterable[Job]) -> dict[str, views
             waiting[line.caller[1] or line.caller[0]] += line.ready + line.parked
     for job in running:
         at_work[job.caller or job.owner] += 1
-    names = sorted((waiting.keys() | at_work.keys()) - {""})
-    return {name: views.ByCaller(waiting[name], at_work[name]) for name in names}
+    return by_name(waiting, at_work)
+
+
+def by_name(waiting: Counter[str], at_work: Counter[str]) -> dict[str, views.ByCaller]:
+    """Return the numbers of the MOST_GROUPS names with the most jobs, those of all others together as OTHER."""
+    jobs = waiting + at_work
+    del jobs[""]
+    shown = sorted(jobs if len(jobs) <= MOST_GROUPS else nlargest(MOST_GROUPS, jobs, key=jobs.__getitem__))
+    found = {name: views.ByCaller(waiting[name], at_work[name]) for name in shown}
+    if rest := jobs.keys() - found.keys():
+        sums = (sum(counts[name] for name in {*rest, OTHER}) for counts in (waiting, at_work))
+        found[OTHER] = views.ByCaller(*sums)
+    return found
 
 
 def _target(member: Member) -> views.ByTarget:
