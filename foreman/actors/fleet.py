@@ -182,7 +182,8 @@ class Fleet:
         if found is None:
             if (error := self.error or self._unlisted()) is not None:
                 raise TargetDown(name, error)
-            raise ModelNotFound(name, [model.name for model in self.models()[:SOME]])
+            where = "the target has" if len(self._members) == 1 else "the targets have"
+            raise ModelNotFound(name, [model.name for model in self.models()[:SOME]], where=where)
         return found
 
     def _unlisted(self) -> TargetError | None:

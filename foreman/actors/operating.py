@@ -61,7 +61,7 @@ def _check_kind(member: Member) -> None:
 def _call(member: Member, name: str, endpoint: str | None = None, **fields: Any) -> Call:
     model = member.inventory.find(name)
     if model is None:
-        raise ModelNotFound(name, [one.name for one in member.inventory.models[:SOME]])
+        raise ModelNotFound(name, [one.name for one in member.inventory.models[:SOME]], where=f"{member.name} has")
     endpoint = endpoint or (EMBED if model.embedding else GENERATE)
     empty: dict[str, Any] = {"input": []} if endpoint == EMBED else {}
     payload = msgspec.json.encode({"model": model.name, "stream": False} | empty | fields)

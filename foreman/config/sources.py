@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -23,8 +23,10 @@ from pydantic_settings import (
 
 from foreman.config.checks import check_together
 from foreman.config.managed_checks import check_models
+from foreman.config.managed_model import ManagedModel
+from foreman.config.quota_settings import QuotaSettings
 from foreman.config.settings import HIDDEN, Settings
-from foreman.config.target_settings import check_targets
+from foreman.config.target_settings import TargetSettings, check_targets
 from foreman.domain.errors import SettingInvalid
 
 PREFIX = "FOREMAN_"
@@ -130,16 +132,26 @@ def _refuse_unknown_variables() -> None:
             raise SettingInvalid(variable, os.environ[variable], f"there is no such setting{_nearest(variable, known)}")
 
 
-def _nearest(name: str, known: Mapping[str, object]) -> str:
+def _nearest(name: str, known: Mapping[str, object], others: str = "`foreman config` lists them") -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {near[0]}?" if near else "; `foreman config` lists them"
+    return f", did you mean {near[0]}?" if near else f"; {others}"
+
+
+def _nearest_in(loc: tuple[int | str, ...]) -> str:
+    """Return what may have been meant by the unknown key at `loc`, in a table of the list or of the names `loc[0]`."""
+    keys = _TABLES[str(loc[0])].model_fields if len(loc) > 1 and loc[0] in _TABLES else None
+    return (
+        _nearest(str(loc[-1]), keys, f"allowed: {', '.join(keys)}")
+        if keys
+        else _nearest(str(loc[0]), Settings.model_fields)
+    )
 
 
 def _in_one_line(error: ValidationError) -> SettingInvalid:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"]) or "config"
     if first["type"] == "extra_forbidden":
-        return SettingInvalid(name, first["input"], f"there is no such setting{_nearest(name, Settings.model_fields)}")
+        return SettingInvalid(name, first["input"], f"there is no such setting{_nearest_in(first['loc'])}")
     given = HIDDEN if "token" in name or "secret" in name or ".env" in name else first["input"]
     if isinstance(given, Mapping):  # a table may hold secrets
         given = list(given)
@@ -149,6 +161,8 @@ def _in_one_line(error: ValidationError) -> SettingInvalid:
     allowed = _ALLOWED[first["type"]].format(**limits) if first["type"] in _ALLOWED else first["msg"]
     return SettingInvalid(name, given, allowed.removeprefix("Value error, "))
 
+
+_TABLES: Mapping[str, type[BaseModel]] = {"targets": TargetSettings, "models": ManagedModel, "quotas": QuotaSettings}
 
 _ALLOWED = {  # Foreman's own texts by Pydantic's error type
     "int_parsing": "must be a whole number",

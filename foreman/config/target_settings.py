@@ -122,7 +122,9 @@ def _check_models(settings: Settings, managed: Sequence[str]) -> None:
             raise SettingInvalid(f"models.{model.name}.target", model.target, allowed)
     for name in managed:
         if settings.targets and not models_of(settings, name):
-            raise SettingInvalid(f"targets.{name}", name, "has no models: give them target = its name")
+            raise SettingInvalid(
+                f"targets.{name}", name, f'must have a model: a table [[models]] with target = "{name}"'
+            )
 
 
 def models_of(settings: Settings, target: str) -> list[ManagedModel]:

@@ -37,19 +37,17 @@ def why(outlook: Outlook, store: Reader, job: Job, expected: Expected, now: Inst
 def _no_target(job: Job, sites: list[Site]) -> str:
     if not sites:
         return f"no target is known to serve {model_of(job.key)}"
-    names = ", ".join(site.name for site in sites if site.name) or "it"
-    return f"what serves {model_of(job.key)} is away or drained: {names}"
+    names = " and ".join(site.name for site in sites if site.name) or "the target"
+    has, away = ("has", "is") if len(sites) == 1 else ("have", "are")
+    return f"{names} {has} {model_of(job.key)}, and {away} away or drained"
 
 
 def _behind(outlook: Outlook, job: Job, serving: list[Site]) -> Why | None:
     """Return the reason that lies in other lanes."""
-    higher = {
-        key: sum(outlook.board.size(key, priority) for priority in range(job.priority))
-        for key in outlook.board.keys_waiting()
-        if any(site.serves(key) for site in serving)
-    }
+    keys = [key for key in outlook.board.keys_waiting() if any(site.serves(key) for site in serving)]
+    higher = {one: sum(outlook.board.size(key, one) for key in keys) for one in range(job.priority)}
     if ahead := sum(higher.values()):
-        words = " and ".join(Priority(one).word for one in range(job.priority))
+        words = " and ".join(Priority(one).word for one, count in higher.items() if count)
         return Why("class", f"{_jobs(ahead)} of class {words} {_goes(ahead)} first")
     holders = {}
     for site in serving:
@@ -78,6 +76,9 @@ def _in_lane(outlook: Outlook, store: Reader, job: Job, serving: list[Site], exp
     turns = [turn.prefix for site in serving if (turn := outlook.turns_of(site.name).standing.turn(job.key))]
     if not older and any(turn and not common(turn.path, job.prefix) for turn in turns):
         return Why("prompt", "jobs whose prompts begin like the one before go first, for a turn")
+    if not older:
+        others = position - 1
+        return Why("turn", f"about {_jobs(others)} of other models or loading options {_goes(others)} first")
     return Why(
         "age", f"{_jobs(older)} of the same caller {_goes(older)} first: {'they are' if older > 1 else 'it is'} older"
     )

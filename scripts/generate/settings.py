@@ -32,10 +32,10 @@ WIDTH = 120  # columns of the TOML file
 
 
 def toml() -> str:
-    """Return the text of foreman.toml; its head, and its end with examples of managed models, are kept."""
+    """Return the text of foreman.toml; its head, and its end with examples of tables, are kept."""
     text = (ROOT / TOML).read_text(encoding="utf-8")
     head, _, _ = text.partition("\n\n# ---- ")
-    _, mark, end = text.partition("\n\n# ---- Managed models")
+    _, mark, end = text.partition("\n\n# ---- Targets, one table each")
     return head.rstrip() + "\n" + "".join(map(_section_of_toml, SECTIONS.values())) + mark + end
 
 

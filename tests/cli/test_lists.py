@@ -40,7 +40,7 @@ def test_ps_lists_what_runs_and_then_what_waits_in_order(here: Invoke, busy: tup
     done = here("ps")
     assert (done.exit_code, done.stderr) == (
         0,
-        "1 of 8 running, 2 waiting; a is loaded\n1 more: beyond --limit, or before their time\n",
+        "1 of 8 running, 2 waiting; a is loaded\n1 waits for a time to come\n",
     )
     rows = [line.split() for line in done.stdout.splitlines()[1:]]
     assert [(row[0], row[1]) for row in rows] == [(busy[0], "working"), (busy[1], "queued")]
@@ -100,6 +100,14 @@ def test_logs_follow_a_job_to_its_end(app: App, here: Invoke) -> None:
 def test_logs_of_a_job_that_is_none(here: Invoke) -> None:
     done = here("logs", UNKNOWN)
     assert (done.exit_code, done.stdout, done.stderr) == (4, "", f"foreman: job not found: {UNKNOWN}\n")
+
+
+def test_jobs_of_one_caller_are_listed(app: App, here: Invoke) -> None:
+    head = {"X-Foreman-Caller": "ann"}
+    body = {"model": "a", "messages": [], "not_before": LATER}
+    job_id = app.daemon.http.post("/jobs", headers=head, json=body).json()["job_id"]
+    assert here("jobs", "--caller", "ann", "--quiet").stdout.split() == [job_id]
+    assert here("cancel", job_id).exit_code == 0
 
 
 def test_quiet_prints_ids_and_nothing_else(app: App, here: Invoke, tmp_path: Path) -> None:

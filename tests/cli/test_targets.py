@@ -68,7 +68,7 @@ def test_a_model_is_loaded_and_unloaded(told: Invoke, daemon: Daemon) -> None:
     rows = [line.split() for line in told("targets").stdout.splitlines()]
     assert [row[-1] for row in rows[1:4]] == ["b", "d:latest", "m"]
     for model, target in (("b", "one"), ("d", "two"), ("m", "gpu")):
-        assert told("unload", model).stdout == f"{model} is not loaded on {target}\n"
+        assert told("unload", model).stdout == f"{model} is unloaded from {target}\n"
     assert all(not one["loaded"] for one in daemon.http.get("/targets").json()["targets"])
 
 
@@ -77,9 +77,9 @@ def test_where_several_have_the_model_one_must_be_chosen(told: Invoke) -> None:
     assert several.exit_code == 2
     assert "several targets may have a: choose one of them with --target: one, two" in several.stderr
     assert json.loads(told("load", "a", "--target", "two", "--json").stdout)["loaded"][0]["model"] == "a"
-    assert told("unload", "a").stdout == "a is not loaded on two\n"
+    assert told("unload", "a").stdout == "a is unloaded from two\n"
     unknown = told("load", "x", "--target", "one")
-    assert (unknown.exit_code, unknown.stderr) == (4, "foreman: model not found: the target has: a, b, c\n")
+    assert (unknown.exit_code, unknown.stderr) == (4, "foreman: model not found: one has: a, b, c\n")
     by_itself = told("load", "x", "--target", "gone")
     assert by_itself.exit_code == 4
     assert "loads models by itself" in by_itself.stderr
@@ -109,14 +109,17 @@ def test_only_the_models_of_targets_that_are_away_are_away(told: Invoke, tmp_pat
         two.stop()
         until(lambda: daemon.http.get("/queue").json()["degraded"])
         shown = told("models", "--url", daemon.url)
-    rows = [line.split() for line in shown.stdout.splitlines()[1:]]
-    assert [(row[0], row[-1]) for row in rows] == [("ready", "a"), ("ready", "b"), ("away", "c")]
+    heads, *rows = [line.split() for line in shown.stdout.splitlines()]
+    assert heads[-2:] == ["TARGET", "MODEL"]
+    where = [["ollama", "a"], ["ollama,", "ollama-2", "b"], ["ollama-2", "c"]]
+    assert [row[-len(place) :] for row, place in zip(rows, where, strict=True)] == where
+    assert [row[0] for row in rows] == ["ready", "ready", "away"]
     assert shown.stderr.startswith("ollama-2 is away: ")
 
 
 def test_doctor_names_the_target_that_a_running_foreman_cannot_reach(told: Invoke, daemon: Daemon) -> None:
     found = told("doctor", "--url", daemon.url, "--data-dir", str(daemon.data_dir / "none")).stdout
-    assert f"the one at {daemon.url} cannot reach gone: cannot reach gone" in found
+    assert f"the one at {daemon.url} cannot reach gone" in found
 
 
 def test_the_log_of_a_managed_target_is_shown(told: Invoke, daemon: Daemon) -> None:
@@ -128,3 +131,16 @@ def test_the_log_of_a_managed_target_is_shown(told: Invoke, daemon: Daemon) -> N
     shown = told("targets", "log", "gpu", "-n", "1").stdout
     assert shown.splitlines() == log.read_text().splitlines()[-1:]
     assert json.loads(told("targets", "log", "gpu", "--json").stdout)["logs"][0]["model"] == "m"
+
+
+def test_a_model_that_only_an_openai_server_has_is_refused_in_its_name(told: Invoke, tmp_path: Path) -> None:
+    with (
+        an_upstream("--kind", "ollama", "--models", "a") as one,
+        an_upstream("--kind", "openai", "--models", "b") as two,
+        Daemon(tmp_path / "data", ollama_url=one.url, openai_url=two.url) as daemon,
+    ):
+        refused = told("load", "b", "--url", daemon.url)
+        unknown = told("submit", "--no-wait", "-m", "x", "hi", "--url", daemon.url)
+    assert (refused.exit_code, refused.stdout) == (4, "")
+    assert "openai is an OpenAI-compatible server, which loads models by itself" in refused.stderr
+    assert unknown.stderr == "foreman: model 'x' not found: the targets have: a, b\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from foreman.config.settings import Settings
 from foreman.config.sources import load
 from foreman.domain.errors import SettingInvalid
+from tests.support.foreman import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +149,14 @@ def test_what_env_has_is_not_told(env: object) -> None:
     assert "hidden" not in refusal(models=[{"name": "m", "command": ["x"], "env": env}])
 
 
+def test_an_unknown_key_of_a_table_is_refused_with_the_nearest_of_the_table() -> None:
+    toml('[[targets]]\nname = "a"\nollama_url = "http://a"\nslotz = 2')
+    assert refusal() == "setting targets.0.slotz: there is no such setting, did you mean slots?; given: 2"
+    toml("[quotas.alice]\njobs = 2")
+    allowed = "waiting, running, tokens_per_hour"
+    assert refusal() == f"setting quotas.alice.jobs: there is no such setting; allowed: {allowed}; given: 2"
+
+
 def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_one() -> None:
     toml("slot = 2")
     assert refusal() == "setting slot: there is no such setting, did you mean slots?; given: 2"
@@ -245,7 +255,7 @@ def test_targets_are_tables_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"ollama_url": "http://a,http://a"}, "different addresses"),
         ({"targets": [{"name": "a", "managed": True, "max_loaded": 2}]}, "is for servers with an address"),
         ({"targets": [{"name": "a", "openai_url": "http://a", "memory": "1 GiB"}]}, "is for managed targets only"),
-        ({"targets": [{"name": "a", "managed": True}]}, "has no models"),
+        ({"targets": [{"name": "a", "managed": True}]}, "must have a model: a table [[models]]"),
         (
             {"targets": [{"name": "a", "ollama_url": "http://a"}], "models": [{"name": "m", "command": ["x"]}]},
             "needs a target with managed = true",
@@ -352,3 +362,13 @@ def test_quotas_are_tables_of_the_file_or_json_in_the_environment(monkeypatch: p
 )
 def test_a_wrong_quota_is_named(quotas: Any, told: str) -> None:
     assert told in refusal(quotas=quotas)
+
+
+def test_the_tables_in_the_file_that_comes_along_are_settings() -> None:
+    text = (ROOT / "config/foreman.toml").read_text(encoding="utf-8").partition("# ---- Targets")[2]
+    lines = [line.removeprefix("# ") for line in text.splitlines() if re.match(r"# (\[|\w+ = )", line)]
+    toml("\n".join(lines))
+    found = load()
+    assert [one.name for one in found.targets] == ["box", "rack", "gpu0"]
+    assert found.quotas["batch"].running == 2
+    assert [one.name for one in found.models] == ["qwen3:8b", "llama3.1:8b"]

@@ -35,7 +35,7 @@ PLAIN = frozenset(
         secrets see send serve served server servers service set setting settings show shutdown signs slow
         something start starting starves stop stopping streaming submit systemd terminal that the things
         this through timeout timeouts tls to too tree tried two type unauthorized unavailable unknown
-        unreadable upgrading url wait was watch watching way what when where which with work wrong you
+        unreadable upgrading url wait waiting was watch watching way what when where which with work wrong you
     """,
     )
 )

@@ -9,6 +9,7 @@ import pytest
 from foreman.domain.errors import TargetBusy
 from foreman.domain.job import Priority
 from foreman.domain.scheduling.choose import Rules
+from foreman.domain.scheduling.room import Room
 from foreman.queue.commands import Finished, Pause
 from foreman.queue.sites import OnlySite
 from foreman.queue.why import why
@@ -58,7 +59,7 @@ def test_higher_classes_are_counted(harness: QueueHarness) -> None:
     at_work(harness)
     harness.submit(1, priority=Priority.LOW)
     harness.submit(2, priority=Priority.HIGH)
-    assert said(harness, 1) == ("class", "1 job of class high and normal goes first")
+    assert said(harness, 1) == ("class", "1 job of class high goes first")
     harness.submit(3)
     assert said(harness, 1) == ("class", "2 jobs of class high and normal go first")
 
@@ -67,6 +68,14 @@ def test_another_model_has_its_turn(harness: QueueHarness) -> None:
     at_work(harness, model="other")
     harness.submit(1)
     assert said(harness, 1) == ("turn", "other has its turn, and m does not fit beside it")
+
+
+def test_jobs_of_a_model_beside_it_go_first(harness: QueueHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnlySite, "room", lambda site: Room.count(2))
+    at_work(harness, model="other")
+    harness.submit(1, model="other")
+    harness.submit(2)
+    assert said(harness, 2) == ("turn", "about 1 job of other models or loading options goes first")
 
 
 def test_older_jobs_and_other_callers_are_told_apart(harness: QueueHarness) -> None:
@@ -97,6 +106,6 @@ def test_a_model_that_rests(harness: QueueHarness) -> None:
 def test_no_target_serves_it_or_takes_jobs(harness: QueueHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     harness.submit(1)
     monkeypatch.setattr(OnlySite, "open", False)
-    assert said(harness, 1) == ("target", "what serves m is away or drained: it")
+    assert said(harness, 1) == ("target", "the target has m, and is away or drained")
     monkeypatch.setattr(OnlySite, "serves", lambda site, key, endpoint=None: False)
     assert said(harness, 1) == ("target", "no target is known to serve m")

@@ -29,6 +29,7 @@ LONGEST_PAGE = 500  # jobs in one page of the API
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
 @click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Only jobs for this model.")
 @click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this priority.")
+@click.option("--caller", metavar="NAME", help="Only jobs of this caller, or of the token of this name.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Jobs to list.")
 @click.option("--after", metavar="ID", help="Only jobs older than this one.")
 @click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "next": ID or null}.')
@@ -38,6 +39,7 @@ def jobs(
     state: str | None,
     model: str | None,
     priority: str | None,
+    caller: str | None,
     limit: int,
     after: str | None,
     as_json: bool,
@@ -52,7 +54,7 @@ def jobs(
             after = id_of(client, after)
         while True:
             size = min(limit - len(found), LONGEST_PAGE)
-            ask = requests.jobs(state=state, model=model, priority=priority, limit=size, after=after)
+            ask = requests.jobs(state=state, model=model, priority=priority, caller=caller, limit=size, after=after)
             page = decode(client.raw(ask), _RawPage)
             found += page.jobs
             after = page.next

@@ -31,6 +31,7 @@ class Shown(msgspec.Struct):
     size: int | None  # bytes
     context: int | None  # tokens: as loaded, else the most it supports
     queued: int
+    targets: list[str]  # names of those that have it
 
 
 class Entry(msgspec.Struct):
@@ -64,15 +65,16 @@ class Described(msgspec.Struct):
     "--json",
     "as_json",
     is_flag=True,
-    help='Print {"models": [{"name", "state", "size", "context", "queued"}], "degraded", "target_error"}.',
+    help='Print {"models": [{"name", "state", "size", "context", "queued", "targets"}], "degraded", "target_error"}.',
 )
 @quiet("Print only the names, one a line.")
 @reaches_foreman
 def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """List the models with their state, size, context and number of waiting jobs.
 
-    STATE is 'loaded', 'ready' to be loaded, or 'away' while no target that has it can be reached. CONTEXT is in tokens:
-    as loaded for a loaded model, the most it supports for any other; it is empty where the target does not say.
+    TARGET is shown where there are several. STATE is 'loaded', 'ready' to be loaded, or 'away' while no target that
+    has it can be reached. CONTEXT is in tokens: as loaded for a loaded model, the most it supports for any other; it
+    is empty where the target does not say.
     """
     with Client(url, token) as client:
         names = client.models()
@@ -92,7 +94,9 @@ def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> No
     if not rows:
         click.echo("no models", err=True)
         return
-    show_table(("STATE", "SIZE", "CONTEXT", "WAITING", "MODEL"), map(_row, rows), spare=("WAITING", "CONTEXT", "SIZE"))
+    several = len(targets) > 1
+    heads = ("STATE", "SIZE", "CONTEXT", "WAITING", *(["TARGET"] if several else []), "MODEL")
+    show_table(heads, (_row(row, several) for row in rows), spare=("WAITING", "CONTEXT", "SIZE"))
 
 
 def _rows(client: Client, names: Sequence[str], targets: Sequence[Target]) -> list[Shown]:
@@ -105,6 +109,7 @@ def _rows(client: Client, names: Sequence[str], targets: Sequence[Target]) -> li
     for name in names:
         away = name.removesuffix(LATEST) not in reached
         now, entry = loaded.get(name), known.get(name)
+        having = [one.name for one in targets if any(_same(name, listed) for listed in one.models)]
         possible = None if away or now else _context(client, name)
         rows.append(
             Shown(
@@ -113,6 +118,7 @@ def _rows(client: Client, names: Sequence[str], targets: Sequence[Target]) -> li
                 (entry.size if entry else None) or None,
                 now.context_length if now else possible,
                 sum(waiting.get(name, {}).values()),
+                having,
             )
         )
     return rows
@@ -151,10 +157,16 @@ def _described(model: str) -> Ask[Described]:
     return Ask(Described, "/api/show", "POST", headers=headers, body=msgspec.json.encode({"model": model}))
 
 
-def _row(model: Shown) -> Sequence[str | Text]:
+def _same(one: str, other: str) -> bool:
+    return one.removesuffix(LATEST) == other.removesuffix(LATEST)
+
+
+def _row(model: Shown, several: bool) -> Sequence[str | Text]:
     context = f"{model.context:,}" if model.context else ""
     waiting = f"{model.queued:,}" if model.queued else ""
-    return Text(model.state, style=STYLES.get(model.state, "")), size(model.size), context, waiting, model.name
+    state = Text(model.state, style=STYLES.get(model.state, ""))
+    where = [", ".join(model.targets)] if several else []
+    return state, size(model.size), context, waiting, *where, model.name
 
 
 def size(count: int | None) -> str:

@@ -62,8 +62,11 @@ def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | Non
         several = len(found.targets) > 1
         heads = [head for head in HEADS if several or head != "TARGET"]
         show_table(heads, [[row[head] for head in heads] for row in rows], spare=("READY IN", "PRIORITY", "FOR"))
-    if found.queued > len(then):
-        click.echo(f"{found.queued - len(then):,} more: beyond --limit, or before their time", err=True)
+    ready = found.queued - found.scheduled
+    if ready > len(then):
+        click.echo(f"{ready - len(then):,} more wait: see --limit", err=True)
+    if found.scheduled:
+        click.echo(f"{found.scheduled:,} {'waits' if found.scheduled == 1 else 'wait'} for a time to come", err=True)
 
 
 def summary(queue: Queue, why: str | None = None) -> str:

@@ -106,8 +106,9 @@ def drain(name: str, as_json: bool, url: str | None, token: str | None) -> None:
     with Client(url, token) as client:
         answer = client.raw(requests.drain(name))
     left = decode(answer, Target).running
-    rest = f"{left:,} of its jobs still run" if left else "no job runs there"
-    print_json(answer) if as_json else click.echo(plain(f"{name} is drained: {rest}"))
+    jobs = "1 job still runs" if left == 1 else f"{left:,} jobs still run"
+    now = f"{name} is draining: {jobs} there" if left else f"{name} is drained: no job runs there"
+    print_json(answer) if as_json else click.echo(plain(now))
 
 
 @click.command(
@@ -138,19 +139,20 @@ def unload(model: str, target: str | None, as_json: bool, url: str | None, token
     with Client(url, token) as client:
         name = target or _having(client.targets(), model, loaded=True)
         answer = client.raw(requests.unload(name, model))
-    print_json(answer) if as_json else click.echo(plain(f"{model} is not loaded on {name}"))
+    print_json(answer) if as_json else click.echo(plain(f"{model} is unloaded from {name}"))
 
 
 def _having(found: Sequence[Target], model: str, *, loaded: bool = False) -> str:
     """Return the only target that lists the model, with `loaded` the only one that has it loaded.
 
-    Where none does, the model may be an alias, of the only target that takes orders. Raise UsageError for several.
+    One that takes no orders is returned only if no other lists the model. Where none does, the model may be an alias,
+    of the only target that takes orders. Raise UsageError for several.
     """
-    able = [one for one in found if one.kind != "openai"] or list(found)
+    able = [one for one in found if one.kind != "openai"]
     names = {model, f"{model}:latest"}
-    with_it = [one for one in able if names.intersection(one.models)]
     holding = [one for one in able if loaded and names & {entry.model for entry in one.loaded}]
-    chosen = holding or with_it or able
+    listing = [one for one in found if names.intersection(one.models)]
+    chosen = holding or [one for one in listing if one in able] or listing or able or list(found)
     if len(chosen) != 1:
         among = ", ".join(one.name for one in chosen)
         raise click.UsageError(plain(f"several targets may have {model}: choose one of them with --target: {among}"))

@@ -159,7 +159,8 @@ def running(url: str, settings: Settings) -> Finding:
     if away:
         names = ", ".join(away) if len(queue.targets) > 1 else "its target"
         do = f"start {'it' if len(away) == 1 else 'them'}; jobs that no other target can run wait"
-        return bad("foreman", f"the one at {url} cannot reach {names}: {why}", do)
+        what = why if len(away) == 1 and why.startswith("cannot reach ") else f"cannot reach {names}: {why}"
+        return bad("foreman", f"the one at {url} {what}", do)
     if failing := list(dict.fromkeys(one.model for one in queue.failing_models)):
         do = "see the log of the server; their jobs wait, and one is tried now and then"
         return bad("foreman", f"the one at {url} gets no answer from {', '.join(failing)}: {why}", do)

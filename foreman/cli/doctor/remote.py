@@ -74,13 +74,14 @@ def _server(one: TargetSettings, settings: Settings) -> tuple[Finding, list[str]
             secret = f"{own_table}token" if own_table else f"{one.kind}_token"
             do = f"set {secret}" if locked else f"is {setting} the right address?"
         return bad("target", what, do), None
-    found = [name for name in found if one.takes(name)]
-    if not found:
+    taken = [model for model in found if any(map(one.takes, (model.name, *model.aliases)))]
+    if not taken:
         return doubtful("target", f"{server.address} has no models", "add one, such as 'ollama pull qwen3:8b'"), []
-    return good("target", f"{server.address}, models: {_some(found)}"), found
+    known = [name for model in taken for name in (model.name, *model.aliases)]
+    return good("target", f"{server.address}, models: {_some([model.name for model in taken])}"), known
 
 
-async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple[list[str] | TargetError, bool]:
+async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple[list[Model] | TargetError, bool]:
     """Return the models or the error of the target, and True if it is the Foreman that listens at addr."""
     models: list[Model] = []
     error: TargetError | None = TargetUnavailable(server.name, f"no answer within {TIMEOUT:g} s")
@@ -96,7 +97,7 @@ async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple
             with closing(Client(own_url(settings))) as ours:
                 own = boot_id == await boot_id_at(ours)
         nursery.cancel_scope.cancel()
-    return error or [name for model in models for name in (model.name, *model.aliases)], own
+    return error or models, own
 
 
 def _listens_at(url: str, settings: Settings) -> bool:

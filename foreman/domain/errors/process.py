@@ -7,6 +7,11 @@ import math
 from foreman.domain.errors.base import Cost, ForemanError, Unavailable, as_json
 
 
+def _in_words(wait: float) -> str:
+    """Return seconds as text: whole seconds, from two minutes on whole minutes, both rounded up."""
+    return f"{math.ceil(wait)} s" if wait < 120 else f"{math.ceil(wait / 60)} min"
+
+
 class SettingInvalid(ForemanError):
     """A setting has an invalid value."""
 
@@ -57,7 +62,7 @@ class QuotaExceeded(Unavailable):
     def __init__(self, what: str, limit: int, wait: float) -> None:
         """Build the text; `what` says how much there is, `wait` is the time in seconds until there may be room."""
         super().__init__(f"{what}, and the quota of this token allows {limit}")
-        self.hint = f"come back in {math.ceil(wait)} s; the setting quotas allows more"
+        self.hint = f"come back in {_in_words(wait)}; the setting quotas may allow more"
         self.retry_after = wait
 
 

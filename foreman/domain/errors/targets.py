@@ -71,11 +71,11 @@ class ModelNotFound(ForemanError):
 
     code = "model_not_found"
 
-    def __init__(self, model: str, known: list[str] | None = None) -> None:
+    def __init__(self, model: str, known: list[str] | None = None, *, where: str = "the target has") -> None:
         super().__init__("model not found")
         self.model = model
         if known:
-            self.hint = f"the target has: {', '.join(known[:10])}"
+            self.hint = f"{where}: {', '.join(known[:10])}"
 
 
 class NotServed(TargetError):

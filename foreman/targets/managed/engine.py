@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     asked = _parse(argv)
     path = find_model(asked.model)
     if path is None:
-        return _missing(f"there is no model file {asked.model}")
+        return _no_file(asked.model)
     try:
         xllamacpp: Any = importlib.import_module("xllamacpp")
     except ImportError as error:
@@ -114,6 +114,13 @@ def _parameters(p: Any, asked: argparse.Namespace, path: Path) -> Any:
 def _usable_cores() -> int:
     """Return the number of cores that a container or taskset allows; more threads would wait for each other."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _no_file(named: str) -> int:
+    if named == DEFAULT_MODEL:
+        return _missing(f"there is no model file {named}")
+    print(f"foreman engine: there is no model file {named}; give the path of one, or {DEFAULT_MODEL}", file=sys.stderr)
+    return 1
 
 
 def _missing(what: str) -> int:

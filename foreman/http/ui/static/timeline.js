@@ -28,7 +28,7 @@ export function timeline(element, events) {
       "ol.steps",
       {},
       parts.map(({ event, lasted, last }) =>
-        h("li", {}, pill(event.state, { goes: last && !ENDED.has(event.state) && event.state !== "queued" }), h("span.muted", {}, moment(event.timestamp)), event.attempt > 0 && h("span.muted", {}, `attempt ${event.attempt}`), lasted > 0 && h("span", {}, seconds(lasted)), event.error && h("span.bad", {}, event.error)),
+        h("li", {}, pill(event.state, { goes: last && !ENDED.has(event.state) && event.state !== "queued" }), h("span.muted", {}, moment(event.timestamp)), event.attempt > 0 && h("span.muted", {}, `attempt ${event.attempt}`), lasted > 0 && h("span", {}, seconds(lasted)), event.error && h(event.error.startsWith("gave way") ? "span.muted" : "span.bad", {}, event.error)),
       ),
     ),
   );

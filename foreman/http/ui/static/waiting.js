@@ -32,7 +32,7 @@ function beyond(element, others) {
 
 function entry(job) {
   const one = { position: h("span.position", {}), tag: h("span", {}), when: h("span.when.muted", {}) };
-  const name = h("a.name", { href: `#/jobs/${job.job_id}` }, h("b", {}, job.model), " ", h("span.mono.muted", {}, called(job)));
+  const name = h("a.name", { href: `#/jobs/${job.job_id}` }, h("b", {}, job.model), " ", h("span.mono.muted", {}, called(job)), job.caller && h("span.muted", {}, ` by ${job.caller}`));
   if (job.priority !== "normal") one.tag = h(`span.tag.${job.priority}`, {}, job.priority);
   one.element = h("li.card", {}, one.position, name, one.tag, one.when, canceller(job));
   return one;
