@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from threading import Lock
 
 from foreman.domain.job import CallerKey, Instant, Job, LoadKey, Priority
 from foreman.domain.scheduling.choose import CLASSES, OTHERS, Head
+from foreman.queue.class_lanes import ClassLanes
 from foreman.queue.lines import NONE, Lines, Numbers
 from foreman.store.protocol import Line, Writer
 
@@ -29,49 +29,6 @@ class Near:
     others: dict[int, int]  # number of keys that OTHERS stands for, by class
 
 
-@dataclass(slots=True)
-class _Class:
-    """The lanes of one priority: their heads by key and by age."""
-
-    heads: dict[LoadKey, Head] = field(default_factory=dict)
-    ages: list[tuple[Instant, str, LoadKey]] = field(default_factory=list)  # of the heads, oldest first
-    sizes: list[int] = field(default_factory=list)  # numbers of jobs, in the order of `ages`
-
-    def place(self, head: Head) -> int:
-        return bisect_left(self.ages, (head.since, head.id, head.key))
-
-    def size(self, head: Head) -> int:
-        return self.sizes[self.place(head)]
-
-    def put(self, key: LoadKey, head: Head | None, size: int) -> None:
-        """Set a lane's head and size; a head of None removes it."""
-        before = self.heads.get(key)
-        if before is not None and before == head:
-            self.sizes[self.place(before)] = size
-            return
-        if before is not None:
-            place = self.place(before)
-            del self.heads[key], self.ages[place], self.sizes[place]
-        if head is not None:
-            place = self.place(head)
-            self.heads[key] = head
-            self.ages.insert(place, (head.since, head.id, key))
-            self.sizes.insert(place, size)
-
-    def first(
-        self, most: int, ages: Iterable[tuple[Instant, str, LoadKey]], resting: Collection[LoadKey]
-    ) -> list[LoadKey]:
-        """Return the first `most` keys of `ages` without resting ones."""
-        return list(islice((key for _, _, key in ages if key not in resting), most))
-
-    def between(self, place: int, end: Head | None, without: Iterable[LoadKey]) -> tuple[int, int]:
-        """Return the numbers of lanes and jobs from a place up to a head, or to the end."""
-        last = self.place(end) if end else len(self.ages)
-        apart = [at for key in without if (head := self.heads.get(key)) and place <= (at := self.place(head)) < last]
-        size = sum(self.sizes[place:last]) - sum(self.sizes[at] for at in apart)
-        return max(0, last - place - len(apart)), size
-
-
 class Board:
     """The lanes, each with the lines of its callers. The queue's thread writes it, any thread reads it.
 
@@ -81,7 +38,7 @@ class Board:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._classes = [_Class() for _ in CLASSES]
+        self._classes = [ClassLanes() for _ in CLASSES]
         self._lines: dict[LaneKey, Lines] = {}
         self._by_key: Counter[LoadKey] = Counter()
         self.by_owner: Counter[str] = Counter()  # waiting jobs
@@ -140,6 +97,15 @@ class Board:
             heads = [head for lines in self._lines.values() if (head := lines.oldest_of(owner))]
         return min(heads, key=lambda head: (head.priority, head.since, head.id), default=None)
 
+    def classes(self) -> list[int]:
+        """Return the classes with claimable jobs. For the queue's thread."""
+        return [priority for priority, lanes in enumerate(self._classes) if lanes.heads]
+
+    def is_alone(self, key: LoadKey, priority: int, caller: CallerKey) -> bool:
+        """Return True when no other caller's jobs wait in a lane. For the queue's thread."""
+        lines = self._lines.get((key, priority))
+        return lines is None or lines.are_only_of(caller)
+
     def headed_by(self, job_id: str) -> LineKey | None:
         """Return the line whose oldest claimable job this is, or None."""
         with self._lock:
@@ -172,6 +138,8 @@ class Board:
         with self._lock:
             for priority, lanes in enumerate(self._classes):
                 heads, ages = lanes.heads, lanes.ages
+                if not heads:
+                    continue
                 if without:
                     first = ((key, self._lines[key, priority].oldest(without)) for key in heads)
                     heads = {key: head for key, head in first if head}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterable
 
 from foreman.domain.errors import TargetRefused
 from foreman.domain.job import Instant, Job, LoadKey
 from foreman.domain.scheduling.choose import Head
+from foreman.queue.occupancy import Occupancy
 from foreman.queue.outlook import Outlook
 from foreman.queue.sites import Site
 
@@ -18,29 +17,19 @@ LOOK = 3  # lanes of each class besides those of the turns: the oldest goes next
 class Candidates:
     """What runs on each target, for the decisions of one target's claim."""
 
-    def __init__(self, outlook: Outlook, site: Site, running: Iterable[Job], now: Instant) -> None:
+    def __init__(self, outlook: Outlook, site: Site, occupancy: Occupancy, now: Instant) -> None:
         self._outlook = outlook
         self._site = site
+        self._occupancy = occupancy
         self._now = now
         self._turns = outlook.turns_of(site.name)
-        self._others = [other for other in outlook.sites.values() if other is not site and other.open]
-        self._work: dict[str, Counter[LoadKey]] = {name: Counter() for name in outlook.sites}
-        self.running: Counter[int] = Counter()  # jobs of this target by class
-        limits = outlook.rules.most_running
-        owners: Counter[str] = Counter()
-        for job in running:
-            if limits:
-                owners[job.owner] += 1
-            target = job.target or ""
-            if target not in self._work:
-                self._work[target] = Counter()
-            self._work[target][job.key] += 1
-            if target == site.name:
-                self.running[int(job.priority)] += 1
-        self.at_work = self._work[site.name]  # load keys of its running jobs
-        self.full = {
-            owner for owner, count in owners.items() if count >= limits.get(owner, math.inf)
-        }  # their jobs wait
+        self._alone = len(outlook.sites) == 1
+        self._others = [] if self._alone else [one for one in outlook.sites.values() if one is not site and one.open]
+        self.running = occupancy.classes(site.name)  # jobs of this target by class
+        self.at_work = occupancy.keys(site.name)  # load keys of its running jobs
+        limits, owners = outlook.rules.most_running, occupancy.by_owner
+        # The owners whose jobs wait:
+        self.full = {one for one, most in limits.items() if owners[one] >= most} if limits else frozenset[str]()
         self.deferred = False  # True when a job was left for another target
         self.news = False  # True when other targets may now take a job that they had left to this one
 
@@ -53,7 +42,7 @@ class Candidates:
         """
         site, turns, board = self._site, self._turns, self._outlook.board
         held: dict[LoadKey, list[Site]] = {}
-        alone = len(self._outlook.sites) == 1
+        alone = self._alone
         served = () if alone else self._outlook.served(site)
         if not alone and not served:
             return []
@@ -81,7 +70,7 @@ class Candidates:
 
     def suits(self, job: Job) -> bool:
         """Return True unless another target should have this job: it alone may serve it, or this one failed with it."""
-        if len(self._outlook.sites) == 1:
+        if self._alone:
             return True
         key, endpoint = job.key, job.endpoint
         others = [other for other in self._outlook.sites.values() if other is not self._site]
@@ -134,13 +123,13 @@ class Candidates:
         turn = turns.standing.turn(key)
         if turn is not None and turn.ended(self._now, self._outlook.rules.limit):
             return False
-        if turn is not None or key in self._work[other.name]:
+        if turn is not None or key in self._occupancy.keys(other.name):
             return True
         return other.is_loaded(key) and self._could_take(other, key)
 
     def _could_take(self, other: Site, key: LoadKey) -> bool:
         """Return True if a job of the key could start there now."""
-        work = self._work[other.name]
+        work = self._occupancy.keys(other.name)
         return (
             other.serves(key)
             and not self._outlook.turns_of(other.name).rests(key)

@@ -42,6 +42,10 @@ class Lines:
     def __bool__(self) -> bool:
         return bool(self._tokens)
 
+    def are_only_of(self, caller: CallerKey) -> bool:
+        """Return True if no other caller has jobs in the lane."""
+        return all(name == caller[0] and token.all.keys() <= {caller} for name, token in self._tokens.items())
+
     def of(self, caller: CallerKey) -> Numbers:
         """Return the numbers of one caller."""
         token = self._tokens.get(caller[0])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreman.domain.scheduling.choose import Choice, Head, Rules, Spent, Standing, choose, spend, start
+from foreman.domain.scheduling.choose import Choice, Head, Rules, Spent, Standing, choose, costs_nobody, spend, start
 from foreman.domain.scheduling.positions import order
 from foreman.domain.scheduling.visits import Turn
 
@@ -51,6 +51,16 @@ def test_a_higher_class_goes_first_however_long_the_lower_ones_have_waited() -> 
 
 def test_the_key_at_work_goes_on_while_older_jobs_of_its_class_wait() -> None:
     assert next_key(head("a"), head("b", waits=50), turn=turn_of("a")) == "a"
+
+
+@pytest.mark.parametrize("at_work", [(), ("a",)])
+@pytest.mark.parametrize("turn", [None, turn_of("a"), Turn("a", NOW - 2 * LIMIT, load=LIMIT, took=True)])
+@pytest.mark.parametrize("priority", [HIGH, LOW])
+def test_the_only_lane_runs_while_no_other_key_has_a_turn(
+    priority: int, turn: Turn | None, at_work: Sequence[str]
+) -> None:
+    standing, only = Standing((turn,) if turn else (), OWED.credits, (LOW, LOW)), head("a", priority)
+    assert choose([only], standing, running={LOW: 1}, now=NOW, rules=RULES, at_work=at_work) == Choice(only, False)
 
 
 def test_the_turn_of_a_key_ends_after_the_limit_when_another_of_its_class_waits() -> None:
@@ -132,6 +142,19 @@ def test_what_a_class_got_in_its_own_right_it_need_not_pay() -> None:
     heads = [head("b", LOW, waits=999)]
     after = spend(Standing(), Spent(LOW, 5000, False), heads, running={}, now=NOW, rules=RULES)
     assert after.credits[LOW] == 0
+
+
+@given(st.sampled_from([HIGH, NORMAL, LOW]), st.floats(0, 1e4), st.booleans(), st.booleans())
+def test_time_costs_nobody_when_no_other_class_waits_or_runs(
+    priority: int, waits: float, waiting: bool, runs: bool
+) -> None:
+    spent, heads = Spent(priority, 7.0, False), [head("a", priority, waits=waits)] if waiting else []
+    running = {priority: 1} if runs else {}
+    assert costs_nobody(Standing(), spent, [one.priority for one in heads] + list(running))
+    assert spend(Standing(), spent, heads, running=running, now=NOW, rules=RULES) == Standing()
+    assert not costs_nobody(Standing(), spent, [priority, (priority + 1) % 3])
+    assert not costs_nobody(OWED, spent, [priority])
+    assert not costs_nobody(Standing(), Spent(priority, 7.0, True), [priority])
 
 
 def test_a_credit_is_gone_with_the_wait_and_a_debt_is_not() -> None:

@@ -12,6 +12,7 @@ from foreman.domain.scheduling.turns import Rest, Turns
 from foreman.domain.scheduling.visits import Turn
 from foreman.queue.board import Board
 from foreman.queue.candidates import Candidates
+from foreman.queue.occupancy import Occupancy
 from foreman.queue.outlook import Outlook
 
 RULES = Rules(limit=100, share=0.1)
@@ -50,7 +51,7 @@ def test_a_claim_chooses_from_a_few_lanes_what_it_would_from_all(
     standing = Standing((Turn(turn[0], NOW - turn[1]),) if turn else (), tuple(credits), tuple(started))
     outlook.turns = {"": Turns(standing, {key: Rest(NOW, NOW + 9) for key in resting})}
     outlook.board = board
-    few = Candidates(outlook, outlook.sites[""], [], NOW).heads()
+    few = Candidates(outlook, outlook.sites[""], Occupancy(), NOW).heads()
     all_of_them = [head for head in board.heads() if head.key not in resting]
     assert len(few) <= 3 + 5 + 7
     chosen = [choose.choose(heads, standing, running={}, now=NOW, rules=RULES) for heads in (few, all_of_them)]

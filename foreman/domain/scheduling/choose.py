@@ -147,10 +147,11 @@ def choose(
     `running` counts the running jobs by class, `at_work` has their load keys, and `room` tells which keys fit together.
     A None may become a choice at `standing.next_end`. The cost grows with the number of lanes only.
     """
+    if len(heads) == 1 and len({heads[0].key, *standing.keys, *at_work}) == 1:
+        return Choice(heads[0], False)  # no rule holds it back
     view = _View(heads, standing, at_work, room, now, rules)
     heads = view.ready(heads)
-    oldest = _oldest(heads)
-    if not oldest:
+    if not (oldest := _oldest(heads)):
         return None
     priority, reserved = next_class(oldest, standing, running, now, rules)
     head = view.first([head for head in heads if head.priority == priority])
@@ -184,6 +185,11 @@ def start(standing: Standing, choice: Choice, now: float, *, room: Room = ONE, l
     keep.remove(turn)
     started = (*standing.started, head.priority)[-IN_A_ROW:]
     return Standing((*keep, turn.started(now)), standing.credits, started, moves, visits, standing.shares)
+
+
+def costs_nobody(standing: Standing, spent: Spent, classes: Collection[int]) -> bool:
+    """Return True when `spend` would change nothing; `classes` are those of the jobs that wait or run."""
+    return not spent.reserved and not any(standing.credits) and all(one == spent.priority for one in classes)
 
 
 def spend(

@@ -81,6 +81,8 @@ class Turns:
     def at(self, now: Instant) -> Turns:
         """Return the state after the pauses that are over."""
         turns = self
+        if not self.resting and not self.breakers:
+            return turns
         still = {key: rest for key, rest in self.resting.items() if rest.since <= now < rest.until}
         if len(still) < len(self.resting):
             turns = replace(turns, resting=still)
@@ -90,6 +92,8 @@ class Turns:
 
     def next_end(self) -> Instant | None:
         """Return the time at which the next pause ends, or None."""
+        if not self.resting and not self.breakers:
+            return None
         ends = [rest.until for rest in self.resting.values()]
         ends += [breaker.until for breaker in self.breakers.values() if breaker.until is not None]
         return min(ends, default=None)

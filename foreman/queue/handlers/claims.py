@@ -13,7 +13,7 @@ from foreman.domain.errors import (
     TargetBusy,
     TargetRefused,
 )
-from foreman.domain.job import Job, State, model_of
+from foreman.domain.job import CallerKey, Job, LoadKey, State, model_of
 from foreman.domain.retry import Again, after
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
@@ -23,6 +23,7 @@ from foreman.queue.commands import Began, Claim, Computed, Finished, Pause, Resc
 from foreman.queue.handlers import quotas
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.picking import Picking
+from foreman.queue.outlook import Outlook
 from foreman.queue.sites import Site
 
 UNREADABLE_AT_ONCE = 500  # jobs that one claim may fail
@@ -31,22 +32,23 @@ UNREADABLE_AT_ONCE = 500  # jobs that one claim may fail
 def claim(ledger: Ledger, message: Claim) -> None:
     """Have the claim wait; `serve` answers it, in the same transaction if a job may run now."""
     if message.spent is not None and (site := ledger.outlook.sites.get(message.target)):
-        outlook, turns = ledger.refreshed(), ledger.outlook.turns_of(site.name)
-        candidates = Candidates(outlook, site, ledger.running.values(), ledger.now)
-        spent, rules = message.spent, outlook.rules_of(site.slots)
-        standing = choose.spend(
-            turns.standing,
-            spent,
-            candidates.heads(),
-            running=candidates.running,
-            now=ledger.now,
-            rules=rules,
-        )
-        if spent.beyond:
-            callers = outlook.board.callers(spent.key, spent.priority)
-            standing = standing.charged(spent.key, spent.priority, spent.caller, spent.beyond, callers, rules)
-        ledger.schedule(site.name, turns.stand(standing))
+        _spend(ledger, site, message.spent)
     ledger.claims.append(message)
+
+
+def _spend(ledger: Ledger, site: Site, spent: choose.Spent) -> None:
+    """Have the classes and the callers of a target pay for the slot time of an attempt."""
+    outlook, turns = ledger.outlook, ledger.outlook.turns_of(site.name)
+    standing, rules = turns.standing, outlook.rules_of(site.slots)
+    classes = {*outlook.board.classes(), *ledger.occupancy.classes(site.name)}
+    if not choose.costs_nobody(standing, spent, classes):
+        candidates = Candidates(ledger.refreshed(), site, ledger.occupancy, ledger.now)
+        heads = candidates.heads()
+        standing = choose.spend(standing, spent, heads, running=candidates.running, now=ledger.now, rules=rules)
+    if spent.beyond:
+        standing = _charged(outlook, standing, spent.key, spent.priority, spent.caller, spent.beyond, rules)
+    if standing is not turns.standing:
+        ledger.schedule(site.name, turns.stand(standing))
 
 
 def withdraw(ledger: Ledger, message: Withdraw) -> None:
@@ -66,7 +68,7 @@ def serve(ledger: Ledger) -> None:
         if site is None or not site.open:
             idle.add(message.target)
             continue
-        candidates = Candidates(ledger.refreshed(), site, ledger.running.values(), ledger.now)
+        candidates = Candidates(ledger.refreshed(), site, ledger.occupancy, ledger.now)
         work = _next(ledger, message, site, candidates)
         if work or candidates.news:
             idle -= deferred  # what they left may be theirs now
@@ -131,22 +133,28 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
     opens = site.slots > 1 and rules.prefix_turns and prompts.is_new(job.id)  # else nobody waits for its prompt
     if not opens:
         prompts = prompts.computed(job.id)
+    ledger.put(claimed, job)
+    charge = outlook.expected(Kind.of(job), site.name)  # at once; the difference is charged at the end
+    standing = _charged(outlook, standing, job.key, int(job.priority), job.caller_key, charge, rules)
     ledger.schedule(site.name, turns.stand(standing).compute(prompts))
     if breaker := turns.breakers.get(model_of(job.key)):
         ledger.judge(site.name, job.key, breaker.claimed(job.id, now))
-    ledger.put(claimed, job)
-    charge = _charge(ledger, site, claimed, rules)
     return Work(claimed, found.payload, ledger.events[-1].seq, reserved=choice.reserved, charge=charge, opens=opens)
 
 
-def _charge(ledger: Ledger, site: Site, job: Job, rules: choose.Rules) -> float:
-    """Charge the caller of a job that starts with its expected time, and return that time in seconds."""
-    outlook, priority = ledger.outlook, int(job.priority)
-    callers, seconds = outlook.board.callers(job.key, priority), outlook.expected(Kind.of(job), site.name)
-    turns = outlook.turns_of(site.name)
-    standing = turns.standing.charged(job.key, priority, job.caller_key, seconds, callers, rules)
-    ledger.schedule(site.name, turns.stand(standing))
-    return seconds
+def _charged(
+    outlook: Outlook,
+    standing: choose.Standing,
+    key: LoadKey,
+    priority: int,
+    caller: CallerKey,
+    seconds: float,
+    rules: choose.Rules,
+) -> choose.Standing:
+    """Return the standing after the caller of a lane was served for so many seconds."""
+    if (key, priority) not in standing.shares and outlook.board.is_alone(key, priority, caller):
+        return standing
+    return standing.charged(key, priority, caller, seconds, outlook.board.callers(key, priority), rules)
 
 
 def computed(ledger: Ledger, message: Computed) -> None:
@@ -278,7 +286,7 @@ def _elsewhere(ledger: Ledger, job: Job) -> bool:
     sites = ledger.outlook.sites
     if len(sites) == 1 or (site := sites.get(job.target or "")) is None:
         return False
-    return Candidates(ledger.outlook, site, ledger.running.values(), ledger.now).elsewhere(job)
+    return Candidates(ledger.outlook, site, ledger.occupancy, ledger.now).elsewhere(job)
 
 
 def _rest(ledger: Ledger, error: TargetBusy | LoadTimeout) -> float:

@@ -9,6 +9,7 @@ from foreman.domain.job import Job, Priority, State
 from foreman.domain.scheduling import choose
 from foreman.queue.candidates import Candidates
 from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.occupancy import Occupancy
 from foreman.queue.sites import Site
 
 WORTH = 3.0  # seconds that a job would still take, at least: what it has done so far is lost
@@ -87,7 +88,7 @@ def _first_without(ledger: Ledger, site: Site, some: Sequence[Job]) -> choose.He
     running = [job for job in ledger.running.values() if job.id not in leaving and job.id not in told]
     if sum(job.target == (site.name or None) for job in ledger.running.values() if job.id not in leaving) >= site.slots:
         return None
-    candidates = Candidates(outlook, site, running, now)
+    candidates = Candidates(outlook, site, Occupancy(running), now)
     choice = choose.choose(
         candidates.heads(),
         outlook.turns_of(site.name).standing,

@@ -31,6 +31,7 @@ from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
 from foreman.domain.usage import Depth, Tally
 from foreman.queue.commands import LOADS, PAUSED, Claim, Work
+from foreman.queue.occupancy import Occupancy
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 
@@ -88,6 +89,7 @@ class Ledger:
         self.due: Instant | None = None  # what the store says is due next, unless `due_changed`
         self.due_changed = True
         self.running: dict[str, Job] = {}  # a copy of the store's rows; `put` is its only writer
+        self.occupancy = Occupancy()  # of the running jobs
         self.recall()
 
     def begin(self, now: Instant) -> None:
@@ -151,6 +153,7 @@ class Ledger:
         self.outlook.paused = self._store.note(PAUSED) == "true"
         self.outlook.recall(self._store)
         self.running = {job.id: job for job in self._store.running()}
+        self.occupancy = Occupancy(self.running.values())
         self._newest = self._store.seqs().newest
 
     def refreshed(self) -> Outlook:
@@ -221,9 +224,7 @@ class Ledger:
         self._changed.append(job)
         if artifacts:
             self._artifacts[job.id] = artifacts
-        self.due_changed |= any(
-            due is not None for due in (job.ready_at, job.start_by, before.ready_at, before.start_by)
-        )
+        self.due_changed |= _may_be_due(job) or _may_be_due(before)
         happened = events.changed(job, before.state, self.now, seq=self._newest + 1)
         self._log(happened, [job] * len(happened))
         if before.state is State.QUEUED:
@@ -236,10 +237,11 @@ class Ledger:
             self.outlook.tried.pop(job.id, None)
         self.tally.changed(job, before.state, self.now, first=before.started_at is None)
         if job.state in RUNNING:
+            if job.id not in self.running:
+                self.occupancy.add(job)
             self.running[job.id] = job
-        else:
-            self.running.pop(job.id, None)
-        if before.state in RUNNING and job.state not in RUNNING:
+        elif ran := self.running.pop(job.id, None):
+            self.occupancy.remove(ran)
             self.giving_way.pop(job.id, None)
             self._left(before)
         return job
@@ -283,16 +285,12 @@ class Ledger:
     def set_aside(self, error: JobUnreadable) -> bool:
         """Fail a job that cannot be read, so that it does not block others; return True when it was waiting."""
         self.due_changed = True
-        remains = self.store.remains(error.job_id)
+        remains, text, now = self.store.remains(error.job_id), str(error), self.now
         if remains:
-            self.store.set_aside(
-                error.job_id, now=self.now, expires_at=self._expiry(), error=str(error), code=error.code
-            )
-            event = events.unreadable(
-                error.job_id, str(error), attempt=remains.attempt, now=self.now, seq=self._newest + 1
-            )
+            self.store.set_aside(error.job_id, now=now, expires_at=self._expiry(), error=text, code=error.code)
+            event = events.unreadable(error.job_id, text, attempt=remains.attempt, now=now, seq=self._newest + 1)
             self._log([event], [])
-            log.error("job failed: it cannot be read", why=str(error))
+            log.error("job failed: it cannot be read", why=text)
         board = self.refreshed().board
         waiting = board.waiting
         # It was counted in the line on the board, which its row may not name any more.
