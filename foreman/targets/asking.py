@@ -134,7 +134,7 @@ class Asking:
     async def _begin(self, response: Response, payload: bytes) -> Chunks:
         endpoint, name = self._endpoint, self._client.name
         if not 200 <= response.status < 300:
-            raise await error_in(name, response)
+            raise await error_in(self._client, response)
         media = response.headers.get("content-type", "")
         parser = endpoint.parser(media, sized=response.sized, target=name)
         decoder = endpoint.decoder(name, choices=await offload(len(payload), endpoint.choices, payload))

@@ -16,6 +16,7 @@ from foreman.domain.answers.refusals import error_of
 from foreman.domain.errors import TargetError, TargetGarbled, TargetLost
 from foreman.offload import LIGHT, offload
 from foreman.targets.http.connection import Response
+from foreman.targets.http.pool import Client
 
 ERROR_LIMIT = 65_536  # bytes read of an error body
 END_TIMEOUT = 1.0  # seconds for the usage and the last mark after a complete answer
@@ -137,7 +138,7 @@ class Chunks:
         self._ended = self._ended or scope.cancelled_caught
 
 
-async def error_in(target: str, response: Response) -> TargetError:
-    """Read an error response and return its error."""
-    body = await response.read_some(ERROR_LIMIT)
-    return error_of(target, response.status, response.headers, body, now=time.time())
+async def error_in(client: Client, response: Response) -> TargetError:
+    """Read an error response and return its error, which does not tell the client's token."""
+    body = client.without_token(await response.read_some(ERROR_LIMIT))
+    return error_of(client.name, response.status, response.headers, body, now=time.time())

@@ -92,7 +92,7 @@ async def _post(client: Client, path: str, payload: bytes) -> dict[str, Any] | N
         if response.status in MISSING:
             return None
         if not 200 <= response.status < 300:
-            raise await error_in(client.name, response)
+            raise await error_in(client, response)
         body = await response.read(LIMIT)
     try:
         found = msgspec.json.decode(body, type=dict[str, Any])

@@ -51,7 +51,7 @@ class Listing(Generic[T]):
         with trio.move_on_after(TIMEOUT):
             async with self._client.request("GET", self._path) as response:
                 if response.status != 200:
-                    raise await error_in(self._client.name, response)
+                    raise await error_in(self._client, response)
                 body = await response.read(LIMIT)
             self._read = await offload(len(body), self._made_of, body)
             return self._read[1]
@@ -74,6 +74,7 @@ class Listing(Generic[T]):
         except NOT_JSON as error:
             why = str(error)
         if why is not None:
+            why = self._client.without_token(why.encode()).decode()
             raise TargetGarbled(self._client.name, f"no list of models at {self._path}" + (f" ({why})" if why else ""))
         return digest, made
 

@@ -176,7 +176,7 @@ class OllamaTarget:
                 ask["keep_alive"] = self._keep_alive
         async with self._client.request("POST", "/api/generate", msgspec.json.encode(ask)) as response:
             if response.status >= 300:
-                raise await error_in(self.name, response)
+                raise await error_in(self._client, response)
             await response.read_some(ERROR_LIMIT)
 
     def is_loaded(self, key: LoadKey) -> bool:

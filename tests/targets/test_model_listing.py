@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import trio
 
-from foreman.domain.errors import TargetGarbled
+from foreman.domain.errors import TargetError, TargetGarbled
 from foreman.targets.http.pool import Client
 from foreman.targets.model_listing import Listing
 from foreman.targets.model_names import ollama_form
@@ -45,6 +45,31 @@ async def test_a_list_of_models_in_any_shape(told: object, names: list[str]) -> 
     async with serving(replies(ok(told))) as url:
         target = OpenAITarget(url)
         assert [model.name for model in await target.models()] == names
+        target.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 38\r\n\r\n" + b'{"error": "wrong key: sk-hush\\/hush2"}',
+        b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 24\r\n\r\nwrong key: sk-hush/hush2",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 37\r\n\r\n{"error": "wrong key: sk-hush/hush2"}',
+    ],
+)
+async def test_a_server_that_says_its_token_does_not_tell_it_to_callers(answer: bytes) -> None:
+    async with serving(replies(answer)) as url:
+        target = OpenAITarget(url, "sk-hush/hush2")
+        with pytest.raises(TargetError, match=r"wrong key: \*\*\*") as caught:
+            await target.models()
+        target.close()
+    assert "hush" not in str(caught.value)
+
+
+async def test_a_short_token_is_a_word_like_any_other() -> None:
+    async with serving(replies(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 12\r\n\r\nEMPTY prompt")) as url:
+        target = OpenAITarget(url, "EMPTY")
+        with pytest.raises(TargetError, match="EMPTY prompt"):
+            await target.models()
         target.close()
 
 

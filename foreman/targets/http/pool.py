@@ -16,6 +16,7 @@ from foreman.targets.http.parser import Body, Header, header_text, headers_for
 SETTLE = 0.02  # seconds before a connection is used again; llama.cpp closes it after a streamed answer unannounced
 ACCEPT = "Accept: */*"
 IDLE_LIMIT = 4.0  # seconds; shorter than the 5 s after which common servers close an idle connection
+SECRET = 8  # characters; a shorter token is a word such as EMPTY
 MAX_IDLE = 64  # connections kept; further ones are closed when their answer ends
 
 
@@ -38,6 +39,7 @@ class Client:
         if token.strip():
             headers.append(f"Authorization: Bearer {token.strip()}")
         self._headers = "\r\n".join(header_text(header) for header in headers)
+        self._token = token.strip().encode()
         self._idle: deque[Connection] = deque()  # the longest idle first
         self._busy: set[Connection] = set()
 
@@ -77,6 +79,12 @@ class Client:
         """
         async with self.request(method, path, body) as response:
             return response, await response.read(limit)
+
+    def without_token(self, said: bytes) -> bytes:
+        """Return the words of the server without the token that it was sent: callers see its errors."""
+        if len(self._token) < SECRET:
+            return said
+        return said.replace(self._token, b"***").replace(self._token.replace(b"/", b"\\/"), b"***")
 
     def close(self) -> None:
         """Close every connection, even with an answer running."""
