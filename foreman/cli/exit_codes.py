@@ -57,6 +57,8 @@ def line_and_code(error: BaseException) -> tuple[str, int] | None:
             return str(error), NO_DAEMON
         case Unauthorized(status=401):
             return f"{error.message}: set FOREMAN_TOKEN, or give --token", REFUSED
+        case Refused(code="admin_required"):
+            return f"{error.message}: set FOREMAN_TOKEN to it, or give --token", REFUSED
         case Refused():
             return str(error), REFUSED
         case AnswerTooLarge():

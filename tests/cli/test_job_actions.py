@@ -84,5 +84,5 @@ def test_where_an_admin_token_is_set_pausing_wants_it(tmp_path: Path) -> None:
     with an_app(tmp_path, admin_token="boss") as app:
         refused = app.run("pause")
         assert (refused.returncode, refused.stdout) == (4, "")
-        assert refused.stderr.startswith("foreman: this needs the admin token: ")
+        assert refused.stderr == "foreman: this needs the admin token: set FOREMAN_TOKEN to it, or give --token\n"
         assert app.run("pause", FOREMAN_TOKEN="boss").returncode == 0

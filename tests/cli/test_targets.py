@@ -54,6 +54,7 @@ def test_targets_are_listed(told: Invoke) -> None:
 def test_a_target_is_drained_and_resumed(told: Invoke) -> None:
     assert told("drain", "one").stdout == "one is drained: no job runs there\n"
     assert told("targets").stdout.splitlines()[1].split()[:2] == ["one", "drained"]
+    assert "; one is drained;" in told("ps").stderr
     assert json.loads(told("drain", "one", "--json").stdout)["draining"] is True
     assert told("resume", "one").stdout == "one takes jobs\n"
     assert json.loads(told("resume", "one", "--json").stdout)["draining"] is False

@@ -74,6 +74,8 @@ def summary(queue: Queue, why: str | None = None) -> str:
     said = [f"{len(queue.running)} of {queue.slots} running, {queue.queued:,} waiting"]
     if loaded := list(dict.fromkeys(model for target in queue.targets for model in target.loaded)):
         said.append(f"{', '.join(loaded)} {'is' if len(loaded) == 1 else 'are'} loaded")
+    if drained := [target.name for target in queue.targets if target.draining]:
+        said.append(f"{', '.join(drained)} {'is' if len(drained) == 1 else 'are'} drained")
     if queue.paused:
         said.append("paused until 'foreman resume'")
     if queue.degraded:
