@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from foreman.domain.errors import (
     Draining,
     IllegalTransition,
     Shortage,
+    StoreBusy,
     StoreFull,
     TargetBusy,
     TargetFailed,
@@ -434,6 +435,25 @@ async def test_an_idle_worker_drains_at_once(start_app: Start, autojump_clock: M
     app = await start_app(slots=3)
     await app.worker.drain(30)
     assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize("error", [StoreFull(), StoreBusy("locked")])
+async def test_an_idle_worker_drains_while_nothing_can_be_stored(
+    start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    app = await start_app()
+    await trio.sleep(1)
+    stores = app.store.transaction
+
+    @contextlib.contextmanager
+    def fails() -> Iterator[None]:
+        with stores():
+            yield
+            raise error
+
+    with monkeypatch.context() as broken, trio.fail_after(1):
+        broken.setattr(app.store, "transaction", fails)
+        await app.worker.drain(30)
 
 
 async def held(app: App) -> None:

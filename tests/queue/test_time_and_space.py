@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from foreman.domain.errors import JobNotFound, StoreBroken, StoreFull, StoreRejected, TargetLost
+from foreman.domain.errors import JobNotFound, StoreBroken, StoreBusy, StoreFull, StoreRejected, TargetLost
 from foreman.domain.job import Artifact, State
 from foreman.domain.usage import MINUTE, Tokens
-from foreman.queue.commands import Accepted, Answered, Cancel, Checkpoint, Claim, Prune, Submit
+from foreman.queue.commands import Accepted, Answered, Cancel, Checkpoint, Claim, Prune, Submit, Withdraw
 from foreman.queue.handlers import claims, maintenance
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
@@ -31,6 +32,26 @@ def test_a_job_waits_for_its_time_and_its_waiting_begins_then(harness: QueueHarn
     assert harness.handlers.tick().events == []
     assert harness.claimed().since == START + 50
     assert harness.handlers.next_due is None
+
+
+@pytest.mark.parametrize("error", [StoreFull(), StoreBusy("locked"), StoreRejected(ValueError())])
+def test_slots_get_their_claims_back_whatever_the_disk_says(
+    harness: QueueHarness, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    claim, stores = Claim(), harness.store.transaction
+    assert id(claim) not in harness.apply(claim)
+
+    @contextmanager
+    def fails() -> Iterator[None]:
+        with stores():
+            yield
+            raise error
+
+    monkeypatch.setattr(harness.store, "transaction", fails)
+    assert harness.apply(Withdraw())[id(claim)] is None
+    monkeypatch.undo()
+    harness.submit(1)
+    assert harness.claimed().id == "001"
 
 
 def test_a_job_that_was_not_started_in_time_expires(harness: QueueHarness) -> None:

@@ -100,7 +100,8 @@ class CommandHandlers:
 
         A message answered with a ForemanError wrote nothing. When the disk is full, or the store rejects a message,
         each one gets a transaction of its own, so that one does not fail the others. While another program locks the
-        store none is retried, since each retry would wait for the lock. Unstored reports of workers are kept.
+        store none is retried, since each retry would wait for the lock. Unstored reports of workers are kept, and
+        claims are withdrawn all the same: a slot must be able to end while nothing can be stored.
 
         `lend` is called with claims whose work may begin, when nothing but the commit is left to do; if that fails, it
         is called with them again, and they are answered for good.
@@ -114,8 +115,7 @@ class CommandHandlers:
         try:
             answers, commit = self._in_one(together, lend)
         except StoreBusy as busy:
-            answers, commit = [(message, busy) for message in together], Commit([])
-            self._owe(together)
+            answers, commit = [answer for message in together for answer in self._unstored(message, busy)], Commit([])
             self.next_due = self.clock() + BUSY_PAUSE
         except (StoreUnavailable, StoreRejected) as error:
             tried = [self._in_one_or_error(message) for message in together]
@@ -170,13 +170,15 @@ class CommandHandlers:
         try:
             return self._in_one([message])
         except (StoreUnavailable, StoreRejected) as error:
-            if isinstance(error, StoreUnavailable):
-                self._owe([message])
-            return [(message, error)], Commit([])
+            return self._unstored(message, error), Commit([])
 
-    def _owe(self, messages: Sequence[Message[Any]]) -> None:
-        """Keep the reports of workers to retry: their senders do not wait for an answer."""
-        self._owed += [message for message in messages if isinstance(message, (Began, Finished))]
+    def _unstored(self, message: Message[Any], error: ForemanError) -> list[Answer]:
+        """Return the answers to a message whose transaction failed; keep what its sender does not wait for."""
+        if isinstance(message, Withdraw):
+            return [*((claim, None) for claim in self._ledger.withdraw(message.target)), (message, None)]
+        if isinstance(message, (Began, Finished)) and isinstance(error, StoreUnavailable):
+            self._owed.append(message)
+        return [(message, error)]
 
     def _answer(self, message: Message[Any]) -> object:
         try:

@@ -167,7 +167,7 @@ class Ledger:
         self.store.set_note(PAUSED, "true" if paused else "false")
         self.outlook.paused = paused
 
-    def answer_claim(self, claim: Claim, work: Work | None) -> None:
+    def answer_claim(self, claim: Claim, work: Work) -> None:
         """Answer a claim that waits."""
         self.served.append((claim, work))
         self.claims.remove(claim)
@@ -188,8 +188,13 @@ class Ledger:
 
     def forget_claims(self, target: str) -> None:
         """Answer the claims of a target that wait: they get no job."""
-        for claim in [claim for claim in self.claims if claim.target == target]:
-            self.answer_claim(claim, None)
+        self.served += [(claim, None) for claim in self.withdraw(target)]
+
+    def withdraw(self, target: str) -> list[Claim]:
+        """Take back the claims of a target that wait, and return them; who calls this answers them without a job."""
+        withdrawn = [claim for claim in self.claims if claim.target == target]
+        self.claims = [claim for claim in self.claims if claim.target != target]
+        return withdrawn
 
     def find(self, job_id: str, caller: Caller) -> Job:
         """Return a job that the caller may change.
