@@ -14,7 +14,7 @@ import msgspec
 from foreman.domain.errors import JobUnreadable, StoreRefused
 from foreman.domain.job import Priority
 from foreman.store.sqlite.migrate import steps
-from foreman.store.sqlite.reads import EVENTS, PRUNED
+from foreman.store.sqlite.reads import EVENTS, NEWEST, PRUNED
 from foreman.store.sqlite.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job, text
 
 SMALL = 64 * 2**20  # bytes that can be read in a moment
@@ -147,7 +147,7 @@ def _unreadable(db: sqlite3.Connection) -> list[str]:
             found.append(f"{count - SOME} more rows of {table} cannot be read")
     odd = db.execute(_ODD_LINES).fetchmany(SOME)
     found += [f"the count of waiting jobs of {key!r} with priority {priority} is odd" for key, priority in odd]
-    for name, value in db.execute("SELECT name, value FROM notes WHERE name = ?", (PRUNED,)):
+    for name, value in db.execute("SELECT name, value FROM notes WHERE name IN (?, ?)", (NEWEST, PRUNED)):
         if not str(value).isdecimal():
             found.append(f"the note {name!r} is {value!r}, which is no number")
     return found

@@ -293,6 +293,10 @@ def test_a_seq_is_never_used_again_even_when_its_job_is_gone(open_store: Callabl
     add(store, draft(3))
     assert [event.seq for event in store.events(limit=9)] == [3]
     assert store.seqs() == (3, 0)
+    done(store, add(store, draft(4))[0], expires_at=200.0)
+    with store.transaction():
+        store.prune(300, 9)
+    assert open_store().seqs() == (7, 7)
 
 
 def test_deleting_a_job_takes_all_that_hangs_on_it(store: Store) -> None:

@@ -24,10 +24,13 @@ def bring_up_to_date(db: sqlite3.Connection, path: str) -> None:
             f"the database {path} has schema version {have}, this foreman knows up to {newest}: "
             "install a newer foreman or choose another data_dir"
         )
-    for number in range(have + 1, newest + 1):
-        try:
+    db.execute("PRAGMA foreign_keys = OFF")  # or a step that makes a table anew would delete what refers to it
+    try:
+        for number in range(have + 1, newest + 1):
             db.executescript(f"BEGIN IMMEDIATE;\n{known[number]}\nPRAGMA user_version = {number};\nCOMMIT;")
-        except sqlite3.Error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+    except sqlite3.Error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    finally:
+        db.execute("PRAGMA foreign_keys = ON")

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 PRUNED = "horizon"  # the note with the newest pruned seq
+NEWEST = "newest_event"  # the note with the newest seq when its job was deleted
+FIRST = 8  # artifacts of a job that are not in the index by name
 
 # The index is named because the planner may prefer the one on state alone and read every queued job.
 TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
@@ -185,7 +187,10 @@ class SqliteReader:
         if name is None:
             rows = self._rows("SELECT rowid, length(body) FROM payloads WHERE job_id = ?", (job_id,))
         else:
-            rows = self._rows("SELECT rowid, size FROM artifacts WHERE job_id = ? AND name = ?", (job_id, name))
+            named = "WHERE job_id = ?1 AND name = ?2 AND position"
+            sql = f"""SELECT rowid, size FROM artifacts {named} < {FIRST} UNION ALL
+                      SELECT rowid, size FROM artifacts INDEXED BY artifacts_by_name {named} >= {FIRST}"""
+            rows = self._rows(sql, (job_id, name))
         return (rows[0][0], rows[0][1]) if rows else None
 
     def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
@@ -197,10 +202,12 @@ class SqliteReader:
 
     def seqs(self) -> Seqs:
         """Return the limits of the event log."""
-        newest = self._value("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
-        note = self.note(PRUNED) or "0"
-        pruned = int(note) if note.isdecimal() else 0  # another program may have changed it
-        return Seqs(int(str(newest or 0)), pruned)
+        stored, pruned = self._value("SELECT max(seq) FROM events"), self._seq(PRUNED)
+        return Seqs(max(int(str(stored or 0)), pruned, self._seq(NEWEST)), pruned)
+
+    def _seq(self, note: str) -> int:
+        value = self.note(note) or "0"
+        return int(value) if value.isdecimal() else 0  # another program may have changed it
 
     def deliveries(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Delivery]:
         """Return up to `limit` of a job's deliveries after the seq `after`, oldest first."""

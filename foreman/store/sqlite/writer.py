@@ -13,7 +13,7 @@ from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.usage import HOUR, MINUTE, Depth, Figures, Slot
 from foreman.store.protocol import NO_ARTIFACTS, Line, Remains
 from foreman.store.sqlite.database import Database
-from foreman.store.sqlite.reads import CLAIMABLE, IN_LINE, PRUNED, TO_CLAIM, SqliteReader, is_line
+from foreman.store.sqlite.reads import CLAIMABLE, IN_LINE, NEWEST, PRUNED, TO_CLAIM, SqliteReader, is_line
 from foreman.store.sqlite.recent import Recent
 from foreman.store.sqlite.rows import (
     COLUMNS,
@@ -242,9 +242,12 @@ class SqliteWriter(SqliteReader):
         return expired
 
     def _remove(self, job_ids: Sequence[str]) -> None:
+        newest = self.seqs().newest
         for job_id in job_ids:
             self._recent.drop(job_id)
         self._db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
+        if self.seqs().newest < newest:  # its job is gone; the seq is not given again
+            self.set_note(NEWEST, str(newest))
 
     def add_usage(self, figures: Mapping[Slot, Figures], depths: Sequence[Depth]) -> None:
         """Add the figures to the stored ones, and raise the stored depths to these."""
