@@ -138,12 +138,14 @@ def _show_job(job: Job) -> None:
 
 
 def _show_timeline(events: list[Event]) -> None:
-    """Print each event with its time of day and the duration of the state before it."""
+    """Print each event with its time of day, the duration of the state before it, and, of several, the target."""
     click.echo()
+    several = len({event.target for event in events if event.target}) > 1
     before: datetime | None = None
     for event in events:
         lasted = f"+{between(before, event.timestamp)}" if before else clock(event.timestamp, day=True)[:10]
-        attempt = f"  attempt {event.attempt}" if event.attempt else ""
+        where = f" on {event.target}" if several and event.target else ""
+        attempt = f"  attempt {event.attempt}{where}" if event.attempt else ""
         error = f"  {one_line(event.error)}" if event.error else ""
         lead = Text(f"{clock(event.timestamp)}  {lasted:>12}  ") + state_text(f"{event.state:<12}")
         show_hanging(lead, Text((attempt + error).strip()))

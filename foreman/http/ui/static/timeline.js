@@ -10,6 +10,8 @@ export function timeline(element, events) {
     const until = next ? Date.parse(next.timestamp) : ENDED.has(event.state) ? from : now();
     return { event, lasted: Math.max(0, until - from) / 1000, last: !next };
   });
+  const several = new Set(events.map((event) => event.target).filter(Boolean)).size > 1;
+  const where = (event) => (several && event.target ? ` on ${event.target}` : "");
   const all = parts.reduce((sum, part) => sum + part.lasted, 0) || 1;
   const segments = parts.filter((part) => part.lasted > 0);
   fill(
@@ -28,7 +30,7 @@ export function timeline(element, events) {
       "ol.steps",
       {},
       parts.map(({ event, lasted, last }) =>
-        h("li", {}, pill(event.state, { goes: last && !ENDED.has(event.state) && event.state !== "queued" }), h("span.muted", {}, moment(event.timestamp)), event.attempt > 0 && h("span.muted", {}, `attempt ${event.attempt}`), lasted > 0 && h("span", {}, seconds(lasted)), event.error && h(event.error.startsWith("gave way") ? "span.muted" : "span.bad", {}, event.error)),
+        h("li", {}, pill(event.state, { goes: last && !ENDED.has(event.state) && event.state !== "queued" }), h("span.muted", {}, moment(event.timestamp)), event.attempt > 0 && h("span.muted", {}, `attempt ${event.attempt}${where(event)}`), lasted > 0 && h("span", {}, seconds(lasted)), event.error && h(event.error.startsWith("gave way") ? "span.muted" : "span.bad", {}, event.error)),
       ),
     ),
   );
