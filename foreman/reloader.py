@@ -64,6 +64,10 @@ class Reloader:
             before = self._context.settings
             changes = compare(before, read)
             check_together(changes.settings)  # what was read may suit another `addr` only than the one in force
+            if _names_targets(before) and not _names_targets(changes.settings):  # such as a file that is half written
+                raise SettingInvalid(
+                    "targets", [], "must not all go with a reload: only a start takes the embedded model"
+                )
             plan = plan_targets(before, changes.settings)
             await self._check(changes.settings, plan)
             if self._context.draining:
@@ -131,6 +135,10 @@ class Reloader:
             return await boot_id_at(client) == self._context.boot_id
         finally:
             client.close()
+
+
+def _names_targets(settings: Settings) -> bool:
+    return bool(settings.targets or settings.ollama_url or settings.openai_url or settings.models)
 
 
 def itself(settings: Settings, one: TargetSettings) -> SettingInvalid:

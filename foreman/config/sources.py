@@ -156,7 +156,7 @@ def _in_one_line(error: ValidationError) -> SettingInvalid:
     if isinstance(given, Mapping):  # a table may hold secrets
         given = list(given)
     if isinstance(given, str):
-        given = re.sub(r"//[^/]*@", "//***@", given)
+        given = re.sub(r"(://[^?]*\?).*", r"\1***", re.sub(r"//[^/]*@", "//***@", given))
     limits = first.get("ctx", {})
     allowed = _ALLOWED[first["type"]].format(**limits) if first["type"] in _ALLOWED else first["msg"]
     return SettingInvalid(name, given, allowed.removeprefix("Value error, "))

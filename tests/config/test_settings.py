@@ -144,6 +144,10 @@ def test_a_wrong_value_is_one_line_with_what_was_given_and_what_is_allowed(
     assert "\n" not in words
 
 
+def test_the_query_of_an_address_is_not_told() -> None:
+    assert "given: 'http://a/v1?***'" in refusal(openai_url="http://a/v1?api_key=hidden")
+
+
 @pytest.mark.parametrize("env", [{"KEY": ["hidden"]}, "hidden"])
 def test_what_env_has_is_not_told(env: object) -> None:
     assert "hidden" not in refusal(models=[{"name": "m", "command": ["x"], "env": env}])

@@ -139,7 +139,7 @@ def test_calls_past_the_queue_that_wait_for_a_server_end_with_it(daemon: Configu
         (settings(A, B, A), "names and aliases must be unique"),
         (settings(A, B | {"env": "X"}), "setting models.1.env"),
         (settings(A, B | {"ready": "{m}"}) + '[macros]\nm = "{m}"\n', "the macro m contains itself"),
-        (settings(), "has no models"),
+        (settings(), "must have a model"),
     ],
 )
 def test_a_wrong_model_changes_nothing(daemon: Configured, text: str, why: str) -> None:

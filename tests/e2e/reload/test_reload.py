@@ -98,6 +98,7 @@ def test_jobs_wait_for_a_new_target_that_has_not_listed_its_models_yet(
     [
         ("targets = [", "must be valid TOML"),
         ("targets = " + "[" * 5000, "must be valid TOML"),
+        ("", "setting targets: must not all go"),
         ("slots = 0\n", "setting slots"),
         ("nonsense = 1\n", "no such setting"),
         ('[[targets]]\nname = "me"\nollama_url = "{url}"\n', "must not lead to this Foreman itself"),
