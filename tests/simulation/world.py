@@ -200,7 +200,7 @@ class World:
                     await trio.sleep_forever()
                 if crashes:
                     nursery.start_soon(self._kill_in, dice.uniform(0, grace), app, nursery)
-                await app.drain(grace)
+                await self._drain(app, grace)
                 self._check_drained(store)
                 nursery.cancel_scope.cancel()
         except* PowerCut:
@@ -209,6 +209,12 @@ class World:
             store.close()
         self.receivers.restart()
         self._speak_up()
+
+    async def _drain(self, app: App, grace: float) -> None:
+        with trio.move_on_after(grace + HOUR) as late:
+            await app.drain(grace)
+        if late.cancelled_caught:
+            self.book.complain(f"a drain with {grace:g} s of grace does not end")
 
     async def _kill_in(self, seconds: float, app: App, nursery: trio.Nursery) -> None:
         await trio.sleep(seconds)
@@ -350,7 +356,7 @@ class World:
                     self.book.complain(f"{what} never ends")
                 self._check_outbox(store)
                 self._audit(store)
-                await app.drain(1)
+                await self._drain(app, 1)
                 nursery.cancel_scope.cancel()
         finally:
             store.close()
