@@ -104,12 +104,14 @@ class Lease:
     def give_way(self, holder: Holder) -> None:
         """Hold the bytes for a client alone from now on; the holder lets go when they are taken away."""
         self._holder = ref(holder)
-        self._lend()
+        if self._counted:
+            self._budget.lend(self)
 
     def keep(self) -> None:
         """Stop giving way: the bytes serve more than a client again."""
         self._holder = None
-        self._budget.keep(self)
+        if self._counted:
+            self._budget.keep(self)
 
     def take_away(self) -> None:
         """Free the bytes and have the holder of `give_way` let go."""

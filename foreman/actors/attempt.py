@@ -238,7 +238,8 @@ class Attempt:
                 else:
                     await offload(len(chunk.data), answer.add, chunk)
                 self._output.append(chunk.data, label, last=chunk.last)
-                self._wait_for_chunk(self._timeouts.stall)
+                if not chunk.last:
+                    self._wait_for_chunk(self._timeouts.stall)
         return answer, flaw
 
 

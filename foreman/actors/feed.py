@@ -26,7 +26,7 @@ class Feed:
         """Begin at `newest`, the store's newest seq."""
         self._readers = readers
         self._kept: deque[JobEvent] = deque(maxlen=history)
-        self._news = trio.Event()
+        self._news: trio.Event | None = None  # made by the first that waits
         self._turns = Turnstile()
         self.subscriptions: WeakSet[Subscription] = WeakSet()  # the open ones
         self.history = history
@@ -37,12 +37,15 @@ class Feed:
         if commit.events:
             self._kept.extend(commit.events)
             self.newest = commit.events[-1].seq
-            self._news.set()
-            self._news = trio.Event()
+            if self._news is not None:
+                self._news.set()
+                self._news = None
 
     async def wait_beyond(self, seq: int) -> None:
         """Return when there are events after `seq`; many waiters return a few at a time."""
         while self.newest <= seq:
+            if self._news is None:
+                self._news = trio.Event()
             await self._news.wait()
         await self._turns.enter()
 

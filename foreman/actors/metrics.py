@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from foreman.domain.job import State
 from foreman.domain.usage import OTHER
 from foreman.queue.commands import Commit
 
@@ -15,8 +16,7 @@ MOST_MODELS = 200  # with series of their own, about sixty each
 _SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempted:
+class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that has ended. Times are seconds."""
 
     model: str
@@ -32,8 +32,8 @@ class Metrics:
     """Counters and histograms that the actors update; gauges are read at scrape time, in http/routes/metrics.py."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        made: dict[str, Any] = {"registry": self.registry, "namespace": "foreman"}
+        self._registry = CollectorRegistry()
+        made: dict[str, Any] = {"registry": self._registry, "namespace": "foreman"}
         self._events = Counter("changes", "Job events, by the state entered", ["state"], **made)
         self._attempts = Counter("attempts", "Attempts that ended, by outcome", ["model", "outcome"], **made)
         self._phases = Histogram(
@@ -44,13 +44,22 @@ class Metrics:
         self._deliveries = Counter("deliveries", "Attempts to deliver a webhook, by outcome", ["outcome"], **made)
         self._restarts = Counter("restarts", "Actors that failed and were started again", ["actor"], **made)
 
+        self._happened: dict[State, int] = {}  # events that the counter does not have yet: it costs much more
         self._models: set[str] = set()
         self._children: dict[tuple[object, ...], Any] = {}  # a lookup by labels costs more than the count itself
 
     def on_commit(self, commit: Commit) -> None:
         """Count the events of a commit."""
         for event in commit.events:
-            self._of(self._events, event.state).inc()
+            self._happened[event.state] = self._happened.get(event.state, 0) + 1
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Return the registry, up to date. Call it on the event loop."""
+        happened, self._happened = self._happened, {}
+        for state, count in happened.items():
+            self._of(self._events, state).inc(count)
+        return self._registry
 
     def attempted(self, attempt: Attempted) -> None:
         """Count an attempt that has ended: outcome, phases and tokens."""

@@ -51,7 +51,7 @@ class OutputLog:
         self.cut: GaveWay | None = None  # set once the chunks were dropped before all readers had them
         self.said = 0  # number of chunks before the cut
         self.shown = False  # True once somebody was given a chunk of the current attempt
-        self._readers: weakref.WeakSet[OutputReader] = weakref.WeakSet()
+        self._readers: weakref.WeakSet[OutputReader] | None = None  # made by the first reader
         self._news: trio.Event | None = None  # made by the first reader that waits
         self._end: trio.Event | None = None  # the same, for those that wait for the end alone
         self._turns: Turnstile | None = None  # made once several readers wait
@@ -104,7 +104,7 @@ class OutputLog:
 
     def let_go(self) -> None:
         """Drop the chunks of an attempt that has ended; slow readers get the error instead of the rest."""
-        for reader in list(self._readers):
+        for reader in list(self._readers or ()):
             reader.hurry()
         if self.ended is None:
             self.drop()
@@ -120,6 +120,8 @@ class OutputLog:
     def follow(self, hurry: Callable[[], None] = lambda: None) -> OutputReader:
         """Return a reader from the first chunk to the end of the job. `hurry` is called before chunks are dropped."""
         reader = OutputReader(self, hurry)
+        if self._readers is None:
+            self._readers = weakref.WeakSet()
         self._readers.add(reader)
         return reader
 
@@ -136,7 +138,7 @@ class OutputLog:
         if self._news is None:
             self._news = trio.Event()
         await self._news.wait()
-        if len(self._readers) > 1:
+        if self._readers is not None and len(self._readers) > 1:
             self._turns = self._turns or Turnstile()
             await self._turns.enter()
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
-import msgspec
 import structlog
 import trio
+from msgspec.structs import replace
 
 from foreman.actors.attempt import Attempt, Timeouts
 from foreman.actors.auto_slots import AutoSlots
@@ -301,7 +300,7 @@ class Worker:
         job = work.job
         model, payload = self._inventory.named(job.model, job.key, work.payload)
         if model != job.model:
-            work = replace(work, job=msgspec.structs.replace(job, model=model), payload=payload)
+            work = replace(work, job=replace(job, model=model), payload=payload)
         output = self._hub.output(job.id)
         output.begin(job.attempt)
         attempt = Attempt(work, self._target, self.loads, output, self.timeouts, self._clock, claim.reply)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from foreman.domain.job import Instant, LoadKey
 from foreman.domain.scheduling.forecast import Kind
@@ -14,8 +15,7 @@ def never_shown() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class AtWork:
+class AtWork(msgspec.Struct, frozen=True):
     """A job that occupies a slot."""
 
     kind: Kind

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+import msgspec
 import trio
 
 from foreman.domain.caller import FOREMAN, Caller
@@ -110,8 +111,7 @@ class Message(Generic[T]):
     reply: Reply[T] = field(default_factory=Reply)
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """The answer to an accepted submission, or to a retry."""
 
     job: Job
@@ -123,8 +123,7 @@ class Accepted:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """A claimed job with the request for its target."""
 
     job: Job
@@ -141,8 +140,7 @@ class Work:
         return Spent(job.priority, seconds, self.reserved, job.key, job.caller_key, beyond)
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """The outcome of a successful attempt."""
 
     artifacts: Sequence[Artifact]  # the completion first

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from foreman.domain.job import Instant, Job, LoadKey
 from foreman.domain.scheduling import forecast, load_times

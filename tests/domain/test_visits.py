@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 
 import pytest
+from msgspec.structs import replace
 
 from foreman.domain.scheduling.choose import Head, Rules, Standing, choose, start
 from foreman.domain.scheduling.visits import MOST_BAR, Moves, Turn, Visits

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from foreman.domain.errors import JobNotFound, StoreBroken, StoreBusy, StoreFull, StoreRejected, TargetLost
 from foreman.domain.job import Artifact, State

@@ -16,7 +16,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
 
 from foreman.domain.job import NOBODY, CallerKey
 from foreman.domain.scheduling.prefixes import PrefixTurn
@@ -45,8 +48,7 @@ class Rules:
     most_running: Mapping[str, int] = field(default_factory=dict)  # jobs at once, by name of a token with a limit
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The oldest claimable job of a lane."""
 
     key: str
@@ -56,8 +58,7 @@ class Head:
     caller: CallerKey = NOBODY
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(msgspec.Struct, frozen=True):
     """The slot time of one attempt, including loading."""
 
     priority: int
@@ -68,16 +69,15 @@ class Spent:
     beyond: float = 0.0  # seconds that its caller is to be charged beyond what it was charged at the start
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """The scheduler's state for one target: its turns, and the credits of each class. Passed in and returned."""
 
     turns: tuple[Turn, ...] = ()  # of keys that fit together, the one used last at the end
     credits: tuple[float, ...] = (0.0,) * len(CLASSES)  # seconds of slot time owed to each class
     started: tuple[int, ...] = ()  # the classes of the last IN_A_ROW jobs
-    moves: Moves = field(default_factory=Moves)
-    visits: Visits = field(default_factory=Visits)
-    shares: Mapping[tuple[str, int], Shares] = field(default_factory=dict)  # of lanes with several callers
+    moves: Moves = msgspec.field(default_factory=Moves)
+    visits: Visits = msgspec.field(default_factory=Visits)
+    shares: Mapping[tuple[str, int], Shares] = msgspec.field(default_factory=dict)  # of lanes with several callers
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -123,8 +123,7 @@ class Standing:
         return min((end for end in (*ends, self.moves.until) if end > now), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """The job to run next."""
 
     head: Head

@@ -7,7 +7,10 @@ target has loaded is not part of it; the target says that.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
 
 from foreman.domain.job import Instant, LoadKey, model_of
 from foreman.domain.scheduling.breaker import Breaker, Breakers
@@ -25,14 +28,13 @@ class Rest:
     until: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Turns:
+class Turns(msgspec.Struct, frozen=True):
     """The state that a claim is decided by, as the last command left it."""
 
-    standing: Standing = field(default_factory=Standing)
-    resting: Mapping[LoadKey, Rest] = field(default_factory=dict)
-    breakers: Breakers = field(default_factory=dict)
-    prompts: Prompts = field(default_factory=Prompts)
+    standing: Standing = msgspec.field(default_factory=Standing)
+    resting: Mapping[LoadKey, Rest] = msgspec.field(default_factory=dict)
+    breakers: Breakers = msgspec.field(default_factory=dict)
+    prompts: Prompts = msgspec.field(default_factory=Prompts)
 
     @property
     def keys(self) -> Sequence[LoadKey]:

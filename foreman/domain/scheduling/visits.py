@@ -12,7 +12,10 @@ loads. Three rules bound what moves cost:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
 
 from foreman.domain.scheduling.prefixes import PrefixTurn
 
@@ -23,8 +26,7 @@ NEWEST = 0.5  # weight of the latest gap in their average
 KEYS = 64  # keys whose gaps are remembered
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """The turn of one load key."""
 
     key: str

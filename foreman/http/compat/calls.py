@@ -34,6 +34,7 @@ from foreman.queue.commands import Submit
 from foreman.targets.protocol import Call
 
 NOTHING = "missing request body"
+PRIORITIES = {priority.word: priority for priority in Priority}
 COUNT_TIMEOUT = 60.0  # seconds for counting tokens, including loading the model
 
 
@@ -171,10 +172,10 @@ def _wishes() -> tuple[bool, Priority]:
     keep = headers.get(ON_DISCONNECT, "cancel")
     if keep not in ("cancel", "keep"):
         raise FieldInvalid(ON_DISCONNECT, keep, "must be cancel or keep")
-    word = headers.get(PRIORITY, Priority.HIGH.word)
-    if word not in [priority.word for priority in Priority]:
+    word = headers.get(PRIORITY, "high")
+    if (priority := PRIORITIES.get(word)) is None:
         raise FieldInvalid(PRIORITY, word, "must be one of high, normal, low")
-    return keep == "keep", Priority[word.upper()]
+    return keep == "keep", priority
 
 
 def _wants_stream(payload: dict[str, msgspec.Raw], *, default: bool) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import cached_property
 from typing import Protocol
 
 import msgspec
 import trio
 from quart import Response, request
 
-from foreman.actors.output import OutputItem, OutputLog
+from foreman.actors.output import OutputItem, OutputLog, OutputReader
 from foreman.domain import sse
 from foreman.domain.answers.chunk import Label
 from foreman.domain.endpoints.completion import without_usage
@@ -52,10 +53,15 @@ class WaitingCaller:
         self._ctx = ctx
         self._keep = keep
         self.output = output
-        self.reader = output.follow(inflow(request).hurry)
+        self._hurry = inflow(request).hurry
         self.ended: JobEvent | None = None
         self._usage = usage
         self._left = False
+
+    @cached_property
+    def reader(self) -> OutputReader:
+        """Return the reader of the output, which a caller of a whole answer does without."""
+        return self.output.follow(self._hurry)
 
     def part_of(self, chunk: bytes, label: Label) -> bytes | None:
         """Return the chunk as the caller asked for it: Foreman requests usage that the caller may not expect."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
+
+from msgspec.structs import replace
 
 from foreman.domain.errors import ForemanError, StoreBroken, StoreBusy, StoreRejected, StoreUnavailable
 from foreman.domain.job import Instant

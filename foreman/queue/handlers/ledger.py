@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -328,7 +327,7 @@ class Ledger:
         turns = outlook.turns_of(target)
         if turn := turns.standing.turn(job.key):
             load = outlook.load_times.of(target, job.key) or 0.0
-            self.schedule(target, turns.stand(turns.standing.changed(dataclasses.replace(turn, load=load))))
+            self.schedule(target, turns.stand(turns.standing.changed(replace(turn, load=load))))
 
     def _left(self, job: Job) -> None:
         """Record in the scheduler that a job runs no more; it is given as it ran."""
@@ -341,7 +340,7 @@ class Ledger:
             turns = turns.compute(turns.prompts.ended(job.id))
             self.schedule(target, turns)
         if (turn := turns.standing.turn(job.key)) and turn.took:
-            self.schedule(target, turns.stand(turns.standing.changed(dataclasses.replace(turn, used=self.now))))
+            self.schedule(target, turns.stand(turns.standing.changed(replace(turn, used=self.now))))
 
     def _expiry(self) -> Instant | None:
         return self.now + self.rules.job_ttl if self.rules.job_ttl else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import CallerKey, Job, LoadKey, State
@@ -16,8 +18,7 @@ from foreman.queue.sites import Site
 LOOK = 16  # jobs of a caller in a lane that are looked at for one that may start
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
+class Picked(msgspec.Struct, frozen=True):
     """The job that a claim gets."""
 
     job: Job

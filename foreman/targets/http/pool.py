@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -131,14 +132,19 @@ class Client:
         now = trio.current_time()
         while self._idle and self._idle[0].idle_since < now - IDLE_LIMIT:
             self._idle.popleft().close()
-        for place in reversed(range(len(self._idle))):
-            connection = self._idle[place]
-            if connection.idle_since <= now - SETTLE:
-                del self._idle[place]
-                if connection.still_open():
-                    return connection
-                connection.close()
+        settled = bisect_right(self._idle, now - SETTLE, key=_idle_since)
+        while settled:
+            settled -= 1
+            connection = self._idle[settled]
+            del self._idle[settled]
+            if connection.still_open():
+                return connection
+            connection.close()
         return None
+
+
+def _idle_since(connection: Connection) -> float:
+    return connection.idle_since
 
 
 class Request:
