@@ -23,7 +23,7 @@ ELSEWHERE = {"data_dir"}  # its default is the platform's
 def test_every_setting_is_in_the_example_file_with_its_default() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     shown = tomllib.loads(
-        "\n".join(re.findall(r"^# ([a-z_]+ = .*)$", text.partition("# ---- Managed models")[0], re.MULTILINE))
+        "\n".join(re.findall(r"^# ([a-z_]+ = .*)$", text.partition("# ---- Targets,")[0], re.MULTILINE))
     )
     assert shown.keys() == Settings.model_fields.keys()
     given = {name: value for name, value in shown.items() if name not in ELSEWHERE}
@@ -33,12 +33,15 @@ def test_every_setting_is_in_the_example_file_with_its_default() -> None:
     }
 
 
-def test_the_example_file_changes_nothing_and_its_models_are_valid(tmp_path: Path) -> None:
+def test_the_example_file_changes_nothing_and_its_tables_are_valid(tmp_path: Path) -> None:
     assert tomllib.loads(EXAMPLE.read_text(encoding="utf-8")) == {}
-    text = EXAMPLE.read_text(encoding="utf-8").partition("# ---- Managed models")[2]
-    tables = re.findall(r"^# (\[\[models\]\]|[a-z_]+ = .*)$", text, re.MULTILINE)
+    text = EXAMPLE.read_text(encoding="utf-8").partition("# ---- Targets,")[2]
+    tables = re.findall(r"^# (\[.*\]|[a-z_]+ = .*)$", text, re.MULTILINE)
     (tmp_path / "f.toml").write_text("\n".join(tables), encoding="utf-8")
-    assert [model.name for model in load(tmp_path / "f.toml").models] == ["qwen3:8b", "llama3.1:8b"]
+    settings = load(tmp_path / "f.toml")
+    assert [target.name for target in settings.targets] == ["box", "rack", "gpu0"]
+    assert settings.quotas["batch"].running == 2
+    assert [model.name for model in settings.models] == ["qwen3:8b", "llama3.1:8b"]
 
 
 def test_every_setting_but_tables_is_a_flag_with_a_sentence_of_help(invoke: Invoke) -> None:

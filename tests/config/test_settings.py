@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from foreman.config.settings import Settings
 from foreman.config.sources import load
 from foreman.domain.errors import SettingInvalid
-from tests.support.foreman import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -366,13 +364,3 @@ def test_quotas_are_tables_of_the_file_or_json_in_the_environment(monkeypatch: p
 )
 def test_a_wrong_quota_is_named(quotas: Any, told: str) -> None:
     assert told in refusal(quotas=quotas)
-
-
-def test_the_tables_in_the_file_that_comes_along_are_settings() -> None:
-    text = (ROOT / "config/foreman.toml").read_text(encoding="utf-8").partition("# ---- Targets")[2]
-    lines = [line.removeprefix("# ") for line in text.splitlines() if re.match(r"# (\[|\w+ = )", line)]
-    toml("\n".join(lines))
-    found = load()
-    assert [one.name for one in found.targets] == ["box", "rack", "gpu0"]
-    assert found.quotas["batch"].running == 2
-    assert [one.name for one in found.models] == ["qwen3:8b", "llama3.1:8b"]
