@@ -18,6 +18,7 @@ from ulid import ULID
 from foreman.domain import events
 from foreman.domain.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
 from foreman.domain.job import NOBODY, Job, Priority, State, queued
+from foreman.domain.usage import COUNTS, DAY, HOUR, MINUTE, WAITS
 from foreman.store.protocol import Cursor, Line, Order, Selection
 from foreman.store.sqlite import migrate
 from foreman.store.sqlite.writer import SqliteWriter
@@ -102,6 +103,12 @@ def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.Mon
     store.close()
 
 
+def _figures(step: int, at: int) -> str:
+    counts = [*COUNTS, *(f"wait_{n}" for n in range(len(WAITS) + 1))]
+    values = f"{step}, {at}, 'm', '', '', '/api/chat', {', '.join('1' * len(counts))}"
+    return f"INSERT INTO usage (step, at, model, caller, target, endpoint, {', '.join(counts)}) VALUES ({values});"
+
+
 OF_A_JOB = ("payloads", "artifacts", "events", "deliveries")
 
 
@@ -128,6 +135,8 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
         INSERT INTO events (seq, job_id, state, at, attempt)
             VALUES (1, '001', 'done', 1.0, 1), (7, '001', 'done', 1.0, 1);
         DELETE FROM events WHERE seq = 7;
+        {"INSERT INTO notes VALUES ('newest_event', '7');" if before >= 12 else ""}
+        {_figures(MINUTE, 7260) + _figures(HOUR, 7200 if before <= 12 else -7200) if before >= 5 else ""}
         INSERT INTO deliveries (seq, job_id, receiver, url, state, due_at)
             VALUES (1, '001', 'http://a', 'http://a/x', 'due', 2.0);
         {"UPDATE jobs SET owner = 'bob';" if before >= 2 else ""}
@@ -151,6 +160,11 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
     ]
     assert job is not None and (job.state, job.model, job.owner) == ("done", "m", owner)
     assert store.seqs().newest == 7
+    steps = (MINUTE, HOUR, DAY) if before >= 5 else ()
+    counted = [store.usage(step=step, begin=0, end=DAY, by=None, limit=9) for step in steps]
+    assert [[(row.at, row.figures.done) for row in rows] for rows in counted] == [[(7260, 1)], [(7200, 1)], [(0, 1)]][
+        : len(steps)
+    ]
     assert [(event.seq, event.state, event.at, event.attempt) for event in store.events(limit=9)] == [(1, "done", 1, 1)]
     assert [store.content("001", name) for name in (None, "completion", "image-9.png")] == [b"{}", b"ok", b"hi"]
     assert [(due.receiver, due.at) for due in store.receivers_due(owner, limit=9)] == [("http://a", 2.0)]

@@ -35,7 +35,7 @@ class UsageWriter:
             else:
                 bounded[kept] = more
         rows = [
-            (slot.step, slot.at, *slot.group, *(getattr(one, name) for name in COUNTS), *one.waits)
+            (slot.step, _stored(slot.step, slot.at), *slot.group, *(getattr(one, name) for name in COUNTS), *one.waits)
             for slot, one in bounded.items()
         ]
         for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -56,7 +56,8 @@ class UsageWriter:
         known = self._groups.get((slot.step, slot.at))
         if known is None:
             sql = f"SELECT {', '.join(_GROUP)} FROM usage WHERE step = ? AND at = ?"
-            known = {Group(*row) for row in self._db.execute(sql, (slot.step, slot.at)).fetchall()}
+            rows = self._db.execute(sql, (slot.step, _stored(slot.step, slot.at))).fetchall()
+            known = {Group(*row) for row in rows}
             if len(self._groups) >= 2 * len(STORED):
                 self._groups.clear()
             self._groups[slot.step, slot.at] = known
@@ -76,9 +77,10 @@ def read(
     # A caller may have the name OTHER too; the row of surplus groups has that name as its model as well.
     of = "" if caller is None else "AND caller = ? AND (caller <> ? OR model <> ?)"
     whose = () if caller is None else (caller, OTHER, OTHER)
-    sql = f"""SELECT at / {step:d} * {step:d} AS slot, {name}, {columns} FROM usage
-              WHERE step = ? AND at >= ? AND at < ? {of} GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?"""
-    rows = db.execute(sql, (stored, begin, end, *whose, limit)).fetchall()
+    sql = f"""SELECT abs(at) / {step:d} * {step:d} AS slot, {name}, {columns} FROM usage
+              WHERE step = ? AND at BETWEEN ? AND ? {of} GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?"""
+    first, last = (1 - end, -begin) if stored == HOUR else (begin, end - 1)
+    rows = db.execute(sql, (stored, first, last, *whose, limit)).fetchall()
     return [Row(at, found, _figures(sums)) for at, found, *sums in rows]
 
 
@@ -94,11 +96,18 @@ def read_depths(db: sqlite3.Connection, *, step: int, begin: int, end: int) -> l
 def prune(db: sqlite3.Connection, step: int, before: int) -> None:
     """Delete the rows of a step from before a time, the oldest first, a bounded number per call."""
     for table in ("usage", "depths"):
+        newest_first = table == "usage" and step == HOUR
+        older, least, order, limit = (">", "max", "at DESC", -before) if newest_first else ("<", "min", "at", before)
         db.execute(
-            f"""DELETE FROM {table} WHERE step = ? AND at < min(?, coalesce(
-                (SELECT at FROM {table} WHERE step = ? ORDER BY at LIMIT 1 OFFSET {PRUNED_AT_ONCE}), ?))""",
-            (step, before, step, before),
+            f"""DELETE FROM {table} WHERE step = ? AND at {older} {least}(?, coalesce(
+                (SELECT at FROM {table} WHERE step = ? ORDER BY {order} LIMIT 1 OFFSET {PRUNED_AT_ONCE}), ?))""",
+            (step, limit, step, limit),
         )
+
+
+def _stored(step: int, at: int) -> int:
+    """Return a time as table `usage` has it: hours are stored newest first, next to the newest minute."""
+    return -at if step == HOUR else at
 
 
 def _figures(sums: list[Any]) -> Figures:
