@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from foreman.domain.errors import TargetRefused
-from foreman.domain.job import Instant, Job, LoadKey
-from foreman.domain.scheduling.choose import Head
+from foreman.domain.job import Instant, Job, LoadKey, Priority
+from foreman.domain.scheduling.choose import CLASSES, Head
 from foreman.queue.occupancy import Occupancy
 from foreman.queue.outlook import Outlook
 from foreman.queue.sites import Site
 
+AT_ONCE = 1.0  # seconds for which a job is left to another target's free slot, at least; it takes it at once
 LOOK = 3  # lanes of each class besides those of the turns: the oldest goes next, or one that fits beside them
 
 
@@ -89,6 +90,42 @@ class Candidates:
         if better:
             self._leave(job)
         return not better
+
+    def at_home(self, job: Job) -> Site | None:
+        """Return another target that has more of the job's prompt in its cache and could take the job, or None.
+
+        One whose slots are taken counts only while its latest prompts begin so, since caches forget; and never for an
+        urgent job, since somebody waits for it.
+        """
+        key, path, prompts = job.key, job.prefix, self._turns.prompts
+        if not (path and self._others and self._outlook.rules.prefix_turns and prompts.helps(key)):
+            return None
+        before = job.target if job.error_code else None  # `suits` leaves it to others
+        for other in self._others:
+            its = self._outlook.turns_of(other.name).prompts
+            if key not in its.seen or other.name == before or not other.serves(key, job.endpoint):
+                continue
+            if its.has_more(key, path, prompts, self._site.slots) and (
+                self._could_take(other, key)
+                or (job.priority != Priority.HIGH and its.is_fresh(key, path, other.slots) and self._holds(other, key))
+            ):
+                return other
+        return None
+
+    def wait_for(self, job: Job, home: Site) -> float:
+        """Return for how many more seconds at most the job is left to the target that `at_home` names.
+
+        This target has nothing else to do. It would have to compute the beginning anew, which may cost less than
+        waiting for a slot there. However long that wait turns out to be, a job never waits longer than that costs.
+        """
+        most = max(AT_ONCE, self._turns.prompts.saving(job.key)) - max(0.0, self._now - job.since)
+        if most > 0 and not self._could_take(home, job.key):
+            at_work = [one for one, work in self._outlook.at_work.items() if work.target == home.name]
+            rest = min((self._outlook.rest_of(one, self._now) for one in at_work), default=0.0)
+            ahead = max(0, sum(self._outlook.board.size(job.key, priority) for priority in CLASSES) - 1)
+            most = most if rest + ahead * self._outlook.usual(job.key) / home.slots < most else 0.0
+        self.deferred = self.deferred or most > 0
+        return max(0.0, most)
 
     def elsewhere(self, job: Job) -> bool:
         """Return True if another target takes such jobs now."""

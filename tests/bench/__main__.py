@@ -11,7 +11,7 @@ import sys
 
 import trio
 
-from tests.bench import calls, client, drain, embedded, jobs, page, prompts, scale, streams, submit
+from tests.bench import calls, client, drain, embedded, jobs, page, people, prompts, scale, streams, submit
 from tests.bench.figures import Measure
 
 FAMILIES: dict[str, Measure] = {
@@ -28,6 +28,7 @@ FAMILIES: dict[str, Measure] = {
     "tokens": embedded.tokens,
     "slots": embedded.slots,
     "prompts": prompts.prompts,
+    "people": people.people,
     "page": page.page,
     "idle": scale.idle,
     "million": scale.million,

@@ -38,11 +38,12 @@ class Size:
     templates: int
     jobs: int
     sample: int  # jobs that are run in the order of arrival, once the engine's cache is full; their pace is that of all
+    counted: int  # jobs in the order of prompts after which the measurement ends
     wanted: float  # times the pace: with fewer jobs of a template the beginnings weigh more
 
 
-SHORT = Size(templates=16, jobs=6, sample=16, wanted=1.8)
-FULL = Size(templates=20, jobs=15, sample=60, wanted=3)
+SHORT = Size(templates=16, jobs=6, sample=16, counted=96, wanted=1.8)
+FULL = Size(templates=20, jobs=15, sample=60, counted=300, wanted=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +94,14 @@ async def _measured(size: Size, rounds: int) -> list[Figure]:
         ):
             await _run(ordered, [_job(choice, "")])  # loads
             await _run(arrival, backlog[:KEPT])
-            other = await _run(arrival, backlog[KEPT : KEPT + half])
-            mine = await _run(ordered, backlog)
-            other += await _run(arrival, backlog[KEPT + half : KEPT + size.sample])
             one, each = Pace(), Pace()
             for _ in range(rounds):
                 jobs = [_job(choice, _text(choice, SHORTER)) for _ in range(UNIQUE)]
                 each += await _run(arrival, jobs)
                 one += await _run(ordered, jobs)
+            other = await _run(arrival, backlog[KEPT : KEPT + half])
+            mine = await _run(ordered, backlog, counted=size.counted)
+            other += await _run(arrival, backlog[KEPT + half : KEPT + size.sample])
     name, against = f"prompts, {size.templates} × {size.jobs} that begin alike", "order of arrival"
     paces, processor = (one.per_processor_minute, each.per_processor_minute), "jobs/CPU min"
     return [
@@ -110,22 +111,25 @@ async def _measured(size: Size, rounds: int) -> list[Figure]:
     ]
 
 
-async def _run(daemon: Daemon, jobs: list[dict[str, Any]]) -> Pace:
-    """Submit all jobs at once, and wait for their ends."""
-    before, counted, had = newest_seq(daemon.database), await _tokens(daemon), done(daemon)
+async def _run(daemon: Daemon, jobs: list[dict[str, Any]], *, counted: int | None = None) -> Pace:
+    """Submit all jobs at once, and wait until they, or `counted` of them, are done."""
+    before, tokens, had = newest_seq(daemon.database), await _tokens(daemon), done(daemon)
+    count = len(jobs) if counted is None else counted
     await ask(daemon.port, post("/queue/pause", {}))
     await submit_lines(daemon, jobs)
     spent = daemon.cpu()
     await ask(daemon.port, post("/queue/resume", {}))
-    await wait_done(daemon.database, had + len(jobs), within=TIMEOUT)
+    await wait_done(daemon.database, had + count, within=TIMEOUT)
+    processor = daemon.cpu() - spent
     with reading(daemon.database) as db:
-        began, ended = db.execute(
-            """SELECT min(at) FILTER (WHERE state = 'loading'), max(at) FILTER (WHERE state = 'done')
+        began, count, ended = db.execute(
+            """SELECT min(at) FILTER (WHERE state = 'loading' OR state = 'working'),
+               count(*) FILTER (WHERE state = 'done'), max(at) FILTER (WHERE state = 'done')
                FROM events WHERE seq > ?""",
             (before,),
         ).fetchone()
     prompt, cached = await _tokens(daemon)
-    return Pace(len(jobs), ended - began, daemon.cpu() - spent, prompt - counted[0], cached - counted[1])
+    return Pace(count, ended - began, processor, prompt - tokens[0], cached - tokens[1])
 
 
 async def _tokens(daemon: Daemon) -> tuple[int, int]:

@@ -43,6 +43,24 @@ def test_a_backlog_goes_template_by_template(templates: Setup) -> None:
     assert foreman(templates, {"prefix_turns": False}).hit <= 0.1
 
 
+@pytest.mark.parametrize("servers", [2, 3])
+def test_several_servers_compute_each_template_once(templates: Setup, servers: int) -> None:
+    found = foreman(replace(templates, servers=servers))
+    assert found.hit >= 0.84
+    assert found.makespan <= 1.1 / servers * foreman(templates).makespan
+
+
+def test_prompts_that_come_one_by_one_go_where_their_beginning_was_computed() -> None:
+    requests = [
+        Request(at=2.0 * n, prompt=1525, answer=32, blocks=(*range(60 * template, 60 * template + 60), 120 + n))
+        for n, template in enumerate(random.Random(1).choices((0, 1), k=120))
+    ]
+    setup = Setup(Trace(requests, block=25), SPEED, servers=2)
+    found, scattered = foreman(setup), foreman(setup, {"prefix_turns": False})
+    assert found.hit >= 0.85 > 0.65 >= scattered.hit
+    assert found.all.completion.mean <= 0.7 * scattered.all.completion.mean
+
+
 def test_callers_get_like_parts_of_the_time_and_prompts_keep_their_order() -> None:
     fast = replace(SPEED, prompt=600, answer=((1, 120.0),))  # the longest job is half a caller's part of a window
     work, requests = dict[str, float](), []

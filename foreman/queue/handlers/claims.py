@@ -129,10 +129,11 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
     )
     load = outlook.load_times.of(site.name, job.key) or 0.0
     standing = choose.start(turns.standing, choice, now, room=room, load=load).prefixed(job.key, found.turn)
-    prompts = turns.prompts.started(job.id, job.key, job.prefix)
+    since = now if claimed.state is State.WORKING else None
+    prompts = turns.prompts.started(job.id, job.key, job.prefix, since)
     opens = site.slots > 1 and rules.prefix_turns and prompts.is_new(job.id)  # else nobody waits for its prompt
     if not opens:
-        prompts = prompts.computed(job.id)
+        prompts = prompts.computed(job.id, now)
     ledger.put(claimed, job)
     charge = outlook.expected(Kind.of(job), site.name)  # at once; the difference is charged at the end
     standing = _charged(outlook, standing, job.key, int(job.priority), job.caller_key, charge, rules)
@@ -161,7 +162,7 @@ def computed(ledger: Ledger, message: Computed) -> None:
     """Record that the prompt of a job is computed, so that jobs which begin like it may start."""
     if job := _held(ledger, message.job_id, message.fence):
         turns = ledger.outlook.turns_of(job.target or "")
-        ledger.schedule(job.target or "", turns.compute(turns.prompts.computed(job.id)))
+        ledger.schedule(job.target or "", turns.compute(turns.prompts.computed(job.id, ledger.now)))
 
 
 def pause(ledger: Ledger, message: Pause) -> None:
@@ -201,6 +202,9 @@ def finished(ledger: Ledger, message: Finished) -> None:
     if job.state is State.LOADING:  # messages keep their order, so no Began was sent
         job = ledger.put(replace(job, state=State.WORKING), job)
     ledger.judge(job.target or "", job.key, None)
+    if len(ledger.outlook.sites) > 1:  # else no prompt is better off elsewhere
+        turns = ledger.outlook.turns_of(job.target or "")
+        ledger.schedule(job.target or "", turns.compute(turns.prompts.done(job.id, ledger.now)))
     if (tokens := message.outcome.tokens).counts_cached:
         turns = ledger.outlook.turns_of(job.target or "")
         prompts = turns.prompts.learned(job.id, tokens.prompt, tokens.cached)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
@@ -76,9 +78,10 @@ class Picking:
         if found := self._companion(lane, caller, turn):
             return found
         job, payload = self._read(head.id)
-        if not self._may_start(job):
+        left: dict[str, tuple[Job, Site]] = {}
+        if not self._may_start(job, left):
             further = self._ledger.store.line(lane.key, lane.priority, caller, skip=1, limit=LOOK)
-            other = next((job for job in further if self._may_start(job)), None)
+            other = next((job for job in further if self._may_start(job, left)), None) or self._at_any_cost(left)
             if other is None:
                 return None
             job, payload = self._read(other.id)
@@ -94,14 +97,31 @@ class Picking:
         if found is None:
             return None
         job, payload = self._read(found.id)
-        return Picked(job, payload, replace(turn, path=job.prefix)) if self._may_start(job) else None
+        return Picked(job, payload, replace(turn, path=job.prefix)) if self._may_start(job, {}) else None
 
-    def _may_start(self, job: Job) -> bool:
-        """Return True unless another target should have the job, or its prompt's beginning is being computed."""
+    def _may_start(self, job: Job, left: dict[str, tuple[Job, Site]]) -> bool:
+        """Return True unless another target should have the job, or its prompt's beginning is being computed.
+
+        A job whose beginning another target has computed is added to `left`.
+        """
         if self._together and self._turns.prompts.must_wait(job):
             self._waits = True
             return False
-        return self._candidates.suits(job)
+        if not self._candidates.suits(job):
+            return False
+        if home := self._candidates.at_home(job):
+            left[job.id] = job, home
+        return home is None
+
+    def _at_any_cost(self, left: Mapping[str, tuple[Job, Site]]) -> Job | None:
+        """Return the first of the jobs left to other targets that costs more to leave than to run here, or None."""
+        for job, home in left.values():
+            wait = self._candidates.wait_for(job, home)
+            if not wait:
+                return job
+            ledger = self._ledger
+            ledger.looks_again = min(ledger.looks_again or math.inf, ledger.now + wait)
+        return None
 
     def _read(self, job_id: str) -> tuple[Job, bytes]:
         found = self._ledger.claimable(job_id)
