@@ -106,6 +106,10 @@ class Board:
         lines = self._lines.get((key, priority))
         return lines is None or lines.are_only_of(caller)
 
+    def is_all_of(self, key: LoadKey, priority: int, caller: CallerKey) -> bool:
+        """Return True when all claimable jobs are one caller's in one lane. For the queue's thread."""
+        return self.ready == self.size(key, priority) and self.is_alone(key, priority, caller)
+
     def headed_by(self, job_id: str) -> LineKey | None:
         """Return the line whose oldest claimable job this is, or None."""
         with self._lock:

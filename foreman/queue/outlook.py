@@ -138,6 +138,8 @@ class Outlook(Durations):
         if (draft.not_before is not None and draft.not_before > now) or self.rests(draft.key):
             return Expected()
         head = Head(draft.key, draft.priority, now, draft.id, (draft.owner, draft.caller))
+        if not up and self.board.is_all_of(head.key, head.priority, head.caller):
+            return Expected(min(self.board.ready + 1, FAR))
         position, slots, number = self._find_next(head, now, up=up)
         return self._expected(position, slots, number, draft)
 

@@ -48,6 +48,22 @@ def test_each_key_has_its_own_pace_and_loads_count(store: SqliteWriter) -> None:
     assert seconds(outlook, store, *jobs) == [4 + 30 + 60, 2, 4 + 30 + 120, 4]
 
 
+@pytest.mark.parametrize("others", [(), ("b",)])
+@pytest.mark.parametrize("owner", ["", "else"])
+@pytest.mark.parametrize("priority", [Priority.HIGH, Priority.LOW])
+def test_the_position_of_the_next_job_is_the_same_with_its_time(
+    store: SqliteWriter, priority: Priority, owner: str, others: tuple[str, ...]
+) -> None:
+    for number, model in enumerate(("a", "a", *others, "a"), 1):
+        add(store, number, model, priority=Priority.LOW)
+    outlook = knowing(store, a=(2, 5), b=(3, 5))
+    new = draft(9, "a", priority=priority, owner=owner)
+    alone = outlook.of_next(new, START + 1)
+    assert alone.position == outlook.of_next(new, START + 1, up=True).position
+    if not owner and not others and priority is Priority.LOW:
+        assert alone.position == 4
+
+
 def test_a_load_of_which_nothing_is_known_is_like_the_others(store: SqliteWriter) -> None:
     outlook = knowing(store, a=(2, 5), b=(3, 15))
     learn(outlook, "c", seconds=1)
