@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -29,7 +31,7 @@ from foreman.domain.translate.request import is_zero
 from foreman.offload import offload
 from foreman.targets.asking import AT_ONCE, Asking, Refusals
 from foreman.targets.boot import boot_id_at
-from foreman.targets.chunks import ERROR_LIMIT, error_in
+from foreman.targets.chunks import ERROR_LIMIT, Chunks, error_in
 from foreman.targets.counting import counted
 from foreman.targets.http.connection import Response
 from foreman.targets.http.parser import Body
@@ -195,33 +197,36 @@ class OllamaTarget:
         """See `Target.slots_of`."""
         return None
 
-    @asynccontextmanager
-    async def answer(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+    def answer(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """See `Target.answer`."""
-
-        def ended(error: BaseException | None) -> None:
-            if isinstance(error, (TargetUnavailable, TargetLost)):
-                self._in_memory = ()
-            elif at(call.endpoint).past_queue:
-                if any(ollama_form(model_of(key)) != ollama_form(call.model) for key in self._in_memory):
-                    self._doubted.set()  # it may have been evicted
-            elif error is None and b'"keep_alive"' in call.payload and is_zero(_kept(fields_of(call.payload))):
-                # The caller had the model unloaded after the answer.
-                gone = ollama_form(model_of(call.key))  # with whatever options it was loaded
-                self._in_memory = tuple(key for key in self._in_memory if ollama_form(model_of(key)) != gone)
-            elif error is None:
-                self._use(call.key)
-
-        endpoint = at(call.endpoint)
-        if not endpoint.on_ollama:
+        if not at(call.endpoint).on_ollama:
             raise NotServed(self.name, call.endpoint)
-        question = await offload(len(call.payload), endpoint.question, call.payload)
-        key = model_of(call.key)
-        asking = Asking(
-            self._client, question, self._refusals, model=key, heard=call.heard, took=call.took, ended=ended
+        return _Answer(partial(self._asking, call))
+
+    async def _asking(self, call: Call) -> Asking:
+        question = await offload(len(call.payload), at(call.endpoint).question, call.payload)
+        return Asking(
+            self._client,
+            question,
+            self._refusals,
+            model=model_of(call.key),
+            heard=call.heard,
+            took=call.took,
+            ended=partial(self._ended, call),
         )
-        async with asking as chunks:
-            yield chunks
+
+    def _ended(self, call: Call, error: BaseException | None) -> None:
+        if isinstance(error, (TargetUnavailable, TargetLost)):
+            self._in_memory = ()
+        elif at(call.endpoint).past_queue:
+            if any(ollama_form(model_of(key)) != ollama_form(call.model) for key in self._in_memory):
+                self._doubted.set()  # it may have been evicted
+        elif error is None and b'"keep_alive"' in call.payload and is_zero(_kept(fields_of(call.payload))):
+            # The caller had the model unloaded after the answer.
+            gone = ollama_form(model_of(call.key))  # with whatever options it was loaded
+            self._in_memory = tuple(key for key in self._in_memory if ollama_form(model_of(key)) != gone)
+        elif error is None:
+            self._use(call.key)
 
     @property
     def ollama_api(self) -> OllamaTarget:
@@ -271,6 +276,24 @@ class OllamaTarget:
             if waited >= LOOK_EVERY:
                 loaded = sorted(held) if held is not None else "no answer"
                 log.warning("a model is not loaded yet", model=load.model, seconds=round(waited), loaded=loaded)
+
+
+class _Answer(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
+    """An answer whose question is made when it is entered; a generator would cost several times as much."""
+
+    def __init__(self, begin: Callable[[], Awaitable[Asking]]) -> None:
+        self._begin = begin
+        self._asking: Asking | None = None
+
+    async def __aenter__(self) -> Chunks:
+        self._asking = await self._begin()
+        return await self._asking.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._asking is not None
+        await self._asking.__aexit__(kind, error, trace)
 
 
 def _unloads(endpoint: str, fields: Fields) -> bool:

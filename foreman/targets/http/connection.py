@@ -6,7 +6,6 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterable, Callable, Iterator
-from contextlib import suppress
 from functools import cache
 
 import httptools
@@ -223,8 +222,10 @@ class Connection:
             while (number := self._tcp.socket.fileno()) >= 0:
                 # A server seldom has sent the next chunk already, so that a first attempt to read would fail.
                 await trio.lowlevel.wait_readable(number)
-                with suppress(BlockingIOError):
+                try:
                     return os.read(self._tcp.socket.fileno(), READ_SIZE)  # the number may be another's by now
+                except BlockingIOError:
+                    continue
             return b""
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             return b""

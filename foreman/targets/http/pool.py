@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -132,7 +133,7 @@ class Client:
         now = trio.current_time()
         while self._idle and self._idle[0].idle_since < now - IDLE_LIMIT:
             self._idle.popleft().close()
-        settled = bisect_right(self._idle, now - SETTLE, key=_idle_since)
+        settled = bisect_right(self._idle, now - SETTLE, key=attrgetter("idle_since"))
         while settled:
             settled -= 1
             connection = self._idle[settled]
@@ -141,10 +142,6 @@ class Client:
                 return connection
             connection.close()
         return None
-
-
-def _idle_since(connection: Connection) -> float:
-    return connection.idle_since
 
 
 class Request:
