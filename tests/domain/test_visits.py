@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from foreman.domain.scheduling.choose import Head, Rules, Standing, choose, start
 from foreman.domain.scheduling.visits import MOST_BAR, Moves, Turn, Visits
 
-HIGH, NORMAL = 0, 1
+HIGH, NORMAL, LOW = 0, 1, 2
 LOAD = 4.0
 
 
@@ -107,6 +107,20 @@ def test_moves_are_barred_until_they_are_paid_for() -> None:
         now += 10
     assert times[-1] >= (len(times) - 3) * 2 * LOAD * 3 * 0.9  # a third of the time
     assert not Moves(9.0, 100.0, 200.0).bars(50.0)  # the clock was set back
+
+
+def test_no_lower_job_changes_the_key_in_place_of_one_that_waits_until_moves_are_paid_for() -> None:
+    turn, moves = Turn("a", 650.0), Moves(50.0, 700.0, until=760.0)
+    standing = Standing((turn,), (0.0, 0.0, 5.0), started=(NORMAL, NORMAL), moves=moves)
+    heads = [Head("b", HIGH, 650.0, "1"), Head("a", NORMAL, 690.0, "2"), Head("c", LOW, 0.0, "3")]
+
+    def goes(now: float, *heads: Head) -> str:
+        choice = choose(heads, standing, running={}, now=now, rules=Rules(limit=600))
+        assert choice is not None
+        return choice.head.key
+
+    assert [goes(now, *heads) for now in (710.0, 760.0)] == ["a", "b"]
+    assert goes(710.0, *heads[1:]) == "c"  # on the share of its class, where no higher one waits for the key
 
 
 def test_without_known_loads_nothing_is_held_back() -> None:

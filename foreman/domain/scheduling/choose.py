@@ -291,17 +291,15 @@ class _View:
         return key != OTHERS and (turn := self._turns.get(key)) is not None and turn.ended(self._now, self._rules.limit)
 
     def ready(self, heads: Sequence[Head]) -> Sequence[Head]:
-        """Return the heads whose jobs may start; changing the key for one of the others would cost too much now."""
+        """Return the heads whose jobs may start; changing the key for one of the others would cost too much now.
+
+        While a job has to wait for that, no lower one changes the key in its place.
+        """
         goes_on = any(self._turns[key].goes_on(self._now) for key in self._live if key in self._waiting)
-        if not goes_on and not self._standing.moves.bars(self._now):
+        if not goes_on and not (self._standing.moves.bars(self._now) and any(map(self.taken, heads))):
             return heads
-
-        def waits(head: Head) -> bool:
-            if head.key in self._turns or head.key in self._at_work or self._fits(head.key):
-                return False
-            return goes_on or bool(self.taken(head))
-
-        return [head for head in heads if not waits(head)]
+        known = {*self._turns, *self._at_work}
+        return [head for head in heads if head.key in known or self._fits(head.key)]
 
     def taken(self, head: Head) -> str:
         """Return the key of a lower class with jobs left that has to make room for the job; empty if there is none."""
