@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -13,7 +14,7 @@ from foreman.actors.feed import Subscription
 from foreman.actors.webhook_sender import WebhookSender
 from foreman.app import build
 from foreman.config.settings import Settings
-from foreman.domain.errors import CursorGone
+from foreman.domain.errors import CursorGone, Draining
 from foreman.domain.job import Instant, JobEvent
 from foreman.queue import actor
 from tests.simulation.receiver import ScriptedReceivers
@@ -114,14 +115,16 @@ class App:
         nursery.start_soon(self._look_for_idle_slots)
 
     async def hold(self, name: str) -> None:
-        """Drain one target."""
+        """Drain one target; one that shuts down takes no orders."""
         if member := self.fleet.get(name):
-            await self.fleet.drain(member)
+            with suppress(Draining):
+                await self.fleet.drain(member)
 
     async def release(self, name: str) -> None:
         """Have a target take jobs again."""
         if member := self.fleet.get(name):
-            await self.fleet.resume(member)
+            with suppress(Draining):
+                await self.fleet.resume(member)
 
     async def drain(self, grace: float) -> None:
         await self._app.drain(grace)

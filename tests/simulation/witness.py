@@ -400,11 +400,11 @@ class WatchedStore(SqliteWriter):
             return  # the order of one target among several depends on what it leaves to the others
         sql = """SELECT drain_key, priority, min(since) FROM jobs
                  WHERE state = 'queued' AND ready_at IS NULL AND id <> ? GROUP BY 1, 2"""
-        turns = self.turns()
+        turns, own = self.turns(), (job.key, job.priority)  # which rests from now on if the job tries a failing model
         waiting = [
             (key, priority, since)
             for key, priority, since in self._rows(sql, (job.id,))
-            if not self.rests(key) and ((key, priority) == (job.key, job.priority) or self._may_start(key, priority))
+            if (key, priority) == own or (not self.rests(key) and self._may_start(key, priority))
         ]
         self._noted.append(lambda: self.book.fairness(job, now, waiting, standing=turns.standing))
 
