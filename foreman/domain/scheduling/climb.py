@@ -16,9 +16,9 @@ MOST = 1024  # jobs together
 LEAST_JOBS = 20  # ended jobs of a window; as many as there are slots, if these are more
 FULL = 0.8  # the part of the slots that had a job, on average, in a window that counts
 NEARLY = 0.98  # of the best speed: fewer jobs together at this speed are better, since each one is answered sooner
-UPWARDS, DOWNWARDS = 0.95, 0.9  # of the speed of the rung before, at which the search for unknown rungs goes on
-FLOOR = 0.85  # of the best speed, at which it goes on too
-BEYOND = 2  # rungs above home up to which it goes on
+UPWARDS, DOWNWARDS = 0.9, 0.8  # of the speed of the rung before, at which the search for unknown rungs goes on
+FLOOR = 0.75  # of the best speed, at which it goes on too
+BEYOND = 4  # rungs above home up to which it goes on
 NARROW = 0.05  # of home: the width of a gap below a steep fall that is not searched any more
 STANDSTILL = 1e-3  # tokens a second: a slower speed is compared with nothing
 KEPT = 0.5  # of a known speed when its rung is measured again
@@ -166,7 +166,8 @@ class Climb:
     def _try(self, most: int) -> Climb:
         """Return the climb that tries a number next to home once more, up and down by turns."""
         again = replace(self, wait=self.pause)
-        up, down = above(self.home), below(self.home)
+        up = min((slots for slots in self.speeds if slots > self.home), default=above(self.home))
+        down = max((slots for slots in self.speeds if slots < self.home), default=below(self.home))
         if self.ceiling is not None and up >= self.ceiling:
             up = max(self.home + 1, (self.home + self.ceiling) // 2)
         if self.home < up <= most and (self.upwards or down == self.home):
