@@ -305,7 +305,7 @@ class Worker:
         output.begin(job.attempt)
         attempt = Attempt(work, self._target, self.loads, output, self.timeouts, self._clock, claim.reply)
         self._running[job.id] = attempt
-        self._outlook.claimed(job, attempt.claimed_at, lambda: output.shown)
+        self._outlook.claimed(job, attempt.claimed_at, lambda: output.shown, lambda: attempt.first_chunk)
         self.auto.began(self._running.values())
         try:
             computed = partial(self._queue.tell, Computed(job_id=job.id, fence=job.fence)) if work.opens else None

@@ -15,6 +15,10 @@ def never_shown() -> bool:
     return False
 
 
+def not_begun() -> None:
+    """Return None: nothing of the answer has come."""
+
+
 class AtWork(msgspec.Struct, frozen=True):
     """A job that occupies a slot."""
 
@@ -23,6 +27,7 @@ class AtWork(msgspec.Struct, frozen=True):
     target: str = ""
     began_at: Instant | None = None  # when its target got the request
     shown: Callable[[], bool] = never_shown  # True once somebody has seen a part of its answer; asked in any thread
+    first_chunk: Callable[[], float | None] = not_begun  # seconds from the request to the answer's beginning; likewise
 
     @property
     def key(self) -> LoadKey:

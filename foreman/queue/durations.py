@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from foreman.domain.job import Instant, Job, LoadKey
 from foreman.domain.scheduling import forecast, load_times
-from foreman.domain.scheduling.forecast import Forecast, Forecasts, Kind
+from foreman.domain.scheduling.forecast import Forecasts, Kind
 from foreman.domain.scheduling.load_times import LoadTimes
-from foreman.queue.at_work import AtWork, never_shown
+from foreman.queue.at_work import AtWork, never_shown, not_begun
 from foreman.queue.commands import FORECASTS, LOADS
 from foreman.store.protocol import Reader
 
@@ -64,24 +64,39 @@ class Durations:
             self._known = forecasts, typical
         return typical
 
-    def forecast(self, at_work: AtWork) -> Forecast | None:
-        """Return the forecast for a job at work, or None when nothing is known of its key."""
-        return self.forecasts.of(at_work.kind, at_work.target)
-
     def rest_of(self, job_id: str, now: Instant) -> float:
-        """Return the expected seconds until a job at work has ended; without end when nothing is known of its key."""
-        job = self.at_work[job_id]
-        expected = self.forecast(job)
-        return math.inf if expected is None else expected.rest(job.took(now))
+        """Return the expected seconds until a running job has ended; without end when nothing is known of it."""
+        at_work = self.at_work.get(job_id)
+        rest = None if at_work is None else self.rest(at_work, now)
+        return math.inf if rest is None else rest
+
+    def rest(self, at_work: AtWork, now: Instant) -> float | None:
+        """Return the expected seconds from now, or from its request, until a job has ended; None for an unknown key."""
+        expected = self.forecasts.of(at_work.kind, at_work.target)
+        return None if expected is None else expected.rest(at_work.took(now), at_work.first_chunk())
 
     def load_seconds(self, target: str, key: LoadKey) -> float:
         """Return about how many seconds the target takes to load the key."""
         known = self.load_times.of(target, key)
         return known if known is not None else self.load_times.usual(key) or USUAL_LOAD
 
-    def claimed(self, job: Job, now: Instant, shown: Callable[[], bool] = never_shown) -> None:
-        """Record that a slot has the job; `shown` returns True once somebody has seen a part of its answer."""
-        self.at_work = {**self.at_work, job.id: AtWork(Kind.of(job), now, job.target or "", shown=shown)}
+    def claimed(
+        self,
+        job: Job,
+        now: Instant,
+        shown: Callable[[], bool] = never_shown,
+        first_chunk: Callable[[], float | None] = not_begun,
+    ) -> None:
+        """Record that a slot has the job.
+
+        Args:
+            job: The job.
+            now: The time.
+            shown: Returns True once somebody has seen a part of its answer.
+            first_chunk: Returns the seconds from the request to the beginning of the answer, None until then.
+        """
+        at_work = AtWork(Kind.of(job), now, job.target or "", shown=shown, first_chunk=first_chunk)
+        self.at_work = {**self.at_work, job.id: at_work}
 
     def began(self, job_id: str, now: Instant) -> None:
         """Record that the target has the job's request and its model is loaded."""

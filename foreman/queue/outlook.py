@@ -267,11 +267,11 @@ class Outlook(Durations):
         free = [0.0] * pool.rules.slots
         at_work = [job for job in self.at_work.values() if job.target in names]
         for slot, job in enumerate(at_work[: pool.rules.slots]):
-            expected = self.forecast(job)
-            if expected is None:
+            rest = self.rest(job, now)
+            if rest is None:
                 return None
             loading = self._loading(job.key) - (now - job.claimed_at) if job.began_at is None else 0.0
-            free[slot] = expected.rest(job.took(now)) + max(0.0, loading)
+            free[slot] = rest + max(0.0, loading)
         return forecast.Slots(sorted(free), next(iter(reversed(pool.turns.keys)), None))
 
     def _load(self, slots: forecast.Slots | None, run: Run, near: Near) -> forecast.Slots | None:

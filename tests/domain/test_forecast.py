@@ -75,9 +75,19 @@ def test_the_rest_is_that_of_the_jobs_which_took_longer() -> None:
     assert found.rest(0) == found.seconds == pytest.approx(12, rel=0.05)
     assert found.rest(1.5) == pytest.approx(10.5, rel=0.05)
     assert found.rest(3) == pytest.approx(39) and found.rest(30) == pytest.approx(12)
-    assert found.rest(50) == pytest.approx(5)  # longer than any: a tenth more
+    assert found.rest(50) == pytest.approx(15)  # longer than any: three tenths more
     limited = known.of(Kind("m", most_tokens=200))
     assert limited is not None and limited.rest(3) == pytest.approx(1)
+
+
+def test_while_no_answer_has_begun_all_of_it_is_to_come() -> None:
+    known = after(*[(PLAIN, 5.0, 400)] * 10, before=1.0)
+    found = known.of(PLAIN)
+    assert found is not None
+    assert found.rest(0) == pytest.approx(5) and found.rest(0.5) == pytest.approx(4.5)
+    assert found.rest(3) == pytest.approx(4.9)  # a long prompt
+    assert found.rest(3, first=2.5) == pytest.approx(3.5)
+    assert found.rest(4.5) == pytest.approx(0.5)  # this target sends an answer in one piece
 
 
 def test_the_rest_of_spread_answers_is_right_on_average() -> None:

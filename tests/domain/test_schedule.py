@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreman.domain.scheduling.choose import Choice, Head, Rules, Spent, Standing, choose, costs_nobody, spend, start
+from foreman.domain.scheduling.choose import Choice, Head, Rules, Spent, Standing, choose, spend, start
+from foreman.domain.scheduling.credits import spend_alone
 from foreman.domain.scheduling.positions import order
 from foreman.domain.scheduling.visits import Turn
 
@@ -138,23 +139,35 @@ def test_without_a_share_the_classes_are_strict_for_ever() -> None:
         assert chosen(*heads, standing=standing, rules=rules).head.key == "a"
 
 
-def test_what_a_class_got_in_its_own_right_it_need_not_pay() -> None:
+def test_of_what_a_class_got_in_its_own_right_the_latest_counts() -> None:
     heads = [head("b", LOW, waits=999)]
-    after = spend(Standing(), Spent(LOW, 5000, False), heads, running={}, now=NOW, rules=RULES)
-    assert after.credits[LOW] == 0
+    some = spend(Standing(), Spent(LOW, 1, False), heads, running={}, now=NOW, rules=RULES)
+    assert some.credits[LOW] == pytest.approx(RULES.share - 1)
+    much = spend(Standing(), Spent(LOW, 5000, False), heads, running={}, now=NOW, rules=RULES)
+    assert much.credits[LOW] == pytest.approx(-RULES.share * LIMIT / 10)
+    debt = spend(Standing(credits=(0.0, 0.0, -999.0)), Spent(LOW, 5000, False), heads, running={}, now=NOW, rules=RULES)
+    assert debt.credits[LOW] == -999
 
 
-@given(st.sampled_from([HIGH, NORMAL, LOW]), st.floats(0, 1e4), st.booleans(), st.booleans())
-def test_time_costs_nobody_when_no_other_class_waits_or_runs(
-    priority: int, waits: float, waiting: bool, runs: bool
+@given(
+    st.sampled_from([HIGH, NORMAL, LOW]),
+    st.floats(0, 1e4),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([0.0, -0.5, -1.0, -40.0]),
+)
+def test_a_class_that_nobody_competes_with_spends_only_its_own(
+    priority: int, waits: float, waiting: bool, runs: bool, credit: float
 ) -> None:
     spent, heads = Spent(priority, 7.0, False), [head("a", priority, waits=waits)] if waiting else []
     running = {priority: 1} if runs else {}
-    assert costs_nobody(Standing(), spent, [one.priority for one in heads] + list(running))
-    assert spend(Standing(), spent, heads, running=running, now=NOW, rules=RULES) == Standing()
-    assert not costs_nobody(Standing(), spent, [priority, (priority + 1) % 3])
-    assert not costs_nobody(OWED, spent, [priority])
-    assert not costs_nobody(Standing(), Spent(priority, 7.0, True), [priority])
+    standing = Standing(credits=tuple(credit if one == priority else 0.0 for one in range(3)))
+    alone = spend_alone(standing, spent, [one.priority for one in heads] + list(running), RULES)
+    assert alone == spend(standing, spent, heads, running=running, now=NOW, rules=RULES)
+    assert (alone is standing) == (priority == HIGH or credit <= -1)
+    assert spend_alone(standing, spent, [priority, (priority + 1) % 3], RULES) is None
+    assert spend_alone(OWED, spent, [priority], RULES) is None
+    assert spend_alone(standing, Spent(priority, 7.0, True), [priority], RULES) is None
 
 
 def test_a_credit_is_gone_with_the_wait_and_a_debt_is_not() -> None:

@@ -99,7 +99,50 @@ def test_a_job_that_has_just_been_claimed_is_looked_at_again(harness: QueueHarne
     assert dict(harness.handlers.tick().giving_way) == {"001": "099"}
 
 
-def test_the_lowest_class_and_the_longest_rest_gives_way(store: SqliteWriter) -> None:
+@pytest.mark.parametrize(
+    ("usual", "took", "gives"),
+    [
+        (10, 5, True),
+        (10, 6.5, True),
+        (10, 7, False),
+        (1, 0.3, True),
+        (1, 0.6, False),
+        (300, 280, True),
+        (300, 295, False),
+    ],
+)
+def test_the_wait_that_is_spared_must_be_worth_the_work_that_is_lost(
+    harness: QueueHarness, usual: float, took: float, gives: bool
+) -> None:
+    job = run(harness, 1)
+    harness.handlers.outlook.learn(job, seconds=usual, tokens=0)
+    harness.now += took
+    assert bool(asked(harness)) is gives
+
+
+def test_no_job_is_stopped_where_another_is_about_to_leave_its_slot(store: SqliteWriter) -> None:
+    harness = QueueHarness(store, order=Rules(slots=2))
+    first = run(harness, 1)
+    harness.handlers.outlook.learn(first, seconds=10, tokens=0)
+    harness.now += 9.7
+    second = run(harness, 2)
+    assert asked(harness, 98) == {}
+    assert asked(harness, 99) == {second.id: "098"}  # the other one gets the slot that is soon free
+
+
+def test_a_job_that_should_have_ended_is_looked_at_again(harness: QueueHarness) -> None:
+    job = run(harness, 1)
+    for seconds in (40, *[4] * 30):
+        harness.handlers.outlook.learn(job, seconds=seconds, tokens=0)
+    harness.now += 3.9
+    assert asked(harness) == {}
+    due = harness.handlers.next_due
+    assert due is not None and harness.now < due < harness.now + 3
+    harness.now = due
+    assert dict(harness.handlers.tick().giving_way) == {"001": "099"}  # it is one of the long ones
+
+
+def test_the_lowest_class_and_the_youngest_gives_way(store: SqliteWriter) -> None:
     harness = QueueHarness(store, order=Rules(slots=3))
     run(harness, 1, priority=NORMAL)
     run(harness, 2)

@@ -80,7 +80,7 @@ def test_what_runs_counts_with_what_is_left_of_it(store: SqliteWriter) -> None:
     assert seconds(outlook, store, waiting) == [90 + 5 + 10]
     outlook.began("001", START + 30)
     assert seconds(outlook, store, waiting, now=START + 50) == [40 + 5 + 10]
-    assert seconds(outlook, store, waiting, now=START + 130) == [10 + 5 + 10]  # longer than usual: a tenth more
+    assert seconds(outlook, store, waiting, now=START + 130) == [30 + 5 + 10]  # longer than usual: three tenths more
     outlook.ended("001")
     outlook.turns = {"": Turns(Standing((Turn("a", START),)))}
     assert seconds(outlook, store, waiting) == [10]

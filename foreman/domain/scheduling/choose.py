@@ -22,15 +22,14 @@ import msgspec
 from msgspec.structs import replace
 
 from foreman.domain.job import NOBODY, CallerKey
+from foreman.domain.scheduling.credits import IN_A_ROW, charge, next_class
 from foreman.domain.scheduling.prefixes import PrefixTurn
 from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.shares import Fairness, Shares
 from foreman.domain.scheduling.visits import Moves, Turn, Visits
 
 CLASSES = range(3)  # of priority, the most urgent first
-NEXT_TO_NOTHING = 1e-6  # seconds; sums of floats are not exact
 OTHERS = ""  # a key that stands for many keys where positions are found; its turn does not end
-IN_A_ROW = 2  # jobs that may start in succession while a job of a higher class waits
 ONE = Room.count(1)
 NO_SHARES = Shares()
 
@@ -186,11 +185,6 @@ def start(standing: Standing, choice: Choice, now: float, *, room: Room = ONE, l
     return Standing((*keep, turn.started(now)), standing.credits, started, moves, visits, standing.shares)
 
 
-def costs_nobody(standing: Standing, spent: Spent, classes: Collection[int]) -> bool:
-    """Return True when `spend` would change nothing; `classes` are those of the jobs that wait or run."""
-    return not spent.reserved and not any(standing.credits) and all(one == spent.priority for one in classes)
-
-
 def spend(
     standing: Standing, spent: Spent, heads: Iterable[Head], *, running: Mapping[int, int], now: float, rules: Rules
 ) -> Standing:
@@ -204,54 +198,6 @@ def _oldest(heads: Iterable[Head]) -> dict[int, float]:
     for head in heads:
         oldest[head.priority] = min(head.since, oldest.get(head.priority, math.inf))
     return oldest
-
-
-def next_class(
-    oldest: Mapping[int, float], standing: Standing, running: Mapping[int, int], now: float, rules: Rules
-) -> tuple[int, bool]:
-    """Return the class that goes next, and True if it overtakes a waiting higher one."""
-    highest = min(oldest)
-    if len(standing.started) == IN_A_ROW and min(standing.started) > highest:
-        return highest, False  # it has waited for IN_A_ROW lower jobs already
-    owed = [
-        priority
-        for priority in oldest
-        if priority > highest
-        and standing.credits[priority] > NEXT_TO_NOTHING
-        and starves(priority, oldest, now, rules)
-        and running.get(priority, 0) < rules.share * rules.slots
-    ]
-    if not owed:
-        return highest, False
-    return max(owed, key=lambda priority: (round(standing.credits[priority], 3), -priority)), True
-
-
-def starves(priority: int, oldest: Mapping[int, float], now: float, rules: Rules) -> bool:
-    """Return True for a class whose oldest job has waited longer than the limit."""
-    return priority in oldest and now - oldest[priority] > rules.limit
-
-
-def charge(
-    standing: Standing, spent: Spent, oldest: Mapping[int, float], running: Mapping[int, int], now: float, rules: Rules
-) -> Standing:
-    """Return the standing after every class has earned its share of the time and the spending class has paid.
-
-    Time that a class got as the highest one does not put it in debt. A credit is kept only while its class starves, and
-    is capped at the earnings of one `limit`. It is not cut while a job of the class runs, since that job is paid at its
-    end.
-    """
-    credits = []
-    for priority, credit in enumerate(standing.credits):
-        if priority != spent.priority:
-            credit += rules.share * spent.seconds
-        else:
-            credit -= (1 - rules.share) * spent.seconds
-            credit = credit if spent.reserved else max(0.0, credit)
-        if not running.get(priority):
-            most = rules.share * rules.limit if starves(priority, oldest, now, rules) else 0.0
-            credit = min(credit, most)
-        credits.append(credit)
-    return replace(standing, credits=tuple(credits))
 
 
 class _View:

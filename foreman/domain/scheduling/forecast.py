@@ -18,7 +18,8 @@ from foreman.domain.job import NOBODY, CallerKey, Draft, Job, LoadKey
 from foreman.domain.scheduling.lengths import Class, Lengths
 from foreman.domain.scheduling.prefixes import HASH
 
-OVERTIME = 0.1  # expected rest of a job that took longer than any before, as a fraction of its time so far
+OVERTIME = 0.3  # expected rest of a job that took longer than any before, as a fraction of its time so far
+LATE = 4.0  # times the usual seconds until an answer begins
 GROUPS = 4096  # of which lengths are known; those that ended a job last
 KEPT = 1000  # of them over a restart
 RECENT = 200  # of them in the usual values
@@ -85,11 +86,20 @@ class Forecast:
         """Return how long the job takes."""
         return self.slow * (self.begins + (self.lengths.expected(self.most) or 0.0) / self.rate)
 
-    def rest(self, took: float) -> float:
-        """Return how much longer the job takes that has run for `took` seconds: as those do that took longer."""
+    def rest(self, took: float, first: float | None = None) -> float:
+        """Return how much longer the job takes that has run for `took` seconds: as those do that took longer.
+
+        `first` are the seconds after which its answer began. None where none has come; one that is very late is taken
+        to come in one piece.
+        """
         begins, rate = self.slow * self.begins, self.rate / self.slow
-        left = self.lengths.expected(self.most, done=max(0.0, took - begins) * rate)
-        return max(OVERTIME * took, max(0.0, begins - took) + (left or 0.0) / rate)
+        if first is None and took >= LATE * begins:
+            first = begins
+        if first is None:
+            begins = begins - took if took < begins else OVERTIME * took
+            return begins + (self.lengths.expected(self.most) or 0.0) / rate
+        left = self.lengths.expected(self.most, done=(took - first) * rate)
+        return OVERTIME * took if left is None else left / rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,8 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from foreman.domain.scheduling.choose import (
-    IN_A_ROW,
-    NEXT_TO_NOTHING,
-    ONE,
-    OTHERS,
-    Choice,
-    Head,
-    Rules,
-    Spent,
-    Standing,
-    charge,
-    next_class,
-    start,
-    starves,
-)
+from foreman.domain.scheduling.choose import ONE, OTHERS, Choice, Head, Rules, Spent, Standing, start
+from foreman.domain.scheduling.credits import IN_A_ROW, NEXT_TO_NOTHING, charge, next_class, starves
 from foreman.domain.scheduling.room import Room
 
 

@@ -15,7 +15,7 @@ from foreman.domain.errors import (
 )
 from foreman.domain.job import CallerKey, Job, LoadKey, State, model_of
 from foreman.domain.retry import Again, after
-from foreman.domain.scheduling import choose
+from foreman.domain.scheduling import choose, credits
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
 from foreman.domain.scheduling.forecast import Kind
 from foreman.queue.candidates import Candidates
@@ -41,7 +41,10 @@ def _spend(ledger: Ledger, site: Site, spent: choose.Spent) -> None:
     outlook, turns = ledger.outlook, ledger.outlook.turns_of(site.name)
     standing, rules = turns.standing, outlook.rules_of(site.slots)
     classes = {*outlook.board.classes(), *ledger.occupancy.classes(site.name)}
-    if not choose.costs_nobody(standing, spent, classes):
+    alone = credits.spend_alone(standing, spent, classes, rules)
+    if alone is not None:
+        standing = alone
+    else:
         candidates = Candidates(ledger.refreshed(), site, ledger.occupancy, ledger.now)
         heads = candidates.heads()
         standing = choose.spend(standing, spent, heads, running=candidates.running, now=ledger.now, rules=rules)

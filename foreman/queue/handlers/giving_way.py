@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from foreman.domain.job import Job, Priority, State
+from foreman.domain.job import Instant, Job, Priority, State
 from foreman.domain.scheduling import choose
 from foreman.queue.candidates import Candidates
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.occupancy import Occupancy
 from foreman.queue.sites import Site
 
-WORTH = 3.0  # seconds that a job would still take, at least: what it has done so far is lost
+LEAST = 0.5  # seconds until a slot is free by itself: for less no job is stopped
+LOST = 2.0  # seconds of work that may be lost for each second that the urgent job waits less
+LONG = 20.0  # seconds that an urgent job does not wait, whatever is lost
 MOST = 2  # times that one job gives way
 SOON = 0.1  # seconds
 
@@ -24,11 +27,11 @@ def make_room(ledger: Ledger) -> None:
         return
     urgent = _urgent(ledger)
     while urgent > len(ledger.giving_way) + len(ledger.told_to_give_way):
-        ways = (way for site in outlook.sites.values() for way in _ways(ledger, site))
+        unmet = urgent - len(ledger.giving_way) - len(ledger.told_to_give_way)
+        ways = (way for site in outlook.sites.values() for way in _ways(ledger, site, unmet))
         way = next(ways, None)
         if way is None:
-            if any(_begins(ledger, job) for job in ledger.running.values()):
-                ledger.looks_again = ledger.now + SOON
+            ledger.looks_again = _next_look(ledger)
             return
         ledger.told_to_give_way |= way
 
@@ -43,41 +46,63 @@ def _urgent(ledger: Ledger) -> int:
     return board.ready_in(Priority.HIGH) - sum(max(0, jobs) for jobs in beyond)
 
 
-def _ways(ledger: Ledger, site: Site) -> Iterator[dict[str, str]]:
-    """Yield the ways in which a target gets a slot for an urgent job: the jobs that give way, with that job."""
+def _ways(ledger: Ledger, site: Site, unmet: int) -> Iterator[dict[str, str]]:
+    """Yield the ways in which a target gets a slot for an urgent job: the jobs that give way, with that job.
+
+    `unmet` is the number of urgent jobs that wait and have no slot to come.
+    """
     if not site.open:
         return
     told = {**ledger.giving_way, **ledger.told_to_give_way}
     staying = [job for job in ledger.running.values() if job.target == (site.name or None) and job.id not in told]
     lower = [job for job in staying if _may_give_way(ledger, job)]
-    lower.sort(key=lambda job: (-job.priority, -ledger.outlook.rest_of(job.id, ledger.now)))
-    for some in ([job] for job in lower):
+    if not lower:
+        return
+    rests = sorted(ledger.outlook.rest_of(job.id, ledger.now) for job in staying)
+    lower.sort(key=lambda job: (-job.priority, _took(ledger, job), -ledger.outlook.rest_of(job.id, ledger.now)))
+    waits = rests[min(unmet, len(rests)) - 1]  # until a slot is free by itself
+    for some in ([job] for job in lower if _pays(waits, _took(ledger, job))):
         if head := _first_without(ledger, site, some):
             yield {job.id: head.id for job in some}
     for key in {job.key for job in lower}:  # jobs of one key run together, and another key needs the whole target
         some = [job for job in lower if job.key == key]
-        if len(some) > 1 and (head := _first_without(ledger, site, some)):
+        pays = len(some) > 1 and _pays(rests[-1], max(_took(ledger, job) for job in some))
+        if pays and (head := _first_without(ledger, site, some)) and head.key != key:
             yield {job.id: head.id for job in some}
 
 
+def _pays(waits: float, lost: float) -> bool:
+    """Return True if it is worth so many seconds of work, of each slot, that an urgent job does not wait."""
+    return waits >= LONG or waits >= max(LEAST, lost / LOST)
+
+
+def _next_look(ledger: Ledger) -> Instant | None:
+    """Return when a lower job may be able to give way which is not now; nothing else tells the queue of that moment."""
+    lower = [job for job in ledger.running.values() if job.priority > Priority.HIGH and job.gave_way < MOST]
+    if any(job.state is State.WORKING and not _has_request(ledger, job) for job in lower):
+        return ledger.now + SOON
+    rests = [ledger.outlook.rest_of(job.id, ledger.now) for job in lower if _may_give_way(ledger, job)]
+    soonest = min(rests, default=math.inf)  # if it still runs then, it may do so for longer
+    return None if soonest == math.inf else ledger.now + max(LEAST, soonest)
+
+
 def _may_give_way(ledger: Ledger, job: Job) -> bool:
-    at_work = ledger.outlook.at_work.get(job.id)
     return (
         job.priority > Priority.HIGH
         and job.state is State.WORKING
         and job.gave_way < MOST
-        and at_work is not None
-        and at_work.began_at is not None  # what a load has cost is not thrown away
-        and not at_work.shown()
-        and ledger.outlook.rest_of(job.id, ledger.now) >= WORTH
+        and _has_request(ledger, job)  # what a load has cost is not thrown away
+        and not ledger.outlook.at_work[job.id].shown()
     )
 
 
-def _begins(ledger: Ledger, job: Job) -> bool:
-    """Return True for a lower job whose request is about to be sent; nothing tells the queue that it was."""
+def _has_request(ledger: Ledger, job: Job) -> bool:
     at_work = ledger.outlook.at_work.get(job.id)
-    begins = job.state is State.WORKING and (at_work is None or at_work.began_at is None)
-    return begins and job.priority > Priority.HIGH and job.gave_way < MOST
+    return at_work is not None and at_work.began_at is not None
+
+
+def _took(ledger: Ledger, job: Job) -> float:
+    return ledger.outlook.at_work[job.id].took(ledger.now)
 
 
 def _first_without(ledger: Ledger, site: Site, some: Sequence[Job]) -> choose.Head | None:
