@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 from unittest.mock import patch
 
 import trio
@@ -34,6 +34,9 @@ AT_ONCE = 500  # jobs submitted together
 RARELY = 1e6  # seconds between looks at servers that never change
 LONG = 1e8  # seconds: a limit that nothing meets
 MOST = 20  # times the time that one server would need without a cache, after which a replay is given up
+
+
+Look: TypeAlias = Callable[[int, Callable[[int], float | None]], None]  # at the number of jobs done, and estimates
 
 
 class Stuck(Exception):
@@ -81,8 +84,8 @@ class Record:
         return {served.number: served for served in self.log.served if served.done}
 
 
-def by_foreman(setup: Setup, given: Mapping[str, Any]) -> Record:
-    """Replay the trace through the program with these settings."""
+def by_foreman(setup: Setup, given: Mapping[str, Any], look: Look | None = None) -> Record:
+    """Replay the trace through the program with these settings; `look` is called after each commit with a job done."""
     with TemporaryDirectory() as folder:
         settings = Settings.model_validate(
             {
@@ -105,7 +108,7 @@ def by_foreman(setup: Setup, given: Mapping[str, Any]) -> Record:
                 **given,
             }
         )
-        return _played(partial(_by_foreman, setup, settings), setup.seed)
+        return _played(partial(_by_foreman, setup, settings, look), setup.seed)
 
 
 def by_arrival(setup: Setup) -> Record:
@@ -165,7 +168,7 @@ class _Waiter:
         return self.record
 
 
-async def _by_foreman(setup: Setup, settings: Settings) -> Record:
+async def _by_foreman(setup: Setup, settings: Settings, look: Look | None) -> Record:
     waiter, names, dice = _Waiter(setup), _names(setup), random.Random(setup.seed)
 
     def now() -> float:
@@ -179,6 +182,12 @@ async def _by_foreman(setup: Setup, settings: Settings) -> Record:
                     waiter.done(number)
                 else:
                     waiter.failed(f"job {number} became {event.state}: {event.error}")
+        if look and any(event.state is State.DONE for event in commit.events):
+            look(len(waiter.record.done), expected)
+
+    def expected(number: int) -> float | None:
+        job = store.job(_name(number))
+        return app.context.outlook.of(store, job, now()).seconds if job else None
 
     store = SqliteWriter(settings.data_dir / "foreman.db")
     try:
