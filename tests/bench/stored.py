@@ -92,7 +92,7 @@ def jobs_per_second(database: Path, *, after: int = 0) -> float:
     """The pace of the jobs done since event `after`, from the first claim to the last end, by Foreman's own clock."""
     with reading(database) as db:
         done, began, ended = db.execute(
-            """SELECT count(*) FILTER (WHERE state = 'done'), min(at) FILTER (WHERE state = 'loading'),
+            """SELECT count(*) FILTER (WHERE state = 'done'), min(at) FILTER (WHERE state IN ('loading', 'working')),
                max(at) FILTER (WHERE state = 'done') FROM events WHERE seq > ?""",
             (after,),
         ).fetchone()
