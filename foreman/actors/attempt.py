@@ -78,6 +78,7 @@ class Attempt:
         self._clock = clock
         self._seconds = work.job.timeout or timeouts.attempt
         self.started = trio.current_time()
+        self._sent: float | None = None  # `began_at`, by the clock of `started`, which nobody sets
         self._ends_at = self.started + self._seconds
         self._timeout = self._seconds
         self._heard = False
@@ -90,6 +91,11 @@ class Attempt:
     def chunks(self) -> int:
         """Return how many chunks of the answer have arrived."""
         return len(self._output.chunks)
+
+    @property
+    def loading(self) -> float:
+        """Return the seconds from the claim to the request."""
+        return (trio.current_time() if self._sent is None else self._sent) - self.started
 
     def stop(self, reason: ForemanError | None) -> None:
         """End the attempt now; a `reason` of None means that its job was cancelled."""
@@ -127,15 +133,14 @@ class Attempt:
 
     def ended(self, outcome: Answered | ForemanError | None) -> Attempted:
         """Return the figures of the attempt, which has ended with `outcome`, and log them."""
-        job, now = self.job, self._clock()
-        began_at = self.began_at or now
+        job, loading = self.job, self.loading
         counted = outcome.tokens if isinstance(outcome, Answered) else NO_TOKENS
         figures = Attempted(
             model=model_of(job.key),
             outcome="cancelled" if outcome is None else outcome.code if isinstance(outcome, ForemanError) else "done",
             waited=self.claimed_at - job.since,
-            loading=began_at - self.claimed_at,
-            working=now - began_at,
+            loading=loading,
+            working=trio.current_time() - self.started - loading,
             prompt_tokens=counted.prompt,
             answer_tokens=counted.answer,
         )
@@ -194,7 +199,7 @@ class Attempt:
             held.grow(len(self._payload))
             self.loads = await self._loads.load(call)
             loaded = self.loads and target.is_loaded(job.key)  # false after a request to unload
-            self.began_at = self._clock()
+            self.began_at, self._sent = self._clock(), trio.current_time()
             await began(loaded)
             answer, flaw = await self._collect(call, computed)
             return await offload(answer.size, _answered, answer, flaw)

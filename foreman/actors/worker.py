@@ -328,13 +328,13 @@ class Worker:
         self.auto.ended(attempt, figures, error, self._running.values())
         if isinstance(outcome, Answered):
             before, tokens = attempt.first_chunk or 0.0, figures.answer_tokens
-            self._outlook.learn(job, seconds=max(0.0, figures.working), before=before, tokens=tokens)
+            self._outlook.learn(job, seconds=figures.working, before=before, tokens=tokens)
         if outcome is not None:
             await self._queue.tell(Finished(job_id=job.id, fence=job.fence, outcome=outcome))
         output.rest()
         if self.auto.on:
             await self._adjust()
-        return error, max(0.0, figures.loading)
+        return error, figures.loading
 
     async def _began(self, attempt: Attempt, loaded: bool) -> None:
         job = attempt.job
@@ -345,5 +345,4 @@ class Worker:
         await attempt.stored()
         if loaded:
             self._metrics.loaded(model_of(job.key))
-        seconds = max(0.0, (attempt.began_at or attempt.claimed_at) - attempt.claimed_at)
-        await self._queue.tell(Began(job_id=job.id, fence=job.fence, loaded=loaded, seconds=seconds))
+        await self._queue.tell(Began(job_id=job.id, fence=job.fence, loaded=loaded, seconds=attempt.loading))
