@@ -40,7 +40,7 @@ def test_a_full_quota_is_refused_in_the_shape_of_each_api_and_holds_nobody_else_
         own = refused(alice.post("/jobs", json=chat("x")))
         assert own["code"] == "quota_exceeded"
         assert own["error"] == "alice has 1 waiting job, and the quota of this token allows 1"
-        assert "the setting quotas allows more" in own["hint"]
+        assert "the setting quotas may allow more" in own["hint"]
         assert refused(alice.post("/api/chat", json=CALL)) == {"error": own["error"]}
         error = refused(alice.post("/v1/chat/completions", json=CALL))["error"]
         assert (error["type"], error["code"]) == ("rate_limit_error", "quota_exceeded")

@@ -159,6 +159,17 @@ def test_another_model_gets_the_whole_target_or_nothing(store: SqliteWriter) -> 
     assert set(asked(harness, model="n")) == {"001", "002"}
 
 
+@pytest.mark.parametrize(("load", "gives"), [(1.0, True), (3.0, True), (5.0, False), (60.0, False)])
+def test_what_is_spared_beside_the_load_of_another_model_must_be_worth_it(
+    harness: QueueHarness, load: float, gives: bool
+) -> None:
+    job = run(harness, 1)
+    harness.handlers.outlook.learn(job, seconds=2, tokens=0)
+    outlook = harness.handlers.outlook
+    outlook.load_times = outlook.load_times.learned("", "n", load)
+    assert bool(asked(harness, model="n")) is gives
+
+
 def test_another_model_does_not_stop_one_of_two_that_run_together(store: SqliteWriter) -> None:
     harness = QueueHarness(store, order=Rules(slots=2))
     run(harness, 1)

@@ -16,6 +16,7 @@ from foreman.queue.sites import Site
 LEAST = 0.5  # seconds until a slot is free by itself: for less no job is stopped
 LOST = 2.0  # seconds of work that may be lost for each second that the urgent job waits less
 LONG = 20.0  # seconds that an urgent job does not wait, whatever is lost
+BESIDE = 0.5  # of the load that an urgent job needs anyway: less is not worth sparing
 MOST = 2  # times that one job gives way
 SOON = 0.1  # seconds
 
@@ -62,12 +63,12 @@ def _ways(ledger: Ledger, site: Site, unmet: int) -> Iterator[dict[str, str]]:
     lower.sort(key=lambda job: (-job.priority, _took(ledger, job), -ledger.outlook.rest_of(job.id, ledger.now)))
     waits = rests[min(unmet, len(rests)) - 1]  # until a slot is free by itself
     for some in ([job] for job in lower if _pays(waits, _took(ledger, job))):
-        if head := _first_without(ledger, site, some):
+        if head := _first_without(ledger, site, some, waits):
             yield {job.id: head.id for job in some}
     for key in {job.key for job in lower}:  # jobs of one key run together, and another key needs the whole target
         some = [job for job in lower if job.key == key]
         pays = len(some) > 1 and _pays(rests[-1], max(_took(ledger, job) for job in some))
-        if pays and (head := _first_without(ledger, site, some)) and head.key != key:
+        if pays and (head := _first_without(ledger, site, some, rests[-1])) and head.key != key:
             yield {job.id: head.id for job in some}
 
 
@@ -105,8 +106,11 @@ def _took(ledger: Ledger, job: Job) -> float:
     return ledger.outlook.at_work[job.id].took(ledger.now)
 
 
-def _first_without(ledger: Ledger, site: Site, some: Sequence[Job]) -> choose.Head | None:
-    """Return the urgent job that the target would run next if some jobs had left it; None if it is another one."""
+def _first_without(ledger: Ledger, site: Site, some: Sequence[Job], waits: float) -> choose.Head | None:
+    """Return the urgent job that the target would run next if some jobs had left it; None if it is not worth that.
+
+    Else it `waits`, in seconds, until a slot is free by itself.
+    """
     outlook, now = ledger.refreshed(), ledger.now
     told = {**ledger.giving_way, **ledger.told_to_give_way}
     leaving = {job.id for job in some}
@@ -123,13 +127,18 @@ def _first_without(ledger: Ledger, site: Site, some: Sequence[Job]) -> choose.He
         at_work=candidates.at_work,
         room=site.room(),
     )
-    if choice is None or choice.head.priority != Priority.HIGH or not _is_worth_it(ledger, site, choice.head, some):
+    if (
+        choice is None
+        or choice.head.priority != Priority.HIGH
+        or not _is_worth_it(ledger, site, choice.head, some, waits)
+    ):
         return None
     return choice.head
 
 
-def _is_worth_it(ledger: Ledger, site: Site, head: choose.Head, some: Sequence[Job]) -> bool:
-    """Return True unless the way there and back takes long loads."""
+def _is_worth_it(ledger: Ledger, site: Site, head: choose.Head, some: Sequence[Job], waits: float) -> bool:
+    """Return False if the way there and back takes long loads, or one beside which what is spared is little."""
     if any(job.key == head.key for job in some) or site.is_loaded(head.key):
         return True
-    return ledger.outlook.load_seconds(site.name, head.key) < ledger.outlook.rules.limit / 2
+    load = ledger.outlook.load_seconds(site.name, head.key)
+    return load < ledger.outlook.rules.limit / 2 and waits >= min(LONG, load * BESIDE)

@@ -63,7 +63,7 @@ class Callers:
                     with trio.move_on_after(self._dice.uniform(0.05, LONGEST)):
                         try:
                             await ask()
-                        except LEFT:
+                        except* LEFT:  # also of a caller's own tasks
                             await trio.sleep(0.02)
 
             async with trio.open_nursery() as self._nursery:
