@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import httpx2
@@ -118,15 +119,18 @@ def test_a_waiting_job_says_nothing_but_comments(api: Api) -> None:
 
 
 def test_many_readers_follow_one_job(api: Api) -> None:
-    job_id = api.submit(SLOW)
-    with httpx2.Client(base_url=api.daemon.url, trust_env=False) as client:
-        streams = [client.stream("GET", f"/jobs/{job_id}/stream") for _ in range(8)]
-        opened = [stream.__enter__() for stream in streams]
-        texts = [response.read() for response in opened]
-        for stream in streams:
-            stream.__exit__(None, None, None)
-    assert len(set(texts)) == 1
-    assert words_in([json.loads(line) for line in texts[0].splitlines()]) == ALL
+    api.http.post("/queue/pause")
+    try:
+        job_id = api.submit(SLOW)
+        with httpx2.Client(base_url=api.daemon.url, trust_env=False) as client, ExitStack() as stack:
+            streams = [client.stream("GET", f"/jobs/{job_id}/stream", headers=SSE) for _ in range(8)]
+            opened = [stack.enter_context(stream) for stream in streams]  # each has its head before the job begins
+            api.http.post("/queue/resume")
+            texts = [[line for line in reader.iter_lines() if line.startswith("data: {")] for reader in opened]
+    finally:
+        api.http.post("/queue/resume")
+    assert all(text == texts[0] for text in texts)
+    assert words_in([json.loads(line.removeprefix("data: ")) for line in texts[0]]) == ALL
 
 
 def test_a_reader_that_leaves_does_not_disturb_the_job(api: Api) -> None:
