@@ -14,7 +14,7 @@ from foreman.domain.scheduling import prefixes
 from foreman.domain.scheduling.choose import Rules, Spent
 from foreman.domain.scheduling.shares import Fairness
 from foreman.domain.usage import Tokens
-from foreman.queue.commands import Answered, Claim, Computed, Finished, Withdraw, Work
+from foreman.queue.commands import Answered, Claim, Computed, Delete, Finished, Withdraw, Work
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.queue import ANSWER, QueueHarness
 
@@ -268,3 +268,42 @@ def test_a_new_callers_position_counts_what_goes_first(harness: QueueHarness) ->
     harness.claimed()
     accepted = harness.submit(99, owner="bob")
     assert accepted.position == harness.handlers.outlook.of(harness.store, accepted.job, harness.now).position == 2
+
+
+@pytest.mark.parametrize(
+    ("priority", "waited", "first"),
+    [(Priority.HIGH, 2, "002"), (Priority.HIGH, 300, "001"), (Priority.NORMAL, 2, "001"), (Priority.LOW, 2, "001")],
+)
+def test_a_short_answer_goes_before_a_long_one_of_a_person_who_has_not_waited_long(
+    store: SqliteWriter, priority: Priority, waited: float, first: str
+) -> None:
+    harness = QueueHarness(store)
+    short, long = {"priority": priority, "most_tokens": 16}, {"priority": priority, "most_tokens": 4096}
+    for fields, seconds in ((short, 2.0), (long, 60.0)):
+        harness.submit(9, **fields)
+        job = harness.claimed()
+        for _ in range(20):
+            harness.handlers.outlook.learn(job, seconds=seconds, tokens=0)
+        harness.finish(job)
+        harness.handlers.apply([Delete(job_id=job.id)])
+    harness.submit(1, **long)
+    harness.now += waited
+    harness.submit(2, **short)
+    harness.now += 2
+    assert harness.claimed().id == first
+
+
+def test_a_long_answer_of_a_person_does_not_starve_behind_short_ones(store: SqliteWriter) -> None:
+    harness = QueueHarness(store)
+    line = Line(harness, seconds=lambda job: 60.0 if job.most_tokens == 4096 else 2.0)
+    for number, most in enumerate([16, 4096] * 10, 800):
+        harness.submit(number, priority=Priority.HIGH, most_tokens=most)
+    line.work()
+    harness.submit(1, priority=Priority.HIGH, most_tokens=4096)
+    for number in range(2, 200):
+        harness.submit(number, priority=Priority.HIGH, most_tokens=16)
+        harness.submit(number + 200, priority=Priority.HIGH, most_tokens=16)
+        harness.now += 1
+        if any(job.id == "001" for job in line.work(1)):
+            break
+    assert 5 < number <= 22  # a round takes three seconds, and a minute is the limit

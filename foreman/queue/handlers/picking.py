@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import CallerKey, Job, LoadKey, State
+from foreman.domain.job import CallerKey, Job, LoadKey, Priority, State
 from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.forecast import Kind
 from foreman.domain.scheduling.prefixes import PrefixTurn, companion
@@ -18,6 +18,9 @@ from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.sites import Site
 
 LOOK = 16  # jobs of a caller in a lane that are looked at for one that may start
+LEAST = 0.01  # seconds that a job is taken to run
+WORTH = 1.0  # seconds of the usual job, from which on short ones may go first
+OVERTAKEN = 60.0  # seconds for which short ones may go before an older one
 
 
 class Picked(msgspec.Struct, frozen=True):
@@ -77,10 +80,12 @@ class Picking:
         """Return the caller's job that goes on with the turn, else the oldest one that may start; it begins a turn."""
         if found := self._companion(lane, caller, turn):
             return found
-        job, payload = self._read(head.id)
         left: dict[str, tuple[Job, Site]] = {}
+        first = self._first_answered(lane, caller, head)
+        job, payload = self._read(first)
         if not self._may_start(job, left):
-            further = self._ledger.store.line(lane.key, lane.priority, caller, skip=1, limit=LOOK)
+            line = self._ledger.store.line(lane.key, lane.priority, caller, skip=0, limit=LOOK + 1)
+            further = (job for job in line if job.id != first)
             other = next((job for job in further if self._may_start(job, left)), None) or self._at_any_cost(left)
             if other is None:
                 return None
@@ -88,6 +93,23 @@ class Picking:
         if self._waits:  # the turn goes on once the beginning of its prompts is computed
             return Picked(job, payload, turn)
         return Picked(job, payload, PrefixTurn(job.prefix, self._ledger.now) if job.prefix else None)
+
+    def _first_answered(self, lane: Head, caller: CallerKey, head: Head) -> str:
+        """Return the id of the caller's oldest job, or of an urgent one with a higher response ratio.
+
+        That is the time from its submission to its expected end, divided by the time that it runs: it grows the faster
+        the shorter a job is.
+        """
+        now = self._ledger.now
+        overtakes = lane.priority == Priority.HIGH and now - head.since < OVERTAKEN
+        if not overtakes or self._outlook.usual(lane.key) < WORTH:
+            return head.id
+        jobs = self._ledger.store.line(lane.key, lane.priority, caller, skip=0, limit=LOOK)
+
+        def ratio(job: Job) -> float:
+            return (now - job.since) / max(self._outlook.expected(Kind.of(job), self._target), LEAST)
+
+        return max(jobs, key=ratio).id if len(jobs) > 1 else head.id
 
     def _companion(self, lane: Head, caller: CallerKey, turn: PrefixTurn | None) -> Picked | None:
         """Return the caller's job that begins most like the one before, or None."""
