@@ -68,8 +68,7 @@ class Ledger:
         self.tally = Tally(target, waiting=outlook.board.waiting)
         self.now: Instant = 0.0  # of the transaction
         self.events: list[JobEvent] = []
-        self.redelivers = False
-        self.unfinished = False  # True when `claims` met too many jobs that cannot be read
+        self.redelivers = self.unfinished = False  # `unfinished`: `claims` met too many jobs that cannot be read
         self.claims: list[Claim] = []  # that wait for a job, the first one first
         self.served: list[tuple[Claim, Work | None]] = []  # claims that the transaction answers
         self._claims_before: list[Claim] = []
