@@ -170,6 +170,8 @@ class World:
         self.began = trio.current_time()
         for _ in range(LIVES):
             await self._live()
+        while not (self.book.jobs or self.book.gone):  # all of them were short
+            await self._live()
         await self._end_well()
         self.hours = self.time() / HOUR
 
