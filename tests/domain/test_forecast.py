@@ -137,8 +137,7 @@ def test_what_cannot_be_read_is_nothing(text: str | None) -> None:
 
 def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "GROUPS", 10)
-    monkeypatch.setattr(forecast, "KEPT", 5)
     known = after(*((Kind(f"{number % 25}"), 1.0, 1) for number in range(50)))
     assert [group.key for group in known.lengths] == [f"{number}" for number in range(15, 25)]
     assert len(known.rates) == 10
-    assert [group.key for group in decoded(known.encoded()).lengths] == [f"{number}" for number in range(20, 25)]
+    assert decoded(known.encoded()).lengths.keys() == known.lengths.keys()

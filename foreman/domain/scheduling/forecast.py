@@ -20,8 +20,7 @@ from foreman.domain.scheduling.prefixes import HASH
 
 OVERTIME = 0.3  # expected rest of a job that took longer than any before, as a fraction of its time so far
 LATE = 4.0  # times the usual seconds until an answer begins
-GROUPS = 4096  # of which lengths are known; those that ended a job last
-KEPT = 1000  # of them over a restart
+GROUPS = 1000  # of which lengths are known; those that ended a job last
 RECENT = 200  # of them in the usual values
 MEMORY = 0.95  # the part of an answer's weight in a rate that is left after another one
 A_MOMENT = 0.001  # seconds
@@ -171,14 +170,12 @@ class Forecasts:
 
     def encoded(self) -> str:
         """Return what is kept over a restart as text, for `decoded`."""
-        latest = list(self.lengths.items())[-KEPT:]
         lengths = [
             (*group[:3], group.prefix.hex(), round(known.before, 3), [_rounded(one) for one in known.classes])
-            for group, known in latest
+            for group, known in self.lengths.items()
         ]
         rates = [
-            (target, key, round(rate.tokens, 1), round(rate.seconds, 3))
-            for (target, key), rate in list(self.rates.items())[-KEPT:]
+            (target, key, round(rate.tokens, 1), round(rate.seconds, 3)) for (target, key), rate in self.rates.items()
         ]
         return msgspec.json.encode((lengths, rates)).decode()
 
