@@ -307,3 +307,31 @@ def test_a_long_answer_of_a_person_does_not_starve_behind_short_ones(store: Sqli
         if any(job.id == "001" for job in line.work(1)):
             break
     assert 5 < number <= 22  # a round takes three seconds, and a minute is the limit
+
+
+def test_new_names_under_one_token_do_not_hold_an_older_job_back(store: SqliteWriter) -> None:
+    harness = QueueHarness(store)
+    line = Line(harness)
+    add(harness, A, A)
+    for number in range(3, 100):
+        harness.submit(number, owner=A[0], caller=f"new {number}")
+        if any(job.id == "002" for job in line.work(1)):
+            break
+    assert number <= 3 + prefixes.TURN / 4 + 1
+
+
+@pytest.mark.parametrize("seconds", [4.0, 5.0, 10.0])
+def test_a_prompt_of_its_own_is_not_held_back_by_like_ones_of_two_callers(store: SqliteWriter, seconds: float) -> None:
+    harness = QueueHarness(store)
+    line = Line(harness, seconds=lambda job: seconds)
+    like, other = b"aaaa", b"bbbb"
+    add(harness, B, prefix=like)
+    add(harness, A, prefix=like)
+    add(harness, A, prefix=other)
+    add(harness, *[A, B] * 4, prefix=like)
+    for number in range(100, 300):
+        [job] = line.work(1)
+        if job.prefix == other:
+            break
+        harness.submit(number, owner=job.owner, caller=job.caller, prefix=like)
+    assert number < 100 + 6 * prefixes.SERVICES

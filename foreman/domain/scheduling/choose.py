@@ -14,6 +14,7 @@ So a backlog of K keys costs K loads, a high job waits for at most two lower one
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,6 +111,16 @@ class Standing(msgspec.Struct, frozen=True):
         if others or len(shares.callers) > 1:
             kept[lane] = shares
         return replace(self, shares=kept)
+
+    def aged(self, key: str, priority: int, now: float) -> Standing:
+        """Return the standing after a lane's oldest job began."""
+        lane = key, priority
+        shares = self.shares.get(lane)
+        return (
+            self
+            if shares is None
+            else replace(self, shares={**self.shares, lane: dataclasses.replace(shares, aged=now)})
+        )
 
     def prefixed(self, key: str, prefix: PrefixTurn | None) -> Standing:
         """Return the standing with another turn of prompts within the turn of a key."""

@@ -81,7 +81,12 @@ class PrefixTurn:
 
     def is_over(self, now: float, usual: float) -> bool:
         """Return True once the oldest job is to begin another turn; `usual` is the time of a job in seconds."""
-        return not self.since <= now < self.since + max(TURN, SERVICES * usual)
+        return not self.since <= now < self.since + lasts(usual)
+
+
+def lasts(usual: float) -> float:
+    """Return how long a turn lasts; `usual` is the time of a job, both in seconds."""
+    return max(TURN, SERVICES * usual)
 
 
 def companion(turn: PrefixTurn, neighbours: Sequence[Neighbour]) -> Neighbour | None:

@@ -16,7 +16,8 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from foreman.domain.job import CallerKey
+from foreman.domain.job import CallerKey, Instant
+from foreman.domain.scheduling.prefixes import lasts
 
 A_LITTLE = 1e-6  # seconds
 ROUND = 150.0  # seconds of slot time in which each caller has had its turn of prompts that begin alike
@@ -43,6 +44,7 @@ class Shares:
 
     served: Mapping[_Path, float] = field(default_factory=dict)
     last: CallerKey | None = None  # the caller that was served last
+    aged: Instant = 0.0  # when the lane's oldest job last began, whoever its caller
 
     def next(self, waiting: Collection[CallerKey]) -> CallerKey:
         """Return the caller to serve next of those that wait; of several served alike, the first one."""
@@ -69,6 +71,13 @@ class Shares:
                 return False
         return True
 
+    def is_due(self, now: Instant, usual: float) -> bool:
+        """Return True when the lane's oldest job goes next, since none has for as long as a turn of prompts lasts.
+
+        So a job also begins that newer ones overtake for ever: those of new callers, or those with another prompt.
+        """
+        return not self.aged <= now < self.aged + lasts(usual)
+
     def charge(self, caller: CallerKey, seconds: float, waiting: Collection[CallerKey], fairness: Fairness) -> Shares:
         """Return the shares after the caller was served for so many seconds; less than 0 gives some back.
 
@@ -80,7 +89,7 @@ class Shares:
         served = dict(self.served)
         served[token] = tokens[token] + seconds / fairness.weight(caller[0])
         served[caller] = names[caller] + seconds
-        return Shares(_remembered(served, {caller, *waiting}), caller)
+        return Shares(_remembered(served, {caller, *waiting}), caller, self.aged)
 
     def leads(self, waiting: Collection[CallerKey]) -> tuple[dict[str, float], dict[CallerKey, float]]:
         """Return how much more the tokens were served than the least one, and the callers than the least of theirs."""

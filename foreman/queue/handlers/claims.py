@@ -140,6 +140,8 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
     ledger.put(claimed, job)
     charge = outlook.expected(Kind.of(job), site.name)  # at once; the difference is charged at the end
     standing = _charged(outlook, standing, job.key, int(job.priority), job.caller_key, charge, rules)
+    if job.id == choice.head.id:
+        standing = standing.aged(job.key, int(job.priority), now)
     ledger.schedule(site.name, turns.stand(standing).compute(prompts))
     if breaker := turns.breakers.get(model_of(job.key)):
         ledger.judge(site.name, job.key, breaker.claimed(job.id, now))

@@ -62,6 +62,10 @@ class Picking:
             goes_on = shares.may_go_on(last, sizes, seconds, quantum)
             if goes_on and (found := self._companion(lane, last, turn)):
                 return found
+        usual = self._outlook.usual(lane.key)
+        due = turn is None and len(waiting) > 1 and shares.is_due(self._ledger.now, usual)
+        if due and (found := self._oldest(lane)):
+            return found
         while waiting:
             caller = shares.next(waiting) if len(waiting) > 1 else next(iter(waiting))
             if found := self._of(lane, caller, waiting[caller][0], turn):
@@ -93,6 +97,12 @@ class Picking:
         if self._waits:  # the turn goes on once the beginning of its prompts is computed
             return Picked(job, payload, turn)
         return Picked(job, payload, PrefixTurn(job.prefix, self._ledger.now) if job.prefix else None)
+
+    def _oldest(self, lane: Head) -> Picked | None:
+        """Return the lane's oldest job, which begins a turn, or None if it may not start."""
+        job, payload = self._read(lane.id)
+        turn = PrefixTurn(job.prefix, self._ledger.now) if job.prefix else None
+        return Picked(job, payload, turn) if self._may_start(job, {}) else None
 
     def _first_answered(self, lane: Head, caller: CallerKey, head: Head) -> str:
         """Return the id of the caller's oldest job, or of an urgent one with a higher response ratio.
