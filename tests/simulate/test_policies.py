@@ -91,19 +91,20 @@ def test_people_do_not_wait_for_a_backlog() -> None:
 
 
 def test_people_wait_for_hardly_anybody_and_little_work_is_lost() -> None:
-    fast = Speed(load=0)
-    batch = Setup(generate(2, jobs=2500, callers=12).timed(0), fast)
-    setup = Setup(with_people(batch.trace, 2, every=60, until=batch.cold / 1.3), fast)
-    record = by_foreman(setup, {})
-    last = record.last()
-    waits = [
-        last[number].start - request.at
-        for number, request in enumerate(setup.trace.requests)
-        if request.priority is Priority.HIGH
-    ]
-    assert len(waits) > 80
+    fast, waits = Speed(load=0), []
+    for seed in (1, 2, 3, 4):
+        batch = Setup(generate(seed, jobs=2500, callers=12).timed(0), fast)
+        setup = Setup(with_people(batch.trace, seed, every=60, until=batch.cold / 1.3), fast)
+        record = by_foreman(setup, {})
+        last = record.last()
+        waits += [
+            last[number].start - request.at
+            for number, request in enumerate(setup.trace.requests)
+            if request.priority is Priority.HIGH
+        ]
+        assert figures(setup.trace, record).wasted <= 0.03
+    assert len(waits) > 300
     assert percentile(waits, 0.5) <= 0.2 and percentile(waits, 0.9) <= 3
-    assert figures(setup.trace, record).wasted <= 0.03
 
 
 def test_estimates_of_a_drain_of_three_models_are_about_right_after_20_jobs() -> None:
