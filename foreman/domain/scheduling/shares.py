@@ -44,7 +44,7 @@ class Shares:
 
     served: Mapping[_Path, float] = field(default_factory=dict)
     last: CallerKey | None = None  # the caller that was served last
-    aged: Instant = 0.0  # when the lane's oldest job last began, whoever its caller
+    aged: Instant = 0.0  # when the lane's oldest job last began
 
     def next(self, waiting: Collection[CallerKey]) -> CallerKey:
         """Return the caller to serve next of those that wait; of several served alike, the first one."""
