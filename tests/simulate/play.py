@@ -5,17 +5,14 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
-from unittest.mock import patch
 
 import trio
-from trio._core import _run as scheduler
 from trio.testing import MockClock
 
 from foreman.actors.loads import Loads
@@ -29,6 +26,7 @@ from foreman.targets.protocol import Call
 from tests.simulate.server import Log, ModelledServer, Served, Speed
 from tests.simulate.trace import ENDPOINT, Trace
 from tests.support.actors import START, InlineReaders, inline
+from tests.support.same_order import same_order
 
 AT_ONCE = 500  # jobs submitted together
 RARELY = 1e6  # seconds between looks at servers that never change
@@ -117,23 +115,9 @@ def by_arrival(setup: Setup) -> Record:
 
 
 def _played(main: Any, seed: int) -> Record:
-    with _same_each_time(seed):
+    with same_order(seed):
         record: Record = trio.run(main, clock=MockClock(autojump_threshold=0))
     return record
-
-
-@contextmanager
-def _same_each_time(seed: int) -> Iterator[None]:
-    """Have Trio, which shuffles what can run, do it alike for a seed."""
-    before, shuffled = random.getstate(), scheduler._r.getstate()
-    random.seed(seed)
-    scheduler._r.seed(seed)
-    try:
-        with patch.object(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True):
-            yield
-    finally:
-        random.setstate(before)
-        scheduler._r.setstate(shuffled)
 
 
 class _Waiter:

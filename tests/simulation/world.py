@@ -14,7 +14,6 @@ from unittest.mock import patch
 import structlog
 import trio
 from structlog.testing import capture_logs
-from trio._core import _run as scheduler
 from trio.testing import MockClock
 
 from foreman.actors import inventory, pruner, webhook_dispatcher
@@ -27,6 +26,7 @@ from tests.simulation.callers import Callers
 from tests.simulation.receiver import MOODS, PER_RECEIVER, RECEIVERS, TOGETHER, ScriptedReceivers
 from tests.simulation.target import MODELS, WAYS, WELL, Bug, ScriptedTarget
 from tests.simulation.witness import Book, PowerCut, WatchedStore
+from tests.support.same_order import same_order
 
 START = 1_000_000_000.0
 HOUR = 3600.0
@@ -74,21 +74,14 @@ def _only_errors(logger: object, method: str, line: MutableMapping[str, Any]) ->
 
 @contextmanager
 def _same_each_time(seed: int) -> Iterator[None]:
-    """Trio shuffles what can run; the pauses of restarts have jitter."""
-    before, shuffled = random.getstate(), scheduler._r.getstate()
-    random.seed(seed)
-    scheduler._r.seed(seed)
-    try:
-        with (
-            patch.object(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
-            patch.object(pruner, "ROUND", RARELY),
-            patch.object(webhook_dispatcher, "SLEEP_AT_MOST", RARELY),
-            patch.object(inventory, "DEGRADED_POLL", 10.0),
-        ):
-            yield
-    finally:
-        random.setstate(before)
-        scheduler._r.setstate(shuffled)
+    """Have tasks run in the same order, and those that would only look do so rarely."""
+    with (
+        same_order(seed),
+        patch.object(pruner, "ROUND", RARELY),
+        patch.object(webhook_dispatcher, "SLEEP_AT_MOST", RARELY),
+        patch.object(inventory, "DEGRADED_POLL", 10.0),
+    ):
+        yield
 
 
 class World:

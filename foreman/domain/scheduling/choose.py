@@ -115,12 +115,9 @@ class Standing(msgspec.Struct, frozen=True):
     def aged(self, key: str, priority: int, now: float) -> Standing:
         """Return the standing after a lane's oldest job began."""
         lane = key, priority
-        shares = self.shares.get(lane)
-        return (
-            self
-            if shares is None
-            else replace(self, shares={**self.shares, lane: dataclasses.replace(shares, aged=now)})
-        )
+        if (shares := self.shares.get(lane)) is None:
+            return self
+        return replace(self, shares={**self.shares, lane: dataclasses.replace(shares, aged=now)})
 
     def prefixed(self, key: str, prefix: PrefixTurn | None) -> Standing:
         """Return the standing with another turn of prompts within the turn of a key."""
