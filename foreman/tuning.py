@@ -24,7 +24,7 @@ from foreman.domain.webhooks.admission import Limits
 from foreman.http.auth import Auth
 from foreman.members import Makings
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 
 

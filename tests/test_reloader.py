@@ -24,7 +24,7 @@ from foreman.domain.errors import ModelNotFound, TargetDown, TargetRefused, Targ
 from foreman.domain.job import State
 from foreman.queue.commands import Commit, Submit
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call
 from tests.support.actors import EVEN, FakeTarget, InlineReaders, draft, inline, now, saying

@@ -34,9 +34,9 @@ class Feed:
 
     def on_commit(self, commit: Commit) -> None:
         """Keep the events of a commit and wake the subscribers."""
-        if commit.events:
-            self._kept.extend(commit.events)
-            self.newest = commit.events[-1].seq
+        if events := commit.all_events:
+            self._kept.extend(events)
+            self.newest = events[-1].seq
             if self._news is not None:
                 self._news.set()
                 self._news = None

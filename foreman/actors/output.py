@@ -238,7 +238,7 @@ class OutputHub:
 
     def on_commit(self, commit: Commit) -> None:
         """Pass the events of a commit to the output logs of their jobs."""
-        for event in commit.events:
+        for event in commit.all_events:
             output = self._outputs.get(event.job_id)
             if output is not None:
                 output.on_commit(event)

@@ -92,7 +92,7 @@ class Worker:
         for job_id, urgent in commit.giving_way.items():
             if attempt := self._running.get(job_id):
                 attempt.stop(Preempted(urgent))
-        for event in commit.events:
+        for event in commit.all_events:
             if event.state is State.CANCELLED:
                 if attempt := self._running.get(event.job_id):
                     attempt.stop(None)

@@ -102,6 +102,11 @@ def model_of(key: LoadKey) -> str:
     return key.partition(" {")[0]
 
 
+def node_of(target: str | None) -> str:
+    """Return the node of a target's name, `NAME@NODE`; empty where one node has all targets."""
+    return target.partition("@")[2] if target else ""
+
+
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A submitted job: checked, with an id, not yet stored."""
 

@@ -129,6 +129,7 @@ class Tally:
         self.figures: dict[Slot, Figures] = {}
         self._target = target
         self._waiting = waiting
+        self._others = 0  # running jobs that were not claimed here
         self._claims: dict[str, Instant] = {}  # of running jobs, except those of an earlier process
         self._claimed: dict[str, Instant] = {}  # in this transaction
         self._left: set[str] = set()
@@ -173,6 +174,10 @@ class Tally:
             for figures in self._at(group, now):
                 figures.submitted += 1
 
+    def follow(self, *, waiting: int, running: int) -> None:
+        """Count the jobs that wait and run, all in all, after commits of other nodes."""
+        self._waiting, self._others = waiting, max(0, running - len(self._claims))
+
     def set_aside(self, now: Instant) -> None:
         """Count an unreadable job that has left the queue."""
         self._now = now
@@ -196,9 +201,9 @@ class Tally:
         """Return the depths changed by the transaction; each replaces a lower stored one."""
         if self._now is None:
             return []
-        before, running = self._waiting, len(self._claims)
+        before, running = self._waiting, len(self._claims) + self._others
         after = before + self._more
-        runs = len((self._claims.keys() | self._claimed.keys()) - self._left)
+        runs = len((self._claims.keys() | self._claimed.keys()) - self._left) + self._others
         found = []
         for step in STORED:
             at = _floor(self._now, step)

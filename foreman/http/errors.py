@@ -68,6 +68,7 @@ STATUS = {
     "quota_exceeded": 429,
     "store_full": 507,
     "shortage": 503,
+    "store_away": 503,
     "store_busy": 503,
     "store_lost": 503,
     "memory_full": 503,

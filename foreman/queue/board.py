@@ -197,6 +197,11 @@ class Board:
             self._put(line, next(iter(store.heads(*line, limit=1)), None), one.ready, one.parked)
         self.commit()
 
+    def set(self, line: Line, head: Head | None) -> None:
+        """Take over the numbers of a line, and its oldest claimable job, as another node has left them."""
+        self._next.pop(key := (line.key, int(line.priority), line.caller), None)
+        self._put(key, head, line.ready, line.parked)
+
     def enter(self, jobs: Iterable[Job]) -> None:
         """Add jobs that begin to wait."""
         parked: Counter[LineKey] = Counter()

@@ -301,13 +301,21 @@ class Checkpoint(Message[int]):
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The changes of one transaction."""
+    """The changes of one transaction, and what other nodes have committed before it."""
 
-    events: Sequence[JobEvent]
+    events: Sequence[JobEvent]  # of this node
     posted: bool = False  # True when there are webhooks to deliver
     giving_way: Mapping[str, str] = field(
         default_factory=dict
     )  # running jobs that are to give way, each with the job that goes first
+    others: Sequence[JobEvent] = ()  # of other nodes
+
+    @property
+    def all_events(self) -> Sequence[JobEvent]:
+        """Return the events of all nodes in order; nothing lies between one commit's and the next one's."""
+        if not self.others:
+            return self.events
+        return sorted((*self.others, *self.events), key=lambda event: event.seq)
 
 
 class Listener(Protocol):

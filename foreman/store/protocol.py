@@ -96,6 +96,17 @@ class Remains(NamedTuple):
     attempt: int
 
 
+class News(msgspec.Struct, frozen=True, kw_only=True):
+    """What other nodes have committed since this one last looked; None of it is this node's own."""
+
+    newest: int  # the last seq given
+    events: Sequence[JobEvent]  # oldest first; those of deleted jobs are left out
+    jobs: Mapping[str, Job]  # the jobs of the events as they are now
+    lines: Sequence[tuple[Line, Head | None]]  # the changed lines with their oldest claimable jobs; empty ones too
+    paused: bool
+    posted: bool  # True when a webhook has become due
+
+
 class Due(NamedTuple):
     """A caller's receiver with due deliveries."""
 
@@ -185,21 +196,36 @@ class Reader(Protocol):
 
 
 class Writer(Reader, Protocol):
-    """The single writer. Every write happens inside `transaction()`.
+    """The single writer of a node. Every write happens inside `transaction()`, which one node at a time may have open.
 
     It decides nothing: it is given rows, and keeps those that belong together consistent by their foreign keys.
     """
 
-    def transaction(self) -> AbstractContextManager[None]:
+    looks_every: float | None  # seconds between looks at what other nodes commit; None where there are none
+
+    def transaction(self, now: Instant = 0.0) -> AbstractContextManager[Instant]:
         """Run all writes inside in one transaction, which is on disk when it ends without raising.
+
+        `now` is this node's time. What it yields is the time of the transaction: `now` where one node has the store,
+        else the server's, so that the clocks of nodes need not agree.
 
         Raises:
             StoreFull: The disk is full; nothing was written.
             StoreBusy: Another program holds the lock; nothing was written.
+            StoreAway: The database cannot be reached; nothing was written.
             StoreBroken: The state on disk is unknown.
         """
 
     # What only the writer asks.
+
+    def news(self) -> News | None:
+        """Return what other nodes have committed since the last call, or None when that is nothing.
+
+        Within a transaction, or outside of one to follow the others while there is nothing to write.
+
+        Raises:
+            StoreAway: The database cannot be reached.
+        """
 
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
         """Return a job and its payload, or None when there is none."""

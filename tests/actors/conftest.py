@@ -19,7 +19,7 @@ from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.queue.actor import QueueActor
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, App, FakeTarget, Script, inline, now, saying

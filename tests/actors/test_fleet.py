@@ -29,7 +29,7 @@ from foreman.domain.scheduling.choose import Rules as Order
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Commit, Note, Submit, SubmitMany
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call

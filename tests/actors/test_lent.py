@@ -13,7 +13,7 @@ import trio
 from foreman.actors.output import OutputReader
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import ForemanError, JobNotFound, StoreFull, TargetFailed
-from foreman.domain.job import State
+from foreman.domain.job import Instant, State
 from foreman.queue.commands import Accepted, Cancel, Message, Submit
 from foreman.store.sqlite.reads import SqliteReader
 from foreman.store.sqlite.writer import SqliteWriter
@@ -43,9 +43,9 @@ class Disk:
         self._go_on.set()
 
     @contextmanager
-    def _slowly(self) -> Iterator[None]:
-        with self._transaction():
-            yield
+    def _slowly(self, now: Instant = 0.0) -> Iterator[Instant]:
+        with self._transaction(now):
+            yield now
             assert self._go_on.wait(LONGEST)
             if self.errors:
                 raise self.errors.pop(0)

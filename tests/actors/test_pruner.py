@@ -12,7 +12,7 @@ from foreman.actors import pruner
 from foreman.domain.errors import StoreFull
 from foreman.domain.job import State
 from foreman.domain.usage import DAY, MINUTE, STORED
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from tests.support.actors import START, App, draft, saying
 
 Start = Callable[..., Awaitable[App]]

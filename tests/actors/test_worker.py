@@ -31,7 +31,7 @@ from foreman.domain.retry import Backoff
 from foreman.domain.usage import HOUR
 from foreman.queue import actor
 from foreman.queue.commands import Cancel, Claim, Message, Rescue, Retry, Submit, Withdraw
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.targets.protocol import Call
 from tests.conftest import Logged
 from tests.support.actors import App, FakeTarget, Script, chunk, draft, failing, saying, silent
@@ -446,9 +446,9 @@ async def test_an_idle_worker_drains_while_nothing_can_be_stored(
     stores = app.store.transaction
 
     @contextlib.contextmanager
-    def fails() -> Iterator[None]:
-        with stores():
-            yield
+    def fails(now: float) -> Iterator[float]:
+        with stores(now):
+            yield now
             raise error
 
     with monkeypatch.context() as broken, trio.fail_after(1):

@@ -16,7 +16,7 @@ from foreman.domain.errors import Drained
 from foreman.domain.job import LoadKey
 from foreman.queue.commands import Claim, Finished, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 from foreman.queue.sites import OnlySite
 from foreman.store.sqlite.writer import SqliteWriter

@@ -16,7 +16,7 @@ from foreman.domain.job import Draft, Priority
 from foreman.domain.scheduling.prefixes import path
 from foreman.queue.commands import SubmitMany
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.bench.instant import MODELS
 

@@ -10,11 +10,11 @@ import trio
 from trio.testing import MockClock
 
 from foreman.domain.errors import StoreBroken, StoreFull, StoreLost, StoreUnavailable
-from foreman.domain.job import State
+from foreman.domain.job import Instant, State
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Cancel, Claim, Pause, Resume, Submit, Work
 from foreman.queue.handlers.dispatch import Answer, CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
 from tests.support.actors import draft, inline, now
@@ -32,9 +32,9 @@ class Lender(QueueHarness):
         store.transaction = self._failing  # type: ignore[method-assign]
 
     @contextmanager
-    def _failing(self) -> Iterator[None]:
-        with self._transaction():
-            yield
+    def _failing(self, now: Instant = 0.0) -> Iterator[Instant]:
+        with self._transaction(now):
+            yield now
             if self.errors:
                 raise self.errors.pop(0)
 

@@ -47,7 +47,7 @@ from foreman.queue.commands import (
     Work,
 )
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 from foreman.store import integrity
 from foreman.store.sqlite.writer import SqliteWriter

@@ -16,7 +16,7 @@ from foreman.domain.job import State
 from foreman.queue.actor import BATCH, QueueActor
 from foreman.queue.commands import Cancel, Claim, Commit, Message, Note, Submit
 from foreman.queue.handlers.dispatch import Answer, CommandHandlers, Lend
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
 from tests.support.actors import draft, inline, now

@@ -42,9 +42,9 @@ def test_slots_get_their_claims_back_whatever_the_disk_says(
     assert id(claim) not in harness.apply(claim)
 
     @contextmanager
-    def fails() -> Iterator[None]:
-        with stores():
-            yield
+    def fails(now: float) -> Iterator[float]:
+        with stores(now):
+            yield now
             raise error
 
     monkeypatch.setattr(harness.store, "transaction", fails)

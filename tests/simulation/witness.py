@@ -286,12 +286,12 @@ class WatchedStore(SqliteWriter):
         super().close()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, now: Instant = 0.0) -> Iterator[Instant]:
         self._noted, self._puts = [], []
         fuse = self.fuse
         try:
-            with super().transaction():
-                yield
+            with super().transaction(now):
+                yield now
                 if self._noted and self.full:
                     raise StoreFull
                 if self._noted and fuse == "before":

@@ -14,7 +14,8 @@ from foreman.domain.scheduling.choose import Spent
 from foreman.domain.scheduling.forecast import Kind
 from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Withdraw, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Ledger, Rules
+from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 from foreman.store.sqlite.writer import SqliteWriter

@@ -40,6 +40,7 @@ from foreman.domain.errors.process import (
     TooManyConnections,
 )
 from foreman.domain.errors.store import (
+    StoreAway,
     StoreBroken,
     StoreBusy,
     StoreFull,
@@ -122,6 +123,7 @@ __all__ = [
     "RateLimited",
     "SettingInvalid",
     "Shortage",
+    "StoreAway",
     "StoreBroken",
     "StoreBusy",
     "StoreFull",

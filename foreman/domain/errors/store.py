@@ -29,6 +29,16 @@ class StoreBusy(StoreUnavailable):
         super().__init__(f"the database cannot be used now: {why}")
 
 
+class StoreAway(StoreUnavailable):
+    """The database server cannot be reached; unless the message says so, nothing of it was stored."""
+
+    code = "store_away"
+    retry_after = 2
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the database cannot be reached: {why}")
+
+
 class StoreLost(StoreUnavailable):
     """The database broke and Foreman stops. Its restart shows if the message was stored."""
 

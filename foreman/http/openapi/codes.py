@@ -12,7 +12,7 @@ KINDS: list[type[ForemanError]] = [
 STATUSES = MISROUTED | {kind.code: status_of_kind(kind) for kind in KINDS if kind not in (Misrouted, TargetRefused)}
 
 BODY = ("body_unreadable", "body_too_large", "memory_full", "too_slow", "request_timeout", "wrong_content_encoding")
-WRITE = ("draining", "store_full", "store_busy", "store_lost")
+WRITE = ("draining", "store_full", "store_busy", "store_away", "store_lost")
 READ = ("invalid_json", "model_required", "field_invalid", "model_not_found", "target_down")
 ASKED = ("rate_limited", "quota_exceeded", *READ)
 PASSED = ("shortage", "target_unavailable", "target_lost", "target_silent", "target_garbled")

@@ -33,7 +33,7 @@ def claim(ledger: Ledger, message: Claim) -> None:
     """Have the claim wait; `serve` answers it, in the same transaction if a job may run now."""
     if message.spent is not None and (site := ledger.outlook.sites.get(message.target)):
         _spend(ledger, site, message.spent)
-    ledger.claims.append(message)
+    ledger.claims.waiting.append(message)
 
 
 def _spend(ledger: Ledger, site: Site, spent: choose.Spent) -> None:
@@ -56,7 +56,7 @@ def _spend(ledger: Ledger, site: Site, spent: choose.Spent) -> None:
 
 def withdraw(ledger: Ledger, message: Withdraw) -> None:
     """Answer the claims of a target that wait: they get no job."""
-    ledger.forget_claims(message.target)
+    ledger.claims.refuse(message.target)
 
 
 def serve(ledger: Ledger) -> None:
@@ -64,7 +64,7 @@ def serve(ledger: Ledger) -> None:
     idle: set[str] = set()  # targets for which there is no job
     deferred: set[str] = set()  # those of them that left one for another target
     while ledger.outlook.board.ready and not ledger.outlook.paused:
-        message = next((claim for claim in ledger.claims if claim.target not in idle), None)
+        message = next((claim for claim in ledger.claims.waiting if claim.target not in idle), None)
         if message is None:
             return
         site = ledger.outlook.sites.get(message.target)
@@ -77,7 +77,7 @@ def serve(ledger: Ledger) -> None:
             idle -= deferred  # what they left may be theirs now
             deferred.clear()
         if work:
-            ledger.answer_claim(message, work)
+            ledger.claims.answer(message, work)
             continue
         idle.add(message.target)
         deferred |= {message.target} if candidates.deferred else set()
@@ -226,8 +226,8 @@ def rescue(ledger: Ledger, message: Rescue) -> int:
 
     Its target may be another server than before, or gone: what failed or rested there is forgotten.
     """
-    ledger.forget_claims(message.target)
-    running = [job for job in ledger.running.values() if job.target not in message.others]
+    ledger.claims.refuse(message.target)
+    running = [job for job in ledger.running.values() if job.target not in message.others and ledger.is_ours(job)]
     for job in running:
         _failed(ledger, job, Interrupted())
     ledger.keep_turns(message.others)

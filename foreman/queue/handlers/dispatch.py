@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import structlog
 from msgspec.structs import replace
 
-from foreman.domain.errors import ForemanError, StoreBroken, StoreBusy, StoreRejected, StoreUnavailable
-from foreman.domain.job import Instant
+from foreman.domain.errors import ForemanError, StoreAway, StoreBroken, StoreBusy, StoreRejected, StoreUnavailable
+from foreman.domain.job import Instant, JobEvent
 from foreman.queue.commands import (
     Accepted,
     Began,
@@ -37,14 +39,20 @@ from foreman.queue.commands import (
     Work,
 )
 from foreman.queue.handlers import claims, deliveries, giving_way, jobs, maintenance
-from foreman.queue.handlers.ledger import Ledger, Rules
+from foreman.queue.handlers.following import follow
+from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
+
+log = structlog.get_logger()
 
 Answer: TypeAlias = tuple[Message[Any], object]
 Lend: TypeAlias = Callable[[Sequence[tuple[Claim, Work | None]]], None]  # None: the commit has failed
 
-BUSY_PAUSE = 0.5  # seconds until writes that met another program's lock are retried
+BUSY_PAUSE = 0.5  # seconds until writes that met another program's lock, or no server, are retried
+
+NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
 
 HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Submit: jobs.submit,
@@ -80,15 +88,38 @@ class CommandHandlers:
         clock: Callable[[], Instant],
         chance: Callable[[], float] = random.random,
         target: str = "",
+        node: str = "",
     ) -> None:
-        """Load what is cached of the store. `target` is the target's name in the usage figures."""
+        """Load what is cached of the store.
+
+        Args:
+            store: The store.
+            rules: The settings for jobs.
+            outlook: What claims are decided by.
+            clock: The node's clock.
+            chance: Returns numbers from 0 to 1.
+            target: The target's name in the usage figures.
+            node: The node's name among those that have the store; empty where it is alone.
+        """
         self.store = store
         self.outlook = outlook or Outlook()
-        self.clock = clock
-        self.next_due = store.next_due()  # when `tick` next has work
-        self._ledger = Ledger(store, rules, self.outlook, chance, target)
+        self._node_clock = clock
+        self._ahead = 0.0  # seconds by which the store's clock is ahead of the node's
+        self._due = store.next_due()  # when jobs next change by themselves
+        self._looks_at: Instant | None = None  # when to look at what other nodes have committed
+        self._stale = False  # the caches may differ from the store, which could not be read
+        self._ledger = Ledger(store, rules, self.outlook, chance, target, node)
         self._owed: list[Message[Any]] = []  # worker reports not stored yet; their senders do not repeat them
         self._failed = False  # the last commit with events did: nothing is lent, since the next one may too
+
+    def clock(self) -> Instant:
+        """Return the time by the store's clock. Safe in any thread."""
+        return self._node_clock() + self._ahead
+
+    @property
+    def next_due(self) -> Instant | None:
+        """Return when `tick` next has work, or None."""
+        return min((at for at in (self._due, self._looks_at) if at is not None), default=None)
 
     def change(self, rules: Rules) -> None:
         """Follow these rules from the next command on. Call it in any thread."""
@@ -101,8 +132,8 @@ class CommandHandlers:
 
         A message answered with a ForemanError wrote nothing. When the disk is full, or the store rejects a message,
         each one gets a transaction of its own, so that one does not fail the others. While another program locks the
-        store none is retried, since each retry would wait for the lock. Unstored reports of workers are kept, and
-        claims are withdrawn all the same: a slot must be able to end while nothing can be stored.
+        store, or its server is away, none is retried, since each retry would wait. Unstored reports of workers are
+        kept, and claims are withdrawn all the same: a slot must be able to end while nothing can be stored.
 
         `lend` is called with claims whose work may begin, when nothing but the commit is left to do; if that fails, it
         is called with them again, and they are answered for good.
@@ -110,22 +141,26 @@ class CommandHandlers:
         Raises:
             StoreBroken: The store cannot go on.
         """
+        if not batch and not self._owed and not self._is_due():
+            return self._look()
         alone = [message for message in batch if isinstance(message, Checkpoint)]
         together = [*self._owed, *(message for message in batch if not isinstance(message, Checkpoint))]
         self._owed = []
         try:
             answers, commit = self._in_one(together, lend)
-        except StoreBusy as busy:
-            answers, commit = [answer for message in together for answer in self._unstored(message, busy)], Commit([])
-            self.next_due = self.clock() + BUSY_PAUSE
+        except (StoreBusy, StoreAway) as busy:
+            answers = [answer for message in together for answer in self._unstored(message, busy)]
+            commit = self._commit([])
+            self._due = self.clock() + BUSY_PAUSE
         except (StoreUnavailable, StoreRejected) as error:
             tried = [self._in_one_or_error(message) for message in together]
             answers = [answer for some, _ in tried for answer in some]
             events = [event for _, done in tried for event in done.events]
+            others = [event for _, done in tried for event in done.others]
             if isinstance(error, StoreUnavailable):
-                self.next_due = self.clock() + maintenance.FULL_PAUSE
+                self._due = self.clock() + maintenance.FULL_PAUSE
             told = {job_id: urgent for _, done in tried for job_id, urgent in done.giving_way.items()}
-            commit = Commit(events, any(done.posted for _, done in tried), told)
+            commit = Commit(events, any(done.posted for _, done in tried), told, others)
         answers += [(message, maintenance.checkpoint(self._ledger)) for message in alone]
         return answers, commit
 
@@ -138,45 +173,79 @@ class CommandHandlers:
         """Wake the jobs that became ready and expire the overdue ones."""
         return self.apply([])[1]
 
+    def _is_due(self) -> bool:
+        return self._due is not None and self._due <= self.clock()
+
+    def _look(self) -> tuple[list[Answer], Commit]:
+        """Follow the other nodes; with claims that wait, in a transaction that may give them jobs."""
+        try:
+            self._follow()
+            if self._ledger.followed and self._ledger.claims.waiting:
+                return self._in_one([])
+        except (StoreUnavailable, StoreRejected) as error:
+            log.debug("cannot follow the other nodes", why=str(error))
+        return [], self._commit([])
+
+    def _follow(self) -> None:
+        """Bring the caches up to date with what other nodes have committed."""
+        if self.store.looks_every is not None:
+            self._looks_at = self.clock() + self.store.looks_every
+        if news := self.store.news():
+            follow(self._ledger, news)
+
+    def _commit(
+        self, events: Sequence[JobEvent], posted: bool = False, told: Mapping[str, str] = NOTHING_TOLD
+    ) -> Commit:
+        """Return a commit of these events, with those of other nodes that are not reported yet."""
+        others, due = self._ledger.report_followed()
+        return Commit(events, posted or due, told, others)
+
     def _in_one(self, batch: Sequence[Message[Any]], lend: Lend | None = None) -> tuple[list[Answer], Commit]:
         ledger, outlook = self._ledger, self.outlook
-        ledger.begin(self.clock())
-        before = outlook.turns
+        before, at = outlook.turns, self._node_clock()
+        ledger.begin(at)
         try:
-            with self.store.transaction():
+            with self.store.transaction(at) as ledger.now:
+                self._ahead = ledger.now - at
+                if self._stale:
+                    ledger.recall()
+                    self._stale = False
+                self._follow()
                 again = self._keep_time()
                 answers = [(message, self._answer(message)) for message in batch]
                 claims.serve(ledger)
                 giving_way.make_room(ledger)
                 answers = list(_answered(answers, ledger))
                 due = maintenance.next_due(ledger)
-                self.next_due = None if due is None else max(due, again)
+                self._due = None if due is None else max(due, again)
                 ledger.write()
-                if lend and not self._failed and (lent := ledger.lend()):
+                if lend and not self._failed and (lent := ledger.claims.lend(ledger.events)):
                     lend(lent)
         except BaseException as error:
             outlook.turns, self._failed = before, True
             ledger.roll_back()
-            if lend and ledger.lent:
-                lend([(claim, None) for claim, _ in ledger.lent])
-            if isinstance(error, (StoreUnavailable, StoreRejected)):  # the store can still be read
+            if lend and ledger.claims.lent:
+                lend([(claim, None) for claim, _ in ledger.claims.lent])
+            if isinstance(error, StoreAway):
+                self._stale = True
+            elif isinstance(error, (StoreUnavailable, StoreRejected)):  # the store can still be read
                 ledger.recall()
             raise
         ledger.commit()
         self._failed = self._failed and not ledger.events
         posted = ledger.redelivers or any(event.posted for event in ledger.events)
-        return [*answers, *ledger.served], Commit(ledger.events, posted, ledger.told_to_give_way)
+        return [*answers, *ledger.claims.answered], self._commit(ledger.events, posted, ledger.told_to_give_way)
 
     def _in_one_or_error(self, message: Message[Any]) -> tuple[list[Answer], Commit]:
         try:
             return self._in_one([message])
         except (StoreUnavailable, StoreRejected) as error:
-            return self._unstored(message, error), Commit([])
+            return self._unstored(message, error), self._commit([])
 
     def _unstored(self, message: Message[Any], error: ForemanError) -> list[Answer]:
         """Return the answers to a message whose transaction failed; keep what its sender does not wait for."""
         if isinstance(message, Withdraw):
-            return [*((claim, None) for claim in self._ledger.withdraw(message.target)), (message, None)]
+            return [*((claim, None) for claim in self._ledger.claims.withdraw(message.target)), (message, None)]
         if isinstance(message, (Began, Finished)) and isinstance(error, StoreUnavailable):
             self._owed.append(message)
         return [(message, error)]
@@ -192,14 +261,14 @@ class CommandHandlers:
     def _keep_time(self) -> Instant:
         """Do the work that is due; return the time before which a retry is useless."""
         maintenance.end_rests(self._ledger)
-        if self.next_due is None or self.next_due > self._ledger.now:
+        if self._due is None or self._due > self._ledger.now:
             return -math.inf
         return maintenance.wake_and_expire(self._ledger)
 
 
 def _answered(answers: Sequence[Answer], ledger: Ledger) -> Iterator[Answer]:
-    """Yield the answers without those of claims, which `Ledger.served` has; complete those about new jobs."""
-    claimed = {work.job.id for _, work in ledger.served if work}
+    """Yield the answers without those of claims, which `OpenClaims.answered` has; complete those about new jobs."""
+    claimed = {work.job.id for _, work in ledger.claims.answered if work}
     for message, answer in answers:
         if isinstance(answer, Accepted) and answer.job.id in claimed:
             yield message, Accepted(answer.job, 1, answer.seconds, claimed=True)

@@ -39,7 +39,7 @@ def submit(ledger: Ledger, message: Submit) -> Accepted:
     _check_room(ledger, [draft.key])
     # While more claims wait than jobs, it is claimed at once; a position is work that nobody would look at.
     expected = Expected()
-    if len(ledger.claims) <= outlook.board.ready:
+    if len(ledger.claims.waiting) <= outlook.board.ready:
         expected = outlook.of_next(draft, now, up=draft.start_by is not None and not outlook.paused)
     [job] = ledger.add([draft])
     return Accepted(job, expected.position, late=expected.late(job, now))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 from msgspec.structs import replace
@@ -22,14 +21,15 @@ from foreman.domain.job import (
     LoadKey,
     State,
     model_of,
+    node_of,
     queued,
 )
-from foreman.domain.quotas import Quota
-from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
 from foreman.domain.usage import Depth, Tally
-from foreman.queue.commands import LOADS, PAUSED, Claim, Work
+from foreman.queue.commands import LOADS, PAUSED
+from foreman.queue.handlers.open_claims import OpenClaims
+from foreman.queue.handlers.rules import Rules
 from foreman.queue.occupancy import Occupancy
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
@@ -37,46 +37,37 @@ from foreman.store.protocol import Writer
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The settings for the life of jobs and deliveries."""
-
-    max_queue: int = 100_000
-    job_ttl: float = 7 * 86400  # seconds; 0: unlimited
-    usage_history: float = 400 * 86400  # seconds; 0: unlimited
-    backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))
-    webhook_retries: int = 5
-    webhook_backoff: Backoff = field(default_factory=lambda: Backoff(5, 600))
-    quotas: Mapping[str, Quota] = field(default_factory=dict)  # by name of a token
-
-
 class Ledger:
     """The store with the state cached from it, and the changes of the transaction that is open.
 
     Changes of jobs are collected and written together, in few statements: at the end, or before the store is read.
-    `target` is the target's name in the usage figures.
+    `target` is the target's name in the usage figures, `node` this node's among those that have the store.
     """
 
     def __init__(
-        self, store: Writer, rules: Rules, outlook: Outlook, chance: Callable[[], float], target: str = ""
+        self,
+        store: Writer,
+        rules: Rules,
+        outlook: Outlook,
+        chance: Callable[[], float],
+        target: str = "",
+        node: str = "",
     ) -> None:
         self._store = store
+        self.node = node
         self.rules = rules
         self.outlook = outlook
         self.chance = chance
         outlook.board.load(store)
         self.tally = Tally(target, waiting=outlook.board.waiting)
-        self.now: Instant = 0.0  # of the transaction
+        self.now: Instant = 0.0  # of the transaction, by the store's clock
         self.events: list[JobEvent] = []
         self.redelivers = self.unfinished = False  # `unfinished`: `claims` met too many jobs that cannot be read
-        self.claims: list[Claim] = []  # that wait for a job, the first one first
-        self.served: list[tuple[Claim, Work | None]] = []  # claims that the transaction answers
-        self._claims_before: list[Claim] = []
+        self.claims = OpenClaims()
         self.tokens: dict[str, dict[int, int]] = {}  # by owner and minute, as far as quotas have asked for them
         self.giving_way: dict[str, str] = {}  # running jobs that were told to give way, with the job that goes first
         self.told_to_give_way: dict[str, str] = {}  # those of this transaction
         self.looks_again: Instant | None = None  # when another job may be able to give way
-        self.lent: list[tuple[Claim, Work]] = []  # to slots that begin while the commit is under way
         self._new: dict[str, tuple[Draft, Job]] = {}  # added and not written yet
         self._changed: list[Job] = []
         self._artifacts: dict[str, Sequence[Artifact]] = {}
@@ -84,6 +75,8 @@ class Ledger:
         self._deliveries: list[Delivery] = []
         self._depths: Sequence[Depth] = ()
         self._newest = self._newest_before = 0  # seq
+        self.followed: list[JobEvent] = []  # of other nodes, not reported yet
+        self._follows_due = False  # True when a webhook of another node's commit has become due
         self.due: Instant | None = None  # what the store says is due next, unless `due_changed`
         self.due_changed = True
         self.running: dict[str, Job] = {}  # a copy of the store's rows; `put` is its only writer
@@ -95,7 +88,7 @@ class Ledger:
         self.now = now
         self.events, self.redelivers, self.unfinished = [], False, False
         self.told_to_give_way, self.looks_again = {}, None
-        self.served, self._claims_before, self.lent = [], self.claims.copy(), []
+        self.claims.begin()
         self._newest_before = self._newest
 
     def write(self) -> None:
@@ -138,8 +131,7 @@ class Ledger:
 
     def roll_back(self) -> None:
         """Discard the changes and the sums; the claims wait again, but for those whose work was lent."""
-        lent = [claim for claim, _ in self.lent]
-        self.claims = [claim for claim in self._claims_before if claim not in lent]
+        self.claims.roll_back()
         self._new, self._changed, self._artifacts, self._unlogged, self._deliveries = {}, [], {}, [], []
         self._newest, self.due_changed = self._newest_before, True
         self.outlook.board.roll_back()
@@ -154,6 +146,21 @@ class Ledger:
         self.occupancy = Occupancy(self.running.values())
         self._newest = self._store.seqs().newest
 
+    def follow(self, newest: int, followed: Sequence[JobEvent], *, posted: bool) -> None:
+        """Accept what other nodes have committed: a rollback does not undo it."""
+        self._newest = self._newest_before = newest
+        self.followed += followed
+        self._follows_due |= posted
+        self.due_changed = True
+        self.tokens.clear()
+        self.tally.follow(waiting=self.outlook.board.waiting, running=len(self.running))
+
+    def report_followed(self) -> tuple[Sequence[JobEvent], bool]:
+        """Return the events of other nodes since the last call, and True if a webhook has become due."""
+        reported = self.followed, self._follows_due
+        self.followed, self._follows_due = [], False
+        return reported
+
     def refreshed(self) -> Outlook:
         """Return the outlook with the heads of all lanes, as the transaction has left them so far."""
         if self.outlook.board.headless:
@@ -164,35 +171,6 @@ class Ledger:
         """Pause or resume the queue."""
         self.store.set_note(PAUSED, "true" if paused else "false")
         self.outlook.paused = paused
-
-    def answer_claim(self, claim: Claim, work: Work) -> None:
-        """Answer a claim that waits."""
-        self.served.append((claim, work))
-        self.claims.remove(claim)
-
-    def lend(self) -> list[tuple[Claim, Work]]:
-        """Return the claims whose work may begin before it is on disk: idle slots with new jobs, nothing to load.
-
-        Of a new job nobody knows anything yet, and no attempt of it is lost if the program ends before the commit.
-        """
-        if self.served:
-            new = {event.job_id for event in self.events if event.previous is None}
-            self.lent = [
-                (claim, work)
-                for claim, work in self.served
-                if work and work.job.id in new and work.job.state is State.WORKING and claim in self._claims_before
-            ]
-        return self.lent
-
-    def forget_claims(self, target: str) -> None:
-        """Answer the claims of a target that wait: they get no job."""
-        self.served += [(claim, None) for claim in self.withdraw(target)]
-
-    def withdraw(self, target: str) -> list[Claim]:
-        """Take back the claims of a target that wait, and return them; who calls this answers them without a job."""
-        withdrawn = [claim for claim in self.claims if claim.target == target]
-        self.claims = [claim for claim in self.claims if claim.target != target]
-        return withdrawn
 
     def find(self, job_id: str, caller: Caller) -> Job:
         """Return a job that the caller may change.
@@ -243,11 +221,16 @@ class Ledger:
             if job.id not in self.running:
                 self.occupancy.add(job)
             self.running[job.id] = job
-        elif ran := self.running.pop(job.id, None):
-            self.occupancy.remove(ran)
-            self.giving_way.pop(job.id, None)
-            self._left(before)
+        elif ran := self.running.get(job.id):
+            self.forget(ran, before)
         return job
+
+    def forget(self, ran: Job, before: Job | None = None) -> None:
+        """Count a job as running no more; `before` is what it was before the transition, if not as it ran."""
+        del self.running[ran.id]
+        self.occupancy.remove(ran)
+        self.giving_way.pop(ran.id, None)
+        self._left(before or ran)
 
     def claimable(self, job_id: str) -> tuple[Job, bytes] | None:
         """Return a job with its payload, or None when there is none."""
@@ -304,6 +287,10 @@ class Ledger:
         if board.waiting < waiting:
             self.tally.set_aside(self.now)
         return remains is not None
+
+    def is_ours(self, job: Job) -> bool:
+        """Return True when the job's latest attempt was made by this node."""
+        return node_of(job.target) == self.node
 
     def schedule(self, target: str, turns: Turns) -> None:
         """Set the state of the scheduler for a target."""

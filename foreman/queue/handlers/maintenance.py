@@ -71,6 +71,6 @@ def next_due(ledger: Ledger) -> Instant | None:
         ledger.due, ledger.due_changed = ledger.store.next_due(), False
     every = ledger.outlook.turns.values()
     ends = [ledger.due, ledger.looks_again, *(turns.next_end() for turns in every)]
-    if ledger.claims and ledger.outlook.board.ready:  # jobs wait for a turn to end
+    if ledger.claims.waiting and ledger.outlook.board.ready:  # jobs wait for a turn to end
         ends += [turns.standing.next_end(ledger.now) for turns in every]
     return min((end for end in ends if end is not None), default=None)

@@ -37,6 +37,8 @@ READABLE_ID = "id NOT GLOB '*[^ -~]*'"
 class SqliteWriter(SqliteReader):
     """The single writer. Raises StoreRefused."""
 
+    looks_every: float | None = None
+
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
         self.path = path
@@ -55,16 +57,19 @@ class SqliteWriter(SqliteReader):
         self._database.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, now: Instant = 0.0) -> Iterator[Instant]:
         """Run all writes inside in one transaction."""
         self._looked = False
         try:
             with self._database.transaction():
-                yield
+                yield now
         except BaseException:
             self._usage.forget()
             self._recent.clear()
             raise
+
+    def news(self) -> None:
+        """Return None: no other node has this store."""
 
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
         """Return a job and its payload, or None when there is none."""

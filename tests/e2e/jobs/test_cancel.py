@@ -13,7 +13,7 @@ from foreman.domain.errors import IllegalTransition
 from foreman.domain.job import TERMINAL, Artifact, Draft, Job, State
 from foreman.queue.commands import Answered, Began, Cancel, Claim, Finished, Message, Submit, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.api import error, job, state, submit
 from tests.support.foreman import Daemon, an_upstream, until

@@ -14,7 +14,7 @@ from foreman.domain.job import Artifact, Draft
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Answered, Claim, Commit, Finished, Message, SubmitMany, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.ledger import Rules
+from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 
 T = TypeVar("T")

@@ -1,0 +1,34 @@
+"""What other nodes have committed: the caches follow it, so that handlers decide as if there were one node."""
+
+from __future__ import annotations
+
+from foreman.domain.job import RUNNING, Job, State
+from foreman.queue.handlers.ledger import Ledger
+from foreman.store.protocol import News
+
+
+def follow(ledger: Ledger, news: News) -> None:
+    """Bring the caches up to date with commits of other nodes, which a rollback does not undo."""
+    board = ledger.outlook.board
+    for line, head in news.lines:
+        board.set(line, head)
+    board.commit()
+    deleted = {event.job_id for event in news.events} - news.jobs.keys()
+    for job_id in deleted & ledger.running.keys():
+        ledger.forget(ledger.running[job_id])
+    for job in news.jobs.values():
+        _observe(ledger, job)
+    ledger.outlook.paused = news.paused
+    ledger.follow(news.newest, news.events, posted=news.posted)
+
+
+def _observe(ledger: Ledger, job: Job) -> None:
+    if known := ledger.running.get(job.id):
+        ledger.forget(known)
+    tried = ledger.outlook.tried
+    tried.pop(job.id, None)
+    if job.state in RUNNING:
+        ledger.running[job.id] = job
+        ledger.occupancy.add(job)
+    elif job.state is State.QUEUED and job.target is not None:
+        tried[job.id] = job.target

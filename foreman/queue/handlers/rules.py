@@ -1,0 +1,22 @@
+"""The settings that the handlers follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from foreman.domain.quotas import Quota
+from foreman.domain.retry import Backoff
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings for the life of jobs and deliveries."""
+
+    max_queue: int = 100_000
+    job_ttl: float = 7 * 86400  # seconds; 0: unlimited
+    usage_history: float = 400 * 86400  # seconds; 0: unlimited
+    backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))
+    webhook_retries: int = 5
+    webhook_backoff: Backoff = field(default_factory=lambda: Backoff(5, 600))
+    quotas: Mapping[str, Quota] = field(default_factory=dict)  # by name of a token

@@ -1,0 +1,88 @@
+"""Several nodes over one SQLite store, which stands for a database server: each sees what the others commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from foreman.domain.errors import StoreAway
+from foreman.domain.job import Instant, JobEvent
+from foreman.queue.commands import PAUSED
+from foreman.store.protocol import Line, News
+from foreman.store.sqlite.writer import SqliteWriter
+
+
+class NodeStore:
+    """One node's writer of a store that others share. Its server has a clock of its own, and may be away."""
+
+    looks_every: float | None = 0.1
+
+    def __init__(self, store: SqliteWriter, *, ahead: float = 0.0) -> None:
+        """`ahead` is by how many seconds the server's clock is ahead of the node's."""
+        self._store = store
+        self._ahead = ahead
+        self._lines: dict[tuple[object, ...], Line] = {}
+        self.away = False
+        self.cut = False  # True to have the server go away once it has the next commit
+        self._seen = 0
+        self._see()
+
+    def __getattr__(self, name: str) -> Any:
+        if self.away:
+            raise StoreAway("a test has it so")
+        return getattr(self._store, name)
+
+    @contextmanager
+    def transaction(self, now: Instant = 0.0) -> Iterator[Instant]:
+        """Run the writes in a transaction."""
+        self._check()
+        with self._store.transaction(now + self._ahead) as at:
+            yield at
+        if self.cut:
+            self.cut, self.away = False, True
+            raise StoreAway("the answer to the commit is lost")
+        self._see()
+
+    def news(self) -> News | None:
+        """Return what changed since the last look."""
+        self._check()
+        lines, newest = self._now(), self._store.seqs().newest
+        changed = {key: line for key, line in lines.items() if self._lines.get(key) != line}
+        empty = {key: line for key, line in self._lines.items() if key not in lines}
+        paused = self._store.note(PAUSED) == "true"
+        if not changed and not empty and newest == self._seen and paused == self._paused:
+            return None
+        events = self._events()
+        jobs = {job.id: job for event in events if (job := self._store.job(event.job_id))}
+        found = []
+        for line in changed.values():
+            heads = self._store.heads(line.key, int(line.priority), line.caller, limit=1)
+            found.append((line, heads[0] if heads else None))
+        found += [
+            (Line(key=one.key, priority=one.priority, caller=one.caller, ready=0, parked=0), None)
+            for one in empty.values()
+        ]
+        self._see()
+        return News(
+            newest=newest,
+            events=events,
+            jobs=jobs,
+            lines=found,
+            paused=paused,
+            posted=any(one.posted for one in events),
+        )
+
+    def _check(self) -> None:
+        if self.away:
+            raise StoreAway("a test has it so")
+
+    def _events(self) -> list[JobEvent]:
+        return self._store.events(after=self._seen, limit=100_000)
+
+    def _now(self) -> dict[tuple[object, ...], Line]:
+        return {(line.key, line.priority, line.caller): line for line in self._store.lines()}
+
+    def _see(self) -> None:
+        self._lines, self._seen = self._now(), self._store.seqs().newest
+        self._paused = self._store.note(PAUSED) == "true"
