@@ -17,7 +17,7 @@ from trio_websocket import open_websocket_url
 from ulid import ULID
 
 from foreman.domain.job import Draft, queued
-from foreman.store.sqlite.rows import DRAFT, draft_row
+from foreman.store.sql.rows import DRAFT, draft_row
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.bench.daemon import Daemon, child, serving
 from tests.bench.figures import Figure, Wanted, middle, percentile

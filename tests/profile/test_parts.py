@@ -29,7 +29,7 @@ def test_the_loop_hides_what_started_it() -> None:
 
 def test_shares_leave_out_threads_that_wait() -> None:
     lines = [
-        "insert (/src/foreman/store/sqlite/rows.py:2) 3",
+        "insert (/src/foreman/store/sql/rows.py:2) 3",
         "apply (/src/foreman/queue/actor.py:2) 1",
         "work (/src/foreman/logs.py:2);Condition.wait (threading.py:331) 90",
     ]

@@ -151,7 +151,7 @@ class App:
         if self.outlook.paused or self.disk.slow or self.disk.dead or self.store.full:
             return
         running = self.book.running()
-        waiting = self.store._rows("SELECT id, drain_key FROM jobs WHERE state = 'queued' AND ready_at IS NULL", ())
+        waiting = self.store._sql.rows("SELECT id, drain_key FROM jobs WHERE state = 'queued' AND ready_at IS NULL", ())
         for site in self.outlook.sites.values():
             keys = [seen.draft.key for seen in running if seen.target == site.name]
             if not site.open or len(keys) >= site.slots:

@@ -403,7 +403,7 @@ class WatchedStore(SqliteWriter):
         turns, own = self.turns(), (job.key, job.priority)  # which rests from now on if the job tries a failing model
         waiting = [
             (key, priority, since)
-            for key, priority, since in self._rows(sql, (job.id,))
+            for key, priority, since in self._sql.rows(sql, (job.id,))
             if (key, priority) == own or (not self.rests(key) and self._may_start(key, priority))
         ]
         self._noted.append(lambda: self.book.fairness(job, now, waiting, standing=turns.standing))
@@ -411,5 +411,5 @@ class WatchedStore(SqliteWriter):
     def _may_start(self, key: str, priority: int) -> bool:
         """Return whether any job of a lane need not wait until a running one has computed how its prompt begins."""
         sql = "SELECT id FROM jobs WHERE state = 'queued' AND ready_at IS NULL AND (drain_key, priority) = (?, ?)"
-        jobs = (self.job(job_id) for (job_id,) in self._rows(sql, (key, priority)))
+        jobs = (self.job(job_id) for (job_id,) in self._sql.rows(sql, (key, priority)))
         return any(job is not None and not self.turns().prompts.must_wait(job) for job in jobs)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from foreman.domain.job import NOBODY, Artifact, DeliveryState, Priority, State
 from foreman.store.protocol import Cursor, Due, Order, Selection, Shape
-from foreman.store.sqlite import listing
+from foreman.store.sql import listing
 from tests.store.conftest import Store, add, claimed, done, draft, put
 from tests.support.queue import writing
 

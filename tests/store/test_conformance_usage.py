@@ -10,7 +10,7 @@ import pytest
 from foreman.domain import usage
 from foreman.domain.job import State
 from foreman.domain.usage import DAY, HOUR, MINUTE, Depth, Tokens
-from foreman.store.sqlite import usage as sql
+from foreman.store.sql import usage as sql
 from tests.store.conftest import Store, add, claimed, done, draft, put
 from tests.support.queue import writing
 

@@ -11,7 +11,7 @@ import pytest
 
 from foreman.domain.errors import StoreRejected
 from foreman.domain.job import Job, State
-from foreman.store.sqlite.recent import MOST_BYTES, MOST_JOBS
+from foreman.store.sql.recent import MOST_BYTES, MOST_JOBS
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, claimed, done, draft, put
 

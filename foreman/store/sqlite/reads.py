@@ -3,54 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any, ClassVar
 
-import structlog
-
-from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
-from foreman.domain.scheduling.choose import CLASSES
-from foreman.domain.usage import Depth, Row
-from foreman.store.protocol import ALL, Cursor, Due, Order, Selection, Seqs, Shape
-from foreman.store.sqlite import listing, usage
+from foreman.store.sql.reads import SqlReader
+from foreman.store.sql.rows import insertion, text
 from foreman.store.sqlite.error_codes import translate
-from foreman.store.sqlite.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job, text
 
-log = structlog.get_logger()
-
-T = TypeVar("T")
-
-PRUNED = "horizon"  # the note with the newest pruned seq
-NEWEST = "newest_event"  # the note with the newest seq when its job was deleted
 FIRST = 8  # artifacts of a job that are not in the index by name
-
-# The index is named because the planner may prefer the one on state alone and read every queued job.
-TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
-CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
-IN_LINE = "drain_key = ? AND priority = ? AND owner = ? AND caller = ?"
-EVENTS = """
-    SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner, e.target
-    FROM events e JOIN jobs j ON j.id = e.job_id
-"""  # the columns of EVENT
-
-MOST_LOGGED = 1000  # unreadable rows logged, each once
-_logged: set[str] = set()
+ROWS_AT_ONCE = 50  # rows per statement
 
 
-def is_line(key: object, priority: object, owner: object, caller: object) -> bool:
-    """Return True when these values of a row of `jobs` or `lines` are valid."""
-    return type(key) is str and priority in CLASSES and type(owner) is str and type(caller) is str
-
-
-class SqliteReader:
-    """A reader on one connection. Every call fetches all rows, so no read transaction outlives it."""
+class SqliteStatements:
+    """A connection to the database file."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self.run, self.run_each = db.execute, db.executemany
 
-    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
         try:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
@@ -65,34 +39,30 @@ class SqliteReader:
         finally:
             self._db.text_factory = str
 
-    def _readable(self, read: Callable[[tuple[Any, ...]], T], rows: Iterable[tuple[Any, ...]]) -> list[T]:
-        """Return the readable rows; unreadable ones are logged once and do not hide the others."""
-        found = []
-        for row in rows:
-            try:
-                found.append(read(row))
-            except JobUnreadable as error:
-                if str(error) not in _logged and len(_logged) < MOST_LOGGED:
-                    _logged.add(str(error))
-                    log.warning("left out what cannot be read", why=str(error), hint=error.hint)
-        return found
-
-    def _by_seq(
-        self, read: Callable[[tuple[Any, ...]], T], sql: str, values: tuple[object, ...], after: int, limit: int | None
-    ) -> list[T]:
-        """Return up to `limit` readable rows after the seq `after`; the seq is the first column."""
-        found: list[T] = []
-        while True:  # runs once unless some rows are unreadable
-            most = -1 if limit is None else limit - len(found)  # -1 is SQLite's word for no limit
-            rows = self._rows(sql, (*values, after, most))
-            found += self._readable(read, rows)
-            if limit is None or len(rows) < most or len(found) == limit:
-                return found
-            after = rows[-1][0]
-
-    def _value(self, sql: str, values: tuple[object, ...] = ()) -> object:
-        row = self._rows(sql, values)
+    def value(self, sql: str, values: Sequence[object] = ()) -> object:
+        """Return the first value of the first row, or None."""
+        row = self.rows(sql, values)
         return row[0][0] if row else None
+
+    def insert(self, table: str, columns: str, rows: Sequence[tuple[object, ...]], otherwise: str = "") -> None:
+        """Insert rows in order, many per statement; `otherwise` is an ON CONFLICT clause.
+
+        Every execution of a statement releases the interpreter's lock, and taking it back from a busy event loop may
+        last 5 ms: a thousand single inserts could take seconds.
+        """
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[start : start + ROWS_AT_ONCE]
+            self._db.execute(insertion(table, columns, len(some), otherwise), tuple(chain.from_iterable(some)))
+
+
+class SqliteReader(SqlReader):
+    """A reader on one connection."""
+
+    NO_LIMIT: ClassVar[int | None] = -1
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        super().__init__(SqliteStatements(db))
+        self._db = db
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -108,59 +78,6 @@ class SqliteReader:
             if known is error:
                 raise
             raise known from error
-
-    def job(self, job_id: str) -> Job | None:
-        """Return a job, or None when there is none."""
-        rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,))
-        return read_job(rows[0]) if rows else None
-
-    def jobs(
-        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
-    ) -> list[Job]:
-        """Return up to `limit` of the selected jobs after a cursor, in order."""
-        way, found = self._way(wanted, order), list[Job]()
-        while True:  # runs once unless some jobs are unreadable
-            most = limit - len(found)
-            sql, values = listing.page(way, wanted, order, after, most)
-            places = [Cursor(str(job_id), ended) for ended, job_id in self._rows(sql, tuple(values))]
-            ids = tuple(place.id for place in places)
-            marks = ", ".join("?" * len(ids))
-            rows = self._rows(f"SELECT {COLUMNS} FROM jobs WHERE id IN ({marks})", ids) if ids else []
-            jobs = {job.id: job for job in self._readable(read_job, rows)}
-            found += [jobs[job_id] for job_id in ids if job_id in jobs]
-            if len(ids) < most or len(found) == limit:
-                return found
-            after = places[-1]
-
-    def _way(self, wanted: Selection, order: Order) -> listing.Way:
-        """Return the shortest way by an index to the selected jobs, or one without sorting if none is short."""
-        ways = listing.ways(wanted)
-        if order is Order.NEWEST and len(ways) == 1:
-            return ways[0]
-        lengths = [self._length(way, wanted) for way in ways]
-        if ways and min(lengths) <= listing.FEW:
-            return ways[lengths.index(min(lengths))]
-        return ways[0] if ways and order is Order.NEWEST else listing.walk(wanted, order)
-
-    def _length(self, way: listing.Way, wanted: Selection) -> int:
-        sql, values = listing.count(way, wanted, listing.FEW + 1)
-        return int(str(self._value(sql, tuple(values))))
-
-    def running(self) -> list[Job]:
-        """Return the running jobs, oldest start first."""
-        sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"
-        return self._readable(read_job, self._rows(sql))
-
-    def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
-        """Return up to `limit` queued jobs with a start time in the future, the soonest first."""
-        sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_wake WHERE state = 'queued' AND ready_at IS NOT NULL
-                  AND owner = coalesce(?, owner) ORDER BY ready_at, id LIMIT ?"""
-        return self._readable(read_job, self._rows(sql, (owner, limit)))
-
-    def shapes(self, job_id: str) -> list[Shape]:
-        """Return a job's artifacts without their data, in order."""
-        sql = "SELECT name, content_type, size FROM artifacts WHERE job_id = ? ORDER BY position"
-        return [Shape(name=str(n), content_type=str(t), size=int(str(s))) for n, t, s in self._rows(sql, (job_id,))]
 
     def size(self, job_id: str, name: str | None = None) -> int | None:
         """Return the size of an artifact or payload in bytes, or None when there is none."""
@@ -185,100 +102,10 @@ class SqliteReader:
     def _place(self, job_id: str, name: str | None) -> tuple[int, int] | None:
         """Return the row id and size in bytes of an artifact or payload, without reading its data."""
         if name is None:
-            rows = self._rows("SELECT rowid, length(body) FROM payloads WHERE job_id = ?", (job_id,))
+            rows = self._sql.rows("SELECT rowid, length(body) FROM payloads WHERE job_id = ?", (job_id,))
         else:
             named = "WHERE job_id = ?1 AND name = ?2 AND position"
             sql = f"""SELECT rowid, size FROM artifacts {named} < {FIRST} UNION ALL
                       SELECT rowid, size FROM artifacts INDEXED BY artifacts_by_name {named} >= {FIRST}"""
-            rows = self._rows(sql, (job_id, name))
+            rows = self._sql.rows(sql, (job_id, name))
         return (rows[0][0], rows[0][1]) if rows else None
-
-    def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
-        """Return up to `limit` events after the seq `after`, oldest first."""
-        if job_id is None:
-            return self._by_seq(read_event, f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (), after, limit)
-        sql = f"{EVENTS} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
-        return self._by_seq(read_event, sql, (job_id,), after, limit)
-
-    def seqs(self) -> Seqs:
-        """Return the limits of the event log."""
-        stored, pruned = self._value("SELECT max(seq) FROM events"), self._seq(PRUNED)
-        return Seqs(max(int(str(stored or 0)), pruned, self._seq(NEWEST)), pruned)
-
-    def _seq(self, note: str) -> int:
-        value = self.note(note) or "0"
-        return int(value) if value.isdecimal() else 0  # another program may have changed it
-
-    def deliveries(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Delivery]:
-        """Return up to `limit` of a job's deliveries after the seq `after`, oldest first."""
-        sql = f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?"
-        return self._by_seq(read_delivery, sql, (job_id,), after, limit)
-
-    def callers_due(self) -> list[str]:
-        """Return the callers with due deliveries."""
-        # One seek per name: DISTINCT would read every row of a caller whose receivers have been down for a week.
-        due = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due'"
-        rows = self._rows(f"""
-            WITH RECURSIVE named(owner) AS (
-                SELECT (SELECT owner {due} AND owner >= '' ORDER BY owner LIMIT 1)
-                UNION ALL
-                SELECT (SELECT owner {due} AND owner > named.owner ORDER BY owner LIMIT 1)
-                FROM named WHERE named.owner IS NOT NULL)
-            SELECT owner FROM named WHERE owner IS NOT NULL""")
-        return [str(row[0]) for row in rows]
-
-    def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
-        """Return up to `limit` of a caller's receivers with due deliveries, by name."""
-        of_its = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due' AND owner = ?1"
-        sql = f"""
-            WITH RECURSIVE named(receiver, n) AS (
-                SELECT (SELECT receiver {of_its} AND receiver > ?2 ORDER BY receiver LIMIT 1), 1
-                UNION ALL
-                SELECT (SELECT receiver {of_its} AND receiver > named.receiver ORDER BY receiver LIMIT 1), n + 1
-                FROM named WHERE named.receiver IS NOT NULL AND n < ?3),
-            ends(receiver, first, last) AS (
-                SELECT receiver,
-                       (SELECT seq {of_its} AND receiver = named.receiver ORDER BY due_at, seq LIMIT 1),
-                       (SELECT seq {of_its} AND receiver = named.receiver ORDER BY due_at DESC, seq DESC LIMIT 1)
-                FROM named WHERE receiver IS NOT NULL)
-            SELECT ends.receiver, f.due_at, f.attempts > 0 AND coalesce(f.status, 500) >= 500
-                                            OR l.attempts > 0 AND coalesce(l.status, 500) >= 500
-            FROM ends CROSS JOIN deliveries f ON f.seq = first CROSS JOIN deliveries l ON l.seq = last"""
-        return [Due(str(name), at, bool(failed)) for name, at, failed in self._rows(sql, (caller, after, limit))]
-
-    def due(
-        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
-    ) -> list[Delivery]:
-        """Return a caller's due deliveries to a receiver, earliest first."""
-        sql = f"""SELECT {DELIVERY} FROM deliveries INDEXED BY deliveries_due
-                  WHERE state = 'due' AND owner = ? AND receiver = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"""
-        rows = self._rows(sql, (caller, receiver, now, limit + len(besides)))
-        return [found for found in self._readable(read_delivery, rows) if found.seq not in besides][:limit]
-
-    def rank(self, job: Job, *, most: int) -> int:
-        """Return the number of older claimable jobs in the same line, exact up to `most`."""
-        sql = f"""SELECT count(*) FROM (SELECT 1 FROM {TO_CLAIM} WHERE {CLAIMABLE} AND {IN_LINE}
-                  AND (since, id) < (?, ?) LIMIT ?)"""
-        line = job.key, job.priority, job.owner, job.caller
-        return int(str(self._value(sql, (*line, job.since, job.id, most))))
-
-    def line(self, key: LoadKey, priority: int, caller: CallerKey, *, skip: int, limit: int) -> list[Job]:
-        """Return claimable jobs of a line, the oldest first, after the first `skip`."""
-        sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND {IN_LINE}
-                  ORDER BY since, id LIMIT ? OFFSET ?"""
-        return self._readable(read_job, self._rows(sql, (key, priority, *caller, limit, skip)))
-
-    def usage(
-        self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
-    ) -> list[Row]:
-        """Return the usage figures of the steps from `begin` up to `end`."""
-        return usage.read(self._db, step=step, begin=begin, end=end, by=by, limit=limit, caller=caller)
-
-    def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
-        """Return the depths of the queue from `begin` up to `end`."""
-        return usage.read_depths(self._db, step=step, begin=begin, end=end)
-
-    def note(self, name: str) -> str | None:
-        """Return the value of a note, or None when it is not set."""
-        value = self._value("SELECT value FROM notes WHERE name = ?", (name,))
-        return str(value) if value is not None else None

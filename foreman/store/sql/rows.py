@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -30,8 +28,6 @@ DRAFT = (
     "prefix"
 )
 MOVED = "attempt, lease, started_at, completed_at, expires_at, error, error_code, target"  # columns of a job that ran
-
-ROWS_AT_ONCE = 50  # rows per statement
 
 EVENT = "seq, job_id, state, previous, at, model, attempt, error, custom_id, owner, target"
 
@@ -260,23 +256,11 @@ def moved_row(draft: Draft, job: Job) -> tuple[object, ...]:
     )
 
 
-def insert(
-    db: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[object, ...]], otherwise: str = ""
-) -> None:
-    """Insert rows in order, many per statement; `otherwise` is an ON CONFLICT clause.
-
-    Every execution of a statement releases the interpreter's lock, and taking it back from a busy event loop may last
-    5 ms: a thousand single inserts could take seconds.
-    """
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        some = rows[start : start + ROWS_AT_ONCE]
-        db.execute(_insertion(table, columns, len(some)) + otherwise, tuple(chain.from_iterable(some)))
-
-
 @lru_cache(maxsize=256)
-def _insertion(table: str, columns: str, count: int) -> str:
+def insertion(table: str, columns: str, count: int, otherwise: str = "") -> str:
+    """Return the statement that inserts so many rows; `otherwise` is an ON CONFLICT clause."""
     row = f"({', '.join('?' * (columns.count(',') + 1))})"
-    return f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * count)}"
+    return f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * count)}{otherwise}"
 
 
 _TIMES = (

@@ -87,7 +87,9 @@ def walk(wanted: Selection, order: Order) -> Way:
 
 def page(way: Way, wanted: Selection, order: Order, after: Cursor | None, limit: int) -> tuple[str, Values]:
     """Return the statement for (ended, id) of up to `limit` jobs after a cursor, in order."""
-    key, down = ("0.0", "id DESC") if order is Order.NEWEST else ("completed_at", "completed_at DESC, id DESC")
+    key, down = (
+        ("CAST(0 AS REAL)", "id DESC") if order is Order.NEWEST else ("completed_at", "completed_at DESC, id DESC")
+    )
     rest = _tests(wanted)
     if order is Order.ENDED:
         rest.append(Test("completed_at IS NOT NULL"))
@@ -98,10 +100,12 @@ def page(way: Way, wanted: Selection, order: Order, after: Cursor | None, limit:
     parts, values = [], []
     for one in way:
         where, given = _where([*one.tests, *rest])
-        parts.append(f"SELECT * FROM (SELECT {key} AS ended, id FROM {_from(one)} {where} ORDER BY {down} LIMIT ?)")
+        parts.append(
+            f"SELECT * FROM (SELECT {key} AS ended, id FROM {_from(one)} {where} ORDER BY {down} LIMIT ?) AS part"
+        )
         values += [*given, limit]
     union = " UNION ".join(parts)  # two names of one model may find the same job
-    return f"SELECT ended, id FROM ({union}) ORDER BY ended DESC, id DESC LIMIT ?", [*values, limit]
+    return f"SELECT ended, id FROM ({union}) AS found ORDER BY ended DESC, id DESC LIMIT ?", [*values, limit]
 
 
 def count(way: Way, wanted: Selection, most: int) -> tuple[str, Values]:
@@ -109,9 +113,9 @@ def count(way: Way, wanted: Selection, most: int) -> tuple[str, Values]:
     parts, values = [], []
     for one in way:
         where, given = _where([*one.tests, *_times(wanted)])
-        parts.append(f"SELECT count(*) AS n FROM (SELECT 1 FROM {_from(one)} {where} LIMIT ?)")
+        parts.append(f"SELECT count(*) AS n FROM (SELECT 1 FROM {_from(one)} {where} LIMIT ?) AS part")
         values += [*given, most]
-    return f"SELECT sum(n) FROM ({' UNION ALL '.join(parts)})", values
+    return f"SELECT sum(n) FROM ({' UNION ALL '.join(parts)}) AS parts", values
 
 
 def _from(one: Range) -> str:
@@ -202,7 +206,7 @@ def _begins(column: str, with_: str) -> Test:
 
 
 def _ends(column: str, with_: str) -> Test:
-    return Test(f"substr({column}, {-len(with_)}) = ?", [with_])
+    return Test(f"substr({column}, length({column}) - {len(with_) - 1}) = ?", [with_])
 
 
 def _custom_id(given: str) -> Test:

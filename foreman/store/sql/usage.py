@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 from foreman.domain.usage import COUNTS, DAY, HOUR, MOST_GROUPS, OTHER, STORED, WAITS, Depth, Figures, Group, Row, Slot
-from foreman.store.sqlite.rows import ROWS_AT_ONCE
+from foreman.store.sql.statements import Statements
 
 PRUNED_AT_ONCE = 5000  # rows
 
 _WAITS = tuple(f"wait_{bucket}" for bucket in range(len(WAITS) + 1))
 _SUMS = (*COUNTS, *_WAITS)
 _GROUP = ("model", "caller", "target", "endpoint")
+_TYPES = {"busy_seconds": "DOUBLE PRECISION"}  # of sums; counts are whole numbers
+_COLUMNS = ", ".join(("step", "at", *_GROUP, *_SUMS))
+_ADDED = f""" ON CONFLICT (step, at, {", ".join(_GROUP)}) DO UPDATE SET
+    {", ".join(f"{column} = usage.{column} + excluded.{column}" for column in _SUMS)}"""
+_RAISED = f""" ON CONFLICT (step, at) DO UPDATE SET {
+    ", ".join(
+        f"{column} = CASE WHEN excluded.{column} > depths.{column} THEN excluded.{column} ELSE depths.{column} END"
+        for column in ("waiting", "running")
+    )
+}"""
 
 
 class UsageWriter:
     """The writer of a transaction's figures. It tracks the groups of each step to bound their number."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, statements: Statements) -> None:
+        self._sql = statements
         self._groups: dict[tuple[int, int], set[Group]] = {}  # of the newest steps
 
     def write(self, figures: Mapping[Slot, Figures], depths: Sequence[Depth]) -> None:
@@ -38,15 +45,8 @@ class UsageWriter:
             (slot.step, _stored(slot.step, slot.at), *slot.group, *(getattr(one, name) for name in COUNTS), *one.waits)
             for slot, one in bounded.items()
         ]
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            some = rows[start : start + ROWS_AT_ONCE]
-            self._db.execute(_addition(len(some)), tuple(chain.from_iterable(some)))
-        for depth in depths:
-            self._db.execute(
-                """INSERT INTO depths VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
-                   SET waiting = max(waiting, excluded.waiting), running = max(running, excluded.running)""",
-                depth,
-            )
+        self._sql.insert("usage", _COLUMNS, rows, _ADDED)
+        self._sql.insert("depths", ", ".join(Depth._fields), depths, _RAISED)
 
     def forget(self) -> None:
         """Drop the cached groups after a rollback."""
@@ -56,7 +56,7 @@ class UsageWriter:
         known = self._groups.get((slot.step, slot.at))
         if known is None:
             sql = f"SELECT {', '.join(_GROUP)} FROM usage WHERE step = ? AND at = ?"
-            rows = self._db.execute(sql, (slot.step, _stored(slot.step, slot.at))).fetchall()
+            rows = self._sql.rows(sql, (slot.step, _stored(slot.step, slot.at)))
             known = {Group(*row) for row in rows}
             if len(self._groups) >= 2 * len(STORED):
                 self._groups.clear()
@@ -68,40 +68,41 @@ class UsageWriter:
 
 
 def read(
-    db: sqlite3.Connection, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
+    statements: Statements, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
 ) -> list[Row]:
     """Return up to `limit` rows of the steps from `begin` up to `end`; steps without activity have none."""
     stored = HOUR if step == DAY else step
     name = by if by in _GROUP else "NULL"
-    columns = ", ".join(f"sum({column})" for column in _SUMS)
+    columns = ", ".join(f"CAST(sum({column}) AS {_TYPES.get(column, 'BIGINT')})" for column in _SUMS)
     # A caller may have the name OTHER too; the row of surplus groups has that name as its model as well.
     of = "" if caller is None else "AND caller = ? AND (caller <> ? OR model <> ?)"
     whose = () if caller is None else (caller, OTHER, OTHER)
     sql = f"""SELECT abs(at) / {step:d} * {step:d} AS slot, {name}, {columns} FROM usage
               WHERE step = ? AND at BETWEEN ? AND ? {of} GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?"""
     first, last = (1 - end, -begin) if stored == HOUR else (begin, end - 1)
-    rows = db.execute(sql, (stored, first, last, *whose, limit)).fetchall()
+    rows = statements.rows(sql, (stored, first, last, *whose, limit))
     return [Row(at, found, _figures(sums)) for at, found, *sums in rows]
 
 
-def read_depths(db: sqlite3.Connection, *, step: int, begin: int, end: int) -> list[Depth]:
+def read_depths(statements: Statements, *, step: int, begin: int, end: int) -> list[Depth]:
     """Return the depths from `begin` up to `end`, and the first one after them."""
     stored = HOUR if step == DAY else step
     sql = "SELECT step, at, first, waiting, running FROM depths WHERE step = ? AND at >= ?"
-    rows = db.execute(f"{sql} AND at < ? ORDER BY at", (stored, begin, end)).fetchall()
-    rows += db.execute(f"{sql} ORDER BY at LIMIT 1", (stored, end)).fetchall()
+    rows = statements.rows(f"{sql} AND at < ? ORDER BY at", (stored, begin, end))
+    rows += statements.rows(f"{sql} ORDER BY at LIMIT 1", (stored, end))
     return [Depth(*row) for row in rows]
 
 
-def prune(db: sqlite3.Connection, step: int, before: int) -> None:
+def prune(statements: Statements, step: int, before: int) -> None:
     """Delete the rows of a step from before a time, the oldest first, a bounded number per call."""
     for table in ("usage", "depths"):
         newest_first = table == "usage" and step == HOUR
-        older, least, order, limit = (">", "max", "at DESC", -before) if newest_first else ("<", "min", "at", before)
-        db.execute(
-            f"""DELETE FROM {table} WHERE step = ? AND at {older} {least}(?, coalesce(
-                (SELECT at FROM {table} WHERE step = ? ORDER BY {order} LIMIT 1 OFFSET {PRUNED_AT_ONCE}), ?))""",
-            (step, limit, step, limit),
+        older, order, limit = (">", "at DESC", -before) if newest_first else ("<", "at", before)
+        statements.run(
+            f"""DELETE FROM {table} WHERE step = ? AND at {older} coalesce(
+                (SELECT at FROM {table} WHERE step = ? AND at {older} ?
+                 ORDER BY {order} LIMIT 1 OFFSET {PRUNED_AT_ONCE}), ?)""",
+            (step, step, limit, limit),
         )
 
 
@@ -115,13 +116,3 @@ def _figures(sums: list[Any]) -> Figures:
     for name, value in zip(COUNTS, sums, strict=False):
         setattr(found, name, value)
     return found
-
-
-@lru_cache(maxsize=ROWS_AT_ONCE)
-def _addition(count: int) -> str:
-    columns = ("step", "at", *_GROUP, *_SUMS)
-    row = f"({', '.join('?' * len(columns))})"
-    added = ", ".join(f"{column} = {column} + excluded.{column}" for column in _SUMS)
-    return (
-        f"INSERT INTO usage ({', '.join(columns)}) VALUES {', '.join([row] * count)} ON CONFLICT DO UPDATE SET {added}"
-    )

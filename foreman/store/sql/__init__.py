@@ -1,0 +1,1 @@
+"""What storage engines that speak SQL share."""

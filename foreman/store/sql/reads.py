@@ -1,0 +1,233 @@
+"""The reads of engines that speak SQL."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, TypeVar
+
+import structlog
+
+from foreman.domain.errors import JobUnreadable
+from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
+from foreman.domain.scheduling.choose import CLASSES
+from foreman.domain.usage import Depth, Row
+from foreman.store.protocol import ALL, Cursor, Due, Order, Selection, Seqs, Shape
+from foreman.store.sql import listing, usage
+from foreman.store.sql.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job
+from foreman.store.sql.statements import Statements
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+PRUNED = "horizon"  # the note with the newest pruned seq
+NEWEST = "newest_event"  # the note with the newest seq when its job was deleted
+
+# The index is named because the planner may prefer the one on state alone and read every queued job.
+TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
+CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
+IN_LINE = "drain_key = ? AND priority = ? AND owner = ? AND caller = ?"
+EVENTS = """
+    SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner, e.target
+    FROM events e JOIN jobs j ON j.id = e.job_id
+"""  # the columns of EVENT
+
+MOST_LOGGED = 1000  # unreadable rows logged, each once
+_logged: set[str] = set()
+
+
+def is_line(key: object, priority: object, owner: object, caller: object) -> bool:
+    """Return True when these values of a row of `jobs` or `lines` are valid."""
+    return type(key) is str and priority in CLASSES and type(owner) is str and type(caller) is str
+
+
+class SqlReader(ABC):
+    """The reads of an engine that speaks SQL. Every call fetches all rows, so no read transaction outlives it."""
+
+    NO_LIMIT: ClassVar[int | None]  # the value of LIMIT for no limit
+
+    def __init__(self, statements: Statements) -> None:
+        self._sql = statements
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Run all reads inside on one consistent state."""
+
+    @abstractmethod
+    def size(self, job_id: str, name: str | None = None) -> int | None:
+        """Return the size of an artifact or payload in bytes, or None when there is none."""
+
+    @abstractmethod
+    def content(self, job_id: str, name: str | None = None, *, begin: int = 0, size: int | None = None) -> bytes | None:
+        """Return the bytes of an artifact or payload, or a part of them."""
+
+    def _readable(self, read: Callable[[tuple[Any, ...]], T], rows: Iterable[tuple[Any, ...]]) -> list[T]:
+        """Return the readable rows; unreadable ones are logged once and do not hide the others."""
+        found = []
+        for row in rows:
+            try:
+                found.append(read(row))
+            except JobUnreadable as error:
+                if str(error) not in _logged and len(_logged) < MOST_LOGGED:
+                    _logged.add(str(error))
+                    log.warning("left out what cannot be read", why=str(error), hint=error.hint)
+        return found
+
+    def _by_seq(
+        self, read: Callable[[tuple[Any, ...]], T], sql: str, values: tuple[object, ...], after: int, limit: int | None
+    ) -> list[T]:
+        """Return up to `limit` readable rows after the seq `after`; the seq is the first column."""
+        found: list[T] = []
+        while True:  # runs once unless some rows are unreadable
+            most = self.NO_LIMIT if limit is None else limit - len(found)
+            before = len(found)
+            rows = self._sql.rows(sql, (*values, after, most))
+            found += self._readable(read, rows)
+            if limit is None or len(rows) < limit - before or len(found) == limit:
+                return found
+            after = rows[-1][0]
+
+    def job(self, job_id: str) -> Job | None:
+        """Return a job, or None when there is none."""
+        rows = self._sql.rows(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,))
+        return read_job(rows[0]) if rows else None
+
+    def jobs(
+        self, wanted: Selection = ALL, *, order: Order = Order.NEWEST, after: Cursor | None = None, limit: int
+    ) -> list[Job]:
+        """Return up to `limit` of the selected jobs after a cursor, in order."""
+        way, found = self._way(wanted, order), list[Job]()
+        while True:  # runs once unless some jobs are unreadable
+            most = limit - len(found)
+            sql, values = listing.page(way, wanted, order, after, most)
+            places = [Cursor(str(job_id), ended) for ended, job_id in self._sql.rows(sql, tuple(values))]
+            ids = tuple(place.id for place in places)
+            marks = ", ".join("?" * len(ids))
+            rows = self._sql.rows(f"SELECT {COLUMNS} FROM jobs WHERE id IN ({marks})", ids) if ids else []
+            jobs = {job.id: job for job in self._readable(read_job, rows)}
+            found += [jobs[job_id] for job_id in ids if job_id in jobs]
+            if len(ids) < most or len(found) == limit:
+                return found
+            after = places[-1]
+
+    def _way(self, wanted: Selection, order: Order) -> listing.Way:
+        """Return the shortest way by an index to the selected jobs, or one without sorting if none is short."""
+        ways = listing.ways(wanted)
+        if order is Order.NEWEST and len(ways) == 1:
+            return ways[0]
+        lengths = [self._length(way, wanted) for way in ways]
+        if ways and min(lengths) <= listing.FEW:
+            return ways[lengths.index(min(lengths))]
+        return ways[0] if ways and order is Order.NEWEST else listing.walk(wanted, order)
+
+    def _length(self, way: listing.Way, wanted: Selection) -> int:
+        sql, values = listing.count(way, wanted, listing.FEW + 1)
+        return int(str(self._sql.value(sql, tuple(values))))
+
+    def running(self) -> list[Job]:
+        """Return the running jobs, oldest start first."""
+        sql = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('loading', 'working') ORDER BY started_at, id"
+        return self._readable(read_job, self._sql.rows(sql))
+
+    def scheduled(self, limit: int, *, owner: str | None = None) -> list[Job]:
+        """Return up to `limit` queued jobs with a start time in the future, the soonest first."""
+        sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_wake WHERE state = 'queued' AND ready_at IS NOT NULL
+                  AND owner = coalesce(?, owner) ORDER BY ready_at, id LIMIT ?"""
+        return self._readable(read_job, self._sql.rows(sql, (owner, limit)))
+
+    def shapes(self, job_id: str) -> list[Shape]:
+        """Return a job's artifacts without their data, in order."""
+        sql = "SELECT name, content_type, size FROM artifacts WHERE job_id = ? ORDER BY position"
+        return [Shape(name=str(n), content_type=str(t), size=int(str(s))) for n, t, s in self._sql.rows(sql, (job_id,))]
+
+    def events(self, *, after: int = 0, job_id: str | None = None, limit: int) -> list[JobEvent]:
+        """Return up to `limit` events after the seq `after`, oldest first."""
+        if job_id is None:
+            return self._by_seq(read_event, f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (), after, limit)
+        sql = f"{EVENTS} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
+        return self._by_seq(read_event, sql, (job_id,), after, limit)
+
+    def seqs(self) -> Seqs:
+        """Return the limits of the event log."""
+        stored, pruned = self._sql.value("SELECT max(seq) FROM events"), self._seq(PRUNED)
+        return Seqs(max(int(str(stored or 0)), pruned, self._seq(NEWEST)), pruned)
+
+    def _seq(self, note: str) -> int:
+        value = self.note(note) or "0"
+        return int(value) if value.isdecimal() else 0  # another program may have changed it
+
+    def deliveries(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Delivery]:
+        """Return up to `limit` of a job's deliveries after the seq `after`, oldest first."""
+        sql = f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+        return self._by_seq(read_delivery, sql, (job_id,), after, limit)
+
+    def callers_due(self) -> list[str]:
+        """Return the callers with due deliveries."""
+        # One seek per name: DISTINCT would read every row of a caller whose receivers have been down for a week.
+        due = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due'"
+        rows = self._sql.rows(f"""
+            WITH RECURSIVE named(owner) AS (
+                SELECT (SELECT owner {due} AND owner >= '' ORDER BY owner LIMIT 1)
+                UNION ALL
+                SELECT (SELECT owner {due} AND owner > named.owner ORDER BY owner LIMIT 1)
+                FROM named WHERE named.owner IS NOT NULL)
+            SELECT owner FROM named WHERE owner IS NOT NULL""")
+        return [str(row[0]) for row in rows]
+
+    def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
+        """Return up to `limit` of a caller's receivers with due deliveries, by name."""
+        of_its = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due' AND owner = ?1"
+        sql = f"""
+            WITH RECURSIVE named(receiver, n) AS (
+                SELECT (SELECT receiver {of_its} AND receiver > ?2 ORDER BY receiver LIMIT 1), 1
+                UNION ALL
+                SELECT (SELECT receiver {of_its} AND receiver > named.receiver ORDER BY receiver LIMIT 1), n + 1
+                FROM named WHERE named.receiver IS NOT NULL AND n < ?3),
+            ends(receiver, first, last) AS (
+                SELECT receiver,
+                       (SELECT seq {of_its} AND receiver = named.receiver ORDER BY due_at, seq LIMIT 1),
+                       (SELECT seq {of_its} AND receiver = named.receiver ORDER BY due_at DESC, seq DESC LIMIT 1)
+                FROM named WHERE receiver IS NOT NULL)
+            SELECT ends.receiver, f.due_at, f.attempts > 0 AND coalesce(f.status, 500) >= 500
+                                            OR l.attempts > 0 AND coalesce(l.status, 500) >= 500
+            FROM ends CROSS JOIN deliveries f CROSS JOIN deliveries l WHERE f.seq = first AND l.seq = last"""
+        return [Due(str(name), at, bool(failed)) for name, at, failed in self._sql.rows(sql, (caller, after, limit))]
+
+    def due(
+        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
+    ) -> list[Delivery]:
+        """Return a caller's due deliveries to a receiver, earliest first."""
+        sql = f"""SELECT {DELIVERY} FROM deliveries INDEXED BY deliveries_due
+                  WHERE state = 'due' AND owner = ? AND receiver = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"""
+        rows = self._sql.rows(sql, (caller, receiver, now, limit + len(besides)))
+        return [found for found in self._readable(read_delivery, rows) if found.seq not in besides][:limit]
+
+    def rank(self, job: Job, *, most: int) -> int:
+        """Return the number of older claimable jobs in the same line, exact up to `most`."""
+        sql = f"""SELECT count(*) FROM (SELECT 1 FROM {TO_CLAIM} WHERE {CLAIMABLE} AND {IN_LINE}
+                  AND (since, id) < (?, ?) LIMIT ?)"""
+        line = job.key, job.priority, job.owner, job.caller
+        return int(str(self._sql.value(sql, (*line, job.since, job.id, most))))
+
+    def line(self, key: LoadKey, priority: int, caller: CallerKey, *, skip: int, limit: int) -> list[Job]:
+        """Return claimable jobs of a line, the oldest first, after the first `skip`."""
+        sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND {IN_LINE}
+                  ORDER BY since, id LIMIT ? OFFSET ?"""
+        return self._readable(read_job, self._sql.rows(sql, (key, priority, *caller, limit, skip)))
+
+    def usage(
+        self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
+    ) -> list[Row]:
+        """Return the usage figures of the steps from `begin` up to `end`."""
+        return usage.read(self._sql, step=step, begin=begin, end=end, by=by, limit=limit, caller=caller)
+
+    def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
+        """Return the depths of the queue from `begin` up to `end`."""
+        return usage.read_depths(self._sql, step=step, begin=begin, end=end)
+
+    def note(self, name: str) -> str | None:
+        """Return the value of a note, or None when it is not set."""
+        value = self._sql.value("SELECT value FROM notes WHERE name = ?", (name,))
+        return str(value) if value is not None else None
