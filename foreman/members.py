@@ -94,7 +94,7 @@ class Makings:
             inventory,
             self.outlook,
             name=one.name,
-            others=lambda: {*self.outlook.sites, *self.outlook.leaving} - {one.name},
+            others=lambda: {*self.outlook.own_sites, *self.outlook.leaving} - {one.name},
             auto=AutoSlots(
                 one.name,
                 on=one.fixed_slots is None,
@@ -187,7 +187,7 @@ class Members:
 
     def _tell_outlook(self) -> None:
         self._outlook.leaving = [name for name, life in self._lives.items() if life.leave.is_set()]
-        self._outlook.sites = {member.name: member for member in self.fleet.members}
+        self._outlook.own_sites = {member.name: member for member in self.fleet.members}
 
     async def _start_actor(self, life: _Life, name: str, run: Run) -> None:
         life.actors.append(name)

@@ -12,6 +12,7 @@ import trio
 from foreman.domain.caller import FOREMAN, Caller
 from foreman.domain.errors import ForemanError
 from foreman.domain.job import Artifact, Delivery, Draft, Job, JobEvent, LoadKey
+from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.retry import Sent
 from foreman.domain.scheduling.choose import Spent
 from foreman.domain.usage import NO_TOKENS, Tokens
@@ -221,6 +222,14 @@ class Rescue(Message[int]):
 
     target: str = ""
     others: Collection[str] = ()
+
+
+@dataclass(slots=True)
+class Beat(Message[None]):
+    """Tell the other nodes how this one is, evict those that are silent, and find a coordinator if there is none."""
+
+    targets: Sequence[TargetReport]
+    state: NodeState = NodeState.UP
 
 
 @dataclass(slots=True)

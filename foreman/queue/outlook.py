@@ -62,12 +62,18 @@ class Outlook(Durations):
         super().__init__()
         self.rules = rules or choose.Rules()
         self.board = Board()
-        self.sites: Mapping[str, Site] = {"": OnlySite(self.rules.slots)}  # by name, in order
+        self.own_sites: Mapping[str, Site] = {"": OnlySite(self.rules.slots)}  # of this node, by name, in order
+        self.sites_elsewhere: Mapping[str, Site] = {}  # of other nodes
         self.leaving: Collection[str] = ()  # names of targets that are no site any more, while their jobs end
         self.turns: Mapping[str, Turns] = {}  # by target, as the last command left them
         self.tried: dict[str, str] = {}  # by waiting job, a target that should not have it; for the queue's thread
         self.paused = False  # no job may be claimed
         self._served: tuple[tuple[int, list[object]], dict[str, set[LoadKey]]] = (-1, []), {}
+
+    @property
+    def sites(self) -> Mapping[str, Site]:
+        """Return the targets of all nodes by name, this node's in order before the others."""
+        return {**self.own_sites, **self.sites_elsewhere} if self.sites_elsewhere else self.own_sites
 
     def turns_of(self, target: str = "") -> Turns:
         """Return the state of the scheduler for a target."""

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from foreman.domain.job import LoadKey
+from foreman.domain.nodes import TargetReport
 from foreman.domain.scheduling.choose import ONE
 from foreman.domain.scheduling.room import Room
 
@@ -47,6 +48,39 @@ class Site(Protocol):
 
     def slots_of(self, key: LoadKey) -> int | None:
         """Return how many jobs of the key it runs together, where they are fewer than its slots."""
+
+
+class SiteElsewhere:
+    """A target of another node, as that node has told of it."""
+
+    def __init__(self, report: TargetReport, *, claims: bool) -> None:
+        """`claims` is False while its node claims no jobs."""
+        self.report = report
+        self.claims = claims
+        self.name, self.slots = report.name, report.slots
+        self.version: object = report
+        self.models_known = report.models_known
+        self.open = report.open and claims
+
+    def serves(self, key: LoadKey, endpoint: str | None = None) -> bool:
+        """See `Site.serves`."""
+        return self.report.serves(key, endpoint)
+
+    def is_loaded(self, key: LoadKey) -> bool:
+        """See `Site.is_loaded`."""
+        return key in self.report.loaded
+
+    def in_memory(self) -> Collection[LoadKey]:
+        """See `Site.in_memory`."""
+        return self.report.loaded
+
+    def room(self) -> Room:
+        """See `Site.room`."""
+        return self.report.room
+
+    def slots_of(self, key: LoadKey) -> int | None:
+        """See `Site.slots_of`."""
+        return None
 
 
 class OnlySite:

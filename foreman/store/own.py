@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from msgspec.structs import replace
 
 from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
+from foreman.domain.nodes import Node
 from foreman.domain.usage import Depth, Row
 from foreman.store.protocol import ALL, Cursor, Due, Order, Reader, Selection, Seqs, Shape
 
@@ -114,6 +115,10 @@ class OwnJobs(Reader):
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth] | None:
         """Return the depths of the queue from `begin` up to `end`."""
         return None
+
+    def nodes(self) -> list[Node]:
+        """Return none: they are the operator's."""
+        return []
 
     def note(self, name: str) -> str | None:
         """Return the value of a note, or None when it is not set."""

@@ -24,6 +24,7 @@ from foreman.domain.job import (
     Priority,
     State,
 )
+from foreman.domain.nodes import Node, NodeState, TargetReport
 from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.usage import Depth, Figures, Row, Slot
@@ -105,6 +106,7 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
     lines: Sequence[tuple[Line, Head | None]]  # the changed lines with their oldest claimable jobs; empty ones too
     paused: bool
     posted: bool  # True when a webhook has become due
+    nodes: Sequence[Node] | None = None  # all of them, when one has told of a change, came or went
 
 
 class Due(NamedTuple):
@@ -194,6 +196,9 @@ class Reader(Protocol):
     def note(self, name: str) -> str | None:
         """Return the value of a note, or None when it is not set."""
 
+    def nodes(self) -> list[Node]:
+        """Return the nodes that share the store, also those that have left of late; none where one node has it."""
+
 
 class Writer(Reader, Protocol):
     """The single writer of a node. Every write happens inside `transaction()`, which one node at a time may have open.
@@ -201,7 +206,16 @@ class Writer(Reader, Protocol):
     It decides nothing: it is given rows, and keeps those that belong together consistent by their foreign keys.
     """
 
-    looks_every: float | None  # seconds between looks at what other nodes commit; None where there are none
+    @property
+    def looks_every(self) -> float | None:
+        """Return the seconds between looks at what other nodes commit; None where there are none."""
+
+    @property
+    def coordinator(self) -> str:
+        """Return the node that prunes and sends webhooks, as of the last transaction; empty if there is none.
+
+        It is empty too where one node has the store.
+        """
 
     def transaction(self, now: Instant = 0.0) -> AbstractContextManager[Instant]:
         """Run all writes inside in one transaction, which is on disk when it ends without raising.
@@ -288,6 +302,17 @@ class Writer(Reader, Protocol):
 
         `Seqs.pruned` then covers their events.
         """
+
+    # The nodes that share the store.
+
+    def tell(self, targets: Sequence[TargetReport], state: NodeState) -> None:
+        """Write how this node is."""
+
+    def evict(self, name: str) -> None:
+        """Write that a node is gone. What it still commits is refused until it has joined again."""
+
+    def coordinate(self) -> None:
+        """Make this node the coordinator."""
 
     # Other rows.
 

@@ -90,7 +90,7 @@ def start_fleet(store: SqliteWriter, nursery: trio.Nursery) -> StartFleet:
             )  # fmt: skip
             members.append(Member(TargetSettings(name=name, managed=True), target, inventory, worker))
         fleet = Fleet(members, queue, drained=store.note(DRAINED))
-        outlook.sites = {member.name: member for member in members}
+        outlook.own_sites = {member.name: member for member in members}
         app = FleetApp(store, queue, fleet)
         for listener in (hub.on_commit, *(member.worker.on_commit for member in members), app.on_commit):
             queue.add_listener(listener)

@@ -53,7 +53,7 @@ def main(data_dir: Path, targets: int = 1) -> list[float]:
     store, outlook = SqliteWriter(data_dir / "foreman.db"), Outlook()
     sites = [_Fleetling(number) for number in range(targets)]
     if targets > 1:
-        outlook.sites = {site.name: site for site in sites}
+        outlook.own_sites = {site.name: site for site in sites}
     handlers = CommandHandlers(store, Rules(), outlook, clock=time.time)
     at_work: dict[str, Finished] = {}
     took = []

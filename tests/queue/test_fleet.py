@@ -60,7 +60,7 @@ class FleetHarness(QueueHarness):
     def __init__(self, store: SqliteWriter, *sites: FakeSite) -> None:
         super().__init__(store)
         self.sites = {site.name: site for site in sites}
-        self.handlers.outlook.sites = self.sites
+        self.handlers.outlook.own_sites = self.sites
         self.claims: list[Claim] = []
 
     def claim_for(self, target: str) -> Job | None:
@@ -280,11 +280,11 @@ def failing_at_x(store: SqliteWriter) -> FleetHarness:
 def test_what_failed_at_a_target_that_is_no_more_is_forgotten(store: SqliteWriter) -> None:
     harness = failing_at_x(store)
     outlook = harness.handlers.outlook
-    outlook.sites = {"y": harness.sites["y"]}
+    outlook.own_sites = {"y": harness.sites["y"]}
     assert outlook.failing() == []
-    outlook.sites = {"y": harness.sites["y"], "z": FakeSite("z")}
+    outlook.own_sites = {"y": harness.sites["y"], "z": FakeSite("z")}
     harness.say(Rescue(target="z", others=["y"]))
-    outlook.sites = harness.sites  # one of its name comes again
+    outlook.own_sites = harness.sites  # one of its name comes again
     assert harness.model_for("x") == "a"
 
 

@@ -14,8 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from foreman.domain.errors import ForemanError, QueueFull, StoreAway, TargetLost
 from foreman.domain.job import RUNNING, Job, JobEvent, State, node_of
+from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.quotas import Quota
 from foreman.queue.commands import (
+    Beat,
     Cancel,
     Claim,
     Delete,
@@ -36,7 +38,7 @@ from foreman.queue.sites import OnlySite
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, START, draft
 from tests.support.queue import ANSWER
-from tests.support.shared import NodeStore
+from tests.support.shared import NodeStore, Roll
 
 RULES = Rules(job_ttl=100, max_queue=8)
 
@@ -52,12 +54,22 @@ class Site(OnlySite):
 class Node:
     """The handlers of one node."""
 
-    def __init__(self, store: SqliteWriter, name: str, *, ahead: float = 0.0, rules: Rules = RULES) -> None:
+    def __init__(
+        self,
+        store: SqliteWriter,
+        name: str,
+        roll: Roll,
+        *,
+        now: float = START,
+        ahead: float = 0.0,
+        rules: Rules = RULES,
+    ) -> None:
         self.name = name
-        self.now = START
-        self.store = NodeStore(store, ahead=ahead)
+        self.now = now
+        self.roll = roll
+        self.store = NodeStore(store, name, roll, now, ahead=ahead)
         self.outlook = Outlook()
-        self.outlook.sites = {f"t@{name}": Site(name)}
+        self.outlook.own_sites = {f"t@{name}": Site(name)}
         self.handlers = CommandHandlers(
             self.store, rules, self.outlook, clock=lambda: self.now, chance=lambda: EVEN, node=name
         )
@@ -85,6 +97,19 @@ class Node:
             self.apply(Withdraw(target=f"t@{self.name}"))
         return work
 
+    def beat(self, *loaded: str, models: str = "m", state: NodeState = NodeState.UP, slots: int = 2) -> None:
+        """Tell the others how this node and its target are."""
+        report = TargetReport(
+            name=f"t@{self.name}",
+            slots=slots,
+            open=True,
+            models_known=True,
+            models=frozenset(models),
+            endpoints=frozenset({"/api/chat"}),
+            loaded=loaded,
+        )
+        self.apply(Beat(targets=[report], state=state))
+
     def look(self) -> None:
         """Look at what the others have committed, as it does ten times a second."""
         self.apply()
@@ -107,8 +132,13 @@ def store(data_dir: Path) -> Iterator[SqliteWriter]:
 
 
 @pytest.fixture
-def nodes(store: SqliteWriter) -> tuple[Node, Node]:
-    return Node(store, "a"), Node(store, "b")
+def roll() -> Roll:
+    return Roll()
+
+
+@pytest.fixture
+def nodes(store: SqliteWriter, roll: Roll) -> tuple[Node, Node]:
+    return Node(store, "a", roll), Node(store, "b", roll)
 
 
 def submitted(node: Node, number: int = 1, **fields: Any) -> Job:
@@ -145,9 +175,9 @@ def test_a_claim_that_waits_gets_a_job_submitted_elsewhere(nodes: tuple[Node, No
     assert [work.job.id for work in b.given] == [job.id]
 
 
-def test_the_limits_count_the_jobs_of_all_nodes(store: SqliteWriter) -> None:
+def test_the_limits_count_the_jobs_of_all_nodes(store: SqliteWriter, roll: Roll) -> None:
     rules = Rules(max_queue=2, quotas={"": Quota(waiting=2)})
-    a, b = Node(store, "a", rules=rules), Node(store, "b", rules=rules)
+    a, b = (Node(store, name, roll, rules=rules) for name in "ab")
     submitted(a, 1)
     submitted(b, 2)
     with pytest.raises(ForemanError):
@@ -156,8 +186,8 @@ def test_the_limits_count_the_jobs_of_all_nodes(store: SqliteWriter) -> None:
     submitted(b, 4)
 
 
-def test_a_full_queue_is_full_for_all_nodes(store: SqliteWriter) -> None:
-    a, b = (Node(store, name, rules=Rules(max_queue=1)) for name in "ab")
+def test_a_full_queue_is_full_for_all_nodes(store: SqliteWriter, roll: Roll) -> None:
+    a, b = (Node(store, name, roll, rules=Rules(max_queue=1)) for name in "ab")
     submitted(a, 1)
     with pytest.raises(QueueFull):
         submitted(b, 2)
@@ -203,10 +233,9 @@ def test_a_node_rescues_its_own_jobs_alone(nodes: tuple[Node, Node]) -> None:
     assert states == {its.job.id: State.WORKING}
 
 
-def test_times_are_those_of_the_server(store: SqliteWriter) -> None:
+def test_times_are_those_of_the_server(store: SqliteWriter, roll: Roll) -> None:
     """A node whose own clock is an hour behind: its jobs are as old as those of others, and wake in time."""
-    a, b = Node(store, "a"), Node(store, "b", ahead=3600)
-    b.now -= 3600
+    a, b = Node(store, "a", roll), Node(store, "b", roll, now=START - 3600, ahead=3600)
     assert submitted(a, 1).created_at == submitted(b, 2).created_at == START
     assert b.handlers.clock() == START
     submitted(a, 3, not_before=START + 10)
@@ -228,7 +257,7 @@ def test_nothing_is_lost_or_doubled_when_the_answer_to_a_commit_is(nodes: tuple[
     assert a.heard == []
     back(a)
     assert [event.job_id for event in a.heard] == ["001"]
-    assert a.caches() == Node(b.store._store, "c").caches()
+    assert a.caches() == Node(b.store._store, "c", Roll()).caches()
     work = a.claim()
     assert work is not None
     assert work.job.id == "001"
@@ -249,6 +278,88 @@ def test_what_a_worker_reports_while_the_server_is_away_is_stored_once(nodes: tu
     assert [event.state for event in a.heard] == ["queued", "loading", "working", "done"]
 
 
+def test_a_silent_node_is_evicted_and_its_jobs_run_elsewhere(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    job = submitted(a)
+    assert b.claim() is not None
+    for _ in range(7):  # a goes on, b is silent
+        a.now += 3
+        a.beat()
+    a.now += 300
+    work = a.claim()
+    assert work is not None
+    assert (work.job.id, work.job.attempt, work.job.target) == (job.id, 2, "t@a")
+
+
+def test_a_node_that_was_silent_itself_evicts_nobody(nodes: tuple[Node, Node]) -> None:
+    """The server was away for all of them."""
+    a, b = nodes
+    submitted(a)
+    assert b.claim() is not None
+    a.now += 3600
+    a.beat()
+    assert [job.id for job in a.store.running()] == ["001"]
+    b.now += 3601
+    b.beat()
+    a.now += 30
+    a.beat()
+    assert [job.id for job in a.store.running()] == ["001"]
+
+
+def test_a_node_that_was_evicted_alive_joins_again(nodes: tuple[Node, Node]) -> None:
+    """It hears that its job went back to the queue; what it reports of its attempt is dropped."""
+    a, b = nodes
+    submitted(a)
+    work = b.claim()
+    assert work is not None
+    for _ in range(7):
+        a.now += 3
+        a.beat()
+    b.now += 60
+    b.say(Finished(job_id=work.job.id, fence=work.job.fence, outcome=ANSWER))
+    assert [event.state for event in b.heard] == ["queued", "loading", "working", "queued"]
+    assert a.store.nodes()[1].state is NodeState.UP
+    a.now += 300
+    again = a.claim()
+    assert again is not None
+    assert again.job.attempt == 2
+
+
+def test_one_node_coordinates_and_another_takes_over(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    a.beat()
+    b.beat()
+    assert (a.handlers.coordinates, b.handlers.coordinates) == (True, False)
+    for _ in range(7):
+        b.now += 3
+        b.beat()
+    assert (a.handlers.coordinates, b.handlers.coordinates) == (False, True)
+    a.now += 21
+    a.beat()
+    assert (a.handlers.coordinates, b.handlers.coordinates) == (False, True)
+    b.beat(state=NodeState.GONE)
+    a.beat()
+    assert a.handlers.coordinates
+
+
+def test_a_job_waits_for_the_node_that_has_its_model_loaded(nodes: tuple[Node, Node]) -> None:
+    """As for a target of the same node: what would have to be loaded here is left to a free slot there."""
+    a, b = nodes
+    a.beat()
+    b.beat("m")
+    a.look()
+    submitted(a)
+    assert a.claim() is None
+    work = b.claim()
+    assert work is not None
+    submitted(a, 2)
+    submitted(a, 3)
+    assert b.claim() is not None
+    b.beat("m", state=NodeState.DRAINING)
+    taken = a.claim()
+    assert taken is not None
+
+
 class Fleet(RuleBasedStateMachine):
     """Any commands at any nodes: none sees a gap, and all caches are as the store has them."""
 
@@ -256,7 +367,8 @@ class Fleet(RuleBasedStateMachine):
     def begin(self, count: int) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.shared = SqliteWriter(Path(self.folder.name) / "foreman.db")
-        self.nodes = [Node(self.shared, name) for name in "abc"[:count]]
+        self.roll = Roll()
+        self.nodes = [Node(self.shared, name, self.roll) for name in "abc"[:count]]
         self.made = 0
         self.works: list[tuple[Node, Work]] = []
 
@@ -330,8 +442,8 @@ class Fleet(RuleBasedStateMachine):
     @rule(at=st.integers(0, 2))
     def restart(self, at: int) -> None:
         node = self._at(at)
-        fresh = Node(self.shared, node.name)
-        fresh.now, fresh.heard = node.now, node.heard
+        fresh = Node(self.shared, node.name, self.roll, now=node.now)
+        fresh.heard = node.heard
         node.look()
         self.nodes[self.nodes.index(node)] = fresh
         fresh.say(Rescue(target=f"t@{node.name}"))
@@ -347,7 +459,7 @@ class Fleet(RuleBasedStateMachine):
             return
         for node in 2 * self.nodes:  # the first look of one may wake or expire a job
             node.look()
-        stored = Node(self.shared, "z").caches()
+        stored = Node(self.shared, "z", Roll()).caches()
         longest = max((node.heard for node in self.nodes), key=len)
         for node in self.nodes:
             assert node.caches() == stored

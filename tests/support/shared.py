@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from msgspec.structs import replace
+
 from foreman.domain.errors import StoreAway
 from foreman.domain.job import Instant, JobEvent
+from foreman.domain.nodes import Node, NodeState, TargetReport
 from foreman.queue.commands import PAUSED
 from foreman.store.protocol import Line, News
 from foreman.store.sqlite.writer import SqliteWriter
+
+PAUSE = 10.0  # seconds without a commit after which a node does not count as heard all the time
+
+
+class Roll:
+    """What the server has of the nodes."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.coordinator = ""
+        self.changes = 0
 
 
 class NodeStore:
     """One node's writer of a store that others share. Its server has a clock of its own, and may be away."""
 
-    looks_every: float | None = 0.1
+    looks_every = 0.1
 
-    def __init__(self, store: SqliteWriter, *, ahead: float = 0.0) -> None:
-        """`ahead` is by how many seconds the server's clock is ahead of the node's."""
+    def __init__(self, store: SqliteWriter, name: str, roll: Roll, now: Instant, *, ahead: float = 0.0) -> None:
+        """Join; `ahead` is by how many seconds the server's clock is ahead of the node's."""
         self._store = store
+        self._name = name
+        self._roll = roll
         self._ahead = ahead
+        self._join(now + ahead)
         self._lines: dict[tuple[object, ...], Line] = {}
         self.away = False
         self.cut = False  # True to have the server go away once it has the next commit
@@ -38,6 +55,10 @@ class NodeStore:
         """Run the writes in a transaction."""
         self._check()
         with self._store.transaction(now + self._ahead) as at:
+            if self._own.state is NodeState.GONE:
+                self._join(at)
+            kept = self._own.heard_since if at - self._own.seen_at < PAUSE else at
+            self._write(replace(self._own, seen_at=at, heard_since=kept), news=False)
             yield at
         if self.cut:
             self.cut, self.away = False, True
@@ -51,7 +72,8 @@ class NodeStore:
         changed = {key: line for key, line in lines.items() if self._lines.get(key) != line}
         empty = {key: line for key, line in self._lines.items() if key not in lines}
         paused = self._store.note(PAUSED) == "true"
-        if not changed and not empty and newest == self._seen and paused == self._paused:
+        told = self._roll.changes != self._told
+        if not changed and not empty and newest == self._seen and paused == self._paused and not told:
             return None
         events = self._events()
         jobs = {job.id: job for event in events if (job := self._store.job(event.job_id))}
@@ -71,7 +93,45 @@ class NodeStore:
             lines=found,
             paused=paused,
             posted=any(one.posted for one in events),
+            nodes=self.nodes() if told else None,
         )
+
+    @property
+    def coordinator(self) -> str:
+        """Return the coordinator's name."""
+        return self._roll.coordinator
+
+    def nodes(self) -> list[Node]:
+        """Return all nodes."""
+        return list(self._roll.nodes.values())
+
+    def tell(self, targets: Sequence[TargetReport], state: NodeState) -> None:
+        """Write how this node is."""
+        self._write(replace(self._own, targets=tuple(targets), state=state), news=True)
+
+    def evict(self, name: str) -> None:
+        """Write that a node is gone."""
+        gone = self._roll.nodes[name]
+        self._write(replace(gone, state=NodeState.GONE, epoch=gone.epoch + 1), news=True)
+
+    def coordinate(self) -> None:
+        """Make this node the coordinator."""
+        self._roll.coordinator = self._name
+
+    @property
+    def _own(self) -> Node:
+        return self._roll.nodes[self._name]
+
+    def _join(self, now: Instant) -> None:
+        known = self._roll.nodes.get(self._name)
+        epoch = known.epoch + 1 if known else 1
+        up = NodeState.UP
+        node = Node(name=self._name, url=None, version="1", epoch=epoch, state=up, seen_at=now, heard_since=now)
+        self._write(node, news=True)
+
+    def _write(self, node: Node, *, news: bool) -> None:
+        self._roll.nodes[node.name] = node
+        self._roll.changes += news
 
     def _check(self) -> None:
         if self.away:
@@ -86,3 +146,4 @@ class NodeStore:
     def _see(self) -> None:
         self._lines, self._seen = self._now(), self._store.seqs().newest
         self._paused = self._store.note(PAUSED) == "true"
+        self._told = self._roll.changes

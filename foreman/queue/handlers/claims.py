@@ -31,7 +31,7 @@ UNREADABLE_AT_ONCE = 500  # jobs that one claim may fail
 
 def claim(ledger: Ledger, message: Claim) -> None:
     """Have the claim wait; `serve` answers it, in the same transaction if a job may run now."""
-    if message.spent is not None and (site := ledger.outlook.sites.get(message.target)):
+    if message.spent is not None and (site := ledger.outlook.own_sites.get(message.target)):
         _spend(ledger, site, message.spent)
     ledger.claims.waiting.append(message)
 
@@ -67,7 +67,7 @@ def serve(ledger: Ledger) -> None:
         message = next((claim for claim in ledger.claims.waiting if claim.target not in idle), None)
         if message is None:
             return
-        site = ledger.outlook.sites.get(message.target)
+        site = ledger.outlook.own_sites.get(message.target)
         if site is None or not site.open:
             idle.add(message.target)
             continue
@@ -198,7 +198,7 @@ def finished(ledger: Ledger, message: Finished) -> None:
     if job is None:
         return
     if isinstance(message.outcome, ForemanError):
-        again = _failed(ledger, job, message.outcome, free=_blames(ledger, job, message.outcome))
+        again = failed(ledger, job, message.outcome, free=_blames(ledger, job, message.outcome))
         if isinstance(message.outcome, (TargetBusy, LoadTimeout)):
             until = again.ready_at or ledger.now + _rest(ledger, message.outcome)
             turns = ledger.outlook.turns_of(job.target or "")
@@ -229,7 +229,7 @@ def rescue(ledger: Ledger, message: Rescue) -> int:
     ledger.claims.refuse(message.target)
     running = [job for job in ledger.running.values() if job.target not in message.others and ledger.is_ours(job)]
     for job in running:
-        _failed(ledger, job, Interrupted())
+        failed(ledger, job, Interrupted())
     ledger.keep_turns(message.others)
     return len(running)
 
@@ -240,7 +240,7 @@ def _held(ledger: Ledger, job_id: str, fence: int) -> Job | None:
     return job if job and job.fence == fence else None
 
 
-def _failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False) -> Job:
+def failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False) -> Job:
     """Requeue or fail a job after a failed attempt; with `free` the attempt does not count."""
     now = ledger.now
     decision = after(

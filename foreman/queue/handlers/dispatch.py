@@ -12,9 +12,10 @@ import structlog
 from msgspec.structs import replace
 
 from foreman.domain.errors import ForemanError, StoreAway, StoreBroken, StoreBusy, StoreRejected, StoreUnavailable
-from foreman.domain.job import Instant, JobEvent
+from foreman.domain.job import Instant, JobEvent, Priority
 from foreman.queue.commands import (
     Accepted,
+    Beat,
     Began,
     Cancel,
     Checkpoint,
@@ -38,7 +39,7 @@ from foreman.queue.commands import (
     Withdraw,
     Work,
 )
-from foreman.queue.handlers import claims, deliveries, giving_way, jobs, maintenance
+from foreman.queue.handlers import claims, deliveries, giving_way, jobs, maintenance, nodes
 from foreman.queue.handlers.following import follow
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.rules import Rules
@@ -73,6 +74,7 @@ HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Note: maintenance.note,
     Prune: maintenance.prune,
     KeepUsage: maintenance.keep_usage,
+    Beat: nodes.beat,
 }
 
 
@@ -115,6 +117,11 @@ class CommandHandlers:
     def clock(self) -> Instant:
         """Return the time by the store's clock. Safe in any thread."""
         return self._node_clock() + self._ahead
+
+    @property
+    def coordinates(self) -> bool:
+        """Return True while this node is the one that prunes and sends webhooks. Safe in any thread."""
+        return self.store.coordinator == self._ledger.node
 
     @property
     def next_due(self) -> Instant | None:
@@ -180,7 +187,10 @@ class CommandHandlers:
         """Follow the other nodes; with claims that wait, in a transaction that may give them jobs."""
         try:
             self._follow()
-            if self._ledger.followed and self._ledger.claims.waiting:
+            board = self.outlook.board
+            if self._ledger.followed and (
+                board.ready_in(Priority.HIGH) or (board.ready and self._ledger.claims.waiting)
+            ):
                 return self._in_one([])
         except (StoreUnavailable, StoreRejected) as error:
             log.debug("cannot follow the other nodes", why=str(error))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from foreman.domain.job import RUNNING, Job, State
+from foreman.domain.nodes import Node, NodeState
 from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.sites import Site, SiteElsewhere
 from foreman.store.protocol import News
 
 
@@ -19,7 +23,24 @@ def follow(ledger: Ledger, news: News) -> None:
     for job in news.jobs.values():
         _observe(ledger, job)
     ledger.outlook.paused = news.paused
+    if news.nodes is not None:
+        _hear(ledger, news.nodes)
     ledger.follow(news.newest, news.events, posted=news.posted)
+
+
+def _hear(ledger: Ledger, nodes: Sequence[Node]) -> None:
+    """Take over what other nodes tell of their targets; an unchanged one stays the same object."""
+    before = ledger.outlook.sites_elsewhere
+    found: dict[str, Site] = {}
+    for node in nodes:
+        if node.name == ledger.node or node.state is NodeState.GONE:
+            continue
+        for report in node.targets:
+            site, claims = before.get(report.name), node.state is NodeState.UP
+            if not isinstance(site, SiteElsewhere) or (site.report, site.claims) != (report, claims):
+                site = SiteElsewhere(report, claims=claims)
+            found[report.name] = site
+    ledger.outlook.sites_elsewhere = found
 
 
 def _observe(ledger: Ledger, job: Job) -> None:

@@ -29,7 +29,7 @@ def make_room(ledger: Ledger) -> None:
     urgent = _urgent(ledger)
     while urgent > len(ledger.giving_way) + len(ledger.told_to_give_way):
         unmet = urgent - len(ledger.giving_way) - len(ledger.told_to_give_way)
-        ways = (way for site in outlook.sites.values() for way in _ways(ledger, site, unmet))
+        ways = (way for site in outlook.own_sites.values() for way in _ways(ledger, site, unmet))
         way = next(ways, None)
         if way is None:
             ledger.looks_again = _next_look(ledger)

@@ -19,4 +19,5 @@ class Rules:
     backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))
     webhook_retries: int = 5
     webhook_backoff: Backoff = field(default_factory=lambda: Backoff(5, 600))
+    lease: float = 20.0  # seconds after which a silent node is evicted
     quotas: Mapping[str, Quota] = field(default_factory=dict)  # by name of a token

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any, ClassVar
 
+from foreman.domain.nodes import Node
 from foreman.store.sql.reads import SqlReader
 from foreman.store.sql.rows import insertion, text
 from foreman.store.sqlite.error_codes import translate
@@ -78,6 +79,10 @@ class SqliteReader(SqlReader):
             if known is error:
                 raise
             raise known from error
+
+    def nodes(self) -> list[Node]:
+        """Return none: one node has this store."""
+        return []
 
     def size(self, job_id: str, name: str | None = None) -> int | None:
         """Return the size of an artifact or payload in bytes, or None when there is none."""

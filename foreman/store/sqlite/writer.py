@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 from foreman.domain.job import Instant
+from foreman.domain.nodes import NodeState, TargetReport
 from foreman.store.sql.writes import SqlWriter
 from foreman.store.sqlite.database import Database
 from foreman.store.sqlite.reads import SqliteReader, SqliteStatements
@@ -16,7 +17,8 @@ from foreman.store.sqlite.reads import SqliteReader, SqliteStatements
 class SqliteWriter(SqlWriter, SqliteReader):
     """The single writer. Raises StoreRefused."""
 
-    looks_every: float | None = None
+    looks_every = None
+    coordinator = ""
     # A non-ASCII id is another program's, perhaps not even text.
     READABLE_ID: ClassVar[str] = "id NOT GLOB '*[^ -~]*'"
 
@@ -49,6 +51,15 @@ class SqliteWriter(SqlWriter, SqliteReader):
 
     def news(self) -> None:
         """Return None: no other node has this store."""
+
+    def tell(self, targets: Sequence[TargetReport], state: NodeState) -> None:
+        """Do nothing: no other node has this store."""
+
+    def evict(self, name: str) -> None:
+        """Do nothing: no other node has this store."""
+
+    def coordinate(self) -> None:
+        """Do nothing: no other node has this store."""
 
     def _is_ours(self) -> bool:
         """Return True unless another program has written since the last transaction that asked."""
