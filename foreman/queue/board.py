@@ -46,6 +46,7 @@ class Board:
         self.headless: set[LineKey] = set()  # lines whose next head is in the store
         self._next: dict[LineKey, deque[Head]] = {}  # jobs right behind a line's head, as far as they are known
         self._before: dict[LineKey, Numbers] = {}  # lines as the transaction found them
+        self.version = 0  # changes with every line
         self.key_changes = 0  # how often a key began or ceased to wait
         self.lines = 0  # lines with jobs
         self.ready = 0  # claimable jobs
@@ -296,6 +297,7 @@ class Board:
         self._before.setdefault(line, before)
         more = size + parked - before[1] - before[2]
         with self._lock:
+            self.version += 1
             self.ready += size - before[1]
             self.ready_of[caller[0], priority] += size - before[1]
             self.waiting += more

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from operator import is_not
+from dataclasses import dataclass
 
+from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import CallerKey, Draft, Instant, Job, LoadKey, State
 from foreman.domain.scheduling import choose, forecast
-from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.choose import OTHERS, Head
 from foreman.domain.scheduling.forecast import Kind
 from foreman.domain.scheduling.positions import Run, order
 from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.rounds import Rounds
 from foreman.domain.scheduling.turns import Turns
-from foreman.queue.board import Board, LaneKey, Near
-from foreman.queue.durations import Durations
-from foreman.queue.sites import OnlySite, Site
+from foreman.queue.board import LaneKey, Near
+from foreman.queue.lane_plan import FAR, LanePlan, LanePlans
+from foreman.queue.serving import Serving
+from foreman.queue.sites import Site
 from foreman.store.protocol import Reader
 
-FAR = 1000  # the highest position shown; it stands for itself and more
 NEAR = 10  # lanes of each class that are ordered one by one; further lanes count only by their number of jobs
-NO_TURNS = Turns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,89 +50,30 @@ class _Pool:
     resting: Collection[LoadKey]  # keys that none of them takes now
 
 
-class Outlook(Durations):
-    """The state that claims are decided by, and the expectations for waiting jobs.
-
-    The queue's thread and the workers write, any thread reads. Each attribute is replaced as a whole, never mutated.
-    """
+class Outlook(Serving):
+    """The state that claims are decided by, and the expectations for waiting jobs."""
 
     def __init__(self, rules: choose.Rules | None = None) -> None:
-        super().__init__()
-        self.rules = rules or choose.Rules()
-        self.board = Board()
-        self.own_sites: Mapping[str, Site] = {"": OnlySite(self.rules.slots)}  # of this node, by name, in order
-        self.sites_elsewhere: Mapping[str, Site] = {}  # of other nodes
-        self.leaving: Collection[str] = ()  # names of targets that are no site any more, while their jobs end
-        self.turns: Mapping[str, Turns] = {}  # by target, as the last command left them
-        self.tried: dict[str, str] = {}  # by waiting job, a target that should not have it; for the queue's thread
-        self.paused = False  # no job may be claimed
-        self._served: tuple[tuple[int, list[object]], dict[str, set[LoadKey]]] = (-1, []), {}
-
-    @property
-    def sites(self) -> Mapping[str, Site]:
-        """Return the targets of all nodes by name, this node's in order before the others."""
-        return {**self.own_sites, **self.sites_elsewhere} if self.sites_elsewhere else self.own_sites
-
-    def turns_of(self, target: str = "") -> Turns:
-        """Return the state of the scheduler for a target."""
-        return self.turns.get(target, NO_TURNS)
-
-    def rules_of(self, slots: int) -> choose.Rules:
-        """Return the settings for the order of the jobs of so many slots."""
-        return self.rules if slots == self.rules.slots else replace(self.rules, slots=slots)
-
-    def failing(self) -> list[tuple[str, str, Breaker]]:
-        """Return the open breakers, each with its target and model."""
-        return [(name, model, one) for name in self.sites for model, one in self.turns_of(name).failing().items()]
-
-    def rests(self, key: LoadKey) -> bool:
-        """Return True when no target that serves the key takes jobs of it now."""
-        return all(self.turns_of(site.name).rests(key) for site in self.serving(key))
-
-    def serving(self, key: LoadKey) -> list[Site]:
-        """Return the targets for jobs of a key: those that take jobs, else those that are away, else all."""
-        serving = [site for site in self.sites.values() if site.serves(key)]
-        return [site for site in serving if site.open] or serving or list(self.sites.values())
-
-    def served(self, site: Site) -> Collection[LoadKey]:
-        """Return the waiting keys that a target may claim: its own, and those that no target has any more.
-
-        While a target has not said what it serves, the latter wait for its word.
-
-        For the queue's thread. It is kept until the keys or the models change, since every claim asks for it.
-        """
-        sites = list(self.sites.values())
-        all_known = all(one.models_known for one in sites)  # before the look at what they serve
-        version = self.board.key_changes, [all_known, *(one.version for one in sites)]
-        kept, by_site = self._served
-        if kept[0] != version[0] or len(kept[1]) != len(version[1]) or any(map(is_not, kept[1], version[1])):
-            by_site = {}
-            self._served = version, by_site
-        if site.name not in by_site:
-            by_site[site.name] = {
-                key
-                for key in self.board.keys_waiting()
-                if site.serves(key) or (all_known and not any(other.serves(key) for other in sites))
-            }
-        return by_site[site.name]
-
-    def backlog(self, key: LoadKey, sites: Sequence[Site]) -> float:
-        """Return about how many seconds these targets take for the waiting jobs of the key, and those at work."""
-        names = {site.name for site in sites}
-        jobs = sum(self.board.size(key, priority) for priority in choose.CLASSES)
-        rest = sum(self.usual(job.key) for job in self.at_work.values() if job.target in names)
-        return (jobs * self.usual(key) + rest) / max(1, sum(site.slots for site in sites))
+        super().__init__(rules)
+        self._plans = LanePlans(self)
 
     def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True) -> Expected:
         """Return the job's position and expected time; without a time unless the target is `up`."""
         if job.state is not State.QUEUED or job.ready_at is not None or self.rests(job.key):
             return Expected()
-        pool, rank = self._pool(job.key), store.rank(job, most=FAR)
-        rank = self._ahead(pool, job.key, int(job.priority), job.caller_key, rank)
+        pool, lane = self._pool(job.key), (job.key, int(job.priority))
+        plan = self._plan(store, pool, lane, now)
+        if plan is None:
+            rank = self._ahead(pool, job.key, int(job.priority), job.caller_key, store.rank(job, most=FAR))
+        elif (place := plan.place(job.id)) is not None:
+            rank = place
+        else:
+            rank = min(FAR, max(0, self.board.size(*lane) - 1))
         head = Head(job.key, job.priority, job.since, job.id)
         near = self._near(pool, head, rank + 1)
-        position, slots, number = self._find(pool, near, head, rank, now, self._slots(pool, now) if up else None)
-        return self._expected(position, slots, number, job)
+        slots = self._slots(pool, now) if up else None
+        position, slots, number = self._find(pool, near, head, rank, now, slots)
+        return self._expected(position, slots, number, job, None if plan is None else plan.mean(rank - number, rank))
 
     def of_next(self, draft: Draft, now: Instant, *, up: bool = False) -> Expected:
         """Return the position of a job about to be added, and its expected time if its targets are `up`.
@@ -174,11 +113,13 @@ class Outlook(Durations):
             lane = run.key, run.priority
             skip, count = taken.get(lane, 0), min(run.count, furthest - ahead)
             taken[lane] = skip + run.count
-            jobs = self._jobs(store, pool, lane, skip, count)
+            plan = self._plan(store, pool, lane, now)
+            jobs = self._jobs(store, pool, lane, skip, count) if plan is None else _planned(store, plan, skip, count)
             slots = self._load(slots, run, near)
             for number, job in enumerate(jobs):
-                if wanted is None or wanted(job):
-                    found.append((job, self._expected(ahead + number + 1, slots, number, job)))
+                if job is not None and (wanted is None or wanted(job)):
+                    each = None if plan is None else plan.mean(skip, skip + number)
+                    found.append((job, self._expected(ahead + number + 1, slots, number, job, each)))
             ahead += len(jobs)
             slots = self._take(slots, run)
             if ahead >= furthest or len(found) >= most:
@@ -212,7 +153,10 @@ class Outlook(Durations):
         ahead = self._rounds(pool, (key, priority), sizes).ahead(caller, rank)
         return ahead + self.board.beyond(key, priority, caller)
 
-    def _jobs(self, store: Reader, pool: _Pool, lane: LaneKey, skip: int, count: int) -> list[Job]:
+    def _plan(self, store: Reader, pool: _Pool, lane: LaneKey, now: Instant) -> LanePlan | None:
+        return self._plans.of(store, lane, pool.turns, pool.rules.slots, now)
+
+    def _jobs(self, store: Reader, pool: _Pool, lane: LaneKey, skip: int, count: int) -> Sequence[Job | None]:
         """Return jobs of a lane in about the order in which they will run, after the first `skip`."""
         sizes = {caller: size for caller, (_, size) in self.board.callers(*lane).items()}
         if len(sizes) == 1:
@@ -294,9 +238,24 @@ class Outlook(Durations):
     def _loading(self, key: LoadKey) -> float:
         return self.load_times.usual(key) or 0.0
 
-    def _expected(self, position: int, slots: forecast.Slots | None, number: int, job: Job | Draft) -> Expected:
+    def _expected(
+        self, position: int, slots: forecast.Slots | None, number: int, job: Job | Draft, each: float | None = None
+    ) -> Expected:
+        """Return what is expected of a job behind `number` others of its lane, each of which takes so many seconds."""
         own = self.forecasts.seconds(Kind.of(job))
         if slots is None or own is None:
             return Expected(position)
-        starts = slots.starts(number, self.usual(job.key))
+        starts = slots.starts(number, each or self.usual(job.key))
         return Expected(position, starts + own, starts)
+
+
+def _planned(store: Reader, plan: LanePlan, skip: int, count: int) -> list[Job | None]:
+    """Return jobs of a plan after the first `skip`; None for one that waits no more or must not be shown."""
+    found: list[Job | None] = []
+    for one in plan.jobs[skip : skip + count]:
+        try:
+            job = store.job(one.job.id)
+        except JobUnreadable:
+            job = None
+        found.append(job if job is not None and job.state is State.QUEUED and job.ready_at is None else None)
+    return found

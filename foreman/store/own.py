@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.nodes import Node
+from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import Depth, Row
 from foreman.store.protocol import ALL, Cursor, Due, Order, Reader, Selection, Seqs, Shape
 
@@ -15,8 +16,8 @@ from foreman.store.protocol import ALL, Cursor, Due, Order, Reader, Selection, S
 class OwnJobs(Reader):
     """A reader that shows only the jobs of one owner.
 
-    Totals over all jobs are unchanged, since positions are counted from them. `line` returns the jobs of all owners;
-    its caller must filter them with `sees`.
+    Totals over all jobs are unchanged, since positions are counted from them. `line`, `waiting` and `alike` return the
+    jobs of all owners; their callers must show none of them that `sees` does not.
     """
 
     def __init__(self, store: Reader, owner: str) -> None:
@@ -103,6 +104,14 @@ class OwnJobs(Reader):
     def line(self, key: LoadKey, priority: int, caller: CallerKey, *, skip: int, limit: int) -> list[Job]:
         """Return claimable jobs of a line, the oldest first, after the first `skip`."""
         return self._store.line(key, priority, caller, skip=skip, limit=limit)
+
+    def waiting(self, key: LoadKey, priority: int, caller: CallerKey, *, limit: int) -> list[Waiting]:
+        """Return what the order depends on of claimable jobs of a line, the oldest first."""
+        return self._store.waiting(key, priority, caller, limit=limit)
+
+    def alike(self, key: LoadKey, priority: int, caller: CallerKey, first: bytes, *, limit: int) -> list[Waiting]:
+        """Return claimable jobs of a line whose paths begin with a hash."""
+        return self._store.alike(key, priority, caller, first, limit=limit)
 
     def usage(
         self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None

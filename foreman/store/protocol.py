@@ -27,6 +27,7 @@ from foreman.domain.job import (
 from foreman.domain.nodes import Node, NodeState, TargetReport
 from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.prefixes import Neighbour
+from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import Depth, Figures, Row, Slot
 
 
@@ -177,6 +178,12 @@ class Reader(Protocol):
 
     def line(self, key: LoadKey, priority: int, caller: CallerKey, *, skip: int, limit: int) -> list[Job]:
         """Return up to `limit` claimable jobs of a line, the oldest first, after the first `skip`."""
+
+    def waiting(self, key: LoadKey, priority: int, caller: CallerKey, *, limit: int) -> list[Waiting]:
+        """Return what the order depends on of up to `limit` claimable jobs of a line, the oldest first."""
+
+    def alike(self, key: LoadKey, priority: int, caller: CallerKey, first: bytes, *, limit: int) -> list[Waiting]:
+        """Return up to `limit` claimable jobs of a line whose paths begin with a hash, sorted by path."""
 
     def usage(
         self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None

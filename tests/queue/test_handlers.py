@@ -40,7 +40,7 @@ from foreman.queue.commands import (
 )
 from foreman.queue.handlers import jobs as job_handlers
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.outlook import FAR
+from foreman.queue.lane_plan import FAR
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
 from tests.support.counting import steps

@@ -263,6 +263,25 @@ def test_positions_are_the_order_in_which_callers_are_served(harness: QueueHarne
     assert [job.id for job in line.work()] == shown
 
 
+@pytest.mark.parametrize("started", [1, 7])
+@pytest.mark.parametrize("callers", [[A], [A, B], [A, B, ("bob", "x"), ("carol", "y")]])
+def test_positions_are_the_order_in_which_prompts_follow_each_other(
+    harness: QueueHarness, callers: list[CallerKey], started: int
+) -> None:
+    dice = random.Random(3)
+    paths = [b"", *(first + second for first in (b"aaaa", b"bbbb", b"cccc") for second in (b"", b"dddd", b"eeee"))]
+    for _ in range(60):
+        add(harness, dice.choice(callers), prefix=dice.choice(paths))
+    line = Line(harness, lambda job: 3.7)  # no multiple of it is the quantum
+    line.work(started)
+    outlook, now = harness.handlers.outlook, harness.now
+    waiting = [job for job in harness.store.jobs(limit=99) if job.state == "queued"]
+    places = {outlook.of(harness.store, job, now).position: job.id for job in waiting}
+    shown = [job.id for job, _ in outlook.line(harness.store, now, most=99)]
+    assert shown == [places[position] for position in range(1, len(waiting) + 1)]
+    assert [job.id for job in line.work()] == shown
+
+
 def test_a_new_callers_position_counts_what_goes_first(harness: QueueHarness) -> None:
     add(harness, *[A] * 9)
     harness.claimed()

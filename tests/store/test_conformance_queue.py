@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from foreman.domain.job import NOBODY, CallerKey, Job, Priority, State
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import Head, Rules
+from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.scheduling.turns import Turns
 from foreman.domain.scheduling.visits import Turn
 from foreman.queue import outlook as outlook_module
@@ -265,6 +266,22 @@ def test_neighbours_are_next_in_the_order_of_prefixes(
     oldest = [min(one for one in known if one[0] == prefix) for prefix in beside if prefix]
     found = store.neighbours("m", Priority.NORMAL, ("", "me"), path)
     assert [(one.path, one.since, one.id) for one in found] == oldest
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(prefixes, st.binary(min_size=1, max_size=2), st.integers(0, 9))
+def test_waiting_jobs_are_read_by_age_and_by_what_their_prompts_begin_with(
+    store: Store, waiting: list[tuple[bytes, int]], first: bytes, limit: int
+) -> None:
+    empty(store)
+    for n, (prefix, age) in enumerate(waiting):
+        add(store, draft(n, prefix=prefix, caller="me", most_tokens=n or None), now=100 - age)
+    add(store, draft("other", prefix=first), draft("later", prefix=first, caller="me", not_before=999.0))
+    line = "m", Priority.NORMAL, ("", "me")
+    known = [Waiting(100.0 - age, f"{n:03}", prefix, n or None) for n, (prefix, age) in enumerate(waiting)]
+    assert store.waiting(*line, limit=limit) == sorted(known)[:limit]
+    alike = sorted((one.path, one) for one in known if one.path.startswith(first))
+    assert store.alike(*line, first, limit=limit) == [one for _, one in alike][:limit]
 
 
 def test_a_line_has_the_jobs_of_one_caller(store: Store) -> None:

@@ -326,6 +326,8 @@ HOT: dict[str, Callable[[SqliteWriter, Job], object]] = {
     "running": lambda store, job: store.running(),
     "rank": lambda store, job: store.rank(job, most=1000),
     "line": lambda store, job: store.line("m", 1, NOBODY, skip=2, limit=10),
+    "waiting": lambda store, job: store.waiting("m", 1, NOBODY, limit=10),
+    "alike": lambda store, job: store.alike("m", 1, NOBODY, b"aaaa", limit=10),
     "lines": lambda store, job: store.lines(),
     "wake": lambda store, job: store.wake(1e6),
     "overdue": lambda store, job: store.overdue(1e6, 10),

@@ -91,16 +91,26 @@ class Shares:
         served[caller] = names[caller] + seconds
         return Shares(_remembered(served, {caller, *waiting}), caller, self.aged)
 
+    def levels(self, waiting: Collection[CallerKey]) -> tuple[dict[str, float], dict[CallerKey, float]]:
+        """Return what the tokens were served, and the callers in comparison to the others of their token."""
+        names: dict[str, list[CallerKey]] = {}
+        for caller in waiting:
+            names.setdefault(caller[0], []).append(caller)
+        callers: dict[CallerKey, float] = {}
+        for some in names.values():
+            served = self._levels(some)
+            callers.update((caller, served[caller]) for caller in some)
+        return {path[0]: served for path, served in self._levels({(token,) for token in names}).items()}, callers
+
     def leads(self, waiting: Collection[CallerKey]) -> tuple[dict[str, float], dict[CallerKey, float]]:
         """Return how much more the tokens were served than the least one, and the callers than the least of theirs."""
-        tokens = self._levels({(token,) for token, _ in waiting})
-        callers = self._levels(waiting)
+        tokens, callers = self.levels(waiting)
         least = min(tokens.values(), default=0.0)
         of_token: dict[str, float] = {}
         for caller in waiting:
             of_token[caller[0]] = min(of_token.get(caller[0], math.inf), callers[caller])
         return (
-            {path[0]: served - least for path, served in tokens.items()},
+            {token: served - least for token, served in tokens.items()},
             {caller: callers[caller] - of_token[caller[0]] for caller in waiting},
         )
 

@@ -12,6 +12,7 @@ import structlog
 from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.scheduling.choose import CLASSES
+from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import Depth, Row
 from foreman.store.protocol import ALL, Cursor, Due, Order, Selection, Seqs, Shape
 from foreman.store.sql import listing, usage
@@ -28,6 +29,8 @@ NEWEST = "newest_event"  # the note with the newest seq when its job was deleted
 # The index is named because the planner may prefer the one on state alone and read every queued job.
 TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
 CLAIMABLE = "state = 'queued' AND ready_at IS NULL"
+WAITING = "since, id, prefix, most_tokens"
+LAST = b"\xff" * 32  # after a hash: more than what follows it in any path
 IN_LINE = "drain_key = ? AND priority = ? AND owner = ? AND caller = ?"
 EVENTS = """
     SELECT e.seq, e.job_id, e.state, e.previous, e.at, j.model, e.attempt, e.error, j.custom_id, j.owner, e.target
@@ -216,6 +219,25 @@ class SqlReader(ABC):
         sql = f"""SELECT {COLUMNS} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND {IN_LINE}
                   ORDER BY since, id LIMIT ? OFFSET ?"""
         return self._readable(read_job, self._sql.rows(sql, (key, priority, *caller, limit, skip)))
+
+    def waiting(self, key: LoadKey, priority: int, caller: CallerKey, *, limit: int) -> list[Waiting]:
+        """Return what the order depends on of claimable jobs of a line, the oldest first."""
+        sql = f"SELECT {WAITING} FROM {TO_CLAIM} WHERE {CLAIMABLE} AND {IN_LINE} ORDER BY since, id LIMIT ?"
+        return self._waiting(sql, (key, priority, *caller, limit))
+
+    def alike(self, key: LoadKey, priority: int, caller: CallerKey, first: bytes, *, limit: int) -> list[Waiting]:
+        """Return claimable jobs of a line whose paths begin with a hash, sorted by path."""
+        sql = f"""SELECT {WAITING} FROM jobs INDEXED BY jobs_by_prefix WHERE {CLAIMABLE} AND {IN_LINE}
+                  AND prefix >= ? AND prefix < ? ORDER BY prefix, since, id LIMIT ?"""
+        return self._waiting(sql, (key, priority, *caller, first, first + LAST, limit))
+
+    def _waiting(self, sql: str, values: tuple[object, ...]) -> list[Waiting]:
+        rows = self._sql.rows(sql, values)
+        return [
+            Waiting(since, id, path or b"", most)
+            for since, id, path, most in rows
+            if isinstance(id, str) and isinstance(path, bytes | None)
+        ]
 
     def usage(
         self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None

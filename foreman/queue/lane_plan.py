@@ -1,0 +1,119 @@
+"""The jobs of a lane in the order in which they will run, as far as positions go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+
+from foreman.domain.job import CallerKey, Instant
+from foreman.domain.scheduling.forecast import Kind
+from foreman.domain.scheduling.prefixes import HASH
+from foreman.domain.scheduling.rounds import Rounds
+from foreman.domain.scheduling.sequence import Following, Pace, Waiting, sequence
+from foreman.domain.scheduling.turns import Turns
+from foreman.queue.board import LaneKey
+from foreman.queue.serving import Serving
+from foreman.store.protocol import Reader
+
+FAR = 1000  # the highest position shown; it stands for itself and more
+CALLERS = 32  # of a lane, at most, whose jobs are put in order one by one
+GROUPS = 32  # of prompts that begin alike, of which all jobs are read in a lane with more than FAR jobs
+FRESH = 1.0  # seconds for which an order holds while nothing changes
+LANES = 16  # whose order is kept
+
+
+class LanePlan:
+    """The order of a lane's jobs, and how long they take."""
+
+    def __init__(self, jobs: Iterable[Following]) -> None:
+        self.jobs = list(jobs)
+        self._places = {one.job.id: place for place, one in enumerate(self.jobs)}
+        self._sums = [0.0, *accumulate(one.seconds for one in self.jobs)]
+
+    def place(self, job_id: str) -> int | None:
+        """Return how many jobs of the lane go before a job; None for one further back."""
+        return self._places.get(job_id)
+
+    def mean(self, begin: int, end: int) -> float | None:
+        """Return the mean seconds of the jobs from one place up to another; None without any."""
+        begin, end = min(begin, len(self.jobs)), min(end, len(self.jobs))
+        return (self._sums[end] - self._sums[begin]) / (end - begin) if end > begin else None
+
+
+class LanePlans:
+    """Makes the plans, and keeps the latest ones while nothing changes."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._kept: Mapping[LaneKey, tuple[tuple[int, int, int, int], Instant, object, LanePlan]] = {}
+
+    def of(self, store: Reader, lane: LaneKey, turns: Turns, slots: int, now: Instant) -> LanePlan | None:
+        """Return the plan of a lane for a target, or None where too many callers share it."""
+        serving = self._serving
+        callers = serving.board.callers(*lane)
+        if not callers or len(callers) > CALLERS:
+            return None
+        held = turns, serving.forecasts  # so that no other object gets their ids
+        version = serving.board.version, id(turns), id(serving.forecasts), slots
+        known = self._kept.get(lane)
+        if known is not None and known[0] == version and known[1] <= now < known[1] + FRESH:
+            return known[3]
+        plan = self._made(store, lane, {caller: size for caller, (_, size) in callers.items()}, turns, slots, now)
+        kept = {other: one for other, one in self._kept.items() if other != lane}
+        while len(kept) >= LANES:
+            del kept[next(iter(kept))]
+        self._kept = {**kept, lane: (version, now, held, plan)}
+        return plan
+
+    def _made(
+        self,
+        store: Reader,
+        lane: LaneKey,
+        sizes: Mapping[CallerKey, int],
+        turns: Turns,
+        slots: int,
+        now: Instant,
+    ) -> LanePlan:
+        serving, (key, _) = self._serving, lane
+        standing, fairness = turns.standing, serving.rules.fairness
+        shares, turn = standing.shares_of(*lane), standing.turn(key)
+        alike = serving.rules.prefix_turns and turns.prompts.helps(key)
+        usual = serving.usual(key)
+        if sum(sizes.values()) > FAR:
+            first = Counter(Rounds(sizes, shares, fairness, usual / slots).order(0, FAR))
+            lines = {caller: store.waiting(*lane, caller, limit=count) for caller, count in first.items()}
+            lines = _completed(store, lane, lines) if alike else lines
+        else:
+            lines = {caller: store.waiting(*lane, caller, limit=size) for caller, size in sizes.items()}
+        known: dict[tuple[CallerKey, bytes, int | None], float] = {}
+
+        def seconds(caller: CallerKey, job: Waiting, follows: bool) -> float:
+            kind = caller, job.path[:HASH], job.most_tokens
+            if kind not in known:
+                known[kind] = round(serving.expected(Kind(key, *kind), ""), 6)  # so that like sums are equal
+            return known[kind]
+
+        jobs = sequence(
+            lines,
+            shares,
+            turn.prefix if turn else None,
+            fairness=fairness,
+            pace=Pace(usual, slots, seconds),
+            now=now,
+            alike=alike,
+        )
+        return LanePlan(one for _, one in zip(range(FAR), jobs, strict=False))
+
+
+def _completed(
+    store: Reader, lane: LaneKey, lines: Mapping[CallerKey, list[Waiting]]
+) -> dict[CallerKey, list[Waiting]]:
+    """Return the lines with all jobs whose prompts begin like the oldest ones."""
+    groups = {
+        (caller, job.path[:HASH]): job.since for caller, jobs in lines.items() for job in reversed(jobs) if job.path
+    }
+    found = {caller: {job.id: job for job in jobs} for caller, jobs in lines.items()}
+    for caller, first in sorted(groups, key=groups.__getitem__)[:GROUPS]:
+        found[caller].update((job.id, job) for job in store.alike(*lane, caller, first, limit=FAR))
+    return {caller: sorted(jobs.values()) for caller, jobs in found.items()}
