@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 import trio
 
@@ -15,19 +17,27 @@ LARGE_LOG = 256 * 2**20  # bytes
 BATCH = 200  # jobs removed in one transaction: a few milliseconds of the writer
 
 
-async def run(queue: Queue, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Sweep for ever, in small transactions that let other work in between."""
+async def run(
+    queue: Queue,
+    coordinates: Callable[[], bool] = lambda: True,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Sweep for ever, in small transactions that let other work in between.
+
+    Unless `coordinates`, another node removes the jobs.
+    """
     task_status.started()
     while True:
         await trio.sleep(ROUND)
-        await sweep(queue)
+        await sweep(queue, jobs=coordinates())
 
 
-async def sweep(queue: Queue) -> int:
+async def sweep(queue: Queue, *, jobs: bool = True) -> int:
     """Remove expired jobs, fold usage rows, checkpoint the log; return the number of jobs removed."""
     total = 0
     try:
-        while removed := await queue.ask(Prune(most=BATCH)):
+        while jobs and (removed := await queue.ask(Prune(most=BATCH))):
             total += removed
         await queue.ask(KeepUsage())
         size = await queue.ask(Checkpoint())

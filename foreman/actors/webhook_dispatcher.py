@@ -54,8 +54,9 @@ class WebhookDispatcher:
         inline: int,
         clock: Callable[[], Instant],
         metrics: Metrics | None = None,
+        coordinates: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Include artifacts of up to `inline` bytes in the webhook itself."""
+        """Include artifacts of up to `inline` bytes in a webhook. Unless `coordinates`, another node delivers."""
         self._queue = queue
         self._readers = readers
         self._sender = sender
@@ -63,6 +64,7 @@ class WebhookDispatcher:
         self._inline = inline
         self._clock = clock
         self._metrics = metrics or Metrics()
+        self._coordinates = coordinates
         self._work_available = trio.Event()
 
     def change(self, limits: Limits, *, inline: int) -> None:
@@ -108,7 +110,7 @@ class WebhookDispatcher:
         walks = {caller: walk.after if walk.under_way else None for caller, walk in rounds.items()}
 
         def read(store: Reader) -> tuple[dict[str, list[Due]], int]:
-            callers = store.callers_due()
+            callers = store.callers_due() if self._coordinates() else []
             page = max(PAGE_OF_ONE, PAGE // max(1, len(callers)))
             afters = {caller: walks.get(caller, "") for caller in callers}
             found = {
@@ -190,6 +192,8 @@ class WebhookDispatcher:
         def read(store: Reader) -> tuple[dict[int, tuple[Delivery, Body]], Instant | None]:
             found: dict[int, tuple[Delivery, Body]] = {}
             size = 0
+            if not self._coordinates():
+                return found, None
             for delivery in store.due(*destination, now=self._clock(), besides=besides, limit=most + 1):
                 if len(found) == most or size > READ_BYTES:
                     return found, delivery.due_at

@@ -17,6 +17,7 @@ from foreman.actors.loads import Loads
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
 from foreman.actors.rescue_jobs import rescue_jobs
+from foreman.actors.slot_claims import SlotClaims
 from foreman.actors.switch import Switch
 from foreman.actors.tally import Tally
 from foreman.domain.errors import (
@@ -29,7 +30,7 @@ from foreman.domain.errors import (
     TargetDrained,
     TargetUnavailable,
 )
-from foreman.domain.job import Instant, LoadKey, State, model_of
+from foreman.domain.job import RUNNING, Instant, JobEvent, LoadKey, State, model_of
 from foreman.domain.scheduling.choose import Spent
 from foreman.offload import LIGHT
 from foreman.queue.commands import Answered, Began, Claim, Commit, Computed, Finished, Queue, Withdraw, Work
@@ -77,7 +78,7 @@ class Worker:
         self.timeouts = timeout or Timeouts()
         self._clock = clock
         self._running: dict[str, Attempt] = {}
-        self._claims: set[Claim] = set()  # of the slots without a job
+        self._claims = SlotClaims(queue, name, self.is_loaded)
         self._ending = trio.lowlevel.ParkingLot()  # tasks that wait for the slots to end
         self._waits: set[trio.CancelScope] = set()  # ended by draining
         self._slots_alive = 0
@@ -88,18 +89,22 @@ class Worker:
         self.slots = self.auto.slots
 
     def on_commit(self, commit: Commit) -> None:
-        """Stop the attempts of cancelled jobs, and of those that give way."""
+        """Stop the attempts of jobs that are cancelled, that give way, or that another node has taken over."""
         for job_id, urgent in commit.giving_way.items():
             if attempt := self._running.get(job_id):
                 attempt.stop(Preempted(urgent))
-        for event in commit.all_events:
+        for event in commit.others:
+            if event.state not in RUNNING:
+                self._undo(event)
+        for event in commit.events:
             if event.state is State.CANCELLED:
-                if attempt := self._running.get(event.job_id):
-                    attempt.stop(None)
-                for claim in self._claims:  # the slot has not seen yet that its claim got the job
-                    work = claim.reply.outcome
-                    if isinstance(work, Work) and work.job.id == event.job_id and work.seq < event.seq:
-                        claim.reply.settle(None)
+                self._undo(event)
+
+    def _undo(self, event: JobEvent) -> None:
+        """Stop the attempt of a job that is not this worker's any more."""
+        if attempt := self._running.get(event.job_id):
+            attempt.stop(None)
+        self._claims.undo(event)
 
     @property
     def running(self) -> int:
@@ -251,7 +256,7 @@ class Worker:
                     await self._hold.wait_off()
                 continue
             try:
-                work, claim = await self._claim(spent)
+                work, claim = await self._claims.claim(spent)
                 spent = None
                 if work and self._draining.is_set():
                     work = await claim.reply.wait()
@@ -265,15 +270,6 @@ class Worker:
             elif work:
                 return work, claim
         return None
-
-    async def _claim(self, spent: Spent | None) -> tuple[Work | None, Claim]:
-        claim = Claim(target=self.name, loaded=self.is_loaded, spent=spent)
-        self._claims.add(claim)
-        try:
-            await self._queue.tell(claim)
-            return await claim.reply.first(), claim
-        finally:
-            self._claims.discard(claim)
 
     def is_loaded(self, key: LoadKey) -> bool:
         """Return True when the target has the key loaded. Called in the queue's thread, which no bug of it may end."""

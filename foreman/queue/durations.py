@@ -32,11 +32,14 @@ class Durations:
         self._known = self.forecasts, self.forecasts.typical()
         self._kept = self.forecasts  # as they were stored last
 
-    def recall(self, store: Reader) -> None:
-        """Take over what was stored; forecasts only while none are known, since they do not change with the store."""
-        self.load_times = load_times.decoded(store.note(LOADS))
+    def recall(self, store: Reader, name_of: Callable[[str], str] = str) -> None:
+        """Take over what was stored in notes; `name_of` returns the name of this node's own.
+
+        Forecasts are taken over only while none are known, since they do not change with the store.
+        """
+        self.load_times = load_times.decoded(store.note(name_of(LOADS)))
         if not self.forecasts.lengths:
-            self.forecasts = self._kept = forecast.decoded(store.note(FORECASTS))
+            self.forecasts = self._kept = forecast.decoded(store.note(name_of(FORECASTS)))
 
     def unstored(self) -> str | None:
         """Return the forecasts to be stored in a note, or None if they are as they were at the last call."""

@@ -141,7 +141,7 @@ class Ledger:
     def recall(self) -> None:
         """Reload the cached state from the store: a rollback undid changes that are already in it."""
         self.outlook.paused = self._store.note(PAUSED) == "true"
-        self.outlook.recall(self._store)
+        self.outlook.recall(self._store, self.name_of)
         self.running = {job.id: job for job in self._store.running()}
         self.occupancy = Occupancy(self.running.values())
         self._newest = self._store.seqs().newest
@@ -288,6 +288,10 @@ class Ledger:
             self.tally.set_aside(self.now)
         return remains is not None
 
+    def name_of(self, note: str) -> str:
+        """Return the name of this node's own note of a kind."""
+        return f"{note}@{self.node}" if self.node else note
+
     def is_ours(self, job: Job) -> bool:
         """Return True when the job's latest attempt was made by this node."""
         return node_of(job.target) == self.node
@@ -309,7 +313,7 @@ class Ledger:
         """Record how long a load took, which the turn of its key is measured by."""
         target, outlook = job.target or "", self.outlook
         outlook.load_times = outlook.load_times.learned(target, job.key, seconds)
-        self._store.set_note(LOADS, outlook.load_times.encoded())
+        self._store.set_note(self.name_of(LOADS), outlook.load_times.encoded())
         turns = outlook.turns_of(target)
         if turn := turns.standing.turn(job.key):
             load = outlook.load_times.of(target, job.key) or 0.0

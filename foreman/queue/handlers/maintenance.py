@@ -31,7 +31,7 @@ def keep_usage(ledger: Ledger, message: KeepUsage) -> None:
     minutes, hours = (usage.kept_since(step, now, ledger.rules.usage_history) for step in usage.STORED)
     ledger.store.prune_usage(minutes=minutes, hours=hours)
     if forecasts := ledger.outlook.unstored():
-        ledger.store.set_note(FORECASTS, forecasts)
+        ledger.store.set_note(ledger.name_of(FORECASTS), forecasts)
 
 
 def checkpoint(ledger: Ledger) -> int | StoreUnavailable:
