@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 FORECASTS = "forecasts"  # the note with what jobs have taught, see `Forecasts`
 LOADS = "loads"  # the note with the times that loads took, see `LoadTimes`
-PAUSED = "paused"  # the note in which Pause and Resume are stored: "true" or anything else
 
 
 def never(key: LoadKey) -> bool:

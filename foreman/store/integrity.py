@@ -13,9 +13,10 @@ import msgspec
 
 from foreman.domain.errors import JobUnreadable, StoreRefused
 from foreman.domain.job import Priority
-from foreman.store.sql.reads import EVENTS, NEWEST, PRUNED
+from foreman.store.sql.reads import EVENTS
 from foreman.store.sql.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job, text
 from foreman.store.sqlite.migrate import steps
+from foreman.store.sqlite.reads import NEWEST, PRUNED
 
 SMALL = 64 * 2**20  # bytes that can be read in a moment
 SOME = 5  # problems of one kind reported

@@ -80,6 +80,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ALL = Selection()
+PAUSED = "paused"  # the note that is "true" while the queue is paused
 NO_ARTIFACTS: Mapping[str, Sequence[Artifact]] = MappingProxyType({})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,8 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from foreman.domain.job import Draft, Job, State
+from foreman.store.postgres.nodes import Node
+from foreman.store.postgres.writer import PostgresWriter
 from foreman.store.protocol import Reader, Writer
 from foreman.store.sqlite.writer import SqliteWriter
+from tests.support.postgres import ORIGINS, Servers
 from tests.support.queue import writing
 
 
@@ -23,20 +27,35 @@ class Store(Writer, Protocol):
     def close(self) -> None: ...
 
 
-Engine = Callable[[Path], Store]
+ENGINES = ("sqlite", *(f"postgres-{origin}" for origin in ORIGINS))
 
-ENGINES: dict[str, Engine] = {"sqlite": lambda folder: SqliteWriter(folder / "foreman.db")}
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    found = Servers()
+    yield found
+    found.remove()
 
 
 @pytest.fixture(params=ENGINES)
-def open_store(request: pytest.FixtureRequest, data_dir: Path) -> Iterator[Callable[[], Store]]:
+def open_store(request: pytest.FixtureRequest, data_dir: Path, servers: Servers) -> Iterator[Callable[[], Store]]:
     """Opens the store; called again, it closes the one before and opens the same data anew."""
+    with ExitStack() as ends:
+        if request.param == "sqlite":
+            yield from _opening(lambda: SqliteWriter(data_dir / "foreman.db"))
+        else:
+            server = servers.get(request.param.removeprefix("postgres-"))
+            url = server.url(ends.enter_context(server.schema()))
+            yield from _opening(lambda: PostgresWriter(url, Node("node", "name", "version")))
+
+
+def _opening(engine: Callable[[], Store]) -> Iterator[Callable[[], Store]]:
     opened: list[Store] = []
 
     def again() -> Store:
         if opened:
             opened.pop().close()
-        opened.append(ENGINES[request.param](data_dir))
+        opened.append(engine())
         return opened[0]
 
     yield again

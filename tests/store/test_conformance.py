@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from foreman.domain.job import NOBODY, Artifact, DeliveryState, Priority, State
 from foreman.store.protocol import Cursor, Due, Order, Selection, Shape
 from foreman.store.sql import listing
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import Store, add, claimed, done, draft, put
 from tests.support.queue import writing
 
@@ -98,7 +99,7 @@ def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
 
 def test_the_same_id_twice_is_refused_and_leaves_the_first(store: Store) -> None:
     add(store, draft(1, custom_id="first"))
-    with pytest.raises(Exception, match="UNIQUE"):
+    with pytest.raises(Exception, match="(?i)unique"):
         add(store, draft(2), draft(1, custom_id="second"))
     assert [job.custom_id for job in store.jobs(limit=9)] == ["first"]
 
@@ -336,7 +337,7 @@ def test_notes_are_kept_and_overwritten(open_store: Callable[[], Store]) -> None
 
 def test_a_checkpoint_folds_the_log(store: Store) -> None:
     add(store, *(draft(n, payload=b"x" * 10_000) for n in range(100)))
-    assert store.checkpoint() > 1_000_000
+    assert store.checkpoint() > 1_000_000 or not isinstance(store, SqliteWriter)  # a server keeps its own log
     assert store.checkpoint() == 0
     assert len(store.jobs(limit=200)) == 100
 

@@ -27,12 +27,12 @@ from foreman.domain.job import (
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
 from foreman.domain.usage import Depth, Tally
-from foreman.queue.commands import LOADS, PAUSED
+from foreman.queue.commands import LOADS
 from foreman.queue.handlers.open_claims import OpenClaims
 from foreman.queue.handlers.rules import Rules
 from foreman.queue.occupancy import Occupancy
 from foreman.queue.outlook import Outlook
-from foreman.store.protocol import Writer
+from foreman.store.protocol import PAUSED, Writer
 
 log = structlog.get_logger()
 

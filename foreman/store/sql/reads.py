@@ -23,8 +23,6 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-PRUNED = "horizon"  # the note with the newest pruned seq
-NEWEST = "newest_event"  # the note with the newest seq when its job was deleted
 
 # The index is named because the planner may prefer the one on state alone and read every queued job.
 TO_CLAIM = "jobs INDEXED BY jobs_to_claim"
@@ -57,6 +55,10 @@ class SqlReader(ABC):
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:
         """Run all reads inside on one consistent state."""
+
+    @abstractmethod
+    def seqs(self) -> Seqs:
+        """Return the limits of the event log."""
 
     @abstractmethod
     def size(self, job_id: str, name: str | None = None) -> int | None:
@@ -152,15 +154,6 @@ class SqlReader(ABC):
         sql = f"{EVENTS} WHERE e.job_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
         return self._by_seq(read_event, sql, (job_id,), after, limit)
 
-    def seqs(self) -> Seqs:
-        """Return the limits of the event log."""
-        stored, pruned = self._sql.value("SELECT max(seq) FROM events"), self._seq(PRUNED)
-        return Seqs(max(int(str(stored or 0)), pruned, self._seq(NEWEST)), pruned)
-
-    def _seq(self, note: str) -> int:
-        value = self.note(note) or "0"
-        return int(value) if value.isdecimal() else 0  # another program may have changed it
-
     def deliveries(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Delivery]:
         """Return up to `limit` of a job's deliveries after the seq `after`, oldest first."""
         sql = f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?"
@@ -210,7 +203,7 @@ class SqlReader(ABC):
     def rank(self, job: Job, *, most: int) -> int:
         """Return the number of older claimable jobs in the same line, exact up to `most`."""
         sql = f"""SELECT count(*) FROM (SELECT 1 FROM {TO_CLAIM} WHERE {CLAIMABLE} AND {IN_LINE}
-                  AND (since, id) < (?, ?) LIMIT ?)"""
+                  AND (since, id) < (?, ?) LIMIT ?) AS older"""
         line = job.key, job.priority, job.owner, job.caller
         return int(str(self._sql.value(sql, (*line, job.since, job.id, most))))
 

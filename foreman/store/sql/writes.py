@@ -12,7 +12,7 @@ from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.usage import HOUR, MINUTE, Depth, Figures, Slot
 from foreman.store.protocol import NO_ARTIFACTS, Line, Remains
-from foreman.store.sql.reads import CLAIMABLE, IN_LINE, NEWEST, PRUNED, TO_CLAIM, SqlReader, is_line
+from foreman.store.sql.reads import CLAIMABLE, IN_LINE, TO_CLAIM, SqlReader, is_line
 from foreman.store.sql.recent import Recent
 from foreman.store.sql.rows import (
     COLUMNS,
@@ -46,6 +46,14 @@ class SqlWriter(SqlReader):
     @abstractmethod
     def _is_ours(self) -> bool:
         """Return True unless another program has written since the last transaction that asked."""
+
+    @abstractmethod
+    def _mark_pruned(self, seq: int) -> None:
+        """Have `Seqs.pruned` cover the events up to a seq."""
+
+    @abstractmethod
+    def _remove(self, job_ids: Sequence[str]) -> None:
+        """Delete jobs with all that belongs to them; no seq is given again."""
 
     def _forget(self) -> None:
         """Drop what is in memory of a transaction that was rolled back."""
@@ -212,17 +220,9 @@ class SqlWriter(SqlReader):
         if expired:
             marks = ", ".join("?" * len(expired))
             newest = self._sql.value(f"SELECT max(seq) FROM events WHERE job_id IN ({marks})", tuple(expired))
-            self.set_note(PRUNED, str(max(self.seqs().pruned, int(str(newest or 0)))))
+            self._mark_pruned(int(str(newest or 0)))
             self._remove(expired)
         return expired
-
-    def _remove(self, job_ids: Sequence[str]) -> None:
-        newest = self.seqs().newest
-        for job_id in job_ids:
-            self._recent.drop(job_id)
-        self._sql.run_each("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
-        if self.seqs().newest < newest:  # its job is gone; the seq is not given again
-            self.set_note(NEWEST, str(newest))
 
     def add_usage(self, figures: Mapping[Slot, Figures], depths: Sequence[Depth]) -> None:
         """Add the figures to the stored ones, and raise the stored depths to these."""

@@ -9,10 +9,13 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from foreman.domain.nodes import Node
+from foreman.store.protocol import Seqs
 from foreman.store.sql.reads import SqlReader
 from foreman.store.sql.rows import insertion, text
 from foreman.store.sqlite.error_codes import translate
 
+PRUNED = "horizon"  # the note with the newest pruned seq
+NEWEST = "newest_event"  # the note with the newest seq when its job was deleted
 FIRST = 8  # artifacts of a job that are not in the index by name
 ROWS_AT_ONCE = 50  # rows per statement
 
@@ -83,6 +86,15 @@ class SqliteReader(SqlReader):
     def nodes(self) -> list[Node]:
         """Return none: one node has this store."""
         return []
+
+    def seqs(self) -> Seqs:
+        """Return the limits of the event log."""
+        stored, pruned = self._sql.value("SELECT max(seq) FROM events"), self._seq(PRUNED)
+        return Seqs(max(int(str(stored or 0)), pruned, self._seq(NEWEST)), pruned)
+
+    def _seq(self, note: str) -> int:
+        value = self.note(note) or "0"
+        return int(value) if value.isdecimal() else 0  # another program may have changed it
 
     def size(self, job_id: str, name: str | None = None) -> int | None:
         """Return the size of an artifact or payload in bytes, or None when there is none."""

@@ -11,7 +11,7 @@ from foreman.domain.job import Instant
 from foreman.domain.nodes import NodeState, TargetReport
 from foreman.store.sql.writes import SqlWriter
 from foreman.store.sqlite.database import Database
-from foreman.store.sqlite.reads import SqliteReader, SqliteStatements
+from foreman.store.sqlite.reads import NEWEST, PRUNED, SqliteReader, SqliteStatements
 
 
 class SqliteWriter(SqlWriter, SqliteReader):
@@ -70,6 +70,17 @@ class SqliteWriter(SqlWriter, SqliteReader):
                 self._recent.clear()
                 return False
         return True
+
+    def _mark_pruned(self, seq: int) -> None:
+        self.set_note(PRUNED, str(max(self.seqs().pruned, seq)))
+
+    def _remove(self, job_ids: Sequence[str]) -> None:
+        newest = self.seqs().newest
+        for job_id in job_ids:
+            self._recent.drop(job_id)
+        self._sql.run_each("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
+        if self.seqs().newest < newest:  # its job is gone; the seq is not given again
+            self.set_note(NEWEST, str(newest))
 
     def log_size(self) -> int:
         """Return the size of the write-ahead log in bytes. Safe in any thread."""
