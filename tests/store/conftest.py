@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from foreman.domain.job import Draft, Job, State
-from foreman.store.postgres.nodes import Node
+from foreman.store.postgres.nodes import Identity
 from foreman.store.postgres.writer import PostgresWriter
 from foreman.store.protocol import Reader, Writer
 from foreman.store.sqlite.writer import SqliteWriter
@@ -46,7 +46,7 @@ def open_store(request: pytest.FixtureRequest, data_dir: Path, servers: Servers)
         else:
             server = servers.get(request.param.removeprefix("postgres-"))
             url = server.url(ends.enter_context(server.schema()))
-            yield from _opening(lambda: PostgresWriter(url, Node("node", "name", "version")))
+            yield from _opening(lambda: PostgresWriter(url, Identity("node")))
 
 
 def _opening(engine: Callable[[], Store]) -> Iterator[Callable[[], Store]]:

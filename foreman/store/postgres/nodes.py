@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
-from foreman.domain.errors import StoreRefused, StoreUnavailable
-from foreman.store.postgres.connection import TIMEOUTS, Connection, Statement
+from foreman.domain.errors import StoreBroken, StoreRefused, StoreUnavailable
+from foreman.domain.job import Instant
+from foreman.domain.nodes import Node, NodeState, TargetReport
+from foreman.store.postgres.connection import TIMEOUTS, Connection, ConnectionLost, Statement
 
-SILENCE = 20.0  # seconds after which a node that was not heard counts as gone
+SILENCE = 20.0  # seconds after which a node that was not heard does not keep its name from another
+PAUSE = 10.0  # seconds without a transaction after which a node does not count as heard all the time
 
-LOCK: Statement = ("SELECT commits, seq, posts FROM fleet_state FOR UPDATE", ())
 # READ COMMITTED: each statement after the lock sees all that was committed before it.
 BEGIN: tuple[Statement, ...] = (("BEGIN ISOLATION LEVEL READ COMMITTED", ()), TIMEOUTS)
+LOCK: Statement = ("SELECT commits, seq, posts, told, coordinator FROM fleet_state FOR UPDATE", ())
+NODES: Statement = (
+    "SELECT name, url, version, epoch, state, seen_at, heard_since, targets FROM nodes ORDER BY name",
+    (),
+)
+NOW = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
-_FENCE = """UPDATE nodes SET batch = ?, seen_at = clock_timestamp(),
-    heard_since = CASE WHEN seen_at < clock_timestamp() - ? * interval '1 second' THEN clock_timestamp()
-                       ELSE heard_since END
-    WHERE number = ? AND epoch = ? AND batch = ? RETURNING CAST(extract(epoch FROM seen_at) AS double precision)"""
+_FENCE = f"""UPDATE nodes SET batch = ?, seen_at = {NOW},
+    heard_since = CASE WHEN seen_at < {NOW} - ? THEN {NOW} ELSE heard_since END
+    WHERE name = ? AND epoch = ? AND batch = ? RETURNING seen_at"""
+_JOIN = f"""INSERT INTO nodes (name, id, url, version, epoch, batch, state, seen_at, heard_since, targets)
+    VALUES (?, ?, ?, ?, 1, ?, 'up', {NOW}, {NOW}, '[]')
+    ON CONFLICT (name) DO UPDATE SET id = excluded.id, url = excluded.url, version = excluded.version,
+        epoch = nodes.epoch + 1, batch = excluded.batch, state = 'up', seen_at = excluded.seen_at,
+        heard_since = excluded.heard_since
+    RETURNING epoch, seen_at"""
+_UP = f"SELECT name, id, {NOW} - seen_at FROM nodes WHERE state <> 'gone' AND seen_at > {NOW} - ?"
+_TOLD = "UPDATE fleet_state SET told = told + 1"
+
+_targets = msgspec.json.Decoder(tuple[TargetReport, ...])
 
 
-class Node(msgspec.Struct, frozen=True):
-    """A Foreman that has the database."""
+class Identity(msgspec.Struct, frozen=True):
+    """What tells a Foreman from others that have the same database."""
 
     id: str  # kept in its data folder
-    name: str = ""
+    name: str = ""  # unique; empty: it has the database for itself
     version: str = ""
     url: str | None = None  # where others reach it
 
@@ -33,69 +52,125 @@ class Node(msgspec.Struct, frozen=True):
 class Membership:
     """This node's row. Its epoch and the number of its latest batch are the fence of its transactions."""
 
-    def __init__(self, connection: Connection, node: Node, shown: str) -> None:
-        """Join the fleet. Raise StoreRefused while another Foreman is up."""
+    def __init__(self, connection: Connection, identity: Identity, shown: str) -> None:
+        """Join. Raise StoreRefused while another Foreman has the name, or has the database for itself."""
         self._connection = connection
+        self._identity = identity
+        self._shown = shown
+        self._told: tuple[Sequence[TargetReport], NodeState] | None = None
+        self.epoch = self.batch = 0  # `batch`: the last one known to be committed
         connection.begin(*BEGIN)
         try:
-            _, others = connection.ask(
-                LOCK,
-                (
-                    """SELECT name, CAST(extract(epoch FROM clock_timestamp() - seen_at) AS double precision) FROM nodes
-                       WHERE id <> ? AND state = 'up' AND seen_at > clock_timestamp() - ? * interval '1 second'""",
-                    (node.id, SILENCE),
-                ),
-            )
-            for name, ago in others:
-                raise StoreRefused(
-                    f"another foreman ({name}, heard {ago:.0f} s ago) uses the database {shown}: stop it first, "
-                    "since several on one database are not supported yet"
-                )
-            connection.run(
-                "UPDATE nodes SET state = 'gone', epoch = epoch + 1 WHERE id <> ? AND state = 'up'", (node.id,)
-            )
-            [(self.number, self.epoch)] = connection.rows(
-                """INSERT INTO nodes (id, name, url, version, epoch, batch, state, seen_at, heard_since)
-                   VALUES (?, ?, ?, ?, 1, 0, 'up', clock_timestamp(), clock_timestamp())
-                   ON CONFLICT (id) DO UPDATE SET name = excluded.name, url = excluded.url, version = excluded.version,
-                       epoch = nodes.epoch + 1, batch = 0, state = 'up', seen_at = excluded.seen_at,
-                       heard_since = excluded.heard_since
-                   RETURNING number, epoch""",
-                (node.id, node.name, node.url, node.version),
-            )
-            connection.commit(("UPDATE fleet_state SET coordinator = ?", (self.number,)))
-        except BaseException:
+            _, others = connection.ask(LOCK, (_UP, (SILENCE,)))
+            self._refuse(others)
+            self._join(batch=0)
+            connection.commit()
+        except (Exception, ConnectionLost):
             connection.rollback()
             raise
-        self.batch = 0  # the last one known to be committed
 
     def fence(self) -> Statement:
-        """Return the statement that counts the next batch and beats; without a row this node has been replaced."""
-        return _FENCE, (self.batch + 1, SILENCE / 2, self.number, self.epoch, self.batch)
+        """Return the statement that counts the next batch; without a row this node was evicted or replaced."""
+        return _FENCE, (self.batch + 1, PAUSE, self._identity.name, self.epoch, self.batch)
 
-    def beat(self) -> None:
-        """Say that this node is up, outside of a transaction."""
-        self._connection.rows(
-            "UPDATE nodes SET seen_at = clock_timestamp() WHERE number = ? AND epoch = ?", (self.number, self.epoch)
-        )
+    def join_again(self) -> Instant:
+        """Join after an eviction, within a transaction, and return the server's time.
 
-    def marker(self) -> tuple[int, int]:
-        """Return the epoch and the batch of this node's row, once no other transaction holds the write lock.
+        Raises:
+            StoreBroken: Another process has taken this node's place.
+        """
+        [(state,)] = self._connection.rows("SELECT state FROM nodes WHERE name = ?", (self._identity.name,))
+        if state != NodeState.GONE:
+            raise self.replaced()
+        return self._join(batch=1)
 
-        Without the lock the row could be read before an earlier commit, whose answer was lost, has ended.
+    def replaced(self) -> StoreBroken:
+        """Return the error of a node whose place another process has taken."""
+        return StoreBroken(f"another foreman has taken this node's place in the database {self._shown}")
+
+    def has_committed(self, batch: int) -> bool:
+        """Return True if a batch was committed whose answer was lost.
+
+        It takes the write lock: without it the row could be read before that commit has ended.
+
+        Raises:
+            StoreAway: The server cannot be reached.
+            StoreBroken: Another process has taken this node's place.
         """
         self._connection.begin(*BEGIN)
         try:
-            _, [(epoch, batch)] = self._connection.ask(
-                LOCK, ("SELECT epoch, batch FROM nodes WHERE number = ?", (self.number,))
-            )
+            mine = ("SELECT epoch, batch, state FROM nodes WHERE name = ?", (self._identity.name,))
+            _, [(epoch, newest, state)] = self._connection.ask(LOCK, mine)
         finally:
             self._connection.rollback()
-        return epoch, batch
+        if epoch < self.epoch:  # it joined with this batch
+            return False
+        if epoch > self.epoch + (state == NodeState.GONE):  # an eviction leaves the batch as it was
+            raise self.replaced()
+        return bool(newest == batch)
+
+    def beat(self) -> None:
+        """Write that this node is up, outside of a transaction."""
+        self._connection.rows(f"UPDATE nodes SET seen_at = {NOW} WHERE name = ? AND epoch = ?", self._key)
+
+    def tell(self, targets: Sequence[TargetReport], state: NodeState) -> bool:
+        """Write how this node is; return True if that is news to the others."""
+        told = tuple(targets), state
+        sql = "UPDATE nodes SET targets = ?, state = ? WHERE name = ?"
+        self._connection.run(sql, (msgspec.json.encode(told[0]).decode(), state, self._identity.name))
+        if told == self._told:
+            return False
+        self._connection.run(_TOLD)
+        self._told = told
+        return True
+
+    def forget(self) -> None:
+        """Tell all again: a transaction was rolled back."""
+        self._told = None
+
+    def evict(self, name: str) -> None:
+        """Write that a node is gone; its next fence fails."""
+        self._connection.run("UPDATE nodes SET state = 'gone', epoch = epoch + 1 WHERE name = ?", (name,))
+        self._connection.run(_TOLD)
 
     def leave(self) -> None:
-        """Say that this node has gone, if the server can be reached."""
+        """Write that this node has gone, if the server can be reached."""
+        sql = "UPDATE nodes SET state = 'gone' WHERE name = ? AND epoch = ?"
         with suppress(StoreUnavailable):
-            self._connection.rows(
-                "UPDATE nodes SET state = 'gone' WHERE number = ? AND epoch = ?", (self.number, self.epoch)
-            )
+            self._connection.rows(sql, self._key)
+
+    @property
+    def _key(self) -> tuple[str, int]:
+        return self._identity.name, self.epoch
+
+    def _refuse(self, others: list[tuple[Any, ...]]) -> None:
+        own = self._identity
+        for name, other, ago in others:
+            same = name == own.name
+            if other != own.id and (same or not name or not own.name):
+                named = f"another foreman{f' ({name})' if name else ''}, heard {ago:.0f} s ago,"
+                what = "has the same name in" if same and name else "uses"
+                raise StoreRefused(f"{named} {what} the database {self._shown}: stop it, or give this one another")
+
+    def _join(self, *, batch: int) -> Instant:
+        own = self._identity
+        values = own.name, own.id, own.url, own.version, batch
+        [(self.epoch, at)] = self._connection.rows(_JOIN, values)
+        self._connection.run(_TOLD)
+        self.batch, self._told = 0, None
+        return float(at)
+
+
+def read_node(row: tuple[Any, ...]) -> Node:
+    """Return a row of NODES as a Node."""
+    name, url, version, epoch, state, seen_at, heard_since, targets = row
+    return Node(
+        name=name,
+        url=url,
+        version=version,
+        epoch=epoch,
+        state=NodeState(state),
+        seen_at=seen_at,
+        heard_since=heard_since,
+        targets=_targets.decode(targets),
+    )

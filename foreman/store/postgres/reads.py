@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
+from foreman.domain.nodes import Node
 from foreman.store.postgres.connection import TIMEOUTS, Connection
+from foreman.store.postgres.nodes import NODES, read_node
 from foreman.store.protocol import Seqs
 from foreman.store.sql.reads import SqlReader
 
@@ -53,3 +55,7 @@ class PostgresReader(SqlReader):
         """Return the limits of the event log."""
         [(newest, pruned)] = self._sql.rows("SELECT seq, pruned FROM fleet_state")
         return Seqs(newest, pruned)
+
+    def nodes(self) -> list[Node]:
+        """Return the nodes that share the store, also those that have left of late."""
+        return [read_node(row) for row in self._sql.rows(*NODES)]

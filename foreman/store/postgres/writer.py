@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import psycopg
 import structlog
 
 from foreman.domain.errors import StoreAway, StoreBroken, StoreRefused
 from foreman.domain.job import Delivery, DeliveryState, Instant, JobEvent, Priority
+from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.scheduling.choose import Head
 from foreman.store.postgres import migrate
 from foreman.store.postgres.address import read_address
 from foreman.store.postgres.connection import Connection, ConnectionLost, Statement
 from foreman.store.postgres.error_codes import UNSENDABLE, first_line, translate
-from foreman.store.postgres.nodes import BEGIN, LOCK, Membership, Node
+from foreman.store.postgres.nodes import BEGIN, LOCK, NODES, Identity, Membership, read_node
 from foreman.store.postgres.reads import PostgresReader
 from foreman.store.protocol import PAUSED, Line, News, Seqs
 from foreman.store.sql.reads import CLAIMABLE, EVENTS, is_line
@@ -28,9 +29,23 @@ log = structlog.get_logger()
 
 SETTLED_WITHIN = 300.0  # seconds in which an uncertain commit must be settled, or the process ends
 SETTLES_EVERY = 0.1  # seconds
-BEATS_EVERY = 3.0  # seconds without a transaction
+LOOKS_EVERY = 0.1  # seconds
+BEATS_EVERY = 5.0  # seconds, where one node has the database: others learn that it does
 EMPTY_LINES_FOR = 1_000_000  # commits; a node that has not looked for longer has been evicted
 OF_A_JOB = ("payloads", "artifacts", "events", "deliveries")  # the tables with what belongs to a job
+
+
+STATE = LOCK[0].removesuffix(" FOR UPDATE")
+
+
+class State(NamedTuple):
+    """The row of `fleet_state`."""
+
+    commits: int
+    seq: int
+    posts: int
+    told: int
+    coordinator: str
 
 
 class PostgresWriter(SqlWriter, PostgresReader):
@@ -41,11 +56,11 @@ class PostgresWriter(SqlWriter, PostgresReader):
     """
 
     READABLE_ID: ClassVar[str] = "true"  # text is always valid here
-    looks_every: float | None = 1.0
 
-    def __init__(self, url: str, node: Node) -> None:
+    def __init__(self, url: str, identity: Identity) -> None:
         """Open the database, bring its tables up to date, and join. Raise StoreRefused."""
         self._address = read_address(url)
+        self._name = identity.name
         self._readers: list[Connection] = []
         self._connection = Connection(self._address)
         try:
@@ -53,19 +68,18 @@ class PostgresWriter(SqlWriter, PostgresReader):
             migrate.check_server(db)
             migrate.bring_up_to_date(db, str(self._address))
             super().__init__(self._connection)
-            self._member = Membership(self._connection, node, str(self._address))
-            [(self._commits, self._seq, self._posts)] = self._connection.rows(LOCK[0].removesuffix(" FOR UPDATE"))
+            self._member = Membership(self._connection, identity, str(self._address))
+            self._fleet = State(*self._connection.rows(STATE)[0])
         except StoreRefused:
             self._connection.close()
             raise
         except (psycopg.Error, StoreAway, ConnectionLost) as error:
             self._connection.close()
             raise StoreRefused(f"the database {self._address} cannot be used: {first_line(error)}") from error
-        self._seen = self._commits, self._seq, self._posts  # what `news` has told
+        self._seen = self._fleet  # what `news` has told
         self._writing = False
-        self._posted = False  # True when the transaction has made a delivery due
-        self._ours = True  # False when others have written since this node's last transaction
-        self._beats_at = 0.0  # by the monotonic clock
+        self._told = self._posted = False  # what the transaction has changed besides
+        self._last = -1  # commits in all, after this node's last transaction
 
     def __str__(self) -> str:
         return str(self._address)
@@ -84,6 +98,7 @@ class PostgresWriter(SqlWriter, PostgresReader):
     @contextmanager
     def transaction(self, now: Instant = 0.0) -> Iterator[Instant]:
         """Run all writes inside in one transaction; yield the server's time."""
+        before = self._fleet
         try:
             self._writing = True
             at = self._begin()
@@ -92,6 +107,8 @@ class PostgresWriter(SqlWriter, PostgresReader):
         except BaseException as error:
             self._connection.rollback()
             self._forget()
+            self._member.forget()
+            self._fleet = before
             known = translate(error) if isinstance(error, (psycopg.Error, *UNSENDABLE)) else error
             if known is error:
                 raise
@@ -101,29 +118,32 @@ class PostgresWriter(SqlWriter, PostgresReader):
 
     def _begin(self) -> Instant:
         self._connection.begin(*BEGIN)
-        [(commits, seq, posts)], fence = self._connection.ask(LOCK, self._member.fence())
-        if not fence:
-            raise StoreBroken(f"another foreman has taken this node's place in the database {self._address}")
-        self._ours = self._commits == commits
-        self._commits, self._seq, self._posts, self._posted = commits, seq, posts, False
-        self._connection.wrote = False
-        self._beats_at = time.monotonic() + BEATS_EVERY
-        return float(fence[0][0])
+        [state], fence = self._connection.ask(LOCK, self._member.fence())
+        self._fleet, self._seq = State(*state), state[1]
+        if self._last != self._fleet.commits:
+            self._recent.clear()
+        self._last = self._fleet.commits
+        self._told = self._posted = self._connection.wrote = False
+        return float(fence[0][0]) if fence else self._member.join_again()
 
     def _commit(self) -> None:
-        if not self._connection.wrote:
+        if not self._connection.wrote and not self._told:
             self._connection.rollback()
             return
-        batch, commits, posts = self._member.batch + 1, self._commits + 1, self._posts + self._posted
-        count: Statement = ("UPDATE fleet_state SET commits = ?, seq = ?, posts = ?", (commits, self._seq, posts))
+        batch, before, after = self._member.batch + 1, self._fleet, self._fleet
+        count: list[Statement] = []
+        if self._connection.wrote:
+            after = before._replace(commits=before.commits + 1, seq=self._seq, posts=before.posts + self._posted)
+            sql = "UPDATE fleet_state SET commits = ?, seq = ?, posts = ?"
+            count = [(sql, (after.commits, after.seq, after.posts))]
         try:
-            self._connection.commit(count)
+            self._connection.commit(*count)
         except ConnectionLost as lost:
             self._settle(batch, lost)
         self._member.batch = batch
-        if self._seen[0] == self._commits:  # nothing of others is untold
-            self._seen = commits, self._seq, posts
-        self._commits, self._posts = commits, posts
+        if self._seen.commits == before.commits:  # nothing of others is untold
+            self._seen = after
+        self._fleet, self._last = after, after.commits
 
     def _settle(self, batch: int, lost: ConnectionLost) -> None:
         """Return if the batch was committed although its answer was lost; wait until the server can tell.
@@ -136,38 +156,29 @@ class PostgresWriter(SqlWriter, PostgresReader):
         until = time.monotonic() + SETTLED_WITHIN
         while True:
             try:
-                epoch, found = self._member.marker()
+                stored = self._member.has_committed(batch)
             except StoreAway as error:
                 if time.monotonic() > until:
                     raise StoreBroken(f"the database cannot say if a commit is stored: {error}") from error
                 time.sleep(SETTLES_EVERY)
                 continue
-            if epoch != self._member.epoch:
-                raise StoreBroken(f"another foreman has taken this node's place in the database {self._address}")
-            log.info("the commit is stored" if found == batch else "the commit is not stored")
-            if found == batch:
+            log.info("the commit is stored" if stored else "the commit is not stored")
+            if stored:
                 return
             raise StoreAway(str(lost)) from lost
 
     def _is_ours(self) -> bool:
-        """Return True unless others have written since this node's last transaction."""
-        if not self._ours:
-            self._recent.clear()
-            self._ours = True
-            return False
+        """Return True: what others may have changed is forgotten when a transaction begins."""
         return True
 
     def news(self) -> News | None:
         """Return what other nodes have committed since the last call, or None when that is nothing."""
         if not self._writing:
-            if self._beats_at < time.monotonic():
+            if not self._name:
                 self._member.beat()
-                self._beats_at = time.monotonic() + BEATS_EVERY
-            [(self._commits, self._seq, self._posts)] = self._connection.rows(
-                "SELECT commits, seq, posts FROM fleet_state"
-            )
-        commits, seq, posts = self._seen
-        if commits == self._commits:
+            self._fleet = State(*self._connection.rows(STATE)[0])
+        seen, now = self._seen, self._fleet
+        if seen.commits == now.commits:
             return None
         events = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq"
         jobs = f"SELECT {COLUMNS} FROM jobs WHERE id IN (SELECT job_id FROM events WHERE seq > ?)"
@@ -177,16 +188,19 @@ class PostgresWriter(SqlWriter, PostgresReader):
                                             ORDER BY since, id LIMIT 1) AS head ON true
             WHERE l.version > ?"""
         paused = ("SELECT value FROM notes WHERE name = ?", (PAUSED,))
-        found = self._connection.ask((events, (seq,)), (jobs, (seq,)), (lines, (commits,)), paused)
+        found = self._connection.ask(
+            (events, (seen.seq,)), (jobs, (seen.seq,)), (lines, (seen.commits,)), paused, NODES
+        )
         told = News(
-            newest=self._seq,
+            newest=now.seq,
             events=self._readable(read_event, found[0]),
             jobs={job.id: job for job in self._readable(read_job, found[1])},
             lines=[_line(row) for row in found[2] if is_line(*row[:4])],
             paused=bool(found[3]) and found[3][0][0] == "true",
-            posted=posts != self._posts,
+            posted=seen.posts != now.posts,
+            nodes=[read_node(row) for row in found[4]] if seen.told != now.told else None,
         )
-        self._seen = self._commits, self._seq, self._posts
+        self._seen = now
         return told
 
     def seqs(self) -> Seqs:
@@ -210,7 +224,9 @@ class PostgresWriter(SqlWriter, PostgresReader):
 
     def put_lines(self, lines: Sequence[Line]) -> None:
         """Write the numbers of jobs of these lines; empty ones stay until all nodes have seen them."""
-        rows = [(one.key, int(one.priority), *one.caller, one.ready, one.parked, self._commits + 1) for one in lines]
+        rows = [
+            (one.key, int(one.priority), *one.caller, one.ready, one.parked, self._fleet.commits + 1) for one in lines
+        ]
         changed = "ready = excluded.ready, parked = excluded.parked, version = excluded.version"
         otherwise = f" ON CONFLICT ({LINE}) DO UPDATE SET {changed}"
         self._sql.insert("lines", f"{LINE}, ready, parked, version", rows, otherwise)
@@ -219,7 +235,7 @@ class PostgresWriter(SqlWriter, PostgresReader):
         """Delete up to `limit` expired jobs with all that belongs to them, and return their ids."""
         expired = super().prune(now, limit)
         empty = "SELECT 1 FROM lines WHERE ready = 0 AND parked = 0 AND version < ? LIMIT 1"
-        if self._sql.rows(empty, (before := (self._commits - EMPTY_LINES_FOR,))):
+        if self._sql.rows(empty, (before := (self._fleet.commits - EMPTY_LINES_FOR,))):
             self._sql.run("DELETE FROM lines WHERE ready = 0 AND parked = 0 AND version < ?", before)
         return expired
 
@@ -232,6 +248,30 @@ class PostgresWriter(SqlWriter, PostgresReader):
         for table in OF_A_JOB:
             self._sql.run(f"DELETE FROM {table} WHERE job_id = ANY(?)", (list(job_ids),))
         self._sql.run("DELETE FROM jobs WHERE id = ANY(?)", (list(job_ids),))
+
+    @property
+    def looks_every(self) -> float:
+        """Return the seconds between looks at what other nodes commit."""
+        return LOOKS_EVERY if self._name else BEATS_EVERY
+
+    @property
+    def coordinator(self) -> str:
+        """Return the node that prunes and sends webhooks, as of the last transaction."""
+        return self._fleet.coordinator
+
+    def coordinate(self) -> None:
+        """Make this node the coordinator."""
+        self._sql.run("UPDATE fleet_state SET coordinator = ?", (self._name,))
+        self._fleet = self._fleet._replace(coordinator=self._name)
+
+    def tell(self, targets: Sequence[TargetReport], state: NodeState) -> None:
+        """Write how this node is. A commit of nothing else is no news to others."""
+        wrote, self._told = self._connection.wrote, True
+        self._connection.wrote = self._member.tell(targets, state) or wrote
+
+    def evict(self, name: str) -> None:
+        """Write that a node is gone. What it still commits is refused until it has joined again."""
+        self._member.evict(name)
 
     def checkpoint(self) -> int:
         """Return 0: the server keeps its own log."""

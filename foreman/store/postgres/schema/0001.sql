@@ -9,22 +9,22 @@ CREATE TABLE fleet_state (
     seq         bigint NOT NULL DEFAULT 0,  -- of the newest event ever
     pruned      bigint NOT NULL DEFAULT 0,  -- the newest seq removed by pruning
     posts       bigint NOT NULL DEFAULT 0,  -- commits that made a delivery due
-    coordinator integer,                    -- number of the node that prunes and sends webhooks
+    told        bigint NOT NULL DEFAULT 0,  -- commits that changed what nodes tell of themselves
+    coordinator text COLLATE "C" NOT NULL DEFAULT '',   -- name of the node that prunes and sends webhooks
     secret      bytea NOT NULL              -- nodes show each other that they belong together
 ) WITH (fillfactor = 10);
 
 CREATE TABLE nodes (
-    number      integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    id          text COLLATE "C" NOT NULL UNIQUE,   -- ULID, kept in data_dir/node
-    name        text COLLATE "C" NOT NULL,
-    url         text COLLATE "C",           -- where other nodes reach it
-    version     text COLLATE "C" NOT NULL,
-    epoch       integer NOT NULL,           -- how often it has joined or was evicted
+    name        text COLLATE "C" PRIMARY KEY,   -- empty: it has the database for itself
+    id          text COLLATE "C" NOT NULL,  -- kept in its data folder
+    url         text COLLATE "C",           -- where the others reach it
+    version     text COLLATE "C" NOT NULL,  -- of its program
+    epoch       integer NOT NULL,           -- grows whenever it joins, or is evicted
     batch       bigint NOT NULL,            -- its transactions in this epoch: the marker of an uncertain commit
-    state       text COLLATE "C" NOT NULL,  -- up, gone
-    seen_at     timestamptz NOT NULL,
-    heard_since timestamptz NOT NULL,       -- without a break
-    targets     jsonb NOT NULL DEFAULT '[]'
+    state       text COLLATE "C" NOT NULL,  -- up, draining, gone
+    seen_at     double precision NOT NULL,  -- seconds since the epoch, by the server's clock
+    heard_since double precision NOT NULL,  -- since when it has written without a long pause
+    targets     text COLLATE "C" NOT NULL   -- JSON, as it tells the others of them
 ) WITH (fillfactor = 20);
 
 CREATE TABLE jobs (
@@ -37,7 +37,6 @@ CREATE TABLE jobs (
     attempt         integer NOT NULL DEFAULT 0,
     max_attempts    integer NOT NULL,
     lease           integer NOT NULL DEFAULT 0,     -- the fence: counts claims
-    node            integer,                        -- number of the node of the latest claim
     created_at      double precision NOT NULL,
     since           double precision NOT NULL,      -- when it began to wait; lines are served in this order
     ready_at        double precision,               -- not to be claimed before; NULL once it may be
@@ -110,8 +109,7 @@ CREATE TABLE events (
     at       double precision NOT NULL,
     attempt  integer NOT NULL,
     error    text COLLATE "C",
-    target   text COLLATE "C",
-    node     integer
+    target   text COLLATE "C"
 );
 CREATE INDEX events_by_job ON events (job_id, seq);
 
