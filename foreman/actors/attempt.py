@@ -104,9 +104,11 @@ class Attempt:
             self._scope.cancel()
 
     async def stored(self) -> None:
-        """Return once the claim is on disk. Nothing that the attempt learns may leave it before."""
-        if self._reply.outcome is None:
-            await self._reply.wait()
+        """Return once the claim is on disk, or at once if that waits for the attempt.
+
+        Nothing that the attempt learns may leave it before, except to the queue, which stores both together.
+        """
+        await self._reply.stays()
         await trio.lowlevel.checkpoint_if_cancelled()  # its commit may have failed
 
     async def run(
@@ -122,7 +124,7 @@ class Attempt:
         try:
             with self._scope:
                 outcome = await self._run(began, computed)
-            self.undone = (self._reply.outcome or await self._reply.wait()) is None
+            self.undone = not await self._reply.stays()
         finally:
             self._reply.undo = None
         if self._scope.cancelled_caught:

@@ -326,7 +326,7 @@ class Worker:
             before, tokens = attempt.first_chunk or 0.0, figures.answer_tokens
             self._outlook.learn(job, seconds=figures.working, before=before, tokens=tokens)
         if outcome is not None:
-            await self._queue.tell(Finished(job_id=job.id, fence=job.fence, outcome=outcome))
+            await self._queue.tell(Finished(job_id=job.id, fence=job.fence, outcome=outcome, claim=claim))
         output.rest()
         if self.auto.on:
             await self._adjust()

@@ -133,6 +133,7 @@ class Tally:
         self._claims: dict[str, Instant] = {}  # of running jobs, except those of an earlier process
         self._claimed: dict[str, Instant] = {}  # in this transaction
         self._left: set[str] = set()
+        self._most = 0  # jobs that ran at once in this transaction
         self._more = 0
         self._now: Instant | None = None  # of the transaction, once it has something to record
         self._pairs: dict[tuple[Instant, Group], Sequence[Figures]] = {}  # of the minute and the hour
@@ -160,6 +161,8 @@ class Tally:
             self._more += 1
         if job.state in RUNNING and previous is State.QUEUED:
             self._claimed[job.id] = now
+            self._left.discard(job.id)
+            self._most = max(self._most, self._running())
             if first:
                 bucket = bisect_left(WAITS, now - job.since)
                 for figures in self._at(group, now):
@@ -202,8 +205,7 @@ class Tally:
         if self._now is None:
             return []
         before, running = self._waiting, len(self._claims) + self._others
-        after = before + self._more
-        runs = len((self._claims.keys() | self._claimed.keys()) - self._left) + self._others
+        after, runs = before + self._more, max(self._most, self._running())
         found = []
         for step in STORED:
             at = _floor(self._now, step)
@@ -213,6 +215,9 @@ class Tally:
             elif after > known.waiting or runs > known.running:
                 found.append(known._replace(waiting=max(known.waiting, after), running=max(known.running, runs)))
         return found
+
+    def _running(self) -> int:
+        return len((self._claims.keys() | self._claimed.keys()) - self._left) + self._others
 
     def commit(self, depths: Iterable[Depth]) -> None:
         """Accept the counts, and what `depths` returned for them: the transaction is on disk."""
@@ -227,7 +232,7 @@ class Tally:
         """Discard the counts of the transaction, after its commit or rollback."""
         self.figures = {}
         self._pairs = {}
-        self._claimed, self._left, self._more, self._now = {}, set(), 0, None
+        self._claimed, self._left, self._most, self._more, self._now = {}, set(), 0, 0, None
 
     def _leave(self, job_id: str, group: Group, now: Instant) -> None:
         began = self._claimed.get(job_id, self._claims.get(job_id))

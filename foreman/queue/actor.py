@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -21,6 +22,7 @@ T = TypeVar("T")
 BATCH = 256  # messages per transaction: enough to share a sync, few enough to answer soon
 INBOX = 1024  # messages that may wait; further senders block
 LAST_ANSWERS = 1.0  # seconds to answer callers with StoreLost before the process ends
+HOLD = 0.02  # seconds after which a transaction waits no more for the ends of quick jobs in it
 LINGER = 0.05  # seconds the writer thread waits for more messages: restarting it costs more than a transaction
 
 
@@ -153,22 +155,28 @@ class QueueActor:
 
     def _write(self, token: trio.lowlevel.TrioToken) -> None:
         """Apply messages until the inbox stays empty; with none at first, run the work that is due."""
+        until = 0.0
 
         def lending(claims: Sequence[tuple[Claim, Work | None]]) -> None:
             token.run_sync_soon(lend, claims)
 
+        def more(seconds: float) -> list[Message[Any]]:
+            taken = self._take(max(0.0, min(seconds, until - time.monotonic())))
+            self._in_doubt = [*self._in_doubt, *taken]
+            return taken
+
         if self._error is None and self._inbox.empty() and self._timeout() == 0:
             token.run_sync_soon(self._settle, *self._handlers.apply([]))
-        while self._error is None and (batch := self._take()):
-            self._in_doubt = batch
-            answers, commit = self._handlers.apply(batch, lending)
+        while self._error is None and (batch := self._take(min(self._linger, self._timeout()))):
+            self._in_doubt, until = batch, time.monotonic() + HOLD
+            answers, commit = self._handlers.apply(batch, lending, more if self._linger else None)
             self._in_doubt = ()
             token.run_sync_soon(self._settle, answers, commit)
 
-    def _take(self) -> list[Message[Any]]:
+    def _take(self, timeout: float) -> list[Message[Any]]:
         taken: list[Message[Any]] = []
         with suppress(Empty):
-            taken.append(self._inbox.get(timeout=0 if self._closing else min(self._linger, self._timeout())))
+            taken.append(self._inbox.get(timeout=0 if self._closing else timeout))
             while len(taken) < BATCH:
                 taken.append(self._inbox.get_nowait())
         return taken

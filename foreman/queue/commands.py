@@ -79,11 +79,13 @@ class Reply(Generic[T]):
 class ClaimReply(Reply["Work | None"]):
     """The answer to a claim, which may be lent while its commit is under way."""
 
-    __slots__ = ("_lent", "undo")
+    __slots__ = ("_lent", "held", "undo", "undone")
 
     def __init__(self) -> None:
         super().__init__()
         self._lent: Work | None = None
+        self.held = False  # True when the commit of a lent answer waits for the end of the attempt
+        self.undone = False  # True once that commit has failed
         self.undo: Callable[[], None] | None = None  # called when the commit of a lent answer has failed
 
     def lend(self, work: Work) -> None:
@@ -102,6 +104,12 @@ class ClaimReply(Reply["Work | None"]):
         if not self._done and self._lent is None:
             await self._sleep()
         return self._answer() if self._done else self._lent
+
+    async def stays(self) -> bool:
+        """Return False when the commit of the work has failed; wait for it, unless it waits for the attempt."""
+        if self.held and not self._done:
+            return True
+        return (self._outcome or await self.wait()) is not None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -153,6 +161,7 @@ class Submit(Message[Accepted]):
     """Add a job, or return the job that already has its idempotency key."""
 
     draft: Draft
+    patient: bool = False  # True when its sender waits for the end of the job, so that both may be stored together
 
 
 @dataclass(slots=True)
@@ -210,6 +219,7 @@ class Finished(Message[None]):
     job_id: str
     fence: int
     outcome: Answered | ForemanError
+    claim: Claim | None = None  # whose work it was
 
 
 @dataclass(slots=True)

@@ -14,11 +14,14 @@ from foreman.actors.output import OutputReader
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import ForemanError, JobNotFound, StoreFull, TargetFailed
 from foreman.domain.job import Instant, State
+from foreman.queue import actor as queue_actor
 from foreman.queue.commands import Accepted, Cancel, Message, Submit
+from foreman.queue.handlers import dispatch
 from foreman.store.sqlite.reads import SqliteReader
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call
 from tests.support.actors import App, FakeTarget, Script, draft, failing, saying, silent
+from tests.support.queue import learn
 
 Start = Callable[..., Awaitable[App]]
 LONGEST = 10.0  # seconds that any wait of these tests may take
@@ -54,13 +57,16 @@ class Disk:
 class Lent:
     """The actors with an idle slot, and a job that its target has while the commit of it is under way."""
 
-    def __init__(self, app: App, disk: Disk, reader: SqliteReader) -> None:
+    def __init__(self, app: App, disk: Disk, reader: SqliteReader, *, held: bool) -> None:
         self.app = app
         self.disk = disk
         self.reader = reader  # sees what is on disk
         self.asked = trio.Event()
-        self.submitted: Message[Accepted] = Submit(draft=draft())
-        self.follower: OutputReader = app.hub.output("001").follow()
+        self.submitted: Message[Accepted] = Submit(draft=draft(), patient=held)
+        if held:
+            learn(app.outlook, "m", seconds=0.001)
+        # The chunks of a held job are there at once: nobody can ask for those of a job that is not on disk.
+        self.follower: OutputReader = app.hub.output("another" if held else "001").follow()
 
     async def begin(self, *more: Message[Accepted]) -> None:
         """Send the job, with others in its transaction, and return once the target has the request."""
@@ -88,9 +94,10 @@ class Lent:
 async def lend(
     start_app: Start, store: SqliteWriter, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Awaitable[Lent]]:
-    async def start(*scripts: Script, slots: int = 1) -> Lent:
+    async def start(*scripts: Script, slots: int = 1, held: bool = False) -> Lent:
         target = FakeTarget([*scripts, saying("hello")], in_memory_now="m")
-        lent = Lent(await start_app(target=target, slots=slots, threaded=True), Disk(store), store.reader())
+        app = await start_app(target=target, slots=slots, threaded=True)
+        lent = Lent(app, Disk(store), store.reader(), held=held)
         first = target.scripts[0]
 
         async def marked(call: Call) -> AsyncIterator[Chunk]:
@@ -111,10 +118,11 @@ async def answer(message: Message[Accepted]) -> Accepted:
         return await message.reply.wait()
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["lent", "held"])
 async def test_the_request_leaves_while_the_job_is_stored_and_nothing_of_its_answer(
-    lend: Callable[..., Awaitable[Lent]],
+    lend: Callable[..., Awaitable[Lent]], held: bool
 ) -> None:
-    lent = await lend(saying("at", " once"))
+    lent = await lend(saying("at", " once"), held=held)
     await lent.begin()  # the target has answered faster than the disk
     lent.disk.go_on()
     assert (await answer(lent.submitted)).claimed
@@ -124,15 +132,31 @@ async def test_the_request_leaves_while_the_job_is_stored_and_nothing_of_its_ans
     assert b"at once" in (lent.reader.content("001", "completion") or b"")
 
 
+async def test_a_quick_call_is_stored_in_one_commit(
+    lend: Callable[..., Awaitable[Lent]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_actor, "HOLD", LONGEST)
+    monkeypatch.setattr(dispatch, "LATE", LONGEST / 0.001)
+    lent = await lend(saying("at", " once"), held=True)
+    await lent.begin()
+    lent.disk.go_on()
+    assert (await answer(lent.submitted)).claimed
+    await lent.until_done()
+    [stored] = [commit for commit in lent.app.commits if commit.events]
+    assert [event.state for event in stored.events] == ["queued", "loading", "working", "done"]
+    assert b"at once" in (lent.reader.content("001", "completion") or b"")
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["lent", "held"])
 @pytest.mark.parametrize(
     "script",
     [silent(), silent("a word"), saying("all of it"), failing(TargetFailed("t", "500")), failing(StoreFull())],
     ids=["silent", "begun", "answered", "failed", "odd"],
 )
 async def test_a_commit_that_fails_takes_the_request_back_and_nobody_hears_of_the_job(
-    lend: Callable[..., Awaitable[Lent]], script: Script
+    lend: Callable[..., Awaitable[Lent]], script: Script, held: bool
 ) -> None:
-    lent = await lend(script)
+    lent = await lend(script, held=held)
     await lent.begin()
     lent.disk.go_on(StoreFull(), StoreFull())  # together with others, and alone
     with pytest.raises(StoreFull):
@@ -150,12 +174,13 @@ async def test_a_commit_that_fails_takes_the_request_back_and_nobody_hears_of_th
     assert [event.seq for event in lent.reader.events(limit=9)] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["lent", "held"])
 @pytest.mark.parametrize("slots", [1, 2])
 async def test_the_answer_of_an_attempt_that_was_taken_back_is_not_taken_for_that_of_the_next(
-    lend: Callable[..., Awaitable[Lent]], slots: int
+    lend: Callable[..., Awaitable[Lent]], slots: int, held: bool
 ) -> None:
     """The job is stored after all, under the same id and fence, since it had no part in what failed."""
-    lent = await lend(saying("old"), saying("new"), slots=slots)
+    lent = await lend(saying("old"), saying("new"), slots=slots, held=held)
     await lent.begin()
     lent.disk.go_on(StoreFull())
     assert (await answer(lent.submitted)).job.id == "001"
@@ -182,11 +207,12 @@ async def test_a_caller_who_leaves_meanwhile_has_the_job_cancelled(lend: Callabl
     assert lent.app.worker.running == 0
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["lent", "held"])
 @pytest.mark.parametrize("error", [None, StoreFull()], ids=["stored", "not stored"])
 async def test_a_drain_meanwhile_leaves_the_job_queued_or_unknown(
-    lend: Callable[..., Awaitable[Lent]], error: ForemanError | None
+    lend: Callable[..., Awaitable[Lent]], error: ForemanError | None, held: bool
 ) -> None:
-    lent = await lend(silent())
+    lent = await lend(silent(), held=held)
     await lent.begin()
     with trio.fail_after(LONGEST):
         async with trio.open_nursery() as nursery:

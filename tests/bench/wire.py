@@ -6,8 +6,9 @@ import json
 import selectors
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -15,6 +16,7 @@ import trio
 WARM_UP = 0.3  # seconds before a rate is taken
 TIMEOUT = 60.0  # seconds for one answer to begin
 READ_SIZE = 65_536  # bytes
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Connection:
@@ -85,10 +87,11 @@ async def connected(port: int) -> AsyncIterator[Connection]:
         yield Connection(stream)
 
 
-def post(path: str, body: object) -> bytes:
+def post(path: str, body: object, headers: Mapping[str, str] = NO_HEADERS) -> bytes:
     """The bytes of a POST of JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(data)}"
+    head += "".join(f"\r\n{name}: {value}" for name, value in headers.items())
     return head.encode() + b"\r\n\r\n" + data
 
 

@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
 import pytest
 import trio
 from trio.testing import MockClock
 
 from foreman.domain.errors import StoreBroken, StoreFull, StoreLost, StoreUnavailable
-from foreman.domain.job import Instant, State
+from foreman.domain.job import State
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Cancel, Claim, Pause, Resume, Submit, Work
-from foreman.queue.handlers.dispatch import Answer, CommandHandlers
+from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
 from tests.support.actors import draft, inline, now
-from tests.support.queue import QueueHarness
-
-
-class Lender(QueueHarness):
-    """Handlers whose store may fail to commit."""
-
-    def __init__(self, store: SqliteWriter) -> None:
-        super().__init__(store)
-        self.lent: list[tuple[Claim, Work | None]] = []
-        self.errors: list[Exception] = []  # of the next commits
-        self._transaction = store.transaction
-        store.transaction = self._failing  # type: ignore[method-assign]
-
-    @contextmanager
-    def _failing(self, now: Instant = 0.0) -> Iterator[Instant]:
-        with self._transaction(now):
-            yield now
-            if self.errors:
-                raise self.errors.pop(0)
-
-    def take(
-        self, *batch: Claim | Submit | Cancel | Pause | Resume
-    ) -> tuple[list[tuple[Claim, Work | None]], list[Answer]]:
-        """Apply messages together; return what was lent or taken back, and the answers."""
-        self.lent = []
-        answers, _ = self.handlers.apply(batch, self._lend)
-        return self.lent, answers
-
-    def _lend(self, claims: Sequence[tuple[Claim, Work | None]]) -> None:
-        self.lent += claims
-
-
-def ready() -> Claim:
-    """A claim of a slot that has everything loaded."""
-    return Claim(loaded=lambda key: True)
+from tests.support.queue import Lender, ready
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from foreman.domain.errors import Draining, JobNotFound, StoreBroken, StoreLost
 from foreman.domain.job import State
 from foreman.queue.actor import BATCH, QueueActor
 from foreman.queue.commands import Cancel, Claim, Commit, Message, Note, Submit
-from foreman.queue.handlers.dispatch import Answer, CommandHandlers, Lend
+from foreman.queue.handlers.dispatch import Answer, CommandHandlers, Lend, More
 from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
@@ -29,9 +29,11 @@ class CountingHandlers(CommandHandlers):
 
     batches: list[int]
 
-    def apply(self, batch: Sequence[Message[Any]], lend: Lend | None = None) -> tuple[list[Answer], Commit]:
+    def apply(
+        self, batch: Sequence[Message[Any]], lend: Lend | None = None, more: More | None = None
+    ) -> tuple[list[Answer], Commit]:
         self.batches = [*getattr(self, "batches", []), len(batch)]
-        return super().apply(batch, lend)
+        return super().apply(batch, lend, more)
 
 
 @pytest.fixture

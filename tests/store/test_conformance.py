@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from foreman.domain.job import NOBODY, Artifact, DeliveryState, Priority, State
+from foreman.domain.job import NOBODY, Artifact, DeliveryState, Priority, State, queued
 from foreman.store.protocol import Cursor, Due, Order, Selection, Shape
 from foreman.store.sql import listing
 from foreman.store.sqlite.writer import SqliteWriter
@@ -72,6 +72,18 @@ def test_a_change_of_state_is_kept_whole(store: Store) -> None:
     assert store.job(job.id) == after
     ended = put(store, claimed(store, after), 150, state=State.FAILED, completed_at=150.0, expires_at=160.0)
     assert store.job(job.id) == ended
+
+
+def test_a_job_may_have_run_when_it_is_added(store: Store) -> None:
+    """Its first attempt may end in the transaction that adds it: well, or so that it waits again."""
+    drafts = [draft(1), draft(2, webhook_url="http://receiver/x")]
+    ended = replace(queued(drafts[0], 1.0), state=State.DONE, attempt=1, fence=1, started_at=1.0, completed_at=2.0)
+    waits = replace(queued(drafts[1], 1.0), attempt=1, fence=1, ready_at=9.0, error="gone", error_code="target_lost")
+    with store.transaction(1.0):
+        store.add(drafts, [ended, waits])
+        store.put([], {"001": [completion(b"[]")]})
+    assert [store.job("001"), store.job("002")] == [ended, waits]
+    assert store.content("001", "completion") == b"[]"
 
 
 def test_a_job_is_there_after_the_store_was_opened_again(open_store: Callable[[], Store]) -> None:

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from foreman.domain.errors import ForemanError
-from foreman.domain.job import Artifact, Job
+from foreman.domain.job import Artifact, Instant, Job
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.domain.scheduling.choose import Spent
 from foreman.domain.scheduling.forecast import Kind
 from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Withdraw, Work
-from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.dispatch import Answer, CommandHandlers, More
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
@@ -79,6 +79,40 @@ class QueueHarness:
 
     def steps(self) -> list[tuple[str, str]]:
         return [(event.previous or "", event.state) for event in self.commit.events]
+
+
+class Lender(QueueHarness):
+    """Handlers whose store may fail to commit."""
+
+    def __init__(self, store: SqliteWriter) -> None:
+        super().__init__(store)
+        self.lent: list[tuple[Claim, Work | None]] = []
+        self.errors: list[Exception] = []  # of the next commits
+        self._transaction = store.transaction
+        store.transaction = self._failing  # type: ignore[method-assign]
+
+    @contextmanager
+    def _failing(self, now: Instant = 0.0) -> Iterator[Instant]:
+        with self._transaction(now):
+            yield now
+            if self.errors:
+                raise self.errors.pop(0)
+
+    def take(
+        self, *batch: Message[Any], more: More | None = None
+    ) -> tuple[list[tuple[Claim, Work | None]], list[Answer]]:
+        """Apply messages together; return what was lent or taken back, and the answers."""
+        self.lent = []
+        answers, self.commit = self.handlers.apply(batch, self._lend, more)
+        return self.lent, answers
+
+    def _lend(self, claims: Sequence[tuple[Claim, Work | None]]) -> None:
+        self.lent += claims
+
+
+def ready() -> Claim:
+    """A claim of a slot that has everything loaded."""
+    return Claim(loaded=lambda key: True)
 
 
 def learn(

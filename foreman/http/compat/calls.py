@@ -65,14 +65,17 @@ async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[WaitingCaller, i
     keep, priority = _wishes()
     submission = await read(endpoint)
     as_stream = _wants_stream(submission.payload, default=dialect.streams_by_default)
-    caller, waits = await _stored(endpoint, submission, keep=keep, priority=priority)
+    caller, waits = await _stored(endpoint, submission, keep=keep, priority=priority, patient=not (as_stream or keep))
     return caller, waits, as_stream
 
 
 async def _stored(
-    endpoint: Endpoint, submission: intake.Submission, *, keep: bool, priority: Priority
+    endpoint: Endpoint, submission: intake.Submission, *, keep: bool, priority: Priority, patient: bool = True
 ) -> tuple[WaitingCaller, int | None]:
-    """Make a job of a call; return its caller, and its queue position if it has to wait."""
+    """Make a job of a call; return its caller, and its queue position if it has to wait.
+
+    A `patient` caller learns nothing of the job before it ends.
+    """
     ctx = context()
     caller = intake.read_caller(request.headers.get(CALLER))
     submission = replace(submission, own={"endpoint": endpoint.path, "priority": priority})
@@ -80,7 +83,7 @@ async def _stored(
     output = ctx.hub.output(draft.id)  # before the job exists, so that no output is missed
     waiting = WaitingCaller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
     try:
-        accepted = await ctx.queue.ask(Submit(draft=draft))
+        accepted = await ctx.queue.ask(Submit(draft=draft, patient=patient))
     except BaseException:
         await waiting.leave()
         raise

@@ -195,7 +195,7 @@ def began(ledger: Ledger, message: Began) -> None:
 def finished(ledger: Ledger, message: Finished) -> None:
     """Store the answer of an attempt, or decide by its error what becomes of the job."""
     job = _held(ledger, message.job_id, message.fence)
-    if job is None:
+    if job is None or (message.claim is not None and message.claim.reply.undone):
         return
     if isinstance(message.outcome, ForemanError):
         again = failed(ledger, job, message.outcome, free=_blames(ledger, job, message.outcome))

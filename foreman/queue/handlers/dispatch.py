@@ -50,8 +50,12 @@ log = structlog.get_logger()
 
 Answer: TypeAlias = tuple[Message[Any], object]
 Lend: TypeAlias = Callable[[Sequence[tuple[Claim, Work | None]]], None]  # None: the commit has failed
+More: TypeAlias = Callable[[float], Sequence[Message[Any]]]  # waits so many seconds for further messages
 
 BUSY_PAUSE = 0.5  # seconds until writes that met another program's lock, or no server, are retried
+
+QUICK = 0.01  # expected seconds of a job that is stored together with its end
+LATE = 2.0  # times the expected seconds that its transaction waits for the next message
 
 NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
 
@@ -132,7 +136,9 @@ class CommandHandlers:
         """Follow these rules from the next command on. Call it in any thread."""
         self._ledger.rules = rules
 
-    def apply(self, batch: Sequence[Message[Any]], lend: Lend | None = None) -> tuple[list[Answer], Commit]:
+    def apply(
+        self, batch: Sequence[Message[Any]], lend: Lend | None = None, more: More | None = None
+    ) -> tuple[list[Answer], Commit]:
         """Apply messages in one transaction and return their answers; they are on disk when this returns.
 
         A claim that finds no job has no answer yet; the answers hold those of earlier claims that were given a job.
@@ -143,24 +149,24 @@ class CommandHandlers:
         kept, and claims are withdrawn all the same: a slot must be able to end while nothing can be stored.
 
         `lend` is called with claims whose work may begin, when nothing but the commit is left to do; if that fails, it
-        is called with them again, and they are answered for good.
+        is called with them again, and they are answered for good. `more` is asked for further messages while the
+        transaction waits for the ends of quick jobs.
 
         Raises:
             StoreBroken: The store cannot go on.
         """
         if not batch and not self._owed and not self._is_due():
             return self._look()
-        alone = [message for message in batch if isinstance(message, Checkpoint)]
-        together = [*self._owed, *(message for message in batch if not isinstance(message, Checkpoint))]
+        together = [*self._owed, *batch]  # and what `more` returns
         self._owed = []
         try:
-            answers, commit = self._in_one(together, lend)
+            answers, commit = self._in_one(together, lend, more)
         except (StoreBusy, StoreAway) as busy:
-            answers = [answer for message in together for answer in self._unstored(message, busy)]
+            answers = [answer for message in _to_store(together) for answer in self._unstored(message, busy)]
             commit = self._commit([])
             self._due = self.clock() + BUSY_PAUSE
         except (StoreUnavailable, StoreRejected) as error:
-            tried = [self._in_one_or_error(message) for message in together]
+            tried = [self._in_one_or_error(message) for message in _to_store(together)]
             answers = [answer for some, _ in tried for answer in some]
             events = [event for _, done in tried for event in done.events]
             others = [event for _, done in tried for event in done.others]
@@ -168,6 +174,7 @@ class CommandHandlers:
                 self._due = self.clock() + maintenance.FULL_PAUSE
             told = {job_id: urgent for _, done in tried for job_id, urgent in done.giving_way.items()}
             commit = Commit(events, any(done.posted for _, done in tried), told, others)
+        alone = [message for message in together if isinstance(message, Checkpoint)]
         answers += [(message, maintenance.checkpoint(self._ledger)) for message in alone]
         return answers, commit
 
@@ -210,7 +217,9 @@ class CommandHandlers:
         others, due = self._ledger.report_followed()
         return Commit(events, posted or due, told, others)
 
-    def _in_one(self, batch: Sequence[Message[Any]], lend: Lend | None = None) -> tuple[list[Answer], Commit]:
+    def _in_one(
+        self, batch: list[Message[Any]], lend: Lend | None = None, more: More | None = None
+    ) -> tuple[list[Answer], Commit]:
         ledger, outlook = self._ledger, self.outlook
         before, at = outlook.turns, self._node_clock()
         ledger.begin(at)
@@ -222,18 +231,21 @@ class CommandHandlers:
                     self._stale = False
                 self._follow()
                 again = self._keep_time()
-                answers = [(message, self._answer(message)) for message in batch]
-                claims.serve(ledger)
+                answers = self._answers(batch)
+                if lend and more and self._may_hold():
+                    answers += self._hold(batch, lend, more)
                 giving_way.make_room(ledger)
                 answers = list(_answered(answers, ledger))
                 due = maintenance.next_due(ledger)
                 self._due = None if due is None else max(due, again)
                 ledger.write()
-                if lend and not self._failed and (lent := ledger.claims.lend(ledger.events)):
-                    lend(lent)
+                if lend and not self._failed:
+                    self._lend(lend, ledger.claims.lendable(ledger.events))
         except BaseException as error:
             outlook.turns, self._failed = before, True
             ledger.roll_back()
+            for claim, _ in ledger.claims.lent:
+                claim.reply.undone = True
             if lend and ledger.claims.lent:
                 lend([(claim, None) for claim, _ in ledger.claims.lent])
             if isinstance(error, StoreAway):
@@ -245,6 +257,45 @@ class CommandHandlers:
         self._failed = self._failed and not ledger.events
         posted = ledger.redelivers or any(event.posted for event in ledger.events)
         return [*answers, *ledger.claims.answered], self._commit(ledger.events, posted, ledger.told_to_give_way)
+
+    def _answers(self, messages: Sequence[Message[Any]]) -> list[Answer]:
+        answers = [(message, self._answer(message)) for message in _to_store(messages)]
+        claims.serve(self._ledger)
+        return answers
+
+    def _lend(self, lend: Lend, lent: Sequence[tuple[Claim, Work]]) -> None:
+        if lent:
+            self._ledger.claims.lent += lent
+            lend(lent)
+
+    def _may_hold(self) -> bool:
+        """Return True unless the last commit has failed, or other nodes might wait for this one."""
+        return not self._failed and self.store.looks_every is None
+
+    def _hold(self, batch: list[Message[Any]], lend: Lend, more: More) -> list[Answer]:
+        """Lend quick jobs and apply what comes until they have ended, so that each is stored once; return the answers.
+
+        It ends as soon as somebody waits for the transaction who does not wait for the end of a job.
+        """
+        ledger, answers, awaited, wait = self._ledger, list[Answer](), set[str](), 0.0
+        fresh: Sequence[Message[Any]] = batch
+        while fresh and all(map(_may_wait, fresh)):
+            lent = ledger.claims.lendable(ledger.events)
+            if any(work.charge > QUICK for _, work in lent):
+                break
+            for claim, work in lent:
+                claim.reply.held = True
+                awaited.add(work.job.id)
+                wait = max(wait, LATE * work.charge)
+            self._lend(lend, lent)
+            awaited.difference_update(message.job_id for message in fresh if isinstance(message, Finished))
+            if not awaited:
+                break
+            fresh = more(wait)
+            batch += fresh
+            ledger.now = self.clock()
+            answers += self._answers(fresh)
+        return answers
 
     def _in_one_or_error(self, message: Message[Any]) -> tuple[list[Answer], Commit]:
         try:
@@ -274,6 +325,16 @@ class CommandHandlers:
         if self._due is None or self._due > self._ledger.now:
             return -math.inf
         return maintenance.wake_and_expire(self._ledger)
+
+
+def _to_store(messages: Sequence[Message[Any]]) -> list[Message[Any]]:
+    """Return the messages that are applied in a transaction."""
+    return [message for message in messages if not isinstance(message, Checkpoint)]
+
+
+def _may_wait(message: Message[Any]) -> bool:
+    """Return True if its sender loses nothing when the transaction goes on for a moment."""
+    return message.patient if isinstance(message, Submit) else isinstance(message, (Claim, Computed, Finished))
 
 
 def _answered(answers: Sequence[Answer], ledger: Ledger) -> Iterator[Answer]:

@@ -113,7 +113,7 @@ class Ledger:
                 self._changed = [job for job in self._changed if job.id not in latest]
             self._store.add(drafts, jobs)
             self._new = {}
-        if self._changed:
+        if self._changed or self._artifacts:
             self._store.put(self._changed, self._artifacts)
             self._changed, self._artifacts = [], {}
         if self._unlogged:

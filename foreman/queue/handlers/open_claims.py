@@ -31,20 +31,22 @@ class OpenClaims:
         self.answered.append((claim, work))
         self.waiting.remove(claim)
 
-    def lend(self, events: Iterable[JobEvent]) -> list[tuple[Claim, Work]]:
+    def lendable(self, events: Iterable[JobEvent]) -> list[tuple[Claim, Work]]:
         """Return the claims whose work may begin before it is on disk: idle slots with new jobs, nothing to load.
 
         Of a new job nobody knows anything yet, and no attempt of it is lost if the program ends before the commit.
-        `events` are the transaction's.
+        `events` are the transaction's. Those that are lent are left out.
         """
-        if self.answered:
-            new = {event.job_id for event in events if event.previous is None}
-            self.lent = [
-                (claim, work)
-                for claim, work in self.answered
-                if work and work.job.id in new and work.job.state is State.WORKING and claim in self._before
-            ]
-        return self.lent
+        if len(self.answered) == len(self.lent):
+            return []
+        new = {event.job_id for event in events if event.previous is None}
+        lent = {claim for claim, _ in self.lent}
+        return [
+            (claim, work)
+            for claim, work in self.answered
+            if work and work.job.id in new and work.job.state is State.WORKING
+            if claim in self._before and claim not in lent
+        ]
 
     def refuse(self, target: str) -> None:
         """Answer the claims of a target that wait: they get no job."""

@@ -130,7 +130,7 @@ class SqlWriter(SqlReader):
         """Insert the jobs of the drafts, with their payloads and idempotency keys."""
         waiting, moved, queued = [], [], State.QUEUED
         for draft, job in zip(drafts, jobs, strict=True):
-            if job.state is queued:
+            if job.state is queued and not job.fence:
                 waiting.append(draft_row(draft, job))
                 if job.ready_at is None:
                     self._recent.add(job, draft.payload)
