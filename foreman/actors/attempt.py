@@ -29,7 +29,8 @@ from foreman.domain.errors import (
 from foreman.domain.job import Artifact, Instant, model_of
 from foreman.domain.usage import NO_TOKENS
 from foreman.offload import LIGHT, offload
-from foreman.queue.commands import Answered, ClaimReply, Work
+from foreman.queue.commands import Answered, Work
+from foreman.queue.replies import ClaimReply
 from foreman.shortage import shortage_in
 from foreman.targets.protocol import Call, Target
 
@@ -60,7 +61,7 @@ class Attempt:
         output: OutputLog,
         timeouts: Timeouts,
         clock: Callable[[], Instant],
-        reply: ClaimReply,
+        reply: ClaimReply[Work],
     ) -> None:
         """Run the work of a claim, which `reply` tells whether it is on disk."""
         self.job = work.job

@@ -15,7 +15,8 @@ from foreman.domain.errors import Draining, JobNotFound, StoreBroken, StoreLost
 from foreman.domain.job import State
 from foreman.queue.actor import BATCH, QueueActor
 from foreman.queue.commands import Cancel, Claim, Commit, Message, Note, Submit
-from foreman.queue.handlers.dispatch import Answer, CommandHandlers, Lend, More
+from foreman.queue.handlers.dispatch import Answer, CommandHandlers, More
+from foreman.queue.handlers.open_claims import Lend
 from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged

@@ -37,11 +37,12 @@ from foreman.queue.commands import (
     Submit,
     SubmitMany,
     Withdraw,
-    Work,
 )
 from foreman.queue.handlers import claims, deliveries, giving_way, jobs, maintenance, nodes
 from foreman.queue.handlers.following import follow
+from foreman.queue.handlers.hold import Hold
 from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.handlers.open_claims import Lend
 from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
@@ -49,13 +50,10 @@ from foreman.store.protocol import Writer
 log = structlog.get_logger()
 
 Answer: TypeAlias = tuple[Message[Any], object]
-Lend: TypeAlias = Callable[[Sequence[tuple[Claim, Work | None]]], None]  # None: the commit has failed
 More: TypeAlias = Callable[[float], Sequence[Message[Any]]]  # waits so many seconds for further messages
 
 BUSY_PAUSE = 0.5  # seconds until writes that met another program's lock, or no server, are retried
 
-QUICK = 0.01  # expected seconds of a job that is stored together with its end
-LATE = 2.0  # times the expected seconds that its transaction waits for the next message
 
 NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
 
@@ -240,7 +238,7 @@ class CommandHandlers:
                 self._due = None if due is None else max(due, again)
                 ledger.write()
                 if lend and not self._failed:
-                    self._lend(lend, ledger.claims.lendable(ledger.events))
+                    ledger.claims.lend(ledger.claims.lendable(ledger.events), lend)
         except BaseException as error:
             outlook.turns, self._failed = before, True
             ledger.roll_back()
@@ -263,34 +261,15 @@ class CommandHandlers:
         claims.serve(self._ledger)
         return answers
 
-    def _lend(self, lend: Lend, lent: Sequence[tuple[Claim, Work]]) -> None:
-        if lent:
-            self._ledger.claims.lent += lent
-            lend(lent)
-
     def _may_hold(self) -> bool:
         """Return True unless the last commit has failed, or other nodes might wait for this one."""
         return not self._failed and self.store.looks_every is None
 
     def _hold(self, batch: list[Message[Any]], lend: Lend, more: More) -> list[Answer]:
-        """Lend quick jobs and apply what comes until they have ended, so that each is stored once; return the answers.
-
-        It ends as soon as somebody waits for the transaction who does not wait for the end of a job.
-        """
-        ledger, answers, awaited, wait = self._ledger, list[Answer](), set[str](), 0.0
+        """Apply what comes until the quick jobs of the batch have ended, and return the answers."""
+        ledger, hold, answers = self._ledger, Hold(self._ledger.claims, lend), list[Answer]()
         fresh: Sequence[Message[Any]] = batch
-        while fresh and all(map(_may_wait, fresh)):
-            lent = ledger.claims.lendable(ledger.events)
-            if any(work.charge > QUICK for _, work in lent):
-                break
-            for claim, work in lent:
-                claim.reply.held = True
-                awaited.add(work.job.id)
-                wait = max(wait, LATE * work.charge)
-            self._lend(lend, lent)
-            awaited.difference_update(message.job_id for message in fresh if isinstance(message, Finished))
-            if not awaited:
-                break
+        while wait := hold.after(fresh, ledger.events):
             fresh = more(wait)
             batch += fresh
             ledger.now = self.clock()
@@ -330,11 +309,6 @@ class CommandHandlers:
 def _to_store(messages: Sequence[Message[Any]]) -> list[Message[Any]]:
     """Return the messages that are applied in a transaction."""
     return [message for message in messages if not isinstance(message, Checkpoint)]
-
-
-def _may_wait(message: Message[Any]) -> bool:
-    """Return True if its sender loses nothing when the transaction goes on for a moment."""
-    return message.patient if isinstance(message, Submit) else isinstance(message, (Claim, Computed, Finished))
 
 
 def _answered(answers: Sequence[Answer], ledger: Ledger) -> Iterator[Answer]:

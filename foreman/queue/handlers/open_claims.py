@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from foreman.domain.job import JobEvent, State
 from foreman.queue.commands import Claim, Work
+
+Lend: TypeAlias = Callable[[Sequence[tuple[Claim, Work | None]]], None]  # None: the commit has failed
 
 
 class OpenClaims:
@@ -47,6 +50,12 @@ class OpenClaims:
             if work and work.job.id in new and work.job.state is State.WORKING
             if claim in self._before and claim not in lent
         ]
+
+    def lend(self, lent: Sequence[tuple[Claim, Work]], lend: Lend) -> None:
+        """Lend the work of these claims."""
+        if lent:
+            self.lent += lent
+            lend(lent)
 
     def refuse(self, target: str) -> None:
         """Answer the claims of a target that wait: they get no job."""
