@@ -38,7 +38,7 @@ def next_key(*heads: Head, turn: Turn | None = None) -> str:
 
 
 def turn_of(key: str, *, seconds: float = 1) -> Turn:
-    return Turn(key, NOW - seconds)
+    return Turn(key, NOW - seconds, priority=NORMAL)
 
 
 def test_nothing_waits_so_nothing_is_chosen() -> None:
@@ -96,6 +96,49 @@ def test_a_lone_key_starts_within_the_limit_behind_an_endless_stream_of_another(
         now += 1
         assert now <= LIMIT
     assert now == LIMIT
+
+
+@pytest.mark.parametrize(
+    ("age", "waits", "load", "key"),
+    [
+        (LIMIT + 1, LIMIT + 1, 0, "c"),
+        (LIMIT, LIMIT + 1, 0, "a"),  # its latest turn is not as old as a turn may become
+        (LIMIT + 1, LIMIT, 0, "a"),  # nor has its oldest job waited for so long
+        (LIMIT + 1, LIMIT + 1, LIMIT / 2 + 2, "a"),  # a turn may last longer
+    ],
+)
+def test_a_class_is_due_when_turns_of_others_went_on_while_its_oldest_job_waited(
+    age: float, waits: float, load: float, key: str
+) -> None:
+    turn = Turn("a", NOW - 1, priority=HIGH, load=load)
+    standing = Standing((turn,), OWED.credits, began=(NOW - 1, NOW, NOW - age))
+    heads = head("a", LOW, waits=1), head("b", LOW, waits=2), head("c", LOW, waits=waits)
+    assert chosen(*heads, standing=standing).head.key == key
+    assert chosen(head("a", HIGH), *heads, standing=standing).head.key == ("c" if key == "c" else "a")
+
+
+def test_a_turn_that_another_class_began_does_not_put_a_job_last() -> None:
+    heads = head("a", LOW, waits=2), head("b", LOW, waits=1)
+    ended = [Turn("a", NOW - LIMIT, priority=priority) for priority in (HIGH, LOW)]
+    assert [next_key(*heads, turn=turn) for turn in ended] == ["a", "b"]
+
+
+@pytest.mark.parametrize("load", [0.0, LIMIT])
+def test_a_lone_low_key_starts_behind_endless_jobs_of_two_others_in_each_class(load: float) -> None:
+    standing, lone, now, started = Standing(), Head("c", LOW, 1.0, "1"), 1.0, 0
+    while now < 100 * LIMIT:
+        heads = [lone, *(Head(key, priority, now - 0.5, "2") for key in "ab" for priority in (HIGH, LOW))]
+        choice = choose(heads, standing, running={}, now=now, rules=RULES)
+        if choice is None:
+            break
+        if choice.head is lone:
+            return
+        seconds = 10.0 + (load if choice.head.key not in standing.keys else 0.0)
+        standing, started = start(standing, choice, now, limit=LIMIT, load=load), started + 1
+        now += seconds
+        spent = Spent(choice.head.priority, seconds, choice.reserved)
+        standing = spend(standing, spent, heads, running={}, now=now, rules=RULES)
+    pytest.fail(f"it waits after {started} jobs")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +251,7 @@ class Shop:
             if choice is None:
                 return
             head = choice.head
-            self.standing = start(self.standing, choice, self.now)
+            self.standing = start(self.standing, choice, self.now, limit=self.rules.limit)
             if head in self.waiting[head.priority]:
                 self.waiting[head.priority].remove(head)
                 seconds = self.seconds(head)
@@ -290,11 +333,20 @@ lanes = st.lists(
 )
 credit = st.integers(-200, 50).map(lambda tenths: tenths / 10 + 0.03)  # never zero, about which floats would differ
 states = st.builds(
-    lambda turn, normal, low, started: Standing((turn,) if turn else (), (0.0, normal, low), tuple(started)),
-    st.none() | st.builds(lambda key, s: Turn(key, NOW - s), st.sampled_from("abcde"), st.integers(0, 150)),
+    lambda turn, normal, low, started, began: Standing(
+        (turn,) if turn else (), (0.0, normal, low), tuple(started), began=tuple(NOW - s for s in began)
+    ),
+    st.none()
+    | st.builds(
+        lambda key, s, priority: Turn(key, NOW - s, priority=priority),
+        st.sampled_from("abcde"),
+        st.integers(0, 150),
+        st.integers(0, 2),
+    ),
     credit,
     credit,
     st.lists(st.integers(0, 2), max_size=2),
+    st.tuples(*[st.integers(0, 350)] * 3),
 )
 
 
@@ -307,7 +359,7 @@ def played(given: list[tuple[Head, int]], standing: Standing, each: float) -> li
         choice = choose(heads, standing, running={}, now=now, rules=RULES)
         assert choice is not None
         lane = choice.head.key, choice.head.priority
-        standing = start(standing, choice, now)
+        standing = start(standing, choice, now, limit=RULES.limit)
         head, count = left.pop(lane)
         if count > 1:
             left[lane] = head, count - 1

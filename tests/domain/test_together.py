@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
-from foreman.domain.scheduling.choose import Head, Rules, Standing, choose, start
+import pytest
+
+from foreman.domain.scheduling.choose import CLASSES, Head, Rules, Standing, choose, start
 from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.visits import Turn
 
@@ -23,7 +25,10 @@ def next_of(
     *heads: Head, turns: Collection[tuple[str, float]] = (), at_work: Collection[str] = (), room: Room = TWO
 ) -> str | None:
     """The key of the next job; `turns` have a key and the seconds since its beginning, the one used last at the end."""
-    standing = Standing(tuple(Turn(key, NOW - since) for key, since in turns))
+    began = max((NOW - since for _, since in turns), default=0.0)
+    standing = Standing(
+        tuple(Turn(key, NOW - since, priority=NORMAL) for key, since in turns), began=(began,) * len(CLASSES)
+    )
     running = Counter({NORMAL: len(at_work)})
     choice = choose(heads, standing, running=running, now=NOW, rules=RULES, at_work=at_work, room=room)
     return choice.head.key if choice else None
@@ -59,7 +64,7 @@ def test_a_high_job_takes_the_place_of_the_key_used_longest_ago() -> None:
     standing = Standing((Turn("a", NOW), Turn("b", NOW)))
     choice = choose(heads, standing, running={}, now=NOW, rules=RULES, at_work=["b"], room=TWO)
     assert choice is not None
-    assert start(standing, choice, NOW, room=TWO).keys == ("b", "c")
+    assert start(standing, choice, NOW, limit=LIMIT, room=TWO).keys == ("b", "c")
 
 
 def test_small_keys_do_not_keep_a_large_one_waiting_for_ever() -> None:
@@ -76,5 +81,18 @@ def test_turns_are_always_keys_that_fit_together() -> None:
     for key, kept in (("a", ("a",)), ("b", ("a", "b")), ("a", ("b", "a")), ("c", ("c",)), ("a", ("a",))):
         choice = choose([head(key)], standing, running={}, now=NOW, rules=RULES, room=room)
         assert choice is not None
-        standing = start(standing, choice, NOW, room=room)
+        standing = start(standing, choice, NOW, limit=LIMIT, room=room)
         assert standing.keys == kept
+
+
+def test_a_key_whose_turn_has_ended_begins_another_beside_two_that_follow_each_other() -> None:
+    room, now = Room.memory(6, {"large": 5, "other": 5, "small": 1}), NOW
+    standing = Standing((Turn("small", NOW - LIMIT, priority=NORMAL), Turn("large", NOW - 1, priority=NORMAL)))
+    while now < NOW + 4 * LIMIT:
+        heads = [head("small"), Head("large", NORMAL, now, "1"), Head("other", NORMAL, now, "2")]
+        choice = choose(heads, standing, running={}, now=now, rules=RULES, room=room)
+        assert choice is not None
+        if choice.head.key == "small":
+            return
+        standing, now = start(standing, choice, now, limit=LIMIT, room=room), now + 10
+    pytest.fail("it waits for ever")

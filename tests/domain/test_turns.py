@@ -18,7 +18,7 @@ def opened(now: float = NOW) -> Breaker:
 
 def test_the_turn_is_that_of_the_key_claimed_last() -> None:
     first = Turns()
-    then = first.stand(start(first.standing, Choice(Head("a", 1, NOW, "1"), reserved=False), NOW))
+    then = first.stand(start(first.standing, Choice(Head("a", 1, NOW, "1"), reserved=False), NOW, limit=600))
     assert first.keys == () and then.keys == ("a",)
 
 

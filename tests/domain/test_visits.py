@@ -40,7 +40,7 @@ class History:
                 now = min(ends, default=until)
                 continue
             key = choice.head.key
-            self.standing = start(self.standing, choice, now, load=self.load)
+            self.standing = start(self.standing, choice, now, limit=Rules().limit, load=self.load)
             if key != self.loaded:
                 now, self.loaded, self.loads = now + self.load, key, self.loads + 1
             if key == "b":
@@ -129,4 +129,4 @@ def test_without_known_loads_nothing_is_held_back() -> None:
         [Head("b", HIGH, 0.0, "1"), Head("a", NORMAL, 0.0, "2")], standing, running={}, now=0.0, rules=Rules()
     )
     assert choice is not None and choice.head.key == "b" and choice.takes == "a"
-    assert start(standing, choice, 0.0).moves == Moves(0.0, 0.0, 0.0)
+    assert start(standing, choice, 0.0, limit=Rules().limit).moves == Moves(0.0, 0.0, 0.0)

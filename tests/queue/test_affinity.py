@@ -9,7 +9,8 @@ from foreman.domain.job import Job, Priority
 from foreman.domain.scheduling.choose import Rules
 from foreman.queue.candidates import AT_ONCE
 from foreman.store.sqlite.writer import SqliteWriter
-from tests.queue.test_fleet import FakeSite, FleetHarness
+from tests.queue.test_fleet import FleetHarness
+from tests.support.sites import FakeSite
 
 A, B, C = b"aaaa", b"bbbb", b"cccc"
 ANEW, AGAIN = 10.0, 1.0  # seconds of a job whose beginning is computed, and of one whose beginning is cached

@@ -2,174 +2,39 @@
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.domain.errors import Preempted
-from foreman.domain.job import CallerKey, Priority, State
-from foreman.domain.scheduling.choose import Rules, Spent
+from foreman.domain.job import CallerKey, Priority
+from foreman.domain.scheduling.choose import ONE, Rules
 from foreman.domain.scheduling.credits import IN_A_ROW
 from foreman.domain.scheduling.prefixes import SERVICES, TURN
+from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.shares import Fairness
-from foreman.queue.commands import Computed, Work
 from foreman.queue.handlers.giving_way import MOST
-from foreman.store.sqlite.writer import SqliteWriter
-from tests.support.queue import QueueHarness, learn
+from tests.support.endless import LONGEST, SHORTEST, Case, Kind, playing
 
-SHORTEST, LONGEST = 4, 16  # seconds of a job
 CALLERS: list[CallerKey] = [("alice", ""), ("alice", "x"), ("bob", "")]
 PROMPTS = [b"", b"aaaa", b"aaaabbbb", b"cccc"]
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What the jobs of one kind are like."""
+def work(case: Case, jobs: int) -> float:
+    """Return the slot seconds that a lane works until so many first jobs of it have begun, loads apart.
 
-    priority: Priority = Priority.NORMAL
-    key: str = "m"
-    caller: CallerKey = CALLERS[0]
-    prompt: bytes = b""
-    seconds: int = LONGEST
-
-
-@dataclass(frozen=True)
-class Case:
-    """The first jobs, oldest first, and the kinds of which newer jobs never end."""
-
-    rules: Rules
-    first: list[Kind]
-    stream: list[Kind]
-    load: int = 0  # seconds
-
-    @property
-    def callers(self) -> int:
-        return len({kind.caller for kind in (*self.first, *self.stream)})
-
-    def work(self, jobs: int) -> float:
-        """Return the slot seconds that a lane works until so many first jobs of it have begun, loads apart.
-
-        One caller's jobs go by age, but for a turn of prompts before each. Of several callers none begins a job while
-        it was served more than another one that waits. So a caller whose first jobs have not all begun was served for
-        `jobs` of them at most, and each other caller of its token for no more than that, one job, and one in each slot
-        that is charged in full at its end. A token that waits was served for what its callers were, and each other
-        token for no more than that and as many jobs again.
-        """
-        if self.callers == 1:
-            turn = max(TURN, SERVICES * LONGEST) if self.rules.prefix_turns else 0
-            return jobs * (turn + 2 * LONGEST)
-        over = 1 + self.rules.slots
-        return self.callers * (self.callers * (jobs + over) + over) * LONGEST
-
-
-@dataclass
-class Play:
-    """The slots of one target that work through a queue in which each kind of the stream always waits."""
-
-    harness: QueueHarness
-    case: Case
-    loaded: str = ""
-    ends: list[tuple[float, str]] = field(default_factory=list)
-    works: dict[str, tuple[Work, float, float]] = field(default_factory=dict)  # with its begin, and seconds of loading
-    kinds: dict[str, Kind] = field(default_factory=dict)
-    spent: deque[Spent] = field(default_factory=deque)
-    started: dict[str, float] = field(default_factory=dict)  # the first jobs, seconds after they were submitted
-
-    def run(self, most: float) -> None:
-        """Work until all first jobs have started, or for so many seconds."""
-        began, slots = self.harness.now, self.case.rules.slots
-        first = [self._submit(kind) for kind in self.case.first]
-        for kind in self.case.stream * 2:
-            self._submit(kind)
-        while len(self.started) < len(first) and self.harness.now <= began + most:
-            while len(self.works) < slots and (work := self._claim()):
-                if work.job.id in first:
-                    self.started.setdefault(work.job.id, self.harness.now - began)
-            self._go_on()
-
-    def _submit(self, kind: Kind) -> str:
-        name = f"{len(self.kinds):06}"
-        self.kinds[name] = kind
-        owner, caller = kind.caller
-        self.harness.submit(
-            1, id=name, model=kind.key, priority=kind.priority, owner=owner, caller=caller, prefix=kind.prompt
-        )
-        self._give_way()
-        return name
-
-    def _claim(self) -> Work | None:
-        work = self.harness.claim(loaded=self.loaded, spent=self.spent.popleft() if self.spent else None)
-        if work is None:
-            return None
-        job, now = work.job, self.harness.now
-        assert not self.works or job.key == self.loaded
-        loading = 0 if job.key == self.loaded else self.case.load
-        self.loaded = job.key
-        self.works[job.id] = work, now, loading
-        heapq.heappush(self.ends, (now + loading + self.kinds[job.id].seconds, job.id))
-        outlook = self.harness.handlers.outlook
-        outlook.claimed(job, now)
-        if job.state is State.WORKING:  # what has loaded its model is not reported to have begun, and does not give way
-            outlook.began(job.id, now)
-        if work.opens:
-            self.harness.say(Computed(job_id=job.id, fence=job.fence))
-        if int(job.id) >= len(self.case.first) and job.gave_way == 0:
-            self._submit(self.kinds[job.id])
-        return work
-
-    def _go_on(self) -> None:
-        """Go to the next moment at which something happens, and end what ends then."""
-        due = self.harness.handlers.next_due
-        moments = [end for end, name in self.ends if name in self.works] + ([due] if due is not None else [])
-        assert moments, "nothing runs, and nothing will"
-        self.harness.now = max(self.harness.now, min(moments))
-        while self.ends and self.ends[0][0] <= self.harness.now:
-            end, name = heapq.heappop(self.ends)
-            if name in self.works and end == self._end(name):
-                work, began, loading = self.works[name]
-                self.harness.handlers.outlook.learn(work.job, seconds=end - began - loading, tokens=0)
-                self._leave(name, None)
-        if due is not None and due <= self.harness.now:
-            self.harness.commit = self.harness.handlers.tick()
-            self._give_way()
-
-    def _end(self, name: str) -> float:
-        _, began, loading = self.works[name]
-        return began + loading + self.kinds[name].seconds
-
-    def _leave(self, name: str, error: Preempted | None) -> None:
-        work, began, loading = self.works.pop(name)
-        took = self.harness.now - began
-        self.harness.handlers.outlook.ended(name)
-        self.spent.append(work.spent(took, min(took, loading)))
-        self.harness.finish(work.job, *([error] if error else []))
-
-    def _give_way(self) -> None:
-        for name, urgent in dict(self.harness.commit.giving_way).items():
-            if name in self.works:
-                self._leave(name, Preempted(urgent))
-
-
-@contextmanager
-def playing(case: Case) -> Iterator[Play]:
-    with TemporaryDirectory() as folder:
-        store = SqliteWriter(Path(folder) / "foreman.db")
-        try:
-            store._db.execute("PRAGMA synchronous = OFF")  # nothing here outlives the test
-            harness = QueueHarness(store, order=case.rules, job_ttl=1e9)
-            for key in {kind.key for kind in (*case.first, *case.stream)}:
-                learn(harness.handlers.outlook, key, seconds=SHORTEST, load=case.load or None)
-            yield Play(harness, case)
-        finally:
-            store.close()
+    One caller's jobs go by age, but for a turn of prompts before each. Of several callers none begins a job while it
+    was served more than another one that waits. So a caller whose first jobs have not all begun was served for `jobs`
+    of them at most, and each other caller of its token for no more than that, one job, and one in each slot that is
+    charged in full at its end. A token that waits was served for what its callers were, and each other token for no
+    more than that and as many jobs again.
+    """
+    if case.callers == 1:
+        turn = max(TURN, SERVICES * LONGEST) if case.rules.prefix_turns else 0
+        return jobs * (turn + 2 * LONGEST)
+    over = 1 + case.rules.slots
+    return case.callers * (case.callers * (jobs + over) + over) * LONGEST
 
 
 rules = st.builds(
@@ -184,6 +49,7 @@ rules = st.builds(
 seconds = st.integers(SHORTEST, LONGEST)
 callers = st.sampled_from(CALLERS)
 classes = st.sampled_from(list(Priority))
+rooms = st.sampled_from([ONE, Room.count(2), Room.memory(6, {"m": 1, "n": 3, "o": 5, "k": 6})])
 
 
 @st.composite
@@ -199,7 +65,8 @@ def cases_of_one_class(draw: st.DrawFn) -> Case:
         seconds=seconds,
     )
     first = draw(st.lists(kinds, min_size=1, max_size=5))
-    return Case(draw(rules), first, draw(st.lists(kinds, min_size=1, max_size=5)), draw(st.sampled_from([0, 3, 15])))
+    stream = draw(st.lists(kinds, min_size=1, max_size=5))
+    return Case(draw(rules), first, stream, load=draw(st.sampled_from([0, 3, 15])))
 
 
 @st.composite
@@ -214,7 +81,7 @@ def cases_of_one_key(draw: st.DrawFn) -> Case:
 def assert_started(case: Case, bounds: list[float]) -> None:
     with playing(case) as play:
         play.run(max(bounds))
-        started = [play.started.get(f"{number:06}", math.inf) for number in range(len(case.first))]
+        started = [play.started.get(name, math.inf) for name in play.first]
     late = [(kind, at, most) for kind, at, most in zip(case.first, started, bounds, strict=True) if at > most]
     assert not late
 
@@ -232,13 +99,13 @@ def test_in_a_class_each_job_starts_after_the_turns_of_the_older_ones(case: Case
     limit, busiest = case.rules.limit, LONGEST + case.load
     turn = max(limit, 2 * case.load) + 2 * busiest
     jobs = Counter(kind.key for kind in case.first)
-    if len({kind.key for kind in (*case.first, *case.stream)}) == 1:
-        most = case.load + case.work(len(case.first)) + LONGEST
+    if len({kind.key for kind in case.kinds}) == 1:
+        most = case.load + work(case, len(case.first)) + LONGEST
     elif case.callers == 1:
         most = 2 * sum(jobs.values()) * turn
     else:
         least = max(limit - case.load, case.load, SHORTEST)
-        most = 2 * sum(math.ceil(case.work(number) / least) for number in jobs.values()) * turn
+        most = 2 * sum(math.ceil(work(case, number) / least) for number in jobs.values()) * turn
     assert_started(case, [most] * len(case.first))
 
 
@@ -261,11 +128,50 @@ def test_each_class_gets_its_share_so_that_each_job_of_it_starts(case: Case) -> 
     bounds = []
     for kind in case.first:
         number = jobs[kind.priority]
-        work = LONGEST * number if case.callers == 1 else case.work(number)
-        starts = (1 + MOST) * (number if case.callers == 1 else math.ceil(work / SHORTEST))
+        starts = (1 + MOST) * (number if case.callers == 1 else math.ceil(work(case, number) / SHORTEST))
         owed_more = share * limit + share * slots * LONGEST + slots * LONGEST
         higher = LONGEST * (owed_more / SHORTEST / IN_A_ROW + 2)
         before_each = (1 - share) * LONGEST / share + owed_more + higher + slots * LONGEST + IN_A_ROW * LONGEST
         slot_seconds = slots * limit + limit / 10 + starts * (before_each + LONGEST)
         bounds.append(slot_seconds / slots + 2 * LONGEST)
     assert_started(case, bounds)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Classes, keys, callers and prompts of all kinds, which fit together or not."""
+    alone = draw(st.booleans())
+    kinds = st.builds(
+        Kind,
+        priority=classes,
+        key=st.sampled_from("mnok"),
+        caller=st.just(CALLERS[0]) if alone else callers,
+        prompt=st.sampled_from(PROMPTS) if alone else st.just(b""),
+        seconds=seconds,
+    )
+    first = draw(st.lists(kinds, min_size=1, max_size=4))
+    stream = draw(st.lists(kinds, min_size=1, max_size=7))
+    after = draw(st.sampled_from([0, 100, 333]))
+    return Case(draw(rules), first, stream, after, draw(st.sampled_from([0, 3, 15])), draw(rooms))
+
+
+def goes(case: Case, priority: Priority) -> int:
+    """Return how many jobs of a class start until all first ones of it have, at most."""
+    lanes = Counter(kind.key for kind in case.older if kind.priority == priority)
+    jobs = sum(lanes.values())
+    if case.callers == 1 and all(not kind.prompt for kind in case.kinds):
+        return (1 + MOST) * jobs
+    return (1 + MOST) * sum(math.ceil(work(case, number) / SHORTEST) for number in lanes.values())
+
+
+@given(cases())
+def test_nobody_waits_for_ever(case: Case) -> None:
+    """Bound the wait in any queue by how often the class of a job is due, and by the share that it earns until then."""
+    rules, job = case.rules, LONGEST + case.load
+    share, limit, slots = rules.share, rules.limit, rules.slots
+    due = max(limit, 2 * case.load)
+    owed_more = share * limit + 2 * slots * job
+    higher = job * (owed_more / SHORTEST / IN_A_ROW + 2)
+    earned = (1 - share) * job / share + owed_more + higher + slots * job + IN_A_ROW * job + limit / 10
+    each = due + earned + 3 * job
+    assert_started(case, [2 * due + goes(case, kind.priority) * each for kind in case.first])

@@ -222,7 +222,7 @@ class Machine(RuleBasedStateMachine):
         if loaded == job.key:
             self._enter(job, State.WORKING)
         assert (work.job.attempt, work.job.fence, work.job.state) == (job.attempt, job.fence, job.state)
-        self.standing = choose.start(self.standing, choice, self.now)
+        self.standing = choose.start(self.standing, choice, self.now, limit=ORDER.limit)
         assert work.reserved is choice.reserved
 
     @rule(number=st.integers(0, 1000), stale=st.booleans())

@@ -234,7 +234,9 @@ def check_positions(store: Store, waiting: list[tuple[str, Priority, int]], at_w
         choice = choose.choose(board_of(store).heads(), outlook.turns_of().standing, running={}, now=now, rules=RULES)
         assert choice is not None
         assert places[choice.head.id] == place
-        outlook.turns = {"": outlook.turns_of().stand(choose.start(outlook.turns_of().standing, choice, now))}
+        outlook.turns = {
+            "": outlook.turns_of().stand(choose.start(outlook.turns_of().standing, choice, now, limit=RULES.limit))
+        }
         job = store.job(choice.head.id)
         assert job is not None
         done(store, job)

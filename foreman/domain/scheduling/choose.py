@@ -6,7 +6,8 @@ A lane is one load key in one priority class. The rules, in this order:
    share of the slot time: now and then one of its jobs goes before the higher classes.
 2. *Turn.* Within a class the load keys whose turn it is go on, and others begin one where they fit beside them. A turn
    ends once it has lasted `limit` while another key of the class waits, but not before it has worked for as long as
-   its load took (`visits.py`).
+   its load took (`visits.py`). A class that has begun none for that long, since turns of other classes went on, is
+   *due*: its oldest job of a new key goes next, whatever goes on.
 3. *Age.* The oldest job first.
 
 So a backlog of K keys costs K loads, a high job waits for at most two lower ones, and no class starves.
@@ -78,6 +79,7 @@ class Standing(msgspec.Struct, frozen=True):
     moves: Moves = msgspec.field(default_factory=Moves)
     visits: Visits = msgspec.field(default_factory=Visits)
     shares: Mapping[tuple[str, int], Shares] = msgspec.field(default_factory=dict)  # of lanes with several callers
+    began: tuple[float, ...] = (0.0,) * len(CLASSES)  # when a job of each class last began a turn
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -124,6 +126,17 @@ class Standing(msgspec.Struct, frozen=True):
         turn = self.turn(key)
         return self if turn is None or turn.prefix is prefix else self.changed(replace(turn, prefix=prefix))
 
+    def due_at(self, priority: int, since: float, limit: float) -> float:
+        """Return when a class is due to begin a turn, if its oldest job that does not come last waits `since` then.
+
+        Then that job, and the turn that the class began last, are older than any turn that goes on may become.
+        """
+        return max(since, self.began[priority]) + max(limit, *(2 * turn.load for turn in self.turns), 0.0)
+
+    def is_due(self, priority: int, since: float, now: float, limit: float) -> bool:
+        """Return True for a class that is due."""
+        return now > self.due_at(priority, since, limit)
+
     def next_end(self, now: float) -> float | None:
         """Return the next time after `now` at which a wait of the turns is over, or None."""
         ends = [end for turn in self.turns for end in turn.ends()]
@@ -155,13 +168,18 @@ def choose(
     """
     if len(heads) == 1 and len({heads[0].key, *standing.keys, *at_work}) == 1:
         return Choice(heads[0], False)  # no rule holds it back
-    view = _View(heads, standing, at_work, room, now, rules)
-    heads = view.ready(heads)
-    if not (oldest := _oldest(heads)):
+    if not heads:
         return None
-    priority, reserved = next_class(oldest, standing, running, now, rules)
-    head = view.first([head for head in heads if head.priority == priority])
-    held = view.held(head)
+    view = _View(heads, standing, at_work, room, now, rules)
+    priority, reserved = next_class(_oldest(heads), standing, running, now, rules)
+    held: Collection[str] = at_work
+    if (head := view.due(heads, priority)) is None:
+        heads = view.ready(heads)
+        if not (oldest := _oldest(heads)):
+            return None
+        priority, reserved = next_class(oldest, standing, running, now, rules)
+        head = view.first([head for head in heads if head.priority == priority])
+        held = view.held(head)
     if head.key in at_work or room.fits({*held, head.key}):
         return Choice(head, reserved, view.taken(head))
     stays = view.stays(head, held)
@@ -169,12 +187,19 @@ def choose(
     return Choice(min(beside, key=lambda head: (head.priority, head.since, head.id)), False) if beside else None
 
 
-def start(standing: Standing, choice: Choice, now: float, *, room: Room = ONE, load: float = 0.0) -> Standing:
-    """Return the standing after starting the choice; loading its key takes `load` seconds, 0 when it is unknown."""
+def start(
+    standing: Standing, choice: Choice, now: float, *, limit: float, room: Room = ONE, load: float = 0.0
+) -> Standing:
+    """Return the standing after starting the choice; loading its key takes `load` seconds, 0 when it is unknown.
+
+    A turn that begins takes the place of those that have lasted `limit`; the jobs of their keys begin new ones.
+    """
     head = choice.head
-    turn, visits, moves = standing.turn(head.key), standing.visits, standing.moves
+    turn, visits, moves, began = standing.turn(head.key), standing.visits, standing.moves, standing.began
     others = [other for other in standing.turns if other.key != head.key]
+    new = turn is None
     if turn is None:
+        began = (*began[: head.priority], now, *began[head.priority + 1 :])
         taken = standing.turn(choice.takes)
         if taken is not None:
             moves = moves.one(load + taken.load, now)
@@ -184,13 +209,13 @@ def start(standing: Standing, choice: Choice, now: float, *, room: Room = ONE, l
         turn = turn.visited(head.since)
     keep = [turn]
     for other in reversed(others):
-        if room.fits({other.key, *(kept.key for kept in keep)}):
+        if not (new and other.ended(now, limit)) and room.fits({other.key, *(kept.key for kept in keep)}):
             keep.insert(0, other)
         else:
             visits = visits.left(other)
     keep.remove(turn)
     started = (*standing.started, head.priority)[-IN_A_ROW:]
-    return Standing((*keep, turn.started(now)), standing.credits, started, moves, visits, standing.shares)
+    return Standing((*keep, turn.started(now)), standing.credits, started, moves, visits, standing.shares, began)
 
 
 def spend(
@@ -244,6 +269,18 @@ class _View:
         """Return True for a key whose turn has lasted long enough for another one to begin."""
         return key != OTHERS and (turn := self._turns.get(key)) is not None and turn.ended(self._now, self._rules.limit)
 
+    def due(self, heads: Sequence[Head], priority: int) -> Head | None:
+        """Return the oldest job of a class that is due, of those that do not come last; None if it is not due."""
+        of_class = (head for head in heads if head.priority == priority and not self._comes_last(head))
+        oldest = min(of_class, key=lambda head: (head.since, head.id), default=None)
+        is_due = oldest is not None and self._standing.is_due(priority, oldest.since, self._now, self._rules.limit)
+        return oldest if is_due else None
+
+    def _comes_last(self, head: Head) -> bool:
+        """Return True for a job of a key that its class gave a turn, which has ended."""
+        turn = self._turns.get(head.key)
+        return turn is not None and turn.comes_last(head.priority, self._now, self._rules.limit)
+
     def ready(self, heads: Sequence[Head]) -> Sequence[Head]:
         """Return the heads whose jobs may start; changing the key for one of the others would cost too much now.
 
@@ -266,14 +303,14 @@ class _View:
 
     def first(self, heads: Sequence[Head]) -> Head:
         """Return the next one of the heads of a class."""
-        new = [head for head in heads if head.key not in self._turns]
-        oldest = min((head.since for head in new), default=self._now)
+        known, last = self._turns, {head.key for head in heads if self._comes_last(head)}
+        new = {head.key for head in heads if head.key not in last and (head.key not in known or self.ended(head.key))}
+        oldest = min((head.since for head in heads if head.key in new), default=self._now)
         patient = self._now - oldest <= self._rules.limit  # else none begins beside the turns before the oldest
 
         def order(head: Head) -> tuple[int, float, str]:
-            if head.key in self._turns:
-                rank = 2 if self.ended(head.key) else 0
-            else:
+            rank = 2 if head.key in last else 0
+            if head.key in new:
                 rank = 0 if (patient or head.since == oldest) and self._fits(head.key) else 1
             return rank, head.since, head.id
 

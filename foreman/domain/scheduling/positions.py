@@ -44,15 +44,24 @@ def order(
     while waiting:
         priority, reserved = next_class(oldest, standing, {}, now, rules)
         queue = waiting[priority]
-        head, left = queue[_by_age(queue, standing, now, rules)]
-        standing = start(standing, Choice(head, reserved), now, room=room)
+        head, left = queue[_by_age(queue, standing, priority, now, rules)]
+        standing = start(standing, Choice(head, reserved), now, limit=rules.limit, room=room)
         each = seconds(head.key)
         count = (
             1
             if reserved
             else min(
                 left,
-                _until_another(oldest, standing, priority, len(queue) > 1 and head.key != OTHERS, each, now, rules),
+                _until_another(
+                    oldest,
+                    standing,
+                    priority,
+                    len(queue) > 1 and head.key != OTHERS,
+                    _oldest(queue, standing, priority, now, rules),
+                    each,
+                    now,
+                    rules,
+                ),
             )
         )
         yield Run(head.key, priority, count)
@@ -72,11 +81,24 @@ def _oldest_of(waiting: Mapping[int, Mapping[str, tuple[Head, int]]]) -> dict[in
     return {priority: next(iter(queue.values()))[0].since for priority, queue in waiting.items()}
 
 
-def _by_age(queue: Mapping[str, object], standing: Standing, now: float, rules: Rules) -> str:
-    """Return the next key of `queue`, whose keys are sorted by their oldest job."""
+def _oldest(
+    queue: Mapping[str, tuple[Head, int]], standing: Standing, priority: int, now: float, rules: Rules
+) -> Head | None:
+    """Return the oldest head of a class of those that do not come last; `queue` is sorted by age."""
+    last = {turn.key for turn in standing.turns if turn.comes_last(priority, now, rules.limit)} - {OTHERS}
+    return next((head for key, (head, _) in queue.items() if key not in last), None)
+
+
+def _by_age(queue: Mapping[str, tuple[Head, int]], standing: Standing, priority: int, now: float, rules: Rules) -> str:
+    """Return the next key of a class, whose keys are sorted by their oldest job."""
+    oldest = _oldest(queue, standing, priority, now, rules)
+    if oldest is None:
+        return next(iter(queue))
+    if standing.is_due(priority, oldest.since, now, rules.limit):
+        return oldest.key
     turns = {turn.key: turn for turn in standing.turns}
-    going = [key for key in queue if key in turns and (key == OTHERS or not turns[key].ended(now, rules.limit))]
-    return next(iter(going), next((key for key in queue if key not in turns), next(iter(queue))))
+    going = (key for key in queue if key in turns and (key == OTHERS or not turns[key].ended(now, rules.limit)))
+    return next(going, oldest.key)
 
 
 def _until_another(
@@ -84,18 +106,22 @@ def _until_another(
     standing: Standing,
     priority: int,
     others: bool,
+    first: Head | None,
     each: float,
     now: float,
     rules: Rules,
 ) -> int:
     """Return how many jobs of the current key go before another choice is possible; 1 or more.
 
-    `others` is True when another key of the class waits; `each` is the duration of a job in seconds.
+    `others` is True when another key of the class waits, and `first` is the oldest of its jobs that do not come
+    last; `each` is the duration of a job in seconds.
     """
     pace = max(each, 1e-9) / rules.slots  # seconds from one end to the next
     counts: list[float] = [1_000_000_000]
     if others and standing.turns:
         counts.append((standing.turns[-1].since + rules.limit - now) / pace)
+    if first is not None and (due := standing.due_at(priority, first.since, rules.limit) - now) >= 0:
+        counts.append(math.floor(due / pace))
     for lower, since in oldest.items():
         if lower > priority and rules.share:
             if starves(lower, oldest, now, rules):

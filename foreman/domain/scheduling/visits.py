@@ -42,6 +42,10 @@ class Turn(msgspec.Struct, frozen=True):
         """Return True once it gives way to another key of its class."""
         return now - self.since >= max(limit, 2 * self.load)
 
+    def comes_last(self, priority: int, now: float, limit: float) -> bool:
+        """Return True once the jobs of its key come last in a class: the class began the turn, and it has ended."""
+        return priority == self.priority and self.ended(now, limit)
+
     # A clock that is set back ends both of these.
 
     def goes_on(self, now: float) -> bool:

@@ -131,7 +131,8 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
         target=site.name or None,
     )
     load = outlook.load_times.of(site.name, job.key) or 0.0
-    standing = choose.start(turns.standing, choice, now, room=room, load=load).prefixed(job.key, found.turn)
+    standing = choose.start(turns.standing, choice, now, limit=rules.limit, room=room, load=load)
+    standing = standing.prefixed(job.key, found.turn)
     since = now if claimed.state is State.WORKING else None
     prompts = turns.prompts.started(job.id, job.key, job.prefix, since)
     opens = site.slots > 1 and rules.prefix_turns and prompts.is_new(job.id)  # else nobody waits for its prompt
