@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 ROOM = 2**20  # bytes of lines buffered for a stalled reader
-TOGETHER = 0.01  # seconds to wait for more lines
+TOGETHER = 0.03  # seconds to wait for more lines
 LAST_LINES = 1.0  # seconds to write the last lines at exit
 NOWHERE = -1  # never an open descriptor: the number of a closed standard error may be reused by the database
 
