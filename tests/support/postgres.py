@@ -117,10 +117,13 @@ class Server:
     def schema(self) -> Iterator[str]:
         """A schema of a test's own, by name."""
         name = f"t{next(self._schemas)}"
+        self._say(f"CREATE SCHEMA {name}")
+        yield name
+        self._say(f"DROP SCHEMA {name} CASCADE")
+
+    def _say(self, statement: str) -> None:
         with psycopg.connect(self.url(), autocommit=True) as db:
-            db.execute(f"CREATE SCHEMA {name}".encode())
-            yield name
-            db.execute(f"DROP SCHEMA {name} CASCADE".encode())
+            db.execute(statement.encode())
 
 
 class Servers:

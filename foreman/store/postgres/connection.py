@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import psycopg
 import structlog
+from psycopg.abc import PQGen
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 from foreman.domain.errors import StoreAway
@@ -17,6 +19,7 @@ from foreman.store.postgres.error_codes import READ_ONLY, UNSENDABLE, first_line
 from foreman.store.sql.rows import insertion
 
 log = structlog.get_logger()
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of pipelines that a lost connection ended
 
 FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0  # seconds between attempts to connect; each one doubles it
 PREPARED = 300  # statements that stay prepared
@@ -129,6 +132,7 @@ class Connection:
                 if fresh and self._db is not None and self._db.closed:
                     fresh = False  # it may have been lost long ago: the next one is new
                     continue
+                self._begun = self._in_transaction  # and has failed
                 self._end(error)
                 raise translate(error) from error
             self._unsent, self._begun = [], self._in_transaction
@@ -160,6 +164,7 @@ class Connection:
         if len(statements) == 1:
             cursors = [db.execute(translated(statements[0][0]), statements[0][1], binary=True)]
         else:
+            db._pipeline = _Pipeline(db)
             with db.pipeline():
                 cursors = [db.execute(translated(sql), values, binary=True) for sql, values in statements]
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
@@ -168,6 +173,21 @@ class Connection:
         """Close the connection after an error after which it is of no use."""
         if isinstance(error, psycopg.Error) and error.sqlstate == READ_ONLY:
             self.close()  # the server has become a replica: another one is the primary
+
+
+class _Pipeline(psycopg.Pipeline):
+    """A pipeline that ends with a Sync.
+
+    psycopg's own sends a Flush after it. The server takes that for the beginning of another command, and never ends the
+    transaction of a node that stands still: `idle_in_transaction_session_timeout` counts from a Sync only.
+    """
+
+    def _exit_gen(self) -> PQGen[None]:
+        try:
+            self._enqueue_sync()
+            yield from self._communicate_gen()
+        finally:
+            yield from self._fetch_gen(flush=False)
 
 
 def _connect(address: Address) -> psycopg.Connection[Any]:

@@ -1,0 +1,430 @@
+"""What only PostgreSQL's store does: nodes, lost connections, commits whose answer is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from foreman.domain.errors import StoreAway, StoreBroken, StoreFull, StoreRefused, StoreRejected
+from foreman.domain.nodes import NodeState
+from foreman.store.postgres import connection, migrate
+from foreman.store.postgres.address import read_address
+from foreman.store.postgres.dialect import sized, translated
+from foreman.store.postgres.error_codes import translate
+from foreman.store.postgres.nodes import Identity
+from foreman.store.postgres.writer import PostgresWriter
+from tests.store.conftest import add, draft
+from tests.support.cutting_proxy import CuttingProxy
+from tests.support.postgres import ORIGINS, Server, Servers
+
+SLOW_COMMIT = """
+    CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END';
+    CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON jobs DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION wait()"""
+
+
+@pytest.fixture(params=ORIGINS)
+def server(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Server]:
+    """A server that a test may stop."""
+    found = servers.get(request.param)
+    yield found
+    found.stop()
+    found.start()
+
+
+@pytest.fixture(params=ORIGINS)
+def schema(request: pytest.FixtureRequest, servers: Servers) -> Iterator[tuple[Server, str]]:
+    found = servers.get(request.param)
+    with found.schema() as name:
+        yield found, name
+
+
+@pytest.fixture
+def url(schema: tuple[Server, str]) -> str:
+    return schema[0].url(schema[1])
+
+
+@pytest.fixture
+def proxy(schema: tuple[Server, str]) -> Iterator[CuttingProxy]:
+    with closing(CuttingProxy(schema[0].socket)) as found:
+        yield found
+
+
+@pytest.fixture
+def store(schema: tuple[Server, str], proxy: CuttingProxy) -> Iterator[PostgresWriter]:
+    with closing(PostgresWriter(schema[0].url(schema[1], proxy.host), Identity("node"))) as found:
+        yield found
+
+
+def ids(store: PostgresWriter) -> list[str]:
+    return [job.id for job in store.jobs(limit=9)]
+
+
+def sql(url: str, statement: str) -> list[Any]:
+    with psycopg.connect(url, autocommit=True) as db:
+        done = db.execute(statement.encode())
+        return done.fetchall() if done.description else []
+
+
+@contextmanager
+def opened(url: str, *name: str) -> Iterator[PostgresWriter]:
+    with closing(PostgresWriter(url, Identity(*name))) as found:
+        yield found
+
+
+# A commit whose answer is lost.
+
+
+def test_a_commit_whose_answer_is_lost_is_applied_once(store: PostgresWriter, proxy: CuttingProxy) -> None:
+    proxy.drops_answer = True
+    add(store, draft(1))
+    add(store, draft(2))
+    assert (ids(store), proxy.commits) == (["002", "001"], 1)
+    assert [event.seq for event in store.events(limit=9)] == [1, 2]
+    assert store.news() is None
+
+
+def test_a_commit_that_is_still_under_way_is_waited_for(store: PostgresWriter, proxy: CuttingProxy, url: str) -> None:
+    sql(url, SLOW_COMMIT)
+    proxy.drops_answer = True
+    add(store, draft(1))
+    assert (ids(store), proxy.commits) == (["001"], 1)
+
+
+def test_a_commit_that_never_arrived_stores_nothing(store: PostgresWriter, proxy: CuttingProxy) -> None:
+    proxy.drops_commit = True
+    with pytest.raises(StoreAway):
+        add(store, draft(1))
+    add(store, draft(2))
+    assert (ids(store), proxy.commits) == (["002"], 1)
+    assert [event.seq for event in store.events(limit=9)] == [1]
+
+
+def test_the_answer_to_a_commit_is_waited_for_until_the_server_is_back(
+    store: PostgresWriter, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def sleep(seconds: float) -> None:
+        tries.append(seconds)
+        if len(tries) == 3:
+            proxy.away = False
+
+    monkeypatch.setattr("foreman.store.postgres.writer.time.sleep", sleep)
+    monkeypatch.setattr(connection, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(store._connection, "_pause", 0.0)
+    proxy.drops_answer = proxy.away = True
+    add(store, draft(1))
+    assert (ids(store), len(tries)) == (["001"], 3)
+
+
+def test_a_fate_that_nobody_tells_ends_the_process(
+    store: PostgresWriter, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foreman.store.postgres.writer.SETTLED_WITHIN", 0.0)
+    proxy.drops_answer = proxy.away = True
+    with pytest.raises(StoreBroken, match="cannot say if a commit is stored"):
+        add(store, draft(1))
+    proxy.away = False
+
+
+# The server is away.
+
+
+def test_a_connection_that_was_cut_in_between_is_made_again(store: PostgresWriter, proxy: CuttingProxy) -> None:
+    reader = store.reader()
+    add(store, draft(1))
+    for number in (2, 3):
+        assert reader.job("001") is not None
+        proxy.cut()
+        add(store, draft(number))
+        with reader.snapshot():
+            assert len(reader.jobs(limit=9)) == number
+
+
+def test_a_connection_that_is_cut_within_a_transaction_stores_nothing(
+    store: PostgresWriter, proxy: CuttingProxy
+) -> None:
+    def cut_within() -> None:
+        with store.transaction():
+            store.set_note("a", "b")
+            assert store.note("a") == "b"
+            proxy.cut()
+            store.note("a")
+
+    with pytest.raises(StoreAway):
+        cut_within()
+    assert store.note("a") is None
+
+
+def test_while_the_server_is_away_it_is_said_at_once(
+    store: PostgresWriter, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = store.reader()
+    proxy.away = True
+    proxy.cut()
+    for _ in range(3):
+        with pytest.raises(StoreAway):
+            add(store, draft(1))
+        with pytest.raises(StoreAway), reader.snapshot():
+            reader.job("001")
+    monkeypatch.setattr(store._connection, "_next_try", 0.0)
+    monkeypatch.setattr(reader._connection, "_next_try", 0.0)
+    proxy.away = False
+    add(store, draft(1))
+    assert reader.job("001") is not None
+
+
+def test_a_server_that_was_killed_and_started_again_has_all_that_was_acknowledged(server: Server) -> None:
+    with server.schema() as name, opened(server.url(name), "node") as store:
+        add(store, draft(1))
+        server.stop()
+        with pytest.raises(StoreAway):
+            add(store, draft(2))
+        server.start()
+        store._connection._next_try = 0.0
+        add(store, draft(3))
+        assert ids(store) == ["003", "001"]
+
+
+def test_a_server_that_becomes_read_only_is_left(server: Server) -> None:
+    with server.schema() as name, opened(server.url(name), "node") as store:
+        add(store, draft(1))
+        server.stop()
+        server.start("default_transaction_read_only=on")
+        for _ in range(2):
+            with pytest.raises(StoreAway):
+                add(store, draft(2))
+            store._connection._next_try = 0.0
+        server.stop()
+        server.start()
+        add(store, draft(3))
+        assert ids(store) == ["003", "001"]
+
+
+def test_a_transaction_in_a_server_that_turns_read_only_closes_the_connection(store: PostgresWriter) -> None:
+    def turn() -> None:
+        with store.transaction():
+            store._connection.run("SET TRANSACTION READ ONLY")
+            store.set_note("a", "b")
+            store.note("a")
+
+    with pytest.raises(StoreAway, match="read-only"):
+        turn()
+    assert store._connection._db is None or store._connection._db.closed
+    add(store, draft(1))
+
+
+# Several Foremen.
+
+
+def test_another_foreman_is_refused_while_one_has_the_database_for_itself(url: str) -> None:
+    with opened(url, "one"):
+        for name in ("", "b"):
+            with pytest.raises(
+                StoreRefused, match=r"another foreman, heard \d+ s ago, uses the database postgres at .*: "
+            ):
+                PostgresWriter(url, Identity("two", name))
+    with opened(url, "two"):
+        pass
+
+
+def test_a_name_is_had_by_one(url: str) -> None:
+    with opened(url, "one", "a"), opened(url, "two", "b") as second:
+        with pytest.raises(StoreRefused, match=r"another foreman \(a\), heard \d+ s ago, has the same name"):
+            PostgresWriter(url, Identity("three", "a"))
+        assert [(node.name, node.state) for node in second.nodes()] == [("a", NodeState.UP), ("b", NodeState.UP)]
+
+
+def test_a_silent_foreman_keeps_its_name_for_a_while_only(url: str) -> None:
+    with opened(url, "one"):
+        pass
+    sql(url, "UPDATE nodes SET state = 'up', seen_at = seen_at - 60")
+    with opened(url, "two") as second:
+        assert [node.epoch for node in second.nodes()] == [2]
+
+
+def test_a_process_whose_place_was_taken_is_told_so_and_writes_nothing(url: str) -> None:
+    with opened(url, "one") as first, opened(url, "one") as second:
+        with pytest.raises(StoreBroken, match="another foreman has taken this node's place"):
+            add(first, draft(1))
+        add(second, draft(2))
+        assert ids(first) == ["002"]
+
+
+def test_a_node_that_was_evicted_alive_joins_again(url: str) -> None:
+    with opened(url, "one", "a") as first, opened(url, "two", "b") as second:
+        with second.transaction():
+            second.evict("a")
+        assert [node.state for node in first.nodes()] == [NodeState.GONE, NodeState.UP]
+        add(first, draft(1))
+        add(first, draft(2))
+        assert [(node.epoch, node.state) for node in first.nodes()] == [(3, NodeState.UP), (1, NodeState.UP)]
+
+
+def test_an_eviction_does_not_hide_that_a_commit_was_stored(
+    store: PostgresWriter, proxy: CuttingProxy, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = store._member.has_committed
+
+    def evicted_before(batch: int) -> bool:
+        sql(url, "UPDATE nodes SET state = 'gone', epoch = epoch + 1")
+        return committed(batch)
+
+    monkeypatch.setattr(store._member, "has_committed", evicted_before)
+    proxy.drops_answer = True
+    add(store, draft(1))
+    add(store, draft(2))
+    assert ids(store) == ["002", "001"]
+
+
+def test_a_heartbeat_alone_is_no_news(url: str) -> None:
+    with opened(url, "one", "a") as first, opened(url, "two", "b") as second:
+        with first.transaction():
+            first.tell([], NodeState.UP)
+        first.news()
+        seen = second.nodes()[0].seen_at
+        assert second.news() is not None
+        with first.transaction():
+            first.tell([], NodeState.UP)
+        assert second.news() is None
+        assert second.nodes()[0].seen_at > seen
+        with first.transaction():
+            first.tell([], NodeState.DRAINING)
+            first.coordinate()
+        news = second.news()
+        assert news is not None and news.nodes is not None
+        assert (news.nodes[0].state, second.coordinator) == (NodeState.DRAINING, "a")
+
+
+def test_what_others_commit_is_told_once_and_in_order(url: str) -> None:
+    with opened(url, "one", "a") as first, opened(url, "two", "b") as second:
+        second.news()
+        add(first, draft(1), draft(2, not_before=900.0), draft(3, model="n"))
+        with first.transaction():
+            first.set_note("paused", "true")
+        news = second.news()
+        assert news is not None
+        assert ([event.seq for event in news.events], news.newest, news.paused) == ([1, 2, 3], 3, True)
+        assert sorted(news.jobs) == ["001", "002", "003"]
+        assert sorted((line.key, line.ready, line.parked, head and head.id) for line, head in news.lines) == [
+            ("m", 1, 1, "001"),
+            ("n", 1, 0, "003"),
+        ]
+        assert second.news() is None
+
+
+def test_a_job_that_another_node_may_have_changed_is_read_again(url: str) -> None:
+    with opened(url, "one", "a") as first, opened(url, "two", "b") as second:
+        [job] = add(first, draft(1))
+        with second.transaction():
+            second.delete([job.id])
+        with first.transaction():
+            assert first.with_payload(job.id) is None
+
+
+# The server's settings, values, errors.
+
+
+def test_times_are_the_servers(store: PostgresWriter, url: str) -> None:
+    with store.transaction(12.0) as now:
+        [(there,)] = sql(url, "SELECT extract(epoch FROM clock_timestamp())::float8")
+        assert there - 60 < now <= there
+
+
+def test_a_database_that_may_forget_commits_is_refused(url: str) -> None:
+    for how in ("off", "local"):
+        with pytest.raises(StoreRefused, match=f"synchronous_commit is {how} for this database"):
+            PostgresWriter(f"{url}%20-csynchronous_commit%3D{how}", Identity("node"))
+
+
+def test_tables_of_a_newer_foreman_are_refused(url: str) -> None:
+    with opened(url, "node"):
+        pass
+    sql(url, "UPDATE fleet_state SET schema = 999")
+    with pytest.raises(StoreRefused, match="has schema version 999, this foreman knows up to"):
+        PostgresWriter(url, Identity("node"))
+    assert migrate.steps().keys() == {1}
+
+
+def test_text_with_a_zero_byte_is_rejected_and_nothing_else(store: PostgresWriter) -> None:
+    with pytest.raises(StoreRejected):
+        add(store, draft(1, custom_id="a\0b"))
+    add(store, draft(2, prefix=b"\0", payload=b"\0"))
+    assert ids(store) == ["002"]
+
+
+def test_a_pooler_without_prepared_statements_is_served(schema: tuple[Server, str]) -> None:
+    server, name = schema
+    with opened(server.url(name) + "&prepare=off", "node") as store:
+        for number in range(1, 9):
+            add(store, draft(number))
+        assert len(ids(store)) == 8
+        assert store._connection.value("SELECT count(*) FROM pg_prepared_statements") == 0
+
+
+def test_a_stopped_node_does_not_hold_the_write_lock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = connection.TIMEOUTS[0].replace("session_timeout', '5s'", "session_timeout', '100ms'")
+    monkeypatch.setattr("foreman.store.postgres.nodes.BEGIN", (("BEGIN", ()), (short, ())))
+    monkeypatch.setattr("foreman.store.postgres.writer.BEGIN", (("BEGIN", ()), (short, ())))
+
+    def stand_still() -> None:
+        with first.transaction():
+            add(second, draft(2))  # waits for the lock until the server has ended the other transaction
+            first.set_note("a", "b")
+
+    with opened(url, "one", "a") as first, opened(url, "two", "b") as second:
+        with pytest.raises(StoreAway):
+            stand_still()
+        assert (ids(second), second.note("a")) == (["002"], None)
+        add(first, draft(3))
+
+
+KINDS = {
+    StoreFull: ["53100"],
+    StoreAway: ["08006", "57P01", "57P03", "25006", "53300", "55P03", "57014", "25P03", "40001", "40P01"],
+    StoreBroken: ["58030", "XX001"],
+    StoreRejected: ["23505", "22021", "54000", "42P01"],
+}
+
+
+@pytest.mark.parametrize(("kind", "code"), [(kind, code) for kind, codes in KINDS.items() for code in codes])
+def test_every_code_of_the_server_is_of_one_kind(kind: type[Exception], code: str) -> None:
+    error = psycopg.errors.lookup(code)("words")
+    assert type(translate(error)) is kind
+    assert type(translate(KeyError())) is KeyError
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:secret@h:1/d", "postgres://me:secret@h:1/d?sslmode=require&prepare=off"]
+)
+def test_an_address_shows_no_password(url: str) -> None:
+    found = read_address(url)
+    assert (str(found), found.prepare) == ("d at h:1", "prepare" not in url)
+    assert found.parameters["password"] == "secret" and "secret" not in repr(found)
+    assert found.parameters["target_session_attrs"] == "read-write"
+
+
+@pytest.mark.parametrize("url", ["mysql://me:secret@h/d", "postgresql://me:secret@h/d?odd=1"])
+def test_an_address_that_cannot_be_read_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(StoreRefused, match="database_url") as refused:
+        read_address(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_cannot_be_reached_is_refused_at_start() -> None:
+    began = time.monotonic()
+    with pytest.raises(StoreRefused, match="the database d at 127.0.0.1:1 cannot be used: "):
+        PostgresWriter("postgresql://me:secret@127.0.0.1:1/d", Identity("node"))
+    assert time.monotonic() - began < 30
+
+
+def test_the_shared_sql_is_translated() -> None:
+    assert translated("SELECT ?1, ?2, ?1 FROM jobs INDEXED BY x WHERE ?") == "SELECT $1, $2, $1 FROM jobs WHERE $1"
+    assert translated("SELECT ? FROM jobs NOT INDEXED WHERE a = ?") == "SELECT $1 FROM jobs WHERE a = $2"
+    assert [len(part) for part in sized([()] * 150)] == [64, 64, 16, 4, 1, 1]
