@@ -18,6 +18,7 @@ from foreman import descriptors, tuning
 from foreman.actors import auto_slots, pruner
 from foreman.actors.feed import Feed
 from foreman.actors.fleet import DRAINED, Fleet, Member
+from foreman.actors.membership import Membership
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
@@ -41,8 +42,8 @@ from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.outlook import Outlook
 from foreman.reloader import Reloader, itself
 from foreman.restart import keep_running
+from foreman.store.protocol import Engine
 from foreman.store.readers import Readers
-from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.boot import leads_to
 from foreman.targets.protocol import Target
 from foreman.watchdog import Watchdog
@@ -61,6 +62,8 @@ class App:
     members: Members
     reloader: Reloader
     webhooks: WebhookDispatcher
+    membership: Membership | None  # of a fleet
+    coordinates: Callable[[], bool]  # True while this node removes old jobs
     tls: ssl.SSLContext | None
     closing: trio.Event = field(default_factory=trio.Event)
     closed: trio.Event = field(default_factory=trio.Event)  # the HTTP server has sent its last answers
@@ -73,14 +76,20 @@ class App:
         await self.members.start(nursery, self.supervised, self.down.discard)
         await nursery.start(self.supervised("embeddings", self.context.past_queue.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
-        await nursery.start(self.supervised("pruner", partial(pruner.run, self.queue)))
+        await nursery.start(self.supervised("pruner", partial(pruner.run, self.queue, self.coordinates)))
+        if self.membership is not None:
+            await nursery.start(self.supervised("membership", self.membership.run))
         if listening is not None:
             await nursery.start(self.supervised("http", partial(self._serve, listening)))
 
     async def drain(self, grace: float) -> None:
         """Drain outside-in: no new jobs, no new claims, `grace` seconds for running jobs, then the last commits."""
         self.context.leaving.set()
+        if self.membership is not None:
+            await self.membership.drain()
         await self.members.drain(grace)
+        if self.membership is not None:
+            await self.membership.leave()
         await self.queue.close()
         with trio.move_on_after(LAST_WORDS):
             await self.queue.wait_closed()
@@ -154,7 +163,7 @@ class App:
 
 def build(
     settings: Settings,
-    store: SqliteWriter,
+    store: Engine,
     clock: Callable[[], float],
     *,
     targets: Mapping[str, Target] | None = None,
@@ -175,8 +184,15 @@ def build(
     timeouts = tuning.timeouts_of(settings)
     outlook = Outlook(tuning.order_of(settings))
     handlers = CommandHandlers(
-        store, tuning.rules_of(settings), outlook, clock=clock, chance=chance, target=_usage_name(settings)
+        store,
+        tuning.rules_of(settings),
+        outlook,
+        clock=clock,
+        chance=chance,
+        target=_usage_name(settings),
+        node=settings.node,
     )
+    clock = handlers.clock  # the store's, which nodes agree on
     queue = QueueActor(handlers, offload=offload)
     budget = Budget(settings.memory, grace=min(GRACE, settings.send_timeout))
     hub = OutputHub(budget)
@@ -194,7 +210,8 @@ def build(
             for one in settings.all_targets
         ],
         queue,
-        drained=store.note(DRAINED),
+        drained=store.note(drained := _note(settings, DRAINED)),
+        note=drained,
     )
     readers = make_readers(store, broken=queue.lose)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs().newest)
@@ -214,6 +231,7 @@ def build(
         inline=settings.artifact_inline_limit,
         metrics=metrics,
         clock=clock,
+        coordinates=lambda: handlers.coordinates,
     )
     queue.add_listener(hub.on_commit)
     queue.add_listener(feed.on_commit)
@@ -258,7 +276,8 @@ def build(
     )
     reloader = Reloader(context, members, makings, tuned, reread or (lambda: settings))
     context.reload = reloader.reload
-    return App(context, queue, members, reloader, webhooks, _tls(settings))
+    membership = Membership(fleet, queue) if settings.node else None
+    return App(context, queue, members, reloader, webhooks, membership, lambda: handlers.coordinates, _tls(settings))
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
@@ -269,6 +288,11 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     except OSError as error:
         why = (error.reason or "not in PEM") if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingInvalid("tls_cert", settings.tls_cert, f"cannot be used with its key ({why})") from error
+
+
+def _note(settings: Settings, name: str) -> str:
+    """Return the name of this node's own note of a kind."""
+    return f"{name}@{settings.node}" if settings.node else name
 
 
 def _usage_name(settings: Settings) -> str:

@@ -217,7 +217,8 @@ class Members:
 
 def note_of(settings: Settings, one: TargetSettings) -> str:
     """Return the name of the note with the last known models of a target."""
-    return NOTE if len(settings.all_targets) == 1 else f"{NOTE} {one.name}"
+    alone = len(settings.all_targets) == 1 and not settings.node
+    return NOTE if alone else f"{NOTE} {one.name}"
 
 
 async def _end_jobs(member: Member) -> None:

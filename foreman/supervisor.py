@@ -21,8 +21,8 @@ from foreman.config.settings import Settings
 from foreman.domain.errors import ForemanError, SettingInvalid
 from foreman.garbage import few_walk_through_all
 from foreman.heap import trimmed
+from foreman.opening import opened
 from foreman.resolver import Resolver
-from foreman.store.sqlite.writer import SqliteWriter
 
 log = structlog.get_logger()
 
@@ -73,32 +73,29 @@ async def main(
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
         trio.open_signal_receiver(signal.SIGHUP) as hangups,
         listening,
+        opened(settings) as store,
     ):
-        store = SqliteWriter(settings.data_dir / "foreman.db")
-        try:
-            async with trio.open_nursery() as nursery:
-                living = app.build(settings, store, clock, reread=reread)
-                living.context.watchdog.install()
-                await living.check_addresses(listening)
-                await living.start(nursery, listening)
-                await living.check_targets()
-                url = _url(settings, listening)
-                target = ", ".join(member.target.address for member in living.context.fleet.members)
-                log.info("foreman serves", version=__version__, url=url, pid=os.getpid(), target=target)
-                task_status.started(Running(url))
-                systemd.ready(url)
-                await nursery.start(living.supervised("systemd", partial(systemd.run, partial(living.look, url))))
-                nursery.start_soon(_reload_at_each, hangups, living)
-                async for _ in signals:
-                    break
-                grace = living.context.settings.shutdown_grace
-                log.info("draining", grace=grace)
-                systemd.leaving(grace + STOP_MARGIN)
-                nursery.start_soon(_leave_at_next, signals)
-                await living.drain(grace)
-                nursery.cancel_scope.cancel()
-        finally:
-            store.close()
+        async with trio.open_nursery() as nursery:
+            living = app.build(settings, store, clock, reread=reread)
+            living.context.watchdog.install()
+            await living.check_addresses(listening)
+            await living.start(nursery, listening)
+            await living.check_targets()
+            url = _url(settings, listening)
+            target = ", ".join(member.target.address for member in living.context.fleet.members)
+            log.info("foreman serves", version=__version__, url=url, pid=os.getpid(), target=target)
+            task_status.started(Running(url))
+            systemd.ready(url)
+            await nursery.start(living.supervised("systemd", partial(systemd.run, partial(living.look, url))))
+            nursery.start_soon(_reload_at_each, hangups, living)
+            async for _ in signals:
+                break
+            grace = living.context.settings.shutdown_grace
+            log.info("draining", grace=grace)
+            systemd.leaving(grace + STOP_MARGIN)
+            nursery.start_soon(_leave_at_next, signals)
+            await living.drain(grace)
+            nursery.cancel_scope.cancel()
     log.info("stopped")
     return 0
 

@@ -35,6 +35,7 @@ def rules_of(settings: Settings) -> Rules:
         job_ttl=settings.job_ttl,
         usage_history=settings.usage_history,
         backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),
+        lease=settings.lease,
         webhook_retries=settings.webhook_retries,
         webhook_backoff=Backoff(settings.webhook_backoff, settings.webhook_backoff_max),
         quotas={name: Quota(**quota.model_dump()) for name, quota in settings.quotas.items()},

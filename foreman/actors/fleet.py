@@ -96,11 +96,14 @@ class Member:
 class Fleet:
     """All targets in the order of the settings."""
 
-    def __init__(self, members: Sequence[Member], queue: Queue, *, drained: str | None = None) -> None:
-        """Take the note `DRAINED` of an earlier run as `drained`."""
+    def __init__(
+        self, members: Sequence[Member], queue: Queue, *, drained: str | None = None, note: str = DRAINED
+    ) -> None:
+        """Keep the names of drained targets in the note `note`; `drained` is what it has of an earlier run."""
         self._members = {member.name: member for member in members}
         self.rearranged = trio.Event()  # replaced when members have come or gone
         self._queue = queue
+        self._note = note
         for name in _names(drained):
             if member := self._members.get(name):
                 member.worker.hold_at_start()
@@ -226,7 +229,7 @@ class Fleet:
 
     async def _keep_drained(self) -> None:
         names = [member.name for member in self._members.values() if member.drained]
-        await self._queue.ask(Note(name=DRAINED, value=msgspec.json.encode(names).decode()))
+        await self._queue.ask(Note(name=self._note, value=msgspec.json.encode(names).decode()))
 
     def look(self) -> None:
         """Request a probe of each target soon."""

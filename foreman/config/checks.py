@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -112,6 +113,24 @@ def _check_addr(value: str) -> str:
     return value
 
 
+def _check_database(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if text and not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql://, such as postgresql://USER:PASSWORD@HOST/NAME")
+    return value
+
+
+def _check_node(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("must be letters, digits and `_.-`, at most 64")
+    return value
+
+
+def host_name() -> str:
+    """Return the host's name as that of a node."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname().partition(".")[0])[:64] or "foreman"
+
+
 def _check_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     for secret in secrets:
         text = secret.get_secret_value()
@@ -132,6 +151,8 @@ Slots = Annotated[int | Literal["auto"], BeforeValidator(_read_slots)]
 Url = Annotated[str, AfterValidator(_check_url)]
 Urls = Annotated[str, AfterValidator(_check_urls)]  # separated by commas
 Address = Annotated[str, AfterValidator(_check_addr)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_database)]
+NodeName = Annotated[str, AfterValidator(_check_node)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
 Weights = Annotated[
     dict[str, Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]],

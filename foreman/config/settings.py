@@ -6,6 +6,7 @@ docs/settings.md; `make generate` writes the two files.
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,15 +15,19 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validat
 from pydantic.fields import FieldInfo
 
 from foreman.config.checks import (
+    DatabaseUrl,
+    NodeName,
     PositiveSeconds,
     Seconds,
     Several,
     SigningSecrets,
     Size,
     Slots,
+    Url,
     Urls,
     Weights,
     Words,
+    host_name,
 )
 from foreman.config.http_settings import AT_START, HttpSettings
 from foreman.config.macros import Macros
@@ -43,6 +48,30 @@ class Settings(HttpSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("foreman", appauthor=False)),
         description="Folder of the database, its lock, and the logs of managed models. The default is the platform's "
         "data folder for foreman; on Linux `~/.local/share/foreman`.",
+    )
+
+    database_url: DatabaseUrl = Field(
+        json_schema_extra=AT_START,
+        default=SecretStr(""),
+        description="PostgreSQL database of the queue, `postgresql://USER:PASSWORD@HOST/NAME`, which [several "
+        "Foremen](howto/fleet.md) may share; prefer `FOREMAN_DATABASE_URL` or `FOREMAN_DATABASE_URL_FILE`. Empty is "
+        "SQLite in `data_dir`.",
+    )
+    node_name: NodeName = Field(
+        json_schema_extra=AT_START,
+        default_factory=host_name,
+        description="Name of this Foreman among those that share a `database_url`: letters, digits, `_`, `.` and `-`. "
+        "The default is the host's. Its targets are called `TARGET@NAME`.",
+    )
+    advertise_url: Url = Field(
+        json_schema_extra=AT_START,
+        default="",
+        description="URL at which the others reach this Foreman, to read the answers of jobs that run here. The "
+        "default is made of `addr` and the host's name; with a loopback address there is none.",
+    )
+    lease: Annotated[float, Field(ge=10, le=300, allow_inf_nan=False)] = Field(
+        default=20,
+        description="Seconds, 10 to 300, after which a Foreman that is silent is taken for dead: others run its jobs.",
     )
 
     ollama_url: Urls = Field(
@@ -229,8 +258,27 @@ class Settings(HttpSettings):
 
     @property
     def all_targets(self) -> list[TargetSettings]:
-        """Return the targets in order: `targets`, else what `ollama_url`, `openai_url` and `models` name."""
-        return targets_of(self)
+        """Return the targets in order: `targets`, else what `ollama_url`, `openai_url` and `models` name.
+
+        Where several Foremen may share the queue, their names end in this one's.
+        """
+        every = targets_of(self)
+        if not self.node:
+            return every
+        return [one.model_copy(update={"name": f"{one.name}@{self.node}"}) for one in every]
+
+    @property
+    def advertised(self) -> str | None:
+        """Return the URL at which other nodes reach this one; None where they cannot."""
+        if self.advertise_url or self.only_loopback or not self.port:
+            return self.advertise_url or None
+        host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
+        return f"{'https' if self.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def node(self) -> str:
+        """Return this Foreman's name among those that may share the queue; empty where it has it for itself."""
+        return self.node_name if self.database_url.get_secret_value() else ""
 
 
 def reloads(field: FieldInfo) -> bool:

@@ -129,6 +129,7 @@ def _check_models(settings: Settings, managed: Sequence[str]) -> None:
 
 def models_of(settings: Settings, target: str) -> list[ManagedModel]:
     """Return the managed models of a target; those that name none belong to the only managed one."""
+    target = target.partition("@")[0]
     only = sum(one.managed for one in targets_of(settings)) == 1
     return [model for model in settings.models if model.target == target or (only and not model.target)]
 

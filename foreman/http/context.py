@@ -52,7 +52,7 @@ class Context:
     sender: WebhookSender
     metrics: Metrics
     watchdog: Watchdog
-    log_size: Callable[[], int]  # bytes of the database's log
+    log_size: Callable[[], int | None]  # bytes of the database's log, unless a server keeps it
     boot_id: str  # identifies this run of the process
     reload: Callable[[], Awaitable[views.Reloaded]] = field(init=False)  # reads the settings again
     leaving: trio.Event = field(default_factory=trio.Event)  # set once no new jobs are accepted

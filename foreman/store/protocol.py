@@ -338,3 +338,16 @@ class Writer(Reader, Protocol):
 
         Never waits for readers: the log grows while another program reads.
         """
+
+
+class Engine(Writer, Protocol):
+    """A storage engine: its writer, from which its readers come."""
+
+    def reader(self) -> Reader:
+        """Return a reader with a connection of its own, which is closed with the store."""
+
+    def log_size(self) -> int | None:
+        """Return the size of the write-ahead log in bytes, or None where the server keeps it. Safe in any thread."""
+
+    def close(self) -> None:
+        """Close all connections."""

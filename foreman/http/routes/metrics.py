@@ -89,7 +89,8 @@ class _Now:
         memory.add_metric(["used"], ctx.budget.used)
         memory.add_metric(["limit"], ctx.budget.limit)
         yield memory
-        yield GaugeMetricFamily("foreman_wal_bytes", "Size of the database's log", ctx.log_size())
+        if (size := ctx.log_size()) is not None:
+            yield GaugeMetricFamily("foreman_wal_bytes", "Size of the database's log", size)
 
     def _targets(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("foreman_target_up", "1 while the target answers", labels=["target"])

@@ -273,6 +273,9 @@ class PostgresWriter(SqlWriter, PostgresReader):
         """Write that a node is gone. What it still commits is refused until it has joined again."""
         self._member.evict(name)
 
+    def log_size(self) -> None:
+        """Return None: the server keeps its own log."""
+
     def checkpoint(self) -> int:
         """Return 0: the server keeps its own log."""
         return 0

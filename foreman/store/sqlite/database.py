@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from foreman.domain.errors import StoreBusy, StoreRefused
+from foreman.store.folder import LOCK, hold
 from foreman.store.sqlite.error_codes import translate
 from foreman.store.sqlite.files import Files
 from foreman.store.sqlite.migrate import bring_up_to_date
@@ -30,7 +30,7 @@ class Database:
             StoreRefused: Another Foreman holds the lock, another program keeps the database locked, or the file is
                 not a database of this program.
         """
-        self._lock = _lock(_lock_of(path))
+        self._lock = hold(path.parent)
         self.path = path
         with ExitStack() as opened:  # closes everything again if the file cannot be used
             opened.callback(os.close, self._lock)
@@ -150,18 +150,4 @@ def _log(path: Path) -> Path:
 
 
 def _lock_of(path: Path) -> Path:
-    return path.with_name("foreman.lock")
-
-
-def _lock(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreRefused(f"the data folder {path.parent} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise StoreRefused(f"another foreman is using {path.parent}: stop it, or choose another data_dir") from error
-    return handle
+    return path.with_name(LOCK)
