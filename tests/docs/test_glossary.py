@@ -32,10 +32,10 @@ PLAIN = frozenset(
         next nginx not oddities of ollama on once one openai or other out over per port post private process
         program programs promises prompts proof ps pull query range reaches read receive reference refused
         rejected requested required restart retention reverse rm routes run s same satisfiable secret
-        secrets see send serve served server servers service set setting settings show shutdown signs slow
+        secrets see send serve served server servers service set setting settings share show shutdown signs slow
         something start starting starves stop stopping streaming submit systemd terminal that the things
         this through timeout timeouts tls to too tree tried two type unauthorized unavailable unknown
-        unreadable upgrading url wait waiting was watch watching way what when where which with work wrong you
+        unreadable up upgrading url wait waiting was watch watching way what when where which with work wrong you
     """,
     )
 )

@@ -33,7 +33,9 @@ def check_server(db: psycopg.Connection[Any]) -> None:
 
 def version(db: psycopg.Connection[Any]) -> int:
     """Return the schema version of a database; 0 without Foreman's tables."""
-    [(there,)] = db.execute("SELECT to_regclass('fleet_state') IS NOT NULL").fetchall()
+    # Not by to_regclass, which may go by what it knew before another node made the table.
+    named = "schemaname = current_schema() AND tablename = 'fleet_state'"
+    [(there,)] = db.execute(f"SELECT EXISTS (SELECT FROM pg_tables WHERE {named})").fetchall()
     if not there:
         return 0
     [(found,)] = db.execute("SELECT schema FROM fleet_state").fetchall()
