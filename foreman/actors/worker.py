@@ -324,7 +324,8 @@ class Worker:
         self.auto.ended(attempt, figures, error, self._running.values())
         if isinstance(outcome, Answered):
             before, tokens = attempt.first_chunk or 0.0, figures.answer_tokens
-            self._outlook.learn(job, seconds=figures.working, before=before, tokens=tokens)
+            again = self._outlook.was_cached(job, outcome.tokens)
+            self._outlook.learn(job, seconds=figures.working, before=before, tokens=tokens, again=again)
         if outcome is not None:
             await self._queue.tell(Finished(job_id=job.id, fence=job.fence, outcome=outcome, claim=claim))
         output.rest()

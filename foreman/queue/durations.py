@@ -53,9 +53,9 @@ class Durations:
         known = self.forecasts.usual(key)
         return USUAL if known is None else known
 
-    def expected(self, kind: Kind, target: str) -> float:
+    def expected(self, kind: Kind, target: str, *, again: bool | None = None) -> float:
         """Return how long such a job is expected to take on a target; USUAL while nothing is known of its key."""
-        known = self.forecasts.seconds(kind, target)
+        known = self.forecasts.seconds(kind, target, again=again)
         return USUAL if known is None else known
 
     def typical(self) -> float | None:
@@ -114,8 +114,8 @@ class Durations:
         """Forget the jobs in the slots of a target, whose worker starts anew."""
         self.at_work = {name: at_work for name, at_work in self.at_work.items() if at_work.target != target}
 
-    def learn(self, job: Job, *, seconds: float, tokens: int, before: float = 0.0) -> None:
-        """Learn from a successful job: it took `seconds`, and its answer of `tokens` tokens began after `before`."""
+    def learn(self, job: Job, *, seconds: float, tokens: int, before: float = 0.0, again: bool = False) -> None:
+        """Learn from a successful job; see `Forecasts.learned`."""
         self.forecasts = self.forecasts.learned(
-            Kind.of(job), job.target or "", seconds=seconds, before=before, tokens=tokens
+            Kind.of(job), job.target or "", seconds=seconds, before=before, tokens=tokens, again=again
         )

@@ -79,6 +79,7 @@ class LanePlans:
         standing, fairness = turns.standing, serving.rules.fairness
         shares, turn = standing.shares_of(*lane), standing.turn(key)
         alike = serving.rules.prefix_turns and turns.prompts.helps(key)
+        alone = alike and all(site.slots == 1 for site in serving.serving(key))  # no two prompts are computed at once
         usual = serving.usual(key)
         if sum(sizes.values()) > FAR:
             first = Counter(Rounds(sizes, shares, fairness, usual / slots).order(0, FAR))
@@ -86,12 +87,14 @@ class LanePlans:
             lines = _completed(store, lane, lines) if alike else lines
         else:
             lines = {caller: store.waiting(*lane, caller, limit=size) for caller, size in sizes.items()}
-        known: dict[tuple[CallerKey, bytes, int | None], float] = {}
+        known: dict[tuple[CallerKey, bytes, int | None, bool | None], float] = {}
 
-        def seconds(caller: CallerKey, job: Waiting, follows: bool) -> float:
-            kind = caller, job.path[:HASH], job.most_tokens
+        def expected(caller: CallerKey, job: Waiting, follows: bool) -> float:
+            again = follows if job.path and alone else None
+            kind = caller, job.path[:HASH], job.most_tokens, again
             if kind not in known:
-                known[kind] = round(serving.expected(Kind(key, *kind), ""), 6)  # so that like sums are equal
+                seconds = serving.expected(Kind(key, *kind[:3]), "", again=again)
+                known[kind] = round(seconds, 6)  # so that like sums are equal
             return known[kind]
 
         jobs = sequence(
@@ -99,7 +102,7 @@ class LanePlans:
             shares,
             turn.prefix if turn else None,
             fairness=fairness,
-            pace=Pace(usual, slots, seconds),
+            pace=Pace(usual, slots, expected),
             now=now,
             alike=alike,
         )

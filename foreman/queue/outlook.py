@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import CallerKey, Draft, Instant, Job, LoadKey, State
-from foreman.domain.scheduling import choose, forecast
+from foreman.domain.scheduling import choose
+from foreman.domain.scheduling.capacity import Capacity, Slots
 from foreman.domain.scheduling.choose import OTHERS, Head
 from foreman.domain.scheduling.forecast import Kind
 from foreman.domain.scheduling.positions import Run, order
@@ -107,15 +108,16 @@ class Outlook(Serving):
         ahead, furthest = 0, most if wanted is None else FAR
         taken: dict[tuple[str, int], int] = {}
         pool = self._pool(None)
-        slots: forecast.Slots | None = self._slots(pool, now) if up else None
+        slots: Capacity | None = self._slots(pool, now) if up else None
         near = self.board.near(furthest, besides=pool.turns.keys, resting=pool.resting)
+        left = _left(near)
         for run in self._order(pool, near, now):
             lane = run.key, run.priority
             skip, count = taken.get(lane, 0), min(run.count, furthest - ahead)
             taken[lane] = skip + run.count
             plan = self._plan(store, pool, lane, now)
             jobs = self._jobs(store, pool, lane, skip, count) if plan is None else _planned(store, plan, skip, count)
-            slots = self._load(slots, run, near)
+            slots = self._load(slots, run, near, left)
             for number, job in enumerate(jobs):
                 if job is not None and (wanted is None or wanted(job)):
                     each = None if plan is None else plan.mean(skip, skip + number)
@@ -182,7 +184,7 @@ class Outlook(Serving):
         standing = pool.turns.standing
         return order(near.lanes, standing, now=now, rules=pool.rules, seconds=self.usual, room=pool.room)
 
-    def _find_next(self, own: Head, now: Instant, *, up: bool) -> tuple[int, forecast.Slots | None, int]:
+    def _find_next(self, own: Head, now: Instant, *, up: bool) -> tuple[int, Capacity | None, int]:
         """Return what `_find` does for a job that is about to join its lane."""
         pool, size = self._pool(own.key), self.board.size(own.key, own.priority)
         _, own_size = self.board.callers(own.key, own.priority).get(own.caller, (None, 0))
@@ -191,17 +193,17 @@ class Outlook(Serving):
         return self._find(pool, self._near(pool, own, before + 1), own, before, now, slots)
 
     def _find(
-        self, pool: _Pool, near: Near, own: Head, rank: int, now: Instant, slots: forecast.Slots | None
-    ) -> tuple[int, forecast.Slots | None, int]:
+        self, pool: _Pool, near: Near, own: Head, rank: int, now: Instant, slots: Capacity | None
+    ) -> tuple[int, Capacity | None, int]:
         """Return the position of the job behind `rank` others of its lane, then two values to estimate its time.
 
         These are the slots at the beginning of its run, and the number of jobs of that run before it.
         """
-        before = 0
+        before, left = 0, _left(near)
         for run in self._order(pool, near, now):
             if before + rank >= FAR:
                 break
-            slots = self._load(slots, run, near)
+            slots = self._load(slots, run, near, left)
             if (run.key, run.priority) == (own.key, own.priority):
                 if run.count > rank:
                     return before + rank + 1, slots, rank
@@ -212,23 +214,32 @@ class Outlook(Serving):
 
     # The free times of slots: None once they depend on an unknown duration.
 
-    def _slots(self, pool: _Pool, now: Instant) -> forecast.Slots | None:
-        names = {site.name for site in pool.sites}
-        free = [0.0] * pool.rules.slots
-        at_work = [job for job in self.at_work.values() if job.target in names]
-        for slot, job in enumerate(at_work[: pool.rules.slots]):
-            rest = self.rest(job, now)
-            if rest is None:
-                return None
-            loading = self._loading(job.key) - (now - job.claimed_at) if job.began_at is None else 0.0
-            free[slot] = rest + max(0.0, loading)
-        return forecast.Slots(sorted(free), next(iter(reversed(pool.turns.keys)), None))
+    def _slots(self, pool: _Pool, now: Instant) -> Capacity | None:
+        targets = []
+        for site in pool.sites:
+            free = [0.0] * site.slots
+            at_work = [job for job in self.at_work.values() if job.target == site.name]
+            for slot, job in enumerate(at_work[: site.slots]):
+                rest = self.rest(job, now)
+                if rest is None:
+                    return None
+                loading = self._loading(job.key) - (now - job.claimed_at) if job.began_at is None else 0.0
+                free[slot] = rest + max(0.0, loading)
+            keys = self.turns_of(site.name).keys
+            targets.append(Slots(sorted(free), next(iter(reversed(keys)), None)))
+        return Capacity(targets)
 
-    def _load(self, slots: forecast.Slots | None, run: Run, near: Near) -> forecast.Slots | None:
+    def _load(self, slots: Capacity | None, run: Run, near: Near, left: Counter[LoadKey]) -> Capacity | None:
+        if slots is None:
+            return None
         loads = near.others[run.priority] if run.key == OTHERS else 1
-        return slots and slots.switch(run.key, loads * self._loading(run.key))
+        loaded = {one.loaded for one in slots.targets}
+        last = not any(count > 0 and key != run.key and key not in loaded for key, count in left.items())
+        left[run.key] -= run.count
+        work = run.count * (self._service(run.key) or 0.0)
+        return slots.switch(run.key, loads * self._loading(run.key), work, last=last or run.key == OTHERS)
 
-    def _take(self, slots: forecast.Slots | None, run: Run) -> forecast.Slots | None:
+    def _take(self, slots: Capacity | None, run: Run) -> Capacity | None:
         seconds = None if slots is None else self._service(run.key)
         return None if slots is None or seconds is None else slots.take(run.count, seconds)
 
@@ -239,7 +250,7 @@ class Outlook(Serving):
         return self.load_times.usual(key) or 0.0
 
     def _expected(
-        self, position: int, slots: forecast.Slots | None, number: int, job: Job | Draft, each: float | None = None
+        self, position: int, slots: Capacity | None, number: int, job: Job | Draft, each: float | None = None
     ) -> Expected:
         """Return what is expected of a job behind `number` others of its lane, each of which takes so many seconds."""
         own = self.forecasts.seconds(Kind.of(job))
@@ -247,6 +258,14 @@ class Outlook(Serving):
             return Expected(position)
         starts = slots.starts(number, each or self.usual(job.key))
         return Expected(position, starts + own, starts)
+
+
+def _left(near: Near) -> Counter[LoadKey]:
+    """Return the numbers of jobs by load key."""
+    left: Counter[LoadKey] = Counter()
+    for head, count in near.lanes:
+        left[head.key] += count
+    return left
 
 
 def _planned(store: Reader, plan: LanePlan, skip: int, count: int) -> list[Job | None]:

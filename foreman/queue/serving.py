@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from operator import is_not
 
-from foreman.domain.job import LoadKey
+from foreman.domain.job import Job, LoadKey
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
+from foreman.domain.usage import Tokens
 from foreman.queue.board import Board
 from foreman.queue.durations import Durations
 from foreman.queue.sites import OnlySite, Site
@@ -89,3 +90,10 @@ class Serving(Durations):
         jobs = sum(self.board.size(key, priority) for priority in choose.CLASSES)
         rest = sum(self.usual(job.key) for job in self.at_work.values() if job.target in names)
         return (jobs * self.usual(key) + rest) / max(1, sum(site.slots for site in sites))
+
+    def was_cached(self, job: Job, tokens: Tokens) -> bool:
+        """Return True if most of a running job's prompt was in its target's cache, as that says or as is guessed."""
+        if tokens.counts_cached:
+            return 2 * tokens.cached > tokens.prompt
+        running = self.turns_of(job.target or "").prompts.running.get(job.id)
+        return running is not None and running.follows

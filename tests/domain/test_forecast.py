@@ -141,3 +141,22 @@ def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [group.key for group in known.lengths] == [f"{number}" for number in range(15, 25)]
     assert len(known.rates) == 10
     assert decoded(known.encoded()).lengths.keys() == known.lengths.keys()
+
+
+def test_answers_begin_sooner_where_the_beginning_of_the_prompt_is_cached() -> None:
+    known = Forecasts()
+    for number in range(40):
+        again = number % 4 > 0
+        known = known.learned(PLAIN, "", seconds=4 if again else 10, before=2 if again else 8, tokens=100, again=again)
+    assert known.seconds(PLAIN, again=True) == pytest.approx(4, rel=0.1)
+    assert known.seconds(PLAIN, again=False) == pytest.approx(10, rel=0.1)
+    assert known.seconds(PLAIN) == pytest.approx(5.5, rel=0.15)
+    kept = decoded(known.encoded())
+    assert kept.seconds(PLAIN, again=True) == pytest.approx(4, rel=0.1)
+    alone = Forecasts().learned(PLAIN, "", seconds=4, before=2, tokens=100)
+    assert alone.seconds(PLAIN, again=True) == alone.seconds(PLAIN, again=False) == alone.seconds(PLAIN)
+
+
+def test_what_was_stored_without_beginnings_is_read() -> None:
+    known = decoded('[[["m",null,["",""],"",2.0,[[13,1.0,100.0]]]],[[null,"m",100.0,2.0]]]')
+    assert known.seconds(PLAIN) == pytest.approx(4) and not known.beginnings

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-import trio
 
 from foreman.domain.job import Priority
 from tests.bench.figures import percentile
 from tests.simulate.figures import Figures, figures
-from tests.simulate.generate import BLOCK, QUESTION, REPLY, generate, with_people
+from tests.simulate.generate import BLOCK, generate, with_people
 from tests.simulate.play import Setup, by_arrival, by_foreman
 from tests.simulate.server import Speed
 from tests.simulate.trace import Request, Trace
@@ -105,32 +104,3 @@ def test_people_wait_for_hardly_anybody_and_little_work_is_lost() -> None:
         assert figures(setup.trace, record).wasted <= 0.03
     assert len(waits) > 300
     assert percentile(waits, 0.5) <= 0.2 and percentile(waits, 0.9) <= 3
-
-
-def test_estimates_of_a_drain_of_three_models_are_about_right_after_20_jobs() -> None:
-    """The prompts are their own: estimates do not know the order of prompts that begin alike."""
-    dice = random.Random(4)
-    requests = [
-        Request(
-            at=0,
-            prompt=min(500, max(1, round(dice.lognormvariate(*QUESTION)))),
-            answer=max(1, round(dice.lognormvariate(*REPLY))),
-            blocks=tuple(range(16 * number, 16 * number + 16)),
-            model=f"m{number % 3}",
-        )
-        for number in range(200)
-    ]
-    said: list[tuple[int, float, float]] = []  # by job: when it was said, and for when
-
-    def look(done: int, expected: Callable[[int], float | None]) -> None:
-        if done >= 20 and done % 20 == 0:
-            found = {number: expected(number) for number in range(len(requests))}
-            said.extend(
-                (number, trio.current_time(), seconds) for number, seconds in found.items() if seconds is not None
-            )
-
-    done = by_foreman(Setup(Trace(requests, 32), replace(SPEED, load=10)), {}, look).done
-    errors = [abs(at + seconds - done[number]) / (done[number] - at) for number, at, seconds in said]
-    assert {requests[number].model for number, _, _ in said} == {"m0", "m1", "m2"}
-    assert len(errors) > 250
-    assert percentile(errors, 0.5) <= 0.25

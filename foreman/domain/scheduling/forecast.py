@@ -1,4 +1,4 @@
-"""Forecasts learned from successful jobs: how long answers are, how fast targets write them, when slots are free.
+"""Forecasts learned from successful jobs: how long answers are, and how fast targets write them.
 
 Lengths are known by load key, by limit of the answer, by caller, and by what the prompt begins with. What is known of
 the more special group counts as soon as it has some answers; until then all answers of the key do.
@@ -7,14 +7,15 @@ the more special group counts as soon as it has some answers; until then all ans
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
 from foreman.domain.job import NOBODY, CallerKey, Draft, Job, LoadKey
+from foreman.domain.scheduling.beginnings import Beginnings
 from foreman.domain.scheduling.lengths import Class, Lengths
 from foreman.domain.scheduling.prefixes import HASH
 
@@ -107,8 +108,18 @@ class Forecasts:
 
     lengths: dict[_Group, Lengths] = field(default_factory=dict)  # those learned last at the end; never mutated
     rates: Mapping[tuple[str | None, LoadKey], Rate] = field(default_factory=dict)  # by target, and of all of them
+    beginnings: Mapping[LoadKey, Beginnings] = field(default_factory=dict)
 
-    def learned(self, kind: Kind, target: str, *, seconds: float, before: float = 0.0, tokens: int = 0) -> Forecasts:
+    def learned(
+        self,
+        kind: Kind,
+        target: str,
+        *,
+        seconds: float,
+        before: float = 0.0,
+        tokens: int = 0,
+        again: bool = False,
+    ) -> Forecasts:
         """Return them with one more job.
 
         Args:
@@ -117,6 +128,7 @@ class Forecasts:
             seconds: From the request to the end of the answer.
             before: Those of them until the answer began; 0 where it came in one piece.
             tokens: Of the answer; 0 where they were not counted.
+            again: True if the beginning of the prompt was in the server's cache.
         """
         rates = self.rates
         before = min(before, seconds)
@@ -136,10 +148,19 @@ class Forecasts:
             lengths[group] = (lengths.pop(group, None) or Lengths()).learned(length, before)
         while len(lengths) > GROUPS:
             del lengths[next(iter(lengths))]
-        return Forecasts(lengths, rates)
+        beginnings = self.beginnings
+        if before:
+            beginnings = dict(beginnings)
+            beginnings[kind.key] = beginnings.pop(kind.key, Beginnings()).learned(before, again=again)
+            while len(beginnings) > GROUPS:
+                del beginnings[next(iter(beginnings))]
+        return Forecasts(lengths, rates, beginnings)
 
-    def of(self, kind: Kind, target: str | None = None) -> Forecast | None:
-        """Return the forecast for a job on a target, or on any; None when nothing is known of its key."""
+    def of(self, kind: Kind, target: str | None = None, *, again: bool | None = None) -> Forecast | None:
+        """Return the forecast for a job on a target, or on any; None when nothing is known of its key.
+
+        `again` says whether the server has the beginning of the prompt in its cache; None if that is not known.
+        """
         general, *groups = _Group.all_of(kind)
         known = self.lengths.get(general)
         if known is None:
@@ -150,11 +171,14 @@ class Forecasts:
         counted = (None, kind.key) in self.rates
         most = kind.most_tokens if counted and kind.most_tokens is not None and kind.most_tokens >= 0 else math.inf
         rate = self._rate(None, kind.key)
-        return Forecast(known.begins, known, most, rate, rate / self._rate(target, kind.key))
+        begins = known.begins
+        if again is not None and kind.key in self.beginnings:
+            begins = self.beginnings[kind.key].of(begins, again=again)
+        return Forecast(begins, known, most, rate, rate / self._rate(target, kind.key))
 
-    def seconds(self, kind: Kind, target: str | None = None) -> float | None:
-        """Return how long a job is expected to take on a target, or on any; None when nothing is known of its key."""
-        found = self.of(kind, target)
+    def seconds(self, kind: Kind, target: str | None = None, *, again: bool | None = None) -> float | None:
+        """Return how long a job is expected to take; see `of`."""
+        found = self.of(kind, target, again=again)
         return None if found is None else found.seconds
 
     def usual(self, key: LoadKey) -> float | None:
@@ -177,7 +201,8 @@ class Forecasts:
         rates = [
             (target, key, round(rate.tokens, 1), round(rate.seconds, 3)) for (target, key), rate in self.rates.items()
         ]
-        return msgspec.json.encode((lengths, rates)).decode()
+        beginnings = {key: [round(one, 3) for one in known] for key, known in self.beginnings.items()}
+        return msgspec.json.encode((lengths, rates, beginnings)).decode()
 
     def _rate(self, target: str | None, key: LoadKey) -> float:
         rate = self.rates.get((target, key)) or self.rates.get((None, key))
@@ -193,48 +218,32 @@ class _Kept(msgspec.Struct, array_like=True):
     classes: tuple[Class, ...]
 
 
+class _All(msgspec.Struct, array_like=True):
+    lengths: list[_Kept]
+    rates: list[tuple[str | None, LoadKey, float, float]]
+    beginnings: dict[LoadKey, tuple[float, float, float, float]] = {}
+
+
 def decoded(text: str | None) -> Forecasts:
     """Return what `encoded` made; nothing is known if it is unreadable, since every job teaches anew."""
     try:
-        kept, rates = msgspec.json.decode(
-            text or "[[],[]]", type=tuple[list[_Kept], list[tuple[str | None, LoadKey, float, float]]]
-        )
+        kept = msgspec.json.decode(text or "[[],[]]", type=_All)
         lengths = {
             _Group(one.key, one.limit, one.caller, bytes.fromhex(one.prefix)): Lengths(one.classes, one.before)
-            for one in kept
+            for one in kept.lengths
             if one.classes and all(weight > 0 and total >= 0 for _, weight, total in one.classes)
         }
     except (msgspec.DecodeError, ValueError):
         return Forecasts()
     known = {
-        (target, key): Rate(tokens, seconds) for target, key, tokens, seconds in rates if tokens > 0 and seconds > 0
+        (target, key): Rate(tokens, seconds)
+        for target, key, tokens, seconds in kept.rates
+        if tokens > 0 and seconds > 0
     }
-    return Forecasts(lengths, known)
+    beginnings = {key: Beginnings(*sums) for key, sums in kept.beginnings.items() if all(one >= 0 for one in sums)}
+    return Forecasts(lengths, known, beginnings)
 
 
 def _rounded(one: Class) -> Class:
     number, weight, total = one
     return number, round(weight, 4), round(total, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Slots:
-    """The seconds until each slot is free, in ascending order, and the key loaded then."""
-
-    free: Sequence[float]
-    loaded: str | None
-
-    def switch(self, key: str, load: float) -> Slots:
-        """Return the slots after loading `key` in `load` seconds, which waits until all of them are free."""
-        return self if key == self.loaded else Slots([self.free[-1] + load] * len(self.free), key)
-
-    def starts(self, number: int, seconds: float) -> float:
-        """Return the seconds until the start of a job behind `number` others of `seconds` each."""
-        turns, slot = divmod(number, len(self.free))
-        return self.free[slot] + turns * seconds
-
-    def take(self, count: int, seconds: float) -> Slots:
-        """Return the slots after taking `count` jobs of `seconds` each."""
-        turns, more = divmod(count, len(self.free))
-        taken = (at + (turns + (slot < more)) * seconds for slot, at in enumerate(self.free))
-        return replace(self, free=sorted(taken))
