@@ -50,6 +50,7 @@ seconds = st.integers(SHORTEST, LONGEST)
 callers = st.sampled_from(CALLERS)
 classes = st.sampled_from(list(Priority))
 rooms = st.sampled_from([ONE, Room.count(2), Room.memory(6, {"m": 1, "n": 3, "o": 5, "k": 6})])
+fleets = st.sampled_from([("mnok",), ("mnok",), ("mnok", "mnok"), ("mno", "nok"), ("mnok", "m", "no")])  # keys of each
 
 
 @st.composite
@@ -139,7 +140,7 @@ def test_each_class_gets_its_share_so_that_each_job_of_it_starts(case: Case) -> 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """Classes, keys, callers and prompts of all kinds, which fit together or not."""
+    """Classes, keys, callers and prompts of all kinds, on one target or several, where they fit together or not."""
     alone = draw(st.booleans())
     kinds = st.builds(
         Kind,
@@ -151,8 +152,8 @@ def cases(draw: st.DrawFn) -> Case:
     )
     first = draw(st.lists(kinds, min_size=1, max_size=4))
     stream = draw(st.lists(kinds, min_size=1, max_size=7))
-    after = draw(st.sampled_from([0, 100, 333]))
-    return Case(draw(rules), first, stream, after, draw(st.sampled_from([0, 3, 15])), draw(rooms))
+    after, load = draw(st.sampled_from([0, 100, 333])), draw(st.sampled_from([0, 3, 15]))
+    return Case(draw(rules), first, stream, after, load, draw(rooms), draw(fleets))
 
 
 def goes(case: Case, priority: Priority) -> int:
@@ -166,7 +167,13 @@ def goes(case: Case, priority: Priority) -> int:
 
 @given(cases())
 def test_nobody_waits_for_ever(case: Case) -> None:
-    """Bound the wait in any queue by how often the class of a job is due, and by the share that it earns until then."""
+    """Bound the wait by how often the class of a job is due, and by the share that it earns until then.
+
+    - A class is due once its oldest job has waited, and the turn that it began last has lasted, for the longest time
+      of a turn. Each job that it starts then is the oldest, or of the oldest one's lane.
+    - Before each of them it earns its share, as in the test above, and what the load costs.
+    - Then the jobs that run end before the load begins.
+    """
     rules, job = case.rules, LONGEST + case.load
     share, limit, slots = rules.share, rules.limit, rules.slots
     due = max(limit, 2 * case.load)
