@@ -35,6 +35,10 @@ class LanePlan:
         """Return how many jobs of the lane go before a job; None for one further back."""
         return self._places.get(job_id)
 
+    def before(self, place: int, owner: str) -> int:
+        """Return how many jobs of a token go before a place."""
+        return sum(one.caller[0] == owner for one in self.jobs[:place])
+
     def mean(self, begin: int, end: int) -> float | None:
         """Return the mean seconds of the jobs from one place up to another; None without any."""
         begin, end = min(begin, len(self.jobs)), min(end, len(self.jobs))
@@ -87,15 +91,19 @@ class LanePlans:
             lines = _completed(store, lane, lines) if alike else lines
         else:
             lines = {caller: store.waiting(*lane, caller, limit=size) for caller, size in sizes.items()}
-        known: dict[tuple[CallerKey, bytes, int | None, bool | None], float] = {}
+        known: dict[tuple[Kind, bool | None], float] = {}
 
         def expected(caller: CallerKey, job: Waiting, follows: bool) -> float:
             again = follows if job.path and alone else None
-            kind = caller, job.path[:HASH], job.most_tokens, again
-            if kind not in known:
-                seconds = serving.expected(Kind(key, *kind[:3]), "", again=again)
-                known[kind] = round(seconds, 6)  # so that like sums are equal
-            return known[kind]
+            kind = Kind(key, caller, job.path[:HASH], job.most_tokens)
+            if (kind, again) not in known:
+                narrow = serving.forecasts.narrow(kind), again
+                if narrow not in known:
+                    known[narrow] = round(
+                        serving.expected(narrow[0], "", again=again), 6
+                    )  # so that like sums are equal
+                known[kind, again] = known[narrow]
+            return known[kind, again]
 
         jobs = sequence(
             lines,

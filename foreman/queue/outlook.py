@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import CallerKey, Draft, Instant, Job, LoadKey, State
@@ -58,12 +59,15 @@ class Outlook(Serving):
         super().__init__(rules)
         self._plans = LanePlans(self)
 
-    def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True) -> Expected:
-        """Return the job's position and expected time; without a time unless the target is `up`."""
+    def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True, roughly: bool = False) -> Expected:
+        """Return the job's position and expected time; without a time unless the target is `up`.
+
+        With `roughly` the order of prompts is left out, which costs no plan of the lane.
+        """
         if job.state is not State.QUEUED or job.ready_at is not None or self.rests(job.key):
             return Expected()
         pool, lane = self._pool(job.key), (job.key, int(job.priority))
-        plan = self._plan(store, pool, lane, now)
+        plan = None if roughly else self._plan(store, pool, lane, now)
         if plan is None:
             rank = self._ahead(pool, job.key, int(job.priority), job.caller_key, store.rank(job, most=FAR))
         elif (place := plan.place(job.id)) is not None:
@@ -74,7 +78,9 @@ class Outlook(Serving):
         near = self._near(pool, head, rank + 1)
         slots = self._slots(pool, now) if up else None
         position, slots, number = self._find(pool, near, head, rank, now, slots)
-        return self._expected(position, slots, number, job, None if plan is None else plan.mean(rank - number, rank))
+        each = None if plan is None else plan.mean(rank - number, rank)
+        quota = self._under_quota(job.owner, job.key, now, lambda: plan.before(rank, job.owner) if plan else 0)
+        return self._expected(position, slots, number, job, each, quota)
 
     def of_next(self, draft: Draft, now: Instant, *, up: bool = False) -> Expected:
         """Return the position of a job about to be added, and its expected time if its targets are `up`.
@@ -87,7 +93,10 @@ class Outlook(Serving):
         if not up and self.board.is_all_of(head.key, head.priority, head.caller):
             return Expected(min(self.board.ready + 1, FAR))
         position, slots, number = self._find_next(head, now, up=up)
-        return self._expected(position, slots, number, draft)
+        quota = self._under_quota(
+            draft.owner, draft.key, now, lambda: self.board.ready_of[draft.owner, int(draft.priority)]
+        )
+        return self._expected(position, slots, number, draft, quota=quota)
 
     def of_retried(self, job: Job, now: Instant, *, up: bool) -> Expected:
         """Return the position and expected time of a job about to be queued again, the last of its lane."""
@@ -121,7 +130,9 @@ class Outlook(Serving):
             for number, job in enumerate(jobs):
                 if job is not None and (wanted is None or wanted(job)):
                     each = None if plan is None else plan.mean(skip, skip + number)
-                    found.append((job, self._expected(ahead + number + 1, slots, number, job, each)))
+                    own = partial(plan.before, skip + number, job.owner) if plan else int
+                    quota = self._under_quota(job.owner, job.key, now, own)
+                    found.append((job, self._expected(ahead + number + 1, slots, number, job, each, quota)))
             ahead += len(jobs)
             slots = self._take(slots, run)
             if ahead >= furthest or len(found) >= most:
@@ -243,6 +254,18 @@ class Outlook(Serving):
         seconds = None if slots is None else self._service(run.key)
         return None if slots is None or seconds is None else slots.take(run.count, seconds)
 
+    def _under_quota(self, owner: str, key: LoadKey, now: Instant, ahead: Callable[[], int]) -> float:
+        """Return the seconds until a token's quota lets one more of its jobs run, after as many others as `ahead` says.
+
+        `ahead` is called only for a token with a quota.
+        """
+        most = self.rules.most_running.get(owner)
+        if most is None:
+            return 0.0
+        rests = sorted(self.rest(job, now) or 0.0 for job in self.at_work.values() if job.kind.caller[0] == owner)
+        free = [0.0] * (most - len(rests)) + rests[-most:]
+        return Slots(free, None).starts(ahead(), self.usual(key))
+
     def _service(self, key: LoadKey) -> float | None:
         return self.typical() if key == OTHERS else self.forecasts.usual(key)
 
@@ -250,13 +273,19 @@ class Outlook(Serving):
         return self.load_times.usual(key) or 0.0
 
     def _expected(
-        self, position: int, slots: Capacity | None, number: int, job: Job | Draft, each: float | None = None
+        self,
+        position: int,
+        slots: Capacity | None,
+        number: int,
+        job: Job | Draft,
+        each: float | None = None,
+        quota: float = 0.0,
     ) -> Expected:
         """Return what is expected of a job behind `number` others of its lane, each of which takes so many seconds."""
         own = self.forecasts.seconds(Kind.of(job))
         if slots is None or own is None:
             return Expected(position)
-        starts = slots.starts(number, each or self.usual(job.key))
+        starts = max(quota, slots.starts(number, each or self.usual(job.key)))
         return Expected(position, starts + own, starts)
 
 

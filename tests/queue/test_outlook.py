@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as replace_rules
 from typing import Any
 
 import pytest
@@ -181,3 +182,20 @@ def test_the_line_says_the_same_as_each_job(
             assert outlook.of(store, job, START) == expected
     finally:
         store.close()
+
+
+def test_a_full_quota_of_running_jobs_holds_the_estimates_of_its_token_only(store: SqliteWriter) -> None:
+    outlook = knowing(store, slots=3, a=(10, 5))
+    running, *own = [add(store, number, owner="batch") for number in (1, 2, 3)]
+    other = add(store, 4, owner="alice")
+    with writing(store) as ledger:
+        ledger.put(replace(running, state=State.WORKING), running)
+    outlook.claimed(running, START)
+    outlook.began("001", START)
+    assert seconds(outlook, store, *own, other) == [10, 20, 10]
+    outlook.rules = replace_rules(outlook.rules, most_running={"batch": 1})
+    held = seconds(outlook, store, *own, other)
+    assert held == [20, 30, 10]
+    line = {job.id: expected.seconds for job, expected in outlook.line(store, START, 9)}
+    assert [line[job.id] for job in (*own, other)] == held
+    assert outlook.of_next(draft(5, "a", owner="batch"), START, up=True).seconds == 40

@@ -176,6 +176,11 @@ class Forecasts:
             begins = self.beginnings[kind.key].of(begins, again=again)
         return Forecast(begins, known, most, rate, rate / self._rate(target, kind.key))
 
+    def narrow(self, kind: Kind) -> Kind:
+        """Return a kind of which as much is known; fewer kinds are different then."""
+        *_, group = _Group.all_of(kind)
+        return kind._replace(prefix=b"") if group not in self.lengths else kind
+
     def seconds(self, kind: Kind, target: str | None = None, *, again: bool | None = None) -> float | None:
         """Return how long a job is expected to take; see `of`."""
         found = self.of(kind, target, again=again)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from foreman.domain.job import CallerKey
@@ -200,8 +200,9 @@ def sequence(
             turn = None
         job: Waiting | None = None
         caller, several = lane.last, len(lane.lines) > 1
-        if turn and several and caller in lane.lines and lane.may_go_on(caller):
+        if turn and several and caller in lane.lines:
             job = lane.lines[caller].companion(turn)
+            job = job if job and lane.may_go_on(caller) else None
         follows = job is not None
         if job is None and turn is None and several and not aged <= now < aged + lasting:
             caller, job = lane.oldest()
@@ -215,7 +216,7 @@ def sequence(
         elif turn is None or not follows:
             turn = PrefixTurn(job.path, now)
         else:
-            turn = replace(turn, path=job.path)
+            turn = PrefixTurn(job.path, turn.since)
         if several and job.id == lane.oldest()[1].id:
             aged = now
         seconds = pace.seconds(caller, job, follows)

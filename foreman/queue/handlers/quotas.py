@@ -47,7 +47,7 @@ def _until_a_start(ledger: Ledger, owner: str) -> float:
     """Return about how many seconds pass until a job of the token starts."""
     head = ledger.refreshed().board.head_of(owner)
     job = ledger.store.job(head.id) if head else None
-    starts = ledger.outlook.of(ledger.store, job, ledger.now).starts if job else None
+    starts = ledger.outlook.of(ledger.store, job, ledger.now, roughly=True).starts if job else None
     return Unavailable.retry_after if starts is None else max(SOON, starts)
 
 
