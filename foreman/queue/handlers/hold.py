@@ -38,6 +38,8 @@ class Hold:
             self._wait = max(self._wait, LATE * work.charge)
         self._claims.lend(lent, self._lend)
         self._awaited.difference_update(message.job_id for message in messages if isinstance(message, Finished))
+        if len(self._claims.answered) > len(self._claims.lent):  # a slot has to wait for the commit with its next job
+            return 0.0
         return self._wait if self._awaited else 0.0
 
 
