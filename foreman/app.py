@@ -257,6 +257,7 @@ def build(
         budget=budget,
         metrics=metrics,
         watchdog=watchdog,
+        store_away=store.is_away,
         log_size=store.log_size,
         boot_id=str(ULID()),
         clock=clock,

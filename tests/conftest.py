@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.foreman import HOLDS, Upstream, an_upstream, held_the_loop
+from tests.support.postgres import Servers
 
 # A busy machine is no failure, and each run tries the same examples; the thorough profile looks for new ones.
 hypothesis.settings.register_profile("foreman", deadline=None, max_examples=50, derandomize=True)
@@ -92,6 +93,14 @@ def upstream() -> Iterator[Upstream]:
     """The scripted upstream, of all kinds, for tests that mind nobody else's requests."""
     with an_upstream() as upstream:
         yield upstream
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL servers, started when a test first asks for one."""
+    found = Servers()
+    yield found
+    found.remove()
 
 
 @pytest.fixture

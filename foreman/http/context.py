@@ -52,6 +52,7 @@ class Context:
     sender: WebhookSender
     metrics: Metrics
     watchdog: Watchdog
+    store_away: Callable[[], bool]  # True while the database's server cannot be reached
     log_size: Callable[[], int | None]  # bytes of the database's log, unless a server keeps it
     boot_id: str  # identifies this run of the process
     reload: Callable[[], Awaitable[views.Reloaded]] = field(init=False)  # reads the settings again

@@ -349,5 +349,8 @@ class Engine(Writer, Protocol):
     def log_size(self) -> int | None:
         """Return the size of the write-ahead log in bytes, or None where the server keeps it. Safe in any thread."""
 
+    def is_away(self) -> bool:
+        """Return True while the database's server cannot be reached. Safe in any thread."""
+
     def close(self) -> None:
         """Close all connections."""

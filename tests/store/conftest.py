@@ -30,13 +30,6 @@ class Store(Writer, Protocol):
 ENGINES = ("sqlite", *(f"postgres-{origin}" for origin in ORIGINS))
 
 
-@pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
-    found = Servers()
-    yield found
-    found.remove()
-
-
 @pytest.fixture(params=ENGINES)
 def open_store(request: pytest.FixtureRequest, data_dir: Path, servers: Servers) -> Iterator[Callable[[], Store]]:
     """Opens the store; called again, it closes the one before and opens the same data anew."""

@@ -111,7 +111,7 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
 class Readiness(msgspec.Struct, frozen=True):
     """The answer of the readiness probe."""
 
-    status: Annotated[str, schema(enum=["ready", "draining"])]
+    status: Annotated[str, schema(enum=["ready", "draining", "store_away"])]
 
 
 class Ticket(msgspec.Struct, frozen=True):

@@ -56,9 +56,10 @@ async def healthz() -> Response:
 
 @service.get("/readyz")
 async def readyz() -> Response:
-    """Answer 200 when ready for jobs, 503 while draining."""
-    ready = not context().draining
-    return json_answer(views.Readiness("ready" if ready else "draining"), 200 if ready else 503)
+    """Answer 200 when ready for jobs, 503 while draining and while the database's server is away."""
+    ctx = context()
+    status = "draining" if ctx.draining else "store_away" if ctx.store_away() else "ready"
+    return json_answer(views.Readiness(status), 200 if status == "ready" else 503)
 
 
 @service.post("/tickets")

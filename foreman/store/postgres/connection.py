@@ -78,6 +78,11 @@ class Connection:
         self._pause, self._next_try, self._why = FIRST_PAUSE, 0.0, ""
         return self._db
 
+    @property
+    def is_away(self) -> bool:
+        """Return True while the server cannot be reached."""
+        return bool(self._why)
+
     def close(self) -> None:
         """Close the connection; the server rolls back what was open."""
         if self._db is not None:

@@ -273,6 +273,10 @@ class PostgresWriter(SqlWriter, PostgresReader):
         """Write that a node is gone. What it still commits is refused until it has joined again."""
         self._member.evict(name)
 
+    def is_away(self) -> bool:
+        """Return True while the server cannot be reached. Safe in any thread."""
+        return self._connection.is_away
+
     def log_size(self) -> None:
         """Return None: the server keeps its own log."""
 

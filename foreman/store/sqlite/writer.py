@@ -82,6 +82,10 @@ class SqliteWriter(SqlWriter, SqliteReader):
         if self.seqs().newest < newest:  # its job is gone; the seq is not given again
             self.set_note(NEWEST, str(newest))
 
+    def is_away(self) -> bool:
+        """Return False: there is no server."""
+        return False
+
     def log_size(self) -> int:
         """Return the size of the write-ahead log in bytes. Safe in any thread."""
         return self._database.log_size()
