@@ -32,12 +32,17 @@ class OutputItem(msgspec.Struct, frozen=True):
 class OutputLog:
     """The output of one job so far. Readers read by position, so that a slow one blocks no other."""
 
-    def __init__(self, job_id: str, held: Lease | None = None) -> None:
-        """Create an empty log.
+    def __init__(
+        self, job_id: str, held: Lease | None = None, on_follow: Callable[[OutputLog], None] | None = None
+    ) -> None:
+        """Create an empty log; `on_follow` is called when a reader begins.
 
         `held` counts the bytes of the running attempt, then those of the chunks, for as long as the log is referenced.
         """
         self.job_id = job_id
+        self._on_follow = on_follow
+        self.is_remote = False  # its chunks come from another node: the end of a done job waits for the last ones
+        self._due: JobEvent | None = None  # the end that waits
         self.attempt = 0
         self.result: bytes | None = None  # the whole answer, once it is complete
         self.error: ForemanError | None = None  # of the last attempt
@@ -89,6 +94,9 @@ class OutputLog:
 
     def on_commit(self, event: JobEvent) -> None:
         """Record the job's end, or that it runs again."""
+        if event.state is State.DONE and self.is_remote:
+            self._due = event
+            return
         if event.state in TERMINAL:
             if event.state is State.DONE and self._last is not None:
                 self._add(*self._last)
@@ -101,6 +109,18 @@ class OutputLog:
         if event.state in TERMINAL or event.state is State.QUEUED:
             self.held.give_way(self)
         self._tell()
+
+    def complete(self, *, whole: bool) -> None:
+        """Record that no more chunks come from the other node; without a `whole` answer they are void.
+
+        Readers then find nothing before the end, as those that come after it.
+        """
+        self.is_remote = False
+        due, self._due = self._due, None
+        if due is not None:
+            if not whole:
+                self.drop()
+            self.on_commit(due)
 
     def let_go(self) -> None:
         """Drop the chunks of an attempt that has ended; slow readers get the error instead of the rest."""
@@ -117,13 +137,23 @@ class OutputLog:
         """Return the label of the chunk at a position."""
         return self._labels[position]
 
-    def follow(self, hurry: Callable[[], None] = lambda: None) -> OutputReader:
-        """Return a reader from the first chunk to the end of the job. `hurry` is called before chunks are dropped."""
-        reader = OutputReader(self, hurry)
+    def follow(self, hurry: Callable[[], None] = lambda: None, begin: int = 0) -> OutputReader:
+        """Return a reader from the first chunk to the end of the job. `hurry` is called before chunks are dropped.
+
+        One that has `begin` chunks of the attempt already gets those after them.
+        """
+        reader = OutputReader(self, hurry, begin)
         if self._readers is None:
             self._readers = weakref.WeakSet()
         self._readers.add(reader)
+        if self._on_follow is not None:
+            self._on_follow(self)
         return reader
+
+    @property
+    def is_followed(self) -> bool:
+        """Return True while it has a reader."""
+        return bool(self._readers)
 
     async def wait_ended(self) -> JobEvent:
         """Return the event that ended the job, once there is one."""
@@ -155,10 +185,10 @@ class OutputLog:
 class OutputReader:
     """A reader's position in an output log. A cancelled `next` loses nothing."""
 
-    def __init__(self, output: OutputLog, hurry: Callable[[], None]) -> None:
+    def __init__(self, output: OutputLog, hurry: Callable[[], None], begin: int) -> None:
         self._output = output
         self._hurry = hurry
-        self._turn, self._attempt, self._position = output.turn, output.attempt, 0
+        self._turn, self._attempt, self._position = output.turn, output.attempt, begin
         self._over = False
         self._broke_off = False
 
@@ -225,6 +255,7 @@ class OutputHub:
     def __init__(self, budget: Budget | None = None) -> None:
         self._budget = budget or Budget()
         self._outputs: weakref.WeakValueDictionary[str, OutputLog] = weakref.WeakValueDictionary()
+        self.on_follow: Callable[[OutputLog], None] | None = None  # called when a log, made later, gets a reader
 
     def output(self, job_id: str) -> OutputLog:
         """Return the job's output log; create it if needed.
@@ -233,8 +264,16 @@ class OutputHub:
         """
         found = self._outputs.get(job_id)
         if found is None:
-            self._outputs[job_id] = found = OutputLog(job_id, self._budget.lease())
+            self._outputs[job_id] = found = OutputLog(job_id, self._budget.lease(), self.on_follow)
         return found
+
+    def find(self, job_id: str) -> OutputLog | None:
+        """Return the job's output log if there is one."""
+        return self._outputs.get(job_id)
+
+    def followed(self) -> list[OutputLog]:
+        """Return the logs that have readers."""
+        return [output for output in list(self._outputs.values()) if output.is_followed]
 
     def on_commit(self, commit: Commit) -> None:
         """Pass the events of a commit to the output logs of their jobs."""

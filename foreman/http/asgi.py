@@ -15,6 +15,7 @@ from foreman.http.compat.ollama import elsewhere, ollama
 from foreman.http.compat.openai import DIALECT, MESSAGES_DIALECT, openai
 from foreman.http.context import KEY, Context
 from foreman.http.openapi.document import openapi
+from foreman.http.routes.between_nodes import between_nodes
 from foreman.http.routes.events import events
 from foreman.http.routes.jobs import jobs
 from foreman.http.routes.metrics import metrics
@@ -24,7 +25,7 @@ from foreman.http.routes.upstream import upstream
 from foreman.http.routes.usage import usage
 from foreman.http.ui.page import page
 
-BLUEPRINTS = (page, jobs, events, service, targets, usage, metrics, upstream, openapi, ollama, openai)
+BLUEPRINTS = (page, jobs, events, service, targets, usage, metrics, upstream, between_nodes, openapi, ollama, openai)
 DIALECTS = {  # by the beginning of a path
     **{path: MESSAGES_DIALECT.error for path, endpoint in EVERY.items() if endpoint.dialect == "anthropic"},
     "/v1/": DIALECT.error,
@@ -45,6 +46,8 @@ def build(found: Context) -> QuartTrio:
     @app.before_request
     async def auth() -> Response | None:
         asked = request_ctx.request  # itself, since each look through `request` takes time
+        if found.auth.is_between_nodes(asked):
+            return None
         found.auth.check_source(asked)
         if cors.is_preflight(asked):
             return cors.preflight(asked)

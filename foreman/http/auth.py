@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
 from socket import gethostname
 from typing import Any, cast
 
 import trio
-from quart.wrappers import BaseRequestWebsocket
+from quart.wrappers import BaseRequestWebsocket, Request
 
 from foreman.config.checks import name_of
 from foreman.config.settings import Settings
 from foreman.domain.caller import Caller
-from foreman.domain.errors import HostNotAllowed, OriginNotAllowed, Unauthorized
+from foreman.domain.errors import HostNotAllowed, NotOfThisFleet, OriginNotAllowed, Unauthorized
+from foreman.domain.job import Instant
+from foreman.domain.node_auth import NodeAuth
 from foreman.http.tickets import Tickets
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
@@ -23,6 +26,7 @@ OPEN_FOLDER = "/static/"  # files of the web UI, which asks for the token itself
 # Routes that browsers open without headers: websockets, EventSource, images, links.
 TAKE_TICKETS = frozenset({"events.over_websocket", "events.over_sse", "jobs.follow", "jobs.artifact"})
 TICKET = "ticket"  # query parameter
+BETWEEN_NODES = "/nodes/between/"  # begins the paths that the nodes of a fleet call, and nobody else
 CALLER = "foreman.caller"  # key in the scope of an admitted request: a ticket can be checked only once
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 EVERY_ORIGIN = "*"
@@ -42,6 +46,7 @@ class Auth:
 
     def __init__(self, settings: Settings) -> None:
         self.tickets = Tickets()
+        self._nodes: tuple[NodeAuth, Callable[[], Instant]] | None = None
         self.change(settings)
 
     def change(self, settings: Settings) -> None:
@@ -60,6 +65,26 @@ class Auth:
         self._origins = {origin.lower().rstrip("/") for origin in settings.cors_origins}
         if settings.host in EVERYWHERE:
             self._hosts |= {gethostname().lower(), gethostname().lower() + ".local"}
+
+    def admit_nodes(self, auth: NodeAuth, clock: Callable[[], Instant]) -> None:
+        """Take requests of the fleet's other nodes; `clock` returns the store's time."""
+        self._nodes = auth, clock
+
+    def is_between_nodes(self, request: Request) -> bool:
+        """Return True for a request of another node, which has a right to the routes of nodes and to no other.
+
+        Raises:
+            NotOfThisFleet: The request is for one of these routes, and no node has signed it lately.
+        """
+        if not request.path.startswith(BETWEEN_NODES):
+            return False
+        path = request.scope["raw_path"].decode("latin-1")
+        if query := request.query_string:
+            path += "?" + query.decode("latin-1")
+        header = request.headers.get("Authorization", "")
+        if self._nodes is None or not self._nodes[0].check(header, request.method, path, self._nodes[1]()):
+            raise NotOfThisFleet
+        return True
 
     def check_source(self, request: BaseRequestWebsocket) -> None:
         """Check the headers Host and Origin.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from operator import is_not
 
 from foreman.domain.job import Job, LoadKey
+from foreman.domain.nodes import Node
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
@@ -30,6 +31,7 @@ class Serving(Durations):
         self.board = Board()
         self.own_sites: Mapping[str, Site] = {"": OnlySite(self.rules.slots)}  # of this node, by name, in order
         self.sites_elsewhere: Mapping[str, Site] = {}  # of other nodes
+        self.nodes_elsewhere: Mapping[str, Node] = {}  # by name, also those that have gone
         self.leaving: Collection[str] = ()  # names of targets that are no site any more, while their jobs end
         self.turns: Mapping[str, Turns] = {}  # by target, as the last command left them
         self.tried: dict[str, str] = {}  # by waiting job, a target that should not have it; for the queue's thread

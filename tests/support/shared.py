@@ -31,9 +31,19 @@ class NodeStore:
 
     looks_every = 0.1
 
-    def __init__(self, store: SqliteWriter, name: str, roll: Roll, now: Instant, *, ahead: float = 0.0) -> None:
+    def __init__(
+        self,
+        store: SqliteWriter,
+        name: str,
+        roll: Roll,
+        now: Instant,
+        *,
+        ahead: float = 0.0,
+        url: str | None = None,
+    ) -> None:
         """Join; `ahead` is by how many seconds the server's clock is ahead of the node's."""
         self._store = store
+        self._url = url
         self._name = name
         self._roll = roll
         self._ahead = ahead
@@ -125,7 +135,7 @@ class NodeStore:
         known = self._roll.nodes.get(self._name)
         epoch = known.epoch + 1 if known else 1
         up = NodeState.UP
-        node = Node(name=self._name, url=None, version="1", epoch=epoch, state=up, seen_at=now, heard_since=now)
+        node = Node(name=self._name, url=self._url, version="1", epoch=epoch, state=up, seen_at=now, heard_since=now)
         self._write(node, news=True)
 
     def _write(self, node: Node, *, news: bool) -> None:

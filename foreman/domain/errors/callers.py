@@ -148,6 +148,14 @@ class Unauthorized(ForemanError):
         self.hint = "send Authorization: Bearer TOKEN, or x-api-key: TOKEN, with one of the tokens of the setting token"
 
 
+class NotOfThisFleet(Unauthorized):
+    """A request between nodes is not signed with the fleet's secret, or was more than 60 seconds ago."""
+
+    def __init__(self) -> None:
+        ForemanError.__init__(self, "this needs the signature of a node of this fleet")
+        self.hint = "nodes of one fleet have one database; they find each other by the setting advertise_url"
+
+
 class AdminRequired(ForemanError):
     """The route needs an `admin_token`, with `private_jobs` even where none is set."""
 

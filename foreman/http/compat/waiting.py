@@ -23,6 +23,7 @@ from foreman.http.errors import json_text, public
 from foreman.http.framing import SLICE, Ndjson, Sse, framed, next_or_comment
 from foreman.http.server.inflow import inflow
 from foreman.http.stored import Stored, stored_answer
+from foreman.offload import offload
 from foreman.queue.commands import Cancel
 from foreman.queue.results import COMPLETION
 from foreman.store.protocol import Reader
@@ -54,6 +55,7 @@ class WaitingCaller:
         self._keep = keep
         self.output = output
         self._hurry = inflow(request).hurry
+        self._held = held()  # kept, since streams are sent after the request's context is gone
         self.ended: JobEvent | None = None
         self._usage = usage
         self._left = False
@@ -102,7 +104,7 @@ class WaitingCaller:
             return self.output.result
         job_id, readers = self.output.job_id, self._ctx.readers
         size = await readers.read(lambda store: store.size(job_id, COMPLETION))
-        held().grow(size or 0)
+        self._held.grow(size or 0)
 
         def read(store: Reader) -> bytes:
             return store.content(job_id, COMPLETION) or b"{}"
@@ -144,7 +146,7 @@ async def streamed(dialect: Dialect, caller: WaitingCaller, endpoint: Endpoint, 
         if first and first.ended and first.ended.state is not State.DONE:
             return dialect.error(caller.error(first.ended))
     frame = dialect.frame(endpoint)
-    response = Response(_Body(dialect, caller, frame, first, waits), content_type=frame.content_type)
+    response = Response(_Body(dialect, caller, endpoint, frame, first, waits), content_type=frame.content_type)
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -162,10 +164,17 @@ class _Body:
     """A streamed answer. Quart closes it at its end, and when the caller disconnects."""
 
     def __init__(
-        self, dialect: Dialect, caller: WaitingCaller, frame: Ndjson | Sse, first: OutputItem | None, waits: int | None
+        self,
+        dialect: Dialect,
+        caller: WaitingCaller,
+        endpoint: Endpoint,
+        frame: Ndjson | Sse,
+        first: OutputItem | None,
+        waits: int | None,
     ) -> None:
         self._dialect = dialect
         self._caller = caller
+        self._endpoint = endpoint
         self._frame = frame
         self._found: OutputItem | bytes | None = first
         self._comment = f"queued {waits}" if waits else "working"
@@ -204,6 +213,10 @@ class _Body:
             elif item.ended is not None:
                 if item.ended.state is not State.DONE:
                     return self._last(self._caller.error(item.ended))
+                if not self._said:
+                    self._said = True
+                    self._rest = self._stored()
+                    continue
                 self._over = True
                 if (end := self._frame.end()) and item.ended.error is None:  # a cut answer gets no end mark
                     return end
@@ -211,6 +224,17 @@ class _Body:
 
     async def aclose(self) -> None:
         await self._caller.leave()
+
+    async def _stored(self) -> AsyncIterator[bytes]:
+        """Yield the stored answer as chunks: another node ran the job, and none of them came from there."""
+        try:
+            answer = await self._caller.answer()
+        except ForemanError as error:
+            yield self._last(error)
+            return
+        for whole, label in await offload(len(answer), _unfolded, self._endpoint, answer):
+            if (chunk := self._caller.part_of(whole, label)) is not None:
+                yield self._frame.chunk(chunk, label.name)
 
     def _together(self, first: bytes, label: Label) -> bytes:
         """Return a small chunk framed, and after it those that came together with it."""
@@ -224,3 +248,10 @@ class _Body:
     def _last(self, error: ForemanError) -> bytes:
         self._over = True
         return self._frame.notice(self._dialect.error_line(public(error)))
+
+
+def _unfolded(endpoint: Endpoint, answer: bytes) -> list[tuple[bytes, Label]]:
+    """Return the chunks of a stream for a whole answer."""
+    value = msgspec.json.decode(answer)
+    parts = endpoint.unfold(value)
+    return [(answer if part is value else msgspec.json.encode(part), endpoint.label(part)) for part in parts]

@@ -60,6 +60,7 @@ async def live(job: Job, readers: Readers, reader: OutputReader, frame: Ndjson |
                 async for part in framed(frame, item.chunk, item.label.name, reader):
                     yield part
         elif item.attempt is not None:
+            said = False
             yield frame.notice(views.StreamMessage(foreman=views.StreamStatus(attempt=item.attempt)))
         elif item.cut is not None:
             state = item.ended.state if item.ended else job.state

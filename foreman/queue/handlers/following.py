@@ -41,6 +41,7 @@ def _hear(ledger: Ledger, nodes: Sequence[Node]) -> None:
                 site = SiteElsewhere(report, claims=claims)
             found[report.name] = site
     ledger.outlook.sites_elsewhere = found
+    ledger.outlook.nodes_elsewhere = {node.name: node for node in nodes if node.name != ledger.node}
 
 
 def _observe(ledger: Ledger, job: Job) -> None:

@@ -1,0 +1,71 @@
+"""Routes that the nodes of a fleet call, and nobody else: their requests are signed with the fleet's secret."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import trio
+from quart import Blueprint, Response, request
+
+from foreman.actors.output import OutputLog, OutputReader
+from foreman.domain import output_frames
+from foreman.domain.errors import JobNotFound
+from foreman.domain.job import RUNNING, State
+from foreman.http.auth import BETWEEN_NODES
+from foreman.http.context import context
+from foreman.http.framing import SLICE
+from foreman.http.query import whole
+from foreman.http.server.inflow import inflow
+
+between_nodes = Blueprint("between_nodes", __name__)
+
+MOST = 10**9 - 1
+PAUSE = 2.0  # seconds of silence before an empty line, which shows that the connection is well
+
+
+@between_nodes.get(f"{BETWEEN_NODES}outputs/<job_id>")
+async def output(job_id: str) -> Response:
+    """Stream the output of a claim of this node, `fence`, to another: as `domain/output_frames.py` has it.
+
+    Chunks are sent from number `from` on, if the log still has the turn `turn`. Raise JobNotFound unless the claim runs
+    here.
+    """
+    ctx = context()
+    fence, turn, begin = (whole(name, request.args.get(name), 0, MOST, least=0) for name in ("fence", "turn", "from"))
+    found = ctx.hub.output(job_id)  # held before the read, so that no later event is missed
+    job = await ctx.readers.read(lambda store: store.job(job_id))
+    runs = job is not None and job.state in RUNNING and job.target in ctx.outlook.own_sites
+    if job is None or not runs or job.fence != fence or not found.turn:
+        raise JobNotFound(job_id)
+    reader = found.follow(inflow(request).hurry, begin if turn == found.turn else 0)
+    response = Response(_frames(found, reader), content_type="application/octet-stream")
+    response.timeout = None
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+async def _frames(log: OutputLog, reader: OutputReader) -> AsyncIterator[bytes]:
+    turn = log.turn
+    yield output_frames.began(log.attempt, turn)
+    while log.turn == turn:
+        item = reader.next_nowait()
+        if item is None:
+            waited = True
+            with trio.move_on_after(PAUSE):
+                await log.wait()
+                waited = False
+            if waited:
+                yield output_frames.PAUSE
+        elif item.chunk is not None and len(item.chunk) <= SLICE:
+            found = [(item.chunk, item.label), *reader.more(SLICE - len(item.chunk))]
+            yield b"".join(output_frames.before_chunk(len(chunk), label) + chunk for chunk, label in found)
+        elif item.chunk is not None:
+            yield output_frames.before_chunk(len(item.chunk), item.label)
+            for start in range(0, len(item.chunk), SLICE):
+                if not reader.goes_on():
+                    return  # what was sent is not whole, and so counts for nothing
+                yield item.chunk[start : start + SLICE]
+        else:
+            if item.ended is not None and item.ended.state is State.DONE and item.cut is None:
+                yield output_frames.END
+            return

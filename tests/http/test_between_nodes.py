@@ -1,0 +1,376 @@
+"""Nodes that read each other's outputs over HTTP; with the autojump clock, nothing here waits for real."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock
+
+from foreman.actors import remote_output
+from foreman.domain.answers.chunk import Chunk
+from foreman.domain.errors import TargetLost
+from foreman.domain.job import State
+from foreman.domain.node_auth import NodeAuth
+from foreman.queue.commands import Cancel
+from foreman.store.sqlite.writer import SqliteWriter
+from foreman.targets.protocol import Call
+from tests.support.actors import FakeTarget, Script, chunk, failing, now, saying, silent
+from tests.support.nodes import LEASE, SECRET, Node, Nodes
+
+
+@pytest.fixture
+def store(data_dir: Path) -> Iterator[SqliteWriter]:
+    store = SqliteWriter(data_dir / "foreman.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def nodes(store: SqliteWriter, nursery: trio.Nursery) -> Iterator[Nodes]:
+    nodes = Nodes(store, nursery)
+    yield nodes
+    nodes.close()
+
+
+async def two(nodes: Nodes, *scripts: Script, **fields: Any) -> tuple[Node, Node]:
+    """A node whose target takes no jobs, and one that runs all, which have heard of each other."""
+    a = await nodes.start("a", held=True, **fields)
+    b = await nodes.start("b", FakeTarget(list(scripts) or [saying("one", "two", seconds=3)]))
+    await trio.sleep(4)
+    return a, b
+
+
+def texts(stream: bytes) -> list[Any]:
+    """What is said in a stream: texts, numbers of attempts that begin, and states of an end."""
+    found: list[Any] = []
+    for line in map(json.loads, stream.splitlines()):
+        status = line.get("foreman", {})
+        found += [line["message"]["content"]] if "message" in line else [status.get("attempt") or status.get("state")]
+    return found
+
+
+async def test_a_job_that_runs_elsewhere_is_followed_as_one_here(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes)
+    job_id = await a.submit()
+    came: list[float] = []
+    began = trio.current_time()
+    async with a.stream(job_id) as response:
+        while await response.receive():
+            came.append(round(trio.current_time() - began, 1))
+    assert came == pytest.approx([3, 6, 6], abs=0.3)
+    assert b.target.answered
+    assert not a.target.answered
+
+
+async def test_one_request_however_many_readers(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes)
+    job_id = await a.submit()
+    found: list[bytes] = []
+
+    async def read(after: float) -> None:
+        await trio.sleep(after)
+        found.append(await a.read_stream(job_id))
+
+    async with trio.open_nursery() as readers:
+        for after in (0, 1, 4, 5):
+            readers.start_soon(read, after)
+    assert [texts(one) for one in found] == [["one", "two", ""]] * 4
+    assert b.served == [f"GET /nodes/between/outputs/{job_id}"]
+
+
+async def test_a_job_without_readers_is_not_asked_for(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes)
+    job_id = await a.submit()
+    await a.until_state(State.DONE)
+    assert b.served == []
+    assert texts(await a.read_stream(job_id)) == ["onetwo"]
+
+
+async def test_a_call_is_answered_by_another_node(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes)
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    _, streamed = await a.client.fetch("POST", "/api/chat", msgspec.json.encode(body), limit=10**6)
+    assert texts(streamed) == ["one", "two", ""]
+    _, whole = await a.client.fetch("POST", "/api/chat", msgspec.json.encode(body | {"stream": False}), limit=10**6)
+    assert texts(whole) == ["onetwo"]
+    assert len(b.served) == 1  # nothing is shown of an answer that is waited for
+
+
+async def test_the_stored_answer_stands_for_chunks_that_nobody_gets(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, _ = await two(nodes, saying("at once"))
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    _, streamed = await a.client.fetch("POST", "/api/chat", msgspec.json.encode(body), limit=10**6)
+    assert texts(streamed) in (["at once"], ["at once", ""])
+
+
+async def test_nodes_without_an_address_have_their_answers_read_from_the_store(
+    nodes: Nodes, autojump_clock: MockClock
+) -> None:
+    a = await nodes.start("a", held=True)
+    b = await nodes.start("b", FakeTarget([saying("one", "two", seconds=3)]), reachable=False)
+    await trio.sleep(4)
+    job_id = await a.submit()
+    assert texts(await a.read_stream(job_id)) == ["onetwo"]
+    assert b.served == []
+
+
+async def test_an_attempt_that_starts_over_elsewhere(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes, failing(TargetLost("it", "away"), "one"), saying("two", "three", seconds=3))
+    job_id = await a.submit()
+    found = texts(await a.read_stream(job_id))
+    assert found in ([2, "two", "three", ""], ["one", 2, "two", "three", ""], ["two", "three", ""])
+    assert b.target.answered
+
+
+async def test_a_job_that_moves_while_it_is_read(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes, silent("one"))
+    c = await nodes.start("c", FakeTarget([saying("two", "three", seconds=3)]), held=True)
+    job_id = await a.submit()
+    found: list[bytes] = []
+
+    async def read() -> None:
+        found.append(await a.read_stream(job_id))
+
+    async with trio.open_nursery() as readers:
+        readers.start_soon(read)
+        await trio.sleep(5)
+        c.worker.release()
+        await b.membership.drain()
+        await b.worker.drain(grace=1)
+    assert texts(found[0]) == ["one", 1, "two", "three", ""]
+    assert len(c.served) == 1
+
+
+async def test_a_node_that_dies_while_its_job_is_read(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes, silent("one"))
+    c = await nodes.start("c", FakeTarget([saying("two", "three", seconds=3)]), held=True)
+    job_id = await a.submit()
+    found: list[bytes] = []
+
+    async def read() -> None:
+        found.append(await a.read_stream(job_id))
+
+    async with trio.open_nursery() as readers:
+        readers.start_soon(read)
+        await trio.sleep(LEASE + 5)  # so that the others may judge
+        c.worker.release()
+        b.stop.cancel()
+    assert texts(found[0]) == ["one", 2, "two", "three", ""]
+
+
+async def test_a_lost_connection_is_made_again_without_a_gap(nodes: Nodes, autojump_clock: MockClock) -> None:
+    words = [f"{number}," for number in range(20)]
+    a, b = await two(nodes, saying(*words, seconds=1))
+    job_id = await a.submit()
+
+    async def cut() -> None:
+        for _ in range(3):
+            await trio.sleep(4.5)
+            a.others.close()
+
+    async with trio.open_nursery() as cutting:
+        cutting.start_soon(cut)
+        found = texts(await a.read_stream(job_id))
+    assert found == [*words, ""]
+    assert len(b.served) == 4
+
+
+async def test_a_node_that_cannot_be_reached_any_more(
+    nodes: Nodes, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = await two(nodes, saying("one", "two", "three", seconds=3))
+    job_id = await a.submit()
+    found: list[bytes] = []
+
+    async def read() -> None:
+        found.append(await a.read_stream(job_id))
+
+    async with trio.open_nursery() as readers:
+        readers.start_soon(read)
+        await trio.sleep(4)
+        nodes.cut(b)
+        await trio.sleep(0.2)
+        b.unplug()
+        await b.until_state(State.DONE)
+        ended = trio.current_time()
+    assert trio.current_time() - ended < remote_output.REST + 1
+    assert texts(found[0]) == ["one", 1, "onetwothree"]
+
+
+async def test_a_node_that_stands_still_holds_no_reader(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes, saying("one", "two", seconds=3))
+    nodes.cut(b, silent=True)
+    await trio.sleep(4)
+    job_id = await a.submit()
+    began = trio.current_time()
+    assert texts(await a.read_stream(job_id)) == ["onetwo"]
+    assert trio.current_time() - began < 6 + remote_output.REST + 1
+
+
+async def test_a_node_that_has_just_started_knows_what_runs(nodes: Nodes, autojump_clock: MockClock) -> None:
+    b = await nodes.start("b", FakeTarget([saying("one", "two", seconds=8)]))
+    job_id = await b.submit()
+    await b.until_state(State.WORKING)
+    a = await nodes.start("a", held=True)
+    assert texts(await a.read_stream(job_id)) == ["one", "two", ""]
+
+
+async def test_a_cancelled_job_ends_its_readers(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, _ = await two(nodes, silent("one"))
+    job_id = await a.submit()
+    async with a.stream(job_id) as response:
+        assert texts(await response.receive()) == ["one"]
+        await a.queue.ask(Cancel(job_id=job_id))
+        assert texts(await response.read(10**6)) == ["cancelled"]
+
+
+async def test_a_reader_that_leaves_ends_the_request(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes, silent("one"))
+    job_id = await a.submit()
+    async with a.stream(job_id) as response:
+        assert await response.receive()
+    assert len(b.hub.followed()) == 1
+    await trio.sleep(6)
+    gc.collect()
+    assert b.hub.followed() == []
+    assert a.hub.find(job_id) is None
+
+
+async def test_what_another_node_has_shown_does_not_give_way(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes, silent("one"))
+    job_id = await a.submit()
+    await trio.sleep(1)
+    output = b.hub.output(job_id)
+    assert not output.shown
+    async with a.stream(job_id) as response:
+        assert await response.receive()
+        assert output.shown
+
+
+async def test_a_large_answer_beyond_the_memory_comes_from_the_store(nodes: Nodes, autojump_clock: MockClock) -> None:
+    async def large(call: Call) -> AsyncIterator[Chunk]:
+        for _ in range(8):
+            await trio.sleep(1)
+            yield chunk("x" * 300_000)
+        yield chunk(last=True)
+
+    a, b = await two(nodes, large, memory=2_000_000)
+    job_id = await a.submit()
+    found: list[bytes] = []
+
+    async def read() -> None:
+        found.append(await a.read_stream(job_id))
+
+    with trio.fail_after(100):
+        await read()
+    assert len("".join(text for text in texts(found[0])[-1:])) == 2_400_000
+    assert b.target.left_early == 0
+
+
+async def test_chunks_of_all_sizes_come_as_they_are(nodes: Nodes, autojump_clock: MockClock) -> None:
+    words = ["x" * size for size in (0, 1, 65_000, 66_000, 1_000_000, 10)]
+    a, _ = await two(nodes, saying(*words, seconds=1))
+    job_id = await a.submit()
+    assert texts(await a.read_stream(job_id)) == [*words, ""]
+
+
+async def test_a_slow_reader_delays_nobody(nodes: Nodes, autojump_clock: MockClock) -> None:
+    words = ["x" * 500_000] * 20
+    a, b = await two(nodes, saying(*words, seconds=0.1))
+    job_id = await a.submit()
+    async with a.stream(job_id) as slow:
+        assert await slow.receive()
+        assert texts(await a.read_stream(job_id)) == [*words, ""]
+        await b.until_state(State.DONE)
+        rest = await slow.read(10**8)
+    assert len(rest) > 9_000_000
+
+
+@pytest.mark.parametrize("query", ["?fence=2", "?fence=0", ""])
+async def test_only_the_claim_that_runs_is_shown(nodes: Nodes, autojump_clock: MockClock, query: str) -> None:
+    a, b = await two(nodes, silent("one"))
+    job_id = await a.submit()
+    await a.until_state(State.WORKING)
+    assert await ask(a, b, f"/nodes/between/outputs/{job_id}{query}") == 404
+    assert await ask(b, a, f"/nodes/between/outputs/{job_id}?fence=1") == 404
+    assert await ask(a, b, "/nodes/between/outputs/none?fence=1") == 404
+
+
+async def ask(asking: Node, asked: Node, path: str) -> int:
+    async with asking.others.request(asked.name, "GET", path) as response:
+        return response.status
+
+
+def header(
+    secret: bytes = SECRET,
+    method: str = "GET",
+    path: str = "/nodes/between/outputs/001?fence=1",
+    later: float = 0,
+) -> str:
+    return NodeAuth(secret).header("a", method, path, now() + later)
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({}, 200),
+        ({"later": -59}, 200),
+        ({"later": 59}, 200),
+        ({"later": -62}, 401),
+        ({"later": 62}, 401),
+        ({"secret": b"another"}, 401),
+        ({"method": "POST"}, 401),
+        ({"path": "/nodes/between/outputs/001?fence=2"}, 401),
+        ({"path": "/nodes/between/outputs/001"}, 401),
+    ],
+)
+async def test_only_what_the_fleet_has_signed_lately_is_shown(
+    nodes: Nodes, autojump_clock: MockClock, given: dict[str, Any], status: int
+) -> None:
+    _, b = await two(nodes, silent("one"))
+    await b.submit()
+    await b.until_state(State.WORKING)
+    headers = [("Authorization", header(**given))]
+    async with b.client.request("GET", "/nodes/between/outputs/001?fence=1", headers=headers) as response:
+        assert response.status == status
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "",
+        "Bearer secret",
+        "Foreman-Fleet",
+        "Foreman-Fleet a",
+        "Foreman-Fleet a:b:c",
+        "Foreman-Fleet a:9999999999999999999999:",
+        "Foreman-Fleet ::",
+    ],
+)
+async def test_a_token_opens_no_route_of_nodes_nor_a_signature_one_of_callers(
+    nodes: Nodes, autojump_clock: MockClock, sent: str
+) -> None:
+    b = await nodes.start("b", FakeTarget([silent("one")]), token=["secret"])
+    await b.submit()
+    await b.until_state(State.WORKING)
+    headers = [("Authorization", sent)] if sent else []
+    async with b.client.request("GET", "/nodes/between/outputs/001?fence=1", headers=headers) as response:
+        assert response.status == 401
+    signed = [("Authorization", header(path="/jobs/001"))]
+    async with b.client.request("GET", "/jobs/001", headers=signed) as response:
+        assert response.status == 401
+
+
+async def test_a_foreman_without_others_has_no_routes_of_nodes(nodes: Nodes, autojump_clock: MockClock) -> None:
+    b = await nodes.start("b")
+    b.auth._nodes = None
+    headers = [("Authorization", header())]
+    async with b.client.request("GET", "/nodes/between/outputs/001?fence=1", headers=headers) as response:
+        assert response.status == 401
