@@ -39,7 +39,7 @@ def open_store(request: pytest.FixtureRequest, data_dir: Path, servers: Servers)
         else:
             server = servers.get(request.param.removeprefix("postgres-"))
             url = server.url(ends.enter_context(server.schema()))
-            yield from _opening(lambda: PostgresWriter(url, Identity("node")))
+            yield from _opening(lambda: PostgresWriter(url, Identity("node", "n")))
 
 
 def _opening(engine: Callable[[], Store]) -> Iterator[Callable[[], Store]]:

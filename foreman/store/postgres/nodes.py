@@ -34,7 +34,7 @@ _JOIN = f"""INSERT INTO nodes (name, id, url, version, epoch, batch, state, seen
         epoch = nodes.epoch + 1, batch = excluded.batch, state = 'up', seen_at = excluded.seen_at,
         heard_since = excluded.heard_since
     RETURNING epoch, seen_at"""
-_UP = f"SELECT name, id, {NOW} - seen_at FROM nodes WHERE state <> 'gone' AND seen_at > {NOW} - ?"
+_UP = f"SELECT {NOW} - seen_at FROM nodes WHERE name = ? AND id <> ? AND state <> 'gone' AND seen_at > {NOW} - ?"
 _TOLD = "UPDATE fleet_state SET told = told + 1"
 
 _targets = msgspec.json.Decoder(tuple[TargetReport, ...])
@@ -44,7 +44,7 @@ class Identity(msgspec.Struct, frozen=True):
     """What tells a Foreman from others that have the same database."""
 
     id: str  # kept in its data folder
-    name: str = ""  # unique; empty: it has the database for itself
+    name: str  # unique among them
     version: str = ""
     url: str | None = None  # where others reach it
 
@@ -53,7 +53,7 @@ class Membership:
     """This node's row. Its epoch and the number of its latest batch are the fence of its transactions."""
 
     def __init__(self, connection: Connection, identity: Identity, shown: str) -> None:
-        """Join. Raise StoreRefused while another Foreman has the name, or has the database for itself."""
+        """Join. Raise StoreRefused while another Foreman has the name."""
         self._connection = connection
         self._identity = identity
         self._shown = shown
@@ -61,8 +61,12 @@ class Membership:
         self.epoch = self.batch = 0  # `batch`: the last one known to be committed
         connection.begin(*BEGIN)
         try:
-            _, others = connection.ask(LOCK, (_UP, (SILENCE,)))
-            self._refuse(others)
+            _, others = connection.ask(LOCK, (_UP, (identity.name, identity.id, SILENCE)))
+            for (ago,) in others:
+                raise StoreRefused(
+                    f"another foreman, heard {ago:.0f} s ago, is the node {identity.name} of the database {shown}: "
+                    "stop it, or give this one another node_name"
+                )
             self._join(batch=0)
             connection.commit()
         except (Exception, ConnectionLost):
@@ -109,10 +113,6 @@ class Membership:
             raise self.replaced()
         return bool(newest == batch)
 
-    def beat(self) -> None:
-        """Write that this node is up, outside of a transaction."""
-        self._connection.rows(f"UPDATE nodes SET seen_at = {NOW} WHERE name = ? AND epoch = ?", self._key)
-
     def tell(self, targets: Sequence[TargetReport], state: NodeState) -> bool:
         """Write how this node is; return True if that is news to the others."""
         told = tuple(targets), state
@@ -142,15 +142,6 @@ class Membership:
     @property
     def _key(self) -> tuple[str, int]:
         return self._identity.name, self.epoch
-
-    def _refuse(self, others: list[tuple[Any, ...]]) -> None:
-        own = self._identity
-        for name, other, ago in others:
-            same = name == own.name
-            if other != own.id and (same or not name or not own.name):
-                named = f"another foreman{f' ({name})' if name else ''}, heard {ago:.0f} s ago,"
-                what = "has the same name in" if same and name else "uses"
-                raise StoreRefused(f"{named} {what} the database {self._shown}: stop it, or give this one another")
 
     def _join(self, *, batch: int) -> Instant:
         own = self._identity

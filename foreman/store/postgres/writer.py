@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import psycopg
 import structlog
+from msgspec.structs import replace
 
 from foreman.domain.errors import StoreAway, StoreBroken, StoreRefused
-from foreman.domain.job import Delivery, DeliveryState, Instant, JobEvent, Priority
+from foreman.domain.job import Artifact, Delivery, DeliveryState, Draft, Instant, Job, JobEvent, Priority
 from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.scheduling.choose import Head
 from foreman.store.postgres import migrate
@@ -20,7 +21,7 @@ from foreman.store.postgres.connection import Connection, ConnectionLost, Statem
 from foreman.store.postgres.error_codes import UNSENDABLE, first_line, translate
 from foreman.store.postgres.nodes import BEGIN, LOCK, NODES, Identity, Membership, read_node
 from foreman.store.postgres.reads import PostgresReader
-from foreman.store.protocol import PAUSED, Line, News, Seqs
+from foreman.store.protocol import NO_ARTIFACTS, PAUSED, Line, News, Seqs
 from foreman.store.sql.reads import CLAIMABLE, EVENTS, is_line
 from foreman.store.sql.rows import COLUMNS, read_event, read_job
 from foreman.store.sql.writes import LINE, SqlWriter
@@ -29,11 +30,11 @@ log = structlog.get_logger()
 
 SETTLED_WITHIN = 300.0  # seconds in which an uncertain commit must be settled, or the process ends
 SETTLES_EVERY = 0.1  # seconds
-LOOKS_EVERY = 0.1  # seconds
-BEATS_EVERY = 5.0  # seconds, where one node has the database: others learn that it does
 EMPTY_LINES_FOR = 1_000_000  # commits; a node that has not looked for longer has been evicted
 OF_A_JOB = ("payloads", "artifacts", "events", "deliveries")  # the tables with what belongs to a job
 
+
+R = TypeVar("R", Job, JobEvent, Delivery)
 
 STATE = LOCK[0].removesuffix(" FOR UPDATE")
 
@@ -56,6 +57,7 @@ class PostgresWriter(SqlWriter, PostgresReader):
     """
 
     READABLE_ID: ClassVar[str] = "true"  # text is always valid here
+    looks_every = 0.1
 
     def __init__(self, url: str, identity: Identity) -> None:
         """Open the database, bring its tables up to date, and join. Raise StoreRefused."""
@@ -174,23 +176,20 @@ class PostgresWriter(SqlWriter, PostgresReader):
     def news(self) -> News | None:
         """Return what other nodes have committed since the last call, or None when that is nothing."""
         if not self._writing:
-            if not self._name:
-                self._member.beat()
             self._fleet = State(*self._connection.rows(STATE)[0])
         seen, now = self._seen, self._fleet
         if seen.commits == now.commits:
             return None
-        events = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq"
-        jobs = f"SELECT {COLUMNS} FROM jobs WHERE id IN (SELECT job_id FROM events WHERE seq > ?)"
+        since = seen.seq, now.seq  # outside of a transaction there may be later ones already: they are told next time
+        events = f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq"
+        jobs = f"SELECT {COLUMNS} FROM jobs WHERE id IN (SELECT job_id FROM events WHERE seq > ? AND seq <= ?)"
         alike = " AND ".join(f"{column} = l.{column}" for column in LINE.split(", "))
         lines = f"""SELECT {", ".join(f"l.{column}" for column in LINE.split(", "))}, ready, parked, since, id
             FROM lines l LEFT JOIN LATERAL (SELECT since, id FROM jobs WHERE {CLAIMABLE} AND {alike}
                                             ORDER BY since, id LIMIT 1) AS head ON true
             WHERE l.version > ?"""
         paused = ("SELECT value FROM notes WHERE name = ?", (PAUSED,))
-        found = self._connection.ask(
-            (events, (seen.seq,)), (jobs, (seen.seq,)), (lines, (seen.commits,)), paused, NODES
-        )
+        found = self._connection.ask((events, since), (jobs, since), (lines, (seen.commits,)), paused, NODES)
         told = News(
             newest=now.seq,
             events=self._readable(read_event, found[0]),
@@ -211,15 +210,23 @@ class PostgresWriter(SqlWriter, PostgresReader):
         """Return the lines with their stored numbers of jobs."""
         return [line for line in super().lines() if line.ready or line.parked]
 
+    def add(self, drafts: Sequence[Draft], jobs: Sequence[Job]) -> None:
+        """Insert the jobs of the drafts, with their payloads and idempotency keys."""
+        super().add(drafts, [_storable(job) for job in jobs])
+
+    def put(self, jobs: Sequence[Job], artifacts: Mapping[str, Sequence[Artifact]] = NO_ARTIFACTS) -> None:
+        """Write what changes in the rows of jobs, in order, and add the artifacts by job."""
+        super().put([_storable(job) for job in jobs], artifacts)
+
     def log(self, events: Sequence[JobEvent]) -> None:
         """Append events to the log."""
-        super().log(events)
+        super().log([_storable(event) for event in events])
         self._seq = max([self._seq, *(event.seq for event in events)])
 
     def put_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries, new ones and changed ones."""
         latest = {one.seq: one for one in deliveries}  # a statement may not change a row twice
-        super().put_deliveries(list(latest.values()))
+        super().put_deliveries([_storable(one) for one in latest.values()])
         self._posted |= any(one.state is DeliveryState.DUE for one in latest.values())
 
     def put_lines(self, lines: Sequence[Line]) -> None:
@@ -250,11 +257,6 @@ class PostgresWriter(SqlWriter, PostgresReader):
         self._sql.run("DELETE FROM jobs WHERE id = ANY(?)", (list(job_ids),))
 
     @property
-    def looks_every(self) -> float:
-        """Return the seconds between looks at what other nodes commit."""
-        return LOOKS_EVERY if self._name else BEATS_EVERY
-
-    @property
     def coordinator(self) -> str:
         """Return the node that prunes and sends webhooks, as of the last transaction."""
         return self._fleet.coordinator
@@ -283,6 +285,13 @@ class PostgresWriter(SqlWriter, PostgresReader):
     def checkpoint(self) -> int:
         """Return 0: the server keeps its own log."""
         return 0
+
+
+def _storable(record: R) -> R:
+    """Return the record with an error that the server can keep: a target's own words may hold U+0000."""
+    if record.error and "\0" in record.error:
+        return replace(record, error=record.error.replace("\0", "\ufffd"))
+    return record
 
 
 def _line(row: tuple[str, int, str, str, int, int, float | None, str | None]) -> tuple[Line, Head | None]:

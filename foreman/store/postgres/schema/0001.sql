@@ -15,7 +15,7 @@ CREATE TABLE fleet_state (
 ) WITH (fillfactor = 10);
 
 CREATE TABLE nodes (
-    name        text COLLATE "C" PRIMARY KEY,   -- empty: it has the database for itself
+    name        text COLLATE "C" PRIMARY KEY,
     id          text COLLATE "C" NOT NULL,  -- kept in its data folder
     url         text COLLATE "C",           -- where the others reach it
     version     text COLLATE "C" NOT NULL,  -- of its program
