@@ -9,6 +9,7 @@ import msgspec
 import trio
 
 from foreman.actors.inventory import ENTRY, SOME, Build, Inventory
+from foreman.actors.models_elsewhere import ModelsElsewhere
 from foreman.actors.worker import Worker
 from foreman.config.target_settings import TargetSettings
 from foreman.domain.errors import ModelNotFound, TargetDown, TargetError, TargetUnavailable
@@ -16,6 +17,7 @@ from foreman.domain.job import LoadKey
 from foreman.domain.scheduling.room import Room
 from foreman.offload import offload
 from foreman.queue.commands import Note, Queue
+from foreman.queue.outlook import Outlook
 from foreman.targets.managed.target import ManagedTarget
 from foreman.targets.protocol import Call, Model, OllamaApi, Target
 
@@ -97,9 +99,19 @@ class Fleet:
     """All targets in the order of the settings."""
 
     def __init__(
-        self, members: Sequence[Member], queue: Queue, *, drained: str | None = None, note: str = DRAINED
+        self,
+        members: Sequence[Member],
+        queue: Queue,
+        *,
+        drained: str | None = None,
+        note: str = DRAINED,
+        elsewhere: ModelsElsewhere | None = None,
     ) -> None:
-        """Keep the names of drained targets in the note `note`; `drained` is what it has of an earlier run."""
+        """Keep the names of drained targets in the note `note`; `drained` is what it has of an earlier run.
+
+        `elsewhere` are the models of other nodes, which count as models of the fleet.
+        """
+        self.elsewhere = elsewhere or ModelsElsewhere(Outlook())
         self._members = {member.name: member for member in members}
         self.rearranged = trio.Event()  # replaced when members have come or gone
         self._queue = queue
@@ -136,8 +148,8 @@ class Fleet:
 
     @property
     def any_up(self) -> bool:
-        """Return True if a target answers."""
-        return any(member.inventory.up for member in self._members.values())
+        """Return True if a target answers, here or at another node."""
+        return any(member.inventory.up for member in self._members.values()) or self.elsewhere.any_open
 
     @property
     def error(self) -> TargetError | None:
@@ -163,11 +175,14 @@ class Fleet:
         return [member for member in self._by_state() if member.serves(key, endpoint)]
 
     def find(self, name: str) -> Model | None:
-        """Return the model with this name or alias, of a target that is up before one that is away, else None."""
+        """Return the model with this name or alias, else None.
+
+        Targets that are up go before those that are away, and these before those of other nodes.
+        """
         for member in self._by_state():
             if (model := member.inventory.find(name)) is not None:
                 return model
-        return None
+        return self.elsewhere.find(name)
 
     async def resolve(self, name: str) -> Model:
         """Return the model with this name or alias; look at the targets once more when it is unknown.
@@ -183,9 +198,10 @@ class Fleet:
                     nursery.start_soon(member.inventory.look_for_more)
             found = self.find(name)
         if found is None:
-            if (error := self.error or self._unlisted()) is not None:
+            if (error := self.error or self._unlisted() or self.elsewhere.why_unknown(name)) is not None:
                 raise TargetDown(name, error)
-            where = "the target has" if len(self._members) == 1 else "the targets have"
+            alone = len(self._members) == 1 and not self.elsewhere.lists()
+            where = "the target has" if alone else "the targets have"
             raise ModelNotFound(name, [model.name for model in self.models()[:SOME]], where=where)
         return found
 
@@ -195,14 +211,14 @@ class Fleet:
         return next((TargetUnavailable(name, "it has not listed its models yet") for name in names), None)
 
     def models(self) -> list[Model]:
-        """Return the models of all targets; of one that several have, the first target's entry.
+        """Return the models of all targets and nodes; of one that several have, the first target's entry.
 
         Ollama's `name:latest` is another target's `name`.
         """
         found: list[Model] = []
         known: set[str] = set()  # of the targets before
-        for member in self._members.values():
-            own = [(model.name.removesuffix(":latest"), model) for model in member.inventory.models]
+        for models in self._lists():
+            own = [(model.name.removesuffix(":latest"), model) for model in models]
             found += [model for name, model in own if name not in known]
             known.update(name for name, _ in own)
         return found
@@ -210,12 +226,15 @@ class Fleet:
     async def shown(self, build: Build) -> bytes:
         """Return `build(models)` for the models of all targets, cached until they change."""
         async with self._building:
-            lists = [member.inventory.models for member in self._members.values()]
+            lists = self._lists()
             built = self._built.get(build)
             if built is None or not _same(built[0], lists):
                 size = sum(map(len, lists)) * ENTRY
                 built = self._built[build] = lists, await offload(size, build, self.models())
             return built[1]
+
+    def _lists(self) -> list[Sequence[Model]]:
+        return [*(member.inventory.models for member in self._members.values()), *self.elsewhere.lists()]
 
     async def drain(self, member: Member) -> None:
         """Have a target take no more jobs, also after restarts; after the grace its running ones are requeued."""
@@ -251,7 +270,8 @@ class Fleet:
     @property
     def ollama_lists(self) -> OllamaApi | None:
         """Return `ollama_api` where the server's lists of models are Foreman's own: all of them run here."""
-        return None if any(member.settings.models for member in self._members.values()) else self.ollama_api
+        others = any(member.settings.models for member in self._members.values()) or self.elsewhere.lists()
+        return None if others else self.ollama_api
 
     def ollama_api_of(self, name: str) -> OllamaApi | None:
         """Return the API of the target that has the model of this name or alias, if it is an Ollama server."""

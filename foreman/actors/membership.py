@@ -55,13 +55,14 @@ class Membership:
 def report_of(member: Member) -> TargetReport:
     """Return what the other nodes need to know of a target."""
     models, target = member.inventory.models, member.target
-    names = (name for model in models for name in (model.name, *model.aliases))
+    names = [name for model in models for name in (model.name, *model.aliases)]
     return TargetReport(
         name=member.name,
         slots=member.slots,
         open=member.open,
         models_known=member.models_known,
-        models=frozenset(target.same(name).removesuffix(":latest") for name in names),
+        is_ollama=target.ollama_api is not None,
+        models=frozenset(form.removesuffix(":latest") for name in names for form in (name, target.same(name))),
         endpoints=frozenset(path for path in ENDPOINTS if target.serves(path)),
         loaded=tuple(member.in_memory()),
         listing=msgspec.Raw(msgspec.json.encode(models)),

@@ -26,7 +26,8 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     open: bool  # it takes jobs
     models_known: bool  # it has listed its models
-    models: frozenset[str] = frozenset()  # names and aliases, without `:latest`
+    is_ollama: bool = False  # its names are equal as Ollama has it
+    models: frozenset[str] = frozenset()  # names and aliases, as given and in their canonical form, without `:latest`
     endpoints: frozenset[str] = frozenset()
     loaded: tuple[LoadKey, ...] = ()
     listing: msgspec.Raw = msgspec.Raw(b"[]")  # its models with the server's own entries, as JSON

@@ -103,6 +103,28 @@ async def test_a_call_is_answered_by_another_node(nodes: Nodes, autojump_clock: 
     assert len(b.served) == 1  # nothing is shown of an answer that is waited for
 
 
+async def test_a_model_that_only_another_node_has(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a = await nodes.start("a", FakeTarget(inventory=["own"]))
+    b = await nodes.start("b", FakeTarget([saying("one", "two", seconds=3)], inventory=["b"]))
+    await trio.sleep(4)
+    body = {"model": "b", "messages": [{"role": "user", "content": "hi"}]}
+    _, streamed = await a.client.fetch("POST", "/api/chat", msgspec.json.encode(body), limit=10**6)
+    assert texts(streamed) == ["one", "two", ""]
+    shown = await a.get("/api/tags"), await a.get("/v1/models"), await a.get("/api/ps")
+    assert [model["name"] for model in shown[0]["models"]] == ["own", "b"]
+    assert [model["id"] for model in shown[1]["data"]] == ["own", "b"]
+    await trio.sleep(4)
+    assert [model["name"] for model in (await a.get("/api/ps"))["models"]] == ["b"]
+    b.stop.cancel()
+    await trio.sleep(2 * LEASE)
+    assert [model["name"] for model in (await a.get("/api/tags"))["models"]] == ["own"]
+    response, said = await a.client.fetch("POST", "/api/chat", msgspec.json.encode(body), limit=10**6)
+    assert (response.status, json.loads(said)["error"]) == (
+        503,
+        "cannot ask the target for model 'b': cannot reach the node b: it has left the fleet",
+    )
+
+
 async def test_the_stored_answer_stands_for_chunks_that_nobody_gets(nodes: Nodes, autojump_clock: MockClock) -> None:
     a, _ = await two(nodes, saying("at once"))
     body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}

@@ -5,6 +5,7 @@ With the autojump clock nothing waits for real: what one end of a loopback socke
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -18,6 +19,7 @@ from foreman.actors.auto_slots import AutoSlots
 from foreman.actors.fleet import Fleet, Member
 from foreman.actors.inventory import Inventory
 from foreman.actors.membership import Membership
+from foreman.actors.models_elsewhere import ModelsElsewhere
 from foreman.actors.other_nodes import OtherNodes
 from foreman.actors.output import OutputHub
 from foreman.actors.remote_output import RemoteOutputs
@@ -102,6 +104,11 @@ class Node:
             assert response.status == 200
             yield response
 
+    async def get(self, path: str) -> Any:
+        response, body = await self.client.fetch("GET", path, limit=10**6)
+        assert response.status == 200
+        return json.loads(body)
+
     async def read_stream(self, job_id: str) -> bytes:
         async with self.stream(job_id) as response:
             return await response.read(10**9)
@@ -163,7 +170,7 @@ class Nodes:
         setting = TargetSettings(name="t", managed=True).model_copy(update={"name": own})
         member = Member(setting, target, inventory, worker)
         outlook.own_sites = {own: member}
-        fleet = Fleet([member], queue)
+        fleet = Fleet([member], queue, elsewhere=ModelsElsewhere(outlook))
         membership = Membership(fleet, queue)
         node_auth = NodeAuth(secret)
         others = OtherNodes(name, node_auth, outlook, handlers.clock)

@@ -107,9 +107,9 @@ def _rows(client: Client, names: Sequence[str], targets: Sequence[Target]) -> li
     waiting = client.queue().by_model
     rows = []
     for name in names:
-        away = name.removesuffix(LATEST) not in reached
         now, entry = loaded.get(name), known.get(name)
         having = [one.name for one in targets if any(_same(name, listed) for listed in one.models)]
+        away = bool(having) and name.removesuffix(LATEST) not in reached  # another node's is none of these targets'
         possible = None if away or now else _context(client, name)
         rows.append(
             Shown(

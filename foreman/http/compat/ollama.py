@@ -137,7 +137,7 @@ async def ps() -> Response:
     if api := ctx.fleet.ollama_lists:
         return await pass_on(api)
     found = (member.inventory.find(model_of(key)) for member, key in ctx.fleet.loaded())
-    loaded = {model.name: model for model in found if model}.values()
+    loaded = {model.name: model for model in (*found, *ctx.fleet.elsewhere.loaded()) if model}.values()
     never = "2318-01-01T00:00:00Z"
     return json_answer(
         {
