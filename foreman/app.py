@@ -259,6 +259,7 @@ def build(
         watchdog=watchdog,
         store_away=store.is_away,
         log_size=store.log_size,
+        coordinator=lambda: store.coordinator,
         boot_id=str(ULID()),
         clock=clock,
     )

@@ -33,6 +33,7 @@ GROUPS = {  # each command with its module
         "drain": "commands.targets",
         "load": "commands.targets",
         "unload": "commands.targets",
+        "nodes": "commands.nodes",
     },
     "Webhooks": {
         "listen": "commands.listen",

@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
 
-from foreman.client import operations, requests, splitting, typed
+from foreman.client import operations, requests, splitting, target_requests, typed
 from foreman.client.arguments import checks_arguments
 from foreman.client.limits import MAX_ANSWER, SILENCE, TIMEOUT, Limits
 from foreman.client.output_parser import Chunk, StartsOver
@@ -17,7 +17,7 @@ from foreman.client.reconnect import RETRY_FOR
 from foreman.client.requests import Ask
 from foreman.client.transport import AsyncConnection
 from foreman.client.types import Job, Page, Submitted
-from foreman.domain.views import Accepted, Artifact, Delivery, Event, Health, ModelLog, Queue, Report, Target
+from foreman.domain.views import Accepted, Artifact, Delivery, Event, Health, ModelLog, Node, Queue, Report, Target
 
 T = TypeVar("T")
 
@@ -276,30 +276,34 @@ class AsyncClient:
 
     async def targets(self) -> list[Target]:
         """Return the targets with their health, slots, models and speed."""
-        return (await self._ask(requests.targets())).targets
+        return (await self._ask(target_requests.targets())).targets
+
+    async def nodes(self) -> list[Node]:
+        """Return the Foremen that share the queue, this one among them."""
+        return (await self._ask(target_requests.nodes())).nodes
 
     async def drain(self, target: str) -> Target:
         """Have a target take no more jobs; after the shutdown grace its running ones go back to the queue.
 
         It stays so over restarts, until `resume_target`.
         """
-        return await self._ask(requests.drain(target))
+        return await self._ask(target_requests.drain(target))
 
     async def resume_target(self, target: str) -> Target:
         """Have a target take jobs again."""
-        return await self._ask(requests.resume_target(target))
+        return await self._ask(target_requests.resume_target(target))
 
     async def load(self, target: str, model: str) -> Target:
         """Load a model on a target and wait until it is loaded."""
-        return await self._ask(requests.load(target, model))
+        return await self._ask(target_requests.load(target, model))
 
     async def unload(self, target: str, model: str) -> Target:
         """Unload a model of a target, once no job uses it."""
-        return await self._ask(requests.unload(target, model))
+        return await self._ask(target_requests.unload(target, model))
 
     async def target_log(self, target: str, *, lines: int | None = None) -> list[ModelLog]:
         """Return the last lines of each managed server of a target; 100, or `lines` up to 1000."""
-        return (await self._ask(requests.target_log(target, lines))).logs
+        return (await self._ask(target_requests.target_log(target, lines))).logs
 
     async def health(self) -> Health:
         """Return the liveness of Foreman and its target."""

@@ -39,15 +39,11 @@ from foreman.domain.views import (
     Queue,
     Reloaded,
     Report,
-    Target,
-    TargetLog,
-    Targets,
 )
 
 T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-LONGEST_LOAD = 86400.0  # seconds; Foreman ends a load or unload earlier, by its own timeouts
 LONGEST_RETRY = 3600.0  # seconds; the longest Retry-After that is honoured, from Foreman or a proxy
 
 
@@ -147,7 +143,7 @@ def stream(job_id: str) -> Ask[bytes]:
 
 def artifact(job_id: str, name: str) -> Ask[bytes]:
     """Read the bytes of an artifact."""
-    return Ask(bytes, f"{_job_path(job_id)}/artifacts/{_quoted(name)}")
+    return Ask(bytes, f"{_job_path(job_id)}/artifacts/{quoted(name)}")
 
 
 def queue() -> Ask[Queue]:
@@ -177,7 +173,7 @@ def deliveries(job_id: str, after: int = 0) -> Ask[Deliveries]:
 
 def redeliver(job_id: str, delivery_id: str) -> Ask[Delivery]:
     """Send a webhook again."""
-    return Ask(Delivery, f"{_job_path(job_id)}/deliveries/{_quoted(delivery_id)}/redeliver", "POST")
+    return Ask(Delivery, f"{_job_path(job_id)}/deliveries/{quoted(delivery_id)}/redeliver", "POST")
 
 
 def pause() -> Ask[Paused]:
@@ -188,43 +184,6 @@ def pause() -> Ask[Paused]:
 def resume() -> Ask[Paused]:
     """Resume the queue."""
     return Ask(Paused, "/queue/resume", "POST")
-
-
-def targets() -> Ask[Targets]:
-    """List the targets."""
-    return Ask(Targets, "/targets")
-
-
-def drain(target: str) -> Ask[Target]:
-    """Have a target take no more jobs."""
-    return Ask(Target, f"/targets/{_quoted(target)}/drain", "POST")
-
-
-def resume_target(target: str) -> Ask[Target]:
-    """Have a target take jobs again."""
-    return Ask(Target, f"/targets/{_quoted(target)}/resume", "POST")
-
-
-def load(target: str, model: str) -> Ask[Target]:
-    """Load a model on a target."""
-    return _order(target, "load", model)
-
-
-def unload(target: str, model: str) -> Ask[Target]:
-    """Unload a model of a target."""
-    return _order(target, "unload", model)
-
-
-def target_log(target: str, lines: int | None = None) -> Ask[TargetLog]:
-    """Read the last lines of a target's managed servers."""
-    params = {} if lines is None else {"lines": str(lines)}
-    return Ask(TargetLog, f"/targets/{_quoted(target)}/log", params=params)
-
-
-def _order(target: str, verb: str, model: str) -> Ask[Target]:
-    headers = {"Content-Type": "application/json"}
-    path = f"/targets/{_quoted(target)}/{verb}"
-    return Ask(Target, path, "POST", headers=headers, body=encode({"model": model}), held=LONGEST_LOAD)
 
 
 def reload() -> Ask[Reloaded]:
@@ -327,10 +286,10 @@ class _ErrorBody(msgspec.Struct):
 
 
 def _job_path(job_id: str) -> str:
-    return f"/jobs/{_quoted(job_id)}"
+    return f"/jobs/{quoted(job_id)}"
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """Return the name quoted as one path segment."""
     return quote(text(name), safe="")
 

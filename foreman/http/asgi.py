@@ -19,13 +19,14 @@ from foreman.http.routes.between_nodes import between_nodes
 from foreman.http.routes.events import events
 from foreman.http.routes.jobs import jobs
 from foreman.http.routes.metrics import metrics
+from foreman.http.routes.nodes import nodes
 from foreman.http.routes.service import service
 from foreman.http.routes.targets import targets
 from foreman.http.routes.upstream import upstream
 from foreman.http.routes.usage import usage
 from foreman.http.ui.page import page
 
-BLUEPRINTS = (page, jobs, events, service, targets, usage, metrics, upstream, between_nodes, openapi, ollama, openai)
+BLUEPRINTS = (page, jobs, events, service, targets, nodes, usage, metrics, upstream, between_nodes, openapi, ollama, openai)
 DIALECTS = {  # by the beginning of a path
     **{path: MESSAGES_DIALECT.error for path, endpoint in EVERY.items() if endpoint.dialect == "anthropic"},
     "/v1/": DIALECT.error,

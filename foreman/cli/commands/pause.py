@@ -9,7 +9,7 @@ from foreman.cli.exit_codes import epilog
 from foreman.cli.options import reaches_foreman
 from foreman.cli.plain import plain
 from foreman.cli.script_output import print_json
-from foreman.client import Client, requests
+from foreman.client import Client, requests, target_requests
 
 
 @click.command(epilog=epilog("foreman pause"), short_help="Start no more jobs; running ones go on.")
@@ -35,5 +35,5 @@ def resume(target: str | None, as_json: bool, url: str | None, token: str | None
     Needs the admin token where one is set.
     """
     with Client(url, token) as client:
-        answer = client.raw(requests.resume_target(target) if target else requests.resume())
+        answer = client.raw(target_requests.resume_target(target) if target else requests.resume())
     print_json(answer) if as_json else click.echo(plain(f"{target} takes jobs" if target else "resumed"))

@@ -13,7 +13,7 @@ from foreman.cli.exit_codes import epilog
 from foreman.cli.options import quiet, reaches_foreman
 from foreman.cli.plain import one_line, plain
 from foreman.cli.script_output import print_ids, print_json
-from foreman.client import Client, Target, requests
+from foreman.client import Client, Target, target_requests
 from foreman.client.reading import decode
 from foreman.domain.views import Targets
 
@@ -43,7 +43,7 @@ def targets(as_json: bool, quiet: bool, url: str | None, token: str | None) -> N
     if click.get_current_context().invoked_subcommand:
         return
     with Client(url, token) as client:
-        answer = client.raw(requests.targets())
+        answer = client.raw(target_requests.targets())
     if as_json:
         print_json(answer)
         return
@@ -79,7 +79,7 @@ def log(name: str, lines: int, as_json: bool, url: str | None, token: str | None
     """Show the last lines that each server of the managed target NAME has written."""
     with Client(url, token) as client:
         if as_json:
-            print_json(client.raw(requests.target_log(name, lines)))
+            print_json(client.raw(target_requests.target_log(name, lines)))
             return
         logs = client.target_log(name, lines=lines)
     if not logs:
@@ -104,7 +104,7 @@ def drain(name: str, as_json: bool, url: str | None, token: str | None) -> None:
     token where one is set.
     """
     with Client(url, token) as client:
-        answer = client.raw(requests.drain(name))
+        answer = client.raw(target_requests.drain(name))
     left = decode(answer, Target).running
     jobs = "1 job still runs" if left == 1 else f"{left:,} jobs still run"
     now = f"{name} is draining: {jobs} there" if left else f"{name} is drained: no job runs there"
@@ -122,7 +122,7 @@ def load(model: str, target: str | None, as_json: bool, url: str | None, token: 
     """Load MODEL on its target now, and wait until it is loaded. Needs the admin token where one is set."""
     with Client(url, token) as client:
         name = target or _having(client.targets(), model)
-        answer = client.raw(requests.load(name, model))
+        answer = client.raw(target_requests.load(name, model))
     print_json(answer) if as_json else click.echo(plain(f"{model} is loaded on {name}"))
 
 
@@ -138,7 +138,7 @@ def unload(model: str, target: str | None, as_json: bool, url: str | None, token
     """Unload MODEL once no job uses it; waiting jobs load it again. Needs the admin token where one is set."""
     with Client(url, token) as client:
         name = target or _having(client.targets(), model, loaded=True)
-        answer = client.raw(requests.unload(name, model))
+        answer = client.raw(target_requests.unload(name, model))
     print_json(answer) if as_json else click.echo(plain(f"{model} is unloaded from {name}"))
 
 

@@ -42,6 +42,7 @@ from foreman.domain.views.jobs import (
     show_listed,
 )
 from foreman.domain.views.kinds import encoded, moment, size_of
+from foreman.domain.views.nodes import Node, Nodes, NodeTarget
 from foreman.domain.views.service import (
     ByCaller,
     ByTarget,
@@ -115,4 +116,7 @@ __all__ = [
     "show_listed",
     "show_webhook",
     "size_of",
+    "Node",
+    "NodeTarget",
+    "Nodes",
 ]

@@ -27,6 +27,7 @@ VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.Line,
     views.OllamaError,
     views.OpenAIError,
+    views.Nodes,
     views.OpenAIModel,
     views.OpenAIModels,
     views.Page,

@@ -92,6 +92,11 @@ def service_paths() -> Paths:
         },
         "/queue/resume": {"post": service("resume", "Resume the queue", "Paused", *WRITE, "admin_required")},
         **_targets(),
+        "/nodes": {
+            "get": operation(
+                "nodes", "List the Foremen that share the queue", {"200": given(ref("Nodes"))}, (), dialect=SERVICE
+            )
+        },
         "/reload": {
             "post": service(
                 "reload",
