@@ -26,7 +26,21 @@ from foreman.http.routes.upstream import upstream
 from foreman.http.routes.usage import usage
 from foreman.http.ui.page import page
 
-BLUEPRINTS = (page, jobs, events, service, targets, nodes, usage, metrics, upstream, between_nodes, openapi, ollama, openai)
+BLUEPRINTS = (
+    page,
+    jobs,
+    events,
+    service,
+    targets,
+    nodes,
+    usage,
+    metrics,
+    upstream,
+    between_nodes,
+    openapi,
+    ollama,
+    openai,
+)
 DIALECTS = {  # by the beginning of a path
     **{path: MESSAGES_DIALECT.error for path, endpoint in EVERY.items() if endpoint.dialect == "anthropic"},
     "/v1/": DIALECT.error,

@@ -54,9 +54,9 @@ class Context:
     watchdog: Watchdog
     store_away: Callable[[], bool]  # True while the database's server cannot be reached
     log_size: Callable[[], int | None]  # bytes of the database's log, unless a server keeps it
-    coordinator: Callable[[], str]  # the node that sends webhooks; empty for a Foreman alone
     boot_id: str  # identifies this run of the process
     reload: Callable[[], Awaitable[views.Reloaded]] = field(init=False)  # reads the settings again
+    coordinator: Callable[[], str] = lambda: ""  # the node that sends webhooks; empty for a Foreman alone
     leaving: trio.Event = field(default_factory=trio.Event)  # set once no new jobs are accepted
 
     @property

@@ -20,6 +20,8 @@ FAR = 1000  # the highest position shown; it stands for itself and more
 CALLERS = 32  # of a lane, at most, whose jobs are put in order one by one
 GROUPS = 32  # of prompts that begin alike, of which all jobs are read in a lane with more than FAR jobs
 FRESH = 1.0  # seconds for which an order holds while nothing changes
+LARGE = 300  # jobs of a lane from which on its order also holds while the queue changes, for as long as pays:
+PAYS = 0.25 / FAR  # seconds for each of its jobs, so that making it takes a few hundredths of the time
 LANES = 16  # whose order is kept
 
 
@@ -61,8 +63,11 @@ class LanePlans:
         held = turns, serving.forecasts  # so that no other object gets their ids
         version = serving.board.version, id(turns), id(serving.forecasts), slots
         known = self._kept.get(lane)
-        if known is not None and known[0] == version and known[1] <= now < known[1] + FRESH:
-            return known[3]
+        if known is not None:
+            same, made, _, plan = known[0] == version, *known[1:]
+            holds = FRESH if same else len(plan.jobs) * PAYS if len(plan.jobs) >= LARGE else 0.0
+            if made <= now < made + holds:
+                return plan
         plan = self._made(store, lane, {caller: size for caller, (_, size) in callers.items()}, turns, slots, now)
         kept = {other: one for other, one in self._kept.items() if other != lane}
         while len(kept) >= LANES:
