@@ -1,36 +1,20 @@
-"""Backup and integrity checks of a database, also while Foreman runs on it."""
+"""Backup and integrity checks of a database file, and of one on a server, also while Foreman runs on it."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from foreman.domain.errors import JobUnreadable, StoreRefused
-from foreman.domain.job import Priority
-from foreman.store.sql.reads import EVENTS
-from foreman.store.sql.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job, text
+from foreman.domain.errors import StoreRefused
+from foreman.store.sql.consistency import CONTRADICTIONS, ODD_LINES, ROWS, SOME, Report, odd_lines, unreadable
+from foreman.store.sql.rows import text
 from foreman.store.sqlite.migrate import steps
 from foreman.store.sqlite.reads import NEWEST, PRUNED
 
 SMALL = 64 * 2**20  # bytes that can be read in a moment
-SOME = 5  # problems of one kind reported
-
-
-class Report(msgspec.Struct, frozen=True):
-    """The report of an integrity check."""
-
-    database: str
-    schema: int
-    newest_schema: int  # known to this program
-    jobs: dict[str, int]  # by state
-    events: int
-    problems: list[str]
 
 
 def backup(database: Path, file: Path) -> int:
@@ -103,51 +87,37 @@ def quick_check(database: Path) -> str | None:
     return None
 
 
-_QUERIES = {
-    "job {} has no payload": "SELECT id FROM jobs WHERE NOT EXISTS (SELECT 1 FROM payloads WHERE job_id = id)",
-    "job {} is done and has no answer": (
-        "SELECT id FROM jobs WHERE state = 'done' AND NOT EXISTS (SELECT 1 FROM artifacts WHERE job_id = id)"
-    ),
-    "job {} is not in the state that its last event says": """
-        SELECT id FROM jobs j
-        WHERE state IS NOT (SELECT state FROM events WHERE job_id = j.id ORDER BY seq DESC LIMIT 1)""",
-    "the count of waiting jobs of {} is wrong": """
-        SELECT drain_key FROM (
-            SELECT drain_key, priority, owner, caller, ready_at IS NULL AS free, count(*) AS n FROM jobs
-            WHERE state = 'queued' GROUP BY 1, 2, 3, 4, 5
-            UNION ALL SELECT drain_key, priority, owner, caller, 1, -ready FROM lines
-            UNION ALL SELECT drain_key, priority, owner, caller, 0, -parked FROM lines)
-        GROUP BY drain_key, priority, owner, caller, free HAVING sum(n) != 0""",
-}
+def check_server(url: str) -> Report:
+    """Read the whole database on a server and report its problems. Raise StoreRefused when that cannot be done."""
+    with _driver():
+        from foreman.store.postgres import check as server
+    return server.check(url)
 
 
-_ROWS: dict[str, tuple[str, Callable[[tuple[Any, ...]], object]]] = {
-    "jobs": (f"SELECT {COLUMNS} FROM jobs", read_job),
-    "events": (EVENTS, read_event),
-    "deliveries": (f"SELECT {DELIVERY} FROM deliveries", read_delivery),
-}
-_ODD_LINES = f"""
-    SELECT drain_key, priority FROM lines
-    WHERE priority NOT IN ({", ".join(str(int(one)) for one in Priority)}) OR ready < 0 OR parked < 0
-"""
+def quick_check_server(url: str) -> str | None:
+    """Return an obvious reason why this program cannot use the database on a server, or None."""
+    try:
+        with _driver():
+            from foreman.store.postgres import check as server
+        return server.quick_check(url)
+    except StoreRefused as refused:
+        return str(refused)
+
+
+@contextmanager
+def _driver() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise StoreRefused(f"database_url needs a driver ({error}): pip install 'foreman-llm[postgres]'") from error
 
 
 def _unreadable(db: sqlite3.Connection) -> list[str]:
     """Read every row as the program does; return the unreadable ones with their remedy."""
     found = []
-    for table, (every, read) in _ROWS.items():
-        count = 0
-        for row in db.execute(every):
-            try:
-                read(row)
-            except JobUnreadable as error:
-                count += 1
-                if count <= SOME:
-                    found.append(f"{error}; remove it with foreman rm {error.job_id}, or restore a backup")
-        if count > SOME:
-            found.append(f"{count - SOME} more rows of {table} cannot be read")
-    odd = db.execute(_ODD_LINES).fetchmany(SOME)
-    found += [f"the count of waiting jobs of {key!r} with priority {priority} is odd" for key, priority in odd]
+    for table, (every, read) in ROWS.items():
+        found += unreadable(table, db.execute(every), read)
+    found += odd_lines(db.execute(ODD_LINES).fetchmany(SOME))
     for name, value in db.execute("SELECT name, value FROM notes WHERE name IN (?, ?)", (NEWEST, PRUNED)):
         if not str(value).isdecimal():
             found.append(f"the note {name!r} is {value!r}, which is no number")
@@ -166,7 +136,7 @@ def _orphans(db: sqlite3.Connection) -> list[str]:
 
 def _contradictions(db: sqlite3.Connection) -> list[str]:
     found = []
-    for problem, query in _QUERIES.items():
+    for problem, query in CONTRADICTIONS.items():
         found += [problem.format(row[0]) for row in db.execute(query).fetchmany(SOME)]
     return found
 

@@ -8,8 +8,12 @@ import click
 
 from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.script_output import print_json
+from foreman.config.settings import Settings
 from foreman.config.sources import load
+from foreman.domain.errors import StoreRefused
 from foreman.store import integrity
+
+DATABASE = "foreman.db"  # in the data folder
 
 _where = click.option(
     "--data-dir",
@@ -31,9 +35,13 @@ def backup(file: Path, data_dir: Path | None, config: Path | None, as_json: bool
     """Copy the database to FILE as it is at this moment, without holding up a running Foreman.
 
     FILE must not exist yet, and is written in whole or not at all. To restore it, stop Foreman, replace foreman.db with
-    the copy, and remove foreman.db-wal and foreman.db-shm.
+    the copy, and remove foreman.db-wal and foreman.db-shm. A database on a server (database_url) is backed up with
+    pg_dump.
     """
-    size = integrity.backup(_database(data_dir, config), file)
+    settings = _settings(data_dir, config)
+    if not data_dir and settings.node:
+        raise StoreRefused("the queue is in PostgreSQL: back up the database of database_url with pg_dump")
+    size = integrity.backup(settings.data_dir / DATABASE, file)
     if as_json:
         print_json({"file": str(file), "bytes": size})
     else:
@@ -55,9 +63,13 @@ def check(ctx: click.Context, data_dir: Path | None, config: Path | None, as_jso
 
     Each row is read as the program reads it. Inconsistencies are damaged pages, jobs without a payload or an answer,
     rows whose job or event is missing, states that the event log contradicts, wrong counts, and jobs that cannot be
-    read, with what to do about them.
+    read, with what to do about them. With --data-dir it is the file there, else where the settings keep the jobs.
     """
-    report = integrity.check(_database(data_dir, config))
+    settings = _settings(data_dir, config)
+    if not data_dir and settings.node:
+        report = integrity.check_server(settings.database_url.get_secret_value())
+    else:
+        report = integrity.check(settings.data_dir / DATABASE)
     if as_json:
         print_json(report)
     else:
@@ -72,6 +84,5 @@ def check(ctx: click.Context, data_dir: Path | None, config: Path | None, as_jso
     ctx.exit(FAILED if report.problems else 0)
 
 
-def _database(data_dir: Path | None, config: Path | None) -> Path:
-    settings = load(config, {"data_dir": data_dir} if data_dir else {})
-    return settings.data_dir / "foreman.db"
+def _settings(data_dir: Path | None, config: Path | None) -> Settings:
+    return load(config, {"data_dir": data_dir} if data_dir else {})

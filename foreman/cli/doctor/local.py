@@ -33,6 +33,10 @@ def store(settings: Settings) -> Finding:
             f"cannot write to {folder} ({error.strerror or error})",
             "give it to the user who runs foreman (chown, chmod), or choose another folder with --data-dir",
         )
+    if settings.node:
+        if why := integrity.quick_check_server(settings.database_url.get_secret_value()):
+            return bad("store", why, "fix database_url, or the server that it names")
+        return good("store", "the database of database_url")
     database = folder / "foreman.db"
     if not database.exists():
         return good("store", f"{folder}, no database yet")

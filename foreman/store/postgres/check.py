@@ -1,0 +1,91 @@
+"""Integrity checks of a database on a server, also while Foremen run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from foreman.domain.errors import StoreRefused
+from foreman.store.postgres import migrate
+from foreman.store.postgres.address import Address, read_address
+from foreman.store.postgres.error_codes import first_line
+from foreman.store.postgres.writer import OF_A_JOB
+from foreman.store.sql.consistency import CONTRADICTIONS, ODD_LINES, ROWS, SOME, Report, odd_lines, unreadable
+
+AT_ONCE = 2000  # rows fetched
+
+
+def check(url: str) -> Report:
+    """Read the whole database at one moment and report its problems. Raise StoreRefused when it cannot be read."""
+    address, newest = read_address(url), max(migrate.steps())
+    with _reading(address) as db:
+        schema = migrate.version(db)
+        jobs: dict[str, int] = {}
+        events, problems = 0, list[str]()
+        if schema == 0:
+            problems.append("it holds no tables of Foreman's")
+        elif schema > newest:
+            problems.append(_too_new(schema, newest))
+        else:
+            jobs = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state").fetchall())
+            [(events,)] = db.execute("SELECT count(*) FROM events").fetchall()
+            problems += _orphans(db)
+            for problem, query in CONTRADICTIONS.items():
+                problems += [problem.format(row[0]) for row in db.execute(query.encode()).fetchmany(SOME)]
+            for table, (every, read) in ROWS.items():
+                problems += unreadable(table, _each(db, every), read)
+            problems += odd_lines(db.execute(ODD_LINES.encode()).fetchmany(SOME))
+    return Report(str(address), schema, newest, jobs, events, problems)
+
+
+def quick_check(url: str) -> str | None:
+    """Return an obvious reason why this program cannot use the database, or None. Raise StoreRefused."""
+    newest = max(migrate.steps())
+    with _reading(read_address(url)) as db:
+        migrate.check_server(db)
+        schema = migrate.version(db)
+    return _too_new(schema, newest) if schema > newest else None
+
+
+def _too_new(schema: int, newest: int) -> str:
+    return f"its schema {schema} is newer than this foreman, which knows {newest}"
+
+
+def _orphans(db: psycopg.Connection[Any]) -> list[str]:
+    """Return rows whose job or event is missing, some of each table, and an event beyond the newest."""
+    found = []
+    for table in OF_A_JOB:
+        lost = f"SELECT job_id FROM {table} WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE id = job_id) LIMIT {SOME}"
+        for (job_id,) in db.execute(lost.encode()).fetchall():
+            found.append(f"a row of {table} (job {job_id}) belongs to nothing in jobs; restore a backup")
+    lost = f"SELECT seq FROM deliveries d WHERE NOT EXISTS (SELECT 1 FROM events WHERE seq = d.seq) LIMIT {SOME}"
+    for (seq,) in db.execute(lost.encode()).fetchall():
+        found.append(f"delivery {seq} belongs to nothing in events; restore a backup")
+    ahead = "SELECT max(e.seq), max(f.seq) FROM events e CROSS JOIN fleet_state f"
+    for stored, newest in db.execute(ahead).fetchall():
+        if stored is not None and stored > newest:
+            found.append(f"event {stored} is newer than the newest that was given, {newest}; restore a backup")
+    return found
+
+
+def _each(db: psycopg.Connection[Any], query: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query, which may be more than fit in memory."""
+    with psycopg.RawServerCursor(db, "rows") as cursor:
+        cursor.itersize = AT_ONCE
+        cursor.execute(query.encode(), binary=True)
+        yield from cursor
+
+
+@contextmanager
+def _reading(address: Address) -> Iterator[psycopg.Connection[Any]]:
+    parameters = address.parameters | {"target_session_attrs": "any"}  # a replica may be read too
+    try:
+        with psycopg.connect(**parameters, cursor_factory=psycopg.RawCursor) as db:  # type: ignore[arg-type]
+            db.isolation_level, db.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+            yield db
+            db.rollback()
+    except psycopg.Error as error:
+        raise StoreRefused(f"the database {address} cannot be read: {first_line(error)}") from error
