@@ -15,7 +15,7 @@ class NodeAuth:
     """Signs requests to other nodes, and checks theirs."""
 
     def __init__(self, secret: bytes) -> None:
-        """Take the secret of the fleet, which whoever can read its store has."""
+        """Take the secret of the fleet, which all have who can read its store."""
         self._secret = secret
 
     def header(self, node: str, method: str, path: str, now: Instant) -> str:
