@@ -29,6 +29,7 @@ HIDDEN = "404, as of a job that never was"
 OWN = "tells of one's own jobs alone"
 ADMIN = "wants the admin token"
 NONE = "tells of no job, or of the one that it makes"
+NODES = "wants the signature of another node"
 ROUTES = {
     "GET /jobs/<job_id>": HIDDEN,
     "GET /jobs/<job_id>/request": HIDDEN,
@@ -48,6 +49,8 @@ ROUTES = {
     "WEBSOCKET /events": OWN,
     "GET /metrics": ADMIN,
     "GET /targets": NONE,
+    "GET /nodes": NONE,
+    "GET /nodes/between/outputs/<job_id>": NODES,
     "GET /targets/<name>/log": ADMIN,
     "POST /targets/<name>/<any(drain, resume):verb>": ADMIN,
     "POST /targets/<name>/<any(load, unload):verb>": ADMIN,

@@ -54,6 +54,14 @@ def test_an_urgent_job_gets_the_slot_of_a_lower_one_which_starts_over_unspent(ha
     assert harness.claimed().id == "001"
 
 
+@pytest.mark.parametrize(("owner", "named"), [("bob", ""), ("ann", "099")])
+def test_with_private_jobs_it_does_not_hear_of_another_callers_job(store: SqliteWriter, owner: str, named: str) -> None:
+    harness = QueueHarness(store, private_jobs=True)
+    run(harness, 1, owner="ann")
+    assert asked(harness, owner=owner) == {"001": named}
+    assert str(Preempted("")) == "gave way to an urgent job"
+
+
 def test_it_is_told_once_for_one_urgent_job_and_more_jobs_for_more(store: SqliteWriter) -> None:
     harness = QueueHarness(store, order=Rules(slots=3))
     for number in (1, 2, 3):

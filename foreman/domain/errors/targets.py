@@ -241,7 +241,8 @@ class Preempted(TargetError):
     cost = Cost.NOTHING
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"gave way to {job_id}")
+        """Name the job that goes first; an empty id is one that the caller may not know of."""
+        super().__init__(f"gave way to {job_id or 'an urgent job'}")
 
 
 class TargetDrained(TargetError):

@@ -64,12 +64,17 @@ def _ways(ledger: Ledger, site: Site, unmet: int) -> Iterator[dict[str, str]]:
     waits = rests[min(unmet, len(rests)) - 1]  # until a slot is free by itself
     for some in ([job] for job in lower if _pays(waits, _took(ledger, job))):
         if head := _first_without(ledger, site, some, waits):
-            yield {job.id: head.id for job in some}
+            yield {job.id: _named(ledger, job, head) for job in some}
     for key in {job.key for job in lower}:  # jobs of one key run together, and another key needs the whole target
         some = [job for job in lower if job.key == key]
         pays = len(some) > 1 and _pays(rests[-1], max(_took(ledger, job) for job in some))
         if pays and (head := _first_without(ledger, site, some, rests[-1])) and head.key != key:
-            yield {job.id: head.id for job in some}
+            yield {job.id: _named(ledger, job, head) for job in some}
+
+
+def _named(ledger: Ledger, job: Job, head: choose.Head) -> str:
+    """Return the id of the job that goes first, which is empty if the other's caller must not see it."""
+    return "" if ledger.rules.private_jobs and job.owner != head.caller[0] else head.id
 
 
 def _pays(waits: float, lost: float) -> bool:
