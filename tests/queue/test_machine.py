@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from foreman.domain.errors import (
     ForemanError,
@@ -50,8 +59,10 @@ from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 from foreman.store import integrity
+from foreman.store.protocol import Engine
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import draft
+from tests.support.postgres import ORIGINS, ClockedWriter, Server, Servers
 
 RULES = Rules(job_ttl=300, backoff=Backoff(2, 300))
 ORDER = choose.Rules(limit=60, share=0.1, slots=2)
@@ -62,6 +73,7 @@ ERRORS = [
     TargetRefused(400, "no such thing"),
 ]
 KEYS = ["a", "b", "c"]
+EXAMPLES = 10  # on each PostgreSQL
 
 
 @dataclass
@@ -100,12 +112,18 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.store.close()
-            problems = integrity.check(self.path).problems
+            problems = self.problems()
             self.folder.cleanup()
             assert problems == []
 
+    def opened(self) -> Engine:
+        return SqliteWriter(self.path)
+
+    def problems(self) -> list[str]:
+        return integrity.check(self.path).problems
+
     def _open(self) -> None:
-        self.store = SqliteWriter(self.path)
+        self.store = self.opened()
         self.handlers = CommandHandlers(self.store, RULES, Outlook(ORDER), clock=lambda: self.now, chance=lambda: 0.5)
         self.standing = choose.Standing()
         self.resting: dict[str, tuple[float, float]] = {}  # keys, since when and until when
@@ -354,3 +372,29 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(stateful_step_count=40)
+
+
+class MachineOnPostgres(Machine):
+    """The same over a schema of its own."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._ends = ExitStack()
+        self._url = server.url(self._ends.enter_context(server.schema()))
+
+    def teardown(self) -> None:
+        with self._ends:
+            super().teardown()
+
+    def opened(self) -> Engine:
+        return ClockedWriter(self._url)
+
+    def problems(self) -> list[str]:
+        return integrity.check_server(self._url).problems
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_the_machine_on_postgresql(servers: Servers, origin: str) -> None:
+    server = servers.get(origin)
+    few = settings(stateful_step_count=40, max_examples=EXAMPLES)
+    run_state_machine_as_test(lambda: MachineOnPostgres(server), settings=few)  # type: ignore[arg-type] # any factory will do

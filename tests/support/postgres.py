@@ -18,6 +18,10 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from foreman.domain.job import Instant
+from foreman.store.postgres.nodes import Identity
+from foreman.store.postgres.writer import PostgresWriter
+
 NOBODY = 65534  # the server refuses to run as root
 STARTS_WITHIN = 60.0  # seconds
 DEBIAN = Path("/usr/lib/postgresql")
@@ -124,6 +128,24 @@ class Server:
     def _say(self, statement: str) -> None:
         with psycopg.connect(self.url(), autocommit=True) as db:
             db.execute(statement.encode())
+
+
+class ClockedWriter(PostgresWriter):
+    """The writer of a node that is alone, whose transactions are at the time that a test gives."""
+
+    looks_every = None  # type: ignore[assignment]
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, Identity("node", ""))
+
+    @contextmanager
+    def transaction(self, now: Instant = 0.0) -> Iterator[Instant]:
+        """Run the writes in a transaction."""
+        with super().transaction(now):
+            yield now
+
+    def news(self) -> None:
+        """Nobody else commits."""
 
 
 class Servers:
