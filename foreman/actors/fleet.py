@@ -184,6 +184,17 @@ class Fleet:
                 return model
         return self.elsewhere.find(name)
 
+    def find_here(self, name: str) -> Model | None:
+        """Return the model with this name or alias, or with another node's name for it, of a target here, else None."""
+        for member in self._by_state():
+            if (model := member.inventory.find(name) or member.inventory.of_key(name)) is not None:
+                return model
+        return None
+
+    def takes_calls(self, key: LoadKey) -> bool:
+        """Return True if a target here serves the key, is up and not drained."""
+        return any(member.open for member in self.serving(key))
+
     async def resolve(self, name: str) -> Model:
         """Return the model with this name or alias; look at the targets once more when it is unknown.
 

@@ -7,14 +7,14 @@ import structlog
 import trio
 
 from foreman.actors.fleet import Fleet, Member
-from foreman.domain.endpoints import ENDPOINTS
+from foreman.domain.endpoints import EVERY
 from foreman.domain.errors import StoreUnavailable
 from foreman.domain.nodes import NodeState, TargetReport
 from foreman.queue.commands import Beat, Queue
 
 log = structlog.get_logger()
 
-EVERY = 3.0  # seconds between heartbeats
+BEAT_EVERY = 3.0  # seconds between heartbeats
 
 
 class Membership:
@@ -26,12 +26,12 @@ class Membership:
         self._state = NodeState.UP
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Tell the others every EVERY seconds how this node is, for ever."""
+        """Tell the others every BEAT_EVERY seconds how this node is, for ever."""
         due = trio.current_time()
         task_status.started()
         while True:
             await self._beat()
-            due = max(due + EVERY, trio.current_time())  # from the last one's time, or each would be later
+            due = max(due + BEAT_EVERY, trio.current_time())  # from the last one's time, or each would be later
             await trio.sleep_until(due)
 
     async def drain(self) -> None:
@@ -63,7 +63,7 @@ def report_of(member: Member) -> TargetReport:
         models_known=member.models_known,
         is_ollama=target.ollama_api is not None,
         models=frozenset(form.removesuffix(":latest") for name in names for form in (name, target.same(name))),
-        endpoints=frozenset(path for path in ENDPOINTS if target.serves(path)),
+        endpoints=frozenset(path for path in EVERY if target.serves(path)),
         loaded=tuple(member.in_memory()),
         listing=msgspec.Raw(msgspec.json.encode(models)),
         room=member.room(),

@@ -32,6 +32,11 @@ class OtherNodes:
         signed = [("Authorization", signature), *headers]
         return self._client(node).request(method, path, body, headers=signed)
 
+    def has(self, node: str) -> bool:
+        """Return True while the node is one of the fleet."""
+        known = self._outlook.nodes_elsewhere.get(node)
+        return known is not None and known.state is not NodeState.GONE
+
     def close(self) -> None:
         """Close all connections."""
         for _, client in self._clients.values():

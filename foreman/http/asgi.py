@@ -15,7 +15,7 @@ from foreman.http.compat.ollama import elsewhere, ollama
 from foreman.http.compat.openai import DIALECT, MESSAGES_DIALECT, openai
 from foreman.http.context import KEY, Context
 from foreman.http.openapi.document import openapi
-from foreman.http.routes.between_nodes import between_nodes
+from foreman.http.routes.between_nodes import CALLS, between_nodes
 from foreman.http.routes.events import events
 from foreman.http.routes.jobs import jobs
 from foreman.http.routes.metrics import metrics
@@ -41,11 +41,12 @@ BLUEPRINTS = (
     ollama,
     openai,
 )
-DIALECTS = {  # by the beginning of a path
+_DIALECTS = {  # by the beginning of a path
     **{path: MESSAGES_DIALECT.error for path, endpoint in EVERY.items() if endpoint.dialect == "anthropic"},
     "/v1/": DIALECT.error,
     "/api/": OLLAMA_DIALECT.error,
 }
+DIALECTS = _DIALECTS | {f"{CALLS}{path}": shape for path, shape in _DIALECTS.items()}
 
 
 def build(found: Context) -> QuartTrio:

@@ -9,6 +9,7 @@ from typing import cast
 import trio
 from quart.globals import _cv_app
 
+from foreman.actors.calls_elsewhere import CallsElsewhere
 from foreman.actors.feed import Feed
 from foreman.actors.fleet import Fleet
 from foreman.actors.metrics import Metrics
@@ -55,6 +56,7 @@ class Context:
     store_away: Callable[[], bool]  # True while the database's server cannot be reached
     log_size: Callable[[], int | None]  # bytes of the database's log, unless a server keeps it
     boot_id: str  # identifies this run of the process
+    calls_elsewhere: CallsElsewhere | None = None  # where other nodes share the store
     reload: Callable[[], Awaitable[views.Reloaded]] = field(init=False)  # reads the settings again
     coordinator: Callable[[], str] = lambda: ""  # the node that sends webhooks; empty for a Foreman alone
     leaving: trio.Event = field(default_factory=trio.Event)  # set once no new jobs are accepted

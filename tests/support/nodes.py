@@ -15,14 +15,18 @@ from typing import Any, cast
 import trio
 from msgspec.structs import replace
 
+from foreman.actors.attempt import Timeouts
 from foreman.actors.auto_slots import AutoSlots
+from foreman.actors.calls_elsewhere import CallsElsewhere
 from foreman.actors.fleet import Fleet, Member
 from foreman.actors.inventory import Inventory
 from foreman.actors.membership import Membership
 from foreman.actors.models_elsewhere import ModelsElsewhere
 from foreman.actors.other_nodes import OtherNodes
 from foreman.actors.output import OutputHub
+from foreman.actors.past_queue import PastQueue
 from foreman.actors.remote_output import RemoteOutputs
+from foreman.actors.upstream import Upstream
 from foreman.actors.worker import Worker
 from foreman.budget import Budget
 from foreman.config.settings import Settings
@@ -70,6 +74,7 @@ class Node:
     target: FakeTarget
     client: Client
     auth: Auth
+    fleet: Fleet
     heard: list[JobEvent] = field(default_factory=list)
     stop: trio.CancelScope = field(default_factory=trio.CancelScope)
     news: trio.Event = field(default_factory=trio.Event)
@@ -170,6 +175,7 @@ class Nodes:
         setting = TargetSettings(name="t", managed=True).model_copy(update={"name": own})
         member = Member(setting, target, inventory, worker)
         outlook.own_sites = {own: member}
+        timeouts = Timeouts(attempt=300)
         fleet = Fleet([member], queue, elsewhere=ModelsElsewhere(outlook))
         membership = Membership(fleet, queue)
         node_auth = NodeAuth(secret)
@@ -186,8 +192,9 @@ class Nodes:
             fleet=fleet,
             intake=Intake(fleet, cast(Any, None), max_attempts=3, offload=offload),
             outlook=outlook,
-            past_queue=cast(Any, None),
-            upstream=cast(Any, None),
+            past_queue=PastQueue(fleet, concurrency=4, timeout=timeouts),
+            upstream=Upstream(fleet, timeouts),
+            calls_elsewhere=CallsElsewhere(others, fleet.elsewhere),
             auth=auth,
             rate=Rate(0, 0),
             budget=budget,
@@ -201,7 +208,9 @@ class Nodes:
             boot_id=name,
         )
         client = Client(url, name=f"the node {name}")
-        node = Node(name, url, shared, queue, hub, outlook, worker, membership, outputs, others, target, client, auth)
+        node = Node(
+            name, url, shared, queue, hub, outlook, worker, membership, outputs, others, target, client, auth, fleet
+        )
         for listener in (hub.on_commit, outputs.on_commit, worker.on_commit, node.on_commit):
             queue.add_listener(listener)
         app = asgi.build(context)
@@ -215,7 +224,7 @@ class Nodes:
         app.asgi_app = counted  # type: ignore[method-assign]
 
         async def serve(*, task_status: trio.TaskStatus[None]) -> None:
-            with node.serving:
+            with node.serving, listening:
                 await guard.serve(app, listening, until=trio.sleep_forever, task_status=task_status)
 
         async def run(*, task_status: trio.TaskStatus[None]) -> None:

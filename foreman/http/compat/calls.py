@@ -23,6 +23,7 @@ from foreman.domain.errors import (
 )
 from foreman.domain.job import Priority, State, load_key
 from foreman.http import rate_limit
+from foreman.http.auth import BETWEEN_NODES
 from foreman.http.body import held, read_body
 from foreman.http.compat.waiting import Dialect, WaitingCaller, streamed, whole
 from foreman.http.context import Context, context
@@ -34,6 +35,8 @@ from foreman.queue.commands import Submit
 from foreman.targets.protocol import Call
 
 NOTHING = "missing request body"
+IN_TURN = 204  # status of another node's answer to a call past the queue that belongs in the queue
+PASSED_ON = ("Content-Type", "Content-Length", "Retry-After", "X-Should-Retry")  # headers of another node's answer
 PRIORITIES = {priority.word: priority for priority in Priority}
 COUNT_TIMEOUT = 60.0  # seconds for counting tokens, including loading the model
 
@@ -97,13 +100,41 @@ async def past_queue(endpoint: Endpoint, asked: intake.Submission) -> bytes:
     """
     ctx = context()
     model = await ctx.fleet.resolve(asked.model)
-    answer = await ctx.past_queue.ask(_call(endpoint, asked, model.name), held())
+    call = call_of(endpoint, asked, model.name)
+    is_elsewhere = ctx.calls_elsewhere is not None and not ctx.fleet.serving(call.key)
+    answer = None if is_elsewhere else await ctx.past_queue.ask(call, held())
     if answer is None and not endpoint.job:
         raise NotLoaded(asked.model)
     return answer if answer is not None else await _in_turn(endpoint, asked)
 
 
-def _call(endpoint: Endpoint, asked: intake.Submission, model: str) -> Call:
+async def pass_on(path: str, endpoint: Endpoint, asked: intake.Submission) -> Response | None:
+    """Pass a call past the queue on to the route `path` of another node if no target here takes it.
+
+    Return None where one does, or where the call belongs in the queue. Raise as `CallsElsewhere.ask` does.
+    """
+    ctx = context()
+    if ctx.calls_elsewhere is None:
+        return None
+    model = await ctx.fleet.resolve(asked.model)
+    call = call_of(endpoint, asked, model.name)
+    served = ctx.fleet.serving(call.key)
+    if ctx.fleet.takes_calls(call.key) or (served and not ctx.fleet.elsewhere.nodes(call.key, call.endpoint)):
+        return None
+    passage = await ctx.calls_elsewhere.ask(f"{BETWEEN_NODES}calls{path}", call, ctx.upstream.timeouts)
+    if passage.status == IN_TURN:
+        await passage.aclose()
+        return None
+    response = Response(passage, passage.status)
+    for name in PASSED_ON:
+        if (value := passage.headers.get(name.lower())) is not None:
+            response.headers[name] = value
+    response.timeout = None
+    return response
+
+
+def call_of(endpoint: Endpoint, asked: intake.Submission, model: str) -> Call:
+    """Return the call to a target that has the model under this name."""
     payload = msgspec.json.encode(asked.payload)
     return Call(model=asked.model, key=load_key(model), endpoint=endpoint.path, payload=payload)
 
@@ -123,16 +154,16 @@ async def _in_turn(endpoint: Endpoint, asked: intake.Submission) -> bytes:
         await caller.leave()
 
 
-async def count(endpoint: Endpoint) -> bytes:
-    """Return the target's token count of the current request, past the queue.
+async def count(endpoint: Endpoint, asked: intake.Submission) -> bytes:
+    """Return the target's token count of a request, past the queue.
 
     Raises:
         AttemptTimeout: Counting takes more than COUNT_TIMEOUT seconds.
         NotLoaded: Counting would unload the model of jobs that run or wait.
     """
-    ctx, asked = context(), await read(endpoint)
+    ctx = context()
     model = await ctx.fleet.resolve(asked.model)
-    call = _call(endpoint, asked, model.name)
+    call = call_of(endpoint, asked, model.name)
     assert endpoint.counting is not None
     with trio.move_on_after(COUNT_TIMEOUT):
         serving = ctx.fleet.serving(call.key) or ctx.fleet.members
@@ -153,6 +184,11 @@ async def read(endpoint: Endpoint) -> intake.Submission:
     Raise RateLimited, or the error of a bad body.
     """
     rate_limit.count()
+    return await read_uncounted(endpoint)
+
+
+async def read_uncounted(endpoint: Endpoint) -> intake.Submission:
+    """Read the body of a call. Raise the error of a bad one."""
     body = await read_body()
     if not body.strip():
         raise InvalidJson(NOTHING)

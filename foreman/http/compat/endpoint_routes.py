@@ -40,8 +40,12 @@ async def _past_queue(endpoint: Endpoint) -> Response:
         if endpoint.unnamed_is_unknown:
             raise ModelNotFound("") from None
         raise
-    return json_text(await calls.past_queue(endpoint, asked))
+    passed = await calls.pass_on(endpoint.path, endpoint, asked)
+    return passed if passed is not None else json_text(await calls.past_queue(endpoint, asked))
 
 
 async def _count(endpoint: Endpoint) -> Response:
-    return json_text(await calls.count(endpoint))
+    asked = await calls.read(endpoint)
+    assert endpoint.counting is not None
+    passed = await calls.pass_on(endpoint.counting, endpoint, asked)
+    return passed if passed is not None else json_text(await calls.count(endpoint, asked))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -40,6 +40,7 @@ from foreman.targets.protocol import Model, OllamaApi
 
 ollama = Blueprint("ollama", __name__)
 
+OLDER = "/api/embeddings"  # the older form of /api/embed, with one text
 VERSION = "0.13.0"  # of the Ollama API emulated here; editors require a recent one
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 NAME = re.compile(  # [scheme://][host/][namespace/]model[:tag], from Ollama's types/model/name.go
@@ -97,16 +98,24 @@ DIALECT = OllamaDialect()
 add_routes(ollama, {"ollama": DIALECT})
 
 
-@ollama.post("/api/embeddings")
+@ollama.post(OLDER)
 async def embeddings() -> Response:
     """Compute an embedding, in the older form with one `prompt` and one `embedding`."""
-    ctx, asked = context(), await calls.read(EVERY["/api/embed"])
+    asked = await calls.read(EVERY["/api/embed"])
+    if (passed := await calls.pass_on(OLDER, EVERY["/api/embed"], asked)) is not None:
+        return passed
+    await context().fleet.resolve(asked.model)
+    return await older_embeddings(asked, partial(calls.past_queue, EVERY["/api/embed"]))
+
+
+async def older_embeddings(
+    asked: intake.Submission, past_queue: Callable[[intake.Submission], Awaitable[bytes]]
+) -> Response:
+    """Answer a call in the older form; where the target is no Ollama server, by a newer call to `past_queue`."""
     body = msgspec.json.encode(asked.payload)
-    await ctx.fleet.resolve(asked.model)
-    if api := ctx.fleet.ollama_api_of(asked.model):  # its older route does not normalise, unlike the newer one
-        return await pass_on(api, body)
-    asked = await offload(len(body), _embed_for, body)
-    answer = await calls.past_queue(EVERY["/api/embed"], asked)
+    if api := context().fleet.ollama_api_of(asked.model):  # its older route does not normalise, unlike the newer one
+        return await pass_on(api, body, path=OLDER)
+    answer = await past_queue(await offload(len(body), _embed_for, body))
     return json_text(await offload(len(answer), embed_as_embeddings, answer))
 
 

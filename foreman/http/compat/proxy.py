@@ -28,16 +28,17 @@ async def pass_on(
     body: Body | None = None,
     *,
     content_type: str | None = None,
+    path: str = "",
     at_end: Callable[[], Awaitable[None]] | None = None,
 ) -> Response:
     """Forward the current request; return the target's answer, its body streamed.
 
-    `content_type` is that of `body`, JSON by default; `at_end` is awaited once the answer is complete. Raise
-    TargetError when the target fails before it answers.
+    `content_type` is that of `body`, JSON by default; `path` another one than the request's; `at_end` is awaited once
+    the answer is complete. Raise TargetError when the target fails before it answers.
     """
     exits = AsyncExitStack()
     try:
-        path = request.scope["raw_path"].decode("latin-1")
+        path = path or request.scope["raw_path"].decode("latin-1")
         if query := request.query_string:
             path += "?" + query.decode("latin-1")
         length = request.content_length

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import trio
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, abort, request
 
 from foreman.actors.output import OutputLog, OutputReader
 from foreman.domain import output_frames
-from foreman.domain.errors import JobNotFound
+from foreman.domain.endpoints import EVERY
+from foreman.domain.endpoints.endpoint import Endpoint
+from foreman.domain.errors import JobNotFound, ModelNotFound
+from foreman.domain.intake import Submission
 from foreman.domain.job import RUNNING, State
 from foreman.http.auth import BETWEEN_NODES
+from foreman.http.body import held
+from foreman.http.compat import calls
+from foreman.http.compat.ollama import OLDER, older_embeddings
 from foreman.http.context import context
+from foreman.http.errors import json_text, no_content
 from foreman.http.framing import SLICE
 from foreman.http.query import whole
 from foreman.http.server.inflow import inflow
 
 between_nodes = Blueprint("between_nodes", __name__)
 
+CALLS = f"{BETWEEN_NODES}calls"  # before the path of a call past the queue
+ENDPOINTS: dict[str, Endpoint] = {
+    OLDER: EVERY["/api/embed"],
+    **{path: endpoint for path, endpoint in EVERY.items() if endpoint.past_queue},
+    **{endpoint.counting: endpoint for endpoint in EVERY.values() if endpoint.counting is not None},
+}
 MOST = 10**9 - 1
 PAUSE = 2.0  # seconds of silence before an empty line, which shows that the connection is well
 
@@ -42,6 +56,39 @@ async def output(job_id: str) -> Response:
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+@between_nodes.post(f"{CALLS}/<path:path>")
+async def call(path: str) -> Response:
+    """Answer a call past the queue that another node has passed on; 204 if it belongs in the queue."""
+    path = f"/{path}"
+    if (endpoint := ENDPOINTS.get(path)) is None:
+        abort(404)
+    asked = await calls.read_uncounted(endpoint)
+    if context().fleet.find_here(asked.model) is None:
+        raise ModelNotFound(asked.model)
+    try:
+        if path == OLDER:
+            return await older_embeddings(asked, partial(_past_queue, endpoint))
+        if path == endpoint.counting:
+            return json_text(await calls.count(endpoint, asked))
+        return json_text(await _past_queue(endpoint, asked))
+    except _InTurn:
+        return no_content()
+
+
+async def _past_queue(endpoint: Endpoint, asked: Submission) -> bytes:
+    ctx = context()
+    model = ctx.fleet.find_here(asked.model)
+    assert model is not None
+    answer = await ctx.past_queue.ask(calls.call_of(endpoint, asked, model.name), held())
+    if answer is None:
+        raise _InTurn
+    return answer
+
+
+class _InTurn(Exception):
+    """The call would displace a loaded model."""
 
 
 async def _frames(log: OutputLog, reader: OutputReader) -> AsyncIterator[bytes]:
