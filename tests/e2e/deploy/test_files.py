@@ -114,6 +114,24 @@ def test_the_containers_settings_are_accepted(monkeypatch: pytest.MonkeyPatch) -
     assert chosen.ollama_url == "http://ollama:11434"
 
 
+def test_the_settings_of_the_containers_that_share_a_database_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose = yaml.safe_load((CONFIG / "compose-fleet.yaml").read_text())
+    services, names = compose["services"], set[str]()
+    for name, service in services.items():
+        if name.startswith("foreman-"):
+            for key, value in (service["environment"] | {"FOREMAN_TOKEN": "hush"}).items():
+                monkeypatch.setenv(key, value)
+            chosen = sources.load()
+            assert chosen.advertised == f"http://{name}:8080"
+            assert set(service["depends_on"]) == {"database", f"ollama-{name[-1]}"}
+            assert name in services["proxy"]["depends_on"]
+            names.add(chosen.node)
+    assert names == {"one", "two", "three"}
+    assert {one.split(":")[0] for part in services.values() for one in part.get("volumes", [])} == set(
+        compose["volumes"]
+    )
+
+
 def test_the_parts_of_the_composition_know_each_other() -> None:
     compose = yaml.safe_load((CONFIG / "compose.yaml").read_text())
     foreman, ollama = compose["services"]["foreman"], compose["services"]["ollama"]
