@@ -16,6 +16,7 @@ from foreman.domain.job import TERMINAL, JobEvent, State
 from foreman.queue.commands import Commit
 from foreman.turnstile import Turnstile
 
+MOST_ERRORS = 256  # errors that are remembered
 CHUNK_COST = 64  # bytes of memory that a chunk takes besides its data; a flood of tiny chunks must hit the limit too
 
 
@@ -255,6 +256,7 @@ class OutputHub:
     def __init__(self, budget: Budget | None = None) -> None:
         self._budget = budget or Budget()
         self._outputs: weakref.WeakValueDictionary[str, OutputLog] = weakref.WeakValueDictionary()
+        self.errors: dict[str, ForemanError] = {}  # the latest of jobs run here, for callers at other nodes
         self.on_follow: Callable[[OutputLog], None] | None = None  # called when a log, made later, gets a reader
 
     def output(self, job_id: str) -> OutputLog:
@@ -270,6 +272,14 @@ class OutputHub:
     def find(self, job_id: str) -> OutputLog | None:
         """Return the job's output log if there is one."""
         return self._outputs.get(job_id)
+
+    def failed(self, job_id: str, error: ForemanError) -> None:
+        """Remember the error of a job's attempt for a while, and nothing that it came from."""
+        error.__cause__ = error.__context__ = None
+        self.errors.pop(job_id, None)
+        self.errors[job_id] = error
+        if len(self.errors) > MOST_ERRORS:
+            del self.errors[next(iter(self.errors))]
 
     def followed(self) -> list[OutputLog]:
         """Return the logs that have readers."""

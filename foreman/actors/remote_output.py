@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 
+import msgspec
 import structlog
 import trio
 
 from foreman.actors.other_nodes import OtherNodes
 from foreman.actors.output import CHUNK_COST, OutputHub, OutputLog
-from foreman.domain.errors import ForemanError, MemoryFull, TargetGarbled
+from foreman.domain.errors import ForemanError, MemoryFull, TargetError, TargetGarbled
 from foreman.domain.job import RUNNING, JobEvent, State, node_of
-from foreman.domain.output_frames import Began, Ended, FrameReader, Malformed, Piece
+from foreman.domain.output_frames import Began, Ended, FrameReader, Malformed, Piece, ShownError
 from foreman.queue.commands import Commit
 from foreman.store.readers import Readers
 
@@ -19,6 +21,7 @@ log = structlog.get_logger()
 
 SILENCE = 10.0  # seconds without a byte, after which a connection counts as lost; the other node pauses for less
 REST = 2.0  # seconds for the last chunks of a job that is done
+LONGEST_ERROR = 2**20  # bytes
 SOON, LATE = 0.05, 5.0  # seconds before another try; the pause doubles while nothing comes
 
 
@@ -64,6 +67,18 @@ class RemoteOutputs:
         finally:
             self._nursery = None
             self._others.close()
+
+    async def error(self, event: JobEvent) -> ForemanError | None:
+        """Return the error of a job that has failed at another node, None if that node does not answer with it."""
+        node = node_of(event.target)
+        if node in ("", self._others.name):
+            return None
+        with trio.move_on_after(REST), suppress(TargetError, msgspec.DecodeError):
+            path = f"/nodes/between/errors/{event.job_id}"
+            async with self._others.request(node, "GET", path) as response:
+                if response.status == 200:
+                    return msgspec.json.decode(await response.read(LONGEST_ERROR), type=ShownError).error()
+        return None
 
     def on_commit(self, commit: Commit) -> None:
         """Begin with jobs that other nodes have claimed, and end with those that run there no more."""

@@ -313,6 +313,8 @@ class Worker:
         if attempt.undone:  # there is no such job, or no such claim of it
             return None
         error = output.error = outcome if isinstance(outcome, ForemanError) else None
+        if error is not None:
+            self._hub.failed(job.id, error)
         if isinstance(error, MemoryFull):
             output.drop()  # a requeued job must not hold memory that the running ones need
         if isinstance(outcome, Answered):

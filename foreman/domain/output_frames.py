@@ -1,10 +1,11 @@
-"""The output of a job on its way from the node that runs it to another: lines, and chunks after theirs."""
+"""The output of a job on its way from the node that runs it to another: lines, and chunks after theirs; its error."""
 
 from __future__ import annotations
 
 import msgspec
 
 from foreman.domain.answers.chunk import NO_LABEL, Label, Usage, named
+from foreman.domain.errors import Cost, ForemanError, TargetRefused
 
 PAUSE = b"\n"  # an empty line while nothing comes
 END = b"end\n"  # the job is done, and all of its answer was sent
@@ -27,6 +28,24 @@ class Piece(msgspec.Struct, frozen=True):
 
 class Ended(msgspec.Struct, frozen=True):
     """The job is done, and its answer is whole."""
+
+
+class ShownError(msgspec.Struct, frozen=True, kw_only=True):
+    """The error of a job, with the HTTP status that the job's own node answers it with."""
+
+    status: int
+    message: str
+    code: str
+    cost: str
+    hint: str | None = None
+    retry_after: float | None = None  # seconds
+
+    def error(self) -> ForemanError:
+        """Return the error that is answered alike."""
+        error = TargetRefused(self.status, self.message)  # whose status is its own
+        error.code, error.cost = self.code, Cost(self.cost)
+        error.hint, error.retry_after = self.hint, self.retry_after
+        return error
 
 
 class Malformed(ValueError):

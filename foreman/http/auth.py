@@ -16,7 +16,7 @@ from quart.wrappers import BaseRequestWebsocket, Request
 from foreman.config.checks import name_of
 from foreman.config.settings import Settings
 from foreman.domain.caller import Caller
-from foreman.domain.errors import HostNotAllowed, NotOfThisFleet, OriginNotAllowed, Unauthorized
+from foreman.domain.errors import HostNotAllowed, OriginNotAllowed, Unauthorized
 from foreman.domain.job import Instant
 from foreman.domain.node_auth import NodeAuth
 from foreman.http.tickets import Tickets
@@ -74,7 +74,7 @@ class Auth:
         """Return True for a request of another node, which has a right to the routes of nodes and to no other.
 
         Raises:
-            NotOfThisFleet: The request is for one of these routes, and no node has signed it lately.
+            Unauthorized: The request is for one of these routes, and no node has signed it lately.
         """
         if not request.path.startswith(BETWEEN_NODES):
             return False
@@ -83,7 +83,7 @@ class Auth:
             path += "?" + query.decode("latin-1")
         header = request.headers.get("Authorization", "")
         if self._nodes is None or not self._nodes[0].check(header, request.method, path, self._nodes[1]()):
-            raise NotOfThisFleet
+            raise Unauthorized(given="Authorization" in request.headers, between_nodes=True)
         return True
 
     def check_source(self, request: BaseRequestWebsocket) -> None:

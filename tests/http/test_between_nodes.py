@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from foreman.actors import remote_output
 from foreman.domain.answers.chunk import Chunk
-from foreman.domain.errors import TargetLost
+from foreman.domain.errors import AnswerTooLarge, ForemanError, TargetLost, TargetRefused
 from foreman.domain.job import State
 from foreman.domain.node_auth import NodeAuth
 from foreman.queue.commands import Cancel
@@ -101,6 +101,37 @@ async def test_a_call_is_answered_by_another_node(nodes: Nodes, autojump_clock: 
     _, whole = await a.client.fetch("POST", "/api/chat", msgspec.json.encode(body | {"stream": False}), limit=10**6)
     assert texts(whole) == ["onetwo"]
     assert len(b.served) == 1  # nothing is shown of an answer that is waited for
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+@pytest.mark.parametrize("error", [TargetRefused(404, "no such thing"), AnswerTooLarge(5)])
+async def test_an_error_is_the_same_as_at_the_node_that_ran_the_job(
+    nodes: Nodes, path: str, error: ForemanError, autojump_clock: MockClock
+) -> None:
+    a, b = await two(nodes, failing(error))
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": False}
+    there, here = [await node.client.fetch("POST", path, msgspec.json.encode(body), limit=10**6) for node in (b, a)]
+    assert here[0].status == there[0].status
+    assert here[1] == there[1]
+    assert here[0].headers.get("x-should-retry") == there[0].headers.get("x-should-retry")
+
+
+async def test_a_stream_that_has_begun_ends_with_the_error(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, _ = await two(nodes, failing(TargetRefused(404, "no such thing"), "one"))
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    response, said = await a.client.fetch("POST", "/api/chat", msgspec.json.encode(body), limit=10**6)
+    assert (response.status, json.loads(said.splitlines()[-1])) == (200, {"error": "no such thing"})
+
+
+async def test_an_error_that_its_node_cannot_say_any_more(nodes: Nodes, autojump_clock: MockClock) -> None:
+    a, b = await two(nodes, failing(TargetRefused(404, "no such thing")))
+    nodes.cut(b, silent=True)
+    await trio.sleep(4)
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": False}
+    began = trio.current_time()
+    response, said = await a.client.fetch("POST", "/api/chat", msgspec.json.encode(body), limit=10**6)
+    assert (response.status, json.loads(said)["error"]) == (409, "no such thing")
+    assert trio.current_time() - began < remote_output.REST + 1
 
 
 async def test_a_model_that_only_another_node_has(nodes: Nodes, autojump_clock: MockClock) -> None:

@@ -194,6 +194,7 @@ class Nodes:
             outlook=outlook,
             past_queue=PastQueue(fleet, concurrency=4, timeout=timeouts),
             upstream=Upstream(fleet, timeouts),
+            remote_outputs=outputs,
             calls_elsewhere=CallsElsewhere(others, fleet.elsewhere),
             auth=auth,
             rate=Rate(0, 0),

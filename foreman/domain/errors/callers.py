@@ -142,18 +142,13 @@ class Unauthorized(ForemanError):
 
     code = "unauthorized"
 
-    def __init__(self, *, given: bool, ticket: bool = False) -> None:
+    def __init__(self, *, given: bool, ticket: bool = False, between_nodes: bool = False) -> None:
         text = "the token is not known here" if given else "a token is needed"
         super().__init__("the ticket is not known here, or no longer" if ticket else text)
         self.hint = "send Authorization: Bearer TOKEN, or x-api-key: TOKEN, with one of the tokens of the setting token"
-
-
-class NotOfThisFleet(Unauthorized):
-    """A request between nodes is not signed with the fleet's secret, or was more than 60 seconds ago."""
-
-    def __init__(self) -> None:
-        ForemanError.__init__(self, "this needs the signature of a node of this fleet")
-        self.hint = "nodes of one fleet have one database; they find each other by the setting advertise_url"
+        if between_nodes:
+            self.args = ("this needs the signature of a node of this fleet",)
+            self.hint = "nodes of one fleet have one database; they find each other by the setting advertise_url"
 
 
 class AdminRequired(ForemanError):

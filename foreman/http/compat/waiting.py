@@ -71,22 +71,29 @@ class WaitingCaller:
 
     async def next(self) -> OutputItem:
         """Return the next item of the output; the last one ends the job."""
-        return self._seen(await self.reader.next())
+        return await self._seen(await self.reader.next())
 
     async def next_or_comment(self, frame: Ndjson | Sse, comment: str) -> OutputItem | bytes:
         """Return the next item of the output, or a comment after a while without one."""
         found = await next_or_comment(self.reader, frame, comment)
-        return found if isinstance(found, bytes) else self._seen(found)
+        return found if isinstance(found, bytes) else await self._seen(found)
 
     async def end(self) -> JobEvent:
         """Return the event that ends the job, without a look at its output before."""
         self.ended = await self.output.wait_ended()
+        await self._ask_why(self.ended)
         return self.ended
 
-    def _seen(self, item: OutputItem) -> OutputItem:
+    async def _seen(self, item: OutputItem) -> OutputItem:
         if item.ended is not None:
             self.ended = item.ended
+            await self._ask_why(item.ended)
         return item
+
+    async def _ask_why(self, ended: JobEvent) -> None:
+        """Ask the node that ran a failed job for the error, which the store has as a text alone."""
+        if ended.state is State.FAILED and self.output.error is None and self._ctx.remote_outputs is not None:
+            self.output.error = await self._ctx.remote_outputs.error(ended)
 
     async def response(self) -> Response:
         """Return the whole answer of a done job as a response."""

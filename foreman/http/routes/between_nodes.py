@@ -20,7 +20,7 @@ from foreman.http.body import held
 from foreman.http.compat import calls
 from foreman.http.compat.ollama import OLDER, older_embeddings
 from foreman.http.context import context
-from foreman.http.errors import json_text, no_content
+from foreman.http.errors import json_answer, json_text, no_content, status_of
 from foreman.http.framing import SLICE
 from foreman.http.query import whole
 from foreman.http.server.inflow import inflow
@@ -56,6 +56,23 @@ async def output(job_id: str) -> Response:
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+@between_nodes.get(f"{BETWEEN_NODES}errors/<job_id>")
+async def error(job_id: str) -> Response:
+    """Show the error of a job that has failed here, if it is remembered. Raise JobNotFound otherwise."""
+    found = context().hub.errors.get(job_id)
+    if found is None:
+        raise JobNotFound(job_id)
+    shown = output_frames.ShownError(
+        status=status_of(found),
+        message=str(found),
+        code=found.code,
+        cost=found.cost.value,
+        hint=found.hint,
+        retry_after=getattr(found, "retry_after", None),
+    )
+    return json_answer(shown)
 
 
 @between_nodes.post(f"{CALLS}/<path:path>")
