@@ -134,6 +134,14 @@ async def test_a_job_runs_at_the_node_that_serves_its_model(start_node: StartNod
     assert b.done_here() == 1
 
 
+async def test_a_node_that_joins_knows_the_others_at_once(start_node: StartNode, autojump_clock: MockClock) -> None:
+    await start_node("b", taking(1))
+    await trio.sleep(4)
+    outlook = (await start_node("a", taking(1))).handlers.outlook
+    assert list(outlook.nodes_elsewhere) == ["b"]
+    assert list(outlook.sites_elsewhere) == ["t@b"]
+
+
 async def test_few_loads_for_models_that_alternate(start_node: StartNode, autojump_clock: MockClock) -> None:
     a, b = [await start_node(name, taking(1, load_seconds=10, models="abm")) for name in "ab"]
     await trio.sleep(4)
@@ -159,9 +167,11 @@ async def test_a_node_that_dies_loses_nothing(start_node: StartNode, autojump_cl
 async def test_a_node_that_was_cut_off_stops_what_others_took_over(
     start_node: StartNode, autojump_clock: MockClock
 ) -> None:
-    a, b = await start_node("a", taking(100)), await start_node("b", taking(100))
-    await a.submit(1, 2)
+    a, b = await start_node("a", taking(100, models="mb")), await start_node("b", taking(100, models="mb"))
+    await a.submit(1)
+    await a.submit(2, model="b")
     await trio.sleep(5)
+    assert (a.target.together, b.target.together) == (1, 1)
     b.store.away = True
     await trio.sleep(60)
     assert b.target.together == 1  # it goes on, since it may be the only one that is left
@@ -186,9 +196,11 @@ async def test_a_cancel_at_one_node_stops_the_job_at_another(start_node: StartNo
 async def test_nothing_is_judged_while_the_server_was_away_for_all(
     start_node: StartNode, autojump_clock: MockClock
 ) -> None:
-    a, b = await start_node("a", taking(300)), await start_node("b", taking(300))
-    await a.submit(1, 2)
+    a, b = await start_node("a", taking(300, models="mb")), await start_node("b", taking(300, models="mb"))
+    await a.submit(1)
+    await a.submit(2, model="b")
     await trio.sleep(5)
+    assert (a.target.together, b.target.together) == (1, 1)
     a.store.away = b.store.away = True
     await trio.sleep(200)
     a.store.away = b.store.away = False
@@ -197,9 +209,11 @@ async def test_nothing_is_judged_while_the_server_was_away_for_all(
 
 
 async def test_a_node_leaves_its_jobs_to_the_others(start_node: StartNode, autojump_clock: MockClock) -> None:
-    a, b = await start_node("a", taking(50)), await start_node("b", taking(50))
-    await a.submit(1, 2)
+    a, b = await start_node("a", taking(50, models="mb")), await start_node("b", taking(50, models="mb"))
+    await a.submit(1)
+    await a.submit(2, model="b")
     await trio.sleep(5)
+    assert (a.target.together, b.target.together) == (1, 1)
     await b.membership.drain()
     await b.worker.drain(grace=1)
     await b.membership.leave()

@@ -39,7 +39,7 @@ from foreman.queue.commands import (
     Withdraw,
 )
 from foreman.queue.handlers import claims, deliveries, giving_way, jobs, maintenance, nodes
-from foreman.queue.handlers.following import follow
+from foreman.queue.handlers.following import follow, hear
 from foreman.queue.handlers.hold import Hold
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.open_claims import Lend
@@ -113,6 +113,7 @@ class CommandHandlers:
         self._looks_at: Instant | None = None  # when to look at what other nodes have committed
         self._stale = False  # the caches may differ from the store, which could not be read
         self._ledger = Ledger(store, rules, self.outlook, chance, target, node)
+        hear(self._ledger, store.nodes())  # those that do not change are never news
         self._owed: list[Message[Any]] = []  # worker reports not stored yet; their senders do not repeat them
         self._failed = False  # the last commit with events did: nothing is lent, since the next one may too
 

@@ -24,11 +24,11 @@ def follow(ledger: Ledger, news: News) -> None:
         _observe(ledger, job)
     ledger.outlook.paused = news.paused
     if news.nodes is not None:
-        _hear(ledger, news.nodes)
+        hear(ledger, news.nodes)
     ledger.follow(news.newest, news.events, posted=news.posted)
 
 
-def _hear(ledger: Ledger, nodes: Sequence[Node]) -> None:
+def hear(ledger: Ledger, nodes: Sequence[Node]) -> None:
     """Take over what other nodes tell of their targets; an unchanged one stays the same object."""
     before = ledger.outlook.sites_elsewhere
     found: dict[str, Site] = {}
