@@ -16,12 +16,16 @@ from ulid import ULID
 
 from foreman import descriptors, tuning
 from foreman.actors import auto_slots, pruner
+from foreman.actors.calls_elsewhere import CallsElsewhere
 from foreman.actors.feed import Feed
 from foreman.actors.fleet import DRAINED, Fleet, Member
 from foreman.actors.membership import Membership
 from foreman.actors.metrics import Metrics
+from foreman.actors.models_elsewhere import ModelsElsewhere
+from foreman.actors.other_nodes import OtherNodes
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
+from foreman.actors.remote_output import RemoteOutputs
 from foreman.actors.upstream import Upstream
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
 from foreman.actors.webhook_sender import WebhookSender
@@ -29,6 +33,7 @@ from foreman.budget import GRACE, Budget
 from foreman.config.settings import Settings
 from foreman.domain.errors import SettingInvalid, StoreUnavailable
 from foreman.domain.intake import Intake
+from foreman.domain.node_auth import NodeAuth
 from foreman.domain.rate import Rate
 from foreman.http import asgi
 from foreman.http.auth import Auth
@@ -62,7 +67,8 @@ class App:
     members: Members
     reloader: Reloader
     webhooks: WebhookDispatcher
-    membership: Membership | None  # of a fleet
+    membership: Membership | None  # among nodes that share the store
+    remote_outputs: RemoteOutputs | None  # of these
     coordinates: Callable[[], bool]  # True while this node removes old jobs
     tls: ssl.SSLContext | None
     closing: trio.Event = field(default_factory=trio.Event)
@@ -79,6 +85,8 @@ class App:
         await nursery.start(self.supervised("pruner", partial(pruner.run, self.queue, self.coordinates)))
         if self.membership is not None:
             await nursery.start(self.supervised("membership", self.membership.run))
+        if self.remote_outputs is not None:
+            await nursery.start(self.supervised("remote outputs", self.remote_outputs.run))
         if listening is not None:
             await nursery.start(self.supervised("http", partial(self._serve, listening)))
 
@@ -212,6 +220,7 @@ def build(
         queue,
         drained=store.note(drained := _note(settings, DRAINED)),
         note=drained,
+        elsewhere=(elsewhere := ModelsElsewhere(outlook)),
     )
     readers = make_readers(store, broken=queue.lose)
     feed = Feed(readers, history=settings.feed_history, newest=store.seqs().newest)
@@ -233,7 +242,16 @@ def build(
         clock=clock,
         coordinates=lambda: handlers.coordinates,
     )
+    auth = Auth(settings)
+    calls_elsewhere = remote_outputs = None
     queue.add_listener(hub.on_commit)
+    if store.secret is not None:
+        signed = NodeAuth(store.secret)
+        auth.admit_nodes(signed, clock)
+        others = OtherNodes(settings.node, signed, outlook, clock)
+        calls_elsewhere = CallsElsewhere(others, elsewhere)
+        remote_outputs = RemoteOutputs(others, hub, readers)
+        queue.add_listener(remote_outputs.on_commit)
     queue.add_listener(feed.on_commit)
     queue.add_listener(webhooks.on_commit)
     members = Members(fleet, queue, outlook)
@@ -252,7 +270,8 @@ def build(
             fleet, concurrency=settings.embed_concurrency, timeout=timeouts, warm=settings.embed_model
         ),
         upstream=Upstream(fleet, timeouts),
-        auth=Auth(settings),
+        auth=auth,
+        calls_elsewhere=calls_elsewhere,
         rate=Rate(settings.rate, settings.rate_burst),
         budget=budget,
         metrics=metrics,
@@ -278,8 +297,18 @@ def build(
     )
     reloader = Reloader(context, members, makings, tuned, reread or (lambda: settings))
     context.reload = reloader.reload
-    membership = Membership(fleet, queue) if settings.node else None
-    return App(context, queue, members, reloader, webhooks, membership, lambda: handlers.coordinates, _tls(settings))
+    membership = Membership(fleet, queue) if store.secret is not None else None
+    return App(
+        context=context,
+        queue=queue,
+        members=members,
+        reloader=reloader,
+        webhooks=webhooks,
+        membership=membership,
+        remote_outputs=remote_outputs,
+        coordinates=lambda: handlers.coordinates,
+        tls=_tls(settings),
+    )
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

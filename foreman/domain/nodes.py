@@ -10,6 +10,8 @@ import msgspec
 from foreman.domain.job import Instant, LoadKey, model_of
 from foreman.domain.scheduling.room import Room
 
+FORGOTTEN = 86400.0  # seconds for which the jobs of a node that is gone wait for it to come back
+
 
 class NodeState(StrEnum):
     """The state of a node."""
@@ -50,6 +52,11 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: Instant  # when it last wrote
     heard_since: Instant  # since when it has written without a long pause
     targets: tuple[TargetReport, ...] = ()
+
+
+def remembered(nodes: Iterable[Node], now: Instant) -> list[Node]:
+    """Return the nodes without those that have been gone for long: nobody waits for their models any more."""
+    return [node for node in nodes if node.state is not NodeState.GONE or now - node.seen_at < FORGOTTEN]
 
 
 def silent(nodes: Iterable[Node], judge: str, *, now: Instant, lease: float) -> list[Node]:

@@ -346,6 +346,10 @@ class Engine(Writer, Protocol):
     def reader(self) -> Reader:
         """Return a reader with a connection of its own, which is closed with the store."""
 
+    @property
+    def secret(self) -> bytes | None:
+        """Return what nodes sign requests to each other with, or None where one node has the store."""
+
     def log_size(self) -> int | None:
         """Return the size of the write-ahead log in bytes, or None where the server keeps it. Safe in any thread."""
 

@@ -27,7 +27,7 @@ async def every() -> Response:
         return store.nodes(), Counter(job.target or "" for job in store.running())
 
     found, running = await ctx.readers.read(read)
-    others = [node for node in found if node.name != ctx.settings.node]
+    others = [node for node in domain.remembered(found, ctx.clock()) if node.name != ctx.settings.node]
     own = next((node for node in found if node.name == ctx.settings.node), None)
     shown = [_own(ctx, own, running), *(_shown(ctx, node, running) for node in others)]
     return json_answer(views.Nodes(sorted(shown, key=lambda node: node.name)))

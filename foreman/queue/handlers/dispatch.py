@@ -113,7 +113,8 @@ class CommandHandlers:
         self._looks_at: Instant | None = None  # when to look at what other nodes have committed
         self._stale = False  # the caches may differ from the store, which could not be read
         self._ledger = Ledger(store, rules, self.outlook, chance, target, node)
-        hear(self._ledger, store.nodes())  # those that do not change are never news
+        self._ledger.now = clock()
+        hear(self._ledger, store.nodes())
         self._owed: list[Message[Any]] = []  # worker reports not stored yet; their senders do not repeat them
         self._failed = False  # the last commit with events did: nothing is lent, since the next one may too
 
@@ -227,6 +228,7 @@ class CommandHandlers:
                 self._ahead = ledger.now - at
                 if self._stale:
                     ledger.recall()
+                    hear(ledger, self.store.nodes())
                     self._stale = False
                 self._follow()
                 again = self._keep_time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foreman.domain.job import RUNNING, Job, State
-from foreman.domain.nodes import Node, NodeState
+from foreman.domain.nodes import Node, NodeState, remembered
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.sites import Site, SiteElsewhere
 from foreman.store.protocol import News
@@ -29,11 +29,14 @@ def follow(ledger: Ledger, news: News) -> None:
 
 
 def hear(ledger: Ledger, nodes: Sequence[Node]) -> None:
-    """Take over what other nodes tell of their targets; an unchanged one stays the same object."""
+    """Take over what other nodes tell of their targets; an unchanged one stays the same object.
+
+    The targets of a node that is gone count as away, so that its jobs wait for it.
+    """
     before = ledger.outlook.sites_elsewhere
     found: dict[str, Site] = {}
-    for node in nodes:
-        if node.name == ledger.node or node.state is NodeState.GONE:
+    for node in remembered(nodes, ledger.now):
+        if node.name == ledger.node:
             continue
         for report in node.targets:
             site, claims = before.get(report.name), node.state is NodeState.UP

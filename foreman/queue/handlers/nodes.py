@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import structlog
-from msgspec.structs import replace
 
 from foreman.domain.errors import Interrupted
 from foreman.domain.job import node_of
 from foreman.domain.nodes import Node, NodeState, silent
 from foreman.queue.commands import Beat
 from foreman.queue.handlers import claims
+from foreman.queue.handlers.following import hear
 from foreman.queue.handlers.ledger import Ledger
 
 log = structlog.get_logger()
@@ -34,9 +34,7 @@ def _is_up(ledger: Ledger, name: str) -> bool:
 def _evict(ledger: Ledger, node: Node) -> None:
     """Take over from a node: its jobs are queued again, or failed, as after a crash."""
     ledger.store.evict(node.name)
-    outlook = ledger.outlook
-    outlook.nodes_elsewhere = {**outlook.nodes_elsewhere, node.name: replace(node, state=NodeState.GONE)}
-    outlook.sites_elsewhere = {name: one for name, one in outlook.sites_elsewhere.items() if node_of(name) != node.name}
+    hear(ledger, ledger.store.nodes())
     left = [job for job in ledger.running.values() if node_of(job.target) == node.name]
     for job in left:
         claims.failed(ledger, job, Interrupted())

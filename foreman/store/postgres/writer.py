@@ -72,6 +72,7 @@ class PostgresWriter(SqlWriter, PostgresReader):
             super().__init__(self._connection)
             self._member = Membership(self._connection, identity, str(self._address))
             self._fleet = State(*self._connection.rows(STATE)[0])
+            self.secret: bytes | None = bytes(self._connection.rows("SELECT secret FROM fleet_state")[0][0])
         except StoreRefused:
             self._connection.close()
             raise

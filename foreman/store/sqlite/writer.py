@@ -19,6 +19,7 @@ class SqliteWriter(SqlWriter, SqliteReader):
 
     looks_every = None
     coordinator = ""
+    secret = None
     # A non-ASCII id is another program's, perhaps not even text.
     READABLE_ID: ClassVar[str] = "id NOT GLOB '*[^ -~]*'"
 

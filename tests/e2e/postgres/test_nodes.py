@@ -1,0 +1,114 @@
+"""Two real Foremen on a real PostgreSQL: one queue, whichever is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.api import chat, job, state, submit
+from tests.support.foreman import Daemon, Upstream, an_upstream, until
+from tests.support.ports import held_port
+from tests.support.postgres import ORIGINS, Server, Servers
+
+LEASE = 10  # seconds, the shortest
+
+
+@pytest.fixture(params=ORIGINS)
+def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+    return servers.get(request.param)
+
+
+@contextmanager
+def pair(server: Server, folder: Path) -> Iterator[tuple[Daemon, Daemon]]:
+    """Foremen a and b; a has the models a, b and c, b has d and e."""
+    with ExitStack() as started:
+        schema = started.enter_context(server.schema())
+        found = []
+        for name, models in (("a", "a,b,c"), ("b", "d,e")):
+            upstream: Upstream = started.enter_context(an_upstream("--kind", "ollama", "--models", models))
+            port = held_port()
+            daemon = Daemon(
+                folder / name,
+                addr=f"127.0.0.1:{port}",
+                advertise_url=f"http://127.0.0.1:{port}",
+                database_url=server.url(schema),
+                node_name=name,
+                ollama_url=upstream.url,
+                lease=LEASE,
+                retry_backoff=0.1,
+            )
+            found.append(started.enter_context(daemon))
+        a, b = found
+        until(lambda: all(len(models_of(one)) == 5 for one in (a, b)))
+        yield a, b
+
+
+def models_of(daemon: Daemon) -> set[str]:
+    return {one["name"] for one in daemon.http.get("/api/tags").json()["models"]}
+
+
+def nodes_of(daemon: Daemon) -> dict[str, str]:
+    return {one["name"]: one["state"] for one in daemon.http.get("/nodes").json()["nodes"]}
+
+
+def test_a_call_at_one_runs_at_the_other_and_streams(server: Server, tmp_path: Path) -> None:
+    with pair(server, tmp_path) as (a, b):
+        assert nodes_of(a) == nodes_of(b) == {"a": "up", "b": "up"}
+        with a.http.stream("POST", "/api/chat", json=chat("#chunks=5 #every=0.1", model="d")) as answer:
+            lines = [json.loads(line) for line in answer.iter_lines()]
+        assert answer.status_code == 200
+        assert [line["done"] for line in lines].count(True) == 1
+        assert len(lines) > 4  # word by word, not the stored answer at once
+        whole = b.http.post("/api/chat", json=chat("hello", model="a", stream=False)).json()
+        assert whole["done"] is True
+        listed = b.http.get("/jobs").json()["jobs"]
+        assert sorted(one["target"] for one in listed) == ["ollama@a", "ollama@b"]
+        seqs = [[event["seq"] for event in events(one)] for one in (a, b)]
+        assert seqs[0] == seqs[1] == list(range(1, len(seqs[0]) + 1))
+        assert not a.errors
+        assert not b.errors
+
+
+def events(daemon: Daemon) -> list[dict[str, int]]:
+    found = [
+        event
+        for one in daemon.http.get("/jobs").json()["jobs"]
+        for event in daemon.http.get(f"/jobs/{one['job_id']}/events").json()["events"]
+    ]
+    return sorted(found, key=lambda event: event["seq"])
+
+
+def test_a_cancel_a_pause_and_a_key_are_one_for_both(server: Server, tmp_path: Path) -> None:
+    with pair(server, tmp_path) as (a, b):
+        running = submit(a, "#chunks=9999 #every=0.01 #first", model="d")
+        until(lambda: state(a, running) == "working")
+        assert a.http.post(f"/jobs/{running}/cancel").json()["state"] == "cancelled"
+        until(lambda: b.http.get("/queue").json()["running"] == [])
+        a.http.post("/queue/pause")
+        until(lambda: b.http.get("/queue").json()["paused"])
+        waiting = [
+            one.http.post("/jobs", json=chat("k", model="a"), headers={"Idempotency-Key": "k"}).json()["job_id"]
+            for one in (a, b)
+        ]
+        assert waiting[0] == waiting[1]
+        b.http.post("/queue/resume")
+        until(lambda: state(b, waiting[0]) == "done")
+
+
+@pytest.mark.long
+def test_the_jobs_of_a_foreman_that_is_lost_are_queued_again(server: Server, tmp_path: Path) -> None:
+    with pair(server, tmp_path) as (a, b):
+        running = submit(a, "#chunks=9999 #every=0.01 #first", model="d")
+        until(lambda: state(a, running) == "working")
+        b.kill()
+        until(lambda: nodes_of(a) == {"a": "up", "b": "gone"}, seconds=6 * LEASE)
+        assert job(a, running)["attempt"] == 1
+        assert [event["state"] for event in a.http.get(f"/jobs/{running}/events").json()["events"]][-1] == "queued"
+        b.start()
+        until(lambda: job(a, running)["attempt"] == 2)
+        assert job(a, running)["target"] == "ollama@b"
+        assert not a.errors
