@@ -21,6 +21,7 @@ from foreman.store.postgres.error_codes import translate
 from foreman.store.postgres.nodes import Identity
 from foreman.store.postgres.writer import PostgresWriter
 from foreman.store.protocol import Selection
+from tests.conftest import Logged
 from tests.store.conftest import add, claimed, draft, put
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.postgres import ORIGINS, Server, Servers
@@ -350,6 +351,16 @@ def test_a_database_that_may_forget_commits_is_refused(url: str) -> None:
     for how in ("off", "local"):
         with pytest.raises(StoreRefused, match=f"synchronous_commit is {how} for this database"):
             PostgresWriter(f"{url}%20-csynchronous_commit%3D{how}", Identity("node", "n"))
+
+
+def test_a_connection_to_another_machine_that_is_not_encrypted_is_warned_of(
+    schema: tuple[Server, str], proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    with opened(schema[0].url(schema[1], proxy.host), "node"):
+        assert not logged.events("the connection to the database is not encrypted")
+    monkeypatch.setattr(migrate, "LOCAL", ())
+    with opened(schema[0].url(schema[1], proxy.host), "node"):
+        assert len(logged.events("the connection to the database is not encrypted")) == 1
 
 
 def test_tables_of_a_newer_foreman_are_refused(url: str) -> None:

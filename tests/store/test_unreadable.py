@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from foreman.domain.errors import JobUnreadable
-from foreman.store.protocol import Cursor, Order, Selection
+from foreman.store.protocol import Cursor, Engine, Order, Selection
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, done, draft
+from tests.support.postgres import ORIGINS, ClockedWriter, Servers
 from tests.support.queue import ledger_of
 
 CHANGED = {
@@ -28,6 +30,10 @@ CHANGED = {
 }
 
 
+# The server has no text that is not UTF-8.
+ON_SERVER = {name: value for name, value in CHANGED.items() if name != "model"} | {"created_at": "'infinity'"}
+
+
 @pytest.fixture
 def store(data_dir: Path) -> Iterator[SqliteWriter]:
     with closing(SqliteWriter(data_dir / "foreman.db")) as store:
@@ -39,6 +45,25 @@ def store(data_dir: Path) -> Iterator[SqliteWriter]:
 @pytest.mark.parametrize("column", CHANGED)
 def test_a_job_that_cannot_be_read_hides_no_other(store: SqliteWriter, column: str) -> None:
     store._db.execute(f"UPDATE jobs SET {column} = {CHANGED[column]} WHERE id = '002'")
+    check_that_it_hides_no_other(store, column)
+
+
+@pytest.mark.parametrize("column", ON_SERVER)
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_a_job_on_a_server_that_cannot_be_read_hides_no_other(servers: Servers, origin: str, column: str) -> None:
+    server = servers.get(origin)
+    with server.schema() as name, closing(ClockedWriter(server.url(name))) as store:
+        for number in range(1, 5):
+            done(store, add(store, draft(number))[0], now=number)
+        with psycopg.connect(server.url(name), autocommit=True) as db:
+            db.execute(f"UPDATE jobs SET {column} = {ON_SERVER[column]} WHERE id = '002'".encode())
+        check_that_it_hides_no_other(store, column)
+        with psycopg.connect(server.url(name), autocommit=True) as db:
+            db.execute("UPDATE events SET state = 'odd' WHERE seq IN (2, 3)")
+        assert [one.seq for one in store.events(limit=2)] == [1, 4]
+
+
+def check_that_it_hides_no_other(store: Engine, column: str) -> None:
     for reader in (store, store.reader()):
         with pytest.raises(JobUnreadable, match=f"^job 002 cannot be read: its {column} is "):
             reader.job("002")

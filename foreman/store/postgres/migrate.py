@@ -6,10 +6,14 @@ from importlib import resources
 from typing import Any
 
 import psycopg
+import structlog
 
 from foreman.domain.errors import StoreRefused
 
+log = structlog.get_logger()
+
 OLDEST_SERVER = 150000  # server_version_num
+LOCAL = ("localhost", "127.0.0.1", "::1")
 _LOCK = 0x666F72656D616E  # of programs that bring one database up to date at the same time
 
 
@@ -25,6 +29,8 @@ def check_server(db: psycopg.Connection[Any]) -> None:
         raise StoreRefused(f"PostgreSQL {db.info.server_version // 10000} is too old: use version 15 or newer")
     if (encoding := db.info.parameter_status("server_encoding")) != "UTF8":
         raise StoreRefused(f"the database's encoding is {encoding}: create it with ENCODING 'UTF8'")
+    if not db.pgconn.ssl_in_use and not db.info.host.startswith("/") and db.info.host not in LOCAL:
+        log.warning("the connection to the database is not encrypted", hint="add sslmode=verify-full to database_url")
     [(how,)] = db.execute("SELECT current_setting('synchronous_commit')").fetchall()
     if how in ("off", "local"):
         why = "acknowledged jobs could be lost" if how == "off" else "its synchronous replicas are not waited for"
