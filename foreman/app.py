@@ -272,6 +272,7 @@ def build(
         upstream=Upstream(fleet, timeouts),
         auth=auth,
         calls_elsewhere=calls_elsewhere,
+        remote_outputs=remote_outputs,
         rate=Rate(settings.rate, settings.rate_burst),
         budget=budget,
         metrics=metrics,

@@ -65,8 +65,15 @@ def test_a_call_at_one_runs_at_the_other_and_streams(server: Server, tmp_path: P
         assert len(lines) > 4  # word by word, not the stored answer at once
         whole = b.http.post("/api/chat", json=chat("hello", model="a", stream=False)).json()
         assert whole["done"] is True
+        here, there = [one.http.post("/api/embed", json={"model": "d", "input": "x"}) for one in (a, b)]
+        assert here.status_code == 200
+        assert here.json()["embeddings"] == there.json()["embeddings"]
+        failed = [one.http.post("/api/chat", json=chat("#status=418", model="d", stream=False)) for one in (a, b)]
+        assert [one.status_code for one in failed] == [418, 418]
+        assert failed[0].json() == failed[1].json()
+        assert a.http.get("/nodes/between/outputs/x?fence=1").status_code == 401
         listed = b.http.get("/jobs").json()["jobs"]
-        assert sorted(one["target"] for one in listed) == ["ollama@a", "ollama@b"]
+        assert sorted(one["target"] for one in listed) == ["ollama@a", *["ollama@b"] * 3]
         seqs = [[event["seq"] for event in events(one)] for one in (a, b)]
         assert seqs[0] == seqs[1] == list(range(1, len(seqs[0]) + 1))
         assert not a.errors
