@@ -55,7 +55,9 @@ import importlib, pkgutil
 import foreman
 
 for module in pkgutil.walk_packages(foreman.__path__, "foreman."):
-    if module.name not in ("foreman.__main__", "foreman.targets.managed.leash"):
+    if module.name in ("foreman.__main__", "foreman.targets.managed.leash"):
+        continue
+    if "postgres" in sys.argv or ".postgres" not in module.name:
         importlib.import_module(module.name)
 print("imported")
 """
@@ -92,6 +94,12 @@ def test_the_overview_says_which_commands_need_the_server() -> None:
 
 def test_the_server_runs_with_its_extra() -> None:
     done = run(EVERYTHING, *PROJECT["dependencies"], *EXTRAS["server"])
+    assert (done.returncode, done.stdout) == (0, "imported\n"), done.stderr
+
+
+def test_nodes_run_with_the_extra_of_their_database() -> None:
+    needed = [*EXTRAS["server"], *(one for one in EXTRAS["postgres"] if not one.startswith("foreman-llm"))]
+    done = run(EVERYTHING, *PROJECT["dependencies"], *needed, "psycopg-binary", arguments=["postgres"])
     assert (done.returncode, done.stdout) == (0, "imported\n"), done.stderr
 
 

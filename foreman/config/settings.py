@@ -46,6 +46,7 @@ class Settings(HttpSettings):
     data_dir: Path = Field(
         json_schema_extra=AT_START,
         default_factory=lambda: Path(platformdirs.user_data_dir("foreman", appauthor=False)),
+        examples=["/var/lib/foreman"],
         description="Folder of the database, its lock, and the logs of managed models. The default is the platform's "
         "data folder for foreman; on Linux `~/.local/share/foreman`.",
     )
@@ -60,6 +61,7 @@ class Settings(HttpSettings):
     node_name: NodeName = Field(
         json_schema_extra=AT_START,
         default_factory=host_name,
+        examples=["gpu1"],
         description="Name of this Foreman among those that share a `database_url`: letters, digits, `_`, `.` and `-`. "
         "The default is the host's. Its targets are called `TARGET@NAME`.",
     )

@@ -80,9 +80,10 @@ def _comment(field: FieldInfo) -> str:
 
 
 def _value(field: FieldInfo) -> str:
-    """Return the default as TOML; times and sizes with their unit. A path has none that is the same everywhere."""
+    """Return the default as TOML; times and sizes with their unit. One that is the platform's is an example."""
     if field.default_factory:
-        return '"/var/lib/foreman"'
+        assert field.examples
+        return json.dumps(field.examples[0])
     value = without_secrets(field.default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return json.dumps(value)
