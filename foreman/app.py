@@ -18,7 +18,7 @@ from foreman import descriptors, tuning
 from foreman.actors import auto_slots, pruner
 from foreman.actors.calls_elsewhere import CallsElsewhere
 from foreman.actors.feed import Feed
-from foreman.actors.fleet import DRAINED, Fleet, Member
+from foreman.actors.fleet import Fleet, Member
 from foreman.actors.membership import Membership
 from foreman.actors.metrics import Metrics
 from foreman.actors.models_elsewhere import ModelsElsewhere
@@ -34,6 +34,7 @@ from foreman.config.settings import Settings
 from foreman.domain.errors import SettingInvalid, StoreUnavailable
 from foreman.domain.intake import Intake
 from foreman.domain.node_auth import NodeAuth
+from foreman.domain.nodes import DRAINED
 from foreman.domain.rate import Rate
 from foreman.http import asgi
 from foreman.http.auth import Auth

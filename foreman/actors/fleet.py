@@ -14,14 +14,13 @@ from foreman.actors.worker import Worker
 from foreman.config.target_settings import TargetSettings
 from foreman.domain.errors import ModelNotFound, TargetDown, TargetError, TargetUnavailable
 from foreman.domain.job import LoadKey
+from foreman.domain.nodes import DRAINED
 from foreman.domain.scheduling.room import Room
 from foreman.offload import offload
 from foreman.queue.commands import Note, Queue
 from foreman.queue.outlook import Outlook
 from foreman.targets.managed.target import ManagedTarget
 from foreman.targets.protocol import Call, Model, OllamaApi, Target
-
-DRAINED = "drained"  # the note with the names of drained targets, as JSON
 
 
 @dataclass(slots=True, eq=False)

@@ -45,6 +45,7 @@ GROUPS = {  # each command with its module
         "doctor": "doctor",
         "backup": "commands.backup",
         "check": "commands.backup",
+        "migrate": "commands.migration",
         "token": "commands.token",
         "completion": "commands.shell_completion",
     },

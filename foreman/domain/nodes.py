@@ -10,6 +10,7 @@ import msgspec
 from foreman.domain.job import Instant, LoadKey, model_of
 from foreman.domain.scheduling.room import Room
 
+DRAINED = "drained"  # the note with the names of drained targets, as JSON; with @ and a node's name it is that node's
 FORGOTTEN = 86400.0  # seconds for which the jobs of a node that is gone wait for it to come back
 
 

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from foreman.actors import operating
 from foreman.actors.attempt import Timeouts
 from foreman.actors.auto_slots import AutoSlots
-from foreman.actors.fleet import DRAINED, Fleet, Member
+from foreman.actors.fleet import Fleet, Member
 from foreman.actors.inventory import PROBE_DEADLINE, Inventory
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
@@ -24,6 +24,7 @@ from foreman.config.target_settings import TargetSettings
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import AttemptTimeout, ModelNotFound, TargetDown, TargetUnavailable
 from foreman.domain.job import Priority, State
+from foreman.domain.nodes import DRAINED
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
 from foreman.queue.actor import QueueActor
