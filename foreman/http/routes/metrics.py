@@ -11,6 +11,7 @@ from quart import Blueprint, Response, request
 
 from foreman import logs
 from foreman.domain.job import Job, model_of
+from foreman.domain.nodes import Node, NodeState, remembered
 from foreman.http.context import Context, context
 from foreman.offload import offload
 from foreman.store.protocol import Line
@@ -27,11 +28,11 @@ async def scrape() -> Response:
     ctx = context()
     ctx.auth.check_admin(request)
 
-    running = await ctx.readers.read(lambda store: store.running())
+    running, nodes = await ctx.readers.read(lambda store: (store.running(), store.nodes()))
     board = ctx.outlook.board
     lines = board.all_lines()
     now = CollectorRegistry()
-    now.register(_Now(ctx, lines, running, board.oldest()))
+    now.register(_Now(ctx, lines, running, board.oldest(), remembered(nodes, ctx.clock())))
 
     def text() -> bytes:
         return generate_latest(ctx.metrics.registry) + generate_latest(now)
@@ -43,11 +44,14 @@ async def scrape() -> Response:
 class _Now:
     """The gauges, built for each scrape."""
 
-    def __init__(self, ctx: Context, lines: list[Line], running: list[Job], oldest: float | None) -> None:
+    def __init__(
+        self, ctx: Context, lines: list[Line], running: list[Job], oldest: float | None, nodes: list[Node]
+    ) -> None:
         self._ctx = ctx
         self._lines = lines
         self._running = running
         self._oldest = oldest
+        self._nodes = nodes
 
     def collect(self) -> Iterator[Metric]:
         ctx = self._ctx
@@ -89,8 +93,21 @@ class _Now:
         memory.add_metric(["used"], ctx.budget.used)
         memory.add_metric(["limit"], ctx.budget.limit)
         yield memory
+        yield from self._of_nodes()
         if (size := ctx.log_size()) is not None:
             yield GaugeMetricFamily("foreman_wal_bytes", "Size of the database's log", size)
+
+    def _of_nodes(self) -> Iterator[Metric]:
+        """Yield how the Foremen are that share the queue; nothing where one has it for itself."""
+        if not self._nodes:
+            return
+        up = GaugeMetricFamily("foreman_node_up", "1 while the node is neither gone nor evicted", labels=["node"])
+        silent = GaugeMetricFamily("foreman_node_silent_seconds", "Seconds since the node last wrote", labels=["node"])
+        for node in self._nodes:
+            up.add_metric([node.name], float(node.state is not NodeState.GONE))
+            silent.add_metric([node.name], max(0.0, self._ctx.clock() - node.seen_at))
+        yield up
+        yield silent
 
     def _targets(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("foreman_target_up", "1 while the target answers", labels=["target"])

@@ -58,6 +58,7 @@ def nodes_of(daemon: Daemon) -> dict[str, str]:
 def test_a_call_at_one_runs_at_the_other_and_streams(server: Server, tmp_path: Path) -> None:
     with pair(server, tmp_path) as (a, b):
         assert nodes_of(a) == nodes_of(b) == {"a": "up", "b": "up"}
+        assert a.http.get("/metrics").text.count('foreman_node_up{node="b"} 1.0') == 1
         with a.http.stream("POST", "/api/chat", json=chat("#chunks=5 #every=0.1", model="d")) as answer:
             lines = [json.loads(line) for line in answer.iter_lines()]
         assert answer.status_code == 200
