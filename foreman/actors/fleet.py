@@ -208,7 +208,7 @@ class Fleet:
                     nursery.start_soon(member.inventory.look_for_more)
             found = self.find(name)
         if found is None:
-            if (error := self.error or self._unlisted() or self.elsewhere.why_unknown(name)) is not None:
+            if (error := self.error or self._unlisted() or self.elsewhere.why_unknown()) is not None:
                 raise TargetDown(name, error)
             alone = len(self._members) == 1 and not self.elsewhere.lists()
             where = "the target has" if alone else "the targets have"

@@ -8,7 +8,7 @@ import msgspec
 
 from foreman.domain.errors import TargetError, TargetUnavailable
 from foreman.domain.job import LoadKey, model_of, node_of
-from foreman.domain.nodes import NodeState, TargetReport
+from foreman.domain.nodes import TargetReport
 from foreman.queue.outlook import Outlook
 from foreman.queue.sites import SiteElsewhere
 from foreman.targets.model_names import ollama_form
@@ -38,8 +38,10 @@ class ModelsElsewhere:
         return next((found for one in self._listings() if (found := one.find(name)) is not None), None)
 
     def loaded(self) -> list[Model]:
-        """Return the models that the targets have loaded."""
-        found = [one.find(model_of(key)) for one in self._listings() for key in one.report.loaded]
+        """Return the models that the targets have loaded, without targets that are away."""
+        there = {site.name for site in self._sites() if site.open}
+        listings = [one for one in self._listings() if one.report.name in there]
+        found = [one.find(model_of(key)) for one in listings for key in one.report.loaded]
         return [model for model in found if model is not None]
 
     def nodes(self, key: LoadKey, endpoint: str) -> list[str]:
@@ -48,11 +50,8 @@ class ModelsElsewhere:
         able.sort(key=lambda site: not site.is_loaded(key))
         return list(dict.fromkeys(node_of(site.name) for site in able))
 
-    def why_unknown(self, name: str) -> TargetError | None:
+    def why_unknown(self) -> TargetError | None:
         """Return why a model that none of them has may come to be known, if it may."""
-        for node in self._outlook.nodes_elsewhere.values():
-            if node.state is NodeState.GONE and any(_Listing(report).find(name) for report in node.targets):
-                return TargetUnavailable(f"the node {node.name}", "it has left the fleet")
         unlisted = (site.name for site in self._sites() if not site.models_known)
         return next((TargetUnavailable(one, "it has not listed its models yet") for one in unlisted), None)
 

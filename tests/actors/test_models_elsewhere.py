@@ -43,7 +43,7 @@ def told(outlook: Outlook, *reports: TargetReport, gone: bool = False) -> None:
     times: dict[str, Any] = {"seen_at": 0.0, "heard_since": 0.0}
     node = Node(name="b", url=None, version="1", epoch=1, state=state, targets=tuple(reports), **times)
     outlook.nodes_elsewhere = {"b": node}
-    outlook.sites_elsewhere = {} if gone else {one.name: SiteElsewhere(one, claims=True) for one in reports}
+    outlook.sites_elsewhere = {one.name: SiteElsewhere(one, claims=not gone) for one in reports}
 
 
 async def a_fleet(outlook: Outlook, *models: str, down: bool = False) -> Fleet:
@@ -123,15 +123,17 @@ async def test_what_other_nodes_have_loaded_is_listed(autojump_clock: MockClock)
     assert [model.name for model in ModelsElsewhere(outlook).loaded()] == ["c"]
 
 
-async def test_a_node_that_left_may_come_back_with_its_models(autojump_clock: MockClock) -> None:
+async def test_a_node_that_left_may_come_back_to_its_models(autojump_clock: MockClock) -> None:
     outlook = Outlook()
     fleet = await a_fleet(outlook, "own")
-    told(outlook, report("t@b", "b"), gone=True)
-    assert [model.name for model in fleet.models()] == ["own"]
-    with pytest.raises(TargetDown, match="the node b: it has left the fleet"):
-        await fleet.resolve("b")
+    told(outlook, report("t@b", "b", loaded=("b",)), gone=True)
+    assert [model.name for model in fleet.models()] == ["own", "b"]
+    assert (await fleet.resolve("b")).name == "b"
+    assert fleet.elsewhere.loaded() == []
+    assert fleet.elsewhere.nodes("b", "/api/embed") == []
+    outlook.sites_elsewhere = {}  # after a day
     with pytest.raises(ModelNotFound):
-        await fleet.resolve("c")
+        await fleet.resolve("b")
 
 
 async def test_a_target_that_has_not_listed_its_models_may_have_it(autojump_clock: MockClock) -> None:
