@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from foreman.domain.job import TRANSITIONS, State
 from tests.crash.servers import Server
@@ -63,7 +64,7 @@ def judge(database: Path, told: StaticAnswer, got: Sequence[Got], targets: Seque
     with closing(sqlite3.connect(database)) as db:
         _judge_jobs(db, told, found)
         _judge_targets(db, targets, found)
-        _judge_events(db, told, found)
+        judge_events(db, told, found)
         _judge_webhooks(db, told, got, found)
         _judge_usage(db, told, found)
         _judge_file(db, found)
@@ -105,7 +106,7 @@ def _judge_targets(db: sqlite3.Connection, targets: Sequence[Server], found: Ver
             found.complain("illegal", f"{job_id} for {model} was done by {target}")
 
 
-def _judge_events(db: sqlite3.Connection, told: StaticAnswer, found: Verdict) -> None:
+def judge_events(db: Any, told: StaticAnswer, found: Verdict) -> None:
     pruned = {seq for events in told.retired.values() for seq in events}
     last: dict[str, str] = {}
     expected = 1
