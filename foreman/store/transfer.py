@@ -6,7 +6,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,8 +103,9 @@ def _copied(
         [(running,)] = source.execute(f"SELECT count(*) FROM jobs WHERE {RUNNING}").fetchall()
         if running:
             _lost(target, node)
-    for table in TABLES:  # the first claims should not be planned for empty tables
-        target.execute(f"ANALYZE {table}".encode())
+    with suppress(psycopg.Error):  # all is committed
+        for table in TABLES:  # the first claims should not be planned for empty tables
+            target.execute(f"ANALYZE {table}".encode())
     return Moved(shown, node, rows | {"notes": len(notes)}, running, left_out)
 
 
@@ -255,4 +256,5 @@ def _target(url: str) -> Iterator[tuple[psycopg.Connection[Any], str]]:
             migrate.bring_up_to_date(db, str(address))
             yield db, str(address)
     except psycopg.Error as error:
-        raise StoreRefused(f"nothing was copied: the database {address} says: {first_line(error)}") from error
+        why = f"the database {address} says: {first_line(error)}"
+        raise StoreRefused(f"{why}; run it again: nothing is copied in part, or twice") from error

@@ -177,7 +177,7 @@ def test_what_cannot_be_moved_is_refused_with_what_to_do(
     database = queue.folder / "foreman.db"
     assert "there is no database" in refusal(tmp_path / "none", url)
     away = refusal(queue.folder, "postgresql://me:hidden@127.0.0.1:1/d")
-    assert "nothing was copied: the database d at 127.0.0.1:1 says" in away and "hidden" not in away
+    assert "the database d at 127.0.0.1:1 says" in away and "hidden" not in away
     with Daemon(queue.folder, ollama_url=upstream.url):
         assert "another foreman is using" in refusal(queue.folder, url)
     with Daemon(tmp_path / "other", ollama_url=upstream.url, database_url=url, node_name="n2") as daemon:
