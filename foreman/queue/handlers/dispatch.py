@@ -113,8 +113,9 @@ class CommandHandlers:
         self._looks_at: Instant | None = None  # when to look at what other nodes have committed
         self._stale = False  # the caches may differ from the store, which could not be read
         self._ledger = Ledger(store, rules, self.outlook, chance, target, node)
-        self._ledger.now = clock()
-        hear(self._ledger, store.nodes())
+        if known := store.nodes():
+            self._ledger.now = clock()
+            hear(self._ledger, known)
         self._owed: list[Message[Any]] = []  # worker reports not stored yet; their senders do not repeat them
         self._failed = False  # the last commit with events did: nothing is lent, since the next one may too
 
