@@ -17,8 +17,9 @@ from foreman.domain.job import Delivery, Instant
 from foreman.domain.retry import Sent
 from foreman.domain.webhooks.admission import Admission, Destination, Health, Limits, Place
 from foreman.queue.commands import Commit, DeliveryEnded, Queue
-from foreman.store.protocol import Due, Reader
+from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
+from foreman.store.records import Due
 
 log = structlog.get_logger()
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from foreman.cli.plain import one_line, plain
+from foreman.domain.views import Queue
 
 STATE_STYLES = {
     "queued": "yellow",
@@ -110,6 +111,11 @@ def span(seconds: float) -> str:
             whole, rest = divmod(seconds, size)
             return f"{whole:.0f} {name} {rest // lesser:.0f} {lesser_name}"
     return ""
+
+
+def on_several_targets(queue: Queue) -> bool:
+    """Return True if it says something on which target a job runs: there are several, or other nodes have some."""
+    return len({*(target.name for target in queue.targets), *(job.target for job in queue.running)}) > 1
 
 
 def between(begin: datetime | None, end: datetime | None) -> str:

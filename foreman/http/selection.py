@@ -12,7 +12,7 @@ from foreman.domain.errors import FieldInvalid
 from foreman.domain.job import JOB_ID, TERMINAL, Priority, State
 from foreman.http.context import context
 from foreman.http.query import choice, instant
-from foreman.store.protocol import Cursor, Order, Selection
+from foreman.store.records import Cursor, Order, Selection
 
 FILTERS = (
     "id",

@@ -12,7 +12,8 @@ from foreman.domain.job import CallerKey, Instant, Job, LoadKey, Priority
 from foreman.domain.scheduling.choose import CLASSES, OTHERS, Head
 from foreman.queue.class_lanes import ClassLanes
 from foreman.queue.lines import NONE, Lines, Numbers
-from foreman.store.protocol import Line, Writer
+from foreman.store.protocol import Writer
+from foreman.store.records import Line
 
 AHEAD = 32  # jobs of a line that are read together, once it is drained in order
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from foreman.domain import views
-from foreman.store.protocol import Reader, Shape
+from foreman.store.protocol import Reader
+from foreman.store.records import Shape
 
 COMPLETION = "completion"
 

@@ -10,7 +10,8 @@ from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, Load
 from foreman.domain.nodes import Node
 from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import Depth, Row
-from foreman.store.protocol import ALL, Cursor, Due, Order, Reader, Selection, Seqs, Shape
+from foreman.store.protocol import Reader
+from foreman.store.records import ALL, Cursor, Due, Order, Selection, Seqs, Shape
 
 
 class OwnJobs(Reader):

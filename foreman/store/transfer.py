@@ -22,7 +22,7 @@ from foreman.store.postgres import migrate
 from foreman.store.postgres.address import read_address
 from foreman.store.postgres.error_codes import UNSENDABLE, first_line
 from foreman.store.postgres.nodes import NOW, SILENCE
-from foreman.store.protocol import PAUSED
+from foreman.store.records import PAUSED
 from foreman.store.sql.rows import text
 from foreman.store.sqlite.migrate import steps
 from foreman.store.sqlite.reads import NEWEST, PRUNED, SqliteReader

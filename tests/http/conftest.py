@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import trio
 
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.foreman import Daemon, Upstream, an_upstream, until
+from tests.support.nodes import Nodes
 
 IMPATIENT: dict[str, object] = {"retry_backoff": 0.05, "retry_backoff_max": 0.1}
 
@@ -106,3 +110,10 @@ def fresh(data_dir: Path, upstream: Upstream) -> Iterator[Callable[..., Api]]:
         errors = daemon.errors
         daemon.close()
         assert errors == []
+
+
+@pytest.fixture
+def nodes(data_dir: Path, nursery: trio.Nursery) -> Iterator[Nodes]:
+    """Nodes of a fleet, in this process and over one store; none is started yet."""
+    with closing(SqliteWriter(data_dir / "foreman.db")) as store, closing(Nodes(store, nursery)) as nodes:
+        yield nodes

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -19,24 +18,9 @@ from foreman.domain.errors import AnswerTooLarge, ForemanError, TargetLost, Targ
 from foreman.domain.job import State
 from foreman.domain.node_auth import NodeAuth
 from foreman.queue.commands import Cancel
-from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call
 from tests.support.actors import FakeTarget, Script, chunk, failing, now, saying, silent
 from tests.support.nodes import LEASE, SECRET, Node, Nodes
-
-
-@pytest.fixture
-def store(data_dir: Path) -> Iterator[SqliteWriter]:
-    store = SqliteWriter(data_dir / "foreman.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def nodes(store: SqliteWriter, nursery: trio.Nursery) -> Iterator[Nodes]:
-    nodes = Nodes(store, nursery)
-    yield nodes
-    nodes.close()
 
 
 async def two(nodes: Nodes, *scripts: Script, **fields: Any) -> tuple[Node, Node]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ from trio.testing import MockClock
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import TargetFailed, TargetRefused
 from foreman.domain.job import State
-from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call
 from tests.support.actors import FakeTarget, Script, failing, silent
 from tests.support.nodes import LEASE, Node, Nodes
@@ -43,20 +41,6 @@ def answering(data: bytes = EMBEDDED, seconds: float = 0) -> Script:
         yield Chunk(data, last=True, value=msgspec.json.decode(data))
 
     return script
-
-
-@pytest.fixture
-def store(data_dir: Path) -> Iterator[SqliteWriter]:
-    store = SqliteWriter(data_dir / "foreman.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def nodes(store: SqliteWriter, nursery: trio.Nursery) -> Iterator[Nodes]:
-    nodes = Nodes(store, nursery)
-    yield nodes
-    nodes.close()
 
 
 async def two(nodes: Nodes, target: FakeTarget) -> tuple[Node, Node]:

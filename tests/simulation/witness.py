@@ -33,7 +33,7 @@ from foreman.domain.scheduling.breaker import Breakers
 from foreman.domain.scheduling.choose import Standing
 from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.turns import Turns
-from foreman.store.protocol import NO_ARTIFACTS, PAUSED
+from foreman.store.records import NO_ARTIFACTS, PAUSED
 from foreman.store.sqlite.reads import SqliteReader
 from foreman.store.sqlite.writer import SqliteWriter
 

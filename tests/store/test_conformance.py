@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from foreman.domain.job import NOBODY, Artifact, DeliveryState, Priority, State, queued
-from foreman.store.protocol import Cursor, Due, Order, Selection, Shape
+from foreman.store.records import Cursor, Due, Order, Selection, Shape
 from foreman.store.sql import listing
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import Store, add, claimed, done, draft, put

@@ -18,7 +18,7 @@ from foreman.domain.scheduling.visits import Turn
 from foreman.queue import outlook as outlook_module
 from foreman.queue.board import Board
 from foreman.queue.outlook import Outlook
-from foreman.store.protocol import Line, Selection
+from foreman.store.records import Line, Selection
 from tests.store.conftest import Store, add, claimed, done, draft, put
 from tests.support.queue import ledger_of, writing
 

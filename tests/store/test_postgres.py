@@ -20,7 +20,7 @@ from foreman.store.postgres.dialect import sized, translated
 from foreman.store.postgres.error_codes import translate
 from foreman.store.postgres.nodes import Identity
 from foreman.store.postgres.writer import PostgresWriter
-from foreman.store.protocol import Selection
+from foreman.store.records import Selection
 from tests.conftest import Logged
 from tests.store.conftest import add, claimed, draft, put
 from tests.support.cutting_proxy import CuttingProxy

@@ -19,7 +19,7 @@ from foreman.domain import events
 from foreman.domain.errors import StoreBroken, StoreFull, StoreRefused, StoreRejected
 from foreman.domain.job import NOBODY, Job, Priority, State, queued
 from foreman.domain.usage import COUNTS, DAY, HOUR, MINUTE, WAITS
-from foreman.store.protocol import Cursor, Line, Order, Selection
+from foreman.store.records import Cursor, Line, Order, Selection
 from foreman.store.sqlite import migrate
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, claimed, done, draft, put

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from foreman.domain.errors import JobUnreadable
-from foreman.store.protocol import Cursor, Engine, Order, Selection
+from foreman.store.protocol import Engine
+from foreman.store.records import Cursor, Order, Selection
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.store.conftest import add, done, draft
 from tests.support.postgres import ORIGINS, ClockedWriter, Servers

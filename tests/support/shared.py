@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from foreman.domain.errors import StoreAway
 from foreman.domain.job import Instant, JobEvent
 from foreman.domain.nodes import Node, NodeState, TargetReport
-from foreman.store.protocol import PAUSED, Line, News
+from foreman.store.records import PAUSED, Line, News
 from foreman.store.sqlite.writer import SqliteWriter
 
 PAUSE = 10.0  # seconds without a commit after which a node does not count as heard all the time

@@ -9,7 +9,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.console import between, show_table, span, state_text
+from foreman.cli.console import between, on_several_targets, show_table, span, state_text
 from foreman.cli.exit_codes import epilog
 from foreman.cli.options import quiet, reaches_foreman
 from foreman.cli.plain import one_line
@@ -59,7 +59,7 @@ def ps(limit: int, as_json: bool, quiet: bool, url: str | None, token: str | Non
     if found.running or then:
         now = datetime.now(UTC)
         rows = [*(_running(job, now) for job in found.running), *(_waiting(job, now) for job in then)]
-        several = len(found.targets) > 1
+        several = on_several_targets(found)
         heads = [head for head in HEADS if several or head != "TARGET"]
         show_table(heads, [[row[head] for head in heads] for row in rows], spare=("READY IN", "PRIORITY", "FOR"))
     ready = found.queued - found.scheduled

@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.text import Text
 
-from foreman.cli.console import STATE_STYLES, between, clock, span
+from foreman.cli.console import STATE_STYLES, between, clock, on_several_targets, span
 from foreman.cli.plain import one_line, plain
 from foreman.cli.watch.state import WatchState
 from foreman.client import Event, Job, Running
@@ -96,7 +96,7 @@ def _targets(state: WatchState) -> list[Text]:
 
 def _running(state: WatchState, width: int, room: int, now: datetime) -> list[Text]:
     """Return the running jobs with the end of their text, and the number of jobs that do not fit."""
-    jobs, several = state.queue.running, len(state.queue.targets) > 1
+    jobs, several = state.queue.running, on_several_targets(state.queue)
     title = _title("RUNNING", "FOR", "MODEL")
     if not jobs:
         return [title, _nothing("nothing runs")]

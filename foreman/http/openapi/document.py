@@ -36,7 +36,7 @@ from foreman.http.openapi.service import TICKET, service_paths
 from foreman.http.query import LONGEST_PAGE, PAGE
 from foreman.http.routes.jobs import LONGEST_WAIT, MOST_SEQ
 from foreman.http.selection import CURSOR, LONGEST, PART_OF_ID
-from foreman.store.protocol import Order
+from foreman.store.records import Order
 
 openapi = Blueprint("openapi", __name__)
 

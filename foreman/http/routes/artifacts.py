@@ -12,7 +12,8 @@ from foreman.http import visibility
 from foreman.http.context import context
 from foreman.http.sandbox import keep_from_running
 from foreman.http.stored import Stored, stored_answer
-from foreman.store.protocol import Reader, Shape
+from foreman.store.protocol import Reader
+from foreman.store.records import Shape
 
 
 async def fetch(job_id: str, name: str) -> Response:

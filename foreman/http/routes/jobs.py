@@ -27,7 +27,8 @@ from foreman.http.stored import Stored, stored_answer
 from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.queue.results import COMPLETION, show_results
 from foreman.queue.why import why
-from foreman.store.protocol import Cursor, Reader
+from foreman.store.protocol import Reader
+from foreman.store.records import Cursor
 
 Entry = TypeVar("Entry", JobEvent, Delivery)
 View = TypeVar("View")

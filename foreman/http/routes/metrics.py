@@ -14,7 +14,7 @@ from foreman.domain.job import Job, model_of
 from foreman.domain.nodes import Node, NodeState, remembered
 from foreman.http.context import Context, context
 from foreman.offload import offload
-from foreman.store.protocol import Line
+from foreman.store.records import Line
 
 metrics = Blueprint("metrics", __name__)
 

@@ -21,7 +21,8 @@ from foreman.http.query import check_names, read_limit
 from foreman.http.tickets import LIFE
 from foreman.queue.commands import Pause, Resume
 from foreman.queue.outlook import Expected
-from foreman.store.protocol import Line, Reader
+from foreman.store.protocol import Reader
+from foreman.store.records import Line
 
 service = Blueprint("service", __name__)
 

@@ -8,7 +8,7 @@ from foreman.domain.job import RUNNING, Job, State
 from foreman.domain.nodes import Node, NodeState, remembered
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.sites import Site, SiteElsewhere
-from foreman.store.protocol import News
+from foreman.store.records import News
 
 
 def follow(ledger: Ledger, news: News) -> None:

@@ -32,7 +32,8 @@ from foreman.queue.handlers.open_claims import OpenClaims
 from foreman.queue.handlers.rules import Rules
 from foreman.queue.occupancy import Occupancy
 from foreman.queue.outlook import Outlook
-from foreman.store.protocol import PAUSED, Writer
+from foreman.store.protocol import Writer
+from foreman.store.records import PAUSED
 
 log = structlog.get_logger()
 

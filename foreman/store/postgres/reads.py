@@ -9,7 +9,7 @@ from typing import ClassVar
 from foreman.domain.nodes import Node
 from foreman.store.postgres.connection import TIMEOUTS, Connection
 from foreman.store.postgres.nodes import NODES, read_node
-from foreman.store.protocol import Seqs
+from foreman.store.records import Seqs
 from foreman.store.sql.reads import SqlReader
 
 MOST_BYTES = 2**31 - 1  # of a value, which ends before

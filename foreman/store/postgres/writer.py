@@ -21,7 +21,7 @@ from foreman.store.postgres.connection import Connection, ConnectionLost, Statem
 from foreman.store.postgres.error_codes import UNSENDABLE, first_line, translate
 from foreman.store.postgres.nodes import BEGIN, LOCK, NODES, Identity, Membership, read_node
 from foreman.store.postgres.reads import PostgresReader
-from foreman.store.protocol import NO_ARTIFACTS, PAUSED, Line, News, Seqs
+from foreman.store.records import NO_ARTIFACTS, PAUSED, Line, News, Seqs
 from foreman.store.sql.reads import CLAIMABLE, EVENTS, is_line
 from foreman.store.sql.rows import COLUMNS, read_event, read_job
 from foreman.store.sql.writes import LINE, SqlWriter

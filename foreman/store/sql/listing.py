@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import TERMINAL, Instant, Priority, State
-from foreman.store.protocol import Cursor, Order, Selection
+from foreman.store.records import Cursor, Order, Selection
 
 FEW = 10_000  # jobs that may be read and sorted for one answer
 ID_LENGTH = 26  # characters of a ULID

@@ -14,7 +14,7 @@ from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, Load
 from foreman.domain.scheduling.choose import CLASSES
 from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import Depth, Row
-from foreman.store.protocol import ALL, Cursor, Due, Order, Selection, Seqs, Shape
+from foreman.store.records import ALL, Cursor, Due, Order, Selection, Seqs, Shape
 from foreman.store.sql import listing, usage
 from foreman.store.sql.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job
 from foreman.store.sql.statements import Statements

@@ -11,7 +11,7 @@ from foreman.domain.job import Artifact, CallerKey, Delivery, Draft, Instant, Jo
 from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.usage import HOUR, MINUTE, Depth, Figures, Slot
-from foreman.store.protocol import NO_ARTIFACTS, Line, Remains
+from foreman.store.records import NO_ARTIFACTS, Line, Remains
 from foreman.store.sql.reads import CLAIMABLE, IN_LINE, TO_CLAIM, SqlReader, is_line
 from foreman.store.sql.recent import Recent
 from foreman.store.sql.rows import (

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from foreman.domain.nodes import Node
-from foreman.store.protocol import Seqs
+from foreman.store.records import Seqs
 from foreman.store.sql.reads import SqlReader
 from foreman.store.sql.rows import insertion, text
 from foreman.store.sqlite.error_codes import translate
