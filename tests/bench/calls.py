@@ -21,7 +21,7 @@ SECONDS = 2.0  # of each rate
 CALLS = 200  # one after the other
 CHUNKS = 400  # of one answer
 ARRIVAL = 0.1  # seconds between the beginnings of streams that then run side by side
-PAUSE = 0.025  # seconds between calls, as a person or a script leaves them: each finds everything at rest
+PAUSE = 0.025  # seconds between calls, as a person leaves them: each finds cores and caches at rest
 
 CHAT = post("/api/chat", {"model": MODELS[0], **PAYLOAD, "stream": False})
 STREAM = post("/api/chat", {"model": MODELS[0], **PAYLOAD, "stream": True})
@@ -30,8 +30,9 @@ EMBED = post("/api/embed", {"model": MODELS[0], "input": "a cat"})
 
 async def chat(rounds: int) -> list[Figure]:
     """Whole answers of an instant target: what one caller waits longer, and how many calls there can be."""
-    alone: list[list[float]] = []
-    through: list[list[float]] = []
+    pauses = {"": 0.0, " at rest": PAUSE}
+    alone: dict[str, list[list[float]]] = {when: [] for when in pauses}
+    through: dict[str, list[list[float]]] = {when: [] for when in pauses}
     direct: dict[int, list[float]] = {SLOTS: [], MANY: []}
     together: dict[int, list[float]] = {SLOTS: [], MANY: []}
     with TemporaryDirectory() as folder:
@@ -40,17 +41,19 @@ async def chat(rounds: int) -> list[Figure]:
             serving(Path(folder) / "data", ollama_url=f"http://127.0.0.1:{target['port']}", slots=SLOTS) as daemon,
         ):
             for _ in range(rounds):
-                alone.append(await _latencies(target["port"]))
-                through.append(await _latencies(daemon.port))
+                for when, pause in pauses.items():
+                    alone[when].append(await _latencies(target["port"], pause))
+                    through[when].append(await _latencies(daemon.port, pause))
                 for callers in together:
                     for port, found in ((target["port"], direct), (daemon.port, together)):
                         pace = await rate(port, CHAT, connections=callers, seconds=SECONDS, status=200)
                         found[callers].append(pace)
     figures = []
-    for name, share, most in (("time added", 0.5, 2), ("time added, 99 % of them", 0.99, 4)):
-        bare = middle([percentile(round_, share) for round_ in alone])
-        more = middle([percentile(round_, share) for round_ in through]) - bare
-        figures.append(Figure(f"/api/chat, {name}", more, "ms", "direct", bare, Wanted("≤", most)))
+    for when, share, most in (("", 0.5, 2), ("", 0.99, 4), (" at rest", 0.5, 4)):
+        bare = middle([percentile(round_, share) for round_ in alone[when]])
+        more = middle([percentile(round_, share) for round_ in through[when]]) - bare
+        name = f"/api/chat{when}, time added{'' if share == 0.5 else ', 99 % of them'}"
+        figures.append(Figure(name, more, "ms", "direct", bare, Wanted("≤", most)))
     for callers, least in ((SLOTS, 900), (MANY, 1000)):
         pace, bare = middle(together[callers]), middle(direct[callers])
         figures.append(Figure(f"/api/chat, {callers} callers", pace, "calls/s", "direct", bare, Wanted("≥", least)))
@@ -102,8 +105,8 @@ async def embeddings(rounds: int) -> list[Figure]:
     return [Figure(f"/api/embed, {SLOTS} callers", middle(through), "calls/s", "bare proxy", middle(bare), wanted)]
 
 
-async def _latencies(port: int) -> list[float]:
-    """Milliseconds of each of many calls on one connection."""
+async def _latencies(port: int, pause: float) -> list[float]:
+    """Milliseconds of each of many calls on one connection, with so many seconds between two of them."""
     took: list[float] = []
     async with connected(port) as connection:
         for _ in range(CALLS):
@@ -112,7 +115,7 @@ async def _latencies(port: int) -> list[float]:
             took.append((time.perf_counter() - began) * 1000)
             if status != 200:
                 raise RuntimeError(f"answered {status}: {body[:300]!r}")
-            await trio.sleep(PAUSE)
+            await trio.sleep(pause)
     return took
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,20 @@ def serve(config: Path | None, **flags: Any) -> None:
     """
     given = {name: value for name, value in flags.items() if value is not None}
     chosen, reread = load(config, given), rereading(config, given)
-    with paused():
+    with paused(), _hidden("rich"):
         from foreman import supervisor  # imported here: a wrong setting is reported before the server loads
 
     sys.exit(supervisor.serve(chosen, reread=reread))
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Have imports of a package fail: structlog loads rich for tracebacks that Foreman never shows, 3 MB of it."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # the documented way to say that there is no such module
+    try:
+        yield
+    finally:
+        del sys.modules[package]
