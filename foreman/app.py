@@ -25,6 +25,7 @@ from foreman.actors.models_elsewhere import ModelsElsewhere
 from foreman.actors.other_nodes import OtherNodes
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
+from foreman.actors.pushes import Pushes
 from foreman.actors.remote_output import RemoteOutputs
 from foreman.actors.upstream import Upstream
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
@@ -70,6 +71,7 @@ class App:
     webhooks: WebhookDispatcher
     membership: Membership | None  # among nodes that share the store
     remote_outputs: RemoteOutputs | None  # of these
+    pushes: Pushes | None  # to these
     coordinates: Callable[[], bool]  # True while this node removes old jobs
     tls: ssl.SSLContext | None
     closing: trio.Event = field(default_factory=trio.Event)
@@ -88,6 +90,8 @@ class App:
             await nursery.start(self.supervised("membership", self.membership.run))
         if self.remote_outputs is not None:
             await nursery.start(self.supervised("remote outputs", self.remote_outputs.run))
+        if self.pushes is not None:
+            await nursery.start(self.supervised("pushes", self.pushes.run))
         if listening is not None:
             await nursery.start(self.supervised("http", partial(self._serve, listening)))
 
@@ -244,7 +248,7 @@ def build(
         coordinates=lambda: handlers.coordinates,
     )
     auth = Auth(settings)
-    calls_elsewhere = remote_outputs = None
+    calls_elsewhere = remote_outputs = pushes = None
     queue.add_listener(hub.on_commit)
     if store.secret is not None:
         signed = NodeAuth(store.secret)
@@ -253,6 +257,8 @@ def build(
         calls_elsewhere = CallsElsewhere(others, elsewhere)
         remote_outputs = RemoteOutputs(others, hub, readers)
         queue.add_listener(remote_outputs.on_commit)
+        pushes = Pushes(others, hub, outlook)
+        queue.add_listener(pushes.on_commit)
     queue.add_listener(feed.on_commit)
     queue.add_listener(webhooks.on_commit)
     members = Members(fleet, queue, outlook)
@@ -274,6 +280,7 @@ def build(
         auth=auth,
         calls_elsewhere=calls_elsewhere,
         remote_outputs=remote_outputs,
+        pushes=pushes,
         rate=Rate(settings.rate, settings.rate_burst),
         budget=budget,
         metrics=metrics,
@@ -308,6 +315,7 @@ def build(
         webhooks=webhooks,
         membership=membership,
         remote_outputs=remote_outputs,
+        pushes=pushes,
         coordinates=lambda: handlers.coordinates,
         tls=_tls(settings),
     )

@@ -32,6 +32,11 @@ class NodeAuth:
         genuine = hmac.compare_digest(given.encode(), expected.encode())
         return genuine and scheme == SCHEME and time.isdecimal() and abs(now - int(time)) <= TOLERANCE
 
+    @staticmethod
+    def signer(header: str) -> str:
+        """Return the name of the node that has signed a request whose header is checked."""
+        return header.partition(" ")[2].rpartition(":")[0].rpartition(":")[0]
+
     def _signature(self, node: str, method: str, path: str, time: str) -> str:
         signed = "\n".join((node, method, path, time))
         return hmac.new(self._secret, signed.encode(), sha256).hexdigest()

@@ -15,6 +15,7 @@ from foreman.actors.fleet import Fleet
 from foreman.actors.metrics import Metrics
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
+from foreman.actors.pushes import Pushes
 from foreman.actors.remote_output import RemoteOutputs
 from foreman.actors.upstream import Upstream
 from foreman.actors.webhook_sender import WebhookSender
@@ -58,6 +59,7 @@ class Context:
     log_size: Callable[[], int | None]  # bytes of the database's log, unless a server keeps it
     boot_id: str  # identifies this run of the process
     remote_outputs: RemoteOutputs | None = None  # where other nodes share the store
+    pushes: Pushes | None = None  # where other nodes share the store
     calls_elsewhere: CallsElsewhere | None = None  # where other nodes share the store
     reload: Callable[[], Awaitable[views.Reloaded]] = field(init=False)  # reads the settings again
     coordinator: Callable[[], str] = lambda: ""  # the node that sends webhooks; empty for a Foreman alone

@@ -229,6 +229,11 @@ class KeepUsage(Message[None]):
 
 
 @dataclass(slots=True)
+class Look(Message[None]):
+    """Look at what other nodes have committed, before it is time to."""
+
+
+@dataclass(slots=True)
 class Checkpoint(Message[int]):
     """Checkpoint the write-ahead log; the answer is its size in bytes before."""
 
@@ -243,6 +248,7 @@ class Commit:
         default_factory=dict
     )  # running jobs that are to give way, each with the job that goes first
     others: Sequence[JobEvent] = ()  # of other nodes
+    may_claim: Collection[str] = ()  # nodes that have a slot free for what this one has queued
 
     @property
     def all_events(self) -> Sequence[JobEvent]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,10 @@ def fresh(data_dir: Path, upstream: Upstream) -> Iterator[Callable[..., Api]]:
 
 
 @pytest.fixture
-def nodes(data_dir: Path, nursery: trio.Nursery) -> Iterator[Nodes]:
+async def nodes(data_dir: Path) -> AsyncIterator[Nodes]:
     """Nodes of a fleet, in this process and over one store; none is started yet."""
-    with closing(SqliteWriter(data_dir / "foreman.db")) as store, closing(Nodes(store, nursery)) as nodes:
-        yield nodes
+    with closing(SqliteWriter(data_dir / "foreman.db")) as store:
+        async with trio.open_nursery() as nursery:
+            with closing(Nodes(store, nursery)) as nodes:
+                yield nodes
+            nursery.cancel_scope.cancel()

@@ -53,6 +53,7 @@ ROUTES = {
     "GET /nodes/between/outputs/<job_id>": NODES,
     "GET /nodes/between/errors/<job_id>": NODES,
     "POST /nodes/between/calls/<path:path>": NODES,
+    "POST /nodes/between/news": NODES,
     "GET /targets/<name>/log": ADMIN,
     "POST /targets/<name>/<any(drain, resume):verb>": ADMIN,
     "POST /targets/<name>/<any(load, unload):verb>": ADMIN,

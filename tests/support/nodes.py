@@ -25,6 +25,7 @@ from foreman.actors.models_elsewhere import ModelsElsewhere
 from foreman.actors.other_nodes import OtherNodes
 from foreman.actors.output import OutputHub
 from foreman.actors.past_queue import PastQueue
+from foreman.actors.pushes import PATH, Pushes
 from foreman.actors.remote_output import RemoteOutputs
 from foreman.actors.upstream import Upstream
 from foreman.actors.worker import Worker
@@ -75,10 +76,12 @@ class Node:
     client: Client
     auth: Auth
     fleet: Fleet
+    pushes: Pushes
     heard: list[JobEvent] = field(default_factory=list)
     stop: trio.CancelScope = field(default_factory=trio.CancelScope)
     news: trio.Event = field(default_factory=trio.Event)
-    served: list[str] = field(default_factory=list)  # requests to its server, in order
+    served: list[str] = field(default_factory=list)  # requests to its server in order, but for pushes
+    pushed: int = 0  # pushes to its server
     serving: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def unplug(self) -> None:
@@ -181,6 +184,7 @@ class Nodes:
         node_auth = NodeAuth(secret)
         others = OtherNodes(name, node_auth, outlook, handlers.clock)
         outputs = RemoteOutputs(others, hub, readers)
+        pushes = Pushes(others, hub, outlook)
         every = Settings(**settings)
         auth = Auth(every)
         auth.admit_nodes(node_auth, handlers.clock)
@@ -195,6 +199,7 @@ class Nodes:
             past_queue=PastQueue(fleet, concurrency=4, timeout=timeouts),
             upstream=Upstream(fleet, timeouts),
             remote_outputs=outputs,
+            pushes=pushes,
             calls_elsewhere=CallsElsewhere(others, fleet.elsewhere),
             auth=auth,
             rate=Rate(0, 0),
@@ -210,15 +215,31 @@ class Nodes:
         )
         client = Client(url, name=f"the node {name}")
         node = Node(
-            name, url, shared, queue, hub, outlook, worker, membership, outputs, others, target, client, auth, fleet
+            name,
+            url,
+            shared,
+            queue,
+            hub,
+            outlook,
+            worker,
+            membership,
+            outputs,
+            others,
+            target,
+            client,
+            auth,
+            fleet,
+            pushes,
         )
-        for listener in (hub.on_commit, outputs.on_commit, worker.on_commit, node.on_commit):
+        for listener in (hub.on_commit, outputs.on_commit, pushes.on_commit, worker.on_commit, node.on_commit):
             queue.add_listener(listener)
         app = asgi.build(context)
         inner = app.asgi_app
 
         async def counted(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] == "http":
+            if scope["type"] == "http" and scope["path"] == PATH:
+                node.pushed += 1
+            elif scope["type"] == "http":
                 node.served.append(f"{scope['method']} {scope['path']}")
             await inner(scope, receive, send)
 
@@ -231,7 +252,7 @@ class Nodes:
         async def run(*, task_status: trio.TaskStatus[None]) -> None:
             with node.stop, listening, closing(client):
                 async with trio.open_nursery() as actors:
-                    for actor in (queue.run, inventory.run, membership.run, worker.run, outputs.run, serve):
+                    for actor in (queue.run, inventory.run, membership.run, worker.run, outputs.run, pushes.run, serve):
                         await actors.start(actor)
                     task_status.started()
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from functools import partial
 
+import msgspec
 import trio
 from quart import Blueprint, Response, abort, request
 
 from foreman.actors.output import OutputLog, OutputReader
+from foreman.actors.pushes import Push
 from foreman.domain import output_frames
 from foreman.domain.endpoints import EVERY
 from foreman.domain.endpoints.endpoint import Endpoint
-from foreman.domain.errors import JobNotFound, ModelNotFound
+from foreman.domain.errors import InvalidJson, JobNotFound, ModelNotFound
 from foreman.domain.intake import Submission
 from foreman.domain.job import RUNNING, State
+from foreman.domain.node_auth import NodeAuth
 from foreman.http.auth import BETWEEN_NODES
-from foreman.http.body import held
+from foreman.http.body import held, read_body
 from foreman.http.compat import calls
 from foreman.http.compat.ollama import OLDER, older_embeddings
 from foreman.http.context import context
@@ -24,6 +27,7 @@ from foreman.http.errors import json_answer, json_text, no_content, status_of
 from foreman.http.framing import SLICE
 from foreman.http.query import whole
 from foreman.http.server.inflow import inflow
+from foreman.queue.commands import Look
 
 between_nodes = Blueprint("between_nodes", __name__)
 
@@ -73,6 +77,20 @@ async def error(job_id: str) -> Response:
         retry_after=getattr(found, "retry_after", None),
     )
     return json_answer(shown)
+
+
+@between_nodes.post(f"{BETWEEN_NODES}news")
+async def news() -> Response:
+    """Look at the store for what the node that asks has committed; tell it of the jobs that it names."""
+    ctx = context()
+    try:
+        push = msgspec.json.decode(await read_body(), type=Push)
+    except msgspec.DecodeError as error:
+        raise InvalidJson(str(error)) from error
+    assert ctx.pushes is not None
+    ctx.pushes.watch(NodeAuth.signer(request.headers["Authorization"]), push.watched)
+    await ctx.queue.tell(Look())
+    return no_content()
 
 
 @between_nodes.post(f"{CALLS}/<path:path>")

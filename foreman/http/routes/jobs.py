@@ -82,6 +82,8 @@ async def _ends(job_id: str, wait: int) -> bool:
     job = await visibility.read(lambda store: store.job(job_id))
     if job is None or job.state in TERMINAL:
         return True
+    if ctx.pushes is not None:
+        ctx.pushes.expect(job)
     with trio.move_on_after(wait) as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_until, ctx.leaving, scope)

@@ -34,6 +34,8 @@ async def follow(job_id: str) -> Response:
         held().grow(min(size or 0, AT_ONCE))
         body = stored(job, readers, frame)
     else:
+        if ctx.pushes is not None:
+            ctx.pushes.expect(job)
         body = live(job, readers, output.follow(inflow(request).hurry), frame)
     response = Response(body, content_type=frame.content_type)
     response.timeout = None

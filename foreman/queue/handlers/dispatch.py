@@ -26,6 +26,7 @@ from foreman.queue.commands import (
     DeliveryEnded,
     Finished,
     KeepUsage,
+    Look,
     Message,
     Note,
     Pause,
@@ -77,6 +78,7 @@ HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Prune: maintenance.prune,
     KeepUsage: maintenance.keep_usage,
     Beat: nodes.beat,
+    Look: nodes.look,
 }
 
 
@@ -156,8 +158,9 @@ class CommandHandlers:
         Raises:
             StoreBroken: The store cannot go on.
         """
-        if not batch and not self._owed and not self._is_due():
-            return self._look()
+        if not self._owed and not self._is_due() and all(isinstance(message, Look) for message in batch):
+            answers, commit = self._look()
+            return [*answers, *((message, None) for message in batch)], commit
         together = [*self._owed, *batch]  # and what `more` returns
         self._owed = []
         try:
@@ -216,7 +219,7 @@ class CommandHandlers:
     ) -> Commit:
         """Return a commit of these events, with those of other nodes that are not reported yet."""
         others, due = self._ledger.report_followed()
-        return Commit(events, posted or due, told, others)
+        return Commit(events, posted or due, told, others, nodes.may_claim(self._ledger, events))
 
     def _in_one(
         self, batch: list[Message[Any]], lend: Lend | None = None, more: More | None = None

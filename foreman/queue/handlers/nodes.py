@@ -1,13 +1,15 @@
-"""The handler of a node's heartbeat: what it tells of itself, and what it does for nodes that are silent."""
+"""What a node tells the others: how it is, what it does for those that are silent, and what they may claim."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 
 import structlog
 
 from foreman.domain.errors import Interrupted
-from foreman.domain.job import node_of
+from foreman.domain.job import JobEvent, State, model_of, node_of
 from foreman.domain.nodes import Node, NodeState, silent
-from foreman.queue.commands import Beat
+from foreman.queue.commands import Beat, Look
 from foreman.queue.handlers import claims
 from foreman.queue.handlers.following import hear
 from foreman.queue.handlers.ledger import Ledger
@@ -25,6 +27,29 @@ def beat(ledger: Ledger, message: Beat) -> None:
         store.coordinate()
         ledger.redelivers = True  # the webhooks of the one before
         log.info("this node coordinates", node=ledger.node)
+
+
+def look(ledger: Ledger, message: Look) -> None:
+    """Do nothing: each transaction begins with a look at what the other nodes have committed."""
+
+
+def may_claim(ledger: Ledger, events: Sequence[JobEvent]) -> Collection[str]:
+    """Return nodes that have a slot free for jobs which these events have queued, one for each job at most.
+
+    Those that have the model loaded come first: others would leave the job to them.
+    """
+    sites = ledger.outlook.sites_elsewhere
+    if not events or not sites or ledger.outlook.paused:
+        return ()
+    latest = {event.job_id: event for event in events}
+    queued = [event.model for event in latest.values() if event.state is State.QUEUED]
+    models, busy = set(queued), ledger.occupancy
+    found: dict[str, bool] = {}
+    for site in sites.values():
+        if site.open and busy.keys(site.name).total() < site.slots and any(map(site.serves, models)):
+            node = node_of(site.name)
+            found[node] = found.get(node, False) or not models.isdisjoint(map(model_of, site.in_memory()))
+    return sorted(found, key=lambda node: not found[node])[: len(queued)]
 
 
 def _is_up(ledger: Ledger, name: str) -> bool:
