@@ -1,15 +1,17 @@
 import { get } from "./api.js";
 import { fill, gently, h, keyed } from "./dom.js";
 import { heard } from "./format.js";
+import { Nodes } from "./nodes.js";
 import { TargetCard } from "./target_card.js";
 
-/** All targets, with orders to each. */
+/** All targets, with orders to each, and the Foremen that share the queue. */
 export function targets(main, { feed, link }) {
   const list = h("div.targets.full", { hidden: true });
+  const nodes = new Nodes();
   let cards = new Map();
   let alive = true;
 
-  fill(main, h("h1", {}, "Targets", heard()), list);
+  fill(main, h("h1", {}, "Targets", heard()), list, nodes.element);
 
   const read = gently(async () => {
     const found = await get("/targets");
@@ -21,11 +23,13 @@ export function targets(main, { feed, link }) {
   const beat = setInterval(() => {
     if (document.hidden || link.state === "dead") return;
     read();
+    nodes.read();
     for (const card of cards.values()) card.readLog();
   }, 1000);
   feed.addEventListener("changes", read);
   link.addEventListener("change", read);
   read();
+  nodes.read();
 
   return () => {
     alive = false;
