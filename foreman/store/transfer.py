@@ -207,10 +207,10 @@ def _notes(source: sqlite3.Connection, node: str) -> tuple[dict[str, str], list[
 def _lost(target: psycopg.Connection[Any], node: str) -> None:
     """Enter the node as one that is silent, so that it takes its running jobs back, or is evicted."""
     target.execute(
-        f"""INSERT INTO nodes (name, id, url, version, epoch, batch, state, seen_at, heard_since, targets)
-            VALUES ($1, '', NULL, $2, 1, 0, 'up', {NOW} - $3, {NOW} - $3, '[]')
+        f"""INSERT INTO nodes (name, id, url, version, schema, epoch, batch, state, seen_at, heard_since, targets)
+            VALUES ($1, '', NULL, $2, $3, 1, 0, 'up', {NOW} - $4, {NOW} - $4, '[]')
             ON CONFLICT (name) DO UPDATE SET state = 'up', epoch = nodes.epoch + 1""".encode(),
-        (node, __version__, 2 * SILENCE),
+        (node, __version__, migrate.newest(), 2 * SILENCE),
     )
 
 

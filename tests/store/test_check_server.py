@@ -65,7 +65,7 @@ DAMAGE = {
     "DELETE FROM events WHERE seq = 6": "delivery 6 belongs to nothing in events",
     "DELETE FROM jobs WHERE id = '001'": "a row of events (job 001) belongs to nothing in jobs",
     "UPDATE fleet_state SET seq = 5": "event 6 is newer than the newest that was given, 5",
-    "UPDATE fleet_state SET schema = 999": "its schema 999 is newer than this foreman",
+    "UPDATE fleet_state SET schema = 999, needs = 999": "its schema 999 is too new for this foreman",
 }
 
 

@@ -20,15 +20,15 @@ AT_ONCE = 2000  # rows fetched
 
 def check(url: str) -> Report:
     """Read the whole database at one moment and report its problems. Raise StoreRefused when it cannot be read."""
-    address, newest = read_address(url), max(migrate.steps())
+    address = read_address(url)
     with _reading(address) as db:
         schema = migrate.version(db)
         jobs: dict[str, int] = {}
         events, problems = 0, list[str]()
         if schema == 0:
             problems.append("it holds no tables of Foreman's")
-        elif schema > newest:
-            problems.append(_too_new(schema, newest))
+        elif why := migrate.too_new(db):
+            problems.append(why)
         else:
             jobs = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state").fetchall())
             [(events,)] = db.execute("SELECT count(*) FROM events").fetchall()
@@ -38,20 +38,14 @@ def check(url: str) -> Report:
             for table, (every, read) in ROWS.items():
                 problems += unreadable(table, _each(db, every), read)
             problems += odd_lines(db.execute(ODD_LINES.encode()).fetchmany(SOME))
-    return Report(str(address), schema, newest, jobs, events, problems)
+    return Report(str(address), schema, migrate.newest(), jobs, events, problems)
 
 
 def quick_check(url: str) -> str | None:
     """Return an obvious reason why this program cannot use the database, or None. Raise StoreRefused."""
-    newest = max(migrate.steps())
     with _reading(read_address(url)) as db:
         migrate.check_server(db)
-        schema = migrate.version(db)
-    return _too_new(schema, newest) if schema > newest else None
-
-
-def _too_new(schema: int, newest: int) -> str:
-    return f"its schema {schema} is newer than this foreman, which knows {newest}"
+        return migrate.too_new(db) if migrate.version(db) else None
 
 
 def _orphans(db: psycopg.Connection[Any]) -> list[str]:

@@ -15,6 +15,7 @@ READ_ONLY = "25006"  # a replica, or a former primary that still accepts connect
 _PASSES = {"08", "40", "53", "55", "57", "25"}
 UNSENDABLE = (OverflowError, UnicodeEncodeError, struct.error)  # of values that have no form on the wire
 _LASTS = {"58030", "XX001", "XX002"}  # the server's disk or its data fail
+_OTHER_TABLES = {"42P01", "42703"}  # a table or column is not there: a later version has changed them
 
 
 def translate(error: Exception) -> Exception:
@@ -31,6 +32,8 @@ def translate(error: Exception) -> Exception:
         return StoreFull()
     if code in _LASTS:
         return StoreBroken(f"the database failed ({code}): {first_line(error)}")
+    if code in _OTHER_TABLES:
+        return StoreBroken(f"the tables are not those of this foreman, install a newer one: {first_line(error)}")
     return StoreAway(first_line(error)) if code[:2] in _PASSES else StoreRejected(error)
 
 

@@ -11,6 +11,7 @@ import msgspec
 from foreman.domain.errors import StoreBroken, StoreRefused, StoreUnavailable
 from foreman.domain.job import Instant
 from foreman.domain.nodes import Node, NodeState, TargetReport
+from foreman.store.postgres import migrate
 from foreman.store.postgres.connection import TIMEOUTS, Connection, ConnectionLost, Statement
 
 SILENCE = 20.0  # seconds after which a node that was not heard does not keep its name from another
@@ -28,9 +29,10 @@ NOW = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 _FENCE = f"""UPDATE nodes SET batch = ?, seen_at = {NOW},
     heard_since = CASE WHEN seen_at < {NOW} - ? THEN {NOW} ELSE heard_since END
     WHERE name = ? AND epoch = ? AND batch = ? RETURNING seen_at"""
-_JOIN = f"""INSERT INTO nodes (name, id, url, version, epoch, batch, state, seen_at, heard_since, targets)
-    VALUES (?, ?, ?, ?, 1, ?, 'up', {NOW}, {NOW}, '[]')
+_JOIN = f"""INSERT INTO nodes (name, id, url, version, schema, epoch, batch, state, seen_at, heard_since, targets)
+    VALUES (?, ?, ?, ?, ?, 1, ?, 'up', {NOW}, {NOW}, '[]')
     ON CONFLICT (name) DO UPDATE SET id = excluded.id, url = excluded.url, version = excluded.version,
+        schema = excluded.schema,
         epoch = nodes.epoch + 1, batch = excluded.batch, state = 'up', seen_at = excluded.seen_at,
         heard_since = excluded.heard_since
     RETURNING epoch, seen_at"""
@@ -81,7 +83,7 @@ class Membership:
         """Join after an eviction, within a transaction, and return the server's time.
 
         Raises:
-            StoreBroken: Another process has taken this node's place.
+            StoreBroken: Another process has taken this node's place, or the tables are too new by now.
         """
         [(state,)] = self._connection.rows("SELECT state FROM nodes WHERE name = ?", (self._identity.name,))
         if state != NodeState.GONE:
@@ -145,7 +147,13 @@ class Membership:
 
     def _join(self, *, batch: int) -> Instant:
         own = self._identity
-        values = own.name, own.id, own.url, own.version, batch
+        [(needs,)] = self._connection.rows("SELECT needs FROM fleet_state")
+        if needs > (knows := migrate.newest()):
+            why = (
+                f"the tables of {self._shown} are by now too new for this foreman, which knows {knows} and not {needs}"
+            )
+            raise StoreBroken(f"{why}: install a newer one")
+        values = own.name, own.id, own.url, own.version, knows, batch
         [(self.epoch, at)] = self._connection.rows(_JOIN, values)
         self._connection.run(_TOLD)
         self.batch, self._told = 0, None

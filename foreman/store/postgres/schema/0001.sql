@@ -5,6 +5,7 @@
 CREATE TABLE fleet_state (
     one         boolean PRIMARY KEY DEFAULT true CHECK (one),
     schema      integer NOT NULL,           -- version; set by the program
+    needs       integer NOT NULL,           -- the version that a program has to know; set by the program
     commits     bigint NOT NULL DEFAULT 0,  -- that changed something
     seq         bigint NOT NULL DEFAULT 0,  -- of the newest event ever
     pruned      bigint NOT NULL DEFAULT 0,  -- the newest seq removed by pruning
@@ -19,6 +20,7 @@ CREATE TABLE nodes (
     id          text COLLATE "C" NOT NULL,  -- kept in its data folder
     url         text COLLATE "C",           -- where the others reach it
     version     text COLLATE "C" NOT NULL,  -- of its program
+    schema      integer NOT NULL,           -- the newest version that it knows
     epoch       integer NOT NULL,           -- grows whenever it joins, or is evicted
     batch       bigint NOT NULL,            -- its transactions in this epoch: the marker of an uncertain commit
     state       text COLLATE "C" NOT NULL,  -- up, draining, gone
@@ -190,5 +192,5 @@ CREATE TABLE notes (
 -- When counting began; nothing is known of the time before.
 INSERT INTO notes (name, value) VALUES ('usage_since', floor(extract(epoch FROM clock_timestamp()))::bigint::text);
 -- 244 random bits from the server's generator for secrets.
-INSERT INTO fleet_state (schema, secret)
-VALUES (0, sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));
+INSERT INTO fleet_state (schema, needs, secret)
+VALUES (0, 0, sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));
