@@ -254,8 +254,9 @@ def test_artifacts_are_kept_in_order(store: Store) -> None:
     assert store.content(job.id, "completion") == b"{ }"
 
 
-def test_payloads_and_artifacts_are_read_in_pieces(store: Store) -> None:
-    data = bytes(range(256)) * 1000
+@pytest.mark.parametrize("size", [2**18, 2**24])  # the larger one fits no buffer of a connection
+def test_payloads_and_artifacts_are_read_in_pieces(store: Store, size: int) -> None:
+    data = bytes(range(256)) * (size // 256)
     [job] = add(store, draft(payload=data))
     with store.transaction():
         store.put([job], {job.id: [completion(data[1:])]})

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import psycopg
 import structlog
 from psycopg.abc import PQGen
+from psycopg.generators import send
+from psycopg.pq import ConnStatus
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 from foreman.domain.errors import StoreAway
@@ -185,6 +187,7 @@ class _Pipeline(psycopg.Pipeline):
 
     psycopg's own sends a Flush after it. The server takes that for the beginning of another command, and never ends the
     transaction of a node that stands still: `idle_in_transaction_session_timeout` counts from a Sync only.
+    What psycopg sends before it waits for answers may end in the middle of a large value, so the rest is sent here.
     """
 
     def _exit_gen(self) -> PQGen[None]:
@@ -192,6 +195,8 @@ class _Pipeline(psycopg.Pipeline):
             self._enqueue_sync()
             yield from self._communicate_gen()
         finally:
+            if self.pgconn.status == ConnStatus.OK:
+                yield from send(self.pgconn)
             yield from self._fetch_gen(flush=False)
 
 
