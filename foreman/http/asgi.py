@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from quart import Response, websocket
+from quart import Request, Response, websocket
 from quart.globals import request_ctx
 from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
 from foreman.domain.endpoints import EVERY
+from foreman.domain.errors import JobNotFound
 from foreman.http import cors, errors, headers
 from foreman.http.application import Application
 from foreman.http.compat.ollama import DIALECT as OLLAMA_DIALECT
@@ -69,6 +70,7 @@ def build(found: Context) -> QuartTrio:
             return cors.preflight(asked)
         found.auth.check_token(asked)
         headers.check(asked)
+        _check_id(asked)
         return await elsewhere() if isinstance(asked.routing_exception, NotFound) else None
 
     @app.after_request
@@ -83,3 +85,10 @@ def build(found: Context) -> QuartTrio:
         headers.check(websocket)
 
     return app
+
+
+def _check_id(asked: Request) -> None:
+    """Raise JobNotFound for an id that PostgreSQL cannot even be asked for: its texts hold no U+0000."""
+    job_id = (asked.view_args or {}).get("job_id", "")
+    if "\0" in job_id:
+        raise JobNotFound(job_id)
