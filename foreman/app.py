@@ -16,6 +16,7 @@ from ulid import ULID
 
 from foreman import descriptors, tuning
 from foreman.actors import auto_slots, pruner
+from foreman.actors.blobs import Blobs
 from foreman.actors.calls_elsewhere import CallsElsewhere
 from foreman.actors.feed import Feed
 from foreman.actors.fleet import Fleet, Member
@@ -85,7 +86,9 @@ class App:
         await self.members.start(nursery, self.supervised, self.down.discard)
         await nursery.start(self.supervised("embeddings", self.context.past_queue.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
-        await nursery.start(self.supervised("pruner", partial(pruner.run, self.queue, self.coordinates)))
+        await nursery.start(
+            self.supervised("pruner", partial(pruner.run, self.queue, self.context.blobs, self.coordinates))
+        )
         if self.membership is not None:
             await nursery.start(self.supervised("membership", self.membership.run))
         if self.remote_outputs is not None:
@@ -278,6 +281,7 @@ def build(
         ),
         upstream=Upstream(fleet, timeouts),
         auth=auth,
+        blobs=Blobs(store.blobs, queue, readers, offload=offload),
         calls_elsewhere=calls_elsewhere,
         remote_outputs=remote_outputs,
         pushes=pushes,

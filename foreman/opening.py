@@ -49,4 +49,4 @@ def _joined(settings: Settings) -> Engine:
         version=__version__,
         url=settings.advertised,
     )
-    return PostgresWriter(settings.database_url.get_secret_value(), identity)
+    return PostgresWriter(settings.database_url.get_secret_value(), identity, settings.blob_folder)

@@ -33,6 +33,7 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(
         max_queue=settings.max_queue,
         job_ttl=settings.job_ttl,
+        file_ttl=settings.file_ttl,
         usage_history=settings.usage_history,
         backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),
         lease=settings.lease,

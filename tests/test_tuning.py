@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "http_parser": "h11",
     "data_dir": "elsewhere",
     "database_url": "postgresql://x@127.0.0.1:9/x",
+    "blob_store": "/blobs",
     "node_name": "n",
     "advertise_url": "http://gpu1.lan:8080",
     "lease": 77,
@@ -86,13 +87,15 @@ OTHER: dict[str, Any] = {
     "webhook_allow": "10.0.0.0/8",
     "feed_history": 700,
     "job_ttl": 7,
+    "file_ttl": 7,
+    "max_file": 7,
     "usage_history": 7,
     "artifact_inline_limit": 7,
     "shutdown_grace": 7,
     "log_format": "json",
     "log_level": "warning",
 }
-READ_AT_EACH_USE = ("insecure", "max_body")  # from the settings in force
+READ_AT_EACH_USE = ("insecure", "max_body", "max_file")  # from the settings in force
 NEEDS_ANOTHER = {"openai_token": {"openai_url": GONE}}  # without which it has no effect
 
 

@@ -89,6 +89,9 @@ def _read_weights(value: object) -> object:
     return {name.strip(): weight.strip() for name, _, weight in pairs}
 
 
+IN_DATABASE = "database"  # the blob_store without a folder
+
+
 def check_token_names(table: dict[str, Value]) -> dict[str, Value]:
     """Raise ValueError unless each key may be the name of a token."""
     for name in table:
@@ -110,6 +113,12 @@ def _check_addr(value: str) -> str:
         raise ValueError("must be HOST:PORT or :PORT")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("must be [IPv6]:PORT")
+    return value
+
+
+def _check_blob_store(value: str) -> str:
+    if value != IN_DATABASE and not value.startswith("/"):
+        raise ValueError(f"must be {IN_DATABASE}, or the absolute path of a folder")
     return value
 
 
@@ -152,6 +161,7 @@ Url = Annotated[str, AfterValidator(_check_url)]
 Urls = Annotated[str, AfterValidator(_check_urls)]  # separated by commas
 Address = Annotated[str, AfterValidator(_check_addr)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_database)]
+BlobStore = Annotated[str, AfterValidator(_check_blob_store)]
 NodeName = Annotated[str, AfterValidator(_check_node)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
 Weights = Annotated[

@@ -12,7 +12,7 @@ _MOST = 10**12
 
 
 class QuotaSettings(BaseModel):
-    """The limits of one token's jobs; what is left out is not limited."""
+    """The limits of one token's jobs and files; what is left out is not limited."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,6 +22,9 @@ class QuotaSettings(BaseModel):
     )
     tokens_per_hour: Annotated[int, Field(ge=1, le=_MOST)] | None = Field(
         default=None, description="Most tokens, of prompts and answers, of the jobs that ended in the last hour."
+    )
+    max_files: Annotated[int, Field(ge=1, le=_MOST)] | None = Field(
+        default=None, description="Most uploaded files and results that are kept. More uploads are refused."
     )
 
 

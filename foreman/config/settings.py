@@ -15,6 +15,8 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validat
 from pydantic.fields import FieldInfo
 
 from foreman.config.checks import (
+    IN_DATABASE,
+    BlobStore,
     DatabaseUrl,
     NodeName,
     PositiveSeconds,
@@ -57,6 +59,13 @@ class Settings(HttpSettings):
         description="PostgreSQL database of the queue, `postgresql://USER:PASSWORD@HOST/NAME`, which [several "
         "Foremen](howto/fleet.md) may share; prefer `FOREMAN_DATABASE_URL` or `FOREMAN_DATABASE_URL_FILE`. Empty is "
         "SQLite in `data_dir`.",
+    )
+    blob_store: BlobStore = Field(
+        json_schema_extra=AT_START,
+        default="database",
+        description="With `database_url`: where the bytes of [files and large "
+        "artifacts](operations.md#files-and-large-artifacts) are kept, the `database`, or the path of a folder that "
+        "all Foremen share. SQLite keeps them in the folder `blobs` of `data_dir`.",
     )
     node_name: NodeName = Field(
         json_schema_extra=AT_START,
@@ -183,8 +192,8 @@ class Settings(HttpSettings):
     )
     quotas: Quotas = Field(
         default={},
-        description="Most `waiting` jobs, `running` jobs and `tokens_per_hour`, each optional, by name of the token: a "
-        "table such as [quotas.alice](settings.md#a-quota).",
+        description="Most `waiting` jobs, `running` jobs, `tokens_per_hour` and `max_files`, each optional, by "
+        "name of the token: a table such as [quotas.alice](settings.md#a-quota).",
     )
     prefix_turns: bool = Field(
         default=True,
@@ -232,6 +241,15 @@ class Settings(HttpSettings):
     )
 
     job_ttl: Seconds = Field(default=7 * 86400, description="How long to keep an ended job; 0 keeps it for ever.")
+    file_ttl: Seconds = Field(
+        default=30 * 86400,
+        description="How long to keep an uploaded [file](operations.md#files-and-large-artifacts), or one with "
+        "results, that sets no `expires_after`; 0 keeps it for ever.",
+    )
+    max_file: Size = Field(
+        default=512 * 2**20,
+        description="Largest uploaded file. The lines of a batch may have 200 MB in all.",
+    )
     usage_history: Seconds = Field(
         default=400 * 86400, description="How long to keep the hourly [usage](usage.md); 0 keeps it for ever."
     )
@@ -276,6 +294,13 @@ class Settings(HttpSettings):
             return self.advertise_url or None
         host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
         return f"{'https' if self.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def blob_folder(self) -> Path | None:
+        """Return the folder of blobs; None where they are in the database of `database_url`."""
+        if not self.node:
+            return self.data_dir / "blobs"
+        return None if self.blob_store == IN_DATABASE else Path(self.blob_store)
 
     @property
     def node(self) -> str:

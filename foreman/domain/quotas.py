@@ -11,11 +11,12 @@ from foreman.domain.usage import HOUR, MINUTE
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The limits of a token's jobs; None is no limit."""
+    """The limits of a token's jobs and files; None is no limit."""
 
     waiting: int | None = None
     running: int | None = None
     tokens_per_hour: int | None = None  # of prompts and answers
+    max_files: int | None = None  # uploaded and result files
 
 
 def counted_from(now: Instant) -> int:

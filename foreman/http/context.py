@@ -9,6 +9,7 @@ from typing import cast
 import trio
 from quart.globals import _cv_app
 
+from foreman.actors.blobs import Blobs
 from foreman.actors.calls_elsewhere import CallsElsewhere
 from foreman.actors.feed import Feed
 from foreman.actors.fleet import Fleet
@@ -48,6 +49,7 @@ class Context:
     past_queue: PastQueue
     upstream: Upstream
     auth: Auth
+    blobs: Blobs
     rate: Rate
     budget: Budget
     clock: Callable[[], Instant]

@@ -10,6 +10,7 @@ import msgspec
 
 from foreman.domain.caller import FOREMAN, Caller
 from foreman.domain.errors import ForemanError
+from foreman.domain.files import Blob, File
 from foreman.domain.job import Artifact, Delivery, Draft, Job, JobEvent, LoadKey
 from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.retry import Sent
@@ -33,6 +34,17 @@ class Message(Generic[T]):
     """A command to the queue; `T` is the type of its answer."""
 
     reply: Reply[T] = field(default_factory=Reply)
+
+
+class NewFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file to add."""
+
+    id: str
+    owner: str = ""  # the name of a token
+    purpose: str
+    filename: str
+    lifetime: float | None = None  # seconds; None is the setting file_ttl, 0 for ever
+    counted: bool = True  # False for results, which no quota refuses
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -221,6 +233,36 @@ class Prune(Message[int]):
     """Delete up to `most` jobs past their expiry; the answer is their number."""
 
     most: int
+
+
+@dataclass(slots=True)
+class AddFile(Message[tuple[File, bool]]):
+    """Add a file whose bytes are stored; the answer is the file, and False when another blob has its bytes."""
+
+    new: NewFile
+    blob: Blob
+
+
+@dataclass(slots=True)
+class DeleteFile(Message[None]):
+    """Delete a file."""
+
+    file_id: str
+    caller: Caller = FOREMAN
+
+
+@dataclass(slots=True)
+class PruneFiles(Message[int]):
+    """Delete up to `most` files past their expiry; the answer is their number."""
+
+    most: int
+
+
+@dataclass(slots=True)
+class DropBlobs(Message[list[str]]):
+    """Delete those of the blobs that nothing has; the answer is the keys of their bytes, which are still stored."""
+
+    digests: Sequence[str]
 
 
 @dataclass(slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
+from foreman.domain.files import PIECE, File
 from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.nodes import Node
 from foreman.domain.scheduling.sequence import Waiting
@@ -125,6 +127,41 @@ class OwnJobs(Reader):
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth] | None:
         """Return the depths of the queue from `begin` up to `end`."""
         return None
+
+    def file(self, file_id: str) -> File | None:
+        """Return a file, or None when there is none."""
+        file = self._store.file(file_id)
+        return file if file is not None and file.owner == self._owner else None
+
+    def files(
+        self,
+        *,
+        owner: str | None = None,
+        purpose: str | None = None,
+        after: str | None = None,
+        newest: bool = True,
+        limit: int,
+    ) -> list[File]:
+        """Return files by age."""
+        if owner not in (None, self._owner):
+            return []
+        return self._store.files(owner=self._owner, purpose=purpose, after=after, newest=newest, limit=limit)
+
+    def file_content(self, file_id: str, *, begin: int = 0, size: int = PIECE) -> bytes | None:
+        """Return a part of a file."""
+        return self._store.file_content(file_id, begin=begin, size=size) if self.file(file_id) else None
+
+    def blob_content(self, digest: str, begin: int, size: int) -> bytes:
+        """Return a part of a blob, of any owner's."""
+        return self._store.blob_content(digest, begin, size)
+
+    def unused_blobs(self, limit: int) -> list[str]:
+        """Return none: they are nobody's."""
+        return []
+
+    def named_blobs(self, keys: Sequence[str]) -> set[str]:
+        """Return those keys that rows of blobs have."""
+        return self._store.named_blobs(keys)
 
     def nodes(self) -> list[Node]:
         """Return none: they are the operator's."""

@@ -13,14 +13,14 @@ from foreman.domain.errors import StoreFull
 from foreman.domain.job import State
 from foreman.domain.usage import DAY, MINUTE, STORED
 from foreman.queue.handlers.rules import Rules
-from tests.support.actors import START, App, draft, saying
+from tests.support.actors import START, App, blobs_of, draft, saying
 
 Start = Callable[..., Awaitable[App]]
 
 
 async def test_a_job_is_removed_within_a_round_of_its_time(start_app: Start, autojump_clock: MockClock) -> None:
     app = await start_app(saying("x"), rules=Rules(job_ttl=100))
-    await app.nursery.start(pruner.run, app.queue)
+    await app.nursery.start(pruner.run, app.queue, blobs_of(app.queue, app.store))
     await app.submit(draft())
     await app.until_state(State.DONE)
     await trio.sleep(99)
@@ -37,14 +37,14 @@ async def test_a_sweep_removes_everything_in_small_batches(
     await app.submit(*(draft(n) for n in range(5)))
     await app.until(lambda: all(app.job(n).state is State.DONE for n in range(5)))
     await trio.sleep(2)
-    assert await pruner.sweep(app.queue) == 5
+    assert await pruner.sweep(app.queue, blobs_of(app.queue, app.store)) == 5
     assert app.store.jobs(limit=9) == []
     assert app.store.checkpoint() == 0
 
 
 async def test_a_job_that_runs_for_long_is_told_of_in_every_minute(start_app: Start, autojump_clock: MockClock) -> None:
     app = await start_app(saying("x", seconds=350))
-    await app.nursery.start(pruner.run, app.queue)
+    await app.nursery.start(pruner.run, app.queue, blobs_of(app.queue, app.store))
     await app.submit(draft())
     await app.until_state(State.DONE)
     await trio.sleep(200)
@@ -66,7 +66,7 @@ async def test_figures_of_minutes_go_after_a_day_and_those_of_hours_after_their_
     async def kept(days: float) -> list[int]:
         """How many steps have figures so many days after the start."""
         await trio.sleep_until(days * DAY)
-        await pruner.sweep(app.queue)
+        await pruner.sweep(app.queue, blobs_of(app.queue, app.store))
         return [len(app.store.usage(step=step, begin=0, end=2 * 10**6, by=None, limit=9)) for step in STORED]
 
     assert await kept(0.9) == [1, 1]
@@ -84,4 +84,4 @@ async def test_a_full_disk_does_not_stop_the_pruner(
         raise StoreFull
 
     monkeypatch.setattr(app.store, "checkpoint", full)
-    assert await pruner.sweep(app.queue) == 0
+    assert await pruner.sweep(app.queue, blobs_of(app.queue, app.store)) == 0

@@ -127,12 +127,12 @@ def actor() -> None:
     sweep = pruner.sweep
     failed = 0
 
-    async def failing(queue: Any, *, jobs: bool = True) -> int:
+    async def failing(queue: Any, blobs: Any, *, coordinates: bool = True) -> int:
         nonlocal failed
         if _heard[signal.SIGUSR2] or failed < _heard[signal.SIGUSR1]:
             failed += 1
             raise RuntimeError("a bug")
-        return await sweep(queue, jobs=jobs)
+        return await sweep(queue, blobs, coordinates=coordinates)
 
     pruner.sweep = failing
 

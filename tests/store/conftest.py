@@ -35,14 +35,15 @@ def open_store(request: pytest.FixtureRequest, data_dir: Path, servers: Servers)
     """Opens the store; called again, it closes the one before and opens the same data anew."""
     with ExitStack() as ends:
         if request.param == "sqlite":
-            yield from _opening(lambda: SqliteWriter(data_dir / "foreman.db"))
+            yield from opening(lambda: SqliteWriter(data_dir / "foreman.db"))
         else:
             server = servers.get(request.param.removeprefix("postgres-"))
             url = server.url(ends.enter_context(server.schema()))
-            yield from _opening(lambda: PostgresWriter(url, Identity("node", "n")))
+            yield from opening(lambda: PostgresWriter(url, Identity("node", "n")))
 
 
-def _opening(engine: Callable[[], Store]) -> Iterator[Callable[[], Store]]:
+def opening(engine: Callable[[], Store]) -> Iterator[Callable[[], Store]]:
+    """Yields what opens an engine; called again, it closes the one before."""
     opened: list[Store] = []
 
     def again() -> Store:

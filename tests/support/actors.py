@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import trio
 
+from foreman.actors.blobs import Blobs
 from foreman.actors.fleet import Fleet, Member
 from foreman.actors.inventory import Inventory
 from foreman.actors.output import OutputHub
@@ -203,6 +204,11 @@ class InlineReaders(Readers):
             answer = question(self._free[0])
         await trio.lowlevel.checkpoint()
         return answer
+
+
+def blobs_of(queue: QueueActor, store: SqliteWriter) -> Blobs:
+    """The blobs of a store, on the event loop."""
+    return Blobs(store.blobs, queue, InlineReaders(store), offload=inline)
 
 
 def draft(number: int = 1, model: str = "m", **fields: Any) -> Draft:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from foreman.actors.attempt import Timeouts
 from foreman.actors.auto_slots import AutoSlots
+from foreman.actors.blobs import Blobs
 from foreman.actors.calls_elsewhere import CallsElsewhere
 from foreman.actors.fleet import Fleet, Member
 from foreman.actors.inventory import Inventory
@@ -202,6 +203,7 @@ class Nodes:
             pushes=pushes,
             calls_elsewhere=CallsElsewhere(others, fleet.elsewhere),
             auth=auth,
+            blobs=Blobs(shared.blobs, queue, readers, offload=inline),
             rate=Rate(0, 0),
             budget=budget,
             clock=handlers.clock,

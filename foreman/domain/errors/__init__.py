@@ -20,6 +20,12 @@ from foreman.domain.errors.callers import (
     WrongContentEncoding,
     WrongContentType,
 )
+from foreman.domain.errors.files import (
+    BlobMissing,
+    BlobsUnavailable,
+    FileNotFound,
+    FileTooLarge,
+)
 from foreman.domain.errors.jobs import (
     ArtifactNotFound,
     CursorGone,
@@ -84,6 +90,8 @@ __all__ = [
     "AnswerTooLarge",
     "ArtifactNotFound",
     "AttemptTimeout",
+    "BlobMissing",
+    "BlobsUnavailable",
     "BodyTooLarge",
     "BodyUnreadable",
     "Cost",
@@ -93,6 +101,8 @@ __all__ = [
     "Preempted",
     "Draining",
     "FieldInvalid",
+    "FileNotFound",
+    "FileTooLarge",
     "ForemanError",
     "GaveWay",
     "HeaderUnknown",

@@ -55,7 +55,7 @@ class RateLimited(Unavailable):
 
 
 class QuotaExceeded(Unavailable):
-    """The token's quota of waiting jobs or of tokens an hour is full; `Retry-After` says when to come back."""
+    """The token's quota of waiting jobs, files or tokens an hour is full; `Retry-After` says when to come back."""
 
     code = "quota_exceeded"
 

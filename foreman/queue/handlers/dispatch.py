@@ -15,6 +15,7 @@ from foreman.domain.errors import ForemanError, StoreAway, StoreBroken, StoreBus
 from foreman.domain.job import Instant, JobEvent, Priority
 from foreman.queue.commands import (
     Accepted,
+    AddFile,
     Beat,
     Began,
     Cancel,
@@ -23,7 +24,9 @@ from foreman.queue.commands import (
     Commit,
     Computed,
     Delete,
+    DeleteFile,
     DeliveryEnded,
+    DropBlobs,
     Finished,
     KeepUsage,
     Look,
@@ -31,6 +34,7 @@ from foreman.queue.commands import (
     Note,
     Pause,
     Prune,
+    PruneFiles,
     Redeliver,
     Rescue,
     Resume,
@@ -39,7 +43,7 @@ from foreman.queue.commands import (
     SubmitMany,
     Withdraw,
 )
-from foreman.queue.handlers import claims, deliveries, giving_way, jobs, maintenance, nodes
+from foreman.queue.handlers import claims, deliveries, files, giving_way, jobs, maintenance, nodes
 from foreman.queue.handlers.following import follow, hear
 from foreman.queue.handlers.hold import Hold
 from foreman.queue.handlers.ledger import Ledger
@@ -76,6 +80,10 @@ HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Redeliver: deliveries.redeliver,
     Note: maintenance.note,
     Prune: maintenance.prune,
+    AddFile: files.add_file,
+    DeleteFile: files.delete_file,
+    PruneFiles: files.prune_files,
+    DropBlobs: files.drop_blobs,
     KeepUsage: maintenance.keep_usage,
     Beat: nodes.beat,
     Look: nodes.look,

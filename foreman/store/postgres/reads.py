@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from foreman.domain.nodes import Node
+from foreman.store.blob_folder import BlobFolder
 from foreman.store.postgres.connection import TIMEOUTS, Connection
 from foreman.store.postgres.nodes import NODES, read_node
 from foreman.store.records import Seqs
@@ -20,9 +21,10 @@ class PostgresReader(SqlReader):
 
     NO_LIMIT: ClassVar[int | None] = None
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, folder: BlobFolder | None = None) -> None:
         super().__init__(connection)
         self._connection = connection
+        self._folder = folder
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -45,10 +47,13 @@ class PostgresReader(SqlReader):
         """Return the bytes of an artifact or payload, or a part of them."""
         column, table, named = ("body", "payloads", "") if name is None else ("data", "artifacts", " AND name = ?")
         part = f"substr({column}, CAST(? AS integer), CAST(? AS integer))"
+        blob = "NULL, 0" if name is None else "blob, size"
         found = self._sql.rows(
-            f"SELECT {part} FROM {table} WHERE job_id = ?{named} LIMIT 1",
+            f"SELECT {part}, {blob} FROM {table} WHERE job_id = ?{named} LIMIT 1",
             (begin + 1, MOST_BYTES if size is None else size, job_id, *([] if name is None else [name])),
         )
+        if found and found[0][1] is not None:
+            return self.blob_content(found[0][1], begin, found[0][2] if size is None else size)
         return bytes(found[0][0]) if found else None
 
     def seqs(self) -> Seqs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
 
 import psycopg
@@ -15,8 +16,11 @@ from foreman.domain.errors import StoreAway, StoreBroken, StoreRefused
 from foreman.domain.job import Artifact, Delivery, DeliveryState, Draft, Instant, Job, JobEvent, Priority
 from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.scheduling.choose import Head
+from foreman.store.blob_folder import BlobFolder, fleet_folder
+from foreman.store.blobs import BlobStorage
 from foreman.store.postgres import migrate
 from foreman.store.postgres.address import read_address
+from foreman.store.postgres.blob_rows import BlobRows
 from foreman.store.postgres.connection import Connection, ConnectionLost, Statement
 from foreman.store.postgres.error_codes import UNSENDABLE, first_line, translate
 from foreman.store.postgres.nodes import BEGIN, LOCK, NODES, Identity, Membership, read_node
@@ -59,8 +63,11 @@ class PostgresWriter(SqlWriter, PostgresReader):
     READABLE_ID: ClassVar[str] = "true"  # text is always valid here
     looks_every = 0.1
 
-    def __init__(self, url: str, identity: Identity) -> None:
-        """Open the database, bring its tables up to date, and join. Raise StoreRefused."""
+    def __init__(self, url: str, identity: Identity, blobs: Path | None = None) -> None:
+        """Open the database, bring its tables up to date, and join. Raise StoreRefused.
+
+        New blobs go to the folder `blobs`, else to the database.
+        """
         self._address = read_address(url)
         self._name = identity.name
         self._readers: list[Connection] = []
@@ -72,13 +79,15 @@ class PostgresWriter(SqlWriter, PostgresReader):
             super().__init__(self._connection)
             self._member = Membership(self._connection, identity, str(self._address))
             self._fleet = State(*self._connection.rows(STATE)[0])
-            self.secret: bytes | None = bytes(self._connection.rows("SELECT secret FROM fleet_state")[0][0])
+            self.secret: bytes | None = (secret := bytes(self._connection.rows("SELECT secret FROM fleet_state")[0][0]))
         except StoreRefused:
             self._connection.close()
             raise
         except (psycopg.Error, StoreAway, ConnectionLost) as error:
             self._connection.close()
             raise StoreRefused(f"the database {self._address} cannot be used: {first_line(error)}") from error
+        self._folder = None if blobs is None else BlobFolder(blobs / fleet_folder(secret), identity.name)
+        self.blobs: BlobStorage = self._folder or BlobRows(self._address, identity.name)
         self._seen = self._fleet  # what `news` has told
         self._writing = False
         self._told = self._posted = False  # what the transaction has changed besides
@@ -90,13 +99,15 @@ class PostgresWriter(SqlWriter, PostgresReader):
     def reader(self) -> PostgresReader:
         """Return a reader with a connection of its own, which is closed with the store."""
         self._readers.append(Connection(self._address))
-        return PostgresReader(self._readers[-1])
+        return PostgresReader(self._readers[-1], self._folder)
 
     def close(self) -> None:
         """Leave the fleet and close all connections."""
         self._member.leave()
         for connection in (*self._readers, self._connection):
             connection.close()
+        if isinstance(self.blobs, BlobRows):
+            self.blobs.close()
 
     @contextmanager
     def transaction(self, now: Instant = 0.0) -> Iterator[Instant]:
@@ -118,6 +129,7 @@ class PostgresWriter(SqlWriter, PostgresReader):
             raise known from error
         finally:
             self._writing = False
+            self._name_blobs()
 
     def _begin(self) -> Instant:
         self._connection.begin(*BEGIN)

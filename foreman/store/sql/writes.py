@@ -12,6 +12,7 @@ from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.usage import HOUR, MINUTE, Depth, Figures, Slot
 from foreman.store.records import NO_ARTIFACTS, Line, Remains
+from foreman.store.sql.files import FileWrites, is_large
 from foreman.store.sql.reads import CLAIMABLE, IN_LINE, TO_CLAIM, SqlReader, is_line
 from foreman.store.sql.recent import Recent
 from foreman.store.sql.rows import (
@@ -33,7 +34,7 @@ LINE = "drain_key, priority, owner, caller"  # the key of a row of `lines`
 OR_CHANGE_LINE = f" ON CONFLICT ({LINE}) DO UPDATE SET ready = excluded.ready, parked = excluded.parked"
 
 
-class SqlWriter(SqlReader):
+class SqlWriter(FileWrites, SqlReader):
     """The writes of an engine that speaks SQL, within its transactions."""
 
     READABLE_ID: ClassVar[str]  # the condition of ids that are text; others must not block the jobs behind them
@@ -42,6 +43,7 @@ class SqlWriter(SqlReader):
         SqlReader.__init__(self, statements)  # past the engine's reader, which makes its own
         self._usage = UsageWriter(statements)
         self._recent = Recent()
+        self._unnamed = []
 
     @abstractmethod
     def _is_ours(self) -> bool:
@@ -159,8 +161,15 @@ class SqlWriter(SqlReader):
             (job_id, n, a.name, a.content_type, len(a.data), a.data)
             for job_id, some in artifacts.items()
             for n, a in enumerate(some)
+            if not is_large(a.data)
         ]
         self._sql.insert("artifacts", "job_id, position, name, content_type, size, data", rows)
+        self._add_large(
+            (job_id, n, a.name, a.content_type, a.data)
+            for job_id, some in artifacts.items()
+            for n, a in enumerate(some)
+            if is_large(a.data)
+        )
 
     def log(self, events: Sequence[JobEvent]) -> None:
         """Append events to the log."""

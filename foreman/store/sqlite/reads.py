@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from foreman.domain.nodes import Node
+from foreman.store.blob_folder import BlobFolder
 from foreman.store.records import Seqs
 from foreman.store.sql.reads import SqlReader
 from foreman.store.sql.rows import insertion, text
@@ -64,9 +65,10 @@ class SqliteReader(SqlReader):
 
     NO_LIMIT: ClassVar[int | None] = -1
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, folder: BlobFolder | None = None) -> None:
         super().__init__(SqliteStatements(db))
         self._db = db
+        self._folder = folder
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -105,6 +107,8 @@ class SqliteReader(SqlReader):
         """Return the bytes of an artifact or payload, or a part of them."""
         if (found := self._place(job_id, name)) is None:
             return None
+        if found[2] is not None:
+            return self.blob_content(found[2], begin, found[1] if size is None else size)
         table, column = ("payloads", "body") if name is None else ("artifacts", "data")
         try:
             with self._db.blobopen(table, column, found[0], readonly=True) as blob:
@@ -116,13 +120,13 @@ class SqliteReader(SqlReader):
                 raise
             raise known from error
 
-    def _place(self, job_id: str, name: str | None) -> tuple[int, int] | None:
-        """Return the row id and size in bytes of an artifact or payload, without reading its data."""
+    def _place(self, job_id: str, name: str | None) -> tuple[int, int, str | None] | None:
+        """Return the row id, the size in bytes and the blob, if any, of an artifact or payload."""
         if name is None:
-            rows = self._sql.rows("SELECT rowid, length(body) FROM payloads WHERE job_id = ?", (job_id,))
+            rows = self._sql.rows("SELECT rowid, length(body), NULL FROM payloads WHERE job_id = ?", (job_id,))
         else:
             named = "WHERE job_id = ?1 AND name = ?2 AND position"
-            sql = f"""SELECT rowid, size FROM artifacts {named} < {FIRST} UNION ALL
-                      SELECT rowid, size FROM artifacts INDEXED BY artifacts_by_name {named} >= {FIRST}"""
+            sql = f"""SELECT rowid, size, blob FROM artifacts {named} < {FIRST} UNION ALL
+                      SELECT rowid, size, blob FROM artifacts INDEXED BY artifacts_by_name {named} >= {FIRST}"""
             rows = self._sql.rows(sql, (job_id, name))
-        return (rows[0][0], rows[0][1]) if rows else None
+        return rows[0] if rows else None

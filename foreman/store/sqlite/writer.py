@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from foreman.domain.job import Instant
 from foreman.domain.nodes import NodeState, TargetReport
+from foreman.store.blob_folder import BLOBS, BlobFolder
+from foreman.store.blobs import BlobStorage
 from foreman.store.sql.writes import SqlWriter
 from foreman.store.sqlite.database import Database
 from foreman.store.sqlite.reads import NEWEST, PRUNED, SqliteReader, SqliteStatements
@@ -28,12 +30,14 @@ class SqliteWriter(SqlWriter, SqliteReader):
         self.path = path
         self._db = self._database.connection
         super().__init__(SqliteStatements(self._db))
+        self._folder = BlobFolder(path.parent / BLOBS)
+        self.blobs: BlobStorage = self._folder
         self._version: object = None  # of the data, as `_recent` knows it
         self._looked = False  # True once the transaction has compared it
 
     def reader(self) -> SqliteReader:
         """Return a reader with a connection of its own, which is closed with the store."""
-        return SqliteReader(self._database.lend())
+        return SqliteReader(self._database.lend(), self._folder)
 
     def close(self) -> None:
         """Close all connections and free the lock of the data folder."""
@@ -49,6 +53,8 @@ class SqliteWriter(SqlWriter, SqliteReader):
         except BaseException:
             self._forget()
             raise
+        finally:
+            self._name_blobs()
 
     def news(self) -> None:
         """Return None: no other node has this store."""

@@ -16,6 +16,7 @@ from foreman.queue.commands import Answered, Claim, Commit, Finished, Message, S
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
+from tests.support.actors import blobs_of
 
 T = TypeVar("T")
 
@@ -64,19 +65,19 @@ async def test_what_is_past_its_time_goes_with_all_that_hangs_on_it(store: Sqlit
     queue.add_listener(commits.append)
     await nursery.start(queue.run)
 
-    assert await pruner.sweep(queue) == 0
+    assert await pruner.sweep(queue, blobs_of(queue, store)) == 0
     assert store.seqs().pruned == 0
     now += 1
-    assert await pruner.sweep(queue) == JOBS
+    assert await pruner.sweep(queue, blobs_of(queue, store)) == JOBS
     assert rows(store) == {"jobs": 51, "payloads": 51, "artifacts": 50, "events": 201, "deliveries": 200}
     assert store.seqs().pruned == newest
     assert len(commits) > JOBS // pruner.BATCH  # in small batches
     for _ in range(20):
-        await pruner.sweep(queue)
+        await pruner.sweep(queue, blobs_of(queue, store))
     assert store.path.stat().st_size < before / 4
     assert store._db.execute("PRAGMA freelist_count").fetchone()[0] == 0
     now += 10 * TTL
-    await pruner.sweep(queue)
+    await pruner.sweep(queue, blobs_of(queue, store))
     assert rows(store) == {"jobs": 1, "payloads": 1, "artifacts": 0, "events": 1, "deliveries": 0}
     assert store.seqs() == (newest + 201, newest + 200)
     await queue.close()
@@ -89,6 +90,6 @@ async def test_a_ttl_of_zero_keeps_for_ever(store: SqliteWriter, nursery: trio.N
     now = 1e12
     queue = QueueActor(handlers)
     await nursery.start(queue.run)
-    assert await pruner.sweep(queue) == 0
+    assert await pruner.sweep(queue, blobs_of(queue, store)) == 0
     assert rows(store)["jobs"] == 50
     await queue.close()

@@ -1,0 +1,162 @@
+"""Blobs as tasks see them: written in pieces off the event loop, kept while they are read, and swept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import TypeVar
+
+import structlog
+import trio
+
+from foreman.domain.errors import StoreLost, StoreUnavailable
+from foreman.domain.files import PIECE, File
+from foreman.domain.nodes import NodeState
+from foreman.queue.actor import Offload
+from foreman.queue.commands import AddFile, DropBlobs, NewFile, Queue
+from foreman.store.blobs import BlobStorage, BlobWriter
+from foreman.store.protocol import Reader
+from foreman.store.readers import Readers
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+THREADS = 4  # that write blobs; a sync may take long
+DROPPED_AT_ONCE = 8  # blobs deleted in one transaction: in a database, all their pieces are
+
+
+class Upload:
+    """A file that is being written."""
+
+    def __init__(self, writer: BlobWriter, queue: Queue, offload: Offload) -> None:
+        self._writer = writer
+        self._queue = queue
+        self._offload = offload
+        self._data = bytearray()
+        self.size = 0  # bytes
+        self.stored = False  # True when a row may have the bytes
+
+    async def write(self, data: bytes) -> None:
+        """Add data. Raise StoreUnavailable."""
+        self.size += len(data)
+        self._data += data
+        if len(self._data) >= PIECE:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        data = bytes(self._data)
+        self._data.clear()
+        if data:
+            await self._offload(self._writer.write, data)
+
+    async def store(self, new: NewFile) -> File:
+        """Return the file once its bytes and its row are on disk.
+
+        Raises:
+            QuotaExceeded: Its owner has as many files as allowed.
+            StoreUnavailable: It could not be stored.
+        """
+        await self._flush()
+        blob = await self._offload(self._writer.finish)
+        with trio.CancelScope(shield=True):  # the queue answers always; without its answer nobody knows what is stored
+            try:
+                file, self.stored = await self._queue.ask(AddFile(new, blob))
+            except StoreLost:
+                self.stored = True
+                raise
+        return file
+
+
+class Blobs:
+    """The blobs of the store."""
+
+    def __init__(self, storage: BlobStorage, queue: Queue, readers: Readers, *, offload: Offload | None = None) -> None:
+        self._storage = storage
+        self._queue = queue
+        self._readers = readers
+        self._offload = offload or _threads()
+        self._read: Counter[str] = Counter()  # by digest: blobs that are being read
+
+    @asynccontextmanager
+    async def upload(self) -> AsyncIterator[Upload]:
+        """Begin a file; unless it is stored inside, nothing is left of it. Raise StoreUnavailable."""
+        writer = await self._offload(self._storage.begin)
+        upload = Upload(writer, self._queue, self._offload)
+        try:
+            yield upload
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._offload(self._end, writer, upload.stored)
+
+    def _end(self, writer: BlobWriter, stored: bool) -> None:
+        writer.close()
+        try:
+            if not stored:
+                self._storage.remove([writer.key])
+        except StoreUnavailable as error:
+            log.warning("an unfinished file is left to the next sweep", why=str(error))
+        finally:
+            self._storage.pending.discard(writer.key)
+
+    @contextmanager
+    def reading(self, digest: str) -> Iterator[None]:
+        """Keep a blob while it is read, also when the last file that has it is deleted."""
+        self._read[digest] += 1
+        try:
+            yield
+        finally:
+            self._read[digest] -= 1
+            if not self._read[digest]:
+                del self._read[digest]
+
+    async def sweep(self, *, coordinates: bool) -> int:
+        """Remove the blobs that no row has, and return their number. Raise StoreUnavailable.
+
+        Those that lost their last row are removed by the node that `coordinates`; those that never had one, such as
+        after a crash, by the node that wrote them, or by that one when their node is gone.
+        """
+        removed = await self._drop_unused() if coordinates else 0
+        others = await self._readers.read(_others) if coordinates else None
+        # In this order: a blob is pending until its row is committed.
+        stored = await self._offload(self._storage.stored, others)
+        unnamed = [key for key in stored if key not in self._storage.pending]
+        if unnamed:
+            named = await self._readers.read(lambda store: store.named_blobs(unnamed))
+            strays = [key for key in unnamed if key not in named]
+            await self._remove(strays)
+            removed += len(strays)
+        return removed
+
+    async def _drop_unused(self) -> int:
+        dropped = 0
+        while True:
+            most = DROPPED_AT_ONCE + len(self._read)
+            unused = await self._readers.read(partial(_unused, most))
+            free = [digest for digest in unused if digest not in self._read]
+            if not free:
+                return dropped
+            await self._remove(await self._queue.ask(DropBlobs(free)))
+            dropped += len(free)
+
+    async def _remove(self, keys: list[str]) -> None:
+        await self._offload(self._storage.remove, keys)
+
+
+def _threads() -> Offload:
+    limiter = trio.CapacityLimiter(THREADS)
+
+    async def run(function: Callable[..., T], /, *args: object) -> T:
+        return await trio.to_thread.run_sync(function, *args, limiter=limiter)
+
+    return run
+
+
+def _unused(most: int, store: Reader) -> list[str]:
+    return store.unused_blobs(most)
+
+
+def _others(store: Reader) -> set[str]:
+    return {node.name for node in store.nodes() if node.state is not NodeState.GONE}
