@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeVar
 import structlog
 import trio
 
-from foreman.domain.errors import Draining, StoreBroken, StoreLost
-from foreman.queue.commands import Claim, Commit, Listener, Message, Work
+from foreman.domain.errors import Draining, StoreAway, StoreBroken, StoreLost
+from foreman.queue.commands import Claim, Commit, DeliveryEnded, Listener, Message, Rescue, Work
 from foreman.queue.handlers.dispatch import Answer, CommandHandlers
 
 log = structlog.get_logger()
@@ -21,6 +21,10 @@ T = TypeVar("T")
 
 BATCH = 256  # messages per transaction: enough to share a sync, few enough to answer soon
 INBOX = 1024  # messages that may wait; further senders block
+ANSWERS_WITHIN = 10.0  # seconds in which a store that is on a server must have answered a caller
+UNANSWERED = f"no answer within {ANSWERS_WITHIN:g} s"
+MAY_BE = "this may be stored: send it again, a submission with the same Idempotency-Key"
+UNHURRIED = (Claim, DeliveryEnded, Rescue)  # messages whose senders wait as long as it takes
 LAST_ANSWERS = 1.0  # seconds to answer callers with StoreLost before the process ends
 HOLD = 0.02  # seconds after which a transaction waits no more for the ends of quick jobs in it
 LINGER = 0.05  # seconds the writer thread waits for more messages: restarting it costs more than a transaction
@@ -62,6 +66,7 @@ class QueueActor:
         self._error: Exception | None = None  # raised by a listener or the store
         self._lost = False  # the store broke
         self._in_doubt: Sequence[Message[Any]] = ()  # the batch being applied: unknown fate if the store breaks
+        self._hangs = False  # nothing was answered in time, and nothing since
         self._closing = False
         self._closed = trio.Event()
 
@@ -79,10 +84,22 @@ class QueueActor:
         Raises:
             ForemanError: The message was answered with this error.
             Draining: The queue has closed.
+            StoreAway: The store's server does not answer; the text says if the message may be stored.
             StoreLost: The store broke.
         """
-        await self.tell(message)
-        return await message.reply.wait()
+        if self._handlers.store.looks_every is None or isinstance(message, UNHURRIED):
+            await self.tell(message)
+            return await message.reply.wait()
+        if self._hangs:
+            raise StoreAway(UNANSWERED)
+        with trio.move_on_after(ANSWERS_WITHIN):
+            await self.tell(message)
+            return await message.reply.wait()
+        dropped = message.reply.give_up()
+        if message.reply.settled:
+            return await message.reply.wait()
+        self._hangs = True
+        raise StoreAway(UNANSWERED if dropped else f"{UNANSWERED}, and {MAY_BE}")
 
     async def tell(self, message: Message[T]) -> None:
         """Send a message without waiting for its answer. One sender's messages are applied in the order sent."""
@@ -176,12 +193,15 @@ class QueueActor:
     def _take(self, timeout: float) -> list[Message[Any]]:
         taken: list[Message[Any]] = []
         with suppress(Empty):
-            taken.append(self._inbox.get(timeout=0 if self._closing else timeout))
+            wait = 0 if self._closing else timeout
             while len(taken) < BATCH:
-                taken.append(self._inbox.get_nowait())
+                message = self._inbox.get_nowait() if taken else self._inbox.get(timeout=wait)
+                if message.reply.take():
+                    taken.append(message)
         return taken
 
     def _settle(self, answers: Sequence[Answer], commit: Commit) -> None:
+        self._hangs = False
         self._full.unpark_all()
         for message, answer in answers:
             message.reply.settle(answer)

@@ -15,10 +15,11 @@ T = TypeVar("T")
 class Reply(Generic[T]):
     """The answer to one message: settled once, awaited by at most one task."""
 
-    __slots__ = ("_done", "_outcome", "_waiting")
+    __slots__ = ("_done", "_given_up", "_outcome", "_taken", "_waiting")
 
     def __init__(self) -> None:
         self._done = False
+        self._taken = self._given_up = False
         self._outcome: T | ForemanError | None = None
         self._waiting: trio.lowlevel.Task | None = None  # itself: an event for each message takes longer
 
@@ -32,6 +33,21 @@ class Reply(Generic[T]):
     def outcome(self) -> T | ForemanError | None:
         """Return the answer or error it was settled with; None before that."""
         return self._outcome
+
+    @property
+    def settled(self) -> bool:
+        """Return True once it has an answer."""
+        return self._done
+
+    def take(self) -> bool:
+        """Have the message applied; return False if its sender has given up. Call it in the writer's thread."""
+        self._taken = True  # before the look at the other's mark, as in `give_up`: one of the two sees the other's
+        return not self._given_up
+
+    def give_up(self) -> bool:
+        """Have the message not applied; return False if it may be all the same. Call it on the event loop."""
+        self._given_up = True
+        return not self._taken
 
     async def wait(self) -> T:
         """Return the answer. Raise the ForemanError it was settled with."""

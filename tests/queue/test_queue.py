@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,10 +13,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from foreman.domain.errors import Draining, JobNotFound, StoreBroken, StoreLost
-from foreman.domain.job import State
-from foreman.queue.actor import BATCH, QueueActor
-from foreman.queue.commands import Cancel, Claim, Commit, Message, Note, Submit
+from foreman.domain.errors import Draining, JobNotFound, StoreAway, StoreBroken, StoreLost
+from foreman.domain.job import Delivery, DeliveryState, State
+from foreman.domain.retry import Sent
+from foreman.queue.actor import ANSWERS_WITHIN, BATCH, MAY_BE, UNANSWERED, QueueActor
+from foreman.queue.commands import Cancel, Claim, Commit, DeliveryEnded, Message, Note, Submit
 from foreman.queue.handlers.dispatch import Answer, CommandHandlers, More
 from foreman.queue.handlers.open_claims import Lend
 from foreman.queue.handlers.rules import Rules
@@ -195,6 +198,71 @@ async def test_a_broken_store_ends_the_actor(
     for asked in (told.reply.wait, partial(queue.ask, Submit(draft=draft()))):
         with trio.fail_after(1), pytest.raises(StoreLost):
             await asked()
+
+
+class HangingHandlers(CommandHandlers):
+    """Hangs in each batch until told to go on."""
+
+    def __init__(self, store: SqliteWriter) -> None:
+        super().__init__(store, Rules(), clock=time.time)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def apply(
+        self, batch: Sequence[Message[Any]], lend: Lend | None = None, more: More | None = None
+    ) -> tuple[list[Answer], Commit]:
+        self.begun.set()
+        assert self.go_on.wait(60)
+        return super().apply(batch, lend, more)
+
+
+async def test_while_a_server_does_not_answer_callers_are_told_what_may_be_stored(
+    store: SqliteWriter, nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SqliteWriter, "looks_every", 10**6)  # as a store that is on a server
+    autojump_clock.autojump_threshold = math.inf
+    handlers = HangingHandlers(store)
+    queue = QueueActor(handlers)
+    await nursery.start(queue.run)
+    told: dict[int, str] = {}
+
+    async def submit(number: int) -> None:
+        try:
+            told[number] = (await queue.ask(Submit(draft=draft(number)))).job.id
+        except StoreAway as error:
+            told[number] = str(error)
+
+    due = Delivery(seq=1, job_id="j", receiver="r", url="http://r", state=DeliveryState.DUE, attempts=0, due_at=0)
+    delivery = DeliveryEnded(delivery=due, sent=Sent(status=204))
+    async with trio.open_nursery() as callers:
+        callers.start_soon(submit, 1)  # is in the batch
+        assert await trio.to_thread.run_sync(handlers.begun.wait, 60)
+        callers.start_soon(queue.ask, delivery)
+        callers.start_soon(submit, 2)  # is not
+        await wait_all_tasks_blocked()
+        autojump_clock.jump(ANSWERS_WITHIN)
+        await wait_all_tasks_blocked()
+        why = f"the database cannot be reached: {UNANSWERED}"
+        assert told == {1: f"{why}, and {MAY_BE}", 2: why}
+        with pytest.raises(StoreAway) as refused:
+            await queue.ask(Submit(draft=draft(3)))  # at once: the clock stands still
+        assert MAY_BE not in str(refused.value) and refused.value.retry_after
+        settled = [delivery.reply.settled]
+        handlers.go_on.set()
+    assert [*settled, delivery.reply.settled] == [False, True]
+    await submit(4)
+    assert told[4] == "004"
+    assert sorted(job.id for job in store.jobs(limit=9)) == ["001", "004"]
+
+
+async def test_a_claim_waits_for_a_job_for_longer_than_callers_wait_for_an_answer(
+    store: SqliteWriter, nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SqliteWriter, "looks_every", 10**6)
+    queue = QueueActor(CommandHandlers(store, Rules(), clock=now), offload=inline)
+    await nursery.start(queue.run)
+    with trio.move_on_after(10 * ANSWERS_WITHIN) as waited:
+        await queue.ask(Claim())
+    assert waited.cancelled_caught
 
 
 async def test_a_listener_that_fails_ends_the_actor_and_not_the_process(

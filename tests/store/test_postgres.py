@@ -23,7 +23,7 @@ from foreman.store.postgres.writer import PostgresWriter
 from foreman.store.records import Selection
 from tests.conftest import Logged
 from tests.store.conftest import add, claimed, draft, put
-from tests.support.cutting_proxy import CuttingProxy
+from tests.support.cutting_proxy import CuttingProxy, Loss, unix_socket
 from tests.support.postgres import ORIGINS, Server, Servers
 
 SLOW_COMMIT = """
@@ -55,7 +55,7 @@ def url(schema: tuple[Server, str]) -> str:
 
 @pytest.fixture
 def proxy(schema: tuple[Server, str]) -> Iterator[CuttingProxy]:
-    with closing(CuttingProxy(schema[0].socket)) as found:
+    with closing(CuttingProxy(unix_socket(schema[0].socket))) as found:
         yield found
 
 
@@ -84,28 +84,34 @@ def opened(url: str, node: str, name: str = "n") -> Iterator[PostgresWriter]:
 # A commit whose answer is lost.
 
 
-def test_a_commit_whose_answer_is_lost_is_applied_once(store: PostgresWriter, proxy: CuttingProxy) -> None:
-    proxy.drops_answer = True
-    add(store, draft(1))
-    add(store, draft(2))
-    assert (ids(store), proxy.commits) == (["002", "001"], 1)
-    assert [event.seq for event in store.events(limit=9)] == [1, 2]
+@pytest.mark.parametrize("loss", ["flight", "answer", "torn"])
+@pytest.mark.parametrize("before", [0, 4])  # statements are prepared in time, the commit among them
+def test_a_commit_whose_answer_is_lost_is_applied_exactly_once(
+    store: PostgresWriter, proxy: CuttingProxy, loss: Loss, before: int
+) -> None:
+    for number in range(before):
+        add(store, draft(number))
+    proxy.drops = loss
+    add(store, draft(8))
+    add(store, draft(9))
+    assert (ids(store)[:2], proxy.dropped) == (["009", "008"], 1)
+    assert [event.seq for event in store.events(limit=9)] == list(range(1, before + 3))
     assert store.news() is None
 
 
 def test_a_commit_that_is_still_under_way_is_waited_for(store: PostgresWriter, proxy: CuttingProxy, url: str) -> None:
     sql(url, SLOW_COMMIT)
-    proxy.drops_answer = True
+    proxy.drops = "flight"
     add(store, draft(1))
-    assert (ids(store), proxy.commits) == (["001"], 1)
+    assert (ids(store), proxy.dropped) == (["001"], 1)
 
 
 def test_a_commit_that_never_arrived_stores_nothing(store: PostgresWriter, proxy: CuttingProxy) -> None:
-    proxy.drops_commit = True
+    proxy.drops = "commit"
     with pytest.raises(StoreAway):
         add(store, draft(1))
     add(store, draft(2))
-    assert (ids(store), proxy.commits) == (["002"], 1)
+    assert (ids(store), proxy.dropped) == (["002"], 1)
     assert [event.seq for event in store.events(limit=9)] == [1]
 
 
@@ -122,7 +128,7 @@ def test_the_answer_to_a_commit_is_waited_for_until_the_server_is_back(
     monkeypatch.setattr("foreman.store.postgres.writer.time.sleep", sleep)
     monkeypatch.setattr(connection, "FIRST_PAUSE", 0.0)
     monkeypatch.setattr(store._connection, "_pause", 0.0)
-    proxy.drops_answer = proxy.away = True
+    proxy.drops, proxy.away = "flight", True
     add(store, draft(1))
     assert (ids(store), len(tries)) == (["001"], 3)
 
@@ -131,7 +137,7 @@ def test_a_fate_that_nobody_tells_ends_the_process(
     store: PostgresWriter, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("foreman.store.postgres.writer.SETTLED_WITHIN", 0.0)
-    proxy.drops_answer = proxy.away = True
+    proxy.drops, proxy.away = "flight", True
     with pytest.raises(StoreBroken, match="cannot say if a commit is stored"):
         add(store, draft(1))
     proxy.away = False
@@ -270,7 +276,7 @@ def test_an_eviction_does_not_hide_that_a_commit_was_stored(
         return committed(batch)
 
     monkeypatch.setattr(store._member, "has_committed", evicted_before)
-    proxy.drops_answer = True
+    proxy.drops = "flight"
     add(store, draft(1))
     add(store, draft(2))
     assert ids(store) == ["002", "001"]

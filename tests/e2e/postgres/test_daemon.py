@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.support.api import chat, job, state, submit
+from tests.support.cutting_proxy import CuttingProxy, unix_socket
 from tests.support.foreman import Daemon, Upstream, until
 from tests.support.postgres import ORIGINS, Server, Servers
 from tests.support.receiver import Receiver
@@ -74,6 +75,27 @@ def test_jobs_outlive_the_process_however_it_ends(server: Server, upstream: Upst
         assert events(daemon, running)[:4] == ["queued", "loading", "working", "queued"]
         assert daemon.http.post(f"/jobs/{running}/cancel").json()["state"] == "cancelled"
         assert not daemon.errors
+
+
+@pytest.mark.long
+def test_a_caller_whose_commit_is_in_doubt_is_told_so_and_its_job_is_stored_once(
+    servers: Servers, upstream: Upstream, tmp_path: Path
+) -> None:
+    server = servers.get("wheel")
+    with closing(CuttingProxy(unix_socket(server.socket))) as proxy, server.schema() as schema:
+        url = server.url(schema, proxy.host)
+        settings = {"database_url": url, "node_name": "n", "ollama_url": upstream.url}
+        with Daemon(tmp_path / "data", **settings) as daemon:
+            job, key = chat("#echo"), {"Idempotency-Key": "k"}
+            proxy.drops, proxy.away = "flight", True
+            answer = daemon.http.post("/jobs", json=job, headers=key)
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_away")
+            assert int(answer.headers["Retry-After"]) > 0
+            proxy.away = False
+            until(lambda: daemon.http.get("/readyz").status_code == 200)
+            until(lambda: daemon.http.post("/jobs", json=job, headers=key).status_code == 202)
+            until(lambda: [one["state"] for one in daemon.http.get("/jobs").json()["jobs"]] == ["done"])
+            assert not daemon.errors
 
 
 class Client(threading.Thread):
