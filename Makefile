@@ -55,8 +55,9 @@ docs: $(READY) ## Build the documentation into site/; fail on a broken link or a
 	@$(BIN)/zensical build --clean --strict
 	@echo "Open site/index.html; its search needs a server: $(BIN)/python -m http.server -b 127.0.0.1 -d site 8001"
 
-crash: $(READY) ## Kill Foreman 1,000 times, at random and named moments; fail if anything is lost
+crash: $(READY) ## Kill Foreman 1,000 times, and have 1,000 faults befall fleets of it; fail if anything is lost
 	@$(BIN)/python -m tests.crash
+	@$(BIN)/python -m tests.crash --nodes 3
 
 prove: $(READY) ## Run random histories, requests, outages, hang-ups and a long storm (half an hour)
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/queue/test_machine.py tests/http/openapi

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
+import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +16,7 @@ import trio
 
 from tests.crash import fleet
 from tests.crash.campaign import Tally, campaign
-from tests.support.postgres import Servers
+from tests.crash.faults import FAULTS
 
 LOOK = 10.0  # seconds between lines
 
@@ -29,10 +32,11 @@ async def main(argv: list[str]) -> int:
     parser.add_argument(
         "--nodes", type=int, default=0, help="a fleet of so many on PostgreSQL, with faults of all kinds"
     )
+    parser.add_argument("--keep", type=Path, default=None, help="a folder for the nodes' data and logs")
     told = parser.parse_args(argv)
     seed = told.seed if told.seed is not None else random.SystemRandom().randrange(2**32)
     if told.nodes:
-        return await trio.to_thread.run_sync(_fleet, told.nodes, told.kills, seed, told.seconds)
+        return _fleets(told.nodes, told.kills, told.lanes, seed, told.seconds, told.keep)
     print(f"seed {seed}: {told.kills} kills, {told.lanes} Foremen at a time", flush=True)
     tally, began = Tally(), time.monotonic()
 
@@ -51,23 +55,26 @@ async def main(argv: list[str]) -> int:
     return 0 if tally.verdict.ok and tally.kills.total() == told.kills else 1
 
 
-def _fleet(nodes: int, faults: int, seed: int, seconds: float) -> int:
-    print(f"seed {seed}: {faults} faults, {nodes} nodes", flush=True)
-    chance, tally, servers, began = random.Random(seed), fleet.Tally(), Servers(), time.monotonic()
-    plan = [chance.choice(fleet.FAULTS) for _ in range(faults)]
+def _fleets(nodes: int, faults: int, lanes: int, seed: int, seconds: float, keep: Path | None) -> int:
+    """Let so many faults happen to fleets; return the exit status."""
+    print(f"seed {seed}: {faults} faults, {lanes} fleets of {nodes} nodes at a time", flush=True)
+    tally, began, over = fleet.Tally(), time.monotonic(), threading.Event()
 
-    def look() -> None:
-        print(f"{time.monotonic() - began:5.0f} s  {tally}", flush=True)
-        if time.monotonic() - began > seconds:
-            raise TimeoutError(f"not over within {seconds:.0f} s")
+    def show() -> None:
+        while not over.wait(LOOK):
+            print(f"{time.monotonic() - began:5.0f} s  {tally}", flush=True)
+            if time.monotonic() - began > seconds:
+                print(f"{tally.report()}\nnot over within {seconds:.0f} s", flush=True)
+                os._exit(1)
 
-    try:
-        with TemporaryDirectory() as folder:
-            fleet.campaign(Path(folder), servers.get("installed"), tally, plan, nodes=nodes, seed=seed, look=look)
-    finally:
-        servers.remove()
-    print(f"{tally}\n{time.monotonic() - began:.0f} s")
-    return 0 if tally.verdict.ok else 1
+    kinds = list(FAULTS) * (faults // len(FAULTS) + 1)
+    plan = random.Random(seed).sample(kinds[:faults], faults)
+    threading.Thread(target=show, daemon=True).start()
+    with nullcontext(keep) if keep else TemporaryDirectory() as folder:
+        fleet.campaign(Path(folder), tally, plan, nodes=nodes, seed=seed, lanes=lanes)
+    over.set()
+    print(f"{tally.report()}\n{time.monotonic() - began:.0f} s")
+    return 0 if tally.verdict.ok and tally.faults.total() == faults else 1
 
 
 if __name__ == "__main__":

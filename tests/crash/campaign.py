@@ -53,10 +53,8 @@ class Tally:
     away: Counter[str] = field(default_factory=Counter)  # kills of targets, by name
 
     def __str__(self) -> str:
-        found = self.verdict
         return (
-            f"{self.kills.total()} kills, {self.away.total()} of targets, {self.rounds} rounds judged: "
-            f"{found.lost} lost, {found.doubled} doubled, {found.illegal} illegal"
+            f"{self.kills.total()} kills, {self.away.total()} of targets, {self.rounds} rounds judged: {self.verdict}"
         )
 
     def report(self) -> str:

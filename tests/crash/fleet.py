@@ -1,236 +1,209 @@
-"""Several Foremen on one PostgreSQL while nodes are killed and stopped, sessions ended, and the server restarted."""
+"""A campaign against fleets: Foremen on one PostgreSQL while faults of all kinds befall nodes, connections and server.
+
+It goes in rounds. Each is a fleet of its own, which some fifty faults befall, several at a time and none waited for; it
+is judged once all has ended. `lanes` rounds run at a time.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import signal
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import httpx2
-import psycopg
+from tests.crash import fleet_verdict
+from tests.crash.clients import Client, Feed, FleetAnswer
+from tests.crash.faults import FAULTS, Fleet
+from tests.crash.nodes import Node
+from tests.crash.verdict import Verdict
+from tests.support.foreman import an_upstream, until
+from tests.support.postgres import ORIGINS, Server, programs
+from tests.support.receiver import a_receiver
 
-from tests.crash.verdict import StaticAnswer, Verdict, judge_events
-from tests.support.api import chat
-from tests.support.foreman import Daemon, Upstream, an_upstream, until
-from tests.support.postgres import Server
-
-FAULTS = ("kill", "sessions", "stop", "restart")
-CLIENTS = 2
-LEASE = 10.0  # seconds, the shortest there is
-STOPPED = LEASE + 4  # seconds for which a node stands still: it is evicted alive
-PAUSE = (0.1, 0.8)  # seconds between faults
-AGAIN = 0.05  # seconds before a submission is repeated
-SETTLED = 180.0  # seconds for all to end once nothing happens any more
+CLIENTS = 3
+ROUND = 50  # faults
+AT_ONCE = 4  # faults that befall a fleet
+PAUSE = (0.1, 0.9)  # seconds between the beginnings of faults
+SETTLED = 90.0  # seconds for all to end once nothing happens any more
+SETTINGS = {
+    "slots": 2,
+    "poll_interval": "1s",
+    "max_attempts": 20,
+    "retry_backoff": "50ms",
+    "retry_backoff_max": "200ms",
+    "webhook_allow": "127.0.0.1",
+    "webhook_retries": 50,
+    "webhook_backoff": "50ms",
+    "webhook_backoff_max": "200ms",
+    "shutdown_grace": "2s",
+}
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a campaign has brought so far."""
+    """What the rounds have brought so far."""
 
     verdict: Verdict = field(default_factory=Verdict)
-    faults: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)  # that have happened, by kind
+    rounds: int = 0
     evicted: int = 0
+    settled: int = 0  # commits that turned out to be stored although their answer was lost
     acknowledged: int = 0
+    cancelled: int = 0
+    streamed: int = 0
+    refused: int = 0
+    unanswered: int = 0
+    doubtful: int = 0
+    changing: threading.Lock = field(default_factory=threading.Lock)
 
     def __str__(self) -> str:
+        return f"{self.faults.total()} faults, {self.rounds} rounds judged: {self.verdict}"
+
+    def report(self) -> str:
         found = self.verdict
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items()))
         return (
-            f"{self.faults.total()} faults ({kinds}), {self.evicted} evictions; {self.acknowledged} jobs acknowledged, "
-            f"{found.events} events, {found.interrupted} attempts interrupted: {found.lost} lost, "
-            f"{found.doubled} doubled, {found.illegal} illegal"
-        ) + "".join(f"\n  {line}" for line in found.complaints)
-
-
-class _Client(threading.Thread):
-    """Submits jobs one after the other, each at any node, under its key until it is accepted."""
-
-    def __init__(self, name: str, nodes: Sequence[Daemon], told: StaticAnswer, chance: random.Random) -> None:
-        super().__init__(name=name, daemon=True)
-        self._nodes, self._told, self._chance = nodes, told, chance
-        self.enough = threading.Event()
-
-    def run(self) -> None:
-        count = 0
-        while not self.enough.wait(self._chance.choice((0.02, 0.1))):
-            key = f"{self.name}-{count}"
-            self._told.tried.add(key)
-            while not self._accepted(key) and not self.enough.wait(AGAIN):
-                pass
-            count += 1
-
-    def _accepted(self, key: str) -> bool:
-        node = self._chance.choice(self._nodes)
-        body = chat("#chunks=3 #every=0.02", self._chance.choice("abc"), custom_id=key)
-        try:
-            answer = httpx2.post(
-                f"{node.url}/jobs", json=body, headers={"Idempotency-Key": key}, timeout=5, trust_env=False
-            )
-        except httpx2.HTTPError:
-            return False
-        if answer.status_code in (200, 202):
-            self._told.acknowledged[answer.json()["job_id"]] = key
-        return answer.status_code in (200, 202)
-
-
-class _Feed(threading.Thread):
-    """Reads a node's feed from its first event on, and goes on where it was whenever it breaks."""
-
-    def __init__(self, node: Daemon) -> None:
-        super().__init__(daemon=True)
-        self._node = node
-        self.got: list[tuple[int, str, str]] = []
-        self.enough = threading.Event()
-
-    @property
-    def newest(self) -> int:
-        return self.got[-1][0] if self.got else 0
-
-    def run(self) -> None:
-        while not self.enough.wait(AGAIN):
-            try:
-                self._read()
-            except httpx2.HTTPError:
-                continue
-
-    def _read(self) -> None:
-        url, headers = f"{self._node.url}/events?after={self.newest}", {"Accept": "text/event-stream"}
-        with httpx2.stream("GET", url, headers=headers, timeout=5, trust_env=False) as answer:
-            for line in answer.iter_lines():
-                if self.enough.is_set():
-                    return
-                if answer.status_code == 200 and line.startswith("data:"):
-                    event = json.loads(line.removeprefix("data:"))
-                    if "job_id" in event:  # not hello
-                        self.got.append((event["seq"], event["job_id"], event["state"]))
-
-
-class Fleet:
-    """The nodes of a campaign, their database, and what befalls them."""
-
-    def __init__(self, server: Server, url: str, nodes: Sequence[Daemon], chance: random.Random) -> None:
-        self._server, self._url, self._nodes, self._chance = server, url, nodes, chance
-        self.told = StaticAnswer()
-
-    def fault(self, kind: str) -> None:
-        """Let one thing happen; when this returns all nodes live, and the server too."""
-        node = self._chance.choice(self._nodes)
-        if kind == "kill":
-            node.kill()
-            time.sleep(self._chance.uniform(0, 1))
-            node.start(ready=True)
-        elif kind == "stop":
-            os.kill(node.pid, signal.SIGSTOP)
-            time.sleep(STOPPED)
-            os.kill(node.pid, signal.SIGCONT)
-        elif kind == "sessions":
-            self._ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'foreman' "
-                      "AND random() < 0.4")  # fmt: skip
-        else:
-            self._server.stop()
-            time.sleep(self._chance.uniform(0, 1))
-            self._server.start()
-
-    def judge(self, feeds: Sequence[_Feed], tally: Tally) -> None:
-        """Wait until all has ended, and hold the database and the feeds against what was told."""
-        found = tally.verdict
-        unended = "SELECT count(*) FROM jobs WHERE state IN ('queued', 'loading', 'working')"
-        until(lambda: self._ask(unended) == [(0,)], SETTLED)
-        jobs = {job_id: (state, key) for job_id, state, key in self._ask("SELECT id, state, custom_id FROM jobs")}
-        for job_id, key in dict(self.told.acknowledged).items():
-            if jobs.get(job_id) != ("done", key):
-                found.complain("lost", f"{key}, {job_id}, is {jobs.get(job_id)}")
-        for key, times in Counter(key for _, key in jobs.values()).items():
-            if times > 1 or key not in self.told.tried:
-                found.complain("doubled", f"{key} is stored {times} times")
-        ends = (
-            "SELECT job_id, count(*) FROM events WHERE state IN ('done', 'failed', 'cancelled', 'expired') GROUP BY 1"
+            f"{self.acknowledged} jobs acknowledged, {self.cancelled} of them cancelled, {self.streamed} streamed to "
+            f"the end; {self.unanswered} submissions without an answer, {self.doubtful} told that they may be stored, "
+            f"{found.unacknowledged} of them stored; {self.refused} refused for good\n"
+            f"{found.events} events, {found.interrupted} attempts interrupted, {self.evicted} evictions, "
+            f"{self.settled} commits stored whose answer was lost; {found.delivered} webhooks arrived, "
+            f"{found.repeated} of them not for the first time\n"
+            + "".join(f"  {count:5} {kind}\n" for kind, count in sorted(self.faults.items()))
+            + str(self)
+            + "".join(f"\n  {line}" for line in found.complaints)
         )
-        for job_id, times in self._ask(ends):
-            if times != 1:
-                found.complain("doubled", f"{job_id} has ended {times} times")
-        with psycopg.connect(self._url) as db:
-            judge_events(db, self.told, found)
-        log = self._ask("SELECT seq, job_id, state FROM events ORDER BY seq")
-        for number, feed in enumerate(feeds):
-            until(lambda feed=feed: feed.newest >= log[-1][0], SETTLED)  # type: ignore[misc]
-            feed.enough.set()
-            if feed.got != log:
-                odd = next((pair for pair in zip(feed.got, log, strict=False) if pair[0] != pair[1]), "its length")
-                found.complain("illegal", f"the feed of node {number} is not the log: {odd}")
-        tally.acknowledged = len(self.told.acknowledged)
-
-    def _ask(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self._url) as db:
-            return list(db.execute(query.encode()).fetchall())
 
 
-@contextmanager
-def _fleet(folder: Path, server: Server, count: int, chance: random.Random) -> Iterator[tuple[Fleet, list[Daemon]]]:
-    with ExitStack() as ends:
-        url = server.url(ends.enter_context(server.schema()))
-        upstreams: list[Upstream] = [ends.enter_context(an_upstream()) for _ in range(count)]
-        nodes = [
-            ends.enter_context(
-                Daemon(
-                    folder / f"{number}",
-                    database_url=url,
-                    node_name=f"n{number}",
-                    ollama_url=upstream.url,
-                    lease=LEASE,
-                    slots=2,
-                    max_attempts=20,
-                    retry_backoff=0.1,
-                    retry_backoff_max=0.5,
-                )
-            )
-            for number, upstream in enumerate(upstreams)
-        ]
-        yield Fleet(server, url, nodes, chance), nodes
+def campaign(folder: Path, tally: Tally, plan: Sequence[str], *, nodes: int, seed: int, lanes: int = 1) -> None:
+    """Let the faults of a plan happen to fleets of so many nodes, `lanes` at a time; `tally` grows meanwhile.
+
+    The rounds use each PostgreSQL there is by turns.
+    """
+    chance, servers = random.Random(seed), [found for origin in ORIGINS if (found := programs(origin))]
+    rounds = [plan[first : first + ROUND] for first in range(0, len(plan), ROUND)]
+    work = [(number, kinds, chance.random()) for number, kinds in enumerate(rounds)]
+
+    def lane() -> None:
+        while work:
+            number, kinds, own = work.pop(0)
+            _round(folder / f"{number}", servers[number % len(servers)], tally, kinds, nodes, random.Random(own))
+
+    with ThreadPoolExecutor(lanes) as pool:
+        for done in [pool.submit(lane) for _ in range(lanes)]:
+            done.result()
 
 
-def campaign(
-    folder: Path,
-    server: Server,
-    tally: Tally,
-    plan: Sequence[str],
-    *,
-    nodes: int,
-    seed: int,
-    look: Callable[[], None] = lambda: None,
-) -> None:
-    """Let the faults of a plan happen to so many nodes under load, then judge; `look` is called after each."""
-    chance = random.Random(seed)
-    with _fleet(folder, server, nodes, chance) as (fleet, daemons):
+def _round(folder: Path, server: Path, tally: Tally, kinds: Sequence[str], count: int, chance: random.Random) -> None:
+    with a_receiver() as receiver, _fleet(folder, server, count, chance) as fleet:
+        told = FleetAnswer()
         clients = [
-            _Client(f"c{number}", daemons, fleet.told, random.Random(chance.random())) for number in range(CLIENTS)
+            Client(number, fleet.nodes, told, random.Random(chance.random()), receiver.url) for number in range(CLIENTS)
         ]
-        feeds = [_Feed(daemon) for daemon in daemons]
+        feeds = [Feed(node) for node in fleet.nodes]
         for thread in (*clients, *feeds):
             thread.start()
         try:
-            for kind in plan:
-                time.sleep(chance.uniform(*PAUSE))
-                fleet.fault(kind)
+            until(lambda: told.acknowledged)
+            _befall(fleet, tally, kinds)
+            unsettled = _settle(fleet, clients, feeds)
+            found = fleet_verdict.judge(fleet.server.url(fleet.schema), told, list(receiver.got), feeds)
+        finally:
+            for thread in (*clients, *feeds):
+                thread.enough.set()
+            for thread in (*clients, *feeds):
+                thread.join()
+        for node in fleet.nodes:
+            node.leave()
+            for odd in node.odd:
+                found.complain("illegal", odd)
+        for odd in unsettled:
+            found.complain("lost", odd)
+        with tally.changing:
+            tally.verdict += found
+            tally.rounds += 1
+            tally.evicted += sum(node.evicted for node in fleet.nodes)
+            tally.settled += sum(node.settled for node in fleet.nodes)
+            tally.acknowledged += len(told.acknowledged)
+            tally.cancelled += len(told.cancelled)
+            tally.streamed += len(told.streamed)
+            tally.refused += len(told.refused)
+            tally.unanswered += told.unanswered
+            tally.doubtful += told.doubtful
+
+
+@contextmanager
+def _fleet(folder: Path, server: Path, count: int, chance: random.Random) -> Iterator[Fleet]:
+    with ExitStack() as ends:
+        started = Server(server)
+        ends.callback(started.remove)
+        schema = ends.enter_context(started.schema())
+        upstream = ends.enter_context(an_upstream("--max-loaded", "3"))
+        nodes = []
+        for number in range(count):
+            nodes.append(Node(folder, f"n{number}", started, schema, ollama_url=upstream.url, **SETTINGS))
+            ends.callback(nodes[-1].close)
+        for node in nodes:
+            node.start()
+        yield Fleet(started, schema, nodes, chance)
+
+
+def _befall(fleet: Fleet, tally: Tally, kinds: Sequence[str]) -> None:
+    """Have each fault happen; return when all have passed."""
+    room = threading.Semaphore(AT_ONCE)
+
+    def befall(kind: str) -> None:
+        try:
+            while not FAULTS[kind](fleet):
+                pass
+            with tally.changing:
                 tally.faults[kind] += 1
-                tally.acknowledged = len(fleet.told.acknowledged)
-                look()
-            until(lambda: len(fleet.told.acknowledged) >= len(plan))
+        finally:
+            room.release()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        begun: list[Future[None]] = []
+        for kind in kinds:
+            fleet.wait(*PAUSE)
+            room.acquire()
+            begun.append(pool.submit(befall, kind))
+        for one in begun:
+            one.result()
+
+
+def _settle(fleet: Fleet, clients: Sequence[Client], feeds: Sequence[Feed]) -> list[str]:
+    """Wait until all have ended: submissions, jobs, webhooks; and all nodes are up, their feeds at the last event.
+
+    Returns what has not come true.
+    """
+    before = [client.accepted for client in clients]
+    names = ", ".join(f"'{node.name}'" for node in fleet.nodes)
+
+    def none(table: str, condition: str) -> bool:
+        return fleet.ask(f"SELECT count(*) FROM {table} WHERE {condition}") == [(0,)]
+
+    def enough() -> bool:
+        if accepted := all(client.accepted > had for client, had in zip(clients, before, strict=True)):
             for client in clients:
                 client.enough.set()
-            for client in clients:
-                client.join()
-            fleet.judge(feeds, tally)
-        finally:
-            for ended in (*(client.enough for client in clients), *(feed.enough for feed in feeds)):
-                ended.set()
-        tally.evicted = sum(line["event"] == "node evicted" for daemon in daemons for line in daemon.logs)
+        return accepted
+
+    waited = {
+        "a client gets no job accepted": enough,
+        "a client gets no answer": lambda: not any(client.is_alive() for client in clients),
+        "jobs have not ended": lambda: none("jobs", "state IN ('queued', 'loading', 'working')"),
+        "webhooks are due": lambda: none("deliveries", "state = 'due'"),
+        "a node is not up": lambda: none("nodes", f"name IN ({names}) AND state <> 'up'"),
+        "a feed is behind": lambda: all(
+            feed.newest >= newest for (newest,) in fleet.ask("SELECT max(seq) FROM events") for feed in feeds
+        ),
+    }
+    for what, condition in waited.items():
+        try:
+            until(condition, SETTLED)
+        except AssertionError:
+            return [f"{what} {SETTLED:.0f} s after the last fault"]
+    return []

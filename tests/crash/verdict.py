@@ -32,7 +32,8 @@ class StaticAnswer:
 class Verdict:
     lost: int = 0  # acknowledged jobs that are not there, or are not done; events that no webhook told
     doubled: int = 0  # jobs done more than once, or stored more than once
-    illegal: int = 0  # faults of the event log, of the database, of webhooks and of exit codes
+    gaps: int = 0  # places where the log, or a feed, lacks events
+    illegal: int = 0  # steps that a job cannot take; faults of the database, of webhooks and of exit codes
     unacknowledged: int = 0  # jobs whose 202 never arrived; they may be there
     interrupted: int = 0  # attempts that a kill ended
     events: int = 0
@@ -44,10 +45,13 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        return not (self.lost or self.doubled or self.illegal)
+        return not (self.lost or self.doubled or self.gaps or self.illegal)
+
+    def __str__(self) -> str:
+        return f"{self.lost} lost, {self.doubled} doubled, {self.gaps} gaps, {self.illegal} illegal"
 
     def complain(self, kind: str, words: str) -> None:
-        """Count a fault: `kind` is lost, doubled or illegal."""
+        """Count a fault: `kind` is lost, doubled, gaps or illegal."""
         setattr(self, kind, getattr(self, kind) + 1)
         if len(self.complaints) < SHOWN:
             self.complaints.append(f"{kind}: {words}")
@@ -65,8 +69,8 @@ def judge(database: Path, told: StaticAnswer, got: Sequence[Got], targets: Seque
         _judge_jobs(db, told, found)
         _judge_targets(db, targets, found)
         judge_events(db, told, found)
-        _judge_webhooks(db, told, got, found)
-        _judge_usage(db, told, found)
+        judge_webhooks(db, told, got, found)
+        judge_usage(db, told, found)
         _judge_file(db, found)
     return found
 
@@ -114,7 +118,7 @@ def judge_events(db: Any, told: StaticAnswer, found: Verdict) -> None:
         while expected in pruned:
             expected += 1
         if seq != expected:
-            found.complain("illegal", f"event {seq} comes instead of event {expected}")
+            found.complain("gaps", f"event {seq} comes instead of event {expected}")
         expected = seq + 1
         legal = state in TRANSITIONS[State(previous)] if previous else state == "queued" and job_id not in last
         if previous != last.get(job_id) or not legal:
@@ -127,11 +131,13 @@ def judge_events(db: Any, told: StaticAnswer, found: Verdict) -> None:
             found.complain("illegal", f"{job_id} is {state}, its last event says {last.get(job_id)}")
 
 
-def _judge_webhooks(db: sqlite3.Connection, told: StaticAnswer, got: Sequence[Got], found: Verdict) -> None:
+def judge_webhooks(db: Any, told: StaticAnswer, got: Sequence[Got], found: Verdict) -> None:
     """Each event has arrived at least once, under one id; and nothing was told that is not so."""
     expected = {
         f"msg_{job_id}_{seq}": (job_id, seq, state)
-        for seq, job_id, state in db.execute("SELECT seq, job_id, state FROM events").fetchall()
+        for seq, job_id, state in db.execute(
+            "SELECT seq, job_id, state FROM events WHERE job_id IN (SELECT id FROM jobs WHERE webhook_url IS NOT NULL)"
+        ).fetchall()
         + [(seq, job_id, state) for job_id, events in told.retired.items() for seq, state in events.items()]
     }
     arrived = Counter(one.id for one in got)
@@ -146,7 +152,7 @@ def _judge_webhooks(db: sqlite3.Connection, told: StaticAnswer, got: Sequence[Go
     found.repeated = arrived.total() - len(arrived)
 
 
-def _judge_usage(db: sqlite3.Connection, told: StaticAnswer, found: Verdict) -> None:
+def judge_usage(db: Any, told: StaticAnswer, found: Verdict) -> None:
     """Every job and every end is counted once, in minutes as in hours."""
     happened = Counter(state for (state,) in db.execute("SELECT state FROM events WHERE state <> 'queued'"))
     happened.update(state for events in told.retired.values() for state in events.values() if state != "queued")

@@ -65,6 +65,12 @@ class Child:
                 raise AssertionError(f"process {self.pid} did not say it:\n" + "\n".join(self.lines[-30:]))
         return found[0]
 
+    def say(self, line: str) -> None:
+        """Write a line to its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.flush()
+
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self._process.kill()

