@@ -243,7 +243,7 @@ class Settings(HttpSettings):
     job_ttl: Seconds = Field(default=7 * 86400, description="How long to keep an ended job; 0 keeps it for ever.")
     file_ttl: Seconds = Field(
         default=30 * 86400,
-        description="How long to keep an uploaded [file](operations.md#files-and-large-artifacts), or one with "
+        description="How long to keep an uploaded [file](compatible-apis.md#files), or one with "
         "results, that sets no `expires_after`; 0 keeps it for ever.",
     )
     max_file: Size = Field(

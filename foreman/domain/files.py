@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from foreman.domain.job import Instant
@@ -10,7 +12,7 @@ BATCH = "batch"  # purpose of an uploaded file with the requests of a batch
 BATCH_OUTPUT = "batch_output"  # purpose of a file with the answers of a batch
 PIECE = 2**19  # bytes of a blob that are read, written or stored as a row at once
 LARGEST_ROW = 2**20  # bytes; a larger artifact is stored as a blob
-FILE_ID = "file-[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID after the prefix of OpenAI's ids
+FILE_ID = re.compile("file-[0-7][0-9A-HJKMNP-TV-Z]{25}")  # a ULID after the prefix of OpenAI's ids
 
 
 class Blob(msgspec.Struct, frozen=True, kw_only=True):

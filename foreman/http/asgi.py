@@ -11,6 +11,7 @@ from foreman.domain.endpoints import EVERY
 from foreman.domain.errors import JobNotFound
 from foreman.http import cors, errors, headers
 from foreman.http.application import Application
+from foreman.http.compat.files import files
 from foreman.http.compat.ollama import DIALECT as OLLAMA_DIALECT
 from foreman.http.compat.ollama import elsewhere, ollama
 from foreman.http.compat.openai import DIALECT, MESSAGES_DIALECT, openai
@@ -41,6 +42,7 @@ BLUEPRINTS = (
     openapi,
     ollama,
     openai,
+    files,
 )
 _DIALECTS = {  # by the beginning of a path
     **{path: MESSAGES_DIALECT.error for path, endpoint in EVERY.items() if endpoint.dialect == "anthropic"},

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from foreman.domain import views
 from foreman.domain.errors import (
     AttemptTimeout,
+    BlobMissing,
     Cost,
     ForemanError,
     Internal,
@@ -47,6 +48,7 @@ STATUS = {
     "job_not_found": 404,
     "artifact_not_found": 404,
     "file_not_found": 404,
+    "files_not_served": 404,
     "delivery_not_found": 404,
     "not_acceptable": 406,
     "illegal_step": 409,
@@ -113,7 +115,7 @@ def may_pass(error: ForemanError) -> bool:
 
 def public(error: ForemanError) -> ForemanError:
     """Return the error as callers may see it; log an unexpected one and hide it behind `internal_error`."""
-    if status_of(error) != 500 or isinstance(error, (Internal, JobUnreadable, TargetError)):
+    if status_of(error) != 500 or isinstance(error, (BlobMissing, Internal, JobUnreadable, TargetError)):
         return error
     log.error("request failed", error=error.code, words=str(error))
     return _internal()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from types import TracebackType
 
-from quart import Response
+from quart import Response, request
 from quart.wrappers.response import ResponseBody
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-from foreman.domain.errors import ArtifactNotFound
+from foreman.domain.errors import ArtifactNotFound, RangeInvalid
 from foreman.http.body import held
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
@@ -18,34 +18,39 @@ from foreman.store.readers import Readers
 PIECE = 2**19  # bytes per read; a read walks all database pages before it
 AT_ONCE = 2 * PIECE  # bytes that each reader holds in memory
 
+Part = Callable[[Reader, int, int], bytes | None]  # reads so many bytes from a place on
 
-async def pieces(readers: Readers, job_id: str, name: str | None, begin: int, end: int) -> AsyncIterator[bytes]:
-    """Yield the bytes of an artifact from `begin` up to `end`; of the job's request if `name` is None.
 
-    Raise ArtifactNotFound when the job is deleted meanwhile.
-    """
+def artifact_part(job_id: str, name: str | None) -> Part:
+    """Return what reads parts of an artifact; of the job's request if `name` is None."""
+
+    def part(store: Reader, begin: int, size: int) -> bytes | None:
+        return store.content(job_id, name, begin=begin, size=size)
+
+    return part
+
+
+async def pieces(readers: Readers, part: Part, begin: int, end: int) -> AsyncIterator[bytes]:
+    """Yield the bytes from `begin` up to `end`. Raise ArtifactNotFound when they are deleted meanwhile."""
     while begin < end:
         size = min(PIECE, end - begin)
-        piece = await readers.insist(partial(_piece, job_id, name, begin, size))
+        piece = await readers.insist(partial(_piece, part, begin, size))
         if not piece:
             raise ArtifactNotFound
         begin += len(piece)
         yield piece
 
 
-def _piece(job_id: str, name: str | None, begin: int, size: int, store: Reader) -> bytes | None:
-    return store.content(job_id, name, begin=begin, size=size)
+def _piece(part: Part, begin: int, size: int, store: Reader) -> bytes | None:
+    return part(store, begin, size)
 
 
 class Stored(ResponseBody):
-    """The bytes of an artifact or a request, with a prefix and a suffix; supports ranges."""
+    """Bytes in the store, such as those of an artifact or a request, with a prefix and a suffix; supports ranges."""
 
-    def __init__(
-        self, readers: Readers, job_id: str, name: str | None, size: int, *, before: bytes = b"", after: bytes = b""
-    ) -> None:
+    def __init__(self, readers: Readers, part: Part, size: int, *, before: bytes = b"", after: bytes = b"") -> None:
         self._readers = readers
-        self._job_id = job_id
-        self._name = name
+        self._part = part
         self._size = size
         self._before = before
         self._after = after
@@ -68,7 +73,7 @@ class Stored(ResponseBody):
         if part := self._before[self.begin : self.end]:
             yield part
         begin, end = max(0, self.begin - start), min(self._size, self.end - start)
-        async for piece in pieces(self._readers, self._job_id, self._name, begin, end):
+        async for piece in pieces(self._readers, self._part, begin, end):
             yield piece
         if part := self._after[max(0, self.begin - start - self._size) : max(0, self.end - start - self._size)]:
             yield part
@@ -96,3 +101,14 @@ def stored_answer(body: Stored, content_type: str = "application/json", *, due: 
     response.headers["Content-Length"] = str(body.whole)
     response.timeout = None
     return response
+
+
+async def ranged(response: Response, size: int) -> Response:
+    """Return an answer of so many bytes, or the one byte range or the 304 that was asked for. Raise RangeInvalid."""
+    response.headers["Accept-Ranges"] = "bytes"
+    asked = request.headers.get("Range", "")
+    one = asked.lower().startswith("bytes=") and "," not in asked
+    try:  # without a length, ranges are ignored, as RFC 9110, 14.2, permits
+        return await response.make_conditional(request, accept_ranges=True, complete_length=size if one else None)
+    except RequestedRangeNotSatisfiable:
+        raise RangeInvalid(asked, size) from None

@@ -29,6 +29,7 @@ HIDDEN = "404, as of a job that never was"
 OWN = "tells of one's own jobs alone"
 ADMIN = "wants the admin token"
 NONE = "tells of no job, or of the one that it makes"
+OWN_FILES = "tells of one's own files alone"  # tests/http/compat/test_files.py
 NODES = "wants the signature of another node"
 ROUTES = {
     "GET /jobs/<job_id>": HIDDEN,
@@ -65,6 +66,11 @@ ROUTES = {
     "POST /api/blobs/<digest>": ADMIN,
     **{f"{method} /upstream/<path:model_and_path>": ADMIN for method in ("GET", "POST", "PUT", "PATCH", "DELETE")},
     "WEBSOCKET /upstream/<path:model_and_path>": NONE,
+    "POST /v1/files": NONE,
+    "GET /v1/files": OWN_FILES,
+    "GET /v1/files/<file_id>": OWN_FILES,
+    "GET /v1/files/<file_id>/content": OWN_FILES,
+    "DELETE /v1/files/<file_id>": OWN_FILES,
     "POST /tickets": NONE,
     "POST /jobs": NONE,
     "GET /": NONE,

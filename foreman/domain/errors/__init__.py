@@ -24,6 +24,7 @@ from foreman.domain.errors.files import (
     BlobMissing,
     BlobsUnavailable,
     FileNotFound,
+    FilesNotServed,
     FileTooLarge,
 )
 from foreman.domain.errors.jobs import (
@@ -102,6 +103,7 @@ __all__ = [
     "Draining",
     "FieldInvalid",
     "FileNotFound",
+    "FilesNotServed",
     "FileTooLarge",
     "ForemanError",
     "GaveWay",

@@ -47,3 +47,13 @@ class BlobMissing(ForemanError):
 
     def __init__(self, digest: str) -> None:
         super().__init__(f"the bytes of blob {digest} are missing")
+
+
+class FilesNotServed(ForemanError):
+    """The request asks for Anthropic's Files API, which is another one than OpenAI's under the same path."""
+
+    code = "files_not_served"
+    hint = "files of OpenAI's API are asked for without the header anthropic-version"
+
+    def __init__(self) -> None:
+        super().__init__(f"Anthropic's Files API is not served here; {self.hint}")

@@ -26,6 +26,7 @@ from foreman.domain.views.events import (
     show_event,
     show_webhook,
 )
+from foreman.domain.views.files import OpenAIFile, OpenAIFileDeleted, OpenAIFiles, show_file, show_files
 from foreman.domain.views.jobs import (
     Accepted,
     Artifact,
@@ -87,6 +88,9 @@ __all__ = [
     "ModelLog",
     "OllamaError",
     "OpenAIError",
+    "OpenAIFile",
+    "OpenAIFileDeleted",
+    "OpenAIFiles",
     "OpenAIModel",
     "OpenAIModels",
     "Page",
@@ -112,6 +116,8 @@ __all__ = [
     "show_delivery",
     "show_error",
     "show_event",
+    "show_file",
+    "show_files",
     "show_job",
     "show_listed",
     "show_webhook",

@@ -22,7 +22,7 @@ from foreman.http.context import Context
 from foreman.http.errors import json_text, public
 from foreman.http.framing import SLICE, Ndjson, Sse, framed, next_or_comment
 from foreman.http.server.inflow import inflow
-from foreman.http.stored import Stored, stored_answer
+from foreman.http.stored import Stored, artifact_part, stored_answer
 from foreman.offload import offload
 from foreman.queue.commands import Cancel
 from foreman.queue.results import COMPLETION
@@ -103,7 +103,7 @@ class WaitingCaller:
         size = await readers.read(lambda store: store.size(job_id, COMPLETION))
         if size is None:
             raise JobNotFound(job_id)
-        return stored_answer(Stored(readers, job_id, COMPLETION, size, after=b"\n"), due=True)
+        return stored_answer(Stored(readers, artifact_part(job_id, COMPLETION), size, after=b"\n"), due=True)
 
     async def answer(self) -> bytes:
         """Return the whole answer of a done job. Raise MemoryFull when it finds no room."""

@@ -31,6 +31,7 @@ from foreman.http.openapi.blocks import (
 )
 from foreman.http.openapi.codes import ASKED, BODY, ONE_JOB, WRITE
 from foreman.http.openapi.compat import ollama_paths, openai_paths
+from foreman.http.openapi.files import file_paths
 from foreman.http.openapi.schemas import ref, schemas
 from foreman.http.openapi.service import TICKET, service_paths
 from foreman.http.query import LONGEST_PAGE, PAGE
@@ -72,7 +73,7 @@ def document() -> dict[str, Any]:
         "info": {"title": "Foreman", "version": __version__, "license": {"name": "MIT"}, "description": ABOUT},
         "servers": [{"url": "/"}],
         "security": [{"token": []}, {"api_key": []}, {}],
-        "paths": _jobs() | _one_job() | service_paths() | ollama_paths() | openai_paths(),
+        "paths": _jobs() | _one_job() | service_paths() | ollama_paths() | openai_paths() | file_paths(),
         "components": {
             "schemas": schemas(),
             "securitySchemes": {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from quart import Response, request
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from quart import Response
 
-from foreman.domain.errors import ArtifactNotFound, JobNotFound, RangeInvalid
+from foreman.domain.errors import ArtifactNotFound, JobNotFound
 from foreman.http import visibility
 from foreman.http.context import context
 from foreman.http.sandbox import keep_from_running
-from foreman.http.stored import Stored, stored_answer
+from foreman.http.stored import Stored, artifact_part, ranged, stored_answer
 from foreman.store.protocol import Reader
 from foreman.store.records import Shape
 
@@ -34,14 +33,7 @@ async def fetch(job_id: str, name: str) -> Response:
         return found
 
     found = await visibility.read(read)
-    response = stored_answer(Stored(context().readers, job_id, name, found.size), found.content_type)
+    response = stored_answer(Stored(context().readers, artifact_part(job_id, name), found.size), found.content_type)
     keep_from_running(response)
-    response.headers["Accept-Ranges"] = "bytes"
     response.set_etag(sha256(f"{job_id}/{name}".encode()).hexdigest()[:40])  # artifacts never change
-    asked = request.headers.get("Range", "")
-    one = asked.lower().startswith("bytes=") and "," not in asked
-    size = found.size if one else None  # without a size, ranges are ignored, as RFC 9110, 14.2, permits
-    try:
-        return await response.make_conditional(request, accept_ranges=True, complete_length=size)
-    except RequestedRangeNotSatisfiable:
-        raise RangeInvalid(asked, found.size) from None
+    return await ranged(response, found.size)

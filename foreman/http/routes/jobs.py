@@ -23,7 +23,7 @@ from foreman.http.pages import page_of
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.routes import artifacts, bulk, stream
 from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
-from foreman.http.stored import Stored, stored_answer
+from foreman.http.stored import Stored, artifact_part, stored_answer
 from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, Submit
 from foreman.queue.results import COMPLETION, show_results
 from foreman.queue.why import why
@@ -152,7 +152,7 @@ async def _shown(job_id: str) -> Response:
     before, after = RESULT.split(b"null")
     held().grow(len(head) + len(tail))
     return stored_answer(
-        Stored(ctx.readers, job_id, COMPLETION, size, before=head + before, after=after + tail + b"\n")
+        Stored(ctx.readers, artifact_part(job_id, COMPLETION), size, before=head + before, after=after + tail + b"\n")
     )
 
 
@@ -166,7 +166,9 @@ async def asked(job_id: str) -> Response:
             raise JobNotFound(job_id)
         return size
 
-    return stored_answer(Stored(context().readers, job_id, None, await visibility.read(read), after=b"\n"))
+    return stored_answer(
+        Stored(context().readers, artifact_part(job_id, None), await visibility.read(read), after=b"\n")
+    )
 
 
 @jobs.post("/<job_id>/cancel")

@@ -15,7 +15,7 @@ from foreman.http.body import held
 from foreman.http.context import context
 from foreman.http.framing import SLICE, Ndjson, Sse, framed, in_one_line, next_or_comment
 from foreman.http.server.inflow import inflow
-from foreman.http.stored import AT_ONCE, PIECE, pieces
+from foreman.http.stored import AT_ONCE, PIECE, artifact_part, pieces
 from foreman.queue.results import COMPLETION
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
@@ -97,7 +97,7 @@ async def stored(job: Job, readers: Readers, frame: Ndjson | Sse) -> AsyncIterat
     if size > PIECE:
         before, after = frame.around(frame.whole_name)
         yield before
-        async for part in in_one_line(pieces(readers, job.id, COMPLETION, 0, size)):
+        async for part in in_one_line(pieces(readers, artifact_part(job.id, COMPLETION), 0, size)):
             yield part
         yield after
     else:
