@@ -18,6 +18,7 @@ from foreman import descriptors, tuning
 from foreman.actors import auto_slots, pruner
 from foreman.actors.blobs import Blobs
 from foreman.actors.calls_elsewhere import CallsElsewhere
+from foreman.actors.conversations import StoredResponses
 from foreman.actors.feed import Feed
 from foreman.actors.fleet import Fleet, Member
 from foreman.actors.membership import Membership
@@ -274,7 +275,7 @@ def build(
         sender=sender,
         hub=hub,
         fleet=fleet,
-        intake=Intake(fleet, sender, max_attempts=settings.max_attempts, offload=in_thread),
+        intake=Intake(fleet, sender, StoredResponses(readers), tuning.intake_of(settings), offload=in_thread),
         outlook=outlook,
         past_queue=PastQueue(
             fleet, concurrency=settings.embed_concurrency, timeout=timeouts, warm=settings.embed_model

@@ -13,6 +13,7 @@ from foreman.actors.webhook_sender import WebhookSender
 from foreman.budget import Budget
 from foreman.config.checks import AUTO
 from foreman.config.settings import Settings
+from foreman.domain import intake
 from foreman.domain.intake import Intake
 from foreman.domain.quotas import Quota
 from foreman.domain.rate import Rate
@@ -52,6 +53,11 @@ def timeouts_of(settings: Settings) -> Timeouts:
         stall=settings.stall_timeout,
         max_answer=settings.max_answer,
     )
+
+
+def intake_of(settings: Settings) -> intake.Limits:
+    """Return the limits of submissions."""
+    return intake.Limits(settings.max_attempts, settings.max_body)
 
 
 def order_of(settings: Settings) -> choose.Rules:
@@ -107,7 +113,7 @@ class Tuning:
         self.makings.timeout = self.upstream.timeouts = timeouts = timeouts_of(settings)
         self.handlers.change(rules_of(settings))
         self.outlook.rules = order_of(settings)
-        self.intake.max_attempts = settings.max_attempts
+        self.intake.limits = intake_of(settings)
         self.past_queue.change(settings.embed_concurrency, timeouts)
         self.sender.change(receivers_of(settings), secrets=secrets_of(settings), timeout=settings.webhook_timeout)
         self.webhooks.change(deliveries_of(settings), inline=settings.artifact_inline_limit)

@@ -109,7 +109,7 @@ def held(app: App) -> dict[str, Any]:
     auth, rate, rules = ctx.auth, ctx.rate, app.reloader._tuning.handlers._ledger.rules
     return {
         "settings": {name: getattr(ctx.settings, name) for name in READ_AT_EACH_USE},
-        "jobs": (rules, ctx.outlook.rules, ctx.intake.max_attempts, ctx.budget.limit),
+        "jobs": (rules, ctx.outlook.rules, ctx.intake.limits.max_attempts, ctx.budget.limit),
         "calls": (ctx.past_queue._timeouts, ctx.past_queue._slots._total, ctx.upstream.timeouts),
         "sender": (sender._validator.rules, sender._secrets, sender._timeout),
         "webhooks": (webhooks._admission.limits, webhooks._inline),

@@ -27,6 +27,7 @@ from foreman.domain.errors import (
     TargetSilent,
 )
 from foreman.domain.job import Artifact, Instant, model_of
+from foreman.domain.responses.own_answer import EVENTS, OwnAnswer, own_answer
 from foreman.domain.usage import NO_TOKENS
 from foreman.offload import LIGHT, offload
 from foreman.queue.commands import Answered, Work
@@ -84,6 +85,7 @@ class Attempt:
         self._timeout = self._seconds
         self._heard = False
         self._answered = False  # a part of the answer has arrived
+        self._own: OwnAnswer | None = None  # what makes the answer Foreman's
         self._stopped = False
         self._reason: ForemanError | None = None
         self._scope = trio.CancelScope(deadline=self._ends_at)
@@ -92,6 +94,11 @@ class Attempt:
     def chunks(self) -> int:
         """Return how many chunks of the answer have arrived."""
         return len(self._output.chunks)
+
+    @property
+    def numbered(self) -> int:
+        """Return how many events of the answer have numbers that no other attempt may use."""
+        return len(self._own.kept) if self._own else 0
 
     @property
     def loading(self) -> float:
@@ -205,7 +212,9 @@ class Attempt:
             self.began_at, self._sent = self._clock(), trio.current_time()
             await began(loaded)
             answer, flaw = await self._collect(call, computed)
-            return await offload(answer.size, _answered, answer, flaw)
+            if self._own is not None and self._own.keeps:
+                held.grow(sum(map(len, self._own.kept)))
+            return await offload(answer.size, _answered, answer, flaw, self._own)
         except ForemanError as error:
             return error.with_traceback(None)  # a traceback would keep the output log and its chunks alive
         except Exception as error:  # one attempt's bug must not end the others
@@ -220,6 +229,7 @@ class Attempt:
         endpoint = at(call.endpoint)
         answer, size, count, breathed = endpoint.answer(self._target.name), 0, 0, 0
         flaw: AnswerCut | None = None
+        own = self._own = await offload(len(self._payload), own_answer, self.job, self._payload)
         self._wait_for_chunk(self._timeouts.first_chunk)
         asked_at = trio.current_time()
         async with self._target.answer(call) as chunks:
@@ -237,6 +247,8 @@ class Attempt:
                 if count % BREATH == 0 or size - breathed > LIGHT:
                     await trio.lowlevel.checkpoint()
                     breathed = size
+                if own is not None:
+                    chunk = await offload(len(chunk.data), own.of, chunk)
                 size += len(chunk.data) + CHUNK_COST
                 if size > self._timeouts.max_answer:
                     raise AnswerTooLarge(self._timeouts.max_answer)
@@ -251,8 +263,11 @@ class Attempt:
         return answer, flaw
 
 
-def _answered(answer: Answer, flaw: AnswerCut | None) -> Answered:
+def _answered(answer: Answer, flaw: AnswerCut | None, own: OwnAnswer | None) -> Answered:
     """Return the joined answer with its artifacts and tokens. Raise TargetGarbled when it cannot be joined."""
     result = answer.result()
     completion = Artifact(name="completion", content_type="application/json", data=result)
-    return Answered([completion, *images(result)], flaw, tokens(result))
+    artifacts = [completion, *images(result)]
+    if own is not None and own.keeps:
+        artifacts.append(Artifact(name=EVENTS, content_type="application/x-ndjson", data=own.events()))
+    return Answered(artifacts, flaw, tokens(result))

@@ -12,7 +12,7 @@ import trio
 from foreman.budget import Budget, Lease
 from foreman.domain.answers.chunk import NO_LABEL, Label
 from foreman.domain.errors import ForemanError, GaveWay
-from foreman.domain.job import TERMINAL, JobEvent, State
+from foreman.domain.job import RUNNING, TERMINAL, JobEvent, State
 from foreman.queue.commands import Commit
 from foreman.turnstile import Turnstile
 
@@ -54,6 +54,7 @@ class OutputLog:
         self._labels: list[Label] = []  # of the chunks
         self._last: tuple[bytes, Label] | None = None  # held back until the answer is on disk
         self.ended: JobEvent | None = None
+        self.runs = False  # True once a slot has the job, as far as this log has heard
         self.cut: GaveWay | None = None  # set once the chunks were dropped before all readers had them
         self.said = 0  # number of chunks before the cut
         self.shown = False  # True once somebody was given a chunk of the current attempt
@@ -95,6 +96,7 @@ class OutputLog:
 
     def on_commit(self, event: JobEvent) -> None:
         """Record the job's end, or that it runs again."""
+        self.runs = event.state in RUNNING
         if event.state is State.DONE and self.is_remote:
             self._due = event
             return

@@ -329,7 +329,8 @@ class Worker:
             again = self._outlook.was_cached(job, outcome.tokens)
             self._outlook.learn(job, seconds=figures.working, before=before, tokens=tokens, again=again)
         if outcome is not None:
-            await self._queue.tell(Finished(job_id=job.id, fence=job.fence, outcome=outcome, claim=claim))
+            end = Finished(job_id=job.id, fence=job.fence, outcome=outcome, claim=claim, numbered=attempt.numbered)
+            await self._queue.tell(end)
         output.rest()
         if self.auto.on:
             await self._adjust()

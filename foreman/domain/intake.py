@@ -10,12 +10,15 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
 from foreman.domain.errors import FieldInvalid, ForemanError, ModelRequired
 from foreman.domain.fields import MODEL, MOST_OWN_BYTES, OWN, RENAMED, begin_of, read_field, size_of
 from foreman.domain.fingerprint import fingerprints
 from foreman.domain.job import Draft, Instant, load_key
 from foreman.domain.json_objects import read_object
 from foreman.domain.json_weight import has_more_values
+from foreman.domain.responses.conversation import Responses, continued
+from foreman.domain.responses.request import read_wanted
 from foreman.domain.scheduling import prefixes
 from foreman.domain.times import rfc3339
 
@@ -68,14 +71,30 @@ class Receivers(Protocol):
         """Validate a URL. Raise WebhookRefused. `judged` caches the outcome by receiver."""
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What the settings say of submissions."""
+
+    max_attempts: int = 3  # of those that set none
+    max_body: int = 64 * 2**20  # bytes of a request that continues a response, with the turns before it
+
+
 class Intake:
     """The one way from a request to a draft, for jobs and for compatible calls."""
 
-    def __init__(self, models: Models, receivers: Receivers, *, max_attempts: int, offload: Offload) -> None:
-        """Give `max_attempts` to submissions that set none."""
+    def __init__(
+        self,
+        models: Models,
+        receivers: Receivers,
+        responses: Responses,
+        limits: Limits,
+        *,
+        offload: Offload,
+    ) -> None:
+        """Read submissions for these models and receivers, which may continue these responses."""
         self._models = models
         self._receivers = receivers
-        self.max_attempts = max_attempts
+        self._responses = responses
+        self.limits = limits
         self._offload = offload
 
     async def read(self, body: bytes, *, now: Instant) -> Submission:
@@ -91,24 +110,29 @@ class Intake:
         caller: str = "",
         idempotency_key: str | None = None,
         judged: dict[str, str | None] | None = None,
+        took: Callable[[int], None] = lambda size: None,
     ) -> Draft:
-        """Resolve the model, check the receiver of webhooks, and return the draft of the job.
+        """Resolve the model and the response that is continued, check the receiver of webhooks, and return the draft.
 
-        With an idempotency key, the draft carries the refusal of model or receiver: only the queue knows whether the
-        key has its job already. `caller` is the caller under the token of `owner`; the payload names it otherwise.
-        `judged` caches refusals by receiver, for many submissions.
+        With an idempotency key, the draft carries the refusal of one of these: only the queue knows whether the key
+        has its job already. `caller` is the caller under the token of `owner`; the payload names it otherwise.
+        `judged` caches refusals by receiver, for many submissions; `took` is called with the bytes that are read.
 
         Raises:
             ModelNotFound: No target has the model.
             TargetDown: The model is unknown, and a target is away.
             WebhookRefused: Webhooks may not go there.
-            FieldInvalid: The options are too large.
+            PreviousResponseError: The response that the request names cannot be continued.
+            FieldInvalid: The options are too large, or a field of a response is not allowed.
+            MemoryFull: `took` found no room.
         """
-        canonical, refusal = submission.model, None
+        asked, canonical, refusal = submission, submission.model, None
         try:
             canonical = (await self._models.resolve(submission.model)).name
             if (url := submission.own.get("webhook_url")) is not None:
                 await self._receivers.check(url, judged)
+            if submission.own.get("endpoint") == RESPONSES.path:
+                submission = await self._continued(submission, owner, took)
         except ForemanError as error:
             if idempotency_key is None:
                 raise
@@ -120,13 +144,25 @@ class Intake:
                 submission,
                 job_id,
                 canonical=canonical,
-                max_attempts=self.max_attempts,
+                max_attempts=self.limits.max_attempts,
                 owner=owner,
                 caller=caller,
                 idempotency_key=idempotency_key,
                 refusal=refusal,
+                asked=asked,
             ),
         )
+
+    async def _continued(self, submission: Submission, owner: str, took: Callable[[int], None]) -> Submission:
+        """Return a request for a response with the turns before it."""
+        wanted = read_wanted(submission.payload)
+        if wanted.previous is None:
+            return submission
+        most = max(0, self.limits.max_body - submission.size)
+        before = await self._responses.turn(wanted.previous, owner, most=most, took=took)
+        size = submission.size + len(before.payload) + len(before.answer)
+        payload = await self._offload(size, continued, submission.payload, before)
+        return Submission(submission.model, submission.own, payload, size)
 
 
 def make_draft(
@@ -139,13 +175,16 @@ def make_draft(
     caller: str = "",
     idempotency_key: str | None = None,
     refusal: ForemanError | None = None,
+    asked: Submission | None = None,
 ) -> Draft:
     """Return the draft of a job. Raise FieldInvalid for options that are too large.
 
-    `canonical` is the target's own name for the model, `max_attempts` the default.
+    `canonical` is the target's own name for the model, `max_attempts` the default, `asked` the submission as it came,
+    which an idempotency key stands for.
     """
     given = submission.own
     payload, options = msgspec.json.encode(submission.payload), _options(submission.payload)
+    written = payload if asked is None or asked is submission else msgspec.json.encode(asked.payload)
     own: dict[str, Any] = {"endpoint": "/api/chat", "max_attempts": max_attempts} | given
     return Draft(
         id=job_id,
@@ -157,7 +196,7 @@ def make_draft(
         caller=caller or _caller_in(submission.payload),
         prefix=_prefix(submission.payload),
         idempotency_key=idempotency_key,
-        fingerprints=fingerprints(payload, given, max_attempts=max_attempts) if idempotency_key else (),
+        fingerprints=fingerprints(written, given, max_attempts=max_attempts) if idempotency_key else (),
         refusal=refusal,
         **own,
     )
@@ -213,6 +252,15 @@ def read_include_usage(payload: Mapping[str, msgspec.Raw]) -> bool:
         raise FieldInvalid("stream_options", begin_of(given), allowed) from None
 
 
+def read_metadata(payload: Mapping[str, msgspec.Raw]) -> dict[str, str] | None:
+    """Return the payload's metadata if they could be a job's: what else they may be, the target judges."""
+    try:
+        found: dict[str, str] | None = read_field("metadata", payload.get("metadata", _NULL), OWN["metadata"])
+    except FieldInvalid:
+        return None
+    return found or None
+
+
 def read_call(body: bytes, *, rest_ignored: bool = False) -> Submission:
     """Parse a body of one of the target's own routes, which has no fields of Foreman's own.
 
@@ -252,7 +300,9 @@ def _caller_in(payload: Mapping[str, msgspec.Raw]) -> str:
 
 def _prefix(payload: Mapping[str, msgspec.Raw]) -> bytes:
     """Return the path of the beginning of the prompt, in the order in which servers render it."""
-    group = _small(payload.get("prompt_cache_key"))
+    group, background = _small(payload.get("prompt_cache_key")), _small(payload.get("background_options"))
+    if group is None and isinstance(background, dict):
+        group = background.get("continuation_id")
     return prefixes.path(
         (payload[name] for name in _RENDERED if name in payload), group if isinstance(group, str) else None
     )

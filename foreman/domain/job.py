@@ -144,7 +144,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority
     attempt: int  # attempts spent, including the running one
     max_attempts: int
-    fence: int  # grows with every claim; writes with an older fence are dropped
+    # Grows with every claim, and for responses by the events of the attempt; writes with an older fence are dropped.
+    fence: int
     created_at: Instant
     since: Instant  # when it began to wait
     ready_at: Instant | None = None  # stays queued until then

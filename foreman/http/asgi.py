@@ -15,6 +15,7 @@ from foreman.http.compat.files import files
 from foreman.http.compat.ollama import DIALECT as OLLAMA_DIALECT
 from foreman.http.compat.ollama import elsewhere, ollama
 from foreman.http.compat.openai import DIALECT, MESSAGES_DIALECT, openai
+from foreman.http.compat.responses import responses
 from foreman.http.context import KEY, Context
 from foreman.http.openapi.document import openapi
 from foreman.http.routes.between_nodes import CALLS, between_nodes
@@ -43,6 +44,7 @@ BLUEPRINTS = (
     ollama,
     openai,
     files,
+    responses,
 )
 _DIALECTS = {  # by the beginning of a path
     **{path: MESSAGES_DIALECT.error for path, endpoint in EVERY.items() if endpoint.dialect == "anthropic"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from types import TracebackType
 
@@ -48,7 +48,18 @@ def _piece(part: Part, begin: int, size: int, store: Reader) -> bytes | None:
 class Stored(ResponseBody):
     """Bytes in the store, such as those of an artifact or a request, with a prefix and a suffix; supports ranges."""
 
-    def __init__(self, readers: Readers, part: Part, size: int, *, before: bytes = b"", after: bytes = b"") -> None:
+    def __init__(
+        self,
+        readers: Readers,
+        part: Part,
+        size: int,
+        *,
+        before: bytes = b"",
+        after: bytes = b"",
+        at_end: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Read a part of the store; `at_end` is awaited when it was sent, or its reader has left."""
+        self._at_end = at_end
         self._readers = readers
         self._part = part
         self._size = size
@@ -63,7 +74,8 @@ class Stored(ResponseBody):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        if self._at_end is not None:
+            await self._at_end()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._parts()

@@ -148,6 +148,7 @@ class Finished(Message[None]):
     fence: int
     outcome: Answered | ForemanError
     claim: Claim | None = None  # whose work it was
+    numbered: int = 0  # events of the answer with numbers that no later attempt may use
 
 
 @dataclass(slots=True)

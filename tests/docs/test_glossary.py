@@ -29,13 +29,14 @@ PLAIN = frozenset(
         id idle illegal in inline inputs insecure internal interrupted interval invalid is it json keep
         keeping kept key keys large leave left level life limit limited limits listen load locks log logs
         long look loop machine machines many max may meet memory messages methods mismatch misrouted name
-        next nginx not oddities of ollama on once one openai or other out over per port post private process
+        next nginx not oddities of ollama on once one openai or other out over per port post previous private process
         program programs promises prompts proof ps pull query range reaches read receive reference refused
         rejected requested required restart retention reverse rm routes run s same satisfiable secret
         secrets see send serve served server servers service set setting settings share show shutdown signs slow
         something start starting starves stop stopping streaming submit systemd terminal that the things
         this through timeout timeouts tls to too tree tried two type unauthorized unavailable unknown
-        unreadable up upgrading url wait waiting was watch watching way what when where which with work wrong you
+        unreadable unusable up upgrading url wait waiting was watch watching way what when where which with work
+        wrong you
     """,
     )
 )

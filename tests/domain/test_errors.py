@@ -7,9 +7,23 @@ from collections import Counter
 from collections.abc import Iterator
 
 from foreman.domain import errors
-from foreman.domain.errors import ForemanError, NotLoaded, StoreUnavailable, TargetBusy, TargetError, Unavailable
+from foreman.domain.errors import (
+    ForemanError,
+    NotLoaded,
+    PreviousResponseError,
+    StoreUnavailable,
+    TargetBusy,
+    TargetError,
+    Unavailable,
+)
 
-BASES = (ForemanError, StoreUnavailable, TargetError, Unavailable)  # families; none of them is raised itself
+BASES = (
+    ForemanError,
+    PreviousResponseError,
+    StoreUnavailable,
+    TargetError,
+    Unavailable,
+)  # families; none of them is raised itself
 
 
 def every_error(base: type[ForemanError] = ForemanError) -> Iterator[type[ForemanError]]:

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman.domain import intake
-from foreman.domain.errors import FieldInvalid, ModelNotFound, WebhookRefused
+from foreman.domain.errors import FieldInvalid, ModelNotFound, PreviousResponseNotFound, WebhookRefused
 from foreman.domain.fields import OWN
-from foreman.domain.intake import Intake
+from foreman.domain.intake import Intake, Limits
 from foreman.domain.job import Draft, Priority, State
 from foreman.domain.json_objects import FIELDS, named
+from foreman.domain.responses.conversation import Turn
 from foreman.offload import offload
 
 NOW = 1_800_000_000.0
@@ -136,10 +137,16 @@ class Known:
         if url != "http://good":
             raise WebhookRefused(url, "why")
 
+    async def turn(self, response_id: str, owner: str, *, most: int, took: Callable[[int], None]) -> Turn:
+        if response_id != "resp_1":
+            raise PreviousResponseNotFound(response_id)
+        took(20)
+        return Turn(b'{"input":"first"}', b'{"output":[{"type":"message"}]}')
+
 
 async def taken(key: str | None = None, **fields: Any) -> Draft:
     known = Known()
-    return await Intake(known, known, max_attempts=7, offload=offload).draft(
+    return await Intake(known, known, known, Limits(max_attempts=7), offload=offload).draft(
         read(**fields), "1", owner="o", idempotency_key=key
     )
 
@@ -173,3 +180,16 @@ def make_fingerprints(**fields: Any) -> tuple[bytes, ...]:
 async def test_a_submission_is_refused_whatever_its_key_when_its_options_are_too_many() -> None:
     with pytest.raises(FieldInvalid):
         await taken("k", options={"stop": ["x"] * 10_001})
+
+
+async def test_a_request_gets_the_turns_before_it_and_its_key_stands_for_what_was_sent() -> None:
+    async def asked(previous: str) -> Draft:
+        return await taken("key", endpoint="/v1/responses", input="second", previous_response_id=previous)
+
+    draft, missing = await asked("resp_1"), await asked("resp_2")
+    first, answer, second = json.loads(draft.payload)["input"]
+    assert (first["content"], answer, second["content"]) == ("first", {"type": "message"}, "second")
+    assert isinstance(missing.refusal, PreviousResponseNotFound) and draft.refusal is None
+    sent = read(endpoint="/v1/responses", input="second", previous_response_id="resp_1")
+    alone = intake.make_draft(sent, "1", canonical="m", max_attempts=7, idempotency_key="key")
+    assert draft.fingerprints == alone.fingerprints

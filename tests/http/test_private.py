@@ -26,6 +26,7 @@ BEARERS = {"alice": "one", "bob": "two", "boss": "boss"}
 
 # What becomes of others' jobs on each route there is. A route that is not here fails the test: decide, and add it.
 HIDDEN = "404, as of a job that never was"
+UNSEEN = "404, as of a response that never was"
 OWN = "tells of one's own jobs alone"
 ADMIN = "wants the admin token"
 NONE = "tells of no job, or of the one that it makes"
@@ -42,6 +43,9 @@ ROUTES = {
     "POST /jobs/<job_id>/cancel": HIDDEN,
     "POST /jobs/<job_id>/retry": HIDDEN,
     "DELETE /jobs/<job_id>": HIDDEN,
+    **{f"{method} /v1/responses/<response_id>": UNSEEN for method in ("GET", "DELETE")},
+    "GET /v1/responses/<response_id>/input_items": UNSEEN,
+    "POST /v1/responses/<response_id>/cancel": UNSEEN,
     "GET /jobs": OWN,
     "GET /queue": OWN,
     "GET /queue/jobs": OWN,
@@ -158,6 +162,25 @@ def filled(here: Shared) -> Shared:
     here.running = here.submit("alice", "#silent", custom_id="her-own-3", model="b")
     here.until_state("alice", here.running, "working")
     return here
+
+
+def test_others_responses_are_as_if_they_never_were_and_cannot_be_continued(shared: Shared) -> None:
+    asked = {"model": "a", "input": "hers", "background": True}
+    response_id = shared.ask("alice", "POST", "/v1/responses", json=asked).json()["id"]
+    never = f"resp_{UNKNOWN}"
+    for route in (route for route, told in ROUTES.items() if told is UNSEEN):
+        method, _, rule = route.partition(" ")
+        refused = shared.ask("bob", method, rule.replace("<response_id>", response_id))
+        unknown = shared.ask("bob", method, rule.replace("<response_id>", never))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "response_not_found"), route
+        assert refused.text.replace(response_id, never) == unknown.text
+    continued = asked | {"previous_response_id": response_id}
+    for who in ("bob", "boss"):
+        refused = shared.ask(who, "POST", "/v1/responses", json=continued)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "previous_response_not_found")
+    for who in ("boss", "alice"):
+        assert shared.get(who, f"/v1/responses/{response_id}")["id"] == response_id
+    assert shared.ask("alice", "DELETE", f"/v1/responses/{response_id}").status_code == 200
 
 
 def test_others_jobs_are_as_if_they_never_were(shared: Shared) -> None:

@@ -19,6 +19,7 @@ from foreman.actors.attempt import Timeouts
 from foreman.actors.auto_slots import AutoSlots
 from foreman.actors.blobs import Blobs
 from foreman.actors.calls_elsewhere import CallsElsewhere
+from foreman.actors.conversations import StoredResponses
 from foreman.actors.fleet import Fleet, Member
 from foreman.actors.inventory import Inventory
 from foreman.actors.membership import Membership
@@ -52,6 +53,7 @@ from foreman.queue.outlook import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.http.connection import Response
 from foreman.targets.http.pool import Client
+from foreman.tuning import intake_of
 from tests.support.actors import EVEN, FakeTarget, InlineReaders, draft, inline, now
 from tests.support.shared import NodeStore, Roll
 
@@ -195,7 +197,7 @@ class Nodes:
             readers=readers,
             hub=hub,
             fleet=fleet,
-            intake=Intake(fleet, cast(Any, None), max_attempts=3, offload=offload),
+            intake=Intake(fleet, cast(Any, None), StoredResponses(readers), intake_of(every), offload=offload),
             outlook=outlook,
             past_queue=PastQueue(fleet, concurrency=4, timeout=timeouts),
             upstream=Upstream(fleet, timeouts),

@@ -4,9 +4,9 @@
 two tries of the same text, `#status=429` answers so (`#after=3`: Retry-After), `#times=1` is for the first try alone,
 `#garbage` and `#nothttp` are unreadable, `#gigabyte=64` streams that many MiB, `#longline=64` is one line of that many
 MiB, `#silent` never answers, `#stall` stops in the middle, `#error` puts an error into the stream, `#cut=2` ends the
-body after two chunks, `#plain` does not stream, `#echo` says the text back, `#tool` calls a tool, `#think` thinks
-first, `#image` shows a picture, `#die` ends the process, `#room=3` is busy (429) while so many are
-answered. Asked for a schema, it makes JSON of it up.
+body after two chunks (with `#break` it is broken off there), `#plain` does not stream, `#echo` says the text back,
+`#tool` calls a tool, `#think` thinks first, `#image` shows a picture, `#die` ends the process, `#room=3` is busy (429)
+while so many are answered. Asked for a schema, it makes JSON of it up.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ class Upstream:
             chunks[1:1] = [b"\x00\xff{{{ not json\n\n" if native else b"data: \x00\xff{{{ not json\n\n"]
         if "error" in told:
             chunks[1:] = [framed(path, {"error": "it fell over"})]
-        if "cut" in told:
+        if "cut" in told and "break" not in told:
             chunks = chunks[: int(told["cut"])]
         if "gigabyte" in told:
             await stream.send_all(head)
@@ -290,7 +290,7 @@ class Upstream:
             await stream.send_all(head + sized(b"".join(chunks[:2])))
             await pause(stream, 3600)
         elif self.tries[text] <= told.get("break", 0):
-            await stream.send_all(head + sized(chunks[0]))
+            await stream.send_all(head + sized(b"".join(chunks[: int(told.get("cut", 1))])))
             return False
         elif "every" in told:
             await stream.send_all(head)
@@ -455,9 +455,32 @@ def say_openai(path: str, model: str, words: list[str], told: dict[str, float]) 
 
 def say_responses(path: str, model: str, words: list[str], told: dict[str, float]) -> list[bytes]:
     whole_one = whole(path, model, words)
-    chunks = [framed(path, {"type": "response.created", "response": whole_one | {"status": "in_progress"}})]
-    chunks += [framed(path, {"type": "response.output_text.delta", "delta": f"{word} "}) for word in words]
-    return [*chunks, framed(path, {"type": "response.completed", "response": whole_one})]
+    [message] = whole_one["output"]
+    [part] = message["content"]
+    begun = whole_one | {"status": "in_progress", "output": []}
+    item, text = {"item_id": message["id"], "output_index": 0}, {"content_index": 0}
+    added = message | {"status": "in_progress", "content": []}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": begun},
+        {"type": "response.in_progress", "response": begun},
+        {"type": "response.output_item.added", "output_index": 0, "item": added},
+        {"type": "response.content_part.added", **item, **text, "part": part | {"text": ""}},
+    ]
+    delta = {"type": "response.output_text.delta", **item, **text, "logprobs": []}
+    events += [
+        *(delta | {"delta": f"{word} "} for word in words),
+        {"type": "response.output_text.done", **item, **text, "text": part["text"], "logprobs": []},
+        {"type": "response.content_part.done", **item, **text, "part": part},
+        {"type": "response.output_item.done", "output_index": 0, "item": message},
+    ]
+    if "tool" in told:
+        call = {"id": "f1", "type": "function_call", "call_id": "call_1", "name": TOOL["name"], "status": "completed"}
+        call |= {"arguments": json.dumps(TOOL["arguments"])}
+        whole_one["output"].append(call)
+        events.append({"type": "response.output_item.added", "output_index": 1, "item": call | {"arguments": ""}})
+        events.append({"type": "response.output_item.done", "output_index": 1, "item": call})
+    events.append({"type": "response.completed", "response": whole_one})
+    return [framed(path, event | {"sequence_number": number}) for number, event in enumerate(events)]
 
 
 def say_messages(path: str, model: str, words: list[str], told: dict[str, float]) -> list[bytes]:

@@ -112,7 +112,7 @@ async def test_faults_are_told_apart(harness: WorkerHarness, text: str, error: t
 
 @pytest.mark.parametrize("endpoint", [one for one in ENDPOINTS if not at(one).past_queue])
 async def test_an_answer_without_its_last_mark_is_cut(harness: WorkerHarness, endpoint: str) -> None:
-    asked = call("#cut=4 #chunks=9", endpoint)
+    asked = call("#cut=6 #chunks=9", endpoint)
     *chunks, end = await chunks_of(harness.target, asked)
     assert end.cut and not end.data and not any(chunk.last or chunk.cut for chunk in chunks)
     result = joined(asked, chunks)

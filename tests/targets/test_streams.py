@@ -312,7 +312,7 @@ def test_a_response_that_was_cut_has_what_was_said() -> None:
         {"type": "response.output_text.delta", "item_id": "m", "output_index": 1, "delta": "an"},
     )
     assert result["id"] == "r" and result["output"][0] == call
-    assert result["output"][1]["content"][0]["text"] == "Half an" and result["status"] == "in_progress"
+    assert result["output"][1]["content"][0]["text"] == "Half an" and result["status"] == "incomplete"
 
 
 @pytest.mark.parametrize("indexes", [(0, 0), (None, None), (1, 1)])

@@ -13,8 +13,11 @@ from foreman.domain.answers.failures import error_message
 from foreman.domain.answers.joiner import Joiner
 from foreman.domain.answers.merge import packed
 from foreman.domain.endpoints.endpoint import Json
+from foreman.domain.endpoints.question import Question
 from foreman.domain.endpoints.typed_events import EventDecoder, EventEndpoint
 
+# What only Foreman acts on: it keeps responses itself, and has put the turns before one into its input.
+_NOT_SENT = ("background", "background_options", "conversation", "previous_response_id", "store")
 _STATUS = {"incomplete": "response.incomplete"}
 _PARTS = {  # by the type of a content part: the key of its text and the name of its events
     "output_text": ("text", "response.output_text"),
@@ -32,6 +35,12 @@ class Responses(EventEndpoint):
     counting = "/v1/responses/input_tokens"
     counting_operation = "input_tokens"
     counted_as: ClassVar[Json] = {"object": "response.input_tokens"}
+
+    def question(self, payload: bytes, model: str | None = None) -> Question:
+        """See `Endpoint.question`."""
+        asked = super().question(payload, model)
+        fields = {name: value for name, value in asked.fields.items() if name not in _NOT_SENT}
+        return Question(asked.endpoint, fields, asked.additions, asked.whole)
 
     def decoder(self, target: str, *, choices: int = 1) -> Decoder:
         """See `Endpoint.decoder`."""
@@ -104,7 +113,7 @@ class ResponseJoiner(Joiner):
                 text = {"type": "output_text", "text": "".join(self._texts[id]), "annotations": []}
                 item = {**item, "status": "incomplete", "content": [text]}
             items.append(item)
-        return {**self._response, "output": items}
+        return {**self._response, "status": "incomplete", "output": items}
 
 
 def _response(answer: Json) -> Iterator[Json]:

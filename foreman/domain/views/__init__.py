@@ -44,6 +44,7 @@ from foreman.domain.views.jobs import (
 )
 from foreman.domain.views.kinds import encoded, moment, size_of
 from foreman.domain.views.nodes import Node, Nodes, NodeTarget
+from foreman.domain.views.responses import InputItems, ResponseDeleted
 from foreman.domain.views.service import (
     ByCaller,
     ByTarget,
@@ -81,6 +82,7 @@ __all__ = [
     "Figures",
     "Health",
     "Hello",
+    "InputItems",
     "Job",
     "Line",
     "ListedJob",
@@ -100,6 +102,7 @@ __all__ = [
     "Readiness",
     "Rejected",
     "Report",
+    "ResponseDeleted",
     "Running",
     "StreamMessage",
     "StreamStatus",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 import trio
@@ -21,7 +22,8 @@ from foreman.domain.errors import (
     NotLoaded,
     TargetRefused,
 )
-from foreman.domain.job import Priority, State, load_key
+from foreman.domain.job import Draft, Priority, State, load_key
+from foreman.domain.responses.tiers import priority_of
 from foreman.http import rate_limit
 from foreman.http.auth import BETWEEN_NODES
 from foreman.http.body import held, read_body
@@ -41,12 +43,26 @@ PRIORITIES = {priority.word: priority for priority in Priority}
 COUNT_TIMEOUT = 60.0  # seconds for counting tokens, including loading the model
 
 
+class Wishes(NamedTuple):
+    """What the headers of a call ask for."""
+
+    keep: bool  # its job goes on when the caller leaves
+    priority: Priority | None  # of its job
+
+
 async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
     """Answer a compatible call: store it as a job, wait for its turn, forward the target's answer."""
-    ctx = context()
-    if ctx.draining:
+    if context().draining:
         raise Draining
-    caller, waits, as_stream = await _asked(dialect, endpoint)
+    wishes = read_wishes()
+    return await answered(dialect, endpoint, await read(endpoint), wishes)
+
+
+async def answered(
+    dialect: Dialect, endpoint: Endpoint, submission: intake.Submission, wishes: Wishes, *, forget: bool = False
+) -> Response:
+    """Answer a call that was read, as `run` does. With `forget` its job is deleted once its caller has the answer."""
+    caller, waits, as_stream = await _asked(dialect, endpoint, submission, wishes, forget=forget)
     held().free()  # the request is on disk
     try:
         response = await (streamed(dialect, caller, endpoint, waits) if as_stream else whole(dialect, caller))
@@ -59,38 +75,68 @@ async def run(dialect: Dialect, endpoint: Endpoint) -> Response:
     return response
 
 
-async def _asked(dialect: Dialect, endpoint: Endpoint) -> tuple[WaitingCaller, int | None, bool]:
+async def _asked(
+    dialect: Dialect, endpoint: Endpoint, submission: intake.Submission, wishes: Wishes, *, forget: bool
+) -> tuple[WaitingCaller, int | None, bool]:
     """Make a job of the current request.
 
     Return the caller, its queue position if it has to wait, and whether it wants a stream. Nothing of the request
     stays in memory.
     """
-    keep, priority = _wishes()
-    submission = await read(endpoint)
     as_stream = _wants_stream(submission.payload, default=dialect.streams_by_default)
-    caller, waits = await _stored(endpoint, submission, keep=keep, priority=priority, patient=not (as_stream or keep))
+    patient = not (as_stream or wishes.keep)
+    caller, waits = await _stored(endpoint, submission, wishes, patient=patient, forget=forget)
     return caller, waits, as_stream
 
 
 async def _stored(
-    endpoint: Endpoint, submission: intake.Submission, *, keep: bool, priority: Priority, patient: bool = True
+    endpoint: Endpoint, submission: intake.Submission, wishes: Wishes, *, patient: bool = True, forget: bool = False
 ) -> tuple[WaitingCaller, int | None]:
     """Make a job of a call; return its caller, and its queue position if it has to wait.
 
     A `patient` caller learns nothing of the job before it ends.
     """
     ctx = context()
-    caller = intake.read_caller(request.headers.get(CALLER))
-    submission = replace(submission, own={"endpoint": endpoint.path, "priority": priority})
-    draft = await ctx.intake.draft(submission, new_job_id(), owner=ctx.auth.caller(request).name, caller=caller)
+    draft = await drafted(endpoint, submission, wishes.priority, otherwise=Priority.HIGH)
     output = ctx.hub.output(draft.id)  # before the job exists, so that no output is missed
-    waiting = WaitingCaller(ctx, output, keep=keep, usage=_wants_usage(endpoint, submission.payload))
+    usage = _wants_usage(endpoint, submission.payload)
+    waiting = WaitingCaller(ctx, output, keep=wishes.keep, usage=usage, forget=forget)
     try:
         accepted = await ctx.queue.ask(Submit(draft=draft, patient=patient))
     except BaseException:
         await waiting.leave()
         raise
     return waiting, None if accepted.claimed else accepted.position
+
+
+async def drafted(
+    endpoint: Endpoint,
+    submission: intake.Submission,
+    priority: Priority | None,
+    *,
+    otherwise: Priority,
+    idempotency_key: str | None = None,
+) -> Draft:
+    """Return the draft of a call's job. Its class is `priority`, else as OpenAI's `service_tier` says, or `otherwise`.
+
+    The job has OpenAI's `metadata`, which stay in the payload. Raise as `Intake.draft` does.
+    """
+    ctx = context()
+    own: dict[str, Any] = {"endpoint": endpoint.path, "priority": priority}
+    if endpoint.dialect == "openai":
+        own["metadata"] = intake.read_metadata(submission.payload)
+        if priority is None:
+            own["priority"] = priority_of(submission.payload.get("service_tier"))
+    if own["priority"] is None:
+        own["priority"] = otherwise
+    return await ctx.intake.draft(
+        replace(submission, own=own),
+        new_job_id(),
+        owner=ctx.auth.caller(request).name,
+        caller=intake.read_caller(request.headers.get(CALLER)),
+        idempotency_key=idempotency_key,
+        took=held().grow,
+    )
 
 
 async def past_queue(endpoint: Endpoint, asked: intake.Submission) -> bytes:
@@ -143,8 +189,7 @@ async def _in_turn(endpoint: Endpoint, asked: intake.Submission) -> bytes:
     """Run a call as a job and return its whole answer. Raise the error that ended the job."""
     if context().draining:
         raise Draining
-    keep, priority = _wishes()
-    caller, _ = await _stored(endpoint, asked, keep=keep, priority=priority)
+    caller, _ = await _stored(endpoint, asked, read_wishes())
     try:
         ended = await caller.end()
         if ended.state is not State.DONE:
@@ -206,15 +251,16 @@ def answer_to(error: ForemanError, shape: Callable[[ForemanError], object]) -> R
     return response
 
 
-def _wishes() -> tuple[bool, Priority]:
+def read_wishes() -> Wishes:
+    """Return what the headers of the current request ask for. Raise FieldInvalid."""
     headers = request.headers
     keep = headers.get(ON_DISCONNECT, "cancel")
     if keep not in ("cancel", "keep"):
         raise FieldInvalid(ON_DISCONNECT, keep, "must be cancel or keep")
-    word = headers.get(PRIORITY, "high")
-    if (priority := PRIORITIES.get(word)) is None:
+    word = headers.get(PRIORITY)
+    if word is not None and word not in PRIORITIES:
         raise FieldInvalid(PRIORITY, word, "must be one of high, normal, low")
-    return keep == "keep", priority
+    return Wishes(keep == "keep", PRIORITIES[word] if word is not None else None)
 
 
 def _wants_stream(payload: dict[str, msgspec.Raw], *, default: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 from quart import Blueprint, Response
 
@@ -14,13 +15,20 @@ from foreman.http.compat import calls
 from foreman.http.compat.waiting import Dialect
 from foreman.http.errors import json_text
 
+View = Callable[[Dialect, Endpoint], Awaitable[Response]]
+NO_VIEWS: Mapping[str, View] = MappingProxyType({})
 
-def add_routes(blueprint: Blueprint, dialects: Mapping[str, Dialect]) -> None:
-    """Add the routes of all endpoints of these dialects, those that count tokens too."""
+
+def add_routes(blueprint: Blueprint, dialects: Mapping[str, Dialect], own: Mapping[str, View] = NO_VIEWS) -> None:
+    """Add the routes of all endpoints of these dialects, those that count tokens too.
+
+    `own` has the views of paths that are more than calls.
+    """
     for endpoint in EVERY.values():
         if (dialect := dialects.get(endpoint.dialect)) is None:
             continue
-        view = partial(_past_queue, endpoint) if endpoint.past_queue else partial(calls.run, dialect, endpoint)
+        run = own.get(endpoint.path, calls.run)
+        view = partial(_past_queue, endpoint) if endpoint.past_queue else partial(run, dialect, endpoint)
         _add(blueprint, endpoint.path, endpoint.operation, view)
         if endpoint.counting is not None:
             _add(blueprint, endpoint.counting, endpoint.counting_operation, partial(_count, endpoint))

@@ -10,9 +10,10 @@ from quart import Blueprint, Response
 
 from foreman.domain import views
 from foreman.domain.endpoints.endpoint import Endpoint
+from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
 from foreman.domain.errors import BodyUnreadable, ForemanError, InvalidJson, ModelNotFound
 from foreman.http import errors
-from foreman.http.compat import calls
+from foreman.http.compat import calls, responses
 from foreman.http.compat.endpoint_routes import add_routes
 from foreman.http.context import context
 from foreman.http.errors import json_answer, json_text
@@ -78,7 +79,7 @@ DIALECT = OpenAIDialect()
 MESSAGES_DIALECT = MessagesDialect()
 
 
-add_routes(openai, {"openai": DIALECT, "anthropic": MESSAGES_DIALECT})
+add_routes(openai, {"openai": DIALECT, "anthropic": MESSAGES_DIALECT}, {RESPONSES.path: responses.create})
 
 
 @openai.get("/v1/models")

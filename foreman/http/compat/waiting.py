@@ -24,7 +24,7 @@ from foreman.http.framing import SLICE, Ndjson, Sse, framed, next_or_comment
 from foreman.http.server.inflow import inflow
 from foreman.http.stored import Stored, artifact_part, stored_answer
 from foreman.offload import offload
-from foreman.queue.commands import Cancel
+from foreman.queue.commands import Cancel, Delete
 from foreman.queue.results import COMPLETION
 from foreman.store.protocol import Reader
 
@@ -50,9 +50,11 @@ class Dialect(Protocol):
 class WaitingCaller:
     """The caller that waits for a job; its job is cancelled when the caller leaves, unless it is kept."""
 
-    def __init__(self, ctx: Context, output: OutputLog, *, keep: bool, usage: bool) -> None:
+    def __init__(self, ctx: Context, output: OutputLog, *, keep: bool, usage: bool, forget: bool = False) -> None:
+        """Wait for a job; with `forget` it is deleted when its caller has the answer, or does not want it any more."""
         self._ctx = ctx
         self._keep = keep
+        self._forget = forget
         self.output = output
         self._hurry = inflow(request).hurry
         self._held = held()  # kept, since streams are sent after the request's context is gone
@@ -103,7 +105,9 @@ class WaitingCaller:
         size = await readers.read(lambda store: store.size(job_id, COMPLETION))
         if size is None:
             raise JobNotFound(job_id)
-        return stored_answer(Stored(readers, artifact_part(job_id, COMPLETION), size, after=b"\n"), due=True)
+        at_end = self.forget if self._forget else None
+        body = Stored(readers, artifact_part(job_id, COMPLETION), size, after=b"\n", at_end=at_end)
+        return stored_answer(body, due=True)
 
     async def answer(self) -> bytes:
         """Return the whole answer of a done job. Raise MemoryFull when it finds no room."""
@@ -134,14 +138,27 @@ class WaitingCaller:
             self._left = True
             with trio.CancelScope(shield=True, deadline=trio.current_time() + GOODBYE):
                 await self._ctx.queue.tell(Cancel(job_id=self.output.job_id))
+        if self.ended is not None or self._left:
+            await self.forget()
+
+    async def forget(self) -> None:
+        """Delete the job, which has ended, if nothing of it is to be kept beyond the answer."""
+        if self._forget:
+            self._forget = False
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + GOODBYE):
+                await self._ctx.queue.tell(Delete(job_id=self.output.job_id))
 
 
 async def whole(dialect: Dialect, caller: WaitingCaller) -> Response:
     """Answer with the whole answer, once the job has ended."""
     ended = await caller.end()
     if ended.state is not State.DONE:
+        await caller.forget()
         return dialect.error(caller.error(ended))
-    return await caller.response()
+    response = await caller.response()
+    if caller.output.result is not None:  # else it is read from the store while it is sent
+        await caller.forget()
+    return response
 
 
 async def streamed(dialect: Dialect, caller: WaitingCaller, endpoint: Endpoint, waits: int | None) -> Response:
@@ -151,6 +168,7 @@ async def streamed(dialect: Dialect, caller: WaitingCaller, endpoint: Endpoint, 
         with trio.move_on_after(UNDECIDED):
             first = await _something(caller)
         if first and first.ended and first.ended.state is not State.DONE:
+            await caller.forget()
             return dialect.error(caller.error(first.ended))
     frame = dialect.frame(endpoint)
     response = Response(_Body(dialect, caller, endpoint, frame, first, waits), content_type=frame.content_type)

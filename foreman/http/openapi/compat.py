@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from foreman.domain.endpoints import EVERY
 from foreman.domain.endpoints.endpoint import Endpoint
+from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
 from foreman.domain.fields import MODEL
-from foreman.domain.json_schema import ANYTHING, PRIORITY, TEXT, words
+from foreman.domain.job import JOB_ID
+from foreman.domain.json_schema import ANYTHING, PRIORITY, TEXT, Schema, words
 from foreman.http.body import NDJSON
+from foreman.http.compat.responses import ITEMS, LAST_NUMBER, MOST_ITEMS
 from foreman.http.openapi.blocks import (
     ANTHROPIC,
     ANY,
@@ -23,11 +27,20 @@ from foreman.http.openapi.blocks import (
     header,
     operation,
     path,
+    query,
     streamed,
 )
 from foreman.http.openapi.codes import ASKED, BODY, PASSED, READ, RUN, WRITE
 from foreman.http.openapi.schemas import ref
 
+CONTINUED = {  # errors of the endpoint whose requests may continue others
+    RESPONSES.path: (
+        "previous_response_not_found",
+        "previous_response_unusable",
+        "conversation_too_long",
+        "idempotency_mismatch",
+    )
+}
 DIALECTS = {"ollama": OLLAMA, "openai": OPENAI, "anthropic": ANTHROPIC}
 
 
@@ -82,10 +95,70 @@ def openai_paths() -> Paths:
 
     return {
         **_endpoints("openai", "anthropic"),
+        **_responses(),
         "/v1/models": {"get": about_models("models", "List the target's models", "OpenAIModels")},
         "/v1/models/{name}": {
             "parameters": [path("name", MODEL.schema | {"description": "May contain slashes."})],
             "get": about_models("model", "Show a model", "OpenAIModel", "model_not_found", "target_down", "not_found"),
+        },
+    }
+
+
+def _responses() -> Paths:
+    one = path("response_id", {"type": "string", "pattern": f"^resp_{JOB_ID}$"})
+    errors = ("response_not_found", "not_found", "job_unreadable", "memory_full")
+    changes = (*errors, *WRITE, "admin_required")
+    found = given(ANYTHING)
+    streamed_too = streamed(SSE)
+    streamed_too["content"][JSON] = {"schema": ANYTHING}
+    about = partial(operation, dialect=OPENAI)
+    page: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS, "default": ITEMS}
+    return {
+        "/v1/responses/{response_id}": {
+            "parameters": [one],
+            "get": about(
+                "response",
+                "Show a response, or follow its events",
+                {"200": streamed_too},
+                (*errors, "field_invalid", "query_invalid"),
+                parameters=[
+                    query("stream", {"type": "boolean", "default": False}, "Answer with its events."),
+                    query(
+                        "starting_after",
+                        {"type": "integer", "minimum": 0, "maximum": LAST_NUMBER},
+                        "The sequence number of the last event that is known.",
+                    ),
+                ],
+            ),
+            "delete": about(
+                "delete_response",
+                "Delete a response with its job",
+                {"200": given(ref("ResponseDeleted"))},
+                (*changes, "illegal_step"),
+            ),
+        },
+        "/v1/responses/{response_id}/cancel": {
+            "parameters": [one],
+            "post": about(
+                "cancel_response",
+                "Cancel a response that was made in the background",
+                {"200": found},
+                (*changes, "response_not_in_background"),
+            ),
+        },
+        "/v1/responses/{response_id}/input_items": {
+            "parameters": [one],
+            "get": about(
+                "input_items",
+                "List the items of a response's input",
+                {"200": given(ref("InputItems"))},
+                (*errors, "field_invalid", "query_invalid"),
+                parameters=[
+                    query("limit", page),
+                    query("order", words("asc", "desc"), "desc by default."),
+                    query("after", TEXT, "The id of an item; those after it are listed."),
+                ],
+            ),
         },
     }
 
@@ -107,7 +180,7 @@ def _call(endpoint: Endpoint) -> dict[str, Any]:
         endpoint.operation,
         endpoint.summary,
         {"200": found},
-        (*BODY, *ASKED, *WRITE, *RUN, "queue_full", "job_ended"),
+        (*BODY, *ASKED, *WRITE, *RUN, "queue_full", "job_ended", *CONTINUED.get(endpoint.path, ())),
         dialect=DIALECTS[endpoint.dialect],
         parameters=[
             header("X-Foreman-Priority", PRIORITY, "high by default."),

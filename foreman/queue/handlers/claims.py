@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
 from foreman.domain.errors import (
     ForemanError,
     Interrupted,
@@ -14,6 +15,7 @@ from foreman.domain.errors import (
     TargetRefused,
 )
 from foreman.domain.job import CallerKey, Job, LoadKey, State, model_of
+from foreman.domain.responses.numbers import LOST
 from foreman.domain.retry import Again, after
 from foreman.domain.scheduling import choose, credits
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
@@ -199,7 +201,8 @@ def finished(ledger: Ledger, message: Finished) -> None:
     if job is None or (message.claim is not None and message.claim.reply.undone):
         return
     if isinstance(message.outcome, ForemanError):
-        again = failed(ledger, job, message.outcome, free=_blames(ledger, job, message.outcome))
+        free = _blames(ledger, job, message.outcome)
+        again = failed(ledger, job, message.outcome, free=free, numbered=message.numbered)
         if isinstance(message.outcome, (TargetBusy, LoadTimeout)):
             until = again.ready_at or ledger.now + _rest(ledger, message.outcome)
             turns = ledger.outlook.turns_of(job.target or "")
@@ -230,7 +233,7 @@ def rescue(ledger: Ledger, message: Rescue) -> int:
     ledger.claims.refuse(message.target)
     running = [job for job in ledger.running.values() if job.target not in message.others and ledger.is_ours(job)]
     for job in running:
-        failed(ledger, job, Interrupted())
+        failed(ledger, job, Interrupted(), numbered=LOST)
     ledger.keep_turns(message.others)
     return len(running)
 
@@ -241,8 +244,13 @@ def _held(ledger: Ledger, job_id: str, fence: int) -> Job | None:
     return job if job and job.fence == fence else None
 
 
-def failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False) -> Job:
-    """Requeue or fail a job after a failed attempt; with `free` the attempt does not count."""
+def failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False, numbered: int = 0) -> Job:
+    """Requeue or fail a job after a failed attempt; with `free` the attempt does not count.
+
+    The fence grows by the events that the attempt has `numbered`: see `domain/responses/numbers.py`.
+    """
+    if job.endpoint == RESPONSES.path:
+        job = replace(job, fence=job.fence + numbered)
     now = ledger.now
     decision = after(
         error,

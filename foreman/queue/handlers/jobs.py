@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
+from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
 from foreman.domain.errors import (
     ForemanError,
     IdempotencyMismatch,
@@ -16,6 +17,7 @@ from foreman.domain.errors import (
     QuotaExceeded,
 )
 from foreman.domain.job import RETRIABLE, TERMINAL, Draft, Job, LoadKey, State
+from foreman.domain.responses.numbers import LOST
 from foreman.queue.commands import Accepted, Cancel, Delete, Retry, Submit, SubmitMany
 from foreman.queue.handlers import claims, quotas
 from foreman.queue.handlers.ledger import Ledger
@@ -73,8 +75,11 @@ def retry(ledger: Ledger, message: Retry) -> Accepted:
         raise IllegalTransition("retry", job.state)
     _check_quota(ledger, job.owner)
     _check_room(ledger, [job.key])
+    # A cancelled attempt does not tell how many events it has numbered.
+    numbered = LOST if job.state is State.CANCELLED and job.fence and job.endpoint == RESPONSES.path else 0
     fresh = replace(
         job,
+        fence=job.fence + numbered,
         state=State.QUEUED,
         attempt=0,
         since=ledger.now,

@@ -9,6 +9,7 @@ import structlog
 from foreman.domain.errors import Interrupted
 from foreman.domain.job import JobEvent, State, model_of, node_of
 from foreman.domain.nodes import Node, NodeState, silent
+from foreman.domain.responses.numbers import LOST
 from foreman.queue.commands import Beat, Look
 from foreman.queue.handlers import claims
 from foreman.queue.handlers.following import hear
@@ -62,5 +63,5 @@ def _evict(ledger: Ledger, node: Node) -> None:
     hear(ledger, ledger.store.nodes())
     left = [job for job in ledger.running.values() if node_of(job.target) == node.name]
     for job in left:
-        claims.failed(ledger, job, Interrupted())
+        claims.failed(ledger, job, Interrupted(), numbered=LOST)
     log.warning("node evicted", node=node.name, silent=round(ledger.now - node.seen_at, 1), jobs=len(left))

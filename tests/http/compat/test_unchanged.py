@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -85,9 +86,14 @@ def question(odd: Scenario, text: str, **more: Any) -> dict[str, Any]:
     return {"model": odd.name, **given, **odd.extra, **more}
 
 
+def said(response: httpx2.Response) -> str:
+    """Return an answer with the id that the server gave it: responses have one of Foreman's."""
+    return re.sub(r'"resp_[0-9A-Z]{26}"', '"r1"', response.text)
+
+
 def values(response: httpx2.Response) -> list[Any]:
     """Return the JSON values of a stream."""
-    lines = (line.removeprefix("data:").strip() for line in response.text.splitlines() if not line.startswith(":"))
+    lines = (line.removeprefix("data:").strip() for line in said(response).splitlines() if not line.startswith(":"))
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
@@ -97,7 +103,7 @@ def test_a_whole_answer_is_what_the_server_says(before_it: Before, odd_server: O
     asked = question(odd, "whole", stream=False)
     direct = httpx2.post(odd_server.url + odd.path, json=asked, trust_env=False)
     through = before_it(odd.kind).http.post(odd.path, json=asked)
-    assert (through.status_code, through.json()) == (direct.status_code, direct.json())
+    assert (through.status_code, json.loads(said(through))) == (direct.status_code, direct.json())
 
 
 @pytest.mark.parametrize("name", STREAMED_AS_IT_WAS_SAID)
