@@ -1,4 +1,4 @@
-"""Backup and integrity checks of a database file, and of one on a server, also while Foreman runs on it."""
+"""Backup and integrity checks of a database with its blobs, in a file or on a server, also while Foreman runs."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from foreman.domain.errors import StoreRefused
+from foreman.domain.errors import StoreRefused, StoreUnavailable
+from foreman.store.blob_folder import BLOBS, BlobFolder
+from foreman.store.blob_source import blob_problems, blobs_of, pieces_of
+from foreman.store.folder import hold
 from foreman.store.sql.consistency import CONTRADICTIONS, ODD_LINES, ROWS, SOME, Report, odd_lines, unreadable
 from foreman.store.sql.rows import text
 from foreman.store.sqlite.migrate import steps
 from foreman.store.sqlite.reads import NEWEST, PRUNED
 
+FIRST_WITH_BLOBS = 14  # schema
 SMALL = 64 * 2**20  # bytes that can be read in a moment
 
 
 def backup(database: Path, file: Path) -> int:
-    """Copy the database to `file`, also while it is in use, and return the size in bytes.
+    """Copy the database with its blobs to `file`, also while it is in use, and return the size in bytes.
 
-    The file appears whole or not at all. Raise StoreRefused when the copy fails.
+    The copy has the blobs in rows. The file appears whole or not at all. Raise StoreRefused when the copy fails.
     """
     if not file.parent.is_dir():
         raise StoreRefused(f"there is no folder {file.parent}: make it, or choose another")
@@ -28,19 +32,38 @@ def backup(database: Path, file: Path) -> int:
         raise StoreRefused(f"{file} exists already: choose another name, or remove it first")
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        with _reading(database) as db:
-            db.execute("VACUUM INTO ?", (str(part),))
+        folder = BlobFolder(database.parent / BLOBS)
+        with folder.kept():
+            with _reading(database) as db:
+                db.execute("VACUUM INTO ?", (str(part),))
+            _add_blobs(part, folder)
         with part.open("rb") as written:
             os.fsync(written.fileno())
         os.link(part, file)  # unlike a rename it never replaces a file
         return file.stat().st_size
     except FileExistsError:
         raise StoreRefused(f"{file} exists already: choose another name, or remove it first") from None
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, StoreUnavailable) as error:
         why = error.strerror if isinstance(error, OSError) else str(error).partition(": ")[0]  # a path may follow
         raise StoreRefused(f"the database cannot be copied to {file}: {why}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _add_blobs(copy: Path, folder: BlobFolder) -> None:
+    """Add the bytes of all blobs to a copy of the database."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as db:
+        if int(db.execute("PRAGMA user_version").fetchone()[0]) < FIRST_WITH_BLOBS:
+            return
+        db.execute("PRAGMA journal_mode = OFF")
+        db.execute("PRAGMA synchronous = OFF")  # all of it is synced at the end
+        db.execute("BEGIN")
+        for blob in blobs_of(db.execute):
+            if not blob.in_rows:
+                pieces = ((blob.key, n, data) for n, data in enumerate(pieces_of(db.execute, folder, blob)))
+                db.executemany("INSERT INTO blob_pieces (key, position, data) VALUES (?, ?, ?)", pieces)
+        db.execute("UPDATE blobs SET in_rows = 1")
+        db.execute("COMMIT")
 
 
 def check(database: Path) -> Report:
@@ -59,6 +82,7 @@ def check(database: Path) -> Report:
                 problems += _orphans(db) + _contradictions(db)
                 if schema == newest:  # older schemas have other columns
                     problems += _unreadable(db)
+                    problems += blob_problems(db.execute, BlobFolder(database.parent / BLOBS), in_use=_in_use(database))
             elif schema == 0:
                 problems.append("it holds no tables of Foreman's")
             elif schema > newest:
@@ -66,6 +90,14 @@ def check(database: Path) -> Report:
     except sqlite3.Error as error:
         raise StoreRefused(f"the database {database} cannot be read: {error}") from error
     return Report(str(database), schema, newest, jobs, events, problems)
+
+
+def _in_use(database: Path) -> bool:
+    try:
+        os.close(hold(database.parent))
+    except StoreRefused:
+        return True
+    return False
 
 
 def quick_check(database: Path) -> str | None:
@@ -87,11 +119,14 @@ def quick_check(database: Path) -> str | None:
     return None
 
 
-def check_server(url: str) -> Report:
-    """Read the whole database on a server and report its problems. Raise StoreRefused when that cannot be done."""
+def check_server(url: str, blobs: Path | None = None) -> Report:
+    """Read the whole database on a server and its folder of blobs, if it has one, and report the problems.
+
+    Raise StoreRefused when that cannot be done.
+    """
     with _driver():
         from foreman.store.postgres import check as server
-    return server.check(url)
+    return server.check(url, blobs)
 
 
 def quick_check_server(url: str) -> str | None:

@@ -18,6 +18,8 @@ from foreman.domain.errors import StoreRefused
 from foreman.domain.nodes import DRAINED
 from foreman.domain.usage import SINCE
 from foreman.store import folder
+from foreman.store.blob_folder import BLOBS, BlobFolder
+from foreman.store.blob_move import BlobMove
 from foreman.store.postgres import migrate
 from foreman.store.postgres.address import read_address
 from foreman.store.postgres.error_codes import UNSENDABLE, first_line
@@ -31,6 +33,7 @@ TABLES: Final = {  # with their primary keys: rows are copied and read back in t
     "jobs": "id",
     "payloads": "job_id",
     "artifacts": "job_id, position",
+    "files": "id",
     "events": "seq",
     "deliveries": "seq",
     "lines": "drain_key, priority, owner, caller",
@@ -66,11 +69,12 @@ class Moved(msgspec.Struct, frozen=True):
     left_out: list[str]  # notes that a Foreman learns again
 
 
-def transfer(data_dir: Path, url: str, node: str, progress: Progress) -> Moved:
+def transfer(data_dir: Path, url: str, node: str, progress: Progress, blobs: Path | None = None) -> Moved:
     """Copy the queue of a data folder into an empty database, in one transaction, and compare every row.
 
-    The data folder is locked meanwhile, and its database stays as it is. Its Foreman becomes the node `node`: targets
-    get its name, and running jobs are its own, so that it takes them back when it starts, or others evict it.
+    Blobs go to the database, or to the folder `blobs`. The data folder is locked meanwhile, and its database stays as
+    it is. Its Foreman becomes the node `node`: targets get its name, and running jobs are its own, so that it takes
+    them back when it starts, or others evict it.
 
     Raises:
         StoreRefused: Nothing was copied.
@@ -81,18 +85,25 @@ def transfer(data_dir: Path, url: str, node: str, progress: Progress) -> Moved:
     lock = folder.hold(data_dir)
     try:
         with _source(database) as source, _target(url) as (target, shown):
-            return _copied(source, target, node, progress, shown)
+            moved = BlobMove(source, BlobFolder(data_dir / BLOBS), target, blobs, progress)
+            return _copied(source, target, node, progress, shown, moved)
     finally:
         os.close(lock)
 
 
 def _copied(
-    source: sqlite3.Connection, target: psycopg.Connection[Any], node: str, progress: Progress, shown: str
+    source: sqlite3.Connection,
+    target: psycopg.Connection[Any],
+    node: str,
+    progress: Progress,
+    shown: str,
+    blobs: BlobMove,
 ) -> Moved:
     with target.transaction():
         target.execute(_TIMEOUTS)
         _refuse_used(target, shown)
         rows = {table: _table(source, target, table, node, progress) for table in TABLES}
+        rows["blobs"] = blobs.run()
         seqs = SqliteReader(source).seqs()
         target.execute("UPDATE fleet_state SET seq = $1, pruned = $2, commits = 1", (seqs.newest, seqs.pruned))
         notes, left_out = _notes(source, node)
@@ -114,7 +125,7 @@ def _refuse_used(target: psycopg.Connection[Any], shown: str) -> None:
     other = "create another one, and give its URL"
     if seq:
         raise StoreRefused(f"the database {shown} has had jobs already: {other}")
-    for table in TABLES:
+    for table in (*TABLES, "blobs"):
         if target.execute(f"SELECT FROM {table} LIMIT 1".encode()).fetchall():
             raise StoreRefused(f"the database {shown} is not empty, it has {table}: {other}")
     heard = f"state <> 'gone' AND seen_at > {NOW} - $1"

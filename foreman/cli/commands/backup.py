@@ -34,13 +34,16 @@ _config = click.option("--config", type=click.Path(path_type=Path), metavar="FIL
 def backup(file: Path, data_dir: Path | None, config: Path | None, as_json: bool) -> None:
     """Copy the database to FILE as it is at this moment, without holding up a running Foreman.
 
-    FILE must not exist yet, and is written in whole or not at all. To restore it, stop Foreman, replace foreman.db with
-    the copy, and remove foreman.db-wal and foreman.db-shm. A database on a server (database_url) is backed up with
-    pg_dump.
+    FILE has the bytes of files and large artifacts too. It must not exist yet, and is written in whole or not at all.
+    To restore it, stop Foreman, replace foreman.db with the copy, and remove foreman.db-wal and foreman.db-shm. A
+    database on a server (database_url) is backed up with pg_dump, and a folder blob_store with any program.
     """
     settings = _settings(data_dir, config)
     if not data_dir and settings.node:
-        raise StoreRefused("the queue is in PostgreSQL: back up the database of database_url with pg_dump")
+        raise StoreRefused(
+            "the queue is in PostgreSQL: back up the database of database_url with pg_dump, "
+            "and the folder blob_store if it is set"
+        )
     size = integrity.backup(settings.data_dir / DATABASE, file)
     if as_json:
         print_json({"file": str(file), "bytes": size})
@@ -62,12 +65,13 @@ def check(ctx: click.Context, data_dir: Path | None, config: Path | None, as_jso
     """Read the whole database and report every inconsistency; exit with 1 if there is one.
 
     Each row is read as the program reads it. Inconsistencies are damaged pages, jobs without a payload or an answer,
-    rows whose job or event is missing, states that the event log contradicts, wrong counts, and jobs that cannot be
+    rows whose job or event is missing, files and large artifacts whose bytes are missing or damaged, bytes that nothing
+    has, states that the event log contradicts, wrong counts, and jobs that cannot be
     read, with what to do about them. With --data-dir it is the file there, else where the settings keep the jobs.
     """
     settings = _settings(data_dir, config)
     if not data_dir and settings.node:
-        report = integrity.check_server(settings.database_url.get_secret_value())
+        report = integrity.check_server(settings.database_url.get_secret_value(), settings.blob_folder)
     else:
         report = integrity.check(settings.data_dir / DATABASE)
     if as_json:

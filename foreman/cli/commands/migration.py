@@ -80,7 +80,7 @@ def _transferred(settings: Settings, url: str) -> Any:
     except ImportError as error:
         why = f"database_url needs a driver ({error}): pip install 'foreman-llm[postgres]'"
         raise StoreRefused(why) from error
-    return transfer.transfer(settings.data_dir, url, settings.node_name, _Progress())
+    return transfer.transfer(settings.data_dir, url, settings.node_name, _Progress(), settings.blob_folder)
 
 
 class _Progress:

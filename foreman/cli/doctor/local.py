@@ -36,7 +36,8 @@ def store(settings: Settings) -> Finding:
     if settings.node:
         if why := integrity.quick_check_server(settings.database_url.get_secret_value()):
             return bad("store", why, "fix database_url, or the server that it names")
-        return good("store", "the database of database_url")
+        where = settings.blob_folder
+        return good("store", f"the database of database_url; blobs in {where if where else 'it'}")
     database = folder / "foreman.db"
     if not database.exists():
         return good("store", f"{folder}, no database yet")

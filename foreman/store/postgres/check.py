@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from foreman.domain.errors import StoreRefused
+from foreman.store.blob_folder import BlobFolder, fleet_folder
+from foreman.store.blob_source import blob_problems
 from foreman.store.postgres import migrate
 from foreman.store.postgres.address import Address, read_address
+from foreman.store.postgres.dialect import translated
 from foreman.store.postgres.error_codes import first_line
 from foreman.store.postgres.writer import OF_A_JOB
 from foreman.store.sql.consistency import CONTRADICTIONS, ODD_LINES, ROWS, SOME, Report, odd_lines, unreadable
@@ -18,8 +23,11 @@ from foreman.store.sql.consistency import CONTRADICTIONS, ODD_LINES, ROWS, SOME,
 AT_ONCE = 2000  # rows fetched
 
 
-def check(url: str) -> Report:
-    """Read the whole database at one moment and report its problems. Raise StoreRefused when it cannot be read."""
+def check(url: str, blobs: Path | None = None) -> Report:
+    """Read the whole database at one moment, and the folder `blobs`, and report the problems.
+
+    Raise StoreRefused when it cannot be read.
+    """
     address = read_address(url)
     with _reading(address) as db:
         schema = migrate.version(db)
@@ -38,7 +46,15 @@ def check(url: str) -> Report:
             for table, (every, read) in ROWS.items():
                 problems += unreadable(table, _each(db, every), read)
             problems += odd_lines(db.execute(ODD_LINES.encode()).fetchmany(SOME))
+            if schema == migrate.newest():  # older ones have no blobs
+                [(secret,)] = db.execute("SELECT secret FROM fleet_state").fetchall()
+                folder = None if blobs is None else BlobFolder(blobs / fleet_folder(bytes(secret)))
+                problems += blob_problems(partial(_asked, db), folder, in_use=True)
     return Report(str(address), schema, migrate.newest(), jobs, events, problems)
+
+
+def _asked(db: psycopg.Connection[Any], sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+    return db.execute(translated(sql).encode(), values, binary=True).fetchall()
 
 
 def quick_check(url: str) -> str | None:
