@@ -43,6 +43,12 @@ def run(daemon: Daemon, name: str, *arguments: str, stdin: str = "", **variables
     return done.stdout
 
 
+def test_a_background_stream_is_taken_up_again_and_continued(daemon: Daemon) -> None:
+    left, answer, then = run(daemon, "background_responses.py", MODEL).splitlines()
+    assert left.startswith("left resp_") and left.endswith(": w0 ")
+    assert (answer, then) == ("the whole answer: w0 w1 w2 ", "and then: w0 w1 w2 ")
+
+
 def test_a_folder_is_summarized_once_however_often_it_is_asked_for(daemon: Daemon, tmp_path: Path) -> None:
     for name in ("one.txt", "two.txt"):
         tmp_path.joinpath(name).write_text(f"The text of {name}.")
