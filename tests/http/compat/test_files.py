@@ -300,3 +300,35 @@ def test_missing_bytes_are_no_empty_file(daemon: Daemon, http: httpx2.Client, cl
     (daemon.data_dir / "blobs" / blob).unlink()
     answer = http.get(f"/files/{file.id}/content")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "blob_missing")
+
+
+SIZE = 150 * 2**20  # bytes
+
+
+def test_an_upload_and_a_download_are_never_whole_in_memory(tmp_path: Path) -> None:
+    def lines() -> Iterator[bytes]:
+        yield PURPOSE + form("file", b"", "large.jsonl")
+        for n in range(SIZE // PIECE):
+            yield n.to_bytes(4) * (PIECE // 4)
+        yield b"\r\n" + END
+
+    with (
+        an_upstream("--kind", "ollama") as upstream,
+        Daemon(tmp_path / "data", ollama_url=upstream.url, forked=False) as daemon,
+    ):
+        assert daemon.http.post("/v1/files", content=PURPOSE + FILE + END, headers=FORM).status_code == 200
+        before = most_memory(daemon)
+        file = daemon.http.post("/v1/files", content=lines(), headers=FORM, timeout=60).json()
+        assert file["bytes"] == SIZE
+        found = hashlib.sha256()
+        with daemon.http.stream("GET", f"/v1/files/{file['id']}/content", timeout=60) as answer:
+            for data in answer.iter_bytes():
+                found.update(data)
+        assert answer.headers["ETag"] == f'"{found.hexdigest()}"'
+        assert most_memory(daemon) - before < SIZE / 4
+
+
+def most_memory(daemon: Daemon) -> int:
+    """The most bytes that it has had in memory."""
+    words = Path(f"/proc/{daemon.pid}/status").read_text().split()
+    return int(words[words.index("VmHWM:") + 1]) * 1024
