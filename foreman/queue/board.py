@@ -260,6 +260,15 @@ class Board:
             self._put(line, heads[0] if heads else None, size, parked)
             self._next[line] = deque(heads[1:])
 
+    def look_ahead(self, store: Writer, head: Head, most: int) -> None:
+        """Read a line's head with up to `most` jobs together, unless those behind it are known."""
+        line = head.key, head.priority, head.caller
+        if self._next.get(line) or self._found(line)[1] <= 1:
+            return
+        heads = store.heads(*line, limit=AHEAD if line in self._next else min(most, AHEAD))
+        if heads and heads[0].id == head.id:
+            self._next[line] = deque(heads[1:])
+
     def changes(self) -> list[Line]:
         """Return the lines changed by the transaction, with their numbers of jobs."""
         return [self._line(line) for line, before in self._before.items() if self._found(line)[1:] != before[1:]]

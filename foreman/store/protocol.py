@@ -159,6 +159,9 @@ class Writer(Reader, FileWriter, Protocol):
     def with_payload(self, job_id: str) -> tuple[Job, bytes] | None:
         """Return a job and its payload, or None when there is none."""
 
+    def recent(self, job_id: str) -> Job | None:
+        """Return a claimable job if it is in memory as the store has it, None otherwise."""
+
     def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
         """Return the job that `owner` submitted under `key` and the fingerprint of its body, or None."""
 

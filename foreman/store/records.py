@@ -87,7 +87,7 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
 
     newest: int  # the last seq given
     events: Sequence[JobEvent]  # oldest first; those of deleted jobs are left out
-    jobs: Mapping[str, Job]  # the jobs of the events as they are now
+    jobs: Mapping[str, Job]  # those of the events that run, that were tried, or that change by themselves
     lines: Sequence[tuple[Line, Head | None]]  # the changed lines with their oldest claimable jobs; empty ones too
     paused: bool
     posted: bool  # True when a webhook has become due

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -12,14 +12,15 @@ import pytest
 from msgspec.structs import replace
 
 from foreman.domain.errors import StoreAway, StoreBroken, StoreFull, StoreRefused, StoreRejected
-from foreman.domain.job import State
+from foreman.domain.job import Priority, State
 from foreman.domain.nodes import NodeState
 from foreman.store.postgres import connection, migrate
 from foreman.store.postgres.address import read_address
+from foreman.store.postgres.connection import Statement
 from foreman.store.postgres.dialect import sized, translated
 from foreman.store.postgres.error_codes import translate
 from foreman.store.postgres.nodes import Identity
-from foreman.store.postgres.writer import PostgresWriter
+from foreman.store.postgres.writer import AHEAD, PostgresWriter
 from foreman.store.records import Selection
 from tests.conftest import Logged
 from tests.store.conftest import add, claimed, draft, put
@@ -310,7 +311,7 @@ def test_what_others_commit_is_told_once_and_in_order(url: str) -> None:
         news = second.news()
         assert news is not None
         assert ([event.seq for event in news.events], news.newest, news.paused) == ([1, 2, 3], 3, True)
-        assert sorted(news.jobs) == ["001", "002", "003"]
+        assert sorted(news.jobs) == ["002"]  # the others wait, and do not change by themselves
         assert sorted((line.key, line.ready, line.parked, head and head.id) for line, head in news.lines) == [
             ("m", 1, 1, "001"),
             ("n", 1, 0, "003"),
@@ -342,6 +343,72 @@ def test_a_job_that_another_node_may_have_changed_is_read_again(url: str) -> Non
             second.delete([job.id])
         with first.transaction():
             assert first.with_payload(job.id) is None
+
+
+def test_news_that_came_with_a_lock_is_not_lost_with_its_transaction(url: str) -> None:
+    with opened(url, "one", "a") as first, opened(url, "two", "b") as second:
+        second.news()
+        seen: list[int] = []
+        for number in range(1, 6):
+            add(first, draft(number))
+            with suppress(ValueError), second.transaction():
+                if number != 3:
+                    news = second.news()
+                    assert news is not None
+                    seen += [event.seq for event in news.events]
+                    assert (news.newest, news.nodes) == (number, None)
+                if number > 1:
+                    raise ValueError
+        assert seen == [1, 2, 3, 4, 5]
+        assert second.news() is None
+        add(first, draft(6))
+        news = second.news()
+        assert news is not None
+        assert [event.seq for event in news.events] == [6]
+
+
+# Few round trips.
+
+
+def trips_of(store: PostgresWriter, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of statements that are sent together from now on."""
+    found: list[int] = []
+    send = store._connection._send
+
+    def counted(statements: Sequence[Statement]) -> Any:
+        found.append(len(statements))
+        return send(statements)
+
+    monkeypatch.setattr(store._connection, "_send", counted)
+    return found
+
+
+def test_the_jobs_of_a_line_are_read_in_one_round_trip(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(url, "one", "a") as first, opened(url, "two", "b") as second:
+        add(first, *(draft(number) for number in range(1, 9)), draft(9, payload=b"0" * (AHEAD + 1)))
+        trips = trips_of(second, monkeypatch)
+        with second.transaction():
+            heads = second.heads("m", Priority.NORMAL, ("", ""), limit=9)
+            assert [job and job.id for head in heads if (job := second.recent(head.id))] == [h.id for h in heads[:8]]
+            found = [second.with_payload(head.id) for head in heads[:8]]
+            assert trips == [4, 1]  # the write lock, and all heads
+            assert second.recent("009") is None
+            large = second.with_payload("009")
+        assert [one and (one[0].id, one[1]) for one in found] == [(head.id, draft(1).payload) for head in heads[:8]]
+        assert large is not None
+        assert len(large[1]) == AHEAD + 1
+
+
+def test_many_jobs_are_changed_in_one_statement(store: PostgresWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = add(store, *(draft(number) for number in range(1, 81)))
+    ready = [replace(job, ready_at=900.5) for job in jobs]
+    ended = [replace(jobs[0], state=State.FAILED, error='it\'s {odd}, \\ "and" long', completed_at=7, expires_at=8)]
+    trips = trips_of(store, monkeypatch)
+    with store.transaction():
+        store.put([*ready, *ended])  # of the first one the last state counts
+    assert trips[-1] == 3
+    assert store.job("001") == ended[0]
+    assert [store.job(job.id) for job in jobs[1:]] == ready[1:]
 
 
 # The server's settings, values, errors.

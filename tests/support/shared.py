@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from foreman.domain.errors import StoreAway
-from foreman.domain.job import Instant, JobEvent
+from foreman.domain.job import TERMINAL, Instant, JobEvent
 from foreman.domain.nodes import Node, NodeState, TargetReport
 from foreman.store.records import PAUSED, Line, News
 from foreman.store.sqlite.writer import SqliteWriter
@@ -85,7 +85,8 @@ class NodeStore:
         if not changed and not empty and newest == self._seen and paused == self._paused and not told:
             return None
         events = self._events()
-        jobs = {job.id: job for event in events if (job := self._store.job(event.job_id))}
+        found_jobs = (self._store.job(event.job_id) for event in events)
+        jobs = {job.id: job for job in found_jobs if job and job.state not in TERMINAL}
         found = []
         for line in changed.values():
             heads = self._store.heads(line.key, int(line.priority), line.caller, limit=1)

@@ -17,15 +17,16 @@ def follow(ledger: Ledger, news: News) -> None:
     for line, head in news.lines:
         board.set(line, head)
     board.commit()
-    deleted = {event.job_id for event in news.events} - news.jobs.keys()
-    for job_id in deleted & ledger.running.keys():
-        ledger.forget(ledger.running[job_id])
+    for job_id in {event.job_id for event in news.events} - news.jobs.keys():
+        ledger.outlook.tried.pop(job_id, None)
+        if ran := ledger.running.get(job_id):
+            ledger.forget(ran)
     for job in news.jobs.values():
         _observe(ledger, job)
     ledger.outlook.paused = news.paused
     if news.nodes is not None:
         hear(ledger, news.nodes)
-    ledger.follow(news.newest, news.events, posted=news.posted)
+    ledger.follow(news.newest, news.events, news.jobs.values(), posted=news.posted)
 
 
 def hear(ledger: Ledger, nodes: Sequence[Node]) -> None:

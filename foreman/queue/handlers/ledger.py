@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 from msgspec.structs import replace
@@ -147,12 +147,12 @@ class Ledger:
         self.occupancy = Occupancy(self.running.values())
         self._newest = self._store.seqs().newest
 
-    def follow(self, newest: int, followed: Sequence[JobEvent], *, posted: bool) -> None:
+    def follow(self, newest: int, followed: Sequence[JobEvent], jobs: Iterable[Job], *, posted: bool) -> None:
         """Accept what other nodes have committed: a rollback does not undo it."""
         self._newest = self._newest_before = newest
         self.followed += followed
         self._follows_due |= posted
-        self.due_changed = True
+        self.due_changed |= any(map(_may_be_due, jobs))
         self.tokens.clear()
         self.tally.follow(waiting=self.outlook.board.waiting, running=len(self.running))
 
@@ -232,6 +232,11 @@ class Ledger:
         self.occupancy.remove(ran)
         self.giving_way.pop(ran.id, None)
         self._left(before or ran)
+
+    def recent(self, job_id: str) -> Job | None:
+        """Return a job that may be claimed, if it need not be read from the store."""
+        new = self._new.get(job_id)
+        return new[1] if new else self._store.recent(job_id)
 
     def claimable(self, job_id: str) -> tuple[Job, bytes] | None:
         """Return a job with its payload, or None when there is none."""

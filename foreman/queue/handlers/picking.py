@@ -60,7 +60,7 @@ class Picking:
             sizes = {caller: size for caller, (_, size) in waiting.items()}
             seconds = self._outlook.expected(Kind(lane.key, last, turn.path), self._target)
             goes_on = shares.may_go_on(last, sizes, seconds, quantum)
-            if goes_on and (found := self._companion(lane, last, turn)):
+            if goes_on and (found := self._companion(lane, last, waiting[last][0], turn)):
                 return found
         usual = self._outlook.usual(lane.key)
         due = turn is None and len(waiting) > 1 and shares.is_due(self._ledger.now, usual)
@@ -82,9 +82,10 @@ class Picking:
 
     def _of(self, lane: Head, caller: CallerKey, head: Head, turn: PrefixTurn | None) -> Picked | None:
         """Return the caller's job that goes on with the turn, else the oldest one that may start; it begins a turn."""
-        if found := self._companion(lane, caller, turn):
+        if found := self._companion(lane, caller, head, turn):
             return found
         left: dict[str, tuple[Job, Site]] = {}
+        self._look_ahead(head)
         first = self._first_answered(lane, caller, head)
         job, payload = self._read(first)
         if not self._may_start(job, left):
@@ -121,14 +122,18 @@ class Picking:
 
         return max(jobs, key=ratio).id if len(jobs) > 1 else head.id
 
-    def _companion(self, lane: Head, caller: CallerKey, turn: PrefixTurn | None) -> Picked | None:
-        """Return the caller's job that begins most like the one before, or None."""
+    def _companion(self, lane: Head, caller: CallerKey, head: Head, turn: PrefixTurn | None) -> Picked | None:
+        """Return the caller's job that begins most like the one before, or None; `head` is the oldest one."""
         if turn is None:
             return None
-        found = companion(turn, self._ledger.store.neighbours(lane.key, lane.priority, caller, turn.path))
-        if found is None:
+        self._look_ahead(head)
+        if (first := self._ledger.recent(head.id)) and first.prefix == turn.path:
+            next_id = head.id  # nothing is more alike, and nothing older
+        elif found := companion(turn, self._ledger.store.neighbours(lane.key, lane.priority, caller, turn.path)):
+            next_id = found.id
+        else:
             return None
-        job, payload = self._read(found.id)
+        job, payload = self._read(next_id)
         return Picked(job, payload, replace(turn, path=job.prefix)) if self._may_start(job, {}) else None
 
     def _may_start(self, job: Job, left: dict[str, tuple[Job, Site]]) -> bool:
@@ -154,6 +159,12 @@ class Picking:
             ledger = self._ledger
             ledger.looks_again = min(ledger.looks_again or math.inf, ledger.now + wait)
         return None
+
+    def _look_ahead(self, head: Head) -> None:
+        """Have a caller's oldest jobs read together, as many as claims wait: the store may be a round trip away."""
+        ledger = self._ledger
+        if ledger.recent(head.id) is None:
+            ledger.outlook.board.look_ahead(ledger.store, head, len(ledger.claims.waiting) + 1)
 
     def _read(self, job_id: str) -> tuple[Job, bytes]:
         found = self._ledger.claimable(job_id)

@@ -17,8 +17,16 @@ from foreman.store.postgres.connection import TIMEOUTS, Connection, ConnectionLo
 SILENCE = 20.0  # seconds after which a node that was not heard does not keep its name from another
 PAUSE = 10.0  # seconds without a transaction after which a node does not count as heard all the time
 
+# A transaction finds few rows, by their indexes: the planner would scan a table that was small when it last looked, and
+# is not any more. It takes such plans for costly ones, which jit is for.
+_BY_INDEX = ", ".join(
+    f"set_config('{name}', 'off', true)" for name in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+)
 # READ COMMITTED: each statement after the lock sees all that was committed before it.
-BEGIN: tuple[Statement, ...] = (("BEGIN ISOLATION LEVEL READ COMMITTED", ()), TIMEOUTS)
+BEGIN: tuple[Statement, ...] = (
+    ("BEGIN ISOLATION LEVEL READ COMMITTED", ()),
+    (f"{TIMEOUTS[0]}, {_BY_INDEX}", ()),
+)
 LOCK: Statement = ("SELECT commits, seq, posts, told, coordinator FROM fleet_state FOR UPDATE", ())
 NODES: Statement = (
     "SELECT name, url, version, epoch, state, seen_at, heard_since, targets FROM nodes ORDER BY name",

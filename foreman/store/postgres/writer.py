@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import psycopg
 import structlog
 from msgspec.structs import replace
 
-from foreman.domain.errors import StoreAway, StoreBroken, StoreRefused
-from foreman.domain.job import Artifact, Delivery, DeliveryState, Draft, Instant, Job, JobEvent, Priority
+from foreman.domain.errors import JobUnreadable, StoreAway, StoreBroken, StoreRefused
+from foreman.domain.job import (
+    Artifact,
+    CallerKey,
+    Delivery,
+    DeliveryState,
+    Draft,
+    Instant,
+    Job,
+    JobEvent,
+    LoadKey,
+)
 from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.scheduling.choose import Head
+from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.store.blob_folder import BlobFolder, fleet_folder
 from foreman.store.blobs import BlobStorage
-from foreman.store.postgres import migrate
+from foreman.store.postgres import migrate, news
 from foreman.store.postgres.address import read_address
 from foreman.store.postgres.blob_rows import BlobRows
+from foreman.store.postgres.changes import CHANGE, columns_of
 from foreman.store.postgres.connection import Connection, ConnectionLost, Statement
 from foreman.store.postgres.error_codes import UNSENDABLE, first_line, translate
-from foreman.store.postgres.nodes import BEGIN, LOCK, NODES, Identity, Membership, read_node
+from foreman.store.postgres.news import State
+from foreman.store.postgres.nodes import BEGIN, LOCK, Identity, Membership, read_node
 from foreman.store.postgres.reads import PostgresReader
-from foreman.store.records import NO_ARTIFACTS, PAUSED, Line, News, Seqs
-from foreman.store.sql.reads import CLAIMABLE, EVENTS, is_line
+from foreman.store.records import NO_ARTIFACTS, Line, News, Seqs
+from foreman.store.sql.reads import CLAIMABLE, IN_LINE, is_line
 from foreman.store.sql.rows import COLUMNS, read_event, read_job
 from foreman.store.sql.writes import LINE, SqlWriter
 
@@ -35,22 +48,14 @@ log = structlog.get_logger()
 SETTLED_WITHIN = 300.0  # seconds in which an uncertain commit must be settled, or the process ends
 SETTLES_EVERY = 0.1  # seconds
 EMPTY_LINES_FOR = 1_000_000  # commits; a node that has not looked for longer has been evicted
+LAST_SEQ = 2**63 - 1
+AHEAD = 65_536  # bytes of the largest payloads that are read before it is certain that their jobs are claimed
 OF_A_JOB = ("payloads", "artifacts", "events", "deliveries")  # the tables with what belongs to a job
 
 
 R = TypeVar("R", Job, JobEvent, Delivery)
 
 STATE = LOCK[0].removesuffix(" FOR UPDATE")
-
-
-class State(NamedTuple):
-    """The row of `fleet_state`."""
-
-    commits: int
-    seq: int
-    posts: int
-    told: int
-    coordinator: str
 
 
 class PostgresWriter(SqlWriter, PostgresReader):
@@ -90,6 +95,8 @@ class PostgresWriter(SqlWriter, PostgresReader):
         self.blobs: BlobStorage = self._folder or BlobRows(self._address, identity.name)
         self._seen = self._fleet  # what `news` has told
         self._writing = False
+        self._crowded = False  # others have committed since this node's last transaction
+        self._asked: list[list[tuple[Any, ...]]] = []  # the rows of news that came with the write lock
         self._told = self._posted = False  # what the transaction has changed besides
         self._last = -1  # commits in all, after this node's last transaction
 
@@ -128,14 +135,16 @@ class PostgresWriter(SqlWriter, PostgresReader):
                 raise
             raise known from error
         finally:
-            self._writing = False
+            self._writing, self._asked = False, []
             self._name_blobs()
 
     def _begin(self) -> Instant:
         self._connection.begin(*BEGIN)
-        [state], fence = self._connection.ask(LOCK, self._member.fence())
+        asked = news.queries(self._seen, LAST_SEQ) if self._crowded else []
+        [state], fence, *self._asked = self._connection.ask(LOCK, self._member.fence(), *asked)
         self._fleet, self._seq = State(*state), state[1]
-        if self._last != self._fleet.commits:
+        self._crowded = self._last != self._fleet.commits
+        if self._crowded:
             self._recent.clear()
         self._last = self._fleet.commits
         self._told = self._posted = self._connection.wrote = False
@@ -190,34 +199,50 @@ class PostgresWriter(SqlWriter, PostgresReader):
         """Return what other nodes have committed since the last call, or None when that is nothing."""
         if not self._writing:
             self._fleet = State(*self._connection.rows(STATE)[0])
-        seen, now = self._seen, self._fleet
+        seen, now, asked = self._seen, self._fleet, self._asked
         if seen.commits == now.commits:
             return None
-        since = seen.seq, now.seq  # outside of a transaction there may be later ones already: they are told next time
-        events = f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq"
-        jobs = f"SELECT {COLUMNS} FROM jobs WHERE id IN (SELECT job_id FROM events WHERE seq > ? AND seq <= ?)"
-        alike = " AND ".join(f"{column} = l.{column}" for column in LINE.split(", "))
-        lines = f"""SELECT {", ".join(f"l.{column}" for column in LINE.split(", "))}, ready, parked, since, id
-            FROM lines l LEFT JOIN LATERAL (SELECT since, id FROM jobs WHERE {CLAIMABLE} AND {alike}
-                                            ORDER BY since, id LIMIT 1) AS head ON true
-            WHERE l.version > ?"""
-        paused = ("SELECT value FROM notes WHERE name = ?", (PAUSED,))
-        found = self._connection.ask((events, since), (jobs, since), (lines, (seen.commits,)), paused, NODES)
-        told = News(
+        # Outside of a transaction there may be later ones already: they are told next time.
+        found = asked or self._connection.ask(*news.queries(seen, now.seq))
+        self._seen, self._asked = now, []
+        return News(
             newest=now.seq,
             events=self._readable(read_event, found[0]),
             jobs={job.id: job for job in self._readable(read_job, found[1])},
-            lines=[_line(row) for row in found[2] if is_line(*row[:4])],
+            lines=[news.read_line(row) for row in found[2] if is_line(*row[:4])],
             paused=bool(found[3]) and found[3][0][0] == "true",
             posted=seen.posts != now.posts,
-            nodes=[read_node(row) for row in found[4]] if seen.told != now.told else None,
+            nodes=[read_node(row) for row in found[4]] or None,
         )
-        self._seen = now
-        return told
 
     def seqs(self) -> Seqs:
         """Return the limits of the event log."""
         return Seqs(self._seq, super().seqs().pruned) if self._writing else super().seqs()
+
+    def heads(self, key: LoadKey, priority: int, caller: CallerKey, *, limit: int) -> list[Head]:
+        """Return up to `limit` of the oldest claimable jobs of a line, and keep them for the claims that follow."""
+        sql = f"""SELECT {COLUMNS}, CASE WHEN octet_length(body) <= {AHEAD} THEN body END
+                  FROM jobs LEFT JOIN payloads ON job_id = id WHERE {CLAIMABLE} AND {IN_LINE}
+                  ORDER BY since, id LIMIT ?"""
+        rows = self._connection.rows(sql, (key, priority, *caller, limit))
+        for row in reversed(rows):  # the first ones are kept longest
+            if row[-1] is not None:
+                with suppress(JobUnreadable):  # the claim finds out
+                    self._recent.add(read_job(row), bytes(row[-1]))
+        return [Head(key, int(priority), row[10], row[0], caller) for row in rows]
+
+    def neighbours(self, key: LoadKey, priority: int, caller: CallerKey, path: bytes) -> list[Neighbour]:
+        """Return the claimable jobs of a line whose prefixes are next to a path, the oldest of each prefix."""
+        alike = f"FROM jobs WHERE {CLAIMABLE} AND {IN_LINE} AND prefix"
+        queries = [
+            (
+                f"""SELECT prefix, since, id {alike} = (SELECT prefix {alike} {side} LIMIT 1)
+                    ORDER BY since, id LIMIT 1""",
+                (key, priority, *caller, key, priority, *caller, path),
+            )
+            for side in ("<= ? ORDER BY prefix DESC", "> ? ORDER BY prefix")
+        ]
+        return [Neighbour(bytes(row[0]), *row[1:]) for rows in self._connection.ask(*queries) for row in rows]
 
     def lines(self) -> list[Line]:
         """Return the lines with their stored numbers of jobs."""
@@ -230,6 +255,10 @@ class PostgresWriter(SqlWriter, PostgresReader):
     def put(self, jobs: Sequence[Job], artifacts: Mapping[str, Sequence[Artifact]] = NO_ARTIFACTS) -> None:
         """Write what changes in the rows of jobs, in order, and add the artifacts by job."""
         super().put([_storable(job) for job in jobs], artifacts)
+
+    def _change(self, jobs: Sequence[Job]) -> None:
+        if jobs:
+            self._sql.run(CHANGE, columns_of(jobs))
 
     def log(self, events: Sequence[JobEvent]) -> None:
         """Append events to the log."""
@@ -305,11 +334,3 @@ def _storable(record: R) -> R:
     if record.error and "\0" in record.error:
         return replace(record, error=record.error.replace("\0", "\ufffd"))
     return record
-
-
-def _line(row: tuple[str, int, str, str, int, int, float | None, str | None]) -> tuple[Line, Head | None]:
-    key, priority, owner, caller, ready, parked, since, job_id = row
-    line = Line(key=key, priority=Priority(priority), caller=(owner, caller), ready=ready, parked=parked)
-    if since is None or job_id is None:
-        return line, None
-    return line, Head(key, priority, since, job_id, (owner, caller))

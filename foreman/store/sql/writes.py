@@ -70,6 +70,10 @@ class SqlWriter(FileWrites, SqlReader):
         rows = self._sql.rows(sql, (job_id,))
         return (read_job(rows[0]), rows[0][-1]) if rows else None
 
+    def recent(self, job_id: str) -> Job | None:
+        """Return a claimable job if it is in memory as the store has it, None otherwise."""
+        return self._recent.get(job_id)[0] if job_id in self._recent and self._is_ours() else None
+
     def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, bytes] | None:
         """Return the job of an owner's idempotency key and the fingerprint of its body, or None."""
         sql = f"SELECT {COLUMNS}, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
@@ -146,17 +150,7 @@ class SqlWriter(FileWrites, SqlReader):
         """Write what changes in the rows of jobs, in order, and add the artifacts by job."""
         for job in jobs:
             self._recent.drop(job.id)
-        self._sql.run_each(
-            """UPDATE jobs SET state = ?, attempt = ?, max_attempts = ?, lease = ?, since = ?, ready_at = ?,
-               start_by = ?, started_at = ?, completed_at = ?, expires_at = ?, error = ?, error_code = ?,
-               webhook_url = ?, target = ?, gave_way = ? WHERE id = ?""",
-            [
-                (job.state, job.attempt, job.max_attempts, job.fence, job.since, job.ready_at, job.start_by,
-                 job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.webhook_url,
-                 job.target, job.gave_way, job.id)
-                for job in jobs
-            ],
-        )  # fmt: skip
+        self._change(jobs)
         rows = [
             (job_id, n, a.name, a.content_type, len(a.data), a.data)
             for job_id, some in artifacts.items()
@@ -170,6 +164,20 @@ class SqlWriter(FileWrites, SqlReader):
             for n, a in enumerate(some)
             if is_large(a.data)
         )
+
+    def _change(self, jobs: Sequence[Job]) -> None:
+        """Write what changes in the rows of jobs, in order."""
+        self._sql.run_each(
+            """UPDATE jobs SET state = ?, attempt = ?, max_attempts = ?, lease = ?, since = ?, ready_at = ?,
+               start_by = ?, started_at = ?, completed_at = ?, expires_at = ?, error = ?, error_code = ?,
+               webhook_url = ?, target = ?, gave_way = ? WHERE id = ?""",
+            [
+                (job.state, job.attempt, job.max_attempts, job.fence, job.since, job.ready_at, job.start_by,
+                 job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.webhook_url,
+                 job.target, job.gave_way, job.id)
+                for job in jobs
+            ],
+        )  # fmt: skip
 
     def log(self, events: Sequence[JobEvent]) -> None:
         """Append events to the log."""
