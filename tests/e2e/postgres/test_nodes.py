@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def pair(server: Server, folder: Path) -> Iterator[tuple[Daemon, Daemon]]:
         schema = started.enter_context(server.schema())
         found = []
         for name, models in (("a", "a,b,c"), ("b", "d,e")):
-            upstream: Upstream = started.enter_context(an_upstream("--kind", "ollama", "--models", models))
+            upstream: Upstream = started.enter_context(an_upstream("--kind", "both", "--models", models))
             port = held_port()
             daemon = Daemon(
                 folder / name,
@@ -79,6 +80,35 @@ def test_a_call_at_one_runs_at_the_other_and_streams(server: Server, tmp_path: P
         assert seqs[0] == seqs[1] == list(range(1, len(seqs[0]) + 1))
         assert not a.errors
         assert not b.errors
+
+
+@pytest.mark.parametrize("model", ["a", "d"])  # run by the one that is asked first, and by the other
+def test_a_background_response_is_begun_at_one_and_read_to_its_end_at_the_other(
+    server: Server, tmp_path: Path, model: str
+) -> None:
+    with pair(server, tmp_path) as (a, b):
+        asked = {"model": model, "input": "#chunks=30 #every=0.03", "background": True, "stream": True}
+        seen: list[dict[str, Any]] = []
+        with a.http.stream("POST", "/v1/responses", json=asked) as answer:
+            for line in answer.iter_lines():
+                seen += [json.loads(line[6:])] if line.startswith("data: ") else []
+                if len(seen) == 8:
+                    break
+        path = f"/v1/responses/{seen[0]['response']['id']}"
+        rest = b.http.get(path, params={"stream": "true", "starting_after": seen[-1]["sequence_number"]})
+        seen += [json.loads(line[6:]) for line in rest.text.splitlines() if line.startswith("data: ")]
+        assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
+        assert "".join(event.get("delta", "") for event in seen) == "".join(f"w{n} " for n in range(30))
+        assert seen[-1]["type"] == "response.completed"
+        shown = [one.http.get(path).json() for one in (a, b)]
+        assert shown[0] == shown[1]
+        more = {"model": "d", "input": "more", "previous_response_id": shown[0]["id"]}
+        continued = b.http.post("/v1/responses", json=more).json()["id"]
+        items = a.http.get(f"/v1/responses/{continued}/input_items").json()["data"]
+        assert [item["role"] for item in items] == ["user", "assistant", "user"]
+        assert b.http.delete(path).status_code == 200
+        assert a.http.get(path).status_code == 404
+        assert not a.errors + b.errors
 
 
 def events(daemon: Daemon) -> list[dict[str, int]]:
