@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx2
+
 from tests.crash import fleet_verdict
-from tests.crash.clients import Client, Feed, FleetAnswer
+from tests.crash.clients import ATTEMPT, Client, Feed, FleetAnswer
 from tests.crash.faults import FAULTS, Fleet
 from tests.crash.nodes import Node
 from tests.crash.verdict import Verdict
+from tests.support.api import chat
 from tests.support.foreman import an_upstream, until
 from tests.support.postgres import ORIGINS, Server, programs
 from tests.support.receiver import a_receiver
@@ -29,7 +33,7 @@ ROUND = 50  # faults
 AT_ONCE = 4  # faults that befall a fleet
 PAUSE = (0.1, 0.9)  # seconds between the beginnings of faults
 SETTLED = 90.0  # seconds for all to end once nothing happens any more
-SETTINGS = {
+SETTINGS: dict[str, object] = {
     "slots": 2,
     "poll_interval": "1s",
     "max_attempts": 20,
@@ -109,7 +113,7 @@ def _round(folder: Path, server: Path, tally: Tally, kinds: Sequence[str], count
         try:
             until(lambda: told.acknowledged)
             _befall(fleet, tally, kinds)
-            unsettled = _settle(fleet, clients, feeds)
+            unsettled = _settle(fleet, clients, feeds, told)
             found = fleet_verdict.judge(fleet.server.url(fleet.schema), told, list(receiver.got), feeds)
         finally:
             for thread in (*clients, *feeds):
@@ -174,8 +178,8 @@ def _befall(fleet: Fleet, tally: Tally, kinds: Sequence[str]) -> None:
             one.result()
 
 
-def _settle(fleet: Fleet, clients: Sequence[Client], feeds: Sequence[Feed]) -> list[str]:
-    """Wait until all have ended: submissions, jobs, webhooks; and all nodes are up, their feeds at the last event.
+def _settle(fleet: Fleet, clients: Sequence[Client], feeds: Sequence[Feed], told: FleetAnswer) -> list[str]:
+    """Wait until all nodes are up and use all their slots, until jobs and webhooks have ended, and feeds have them all.
 
     Returns what has not come true.
     """
@@ -191,12 +195,13 @@ def _settle(fleet: Fleet, clients: Sequence[Client], feeds: Sequence[Feed]) -> l
                 client.enough.set()
         return accepted
 
-    waited = {
+    waited: dict[str, Callable[[], object]] = {
         "a client gets no job accepted": enough,
         "a client gets no answer": lambda: not any(client.is_alive() for client in clients),
+        "a node is not up": lambda: none("nodes", f"name IN ({names}) AND state <> 'up'"),
+        "a slot takes no job": _EverySlot(fleet, told).is_used,
         "jobs have not ended": lambda: none("jobs", "state IN ('queued', 'loading', 'working')"),
         "webhooks are due": lambda: none("deliveries", "state = 'due'"),
-        "a node is not up": lambda: none("nodes", f"name IN ({names}) AND state <> 'up'"),
         "a feed is behind": lambda: all(
             feed.newest >= newest for (newest,) in fleet.ask("SELECT max(seq) FROM events") for feed in feeds
         ),
@@ -207,3 +212,34 @@ def _settle(fleet: Fleet, clients: Sequence[Client], feeds: Sequence[Feed]) -> l
         except AssertionError:
             return [f"{what} {SETTLED:.0f} s after the last fault"]
     return []
+
+
+class _EverySlot:
+    """Looks whether each slot of each node still takes jobs."""
+
+    def __init__(self, fleet: Fleet, told: FleetAnswer) -> None:
+        self._fleet, self._told = fleet, told
+        self._missing = {node.name for node in fleet.nodes}
+        self._count = 0
+
+    def is_used(self) -> bool:
+        """Have enough jobs to use all slots; return True once each node has run one in each slot at a time."""
+        working = "FROM jobs WHERE state = 'working' GROUP BY target"
+        for target, count in self._fleet.ask(f"SELECT target, count(*) {working}"):
+            if count == SETTINGS["slots"]:
+                self._missing.discard(target.partition("@")[2])
+        [(waiting,)] = self._fleet.ask("SELECT count(*) FROM jobs WHERE state = 'queued'")
+        if self._missing and not waiting:
+            self._submit()
+        time.sleep(0.05)
+        return not self._missing
+
+    def _submit(self) -> None:
+        self._count += 1
+        key = f"slot-{self._count}"
+        self._told.tried.add(key)
+        url, body = f"{self._fleet.nodes[0].url}/jobs", chat(f"{key} says hello #echo #slow=2", custom_id=key)
+        with suppress(httpx2.HTTPError):
+            answer = httpx2.post(url, json=body, verify=False, trust_env=False, timeout=ATTEMPT)
+            if answer.status_code == 202:
+                self._told.acknowledged[answer.json()["job_id"]] = key

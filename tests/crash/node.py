@@ -67,9 +67,13 @@ def _shorten() -> None:
     membership.BEAT_EVERY = BEAT
     nodes.PAUSE = LEASE / 2
     actor.ANSWERS_WITHIN = ANSWERED
-    sql = connection.TIMEOUTS[0].replace("'10s'", "'3s'").replace("'30s'", "'10s'").replace("'5s'", f"'{HELD}s'")
-    connection.TIMEOUTS = reads.TIMEOUTS = (sql, ())  # type: ignore[attr-defined]
-    nodes.BEGIN = writer.BEGIN = (nodes.BEGIN[0], connection.TIMEOUTS)  # type: ignore[attr-defined]
+    connection.TIMEOUTS = reads.TIMEOUTS = _short(connection.TIMEOUTS)  # type: ignore[attr-defined]
+    nodes.BEGIN = writer.BEGIN = tuple(map(_short, nodes.BEGIN))  # type: ignore[attr-defined]
+
+
+def _short(statement: Statement) -> Statement:
+    sql, values = statement
+    return sql.replace("'10s'", "'3s'").replace("'30s'", "'10s'").replace("'5s'", f"'{HELD}s'"), values
 
 
 def _listen() -> None:

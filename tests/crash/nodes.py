@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -93,7 +94,11 @@ class Node:
         """SIGTERM, and wait until it is gone."""
         if self._child is not None:
             self._child.terminate()
-            code = self._child.wait(LEAVES)
+            try:
+                code: object = self._child.wait(LEAVES)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                code = f"a kill, {LEAVES:.0f} s after it was told to"
             self._end(f"left with {code}" if code else "")
 
     def stop(self) -> None:

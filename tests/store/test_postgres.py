@@ -100,6 +100,44 @@ def test_a_commit_whose_answer_is_lost_is_applied_exactly_once(
     assert store.news() is None
 
 
+def test_an_answer_may_break_off_at_any_byte(store: PostgresWriter, proxy: CuttingProxy) -> None:
+    lengths: list[int] = []
+
+    def torn_at(length: int) -> int:
+        lengths.append(length)
+        return min(5 * len(lengths), length - 1)
+
+    proxy.torn_at = torn_at
+    while not lengths or 5 * len(lengths) < max(lengths):
+        proxy.drops = "torn"
+        add(store, draft(len(lengths)))
+    assert [event.seq for event in store.events(limit=999)] == list(range(1, len(lengths) + 1))
+    assert proxy.dropped == len(lengths) > 20
+
+
+def test_a_commit_at_which_the_driver_fails_is_applied_exactly_once(
+    store: PostgresWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, leave, failing = store._connection.commit, connection._Pipeline._exit_gen, list[bool]()
+
+    def fail_at(*statements: Any) -> None:
+        failing.append(True)
+        commit(*statements)
+
+    def leave_or_fail(pipeline: Any) -> Any:
+        yield from leave(pipeline)
+        if failing:
+            failing.clear()
+            raise psycopg.OperationalError("cannot exit pipeline mode while busy")  # on a connection that is open
+
+    monkeypatch.setattr(connection._Pipeline, "_exit_gen", leave_or_fail)
+    monkeypatch.setattr(store._connection, "commit", fail_at)
+    add(store, draft(1))
+    add(store, draft(2))
+    assert ids(store) == ["002", "001"]
+    assert [event.seq for event in store.events(limit=9)] == [1, 2]
+
+
 def test_a_commit_that_is_still_under_way_is_waited_for(store: PostgresWriter, proxy: CuttingProxy, url: str) -> None:
     sql(url, SLOW_COMMIT)
     proxy.drops = "flight"
@@ -480,6 +518,25 @@ def test_a_stopped_node_does_not_hold_the_write_lock(url: str, monkeypatch: pyte
         add(first, draft(3))
 
 
+def test_a_node_that_vanishes_with_half_of_its_statements_sent_does_not_hold_the_write_lock(servers: Servers) -> None:
+    """A server of version 17 or newer ends the transaction, which does not count as idle."""
+    server = servers.get("wheel")
+    with (
+        server.schema() as name,
+        opened(server.url(name), "one") as store,
+        closing(psycopg.connect(server.url(name), autocommit=True)) as gone,
+    ):
+        pipeline = gone.pgconn
+        pipeline.enter_pipeline_mode()
+        limits = connection.TIMEOUTS[0].replace("'60s'", "'300ms'").encode()
+        for statement in (b"BEGIN", limits, b"SELECT * FROM fleet_state FOR UPDATE"):
+            pipeline.send_query_params(statement, None)
+        pipeline.send_flush_request()  # and no Sync
+        pipeline.flush()
+        add(store, draft(1))
+        assert ids(store) == ["001"]
+
+
 KINDS = {
     StoreFull: ["53100"],
     StoreAway: ["08006", "57P01", "57P03", "25006", "53300", "55P03", "57014", "25P03", "40001", "40P01"],
@@ -493,6 +550,12 @@ def test_every_code_of_the_server_is_of_one_kind(kind: type[Exception], code: st
     error = psycopg.errors.lookup(code)("words")
     assert type(translate(error)) is kind
     assert type(translate(KeyError())) is KeyError
+
+
+@pytest.mark.parametrize("kind", [psycopg.DatabaseError, psycopg.OperationalError, psycopg.InterfaceError])
+def test_an_error_without_a_code_is_a_lost_connection(kind: type[Exception]) -> None:
+    assert type(translate(kind("server closed the connection unexpectedly"))) is StoreAway
+    assert type(translate(psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"))) is StoreRejected
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Literal
 # What is lost of a commit: itself; all that follows it, at once; its answer; a part of its answer.
 Loss = Literal["commit", "flight", "answer", "torn"]
 
-COMMITTED = b"COMMIT\x00"
+COMMIT = b"COMMIT\x00"
 UNSTARTED = (80877103, 80877104)  # what a client sends before its first message: it asks for TLS, or GSS
 LARGEST = 65536  # bytes received at a time
 
@@ -133,6 +133,7 @@ class CuttingProxy(Proxy):
         super().__init__(connect)
         self.drops: Loss | None = None  # what the next connection loses of its next commit
         self.dropped = 0  # commits
+        self.torn_at: Callable[[int], int] = random.randrange  # how many of so many bytes of an answer arrive
         self._taking = threading.Lock()
 
     def take(self) -> Loss | None:
@@ -165,22 +166,22 @@ class _PostgresLink(Link):
             self._loss = self._proxy.take()
         if self._loss == "commit":
             return False
-        if self._loss == "flight":
+        super().sent(data)
+        if self._loss == "flight" and any(kind in (b"S", b"Q") for kind, _ in messages):  # the server has all of it
             _close(self._client)
-            self._server.sendall(data)
             self._ended.wait()  # by its answer: the server would end a commit that has not begun with the connection
             return False
-        return super().sent(data)
+        return True
 
     def answered(self, data: bytes) -> bool:
         messages = list(self._messages("server", data)) if self._started else []
         if self._loss is None:
             return super().answered(data)
         self._held += data
-        if (b"C", COMMITTED) not in messages:
+        if all(kind != b"Z" for kind, _ in messages):  # it is not whole
             return True
         if self._loss == "torn":
-            self._client.sendall(self._held[: random.randrange(len(self._held))])
+            self._client.sendall(self._held[: self._proxy.torn_at(len(self._held))])
         return False
 
     def _is_commit(self, message: tuple[bytes, bytes]) -> bool:
@@ -188,7 +189,7 @@ class _PostgresLink(Link):
         if kind == b"P":
             name, sql = body.split(b"\0")[:2]
             (self._commits.add if sql.upper() == b"COMMIT" else self._commits.discard)(name)
-        return (kind == b"B" and body.split(b"\0")[1] in self._commits) or (kind == b"Q" and body == COMMITTED)
+        return (kind == b"B" and body.split(b"\0")[1] in self._commits) or (kind == b"Q" and body == COMMIT)
 
     def _requests(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         while not self._started and len(data := self._unread.pop("client", b"") + data) >= 8:

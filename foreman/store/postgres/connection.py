@@ -17,7 +17,7 @@ from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 from foreman.domain.errors import StoreAway
 from foreman.store.postgres.address import Address
 from foreman.store.postgres.dialect import sized, translated
-from foreman.store.postgres.error_codes import READ_ONLY, UNSENDABLE, first_line, translate
+from foreman.store.postgres.error_codes import READ_ONLY, UNSENDABLE, first_line, is_lost, translate
 from foreman.store.sql.rows import insertion
 
 log = structlog.get_logger()
@@ -28,10 +28,14 @@ PREPARED = 300  # statements that stay prepared
 
 Statement: TypeAlias = tuple[str, Sequence[object]]
 
-# The wait for the write lock, a node that stands still while it holds it, and one statement.
+# The wait for the write lock, a node that stands still while it holds it, and one statement. A node may also stand
+# still, or its machine vanish, with half of its statements sent: that counts as idle nowhere.
 TIMEOUTS: Statement = (
     """SELECT set_config('lock_timeout', '10s', true), set_config('statement_timeout', '30s', true),
-       set_config('idle_in_transaction_session_timeout', '5s', true)""",
+       set_config('idle_in_transaction_session_timeout', '5s', true), set_config('tcp_keepalives_idle', '10', true),
+       set_config('tcp_keepalives_interval', '5', true), set_config('tcp_keepalives_count', '3', true),
+       CASE WHEN CAST(current_setting('server_version_num') AS int) >= 170000
+            THEN set_config('transaction_timeout', '60s', true) END""",
     (),
 )
 
@@ -168,12 +172,17 @@ class Connection:
     def _send(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
         db = self._db
         assert db is not None
-        if len(statements) == 1:
-            cursors = [db.execute(translated(statements[0][0]), statements[0][1], binary=True)]
-        else:
-            db._pipeline = _Pipeline(db)
-            with db.pipeline():
-                cursors = [db.execute(translated(sql), values, binary=True) for sql, values in statements]
+        try:
+            if len(statements) == 1:
+                cursors = [db.execute(translated(statements[0][0]), statements[0][1], binary=True)]
+            else:
+                db._pipeline = _Pipeline(db)
+                with db.pipeline():
+                    cursors = [db.execute(translated(sql), values, binary=True) for sql, values in statements]
+        except psycopg.Error as error:
+            if is_lost(error):
+                db.close()  # psycopg may believe that it is in order: "cannot exit pipeline mode while busy"
+            raise
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
     def _end(self, error: Exception) -> None:

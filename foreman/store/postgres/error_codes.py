@@ -26,8 +26,7 @@ def translate(error: Exception) -> Exception:
         return error
     code = error.sqlstate
     if code is None:
-        connection = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
-        return StoreAway(first_line(error)) if connection else StoreRejected(error)
+        return StoreAway(first_line(error)) if is_lost(error) else StoreRejected(error)
     if code == DISK_FULL:
         return StoreFull()
     if code in _LASTS:
@@ -35,6 +34,15 @@ def translate(error: Exception) -> Exception:
     if code in _OTHER_TABLES:
         return StoreBroken(f"the tables are not those of this foreman, install a newer one: {first_line(error)}")
     return StoreAway(first_line(error)) if code[:2] in _PASSES else StoreRejected(error)
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Return True for an error that is not the server's word: the connection is of no use, and nobody knows what held.
+
+    libpq reports a connection that ends within an answer as the result of a statement, of no particular kind.
+    """
+    unkind = type(error) is psycopg.DatabaseError
+    return error.sqlstate is None and (unkind or isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)))
 
 
 def first_line(error: Exception) -> str:
