@@ -8,6 +8,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')  
 # Hundreds of processes are started: what they import is compiled once, whatever the environment says.
 TESTS := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 READY := $(VENV)/.ready
+ON_POSTGRES := tests/http tests/client $(addprefix tests/e2e/,deploy examples feed jobs postgres reload webhooks)
 SECONDS ?= 3600
 ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
@@ -59,11 +60,12 @@ crash: $(READY) ## Kill Foreman 1,000 times, and have 1,000 faults befall fleets
 	@$(BIN)/python -m tests.crash
 	@$(BIN)/python -m tests.crash --nodes 3
 
-prove: $(READY) ## Run random histories, requests, outages, hang-ups and a long storm (half an hour)
+prove: $(READY) ## Run random histories, requests, outages, hang-ups, a long storm, and the suite on PostgreSQL (an hour)
 	@$(BIN)/pytest --hypothesis-profile=thorough tests/queue/test_machine.py tests/http/openapi
 	@$(TESTS) -q tests/simulation --sim-seeds 200
 	@LEAK_CALLS=5000 $(BIN)/pytest tests/http/test_leaks.py
 	@$(BIN)/pytest -q tests/e2e/storm --storm-seconds 300
+	@for store in installed wheel; do $(TESTS) -q --store postgres-$$store --away-seconds 60 $(ON_POSTGRES) || exit 1; done
 
 soak: $(READY) ## Run an hour of mixed load; fail if memory or descriptors grow (SECONDS=3600)
 	@$(BIN)/python -m tests.e2e.soak --seconds $(SECONDS)

@@ -12,8 +12,8 @@ import hypothesis
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.foreman import HOLDS, Upstream, an_upstream, held_the_loop
-from tests.support.postgres import Servers
+from tests.support.foreman import HOLDS, Daemon, Upstream, an_upstream, held_the_loop
+from tests.support.postgres import ENGINES, Schemas, Servers
 
 # A busy machine is no failure, and each run tries the same examples; the thorough profile looks for new ones.
 hypothesis.settings.register_profile("foreman", deadline=None, max_examples=50, derandomize=True)
@@ -23,11 +23,20 @@ hypothesis.settings.load_profile("foreman")
 LOUD = ("error", "critical", "exception")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Have all Foremen that tests start keep their queue elsewhere."""
+    parser.addoption("--store", choices=ENGINES, help="keep each Foreman's queue there; without it in SQLite")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give each worker, and so its children, a core of its own: engines that spin on all of them starve each other. And
     let the children hear Ctrl-C, which a shell has its background jobs ignore, and they theirs."""
     config.addinivalue_line("markers", "long: takes long, and so is run first")
     config.addinivalue_line("markers", "holds_the_loop: what this test does may hold the event loop of its Foreman")
+    config.addinivalue_line("markers", "every_store: runs on every engine, in the ordinary suite too")
+    config.addinivalue_line(
+        "markers", "alone: is about a Foreman alone, with its file and its targets' own names, and runs on SQLite only"
+    )
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
@@ -36,9 +45,19 @@ def pytest_configure(config: pytest.Config) -> None:
         os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked on every engine, unless one is asked for."""
+    if metafunc.config.getoption("--store") is None and metafunc.definition.get_closest_marker("every_store"):
+        metafunc.parametrize("engine", ENGINES, indirect=True, scope="session")
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes long: begun last, it keeps one worker at work while the others have nothing left."""
+    if config.getoption("--store") not in (None, "sqlite"):
+        foreign = [item for item in items if item.get_closest_marker("alone")]
+        config.hook.pytest_deselected(items=foreign)
+        items[:] = [item for item in items if item not in foreign]
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
@@ -96,11 +115,27 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
+def databases() -> Iterator[Servers]:
     """PostgreSQL servers, started when a test first asks for one."""
     found = Servers()
     yield found
     found.remove()
+
+
+@pytest.fixture(scope="session")
+def servers(databases: Servers) -> Servers:
+    """The same, by a name that some tests have for servers of models."""
+    return databases
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine(request: pytest.FixtureRequest, databases: Servers) -> Iterator[str]:
+    """Where Foremen keep their queue. Name it in fixtures of more than one test that start some."""
+    name: str = getattr(request, "param", None) or request.config.getoption("--store") or "sqlite"
+    if name != "sqlite":
+        Daemon.database = Schemas(databases.get(name)).url
+    yield name
+    Daemon.database = None
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from tests.cli.conftest import TOKEN, App, an_app
 from tests.client.test_async import Run
 from tests.client.test_async import run as run
 
+pytestmark = pytest.mark.every_store
+
 
 @dataclass
 class Colour:
@@ -22,7 +24,7 @@ class Colour:
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def app(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     with an_app(tmp_path_factory.mktemp("app")) as app:
         yield app
 

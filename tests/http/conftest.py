@@ -72,7 +72,7 @@ def words_in(chunks: list[dict[str, Any]]) -> str:
 
 
 @pytest.fixture(scope="session")
-def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def _shared(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with an_upstream("--kind", "ollama") as upstream:
         folder = tmp_path_factory.mktemp("shared") / "data"
         with Daemon(folder, ollama_url=upstream.url, max_body="1 MiB", **IMPATIENT) as daemon:

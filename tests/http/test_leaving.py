@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -12,16 +11,15 @@ from typing import Any
 
 from tests.http.conftest import Api, words_in
 from tests.support.foreman import managed, until
+from tests.support.stored import problems, rows
 
 Fresh = Callable[..., Api]
 
 
 def stored(api: Api) -> dict[str, tuple[str, int]]:
-    """State and attempt of every job, read from the file itself."""
-    db = sqlite3.connect(api.daemon.data_dir / "foreman.db")
-    rows = db.execute("SELECT id, state, attempt FROM jobs").fetchall()
-    db.close()
-    return {job_id: (state, attempt) for job_id, state, attempt in rows}
+    """State and attempt of every job, read from the database itself."""
+    found = rows(api.daemon, "SELECT id, state, attempt FROM jobs")
+    return {job_id: (state, attempt) for job_id, state, attempt in found}
 
 
 def gone(pids: list[int]) -> bool:
@@ -122,11 +120,9 @@ def test_what_was_accepted_survives_a_kill_and_is_done_once(fresh: Fresh) -> Non
         api.daemon.kill()
         api.daemon.start()
     assert {api.ended(job_id)["state"] for job_id in ids} == {"done"}
-    db = sqlite3.connect(api.daemon.data_dir / "foreman.db")
-    seqs = [seq for (seq,) in db.execute("SELECT seq FROM events ORDER BY seq")]
-    done = db.execute("SELECT count(*), count(DISTINCT job_id) FROM events WHERE state = 'done'").fetchone()
-    sound = db.execute("PRAGMA integrity_check").fetchone()
-    db.close()
+    seqs = [seq for (seq,) in rows(api.daemon, "SELECT seq FROM events ORDER BY seq")]
+    done = rows(api.daemon, "SELECT count(*), count(DISTINCT job_id) FROM events WHERE state = 'done'")
     assert seqs == list(range(1, len(seqs) + 1))
-    assert done == (len(ids), len(ids))
-    assert sound == ("ok",)
+    assert done == [(len(ids), len(ids))]
+    api.daemon.kill()
+    assert problems(api.daemon) == []

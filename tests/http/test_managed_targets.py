@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.http.conftest import Api
 from tests.support.foreman import managed
 
@@ -33,6 +35,7 @@ def test_what_fits_in_a_targets_memory_stays_and_what_does_not_is_swapped(fresh:
     assert run("a") != first["a"]
 
 
+@pytest.mark.alone
 def test_a_request_for_a_models_server_leaves_drained_targets_out_where_another_has_the_model(fresh: Start) -> None:
     targets = [{"name": "gpu0", "managed": True}, {"name": "gpu1", "managed": True}]
     models = [{**model, "target": target["name"]} for target in targets for model in managed("a")]

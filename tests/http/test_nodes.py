@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from foreman import __version__
 from foreman.client import Client
 from tests.http.conftest import Api
 
 
+@pytest.mark.alone
 def test_a_foreman_with_a_queue_of_its_own_is_the_only_node(api: Api) -> None:
     [node] = api.http.get("/nodes").json()["nodes"]
     assert (node["name"], node["state"], node["version"]) == (socket.gethostname().partition(".")[0], "up", __version__)
@@ -17,6 +20,7 @@ def test_a_foreman_with_a_queue_of_its_own_is_the_only_node(api: Api) -> None:
     assert (target["name"], target["open"], target["slots"]) == ("ollama", True, 1)
 
 
+@pytest.mark.alone
 def test_the_library_lists_nodes(api: Api) -> None:
     with Client(api.daemon.url) as client:
         [node] = client.nodes()

@@ -59,6 +59,7 @@ def test_every_answer_in_json_ends_its_line(api: Api, method: str, path: str) ->
     assert not response.content.endswith(b"\n\n")
 
 
+@pytest.mark.alone
 def test_the_metrics_count_what_happened_and_each_is_documented(fresh: Fresh) -> None:
     api = fresh()
     api.ended(api.submit("x"))
@@ -103,6 +104,7 @@ def test_the_queue_tells_who_waits_and_who_runs(fresh: Fresh) -> None:
     assert [api.job(job_id)["queue_position"] for job_id in waiting] == [1, 3, 2]
 
 
+@pytest.mark.alone
 def test_the_queue_and_the_metrics_tell_of_models_not_of_spellings(fresh: Fresh) -> None:
     api = fresh()
     running = api.submit("#silent", "LIBRARY/a")

@@ -24,6 +24,7 @@ def sse_data(text: str) -> list[Any]:
     return [line[6:] if line == "data: [DONE]" else json.loads(line[6:]) for line in lines]
 
 
+@pytest.mark.every_store
 def test_a_stream_brings_the_chunks_as_they_come_and_the_closing_one(api: Api) -> None:
     job_id = api.submit(SLOW)
     states = []
@@ -38,6 +39,7 @@ def test_a_stream_brings_the_chunks_as_they_come_and_the_closing_one(api: Api) -
     assert (words_in(chunks), [chunk["done"] for chunk in chunks[-2:]]) == (ALL, [False, True])
 
 
+@pytest.mark.every_store
 def test_who_has_the_closing_chunk_finds_the_job_done(api: Api) -> None:
     for _ in range(10):
         job_id = api.submit("#chunks=1")
@@ -67,6 +69,7 @@ def test_a_late_reader_starts_at_the_first_chunk(api: Api) -> None:
     assert text.splitlines() == first
 
 
+@pytest.mark.every_store
 def test_after_the_end_the_stored_answer_comes_as_one_chunk(api: Api) -> None:
     job_id = api.submit("#chunks=5")
     api.ended(job_id)
@@ -90,6 +93,7 @@ def test_a_stream_is_never_empty_whenever_its_reader_comes(api: Api) -> None:
         assert words_in(api.lines(job_id)) == "w0 "
 
 
+@pytest.mark.every_store
 def test_a_retried_attempt_is_told_and_starts_over(api: Api) -> None:
     lines = api.lines(api.submit("told of a retry #break=2 #chunks=3"))
     notices = [line["foreman"]["attempt"] for line in lines if "foreman" in line]
@@ -140,6 +144,7 @@ def test_a_reader_that_leaves_does_not_disturb_the_job(api: Api) -> None:
     assert api.ended(job_id)["state"] == "done"
 
 
+@pytest.mark.every_store
 def test_the_events_of_a_job_are_its_steps_in_order(api: Api) -> None:
     job_id = api.submit("#break=1", custom_id="mine")
     api.ended(job_id)
@@ -181,6 +186,7 @@ def test_an_artifact_that_is_known_is_not_sent_again(api: Api) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
+@pytest.mark.every_store
 def test_a_part_of_an_artifact_may_be_asked_for(api: Api) -> None:
     path = f"/jobs/{api.ended(api.submit('#chunks=9'))['job_id']}/artifacts/completion"
     whole = api.http.get(path).content

@@ -45,6 +45,7 @@ def test_a_job_is_accepted_and_says_where_to_look(api: Api) -> None:
     assert api.ended(said["job_id"])["state"] == "done"
 
 
+@pytest.mark.every_store
 def test_a_finished_job_has_its_answer_and_all_its_fields(api: Api) -> None:
     job = api.ended(api.submit("#chunks=4", metadata={"k": "v"}, custom_id="mine", priority="low", max_attempts=5))
     assert set(job) >= FIELDS
@@ -60,6 +61,7 @@ def test_a_finished_job_has_its_answer_and_all_its_fields(api: Api) -> None:
     assert completion["size"] == len(completion["data"].encode())
 
 
+@pytest.mark.every_store
 def test_a_job_not_yet_started_has_null_where_nothing_is_known(api: Api) -> None:
     job_id = api.submit("later", not_before="2090-01-01T00:00:00Z")
     job = api.job(job_id)
@@ -90,6 +92,7 @@ def test_a_job_goes_to_the_endpoint_it_names(api: Api, endpoint: str) -> None:
     assert {"/api/chat": "message", "/api/generate": "response", "/api/embed": "embeddings"}[endpoint] in job["result"]
 
 
+@pytest.mark.every_store
 def test_the_same_idempotency_key_and_body_give_the_same_answer(api: Api) -> None:
     key = {"Idempotency-Key": "the-same"}
     first, again = api.post("once", headers=key), api.post("once", headers=key)
@@ -118,6 +121,7 @@ def test_an_endless_body_without_a_length_is_cut_off(api: Api) -> None:
     assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
 
+@pytest.mark.every_store
 def test_a_full_queue_is_said_with_a_time_to_come_back(fresh: Any) -> None:
     api = fresh(max_queue=1)
     running = api.submit("#silent")
@@ -131,6 +135,7 @@ def test_a_full_queue_is_said_with_a_time_to_come_back(fresh: Any) -> None:
     assert api.submit("there is room")
 
 
+@pytest.mark.every_store
 def test_jobs_are_listed_newest_first_in_pages(fresh: Any) -> None:
     api = fresh()
     ids = [api.submit(f"{n}", "ab"[n % 2], priority="low") for n in range(5)]
@@ -146,6 +151,7 @@ def test_jobs_are_listed_newest_first_in_pages(fresh: Any) -> None:
     assert api.http.get("/jobs", params={"state": "failed"}).json() == {"jobs": [], "next": None}
 
 
+@pytest.mark.every_store
 def test_cancelling_closes_the_call_to_the_target(fresh: Any) -> None:
     api = fresh()
     job_id = api.submit("#silent")

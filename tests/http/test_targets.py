@@ -30,6 +30,8 @@ KEYS = [
     "tokens_per_second",
 ]
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def second() -> Iterator[Upstream]:

@@ -73,7 +73,7 @@ ERRORS = [
     TargetRefused(400, "no such thing"),
 ]
 KEYS = ["a", "b", "c"]
-EXAMPLES = 10  # on each PostgreSQL
+EXAMPLES = (settings.default or settings()).max_examples // 5  # on each PostgreSQL
 
 
 @dataclass

@@ -15,7 +15,7 @@ from foreman.store.postgres.nodes import Identity
 from foreman.store.postgres.writer import PostgresWriter
 from foreman.store.protocol import Reader, Writer
 from foreman.store.sqlite.writer import SqliteWriter
-from tests.support.postgres import ORIGINS, Servers
+from tests.support.postgres import ENGINES, Servers
 from tests.support.queue import writing
 
 
@@ -27,9 +27,6 @@ class Store(Writer, Protocol):
     def close(self) -> None: ...
 
 
-ENGINES = ("sqlite", *(f"postgres-{origin}" for origin in ORIGINS))
-
-
 @pytest.fixture(params=ENGINES)
 def open_store(request: pytest.FixtureRequest, data_dir: Path, servers: Servers) -> Iterator[Callable[[], Store]]:
     """Opens the store; called again, it closes the one before and opens the same data anew."""
@@ -37,7 +34,7 @@ def open_store(request: pytest.FixtureRequest, data_dir: Path, servers: Servers)
         if request.param == "sqlite":
             yield from opening(lambda: SqliteWriter(data_dir / "foreman.db"))
         else:
-            server = servers.get(request.param.removeprefix("postgres-"))
+            server = servers.get(request.param)
             url = server.url(ends.enter_context(server.schema()))
             yield from opening(lambda: PostgresWriter(url, Identity("node", "n")))
 

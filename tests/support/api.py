@@ -40,6 +40,17 @@ def job(daemon: Daemon, job_id: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
+def target_of(job: dict[str, Any]) -> str:
+    """The name that settings give to the target of a job as it is shown: one among several nodes ends in its node's."""
+    return str(job["target"]).partition("@")[0]
+
+
+def events(daemon: Daemon, job_id: str) -> list[dict[str, Any]]:
+    answer = daemon.http.get(f"/jobs/{job_id}/events")
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["events"])
+
+
 def state(daemon: Daemon, job_id: str) -> str:
     return str(job(daemon, job_id)["state"])
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.api import target_of
 from tests.support.foreman import Daemon, until
 
 
@@ -65,4 +66,4 @@ class Configured(Daemon):
     def ran(self, job_id: str, target: str) -> bool:
         until(lambda: self.job(job_id)["state"] in ("done", "failed"))
         job = self.job(job_id)
-        return (job["state"], job["target"]) == ("done", target)
+        return (job["state"], target_of(job)) == ("done", target)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import httpx2
 
@@ -30,6 +30,7 @@ LONG = (
     60.0  # seconds within which what is waited for comes even on a busy machine; nobody waits so long when all is well
 )
 MODELS = "a,b,c"
+NODE = "n"  # the name of a daemon whose queue is in a database that no test has named
 HOLDS: list[Mapping[str, Any]] = []  # what the watchdogs of daemons said since the test began
 
 
@@ -124,12 +125,15 @@ class Daemon:
     """
 
     command: Sequence[str] = (sys.executable, "-m", "foreman", "serve")
+    database: ClassVar[Callable[[Path], str] | None] = None  # the address for a data folder that says none
 
     def __init__(self, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
         self._forked = bool(settings.pop("forked", True))
         self.token = str(settings.get("token", ""))
         given = {"addr": "127.0.0.1:0", "data_dir": data_dir, "log_format": "json"} | settings
+        if Daemon.database is not None and "database_url" not in settings:
+            given |= {"database_url": Daemon.database(data_dir), "node_name": NODE}
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("FOREMAN_")}
         for name, value in given.items():
             plain = json.dumps(value) if isinstance(value, (list, dict)) else str(value)
@@ -152,6 +156,11 @@ class Daemon:
                 self.close()
                 raise
         return self
+
+    @property
+    def database_url(self) -> str:
+        """The database that it shares with others; empty if its queue is in SQLite."""
+        return self._env.get("FOREMAN_DATABASE_URL", "")
 
     def client(self) -> httpx2.Client:
         """A client of its own, with the token that the daemon wants."""

@@ -25,6 +25,7 @@ NOBODY = 65534  # the server refuses to run as root
 STARTS_WITHIN = 60.0  # seconds
 DEBIAN = Path("/usr/lib/postgresql")
 ORIGINS = ("installed", "wheel")  # of a server: an older one on the system, the newest one from a package
+ENGINES = ("sqlite", *(f"postgres-{origin}" for origin in ORIGINS))  # that a queue may be stored in
 
 
 def programs(origin: str) -> Path | None:
@@ -121,14 +122,33 @@ class Server:
     @contextmanager
     def schema(self) -> Iterator[str]:
         """A schema of a test's own, by name."""
-        name = f"t{next(self._schemas)}"
-        self._say(f"CREATE SCHEMA {name}")
+        name = self.new_schema()
         yield name
         self._say(f"DROP SCHEMA {name} CASCADE")
+
+    def new_schema(self) -> str:
+        """Make a schema that goes with the server."""
+        name = f"t{next(self._schemas)}"
+        self._say(f"CREATE SCHEMA {name}")
+        return name
 
     def _say(self, statement: str) -> None:
         with psycopg.connect(self.url(), autocommit=True) as db:
             db.execute(statement.encode())
+
+
+class Schemas:
+    """Schemas of a server by what is stored there: the same one for the same folder."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._made: dict[Path, str] = {}
+
+    def url(self, folder: Path) -> str:
+        """The address of the schema of a data folder, which goes with its server."""
+        if folder not in self._made:
+            self._made[folder] = self._server.new_schema()
+        return self._server.url(self._made[folder])
 
 
 class ClockedWriter(PostgresWriter):
@@ -156,7 +176,8 @@ class Servers:
         self._started: dict[str, Server] = {}
 
     def get(self, origin: str) -> Server:
-        """The server of an origin. Skips the test where there is none."""
+        """The server of an origin, or of the engine of that origin. Skips the test where there is none."""
+        origin = origin.removeprefix("postgres-")
         if origin not in self._started:
             if (found := programs(origin)) is None:
                 pytest.skip("there is no PostgreSQL on this system (Debian: package postgresql)")

@@ -66,6 +66,7 @@ def asked() -> dict[str, str]:
     return found | {one["name"]: one["definition"] for one in lists if "definition" in one}
 
 
+@pytest.mark.alone  # its log has a size
 @pytest.mark.parametrize("where", asked())
 def test_every_metric_that_is_asked_for_exists(where: str, known: dict[str, set[str]]) -> None:
     expression = asked()[where]
@@ -78,6 +79,7 @@ def test_every_metric_that_is_asked_for_exists(where: str, known: dict[str, set[
     assert all(used <= labels | NOT_OURS for labels in named)
 
 
+@pytest.mark.alone
 def test_the_dashboard_leaves_no_metric_out(known: dict[str, set[str]]) -> None:
     shown = {name for panel in panels() for t in panel["targets"] for name, _ in SELECTOR.findall(t["expr"])}
     shown |= {f"foreman_phase_seconds_{part}" for part in ("count", "sum")}  # of the histogram that it shows

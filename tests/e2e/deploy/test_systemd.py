@@ -109,6 +109,7 @@ def test_systemd_hears_that_it_serves_lives_and_leaves(systemd: Hears, data_dir:
         daemon.close()
 
 
+@pytest.mark.alone  # the fault is one of its file
 def test_a_service_whose_disk_hangs_shows_no_life_until_it_goes_on(systemd: Hears, data_dir: Path) -> None:
     daemon = Broken("hung", data_dir, models=managed("a"))
     with daemon:

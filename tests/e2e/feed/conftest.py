@@ -19,7 +19,7 @@ from tests.support.foreman import Daemon, Upstream
 
 
 @pytest.fixture(scope="session")
-def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def daemon(engine: str, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(tmp_path_factory.mktemp("foreman") / "data", ollama_url=upstream.url) as daemon:
         yield daemon
         assert not daemon.errors

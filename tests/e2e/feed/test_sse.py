@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.support.api import error, submit
 from tests.support.foreman import Daemon, Upstream, until
+
+pytestmark = pytest.mark.every_store
 
 SSE = {"Accept": "text/event-stream"}
 

@@ -101,6 +101,7 @@ async def test_garbage_is_told_so(daemon: Daemon, query: str) -> None:
     assert query.partition("=")[0] in closed.value.reason
 
 
+@pytest.mark.alone  # the test itself prunes
 async def test_a_pruned_cursor_is_told_so_and_a_later_one_goes_on(upstream: Upstream, tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "data", ollama_url=upstream.url)
     with daemon, trio.fail_after(TIMEOUT):

@@ -1,14 +1,12 @@
-"""A Foreman over the scripted upstream, and what its database says of jobs."""
+"""A Foreman over the scripted upstream, and what it tells of jobs."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
+from tests.support.api import events, target_of
 from tests.support.foreman import Daemon, Upstream
 
 
@@ -20,12 +18,13 @@ def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iter
         assert not daemon.errors
 
 
-def together(database: Path) -> Iterator[tuple[set[tuple[str, str]], set[tuple[str, str]]]]:
+def together(daemon: Daemon) -> Iterator[tuple[set[tuple[str, str]], set[tuple[str, str]]]]:
     """Yield, after each event, the targets and models whose jobs run, and those whose jobs are answered."""
+    jobs = {job["job_id"]: job for job in daemon.http.get("/jobs", params={"limit": 500}).json()["jobs"]}
+    where = {job_id: (target_of(job), job["model"]) for job_id, job in jobs.items()}
+    found = [(job_id, event) for job_id in jobs for event in events(daemon, job_id)]
     states: dict[str, str] = {}
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
-        where = {job: (target, model) for job, target, model in db.execute("SELECT id, target, model FROM jobs")}
-        for job, state in db.execute("SELECT job_id, state FROM events ORDER BY seq"):
-            states[job] = state
-            running = {where[one] for one, now in states.items() if now in ("loading", "working")}
-            yield running, {where[one] for one, now in states.items() if now == "working"}
+    for job_id, event in sorted(found, key=lambda one: int(one[1]["seq"])):
+        states[job_id] = event["state"]
+        running = {where[one] for one, now in states.items() if now in ("loading", "working")}
+        yield running, {where[one] for one, now in states.items() if now == "working"}

@@ -57,6 +57,7 @@ def test_a_working_job_makes_way_for_the_next_one_when_it_is_cancelled(daemon: D
     assert job(daemon, first)["state"] == "cancelled"
 
 
+@pytest.mark.every_store
 def test_the_targets_request_is_closed_when_its_job_is_cancelled(tmp_path: Path) -> None:
     with an_upstream() as upstream, Daemon(tmp_path / "data", ollama_url=upstream.url) as daemon:
         job_id = submit(daemon, "#silent")

@@ -120,6 +120,7 @@ def test_a_known_key_is_answered_when_its_model_and_its_receiver_are_gone(upstre
         )
 
 
+@pytest.mark.alone  # PostgreSQL is of no version before
 def test_a_key_of_the_version_before_goes_on_working(upstream: Upstream, tmp_path: Path) -> None:
     """Its fingerprint is the hash of the body's bytes and of what Python said of the fields."""
     body = chat("long ago", priority="high", not_before="2090-01-01T00:00:00Z", webhook_events=["done"])

@@ -12,7 +12,7 @@ import pytest
 
 from foreman.targets.managed import engine
 from tests.e2e.jobs.conftest import together
-from tests.support.api import chat, submit_many
+from tests.support.api import chat, submit_many, target_of
 from tests.support.foreman import Daemon, managed, until
 
 TARGETS = [
@@ -67,10 +67,10 @@ def test_models_that_fit_work_at_once_and_the_third_takes_the_place_of_one(kind:
         until(lambda: len(done()) == 12)
         submit_many(daemon, [chat(f"{n} {text}", model, **fields) for n in range(2) for model in (c, b, d)])
         until(lambda: len(done()) == 18)
-        ran = Counter((job["target"], job["model"]) for job in done())
+        ran = Counter((target_of(job), job["model"]) for job in done())
+        steps = list(together(daemon))
     assert ran == {("gpu0", a): 4, ("gpu0", b): 6, ("gpu0", c): 2, ("gpu1", d): 6}
     assert max(map(len, seen)) == 2 and any(c in alive for alive in seen)
-    steps = list(together(tmp_path / "data" / "foreman.db"))
     assert all(len({model for target, model in running if target == "gpu0"}) <= 2 for running, _ in steps)
     assert any(working >= {("gpu0", a), ("gpu0", b)} for _, working in steps)
     assert any({target for target, _ in working} == {"gpu0", "gpu1"} for _, working in steps)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.jobs.conftest import together
-from tests.support.api import chat, job, submit, submit_many
+from tests.support.api import chat, job, submit, submit_many, target_of
 from tests.support.foreman import Daemon, Upstream, an_upstream, until
 
 
@@ -35,7 +35,7 @@ def fleet(tmp_path: Path, servers: tuple[Upstream, Upstream]) -> Iterator[Daemon
 
 def shares(daemon: Daemon) -> Counter[str]:
     done = daemon.http.get("/jobs", params={"state": "done", "limit": 500}).json()["jobs"]
-    return Counter(job["target"] for job in done)
+    return Counter(target_of(job) for job in done)
 
 
 def test_one_of_two_servers_is_killed_in_the_middle_of_the_jobs(
@@ -57,7 +57,7 @@ def test_one_of_two_servers_is_killed_in_the_middle_of_the_jobs(
     before = shares(fleet)
     one.start()
     until(lambda: fleet.http.get(f"/jobs/{lone}").json()["state"] == "done")
-    assert fleet.http.get(f"/jobs/{lone}").json()["target"] == "one"
+    assert target_of(job(fleet, lone)) == "one"
     for number in range(20):
         submit(fleet, f"again {number} #slow=0.5", model="a")
     until(lambda: shares(fleet).total() == 61)
@@ -100,7 +100,7 @@ def test_a_server_that_may_hold_two_models_works_on_both_at_once_and_one_that_ma
         with Daemon(tmp_path / "data", targets=targets) as daemon:
             submit_many(daemon, [chat(f"{number} #slow=0.1", model) for number in range(10) for model in "abcd"])
             until(lambda: shares(daemon).total() == 40)
-    steps = [working for _, working in together(tmp_path / "data" / "foreman.db")]
+            steps = [working for _, working in together(daemon)]
     assert {("wide", "a"), ("wide", "b")} in [{one for one in step if one[0] == "wide"} for step in steps]
     assert {("narrow", "c")} in [{one for one in step if one[0] == "narrow"} for step in steps]
     assert all(len({one for one in step if one[0] == "narrow"}) <= 1 for step in steps)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import NDJSON, chat, error, job, state, submit, submit_many
+from tests.support.api import NDJSON, chat, error, job, state, submit, submit_many, target_of
 from tests.support.foreman import Daemon, Upstream, until
 
 FIGURES = ("submitted", "done", "failed", "cancelled", "expired")
@@ -94,7 +94,7 @@ def test_what_becomes_of_jobs_is_counted_by_caller_model_endpoint_and_target(
         assert by("caller") == {"alice": 2, "": 3}
         assert by("model") == {"a": 4, "b": 1}
         assert by("endpoint") == {"/api/chat": 4, "/api/generate": 1}
-        assert by("target") == {"ollama": 5}
+        assert by("target") == {done["target"]: 5} and target_of(done) == "ollama"
 
 
 def test_three_thousand_jobs_at_once_are_all_counted_and_so_is_the_most_that_waited(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import httpx2
-import psycopg
 import pytest
 
 from tests.support.api import chat, job, state, submit
@@ -18,8 +17,8 @@ from tests.support.cutting_proxy import CuttingProxy, unix_socket
 from tests.support.foreman import Daemon, Upstream, until
 from tests.support.postgres import ORIGINS, Server, Servers
 from tests.support.receiver import Receiver
+from tests.support.stored import rows
 
-AWAY = 2.0  # seconds without a database
 CLIENTS = 4
 
 
@@ -126,23 +125,46 @@ class Client(threading.Thread):
             time.sleep(0.05)
 
 
+@contextmanager
+def killed(server: Server) -> Iterator[None]:
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
+def read_only(server: Server) -> Iterator[None]:
+    server.stop()
+    server.start("default_transaction_read_only=on")
+    try:
+        yield
+    finally:
+        server.stop()
+        server.start()
+
+
 @pytest.mark.long
-def test_a_database_that_is_killed_under_load_costs_no_job_and_no_attempt(
-    server: Server, upstream: Upstream, tmp_path: Path
+@pytest.mark.parametrize("how", [killed, read_only])
+def test_a_database_that_is_away_under_load_costs_no_job_and_no_attempt(
+    one_server: Server,
+    upstream: Upstream,
+    tmp_path: Path,
+    how: Callable[[Server], AbstractContextManager[None]],
+    away: float,
 ) -> None:
-    with on(server, tmp_path / "data", upstream, slots=4) as daemon:
-        long = submit(daemon, "#chunks=200 #every=0.02")  # runs meanwhile
+    with on(one_server, tmp_path / "data", upstream, slots=4) as daemon:
+        long = submit(daemon, f"#chunks={50 * (away + 1):.0f} #every=0.02")  # runs meanwhile
         until(lambda: state(daemon, long) == "working")
+        pid = daemon.pid
         clients = [Client(daemon.url, f"c{n}") for n in range(CLIENTS)]
         for client in clients:
             client.start()
         until(lambda: all(len(client.accepted) > 5 for client in clients))
-        server.stop()
-        try:
+        with how(one_server):
             until(lambda: daemon.http.get("/readyz").status_code == 503)
-            time.sleep(AWAY)
-        finally:
-            server.start()
+            time.sleep(away)
         before = [len(client.accepted) for client in clients]
         until(lambda: all(len(client.accepted) > n + 5 for n, client in zip(before, clients, strict=True)))
         for client in clients:
@@ -154,7 +176,8 @@ def test_a_database_that_is_killed_under_load_costs_no_job_and_no_attempt(
         for job_id in ids:
             until(lambda job_id=job_id: state(daemon, job_id) == "done")  # type: ignore[misc]
         assert {job(daemon, job_id)["attempt"] for job_id in ids} == {1}
-        with psycopg.connect(daemon._env["FOREMAN_DATABASE_URL"]) as db:
-            [(stored,)] = db.execute("SELECT count(*) FROM jobs").fetchall()
+        assert {events(daemon, job_id).count("loading") for job_id in ids} == {1}
+        [(stored,)] = rows(daemon, "SELECT count(*) FROM jobs")
         assert len(set(ids)) == len(ids) == stored
+        assert (daemon.pid, daemon.child.running) == (pid, True)
         assert not daemon.errors

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import chat, job, state, submit
+from tests.support.api import chat, state, submit
 from tests.support.foreman import Daemon, Upstream, an_upstream, until
 from tests.support.ports import held_port
 from tests.support.postgres import ORIGINS, Server, Servers
@@ -135,18 +135,3 @@ def test_a_cancel_a_pause_and_a_key_are_one_for_both(server: Server, tmp_path: P
         assert waiting[0] == waiting[1]
         b.http.post("/queue/resume")
         until(lambda: state(b, waiting[0]) == "done")
-
-
-@pytest.mark.long
-def test_the_jobs_of_a_foreman_that_is_lost_are_queued_again(server: Server, tmp_path: Path) -> None:
-    with pair(server, tmp_path) as (a, b):
-        running = submit(a, "#chunks=9999 #every=0.01 #first", model="d")
-        until(lambda: state(a, running) == "working")
-        b.kill()
-        until(lambda: nodes_of(a) == {"a": "up", "b": "gone"}, seconds=6 * LEASE)
-        assert job(a, running)["attempt"] == 1
-        assert [event["state"] for event in a.http.get(f"/jobs/{running}/events").json()["events"]][-1] == "queued"
-        b.start()
-        until(lambda: job(a, running)["attempt"] == 2)
-        assert job(a, running)["target"] == "ollama@b"
-        assert not a.errors

@@ -67,6 +67,7 @@ def receivers() -> Iterator[list[Receiver]]:
         yield [stack.enter_context(Receiver()) for _ in range(RECEIVERS)]
 
 
+@pytest.mark.alone  # the storm fills and locks the file; tests/crash has one of PostgreSQL
 async def test_what_was_accepted_in_a_storm_ends_and_nothing_else_stays(
     seed: int,
     seconds: float,

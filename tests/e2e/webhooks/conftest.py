@@ -13,7 +13,7 @@ QUICK = {"webhook_secret": SECRET, "webhook_backoff": 0.05, "webhook_backoff_max
 
 
 @pytest.fixture(scope="session")
-def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def daemon(engine: str, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("foreman") / "data"
     with Daemon(folder, ollama_url=upstream.url, **QUICK) as daemon:
         yield daemon

@@ -14,6 +14,8 @@ from tests.support.api import deliveries, ended, submit
 from tests.support.foreman import Daemon, Upstream, until
 from tests.support.receiver import SECRET, a_receiver, verified
 
+pytestmark = pytest.mark.every_store
+
 KEYS = {
     "job_id",
     "state",

@@ -51,14 +51,14 @@ class Front:
 
 
 @pytest.fixture(scope="session")
-def _embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def _embedded(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(tmp_path_factory.mktemp("embedded") / "data", slots=2) as daemon:
         yield daemon
         assert daemon.errors == []
 
 
 @pytest.fixture(scope="session")
-def _chained(_embedded: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def _chained(engine: str, _embedded: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(tmp_path_factory.mktemp("chained") / "data", slots=2, ollama_url=_embedded.url) as daemon:
         yield daemon
         assert daemon.errors == []

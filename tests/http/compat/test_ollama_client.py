@@ -27,6 +27,7 @@ def client(front: Front) -> Any:
     made._client.close()
 
 
+@pytest.mark.every_store
 def test_chat_is_a_job(front: Front, client: ollama.Client) -> None:
     answer = client.chat(MODEL, messages=HELLO, options=SHORT)
     assert answer.done and answer.done_reason == "length" and answer.model == MODEL
@@ -37,6 +38,7 @@ def test_chat_is_a_job(front: Front, client: ollama.Client) -> None:
     assert job["result"]["message"]["content"] == answer.message.content
 
 
+@pytest.mark.every_store
 def test_a_streamed_chat_is_a_job(front: Front, client: ollama.Client) -> None:
     chunks = list(client.chat(MODEL, messages=HELLO, options=SHORT, stream=True))
     assert len(chunks) > 4 and [chunk.done for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
@@ -86,6 +88,7 @@ def test_the_lists_know_the_model(front: Front, client: ollama.Client) -> None:
     assert shown.modelinfo and set(shown.capabilities or []) == {"completion", "tools", "embedding"}
 
 
+@pytest.mark.every_store
 def test_embeddings_pass_the_queue(front: Front, client: ollama.Client) -> None:
     both = client.embed(MODEL, input=["a cat", "a kitten"])
     assert len(both.embeddings) == 2 and len(both.embeddings[0]) == len(both.embeddings[1]) > 100

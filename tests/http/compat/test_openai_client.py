@@ -56,6 +56,7 @@ def test_a_chat_is_a_job(front: Front, client: openai.OpenAI) -> None:
     assert job["result"]["choices"][0]["message"]["content"] == answer.choices[0].message.content
 
 
+@pytest.mark.every_store
 @pytest.mark.parametrize("counted", [False, True])
 def test_a_streamed_chat_counts_tokens_for_those_who_ask(front: Front, client: openai.OpenAI, counted: bool) -> None:
     more: Any = {"stream_options": {"include_usage": True}} if counted else {}
@@ -87,6 +88,7 @@ def test_tools_are_taken(front: Front, client: openai.OpenAI) -> None:
     assert front.ended()["state"] == "done"
 
 
+@pytest.mark.every_store
 def test_completions_are_jobs(front: Front, client: openai.OpenAI) -> None:
     answer = client.completions.create(model=MODEL, prompt="one two three", max_tokens=8, temperature=0)
     assert answer.object == "text_completion" and answer.choices[0].text
@@ -96,6 +98,7 @@ def test_completions_are_jobs(front: Front, client: openai.OpenAI) -> None:
     assert text and front.ended()["result"]["choices"][0]["text"] == text
 
 
+@pytest.mark.every_store
 def test_responses_are_jobs(front: Front, client: openai.OpenAI) -> None:
     answer = client.responses.create(model=MODEL, input="Say hello.", max_output_tokens=16, temperature=0)
     assert answer.object == "response" and answer.output_text
@@ -131,6 +134,7 @@ def test_an_unknown_model_is_the_sdks_own_error(client: openai.OpenAI) -> None:
         client.chat.completions.create(model=MODEL, messages=wrong)
 
 
+@pytest.mark.every_store
 def test_messages_are_jobs_in_anthropics_words(front: Front) -> None:
     asked = {"model": MODEL, "max_tokens": 8, "messages": HELLO}
     answer = front.http.post("/v1/messages", json=asked)
