@@ -1,0 +1,86 @@
+"""Agents by Pydantic AI and by OpenAI's SDK for agents, unmodified: background responses and conversations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import agents
+import httpx2
+import openai
+import pydantic_ai
+import pytest
+from pydantic_ai.models.openai import OpenAIResponsesModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+from tests.support.foreman import Daemon, Upstream, an_upstream
+
+SLOWLY = "#chunks=20 #every=0.02"
+TEXT = "".join(f"w{n} " for n in range(20))
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with an_upstream("--kind", "both") as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("agents") / "data", ollama_url=upstream.url) as daemon:
+        yield daemon
+        assert daemon.errors == []
+
+
+def with_client(daemon: Daemon, work: Callable[[openai.AsyncOpenAI], Awaitable[None]]) -> None:
+    """Do the work on asyncio, which these libraries need."""
+
+    async def run() -> None:
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            client: Any = http
+            await work(openai.AsyncOpenAI(base_url=f"{daemon.url}/v1", api_key="unused", http_client=client))
+
+    asyncio.run(run())
+
+
+def test_a_pydantic_agent_runs_in_the_background_and_goes_on(daemon: Daemon, upstream: Upstream) -> None:
+    async def work(client: openai.AsyncOpenAI) -> None:
+        model = OpenAIResponsesModel("a", provider=OpenAIProvider(openai_client=client))
+        agent: Any = pydantic_ai.Agent(model)
+        background = {"openai_background": True}
+        first = await agent.run(f"in the background {SLOWLY}", model_settings=background)
+        assert first.output == TEXT
+        async with agent.run_stream(f"streamed there {SLOWLY}", model_settings=background) as stream:
+            assert await stream.get_output() == TEXT
+        history, previous = first.all_messages(), {"openai_previous_response_id": "auto"}
+        await agent.run("and then?", message_history=history, model_settings=previous)
+
+    with_client(daemon, work)
+    asked = upstream.asked("and then?")[-1]["payload"]["input"]
+    assert [item["role"] for item in asked] == ["user", "assistant", "user"]
+    states = {job["state"] for job in daemon.http.get("/jobs").json()["jobs"]}
+    assert states == {"done"}
+
+
+def test_an_agent_of_openais_sdk_has_a_conversation(daemon: Daemon, upstream: Upstream) -> None:
+    async def work(client: openai.AsyncOpenAI) -> None:
+        agents.set_tracing_disabled(True)
+        agent: Any = agents.Agent(
+            name="brief", model=agents.OpenAIResponsesModel("a", client), instructions="Be brief."
+        )
+        first = await agents.Runner.run(agent, "alpha #echo")
+        second = agents.Runner.run_streamed(agent, "beta #echo", previous_response_id=first.last_response_id)
+        async for _ in second.stream_events():
+            pass
+        third = await agents.Runner.run(agent, "gamma #echo", previous_response_id=second.last_response_id)
+        assert (first.final_output, second.final_output, third.final_output) == (
+            "alpha #echo ",
+            "beta #echo ",
+            "gamma #echo ",
+        )
+
+    with_client(daemon, work)
+    asked = upstream.asked("gamma")[-1]["payload"]
+    assert [item["role"] for item in asked["input"]] == ["user", "assistant"] * 2 + ["user"]
+    assert asked["instructions"] == "Be brief."
