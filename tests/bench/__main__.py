@@ -11,7 +11,21 @@ import sys
 
 import trio
 
-from tests.bench import calls, client, climbing, drain, embedded, jobs, page, people, prompts, scale, streams, submit
+from tests.bench import (
+    calls,
+    client,
+    climbing,
+    drain,
+    embedded,
+    jobs,
+    nodes,
+    page,
+    people,
+    prompts,
+    scale,
+    streams,
+    submit,
+)
 from tests.bench.figures import Measure
 
 FAMILIES: dict[str, Measure] = {
@@ -33,7 +47,12 @@ FAMILIES: dict[str, Measure] = {
     "idle": scale.idle,
     "million": scale.million,
 }
-LONG: dict[str, Measure] = {"prompts-full": prompts.prompts_full, "climbing": climbing.climbing}  # only when named
+LONG: dict[str, Measure] = {
+    "prompts-full": prompts.prompts_full,
+    "climbing": climbing.climbing,
+    "nodes": nodes.nodes,
+    "nodes-full": nodes.nodes_full,
+}  # only when named
 WHICH = f"which: {' '.join(FAMILIES)}, all by default; or {' '.join(LONG)}"
 
 

@@ -17,6 +17,7 @@ from foreman.domain.scheduling.prefixes import path
 from foreman.queue.commands import SubmitMany
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.rules import Rules
+from foreman.store.protocol import Writer
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.bench.instant import MODELS
 
@@ -33,15 +34,19 @@ def fill(
     They come from so many callers, and their prompts begin in so many ways.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
-    store = SqliteWriter(data_dir / "foreman.db")
-    handlers = CommandHandlers(store, Rules(max_queue=count), clock=time.time)
-    try:
-        for first in range(0, count, GROUP):
-            drafts = [_draft(n, models, callers, prompts) for n in range(first, min(first + GROUP, count))]
-            handlers.apply([SubmitMany(drafts=drafts)])
+    with closing(SqliteWriter(data_dir / "foreman.db")) as store:
+        fill_store(store, count, models, callers=callers, prompts=prompts)
         store.checkpoint()
-    finally:
-        store.close()
+
+
+def fill_store(
+    store: Writer, count: int, models: tuple[str, ...] = MODELS[:1], *, callers: int = 1, prompts: int = 0
+) -> None:
+    """As `fill`, in a store that is open."""
+    handlers = CommandHandlers(store, Rules(max_queue=count), clock=time.time)
+    for first in range(0, count, GROUP):
+        drafts = [_draft(n, models, callers, prompts) for n in range(first, min(first + GROUP, count))]
+        handlers.apply([SubmitMany(drafts=drafts)])
 
 
 def _draft(number: int, models: tuple[str, ...], callers: int, prompts: int) -> Draft:

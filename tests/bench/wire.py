@@ -6,7 +6,7 @@ import json
 import selectors
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from types import MappingProxyType
 from typing import Any
@@ -111,17 +111,22 @@ async def ask(port: int, request: bytes, *, status: int = 200) -> Any:
 
 async def rate(port: int, request: bytes, *, connections: int, seconds: float, status: int) -> float:
     """Requests answered per second, by `connections` that each ask again as soon as they are answered."""
-    return await trio.to_thread.run_sync(_keep_asking, port, request, connections, seconds, status)
+    return await rate_of_all([port], request, connections=connections, seconds=seconds, status=status)
 
 
-def _keep_asking(port: int, request: bytes, connections: int, seconds: float, status: int) -> float:
+async def rate_of_all(ports: Sequence[int], request: bytes, *, connections: int, seconds: float, status: int) -> float:
+    """As `rate`, with the connections shared out among the ports."""
+    return await trio.to_thread.run_sync(_keep_asking, ports, request, connections, seconds, status)
+
+
+def _keep_asking(ports: Sequence[int], request: bytes, connections: int, seconds: float, status: int) -> float:
     """As `rate`, on one bare selector: the server has the cores for itself."""
     wanted = b"HTTP/1.1 %d " % status
     done = 0
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
-        for _ in range(connections):
-            opened = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        for number in range(connections):
+            opened = stack.enter_context(socket.create_connection(("127.0.0.1", ports[number % len(ports)])))
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             selector.register(opened, selectors.EVENT_READ, _Answer())
             opened.sendall(request)
