@@ -25,6 +25,7 @@ class AtWork(msgspec.Struct, frozen=True):
     kind: Kind
     claimed_at: Instant
     target: str = ""
+    fence: int = 0  # of the claim
     began_at: Instant | None = None  # when its target got the request
     shown: Callable[[], bool] = never_shown  # True once somebody has seen a part of its answer; asked in any thread
     first_chunk: Callable[[], float | None] = not_begun  # seconds from the request to the answer's beginning; likewise

@@ -98,7 +98,7 @@ class Durations:
             shown: Returns True once somebody has seen a part of its answer.
             first_chunk: Returns the seconds from the request to the beginning of the answer, None until then.
         """
-        at_work = AtWork(Kind.of(job), now, job.target or "", shown=shown, first_chunk=first_chunk)
+        at_work = AtWork(Kind.of(job), now, job.target or "", job.fence, shown=shown, first_chunk=first_chunk)
         self.at_work = {**self.at_work, job.id: at_work}
 
     def began(self, job_id: str, now: Instant) -> None:

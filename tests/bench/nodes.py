@@ -218,7 +218,8 @@ def _fill(url: str, count: int) -> None:
     with closing(PostgresWriter(url, Identity("filler", "filler"))) as store:
         fill_store(store, count, tuple(f"m{number}" for number in range(CLAIMED_MODELS)))
     with closing(psycopg.connect(url, autocommit=True)) as db:
-        db.execute("ANALYZE")  # as the server does within minutes
+        db.execute("VACUUM ANALYZE")  # as the server does within minutes
+        db.execute("CHECKPOINT")
 
 
 @contextmanager

@@ -51,9 +51,13 @@ async def output(job_id: str) -> Response:
     ctx = context()
     fence, turn, begin = (whole(name, request.args.get(name), 0, MOST, least=0) for name in ("fence", "turn", "from"))
     found = ctx.hub.output(job_id)  # held before the read, so that no later event is missed
-    job = await ctx.readers.read(lambda store: store.job(job_id))
-    runs = job is not None and job.state in RUNNING and job.target in ctx.outlook.own_sites
-    if job is None or not runs or job.fence != fence or not found.turn:
+    at_work = ctx.outlook.at_work.get(job_id)
+    if at_work is None or at_work.fence != fence:  # the claim may have ended, and its end not be stored yet
+        job = await ctx.readers.read(lambda store: store.job(job_id))
+        runs = job is not None and job.state in RUNNING and job.target in ctx.outlook.own_sites
+        if job is None or not runs or job.fence != fence:
+            raise JobNotFound(job_id)
+    if not found.turn:
         raise JobNotFound(job_id)
     reader = found.follow(inflow(request).hurry, begin if turn == found.turn else 0)
     response = Response(_frames(found, reader), content_type="application/octet-stream")
