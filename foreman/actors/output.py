@@ -41,6 +41,7 @@ class OutputLog:
         `held` counts the bytes of the running attempt, then those of the chunks, for as long as the log is referenced.
         """
         self.job_id = job_id
+        self.is_stored = False  # True once the store is known to have the job
         self._on_follow = on_follow
         self.is_remote = False  # its chunks come from another node: the end of a done job waits for the last ones
         self._due: JobEvent | None = None  # the end that waits
@@ -97,6 +98,7 @@ class OutputLog:
     def on_commit(self, event: JobEvent) -> None:
         """Record the job's end, or that it runs again."""
         self.runs = event.state in RUNNING
+        self.is_stored = True
         if event.state is State.DONE and self.is_remote:
             self._due = event
             return
@@ -116,13 +118,13 @@ class OutputLog:
     def complete(self, *, whole: bool) -> None:
         """Record that no more chunks come from the other node; without a `whole` answer they are void.
 
-        Readers then find nothing before the end, as those that come after it.
+        Readers then find nothing before the end, as those that come after it: also when the end is yet to be heard of.
         """
         self.is_remote = False
         due, self._due = self._due, None
+        if not whole:
+            self.drop()
         if due is not None:
-            if not whole:
-                self.drop()
             self.on_commit(due)
 
     def let_go(self) -> None:
@@ -286,6 +288,10 @@ class OutputHub:
     def followed(self) -> list[OutputLog]:
         """Return the logs that have readers."""
         return [output for output in list(self._outputs.values()) if output.is_followed]
+
+    def without_end(self) -> list[OutputLog]:
+        """Return the logs of stored jobs that have not ended."""
+        return [output for output in list(self._outputs.values()) if output.is_stored and output.ended is None]
 
     def on_commit(self, commit: Commit) -> None:
         """Pass the events of a commit to the output logs of their jobs."""

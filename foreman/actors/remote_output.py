@@ -11,10 +11,11 @@ import trio
 
 from foreman.actors.other_nodes import OtherNodes
 from foreman.actors.output import CHUNK_COST, OutputHub, OutputLog
-from foreman.domain.errors import ForemanError, MemoryFull, TargetError, TargetGarbled
+from foreman.domain.errors import ForemanError, JobUnreadable, MemoryFull, TargetError, TargetGarbled
 from foreman.domain.job import RUNNING, JobEvent, State, node_of
 from foreman.domain.output_frames import Began, Ended, FrameReader, Malformed, Piece, ShownError
 from foreman.queue.commands import Commit
+from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
 
 log = structlog.get_logger()
@@ -91,6 +92,31 @@ class RemoteOutputs:
             output = self._hub.find(event.job_id)
             if output is not None and output.is_followed:
                 self._look(output)
+
+        if commit.missed is not None and self._nursery is not None:
+            self._nursery.start_soon(self._end_deleted)
+
+    async def _end_deleted(self) -> None:
+        """End the outputs of jobs that another node has deleted before this one heard how they ended."""
+        job_ids = [output.job_id for output in self._hub.without_end()]
+
+        def read(store: Reader) -> list[str]:
+            return [job_id for job_id in job_ids if not _has(store, job_id)]
+
+        for job_id in await self._readers.insist(read):
+            if (output := self._hub.find(job_id)) is not None and output.ended is None:
+                event = JobEvent(
+                    seq=0,
+                    job_id=job_id,
+                    state=State.CANCELLED,
+                    previous=None,
+                    at=0.0,
+                    model="",
+                    attempt=output.attempt,
+                    error="the job was deleted",
+                )
+                self._stop(event)
+                output.on_commit(event)
 
     def _look(self, output: OutputLog) -> None:
         """Begin to follow a job that runs elsewhere."""
@@ -184,3 +210,10 @@ class RemoteOutputs:
             if one.received:
                 output.begin(frame.attempt)
             one.turn, one.received = frame.turn, 0
+
+
+def _has(store: Reader, job_id: str) -> bool:
+    try:
+        return store.job(job_id) is not None
+    except JobUnreadable:
+        return True

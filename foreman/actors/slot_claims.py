@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from foreman.domain.job import JobEvent, LoadKey
+from foreman.domain.job import LoadKey
 from foreman.domain.scheduling.choose import Spent
 from foreman.queue.commands import Claim, Queue, Work
 
@@ -35,9 +35,9 @@ class SlotClaims:
         finally:
             self._sent.discard(claim)
 
-    def undo(self, event: JobEvent) -> None:
-        """Have a slot that was given the job, and has not seen it yet, go without: the event came after its claim."""
+    def undo(self, job_id: str, seq: float) -> None:
+        """Have a slot that was given the job before `seq`, and has not seen it yet, go without."""
         for claim in self._sent:
             work = claim.reply.outcome
-            if isinstance(work, Work) and work.job.id == event.job_id and work.seq < event.seq:
+            if isinstance(work, Work) and work.job.id == job_id and work.seq < seq:
                 claim.reply.settle(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,7 +31,7 @@ from foreman.domain.errors import (
     TargetDrained,
     TargetUnavailable,
 )
-from foreman.domain.job import RUNNING, Instant, JobEvent, LoadKey, State, model_of
+from foreman.domain.job import RUNNING, Instant, LoadKey, State, model_of
 from foreman.domain.scheduling.choose import Spent
 from foreman.offload import LIGHT
 from foreman.queue.commands import Answered, Began, Claim, Commit, Computed, Finished, Queue, Withdraw, Work
@@ -93,18 +94,17 @@ class Worker:
         for job_id, urgent in commit.giving_way.items():
             if attempt := self._running.get(job_id):
                 attempt.stop(Preempted(urgent))
-        for event in commit.others:
-            if event.state not in RUNNING:
-                self._undo(event)
-        for event in commit.events:
-            if event.state is State.CANCELLED:
-                self._undo(event)
+        ended = [event for event in commit.others if event.state not in RUNNING]
+        for event in (*ended, *(event for event in commit.events if event.state is State.CANCELLED)):
+            self._undo(event.job_id, event.seq)
+        for job_id in commit.missed or ():
+            self._undo(job_id, math.inf)
 
-    def _undo(self, event: JobEvent) -> None:
-        """Stop the attempt of a job that is not this worker's any more."""
-        if attempt := self._running.get(event.job_id):
+    def _undo(self, job_id: str, seq: float) -> None:
+        """Stop the attempt of a job that is not this worker's any more, by the event `seq`."""
+        if attempt := self._running.get(job_id):
             attempt.stop(None)
-        self._claims.undo(event)
+        self._claims.undo(job_id, seq)
 
     @property
     def running(self) -> int:

@@ -270,8 +270,11 @@ class Board:
             self._next[line] = deque(heads[1:])
 
     def changes(self) -> list[Line]:
-        """Return the lines changed by the transaction, with their numbers of jobs."""
-        return [self._line(line) for line, before in self._before.items() if self._found(line)[1:] != before[1:]]
+        """Return the lines changed by the transaction, with their numbers of jobs.
+
+        One that has as many jobs as before, and another oldest one, is news to other nodes.
+        """
+        return [self._line(line) for line, before in self._before.items() if self._found(line) != before]
 
     def commit(self) -> None:
         """Accept the changes: the transaction is on disk."""

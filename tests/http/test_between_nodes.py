@@ -17,7 +17,7 @@ from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import AnswerTooLarge, ForemanError, TargetLost, TargetRefused
 from foreman.domain.job import State
 from foreman.domain.node_auth import NodeAuth
-from foreman.queue.commands import Cancel
+from foreman.queue.commands import Cancel, Delete
 from foreman.targets.protocol import Call
 from tests.support.actors import FakeTarget, Script, chunk, failing, now, saying, silent
 from tests.support.nodes import LEASE, SECRET, Node, Nodes
@@ -267,6 +267,43 @@ async def test_a_cancelled_job_ends_its_readers(nodes: Nodes, autojump_clock: Mo
         assert texts(await response.receive()) == ["one"]
         await a.queue.ask(Cancel(job_id=job_id))
         assert texts(await response.read(10**6)) == ["cancelled"]
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_job_that_is_deleted_at_once_ends_its_readers(
+    nodes: Nodes, held: bool, autojump_clock: MockClock
+) -> None:
+    """The node of the reader hears of the job's end no more: its events are deleted with it."""
+    a = await nodes.start("a", held=True)
+    b = await nodes.start("b", FakeTarget(scripts=[silent("one")]), held=held)
+    job_id = await a.submit()
+    if not held:
+        await a.until_state(State.WORKING)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_deleted_soon, b, job_id)
+        said = await a.read_stream(job_id)
+    assert json.loads(said.splitlines()[-1])["foreman"] == {"state": "cancelled"}
+    assert a.target.together == b.target.together == 0
+
+
+async def _deleted_soon(node: Node, job_id: str) -> None:
+    await trio.sleep(1)
+    await node.queue.tell(Cancel(job_id=job_id))
+    await node.queue.ask(Delete(job_id=job_id))
+
+
+async def test_an_answer_that_breaks_off_is_not_taken_for_whole(nodes: Nodes, autojump_clock: MockClock) -> None:
+    """The connection is lost as the job ends: the store says that it is done before this node has heard of it."""
+    a, b = await two(nodes, saying("one", "two", seconds=3))
+    job_id = await a.submit()
+    a.store.looks_every = 30.0
+    async with a.stream(job_id) as response:
+        assert texts(await response.receive()) == ["one"]
+        await trio.sleep(2)
+        b.unplug()
+        await b.until_state(State.DONE)
+        said = await response.read(10**6)
+    assert texts(said)[-1] == "onetwo"
 
 
 async def test_a_reader_that_leaves_ends_the_request(nodes: Nodes, autojump_clock: MockClock) -> None:

@@ -16,11 +16,13 @@ from foreman.domain.errors import ForemanError, QueueFull, StoreAway, TargetLost
 from foreman.domain.job import RUNNING, Job, JobEvent, State, node_of
 from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.quotas import Quota
+from foreman.domain.retry import Sent
 from foreman.queue.commands import (
     Beat,
     Cancel,
     Claim,
     Delete,
+    DeliveryEnded,
     Finished,
     Message,
     Pause,
@@ -333,6 +335,7 @@ def test_one_node_coordinates_and_another_takes_over(nodes: tuple[Node, Node]) -
     for _ in range(7):
         b.now += 3
         b.beat()
+    a.look()
     assert (a.handlers.coordinates, b.handlers.coordinates) == (False, True)
     a.now += 21
     a.beat()
@@ -340,6 +343,86 @@ def test_one_node_coordinates_and_another_takes_over(nodes: tuple[Node, Node]) -
     b.beat(state=NodeState.GONE)
     a.beat()
     assert a.handlers.coordinates
+
+
+def test_a_job_that_was_cancelled_and_deleted_elsewhere_runs_no_more(nodes: tuple[Node, Node]) -> None:
+    """Its events went with it, so that none says how it ended."""
+    a, b = nodes
+    other, job = submitted(a, 2), submitted(a)
+    works = [a.claim(), a.claim()]
+    b.apply(Cancel(job_id=job.id), Delete(job_id=job.id))
+    commit = a.handlers.tick()
+    assert commit.missed == {job.id}
+    assert list(a.handlers._ledger.running) == [other.id]
+    a.apply(*(Finished(job_id=w.job.id, fence=w.job.fence, outcome=ANSWER) for w in works if w))
+    assert [(event.job_id, event.state) for event in a.store.events(limit=99)][-1] == (other.id, "done")
+    assert a.handlers.tick().missed is None
+
+
+def test_what_was_deleted_while_the_server_was_away_runs_no_more(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    job = submitted(a)
+    assert a.claim()
+    a.store.away = True
+    a.apply(Cancel(job_id=job.id))
+    b.apply(Cancel(job_id=job.id), Delete(job_id=job.id))
+    a.store.away = False
+    a.now += 10
+    _, commit = a.handlers.apply([Beat(targets=[])])
+    assert commit.missed == {job.id}
+    assert not a.handlers._ledger.running
+
+
+def test_the_jobs_of_a_node_that_has_gone_without_their_ends_run_elsewhere(nodes: tuple[Node, Node]) -> None:
+    """A node that ends in order while the server is away cannot store how its last jobs ended."""
+    a, b = nodes
+    job = submitted(a)
+    assert a.claim()
+    a.beat(state=NodeState.GONE)
+    b.beat()
+    assert [(event.job_id, event.state, event.error) for event in b.own] == [
+        (job.id, State.QUEUED, "foreman stopped while this job was running")
+    ]
+    assert not b.handlers._ledger.running
+
+
+def test_a_receiver_that_wants_no_more_gets_no_more_from_any_node(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    job = submitted(a, webhook_url="http://10.0.0.1/hook")
+    work = a.claim()
+    assert work is not None
+    [delivery, *_] = b.store.deliveries(job.id)
+    b.say(DeliveryEnded(delivery=delivery, sent=Sent(status=410, error="gone")))
+    a.say(Finished(job_id=job.id, fence=work.job.fence, outcome=ANSWER))
+    assert [(event.state, event.posted) for event in a.own][-1] == (State.DONE, False)
+    stored = a.store.job(job.id)
+    assert stored is not None and stored.webhook_url is None
+
+
+def test_the_oldest_job_of_a_line_is_known_though_its_numbers_stay(nodes: tuple[Node, Node]) -> None:
+    """One job leaves the line and another enters it, in one transaction."""
+    a, b = nodes
+    submitted(a)
+    b.look()
+    a.apply(Claim(target="t@a", loaded=lambda key: True), Submit(draft=draft(2)))
+    assert a.given[0].job.id == "001"
+    work = b.claim()
+    assert work is not None
+    assert work.job.id == "002"
+    assert b.caches() == Node(b.store._store, "c", Roll()).caches()
+
+
+def test_a_node_that_owes_reports_does_not_try_all_the_time(nodes: tuple[Node, Node]) -> None:
+    a, _ = nodes
+    submitted(a)
+    work = a.claim()
+    assert work is not None
+    a.look()
+    a.now += 1  # its next look is overdue
+    a.store.away = True
+    a.handlers.apply([Finished(job_id=work.job.id, fence=work.job.fence, outcome=ANSWER)])
+    assert a.handlers.owes
+    assert a.handlers.next_due is not None and a.handlers.next_due > a.now
 
 
 def test_a_job_waits_for_the_node_that_has_its_model_loaded(nodes: tuple[Node, Node]) -> None:

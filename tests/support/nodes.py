@@ -142,8 +142,7 @@ class Nodes:
             nowhere.listen()
         self._nowhere.append(nowhere)
         url = f"http://127.0.0.1:{nowhere.getsockname()[1]}"
-        self.roll.nodes[node.name] = replace(self.roll.nodes[node.name], url=url)
-        self.roll.changes += 1
+        self.roll.change(replace(self.roll.nodes[node.name], url=url))
 
     def close(self) -> None:
         for nowhere in self._nowhere:

@@ -84,6 +84,7 @@ async def _ends(job_id: str, wait: int) -> bool:
         return True
     if ctx.pushes is not None:
         ctx.pushes.expect(job)
+    output.is_stored = True
     with trio.move_on_after(wait) as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_until, ctx.leaving, scope)

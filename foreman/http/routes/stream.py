@@ -26,6 +26,7 @@ async def follow(job_id: str) -> Response:
     ctx = context()
     output = ctx.hub.output(job_id)  # held before the read, so that no later event is missed
     job = await visibility.find(job_id)
+    output.is_stored = True
     wants_sse = "text/event-stream" in request.headers.get("Accept", "")
     frame = Sse(job.endpoint) if wants_sse else Ndjson()
     readers = ctx.readers

@@ -44,7 +44,7 @@ from foreman.queue.commands import (
     Withdraw,
 )
 from foreman.queue.handlers import claims, deliveries, files, giving_way, jobs, maintenance, nodes
-from foreman.queue.handlers.following import follow, hear
+from foreman.queue.handlers.following import follow, hear, recall
 from foreman.queue.handlers.hold import Hold
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.open_claims import Lend
@@ -177,6 +177,7 @@ class CommandHandlers:
             answers = [answer for message in _to_store(together) for answer in self._unstored(message, busy)]
             commit = self._commit([])
             self._due = self.clock() + BUSY_PAUSE
+            self._looks_at = self._looks_at and self._due  # a look that is overdue would have it tried again at once
         except (StoreUnavailable, StoreRejected) as error:
             tried = [self._in_one_or_error(message) for message in _to_store(together)]
             answers = [answer for some, _ in tried for answer in some]
@@ -185,7 +186,9 @@ class CommandHandlers:
             if isinstance(error, StoreUnavailable):
                 self._due = self.clock() + maintenance.FULL_PAUSE
             told = {job_id: urgent for _, done in tried for job_id, urgent in done.giving_way.items()}
-            commit = Commit(events, any(done.posted for _, done in tried), told, others)
+            missed = [done.missed for _, done in tried if done.missed is not None]
+            gone = {job_id for some in missed for job_id in some} if missed else None
+            commit = Commit(events, any(done.posted for _, done in tried), told, others, missed=gone)
         alone = [message for message in together if isinstance(message, Checkpoint)]
         answers += [(message, maintenance.checkpoint(self._ledger)) for message in alone]
         return answers, commit
@@ -226,8 +229,9 @@ class CommandHandlers:
         self, events: Sequence[JobEvent], posted: bool = False, told: Mapping[str, str] = NOTHING_TOLD
     ) -> Commit:
         """Return a commit of these events, with those of other nodes that are not reported yet."""
-        others, due = self._ledger.report_followed()
-        return Commit(events, posted or due, told, others, nodes.may_claim(self._ledger, events))
+        others, due, missed = self._ledger.report_followed()
+        may_claim = nodes.may_claim(self._ledger, events)
+        return Commit(events, posted or due, told, others, may_claim, missed)
 
     def _in_one(
         self, batch: list[Message[Any]], lend: Lend | None = None, more: More | None = None
@@ -239,8 +243,7 @@ class CommandHandlers:
             with self.store.transaction(at) as ledger.now:
                 self._ahead = ledger.now - at
                 if self._stale:
-                    ledger.recall()
-                    hear(ledger, self.store.nodes())
+                    recall(ledger)
                     self._stale = False
                 self._follow()
                 again = self._keep_time()

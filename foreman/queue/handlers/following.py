@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from foreman.domain.job import RUNNING, Job, State
 from foreman.domain.nodes import Node, NodeState, remembered
 from foreman.queue.handlers.ledger import Ledger
@@ -26,7 +28,17 @@ def follow(ledger: Ledger, news: News) -> None:
     ledger.outlook.paused = news.paused
     if news.nodes is not None:
         hear(ledger, news.nodes)
-    ledger.follow(news.newest, news.events, news.jobs.values(), posted=news.posted)
+    missed = ledger.follow(news.newest, news.events, news.jobs.values(), posted=news.posted)
+    if missed or news.nodes is not None:
+        _look_again(ledger, missed=missed)
+
+
+def recall(ledger: Ledger) -> None:
+    """Reload the caches after the store was away: what others have deleted meanwhile is not among the news."""
+    before = ledger.running.keys()
+    ledger.recall()
+    ledger.missed = {*(ledger.missed or ()), *(before - ledger.running.keys())}
+    hear(ledger, ledger.store.nodes())
 
 
 def hear(ledger: Ledger, nodes: Sequence[Node]) -> None:
@@ -46,6 +58,19 @@ def hear(ledger: Ledger, nodes: Sequence[Node]) -> None:
             found[report.name] = site
     ledger.outlook.sites_elsewhere = found
     ledger.outlook.nodes_elsewhere = {node.name: node for node in nodes if node.name != ledger.node}
+
+
+def _look_again(ledger: Ledger, *, missed: bool) -> None:
+    """See which jobs run, and which have webhooks: no event says that a job was deleted, or a receiver left."""
+    stored = {job.id: job for job in ledger.store.running()}
+    left = ledger.running.keys() - stored.keys()
+    for job_id in left:
+        ledger.forget(ledger.running[job_id])
+    for job in ledger.running.values():
+        if job.webhook_url is not None and stored[job.id].webhook_url is None:
+            ledger.running[job.id] = replace(job, webhook_url=None)
+    if missed:
+        ledger.missed = {*(ledger.missed or ()), *left}
 
 
 def _observe(ledger: Ledger, job: Job) -> None:

@@ -77,6 +77,7 @@ class Ledger:
         self._depths: Sequence[Depth] = ()
         self._newest = self._newest_before = 0  # seq
         self.followed: list[JobEvent] = []  # of other nodes, not reported yet
+        self.missed: set[str] | None = None  # see `Commit.missed`; not reported yet
         self._follows_due = False  # True when a webhook of another node's commit has become due
         self.due: Instant | None = None  # what the store says is due next, unless `due_changed`
         self.due_changed = True
@@ -147,19 +148,21 @@ class Ledger:
         self.occupancy = Occupancy(self.running.values())
         self._newest = self._store.seqs().newest
 
-    def follow(self, newest: int, followed: Sequence[JobEvent], jobs: Iterable[Job], *, posted: bool) -> None:
-        """Accept what other nodes have committed: a rollback does not undo it."""
+    def follow(self, newest: int, followed: Sequence[JobEvent], jobs: Iterable[Job], *, posted: bool) -> bool:
+        """Accept what others have committed, which no rollback undoes; return True if events of deleted jobs lack."""
+        missed = newest - self._newest > len(followed)
         self._newest = self._newest_before = newest
         self.followed += followed
         self._follows_due |= posted
         self.due_changed |= any(map(_may_be_due, jobs))
         self.tokens.clear()
         self.tally.follow(waiting=self.outlook.board.waiting, running=len(self.running))
+        return missed
 
-    def report_followed(self) -> tuple[Sequence[JobEvent], bool]:
-        """Return the events of other nodes since the last call, and True if a webhook has become due."""
-        reported = self.followed, self._follows_due
-        self.followed, self._follows_due = [], False
+    def report_followed(self) -> tuple[Sequence[JobEvent], bool, set[str] | None]:
+        """Return the events of other nodes since the last call, True if a webhook has become due, and `missed`."""
+        reported = self.followed, self._follows_due, self.missed
+        self.followed, self._follows_due, self.missed = [], False, None
         return reported
 
     def refreshed(self) -> Outlook:

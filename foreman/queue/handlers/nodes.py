@@ -24,6 +24,7 @@ def beat(ledger: Ledger, message: Beat) -> None:
     store.tell(message.targets, message.state)
     for node in silent(store.nodes(), ledger.node, now=ledger.now, lease=ledger.rules.lease):
         _evict(ledger, node)
+    _take_over(ledger)
     if message.state is NodeState.UP and not _is_up(ledger, store.coordinator):
         store.coordinate()
         ledger.redelivers = True  # the webhooks of the one before
@@ -58,10 +59,19 @@ def _is_up(ledger: Ledger, name: str) -> bool:
 
 
 def _evict(ledger: Ledger, node: Node) -> None:
-    """Take over from a node: its jobs are queued again, or failed, as after a crash."""
     ledger.store.evict(node.name)
     hear(ledger, ledger.store.nodes())
-    left = [job for job in ledger.running.values() if node_of(job.target) == node.name]
+    log.warning("node evicted", node=node.name, silent=round(ledger.now - node.seen_at, 1))
+
+
+def _take_over(ledger: Ledger) -> None:
+    """Queue the jobs again, or fail them, that run at no node: as after a crash.
+
+    They were left by nodes that were evicted, or that have gone without storing how their last jobs ended.
+    """
+    there = {node.name for node in ledger.store.nodes() if node.state is not NodeState.GONE}
+    left = [job for job in ledger.running.values() if node_of(job.target) not in {*there, ledger.node}]
     for job in left:
         claims.failed(ledger, job, Interrupted(), numbered=LOST)
-    log.warning("node evicted", node=node.name, silent=round(ledger.now - node.seen_at, 1), jobs=len(left))
+    if left:
+        log.warning("jobs taken over from nodes that are gone", jobs=len(left))

@@ -130,9 +130,13 @@ class Membership:
         self._connection.run(sql, (msgspec.json.encode(told[0]).decode(), state, self._identity.name))
         if told == self._told:
             return False
-        self._connection.run(_TOLD)
+        self.announce()
         self._told = told
         return True
+
+    def announce(self) -> None:
+        """Have the other nodes look at the nodes, and at what runs."""
+        self._connection.run(_TOLD)
 
     def forget(self) -> None:
         """Tell all again: a transaction was rolled back."""
@@ -141,7 +145,7 @@ class Membership:
     def evict(self, name: str) -> None:
         """Write that a node is gone; its next fence fails."""
         self._connection.run("UPDATE nodes SET state = 'gone', epoch = epoch + 1 WHERE name = ?", (name,))
-        self._connection.run(_TOLD)
+        self.announce()
 
     def leave(self) -> None:
         """Write that this node has gone, if the server can be reached."""
@@ -163,7 +167,7 @@ class Membership:
             raise StoreBroken(f"{why}: install a newer one")
         values = own.name, own.id, own.url, own.version, knows, batch
         [(self.epoch, at)] = self._connection.rows(_JOIN, values)
-        self._connection.run(_TOLD)
+        self.announce()
         self.batch, self._told = 0, None
         return float(at)
 

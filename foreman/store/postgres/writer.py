@@ -270,6 +270,8 @@ class PostgresWriter(SqlWriter, PostgresReader):
         latest = {one.seq: one for one in deliveries}  # a statement may not change a row twice
         super().put_deliveries([_storable(one) for one in latest.values()])
         self._posted |= any(one.state is DeliveryState.DUE for one in latest.values())
+        if any(one.state is DeliveryState.STOPPED for one in latest.values()):
+            self._member.announce()
 
     def put_lines(self, lines: Sequence[Line]) -> None:
         """Write the numbers of jobs of these lines; empty ones stay until all nodes have seen them."""
