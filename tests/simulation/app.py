@@ -80,11 +80,13 @@ class App:
         book: Book,
         dice: random.Random,
         clock: Callable[[], Instant],
+        *,
+        disk: Disk | None = None,
     ) -> None:
         self.store = store
         self.book = book
         self.patient = 2 * book.limit  # seconds: a turn, and what a pause or a load may add
-        self.disk = Disk(dice)
+        self.disk = disk or Disk(dice)
         self._app = build(
             settings,
             store,
@@ -173,6 +175,9 @@ class App:
                 last = reader.after
                 continue
             for event in events:
+                logged = self.book.history[event.seq - 1]
+                if (event.job_id, event.state) != (logged.job_id, logged.state):
+                    self.book.complain(f"the feed says {event}, the log {logged}")
                 missed = [c for c in self.book.history[last : event.seq - 1] if c.job_id not in self.book.gone]
                 if event.seq <= last or missed:
                     self.book.complain(f"the feed goes from {last} to {event.seq}")

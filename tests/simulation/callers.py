@@ -14,7 +14,7 @@ from foreman.domain.errors import (
     IllegalTransition,
     JobNotFound,
     QueueFull,
-    StoreFull,
+    StoreUnavailable,
 )
 from foreman.domain.job import RUNNING, Draft, Instant, Job, Priority, State
 from foreman.queue.commands import Cancel, Delete, Pause, Redeliver, Resume, Retry, Submit, SubmitMany
@@ -31,8 +31,16 @@ class Callers:
     """Outlive the process, as callers do."""
 
     def __init__(
-        self, dice: random.Random, book: Book, receivers: ScriptedReceivers, clock: Callable[[], Instant]
+        self,
+        dice: random.Random,
+        book: Book,
+        receivers: ScriptedReceivers,
+        clock: Callable[[], Instant],
+        *,
+        far: float = 7200.0,
     ) -> None:
+        """Jobs are to start up to `far` seconds later."""
+        self._far = far
         self._dice = dice
         self._book = book
         self._receivers = receivers
@@ -44,6 +52,10 @@ class Callers:
 
     async def come_and_go(self, app: App, gap: float) -> None:
         """Ask something every `gap` seconds or so, without waiting for the answers."""
+        async with trio.open_nursery() as nursery:
+            await self._come(gap, lambda: (app, nursery))
+
+    async def _come(self, gap: float, whom: Callable[[], tuple[App, trio.Nursery] | None]) -> None:
         asks: dict[Callable[[App], Awaitable[None]], int] = {
             self.submit: 30,
             self.submit_again: 8,
@@ -59,16 +71,17 @@ class Callers:
             self.resume: 3,
             self.look: 6,
         }
-        async with trio.open_nursery() as nursery:
-            while True:
-                await trio.sleep(self._dice.expovariate(1 / gap))
-                for ask in self._dice.choices(list(asks), list(asks.values()), k=self._dice.choice([1, 1, 2, 10])):
+        while True:
+            await trio.sleep(self._dice.expovariate(1 / gap))
+            for ask in self._dice.choices(list(asks), list(asks.values()), k=self._dice.choice([1, 1, 2, 10])):
+                if (found := whom()) is not None:
+                    app, nursery = found
                     nursery.start_soon(self._ask, ask, app)
 
     async def _ask(self, ask: Callable[[App], Awaitable[None]], app: App) -> None:
         try:
             await ask(app)
-        except (IllegalTransition, JobNotFound, DeliveryNotFound, QueueFull, StoreFull, Draining) as error:
+        except (IllegalTransition, JobNotFound, DeliveryNotFound, QueueFull, StoreUnavailable, Draining) as error:
             self._book.tally[error.code] += 1
 
     async def submit(self, app: App, draft: Draft | None = None) -> None:
@@ -109,7 +122,7 @@ class Callers:
         model = self._dice.choice(MODELS)
         for _ in range(self._dice.randint(10, 60)):
             await self.submit(app, self._draft(model=model, priority=Priority.HIGH, not_before=None))
-            await trio.sleep(self._dice.uniform(0, 60))
+            await trio.sleep(self._dice.uniform(0, self._far / 120))
 
     async def cancel(self, app: App) -> None:
         job_id = self._some()
@@ -196,7 +209,7 @@ class Callers:
             "payload": name.encode(),
             "priority": dice.choice([Priority.HIGH, Priority.NORMAL, Priority.NORMAL, Priority.LOW]),
             "max_attempts": dice.choice([1, 2, 3, 3, 10]),
-            "not_before": now + dice.choice([-5, 1, 60, 7200]) if dice.random() < 0.2 else None,
+            "not_before": now + dice.choice([-5, 1, 60, self._far]) if dice.random() < 0.2 else None,
             "start_by": now + dice.choice([0.5, 60, 3600]) if dice.random() < 0.15 else None,
             "timeout": dice.choice([5.0, 200.0]) if dice.random() < 0.2 else None,
             "custom_id": f"custom {name}",

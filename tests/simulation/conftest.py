@@ -6,6 +6,8 @@ import pytest
 
 SHORT = (64, 74, 86, 143, 148, 174)  # between them all that a history may have
 
+SHORT_OF_NODES = (29, 54)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("simulation")
@@ -14,7 +16,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "seed" in metafunc.fixturenames:
-        one = metafunc.config.getoption("--sim-seed", default=None)
-        many = metafunc.config.getoption("--sim-seeds", default=None)
-        metafunc.parametrize("seed", [one] if one is not None else range(many) if many is not None else SHORT)
+    for name, short in {"seed": SHORT, "nodes_seed": SHORT_OF_NODES}.items():
+        if name in metafunc.fixturenames:
+            one = metafunc.config.getoption("--sim-seed", default=None)
+            many = metafunc.config.getoption("--sim-seeds", default=None)
+            metafunc.parametrize(name, [one] if one is not None else range(many) if many is not None else short)

@@ -89,6 +89,7 @@ class Book:
     turn_began: Instant | None = None  # None: before a clock was set
     started: list[int] = field(default_factory=list)  # the classes of the last two jobs
     was_full: bool = False
+    excused: Callable[[str, float], bool] = lambda target, since: False  # from having heard of a change since then
 
     def complain(self, words: str) -> None:
         self.complaints.append(words)

@@ -56,7 +56,7 @@ class Failed(AssertionError):
 def simulate(seed: int, folder: Path, *, several: bool = False) -> StaticAnswer:
     """Play the history of `seed`, with one target or several. Raises Failed with all that was wrong."""
     world = World(seed, folder, several=several)
-    with _same_each_time(seed), capture_logs(processors=[_only_errors]) as errors:
+    with same_each_time(seed), capture_logs(processors=[only_errors]) as errors:
         try:
             trio.run(world.run, clock=MockClock(autojump_threshold=0))
             world.hear(errors)
@@ -66,14 +66,15 @@ def simulate(seed: int, folder: Path, *, several: bool = False) -> StaticAnswer:
     return world.told()
 
 
-def _only_errors(logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def only_errors(logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop all but errors from the log."""
     if method not in ("error", "critical", "exception"):
         raise structlog.DropEvent
     return line
 
 
 @contextmanager
-def _same_each_time(seed: int) -> Iterator[None]:
+def same_each_time(seed: int) -> Iterator[None]:
     """Have tasks run in the same order, and those that would only look do so rarely."""
     with (
         same_order(seed),
