@@ -138,6 +138,16 @@ def test_it_is_taken_up_again_when_the_answer_is_long_there(client: Any) -> None
     assert text_of(again) == text_of(seen + rest) == TEXT
 
 
+def test_the_events_of_a_long_answer_are_kept_too(client: Any, shared: Daemon) -> None:
+    """Beyond 1 MiB they are a file of their own."""
+    events = list(client.responses.create(model="a", input="long #chunks=9000", background=True, stream=True))
+    response_id = events[0].response.id
+    sizes = {one["name"]: one["size"] for one in shared.http.get(job_path(response_id)).json()["artifacts"]}
+    assert sizes["events"] > 2**20
+    again = list(client.responses.retrieve(response_id, stream=True, starting_after=100))
+    assert (numbers(again), text_of(again)) == (numbers(events)[101:], text_of(events[101:]))
+
+
 def test_the_sdks_own_stream_takes_it_up_again(client: Any) -> None:
     seen = begun(client, f"helper {SLOWLY}")
     last = seen[-1].sequence_number
