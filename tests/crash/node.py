@@ -6,6 +6,7 @@ timeouts are a tenth of what they are elsewhere, so that a fault costs seconds. 
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
@@ -52,6 +53,7 @@ class _Fate:
 
 def main() -> None:
     """Run the node until it is killed, or is told to leave."""
+    faulthandler.enable()
     _shorten()
     _wrap()
     threading.Thread(target=_listen, daemon=True).start()

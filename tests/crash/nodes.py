@@ -113,10 +113,10 @@ class Node:
         """Have it kill or stop itself at the nth passage of a point; return False if it does not come there in time."""
         assert self._child is not None
         order = next(self._orders)
-        self._child.say(json.dumps({"point": point, "nth": nth, "act": act, "order": order}))
         try:
+            self._child.say(json.dumps({"point": point, "nth": nth, "act": act, "order": order}))
             self._child.line(lambda line: line == f'{{"reached": {order}}}' or None, within)
-        except AssertionError:
+        except (AssertionError, BrokenPipeError):  # or it has ended by itself, which `kill` sees
             return False
         if act == "kill":
             self._child.wait()
