@@ -155,7 +155,7 @@ def test_a_database_that_is_away_under_load_costs_no_job_and_no_attempt(
     away: float,
 ) -> None:
     with on(one_server, tmp_path / "data", upstream, slots=4) as daemon:
-        long = submit(daemon, f"#chunks={50 * (away + 1):.0f} #every=0.02")  # runs meanwhile
+        long = submit(daemon, f"#chunks={5 * (away + 1):.0f} #every=0.2")  # runs meanwhile
         until(lambda: state(daemon, long) == "working")
         pid = daemon.pid
         clients = [Client(daemon.url, f"c{n}") for n in range(CLIENTS)]
