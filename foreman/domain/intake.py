@@ -132,7 +132,7 @@ class Intake:
             if (url := submission.own.get("webhook_url")) is not None:
                 await self._receivers.check(url, judged)
             if submission.own.get("endpoint") == RESPONSES.path:
-                submission = await self._continued(submission, owner, took)
+                submission = await self.continued(submission, owner, took)
         except ForemanError as error:
             if idempotency_key is None:
                 raise
@@ -153,8 +153,8 @@ class Intake:
             ),
         )
 
-    async def _continued(self, submission: Submission, owner: str, took: Callable[[int], None]) -> Submission:
-        """Return a request for a response with the turns before it."""
+    async def continued(self, submission: Submission, owner: str, took: Callable[[int], None]) -> Submission:
+        """Return a request for a response with the turns before it. Raise as `draft` does."""
         wanted = read_wanted(submission.payload)
         if wanted.previous is None:
             return submission

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -39,8 +39,7 @@ class Responses(EventEndpoint):
     def question(self, payload: bytes, model: str | None = None) -> Question:
         """See `Endpoint.question`."""
         asked = super().question(payload, model)
-        fields = {name: value for name, value in asked.fields.items() if name not in _NOT_SENT}
-        return Question(asked.endpoint, fields, asked.additions, asked.whole)
+        return Question(asked.endpoint, for_target(asked.fields), asked.additions, asked.whole)
 
     def decoder(self, target: str, *, choices: int = 1) -> Decoder:
         """See `Endpoint.decoder`."""
@@ -60,6 +59,11 @@ class Responses(EventEndpoint):
     def unfold(self, answer: Json) -> list[Json]:
         """See `Endpoint.unfold`."""
         return [{**event, "sequence_number": number} for number, event in enumerate(_response(answer))]
+
+
+def for_target(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request that its target is to know."""
+    return {name: value for name, value in payload.items() if name not in _NOT_SENT}
 
 
 class ResponseDecoder(EventDecoder):

@@ -13,6 +13,7 @@ from quart import Response, request
 
 from foreman.domain import intake
 from foreman.domain.endpoints.endpoint import Endpoint
+from foreman.domain.endpoints.responses import for_target
 from foreman.domain.errors import (
     AttemptTimeout,
     Draining,
@@ -230,6 +231,13 @@ async def read(endpoint: Endpoint) -> intake.Submission:
     """
     rate_limit.count()
     return await read_uncounted(endpoint)
+
+
+async def with_turns(asked: intake.Submission) -> intake.Submission:
+    """Return a request for a response as its target is to count it, with the turns before it."""
+    ctx = context()
+    whole = await ctx.intake.continued(asked, ctx.auth.caller(request).name, held().grow)
+    return replace(whole, payload=for_target(whole.payload))
 
 
 async def read_uncounted(endpoint: Endpoint) -> intake.Submission:

@@ -10,6 +10,7 @@ from quart import Blueprint, Response
 
 from foreman.domain.endpoints import EVERY
 from foreman.domain.endpoints.endpoint import Endpoint
+from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
 from foreman.domain.errors import ModelNotFound, ModelRequired
 from foreman.http.compat import calls
 from foreman.http.compat.waiting import Dialect
@@ -55,5 +56,7 @@ async def _past_queue(endpoint: Endpoint) -> Response:
 async def _count(endpoint: Endpoint) -> Response:
     asked = await calls.read(endpoint)
     assert endpoint.counting is not None
+    if endpoint.path == RESPONSES.path:
+        asked = await calls.with_turns(asked)
     passed = await calls.pass_on(endpoint.counting, endpoint, asked)
     return passed if passed is not None else json_text(await calls.count(endpoint, asked))

@@ -212,7 +212,7 @@ def _counting(endpoint: Endpoint) -> dict[str, Any]:
         endpoint.counting_operation,
         "Count the tokens of a request",
         {"200": given(ANYTHING)},
-        (*BODY, *ASKED, *RUN),
+        (*BODY, *ASKED, *RUN, *CONTINUED.get(endpoint.path, ())),
         dialect=DIALECTS[endpoint.dialect],
         body={JSON: ref("Call")},
     )

@@ -196,3 +196,12 @@ def test_a_job_continues_a_response_too(client: Any, shared: Daemon, upstream: U
     ).json()
     assert (lines["accepted"], [error["code"] for error in lines["errors"]]) == (1, ["previous_response_not_found"])
     http.close()
+
+
+def test_the_tokens_of_the_whole_conversation_are_counted(client: Any, upstream: Upstream) -> None:
+    first = client.responses.create(model="a", input="counted before")
+    with pytest.raises(openai.APIStatusError):  # this target cannot count
+        client.responses.input_tokens.count(model="a", input="counted after", previous_response_id=first.id)
+    [asked] = [one for one in upstream.asked("counted after") if one["path"].endswith("/input_tokens")]
+    assert said(asked["payload"]["input"])[0] == ("user", "counted before")
+    assert "previous_response_id" not in asked["payload"]
