@@ -198,6 +198,7 @@ def test_what_is_no_form_is_refused(http: httpx2.Client) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (415, "wrong_content_encoding")
 
 
+@pytest.mark.alone  # the bytes are in files
 def test_a_connection_that_breaks_in_the_middle_leaves_nothing(daemon: Daemon) -> None:
     host, port = daemon.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as caller:
@@ -254,6 +255,7 @@ def test_a_filename_is_stored_as_it_is_and_leads_nowhere(
     assert re.fullmatch(r"attachment; filename\*=UTF-8''[A-Za-z0-9_.~%-]+", shown)
 
 
+@pytest.mark.alone  # the bytes are in files
 def test_the_same_bytes_are_stored_once_and_until_the_last_file_is_gone(daemon: Daemon, client: openai.OpenAI) -> None:
     first, second = (client.files.create(file=(name, LINES), purpose="batch") for name in ("a", "b"))
     digest = hashlib.sha256(LINES).hexdigest()
@@ -294,6 +296,7 @@ def test_anthropics_clients_are_told_in_their_shape(http: httpx2.Client) -> None
         assert "anthropic-version" in body["error"]["message"]
 
 
+@pytest.mark.alone  # the bytes are in files
 def test_missing_bytes_are_no_empty_file(daemon: Daemon, http: httpx2.Client, client: openai.OpenAI) -> None:
     file = client.files.create(file=b"to be missing", purpose="batch")
     [blob] = [name for name in blobs(daemon) if name.startswith(hashlib.sha256(b"to be missing").hexdigest())]
