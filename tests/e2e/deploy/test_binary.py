@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.deploy.test_systemd import Hears
 from tests.support.api import chat
 from tests.support.foreman import Child, Daemon, an_upstream, until
+from tests.support.postgres import Servers
 
 ENGINE_START = 120.0  # seconds for a job on the embedded engine, on a busy machine
 OTHER = """
@@ -65,6 +66,16 @@ def test_it_runs_a_job_on_its_own_engine_with_an_empty_environment(binary: Path,
         demo.close()
     assert any(line.startswith("A real answer through a durable queue") for line in demo.lines), demo.lines
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone"], "something was left behind"
+
+
+def test_it_has_the_driver_of_postgresql(binary: Path, tmp_path: Path, servers: Servers) -> None:
+    server = servers.get("wheel")
+    with server.schema() as schema, an_upstream("--kind", "ollama") as upstream:
+        settings = {"ollama_url": upstream.url, "database_url": server.url(schema), "node_name": "n"}
+        with Binary(binary, tmp_path / "data", **settings) as daemon:
+            done = daemon.http.post("/api/chat", json=chat(stream=False))
+            assert done.status_code == 200, done.text
+            assert not daemon.errors
 
 
 def test_it_serves_and_leaves_nothing_behind(binary: Path, tmp_path: Path) -> None:
