@@ -99,11 +99,14 @@ class Watchdog(trio.abc.Instrument):
         since, reported = 0.0, False
         while not self._over.wait(LOOK_EVERY):
             turn, began = self._turn, self._began  # before the clocks: reading them lets the loop run
-            frame = sys._current_frames().get(self._loop) if began is not None else None
+            # Only of a late loop: Python 3.11 may crash or lock up while it reads another thread's frames
+            # (python/cpython#106883, #111363).
+            late = began is not None and time.perf_counter() - began >= self._limit / 2
+            frame = sys._current_frames().get(self._loop) if late else None
             found = _task_frame(frame) if frame else None
             task, where = _name(found), _name(frame)
             before, now = now, _Look.now(*clocks)
-            if began is None or found is None or now.at - began < self._limit / 2:
+            if began is None or found is None:
                 seen = None
                 self._report_threads(before, now)
                 continue

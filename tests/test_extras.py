@@ -54,10 +54,12 @@ EVERYTHING = """
 import importlib, pkgutil
 import foreman
 
+OF_POSTGRES = ("foreman.store.postgres", "foreman.store.transfer", "foreman.store.blob_move")
+
 for module in pkgutil.walk_packages(foreman.__path__, "foreman."):
     if module.name in ("foreman.__main__", "foreman.targets.managed.leash"):
         continue
-    if "postgres" in sys.argv or not module.name.startswith(("foreman.store.postgres", "foreman.store.transfer")):
+    if "postgres" in sys.argv or not module.name.startswith(OF_POSTGRES):
         importlib.import_module(module.name)
 print("imported")
 """

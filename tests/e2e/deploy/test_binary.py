@@ -71,8 +71,8 @@ def test_it_runs_a_job_on_its_own_engine_with_an_empty_environment(binary: Path,
 def test_it_has_the_driver_of_postgresql(binary: Path, tmp_path: Path, servers: Servers) -> None:
     server = servers.get("wheel")
     with server.schema() as schema, an_upstream("--kind", "ollama") as upstream:
-        settings = {"ollama_url": upstream.url, "database_url": server.url(schema), "node_name": "n"}
-        with Binary(binary, tmp_path / "data", **settings) as daemon:
+        database = server.url(schema)
+        with Binary(binary, tmp_path / "data", ollama_url=upstream.url, database_url=database, node_name="n") as daemon:
             done = daemon.http.post("/api/chat", json=chat(stream=False))
             assert done.status_code == 200, done.text
             assert not daemon.errors
