@@ -16,6 +16,7 @@ from ulid import ULID
 
 from foreman import descriptors, tuning
 from foreman.actors import auto_slots, pruner
+from foreman.actors.batches import Batches
 from foreman.actors.blobs import Blobs
 from foreman.actors.calls_elsewhere import CallsElsewhere
 from foreman.actors.conversations import StoredResponses
@@ -34,7 +35,7 @@ from foreman.actors.webhook_dispatcher import WebhookDispatcher
 from foreman.actors.webhook_sender import WebhookSender
 from foreman.budget import GRACE, Budget
 from foreman.config.settings import Settings
-from foreman.domain.errors import SettingInvalid, StoreUnavailable
+from foreman.domain.errors import StoreUnavailable
 from foreman.domain.intake import Intake
 from foreman.domain.node_auth import NodeAuth
 from foreman.domain.nodes import DRAINED
@@ -42,8 +43,9 @@ from foreman.domain.rate import Rate
 from foreman.http import asgi
 from foreman.http.auth import Auth
 from foreman.http.context import Context
+from foreman.http.new_ids import new_job_id
 from foreman.http.server import guard, tls
-from foreman.members import Makings, Members, Run, note_of
+from foreman.members import Makings, Members, Run, note_of, usage_name_of
 from foreman.offload import offload as in_thread
 from foreman.queue.actor import Offload, QueueActor
 from foreman.queue.commands import Prune
@@ -87,6 +89,7 @@ class App:
         await self.members.start(nursery, self.supervised, self.down.discard)
         await nursery.start(self.supervised("embeddings", self.context.past_queue.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
+        await nursery.start(self.supervised("batches", self.context.batches.run))
         await nursery.start(
             self.supervised("pruner", partial(pruner.run, self.queue, self.context.blobs, self.coordinates))
         )
@@ -206,7 +209,7 @@ def build(
         outlook,
         clock=clock,
         chance=chance,
-        target=_usage_name(settings),
+        target=usage_name_of(settings),
         node=settings.node,
     )
     clock = handlers.clock  # the store's, which nodes agree on
@@ -267,6 +270,19 @@ def build(
     queue.add_listener(webhooks.on_commit)
     members = Members(fleet, queue, outlook)
     queue.add_listener(metrics.on_commit)
+    intake = Intake(fleet, sender, StoredResponses(readers), tuning.intake_of(settings), offload=in_thread)
+    blobs = Blobs(store.blobs, queue, readers, offload=offload)
+    batches = Batches(
+        queue,
+        make_readers(store, count=1, broken=queue.lose),
+        blobs,
+        intake,
+        clock=clock,
+        new_id=new_job_id,
+        coordinates=lambda: handlers.coordinates,
+        shared=store.secret is not None,
+    )
+    queue.add_listener(batches.on_commit)
     context = Context(
         settings=settings,
         queue=queue,
@@ -275,14 +291,15 @@ def build(
         sender=sender,
         hub=hub,
         fleet=fleet,
-        intake=Intake(fleet, sender, StoredResponses(readers), tuning.intake_of(settings), offload=in_thread),
+        intake=intake,
         outlook=outlook,
         past_queue=PastQueue(
             fleet, concurrency=settings.embed_concurrency, timeout=timeouts, warm=settings.embed_model
         ),
         upstream=Upstream(fleet, timeouts),
         auth=auth,
-        blobs=Blobs(store.blobs, queue, readers, offload=offload),
+        blobs=blobs,
+        batches=batches,
         calls_elsewhere=calls_elsewhere,
         remote_outputs=remote_outputs,
         pushes=pushes,
@@ -322,26 +339,10 @@ def build(
         remote_outputs=remote_outputs,
         pushes=pushes,
         coordinates=lambda: handlers.coordinates,
-        tls=_tls(settings),
+        tls=tls.tls_of(settings.tls_cert, settings.tls_key),
     )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.tls_cert:
-        return None
-    try:
-        return tls.tls_context(settings.tls_cert, settings.tls_key)
-    except OSError as error:
-        why = (error.reason or "not in PEM") if isinstance(error, ssl.SSLError) else error.strerror
-        raise SettingInvalid("tls_cert", settings.tls_cert, f"cannot be used with its key ({why})") from error
 
 
 def _note(settings: Settings, name: str) -> str:
     """Return the name of this node's own note of a kind."""
     return f"{name}@{settings.node}" if settings.node else name
-
-
-def _usage_name(settings: Settings) -> str:
-    """Return the target that usage figures of jobs without one name: the only target, else none."""
-    every = settings.all_targets
-    return every[0].name if len(every) == 1 else ""

@@ -260,3 +260,9 @@ def _managed_models(settings: Settings, one: TargetSettings) -> Sequence[Managed
     """Return the models of a managed target; without any, they are the embedded one."""
     fields = default_models(one.fixed_slots or MOST_SLOTS)
     return models_of(settings, one.name) or [ManagedModel.model_validate(model) for model in fields]
+
+
+def usage_name_of(settings: Settings) -> str:
+    """Return the target that usage figures of jobs without one name: the only target, else none."""
+    every = settings.all_targets
+    return every[0].name if len(every) == 1 else ""

@@ -34,6 +34,7 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(
         max_queue=settings.max_queue,
         job_ttl=settings.job_ttl,
+        batch_window=settings.batch_window,
         file_ttl=settings.file_ttl,
         usage_history=settings.usage_history,
         backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),

@@ -87,6 +87,7 @@ OTHER: dict[str, Any] = {
     "webhook_allow": "10.0.0.0/8",
     "feed_history": 700,
     "job_ttl": 7,
+    "batch_window": 7,
     "file_ttl": 7,
     "max_file": 7,
     "usage_history": 7,

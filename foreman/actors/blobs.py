@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from foreman.domain.errors import StoreLost, StoreUnavailable
-from foreman.domain.files import PIECE, File
+from foreman.domain.files import PIECE, Blob, File
 from foreman.domain.nodes import NodeState
 from foreman.queue.actor import Offload
 from foreman.queue.commands import AddFile, DropBlobs, NewFile, Queue
@@ -52,6 +52,11 @@ class Upload:
         if data:
             await self._offload(self._writer.write, data)
 
+    async def finish(self) -> Blob:
+        """Return the blob once its bytes are on disk. Raise StoreUnavailable."""
+        await self._flush()
+        return await self._offload(self._writer.finish)
+
     async def store(self, new: NewFile) -> File:
         """Return the file once its bytes and its row are on disk.
 
@@ -59,8 +64,7 @@ class Upload:
             QuotaExceeded: Its owner has as many files as allowed.
             StoreUnavailable: It could not be stored.
         """
-        await self._flush()
-        blob = await self._offload(self._writer.finish)
+        blob = await self.finish()
         with trio.CancelScope(shield=True):  # the queue answers always; without its answer nobody knows what is stored
             try:
                 file, self.stored = await self._queue.ask(AddFile(new, blob))

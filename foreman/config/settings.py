@@ -241,6 +241,11 @@ class Settings(HttpSettings):
     )
 
     job_ttl: Seconds = Field(default=7 * 86400, description="How long to keep an ended job; 0 keeps it for ever.")
+    batch_window: Seconds = Field(
+        default=86400,
+        description="How long a [batch](howto/openai-batch.md) may take from its creation, whatever window its caller "
+        "names: lines that have not ended by then expire; 0 sets no limit.",
+    )
     file_ttl: Seconds = Field(
         default=30 * 86400,
         description="How long to keep an uploaded [file](compatible-apis.md#files), or one with "

@@ -130,6 +130,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     fingerprints: tuple[bytes, ...] = ()  # with an idempotency key: the one to store, then equivalent ones
     most_tokens: int | None = None  # limit of the answer, if the payload sets one
+    batch_id: str | None = None  # of the batch that it is a line of
+    batch_line: int | None = None  # 0 is the first
     refusal: ForemanError | None = None  # raised unless the idempotency key has its job already
 
 
@@ -166,6 +168,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     gave_way: int = 0  # how often it gave way to a job of class `high`
     most_tokens: int | None = None
     target: str | None = None  # of the latest attempt
+    batch_id: str | None = None  # of the batch that it is a line of
+    batch_line: int | None = None  # 0 is the first
 
     @property
     def caller_key(self) -> CallerKey:
@@ -201,6 +205,8 @@ def queued(draft: Draft, now: Instant) -> Job:
         caller=draft.caller,
         prefix=draft.prefix,
         most_tokens=draft.most_tokens,
+        batch_id=draft.batch_id,
+        batch_line=draft.batch_line,
     )
 
 

@@ -11,6 +11,7 @@ from foreman.domain.endpoints import EVERY
 from foreman.domain.errors import JobNotFound
 from foreman.http import cors, errors, headers
 from foreman.http.application import Application
+from foreman.http.compat.batches import batches as openai_batches
 from foreman.http.compat.files import files
 from foreman.http.compat.ollama import DIALECT as OLLAMA_DIALECT
 from foreman.http.compat.ollama import elsewhere, ollama
@@ -18,6 +19,7 @@ from foreman.http.compat.openai import DIALECT, MESSAGES_DIALECT, openai
 from foreman.http.compat.responses import responses
 from foreman.http.context import KEY, Context
 from foreman.http.openapi.document import openapi
+from foreman.http.routes.batches import batches
 from foreman.http.routes.between_nodes import CALLS, between_nodes
 from foreman.http.routes.events import events
 from foreman.http.routes.jobs import jobs
@@ -44,6 +46,8 @@ BLUEPRINTS = (
     ollama,
     openai,
     files,
+    openai_batches,
+    batches,
     responses,
 )
 _DIALECTS = {  # by the beginning of a path

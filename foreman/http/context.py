@@ -9,6 +9,7 @@ from typing import cast
 import trio
 from quart.globals import _cv_app
 
+from foreman.actors.batches import Batches
 from foreman.actors.blobs import Blobs
 from foreman.actors.calls_elsewhere import CallsElsewhere
 from foreman.actors.feed import Feed
@@ -50,6 +51,7 @@ class Context:
     upstream: Upstream
     auth: Auth
     blobs: Blobs
+    batches: Batches
     rate: Rate
     budget: Budget
     clock: Callable[[], Instant]

@@ -7,6 +7,7 @@ from typing import Any
 
 from quart import request
 
+from foreman.domain.batches import BATCH_ID
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.errors import FieldInvalid
 from foreman.domain.job import JOB_ID, TERMINAL, Priority, State
@@ -22,6 +23,7 @@ FILTERS = (
     "priority",
     "endpoint",
     "error_code",
+    "batch_id",
     "caller",
     "created_after",
     "created_before",
@@ -45,6 +47,7 @@ def read_selection() -> Selection:
         priority=choice("priority", asked.get("priority"), {p.word: p for p in Priority}),
         endpoint=choice("endpoint", asked.get("endpoint"), {endpoint: endpoint for endpoint in ENDPOINTS}),
         error_code=asked.get("error_code"),
+        batch_id=_batch(asked.get("batch_id")),
         caller=asked.get("caller"),
         created_after=instant("created_after", asked.get("created_after")),
         created_before=instant("created_before", asked.get("created_before")),
@@ -80,6 +83,12 @@ def _part_of_id(given: str | None) -> str | None:
     if given is not None and not re.fullmatch(PART_OF_ID, given):
         raise FieldInvalid("id", given, "must be a job id, or 6 or more characters of its beginning or its end")
     return given and given.upper()
+
+
+def _batch(given: str | None) -> str | None:
+    if given is not None and not BATCH_ID.fullmatch(given):
+        raise FieldInvalid("batch_id", given, "must be the id of a batch")
+    return given
 
 
 def _states(given: str | None) -> tuple[State, ...]:

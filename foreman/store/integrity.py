@@ -79,9 +79,9 @@ def check(database: Path) -> Report:
                 states = db.execute("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state").fetchall()
                 jobs = {state if isinstance(state, str) else repr(state): count for state, count in states}
                 events = int(db.execute("SELECT count(*) FROM events").fetchone()[0])
-                problems += _orphans(db) + _contradictions(db)
+                problems += _orphans(db)
                 if schema == newest:  # older schemas have other columns
-                    problems += _unreadable(db)
+                    problems += _contradictions(db) + _unreadable(db)
                     problems += blob_problems(db.execute, BlobFolder(database.parent / BLOBS), in_use=_in_use(database))
             elif schema == 0:
                 problems.append("it holds no tables of Foreman's")

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
+from foreman.domain.batches import Batch, FinishedLine
 from foreman.domain.files import PIECE, File
 from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.nodes import Node
@@ -127,6 +128,25 @@ class OwnJobs(Reader):
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth] | None:
         """Return the depths of the queue from `begin` up to `end`."""
         return None
+
+    def batch(self, batch_id: str) -> Batch | None:
+        """Return a batch, or None when there is none."""
+        batch = self._store.batch(batch_id)
+        return batch if batch is not None and batch.owner == self._owner else None
+
+    def batches(self, *, owner: str | None = None, after: str | None = None, limit: int) -> list[Batch]:
+        """Return batches, the newest first."""
+        if owner not in (None, self._owner):
+            return []
+        return self._store.batches(owner=self._owner, after=after, limit=limit)
+
+    def open_batches(self, limit: int) -> list[Batch]:
+        """Return batches that have not ended, the oldest first."""
+        return [batch for batch in self._store.open_batches(limit) if batch.owner == self._owner]
+
+    def finished_lines(self, batch_id: str, *, after: int, limit: int) -> list[FinishedLine]:
+        """Return lines of a batch."""
+        return self._store.finished_lines(batch_id, after=after, limit=limit) if self.batch(batch_id) else []
 
     def file(self, file_id: str) -> File | None:
         """Return a file, or None when there is none."""

@@ -22,11 +22,12 @@ from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import Depth, Figures, Row, Slot
+from foreman.store.batch_protocol import BatchReader, BatchWriter
 from foreman.store.file_protocol import FileReader, FileWriter
 from foreman.store.records import ALL, NO_ARTIFACTS, Cursor, Due, Line, News, Order, Remains, Selection, Seqs, Shape
 
 
-class Reader(FileReader, Protocol):
+class Reader(FileReader, BatchReader, Protocol):
     """The reads. Each call sees one consistent state and holds no lock when it returns.
 
     Rows made unreadable by other programs are left out of lists and logged; a read of one job raises JobUnreadable.
@@ -115,7 +116,7 @@ class Reader(FileReader, Protocol):
         """Return the nodes that share the store, also those that have left of late; none where one node has it."""
 
 
-class Writer(Reader, FileWriter, Protocol):
+class Writer(Reader, FileWriter, BatchWriter, Protocol):
     """The single writer of a node. Every write happens inside `transaction()`, which one node at a time may have open.
 
     It decides nothing: it is given rows, and keeps those that belong together consistent by their foreign keys.

@@ -58,6 +58,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str | None = None
     owner: str | None = None
     caller: str | None = None  # the name of a token, or of a caller under one
+    batch_id: str | None = None
     created_after: Instant | None = None  # inclusive
     created_before: Instant | None = None
 
@@ -80,6 +81,7 @@ class Remains(NamedTuple):
     line: tuple[LoadKey, int, CallerKey] | None  # load key, priority and caller, if they are valid
     parked: bool
     attempt: int
+    batch_id: str | None = None
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):

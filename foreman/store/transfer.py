@@ -36,6 +36,7 @@ TABLES: Final = {  # with their primary keys: rows are copied and read back in t
     "files": "id",
     "events": "seq",
     "deliveries": "seq",
+    "batches": "id",
     "lines": "drain_key, priority, owner, caller",
     "usage": "step, at, model, caller, target, endpoint",
     "depths": "step, at",

@@ -30,6 +30,7 @@ UNSEEN = "404, as of a response that never was"
 OWN = "tells of one's own jobs alone"
 ADMIN = "wants the admin token"
 NONE = "tells of no job, or of the one that it makes"
+OWN_BATCHES = "tells of one's own batches alone"  # tests/http/compat/test_batches.py
 OWN_FILES = "tells of one's own files alone"  # tests/http/compat/test_files.py
 NODES = "wants the signature of another node"
 ROUTES = {
@@ -75,6 +76,12 @@ ROUTES = {
     "GET /v1/files/<file_id>": OWN_FILES,
     "GET /v1/files/<file_id>/content": OWN_FILES,
     "DELETE /v1/files/<file_id>": OWN_FILES,
+    "POST /v1/batches": OWN_FILES,
+    "GET /v1/batches": OWN_BATCHES,
+    "GET /v1/batches/<batch_id>": OWN_BATCHES,
+    "POST /v1/batches/<batch_id>/cancel": OWN_BATCHES,
+    "GET /batches/<batch_id>": OWN_BATCHES,
+    "POST /batches/<batch_id>/cancel": OWN_BATCHES,
     "POST /tickets": NONE,
     "POST /jobs": NONE,
     "GET /": NONE,

@@ -205,6 +205,7 @@ class Nodes:
             calls_elsewhere=CallsElsewhere(others, fleet.elsewhere),
             auth=auth,
             blobs=Blobs(shared.blobs, queue, readers, offload=inline),
+            batches=cast(Any, None),
             rate=Rate(0, 0),
             budget=budget,
             clock=handlers.clock,

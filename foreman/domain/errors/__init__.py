@@ -1,6 +1,7 @@
 """All expected errors, each with a stable code and its cost for the job it ends. Import them from here."""
 
 from foreman.domain.errors.base import Cost, ForemanError, Internal, Unavailable
+from foreman.domain.errors.batches import BatchEnded, BatchNotFound, LineOfBatch
 from foreman.domain.errors.callers import (
     AdminRequired,
     BodyTooLarge,
@@ -99,6 +100,8 @@ __all__ = [
     "AnswerTooLarge",
     "ArtifactNotFound",
     "AttemptTimeout",
+    "BatchEnded",
+    "BatchNotFound",
     "BlobMissing",
     "BlobsUnavailable",
     "BodyTooLarge",
@@ -126,6 +129,7 @@ __all__ = [
     "JobEnded",
     "JobNotFound",
     "JobUnreadable",
+    "LineOfBatch",
     "LoadTimeout",
     "MemoryFull",
     "Misrouted",

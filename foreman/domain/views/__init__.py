@@ -5,6 +5,20 @@ where there is nothing to say; only a struct with `omit_defaults` leaves out the
 are for readers: an older Foreman may not know a key yet.
 """
 
+from foreman.domain.views.batches import (
+    Batched,
+    OpenAIBatch,
+    OpenAIBatchCounts,
+    OpenAIBatchError,
+    OpenAIBatchErrors,
+    OpenAIBatches,
+    OpenAIBatchUsage,
+    OpenAICachedTokens,
+    OpenAIReasoningTokens,
+    show_batch,
+    show_openai_batch,
+    show_openai_batches,
+)
 from foreman.domain.views.errors import (
     AnthropicError,
     Error,
@@ -69,6 +83,15 @@ __all__ = [
     "Accepted",
     "AnthropicError",
     "Artifact",
+    "Batched",
+    "OpenAIBatch",
+    "OpenAIBatchCounts",
+    "OpenAIBatchError",
+    "OpenAIBatchErrors",
+    "OpenAIBatchUsage",
+    "OpenAIBatches",
+    "OpenAICachedTokens",
+    "OpenAIReasoningTokens",
     "ByCaller",
     "ByTarget",
     "Defaults",
@@ -120,7 +143,10 @@ __all__ = [
     "show_error",
     "show_event",
     "show_file",
+    "show_batch",
     "show_files",
+    "show_openai_batch",
+    "show_openai_batches",
     "show_job",
     "show_listed",
     "show_webhook",

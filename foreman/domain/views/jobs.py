@@ -108,6 +108,7 @@ class ListedJob(msgspec.Struct, frozen=True):
     eta_seconds: Annotated[Seconds | None, about("Expected time until the start.")] = None
     not_before: Moment | None = None
     expires_at: Annotated[Moment | None, about("Time of removal.")] = None
+    batch_id: Annotated[str | None, about("The batch that it is a line of, if any.")] = None
     links: Links = {}
 
     @property
@@ -200,6 +201,7 @@ def show_job(
         eta_seconds=None if eta is None else round(eta, 1),
         not_before=moment(job.ready_at),
         expires_at=moment(job.expires_at),
+        batch_id=job.batch_id,
         links=links(job.id),
         **results,
     )

@@ -9,11 +9,13 @@ import msgspec
 from quart import Blueprint, Response
 
 from foreman import __version__
+from foreman.domain.batches import BATCH_ID
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import JOB_ID
 from foreman.domain.json_schema import ANYTHING, COUNT, PRIORITY, STATE, TEXT, TIME, many, text, words
 from foreman.http.body import NDJSON
 from foreman.http.errors import json_text
+from foreman.http.openapi.batches import batch_paths, native_batch_paths
 from foreman.http.openapi.blocks import (
     ANY,
     CALLER,
@@ -73,7 +75,14 @@ def document() -> dict[str, Any]:
         "info": {"title": "Foreman", "version": __version__, "license": {"name": "MIT"}, "description": ABOUT},
         "servers": [{"url": "/"}],
         "security": [{"token": []}, {"api_key": []}, {}],
-        "paths": _jobs() | _one_job() | service_paths() | ollama_paths() | openai_paths() | file_paths(),
+        "paths": _jobs()
+        | _one_job()
+        | native_batch_paths()
+        | service_paths()
+        | ollama_paths()
+        | openai_paths()
+        | file_paths()
+        | batch_paths(),
         "components": {
             "schemas": schemas(),
             "securitySchemes": {
@@ -141,6 +150,7 @@ def _jobs() -> Paths:
                     query("priority", PRIORITY),
                     query("endpoint", words(*ENDPOINTS)),
                     query("error_code", FILTER),
+                    query("batch_id", {"type": "string", "pattern": f"^{BATCH_ID.pattern}$"}, "Lines of a batch."),
                     query("caller", FILTER, "Name of the token that submitted the job."),
                     query("created_after", TIME, "At this time or later."),
                     query("created_before", TIME),
@@ -187,7 +197,9 @@ def _one_job() -> Paths:
                 (*ONE_JOB, "field_invalid", "memory_full"),
                 parameters=[WAIT],
             ),
-            "delete": operation("delete_job", "Delete a job that has ended", {"204": given()}, step),
+            "delete": operation(
+                "delete_job", "Delete a job that has ended", {"204": given()}, (*step, "line_of_batch")
+            ),
         },
         "/jobs/{job_id}/request": {
             "parameters": [job],
@@ -208,7 +220,7 @@ def _one_job() -> Paths:
                 "retry_job",
                 "Requeue a job that has failed, expired or been cancelled",
                 {"200": given(ref("Job"))},
-                (*step, "queue_full", "rate_limited", "quota_exceeded"),
+                (*step, "line_of_batch", "queue_full", "rate_limited", "quota_exceeded"),
             ),
         },
         "/jobs/{job_id}/events": {

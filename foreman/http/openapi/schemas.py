@@ -16,6 +16,7 @@ REF = "#/components/schemas/{name}"
 VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.Accepted,
     views.AnthropicError,
+    views.Batched,
     views.Deliveries,
     views.Delivery,
     views.Error,
@@ -27,6 +28,8 @@ VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.Job,
     views.Line,
     views.OllamaError,
+    views.OpenAIBatch,
+    views.OpenAIBatches,
     views.OpenAIError,
     views.Nodes,
     views.OpenAIFile,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from foreman.domain.batch_answers import error_artifact
 from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
 from foreman.domain.errors import (
     ForemanError,
@@ -21,7 +22,7 @@ from foreman.domain.scheduling import choose, credits
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
 from foreman.domain.scheduling.forecast import Kind
 from foreman.queue.candidates import Candidates
-from foreman.queue.commands import Began, Claim, Computed, Finished, Pause, Rescue, Resume, Withdraw, Work
+from foreman.queue.commands import LOADS, Began, Claim, Computed, Finished, Pause, Rescue, Resume, Withdraw, Work
 from foreman.queue.handlers import quotas
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.picking import Picking
@@ -190,9 +191,20 @@ def began(ledger: Ledger, message: Began) -> None:
         turns = ledger.outlook.turns_of(job.target or "")
         ledger.schedule(job.target or "", turns.compute(turns.prompts.loaded(job.key)))
         ledger.tally.used(job, ledger.now, loads=1)
-        ledger.learn_load(job, message.seconds)
+        _learn_load(ledger, job, message.seconds)
     if job and job.state is State.LOADING:
         ledger.put(replace(job, state=State.WORKING), job)
+
+
+def _learn_load(ledger: Ledger, job: Job, seconds: float) -> None:
+    """Record how long a load took, which the turn of its key is measured by."""
+    target, outlook = job.target or "", ledger.outlook
+    outlook.load_times = outlook.load_times.learned(target, job.key, seconds)
+    ledger.store.set_note(ledger.name_of(LOADS), outlook.load_times.encoded())
+    turns = outlook.turns_of(target)
+    if turn := turns.standing.turn(job.key):
+        load = outlook.load_times.of(target, job.key) or 0.0
+        ledger.schedule(target, turns.stand(turns.standing.changed(replace(turn, load=load))))
 
 
 def finished(ledger: Ledger, message: Finished) -> None:
@@ -219,6 +231,7 @@ def finished(ledger: Ledger, message: Finished) -> None:
         prompts = turns.prompts.learned(job.id, tokens.prompt, tokens.cached)
         ledger.schedule(job.target or "", turns.compute(prompts))
     ledger.tally.used(job, ledger.now, tokens=tokens)
+    ledger.line_counts.used(job, tokens)
     quotas.note_tokens(ledger, job.owner, tokens.prompt + tokens.answer)
     flaw = message.outcome.flaw
     error, code = (str(flaw), flaw.code) if flaw else (None, None)
@@ -281,7 +294,8 @@ def failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False,
             error_code=error.code,
         )
         return ledger.put(again, job)
-    return ledger.put(ledger.ended(job, State.FAILED, error=str(error), code=error.code), job)
+    answer = [] if job.batch_id is None else [error_artifact(error)]
+    return ledger.put(ledger.ended(job, State.FAILED, error=str(error), code=error.code), job, answer)
 
 
 def _may_differ(error: ForemanError) -> bool:

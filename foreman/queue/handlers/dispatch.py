@@ -15,40 +15,22 @@ from foreman.domain.errors import ForemanError, StoreAway, StoreBroken, StoreBus
 from foreman.domain.job import Instant, JobEvent, Priority
 from foreman.queue.commands import (
     Accepted,
-    AddFile,
-    Beat,
     Began,
-    Cancel,
     Checkpoint,
     Claim,
     Commit,
-    Computed,
-    Delete,
-    DeleteFile,
-    DeliveryEnded,
-    DropBlobs,
     Finished,
-    KeepUsage,
     Look,
     Message,
-    Note,
-    Pause,
-    Prune,
-    PruneFiles,
-    Redeliver,
-    Rescue,
-    Resume,
-    Retry,
-    Submit,
-    SubmitMany,
     Withdraw,
 )
-from foreman.queue.handlers import claims, deliveries, files, giving_way, jobs, maintenance, nodes
+from foreman.queue.handlers import claims, giving_way, maintenance, nodes
 from foreman.queue.handlers.following import follow, hear, recall
 from foreman.queue.handlers.hold import Hold
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.open_claims import Lend
 from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.table import HANDLERS
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 
@@ -61,33 +43,6 @@ BUSY_PAUSE = 0.5  # seconds until writes that met another program's lock, or no 
 
 
 NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
-
-HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
-    Submit: jobs.submit,
-    SubmitMany: jobs.submit_many,
-    Cancel: jobs.cancel,
-    Retry: jobs.retry,
-    Delete: jobs.delete,
-    Claim: claims.claim,
-    Withdraw: claims.withdraw,
-    Began: claims.began,
-    Computed: claims.computed,
-    Finished: claims.finished,
-    Rescue: claims.rescue,
-    Pause: claims.pause,
-    Resume: claims.resume,
-    DeliveryEnded: deliveries.delivery_ended,
-    Redeliver: deliveries.redeliver,
-    Note: maintenance.note,
-    Prune: maintenance.prune,
-    AddFile: files.add_file,
-    DeleteFile: files.delete_file,
-    PruneFiles: files.prune_files,
-    DropBlobs: files.drop_blobs,
-    KeepUsage: maintenance.keep_usage,
-    Beat: nodes.beat,
-    Look: nodes.look,
-}
 
 
 class CommandHandlers:

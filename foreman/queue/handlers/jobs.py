@@ -13,6 +13,7 @@ from foreman.domain.errors import (
     IdempotencyMismatch,
     IllegalTransition,
     JobUnreadable,
+    LineOfBatch,
     QueueFull,
     QuotaExceeded,
 )
@@ -73,6 +74,7 @@ def retry(ledger: Ledger, message: Retry) -> Accepted:
     job = ledger.find(message.job_id, message.caller)
     if job.state not in RETRIABLE:
         raise IllegalTransition("retry", job.state)
+    _check_batch(job.batch_id, "retry")
     _check_quota(ledger, job.owner)
     _check_room(ledger, [job.key])
     # A cancelled attempt does not tell how many events it has numbered.
@@ -101,11 +103,19 @@ def delete(ledger: Ledger, message: Delete) -> None:
     try:
         job = ledger.find(message.job_id, message.caller)
     except JobUnreadable as error:
+        _check_batch(ledger.store.batch_of(message.job_id), "delete")
         ledger.set_aside(error)
     else:
         if job.state not in TERMINAL:
             raise IllegalTransition("delete", job.state)
+        _check_batch(job.batch_id, "delete")
     ledger.store.delete([message.job_id])
+
+
+def _check_batch(batch_id: str | None, action: str) -> None:
+    """Raise LineOfBatch for a job of a batch: its end is counted, and its line may be written."""
+    if batch_id is not None:
+        raise LineOfBatch(action, batch_id)
 
 
 def _check_quota(ledger: Ledger, owner: str, more: int = 0) -> None:

@@ -8,6 +8,7 @@ import structlog
 from msgspec.structs import replace
 
 from foreman.domain import events
+from foreman.domain.batches import Counts
 from foreman.domain.caller import Caller
 from foreman.domain.errors import JobNotFound, JobUnreadable
 from foreman.domain.job import (
@@ -27,7 +28,7 @@ from foreman.domain.job import (
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
 from foreman.domain.usage import Depth, Tally
-from foreman.queue.commands import LOADS
+from foreman.queue.handlers.line_counts import LineCounts
 from foreman.queue.handlers.open_claims import OpenClaims
 from foreman.queue.handlers.rules import Rules
 from foreman.queue.occupancy import Occupancy
@@ -64,7 +65,7 @@ class Ledger:
         self.now: Instant = 0.0  # of the transaction, by the store's clock
         self.events: list[JobEvent] = []
         self.redelivers = self.unfinished = False  # `unfinished`: `claims` met too many jobs that cannot be read
-        self.claims = OpenClaims()
+        self.claims, self.line_counts = OpenClaims(), LineCounts()
         self.tokens: dict[str, dict[int, int]] = {}  # by owner and minute, as far as quotas have asked for them
         self.giving_way: dict[str, str] = {}  # running jobs that were told to give way, with the job that goes first
         self.told_to_give_way: dict[str, str] = {}  # those of this transaction
@@ -124,6 +125,7 @@ class Ledger:
         if self._deliveries:
             self._store.put_deliveries(self._deliveries)
             self._deliveries = []
+        self.line_counts.write(self._store)
 
     def commit(self) -> None:
         """Accept the sums: the transaction is on disk."""
@@ -138,6 +140,7 @@ class Ledger:
         self._newest, self.due_changed = self._newest_before, True
         self.outlook.board.roll_back()
         self.tally.forget()
+        self.line_counts.forget()
         self.tokens.clear()
 
     def recall(self) -> None:
@@ -221,6 +224,7 @@ class Ledger:
         elif self.outlook.tried:
             self.outlook.tried.pop(job.id, None)
         self.tally.changed(job, before.state, self.now, first=before.started_at is None)
+        self.line_counts.changed(job)
         if job.state in RUNNING:
             if job.id not in self.running:
                 self.occupancy.add(job)
@@ -266,7 +270,7 @@ class Ledger:
             job,
             state=state,
             completed_at=self.now,
-            expires_at=self._expiry(),
+            expires_at=self._expiry(job.batch_id),
             error=error,
             error_code=code,
             ready_at=None,
@@ -282,7 +286,10 @@ class Ledger:
         self.due_changed = True
         remains, text, now = self.store.remains(error.job_id), str(error), self.now
         if remains:
-            self.store.set_aside(error.job_id, now=now, expires_at=self._expiry(), error=text, code=error.code)
+            expiry = self._expiry(remains.batch_id)
+            self.store.set_aside(error.job_id, now=now, expires_at=expiry, error=text, code=error.code)
+            if remains.batch_id is not None:
+                self.line_counts.add(remains.batch_id, Counts(failed=1))
             event = events.unreadable(error.job_id, text, attempt=remains.attempt, now=now, seq=self._newest + 1)
             self._log([event], [])
             log.error("job failed: it cannot be read", why=text)
@@ -318,16 +325,6 @@ class Ledger:
         """Set the breaker of the key's model at a target; None closes it with no failures counted."""
         self.schedule(target, self.outlook.turns_of(target).judge(model_of(key), breaker))
 
-    def learn_load(self, job: Job, seconds: float) -> None:
-        """Record how long a load took, which the turn of its key is measured by."""
-        target, outlook = job.target or "", self.outlook
-        outlook.load_times = outlook.load_times.learned(target, job.key, seconds)
-        self._store.set_note(self.name_of(LOADS), outlook.load_times.encoded())
-        turns = outlook.turns_of(target)
-        if turn := turns.standing.turn(job.key):
-            load = outlook.load_times.of(target, job.key) or 0.0
-            self.schedule(target, turns.stand(turns.standing.changed(replace(turn, load=load))))
-
     def _left(self, job: Job) -> None:
         """Record in the scheduler that a job runs no more; it is given as it ran."""
         target = job.target or ""
@@ -341,8 +338,8 @@ class Ledger:
         if (turn := turns.standing.turn(job.key)) and turn.took:
             self.schedule(target, turns.stand(turns.standing.changed(replace(turn, used=self.now))))
 
-    def _expiry(self) -> Instant | None:
-        return self.now + self.rules.job_ttl if self.rules.job_ttl else None
+    def _expiry(self, batch_id: str | None) -> Instant | None:
+        return None if batch_id or not self.rules.job_ttl else self.now + self.rules.job_ttl  # a batch expires whole
 
 
 def _may_be_due(job: Job) -> bool:

@@ -20,8 +20,9 @@ def note(ledger: Ledger, message: Note) -> None:
 
 
 def prune(ledger: Ledger, message: Prune) -> int:
-    """Delete expired jobs, and return their number."""
-    return len(ledger.store.prune(ledger.now, message.most))
+    """Delete expired jobs and batches, and return their number."""
+    pruned = len(ledger.store.prune(ledger.now, message.most))
+    return pruned + ledger.store.prune_batches(ledger.now, message.most - pruned)
 
 
 def keep_usage(ledger: Ledger, message: KeepUsage) -> None:

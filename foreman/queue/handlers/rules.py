@@ -15,6 +15,7 @@ class Rules:
 
     max_queue: int = 100_000
     job_ttl: float = 7 * 86400  # seconds; 0: unlimited
+    batch_window: float = 86400  # seconds; 0: unlimited
     file_ttl: float = 30 * 86400  # seconds; 0: unlimited
     usage_history: float = 400 * 86400  # seconds; 0: unlimited
     backoff: Backoff = field(default_factory=lambda: Backoff(2, 300))

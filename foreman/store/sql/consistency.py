@@ -34,6 +34,17 @@ CONTRADICTIONS = {
     "job {} is not in the state that its last event says": """
         SELECT id FROM jobs j
         WHERE coalesce(state <> (SELECT state FROM events WHERE job_id = j.id ORDER BY seq DESC LIMIT 1), true)""",
+    "batch {} does not have the jobs that it counts": """
+        SELECT id FROM (
+            SELECT b.id, b.fed, b.completed, b.failed, b.cancelled + b.expired AS others,
+                   CASE WHEN b.ended_at IS NULL THEN 0 ELSE coalesce(b.total, 0) - b.fed END AS unfed,
+                   count(j.id) AS jobs,
+                   count(CASE WHEN j.state = 'done' THEN 1 END) AS done,
+                   count(CASE WHEN j.state = 'failed' THEN 1 END) AS lost,
+                   count(CASE WHEN j.state IN ('cancelled', 'expired') THEN 1 END) AS left_out
+            FROM batches b LEFT JOIN jobs j ON j.batch_id = b.id
+            WHERE coalesce(b.expires_at, 1) <> 0 GROUP BY b.id) AS counted
+        WHERE jobs <> fed OR done <> completed OR lost + left_out + unfed <> failed + others""",
     "the count of waiting jobs of {} is wrong": """
         SELECT drain_key FROM (
             SELECT drain_key, priority, owner, caller, CASE WHEN ready_at IS NULL THEN 1 ELSE 0 END AS free,

@@ -15,7 +15,8 @@ from foreman.store.sql.statements import Statements
 FILE = "id, owner, purpose, filename, size, created_at, expires_at, blob"
 BLOB = "digest, key, size, in_rows"
 USED = """EXISTS (SELECT 1 FROM files WHERE blob = digest)
-          OR EXISTS (SELECT 1 FROM artifacts WHERE artifacts.blob = digest)"""
+          OR EXISTS (SELECT 1 FROM artifacts WHERE artifacts.blob = digest)
+          OR EXISTS (SELECT 1 FROM batches WHERE input_blob = digest)"""
 AT_ONCE = 200  # values in one statement
 
 

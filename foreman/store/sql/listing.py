@@ -52,6 +52,8 @@ def ways(wanted: Selection) -> list[Way]:
         return [_by_id(wanted.id)]
     if wanted.custom_id is not None:
         found.append([Range("jobs_by_custom_id", [_custom_id(wanted.custom_id)])])
+    if wanted.batch_id is not None:
+        found.append([Range("jobs_by_batch", [_is("batch_id", wanted.batch_id)])])
     if wanted.error_code is not None:
         found.append([Range("jobs_by_error_code", [_is("error_code", wanted.error_code)])])
     states = wanted.states or tuple(State)
@@ -161,7 +163,7 @@ def _tests(wanted: Selection) -> list[Test]:
         tests.append(Test(f"({begins.sql} OR {ends.sql})", [*begins.values, *ends.values]))
     if wanted.custom_id is not None:
         tests.append(_custom_id(wanted.custom_id))
-    for column in ("error_code", "endpoint", "priority", "owner"):
+    for column in ("error_code", "endpoint", "priority", "owner", "batch_id"):
         if (value := getattr(wanted, column)) is not None:
             tests.append(_is(column, value))
     if wanted.caller is not None:

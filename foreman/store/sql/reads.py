@@ -16,6 +16,7 @@ from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import Depth, Row
 from foreman.store.records import ALL, Cursor, Due, Order, Selection, Seqs, Shape
 from foreman.store.sql import listing, usage
+from foreman.store.sql.batches import BatchReads
 from foreman.store.sql.files import FileReads
 from foreman.store.sql.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job
 from foreman.store.sql.statements import Statements
@@ -45,7 +46,7 @@ def is_line(key: object, priority: object, owner: object, caller: object) -> boo
     return type(key) is str and priority in CLASSES and type(owner) is str and type(caller) is str
 
 
-class SqlReader(FileReads, ABC):
+class SqlReader(FileReads, BatchReads, ABC):
     """The reads of an engine that speaks SQL. Every call fetches all rows, so no read transaction outlives it."""
 
     NO_LIMIT: ClassVar[int | None]  # the value of LIMIT for no limit

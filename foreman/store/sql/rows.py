@@ -16,7 +16,8 @@ from foreman.domain.job import Delivery, DeliveryState, Draft, Job, JobEvent, Pr
 COLUMNS = (
     "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
     "start_by, timeout, started_at, completed_at, expires_at, error, error_code, metadata, custom_id, webhook_url, "
-    "webhook_events, owner, most_tokens, target, caller, gave_way, prefix"
+    "webhook_events, owner, most_tokens, target, caller, gave_way, batch_id, batch_line, "
+    "prefix"
 )
 
 DELIVERY = "seq, job_id, receiver, url, state, attempts, due_at, status, error, ended_at, owner"
@@ -25,7 +26,7 @@ OR_CHANGE_DELIVERY = """ ON CONFLICT (seq) DO UPDATE SET state = excluded.state,
 DRAFT = (
     "id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at, start_by, timeout, "
     "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner, most_tokens, caller, "
-    "prefix"
+    "prefix, batch_id, batch_line"
 )
 MOVED = "attempt, lease, started_at, completed_at, expires_at, error, error_code, target"  # columns of a job that ran
 
@@ -48,7 +49,7 @@ def text(data: bytes) -> str | bytes:
 def read_job(row: tuple[Any, ...]) -> Job:
     """Return a row of COLUMNS as a Job. Raise JobUnreadable."""
     try:
-        if any(type(value) is bytes for value in row[:28]):
+        if any(type(value) is bytes for value in row[:30]):
             raise ValueError("text that is not UTF-8")
         for at in row[9:13] + row[14:17]:
             if at is not None:
@@ -131,7 +132,9 @@ def _job(values: tuple[Any, ...]) -> Job:
         target=values[25],
         caller=values[26],
         gave_way=values[27],
-        prefix=values[28] or b"",
+        batch_id=values[28],
+        batch_line=values[29],
+        prefix=values[30] or b"",
     )
 
 
@@ -238,6 +241,8 @@ def draft_row(draft: Draft, job: Job) -> tuple[object, ...]:
         job.most_tokens,
         job.caller,
         job.prefix or None,
+        job.batch_id,
+        job.batch_line,
     )
 
 

@@ -12,6 +12,7 @@ from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.usage import HOUR, MINUTE, Depth, Figures, Slot
 from foreman.store.records import NO_ARTIFACTS, Line, Remains
+from foreman.store.sql.batches import BatchWrites, job_or_error
 from foreman.store.sql.files import FileWrites, is_large
 from foreman.store.sql.reads import CLAIMABLE, IN_LINE, TO_CLAIM, SqlReader, is_line
 from foreman.store.sql.recent import Recent
@@ -34,7 +35,7 @@ LINE = "drain_key, priority, owner, caller"  # the key of a row of `lines`
 OR_CHANGE_LINE = f" ON CONFLICT ({LINE}) DO UPDATE SET ready = excluded.ready, parked = excluded.parked"
 
 
-class SqlWriter(FileWrites, SqlReader):
+class SqlWriter(FileWrites, BatchWrites, SqlReader):
     """The writes of an engine that speaks SQL, within its transactions."""
 
     READABLE_ID: ClassVar[str]  # the condition of ids that are text; others must not block the jobs behind them
@@ -112,7 +113,7 @@ class SqlWriter(FileWrites, SqlReader):
         """Return queued jobs past their `start_by`, or the error of an unreadable one."""
         sql = f"""SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_expire
                   WHERE state = 'queued' AND start_by <= ? ORDER BY start_by LIMIT ?"""
-        return [_job_or_error(row) for row in self._sql.rows(sql, (now, limit))]
+        return [job_or_error(row) for row in self._sql.rows(sql, (now, limit))]
 
     def next_due(self) -> Instant | None:
         """Return the time at which `wake` or `overdue` next finds a job."""
@@ -125,11 +126,12 @@ class SqlWriter(FileWrites, SqlReader):
 
     def remains(self, job_id: str) -> Remains | None:
         """Return the readable parts of an unreadable job, or None unless it is queued."""
-        sql = """SELECT drain_key, priority, owner, caller, ready_at IS NOT NULL, attempt FROM jobs
+        sql = """SELECT drain_key, priority, owner, caller, ready_at IS NOT NULL, attempt, batch_id
+                 FROM jobs
                  WHERE id = ? AND state = 'queued'"""
-        for *line, parked, attempt in self._sql.rows(sql, (job_id,)):
+        for *line, parked, attempt, batch_id in self._sql.rows(sql, (job_id,)):
             valid = is_line(*line)
-            return Remains((line[0], line[1], (line[2], line[3])) if valid else None, bool(parked), attempt)
+            return Remains((line[0], line[1], (line[2], line[3])) if valid else None, bool(parked), attempt, batch_id)
         return None
 
     def add(self, drafts: Sequence[Draft], jobs: Sequence[Job]) -> None:
@@ -235,11 +237,14 @@ class SqlWriter(FileWrites, SqlReader):
         sql = "SELECT id FROM jobs WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"
         expired = [job_id for (job_id,) in self._sql.rows(sql, (now, limit)) if type(job_id) is str]
         if expired:
-            marks = ", ".join("?" * len(expired))
-            newest = self._sql.value(f"SELECT max(seq) FROM events WHERE job_id IN ({marks})", tuple(expired))
-            self._mark_pruned(int(str(newest or 0)))
-            self._remove(expired)
+            self._prune(expired)
         return expired
+
+    def _prune(self, job_ids: Sequence[str]) -> None:
+        marks = ", ".join("?" * len(job_ids))
+        newest = self._sql.value(f"SELECT max(seq) FROM events WHERE job_id IN ({marks})", tuple(job_ids))
+        self._mark_pruned(int(str(newest or 0)))
+        self._remove(job_ids)
 
     def add_usage(self, figures: Mapping[Slot, Figures], depths: Sequence[Depth]) -> None:
         """Add the figures to the stored ones, and raise the stored depths to these."""
@@ -256,10 +261,3 @@ class SqlWriter(FileWrites, SqlReader):
             "INSERT INTO notes (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
-
-
-def _job_or_error(row: tuple[object, ...]) -> Job | JobUnreadable:
-    try:
-        return read_job(row)
-    except JobUnreadable as error:
-        return error

@@ -1,0 +1,78 @@
+"""The handler of each command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from foreman.queue.batch_commands import (
+    AddBatch,
+    AdvanceBatch,
+    CancelBatch,
+    CheckedBatch,
+    EndBatch,
+    FailBatch,
+    FeedBatch,
+)
+from foreman.queue.commands import (
+    AddFile,
+    Beat,
+    Began,
+    Cancel,
+    Claim,
+    Computed,
+    Delete,
+    DeleteFile,
+    DeliveryEnded,
+    DropBlobs,
+    Finished,
+    KeepUsage,
+    Look,
+    Note,
+    Pause,
+    Prune,
+    PruneFiles,
+    Redeliver,
+    Rescue,
+    Resume,
+    Retry,
+    Submit,
+    SubmitMany,
+    Withdraw,
+)
+from foreman.queue.handlers import batches, claims, deliveries, files, jobs, maintenance, nodes
+from foreman.queue.handlers.ledger import Ledger
+
+HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
+    Submit: jobs.submit,
+    SubmitMany: jobs.submit_many,
+    Cancel: jobs.cancel,
+    Retry: jobs.retry,
+    Delete: jobs.delete,
+    Claim: claims.claim,
+    Withdraw: claims.withdraw,
+    Began: claims.began,
+    Computed: claims.computed,
+    Finished: claims.finished,
+    Rescue: claims.rescue,
+    Pause: claims.pause,
+    Resume: claims.resume,
+    DeliveryEnded: deliveries.delivery_ended,
+    Redeliver: deliveries.redeliver,
+    Note: maintenance.note,
+    Prune: maintenance.prune,
+    AddFile: files.add_file,
+    DeleteFile: files.delete_file,
+    PruneFiles: files.prune_files,
+    DropBlobs: files.drop_blobs,
+    AddBatch: batches.add,
+    CheckedBatch: batches.checked,
+    FailBatch: batches.fail,
+    FeedBatch: batches.feed,
+    CancelBatch: batches.cancel,
+    AdvanceBatch: batches.advance,
+    EndBatch: batches.end,
+    KeepUsage: maintenance.keep_usage,
+    Beat: nodes.beat,
+    Look: nodes.look,
+}

@@ -1,0 +1,352 @@
+"""The actor of batches: from the input to the files, also when the process dies at any point between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+import pytest
+import trio
+
+from foreman.actors.batches import Batches
+from foreman.actors.blobs import Blobs, Upload
+from foreman.domain.batches import ENDED, Batch, BatchState
+from foreman.domain.errors import FieldInvalid, ModelNotFound, StoreFull, TargetDown, TargetRefused
+from foreman.domain.intake import Intake, Limits
+from foreman.domain.job import Artifact
+from foreman.http.new_ids import new_job_id
+from foreman.offload import offload
+from foreman.queue.actor import QueueActor
+from foreman.queue.batch_commands import (
+    AddBatch,
+    AdvanceBatch,
+    CancelBatch,
+    CheckedBatch,
+    EndBatch,
+    FeedBatch,
+    NewBatch,
+)
+from foreman.queue.commands import Answered, Claim, Finished, Message, NewFile, Rescue
+from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.rules import Rules
+from foreman.store import integrity
+from foreman.store.blobs import BlobWriter
+from foreman.store.sqlite.writer import SqliteWriter
+from tests.conftest import Logged
+from tests.support.actors import InlineReaders, inline, now
+
+T = TypeVar("T")
+
+CHAT = "/v1/chat/completions"
+BAD = {3, 13, 23}  # lines that the target refuses
+TOTAL = 30
+GOOD = Answered([Artifact(name="completion", content_type="application/json", data=b'{"object":"chat.completion"}')])
+
+
+class Died(BaseException):
+    """The process ends here."""
+
+
+class Model(NamedTuple):
+    name: str
+
+
+@dataclass
+class Models:
+    """The models of the targets."""
+
+    error: Exception | None = None
+    asked: list[str] = field(default_factory=list)
+
+    async def resolve(self, name: str) -> Model:
+        self.asked.append(name)
+        await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
+        if name == "nothing":
+            raise ModelNotFound(name)
+        return Model(name)
+
+
+def lines(count: int = TOTAL, model: str = "m", **fields: Any) -> bytes:
+    return b"".join(
+        json.dumps(
+            {"custom_id": str(n), "method": "POST", "url": CHAT, "body": {"model": model, "n": n} | fields}
+        ).encode()
+        + b"\n"
+        for n in range(count)
+    )
+
+
+class Queue(QueueActor):
+    """A queue that dies before or after the nth message of a kind."""
+
+    doom: tuple[type, str, int] | None = None
+
+    async def ask(self, message: Message[T]) -> T:
+        if self._dies(message, "before"):
+            raise Died
+        answer = await super().ask(message)
+        if self._dies(message, "after"):
+            raise Died
+        return answer
+
+    def _dies(self, message: Message[Any], when: str) -> bool:
+        if self.doom is None or not isinstance(message, self.doom[0]) or self.doom[1] != when:
+            return False
+        kind, _, left = self.doom
+        self.doom = (kind, when, left - 1)
+        return left == 1
+
+
+@dataclass
+class Life:
+    """The process as far as batches go."""
+
+    store: SqliteWriter
+    queue: Queue
+    blobs: Blobs
+    batches: Batches
+    models: Models
+    nursery: trio.Nursery
+    served: int = 0
+
+    async def upload(self, data: bytes) -> str:
+        async with self.blobs.upload() as upload:
+            await upload.write(data)
+            file = await upload.store(NewFile(id=f"file-{new_job_id()}", purpose="batch", filename="a.jsonl"))
+        return file.id
+
+    async def add(self, data: bytes) -> str:
+        new = NewBatch(id=f"batch_{new_job_id()}", endpoint=CHAT, input_file=await self.upload(data))
+        batch = await self.queue.ask(AddBatch(new))
+        self.batches.wake()
+        return batch.id
+
+    async def serve(self) -> None:
+        """Work as a slot does."""
+        while True:
+            work = await self.queue.ask(Claim(loaded=lambda key: True))
+            assert work is not None
+            number = json.loads(work.payload)["n"]
+            error = TargetRefused(400, "no") if number in BAD else None
+            await self.queue.ask(Finished(job_id=work.job.id, fence=work.job.fence, outcome=error or GOOD))
+            self.served += 1
+
+    async def ended(self, batch_id: str) -> Batch:
+        with trio.fail_after(10_000):
+            while True:
+                batch = self.store.batch(batch_id)
+                if batch is not None and batch.state in ENDED:
+                    return batch
+                await trio.sleep(1)
+
+    def read(self, file_id: str | None) -> dict[str, Any]:
+        if file_id is None:
+            return {}
+        file = self.store.file(file_id)
+        assert file is not None
+        data = self.store.blob_content(file.blob, 0, file.size)
+        found = [json.loads(line) for line in data.decode().splitlines()]
+        assert len({one["custom_id"] for one in found}) == len(found)
+        return {one["custom_id"]: one for one in found}
+
+
+@asynccontextmanager
+async def a_life(folder: Path, doom: tuple[type, str, int] | None = None, **rules: Any) -> AsyncIterator[Life]:
+    store = SqliteWriter(folder / "foreman.db")
+    try:
+        async with trio.open_nursery() as nursery:
+            queue = Queue(CommandHandlers(store, Rules(**rules), clock=now), offload=inline)
+            queue.doom = doom
+            readers, models = InlineReaders(store), Models()
+            blobs = Blobs(store.blobs, queue, readers, offload=inline)
+            intake = Intake(models, cast(Any, None), cast(Any, None), Limits(), offload=offload)
+            batches = Batches(queue, readers, blobs, intake, clock=now, new_id=new_job_id)
+            queue.add_listener(batches.on_commit)
+            await nursery.start(queue.run)
+            await queue.ask(Rescue())
+            await nursery.start(batches.run)
+            yield Life(store, queue, blobs, batches, models, nursery)
+            nursery.cancel_scope.cancel()
+    finally:
+        store.close()
+
+
+async def test_a_batch_is_fed_in_order_and_answered(data_dir: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with a_life(data_dir) as life:
+        batch_id = await life.add(lines(600))
+        life.nursery.start_soon(life.serve)
+        batch = await life.ended(batch_id)
+        assert (batch.state, batch.counts[:2], batch.model) == (BatchState.COMPLETED, (597, 3), "m")
+        assert list(life.read(batch.output_file)) == [str(n) for n in range(600) if n not in BAD]
+        assert list(life.read(batch.error_file)) == [str(n) for n in sorted(BAD)]
+
+
+async def test_a_model_that_nobody_has_is_asked_for_once(data_dir: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with a_life(data_dir) as life:
+        batch = await life.ended(await life.add(lines(50, model="nothing")))
+        assert life.models.asked == ["nothing"]
+        assert (batch.state, batch.counts.failed) == (BatchState.COMPLETED, 50)
+        found = life.read(batch.error_file)
+        assert {one["response"]["status_code"] for one in found.values()} == {404}
+
+
+async def test_a_line_that_is_refused_does_not_hold_others_up(data_dir: Path, autojump_clock: trio.abc.Clock) -> None:
+    wide: dict[str, Any] = {"options": {str(n): n for n in range(20_000)}}
+    async with a_life(data_dir) as life:
+        life.nursery.start_soon(life.serve)
+        one = lines(1, **wide).replace(b'"0", "method"', b'"wide", "method"')
+        batch = await life.ended(await life.add(one + lines(2)))
+        assert batch.counts[:2] == (2, 1)
+        [refused] = life.read(batch.error_file).values()
+        assert (refused["custom_id"], refused["response"]["status_code"]) == ("wide", 400)
+        assert refused["response"]["body"]["error"]["code"] == FieldInvalid.code
+
+
+async def test_lines_wait_while_nobody_knows_their_model(data_dir: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with a_life(data_dir) as life:
+        life.models.error = TargetDown("m", OSError("away"))
+        life.nursery.start_soon(life.serve)
+        batch_id = await life.add(lines(5))
+        await trio.sleep(30)
+        waiting = life.store.batch(batch_id)
+        assert waiting is not None
+        assert (waiting.state, waiting.fed) == (BatchState.IN_PROGRESS, 0)
+        life.models.error = None
+        assert (await life.ended(batch_id)).counts[:2] == (4, 1)
+
+
+async def test_a_batch_without_its_input_fails(data_dir: Path, autojump_clock: trio.abc.Clock, logged: Logged) -> None:
+    async with a_life(data_dir) as life:
+        life.batches._coordinates = lambda: False
+        batch_id = await life.add(lines(5))
+        life.store.blobs.remove(life.store.blobs.stored(None))
+        life.batches._coordinates = lambda: True
+        life.batches.wake()
+        batch = await life.ended(batch_id)
+        assert (batch.state, [fault.code for fault in batch.errors]) == (BatchState.FAILED, ["input_missing"])
+    logged.claim("a batch fails")
+
+
+async def test_a_full_disk_is_waited_for(
+    data_dir: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_life(data_dir) as life:
+        life.nursery.start_soon(life.serve)
+        whole, tries = Upload.finish, list[int]()
+
+        async def finish(self: Upload) -> Any:
+            tries.append(1)
+            if len(tries) < 3:
+                raise StoreFull
+            return await whole(self)
+
+        batch_id = await life.add(lines(5))
+        monkeypatch.setattr(Upload, "finish", finish)
+        assert (await life.ended(batch_id)).state is BatchState.COMPLETED
+        assert len(tries) == 4
+
+
+async def test_a_batch_that_is_cancelled_before_it_is_checked_has_a_line_for_each(
+    data_dir: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with a_life(data_dir) as life:
+        life.batches._coordinates = lambda: False
+        batch_id = await life.add(lines(5))
+        await life.queue.ask(CancelBatch(batch_id))
+        life.batches._coordinates = lambda: True
+        life.batches.wake()
+        batch = await life.ended(batch_id)
+        assert (batch.state, batch.total, batch.counts.cancelled) == (BatchState.CANCELLED, 5, 5)
+        assert {one["error"]["code"] for one in life.read(batch.error_file).values()} == {"batch_cancelled"}
+
+
+async def test_the_window_ends_what_waits_and_what_runs(data_dir: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with a_life(data_dir, batch_window=60) as life:
+        batch_id = await life.add(lines(400))
+        work = await life.queue.ask(Claim(loaded=lambda key: True))
+        assert work is not None
+        batch = await life.ended(batch_id)
+        assert (batch.state, batch.counts.expired) == (BatchState.EXPIRED, 400)
+        errors = life.read(batch.error_file)
+        assert list(errors) == [str(n) for n in range(400)]
+        assert {one["error"]["code"] for one in errors.values()} == {"batch_expired"}
+
+
+POINTS: list[tuple[type, str, int]] = [
+    *((kind, when, 1) for kind in (CheckedBatch, FeedBatch, AdvanceBatch, EndBatch) for when in ("before", "after")),
+    (Finished, "before", 10),
+    (Finished, "after", 10),
+    (FeedBatch, "after", 2),
+]
+
+
+@pytest.mark.parametrize("doom", POINTS, ids=lambda doom: f"{doom[1]} {doom[0].__name__} {doom[2]}")
+async def test_a_death_at_any_point_loses_and_doubles_no_line(
+    data_dir: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch, doom: tuple[type, str, int]
+) -> None:
+    ids: list[str] = []
+    with pytest.RaisesGroup(Died, allow_unwrapped=True, flatten_subgroups=True), monkeypatch.context() as patch:
+        async with a_life(data_dir, doom) as life:
+            patch.setattr(Blobs, "_end", _closed)
+            ids.append(await life.add(lines(300)))
+            life.nursery.start_soon(life.serve)
+            await life.ended(ids[0])
+            await trio.sleep_forever()
+    async with a_life(data_dir) as life:
+        life.nursery.start_soon(life.serve)
+        batch = await life.ended(ids[0])
+        assert batch.counts[:2] == (297, 3)
+        assert list(life.read(batch.output_file)) == [str(n) for n in range(300) if n not in BAD]
+        assert list(life.read(batch.error_file)) == [str(n) for n in sorted(BAD)]
+        await life.blobs.sweep(coordinates=True)
+        assert len(life.store.blobs.stored(None)) == 3  # the input and both files
+    assert integrity.check(data_dir / "foreman.db").problems == []
+
+
+@pytest.mark.parametrize("place", ["write", "finish"])
+async def test_a_death_while_a_file_is_written_leaves_nothing_of_it(
+    data_dir: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    async def dies(self: Upload, *args: bytes) -> None:
+        if self.size:
+            raise Died
+
+    async with a_life(data_dir) as life:
+        life.batches._coordinates = lambda: False
+        batch_id = await life.add(lines())
+    with pytest.RaisesGroup(Died, allow_unwrapped=True, flatten_subgroups=True), monkeypatch.context() as patch:
+        async with a_life(data_dir) as life:
+            patch.setattr(Blobs, "_end", _closed)
+            patch.setattr(Upload, place, dies if place == "finish" else _dies_at_second_write())
+            life.nursery.start_soon(life.serve)
+            await life.ended(batch_id)
+    async with a_life(data_dir) as life:
+        batch = await life.ended(batch_id)
+        assert batch.counts[:2] == (27, 3)
+        assert len(life.read(batch.output_file)) == 27
+        await life.blobs.sweep(coordinates=True)
+        assert len(life.store.blobs.stored(None)) == 3
+    assert integrity.check(data_dir / "foreman.db").problems == []
+
+
+def _closed(self: Blobs, writer: BlobWriter, stored: bool) -> None:
+    """End an upload as a death does: nothing is tidied up."""
+    writer.close()
+
+
+def _dies_at_second_write() -> Any:
+    whole, seen = Upload.write, list[int]()
+
+    async def write(self: Upload, data: bytes) -> None:
+        seen.append(1)
+        if len(seen) == 2:
+            raise Died
+        await whole(self, data)
+
+    return write
