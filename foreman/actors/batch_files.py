@@ -11,7 +11,7 @@ from ulid import ULID
 
 from foreman.actors.blobs import Blobs, Upload
 from foreman.domain.batch_answers import ERROR, error_line, output_line, unanswered_line
-from foreman.domain.batch_input import LineInvalid, RawLine, read_line
+from foreman.domain.batch_input import LineInvalid, RawLine, read_custom_id
 from foreman.domain.batches import CANCELLED_CODE, EXPIRED_CODE, Batch, BatchState
 from foreman.domain.errors import StoreLost
 from foreman.domain.files import BATCH_OUTPUT
@@ -24,6 +24,7 @@ from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
 
 READ_LINES, READ_BYTES = 64, 2**20  # lines read at once, and bytes of them
+WRITTEN = 2**14  # bytes of lines between checkpoints
 
 
 class _Page(NamedTuple):
@@ -81,16 +82,19 @@ def _page(batch_id: str, after: int, store: Reader) -> _Page:
 
 async def _write_unfed(batch: Batch, error: Upload, unfed: AsyncIterator[RawLine]) -> None:
     code = EXPIRED_CODE if batch.ending is BatchState.EXPIRED else CANCELLED_CODE
-    number = batch.fed
+    number, written = batch.fed, bytearray()
     async for line in unfed:
         try:
-            request = await offload(len(line.data or b""), read_line, line.data, batch.endpoint)
+            custom_id = await offload(len(line.data or b""), read_custom_id, line.data, batch.endpoint)
         except LineInvalid:  # it was checked
             continue
-        name = f"{batch.id.removeprefix('batch_')}_{number}"
-        await error.write(unanswered_line(name, request.custom_id, code))
+        written += unanswered_line(f"{batch.id.removeprefix('batch_')}_{number}", custom_id, code)
         number += 1
-        await trio.lowlevel.checkpoint()
+        if len(written) >= WRITTEN:
+            await error.write(bytes(written))
+            written.clear()
+            await trio.lowlevel.checkpoint()
+    await error.write(bytes(written))
 
 
 async def _results(batch: Batch, kind: str, upload: Upload) -> Results | None:

@@ -34,6 +34,13 @@ class Request(NamedTuple):
     submission: Submission
 
 
+class _Named(msgspec.Struct):
+    custom_id: str
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
+
+
 class LineInvalid(Exception):
     """A line that cannot become a job."""
 
@@ -117,6 +124,14 @@ def read_line(data: bytes | None, endpoint: str) -> Request:
         raise LineInvalid(MISSING, "Missing required parameter: 'body.model'.", "body.model") from None
     except FieldInvalid as error:
         raise LineInvalid(INVALID, f"body.{error}.", "body.model") from None
+
+
+def read_custom_id(data: bytes | None, endpoint: str) -> str:
+    """Return the custom_id of a line that was checked. Raise LineInvalid."""
+    try:
+        return _decode_named(data or b"").custom_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # of text that has to be mended first
+        return read_line(data, endpoint).custom_id
 
 
 def _text(fields: dict[str, msgspec.Raw], name: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foreman.domain import batch_input
 from foreman.domain.batch_answers import error_artifact, error_line, output_line, unanswered_line
-from foreman.domain.batch_input import Check, LineInvalid, Lines, read_line
+from foreman.domain.batch_input import Check, LineInvalid, Lines, read_custom_id, read_line
 from foreman.domain.batches import MOST_LINES, FinishedLine
 from foreman.domain.errors import (
     AttemptTimeout,
@@ -78,6 +78,13 @@ def test_what_is_wrong_with_a_line_has_a_code(data: bytes | None, code: str, par
         read_line(data, CHAT)
     assert (found.value.code, found.value.param) == (code, param)
     assert "\n" not in str(found.value)
+
+
+def test_a_custom_id_is_the_one_that_was_checked() -> None:
+    for data in (line("a"), b' {"custom_id":"b","custom_id":"a"}', line("a").replace(b'"m"', b'"\xff"')):
+        assert read_custom_id(data, CHAT) == "a"
+    with pytest.raises(LineInvalid):
+        read_custom_id(None, CHAT)
 
 
 def checked(data: bytes) -> Check:

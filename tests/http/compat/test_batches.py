@@ -337,6 +337,29 @@ def test_a_batch_past_its_window_expires_with_what_is_done(tmp_path: Path, upstr
         assert daemon.errors == []
 
 
+def test_an_interactive_call_waits_for_one_line_at_most(tmp_path: Path, upstream: Upstream) -> None:
+    with Daemon(tmp_path / "data", openai_url=upstream.url, slots=1) as daemon:
+        with connect(daemon, "any") as client:
+            batch = start(client, *(request(str(n), "#slow=0.01") for n in range(200)))
+            until(lambda: client.batches.retrieve(batch.id).request_counts.completed > 0)  # type: ignore[union-attr]
+            for n in range(5):
+                client.chat.completions.create(model="a", messages=[{"role": "user", "content": f"now {n}"}])
+            assert client.batches.retrieve(batch.id).status == "in_progress"
+            client.batches.cancel(batch.id)
+            ended(client, batch)
+        jobs = daemon.http.get("/jobs?limit=500").json()["jobs"]
+        calls = [job for job in jobs if job["batch_id"] is None]
+        assert len(calls) == 5
+        for call in calls:
+            between = [
+                job
+                for job in jobs
+                if job["batch_id"] and job["started_at"] and call["created_at"] < job["started_at"] < call["started_at"]
+            ]
+            assert len(between) <= 1
+        assert daemon.errors == []
+
+
 def test_a_batch_larger_than_the_queue_is_fed_and_others_have_room(tmp_path: Path, upstream: Upstream) -> None:
     with Daemon(tmp_path / "data", openai_url=upstream.url, max_queue=10) as daemon:
         with connect(daemon, "any") as client:
