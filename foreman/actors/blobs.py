@@ -12,10 +12,10 @@ import structlog
 import trio
 
 from foreman.domain.errors import StoreLost, StoreUnavailable
-from foreman.domain.files import PIECE, Blob, File
+from foreman.domain.files import DROPPED, PIECE, Blob, File
 from foreman.domain.nodes import NodeState
 from foreman.queue.actor import Offload
-from foreman.queue.commands import AddFile, DropBlobs, NewFile, Queue
+from foreman.queue.commands import AddFile, DropBlobs, DropPieces, NewFile, Queue
 from foreman.store.blobs import BlobStorage, BlobWriter
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 THREADS = 4  # that write blobs; a sync may take long
-DROPPED_AT_ONCE = 8  # blobs deleted in one transaction: in a database, all their pieces are
+DROPPED_AT_ONCE = 8  # blobs whose rows are deleted in one transaction; their bytes are deleted after it
 
 
 class Upload:
@@ -126,11 +126,16 @@ class Blobs:
         others = await self._readers.read(_others) if coordinates else None
         # In this order: a blob is pending until its row is committed.
         stored = await self._offload(self._storage.stored, others)
+        in_rows = {key for key in await self._readers.read(_stray_pieces) if self._storage.may_remove(key, others)}
+        stored = [*in_rows.union(stored)]
         unnamed = [key for key in stored if key not in self._storage.pending]
         if unnamed:
             named = await self._readers.read(lambda store: store.named_blobs(unnamed))
             strays = [key for key in unnamed if key not in named]
             await self._remove(strays)
+            for key in in_rows.intersection(strays):
+                while await self._queue.ask(DropPieces(key)) == DROPPED:
+                    pass
             removed += len(strays)
         return removed
 
@@ -160,6 +165,10 @@ def _threads() -> Offload:
 
 def _unused(most: int, store: Reader) -> list[str]:
     return store.unused_blobs(most)
+
+
+def _stray_pieces(store: Reader) -> list[str]:
+    return store.stray_pieces()
 
 
 def _others(store: Reader) -> set[str]:

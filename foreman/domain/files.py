@@ -11,6 +11,7 @@ from foreman.domain.job import Instant
 BATCH = "batch"  # purpose of an uploaded file with the requests of a batch
 BATCH_OUTPUT = "batch_output"  # purpose of a file with the answers of a batch
 PIECE = 2**19  # bytes of a blob that are read, written or stored as a row at once
+DROPPED = 8  # pieces that one transaction deletes: others wait for it
 LARGEST_ROW = 2**20  # bytes; a larger artifact is stored as a blob
 FILE_ID = re.compile("file-[0-7][0-9A-HJKMNP-TV-Z]{25}")  # a ULID after the prefix of OpenAI's ids
 

@@ -267,6 +267,13 @@ class DropBlobs(Message[list[str]]):
 
 
 @dataclass(slots=True)
+class DropPieces(Message[int]):
+    """Delete some pieces of a blob without a row, up to DROPPED; the answer is their number."""
+
+    key: str
+
+
+@dataclass(slots=True)
 class KeepUsage(Message[None]):
     """Sample how many jobs run, and prune old usage figures."""
 

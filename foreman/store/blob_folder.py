@@ -79,6 +79,10 @@ class BlobFolder:
         """Return the keys of all blobs here that this node may remove."""
         return [key for key in self.files() if self._keys.may_remove(key, others)]
 
+    def may_remove(self, key: str, others: Collection[str] | None) -> bool:
+        """Return True for a key that this node may remove."""
+        return self._keys.may_remove(key, others)
+
     def remove(self, keys: Iterable[str]) -> None:
         """Remove blobs, unless a backup is reading them."""
         unwanted = set(keys)

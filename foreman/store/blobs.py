@@ -48,6 +48,9 @@ class BlobStorage(Protocol):
         Those are its own; and unless `others` is None, those of all nodes but the `others`. Raise StoreUnavailable.
         """
 
+    def may_remove(self, key: str, others: Collection[str] | None) -> bool:
+        """Return True for a key that this node may remove, as `stored` has it."""
+
     def remove(self, keys: Iterable[str]) -> None:
         """Remove blobs; those that cannot be removed now stay for the next sweep. Raise StoreUnavailable."""
 

@@ -39,6 +39,9 @@ class FileReader(Protocol):
     def named_blobs(self, keys: Sequence[str]) -> set[str]:
         """Return those keys that rows of blobs have."""
 
+    def stray_pieces(self) -> list[str]:
+        """Return the keys of pieces in the database that no blob has, also of blobs that are being written."""
+
 
 class FileWriter(FileReader, Protocol):
     """The writes of files and blobs."""
@@ -63,4 +66,7 @@ class FileWriter(FileReader, Protocol):
         """Return the ids of up to `limit` files past their expiry."""
 
     def drop_blobs(self, digests: Sequence[str]) -> list[str]:
-        """Delete those of the blobs that nothing has, but for the bytes in the storage; return their keys."""
+        """Delete those of the blobs that nothing has, but for their bytes; return their keys."""
+
+    def drop_pieces(self, key: str, most: int) -> int:
+        """Delete up to `most` pieces of a blob without a row; return their number."""

@@ -183,6 +183,10 @@ class OwnJobs(Reader):
         """Return those keys that rows of blobs have."""
         return self._store.named_blobs(keys)
 
+    def stray_pieces(self) -> list[str]:
+        """Return none: they are nobody's."""
+        return []
+
     def nodes(self) -> list[Node]:
         """Return none: they are the operator's."""
         return []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from typing import TypeVar
 
 import pytest
 import trio
@@ -13,14 +15,16 @@ import trio
 from foreman.actors import pruner
 from foreman.actors.blobs import Blobs
 from foreman.domain.errors import BlobsUnavailable, FileNotFound, QuotaExceeded, StoreFull, StoreLost
-from foreman.domain.files import PIECE, File
+from foreman.domain.files import DROPPED, PIECE, File
 from foreman.domain.quotas import Quota
 from foreman.queue.actor import QueueActor
-from foreman.queue.commands import DeleteFile, NewFile
+from foreman.queue.commands import DeleteFile, DropBlobs, DropPieces, Message, NewFile
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.rules import Rules
 from foreman.store.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
+
+T = TypeVar("T")
 
 DATA = bytes(range(256)) * (3 * PIECE // 256)
 RULES = Rules(file_ttl=50, quotas={"alice": Quota(max_files=2)})
@@ -164,6 +168,32 @@ async def test_the_sweep_removes_what_no_row_has(
     assert store.file("file-001") is None
     assert store.file_content(file.id, begin=len(DATA)) == b"under way"
     assert store.file_content(kept.id) == b"kept"
+
+
+async def test_no_transaction_deletes_more_than_a_few_pieces(
+    store: SqliteWriter, queue: QueueActor, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, pieces = "01ARZ3NDEKTSV4RRFFQ69G5FAV.a", 2 * DROPPED + 3
+    database = sqlite3.connect(store.path)
+    with closing(database), database:  # as a backup has them
+        database.execute("INSERT INTO blobs VALUES ('0', ?, ?, 1)", (key, pieces * PIECE))
+        rows = [(key, place, b"0") for place in range(pieces)]
+        database.executemany("INSERT INTO blob_pieces (key, position, data) VALUES (?, ?, ?)", rows)
+    ask, deleted = queue.ask, []
+
+    async def asking(message: Message[T]) -> T:
+        answer = await ask(message)
+        if isinstance(message, DropPieces):
+            deleted.append(answer)
+        elif isinstance(message, DropBlobs):
+            assert store.stray_pieces() == ([key] if answer else [])
+        return answer
+
+    monkeypatch.setattr(queue, "ask", asking)
+    assert await blobs.sweep(coordinates=False) == 0
+    assert await blobs.sweep(coordinates=True) > 0
+    assert deleted == [DROPPED, DROPPED, 3]
+    assert store.stray_pieces() == []
 
 
 async def test_a_blob_that_is_read_outlives_its_file(store: SqliteWriter, queue: QueueActor, blobs: Blobs) -> None:

@@ -107,6 +107,21 @@ def test_the_same_bytes_are_kept_once(store: Store) -> None:
     assert content(store, third) == LARGE
 
 
+def test_pieces_of_a_dropped_blob_are_found_until_the_last_is_deleted(store: Store) -> None:
+    file = keep(store, 1, LARGE)
+    with store.transaction(100):
+        store.delete_files([file.id])
+        [key] = store.drop_blobs([file.blob])
+    dropped = 0
+    while store.stray_pieces() == [key]:
+        with store.transaction(100):
+            assert store.drop_pieces(key, 1) == 1, dropped
+        dropped += 1
+    assert dropped in (0, len(LARGE) // PIECE + 1)
+    with store.transaction(100):
+        assert store.drop_pieces(key, 1) == 0
+
+
 def test_files_are_listed_by_age_owner_and_purpose(store: Store) -> None:
     blob = keep(store, 0, b"x").blob
     some = Blob(digest=blob, key="", size=1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from foreman.domain.errors import FileNotFound, JobNotFound, QuotaExceeded
-from foreman.domain.files import File
-from foreman.queue.commands import AddFile, DeleteFile, DropBlobs, PruneFiles
+from foreman.domain.files import DROPPED, File
+from foreman.queue.commands import AddFile, DeleteFile, DropBlobs, DropPieces, PruneFiles
 from foreman.queue.handlers.ledger import Ledger
 
 A_DAY = 86400.0  # seconds: a quota of files is freed by deleting some, or by their expiry
@@ -51,6 +51,11 @@ def prune_files(ledger: Ledger, message: PruneFiles) -> int:
 def drop_blobs(ledger: Ledger, message: DropBlobs) -> list[str]:
     """Delete the rows of blobs that nothing has, and return where their bytes are."""
     return ledger.store.drop_blobs(message.digests)
+
+
+def drop_pieces(ledger: Ledger, message: DropPieces) -> int:
+    """Delete some pieces of a blob without a row, and return their number."""
+    return ledger.store.drop_pieces(message.key, DROPPED)
 
 
 def _check_quota(ledger: Ledger, owner: str) -> None:

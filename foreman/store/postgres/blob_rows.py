@@ -5,10 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterable
 
-from foreman.domain.files import PIECE, Blob
+from foreman.domain.files import DROPPED, PIECE, Blob
 from foreman.store.blobs import Digest, Keys
 from foreman.store.postgres.address import Address
 from foreman.store.postgres.connection import Connection
+from foreman.store.sql.files import STRAYS
+
+# The last ones first: as long as any is left, STRAYS finds the key.
+DROP_PIECES = """DELETE FROM blob_pieces WHERE key = ? AND position IN
+                 (SELECT position FROM blob_pieces WHERE key = ? ORDER BY position DESC LIMIT ?) RETURNING position"""
 
 
 class BlobRows:
@@ -38,17 +43,21 @@ class BlobRows:
 
     def stored(self, others: Collection[str] | None) -> list[str]:
         """Return the keys of blobs without a row that this node may remove."""
-        sql = """SELECT key FROM blob_pieces p WHERE position = 0
-                 AND NOT EXISTS (SELECT 1 FROM blobs WHERE key = p.key)"""
         with self._lock:
-            rows = self._connection.rows(sql)
+            rows = self._connection.rows(STRAYS)
         return [key for (key,) in rows if self._keys.may_remove(key, others)]
 
+    def may_remove(self, key: str, others: Collection[str] | None) -> bool:
+        """Return True for a key that this node may remove."""
+        return self._keys.may_remove(key, others)
+
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove blobs."""
-        with self._lock:
-            for key in keys:
-                self._connection.rows("DELETE FROM blob_pieces WHERE key = ? RETURNING position", (key,))
+        """Remove blobs, some pieces at a time: uploads go on in between."""
+        for key in keys:
+            left = True
+            while left:
+                with self._lock:
+                    left = len(self._connection.rows(DROP_PIECES, (key, key, DROPPED))) == DROPPED
 
     def has(self, blob: Blob) -> bool:
         """Return True when a blob is stored here."""

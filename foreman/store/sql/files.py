@@ -18,6 +18,8 @@ USED = """EXISTS (SELECT 1 FROM files WHERE blob = digest)
           OR EXISTS (SELECT 1 FROM artifacts WHERE artifacts.blob = digest)
           OR EXISTS (SELECT 1 FROM batches WHERE input_blob = digest)"""
 AT_ONCE = 200  # values in one statement
+STRAYS = """SELECT key FROM blob_pieces p WHERE position = 0
+            AND NOT EXISTS (SELECT 1 FROM blobs WHERE key = p.key)"""
 
 
 class FileReads:
@@ -89,6 +91,10 @@ class FileReads:
             found |= {str(key) for (key,) in rows}
         return found
 
+    def stray_pieces(self) -> list[str]:
+        """Return the keys of pieces in the database that no blob has."""
+        return [str(key) for (key,) in self._sql.rows(STRAYS)]
+
 
 class FileWrites(FileReads):
     """The writes of files and blobs."""
@@ -143,15 +149,25 @@ class FileWrites(FileReads):
         return [str(file_id) for (file_id,) in self._sql.rows(sql, (now, limit))]
 
     def drop_blobs(self, digests: Sequence[str]) -> list[str]:
-        """Delete those of the blobs that nothing has, but for the bytes in the storage; return their keys."""
+        """Delete those of the blobs that nothing has, but for their bytes; return their keys."""
         keys = []
         for digest in digests:
             sql = f"SELECT key FROM blobs WHERE digest = ? AND NOT ({USED})"
             for (key,) in self._sql.rows(sql, (digest,)):
                 self._sql.run("DELETE FROM blobs WHERE digest = ?", (digest,))
-                self._sql.run("DELETE FROM blob_pieces WHERE key = ?", (key,))
                 keys.append(str(key))
         return keys
+
+    def drop_pieces(self, key: str, most: int) -> int:
+        """Delete up to `most` pieces of a blob without a row, the last ones first; return their number.
+
+        As long as any is left, `stray_pieces` has the key.
+        """
+        sql = "SELECT position FROM blob_pieces WHERE key = ? ORDER BY position DESC LIMIT ?"
+        positions = [position for (position,) in self._sql.rows(sql, (key, most))]
+        if positions:
+            self._sql.run("DELETE FROM blob_pieces WHERE key = ? AND position >= ?", (key, positions[-1]))
+        return len(positions)
 
 
 def is_large(data: bytes) -> bool:
