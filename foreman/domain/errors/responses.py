@@ -55,5 +55,5 @@ class ConversationTooLong(PreviousResponseError):
     code = "conversation_too_long"
 
     def __init__(self, size: str, most: str) -> None:
-        super().__init__(f"the conversation before this request has {size}, and may have {most}")
+        super().__init__(f"the conversation has {size}, and may have {most}")
         self.hint = "begin a new one without previous_response_id; the setting max_body raises the limit of bytes"

@@ -9,6 +9,7 @@ import msgspec
 
 from foreman.domain.answers.refusals import NOT_JSON
 from foreman.domain.errors import ConversationTooLong
+from foreman.domain.json_weight import MOST_VALUES, has_more_items, has_more_values
 
 MOST_ITEMS = 10_000  # in one input: turns, tool calls and their outputs
 
@@ -60,9 +61,17 @@ def fields_of(text: bytes) -> Fields:
 
 
 def items_of(given: msgspec.Raw | None) -> list[msgspec.Raw]:
-    """Return the items of an input or an output; a text is a message of the user's."""
+    """Return the items of an input or an output; a text is a message of the user's.
+
+    Raise ConversationTooLong for too many items or values: parsed, they take many times the bytes of their text.
+    """
     if given is None:
         return []
+    text = bytes(given)
+    if has_more_items(text, MOST_ITEMS):
+        raise ConversationTooLong(f"more than {MOST_ITEMS} items", f"{MOST_ITEMS} items")
+    if has_more_values(text):
+        raise ConversationTooLong(f"more than {MOST_VALUES} values", f"{MOST_VALUES} values")
     try:
         return _decode_items(given)
     except NOT_JSON:

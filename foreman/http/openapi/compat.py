@@ -120,7 +120,7 @@ def _responses() -> Paths:
                 "response",
                 "Show a response, or follow its events",
                 {"200": streamed_too},
-                (*errors, "field_invalid", "query_invalid"),
+                (*errors, "conversation_too_long", "field_invalid", "query_invalid"),
                 parameters=[
                     query("stream", {"type": "boolean", "default": False}, "Answer with its events."),
                     query(

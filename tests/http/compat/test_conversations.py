@@ -10,6 +10,7 @@ import httpx2
 import openai
 import pytest
 
+from foreman.domain.responses.conversation import MOST_ITEMS
 from tests.support.foreman import Daemon, Upstream, an_upstream, until
 
 TOOLS: Any = [{"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}]
@@ -173,6 +174,23 @@ def test_a_conversation_has_a_largest_size(client: Any) -> None:
         client.responses.create(model="a", input="y" * 40_000, previous_response_id=long.id)
     assert (caught.value.status_code, caught.value.code) == (413, "conversation_too_long")
     assert client.responses.create(model="a", input="short", previous_response_id=long.id).output_text == "w0 w1 w2 "
+
+
+def test_an_input_of_too_many_items_is_never_parsed(client: Any, shared: Daemon) -> None:
+    items: Any = [0] * (MOST_ITEMS + 1)
+    made = client.responses.create(model="a", input=items, background=True)
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.responses.input_items.list(made.id)
+    assert (caught.value.status_code, caught.value.code) == (413, "conversation_too_long")
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.responses.create(model="a", input="x", previous_response_id=answered(client, items))
+    assert (caught.value.status_code, caught.value.code) == (413, "conversation_too_long")
+
+
+def answered(client: Any, items: Any) -> str:
+    made = client.responses.create(model="a", input=items)
+    assert isinstance(made.id, str)
+    return made.id
 
 
 def test_a_job_continues_a_response_too(client: Any, shared: Daemon, upstream: Upstream) -> None:
