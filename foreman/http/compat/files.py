@@ -14,7 +14,7 @@ from ulid import ULID
 
 from foreman.domain import views
 from foreman.domain.errors import Draining, FieldInvalid, FileNotFound, FilesNotServed, FileTooLarge
-from foreman.domain.files import BATCH, FILE_ID, PIECE, File
+from foreman.domain.files import BATCH, BATCH_OUTPUT, FILE_ID, PIECE, File
 from foreman.http import visibility
 from foreman.http.body import coding, held
 from foreman.http.compat.openai import MESSAGES_DIALECT
@@ -32,6 +32,7 @@ files = Blueprint("files", __name__)
 
 LARGEST_BATCH = 200 * 2**20  # bytes of the lines of a batch
 PURPOSES = (BATCH,)  # of uploads
+LISTED = (BATCH, BATCH_OUTPUT)  # purposes of all files there are
 UNNAMED = "upload"  # the filename of a part without one
 MOST_LISTED = 10_000
 LIFETIME = 3600, 2_592_000  # seconds: least and most of expires_after
@@ -92,8 +93,17 @@ async def create() -> Response:
 
 
 async def _arriving() -> AsyncIterator[bytes]:
-    """Yield the body as it arrives. Raise RequestTimeout when nothing comes for `body_timeout`."""
+    """Yield the body as it arrives.
+
+    Raises:
+        FileTooLarge: It goes on and on, in whatever part.
+        RequestTimeout: Nothing comes for `body_timeout`.
+    """
+    size, most = 0, context().settings.max_file
     async for data in inflow(request):
+        size += len(data)
+        if size > most + PIECE:
+            raise _too_large(most)
         yield data
 
 
@@ -130,7 +140,9 @@ async def listed() -> Response:
     after, purpose = request.args.get("after"), request.args.get("purpose")
 
     def read(store: Reader) -> list[File]:
-        if after is not None and store.file(after) is None:
+        if purpose is not None and purpose not in LISTED:
+            return []
+        if after is not None and (FILE_ID.fullmatch(after) is None or store.file(after) is None):
             raise FieldInvalid("after", after, "must be the id of a file")
         return store.files(purpose=purpose, after=after, newest=newest is not False, limit=limit + 1)
 

@@ -138,7 +138,12 @@ def test_a_file_that_is_too_large_is_refused(http: httpx2.Client) -> None:
         for _ in range(7):
             yield b"x" * PIECE
 
-    for content in (lines(), b"".join(lines())):
+    def endless() -> Iterator[bytes]:
+        yield PURPOSE + FILE + END
+        for _ in range(7):
+            yield b"\r\n" * (PIECE // 2)
+
+    for content in (lines(), b"".join(lines()), endless()):
         answer = http.post("/files", content=content, headers=FORM)
         assert answer.status_code == 413, answer.text
         assert answer.json()["error"]["code"] == "file_too_large" and answer.json()["error"]["param"] == "file"
@@ -210,7 +215,7 @@ def test_a_connection_that_breaks_in_the_middle_leaves_nothing(daemon: Daemon) -
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=10001", "limit=x", "order=up", "after=nothing", f"after={UNKNOWN}"]
+    "query", ["limit=0", "limit=10001", "limit=x", "order=up", "after=nothing", "after=file-%00", f"after={UNKNOWN}"]
 )
 def test_a_wrong_query_is_named(http: httpx2.Client, query: str) -> None:
     answer = http.get(f"/files?{query}")
