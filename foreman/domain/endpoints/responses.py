@@ -71,6 +71,8 @@ class ResponseDecoder(EventDecoder):
 
     def _take(self, data: bytes, value: Json, *, whole: bool) -> list[Chunk]:
         kind = value.get("type")
+        if kind is not None and not isinstance(kind, str):
+            raise TypeError("type")
         if whole or (kind is None and value.get("object") == "response"):
             return self._take_whole(data, value)
         self._has_content = self._has_content or bool(value.get("delta")) or kind == "response.output_item.done"

@@ -11,14 +11,16 @@ from quart import Response, request
 from foreman.actors.output import OutputLog
 from foreman.budget import Lease
 from foreman.domain import sse
+from foreman.domain.answers.failures import ODD
 from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
-from foreman.domain.errors import ForemanError
+from foreman.domain.errors import ForemanError, TargetGarbled
+from foreman.domain.fields import size_of
 from foreman.domain.job import RUNNING, TERMINAL, Job, State
 from foreman.domain.responses import numbers
 from foreman.domain.responses.conversation import fields_of
 from foreman.domain.responses.own_answer import EVENTS, OPENING
 from foreman.domain.responses.request import wanted_of
-from foreman.domain.responses.shown import answered, status_of, unanswered
+from foreman.domain.responses.shown import OTHERWISE, answered, status_of, unanswered
 from foreman.http.body import held
 from foreman.http.context import context
 from foreman.http.framing import COMMENT_EVERY, SLICE, Sse, framed
@@ -28,6 +30,7 @@ from foreman.offload import offload
 from foreman.queue.results import COMPLETION
 from foreman.store.readers import Readers
 
+MOST_FILLING = 2**20  # bytes of a request that are repeated to fill numbers
 MOST_FILLED = 1000  # numbers of broken off attempts that are filled with `response.in_progress`, else skipped
 _CLOSING = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _OPENING = frozenset(name.encode() for name in OPENING)
@@ -172,10 +175,15 @@ class _Events:
 
     def _until(self, number: int) -> Iterator[bytes]:
         """Yield what tells of the numbers before this one: attempts that were broken off, and the one under way."""
-        if number - self._next > MOST_FILLED:
+        if number - self._next > 1 and number - self._next > self._fillable():
             self._next = number - 1
         while self._next < number:
             yield self._lifecycle("response.in_progress", "in_progress")
+
+    def _fillable(self) -> int:
+        """Return how many numbers may be filled: each time, most of the request is repeated."""
+        repeated = sum(size_of(self._payload[name]) for name in OTHERWISE if name in self._payload)
+        return min(MOST_FILLED, MOST_FILLING // max(1, repeated))
 
     def _told(self, data: bytes) -> Iterator[bytes]:
         """Yield an event of the answer, and what has to come before it."""
@@ -195,9 +203,15 @@ class _Events:
 
 
 def _unfolded(job: Job, payload: Mapping[str, msgspec.Raw], answer: bytes) -> list[bytes]:
-    """Return the events of an answer that was stored without them, numbered as those of the last claim."""
-    shown = msgspec.json.decode(msgspec.json.encode(answered(job, payload, fields_of(answer))))
-    told = [event for event in RESPONSES.unfold(shown) if event["type"] not in OPENING]
+    """Return the events of an answer that was stored without them, numbered as those of the last claim.
+
+    Raise TargetGarbled for an answer of another shape than it should have.
+    """
+    try:
+        shown = msgspec.json.decode(msgspec.json.encode(answered(job, payload, fields_of(answer))))
+        told = [event for event in RESPONSES.unfold(shown) if event["type"] not in OPENING]
+    except ODD as error:
+        raise TargetGarbled(job.target or "the target", "an answer of an unknown shape") from error
     first = numbers.first_of(job.fence)
     return [msgspec.json.encode({**event, "sequence_number": first + place}) for place, event in enumerate(told)]
 

@@ -20,6 +20,7 @@ from foreman.domain.errors import (
     ResponseNotFound,
     ResponseNotInBackground,
 )
+from foreman.domain.fields import size_of
 from foreman.domain.job import TERMINAL, Job, Priority, State
 from foreman.domain.responses.conversation import fields_of, shown_items
 from foreman.domain.responses.ids import job_id_of
@@ -80,8 +81,9 @@ async def create(dialect: Dialect, endpoint: Endpoint) -> Response:
     job = (await ctx.queue.ask(Submit(draft=draft))).job
     if job.id != draft.id:  # it was asked for before, under the same key
         output = ctx.hub.output(job.id)
-    shown = {name: value for name, value in submission.payload.items() if name != "input"}
+    shown = without_input(submission.payload)
     held().free()  # the request is on disk
+    held().resize(sum(map(size_of, shown.values())), insist=True)
     if as_stream:
         return response_stream.follow(job, shown, output)
     status = "queued" if job.id == draft.id else ""
@@ -90,6 +92,11 @@ async def create(dialect: Dialect, endpoint: Endpoint) -> Response:
     response = json_answer(unanswered(job, shown, status))
     response.headers["X-Foreman-Job-Id"] = job.id
     return response
+
+
+def without_input(payload: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    """Return copies of all fields but the input: each value as it came keeps its whole body in memory."""
+    return {name: value.copy() for name, value in payload.items() if name != "input"}
 
 
 @responses.get("/<response_id>")
