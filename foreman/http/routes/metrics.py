@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from quart import Blueprint, Response, request
 
 from foreman import logs
+from foreman.domain.batches import Batch
 from foreman.domain.job import Job, model_of
 from foreman.domain.nodes import Node, NodeState, remembered
 from foreman.http.context import Context, context
@@ -19,6 +20,7 @@ from foreman.store.records import Line
 metrics = Blueprint("metrics", __name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MOST_BATCHES = 1000  # that are counted
 SERIES = 4096  # bytes of the series of one model, about
 
 
@@ -28,11 +30,13 @@ async def scrape() -> Response:
     ctx = context()
     ctx.auth.check_admin(request)
 
-    running, nodes = await ctx.readers.read(lambda store: (store.running(), store.nodes()))
+    running, nodes, batches = await ctx.readers.read(
+        lambda store: (store.running(), store.nodes(), store.open_batches(MOST_BATCHES))
+    )
     board = ctx.outlook.board
     lines = board.all_lines()
     now = CollectorRegistry()
-    now.register(_Now(ctx, lines, running, board.oldest(), remembered(nodes, ctx.clock())))
+    now.register(_Now(ctx, lines, running, board.oldest(), remembered(nodes, ctx.clock()), batches))
 
     def text() -> bytes:
         return generate_latest(ctx.metrics.registry) + generate_latest(now)
@@ -45,13 +49,20 @@ class _Now:
     """The gauges, built for each scrape."""
 
     def __init__(
-        self, ctx: Context, lines: list[Line], running: list[Job], oldest: float | None, nodes: list[Node]
+        self,
+        ctx: Context,
+        lines: list[Line],
+        running: list[Job],
+        oldest: float | None,
+        nodes: list[Node],
+        batches: list[Batch],
     ) -> None:
         self._ctx = ctx
         self._lines = lines
         self._running = running
         self._oldest = oldest
         self._nodes = nodes
+        self._batches = batches
 
     def collect(self) -> Iterator[Metric]:
         ctx = self._ctx
@@ -69,6 +80,7 @@ class _Now:
         yield running
         age = 0.0 if self._oldest is None else max(0.0, ctx.clock() - self._oldest)
         yield GaugeMetricFamily("foreman_oldest_wait_seconds", "Seconds that the oldest waiting job has waited", age)
+        yield from self._of_batches()
         yield from self._targets()
         failing = GaugeMetricFamily(
             "foreman_model_failing",
@@ -96,6 +108,14 @@ class _Now:
         yield from self._of_nodes()
         if (size := ctx.log_size()) is not None:
             yield GaugeMetricFamily("foreman_wal_bytes", "Size of the database's log", size)
+
+    def _of_batches(self) -> Iterator[Metric]:
+        open_now = GaugeMetricFamily("foreman_batches_open", "Batches that have not ended", labels=["state"])
+        for state, count in Counter(batch.state for batch in self._batches).items():
+            open_now.add_metric([state], count)
+        yield open_now
+        left = sum((batch.total or 0) - batch.counts.ended for batch in self._batches)
+        yield GaugeMetricFamily("foreman_batch_lines_left", "Lines of open batches that have not ended", left)
 
     def _of_nodes(self) -> Iterator[Metric]:
         """Yield how the Foremen are that share the queue; nothing where one has it for itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -345,6 +346,9 @@ def test_an_interactive_call_waits_for_one_line_at_most(tmp_path: Path, upstream
             for n in range(5):
                 client.chat.completions.create(model="a", messages=[{"role": "user", "content": f"now {n}"}])
             assert client.batches.retrieve(batch.id).status == "in_progress"
+            shown = daemon.http.get("/metrics").text
+            assert 'foreman_batches_open{state="in_progress"} 1.0' in shown
+            assert re.search(r"^foreman_batch_lines_left [1-9]", shown, re.MULTILINE)
             client.batches.cancel(batch.id)
             ended(client, batch)
         jobs = daemon.http.get("/jobs?limit=500").json()["jobs"]
