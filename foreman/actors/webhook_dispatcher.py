@@ -11,11 +11,12 @@ import structlog
 import trio
 
 from foreman.actors.metrics import Metrics
-from foreman.actors.webhook_sender import WebhookSender, payload_of
+from foreman.actors.webhook_sender import Content, WebhookSender, content_of
 from foreman.domain.errors import JobUnreadable, StoreUnavailable
-from foreman.domain.job import Delivery, Instant
+from foreman.domain.job import Instant
 from foreman.domain.retry import Sent
 from foreman.domain.webhooks.admission import Admission, Destination, Health, Limits, Place
+from foreman.domain.webhooks.endpoints import AnyDelivery
 from foreman.queue.commands import Commit, DeliveryEnded, Queue
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
@@ -29,7 +30,7 @@ READ_BYTES = 2**20  # of payloads per read
 SLOW = 5.0  # seconds; a slower answer counts as ill health, like a failure
 NOTHING_PAUSE = 1.0  # seconds before an unreadable delivery counts as an attempt
 
-Body: TypeAlias = bytes | JobUnreadable  # the error when it cannot be read
+Body: TypeAlias = Content | JobUnreadable  # the error when it cannot be read
 
 SLEEP_AT_MOST = 60.0  # seconds between looks, so that a clock set forward is noticed
 PAGE = 256  # receivers in one read, shared by the callers
@@ -155,32 +156,32 @@ class WebhookDispatcher:
         if (found := await self._take(destination, lane)) is not None:
             delivery, body = found
             if await self._deliver(destination, delivery, body) == GONE:
-                lane.drop(delivery.job_id)
-            del lane.in_flight[delivery.seq]
+                lane.drop(delivery.group)
+            del lane.in_flight[delivery.key]
         self._admission.leave(place)
         self._ask_for_more(destination, lane)
         if not self._admission.places(destination):
             del self._lanes[destination]
             self._work_available.set()  # deliveries that became due after the last look are seen by another
 
-    async def _take(self, destination: Destination, lane: _Lane) -> tuple[Delivery, Body] | None:
+    async def _take(self, destination: Destination, lane: _Lane) -> tuple[AnyDelivery, Body] | None:
         """Return the next delivery and its payload; read from the store when none is in memory."""
-        while (seq := lane.sendable()) is None:
+        while (key := lane.sendable()) is None:
             if lane.reading is not None:
                 await lane.reading.wait()
             elif lane.may_read():
                 await self._read(destination, lane)
             else:
                 return None
-        delivery, body = lane.waiting.pop(seq)
-        lane.in_flight[seq] = delivery.job_id
+        delivery, body = lane.waiting.pop(key)
+        lane.in_flight[key] = delivery.group
         self._ask_for_more(destination, lane)
         return delivery, body
 
     def _ask_for_more(self, destination: Destination, lane: _Lane) -> None:
         """Queue the destination for another place if it has deliveries left, then hand out the free places."""
-        if (seq := lane.sendable()) is not None:
-            self._admission.wait(destination, lane.waiting[seq][0].due_at)
+        if (key := lane.sendable()) is not None:
+            self._admission.wait(destination, lane.waiting[key][0].due_at)
         elif lane.unread is not None and lane.may_read():
             self._admission.wait(destination, lane.unread)
         self._hand_out()
@@ -190,20 +191,20 @@ class WebhookDispatcher:
         besides = frozenset((*lane.in_flight, *lane.waiting))
         most = min(lane.most, READ_AHEAD - len(lane.waiting))
 
-        def read(store: Reader) -> tuple[dict[int, tuple[Delivery, Body]], Instant | None]:
-            found: dict[int, tuple[Delivery, Body]] = {}
-            size = 0
+        def read(store: Reader) -> tuple[dict[int | str, tuple[AnyDelivery, Body]], Instant | None]:
+            found: dict[int | str, tuple[AnyDelivery, Body]] = {}
+            size, now = 0, self._clock()
             if not self._coordinates():
                 return found, None
-            for delivery in store.due(*destination, now=self._clock(), besides=besides, limit=most + 1):
+            for delivery in store.due(*destination, now=now, besides=besides, limit=most + 1):
                 if len(found) == most or size > READ_BYTES:
                     return found, delivery.due_at
                 try:
-                    body = payload_of(store, delivery, self._inline)
-                    found[delivery.seq] = delivery, body
-                    size += len(body)
+                    content = content_of(store, delivery, self._inline, now)
+                    found[delivery.key] = delivery, content
+                    size += len(content.body)
                 except JobUnreadable as error:
-                    found[delivery.seq] = delivery, error
+                    found[delivery.key] = delivery, error
             return found, None
 
         lane.reading, lane.unread = trio.Event(), None
@@ -214,7 +215,7 @@ class WebhookDispatcher:
         lane.unread = unread if lane.unread is None else lane.unread
         lane.most = min(READ_AHEAD, 2 * lane.most)
 
-    async def _deliver(self, destination: Destination, delivery: Delivery, body: Body) -> int | None:
+    async def _deliver(self, destination: Destination, delivery: AnyDelivery, body: Body) -> int | None:
         """Send the webhook; return the status of the answer once the outcome is on disk."""
         if isinstance(body, JobUnreadable):  # counts as a failed attempt: it may be repaired before the last one
             await trio.sleep(NOTHING_PAUSE)
@@ -225,11 +226,11 @@ class WebhookDispatcher:
         well = sent.status is not None and sent.status < 500 and trio.current_time() - began <= SLOW
         self._admission.learn(destination, Health.WELL if well else Health.ILL)
         self._metrics.delivered(sent.status)
-        log.debug("webhook", job=delivery.job_id, seq=delivery.seq, status=sent.status, error=sent.error)
+        log.debug("webhook", id=delivery.webhook_id, status=sent.status, error=sent.error)
         await self._store(delivery, sent)
         return sent.status
 
-    async def _store(self, delivery: Delivery, sent: Sent) -> None:
+    async def _store(self, delivery: AnyDelivery, sent: Sent) -> None:
         """Store the outcome of an attempt; retry until the store takes it."""
         while True:
             try:
@@ -242,25 +243,25 @@ class WebhookDispatcher:
 
 @dataclass(slots=True)
 class _Lane:
-    """A destination's deliveries in memory, while it holds places. Those of one job are sent in order, one by one."""
+    """A destination's deliveries in memory, while it holds places. Those of a group are sent in order, one by one."""
 
-    waiting: dict[int, tuple[Delivery, Body]] = field(default_factory=dict)  # read and not sent, by seq
-    in_flight: dict[int, str] = field(default_factory=dict)  # job by seq
+    waiting: dict[int | str, tuple[AnyDelivery, Body]] = field(default_factory=dict)  # read and not sent, by key
+    in_flight: dict[int | str, str] = field(default_factory=dict)  # group by key
     reading: trio.Event | None = None  # set once the read under way has ended
     unread: Instant | None = 0.0  # since when more may be due in the store
     most: int = 1  # deliveries in the next read
 
-    def sendable(self) -> int | None:
-        """Return the seq of the first delivery whose job has none in flight."""
+    def sendable(self) -> int | str | None:
+        """Return the key of the first delivery whose group has none in flight."""
         busy = set(self.in_flight.values())
-        return next((seq for seq, (delivery, _) in self.waiting.items() if delivery.job_id not in busy), None)
+        return next((key for key, (delivery, _) in self.waiting.items() if delivery.group not in busy), None)
 
     def may_read(self) -> bool:
         return self.unread is not None and self.reading is None and len(self.waiting) < READ_AHEAD
 
-    def drop(self, job_id: str) -> None:
-        for seq in [seq for seq, (delivery, _) in self.waiting.items() if delivery.job_id == job_id]:
-            del self.waiting[seq]
+    def drop(self, group: str) -> None:
+        for key in [key for key, (delivery, _) in self.waiting.items() if delivery.group == group]:
+            del self.waiting[key]
 
 
 @dataclass(slots=True)

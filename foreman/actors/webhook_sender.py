@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import httpcore2
 import httpx2
@@ -22,6 +22,7 @@ from foreman.domain.errors import JobUnreadable, WebhookRefused
 from foreman.domain.job import Delivery, Instant, State
 from foreman.domain.retry import Sent, retry_after
 from foreman.domain.webhooks import addresses
+from foreman.domain.webhooks.endpoints import AnyDelivery, body_of
 from foreman.domain.webhooks.signature import sign
 from foreman.queue.results import show_results
 from foreman.resolver import Resolver
@@ -48,6 +49,13 @@ class Resolve(Protocol):
 
     async def __call__(self, host: str, port: int, *, type: int) -> Any:
         """Resolve a host name."""
+
+
+class Content(NamedTuple):
+    """What a webhook carries."""
+
+    body: bytes
+    secrets: Sequence[str] | None = None  # of its endpoint; None: those of the settings
 
 
 class WebhookSender:
@@ -100,10 +108,13 @@ class WebhookSender:
         if self.expires_in() <= 0:
             await self._pool.aclose()
 
-    async def check(self, url: str, judged: dict[str, str | None] | None = None) -> None:
+    async def check(
+        self, url: str, judged: dict[str, str | None] | None = None, *, field: str = "state_webhook_url"
+    ) -> None:
         """Validate the URL of a webhook.
 
-        `judged` caches the outcome by receiver, for a caller with many URLs of the same host.
+        `judged` caches the outcome by receiver, for a caller with many URLs of the same host. `field` is where the URL
+        was given.
 
         Raises:
             WebhookRefused: Webhooks may not go there; says why, and which setting would allow it.
@@ -114,12 +125,12 @@ class WebhookSender:
             parts = addresses.read_url(url)
             target, _ = _target(url)
         except ValueError as error:
-            raise WebhookRefused(url, str(error)) from None
+            raise WebhookRefused(url, str(error), field) from None
         receiver = f"{parts.scheme}://{parts.netloc}"
         if receiver not in judged:
             judged[receiver] = await self._refusal(target.host.decode(), target.port or PORTS[parts.scheme])
         if (why := judged[receiver]) is not None:
-            raise WebhookRefused(url, why)
+            raise WebhookRefused(url, why, field)
 
     async def _refusal(self, host: str, port: int) -> str | None:
         try:
@@ -132,22 +143,21 @@ class WebhookSender:
             return f"its host name cannot be resolved ({error.strerror or error})"
         return None
 
-    async def post(self, delivery: Delivery, body: bytes) -> Sent:
+    async def post(self, delivery: AnyDelivery, content: Content) -> Sent:
         """Make one attempt; return its outcome. Network errors are part of it and not raised."""
         self._posting += 1
         try:
-            return await self._attempt(delivery, body)
+            return await self._attempt(delivery, content)
         finally:
             self._posting -= 1
             self._used_at = trio.current_time()
 
-    async def _attempt(self, delivery: Delivery, body: bytes) -> Sent:
-        now = self._clock()
-        webhook_id = f"msg_{delivery.job_id}_{delivery.seq}"
-        headers = AS_FOREMAN | sign(body, webhook_id=webhook_id, secrets=self._secrets, now=now)
+    async def _attempt(self, delivery: AnyDelivery, content: Content) -> Sent:
+        secrets = self._secrets if content.secrets is None else content.secrets
+        signed = sign(content.body, webhook_id=delivery.webhook_id, secrets=secrets, now=self._clock())
         try:
             with trio.fail_after(self._timeout):
-                return await self._post(delivery.url, body, headers)
+                return await self._post(delivery.url, content.body, AS_FOREMAN | signed)
         except trio.TooSlowError:
             return Sent(error=f"no answer within {self._timeout:g} s")
         except (*UNDELIVERED, _Refused, OSError, ValueError) as error:
@@ -240,6 +250,16 @@ class _PinnedBackend(AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
+
+
+def content_of(store: Reader, delivery: AnyDelivery, inline: int, now: Instant) -> Content:
+    """Return what a webhook carries, and its secrets. Raise JobUnreadable when what it tells of is missing."""
+    if isinstance(delivery, Delivery):
+        return Content(payload_of(store, delivery, inline))
+    endpoint = store.webhook_endpoint(delivery.endpoint_id)
+    if endpoint is None:  # deleted meanwhile, with its deliveries
+        raise JobUnreadable(delivery.subject, f"the endpoint of its event {delivery.id} is not there")
+    return Content(body_of(delivery), endpoint.secrets(now))
 
 
 def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from urllib.parse import urlsplit
-
 from foreman.domain.job import Delivery, DeliveryState, Instant, Job, JobEvent, State, check_transition
+from foreman.domain.webhooks.addresses import receiver_of
 
 
 def submitted(job: Job, *, seq: int) -> JobEvent:
@@ -51,13 +49,6 @@ def first_delivery(event: JobEvent, url: str) -> Delivery:
         due_at=event.at,
         owner=event.owner,
     )
-
-
-@lru_cache(maxsize=256)
-def receiver_of(url: str) -> str:
-    """Return scheme://host:port of a URL. Raise ValueError for a malformed one."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _event(seq: int, job: Job, state: State, previous: State | None, at: Instant) -> JobEvent:

@@ -251,6 +251,21 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: Instant | None = None
     owner: str = ""  # of the job
 
+    @property
+    def key(self) -> int:
+        """Return what tells it from all other deliveries."""
+        return self.seq
+
+    @property
+    def group(self) -> str:
+        """Return what the deliveries that are sent one by one, and stopped together, have in common."""
+        return self.job_id
+
+    @property
+    def webhook_id(self) -> str:
+        """Return the value of the header webhook-id."""
+        return f"msg_{self.job_id}_{self.seq}"
+
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     """A named, typed blob of a finished job."""

@@ -17,6 +17,7 @@ from foreman.http.compat.ollama import DIALECT as OLLAMA_DIALECT
 from foreman.http.compat.ollama import elsewhere, ollama
 from foreman.http.compat.openai import DIALECT, MESSAGES_DIALECT, openai
 from foreman.http.compat.responses import responses
+from foreman.http.compat.webhook_endpoints import webhook_endpoints
 from foreman.http.context import KEY, Context
 from foreman.http.openapi.document import openapi
 from foreman.http.routes.batches import batches
@@ -49,6 +50,7 @@ BLUEPRINTS = (
     openai_batches,
     batches,
     responses,
+    webhook_endpoints,
 )
 _DIALECTS = {  # by the beginning of a path
     **{path: MESSAGES_DIALECT.error for path, endpoint in EVERY.items() if endpoint.dialect == "anthropic"},

@@ -16,6 +16,7 @@ from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.retry import Sent
 from foreman.domain.scheduling.choose import Spent
 from foreman.domain.usage import NO_TOKENS, Tokens
+from foreman.domain.webhooks.endpoints import AnyDelivery
 from foreman.queue.replies import ClaimReply, Reply
 
 T = TypeVar("T")
@@ -198,7 +199,7 @@ class Delete(Message[None]):
 class DeliveryEnded(Message[None]):
     """Record the outcome of one attempt to deliver a webhook."""
 
-    delivery: Delivery
+    delivery: AnyDelivery
     sent: Sent
 
 

@@ -13,6 +13,7 @@ from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, Load
 from foreman.domain.nodes import Node
 from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import Depth, Row
+from foreman.domain.webhooks.endpoints import AnyDelivery, EndpointDelivery, WebhookEndpoint
 from foreman.store.protocol import Reader
 from foreman.store.records import ALL, Cursor, Due, Order, Selection, Seqs, Shape
 
@@ -94,8 +95,8 @@ class OwnJobs(Reader):
         return self._store.receivers_due(caller, after=after, limit=limit) if caller == self._owner else []
 
     def due(
-        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
-    ) -> list[Delivery]:
+        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int | str] = frozenset(), limit: int
+    ) -> list[AnyDelivery]:
         """Return a caller's due deliveries to a receiver, earliest first."""
         if caller != self._owner:
             return []
@@ -186,6 +187,32 @@ class OwnJobs(Reader):
     def stray_pieces(self) -> list[str]:
         """Return none: they are nobody's."""
         return []
+
+    def webhook_endpoint(self, endpoint_id: str) -> WebhookEndpoint | None:
+        """Return a webhook endpoint, or None when there is none."""
+        endpoint = self._store.webhook_endpoint(endpoint_id)
+        return endpoint if endpoint is not None and endpoint.owner == self._owner else None
+
+    def webhook_endpoints(
+        self, *, owner: str | None = None, after: str | None = None, limit: int
+    ) -> list[WebhookEndpoint]:
+        """Return webhook endpoints, the newest first."""
+        if owner not in (None, self._owner):
+            return []
+        return self._store.webhook_endpoints(owner=self._owner, after=after, limit=limit)
+
+    def endpoint_delivery(self, event_id: str) -> EndpointDelivery | None:
+        """Return the delivery of an event to an endpoint, or None when there is none."""
+        delivery = self._store.endpoint_delivery(event_id)
+        return delivery if delivery is not None and delivery.owner == self._owner else None
+
+    def endpoint_deliveries(
+        self, endpoint_id: str, *, after: str | None = None, subject: str | None = None, limit: int
+    ) -> list[EndpointDelivery]:
+        """Return deliveries to an endpoint, the newest first."""
+        if self.webhook_endpoint(endpoint_id) is None:
+            return []
+        return self._store.endpoint_deliveries(endpoint_id, after=after, subject=subject, limit=limit)
 
     def nodes(self) -> list[Node]:
         """Return none: they are the operator's."""

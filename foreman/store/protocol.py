@@ -22,12 +22,14 @@ from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import Depth, Figures, Row, Slot
+from foreman.domain.webhooks.endpoints import AnyDelivery
 from foreman.store.batch_protocol import BatchReader, BatchWriter
+from foreman.store.endpoint_protocol import EndpointReader, EndpointWriter
 from foreman.store.file_protocol import FileReader, FileWriter
 from foreman.store.records import ALL, NO_ARTIFACTS, Cursor, Due, Line, News, Order, Remains, Selection, Seqs, Shape
 
 
-class Reader(FileReader, BatchReader, Protocol):
+class Reader(FileReader, BatchReader, EndpointReader, Protocol):
     """The reads. Each call sees one consistent state and holds no lock when it returns.
 
     Rows made unreadable by other programs are left out of lists and logged; a read of one job raises JobUnreadable.
@@ -78,9 +80,9 @@ class Reader(FileReader, BatchReader, Protocol):
         """Return up to `limit` of the caller's receivers with due deliveries, by name after `after`."""
 
     def due(
-        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
-    ) -> list[Delivery]:
-        """Return the caller's due deliveries to the receiver, earliest first, without the `seq`s in `besides`."""
+        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int | str] = frozenset(), limit: int
+    ) -> list[AnyDelivery]:
+        """Return the caller's due deliveries to the receiver, earliest first, without the keys in `besides`."""
 
     def rank(self, job: Job, *, most: int) -> int:
         """Return the number of older claimable jobs in the job's line, exact up to `most`."""
@@ -116,7 +118,7 @@ class Reader(FileReader, BatchReader, Protocol):
         """Return the nodes that share the store, also those that have left of late; none where one node has it."""
 
 
-class Writer(Reader, FileWriter, BatchWriter, Protocol):
+class Writer(Reader, FileWriter, BatchWriter, EndpointWriter, Protocol):
     """The single writer of a node. Every write happens inside `transaction()`, which one node at a time may have open.
 
     It decides nothing: it is given rows, and keeps those that belong together consistent by their foreign keys.

@@ -37,6 +37,8 @@ TABLES: Final = {  # with their primary keys: rows are copied and read back in t
     "events": "seq",
     "deliveries": "seq",
     "batches": "id",
+    "webhook_endpoints": "id",
+    "endpoint_deliveries": "id",
     "lines": "drain_key, priority, owner, caller",
     "usage": "step, at, model, caller, target, endpoint",
     "depths": "step, at",

@@ -14,11 +14,12 @@ from trio.testing import MockClock
 
 from foreman.actors import webhook_dispatcher as module
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
-from foreman.actors.webhook_sender import WebhookSender, payload_of
-from foreman.domain.job import Delivery, DeliveryState
+from foreman.actors.webhook_sender import Content, WebhookSender, content_of
+from foreman.domain.job import DeliveryState
 from foreman.domain.retry import Backoff, Sent
 from foreman.domain.webhooks import addresses
 from foreman.domain.webhooks.admission import MOST_WAITING, Limits
+from foreman.domain.webhooks.endpoints import AnyDelivery
 from foreman.queue.commands import SubmitMany
 from foreman.store.protocol import Reader
 from foreman.store.sqlite.writer import SqliteWriter
@@ -40,7 +41,7 @@ class Receivers(WebhookSender):
         self.news = trio.Event()
         self.together = self.most_together = 0
 
-    async def post(self, delivery: Delivery, body: bytes) -> Sent:
+    async def post(self, delivery: AnyDelivery, content: Content) -> Sent:
         self.got.append(delivery.receiver)
         self._tell()
         self.together += 1
@@ -135,11 +136,11 @@ async def post(
     harness = QueueHarness(SqliteWriter(data_dir / "foreman.db"), webhook_backoff=Backoff(5, 600))
     made = Post(harness, Receivers(), CountedReaders(harness.store, count=1), nursery)
 
-    def counted(*args: Any) -> bytes:
+    def counted(*args: Any) -> Content:
         made.payloads += 1
-        return payload_of(*args)
+        return content_of(*args)
 
-    monkeypatch.setattr(module, "payload_of", counted)
+    monkeypatch.setattr(module, "content_of", counted)
     await made.start()
     yield made
     nursery.cancel_scope.cancel()

@@ -32,6 +32,7 @@ ADMIN = "wants the admin token"
 NONE = "tells of no job, or of the one that it makes"
 OWN_BATCHES = "tells of one's own batches alone"  # tests/http/compat/test_batches.py
 OWN_FILES = "tells of one's own files alone"  # tests/http/compat/test_files.py
+OWN_ENDPOINTS = "tells of one's own endpoints alone"  # tests/http/compat/test_webhook_endpoints.py
 NODES = "wants the signature of another node"
 ROUTES = {
     "GET /jobs/<job_id>": HIDDEN,
@@ -82,6 +83,14 @@ ROUTES = {
     "POST /v1/batches/<batch_id>/cancel": OWN_BATCHES,
     "GET /batches/<batch_id>": OWN_BATCHES,
     "POST /batches/<batch_id>/cancel": OWN_BATCHES,
+    "GET /v1/webhook_event_types": NONE,
+    "POST /v1/webhook_endpoints": NONE,
+    "GET /v1/webhook_endpoints": OWN_ENDPOINTS,
+    **{f"{method} /v1/webhook_endpoints/<endpoint_id>": OWN_ENDPOINTS for method in ("GET", "POST", "DELETE")},
+    "POST /v1/webhook_endpoints/<endpoint_id>/rotate_secret": OWN_ENDPOINTS,
+    "POST /v1/webhook_endpoints/<endpoint_id>/test": OWN_ENDPOINTS,
+    "GET /v1/webhook_endpoints/<endpoint_id>/deliveries": OWN_ENDPOINTS,
+    "POST /v1/webhook_endpoints/<endpoint_id>/deliveries/<event_id>/redeliver": OWN_ENDPOINTS,
     "POST /tickets": NONE,
     "POST /jobs": NONE,
     "GET /": NONE,

@@ -11,13 +11,14 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
-from foreman.actors.webhook_sender import WebhookSender
+from foreman.actors.webhook_sender import Content, WebhookSender
 from foreman.domain.errors import DeliveryNotFound, StoreFull
 from foreman.domain.job import Delivery, DeliveryState
 from foreman.domain.retry import Sent
 from foreman.domain.views import show_delivery
 from foreman.domain.webhooks import addresses
 from foreman.domain.webhooks.admission import Limits
+from foreman.domain.webhooks.endpoints import AnyDelivery
 from foreman.http.routes.jobs import _page
 from foreman.queue.commands import Cancel, DeliveryEnded, Redeliver, Retry
 from foreman.store.sqlite.writer import SqliteWriter
@@ -57,7 +58,7 @@ class Receiver(WebhookSender):
         super().__init__(addresses.Rules.read([], loopback=False), secrets=[], timeout=1, clock=now)
         self.got = 0
 
-    async def post(self, delivery: Delivery, body: bytes) -> Sent:
+    async def post(self, delivery: AnyDelivery, content: Content) -> Sent:
         self.got += 1
         return Sent(status=200)
 

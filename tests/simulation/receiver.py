@@ -9,9 +9,10 @@ from collections import Counter, defaultdict
 import msgspec
 import trio
 
-from foreman.actors.webhook_sender import WebhookSender
+from foreman.actors.webhook_sender import Content, WebhookSender
 from foreman.domain.job import Delivery
 from foreman.domain.retry import Sent
+from foreman.domain.webhooks.endpoints import AnyDelivery
 from tests.simulation.witness import Book
 
 RECEIVERS = tuple(f"http://10.0.0.{n}:9000" for n in range(1, 6))
@@ -44,14 +45,15 @@ class ScriptedReceivers(WebhookSender):
     def on_their_way(self) -> list[int]:
         return [delivery.seq for flying in self._flying.values() for delivery in flying]
 
-    async def post(self, delivery: Delivery, body: bytes) -> Sent:
+    async def post(self, delivery: AnyDelivery, content: Content) -> Sent:
+        assert isinstance(delivery, Delivery)
         flying = self._flying[delivery.receiver]
         if delivery.job_id in [other.job_id for other in flying]:
             self._book.complain(f"two webhooks of {delivery.job_id} at once")
         flying.append(delivery)
         if len(flying) > PER_RECEIVER or sum(map(len, self._flying.values())) > TOGETHER:
             self._book.complain(f"{len(flying)} webhooks at once to {delivery.receiver}")
-        self._check(delivery, body)
+        self._check(delivery, content.body)
         try:
             sent = await self._answer(delivery, self.moods[delivery.receiver])
         finally:

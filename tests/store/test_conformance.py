@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from foreman.domain.job import NOBODY, Artifact, DeliveryState, Priority, State, queued
+from foreman.domain.job import NOBODY, Artifact, Delivery, DeliveryState, Priority, State, queued
 from foreman.store.records import Cursor, Due, Order, Selection, Shape
 from foreman.store.sql import listing
 from foreman.store.sqlite.writer import SqliteWriter
@@ -387,10 +387,11 @@ def test_what_is_due_is_found_caller_by_caller_and_receiver_by_receiver(store: S
     found = store.due("alice", "http://a", now=102, limit=9)
     assert [delivery.url for delivery in found] == ["http://a/x", "http://a/y"]
     assert [delivery.url for delivery in store.due("alice", "http://a", now=101, limit=9)] == ["http://a/x"]
-    besides = frozenset({found[0].seq})
+    besides = frozenset({found[0].key})
     assert store.due("alice", "http://a", now=102, besides=besides, limit=1) == [found[1]]
     with store.transaction():
         for delivery in found:
+            assert isinstance(delivery, Delivery)
             store.put_deliveries([replace(delivery, state=DeliveryState.DELIVERED)])
         store.delete(["003"])
     assert store.callers_due() == ["alice"]
@@ -406,6 +407,7 @@ def test_a_receiver_that_failed_is_told_from_others_by_what_is_due_to_it(
 ) -> None:
     add(store, draft(1, webhook_url="http://a/x"), draft(2, webhook_url="http://a/x"), now=100)
     first, other = store.due("", "http://a", now=100, limit=9)
+    assert isinstance(first, Delivery) and isinstance(other, Delivery)
     with store.transaction():
         store.put_deliveries([replace(first, attempts=tried, status=status, due_at=200.0)])
         store.put_deliveries([replace(other, due_at=other_due)])

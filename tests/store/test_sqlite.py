@@ -168,7 +168,7 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
     assert [(event.seq, event.state, event.at, event.attempt) for event in store.events(limit=9)] == [(1, "done", 1, 1)]
     assert [store.content("001", name) for name in (None, "completion", "image-9.png")] == [b"{}", b"ok", b"hi"]
     assert [(due.receiver, due.at) for due in store.receivers_due(owner, limit=9)] == [("http://a", 2.0)]
-    assert [delivery.seq for delivery in store.due(owner, "http://a", now=2, limit=9)] == [1]
+    assert [delivery.key for delivery in store.due(owner, "http://a", now=2, limit=9)] == [1]
     add(store, draft(2, owner="alice"))
     stored = store.job("002")
     assert stored is not None and stored.owner == "alice"

@@ -92,7 +92,13 @@ from foreman.domain.errors.targets import (
     TargetUnavailable,
     WrongTarget,
 )
-from foreman.domain.errors.webhooks import DeliveryNotFound, WebhookRefused
+from foreman.domain.errors.webhooks import (
+    DeliveryNotFound,
+    EndpointNotFound,
+    TooManyEndpoints,
+    WebhookRefused,
+    WebhookTestFailed,
+)
 
 __all__ = [
     "AdminRequired",
@@ -177,6 +183,9 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "WebhookRefused",
+    "EndpointNotFound",
+    "TooManyEndpoints",
+    "WebhookTestFailed",
     "WrongContentEncoding",
     "WrongContentType",
     "WrongTarget",

@@ -77,6 +77,19 @@ from foreman.domain.views.service import (
     Ticket,
 )
 from foreman.domain.views.targets import LoadedModel, ModelLog, Target, TargetLog, Targets
+from foreman.domain.views.webhook_endpoints import (
+    EventDeliveries,
+    EventDelivery,
+    OpenAIWebhookEndpoint,
+    OpenAIWebhookEndpointDeleted,
+    OpenAIWebhookEndpoints,
+    OpenAIWebhookEndpointTest,
+    OpenAIWebhookEventTypes,
+    show_endpoint,
+    show_endpoints,
+    show_event_deliveries,
+    show_event_delivery,
+)
 
 __all__ = [
     "Why",
@@ -136,6 +149,17 @@ __all__ = [
     "Targets",
     "Ticket",
     "Webhook",
+    "EventDeliveries",
+    "EventDelivery",
+    "OpenAIWebhookEndpoint",
+    "OpenAIWebhookEndpointDeleted",
+    "OpenAIWebhookEndpointTest",
+    "OpenAIWebhookEndpoints",
+    "OpenAIWebhookEventTypes",
+    "show_endpoint",
+    "show_endpoints",
+    "show_event_deliveries",
+    "show_event_delivery",
     "encoded",
     "moment",
     "show_accepted",

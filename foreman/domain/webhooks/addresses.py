@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
@@ -98,6 +99,13 @@ def read_url(text: str) -> SplitResult:
     if not _plain(parts.hostname):
         raise ValueError(f"IP addresses must be in dotted or colon notation (see {SETTING})")
     return parts
+
+
+@lru_cache(maxsize=256)
+def receiver_of(url: str) -> str:
+    """Return scheme://host:port of a URL. Raise ValueError for a malformed one."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _plain(host: str) -> bool:

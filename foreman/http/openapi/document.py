@@ -36,6 +36,7 @@ from foreman.http.openapi.compat import ollama_paths, openai_paths
 from foreman.http.openapi.files import file_paths
 from foreman.http.openapi.schemas import ref, schemas
 from foreman.http.openapi.service import TICKET, service_paths
+from foreman.http.openapi.webhook_endpoints import endpoint_paths
 from foreman.http.query import LONGEST_PAGE, PAGE
 from foreman.http.routes.jobs import LONGEST_WAIT, MOST_SEQ
 from foreman.http.selection import CURSOR, LONGEST, PART_OF_ID
@@ -82,7 +83,8 @@ def document() -> dict[str, Any]:
         | ollama_paths()
         | openai_paths()
         | file_paths()
-        | batch_paths(),
+        | batch_paths()
+        | endpoint_paths(),
         "components": {
             "schemas": schemas(),
             "securitySchemes": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from foreman.domain.job import Delivery, DeliveryState
+from foreman.domain.webhooks.endpoints import EndpointDelivery
 from foreman.queue import outbox
 from foreman.queue.commands import DeliveryEnded, Redeliver
 from foreman.queue.handlers.ledger import Ledger
@@ -23,7 +24,10 @@ def delivery_ended(ledger: Ledger, message: DeliveryEnded) -> None:
         now=ledger.now,
     )
     ledger.redelivers |= state is DeliveryState.DUE
-    if state is DeliveryState.STOPPED and (job := ledger.running.get(message.delivery.job_id)):
+    delivery = message.delivery
+    if isinstance(delivery, EndpointDelivery) or state is not DeliveryState.STOPPED:
+        return
+    if job := ledger.running.get(delivery.job_id):
         ledger.running[job.id] = replace(job, webhook_url=None)
 
 

@@ -24,7 +24,7 @@ from foreman.queue.commands import (
     Message,
     Withdraw,
 )
-from foreman.queue.handlers import claims, giving_way, maintenance, nodes
+from foreman.queue.handlers import claims, endpoints, giving_way, maintenance, nodes
 from foreman.queue.handlers.following import follow, hear, recall
 from foreman.queue.handlers.hold import Hold
 from foreman.queue.handlers.ledger import Ledger
@@ -209,6 +209,7 @@ class CommandHandlers:
                 answers = list(_answered(answers, ledger))
                 due = maintenance.next_due(ledger)
                 self._due = None if due is None else max(due, again)
+                endpoints.post_ended(ledger)
                 ledger.write()
                 if lend and not self._failed:
                     ledger.claims.lend(ledger.claims.lendable(ledger.events), lend)

@@ -66,6 +66,7 @@ class Ledger:
         self.events: list[JobEvent] = []
         self.redelivers = self.unfinished = False  # `unfinished`: `claims` met too many jobs that cannot be read
         self.claims, self.line_counts = OpenClaims(), LineCounts()
+        self.endings: list[Job] = []  # as they have ended in this transaction
         self.tokens: dict[str, dict[int, int]] = {}  # by owner and minute, as far as quotas have asked for them
         self.giving_way: dict[str, str] = {}  # running jobs that were told to give way, with the job that goes first
         self.told_to_give_way: dict[str, str] = {}  # those of this transaction
@@ -89,7 +90,7 @@ class Ledger:
     def begin(self, now: Instant) -> None:
         """Forget the changes of the previous transaction."""
         self.now = now
-        self.events, self.redelivers, self.unfinished = [], False, False
+        self.events, self.endings, self.redelivers, self.unfinished = [], [], False, False
         self.told_to_give_way, self.looks_again = {}, None
         self.claims.begin()
         self._newest_before = self._newest
@@ -210,6 +211,7 @@ class Ledger:
     def put(self, job: Job, before: Job, artifacts: Sequence[Artifact] = ()) -> Job:
         """Write the job after a transition, with its events and, if it is done, its artifacts."""
         self._changed.append(job)
+        self.endings += [job] * (job.completed_at is not None)
         if artifacts:
             self._artifacts[job.id] = artifacts
         self.due_changed |= _may_be_due(job) or _may_be_due(before)
@@ -242,8 +244,7 @@ class Ledger:
 
     def recent(self, job_id: str) -> Job | None:
         """Return a job that may be claimed, if it need not be read from the store."""
-        new = self._new.get(job_id)
-        return new[1] if new else self._store.recent(job_id)
+        return self._new[job_id][1] if job_id in self._new else self._store.recent(job_id)
 
     def claimable(self, job_id: str) -> tuple[Job, bytes] | None:
         """Return a job with its payload, or None when there is none."""
@@ -278,8 +279,7 @@ class Ledger:
 
     def expire(self, job: Job) -> None:
         """End a job that has not started by its `start_by`."""
-        text = "not started by the time given in start_by"
-        self.put(self.ended(job, State.EXPIRED, error=text, code="expired"), job)
+        self.put(self.ended(job, State.EXPIRED, error="not started by the time given in start_by", code="expired"), job)
 
     def set_aside(self, error: JobUnreadable) -> bool:
         """Fail a job that cannot be read, so that it does not block others; return True when it was waiting."""

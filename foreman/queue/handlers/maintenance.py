@@ -20,7 +20,9 @@ def note(ledger: Ledger, message: Note) -> None:
 
 
 def prune(ledger: Ledger, message: Prune) -> int:
-    """Delete expired jobs and batches, and return their number."""
+    """Delete expired jobs and batches, and what ended as long ago at endpoints; return the number of the former."""
+    if ttl := ledger.rules.job_ttl:
+        ledger.store.prune_endpoint_deliveries(ledger.now - ttl, message.most)
     pruned = len(ledger.store.prune(ledger.now, message.most))
     return pruned + ledger.store.prune_batches(ledger.now, message.most - pruned)
 

@@ -41,7 +41,8 @@ from foreman.queue.commands import (
     SubmitMany,
     Withdraw,
 )
-from foreman.queue.handlers import batches, claims, deliveries, files, jobs, maintenance, nodes
+from foreman.queue.endpoint_commands import AddEndpoint, ChangeEndpoint, DeleteEndpoint, RedeliverEvent, RotateSecret
+from foreman.queue.handlers import batches, claims, deliveries, endpoints, files, jobs, maintenance, nodes
 from foreman.queue.handlers.ledger import Ledger
 
 HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
@@ -60,6 +61,11 @@ HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Resume: claims.resume,
     DeliveryEnded: deliveries.delivery_ended,
     Redeliver: deliveries.redeliver,
+    AddEndpoint: endpoints.add,
+    ChangeEndpoint: endpoints.change,
+    RotateSecret: endpoints.rotate,
+    DeleteEndpoint: endpoints.delete,
+    RedeliverEvent: endpoints.redeliver,
     Note: maintenance.note,
     Prune: maintenance.prune,
     AddFile: files.add_file,

@@ -27,6 +27,7 @@ from foreman.domain.job import (
 from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.prefixes import Neighbour
+from foreman.domain.webhooks.endpoints import EndpointDelivery
 from foreman.store.blob_folder import BlobFolder, fleet_folder
 from foreman.store.blobs import BlobStorage
 from foreman.store.postgres import migrate, news
@@ -53,7 +54,7 @@ AHEAD = 65_536  # bytes of the largest payloads that are read before it is certa
 OF_A_JOB = ("payloads", "artifacts", "events", "deliveries")  # the tables with what belongs to a job
 
 
-R = TypeVar("R", Job, JobEvent, Delivery)
+R = TypeVar("R", Job, JobEvent, Delivery, EndpointDelivery)
 
 STATE = LOCK[0].removesuffix(" FOR UPDATE")
 
@@ -272,6 +273,11 @@ class PostgresWriter(SqlWriter, PostgresReader):
         self._posted |= any(one.state is DeliveryState.DUE for one in latest.values())
         if any(one.state is DeliveryState.STOPPED for one in latest.values()):
             self._member.announce()
+
+    def put_endpoint_deliveries(self, deliveries: Sequence[EndpointDelivery]) -> None:
+        """Write deliveries to endpoints, new ones and changed ones."""
+        super().put_endpoint_deliveries([_storable(one) for one in deliveries])
+        self._posted |= any(one.state is DeliveryState.DUE for one in deliveries)
 
     def put_lines(self, lines: Sequence[Line]) -> None:
         """Write the numbers of jobs of these lines; empty ones stay until all nodes have seen them."""

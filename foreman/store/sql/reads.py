@@ -14,9 +14,11 @@ from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, Load
 from foreman.domain.scheduling.choose import CLASSES
 from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import Depth, Row
+from foreman.domain.webhooks.endpoints import AnyDelivery
 from foreman.store.records import ALL, Cursor, Due, Order, Selection, Seqs, Shape
-from foreman.store.sql import listing, usage
+from foreman.store.sql import due, listing, usage
 from foreman.store.sql.batches import BatchReads
+from foreman.store.sql.endpoints import EndpointReads
 from foreman.store.sql.files import FileReads
 from foreman.store.sql.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job
 from foreman.store.sql.statements import Statements
@@ -46,7 +48,7 @@ def is_line(key: object, priority: object, owner: object, caller: object) -> boo
     return type(key) is str and priority in CLASSES and type(owner) is str and type(caller) is str
 
 
-class SqlReader(FileReads, BatchReads, ABC):
+class SqlReader(FileReads, BatchReads, EndpointReads, ABC):
     """The reads of an engine that speaks SQL. Every call fetches all rows, so no read transaction outlives it."""
 
     NO_LIMIT: ClassVar[int | None]  # the value of LIMIT for no limit
@@ -163,44 +165,17 @@ class SqlReader(FileReads, BatchReads, ABC):
 
     def callers_due(self) -> list[str]:
         """Return the callers with due deliveries."""
-        # One seek per name: DISTINCT would read every row of a caller whose receivers have been down for a week.
-        due = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due'"
-        rows = self._sql.rows(f"""
-            WITH RECURSIVE named(owner) AS (
-                SELECT (SELECT owner {due} AND owner >= '' ORDER BY owner LIMIT 1)
-                UNION ALL
-                SELECT (SELECT owner {due} AND owner > named.owner ORDER BY owner LIMIT 1)
-                FROM named WHERE named.owner IS NOT NULL)
-            SELECT owner FROM named WHERE owner IS NOT NULL""")
-        return [str(row[0]) for row in rows]
+        return due.callers_due(self._sql)
 
     def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
         """Return up to `limit` of a caller's receivers with due deliveries, by name."""
-        of_its = "FROM deliveries INDEXED BY deliveries_due WHERE state = 'due' AND owner = ?1"
-        sql = f"""
-            WITH RECURSIVE named(receiver, n) AS (
-                SELECT (SELECT receiver {of_its} AND receiver > ?2 ORDER BY receiver LIMIT 1), 1
-                UNION ALL
-                SELECT (SELECT receiver {of_its} AND receiver > named.receiver ORDER BY receiver LIMIT 1), n + 1
-                FROM named WHERE named.receiver IS NOT NULL AND n < ?3),
-            ends(receiver, first, last) AS (
-                SELECT receiver,
-                       (SELECT seq {of_its} AND receiver = named.receiver ORDER BY due_at, seq LIMIT 1),
-                       (SELECT seq {of_its} AND receiver = named.receiver ORDER BY due_at DESC, seq DESC LIMIT 1)
-                FROM named WHERE receiver IS NOT NULL)
-            SELECT ends.receiver, f.due_at, f.attempts > 0 AND coalesce(f.status, 500) >= 500
-                                            OR l.attempts > 0 AND coalesce(l.status, 500) >= 500
-            FROM ends CROSS JOIN deliveries f CROSS JOIN deliveries l WHERE f.seq = first AND l.seq = last"""
-        return [Due(str(name), at, bool(failed)) for name, at, failed in self._sql.rows(sql, (caller, after, limit))]
+        return due.receivers_due(self._sql, caller, after, limit)
 
     def due(
-        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int] = frozenset(), limit: int
-    ) -> list[Delivery]:
+        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int | str] = frozenset(), limit: int
+    ) -> list[AnyDelivery]:
         """Return a caller's due deliveries to a receiver, earliest first."""
-        sql = f"""SELECT {DELIVERY} FROM deliveries INDEXED BY deliveries_due
-                  WHERE state = 'due' AND owner = ? AND receiver = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?"""
-        rows = self._sql.rows(sql, (caller, receiver, now, limit + len(besides)))
-        return [found for found in self._readable(read_delivery, rows) if found.seq not in besides][:limit]
+        return due.due(self._sql, self._readable, caller, receiver, now=now, besides=besides, limit=limit)
 
     def rank(self, job: Job, *, most: int) -> int:
         """Return the number of older claimable jobs in the same line, exact up to `most`."""

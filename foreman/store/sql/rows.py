@@ -10,8 +10,8 @@ import msgspec
 
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.events import receiver_of
 from foreman.domain.job import Delivery, DeliveryState, Draft, Job, JobEvent, Priority, State
+from foreman.domain.webhooks.addresses import receiver_of
 
 COLUMNS = (
     "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "

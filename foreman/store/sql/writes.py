@@ -13,6 +13,7 @@ from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.usage import HOUR, MINUTE, Depth, Figures, Slot
 from foreman.store.records import NO_ARTIFACTS, Line, Remains
 from foreman.store.sql.batches import BatchWrites, job_or_error
+from foreman.store.sql.endpoints import EndpointWrites
 from foreman.store.sql.files import FileWrites, is_large
 from foreman.store.sql.reads import CLAIMABLE, IN_LINE, TO_CLAIM, SqlReader, is_line
 from foreman.store.sql.recent import Recent
@@ -35,7 +36,7 @@ LINE = "drain_key, priority, owner, caller"  # the key of a row of `lines`
 OR_CHANGE_LINE = f" ON CONFLICT ({LINE}) DO UPDATE SET ready = excluded.ready, parked = excluded.parked"
 
 
-class SqlWriter(FileWrites, BatchWrites, SqlReader):
+class SqlWriter(FileWrites, BatchWrites, EndpointWrites, SqlReader):
     """The writes of an engine that speaks SQL, within its transactions."""
 
     READABLE_ID: ClassVar[str]  # the condition of ids that are text; others must not block the jobs behind them

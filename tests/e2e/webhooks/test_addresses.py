@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from foreman.actors.webhook_sender import WebhookSender
+from foreman.actors.webhook_sender import Content, WebhookSender
 from foreman.domain.errors import Shortage, WebhookRefused
 from foreman.domain.job import Delivery, DeliveryState
 from foreman.domain.webhooks.addresses import Rules, read_url
@@ -125,7 +125,7 @@ async def test_a_name_that_changes_its_mind_is_refused_at_connection() -> None:
         judge, names = sender([PUBLIC], ["127.0.0.1"])
         url = f"http://rebinding.example:{receiver.port}/hook"
         await judge.check(url)
-        sent = await judge.post(delivery(url), b"{}")
+        sent = await judge.post(delivery(url), Content(b"{}"))
     assert sent.status is None
     assert "127.0.0.1 is not a public address" in (sent.error or "")
     assert (receiver.got, names.asked) == ([], 2)
@@ -134,7 +134,7 @@ async def test_a_name_that_changes_its_mind_is_refused_at_connection() -> None:
 async def test_the_connection_is_made_to_the_very_address_that_was_judged() -> None:
     with a_receiver() as receiver:
         judge, names = sender(["127.0.0.1"], rules=Rules(loopback=True))
-        sent = await judge.post(delivery(f"http://Only.Here.Invalid:{receiver.port}/hook?a=%20b"), b"{}")
+        sent = await judge.post(delivery(f"http://Only.Here.Invalid:{receiver.port}/hook?a=%20b"), Content(b"{}"))
         await judge.aclose()
     assert (sent.status, names.asked) == (204, 1)
     assert receiver.got[0].headers["host"] == f"only.here.invalid:{receiver.port}"
@@ -144,7 +144,7 @@ async def test_the_connection_is_made_to_the_very_address_that_was_judged() -> N
 async def test_a_redirect_is_not_followed() -> None:
     with a_receiver("redirect") as receiver:
         judge, _ = sender(["127.0.0.1"], rules=Rules(loopback=True))
-        sent = await judge.post(delivery(receiver.url), b"{}")
+        sent = await judge.post(delivery(receiver.url), Content(b"{}"))
         await judge.aclose()
     assert sent.status == 307
     assert [got.path for got in receiver.got] == ["/hook"]
@@ -158,7 +158,7 @@ async def test_no_odd_name_is_more_than_a_refusal(host: str) -> None:
     judge = WebhookSender(Rules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=unknown)
     with pytest.raises(WebhookRefused):
         await judge.check(f"http://{host}/")
-    sent = await judge.post(delivery(f"http://{host}/"), b"{}")
+    sent = await judge.post(delivery(f"http://{host}/"), Content(b"{}"))
     assert (sent.status, bool(sent.error)) == (None, True)
 
 
@@ -172,7 +172,7 @@ async def test_a_shortage_refuses_no_receiver_and_fails_no_more_than_an_attempt(
     judge = WebhookSender(Rules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=short)
     with pytest.raises((Shortage, RuntimeError)):
         await judge.check("http://receiver.example/")
-    sent = await judge.post(delivery("http://receiver.example/"), b"{}")
+    sent = await judge.post(delivery("http://receiver.example/"), Content(b"{}"))
     assert (sent.status, bool(sent.error)) == (None, True)
 
 
