@@ -67,7 +67,8 @@ class HttpSettings(BaseModel):
     )
     allowed_hosts: Words = Field(
         default=(),
-        description="Host names to accept besides those of the loopback and `addr`, such as that of a reverse proxy. "
+        description="Host names to accept besides those of the loopback, `addr` and `advertise_url`, such as that of a "
+        "reverse proxy. "
         "IP addresses, `localhost`, `host.docker.internal` and `host.containers.internal` are always accepted. Where "
         "`addr` is all addresses, so is the machine's own name (also with `.local`).",
     )

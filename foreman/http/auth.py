@@ -9,6 +9,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from socket import gethostname
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import trio
 from quart.wrappers import BaseRequestWebsocket, Request
@@ -63,6 +64,8 @@ class Auth:
                 self._holders |= {token.get_secret_value().encode(): caller, secret.encode(): caller}
         self._hosts = LOCAL_NAMES | {host.lower() for host in settings.allowed_hosts} | {settings.host.lower()}
         self._origins = {origin.lower().rstrip("/") for origin in settings.cors_origins}
+        if settings.advertise_url:  # where other nodes and callers are told to look
+            self._hosts |= {urlsplit(settings.advertise_url).hostname or ""}
         if settings.host in EVERYWHERE:
             self._hosts |= {gethostname().lower(), gethostname().lower() + ".local"}
 

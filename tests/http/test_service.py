@@ -209,6 +209,12 @@ def test_a_name_may_be_allowed(fresh: Fresh) -> None:
     assert api.http.get("/queue", headers={"Host": "evil.example"}).status_code == 403
 
 
+def test_the_name_that_is_advertised_is_ours(fresh: Fresh) -> None:
+    api = fresh(advertise_url="http://gpu1.lan:8080")
+    assert api.http.get("/queue", headers={"Host": "GPU1.lan:8080"}).status_code == 200
+    assert api.http.get("/queue", headers={"Host": "gpu1.evil.example"}).status_code == 403
+
+
 @pytest.mark.parametrize(
     "origin",
     [
