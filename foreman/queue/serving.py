@@ -7,7 +7,7 @@ from dataclasses import replace
 from operator import is_not
 
 from foreman.domain.job import Job, LoadKey
-from foreman.domain.nodes import Node
+from foreman.domain.nodes import Node, NodeState
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.turns import Turns
@@ -37,6 +37,12 @@ class Serving(Durations):
         self.tried: dict[str, str] = {}  # by waiting job, a target that should not have it; for the queue's thread
         self.paused = False  # no job may be claimed
         self._served: tuple[tuple[int, list[object]], dict[str, set[LoadKey]]] = (-1, []), {}
+
+    @property
+    def slots_elsewhere(self) -> int:
+        """Return the number of slots of all targets of other nodes, as far as these are not gone."""
+        here = [node for node in self.nodes_elsewhere.values() if node.state is not NodeState.GONE]
+        return sum(report.slots for node in here for report in node.targets)
 
     @property
     def sites(self) -> Mapping[str, Site]:

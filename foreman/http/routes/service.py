@@ -128,7 +128,7 @@ async def queue() -> Response:
             by_model=by_model,
             running=[_running(job) for job in running],
             resident=model_of(loaded) if loaded else None,
-            slots=ctx.fleet.slots,
+            slots=ctx.fleet.slots + ctx.outlook.slots_elsewhere,
             paused=ctx.outlook.paused,
             degraded=not ctx.fleet.up,
             failing_models=[

@@ -37,6 +37,9 @@ def test_a_node_that_is_killed_for_good_costs_no_job(one_server: Server, tmp_pat
         three.stop_when(lost, lambda: three.running_at(lost))
         three.nodes[lost].kill()
         again = three.evicted(lost)
+        left = next(node.http for name, node in three.nodes.items() if name != lost)
+        slots = sum(one["slots"] for node in left.get("/nodes").json()["nodes"] for one in node["targets"])
+        until(lambda: left.get("/queue").json()["slots"] == slots)
         three.judge(ids, again, silent=[lost])
 
 

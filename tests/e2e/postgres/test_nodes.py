@@ -120,8 +120,9 @@ def events(daemon: Daemon) -> list[dict[str, int]]:
     return sorted(found, key=lambda event: event["seq"])
 
 
-def test_a_cancel_a_pause_and_a_key_are_one_for_both(server: Server, tmp_path: Path) -> None:
+def test_slots_a_cancel_a_pause_and_a_key_are_one_for_both(server: Server, tmp_path: Path) -> None:
     with pair(server, tmp_path) as (a, b):
+        assert [one.http.get("/queue").json()["slots"] for one in (a, b)] == [2, 2]
         running = submit(a, "#chunks=9999 #every=0.01 #first", model="d")
         until(lambda: state(a, running) == "working")
         assert a.http.post(f"/jobs/{running}/cancel").json()["state"] == "cancelled"
