@@ -208,7 +208,7 @@ def _first_model(client: Client) -> str:
     except (NotFound, NotForeman):
         known = []
     if not known:
-        click.echo("foreman: the list of models is not available: give one with --model", err=True)
+        click.echo("foreman: the list of models is not available: see 'foreman doctor', or give --model", err=True)
         sys.exit(REFUSED)
     return known[0]
 
