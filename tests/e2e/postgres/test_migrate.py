@@ -49,8 +49,20 @@ class Queue:
             gone = submit(daemon, "deleted")
             daemon.http.post(f"/jobs/{gone}/cancel")
             daemon.http.delete(f"/jobs/{gone}")
+            self.batch = a_batch(daemon)
             daemon.http.post("/targets/ollama/drain")
             daemon.kill()
+
+
+def a_batch(daemon: Daemon) -> str:
+    """A batch that is in progress."""
+    url = "/v1/chat/completions"
+    line = json.dumps({"custom_id": "one", "method": "POST", "url": url, "body": chat("batched")}).encode()
+    file = daemon.http.post("/v1/files", data={"purpose": "batch"}, files={"file": ("a.jsonl", line)}).json()["id"]
+    new = {"input_file_id": file, "endpoint": url, "completion_window": "24h", "metadata": {"a": "ü"}}
+    batch = str(daemon.http.post("/v1/batches", json=new).json()["id"])
+    until(lambda: daemon.http.get(f"/batches/{batch}").json()["queued"] == 1)
+    return batch
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +101,7 @@ def run(folder: Path, url: str, *words: str) -> subprocess.CompletedProcess[str]
 
 def digests(folder: Path) -> dict[str, str]:
     """What the database's files hold; the index of its log, which reading changes, is made anew at the next start."""
-    files = [one for one in folder.iterdir() if not one.name.endswith("-shm")]
+    files = [one for one in folder.rglob("*") if one.is_file() and not one.name.endswith("-shm")]
     return {one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in files}
 
 
@@ -104,7 +116,7 @@ def test_all_of_a_queue_moves_and_goes_on(queue: Queue, url: str, upstream: Upst
     assert moved.returncode == 0, moved.stderr
     said = json.loads(moved.stdout)
     with closing(sqlite3.connect(f"file:{queue.folder / 'foreman.db'}?mode=ro", uri=True)) as db:
-        for table in ("jobs", "payloads", "artifacts", "events", "deliveries", "lines", "usage", "depths"):
+        for table in ("jobs", "payloads", "artifacts", "events", "deliveries", "batches", "lines", "usage", "depths"):
             [(count,)] = db.execute(f"SELECT count(*) FROM {table}").fetchall()
             assert (said["rows"][table], rows(url, f"SELECT count(*) FROM {table}")) == (count, [(count,)])
     assert all(said["rows"][table] for table in ("artifacts", "deliveries", "usage", "notes"))
@@ -128,6 +140,10 @@ def test_all_of_a_queue_moves_and_goes_on(queue: Queue, url: str, upstream: Upst
         until(lambda: job(daemon, queue.running)["attempt"] == 2)  # taken back as after a crash
         daemon.http.post(f"/jobs/{queue.running}/cancel")
         until(lambda: state(daemon, queue.keyed) == "done")
+        until(lambda: daemon.http.get(f"/batches/{queue.batch}").json()["state"] == "completed")
+        batch = daemon.http.get(f"/batches/{queue.batch}").json()
+        assert (batch["done"], batch["metadata"]) == (1, {"a": "ü"})
+        assert daemon.http.get(batch["links"]["output"]).json()["custom_id"] == "one"
         fresh = submit(daemon)
         until(lambda: state(daemon, fresh) == "done")
         first = daemon.http.get(f"/jobs/{fresh}/events").json()["events"][0]["seq"]
