@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -33,15 +33,19 @@ class _Part:
     data: bytearray = field(default_factory=bytearray)
 
 
-async def read_form(content_type: str, body: AsyncIterable[bytes], file: str, sink: Sink) -> Form:
-    """Read a form, the bytes of the part named `file` into the sink; parts may come in any order.
+async def read_form(
+    content_type: str, body: AsyncIterable[bytes], fields: Collection[str], file: str, sink: Sink
+) -> Form:
+    """Read these fields of a form, and the bytes of the part named `file` into the sink; parts may come in any order.
+
+    Others are left out, however often they come.
 
     Raises:
         WrongContentType: It is no form.
         BodyUnreadable: It is malformed, or ends early.
         FieldInvalid: A field is too long, or comes twice.
     """
-    reader = _Reader(content_type, file)
+    reader = _Reader(content_type, fields, file)
     async for data in body:
         for piece in reader.feed(data):
             await sink(piece)
@@ -52,11 +56,12 @@ async def read_form(content_type: str, body: AsyncIterable[bytes], file: str, si
 class _Reader:
     """The parser, with what it has found since the last call."""
 
-    def __init__(self, content_type: str, file: str) -> None:
+    def __init__(self, content_type: str, fields: Collection[str], file: str) -> None:
         kind, options = parse_options_header(content_type)
         if kind != FORM.encode():
             raise WrongContentType(content_type, FORM)
         self.form = Form()
+        self._fields = fields
         self._file = file
         self._parts = 0
         self._part: _Part | None = None
@@ -137,7 +142,7 @@ class _Reader:
 
     def _part_end(self) -> None:
         part, self._part = self._part, None
-        if part is not None and part.name != self._file:
+        if part is not None and part.name in self._fields:
             self.form.fields[part.name] = part.data.decode(errors="replace")
 
     def _end(self) -> None:

@@ -32,6 +32,7 @@ files = Blueprint("files", __name__)
 
 LARGEST_BATCH = 200 * 2**20  # bytes of the lines of a batch
 PURPOSES = (BATCH,)  # of uploads
+FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")  # of an upload
 LISTED = (BATCH, BATCH_OUTPUT)  # purposes of all files there are
 UNNAMED = "upload"  # the filename of a part without one
 MOST_LISTED = 10_000
@@ -79,7 +80,7 @@ async def create() -> Response:
                 raise _too_large(ctx.settings.max_file)
             await upload.write(data)
 
-        form = await read_form(request.headers.get("Content-Type", ""), _arriving(), "file", take)
+        form = await read_form(request.headers.get("Content-Type", ""), _arriving(), FIELDS, "file", take)
         lifetime = _check(form, upload.size)
         new = NewFile(
             id=f"file-{ULID()}",

@@ -162,6 +162,13 @@ FILE = form("file", LINES + b"\r\n", "a.jsonl")
 END = b"--b--\r\n"
 
 
+def test_unknown_parts_are_ignored_however_often_they_come(http: httpx2.Client, client: openai.OpenAI) -> None:
+    content = form("", b"1\r\n") + form("", b"2\r\n") + form("user", b"x\r\n") * 2 + PURPOSE + FILE + END
+    answer = http.post("/files", content=content, headers=FORM)
+    assert answer.status_code == 200, answer.text
+    client.files.delete(answer.json()["id"])
+
+
 def test_the_parts_come_in_any_order(http: httpx2.Client, client: openai.OpenAI) -> None:
     other = form("other", b"left alone\r\n")
     for content in (FILE + PURPOSE + END, PURPOSE + other + FILE + END):
