@@ -82,6 +82,7 @@ class _Events:
         self._next = numbers.CREATED
         self._said = False  # the reader has a part of the answer
         self._closed = False
+        self._has_room = False  # for the stored answer
 
     async def parts(self, hurry: Callable[[], None]) -> AsyncIterator[bytes]:
         """Yield the body of the answer."""
@@ -143,6 +144,7 @@ class _Events:
             for event in await offload(len(answer), _unfolded, job, self._payload, answer):
                 yield b"".join(self._told(event))
             return
+        await self._make_room()  # the event that closes the answer has all of it
         lines = sse.Lines()
         size = await self._readers.insist(lambda store: store.size(job.id, EVENTS)) or 0
         async for piece in pieces(self._readers, artifact_part(job.id, EVENTS), 0, size):
@@ -159,9 +161,16 @@ class _Events:
     async def _answer(self) -> bytes:
         """Return the stored answer. Raise MemoryFull when it finds no room."""
         job_id = self._job.id
-        size = await self._readers.insist(lambda store: store.size(job_id, COMPLETION)) or 0
-        self._lease.grow(2 * size)
+        await self._make_room()
         return await self._readers.insist(lambda store: store.content(job_id, COMPLETION)) or b"{}"
+
+    async def _make_room(self) -> None:
+        """Count the stored answer, and what is made of it, as held. Raise MemoryFull when there is no room."""
+        job_id = self._job.id
+        size = await self._readers.insist(lambda store: store.size(job_id, COMPLETION)) or 0
+        if not self._has_room:
+            self._lease.grow(2 * size)
+            self._has_room = True
 
     def _lifecycle(self, kind: str, status: str) -> bytes:
         """Return the next event, which has the response without an answer; nothing if the reader has it."""
