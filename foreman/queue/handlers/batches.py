@@ -29,7 +29,7 @@ from foreman.queue.batch_commands import (
     Results,
 )
 from foreman.queue.commands import AddFile
-from foreman.queue.handlers import files, quotas
+from foreman.queue.handlers import endpoints, files, quotas
 from foreman.queue.handlers.jobs import LANES
 from foreman.queue.handlers.ledger import Ledger
 
@@ -214,6 +214,8 @@ def _entered(ledger: Ledger, batch: batches.Batch, state: BatchState) -> batches
 
 
 def _ended(ledger: Ledger, batch: batches.Batch, state: BatchState) -> batches.Batch:
+    """Return the batch as it is once it has ended; webhook endpoints are told of it."""
+    endpoints.post(ledger, owner=batch.owner, kind=f"batch.{state.value}", subject=batch.id)
     lifetime = ledger.rules.job_ttl
     return replace(
         _entered(ledger, batch, state),

@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from foreman.domain.webhooks.endpoints import EVENT_TYPES, MOST_ENDPOINTS
+from tests.http.compat.test_batches import request, start
 from tests.support.foreman import Daemon, Upstream, an_upstream, until
 from tests.support.receiver import Got, Receiver, a_receiver
 
@@ -183,6 +184,19 @@ def test_each_end_of_a_background_response_is_told_and_verified(client: openai.O
         assert event.id == got.id and event.id.startswith("evt_")
         assert set(got.payload) == {"object", "id", "type", "created_at", "data"}
         assert client.responses.retrieve(response_id).status == status
+
+
+def test_each_end_of_a_batch_is_told(client: openai.OpenAI, receiver: Receiver) -> None:
+    secret = make(client, receiver.url)["signing_secret"]
+    completed = start(client, request("1"))
+    failed = start(client, {"custom_id": "no method"})
+    cancelled = client.batches.cancel(start(client, request("1", SLOWLY)).id)
+    for batch, status in ((completed, "completed"), (failed, "failed"), (cancelled, "cancelled")):
+        until(lambda batch=batch: of(receiver, batch.id))  # type: ignore[misc]
+        [got] = of(receiver, batch.id)
+        event = unwrapped(client, got, secret)
+        assert (event.type, event.data.id) == (f"batch.{status}", batch.id)
+        assert client.batches.retrieve(batch.id).status == status
 
 
 def test_only_background_responses_are_told_and_only_of_the_types_asked_for(
