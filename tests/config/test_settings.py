@@ -155,7 +155,7 @@ def test_an_unknown_key_of_a_table_is_refused_with_the_nearest_of_the_table() ->
     toml('[[targets]]\nname = "a"\nollama_url = "http://a"\nslotz = 2')
     assert refusal() == "setting targets.0.slotz: there is no such setting, did you mean slots?; given: 2"
     toml("[quotas.alice]\njobs = 2")
-    allowed = "waiting, running, tokens_per_hour"
+    allowed = "waiting, running, tokens_per_hour, max_files"
     assert refusal() == f"setting quotas.alice.jobs: there is no such setting; allowed: {allowed}; given: 2"
 
 

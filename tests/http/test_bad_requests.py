@@ -36,7 +36,7 @@ RANGES = ["bytes=", "bytes=x", "bytes=5-2", "bytes=-", "bytes=99999999-", "bytes
 IGNORED = ["lines=1-2", "5-9", "bytes=1-2,4-5", "bytes=\u00e9,", ""]  # RFC 9110, 14.2
 
 FILTERS = (
-    "id, custom_id, state, model, priority, endpoint, error_code, caller, created_after, created_before, "
+    "id, custom_id, state, model, priority, endpoint, error_code, batch_id, caller, created_after, created_before, "
     "order, limit, after"
 )
 NEXT = "must be the `next` of the previous page, in the same order"

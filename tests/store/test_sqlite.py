@@ -130,8 +130,9 @@ def test_the_file_of_every_older_program_is_brought_up_to_date(
             VALUES ('001', 'done', 'm', 'm', '/api/chat', 1, 3, 1.0, 1.0);
         UPDATE jobs SET idempotency_key = 'k', fingerprint = x'66';
         INSERT INTO payloads VALUES ('001', x'7b7d');
-        INSERT INTO artifacts VALUES ('001', 0, 'completion', 'text/plain', 2, x'6f6b'),
-                                     ('001', 9, 'image-9.png', 'image/png', 2, x'6869');
+        INSERT INTO artifacts (job_id, position, name, content_type, size, data)
+            VALUES ('001', 0, 'completion', 'text/plain', 2, x'6f6b'),
+                   ('001', 9, 'image-9.png', 'image/png', 2, x'6869');
         INSERT INTO events (seq, job_id, state, at, attempt)
             VALUES (1, '001', 'done', 1.0, 1), (7, '001', 'done', 1.0, 1);
         DELETE FROM events WHERE seq = 7;

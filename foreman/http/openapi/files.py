@@ -14,6 +14,7 @@ from foreman.http.openapi.schemas import ref
 
 BYTES = {"type": "string", "format": "binary"}
 ONE_FILE = ("file_not_found", "files_not_served", "not_found")
+EXPIRY = "expires_after[anchor]", "expires_after[seconds]"  # given together
 UPLOAD = {
     "type": "object",
     "required": ["file", "purpose"],
@@ -23,6 +24,7 @@ UPLOAD = {
         "expires_after[anchor]": words("created_at"),
         "expires_after[seconds]": {"type": "integer", "minimum": LIFETIME[0], "maximum": LIFETIME[1]},
     },
+    "dependentRequired": {one: [other] for one, other in (EXPIRY, EXPIRY[::-1])},
 }
 
 
