@@ -45,22 +45,23 @@ class Membership:
         await self._beat()
 
     async def _beat(self) -> None:
-        reports = [report_of(member) for member in self._fleet.members]
+        leaving = self._state is not NodeState.UP
+        reports = [report_of(member, leaving=leaving) for member in self._fleet.members]
         try:
             await self._queue.ask(Beat(targets=reports, state=self._state))
         except StoreUnavailable as error:
             log.warning("cannot tell the other nodes of this one", why=str(error))
 
 
-def report_of(member: Member) -> TargetReport:
-    """Return what the other nodes need to know of a target."""
+def report_of(member: Member, *, leaving: bool = False) -> TargetReport:
+    """Return what the other nodes need to know of a target; one that goes with its node is not being replaced."""
     models, target = member.inventory.models, member.target
     names = [name for model in models for name in (model.name, *model.aliases)]
     return TargetReport(
         name=member.name,
         slots=member.slots,
         open=member.open,
-        models_known=member.models_known,
+        models_known=member.inventory.models_known if leaving else member.models_known,
         is_ollama=target.ollama_api is not None,
         models=frozenset(form.removesuffix(":latest") for name in names for form in (name, target.same(name))),
         endpoints=frozenset(path for path in EVERY if target.serves(path)),

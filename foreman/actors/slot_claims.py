@@ -35,7 +35,7 @@ class SlotClaims:
         finally:
             self._sent.discard(claim)
 
-    def undo(self, job_id: str, seq: float) -> None:
+    def undo(self, job_id: str, seq: int) -> None:
         """Have a slot that was given the job before `seq`, and has not seen it yet, go without."""
         for claim in self._sent:
             work = claim.reply.outcome

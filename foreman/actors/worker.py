@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -97,10 +96,10 @@ class Worker:
         ended = [event for event in commit.others if event.state not in RUNNING]
         for event in (*ended, *(event for event in commit.events if event.state is State.CANCELLED)):
             self._undo(event.job_id, event.seq)
-        for job_id in commit.missed or ():
-            self._undo(job_id, math.inf)
+        for job_id, newest in (commit.missed or {}).items():
+            self._undo(job_id, newest + 1)
 
-    def _undo(self, job_id: str, seq: float) -> None:
+    def _undo(self, job_id: str, seq: int) -> None:
         """Stop the attempt of a job that is not this worker's any more, by the event `seq`."""
         if attempt := self._running.get(job_id):
             attempt.stop(None)

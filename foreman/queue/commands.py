@@ -300,8 +300,9 @@ class Commit:
     )  # running jobs that are to give way, each with the job that goes first
     others: Sequence[JobEvent] = ()  # of other nodes
     may_claim: Collection[str] = ()  # nodes that have a slot free for what this one has queued
-    # Set once another node has deleted jobs before this one heard how they ended: those of them that ran.
-    missed: Collection[str] | None = None
+    # Set once another node has deleted jobs before this one heard how they ended: those of them that ran, each with the
+    # newest event by then: a later claim of such a job holds, also one by the commit itself.
+    missed: Mapping[str, int] | None = None
 
     @property
     def all_events(self) -> Sequence[JobEvent]:

@@ -16,6 +16,7 @@ from foreman.actors.membership import Membership
 from foreman.actors.output import OutputHub
 from foreman.actors.worker import Worker
 from foreman.config.target_settings import TargetSettings
+from foreman.domain.errors import StoreAway
 from foreman.domain.job import JobEvent, State
 from foreman.domain.nodes import NodeState
 from foreman.domain.retry import Backoff
@@ -222,6 +223,42 @@ async def test_a_node_leaves_its_jobs_to_the_others(start_node: StartNode, autoj
     await a.until_done(2)
     job = a.store.job("002")
     assert (job.target, job.attempt) == ("t@a", 1)
+
+
+async def test_a_job_is_run_that_is_claimed_again_after_its_first_claim_was_not_stored(
+    start_node: StartNode, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction that claims it again is also the one that finds the first claim missing in the store."""
+    a, b = await start_node("a", taking(1)), await start_node("b", taking(1, models="b"))
+    await trio.sleep(4)
+    lost: list[str] = []
+
+    def lose(wrote: bool) -> None:
+        if wrote and not lost:
+            lost.extend(a.handlers._ledger.running)
+            raise StoreAway("the connection was lost, and the commit with it")
+
+    monkeypatch.setattr(a.store, "_may_fail", lose)
+    await b.submit(1)
+    with trio.fail_after(60):
+        await a.until_done(1)
+    assert lost == ["001"]
+    assert [event.state for event in a.heard()] == ["queued", "loading", "working", "done"]
+
+
+async def test_a_model_that_no_node_had_is_not_waited_for_once_one_has_left(
+    start_node: StartNode, autojump_clock: MockClock
+) -> None:
+    a, b = await start_node("a", taking(1)), await start_node("b", taking(1))
+    await trio.sleep(4)
+    await b.membership.drain()
+    await b.worker.drain(grace=1)
+    await b.membership.leave()
+    b.stop.cancel()
+    await a.submit(1, model="z")
+    with trio.fail_after(60):
+        await a.until_done(1)
+    assert a.done_here() == 1
 
 
 async def test_a_node_beats_also_while_the_store_is_away_now_and_then(

@@ -142,7 +142,7 @@ class CommandHandlers:
                 self._due = self.clock() + maintenance.FULL_PAUSE
             told = {job_id: urgent for _, done in tried for job_id, urgent in done.giving_way.items()}
             missed = [done.missed for _, done in tried if done.missed is not None]
-            gone = {job_id for some in missed for job_id in some} if missed else None
+            gone = {job_id: seq for some in missed for job_id, seq in some.items()} if missed else None
             commit = Commit(events, any(done.posted for _, done in tried), told, others, missed=gone)
         alone = [message for message in together if isinstance(message, Checkpoint)]
         answers += [(message, maintenance.checkpoint(self._ledger)) for message in alone]

@@ -37,7 +37,7 @@ def recall(ledger: Ledger) -> None:
     """Reload the caches after the store was away: what others have deleted meanwhile is not among the news."""
     before = ledger.running.keys()
     ledger.recall()
-    ledger.missed = {*(ledger.missed or ()), *(before - ledger.running.keys())}
+    ledger.miss(before - ledger.running.keys())
     hear(ledger, ledger.store.nodes())
 
 
@@ -70,7 +70,7 @@ def _look_again(ledger: Ledger, *, missed: bool) -> None:
         if job.webhook_url is not None and stored[job.id].webhook_url is None:
             ledger.running[job.id] = replace(job, webhook_url=None)
     if missed:
-        ledger.missed = {*(ledger.missed or ()), *left}
+        ledger.miss(left)
 
 
 def _observe(ledger: Ledger, job: Job) -> None:

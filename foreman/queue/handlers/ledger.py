@@ -57,9 +57,8 @@ class Ledger:
     ) -> None:
         self._store = store
         self.node = node
-        self.rules = rules
+        self.rules, self.chance = rules, chance
         self.outlook = outlook
-        self.chance = chance
         outlook.board.load(store)
         self.tally = Tally(target, waiting=outlook.board.waiting)
         self.now: Instant = 0.0  # of the transaction, by the store's clock
@@ -79,7 +78,7 @@ class Ledger:
         self._depths: Sequence[Depth] = ()
         self._newest = self._newest_before = 0  # seq
         self.followed: list[JobEvent] = []  # of other nodes, not reported yet
-        self.missed: set[str] | None = None  # see `Commit.missed`; not reported yet
+        self.missed: dict[str, int] | None = None  # see `Commit.missed`; not reported yet
         self._follows_due = False  # True when a webhook of another node's commit has become due
         self.due: Instant | None = None  # what the store says is due next, unless `due_changed`
         self.due_changed = True
@@ -163,7 +162,11 @@ class Ledger:
         self.tally.follow(waiting=self.outlook.board.waiting, running=len(self.running))
         return missed
 
-    def report_followed(self) -> tuple[Sequence[JobEvent], bool, set[str] | None]:
+    def miss(self, job_ids: Iterable[str]) -> None:
+        """Have it reported that these run no more, though no event of those that are known says so."""
+        self.missed = {**(self.missed or {}), **dict.fromkeys(job_ids, self._newest)}
+
+    def report_followed(self) -> tuple[Sequence[JobEvent], bool, dict[str, int] | None]:
         """Return the events of other nodes since the last call, True if a webhook has become due, and `missed`."""
         reported = self.followed, self._follows_due, self.missed
         self.followed, self._follows_due, self.missed = [], False, None
@@ -284,8 +287,8 @@ class Ledger:
     def set_aside(self, error: JobUnreadable) -> bool:
         """Fail a job that cannot be read, so that it does not block others; return True when it was waiting."""
         self.due_changed = True
-        remains, text, now = self.store.remains(error.job_id), str(error), self.now
-        if remains:
+        text, now = str(error), self.now
+        if remains := self.store.remains(error.job_id):
             expiry = self._expiry(remains.batch_id)
             self.store.set_aside(error.job_id, now=now, expires_at=expiry, error=text, code=error.code)
             if remains.batch_id is not None:
