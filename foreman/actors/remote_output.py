@@ -90,6 +90,8 @@ class RemoteOutputs:
                 continue
             self._running[event.job_id] = node
             output = self._hub.find(event.job_id)
+            if output is not None and event.previous is State.QUEUED:
+                output.begin(event.attempt)  # it may end before it is looked at, and what is there is of another claim
             if output is not None and output.is_followed:
                 self._look(output)
 

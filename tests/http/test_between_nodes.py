@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -13,11 +14,12 @@ import trio
 from trio.testing import MockClock
 
 from foreman.actors import remote_output
+from foreman.actors.output import OutputItem
 from foreman.domain.answers.chunk import Chunk
 from foreman.domain.errors import AnswerTooLarge, ForemanError, TargetLost, TargetRefused
-from foreman.domain.job import State
+from foreman.domain.job import JobEvent, State
 from foreman.domain.node_auth import NodeAuth
-from foreman.queue.commands import Cancel, Delete
+from foreman.queue.commands import Cancel, Commit, Delete
 from foreman.targets.protocol import Call
 from tests.support.actors import FakeTarget, Script, chunk, failing, now, saying, silent
 from tests.support.nodes import LEASE, SECRET, Node, Nodes
@@ -165,6 +167,25 @@ async def test_an_attempt_that_starts_over_elsewhere(nodes: Nodes, autojump_cloc
     found = texts(await a.read_stream(job_id))
     assert found in ([2, "two", "three", ""], ["one", 2, "two", "three", ""], ["two", "three", ""])
     assert b.target.answered
+
+
+async def test_a_claim_elsewhere_that_is_heard_of_with_its_end(nodes: Nodes, autojump_clock: MockClock) -> None:
+    """What an attempt before it has said is not the answer."""
+    a = await nodes.start("a", held=True)
+    output = a.hub.output("001")
+    output.begin(1)
+    output.append(b"one")
+    reader = output.follow()
+    assert (await reader.next()).chunk == b"one"
+    states = [State.QUEUED, State.LOADING, State.WORKING, State.DONE]
+    happened = [
+        JobEvent(seq=seq, job_id="001", state=state, previous=before, at=now(), model="m", attempt=2, target="t@b")
+        for seq, (before, state) in enumerate(pairwise(states), 1)
+    ]
+    for listener in (a.hub.on_commit, a.outputs.on_commit):
+        listener(Commit([], others=happened))
+    assert (await reader.next()).attempt == 2
+    assert await reader.next() == OutputItem(ended=happened[-1])
 
 
 async def test_a_job_that_moves_while_it_is_read(nodes: Nodes, autojump_clock: MockClock) -> None:
