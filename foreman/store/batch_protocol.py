@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from foreman.domain.batches import Batch, Counts, FinishedLine
+from foreman.domain.batches import Batch, BatchState, Counts, FinishedLine
 from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import Instant, Job
 
@@ -16,8 +16,15 @@ class BatchReader(Protocol):
     def batch(self, batch_id: str) -> Batch | None:
         """Return a batch, or None when there is none."""
 
-    def batches(self, *, owner: str | None = None, after: str | None = None, limit: int) -> list[Batch]:
-        """Return up to `limit` batches after the one with the id `after`, the newest first."""
+    def batches(
+        self,
+        *,
+        owner: str | None = None,
+        states: Collection[BatchState] = (),
+        after: str | None = None,
+        limit: int,
+    ) -> list[Batch]:
+        """Return up to `limit` batches in any of `states` after the one with the id `after`, the newest first."""
 
     def open_batches(self, limit: int) -> list[Batch]:
         """Return up to `limit` batches that have not ended, the oldest first."""

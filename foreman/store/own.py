@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
-from foreman.domain.batches import Batch, FinishedLine
+from foreman.domain.batches import Batch, BatchState, FinishedLine
 from foreman.domain.files import PIECE, File
 from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.nodes import Node
@@ -135,11 +135,18 @@ class OwnJobs(Reader):
         batch = self._store.batch(batch_id)
         return batch if batch is not None and batch.owner == self._owner else None
 
-    def batches(self, *, owner: str | None = None, after: str | None = None, limit: int) -> list[Batch]:
+    def batches(
+        self,
+        *,
+        owner: str | None = None,
+        states: Collection[BatchState] = (),
+        after: str | None = None,
+        limit: int,
+    ) -> list[Batch]:
         """Return batches, the newest first."""
         if owner not in (None, self._owner):
             return []
-        return self._store.batches(owner=self._owner, after=after, limit=limit)
+        return self._store.batches(owner=self._owner, states=states, after=after, limit=limit)
 
     def open_batches(self, limit: int) -> list[Batch]:
         """Return batches that have not ended, the oldest first."""

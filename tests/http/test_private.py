@@ -81,6 +81,7 @@ ROUTES = {
     "GET /v1/batches": OWN_BATCHES,
     "GET /v1/batches/<batch_id>": OWN_BATCHES,
     "POST /v1/batches/<batch_id>/cancel": OWN_BATCHES,
+    "GET /batches": OWN_BATCHES,
     "GET /batches/<batch_id>": OWN_BATCHES,
     "POST /batches/<batch_id>/cancel": OWN_BATCHES,
     "GET /v1/webhook_event_types": NONE,

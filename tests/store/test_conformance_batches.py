@@ -66,8 +66,13 @@ def test_batches_are_listed_newest_first_and_by_owner(store: Store) -> None:
     assert [one.id[-1] for one in reader.batches(limit=3)] == ["5", "4", "3"]
     assert [one.id[-1] for one in reader.batches(after="batch_003", limit=9)] == ["2", "1"]
     assert [one.id[-1] for one in reader.batches(owner="ann", after="batch_005", limit=9)] == ["3", "1"]
+    ended = {"state": BatchState.EXPIRED, "ended_at": 100.0}
+    keep(store, a_batch(6, owner="ann", **ended), a_batch(7, owner="bob", **ended))
+    states = (BatchState.EXPIRED, BatchState.FAILED)
+    assert [one.id[-1] for one in reader.batches(states=states, limit=9)] == ["7", "6"]
+    assert [one.id[-1] for one in OwnJobs(reader, "ann").batches(states=states, limit=9)] == ["6"]
     own = OwnJobs(reader, "ann")
-    assert [one.id[-1] for one in own.batches(limit=9)] == ["5", "3", "1"]
+    assert [one.id[-1] for one in own.batches(states=(BatchState.VALIDATING,), limit=9)] == ["5", "3", "1"]
     assert own.batches(owner="bob", limit=9) == []
     assert own.batch("batch_002") is None
     assert own.batch("batch_003") == store.batch("batch_003")

@@ -7,6 +7,8 @@ are for readers: an older Foreman may not know a key yet.
 
 from foreman.domain.views.batches import (
     Batched,
+    BatchError,
+    BatchPage,
     OpenAIBatch,
     OpenAIBatchCounts,
     OpenAIBatchError,
@@ -96,6 +98,8 @@ __all__ = [
     "Accepted",
     "AnthropicError",
     "Artifact",
+    "BatchError",
+    "BatchPage",
     "Batched",
     "OpenAIBatch",
     "OpenAIBatchCounts",

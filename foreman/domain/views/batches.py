@@ -6,8 +6,10 @@ from typing import Annotated
 
 import msgspec
 
+from foreman.domain.batch_speed import seconds_left, speed
 from foreman.domain.batches import Batch, BatchState
-from foreman.domain.views.kinds import Count, Moment, about, moment, schema
+from foreman.domain.job import Instant
+from foreman.domain.views.kinds import Count, Moment, Seconds, about, moment, schema
 
 WINDOW = "24h"  # the only one that the API knows; the setting batch_window is how long it is
 
@@ -95,11 +97,21 @@ class OpenAIBatches(msgspec.Struct, frozen=True, kw_only=True):
     has_more: bool
 
 
+class BatchError(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with a batch, or a line of its input."""
+
+    code: str
+    message: str
+    line: Annotated[int | None, about("1 is the first.")] = None
+    param: str | None = None
+
+
 class Batched(msgspec.Struct, frozen=True, kw_only=True):
     """A batch."""
 
     batch_id: str
     state: BatchState
+    kind: Annotated[str, about("The API that made it.")] = "openai"
     endpoint: str
     model: Annotated[str | None, about("Of all lines, if they have one.")] = None
     total: Annotated[Count | None, about("Lines; null until the input is checked.")] = None
@@ -108,13 +120,32 @@ class Batched(msgspec.Struct, frozen=True, kw_only=True):
     failed: Count = 0
     cancelled: Count = 0
     expired: Count = 0
+    lines_per_minute: Annotated[
+        float | None, schema(minimum=0), about("Lines done or failed, since it is in progress; null before the first.")
+    ] = None
+    eta_seconds: Annotated[
+        Seconds | None,
+        about("Expected time until its last line ends, at the speed so far; null while that is not known."),
+    ] = None
+    prompt_tokens: Count = 0
+    cached_tokens: Annotated[Count, about("Part of `prompt_tokens`.")] = 0
+    answer_tokens: Count = 0
     created_at: Moment
     ends_by: Annotated[Moment | None, about("Lines that have not ended then expire.")] = None
     ended_at: Moment | None = None
+    times: Annotated[dict[str, Moment], about("When it entered each state.")] = {}
     expires_at: Annotated[Moment | None, about("Time of removal.")] = None
     owner: Annotated[str | None, about("Name of the token that made it.")] = None
     metadata: dict[str, str] | None = None
+    errors: Annotated[list[BatchError], about("What is wrong with its input.")] = []
     links: Annotated[dict[str, str], about("Paths relative to Foreman's URL.")] = {}
+
+
+class BatchPage(msgspec.Struct, frozen=True):
+    """A page of batches, newest first."""
+
+    batches: list[Batched]
+    next: Annotated[str | None, about("Cursor of the next page; null at the end.")] = None
 
 
 def show_openai_batch(batch: Batch) -> OpenAIBatch:
@@ -162,8 +193,9 @@ def show_openai_batches(batches: list[Batch], *, has_more: bool) -> OpenAIBatche
     return OpenAIBatches(data=shown, first_id=first, last_id=last, has_more=has_more)
 
 
-def show_batch(batch: Batch) -> Batched:
-    """Return a batch as Foreman shows it."""
+def show_batch(batch: Batch, now: Instant, *, up: bool) -> Batched:
+    """Return a batch as Foreman shows it; unless jobs may start (`up`), nothing is known of its end."""
+    measured, left = speed(batch, now), seconds_left(batch, now) if up else None
     base, counts = f"/batches/{batch.id}", batch.counts
     links = {"self": base, "cancel": f"{base}/cancel", "jobs": f"/jobs?batch_id={batch.id}"}
     links |= {
@@ -174,6 +206,7 @@ def show_batch(batch: Batch) -> Batched:
     return Batched(
         batch_id=batch.id,
         state=batch.state,
+        kind=batch.kind,
         endpoint=batch.endpoint,
         model=batch.model,
         total=batch.total,
@@ -182,11 +215,18 @@ def show_batch(batch: Batch) -> Batched:
         failed=counts.failed,
         cancelled=counts.cancelled,
         expired=counts.expired,
+        lines_per_minute=None if measured is None else round(measured, 2),
+        eta_seconds=None if left is None else round(left, 1),
+        prompt_tokens=counts.prompt_tokens,
+        cached_tokens=counts.cached_tokens,
+        answer_tokens=counts.answer_tokens,
         created_at=moment(batch.created_at),
         ends_by=moment(batch.ends_by),
         ended_at=moment(batch.ended_at),
+        times={state: moment(at) for state, at in batch.times.items()},
         expires_at=moment(batch.expires_at) if batch.expires_at else None,
         owner=batch.owner or None,
         metadata=batch.metadata,
+        errors=[BatchError(code=one.code, message=one.message, line=one.line, param=one.param) for one in batch.errors],
         links=links,
     )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from foreman.domain.batches import BATCH_ID
+from foreman.domain.batches import BATCH_ID, BatchState
 from foreman.domain.fields import OWN
 from foreman.domain.files import FILE_ID
-from foreman.domain.json_schema import TEXT, Schema, words
+from foreman.domain.json_schema import TEXT, Schema, many, words
 from foreman.domain.views.batches import WINDOW
 from foreman.http.compat.batches import ENDPOINTS, LISTED, MOST_LISTED
 from foreman.http.compat.files import LIFETIME
 from foreman.http.openapi.blocks import CALLER, JSON, OPENAI, Paths, given, operation, path, query
 from foreman.http.openapi.codes import BODY, WRITE
 from foreman.http.openapi.schemas import ref
+from foreman.http.query import LONGEST_PAGE, PAGE
 
 NEW: Schema = {
     "type": "object",
@@ -94,6 +95,19 @@ def native_batch_paths() -> Paths:
     one = [path("batch_id", BATCH)]
     answers = {"200": given(ref("Batched"))}
     return {
+        "/batches": {
+            "get": operation(
+                "batches",
+                "List batches, newest first",
+                {"200": given(ref("BatchPage"))},
+                ("field_invalid",),
+                parameters=[
+                    query("state", many(words(*BatchState)) | {"minItems": 1}, "In any of these states.", comma=True),
+                    query("limit", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE}),
+                    query("after", BATCH, "The `next` of the previous page."),
+                ],
+            ),
+        },
         "/batches/{batch_id}": {
             "parameters": one,
             "get": operation("batch", "Show a batch", answers, ("batch_not_found", "not_found")),

@@ -17,6 +17,8 @@ VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.Accepted,
     views.AnthropicError,
     views.Batched,
+    views.BatchError,
+    views.BatchPage,
     views.Deliveries,
     views.Delivery,
     views.Error,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,13 +40,23 @@ class BatchReads:
         rows = self._sql.rows(f"SELECT {BATCH} FROM batches WHERE id = ?", (batch_id,))
         return read_batch(rows[0]) if rows else None
 
-    def batches(self, *, owner: str | None = None, after: str | None = None, limit: int) -> list[Batch]:
-        """Return up to `limit` batches after the one with the id `after`, the newest first."""
+    def batches(
+        self,
+        *,
+        owner: str | None = None,
+        states: Collection[BatchState] = (),
+        after: str | None = None,
+        limit: int,
+    ) -> list[Batch]:
+        """Return up to `limit` batches in any of `states` after the one with the id `after`, the newest first."""
         tests, values = ["id > ''"], list[object]()
         for test, value in (("owner = ?", owner), ("id < ?", after)):
             if value is not None:
                 tests.append(test)
                 values.append(value)
+        if states:
+            tests.append(f"state IN ({', '.join('?' for _ in states)})")
+            values.extend(states)
         sql = f"SELECT {BATCH} FROM batches WHERE {' AND '.join(tests)} ORDER BY id DESC LIMIT ?"
         return [read_batch(row) for row in self._sql.rows(sql, (*values, limit))]
 
