@@ -10,7 +10,7 @@ import msgspec
 from foreman.domain.job import RUNNING, Job, State
 from foreman.domain.responses.ids import response_id
 from foreman.domain.responses.request import wanted_of
-from foreman.domain.responses.tiers import tier_of
+from foreman.domain.responses.tiers import TIER, tier_of
 
 Json = dict[str, Any]
 
@@ -32,8 +32,9 @@ OTHERWISE: Json = {  # the fields of a request that every response repeats, with
     "truncation": "disabled",
     "user": None,
 }
+REQUIRED = ("created_at", "parallel_tool_calls", "tool_choice", "tools")  # of every response; targets leave some out
 OWN = ("previous_response_id", "prompt_cache_key", "safety_identifier", "user")  # targets may not know them
-GIVEN = (*OWN, "service_tier", "store")
+GIVEN = (*OWN, TIER, "store")
 ENDED = ("completed", "incomplete")  # statuses of answers
 _STATUS = {State.QUEUED: "queued", State.CANCELLED: "cancelled", State.FAILED: "failed", State.EXPIRED: "failed"}
 _NULL = msgspec.Raw(b"null")
@@ -48,7 +49,6 @@ def unanswered(job: Job, payload: Mapping[str, msgspec.Raw], status: str = "") -
     """Return the response of a job without an answer, as it is or with another status."""
     status = status or status_of(job.state)
     error = {"code": "server_error", "message": job.error or "the job failed"} if status == "failed" else None
-    given = {name: value for name in OTHERWISE if (value := payload.get(name, _NULL)) != _NULL}
     return {
         **OTHERWISE,
         "id": "",
@@ -62,7 +62,7 @@ def unanswered(job: Job, payload: Mapping[str, msgspec.Raw], status: str = "") -
         "model": job.model,
         "output": [],
         "usage": None,
-        **given,
+        **_repeated(payload),
         **own(job, payload),
     }
 
@@ -80,12 +80,18 @@ def answered(job: Job, payload: Mapping[str, msgspec.Raw], answer: Mapping[str, 
 
 
 def named(job: Job, payload: Mapping[str, msgspec.Raw], answer: Mapping[str, Any]) -> Json:
-    """Return the answer of a target under Foreman's id, with what the caller gave for Foreman; the rest stays."""
+    """Return the answer of a target under Foreman's id, with what the caller gave for Foreman.
+
+    What OpenAI's API has in every response is added where it is missing: strict clients refuse it otherwise. The rest
+    stays.
+    """
     own_fields = own(job, payload)
     given = {name: own_fields[name] for name in GIVEN if payload.get(name, _NULL) != _NULL}
     if job.metadata:
         given["metadata"] = job.metadata
-    return {**answer, **given, "id": own_fields["id"]}
+    missing = [name for name in REQUIRED if answer.get(name) in (None, _NULL)]
+    added = {**OTHERWISE, **_repeated(payload), **own_fields}
+    return {**answer, **{name: added[name] for name in missing}, **given, "id": own_fields["id"]}
 
 
 def own(job: Job, payload: Mapping[str, msgspec.Raw]) -> Json:
@@ -97,9 +103,13 @@ def own(job: Job, payload: Mapping[str, msgspec.Raw]) -> Json:
         "background": wanted.background,
         "store": wanted.stored,
         "metadata": job.metadata or {},
-        "service_tier": tier_of(job.priority, asked=payload.get("service_tier", _NULL)),
+        TIER: tier_of(job.priority, asked=payload.get(TIER, _NULL)),
         **{name: payload.get(name, _NULL) for name in OWN},
     }
+
+
+def _repeated(payload: Mapping[str, msgspec.Raw]) -> Json:
+    return {name: value for name in OTHERWISE if (value := payload.get(name, _NULL)) != _NULL}
 
 
 def _text(value: Any) -> Any:

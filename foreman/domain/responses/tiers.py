@@ -8,6 +8,7 @@ import msgspec
 
 from foreman.domain.job import Priority
 
+TIER = "service_tier"
 PRIORITIES = {
     "priority": Priority.HIGH,
     "fast": Priority.HIGH,

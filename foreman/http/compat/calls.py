@@ -24,7 +24,7 @@ from foreman.domain.errors import (
     TargetRefused,
 )
 from foreman.domain.job import Draft, Priority, State, load_key
-from foreman.domain.responses.tiers import priority_of
+from foreman.domain.responses.tiers import TIER, priority_of
 from foreman.http import rate_limit
 from foreman.http.auth import BETWEEN_NODES
 from foreman.http.body import held, read_body
@@ -127,7 +127,7 @@ async def drafted(
     if endpoint.dialect == "openai":
         own["metadata"] = intake.read_metadata(submission.payload)
         if priority is None:
-            own["priority"] = priority_of(submission.payload.get("service_tier"))
+            own["priority"] = priority_of(submission.payload.get(TIER))
     if own["priority"] is None:
         own["priority"] = otherwise
     return await ctx.intake.draft(

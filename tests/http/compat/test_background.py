@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,6 +51,10 @@ def sdk(daemon: Daemon, token: str = "unused") -> Any:
     """The client; what it gives is of too many types to be told apart here."""
     http = httpx2.Client(trust_env=False)
     return openai.OpenAI(base_url=f"{daemon.url}/v1", api_key=token, max_retries=0, timeout=60, http_client=http)
+
+
+def is_whole(event: Any) -> bool:
+    return event.type in ("response.created", "response.in_progress", "response.completed")
 
 
 def ended(client: Any, response_id: str) -> Any:
@@ -349,6 +354,46 @@ def test_the_tier_and_the_metadata_of_a_chat_are_its_jobs_too(client: Any, share
     )
     job = shared.http.get(f"/jobs/{raw.headers['x-foreman-job-id']}").json()
     assert (job["priority"], job["metadata"]) == ("low", {"project": "colours"})
+    assert raw.parse().service_tier == "flex"
+
+
+@pytest.mark.parametrize("plain", ["", " #plain"])
+@pytest.mark.parametrize(
+    ("asked", "headers", "tier"),
+    [
+        ({}, {}, None),
+        ({"service_tier": None}, {}, None),
+        ({"service_tier": "auto"}, {}, "default"),
+        ({"service_tier": "priority"}, {}, "priority"),
+        ({"service_tier": "flex"}, {"X-Foreman-Priority": "normal"}, "default"),
+    ],
+)
+def test_a_chat_that_names_a_tier_is_told_which_it_had(
+    client: Any, asked: Any, headers: dict[str, str], tier: str | None, plain: str
+) -> None:
+    fields = {"model": "a", "messages": [{"role": "user", "content": f"tiers{plain}"}]}
+    more = {"extra_body": asked, "extra_headers": headers}
+    said = client.chat.completions.create(**fields, **more)
+    assert (said.service_tier, said.choices[0].message.content) == (tier, "w0 w1 w2 ")
+    counted = {"stream_options": {"include_usage": True}}
+    chunks = list(client.chat.completions.create(**fields, **more, **counted, stream=True))
+    assert {chunk.service_tier for chunk in chunks} == {tier}
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "w0 w1 w2 "
+    assert chunks[-1].usage.total_tokens > 0
+
+
+def test_a_response_has_what_every_response_has_where_its_target_leaves_it_out(client: Any, shared: Daemon) -> None:
+    """Strict clients refuse it otherwise; llama.cpp leaves out three of these."""
+    tools = [{"type": "function", "name": "look", "parameters": {}, "strict": True}]
+    before = int(time.time())
+    asked = {"model": "a", "input": "whole", "tools": tools, "parallel_tool_calls": False}
+    answers = [
+        shared.http.post("/v1/responses", json=asked).json(),
+        *(event.response.to_dict() for event in client.responses.create(**asked, stream=True) if is_whole(event)),
+    ]
+    for answer in answers:
+        assert before <= answer["created_at"] <= time.time()
+        assert (answer["tools"], answer["tool_choice"], answer["parallel_tool_calls"]) == (tools, "auto", False)
 
 
 def test_metadata_are_the_jobs_and_the_answer_repeats_them_with_what_else_was_given(
