@@ -10,11 +10,12 @@ import trio
 from ulid import ULID
 
 from foreman.actors.blobs import Blobs, Upload
-from foreman.domain.batch_answers import ERROR, error_line, output_line, unanswered_line
-from foreman.domain.batch_input import LineInvalid, RawLine, read_custom_id
-from foreman.domain.batches import CANCELLED_CODE, EXPIRED_CODE, Batch, BatchState
-from foreman.domain.errors import StoreLost
-from foreman.domain.files import BATCH_OUTPUT
+from foreman.domain.batch_answers import ERROR, read_failure
+from foreman.domain.batch_input import LineInvalid, RawLine
+from foreman.domain.batch_kinds import KINDS, Kind
+from foreman.domain.batches import CANCELLED_CODE, EXPIRED_CODE, FAILED_CODE, MESSAGES, Batch, BatchState, FinishedLine
+from foreman.domain.errors import BlobMissing, StoreLost
+from foreman.domain.files import BATCH_OUTPUT, BATCH_RESULTS
 from foreman.domain.job import State
 from foreman.offload import offload
 from foreman.queue.batch_commands import EndBatch, Results
@@ -27,6 +28,9 @@ READ_LINES, READ_BYTES = 64, 2**20  # lines read at once, and bytes of them
 WRITTEN = 2**14  # bytes of lines between checkpoints
 
 
+UNFED = {BatchState.CANCELLED: CANCELLED_CODE, BatchState.EXPIRED: EXPIRED_CODE, BatchState.FAILED: FAILED_CODE}
+
+
 class _Page(NamedTuple):
     output: bytes
     error: bytes
@@ -36,7 +40,7 @@ class _Page(NamedTuple):
 async def write_files(
     batch: Batch, queue: Queue, readers: Readers, blobs: Blobs, unfed: AsyncIterator[RawLine]
 ) -> None:
-    """Write both files, and end the batch with them in one transaction.
+    """Write the files, and end the batch with them in one transaction.
 
     `unfed` are the lines that never were jobs. After a crash in between all is done again, and nothing is left of the
     first files but bytes that the next sweep removes.
@@ -45,14 +49,15 @@ async def write_files(
         BlobMissing: The input, or a large answer, is missing.
         StoreUnavailable: Nothing was stored.
     """
+    kind = KINDS[batch.kind]
     async with blobs.upload() as output, blobs.upload() as error:
         after = -1
-        while (page := await readers.insist(partial(_page, batch.id, after))).last is not None:
+        while (page := await readers.insist(partial(_page, kind, batch.id, after))).last is not None:
             await output.write(page.output)
             await error.write(page.error)
             after = page.last
-        if batch.ending in (BatchState.CANCELLED, BatchState.EXPIRED):
-            await _write_unfed(batch, error, unfed)
+        if batch.ending in UNFED:
+            await _write_unfed(batch, error if kind.own_files else output, unfed)
         message = EndBatch(batch.id, await _results(batch, "output", output), await _results(batch, "error", error))
         with trio.CancelScope(shield=True):  # without its answer nobody knows what is stored
             try:
@@ -64,49 +69,62 @@ async def write_files(
             output.stored, error.stored = ended.output_used, ended.error_used
 
 
-def _page(batch_id: str, after: int, store: Reader) -> _Page:
-    output, error, last = list[bytes](), list[bytes](), None
-    size = 0
+def _page(kind: Kind, batch_id: str, after: int, store: Reader) -> _Page:
+    output, error = bytearray(), bytearray()
+    last = None
     for line in store.finished_lines(batch_id, after=after, limit=READ_LINES):
         if line.state == State.DONE:
-            output.append(output_line(line, store.content(line.job_id, COMPLETION) or b"null"))
-            size += len(output[-1])
+            output += kind.answered(line, store.content(line.job_id, COMPLETION) or b"null")
+        elif kind.own_files:
+            error += _unanswered(kind, line, store)
         else:
-            error.append(error_line(line, store.content(line.job_id, ERROR)))
-            size += len(error[-1])
+            output += _unanswered(kind, line, store)
         last = line.line
-        if size >= READ_BYTES:
+        if len(output) + len(error) >= READ_BYTES:
             break
-    return _Page(b"".join(output), b"".join(error), last)
+    return _Page(bytes(output), bytes(error), last)
 
 
-async def _write_unfed(batch: Batch, error: Upload, unfed: AsyncIterator[RawLine]) -> None:
-    code = EXPIRED_CODE if batch.ending is BatchState.EXPIRED else CANCELLED_CODE
+def _unanswered(kind: Kind, line: FinishedLine, store: Reader) -> bytes:
+    if line.state == State.FAILED:
+        return kind.failed(line, read_failure(line, store.content(line.job_id, ERROR)))
+    code = line.error_code or ""
+    return kind.unanswered(line.job_id, line.custom_id, code if code in MESSAGES else CANCELLED_CODE)
+
+
+async def _write_unfed(batch: Batch, upload: Upload, unfed: AsyncIterator[RawLine]) -> None:
+    assert batch.ending is not None
+    kind, code = KINDS[batch.kind], UNFED[batch.ending]
     number, written = batch.fed, bytearray()
-    async for line in unfed:
-        try:
-            custom_id = await offload(len(line.data or b""), read_custom_id, line.data, batch.endpoint)
-        except LineInvalid:  # it was checked
-            continue
-        written += unanswered_line(f"{batch.id.removeprefix('batch_')}_{number}", custom_id, code)
-        number += 1
-        if len(written) >= WRITTEN:
-            await error.write(bytes(written))
-            written.clear()
-            await trio.lowlevel.checkpoint()
-    await error.write(bytes(written))
+    try:
+        async for line in unfed:
+            try:
+                custom_id = await offload(len(line.data or b""), kind.custom_id, line.data, batch.endpoint)
+            except LineInvalid:  # it was checked
+                continue
+            written += kind.unanswered(f"{batch.id.rpartition('_')[2]}_{number}", custom_id, code)
+            number += 1
+            if len(written) >= WRITTEN:
+                await upload.write(bytes(written))
+                written.clear()
+                await trio.lowlevel.checkpoint()
+    except BlobMissing:
+        if batch.ending is not BatchState.FAILED:  # else this is why it fails, and there is nothing to name lines by
+            raise
+    await upload.write(bytes(written))
 
 
-async def _results(batch: Batch, kind: str, upload: Upload) -> Results | None:
+async def _results(batch: Batch, name: str, upload: Upload) -> Results | None:
     """Return a file once its bytes are on disk; None when it has no line."""
     if not upload.size:
         return None
+    own = KINDS[batch.kind].own_files
     new = NewFile(
         id=f"file-{ULID()}",
         owner=batch.owner,
-        purpose=BATCH_OUTPUT,
-        filename=f"{batch.id}_{kind}.jsonl",
-        lifetime=batch.output_ttl,
+        purpose=BATCH_OUTPUT if own else BATCH_RESULTS,
+        filename=f"{batch.id}_{name}.jsonl",
+        lifetime=batch.output_ttl if own else 0,
         counted=False,
     )
     return Results(new, await upload.finish())

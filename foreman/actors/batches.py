@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from foreman.actors.batch_files import write_files
 from foreman.actors.batch_lines import UnfedLines, read_piece
 from foreman.actors.blobs import Blobs
-from foreman.domain.batch_input import Check, LineInvalid, RawLine, read_line
+from foreman.domain.batch_check import Check
+from foreman.domain.batch_input import LineInvalid, RawLine
+from foreman.domain.batch_kinds import KINDS
 from foreman.domain.batches import FED, Batch, BatchState, LineFault, Step, step
 from foreman.domain.errors import BlobMissing, ForemanError, ModelNotFound, StoreRejected, StoreUnavailable, Unavailable
 from foreman.domain.intake import Intake, make_draft
@@ -135,7 +137,7 @@ class Batches:
 
     async def _check(self, batch: Batch) -> None:
         """Check the input of a batch: all its lines become jobs, or none."""
-        check = Check(batch.endpoint)
+        check = Check(KINDS[batch.kind], batch.endpoint)
         at = 0
         while piece := await read_piece(self._readers, batch, at):
             at += len(piece)
@@ -168,9 +170,11 @@ class Batches:
 
     async def _draft(self, batch: Batch, line: RawLine, number: int, unknown: dict[str, ForemanError]) -> Draft:
         """Return the draft of a line; with the refusal of one that cannot run. Raise Unavailable."""
-        request = await offload(len(line.data or b""), read_line, line.data, batch.endpoint)  # as it was checked
+        read = KINDS[batch.kind].read
+        request = await offload(len(line.data or b""), read, line.data, batch.endpoint)  # as it was checked
         own = {
             "endpoint": batch.endpoint,
+            **request.submission.own,
             "priority": Priority.LOW,
             "custom_id": request.custom_id,
             "batch_id": batch.id,
@@ -178,7 +182,7 @@ class Batches:
         }
         submission = replace(request.submission, own=own)
         make = partial(self._intake.draft, owner=batch.owner, caller=batch.caller)
-        refusal = unknown.get(submission.model)
+        refusal = request.refusal or unknown.get(submission.model)
         if refusal is None:
             try:
                 return await make(submission, self._new_id())

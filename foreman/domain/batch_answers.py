@@ -1,4 +1,4 @@
-"""The lines of a batch's output and error files, and the answers to lines that failed."""
+"""The answers to lines of a batch that failed, and results on one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from foreman.domain.batches import CANCELLED_CODE, MESSAGES, FinishedLine
+from foreman.domain.batches import FinishedLine
 from foreman.domain.errors import (
     AttemptTimeout,
     FieldInvalid,
@@ -17,7 +17,7 @@ from foreman.domain.errors import (
     TargetRefused,
     TargetSilent,
 )
-from foreman.domain.job import Artifact, State
+from foreman.domain.job import Artifact
 
 ERROR = "error"  # the artifact with the answer to a line that failed
 JSON = "application/json"
@@ -41,44 +41,19 @@ def error_artifact(error: ForemanError) -> Artifact:
     return Artifact(name=ERROR, content_type=JSON, data=msgspec.json.encode(failure))
 
 
-def output_line(line: FinishedLine, answer: bytes) -> bytes:
-    """Return the line of the output file for a job that is done."""
-    return _line(line.job_id, line.custom_id, response=_response(200, line.job_id, answer))
+def read_failure(line: FinishedLine, data: bytes | None) -> Failure:
+    """Return the answer to a line that failed; `data` is its job's artifact `error`, None when that is missing."""
+    if not data:  # the job could not be read, and was set aside
+        return Failure(500, _error(line.error or "the request failed", line.error_code, 500))
+    return msgspec.json.decode(data, type=Failure)
 
 
-def error_line(line: FinishedLine, failure: bytes | None) -> bytes:
-    """Return the line of the error file for a job that is not done; `failure` is its artifact `error`, if any."""
-    if line.state != State.FAILED:
-        code = line.error_code or ""
-        return unanswered_line(line.job_id, line.custom_id, code if code in MESSAGES else CANCELLED_CODE)
-    found = msgspec.json.decode(failure, type=Failure) if failure else None
-    if found is None:  # it could not be read, and was set aside
-        found = Failure(500, _error(line.error or "the request failed", line.error_code, 500))
-    response = _response(found.status_code, line.job_id, msgspec.json.encode(found.body))
-    return _line(line.job_id, line.custom_id, response=response)
-
-
-def unanswered_line(id: str, custom_id: str, code: str) -> bytes:
-    """Return the line of the error file for a request that was not executed."""
-    error = msgspec.json.encode({"code": code, "message": MESSAGES[code]})
-    return _line(id, custom_id, error=error)
-
-
-def _line(id: str, custom_id: str, *, response: bytes = b"null", error: bytes = b"null") -> bytes:
-    head = msgspec.json.encode({"id": f"batch_req_{id}", "custom_id": custom_id})
-    return _unbroken(b'%s,"response":%s,"error":%s}' % (head[:-1], response, error)) + b"\n"
-
-
-def _response(status: int, job_id: str, body: bytes) -> bytes:
-    return b'{"status_code":%d,"request_id":"%s","body":%s}' % (status, job_id.encode(), body)
-
-
-def _unbroken(line: bytes) -> bytes:
-    """Return JSON on one line, also for clients that know more ends of lines than JSON."""
-    line = line.replace(b"\n", b" ").replace(b"\r", b" ")  # between values: in strings they are escaped
+def one_line(json: bytes) -> bytes:
+    """Return JSON on one line with a line end, also for clients that know more ends of lines than JSON."""
+    json = json.replace(b"\n", b" ").replace(b"\r", b" ")  # between values: in strings they are escaped
     for sign, escaped in _BREAKS.items():
-        line = line.replace(sign, escaped)
-    return line
+        json = json.replace(sign, escaped)
+    return json + b"\n"
 
 
 def _own_error(body: bytes) -> dict[str, Any] | None:

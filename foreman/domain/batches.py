@@ -11,16 +11,17 @@ import msgspec
 
 from foreman.domain.job import Instant, Job, State
 
-BATCH_ID = re.compile("batch_[0-7][0-9A-HJKMNP-TV-Z]{25}")  # a ULID after the prefix of OpenAI's ids
-MOST_LINES = 50_000  # of a batch
+BATCH_ID = re.compile("(?:msg)?batch_[0-7][0-9A-HJKMNP-TV-Z]{25}")  # a ULID after the prefix of the API's ids
 LONGEST_LINE = 64 * 2**20  # bytes
 FED = 256  # lines of a batch that are jobs and have not ended, at most
 REPEATED_WITHIN = 600.0  # seconds in which the repetition of a request gets the batch that the first one made
-CANCELLED_CODE, EXPIRED_CODE = "batch_cancelled", "batch_expired"  # error codes of lines
+# Error codes of lines that were not executed.
+CANCELLED_CODE, EXPIRED_CODE, FAILED_CODE = "batch_cancelled", "batch_expired", "batch_failed"
 MESSAGES = MappingProxyType(
     {
         CANCELLED_CODE: "This request was cancelled with its batch.",
         EXPIRED_CODE: "This request could not be executed before the completion window expired.",
+        FAILED_CODE: "This request could not be executed because its batch failed.",
     }
 )
 
@@ -82,7 +83,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     state: BatchState = BatchState.VALIDATING
     ending: BatchState | None = None  # what it ends as, once that is known
-    input_file: str
+    input_file: str  # id; the digest of an input that came with the request
     input_blob: str | None  # digest; None once it has ended
     metadata: dict[str, str] | None = None
     created_at: Instant
@@ -99,6 +100,11 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     error_file: str | None = None
     output_ttl: float | None = None  # seconds; None: as other files
     errors: tuple[LineFault, ...] = ()
+
+    @property
+    def is_going(self) -> bool:
+        """Return True while its jobs are being removed, and it with the last one."""
+        return self.expires_at == 0
 
     @property
     def running(self) -> int:

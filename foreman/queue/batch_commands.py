@@ -18,10 +18,11 @@ class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
     """A batch to add."""
 
     id: str
+    kind: str = "openai"
     owner: str = ""  # the name of a token
     caller: str = ""  # the name of the caller under that token
     endpoint: str
-    input_file: str
+    input_file: str = ""  # id
     metadata: dict[str, str] | None = None
     output_ttl: float | None = None  # seconds
     repeated: bool = False  # True when its client may have asked for it before
@@ -54,6 +55,19 @@ class AddBatch(Message[Batch]):
     """Add a batch, or return the one that a repeated request has made."""
 
     new: NewBatch
+
+
+@dataclass(slots=True)
+class AddCheckedBatch(Message[tuple[Batch, bool]]):
+    """Add a batch whose input came with the request, was checked, and is stored as a blob.
+
+    The answer is the batch, or the one that a repeated request has made, and False when another blob has the bytes.
+    """
+
+    new: NewBatch
+    input: Blob
+    total: int
+    model: str | None = None
 
 
 @dataclass(slots=True)

@@ -20,11 +20,17 @@ class BatchReader(Protocol):
         self,
         *,
         owner: str | None = None,
+        kind: str | None = None,
         states: Collection[BatchState] = (),
         after: str | None = None,
+        before: str | None = None,
         limit: int,
     ) -> list[Batch]:
-        """Return up to `limit` batches in any of `states` after the one with the id `after`, the newest first."""
+        """Return up to `limit` batches in any of `states`, the newest first.
+
+        They are older than the one with the id `after`, or just newer than the one with the id `before`. Those that
+        are being removed are not among them.
+        """
 
     def open_batches(self, limit: int) -> list[Batch]:
         """Return up to `limit` batches that have not ended, the oldest first."""

@@ -25,7 +25,10 @@ class FileReader(Protocol):
         newest: bool = True,
         limit: int,
     ) -> list[File]:
-        """Return up to `limit` files after the one with the id `after`, by age, the newest or the oldest first."""
+        """Return up to `limit` files after the one with the id `after`, by age, the newest or the oldest first.
+
+        Files that are parts of batches are not among them.
+        """
 
     def file_content(self, file_id: str, *, begin: int = 0, size: int = PIECE) -> bytes | None:
         """Return a part of a file, or None when there is no such file. Raise BlobMissing."""
@@ -56,8 +59,14 @@ class FileWriter(FileReader, Protocol):
         Raise BlobsUnavailable when the blob was removed meanwhile.
         """
 
+    def add_blob(self, blob: Blob) -> bool:
+        """Insert a blob; return False when the same bytes are stored already, under another key.
+
+        Raise BlobsUnavailable when it was removed meanwhile.
+        """
+
     def count_files(self, owner: str) -> int:
-        """Return the number of an owner's files."""
+        """Return the number of an owner's files, without those that are parts of batches."""
 
     def delete_files(self, file_ids: Sequence[str]) -> None:
         """Delete files; their blobs are removed by the next sweep."""

@@ -139,14 +139,16 @@ class OwnJobs(Reader):
         self,
         *,
         owner: str | None = None,
+        kind: str | None = None,
         states: Collection[BatchState] = (),
         after: str | None = None,
+        before: str | None = None,
         limit: int,
     ) -> list[Batch]:
         """Return batches, the newest first."""
         if owner not in (None, self._owner):
             return []
-        return self._store.batches(owner=self._owner, states=states, after=after, limit=limit)
+        return self._store.batches(owner=self._owner, kind=kind, states=states, after=after, before=before, limit=limit)
 
     def open_batches(self, limit: int) -> list[Batch]:
         """Return batches that have not ended, the oldest first."""

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.domain import batch_input
-from foreman.domain.batch_answers import error_artifact, error_line, output_line, unanswered_line
-from foreman.domain.batch_input import Check, LineInvalid, Lines, read_custom_id, read_line
-from foreman.domain.batches import MOST_LINES, FinishedLine
+from foreman.domain.batch_answers import error_artifact, read_failure
+from foreman.domain.batch_check import Check
+from foreman.domain.batch_input import LineInvalid, Lines
+from foreman.domain.batch_kinds.openai import OpenAI
+from foreman.domain.batches import FinishedLine
 from foreman.domain.errors import (
     AttemptTimeout,
     FieldInvalid,
@@ -24,6 +25,7 @@ from foreman.domain.errors import (
 )
 
 CHAT = "/v1/chat/completions"
+OPENAI = OpenAI()
 
 
 def line(custom_id: str = "1", **fields: Any) -> bytes:
@@ -47,7 +49,7 @@ def test_lines_are_the_same_however_the_input_is_cut(some: list[bytes], size: in
 
 
 def test_a_line_is_read_with_its_body() -> None:
-    request = read_line(line("a", body={"model": "m", "messages": []}), CHAT)
+    request = OPENAI.read(line("a", body={"model": "m", "messages": []}), CHAT)
     assert request.custom_id == "a"
     assert (request.submission.model, sorted(request.submission.payload)) == ("m", ["messages", "model"])
 
@@ -75,20 +77,20 @@ def test_a_line_is_read_with_its_body() -> None:
 )
 def test_what_is_wrong_with_a_line_has_a_code(data: bytes | None, code: str, param: str | None) -> None:
     with pytest.raises(LineInvalid) as found:
-        read_line(data, CHAT)
+        OPENAI.read(data, CHAT)
     assert (found.value.code, found.value.param) == (code, param)
     assert "\n" not in str(found.value)
 
 
 def test_a_custom_id_is_the_one_that_was_checked() -> None:
     for data in (line("a"), b' {"custom_id":"b","custom_id":"a"}', line("a").replace(b'"m"', b'"\xff"')):
-        assert read_custom_id(data, CHAT) == "a"
+        assert OPENAI.custom_id(data, CHAT) == "a"
     with pytest.raises(LineInvalid):
-        read_custom_id(None, CHAT)
+        OPENAI.custom_id(None, CHAT)
 
 
 def checked(data: bytes) -> Check:
-    check = Check(CHAT)
+    check = Check(OPENAI, CHAT)
     check.feed(data)
     check.finish()
     return check
@@ -102,12 +104,12 @@ def test_a_good_input_has_a_model_if_all_lines_have_one() -> None:
 
 
 def test_an_input_has_few_faults_and_not_too_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert OPENAI.most_lines == 50_000
     assert [fault.code for fault in checked(b"").faults] == ["empty_file"]
     assert len(checked(b"{\n" * 5000).faults) == 1000
-    monkeypatch.setattr(batch_input, "MOST_LINES", 3)
+    monkeypatch.setattr(OpenAI, "most_lines", 3)
     assert checked(b"\n".join(line(str(n)) for n in range(3))).faults == []
     assert [fault.code for fault in checked(b"\n".join(line(str(n)) for n in range(9))).faults] == ["too_many_tasks"]
-    assert MOST_LINES == 50_000
 
 
 def test_a_custom_id_is_used_once() -> None:
@@ -121,7 +123,7 @@ DONE = FinishedLine(0, "01J", "x", "done", None, None)
 @given(st.text(), st.text())
 def test_every_line_is_one_line_for_every_client(custom_id: str, text: str) -> None:
     answer = json.dumps({"a": text}, ensure_ascii=False, indent=1).encode(errors="replace")
-    written = output_line(DONE._replace(custom_id=custom_id.encode(errors="replace").decode()), answer)
+    written = OPENAI.answered(DONE._replace(custom_id=custom_id.encode(errors="replace").decode()), answer)
     assert len(written.decode().splitlines()) == 1
     read = json.loads(written)
     assert read == {
@@ -156,7 +158,7 @@ def test_a_failed_line_has_the_status_of_its_error(
     error: ForemanError, status: int, body: dict[str, Any] | None
 ) -> None:
     failed = DONE._replace(state="failed", error=str(error), error_code=error.code)
-    read = json.loads(error_line(failed, error_artifact(error).data))
+    read = json.loads(OPENAI.failed(failed, read_failure(failed, error_artifact(error).data)))
     assert (read["error"], read["response"]["status_code"]) == (None, status)
     shown = read["response"]["body"]
     kind = "invalid_request_error" if status < 500 else "server_error"
@@ -166,13 +168,11 @@ def test_a_failed_line_has_the_status_of_its_error(
 
 def test_a_line_without_an_answer_has_an_error() -> None:
     lost = DONE._replace(state="failed", error="job 01J cannot be read", error_code="job_unreadable")
-    read = json.loads(error_line(lost, None))
+    read = json.loads(OPENAI.failed(lost, read_failure(lost, None)))
     assert (read["response"]["status_code"], read["response"]["body"]["error"]["code"]) == (500, "job_unreadable")
-    cancelled = json.loads(error_line(DONE._replace(state="cancelled"), None))
-    assert (cancelled["response"], cancelled["error"]["code"]) == (None, "batch_cancelled")
-    expired = json.loads(error_line(DONE._replace(state="cancelled", error_code="batch_expired"), None))
+    expired = json.loads(OPENAI.unanswered("1", "x", "batch_expired"))
+    assert (expired["custom_id"], expired["response"]) == ("x", None)
     assert expired["error"] == {
         "code": "batch_expired",
         "message": "This request could not be executed before the completion window expired.",
     }
-    assert json.loads(unanswered_line("1", "x", "batch_cancelled"))["custom_id"] == "x"

@@ -32,6 +32,7 @@ from foreman.domain.retry import Backoff
 from foreman.domain.usage import Tokens
 from foreman.queue.batch_commands import (
     AddBatch,
+    AddCheckedBatch,
     AdvanceBatch,
     CancelBatch,
     CheckedBatch,
@@ -97,10 +98,15 @@ def line(batch: str, number: int, *, refused: bool = False, owner: str = "", mod
     return Line(job, read_to=10 * (number + 1))
 
 
-def results(store: Writer, name: str, data: bytes = b"lines") -> Results:
+def stored(store: Writer, data: bytes = b"lines") -> Blob:
     blob: Blob = add_whole(store.blobs, data)
     store.blobs.pending.discard(blob.key)
-    return Results(NewFile(id=name, purpose=BATCH_OUTPUT, filename=f"{name}.jsonl", counted=False), blob)
+    return blob
+
+
+def results(store: Writer, name: str, data: bytes = b"lines") -> Results:
+    new = NewFile(id=name, purpose=BATCH_OUTPUT, filename=f"{name}.jsonl", counted=False)
+    return Results(new, stored(store, data))
 
 
 class Batches(QueueHarness):
@@ -286,6 +292,32 @@ def test_a_repeated_request_gets_the_batch_that_is_there(queue: Batches) -> None
     assert queue.add(number=5, metadata={"a": "c"}, repeated=True).id == "batch_005"
     with pytest.raises(FileNotFound):
         queue.say(AddBatch(NewBatch(id="batch_006", endpoint=CHAT, input_file="file-none")))
+
+
+def test_a_batch_is_made_with_its_input_at_once(queue: Batches) -> None:
+    blob = stored(queue.store)
+    new = NewBatch(id="batch_001", kind="anthropic", endpoint="/v1/messages")
+    batch, used = queue.say(AddCheckedBatch(new, blob, 3, "m"))
+    assert used
+    assert (batch.state, batch.total, batch.model) == (BatchState.IN_PROGRESS, 3, "m")
+    assert (batch.kind, batch.input_blob, batch.ends_by) == ("anthropic", blob.digest, queue.now + 1000)
+    assert queue.batch() == batch
+    assert step(batch, queue.now) is Step.FEED
+    assert queue.store.unused_blobs(9) == []
+
+
+def test_a_repeated_request_with_the_same_input_gets_the_batch_that_is_there(queue: Batches) -> None:
+    def add(number: int, data: bytes = b"lines", **fields: Any) -> tuple[str, bool]:
+        new = NewBatch(id=f"batch_{number:03}", endpoint="/v1/messages", **({"kind": "anthropic"} | fields))
+        batch, used = queue.say(AddCheckedBatch(new, stored(queue.store, data), 3))
+        return batch.id, used
+
+    assert add(1, repeated=True) == ("batch_001", True)
+    assert add(2, repeated=True) == ("batch_001", False)
+    assert add(3) == ("batch_003", False)
+    assert add(4, b"other", repeated=True) == ("batch_004", True)
+    assert add(5, owner="ann", repeated=True) == ("batch_005", False)
+    assert add(6, kind="native", repeated=True) == ("batch_006", False)
 
 
 def test_another_callers_batch_is_not_cancelled(queue: Batches) -> None:

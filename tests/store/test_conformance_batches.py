@@ -78,6 +78,34 @@ def test_batches_are_listed_newest_first_and_by_owner(store: Store) -> None:
     assert own.batch("batch_003") == store.batch("batch_003")
 
 
+def test_batches_of_a_kind_are_listed_in_both_directions(store: Store) -> None:
+    keep(store, *(a_batch(n, kind="anthropic" if n % 2 else "openai") for n in range(1, 8)))
+    reader = store.reader()
+    assert [one.id[-1] for one in reader.batches(kind="anthropic", limit=2)] == ["7", "5"]
+    assert [one.id[-1] for one in reader.batches(kind="anthropic", before="batch_001", limit=2)] == ["5", "3"]
+    assert [one.id[-1] for one in OwnJobs(reader, "").batches(before="batch_006", limit=9)] == ["7"]
+    with store.transaction(100):
+        store.put_batch(a_batch(7, kind="anthropic", expires_at=0.0))  # it is being removed
+    assert [one.id[-1] for one in reader.batches(limit=2)] == ["6", "5"]
+
+
+def test_results_that_are_part_of_a_batch_go_with_it_and_are_no_file_of_its_owner(store: Store) -> None:
+    blob = add_whole(store.blobs, b"lines")
+    store.blobs.pending.discard(blob.key)
+    with store.transaction(100):
+        store.add_file(replace(a_file(1, blob), purpose="batch_results"), blob)
+        store.add_file(a_file(2, blob), blob)
+        for number in (1, 2):
+            done = a_batch(number, ended_at=100.0, expires_at=200.0)
+            store.add_batch(replace(done, output_file=f"file-00{number}"))
+        assert store.count_files(a_file(1, blob).owner) == 1
+        assert [file.id for file in store.files(limit=9)] == ["file-002"]
+        assert store.prune_batches(300.0, 3) == 1
+        assert store.prune_batches(300.0, 3) == 1
+    assert store.file("file-001") is None
+    assert store.file("file-002") is not None  # its expiry is its own
+
+
 def test_open_batches_are_those_without_an_end_oldest_first(store: Store) -> None:
     keep(store, a_batch(1), a_batch(2, ended_at=100.0), a_batch(3))
     assert [one.id[-1] for one in store.open_batches(9)] == ["1", "3"]

@@ -14,7 +14,7 @@ class BatchNotFound(ForemanError):
     field = "id"
 
     def __init__(self, batch_id: str) -> None:
-        whole = re.fullmatch("batch_[0-7][0-9A-HJKMNP-TV-Z]{25}", batch_id)  # anything else is not repeated
+        whole = re.fullmatch("(?:msg)?batch_[0-7][0-9A-HJKMNP-TV-Z]{25}", batch_id)  # anything else is not repeated
         super().__init__(f"No batch found with id '{batch_id}'." if whole else "No batch found with this id.")
 
 

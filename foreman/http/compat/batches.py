@@ -15,6 +15,7 @@ from foreman.domain.fields import OWN, begin_of, read_field
 from foreman.domain.files import BATCH
 from foreman.domain.json_objects import read_object
 from foreman.domain.views.batches import WINDOW
+from foreman.http import batches as found
 from foreman.http import rate_limit, visibility
 from foreman.http.body import read_body
 from foreman.http.compat.files import LIFETIME, find
@@ -22,12 +23,13 @@ from foreman.http.context import context
 from foreman.http.errors import json_answer
 from foreman.http.headers import CALLER
 from foreman.http.query import whole
-from foreman.queue.batch_commands import AddBatch, CancelBatch, NewBatch
+from foreman.queue.batch_commands import AddBatch, NewBatch
 from foreman.store.protocol import Reader
 
 batches = Blueprint("openai_batches", __name__)
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+KIND = "openai"  # of batches
 LISTED, MOST_LISTED = 20, 100
 RETRIED = "X-Stainless-Retry-Count"  # how often the SDK has sent this request before
 
@@ -109,37 +111,19 @@ async def listed() -> Response:
     def read(store: Reader) -> list[Batch]:
         if after is not None and (not BATCH_ID.fullmatch(after) or store.batch(after) is None):
             raise BatchNotFound(after)
-        return store.batches(after=after, limit=limit + 1)
+        return store.batches(kind=KIND, after=after, limit=limit + 1)
 
-    found = await visibility.read(read)
-    return json_answer(views.show_openai_batches(found[:limit], has_more=len(found) > limit))
+    page = await visibility.read(read)
+    return json_answer(views.show_openai_batches(page[:limit], has_more=len(page) > limit))
 
 
 @batches.get("/v1/batches/<batch_id>")
 async def show(batch_id: str) -> Response:
     """Show a batch."""
-    return json_answer(views.show_openai_batch(await find_batch(batch_id)))
+    return json_answer(views.show_openai_batch(await found.find(batch_id, KIND)))
 
 
 @batches.post("/v1/batches/<batch_id>/cancel")
 async def cancel(batch_id: str) -> Response:
     """Cancel a batch that has not ended."""
-    return json_answer(views.show_openai_batch(await cancel_batch(batch_id)))
-
-
-async def find_batch(batch_id: str) -> Batch:
-    """Return a batch that the caller may see. Raise BatchNotFound."""
-    batch = await visibility.read(lambda store: store.batch(batch_id)) if BATCH_ID.fullmatch(batch_id) else None
-    if batch is None:
-        raise BatchNotFound(batch_id)
-    return batch
-
-
-async def cancel_batch(batch_id: str) -> Batch:
-    """Return a batch of the caller's, whose lines are being cancelled. Raise BatchNotFound or BatchEnded."""
-    ctx = context()
-    if not BATCH_ID.fullmatch(batch_id):
-        raise BatchNotFound(batch_id)
-    batch = await ctx.queue.ask(CancelBatch(batch_id, ctx.auth.caller(request)))
-    ctx.batches.wake()
-    return batch
+    return json_answer(views.show_openai_batch(await found.cancel(batch_id, KIND)))

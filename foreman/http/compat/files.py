@@ -14,7 +14,7 @@ from ulid import ULID
 
 from foreman.domain import views
 from foreman.domain.errors import Draining, FieldInvalid, FileNotFound, FilesNotServed, FileTooLarge
-from foreman.domain.files import BATCH, BATCH_OUTPUT, FILE_ID, PIECE, File
+from foreman.domain.files import BATCH, BATCH_OUTPUT, BATCH_RESULTS, FILE_ID, PIECE, File
 from foreman.http import visibility
 from foreman.http.body import coding, held
 from foreman.http.compat.openai import MESSAGES_DIALECT
@@ -189,7 +189,7 @@ async def content(file_id: str) -> Response:
 async def find(file_id: str) -> File:
     """Return a file that the caller may see. Raise FileNotFound."""
     file = await visibility.read(lambda store: store.file(file_id)) if FILE_ID.fullmatch(file_id) else None
-    if file is None:
+    if file is None or file.purpose == BATCH_RESULTS:
         raise FileNotFound(file_id)
     return file
 

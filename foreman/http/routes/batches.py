@@ -9,8 +9,8 @@ from quart import Blueprint, Response, request
 from foreman.domain import views
 from foreman.domain.batches import BATCH_ID, BatchState
 from foreman.domain.errors import FieldInvalid
+from foreman.http import batches as found
 from foreman.http import visibility
-from foreman.http.compat.batches import cancel_batch, find_batch
 from foreman.http.context import context
 from foreman.http.errors import json_answer
 from foreman.http.pages import page_of
@@ -28,21 +28,21 @@ async def listing() -> Response:
     most, after = read_limit(), request.args.get("after")
     if after is not None and not BATCH_ID.fullmatch(after):
         raise FieldInvalid("after", after, "must be the `next` of the previous page")
-    found = await visibility.read(lambda store: store.batches(states=states, after=after, limit=most + 1))
-    shown = page_of(found[:most], _show())
-    return json_answer(views.BatchPage(shown, found[len(shown) - 1].id if len(found) > len(shown) else None))
+    page = await visibility.read(lambda store: store.batches(states=states, after=after, limit=most + 1))
+    shown = page_of(page[:most], _show())
+    return json_answer(views.BatchPage(shown, page[len(shown) - 1].id if len(page) > len(shown) else None))
 
 
 @batches.get("/<batch_id>")
 async def show(batch_id: str) -> Response:
     """Show a batch."""
-    return json_answer(_show()(await find_batch(batch_id)))
+    return json_answer(_show()(await found.find(batch_id)))
 
 
 @batches.post("/<batch_id>/cancel")
 async def cancel(batch_id: str) -> Response:
     """Cancel a batch that has not ended."""
-    return json_answer(_show()(await cancel_batch(batch_id)))
+    return json_answer(_show()(await found.cancel(batch_id)))
 
 
 def _show() -> partial[views.Batched]:

@@ -18,6 +18,7 @@ from foreman.domain.errors import (
 from foreman.domain.job import Job, State
 from foreman.queue.batch_commands import (
     AddBatch,
+    AddCheckedBatch,
     AdvanceBatch,
     CancelBatch,
     CheckedBatch,
@@ -26,6 +27,7 @@ from foreman.queue.batch_commands import (
     FailBatch,
     FeedBatch,
     Line,
+    NewBatch,
     Results,
 )
 from foreman.queue.commands import AddFile
@@ -38,29 +40,57 @@ AT_ONCE = 1000  # lines ended in one transaction
 
 def add(ledger: Ledger, message: AddBatch) -> batches.Batch:
     """Add a batch, or return the one that a repeated request has made."""
-    new, now = message.new, ledger.now
-    if new.repeated and (known := ledger.store.batch_by_input(new.owner, new.input_file)):
-        same = (known.endpoint, known.metadata) == (new.endpoint, new.metadata)
-        if same and now - known.created_at <= batches.REPEATED_WITHIN:
-            return known
+    new = message.new
+    if known := _repeated(ledger, new, new.input_file):
+        return known
     file = ledger.store.file(new.input_file)
     if file is None:
         raise FileNotFound(new.input_file)
+    batch = _made(ledger, new, file.id, file.blob)
+    ledger.store.add_batch(batch)
+    return batch
+
+
+def add_checked(ledger: Ledger, message: AddCheckedBatch) -> tuple[batches.Batch, bool]:
+    """Add a batch with its input; return it, and False when the input was there already."""
+    new, blob = message.new, message.input
+    name = f"sha256:{blob.digest}"
+    if known := _repeated(ledger, new, name):
+        return known, False
+    batch = replace(_made(ledger, new, name, blob.digest), total=message.total, model=message.model)
+    batch = _entered(ledger, batch, BatchState.IN_PROGRESS)
+    added = ledger.store.add_blob(blob)
+    ledger.store.add_batch(batch)
+    return batch, added
+
+
+def _repeated(ledger: Ledger, new: NewBatch, input_file: str) -> batches.Batch | None:
+    """Return the batch that a repeated request has made, if this is one."""
+    known = ledger.store.batch_by_input(new.owner, input_file) if new.repeated else None
+    if (
+        known is None
+        or known.is_going
+        or (known.kind, known.endpoint, known.metadata) != (new.kind, new.endpoint, new.metadata)
+    ):
+        return None
+    return known if ledger.now - known.created_at <= batches.REPEATED_WITHIN else None
+
+
+def _made(ledger: Ledger, new: NewBatch, input_file: str, digest: str) -> batches.Batch:
     window = ledger.rules.batch_window
-    batch = batches.Batch(
+    return batches.Batch(
         id=new.id,
+        kind=new.kind,
         owner=new.owner,
         caller=new.caller,
         endpoint=new.endpoint,
-        input_file=file.id,
-        input_blob=file.blob,
+        input_file=input_file,
+        input_blob=digest,
         metadata=new.metadata,
-        created_at=now,
-        ends_by=now + window if window else None,
+        created_at=ledger.now,
+        ends_by=ledger.now + window if window else None,
         output_ttl=new.output_ttl,
     )
-    ledger.store.add_batch(batch)
-    return batch
 
 
 def checked(ledger: Ledger, message: CheckedBatch) -> None:

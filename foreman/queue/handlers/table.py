@@ -7,6 +7,7 @@ from typing import Any
 
 from foreman.queue.batch_commands import (
     AddBatch,
+    AddCheckedBatch,
     AdvanceBatch,
     CancelBatch,
     CheckedBatch,
@@ -74,6 +75,7 @@ HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     DropBlobs: files.drop_blobs,
     DropPieces: files.drop_pieces,
     AddBatch: batches.add,
+    AddCheckedBatch: batches.add_checked,
     CheckedBatch: batches.checked,
     FailBatch: batches.fail,
     FeedBatch: batches.feed,

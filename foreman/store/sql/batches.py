@@ -10,6 +10,7 @@ import msgspec
 
 from foreman.domain.batches import Batch, BatchState, Counts, FinishedLine, LineFault
 from foreman.domain.errors import JobUnreadable
+from foreman.domain.files import BATCH_RESULTS
 from foreman.domain.job import Instant, Job
 from foreman.store.sql.rows import COLUMNS, read_job
 from foreman.store.sql.statements import Statements
@@ -23,6 +24,9 @@ COUNTS = ", ".join(Counts._fields)
 BATCH = f"{FIXED}, {CHANGES}, {COUNTS}"
 _SET = ", ".join(f"{name} = ?" for name in CHANGES.split(", "))
 _ADD = ", ".join(f"{name} = {name} + ?" for name in Counts._fields)
+# By age: the ids of each kind have a prefix of their own.
+_OLDER = "(created_at, id) < (SELECT created_at, id FROM batches WHERE id = ?)"
+_NEWER = "(created_at, id) > (SELECT created_at, id FROM batches WHERE id = ?)"
 _CHANGED = len(FIXED.split(", ")), len(f"{FIXED}, {CHANGES}".split(", "))
 
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
@@ -44,21 +48,25 @@ class BatchReads:
         self,
         *,
         owner: str | None = None,
+        kind: str | None = None,
         states: Collection[BatchState] = (),
         after: str | None = None,
+        before: str | None = None,
         limit: int,
     ) -> list[Batch]:
-        """Return up to `limit` batches in any of `states` after the one with the id `after`, the newest first."""
-        tests, values = ["id > ''"], list[object]()
-        for test, value in (("owner = ?", owner), ("id < ?", after)):
+        """Return up to `limit` batches in any of `states`, beside the one with the id `after` or `before`."""
+        tests, values = ["coalesce(expires_at, 1) <> 0"], list[object]()
+        for test, value in (("owner = ?", owner), ("kind = ?", kind), (_OLDER, after), (_NEWER, before)):
             if value is not None:
                 tests.append(test)
                 values.append(value)
         if states:
             tests.append(f"state IN ({', '.join('?' for _ in states)})")
             values.extend(states)
-        sql = f"SELECT {BATCH} FROM batches WHERE {' AND '.join(tests)} ORDER BY id DESC LIMIT ?"
-        return [read_batch(row) for row in self._sql.rows(sql, (*values, limit))]
+        order = "created_at DESC, id DESC" if before is None else "created_at, id"
+        sql = f"SELECT {BATCH} FROM batches WHERE {' AND '.join(tests)} ORDER BY {order} LIMIT ?"
+        found = [read_batch(row) for row in self._sql.rows(sql, (*values, limit))]
+        return found if before is None else found[::-1]
 
     def open_batches(self, limit: int) -> list[Batch]:
         """Return up to `limit` batches that have not ended, the oldest first."""
@@ -125,6 +133,8 @@ class BatchWrites(BatchReads):
         if len(jobs) == limit:
             self._sql.run("UPDATE batches SET expires_at = 0 WHERE id = ?", (batch_id,))
             return len(jobs)
+        results = "DELETE FROM files WHERE purpose = ? AND id IN (SELECT output_file FROM batches WHERE id = ?)"
+        self._sql.run(results, (BATCH_RESULTS, batch_id))
         self._sql.run("DELETE FROM batches WHERE id = ?", (batch_id,))
         return len(jobs) + 1
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from foreman.domain.errors import BlobMissing, BlobsUnavailable
-from foreman.domain.files import LARGEST_ROW, PIECE, Blob, File
+from foreman.domain.files import BATCH_RESULTS, LARGEST_ROW, PIECE, Blob, File
 from foreman.domain.job import Instant
 from foreman.store.blob_folder import BlobFolder
 from foreman.store.blobs import BlobStorage, add_whole
@@ -43,7 +43,7 @@ class FileReads:
         limit: int,
     ) -> list[File]:
         """Return up to `limit` files after the one with the id `after`, by age."""
-        tests, values = ["id > ''"], list[object]()
+        tests, values = ["id > ''", "purpose <> ?"], list[object]([BATCH_RESULTS])
         for test, value in (("owner = ?", owner), ("purpose = ?", purpose), (f"id {'<' if newest else '>'} ?", after)):
             if value is not None:
                 tests.append(test)
@@ -107,12 +107,16 @@ class FileWrites(FileReads):
 
         Raise BlobsUnavailable when the blob was removed meanwhile.
         """
-        added = self._add_blob(blob)
+        added = self.add_blob(blob)
         values = (file.id, file.owner, file.purpose, file.filename, file.size, file.created_at, file.expires_at)
         self._sql.insert("files", FILE, [(*values, file.blob)])
         return added
 
-    def _add_blob(self, blob: Blob) -> bool:
+    def add_blob(self, blob: Blob) -> bool:
+        """Insert a blob; return False when the same bytes are stored already, under another key.
+
+        Raise BlobsUnavailable when it was removed meanwhile.
+        """
         if self._sql.rows("SELECT 1 FROM blobs WHERE digest = ?", (blob.digest,)):
             return False
         if blob.size and not self.blobs.has(blob):  # this node was taken for dead while it wrote
@@ -125,7 +129,7 @@ class FileWrites(FileReads):
         for job_id, position, name, content_type, data in rows:
             blob = add_whole(self.blobs, data)
             self._unnamed.append(blob.key)
-            if not self._add_blob(blob):
+            if not self.add_blob(blob):
                 self.blobs.remove([blob.key])
             values = (job_id, position, name, content_type, len(data), b"", blob.digest)
             self._sql.insert("artifacts", "job_id, position, name, content_type, size, data, blob", [values])
@@ -136,8 +140,9 @@ class FileWrites(FileReads):
         self._unnamed.clear()
 
     def count_files(self, owner: str) -> int:
-        """Return the number of an owner's files."""
-        return int(str(self._sql.value("SELECT count(*) FROM files WHERE owner = ?", (owner,))))
+        """Return the number of an owner's files, without those that are parts of batches."""
+        sql = "SELECT count(*) FROM files WHERE owner = ? AND purpose <> ?"
+        return int(str(self._sql.value(sql, (owner, BATCH_RESULTS))))
 
     def delete_files(self, file_ids: Sequence[str]) -> None:
         """Delete files; their blobs are removed by the next sweep."""

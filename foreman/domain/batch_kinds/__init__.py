@@ -1,0 +1,11 @@
+"""The kinds of batches."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from foreman.domain.batch_kinds.kind import Kind
+from foreman.domain.batch_kinds.openai import OpenAI
+
+KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in (OpenAI(),)})
+
+__all__ = ["KINDS", "Kind"]

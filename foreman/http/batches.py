@@ -1,0 +1,28 @@
+"""The caller's batches, as routes find and cancel them."""
+
+from __future__ import annotations
+
+from quart import request
+
+from foreman.domain.batches import BATCH_ID, Batch
+from foreman.domain.errors import BatchNotFound
+from foreman.http import visibility
+from foreman.http.context import context
+from foreman.queue.batch_commands import CancelBatch
+
+
+async def find(batch_id: str, kind: str | None = None) -> Batch:
+    """Return a batch that the caller may see, of one kind or of any. Raise BatchNotFound."""
+    batch = await visibility.read(lambda store: store.batch(batch_id)) if BATCH_ID.fullmatch(batch_id) else None
+    if batch is None or batch.is_going or kind not in (None, batch.kind):
+        raise BatchNotFound(batch_id)
+    return batch
+
+
+async def cancel(batch_id: str, kind: str | None = None) -> Batch:
+    """Return a batch of the caller's, whose lines are being cancelled. Raise BatchNotFound or BatchEnded."""
+    ctx = context()
+    await find(batch_id, kind)
+    batch = await ctx.queue.ask(CancelBatch(batch_id, ctx.auth.caller(request)))
+    ctx.batches.wake()
+    return batch
