@@ -56,8 +56,9 @@ docs: $(READY) ## Build the documentation into site/; fail on a broken link or a
 	@$(BIN)/zensical build --clean --strict
 	@echo "Open site/index.html; its search needs a server: $(BIN)/python -m http.server -b 127.0.0.1 -d site 8001"
 
-crash: $(READY) ## Kill Foreman 1,000 times, and have 1,000 faults befall fleets of it; fail if anything is lost
+crash: $(READY) ## Kill Foreman 1,500 times, and have 1,000 faults befall fleets of it; fail if anything is lost
 	@$(BIN)/python -m tests.crash
+	@$(BIN)/python -m tests.crash --batches --kills 500
 	@$(BIN)/python -m tests.crash --nodes 3
 
 prove: $(READY) ## Run random histories, requests, outages, hang-ups, a long storm, and the suite on PostgreSQL (an hour)

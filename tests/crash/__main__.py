@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 
 import trio
 
-from tests.crash import fleet
+from tests.crash import batch_campaign, fleet
+from tests.crash.batch_campaign import BatchTally
 from tests.crash.campaign import Tally, campaign
 from tests.crash.faults import FAULTS
 
@@ -26,6 +27,7 @@ async def main(argv: list[str]) -> int:
         prog="python -m tests.crash", description="Kill Foreman; see that nothing is lost."
     )
     parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--batches", action="store_true", help="at each point in the lives of batches and files")
     parser.add_argument("--lanes", type=int, default=4, help="how many Foremen live at a time")
     parser.add_argument("--seed", type=int, default=None, help="of the random moments; a new one by default")
     parser.add_argument("--seconds", type=float, default=1800, help="longest it may take")
@@ -38,7 +40,7 @@ async def main(argv: list[str]) -> int:
     if told.nodes:
         return _fleets(told.nodes, told.kills, told.lanes, seed, told.seconds, told.keep)
     print(f"seed {seed}: {told.kills} kills, {told.lanes} Foremen at a time", flush=True)
-    tally, began = Tally(), time.monotonic()
+    tally, began = BatchTally() if told.batches else Tally(), time.monotonic()
 
     async def show() -> None:
         while True:
@@ -49,7 +51,11 @@ async def main(argv: list[str]) -> int:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(show)
             with trio.fail_after(told.seconds):
-                await campaign(Path(folder), tally, kills=told.kills, seed=seed, lanes=told.lanes)
+                if told.batches:
+                    rounds = [*batch_campaign.plans(told.kills, random.Random(seed))]
+                    await batch_campaign.campaign(Path(folder), tally, rounds, seed=seed, lanes=told.lanes)
+                else:
+                    await campaign(Path(folder), tally, kills=told.kills, seed=seed, lanes=told.lanes)
             nursery.cancel_scope.cancel()
     print(f"{tally.report()}\n{time.monotonic() - began:.0f} s")
     return 0 if tally.verdict.ok and tally.kills.total() == told.kills else 1

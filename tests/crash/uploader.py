@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 import sys
 from pathlib import Path
-from typing import Any
 
 from foreman.domain.files import File
 from foreman.store.blobs import add_whole
 from foreman.store.sqlite.writer import SqliteWriter
+from tests.crash.blob_points import BLOB_POINTS, watch_blobs
 
 POINTS = (
-    "begun",  # some bytes are written
-    "written",  # all bytes are written, none is synced
-    "synced",  # the bytes are on disk, without their name
-    "named",  # the name is not on disk for sure
+    *BLOB_POINTS,
     "stored",  # the blob is on disk, nothing names it
     "before commit",  # its row is written
     "after commit",  # and on disk
@@ -33,28 +29,8 @@ def main(folder: Path, point: str) -> None:
         if name == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    fsync, rename = os.fsync, Path.rename
-
-    def syncing(handle: Any) -> None:
-        if stat.S_ISDIR(os.fstat(handle).st_mode):
-            fsync(handle)
-            return
-        reach("written")
-        fsync(handle)
-        reach("synced")
-
-    def renaming(self: Path, target: Any) -> Path:
-        found = rename(self, target)
-        reach("named")
-        return found
-
     store = SqliteWriter(folder / "foreman.db")
-    os.fsync = syncing  # type: ignore[assignment]
-    Path.rename = renaming  # type: ignore[method-assign, assignment]
-    if point == "begun":
-        writer = store.blobs.begin()
-        writer.write(DATA[:1000])
-        reach("begun")
+    watch_blobs(reach)
     blob = add_whole(store.blobs, DATA)
     reach("stored")
     file = File(

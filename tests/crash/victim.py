@@ -24,6 +24,7 @@ from foreman.actors.worker import Worker
 from foreman.config import sources
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Answered, DeliveryEnded, Finished, Message
+from tests.crash.batch_points import Transaction, watch_batches
 
 POINTS = (
     "migration",  # in the middle of making the schema
@@ -34,7 +35,7 @@ POINTS = (
     "notified",  # the receiver has taken a webhook, and that is not on disk
     "pruning",  # half of the doomed jobs are deleted, and that is not committed
     "checkpoint",  # some pages of the log are in the database's file, others not
-)
+)  # in the life of a job; those of batches are in `batch_points`
 SWEEP = 0.1  # seconds between the pruner's rounds; a life is short
 LOOK = 50  # steps of SQLite's machine between looks during a migration
 
@@ -123,6 +124,8 @@ def _wrap() -> None:
 
     QueueActor.tell = telling  # type: ignore[method-assign]
     Worker._attempt = attempting  # type: ignore[method-assign]
+    watch_batches(_pass)
+    _transaction.watch()
 
 
 class _Connection(sqlite3.Connection):
@@ -133,10 +136,13 @@ class _Connection(sqlite3.Connection):
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         if sql == "BEGIN IMMEDIATE":
             self._writes = True
+            _transaction.begin()
         if sql == "COMMIT" and self._writes:
             _pass("before commit")
+            _transaction.reach("before")
             found = super().execute(sql)
             _pass("after commit")
+            _transaction.reach("after")
             return found
         if sql.startswith("PRAGMA wal_checkpoint") and _reaches("checkpoint"):
             self._die_in_checkpoint(sql)
@@ -174,6 +180,9 @@ class _Connection(sqlite3.Connection):
 def _pass(point: str) -> None:
     if _reaches(point):
         _die()
+
+
+_transaction = Transaction(_pass)
 
 
 def _reaches(point: str) -> bool:
