@@ -12,6 +12,7 @@ import sys
 import trio
 
 from tests.bench import (
+    batch,
     calls,
     client,
     climbing,
@@ -48,6 +49,7 @@ FAMILIES: dict[str, Measure] = {
     "million": scale.million,
 }
 LONG: dict[str, Measure] = {
+    "batch": batch.batch,
     "prompts-full": prompts.prompts_full,
     "climbing": climbing.climbing,
     "nodes": nodes.nodes,

@@ -1,4 +1,4 @@
-"""An inference server that answers at once, in Ollama's words: as fast as Python and a socket allow."""
+"""An inference server that answers at once, in Ollama's words and OpenAI's: as fast as Python and a socket allow."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ LOADED = answer(_LOADED, b"application/json")
 EMBEDDED = answer(b'{"model":"m0","embeddings":[[%s]]}' % b",".join([b"0.0123"] * 384), b"application/json")
 STREAMED = answer(_SAID + LAST, b"application/x-ndjson")
 WHOLE = answer(_WHOLE, b"application/json")
+_COMPLETION = b'data: {"id":"c","object":"chat.completion.chunk","created":1767323045,"model":"m0",%s}\n\n'
+COMPLETED = answer(
+    _COMPLETION % b'"choices":[{"index":0,"delta":{"role":"assistant","content":"Hello there."},"finish_reason":null}]'
+    + _COMPLETION % b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]'
+    + _COMPLETION % b'"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}'
+    + b"data: [DONE]\n\n",
+    b"text/event-stream",
+)  # of OpenAI's API, streamed
 
 
 async def serve(stream: trio.SocketStream, *, silent: bool, chunks: int) -> None:
@@ -55,6 +63,8 @@ async def serve(stream: trio.SocketStream, *, silent: bool, chunks: int) -> None
                     await stream.send_all(LOADED)
                 elif head.startswith(b"post /api/embed"):
                     await stream.send_all(EMBEDDED)
+                elif head.startswith(b"post /v1/chat/completions"):
+                    await stream.send_all(COMPLETED)
                 elif silent:
                     await trio.sleep_forever()
                 elif chunks:
