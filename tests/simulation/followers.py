@@ -98,7 +98,7 @@ class _Told:
             if status.get("attempt") is not None:
                 self.text, self.chunks = "", 0
             if status.get("state") in {str(state) for state in TERMINAL}:
-                self.state, self.error = status["state"], status.get("error")
+                self.state, self.error = status["state"], said.get("error")
         elif "message" in said:
             self.text += said["message"]["content"]
             self.chunks += 1

@@ -25,8 +25,9 @@ from tests.simulation.witness import Book, PowerCut
 class Line(Disk):
     """A node's line to the server: its writer waits for it."""
 
-    def __init__(self, dice: random.Random, store: SharedStore) -> None:
-        super().__init__(dice)
+    def __init__(self, machine: Machine, store: SharedStore) -> None:
+        super().__init__(machine.dice)
+        self._machine = machine
         self._store = store
 
     async def _take_time(self) -> None:
@@ -34,7 +35,8 @@ class Line(Disk):
         if hangs:
             self._store.lost += 1
             try:
-                await trio.sleep(hangs)
+                with self._machine.trouble():
+                    await trio.sleep(hangs)
             finally:
                 self._store.lost -= 1
         await super()._take_time()
@@ -53,7 +55,7 @@ class NodeApp(App):
             machine.book,
             machine.dice,
             machine.clock,
-            disk=Line(machine.dice, store),
+            disk=Line(machine, store),
         )
         self.patient = patient
         store.ledger = self._app.queue._handlers._ledger

@@ -241,10 +241,12 @@ class NodesWorld(World):
         machine, seconds = self.dice.choice(self.machines), self.dice.choice([0.2, 3.0, 19.0, 40.0, 90.0])
         if (store := machine.store) is None:
             return
-        with machine.trouble(), trio.CancelScope(shield=True):  # or it would outlive what it is counted as
+        with machine.trouble():
             store.doubt = self.dice.random() < 0.5, seconds
-            await trio.sleep(seconds + 10)
-            store.doubt = None
+            try:
+                await trio.sleep(seconds + 10)
+            finally:
+                store.doubt = None
 
     async def _still(self) -> None:
         machine = self.dice.choice(self.machines)
