@@ -16,7 +16,9 @@ def test_a_generated_file_is_as_it_is_generated(path: str) -> None:
 
 
 def test_what_cannot_be_made_synchronous_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "source.py").write_text('"""Doc."""\nasync with a() as b: pass\n', encoding="utf-8")
-    monkeypatch.setattr(sync_client, "SOURCE", tmp_path / "source.py")
+    source = tmp_path / sync_client.CLIENT.replace("sync_", "async_")
+    source.parent.mkdir(parents=True)
+    source.write_text('"""Doc."""\nasync with a() as b: pass\n', encoding="utf-8")
+    monkeypatch.setattr(sync_client, "ROOT", tmp_path)
     with pytest.raises(ValueError, match="'async' stays in the generated client"):
         sync_client.sync_client()

@@ -15,7 +15,12 @@ from foreman.program import interrupt_handler
 
 GROUPS = {  # each command with its module
     "Run it": {"serve": "commands.serve", "demo": "commands.demo", "config": "commands.config"},
-    "Give it work": {"submit": "commands.submit", "jobs": "commands.jobs", "show": "commands.jobs"},
+    "Give it work": {
+        "submit": "commands.submit",
+        "batch": "commands.batch",
+        "jobs": "commands.jobs",
+        "show": "commands.jobs",
+    },
     "See what happens": {
         "watch": "watch",
         "ps": "commands.ps",

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 
 from foreman.client import operations, requests, splitting, target_requests, typed
 from foreman.client.arguments import checks_arguments
+from foreman.client.async_batches import AsyncBatches
 from foreman.client.limits import MAX_ANSWER, SILENCE, TIMEOUT, Limits
 from foreman.client.output_parser import Chunk, StartsOver
 from foreman.client.payload import Fields, body_of
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 
 @checks_arguments
-class AsyncClient:
+class AsyncClient(AsyncBatches):
     """Client of one Foreman, on asyncio or Trio. Tasks may share it; close it, or use it in an `async with` statement.
 
     `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the
@@ -44,7 +45,7 @@ class AsyncClient:
     ) -> None:
         address, limits = requests.address(url, token), Limits(timeout, silence, max_answer)
         self.url: str = address.url
-        self._connection = AsyncConnection(address, limits)
+        self._connection: AsyncConnection = AsyncConnection(address, limits)
 
     async def aclose(self) -> None:
         """Close all connections. Calls under way fail."""
@@ -333,6 +334,3 @@ class AsyncClient:
         """Return the body of an answer unread. Raise the error for any status other than 2xx."""
         unread: Ask[bytes] = replace(ask, answer=bytes)
         return await self._ask(unread)
-
-    async def _ask(self, ask: Ask[T]) -> T:
-        return await self._connection.run(operations.ask(ask))

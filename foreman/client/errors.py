@@ -95,10 +95,11 @@ class JobFailed(ClientError):
 
 
 class NotEnded(ClientError):
-    """The job has not ended within the given time. It goes on."""
+    """The job, or batch, has not ended within the given time. It goes on."""
 
     def __init__(self, job_id: str, waited: float) -> None:
-        super().__init__(f"job {job_id} has not ended within {waited:g} s")
+        what = job_id if job_id.startswith("batch_") else f"job {job_id}"
+        super().__init__(f"{what} has not ended within {waited:g} s")
         self.job_id = job_id
 
 

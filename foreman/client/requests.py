@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -47,6 +47,16 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 LONGEST_RETRY = 3600.0  # seconds; the longest Retry-After that is honoured, from Foreman or a proxy
 
 
+class Streamed(Protocol):
+    """A body that is read while it is sent."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield its bytes."""
+
+    def async_pieces(self) -> AsyncIterator[bytes]:
+        """Yield its bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[T]):
     """One request; `answer` is the type of its answer."""
@@ -57,6 +67,7 @@ class Ask(Generic[T]):
     params: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    stream: Streamed | None = None  # the body, in place of `body`
     answers: tuple[int, ...] = ()  # statuses besides 2xx that are answers, not errors
     held: float = 0.0  # seconds for which Foreman may hold the answer
     within: float = math.inf  # seconds after which the caller gives up

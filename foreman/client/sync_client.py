@@ -15,6 +15,7 @@ from foreman.client.output_parser import Chunk, StartsOver
 from foreman.client.payload import Fields, body_of
 from foreman.client.reconnect import RETRY_FOR
 from foreman.client.requests import Ask
+from foreman.client.sync_batches import Batches
 from foreman.client.transport import Connection
 from foreman.client.types import Job, Page, Submitted
 from foreman.domain.views import Accepted, Artifact, Delivery, Event, Health, ModelLog, Node, Queue, Report, Target
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 
 @checks_arguments
-class Client:
+class Client(Batches):
     """Client of one Foreman. Threads may share it; close it, or use it in a `with` statement.
 
     `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the
@@ -44,7 +45,7 @@ class Client:
     ) -> None:
         address, limits = requests.address(url, token), Limits(timeout, silence, max_answer)
         self.url: str = address.url
-        self._connection = Connection(address, limits)
+        self._connection: Connection = Connection(address, limits)
 
     def close(self) -> None:
         """Close all connections. Calls under way fail."""
@@ -333,6 +334,3 @@ class Client:
         """Return the body of an answer unread. Raise the error for any status other than 2xx."""
         unread: Ask[bytes] = replace(ask, answer=bytes)
         return self._ask(unread)
-
-    def _ask(self, ask: Ask[T]) -> T:
-        return self._connection.run(operations.ask(ask))

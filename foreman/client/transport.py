@@ -222,8 +222,11 @@ async def _whole(got: httpx2.Response) -> bytes:
 
 def _request(http: httpx2.Client | httpx2.AsyncClient, ask: Ask[Any]) -> httpx2.Request:
     limits = httpx2.Timeout(None, connect=CONNECT_TIMEOUT)  # the allowance bounds all else
+    content: Any = ask.body
+    if ask.stream is not None:
+        content = ask.stream.pieces() if isinstance(http, httpx2.Client) else ask.stream.async_pieces()
     return http.build_request(
-        ask.method, ask.path, params=ask.params, headers=ask.headers, content=ask.body, timeout=limits
+        ask.method, ask.path, params=ask.params, headers=ask.headers, content=content, timeout=limits
     )
 
 

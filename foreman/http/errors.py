@@ -61,6 +61,7 @@ STATUS = {
     "illegal_step": 409,
     "job_ended": 409,
     "batch_ended": 409,
+    "batch_not_ended": 409,
     "line_of_batch": 409,
     "cursor_gone": 410,
     "body_too_large": 413,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from scripts.generate import ROOT, cli_page, error_tables, route_tables, settings, sync_client
 
 FILES: Mapping[str, Callable[[], str]] = {
-    sync_client.TARGET: sync_client.sync_client,
+    sync_client.CLIENT: sync_client.sync_client,
+    sync_client.BATCHES: sync_client.sync_batches,
     settings.TOML: settings.toml,
     settings.PAGE: settings.page,
     cli_page.PAGE: cli_page.page,

@@ -37,7 +37,7 @@ def page() -> str:
         before, found, after = text.partition(heading)
         if not found:
             raise ValueError(f"{PAGE} needs a heading {heading!r}")
-        end = re.search(rf"^(?:{END}$|##)|\Z", after, re.MULTILINE)
+        end = re.search(rf"^(?:{END}$|##{{1,2}} )|\Z", after, re.MULTILINE)
         assert end
         text = f"{before}{heading}\n{_section(name)}{after[end.start() :]}"
     return text.rstrip() + "\n"
@@ -47,6 +47,14 @@ def _section(name: str) -> str:
     context = click.Context(foreman, **foreman.context_settings)
     command = foreman.get_command(context, name)
     assert command is not None
+    section = _described(command)
+    if isinstance(command, click.Group) and not command.invoke_without_command:
+        for sub, inner in command.commands.items():
+            section += f"#### foreman {name} {sub}\n\n{_described(inner)}"
+    return section
+
+
+def _described(command: click.Command) -> str:
     words = [_marked(" ".join(paragraph.split())) for paragraph in (command.help or "").split("\n\n")]
     examples = [line[2:] for line in (command.epilog or "").replace(EXIT_CODES, "").split("\n") if line[:2] == "  "]
     parts = [*words, "\n".join(["```sh", *examples, "```"])]

@@ -1,4 +1,4 @@
-"""Generate foreman/client/sync_client.py from async_client.py."""
+"""Generate the client without an event loop from the asynchronous one: two files."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import sys
 
 from scripts.generate import ROOT
 
-SOURCE = ROOT / "foreman/client/async_client.py"
-TARGET = "foreman/client/sync_client.py"
+CLIENT, BATCHES = "foreman/client/sync_client.py", "foreman/client/sync_batches.py"
 
-HEAD = (
-    '"""Client for programs without an event loop. Generated from async_client.py by `make generate`: do not edit."""'
-)
+_HEADS = {
+    CLIENT: "Client for programs without an event loop. Generated from async_client.py",
+    BATCHES: "The calls of Client about batches. Generated from async_batches.py",
+}
 SUBSTITUTIONS = [
     (r"AsyncGenerator\[(.+), None\]", r"Generator[\1, None, None]"),
     (r"AsyncGenerator", "Generator"),
-    (r"Async(Client|Connection)\b", r"\1"),
+    (r"Async(Client|Connection|Batches)\b", r"\1"),
+    (r"async_batches", "sync_batches"),
+    (r"Batches of one Foreman, on asyncio or Trio\.", "Batches of one Foreman."),
     (r"Client of one Foreman, on asyncio or Trio\. Tasks may", "Client of one Foreman. Threads may"),
     (r"an `async with` statement", "a `with` statement"),
     (r"\[(\w+) async for \1 in (.+)\]", r"list(\2)"),
@@ -32,14 +34,26 @@ ASYNCHRONOUS = re.compile(r"\b(async|await|asyncio|trio|tasks?|aclose|aiter|anex
 
 def sync_client() -> str:
     """Return the text of sync_client.py. Raise ValueError where no substitution makes the source synchronous."""
-    text = SOURCE.read_text(encoding="utf-8").partition("\n")[2]
+    return _generated(CLIENT)
+
+
+def sync_batches() -> str:
+    """Return the text of sync_batches.py. Raise ValueError as `sync_client` does."""
+    return _generated(BATCHES)
+
+
+def _generated(target: str) -> str:
+    source = ROOT / target.replace("sync_", "async_")
+    text = source.read_text(encoding="utf-8").partition("\n")[2]
     for pattern, instead in SUBSTITUTIONS:
         text = re.sub(pattern, instead, text, flags=re.MULTILINE)
     if left := ASYNCHRONOUS.search(text):
-        raise ValueError(f"{SOURCE.name}: {left[0]!r} stays in the generated client; add a substitution for it")
-    return _formatted(f"{HEAD}\n{text}")
+        raise ValueError(f"{source.name}: {left[0]!r} stays in the generated client; add a substitution for it")
+    return _formatted(target, f'"""{_HEADS[target]} by `make generate`: do not edit."""\n{text}')
 
 
-def _formatted(text: str) -> str:
-    ruff = [sys.executable, "-m", "ruff", "format", "--stdin-filename", TARGET, "-"]
-    return subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout
+def _formatted(target: str, text: str) -> str:
+    for verb in (["check", "--select", "I", "--fix-only", "--quiet"], ["format"]):
+        ruff = [sys.executable, "-m", "ruff", *verb, "--stdin-filename", target, "-"]
+        text = subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout
+    return text

@@ -43,12 +43,18 @@ def invoke() -> Invoke:
 class App:
     """A Foreman in front of the scripted upstream, and its command line; killed and started again it keeps its port."""
 
-    def __init__(self, folder: Path, upstream: Upstream, **settings: object) -> None:
+    def __init__(self, folder: Path, upstream: Upstream, kind: str = "ollama", **settings: object) -> None:
         self.upstream = upstream
         self.url = f"http://127.0.0.1:{held_port()}"
-        given = {"retry_backoff": 0.05, "slots": 8, "webhook_secret": SECRET, "webhook_retries": 0} | settings
+        given: dict[str, object] = {
+            f"{kind}_url": upstream.url,
+            "retry_backoff": 0.05,
+            "slots": 8,
+            "webhook_secret": SECRET,
+            "webhook_retries": 0,
+        } | settings
         addr = self.url.removeprefix("http://")
-        self.daemon = Daemon(folder, addr=addr, ollama_url=upstream.url, token=TOKEN, **given)
+        self.daemon = Daemon(folder, addr=addr, token=TOKEN, **given)
 
     def run(self, *words: str, given: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run the program as a user would, with the right token."""
@@ -84,9 +90,9 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def an_app(folder: Path, **settings: object) -> Iterator[App]:
-    with an_upstream("--kind", "ollama") as upstream:
-        app = App(folder, upstream, **settings)
+def an_app(folder: Path, kind: str = "ollama", **settings: object) -> Iterator[App]:
+    with an_upstream("--kind", kind) as upstream:
+        app = App(folder, upstream, kind, **settings)
         with app.daemon:
             yield app
             assert not app.daemon.errors

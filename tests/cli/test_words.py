@@ -73,6 +73,10 @@ def test_the_version(invoke: Invoke) -> None:
         ["unload", "a", "--target", "box"],
         ["deliveries", "J1"],
         ["redeliver", "J1", "1"],
+        ["batch", "list"],
+        ["batch", "show", "batch_01ARZ3NDEKTSV4RRFFQ69G5FAV"],
+        ["batch", "cancel", "ARZ3NDEK"],
+        ["batch", "results", "batch_01ARZ3NDEKTSV4RRFFQ69G5FAV"],
     ],
 )
 def test_no_daemon_is_one_line_that_says_what_to_do(invoke: Invoke, words: list[str]) -> None:

@@ -27,7 +27,7 @@ PLAIN = frozenset(
         explanation failed fails fast field file finding first folder follow follows for foreman format
         found from full further get give go gone happens has header headers here history hold host hosts how
         id idle illegal in inline inputs insecure internal interrupted interval invalid is it json keep
-        keeping kept key keys large leave left level life limit limited limits listen load locks log logs
+        keeping kept key keys large leave left level life limit limited limits list listen load locks log logs
         long look loop machine machines many max may meet memory messages methods mismatch misrouted name
         next nginx not oddities of ollama on once one openai or other out over per port post previous private process
         program programs promises prompts proof ps pull query range reaches read receive reference refused

@@ -83,6 +83,7 @@ ROUTES = {
     "POST /v1/batches/<batch_id>/cancel": OWN_BATCHES,
     "GET /batches": OWN_BATCHES,
     "GET /batches/<batch_id>": OWN_BATCHES,
+    "GET /batches/<batch_id>/results": OWN_BATCHES,
     "POST /batches/<batch_id>/cancel": OWN_BATCHES,
     "GET /v1/webhook_event_types": NONE,
     "POST /v1/webhook_endpoints": NONE,

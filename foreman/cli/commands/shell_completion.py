@@ -67,6 +67,16 @@ ended_job = jobs_in(TERMINAL)
 retried_job = jobs_in(RETRIABLE)
 
 
+def batch_ids(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Return completions of the ids of the newest batches, with their state."""
+    given = ctx.params.get(param.name or "") or ()
+    return [
+        CompletionItem(batch.batch_id, help=one_line(batch.state))
+        for batch in _ask(ctx, lambda client: client.batches(limit=OFFERED).batches)
+        if SAFE.fullmatch(batch.batch_id) and batch.batch_id.startswith(begun) and batch.batch_id not in given
+    ]
+
+
 def model_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
     """Return completions of the names of the target's models."""
     return [

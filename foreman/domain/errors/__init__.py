@@ -1,7 +1,7 @@
 """All expected errors, each with a stable code and its cost for the job it ends. Import them from here."""
 
 from foreman.domain.errors.base import Cost, ForemanError, Internal, Unavailable
-from foreman.domain.errors.batches import BatchEnded, BatchNotFound, LineOfBatch
+from foreman.domain.errors.batches import BatchEnded, BatchNotEnded, BatchNotFound, LineOfBatch
 from foreman.domain.errors.callers import (
     AdminRequired,
     BodyTooLarge,
@@ -107,6 +107,7 @@ __all__ = [
     "ArtifactNotFound",
     "AttemptTimeout",
     "BatchEnded",
+    "BatchNotEnded",
     "BatchNotFound",
     "BlobMissing",
     "BlobsUnavailable",

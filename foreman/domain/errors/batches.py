@@ -27,6 +27,16 @@ class BatchEnded(ForemanError):
         super().__init__(f"Cannot cancel a batch with status '{state}'.")
 
 
+class BatchNotEnded(ForemanError):
+    """The batch has not ended, so that it has no results yet."""
+
+    code = "batch_not_ended"
+
+    def __init__(self, batch_id: str, state: str) -> None:
+        super().__init__(f"{batch_id} has not ended, it is {state}")
+        self.hint = "wait until it is completed, cancelled or expired"
+
+
 class LineOfBatch(ForemanError):
     """The job is a line of a batch, which needs it as it is."""
 

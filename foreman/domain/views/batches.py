@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from foreman.domain.batch_speed import seconds_left, speed
-from foreman.domain.batches import Batch, BatchState
+from foreman.domain.batches import ENDED, Batch, BatchState
 from foreman.domain.job import Instant
 from foreman.domain.views.kinds import Count, Moment, Seconds, about, moment, schema
 
@@ -198,6 +198,8 @@ def show_batch(batch: Batch, now: Instant, *, up: bool) -> Batched:
     measured, left = speed(batch, now), seconds_left(batch, now) if up else None
     base, counts = f"/batches/{batch.id}", batch.counts
     links = {"self": base, "cancel": f"{base}/cancel", "jobs": f"/jobs?batch_id={batch.id}"}
+    if batch.state in ENDED:
+        links["results"] = f"{base}/results"
     links |= {
         name: f"/v1/files/{file}/content"
         for name, file in (("output", batch.output_file), ("errors", batch.error_file))

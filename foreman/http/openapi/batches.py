@@ -9,9 +9,10 @@ from foreman.domain.fields import OWN
 from foreman.domain.files import FILE_ID
 from foreman.domain.json_schema import TEXT, Schema, many, words
 from foreman.domain.views.batches import WINDOW
+from foreman.http.body import NDJSON
 from foreman.http.compat.batches import ENDPOINTS, LISTED, MOST_LISTED
 from foreman.http.compat.files import LIFETIME
-from foreman.http.openapi.blocks import CALLER, JSON, OPENAI, Paths, given, operation, path, query
+from foreman.http.openapi.blocks import CALLER, JSON, OPENAI, Paths, given, operation, path, query, streamed
 from foreman.http.openapi.codes import BODY, WRITE
 from foreman.http.openapi.schemas import ref
 from foreman.http.query import LONGEST_PAGE, PAGE
@@ -111,6 +112,15 @@ def native_batch_paths() -> Paths:
         "/batches/{batch_id}": {
             "parameters": one,
             "get": operation("batch", "Show a batch", answers, ("batch_not_found", "not_found")),
+        },
+        "/batches/{batch_id}/results": {
+            "parameters": one,
+            "get": operation(
+                "batch_results",
+                "Download a line for each request of a batch that has ended, in their order",
+                {"200": streamed(NDJSON)},
+                ("batch_not_found", "batch_not_ended", "file_not_found", "blob_missing", "memory_full", "not_found"),
+            ),
         },
         "/batches/{batch_id}/cancel": {
             "parameters": one,

@@ -9,8 +9,8 @@ from quart import Blueprint, Response, request
 from foreman.domain import views
 from foreman.domain.batches import BATCH_ID, BatchState
 from foreman.domain.errors import FieldInvalid
+from foreman.http import batch_results, visibility
 from foreman.http import batches as found
-from foreman.http import visibility
 from foreman.http.context import context
 from foreman.http.errors import json_answer
 from foreman.http.pages import page_of
@@ -37,6 +37,12 @@ async def listing() -> Response:
 async def show(batch_id: str) -> Response:
     """Show a batch."""
     return json_answer(_show()(await found.find(batch_id)))
+
+
+@batches.get("/<batch_id>/results")
+async def results(batch_id: str) -> Response:
+    """Answer with a line for each request of a batch that has ended."""
+    return await batch_results.results(await found.find(batch_id))
 
 
 @batches.post("/<batch_id>/cancel")

@@ -300,6 +300,39 @@ def test_the_native_routes_show_the_same_batch(daemon: Daemon, client: openai.Op
         assert http.get("/jobs?batch_id=x").status_code == 422
 
 
+def test_results_come_in_the_order_of_the_requests(daemon: Daemon, client: openai.OpenAI) -> None:
+    """Answers and errors by turns, then those that never ran: out of both files."""
+    asked = [request(str(n), "#status=400" if n % 3 == 1 else "#echo " + n * "x") for n in range(20)]
+    batch = ended(client, start(client, *asked))
+    with httpx2.Client(base_url=daemon.url, headers={"Authorization": "Bearer SECRET-A"}, trust_env=False) as http:
+        answer = http.get(http.get(f"/batches/{batch.id}").json()["links"]["results"])
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+        found = [json.loads(line) for line in answer.text.splitlines()]
+        assert [line["custom_id"] for line in found] == [str(n) for n in range(20)]
+        both = read(client, batch.output_file_id) | read(client, batch.error_file_id)
+        assert {line["custom_id"]: line for line in found} == both
+
+        batch = start(client, request("quick"), *(request(f"slow {n}", "#silent") for n in range(300)))
+        until(lambda: client.batches.retrieve(batch.id).request_counts.completed == 1)  # type: ignore[union-attr]
+        refused = http.get(f"/batches/{batch.id}/results")
+        assert (refused.status_code, refused.json()["code"]) == (409, "batch_not_ended")
+        client.batches.cancel(batch.id)
+        batch = ended(client, batch)
+        answer = http.get(f"/batches/{batch.id}/results")
+        names = [json.loads(line)["custom_id"] for line in answer.text.splitlines()]
+        assert names == ["quick", *(f"slow {n}" for n in range(300))]
+
+        client.files.delete(str(batch.error_file_id))
+        refused = http.get(f"/batches/{batch.id}/results")
+        assert (refused.status_code, refused.json()["code"]) == (404, "file_not_found")
+        assert http.get(f"/batches/{UNKNOWN}/results").json()["code"] == "batch_not_found"
+        wrong = ended(client, client.batches.create(**CREATE, input_file_id=upload(client, data=b"{")))
+        answer = http.get(f"/batches/{wrong.id}/results")
+        assert (answer.status_code, answer.content) == (200, b"")
+    with connect(daemon, "SECRET-B") as bob, pytest.raises(openai.NotFoundError):
+        bob.get(f"{daemon.url}/batches/{batch.id}/results", cast_to=bytes)
+
+
 def test_sixty_lines_over_a_kill_are_each_answered_once(tmp_path: Path, upstream: Upstream) -> None:
     """SIGKILL in the middle: each line is in one of the files, once, and the counts are right."""
     bad = {7, 17, 27, 37, 47, 57}

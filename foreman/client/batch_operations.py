@@ -1,0 +1,118 @@
+"""Operations on batches, without I/O but for the reading of what is sent."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import msgspec
+
+from foreman.client import batch_requests
+from foreman.client.batch_input import Given, opened
+from foreman.client.errors import AnswerTooLarge, Busy, ClientError, ConnectFailed, NotEnded, NotForeman, Refused
+from foreman.client.operations import FIRST, LATE, Clock, Emit, Emitting, Held, Open, Operation, Pause, Read, ask
+from foreman.client.reading import TooMuch, decode
+from foreman.client.reconnect import Reconnect
+from foreman.domain.batches import ENDED
+from foreman.domain.views import Batched
+
+T = TypeVar("T")
+
+PAUSES = (0.1, 2.0)  # seconds between two looks at a batch: the first and the longest; they grow while nothing changes
+
+
+def submit(
+    file: Given, endpoint: str | None, metadata: Mapping[str, str] | None, sent: Callable[[int], None] | None
+) -> Operation[Batched]:
+    """Upload the input of a batch and make the batch; without it, the upload is deleted."""
+    with opened(file, sent) as given:
+        uploaded = yield from ask(batch_requests.upload(given))
+        try:
+            made = yield from ask(batch_requests.create(uploaded.id, endpoint or given.endpoint, metadata))
+        except Refused:
+            with suppress(ClientError):
+                yield from ask(batch_requests.delete_file(uploaded.id))
+            raise
+    return (yield from ask(batch_requests.batch(made.id)))
+
+
+def watch(batch_id: str, within: float | None, retry_for: float, clock: Clock = time.monotonic) -> Emitting[Batched]:
+    """Emit the batch as it is, and again whenever it has changed, until it has ended.
+
+    Raise NotEnded after `within` seconds.
+    """
+    reconnect, interval = Reconnect(retry_for), PAUSES[0]
+    seen: Batched | None = None
+    until = math.inf if within is None else clock() + within
+    while True:
+        try:
+            found = yield from ask(replace(batch_requests.batch(batch_id), within=until + LATE - clock()))
+        except (ConnectFailed, Busy):
+            again = reconnect.broke(clock())
+            if again is None or clock() >= until:
+                raise
+            wanted = again
+        else:
+            reconnect.connected(clock())
+            if found != seen:
+                seen, interval = found, PAUSES[0]
+                yield Emit(found)
+            if found.state in ENDED:
+                return
+            wanted, interval = interval, min(PAUSES[1], interval * 1.5)
+        if clock() >= until:
+            raise NotEnded(batch_id, within or 0.0)
+        yield Pause(min(wanted, max(0.0, until - clock())))
+
+
+def wait(batch_id: str, within: float | None, retry_for: float, clock: Clock = time.monotonic) -> Operation[Batched]:
+    """Return the batch once it has ended. Raise NotEnded after `within` seconds."""
+    held = Held(watch(batch_id, within, retry_for, clock))
+    found: Batched
+    while (step := held.step) is not None:
+        if isinstance(step, Emit):
+            found = step.value
+            held.send(None)
+            continue
+        try:
+            reply = yield step
+        except ClientError as error:
+            held.throw(error)
+        else:
+            held.send(reply)
+    return found
+
+
+def results(url: str, batch_id: str, read: Callable[[bytes], T]) -> Emitting[T]:
+    """Emit each line of the results of a batch as `read` returns it."""
+    yield Open(batch_requests.results(batch_id))
+    held: list[bytes] = []  # parts of a line that has not ended
+    reading = FIRST
+    while data := (yield reading):
+        first, *more = data.split(b"\n")
+        held.append(first)
+        for line in more:
+            if whole := b"".join(held):
+                yield Emit(_read(url, whole, read))
+            held = [line]
+        reading = Read(heard=True, told=bool(more))
+    if b"".join(held):
+        raise ConnectFailed(url, "the results broke off")
+
+
+def _read(url: str, line: bytes, read: Callable[[bytes], T]) -> T:
+    try:
+        return read(line)
+    except TooMuch as error:
+        raise AnswerTooLarge(url, str(error)) from None
+    except msgspec.DecodeError:
+        raise NotForeman(url, "results that are not JSON") from None
+
+
+def as_object(line: bytes) -> dict[str, Any]:
+    """Return a line of the results as an object."""
+    return decode(line, dict[str, Any])
