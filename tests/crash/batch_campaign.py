@@ -20,7 +20,7 @@ import trio
 from tests.bench.daemon import child
 from tests.crash.batch_client import Asked, Client, Told, draft
 from tests.crash.batch_points import PASSAGES, POINTS
-from tests.crash.batch_verdict import judge, judge_batch, orphans
+from tests.crash.batch_verdict import judge, judge_batches, orphans, reader
 from tests.crash.campaign import Tally
 from tests.crash.lives import Lives, lives
 from tests.crash.verdict import StaticAnswer
@@ -198,8 +198,8 @@ class _Round:
             }  # fmt: skip
             over = [one for one in self._told.asked if one.over and one.number not in self._gone]
             ripe = [one for one in over if str(one.number) in ended][:3]
+            judge_batches(db, reader(self._folder), ripe, self._tally.verdict)
             for asked in ripe:
-                judge_batch(db, self._folder, asked, self._tally.verdict)
                 for (job_id,) in db.execute("SELECT id FROM jobs WHERE batch_id = ?", (asked.batch_id,)).fetchall():
                     events = db.execute("SELECT seq, state FROM events WHERE job_id = ?", (job_id,))
                     self._pruned.retired[job_id] = dict(events.fetchall())

@@ -59,7 +59,7 @@ def watch_batches(reach: Callable[[str], None]) -> None:
         vars(module)["FED"] = FED
     vars(batch_files).update(READ_LINES=READ_LINES, WRITTEN=WRITTEN)
     vars(blobs)["PIECE"] = PIECE
-    watch_blobs(lambda point: reach(f"{_writes.get()} {point}"))
+    watch_blobs(lambda point: reach(of_blob(point)))
     check, draft = Check._check, batches.Batches._draft
     write_files, add_whole = vars(batches)["write_files"], vars(files)["add_whole"]
 
@@ -89,6 +89,11 @@ def watch_batches(reach: Callable[[str], None]) -> None:
     batches.Batches._draft = drafting  # type: ignore[method-assign, assignment]
     vars(batches)["write_files"] = writing
     vars(files)["add_whole"] = adding
+
+
+def of_blob(point: str) -> str:
+    """Return the point of the blob that is written here."""
+    return f"{_writes.get()} {point}"
 
 
 class Transaction:

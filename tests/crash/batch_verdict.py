@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,40 +19,76 @@ from tests.crash.verdict import StaticAnswer, Verdict, judge_events, judge_usage
 CODES = ("batch_cancelled", "batch_expired")
 
 
+Read = Callable[[str, str], bytes]  # the bytes of a blob, by digest and key
+
+
 def judge(database: Path, asked: Sequence[Asked], gone: Collection[int], told: StaticAnswer) -> Verdict:
     """Hold the database and the blobs against what clients were told; batches with numbers in `gone` are pruned."""
-    found = Verdict()
+    found, folder = Verdict(), database.parent
     with closing(sqlite3.connect(database)) as db:
+        judge_batches(db, reader(folder), [one for one in asked if one.number not in gone], found)
+        stored = {row["id"] for row in _rows(db, "batches")}
         for one in asked:
-            if one.number not in gone:
-                judge_batch(db, database.parent, one, found)
-            elif db.execute("SELECT 1 FROM batches WHERE id = ?", (one.batch_id,)).fetchall():
+            if one.number in gone and one.batch_id in stored:
                 found.complain("illegal", f"batch {one.number} is past its time and was not pruned")
-        left = db.execute("SELECT id FROM jobs WHERE batch_id NOT IN (SELECT id FROM batches)").fetchall()
-        for (job_id,) in left:
-            found.complain("illegal", f"{job_id} is left of a batch that was pruned")
-        _judge_files(db, database.parent, asked, found)
         judge_events(db, told, found)
         judge_usage(db, told, found)
+    for name in orphans(folder):
+        found.complain("illegal", f"{name} in the folder of blobs is in no row")
     for problem in integrity.check(database).problems:
         found.complain("illegal", problem)
     return found
 
 
-def judge_batch(db: sqlite3.Connection, folder: Path, asked: Asked, found: Verdict) -> None:
-    """A batch is there once, has ended as it may, and has each of its lines in one of its files, once."""
-    db.row_factory = sqlite3.Row
-    rows = db.execute("SELECT * FROM batches WHERE metadata ->> 'number' = ?", (str(asked.number),)).fetchall()
-    db.row_factory = None
-    name = f"batch {asked.number}, which {asked.fate},"
-    if len(rows) > 1:
-        found.complain("doubled", f"{name} is stored {len(rows)} times")
-    if asked.batch_id is not None and asked.batch_id not in [row["id"] for row in rows]:
-        found.complain("lost", f"{name} was acknowledged as {asked.batch_id} and is not stored")
-    for row in rows:
-        _judge_end(asked, row, name, found)
-        if row["state"] != "failed":
-            _judge_lines(db, folder, asked, row, name, found)
+def judge_batches(db: Any, read: Read, asked: Sequence[Asked], found: Verdict) -> None:
+    """Each batch is there once, has ended as it may, and has each of its lines in one of its files, once.
+
+    Each upload that was acknowledged is there, and each blob is whole.
+    """
+    stored = _Stored(db, read)
+    for one in asked:
+        rows = stored.batches.get(str(one.number), [])
+        name = f"batch {one.number}, which {one.fate},"
+        if len(rows) > 1:
+            found.complain("doubled", f"{name} is stored {len(rows)} times")
+        if one.batch_id is not None and one.batch_id not in [row["id"] for row in rows]:
+            found.complain("lost", f"{name} was acknowledged as {one.batch_id} and is not stored")
+        for row in rows:
+            _judge_end(one, row, name, found)
+            if row["state"] != "failed":
+                _judge_lines(stored, one, row, name, found)
+        if one.file_id is not None and not one.deleting and one.file_id not in stored.files:
+            found.complain("lost", f"the input of {name} was acknowledged and is not stored")
+        for file in stored.files.values():
+            if file["filename"] == f"{one.number}.jsonl" and file["blob"] != digest(one.data):
+                found.complain("illegal", f"the file {file['id']} is not what was uploaded for {name}")
+    for blob in stored.blobs.values():
+        data = read(blob["digest"], blob["key"])
+        if len(data) != blob["size"] or digest(data) != blob["digest"]:
+            found.complain("lost", f"the blob {blob['digest']} has {len(data)} of {blob['size']} bytes")
+    for job in stored.jobs:
+        if job["batch_id"] is not None and job["batch_id"] not in stored.ids:
+            found.complain("illegal", f"{job['id']} is left of a batch that was pruned")
+
+
+class _Stored:
+    """What a database has of batches."""
+
+    def __init__(self, db: Any, read: Read) -> None:
+        self.read = read
+        self.batches = dict[str, list[dict[str, Any]]]()  # by the number that their clients gave them
+        for row in _rows(db, "batches"):
+            self.batches.setdefault(json.loads(row["metadata"])["number"], []).append(row)
+        self.ids = {row["id"] for rows in self.batches.values() for row in rows}
+        self.files = {row["id"]: row for row in _rows(db, "files")}
+        self.blobs = {row["digest"]: row for row in _rows(db, "blobs")}
+        self.jobs = _rows(db, "jobs", "id, batch_id")
+
+
+def _rows(db: Any, table: str, columns: str = "*") -> list[dict[str, Any]]:
+    cursor = db.execute(f"SELECT {columns} FROM {table}")
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _judge_end(asked: Asked, row: Any, name: str, found: Verdict) -> None:
@@ -69,8 +105,8 @@ def _judge_end(asked: Asked, row: Any, name: str, found: Verdict) -> None:
         found.complain("illegal", f"{name} has the counts {counts} of {row['total']}")
 
 
-def _judge_lines(db: sqlite3.Connection, folder: Path, asked: Asked, row: Any, name: str, found: Verdict) -> None:
-    output, errors = (_read(db, folder, row[kind], name, found) for kind in ("output_file", "error_file"))
+def _judge_lines(stored: _Stored, asked: Asked, row: Any, name: str, found: Verdict) -> None:
+    output, errors = (_read(stored, row[kind], name, found) for kind in ("output_file", "error_file"))
     times = Counter(line["custom_id"] for line in [*output, *errors])
     for custom_id in asked.lines.keys() - times.keys():
         found.complain("lost", f"{custom_id} of {name} is in no file")
@@ -95,45 +131,29 @@ def _judge_lines(db: sqlite3.Connection, folder: Path, asked: Asked, row: Any, n
             found.complain("illegal", f"{line['custom_id']} of {name} failed with {status}")
 
 
-def _read(db: sqlite3.Connection, folder: Path, file_id: str | None, name: str, found: Verdict) -> list[Any]:
+def _read(stored: _Stored, file_id: str | None, name: str, found: Verdict) -> list[Any]:
     """Return the lines of a file; its bytes are those that its row tells of."""
     if file_id is None:
         return []
-    stored = db.execute(
-        "SELECT f.size, b.size, b.digest, b.key FROM files f JOIN blobs b ON digest = blob WHERE id = ?", (file_id,)
-    ).fetchone()
-    if stored is None:
+    file = stored.files.get(file_id)
+    blob = stored.blobs.get(file["blob"]) if file else None
+    if file is None or blob is None:
         found.complain("lost", f"the file {file_id} of {name} is not stored")
         return []
-    data = _bytes(folder, *stored[2:])
-    if not len(data) == stored[0] == stored[1] or digest(data) != stored[2]:
-        found.complain("lost", f"the file {file_id} of {name} has {len(data)} bytes, its row says {stored}")
+    data = stored.read(blob["digest"], blob["key"])
+    if not len(data) == file["size"] == blob["size"] or digest(data) != blob["digest"]:
+        found.complain("lost", f"the file {file_id} of {name} has {len(data)} bytes, its rows say {file} and {blob}")
     return [json.loads(line) for line in data.splitlines()]
 
 
-def _bytes(folder: Path, name: str, key: str) -> bytes:
-    path = folder / BLOBS / f"{name}.{key}"
-    return path.read_bytes() if path.exists() else b""
+def reader(folder: Path) -> Read:
+    """Return a function that reads blobs beside a database."""
 
+    def read(name: str, key: str) -> bytes:
+        path = folder / BLOBS / f"{name}.{key}"
+        return path.read_bytes() if path.exists() else b""
 
-def _judge_files(db: sqlite3.Connection, folder: Path, asked: Sequence[Asked], found: Verdict) -> None:
-    """Each upload that was acknowledged is there whole, and the folder has what is in rows and nothing else."""
-    inputs = {f"{one.number}.jsonl": one for one in asked}
-    stored = dict(db.execute("SELECT id, filename FROM files WHERE purpose = 'batch'").fetchall())
-    for one in asked:
-        if one.file_id is not None and not one.deleting and one.file_id not in stored:
-            found.complain("lost", f"the input of batch {one.number} was acknowledged and is not stored")
-    for file_id, name in stored.items():
-        if name in inputs and [digest(inputs[name].data)] != [
-            blob for (blob,) in db.execute("SELECT blob FROM files WHERE id = ?", (file_id,))
-        ]:
-            found.complain("illegal", f"the file {file_id} is not what was uploaded as {name}")
-    for name, key, size in db.execute("SELECT digest, key, size FROM blobs").fetchall():
-        data = _bytes(folder, name, key)
-        if len(data) != size or digest(data) != name:
-            found.complain("lost", f"the blob {name} has {len(data)} of {size} bytes")
-    for name in orphans(folder):
-        found.complain("illegal", f"{name} in the folder of blobs is in no row")
+    return read
 
 
 def orphans(folder: Path) -> list[str]:

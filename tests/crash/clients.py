@@ -35,7 +35,7 @@ class FleetAnswer(StaticAnswer):
     odd: list[str] = field(default_factory=list)  # answers that no caller should get
 
 
-class _Thread(threading.Thread):
+class Thread(threading.Thread):
     """Asks until it is enough."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class _Thread(threading.Thread):
         raise NotImplementedError
 
 
-class Client(_Thread):
+class Client(Thread):
     """Submits jobs one after the other, each at any node; cancels some of them, and follows the stream of others."""
 
     def __init__(self, number: int, nodes: Sequence[Node], told: FleetAnswer, chance: random.Random, hook: str) -> None:
@@ -135,7 +135,7 @@ class Client(_Thread):
         return self._chance.choice(self._nodes).url
 
 
-class Feed(_Thread):
+class Feed(Thread):
     """Reads a node's feed from its first event on, and goes on where it was whenever it breaks."""
 
     def __init__(self, node: Node) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from tests.crash.node import ANSWERED, HELD, LEASE, POINTS
+from tests.crash.node import ANSWERED, COORDINATOR, HELD, LEASE, POINTS
 from tests.crash.nodes import Node
 from tests.support.cutting_proxy import Loss
 from tests.support.foreman import until
@@ -68,6 +68,14 @@ class Fleet:
         finally:
             node.line.release()
 
+    @contextmanager
+    def a_coordinator(self) -> Iterator[Node]:
+        """The node that coordinates, whose process nothing else befalls meanwhile."""
+        names = {node.name: node for node in self.nodes}
+        node = names.get(str(self.ask("SELECT coordinator FROM fleet_state")[0][0]), self.nodes[0])
+        with node.life:
+            yield node
+
     def _free(self, locks: Sequence[threading.Lock]) -> Node:
         order = self.chance.sample(range(len(locks)), len(locks))
         number = next((number for number in order if locks[number].acquire(blocking=False)), None)
@@ -100,10 +108,10 @@ def _killed_past_lease(fleet: Fleet) -> bool:
         return node.start()
 
 
-def _killed_at(point: str) -> Fault:
+def _killed_at(point: str, *, coordinates: bool = False) -> Fault:
     def fault(fleet: Fleet) -> bool:
-        with fleet.a_life() as node:
-            there = node.reach(point, fleet.chance.randint(1, 6), "kill", REACHED)
+        with fleet.a_coordinator() if coordinates else fleet.a_life() as node:
+            there = node.reach(point, 1 if coordinates else fleet.chance.randint(1, 6), "kill", REACHED)
             if not there:
                 node.kill()
             fleet.wait(0, 0.5)
@@ -249,6 +257,7 @@ FAULTS: dict[str, Fault] = {
     "node killed while it starts": _killed_at_start,
     "node killed, and away past its lease": _killed_past_lease,
     **{f"node killed: {point}": _killed_at(point) for point in POINTS},
+    **{f"coordinator killed: {point}": _killed_at(point, coordinates=True) for point in COORDINATOR},
     "node told to leave": _left,
     "node stopped past its lease": _stopped,
     "node stopped in a commit": _stopped_in_commit,

@@ -21,6 +21,7 @@ import httpx2
 from tests.crash import fleet_verdict
 from tests.crash.clients import ATTEMPT, Client, Feed, FleetAnswer
 from tests.crash.faults import FAULTS, Fleet
+from tests.crash.fleet_batches import BatchClient
 from tests.crash.nodes import Node
 from tests.crash.verdict import Verdict
 from tests.support.api import chat
@@ -62,6 +63,7 @@ class Tally:
     refused: int = 0
     unanswered: int = 0
     doubtful: int = 0
+    batches: int = 0
     changing: threading.Lock = field(default_factory=threading.Lock)
 
     def __str__(self) -> str:
@@ -72,7 +74,8 @@ class Tally:
         return (
             f"{self.acknowledged} jobs acknowledged, {self.cancelled} of them cancelled, {self.streamed} streamed to "
             f"the end; {self.unanswered} submissions without an answer, {self.doubtful} told that they may be stored, "
-            f"{found.unacknowledged} of them stored; {self.refused} refused for good\n"
+            f"{found.unacknowledged} of them stored; {self.refused} refused for good; "
+            f"{self.batches} batches\n"
             f"{found.events} events, {found.interrupted} attempts interrupted, {self.evicted} evictions, "
             f"{self.settled} commits stored whose answer was lost; {found.delivered} webhooks arrived, "
             f"{found.repeated} of them not for the first time\n"
@@ -107,18 +110,19 @@ def _round(folder: Path, server: Path, tally: Tally, kinds: Sequence[str], count
         clients = [
             Client(number, fleet.nodes, told, random.Random(chance.random()), receiver.url) for number in range(CLIENTS)
         ]
+        batches = BatchClient(fleet.nodes, told, random.Random(chance.random()))
         feeds = [Feed(node) for node in fleet.nodes]
-        for thread in (*clients, *feeds):
+        for thread in (*clients, batches, *feeds):
             thread.start()
         try:
             until(lambda: told.acknowledged)
             _befall(fleet, tally, kinds)
-            unsettled = _settle(fleet, clients, feeds, told)
-            found = fleet_verdict.judge(fleet.server.url(fleet.schema), told, list(receiver.got), feeds)
+            unsettled = _settle(fleet, [*clients, batches], feeds, told)
+            found = fleet_verdict.judge(fleet.server.url(fleet.schema), told, list(receiver.got), feeds, batches.asked)
         finally:
-            for thread in (*clients, *feeds):
+            for thread in (*clients, batches, *feeds):
                 thread.enough.set()
-            for thread in (*clients, *feeds):
+            for thread in (*clients, batches, *feeds):
                 thread.join()
         for node in fleet.nodes:
             node.leave()
@@ -137,6 +141,7 @@ def _round(folder: Path, server: Path, tally: Tally, kinds: Sequence[str], count
             tally.refused += len(told.refused)
             tally.unanswered += told.unanswered
             tally.doubtful += told.doubtful
+            tally.batches += batches.accepted
 
 
 @contextmanager
@@ -178,7 +183,9 @@ def _befall(fleet: Fleet, tally: Tally, kinds: Sequence[str]) -> None:
             one.result()
 
 
-def _settle(fleet: Fleet, clients: Sequence[Client], feeds: Sequence[Feed], told: FleetAnswer) -> list[str]:
+def _settle(
+    fleet: Fleet, clients: Sequence[Client | BatchClient], feeds: Sequence[Feed], told: FleetAnswer
+) -> list[str]:
     """Wait until all nodes are up and use all their slots, until jobs and webhooks have ended, and feeds have them all.
 
     Returns what has not come true.
@@ -201,6 +208,8 @@ def _settle(fleet: Fleet, clients: Sequence[Client], feeds: Sequence[Feed], told
         "a node is not up": lambda: none("nodes", f"name IN ({names}) AND state <> 'up'"),
         "a slot takes no job": _EverySlot(fleet, told).is_used,
         "jobs have not ended": lambda: none("jobs", "state IN ('queued', 'loading', 'working')"),
+        "batches have not ended": lambda: none("batches", "ended_at IS NULL"),
+        "blobs are left over": lambda: none("blob_pieces", "key NOT IN (SELECT key FROM blobs)"),
         "webhooks are due": lambda: none("deliveries", "state = 'due'"),
         "a feed is behind": lambda: all(
             feed.newest >= newest for (newest,) in fleet.ask("SELECT max(seq) FROM events") for feed in feeds

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
 
 from foreman.store.postgres.check import check
+from tests.crash.batch_client import Asked
+from tests.crash.batch_verdict import judge_batches
 from tests.crash.clients import Feed, FleetAnswer
 from tests.crash.verdict import Verdict, judge_events, judge_usage, judge_webhooks
 from tests.support.receiver import Got
 
 ENDS = "('done', 'failed', 'cancelled', 'expired')"
+OWN = b"SELECT id, state, custom_id FROM jobs WHERE batch_id IS NULL"
 TEXT = "convert_from(a.data, 'UTF8')"
 
 
-def judge(url: str, told: FleetAnswer, got: Sequence[Got], feeds: Sequence[Feed]) -> Verdict:
+def judge(url: str, told: FleetAnswer, got: Sequence[Got], feeds: Sequence[Feed], batches: Sequence[Asked]) -> Verdict:
     """Hold the database against what callers were told, and feeds and webhooks against the database."""
     found = Verdict()
     with psycopg.connect(url) as db:
@@ -26,6 +30,7 @@ def judge(url: str, told: FleetAnswer, got: Sequence[Got], feeds: Sequence[Feed]
         judge_webhooks(db, told, got, found)
         judge_usage(db, told, found)
         _judge_feeds(db, feeds, found)
+        judge_batches(db, partial(_blob, db), batches, found)
     for problem in check(url).problems:
         found.complain("illegal", problem)
     for words in told.odd:
@@ -34,7 +39,7 @@ def judge(url: str, told: FleetAnswer, got: Sequence[Got], feeds: Sequence[Feed]
 
 
 def _judge_jobs(db: psycopg.Connection[Any], told: FleetAnswer, found: Verdict) -> None:
-    jobs = {job_id: (state, key) for job_id, state, key in db.execute("SELECT id, state, custom_id FROM jobs")}
+    jobs = {job_id: (state, key) for job_id, state, key in db.execute(OWN)}
     for job_id, key in told.acknowledged.items():
         state, stored = jobs.get(job_id, ("missing", key))
         allowed = (
@@ -61,6 +66,12 @@ def _judge_jobs(db: psycopg.Connection[Any], told: FleetAnswer, found: Verdict) 
         streamed = told.streamed.get(job_id)
         if streamed is not None and streamed.strip() not in answer:
             found.complain("illegal", f"{key} was streamed as {streamed!r}, stored is {answer}")
+
+
+def _blob(db: psycopg.Connection[Any], digest: str, key: str) -> bytes:
+    """Return the bytes of a blob, whose key alone says where they are."""
+    rows = db.execute("SELECT data FROM blob_pieces WHERE key = %s ORDER BY position", (key,)).fetchall()
+    return b"".join(data for (data,) in rows)
 
 
 def _judge_feeds(db: psycopg.Connection[Any], feeds: Sequence[Feed], found: Verdict) -> None:

@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from foreman import supervisor
-from foreman.actors import membership
+from foreman.actors import membership, pruner
 from foreman.actors.worker import Worker
 from foreman.cli.exit_codes import line_and_code
 from foreman.config import sources
@@ -25,7 +25,9 @@ from foreman.queue import actor
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Answered, DeliveryEnded, Finished, Message
 from foreman.store.postgres import connection, nodes, reads, writer
+from foreman.store.postgres.blob_rows import BlobRows
 from foreman.store.postgres.connection import Connection, Statement
+from tests.crash.batch_points import Transaction, committed, of_blob, watch_batches
 
 POINTS = (
     "before commit",  # all is written, nothing is committed, the write lock is held
@@ -35,8 +37,15 @@ POINTS = (
     "answered",  # the target's answer is whole, and is not stored
     "notified",  # the receiver has taken a webhook, and that is not stored
 )
+COORDINATOR = (
+    "checking",  # some lines of a batch are checked
+    *committed("CheckedBatch", "FeedBatch", "AdvanceBatch"),
+    "results begun",  # a file of a batch is being written
+    *committed("EndBatch"),
+)  # points that only the node that coordinates passes
 LEASE = 2.5  # seconds
 BEAT = 0.4  # seconds
+SWEEP = 2.0  # seconds
 ANSWERED = 1.0  # seconds for which callers wait for the answer to a commit
 HELD = 1.0  # seconds for which a node may stand still while it holds the write lock
 DURING = 0.002  # seconds after the beginning of a commit
@@ -67,6 +76,7 @@ def main() -> None:
 
 def _shorten() -> None:
     membership.BEAT_EVERY = BEAT
+    pruner.ROUND = SWEEP
     nodes.PAUSE = LEASE / 2
     actor.ANSWERS_WITHIN = ANSWERED
     connection.TIMEOUTS = reads.TIMEOUTS = _short(connection.TIMEOUTS)  # type: ignore[attr-defined]
@@ -86,7 +96,8 @@ def _listen() -> None:
 
 
 def _wrap() -> None:
-    tell, attempt, commit = QueueActor.tell, Worker._attempt, Connection.commit
+    tell, attempt = QueueActor.tell, Worker._attempt
+    begin, commit, add = Connection.begin, Connection.commit, BlobRows.add
 
     async def telling(self: QueueActor, message: Message[Any]) -> None:
         if isinstance(message, Finished) and isinstance(message.outcome, Answered):
@@ -99,21 +110,38 @@ def _wrap() -> None:
         _pass("claimed")
         return await attempt(self, work, claim)
 
+    def beginning(self: Connection, *statements: Statement) -> None:
+        _transaction.begin()
+        begin(self, *statements)
+
+    def adding(self: BlobRows, key: str, position: int, data: bytes) -> None:
+        add(self, key, position, data)
+        _pass(of_blob("begun"))
+
     def committing(self: Connection, *statements: Statement) -> None:
         _pass("before commit")
+        _transaction.reach("before")
         if _reaches("during commit"):
             threading.Timer(random.uniform(0, DURING), _act).start()
         commit(self, *statements)
         _pass("after commit")
+        _transaction.reach("after")
 
     QueueActor.tell = telling  # type: ignore[method-assign]
     Worker._attempt = attempting  # type: ignore[method-assign]
+    Connection.begin = beginning  # type: ignore[method-assign]
     Connection.commit = committing  # type: ignore[method-assign]
+    BlobRows.add = adding  # type: ignore[method-assign]
+    watch_batches(_pass)
+    _transaction.watch()
 
 
 def _pass(point: str) -> None:
     if _reaches(point):
         _act()
+
+
+_transaction = Transaction(_pass)
 
 
 def _reaches(point: str) -> bool:
