@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from foreman import __version__
-from foreman.cli.exit_codes import EXIT_CODES, INSTALL, INTERRUPTED, line_and_code
+from foreman.cli.exit_codes import EXIT_CODES, INSTALL, INTERRUPTED
 from foreman.cli.plain import one_line
 from foreman.program import interrupt_handler
 
@@ -112,6 +112,8 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except Exception as error:  # the boundary between the program and its user
+            from foreman.cli.error_lines import line_and_code  # imported here: the daemon does without the client
+
             known = line_and_code(error)
             if known is None:
                 raise

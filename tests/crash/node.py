@@ -19,7 +19,7 @@ from typing import Any
 from foreman import supervisor
 from foreman.actors import membership, pruner
 from foreman.actors.worker import Worker
-from foreman.cli.exit_codes import line_and_code
+from foreman.cli.error_lines import line_and_code
 from foreman.config import sources
 from foreman.queue import actor
 from foreman.queue.actor import QueueActor

@@ -12,7 +12,8 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from foreman.cli.console import console
-from foreman.cli.exit_codes import FAILED, INTERRUPTED, MISUSED, REFUSED, line_and_code
+from foreman.cli.error_lines import line_and_code
+from foreman.cli.exit_codes import FAILED, INTERRUPTED, MISUSED, REFUSED
 from foreman.cli.plain import plain
 from foreman.cli.script_output import print_ids, print_json
 from foreman.client import Busy, Client, ClientError, ConnectFailed, Rejected, Submitted, Taken, Unauthorized
