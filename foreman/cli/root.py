@@ -26,6 +26,7 @@ GROUPS = {  # each command with its module
         "ps": "commands.ps",
         "models": "commands.models",
         "logs": "commands.job_logs",
+        "usage": "commands.usage",
     },
     "Change a job": {
         "cancel": "commands.job_actions",
