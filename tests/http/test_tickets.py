@@ -86,6 +86,16 @@ def test_a_ticket_opens_what_its_caller_may_read(two: Two) -> None:
     assert trio.run(two.told_over_websocket, both, 4) == [hers] * 4
 
 
+def test_a_ticket_downloads_a_file_of_its_callers(two: Two) -> None:
+    ones = {"Authorization": "Bearer one"}
+    given = {"file": ("lines.jsonl", b"{}\n")}
+    file = two.http.post("/v1/files", files=given, data={"purpose": "batch"}, headers=ones).json()["id"]
+    assert two.http.get(f"/v1/files/{file}/content?ticket={two.ticket('one')}").content == b"{}\n"
+    assert two.http.get(f"/v1/files/{file}/content?ticket={two.ticket('two')}").status_code == 404
+    for path in (f"/v1/files/{file}", "/v1/files"):
+        assert two.http.get(f"{path}?ticket={two.ticket('one')}").status_code == 401
+
+
 def test_a_ticket_is_good_once(two: Two) -> None:
     hers = two.done("one")
     ticket = two.ticket("one")

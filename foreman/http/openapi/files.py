@@ -11,6 +11,7 @@ from foreman.http.multipart import FORM
 from foreman.http.openapi.blocks import OPENAI, Paths, answered, given, operation, path, query
 from foreman.http.openapi.codes import WRITE
 from foreman.http.openapi.schemas import ref
+from foreman.http.openapi.service import TICKET
 
 BYTES = {"type": "string", "format": "binary"}
 ONE_FILE = ("file_not_found", "files_not_served", "not_found")
@@ -100,6 +101,7 @@ def file_paths() -> Paths:
                 "memory_full",
                 "too_slow",
                 *ONE_FILE,
+                parameters=[TICKET],
             ),
         },
     }

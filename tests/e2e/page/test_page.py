@@ -196,7 +196,7 @@ def test_it_is_used_by_keyboard_alone(page: Page, fresh: Fresh) -> None:
     opened(page, daemon)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    for name in ("Foreman", "Now", "Jobs", "New job"):
+    for name in ("Foreman", "Now", "Jobs", "Batches", "New job"):
         page.keyboard.press("Tab")
         expect(page.get_by_role("link", name=name, exact=True)).to_be_focused()
     page.keyboard.press("Enter")

@@ -1,3 +1,5 @@
+import { batch } from "./batch.js";
+import { batches } from "./batches.js";
 import { say } from "./dom.js";
 import { Feed } from "./feed.js";
 import { job } from "./job.js";
@@ -32,6 +34,8 @@ function route() {
   document.title = "Foreman";
   if (view === "jobs" && id) leave = job(main, { feed, link, id: decodeURIComponent(id) });
   else if (view === "jobs") leave = list(main, { feed, query: new URLSearchParams(asked) });
+  else if (view === "batches" && id) leave = batch(main, { feed, link, id: decodeURIComponent(id) });
+  else if (view === "batches") leave = batches(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "new") leave = submit(main);
   else if (view === "targets") leave = targets(main, { feed, link });
   else leave = now(main, { feed, link });

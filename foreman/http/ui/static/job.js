@@ -6,7 +6,7 @@ import { confirm } from "./confirm.js";
 import { copy } from "./copy.js";
 import { Deliveries } from "./deliveries.js";
 import { fill, gently, h, say, toast } from "./dom.js";
-import { ENDED, called, heard, moment, pill, plural, seconds } from "./format.js";
+import { ENDED, called, heard, moment, pill, plural, seconds, short } from "./format.js";
 import { LiveText } from "./live.js";
 import { timeline } from "./timeline.js";
 
@@ -72,8 +72,8 @@ export function job(main, { feed, link, id }) {
     fill(
       actions,
       !ended && h("button", { onclick: () => act("POST", "/cancel").then((done) => done && refresh()) }, "Cancel"),
-      ended && found.state !== "done" && h("button", { onclick: () => act("POST", "/retry").then((done) => done && refresh()) }, "Retry"),
-      ended && h("button", { onclick: () => remove(found) }, "Delete"),
+      ended && found.state !== "done" && !found.batch_id && h("button", { onclick: () => act("POST", "/retry").then((done) => done && refresh()) }, "Retry"),
+      ended && !found.batch_id && h("button", { onclick: () => remove(found) }, "Delete"),
       h("button", { onclick: () => copy(id, "The id") }, "Copy id"),
     );
     if (focused) actions.querySelector("button").focus();
@@ -107,6 +107,7 @@ export function job(main, { feed, link, id }) {
       Priority: found.priority,
       Attempt: `${found.attempt} of ${found.max_attempts}`,
       Target: found.target,
+      Batch: found.batch_id && h("a.mono", { href: `#/batches/${found.batch_id}` }, short(found.batch_id)),
       "Not before": found.not_before && moment(found.not_before),
       Position: place && (place >= 1000 ? "1,000 or more" : `${place}`),
       "Waits because": found.why?.text,

@@ -1,6 +1,6 @@
 import { get } from "./api.js";
 import { fill, gently, h, keyed, say, toast } from "./dom.js";
-import { STATES, count, heard, plural } from "./format.js";
+import { STATES, count, heard, plural, short } from "./format.js";
 import { Listing } from "./listing.js";
 import { head, row } from "./rows.js";
 
@@ -13,7 +13,7 @@ const GROUPS = [
 
 /** All jobs: filtered, searched, and only those drawn that are seen. The filters are in the page's address. */
 export function list(main, { feed, query }) {
-  const filters = Object.fromEntries(["state", "priority", "model", "order", "find"].map((name) => [name, query.get(name) ?? ""]));
+  const filters = Object.fromEntries(["state", "priority", "model", "order", "find", "batch_id"].map((name) => [name, query.get(name) ?? ""]));
   let listing = new Listing({ ...filters });
   let alive = true;
   let loading = false;
@@ -34,6 +34,7 @@ export function list(main, { feed, query }) {
     main,
     h("h1", {}, "Jobs"),
     h("form.filters", { onsubmit: look, role: "search" }, h("label", {}, "State", state), h("label", {}, "Priority", priority), h("label", {}, "Order", order), h("label", {}, "Model", model, models), h("label.find", {}, "Job", search), h("button.primary", {}, "Find")),
+    filters.batch_id && h("p.row.chosen", {}, h("span", {}, "Lines of batch ", h("a.mono", { href: `#/batches/${filters.batch_id}` }, short(filters.batch_id))), h("a.button.small", { href: "#/jobs" }, "All jobs")),
     h("p.muted", {}, total, heard()),
     view,
   );

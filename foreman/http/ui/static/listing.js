@@ -5,7 +5,7 @@ const PAGE = 200; // jobs read at a time
 const KEPT = 20_000; // jobs; older ones are read again when somebody looks
 const ID_PART = /^[0-9A-HJKMNP-TV-Z]{6,26}$/;
 
-/** The jobs that the filters `{ state, priority, model, order, find }` let through, kept true by the feed. */
+/** The jobs that the filters `{ state, priority, model, order, find, batch_id }` let through, kept true by the feed. */
 export class Listing {
   constructor(filters) {
     this.filters = filters;

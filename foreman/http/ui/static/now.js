@@ -2,6 +2,7 @@ import { ask, get } from "./api.js";
 import { fill, gently, h, keyed, say, toast } from "./dom.js";
 import { Figures } from "./figures.js";
 import { heard } from "./format.js";
+import { OpenBatches } from "./open_batches.js";
 import { head, row } from "./rows.js";
 import { Running } from "./running.js";
 import { TargetCard } from "./target_card.js";
@@ -18,6 +19,7 @@ export function now(main, { feed, link }) {
   const fleet = h("section", { "aria-label": "Targets", hidden: true }, h("div.row", {}, h("h2", {}, "Targets", heard()), h("a", { href: "#/targets" }, "All of them")), cards);
   const usage = new Usage();
   const running = new Running();
+  const batches = new OpenBatches();
   const waiting = new Waiting();
   const pause = h("button", { onclick: toggle }, "Pause");
   const title = h("span", {}, "Waiting");
@@ -35,6 +37,7 @@ export function now(main, { feed, link }) {
     fleet,
     h("section", { "aria-label": "The last hour" }, h("div.charts", {}, usage.charts.map((chart) => chart.element)), usage.note),
     h("section", { "aria-label": "Running" }, h("h2", {}, "Running", heard()), running.list, running.more),
+    batches.element,
     h("section", { "aria-label": "Waiting" }, h("div.row", {}, h("h2", {}, title, heard()), pause), waiting.elements),
     h("section", { "aria-label": "Recent" }, h("div.row", {}, h("h2", {}, "Recent"), h("a", { href: "#/jobs" }, "All jobs")), h("div.table", { role: "table", "aria-label": "Recent jobs" }, head("Ended"), recent), nothing),
   );
@@ -87,6 +90,7 @@ export function now(main, { feed, link }) {
     readQueue();
     readRecent();
     readUsage();
+    batches.read();
     if (link.state !== "away") readLoaded();
   };
   const judged = () => {
@@ -96,6 +100,7 @@ export function now(main, { feed, link }) {
   const beat = setInterval(() => {
     if (document.hidden || link.state === "dead") return;
     running.tick();
+    batches.tick();
     readQueue();
     readUsage();
     if (link.state !== "away") readLoaded();

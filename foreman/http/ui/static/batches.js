@@ -1,0 +1,95 @@
+import { get } from "./api.js";
+import { OPEN, OVER, isOpen, worded } from "./batch_parts.js";
+import { Row, head } from "./batch_rows.js";
+import { fill, gently, h, keyed, say } from "./dom.js";
+import { heard, plural } from "./format.js";
+
+const PAGE = 50; // batches read at a time
+const BUSY = 2000; // ms between looks while a batch is open; changes of jobs may come before
+const IDLE = 10_000; // ms between looks for new ones, of which no event tells before they have jobs
+const GROUPS = [
+  ["open", OPEN.join(",")],
+  ["ended", OVER.join(",")],
+];
+
+/** All batches, newest first. The filter is in the page's address. */
+export function batches(main, { feed, link, query }) {
+  const wanted = query.get("state") ?? "";
+  const state = h("select", { onchange: choose }, h("option", { value: "" }, "any"), [...GROUPS, ...[...OPEN, ...OVER].map((name) => [worded(name), name])].map(([words, value]) => h("option", { value }, words)));
+  state.value = wanted;
+  if (state.selectedIndex < 0) state.append(h("option", { value: wanted, selected: true }, wanted)); // as the address has it
+  const body = h("div", { role: "rowgroup" });
+  const table = h("div.table.batches", { role: "table", "aria-label": "Batches", hidden: true }, head(), body);
+  const more = h("button", { hidden: true, onclick: () => (pages++, read()) }, "Show more");
+  const total = h("span", { role: "status" }, "Looking …");
+  const nothing = h("section.card.empty", { hidden: true });
+  let pages = 1;
+  let alive = true;
+  let going = false; // whether one of them is open
+  let looked = 0;
+
+  fill(main, h("div.row.titled", {}, h("h1", {}, "Batches"), h("label.inline", {}, "State", state)), h("p.muted", {}, total, heard()), table, nothing, more);
+
+  function choose() {
+    location.hash = `#/batches${state.value ? `?${new URLSearchParams({ state: state.value })}` : ""}`;
+  }
+
+  const read = gently(async () => {
+    if (!alive) return;
+    looked = Date.now();
+    const found = [];
+    let next = null;
+    try {
+      do {
+        const page = await get(`/batches?${new URLSearchParams({ limit: PAGE, ...(wanted ? { state: wanted } : {}), ...(next ? { after: next } : {}) })}`);
+        found.push(...page.batches);
+        next = page.next;
+      } while (next && found.length < pages * PAGE);
+    } catch (fault) {
+      if (alive && table.hidden) say(total, fault.message);
+      throw fault;
+    }
+    if (alive) draw(found, next);
+  }, 500);
+
+  function draw(found, next) {
+    going = found.some(isOpen);
+    keyed(body, found, { key: (one) => one.batch_id, make: (one) => new Row(one), update: (row, one) => row.show(one) });
+    table.hidden = !found.length;
+    more.hidden = !next;
+    say(total, found.length ? (next ? `The newest ${plural(found.length, "batch", "batches")}` : plural(found.length, "batch", "batches")) : wanted ? "No batches match." : "No batches yet.");
+    nothing.hidden = found.length > 0 || Boolean(wanted);
+    if (!nothing.hidden && !nothing.firstChild) fill(nothing, ...hint());
+  }
+
+  const changed = () => read();
+  const judged = () => link.state !== "dead" && read();
+  const beat = setInterval(() => {
+    if (document.hidden || link.state === "dead" || Date.now() - looked < (going ? BUSY : IDLE)) return;
+    read();
+  }, 1000);
+  feed.addEventListener("changes", changed);
+  feed.addEventListener("reset", changed);
+  link.addEventListener("change", judged);
+  document.addEventListener("visibilitychange", judged);
+  read();
+
+  return () => {
+    alive = false;
+    clearInterval(beat);
+    feed.removeEventListener("changes", changed);
+    feed.removeEventListener("reset", changed);
+    link.removeEventListener("change", judged);
+    document.removeEventListener("visibilitychange", judged);
+  };
+}
+
+/** What a batch is, and how to make the first one. */
+function hint() {
+  return [
+    h("h2", {}, "Run many requests as one"),
+    h("p", {}, "A batch takes a file with one request a line, and gives back a file of answers. Its lines wait behind all other work, and go on after restarts."),
+    h("p", {}, "Any program for OpenAI's Batch API can send one: give it this address, with ", h("code", {}, "/v1"), "."),
+    h("pre", { tabIndex: 0 }, `client = OpenAI(base_url="${location.origin}/v1", api_key="…")\nfile = client.files.create(file=open("lines.jsonl", "rb"), purpose="batch")\nclient.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")`),
+  ];
+}
