@@ -120,7 +120,7 @@ async def _results(batch: Batch, name: str, upload: Upload) -> Results | None:
         return None
     own = KINDS[batch.kind].own_files
     new = NewFile(
-        id=f"file-{ULID()}",
+        id=f"{'file' if own else 'results'}-{ULID()}",
         owner=batch.owner,
         purpose=BATCH_OUTPUT if own else BATCH_RESULTS,
         filename=f"{batch.id}_{name}.jsonl",

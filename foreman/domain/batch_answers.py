@@ -11,8 +11,10 @@ from foreman.domain.errors import (
     AttemptTimeout,
     FieldInvalid,
     ForemanError,
+    InvalidJson,
     LoadTimeout,
     ModelNotFound,
+    ModelRequired,
     TargetError,
     TargetRefused,
     TargetSilent,
@@ -81,6 +83,6 @@ def _status(error: ForemanError) -> int:
             return 502
         case ModelNotFound():
             return 404
-        case FieldInvalid():
+        case FieldInvalid() | InvalidJson() | ModelRequired():
             return 400
     return 500

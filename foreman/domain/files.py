@@ -10,7 +10,7 @@ from foreman.domain.job import Instant
 
 BATCH = "batch"  # purpose of an uploaded file with the requests of a batch
 BATCH_OUTPUT = "batch_output"  # purpose of a file with the answers of a batch
-BATCH_RESULTS = "batch_results"  # purpose of a file that is part of its batch: /v1/files does not know it
+BATCH_RESULTS = "batch_results"  # purpose of a file that is part of its batch, with no id of /v1/files
 PIECE = 2**19  # bytes of a blob that are read, written or stored as a row at once
 DROPPED = 8  # pieces that one transaction deletes: others wait for it
 LARGEST_ROW = 2**20  # bytes; a larger artifact is stored as a blob

@@ -13,6 +13,7 @@ from foreman.http import cors, errors, headers
 from foreman.http.application import Application
 from foreman.http.compat.batches import batches as openai_batches
 from foreman.http.compat.files import files
+from foreman.http.compat.message_batches import message_batches
 from foreman.http.compat.ollama import DIALECT as OLLAMA_DIALECT
 from foreman.http.compat.ollama import elsewhere, ollama
 from foreman.http.compat.openai import DIALECT, MESSAGES_DIALECT, openai
@@ -48,6 +49,7 @@ BLUEPRINTS = (
     openai,
     files,
     openai_batches,
+    message_batches,
     batches,
     responses,
     webhook_endpoints,

@@ -10,12 +10,14 @@ from types import TracebackType
 from quart import Response
 from quart.wrappers.response import ResponseBody
 
+from foreman.domain.batch_kinds import KINDS
 from foreman.domain.batches import ENDED, Batch
 from foreman.domain.errors import BatchNotEnded
 from foreman.domain.files import PIECE, File
 from foreman.domain.job import State
+from foreman.http import visibility
 from foreman.http.body import NDJSON, held
-from foreman.http.compat.files import find
+from foreman.http.compat.files import download, find
 from foreman.http.context import context
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
@@ -23,7 +25,7 @@ from foreman.store.readers import Readers
 AT_ONCE = 1000  # lines whose states are read at once
 
 
-async def results(batch: Batch) -> Response:
+async def results(batch: Batch, content_type: str = NDJSON) -> Response:
     """Answer with a line for each request of a batch that has ended, in their order.
 
     Raises:
@@ -33,6 +35,10 @@ async def results(batch: Batch) -> Response:
     """
     if batch.state not in ENDED:
         raise BatchNotEnded(batch.id, batch.state)
+    if not KINDS[batch.kind].own_files:
+        part = await visibility.read(lambda store: store.file(batch.output_file or ""))
+        # There is none of a batch that failed and whose input is lost.
+        return await download(part, content_type) if part else Response(b"", content_type=content_type)
     readers = context().readers
     files: list[File | None] = []
     for name in (batch.output_file, batch.error_file):
@@ -41,7 +47,7 @@ async def results(batch: Batch) -> Response:
             await readers.read(partial(_piece, file.blob, 0, size=1))
         files.append(file)
     held().resize(2 * PIECE)
-    response = Response(_Results(batch.id, *files), content_type=NDJSON)
+    response = Response(_Results(batch.id, *files), content_type=content_type)
     if not all(files):  # each line is where it has to be
         response.headers["Content-Length"] = str(sum(file.size for file in files if file))
     response.timeout = None

@@ -10,6 +10,13 @@ from foreman.http import visibility
 from foreman.http.context import context
 from foreman.queue.batch_commands import CancelBatch
 
+RETRIED = "X-Stainless-Retry-Count"  # how often the SDK has sent this request before
+
+
+def is_repeated() -> bool:
+    """Return True when the caller's SDK has sent this request before."""
+    return request.headers.get(RETRIED, "0") != "0"
+
 
 async def find(batch_id: str, kind: str | None = None) -> Batch:
     """Return a batch that the caller may see, of one kind or of any. Raise BatchNotFound."""

@@ -105,6 +105,14 @@ class CancelBatch(Message[Batch]):
 
 
 @dataclass(slots=True)
+class DeleteBatch(Message[None]):
+    """Delete a batch that has ended, with its jobs: the next prune removes them."""
+
+    batch_id: str
+    caller: Caller = FOREMAN
+
+
+@dataclass(slots=True)
 class AdvanceBatch(Message["Batch | None"]):
     """Do what is due for a batch: its expiry, the end of its lines, the step to its files."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ import trio
 
 from foreman.actors.batches import Batches
 from foreman.actors.blobs import Blobs, Upload
-from foreman.domain.batches import ENDED, Batch, BatchState
+from foreman.domain.batch_kinds.message_requests import lines as message_lines
+from foreman.domain.batch_kinds.message_requests import read_requests
+from foreman.domain.batches import ENDED, Batch, BatchState, LineFault
 from foreman.domain.errors import FieldInvalid, ModelNotFound, StoreFull, TargetDown, TargetRefused
 from foreman.domain.intake import Intake, Limits
 from foreman.domain.job import Artifact
@@ -23,10 +26,12 @@ from foreman.offload import offload
 from foreman.queue.actor import QueueActor
 from foreman.queue.batch_commands import (
     AddBatch,
+    AddCheckedBatch,
     AdvanceBatch,
     CancelBatch,
     CheckedBatch,
     EndBatch,
+    FailBatch,
     FeedBatch,
     NewBatch,
 )
@@ -126,6 +131,20 @@ class Life:
         batch = await self.queue.ask(AddBatch(new))
         self.batches.wake()
         return batch.id
+
+    async def add_messages(self, count: int) -> str:
+        asked = [{"custom_id": str(n), "params": {"model": "m", "n": n}} for n in range(count)]
+        new = NewBatch(id=f"msgbatch_{new_job_id()}", kind="anthropic", endpoint="/v1/messages")
+        async with self.blobs.upload() as upload:
+            await upload.write(message_lines(read_requests(json.dumps({"requests": asked}).encode()).requests))
+            batch, upload.stored = await self.queue.ask(AddCheckedBatch(new, await upload.finish(), count))
+        self.batches.wake()
+        return batch.id
+
+    def results(self, batch: Batch) -> dict[str, str]:
+        """Return the kinds of results by their ids."""
+        assert batch.error_file is None
+        return {name: one["result"]["type"] for name, one in self.read(batch.output_file).items()}
 
     async def serve(self) -> None:
         """Work as a slot does."""
@@ -230,6 +249,49 @@ async def test_a_batch_without_its_input_fails(data_dir: Path, autojump_clock: t
         life.batches.wake()
         batch = await life.ended(batch_id)
         assert (batch.state, [fault.code for fault in batch.errors]) == (BatchState.FAILED, ["input_missing"])
+    logged.claim("a batch fails")
+
+
+async def test_all_results_of_messages_are_in_one_file_in_order(data_dir: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with a_life(data_dir) as life:
+        life.nursery.start_soon(life.serve)
+        batch = await life.ended(await life.add_messages(300))
+        assert (batch.state, batch.counts[:2]) == (BatchState.COMPLETED, (297, 3))
+        assert life.results(batch) == {str(n): "errored" if n in BAD else "succeeded" for n in range(300)}
+        assert list(life.results(batch)) == [str(n) for n in range(300)]
+        file = life.store.file(str(batch.output_file))
+        assert file is not None
+        assert (file.purpose, file.expires_at) == ("batch_results", None)
+
+
+async def test_a_batch_of_messages_that_fails_has_a_result_for_every_request(
+    data_dir: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with a_life(data_dir) as life:
+        batch_id = await life.add_messages(300)
+        await trio.sleep(1)
+        await life.queue.ask(FailBatch(batch_id, [LineFault("line_refused", "no")]))
+        life.batches.wake()
+        batch = await life.ended(batch_id)
+        assert batch.state is BatchState.FAILED
+        found = life.results(batch)
+        assert list(found) == [str(n) for n in range(300)]
+        assert Counter(found.values()) == {"canceled": batch.fed, "errored": 300 - batch.fed}
+        assert 0 < batch.fed < 300
+
+
+async def test_a_batch_of_messages_whose_input_is_lost_ends_with_what_it_has(
+    data_dir: Path, autojump_clock: trio.abc.Clock, logged: Logged
+) -> None:
+    async with a_life(data_dir) as life:
+        batch_id = await life.add_messages(300)
+        await trio.sleep(1)
+        life.store.blobs.remove(life.store.blobs.stored(None))
+        life.nursery.start_soon(life.serve)
+        batch = await life.ended(batch_id)
+        assert (batch.state, [fault.code for fault in batch.errors]) == (BatchState.FAILED, ["input_missing"])
+        assert len(life.results(batch)) == batch.fed
+        assert batch.counts.ended == 300
     logged.claim("a batch fails")
 
 

@@ -30,6 +30,7 @@ UNSEEN = "404, as of a response that never was"
 OWN = "tells of one's own jobs alone"
 ADMIN = "wants the admin token"
 NONE = "tells of no job, or of the one that it makes"
+OWN_MESSAGE_BATCHES = "tells of one's own batches alone"  # tests/http/compat/test_message_batches.py
 OWN_BATCHES = "tells of one's own batches alone"  # tests/http/compat/test_batches.py
 OWN_FILES = "tells of one's own files alone"  # tests/http/compat/test_files.py
 OWN_ENDPOINTS = "tells of one's own endpoints alone"  # tests/http/compat/test_webhook_endpoints.py
@@ -81,6 +82,12 @@ ROUTES = {
     "GET /v1/batches": OWN_BATCHES,
     "GET /v1/batches/<batch_id>": OWN_BATCHES,
     "POST /v1/batches/<batch_id>/cancel": OWN_BATCHES,
+    "POST /v1/messages/batches": OWN_MESSAGE_BATCHES,
+    "GET /v1/messages/batches": OWN_MESSAGE_BATCHES,
+    "GET /v1/messages/batches/<batch_id>": OWN_MESSAGE_BATCHES,
+    "DELETE /v1/messages/batches/<batch_id>": OWN_MESSAGE_BATCHES,
+    "POST /v1/messages/batches/<batch_id>/cancel": OWN_MESSAGE_BATCHES,
+    "GET /v1/messages/batches/<batch_id>/results": OWN_MESSAGE_BATCHES,
     "GET /batches": OWN_BATCHES,
     "GET /batches/<batch_id>": OWN_BATCHES,
     "GET /batches/<batch_id>/results": OWN_BATCHES,

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 
 from foreman.domain.batches import CANCELLABLE, ENDED, FED, Batch, BatchState, Counts, LineFault, Step, step
 from foreman.domain.caller import Caller
 from foreman.domain.errors import (
     AdminRequired,
     BatchEnded,
+    BatchNotEnded,
     BatchNotFound,
     FileNotFound,
     ForemanError,
@@ -25,7 +27,7 @@ from foreman.domain.errors import (
     ModelNotFound,
     TargetRefused,
 )
-from foreman.domain.files import BATCH_OUTPUT, Blob, File
+from foreman.domain.files import BATCH_OUTPUT, BATCH_RESULTS, Blob, File
 from foreman.domain.job import RUNNING, TERMINAL, Artifact, Job, Priority, State
 from foreman.domain.quotas import Quota
 from foreman.domain.retry import Backoff
@@ -36,6 +38,7 @@ from foreman.queue.batch_commands import (
     AdvanceBatch,
     CancelBatch,
     CheckedBatch,
+    DeleteBatch,
     EndBatch,
     FailBatch,
     FeedBatch,
@@ -318,6 +321,27 @@ def test_a_repeated_request_with_the_same_input_gets_the_batch_that_is_there(que
     assert add(4, b"other", repeated=True) == ("batch_004", True)
     assert add(5, owner="ann", repeated=True) == ("batch_005", False)
     assert add(6, kind="native", repeated=True) == ("batch_006", False)
+
+
+def test_a_deleted_batch_is_gone_and_its_jobs_go_in_steps(queue: Batches) -> None:
+    queue.add(total=1, kind="anthropic")
+    queue.feed(*queue.lines(1))
+    with pytest.raises(BatchNotEnded):
+        queue.say(DeleteBatch("batch_001"))
+    queue.work()
+    queue.say(AdvanceBatch("batch_001"))
+    out = results(queue.store, "file-out", b"results")
+    queue.say(EndBatch("batch_001", replace(out, new=replace(out.new, purpose=BATCH_RESULTS)), None))
+    with pytest.raises(AdminRequired):
+        queue.say(DeleteBatch("batch_001", Caller("bob", admin=False)))
+    queue.say(DeleteBatch("batch_001"))
+    assert queue.batch().is_going
+    assert queue.store.file("file-out") is None
+    for what in (DeleteBatch, CancelBatch):
+        with pytest.raises(BatchNotFound):
+            queue.say(what("batch_001"))
+    assert queue.say(Prune(most=9)) == 2
+    assert queue.store.batch("batch_001") is None
 
 
 def test_another_callers_batch_is_not_cancelled(queue: Batches) -> None:

@@ -32,7 +32,7 @@ from foreman.domain.batches import BATCH_ID, BatchState
 T = TypeVar("T")
 
 LONGEST_PAGE = 500  # batches in one page of the API
-PREFIX, LEAST_PART = "batch_", 6  # characters of the ULID that name a batch
+LEAST_PART = 6  # characters of the ULID that name a batch
 EXAMPLE = "batch_01M851ES4ND9PVJWPF0KQPVXTA"
 
 
@@ -230,17 +230,18 @@ class _RawPage(msgspec.Struct):
 def _with_batch(client: Client, name: str, do: Callable[[str], T]) -> T:
     """Call `do` with the id of the batch named `name`, and return its result.
 
-    A name is a whole id, or 6 or more characters of the beginning or end of what follows `batch_`, in any case. Raise
-    Refused when it matches several batches, NotFound when it matches none.
+    A name is a whole id, or 6 or more characters of the beginning or end of what follows `batch_` or `msgbatch_`, in
+    any case. Raise Refused when it matches several batches, NotFound when it matches none.
     """
-    part = text(name).lower().removeprefix(PREFIX).upper()
-    if BATCH_ID.fullmatch(PREFIX + part):
-        return do(PREFIX + part)
+    prefix, _, part = text(name).rpartition("_")
+    part = part.upper()
+    if BATCH_ID.fullmatch(whole_id := f"{prefix.lower()}_{part}"):
+        return do(whole_id)
     ids: list[str] = []
     after: str | None = None
     while len(part) >= LEAST_PART:
         page = client.batches(limit=LONGEST_PAGE, after=after)
-        within = ((one.batch_id, one.batch_id.removeprefix(PREFIX)) for one in page.batches)
+        within = ((one.batch_id, one.batch_id.rpartition("_")[2]) for one in page.batches)
         ids += [whole for whole, rest in within if rest.startswith(part) or rest.endswith(part)]
         after = page.next
         if not after:

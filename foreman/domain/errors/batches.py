@@ -28,7 +28,7 @@ class BatchEnded(ForemanError):
 
 
 class BatchNotEnded(ForemanError):
-    """The batch has not ended, so that it has no results yet."""
+    """The batch has not ended: it has no results yet, and cannot be deleted."""
 
     code = "batch_not_ended"
 

@@ -59,6 +59,15 @@ from foreman.domain.views.jobs import (
     show_listed,
 )
 from foreman.domain.views.kinds import encoded, moment, size_of
+from foreman.domain.views.message_batches import (
+    MESSAGE_BATCHES,
+    MessageBatch,
+    MessageBatchCounts,
+    MessageBatchDeleted,
+    MessageBatches,
+    show_message_batch,
+    show_message_batches,
+)
 from foreman.domain.views.nodes import Node, Nodes, NodeTarget
 from foreman.domain.views.responses import InputItems, ResponseDeleted
 from foreman.domain.views.service import (
@@ -94,6 +103,13 @@ from foreman.domain.views.webhook_endpoints import (
 )
 
 __all__ = [
+    "MESSAGE_BATCHES",
+    "MessageBatch",
+    "MessageBatchCounts",
+    "MessageBatchDeleted",
+    "MessageBatches",
+    "show_message_batch",
+    "show_message_batches",
     "Why",
     "Accepted",
     "AnthropicError",

@@ -8,6 +8,7 @@ import msgspec
 
 from foreman.domain.batch_speed import seconds_left, speed
 from foreman.domain.batches import ENDED, Batch, BatchState
+from foreman.domain.files import FILE_ID
 from foreman.domain.job import Instant
 from foreman.domain.views.kinds import Count, Moment, Seconds, about, moment, schema
 
@@ -203,7 +204,7 @@ def show_batch(batch: Batch, now: Instant, *, up: bool) -> Batched:
     links |= {
         name: f"/v1/files/{file}/content"
         for name, file in (("output", batch.output_file), ("errors", batch.error_file))
-        if file is not None
+        if file is not None and FILE_ID.fullmatch(file)
     }
     return Batched(
         batch_id=batch.id,

@@ -45,6 +45,7 @@ class AnthropicError(msgspec.Struct, frozen=True, kw_only=True):
 
     type: Annotated[str, schema(enum=["error"])] = "error"
     error: ErrorDetail
+    request_id: Annotated[str | None, about("Always null.")] = None
 
 
 class StreamStatus(msgspec.Struct, frozen=True, omit_defaults=True):

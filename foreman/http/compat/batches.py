@@ -31,7 +31,6 @@ batches = Blueprint("openai_batches", __name__)
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 KIND = "openai"  # of batches
 LISTED, MOST_LISTED = 20, 100
-RETRIED = "X-Stainless-Retry-Count"  # how often the SDK has sent this request before
 
 
 @batches.post("/v1/batches")
@@ -67,7 +66,7 @@ async def create() -> Response:
         input_file=file.id,
         metadata=metadata,
         output_ttl=lifetime,
-        repeated=request.headers.get(RETRIED, "0") != "0",
+        repeated=found.is_repeated(),
     )
     batch = await ctx.queue.ask(AddBatch(new))
     ctx.batches.wake()

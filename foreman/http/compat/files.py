@@ -14,7 +14,7 @@ from ulid import ULID
 
 from foreman.domain import views
 from foreman.domain.errors import Draining, FieldInvalid, FileNotFound, FilesNotServed, FileTooLarge
-from foreman.domain.files import BATCH, BATCH_OUTPUT, BATCH_RESULTS, FILE_ID, PIECE, File
+from foreman.domain.files import BATCH, BATCH_OUTPUT, FILE_ID, PIECE, File
 from foreman.http import visibility
 from foreman.http.body import coding, held
 from foreman.http.compat.openai import MESSAGES_DIALECT
@@ -177,9 +177,13 @@ async def content(file_id: str) -> Response:
         BlobMissing: Its bytes are gone.
         RangeInvalid: The range lies beyond the file's end.
     """
-    file = await find(file_id)
+    return await download(await find(file_id), "application/octet-stream")
+
+
+async def download(file: File, content_type: str) -> Response:
+    """Answer with the bytes of a file. Raise BlobMissing or RangeInvalid."""
     await context().readers.read(lambda store: store.blob_content(file.blob, 0, 1))  # while there is still a status
-    response = stored_answer(StoredFile(file), "application/octet-stream")
+    response = stored_answer(StoredFile(file), content_type)
     keep_from_running(response)
     response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(file.filename, safe='')}"
     response.set_etag(file.blob)
@@ -189,7 +193,7 @@ async def content(file_id: str) -> Response:
 async def find(file_id: str) -> File:
     """Return a file that the caller may see. Raise FileNotFound."""
     file = await visibility.read(lambda store: store.file(file_id)) if FILE_ID.fullmatch(file_id) else None
-    if file is None or file.purpose == BATCH_RESULTS:
+    if file is None:
         raise FileNotFound(file_id)
     return file
 

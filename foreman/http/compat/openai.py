@@ -11,7 +11,7 @@ from quart import Blueprint, Response
 from foreman.domain import views
 from foreman.domain.endpoints.endpoint import Endpoint
 from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
-from foreman.domain.errors import BodyUnreadable, ForemanError, InvalidJson, ModelNotFound
+from foreman.domain.errors import BodyTooLarge, BodyUnreadable, ForemanError, InvalidJson, ModelNotFound
 from foreman.http import errors
 from foreman.http.compat import calls, responses
 from foreman.http.compat.endpoint_routes import add_routes
@@ -52,7 +52,7 @@ class OpenAIDialect:
     def detail(self, error: ForemanError) -> views.ErrorDetail:
         """Return the inner object of an error."""
         message = f"model '{error.model}' not found" if isinstance(error, ModelNotFound) else str(error)
-        if isinstance(error, (InvalidJson, BodyUnreadable)) and error.hint:
+        if isinstance(error, (InvalidJson, BodyUnreadable, BodyTooLarge)) and error.hint:
             message = f"{message}: {error.hint}"
         kind = KINDS.get(errors.status_of(error), "server_error")
         param = getattr(error, "field", "model" if isinstance(error, ModelNotFound) else None)

@@ -34,6 +34,7 @@ from foreman.http.openapi.blocks import (
 from foreman.http.openapi.codes import ASKED, BODY, ONE_JOB, WRITE
 from foreman.http.openapi.compat import ollama_paths, openai_paths
 from foreman.http.openapi.files import file_paths
+from foreman.http.openapi.message_batches import message_batch_paths
 from foreman.http.openapi.schemas import ref, schemas
 from foreman.http.openapi.service import TICKET, service_paths
 from foreman.http.openapi.webhook_endpoints import endpoint_paths
@@ -84,6 +85,7 @@ def document() -> dict[str, Any]:
         | openai_paths()
         | file_paths()
         | batch_paths()
+        | message_batch_paths()
         | endpoint_paths(),
         "components": {
             "schemas": schemas(),

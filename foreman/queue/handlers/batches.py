@@ -9,12 +9,14 @@ from foreman.domain.batch_answers import error_artifact
 from foreman.domain.batches import CANCELLABLE, CANCELLED_CODE, ENDED, EXPIRED_CODE, FED, MESSAGES, BatchState, Counts
 from foreman.domain.errors import (
     BatchEnded,
+    BatchNotEnded,
     BatchNotFound,
     FileNotFound,
     JobNotFound,
     JobUnreadable,
     QuotaExceeded,
 )
+from foreman.domain.files import BATCH_RESULTS
 from foreman.domain.job import Job, State
 from foreman.queue.batch_commands import (
     AddBatch,
@@ -22,6 +24,7 @@ from foreman.queue.batch_commands import (
     AdvanceBatch,
     CancelBatch,
     CheckedBatch,
+    DeleteBatch,
     EndBatch,
     Ended,
     FailBatch,
@@ -163,14 +166,25 @@ def cancel(ledger: Ledger, message: CancelBatch) -> batches.Batch:
     return batch
 
 
-def find(ledger: Ledger, message: CancelBatch) -> batches.Batch:
+def delete(ledger: Ledger, message: DeleteBatch) -> None:
+    """Delete a batch that has ended: nobody sees it any more, and the pruner removes its jobs in steps."""
+    batch = find(ledger, message)
+    if batch.state not in ENDED:
+        raise BatchNotEnded(batch.id, batch.state)
+    file = None if batch.output_file is None else ledger.store.file(batch.output_file)
+    if file is not None and file.purpose == BATCH_RESULTS:
+        ledger.store.delete_files([file.id])
+    ledger.store.put_batch(replace(batch, expires_at=0.0))
+
+
+def find(ledger: Ledger, message: CancelBatch | DeleteBatch) -> batches.Batch:
     """Return a batch that the caller may change. Raise BatchNotFound or AdminRequired."""
     batch = ledger.store.batch(message.batch_id)
     try:
         message.caller.check_owner(message.batch_id, batch.owner if batch else None)
     except JobNotFound:
         raise BatchNotFound(message.batch_id) from None
-    if batch is None:
+    if batch is None or batch.is_going:
         raise BatchNotFound(message.batch_id)
     return batch
 
