@@ -8,17 +8,22 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')  
 # Hundreds of processes are started: what they import is compiled once, whatever the environment says.
 TESTS := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 READY := $(VENV)/.ready
+SDKS := .venv-sdks
+SDKS_READY := $(SDKS)/.ready
 ON_POSTGRES := tests/http tests/client $(addprefix tests/e2e/,deploy examples feed jobs postgres reload webhooks)
+LOCKED := --universal --generate-hashes --no-header --no-annotate -q
 SECONDS ?= 3600
 ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench profile simulate coverage generate docs crash prove soak binary audit lock clean
+.PHONY: help setup sdks demo run test check bench profile simulate coverage generate docs crash prove soak binary audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install everything into .venv
+
+sdks: $(SDKS_READY) ## Install the clients of other projects that tests/sdks runs, into .venv-sdks (needs npm)
 
 demo: $(READY) ## Run one real job on this machine and show each step
 	@$(BIN)/foreman demo
@@ -81,11 +86,13 @@ binary: $(READY) ## Build one file that needs no Python, and try it: dist/forema
 audit: ## Check the pinned packages for known vulnerabilities (needs uv)
 	@uvx pip-audit --disable-pip --require-hashes --requirement requirements.txt
 
-lock: ## Pin the packages of pyproject.toml in requirements.txt (needs uv)
-	@uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-header --no-annotate -q -o requirements.txt
+lock: ## Pin the packages of pyproject.toml in requirements.txt, and the clients of tests/sdks (needs uv, npm)
+	@uv pip compile pyproject.toml --all-extras $(LOCKED) -o requirements.txt
+	@uv pip compile tests/sdks/requirements.in --python-version 3.11 $(LOCKED) -o tests/sdks/requirements.txt
+	@npm --prefix tests/sdks install --package-lock-only --omit-lockfile-registry-resolved
 
 clean: ## Remove .venv and the files of the tools
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* .cache site
+	@rm -rf $(VENV) $(SDKS) tests/sdks/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* .cache site
 	@find foreman tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew when what is to be installed has changed; what pip says is kept for the case that it fails.
@@ -99,5 +106,16 @@ $(READY): requirements.txt pyproject.toml
 	    && $(BIN)/python -m pip install --disable-pip-version-check --no-input \
 	    --no-deps --no-build-isolation -e . >> $(VENV)/setup.log 2>&1 \
 	    || { tail -n 20 $(VENV)/setup.log >&2; echo "make setup failed; all of it is in $(VENV)/setup.log" >&2; exit 1; }
+	@touch $@
+	@echo "Ready."
+
+# Beside .venv, as they are many and want versions of their own. Bytecode is made of what is imported alone.
+$(SDKS_READY): tests/sdks/requirements.txt tests/sdks/package-lock.json
+	@test -x $(SDKS)/bin/python || { echo "Making $(SDKS) …"; $(PYTHON) -m venv $(SDKS); }
+	@echo "Installing $$(grep -c == tests/sdks/requirements.txt) pinned packages into $(SDKS), others into tests/sdks …"
+	@{ $(SDKS)/bin/python -m pip install --disable-pip-version-check --no-input --no-compile \
+	    --require-hashes --no-deps -r tests/sdks/requirements.txt \
+	    && npm --prefix tests/sdks ci --no-audit --no-fund; } > $(SDKS)/setup.log 2>&1 \
+	    || { tail -n 20 $(SDKS)/setup.log >&2; echo "make sdks failed; all of it is in $(SDKS)/setup.log" >&2; exit 1; }
 	@touch $@
 	@echo "Ready."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import agents
@@ -11,6 +12,7 @@ import httpx2
 import openai
 import pydantic_ai
 import pytest
+from pydantic_ai.capabilities import BatchModelRequests
 from pydantic_ai.models.openai import OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -28,7 +30,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("agents") / "data", ollama_url=upstream.url) as daemon:
+    with Daemon(tmp_path_factory.mktemp("agents") / "data", ollama_url=upstream.url, max_attempts=1) as daemon:
         yield daemon
         assert daemon.errors == []
 
@@ -61,6 +63,29 @@ def test_a_pydantic_agent_runs_in_the_background_and_goes_on(daemon: Daemon, ups
     assert [item["role"] for item in asked] == ["user", "assistant", "user"]
     states = {job["state"] for job in daemon.http.get("/jobs").json()["jobs"]}
     assert states == {"done"}
+
+
+def test_requests_of_pydantic_agents_are_collected_in_batches(daemon: Daemon) -> None:
+    """One that is refused fails its own run; one that failed otherwise is sent again, in another batch."""
+    often = timedelta(milliseconds=50)
+
+    async def work(client: openai.AsyncOpenAI) -> None:
+        model = OpenAIResponsesModel("a", provider=OpenAIProvider(openai_client=client))
+        batches = BatchModelRequests(
+            max_requests=4, max_wait=often, max_resubmissions=1, poll_interval=often, max_poll_interval=often
+        )
+        agent: Any = pydantic_ai.Agent(model, capabilities=[batches])
+        texts = ("one #echo", "two #echo", "#status=400", "#status=500")
+        async with batches:
+            runs: list[Any] = await asyncio.gather(*map(agent.run, texts), return_exceptions=True)
+        assert [run.output for run in runs[:2]] == ["one #echo ", "two #echo "]
+        assert [getattr(error, "status_code", error) for error in runs[2:]] == [400, 500]
+
+    with_client(daemon, work)
+    made = daemon.http.get("/v1/batches").json()["data"][::-1]
+    assert {(one["endpoint"], one["status"]) for one in made} == {("/v1/responses", "completed")}
+    assert sum(one["request_counts"]["total"] for one in made) == 5
+    assert sum(one["request_counts"]["completed"] for one in made) == 2
 
 
 def test_an_agent_of_openais_sdk_has_a_conversation(daemon: Daemon, upstream: Upstream) -> None:
