@@ -94,7 +94,7 @@ def test_a_listed_batch_has_its_speed_tokens_times_and_faults(daemon: Daemon, ma
     assert mixed["answer_tokens"] > 0
     assert list(mixed["times"]) == ["in_progress", "finalizing", "completed"]
     assert mixed["times"]["completed"] == mixed["ended_at"]
-    assert set(mixed["links"]) == {"self", "cancel", "jobs", "output", "errors"}
+    assert set(mixed["links"]) == {"self", "cancel", "jobs", "results", "output", "errors"}
     assert (failed["state"], failed["lines_per_minute"]) == ("failed", None)
     assert [(one["code"], one["line"], one["param"]) for one in failed["errors"]] == [
         ("duplicate_custom_id", 2, "custom_id")

@@ -49,6 +49,12 @@ def test_a_background_stream_is_taken_up_again_and_continued(daemon: Daemon) -> 
     assert (answer, then) == ("the whole answer: w0 w1 w2 ", "and then: w0 w1 w2 ")
 
 
+def test_a_batch_of_messages_is_made_and_its_results_are_printed(daemon: Daemon) -> None:
+    made, *answers = run(daemon, "anthropic_batch.py", MODEL).splitlines()
+    assert made.startswith("made msgbatch_") and made.endswith(" of 3 requests")
+    assert answers == [f"{name}: w0 w1 w2 " for name in ("colours", "rivers", "cities")]
+
+
 def test_a_folder_is_summarized_once_however_often_it_is_asked_for(daemon: Daemon, tmp_path: Path) -> None:
     for name in ("one.txt", "two.txt"):
         tmp_path.joinpath(name).write_text(f"The text of {name}.")
