@@ -263,9 +263,13 @@ class AsyncClient(AsyncBatches):
         by: Literal["model", "caller", "target", "endpoint"] | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
+        only: Mapping[Literal["model", "caller", "target", "endpoint"], str] | None = None,
     ) -> Report:
-        """Return the usage in every `step` from `start` up to `end`, in total or for each name of `by`."""
-        return await self._ask(requests.usage(step, by, start, end))
+        """Return the usage in every `step` from `start` up to `end`, in total or for each name of `by`.
+
+        With `only`, count what was done for these: `{"model": "llama3:8b"}`.
+        """
+        return await self._ask(requests.usage(step, by, start, end, only))
 
     async def pause(self) -> None:
         """Start no more jobs; running ones go on, new ones are accepted. The pause survives restarts."""

@@ -215,9 +215,15 @@ def feed(after: int | None, filters: Mapping[str, Sequence[str]]) -> Ask[bytes]:
     return Ask(bytes, "/events", params=wanted, headers={"Accept": "text/event-stream"})
 
 
-def usage(step: str | None, by: str | None, start: datetime | None, end: datetime | None) -> Ask[Report]:
+def usage(
+    step: str | None,
+    by: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    only: Mapping[Any, str] | None = None,
+) -> Ask[Report]:
     """Read the usage report."""
-    wanted = {"step": step, "by": by, "from": start, "to": end}
+    wanted = {"step": step, "by": by, "from": start, "to": end, **(only or {})}
     return Ask(Report, "/usage", params={name: _shown(value) for name, value in wanted.items() if value is not None})
 
 

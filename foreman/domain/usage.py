@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import NamedTuple
 
 from foreman.domain.job import RUNNING, Instant, Job, LoadKey, State, model_of
@@ -20,6 +21,8 @@ WAITS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800
 # Models, callers and endpoints are few, but callers can make up names: further groups of a step share one row.
 MOST_GROUPS = 500
 OTHER = "other"
+
+NO_FILTER: Mapping[str, str] = MappingProxyType({})
 
 
 class Group(NamedTuple):

@@ -126,7 +126,7 @@ def test_a_step_keeps_so_many_groups_apart_and_no_more(
     add(store, draft(10, model="m10", owner="other"), now=T + 60)
     asked: dict[str, Any] = {"begin": 0, "end": DAY, "by": None, "limit": 10}
     told = [
-        sum(row.figures.submitted for row in store.usage(step=MINUTE, caller=caller, **asked))
+        sum(row.figures.submitted for row in store.usage(step=MINUTE, only={"caller": caller}, **asked))
         for caller in ("me", "you", "other")
     ]
     assert told == [5, 1, 1]  # a caller that is named like the rest is told nothing of the rest
@@ -197,3 +197,19 @@ def test_the_columns_are_those_that_are_counted(store: Store) -> None:
         "answer_tokens": 3,
         "loads": 4,
     }
+
+
+def test_only_what_was_done_for_a_name_is_counted_where_one_is_asked_for(open_store: Callable[[], Store]) -> None:
+    store = open_store()
+    add(
+        store, draft(1, model="a", owner="me"), draft(2, model="b", owner="me"), draft(3, model="a", owner="you"), now=T
+    )
+
+    def submitted(by: str | None = None, **only: str) -> dict[str | None, int]:
+        found = store.usage(step=HOUR, begin=0, end=DAY, by=by, limit=10, only=only)
+        return {row.by: row.figures.submitted for row in found}
+
+    assert submitted(model="a") == {None: 2}
+    assert submitted(by="caller", model="a") == {"me": 1, "you": 1}
+    assert submitted(by="model", caller="me") == {"a": 1, "b": 1}
+    assert submitted(model="b", caller="you") == submitted(model="nobody's") == {}

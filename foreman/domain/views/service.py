@@ -138,8 +138,8 @@ class Figures(msgspec.Struct, frozen=True):
     wait_p50: Annotated[Seconds | None, about("Median wait of the jobs that started.")] = None
     wait_p95: Seconds | None = None
     loads: Count = 0
-    waiting: Annotated[Count | None, about("Maximum at one time; null with `by`.")] = None
-    running: Annotated[Count | None, about("Maximum at one time; null with `by`.")] = None
+    waiting: Annotated[Count | None, about("Maximum at one time; null with `by` or a filter.")] = None
+    running: Annotated[Count | None, about("Maximum at one time; null with `by` or a filter.")] = None
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -115,6 +115,7 @@ def service_paths() -> Paths:
                 "field_invalid",
                 parameters=[
                     query("by", words(*Group._fields), "One row per name and step, empty ones left out."),
+                    *(query(name, TEXT, f"Only what was done for this {name}.") for name in Group._fields),
                     query(
                         "from", TIME, "60 minutes, 24 hours or 30 days ago by default. Minutes are kept for 24 hours."
                     ),

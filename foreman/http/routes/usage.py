@@ -24,9 +24,10 @@ MOST_ROWS = 10_000
 
 @usage.get("/usage")
 async def figures() -> Response:
-    """Show the usage of a period: one row per step, or with `by` one per name and step."""
-    check_names("by", "from", "to", "step")
+    """Show the usage of a period: one row per step, or with `by` one per name and step; of certain names only."""
+    check_names("by", "from", "to", "step", *Group._fields)
     asked = request.args
+    only = {name: asked[name] for name in Group._fields if name in asked}
     by: str | None = choice("by", asked.get("by"), {name: name for name in Group._fields})
     word = choice("step", asked.get("step"), {word: word for word in STEPS}) or "hour"
     ctx = context()
@@ -34,11 +35,11 @@ async def figures() -> Response:
     begin, end = _times(word, now)
 
     def read(store: Reader) -> tuple[list[Row], str | None]:
-        rows = store.usage(step=step, begin=begin, end=end, by=by, limit=MOST_ROWS + 1)
+        rows = store.usage(step=step, begin=begin, end=end, by=by, limit=MOST_ROWS + 1, only=only)
         since = store.note(SINCE)
         if by is not None:
             return rows, since
-        depths = store.depths(step=step, begin=begin, end=end)
+        depths = None if only else store.depths(step=step, begin=begin, end=end)
         live = ctx.outlook.board.waiting, len(store.running())
         return every_step(rows, depths, begin=begin, end=end, step=step, now=now, live=live), since
 

@@ -57,7 +57,8 @@ def _used(ledger: Ledger, owner: str) -> Mapping[int, int]:
     if used is None:
         used = ledger.tokens[owner] = {}
         begin, end = counted_from(ledger.now), int(ledger.now) + MINUTE
-        for row in ledger.store.usage(step=MINUTE, begin=begin, end=end, by=None, limit=MOST_GROUPS, caller=owner):
+        only = {"caller": owner}
+        for row in ledger.store.usage(step=MINUTE, begin=begin, end=end, by=None, limit=MOST_GROUPS, only=only):
             used[row.at] = row.figures.prompt_tokens + row.figures.answer_tokens
         for slot, figures in ledger.tally.figures.items():  # of this transaction
             if slot.step == MINUTE and slot.group.caller == owner:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, TypeVar
 
@@ -13,7 +13,7 @@ from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.scheduling.choose import CLASSES
 from foreman.domain.scheduling.sequence import Waiting
-from foreman.domain.usage import Depth, Row
+from foreman.domain.usage import NO_FILTER, Depth, Row
 from foreman.domain.webhooks.endpoints import AnyDelivery
 from foreman.store.records import ALL, Cursor, Due, Order, Selection, Seqs, Shape
 from foreman.store.sql import due, listing, usage
@@ -210,10 +210,10 @@ class SqlReader(FileReads, BatchReads, EndpointReads, ABC):
         ]
 
     def usage(
-        self, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
+        self, *, step: int, begin: int, end: int, by: str | None, limit: int, only: Mapping[str, str] = NO_FILTER
     ) -> list[Row]:
         """Return the usage figures of the steps from `begin` up to `end`."""
-        return usage.read(self._sql, step=step, begin=begin, end=end, by=by, limit=limit, caller=caller)
+        return usage.read(self._sql, step=step, begin=begin, end=end, by=by, limit=limit, only=only)
 
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
         """Return the depths of the queue from `begin` up to `end`."""

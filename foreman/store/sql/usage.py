@@ -68,17 +68,20 @@ class UsageWriter:
 
 
 def read(
-    statements: Statements, *, step: int, begin: int, end: int, by: str | None, limit: int, caller: str | None = None
+    statements: Statements, *, step: int, begin: int, end: int, by: str | None, limit: int, only: Mapping[str, str]
 ) -> list[Row]:
     """Return up to `limit` rows of the steps from `begin` up to `end`; steps without activity have none."""
     stored = HOUR if step == DAY else step
     name = by if by in _GROUP else "NULL"
     columns = ", ".join(f"CAST(sum({column}) AS {_TYPES.get(column, 'BIGINT')})" for column in _SUMS)
     # A caller may have the name OTHER too; the row of surplus groups has that name as its model as well.
-    of = "" if caller is None else "AND caller = ? AND (caller <> ? OR model <> ?)"
-    whose = () if caller is None else (caller, OTHER, OTHER)
+    conditions = {f"{field} = ?": [only[field]] for field in _GROUP if field in only}
+    if "caller" in only:
+        conditions["(caller <> ? OR model <> ?)"] = [OTHER, OTHER]
+    of = "".join(f" AND {condition}" for condition in conditions)
+    whose = [value for values in conditions.values() for value in values]
     sql = f"""SELECT abs(at) / {step:d} * {step:d} AS slot, {name}, {columns} FROM usage
-              WHERE step = ? AND at BETWEEN ? AND ? {of} GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?"""
+              WHERE step = ? AND at BETWEEN ? AND ?{of} GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?"""
     first, last = (1 - end, -begin) if stored == HOUR else (begin, end - 1)
     rows = statements.rows(sql, (stored, first, last, *whose, limit))
     return [Row(at, found, _figures(sums)) for at, found, *sums in rows]

@@ -97,6 +97,19 @@ def test_what_becomes_of_jobs_is_counted_by_caller_model_endpoint_and_target(
         assert by("target") == {done["target"]: 5} and target_of(done) == "ollama"
 
 
+def test_only_one_name_is_told_of_where_one_is_asked_for(daemon: Daemon) -> None:
+    finished(daemon, model="b")
+    name = next(row["by"] for row in usage(daemon, step="day", by="model") if row["by"] in ("b", "b:latest"))
+    before = total(daemon, model=name)
+    finished(daemon, model="b")
+    finished(daemon)
+    assert total(daemon, model=name)["done"] == before["done"] + 1
+    assert total(daemon, model="nobody's")["done"] == 0
+    [row] = usage(daemon, step="day", model=name, by="endpoint", **{"from": datetime.now(UTC).isoformat()})
+    assert (row["by"], row["waiting"]) == ("/api/chat", None)
+    assert usage(daemon, step="day", model=name)[-1]["waiting"] is None
+
+
 def test_three_thousand_jobs_at_once_are_all_counted_and_so_is_the_most_that_waited(
     upstream: Upstream, tmp_path: Path
 ) -> None:
