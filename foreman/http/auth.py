@@ -25,7 +25,9 @@ from foreman.http.tickets import Tickets
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
 OPEN_FOLDER = "/static/"  # files of the web UI, which asks for the token itself
 # Routes that browsers open without headers: websockets, EventSource, images, links.
-TAKE_TICKETS = frozenset({"events.over_websocket", "events.over_sse", "jobs.follow", "jobs.artifact", "files.content"})
+TAKE_TICKETS = frozenset(
+    {"events.over_websocket", "events.over_sse", "jobs.follow", "jobs.artifact", "files.content", "batches.results"}
+)
 TICKET = "ticket"  # query parameter
 BETWEEN_NODES = "/nodes/between/"  # begins the paths that the nodes of a fleet call, and nobody else
 CALLER = "foreman.caller"  # key in the scope of an admitted request: a ticket can be checked only once

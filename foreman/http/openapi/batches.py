@@ -15,6 +15,7 @@ from foreman.http.compat.files import LIFETIME
 from foreman.http.openapi.blocks import CALLER, JSON, OPENAI, Paths, given, operation, path, query, streamed
 from foreman.http.openapi.codes import BODY, WRITE
 from foreman.http.openapi.schemas import ref
+from foreman.http.openapi.service import TICKET
 from foreman.http.query import LONGEST_PAGE, PAGE
 
 NEW: Schema = {
@@ -120,6 +121,7 @@ def native_batch_paths() -> Paths:
                 "Download a line for each request of a batch that has ended, in their order",
                 {"200": streamed(NDJSON)},
                 ("batch_not_found", "batch_not_ended", "file_not_found", "blob_missing", "memory_full", "not_found"),
+                parameters=[TICKET],
             ),
         },
         "/batches/{batch_id}/cancel": {

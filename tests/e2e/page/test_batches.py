@@ -164,6 +164,23 @@ def test_files_come_with_the_token_of_the_page(page: Page, start: Fresh) -> None
     expect(page.get_by_text("alice")).to_have_count(0)
 
 
+def test_the_results_of_other_apis_are_one_file(page: Page, start: Fresh) -> None:
+    daemon = start(token="alice:hush")
+    daemon.http.headers["Authorization"] = "Bearer hush"
+    params = {"model": "a", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    asked = {"requests": [{"custom_id": name, "params": params} for name in ("one", "two")]}
+    batch_id = ended(daemon, daemon.http.post("/v1/messages/batches", json=asked).json()["id"])
+    page.add_init_script("sessionStorage.setItem('foreman-token', 'hush')")
+    opened(page, daemon, f"#/batches/{batch_id}")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("completed")
+    with page.expect_download() as got:
+        page.get_by_role("button", name="Download results").click()
+    assert re.fullmatch(rf"{batch_id}_\w+\.jsonl", got.value.suggested_filename)
+    lines = got.value.path().read_text().splitlines()
+    assert [json.loads(line)["custom_id"] for line in lines] == ["one", "two"]
+    expect(page.get_by_role("button", name="Download")).to_have_count(1)
+
+
 def test_the_list_is_filtered_by_state_in_the_address(page: Page, start: Fresh) -> None:
     daemon = start(slots=1)
     ended(daemon, a_batch(daemon, "one", description="first"))

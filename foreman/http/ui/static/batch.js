@@ -8,6 +8,7 @@ import { download } from "./download.js";
 import { bytes, count, heard, moment, plural, seconds } from "./format.js";
 
 const EVERY = 2000; // ms between looks while it is open; changes of jobs may come before
+const CONTENT = "/content"; // of a file that may be removed before its batch
 const FILES = [
   ["output", "Output"],
   ["errors", "Errors"],
@@ -103,7 +104,7 @@ export function batch(main, { feed, link, id }) {
     const rows = {
       Id: h("span.mono", {}, found.batch_id),
       Model: modelOf(found),
-      Endpoint: h("span.mono", {}, found.endpoint),
+      Endpoint: found.endpoint && h("span.mono", {}, found.endpoint),
       By: found.owner,
       Tokens: tokens > 0 && `${count(found.prompt_tokens)} of prompts${found.cached_tokens ? ` (${count(found.cached_tokens)} cached)` : ""}, ${count(found.answer_tokens)} of answers`,
       "Window ends": going && found.ends_by && moment(found.ends_by),
@@ -166,29 +167,33 @@ export function batch(main, { feed, link, id }) {
   }
 
   function showFiles(found) {
-    const there = FILES.filter(([name]) => found.links[name]);
+    const all = FILES.filter(([name]) => found.links[name]);
+    const there = all.length || !ended(found) || !found.links.results ? all : [["results", "Results"]];
     noFiles.hidden = there.length > 0;
     say(noFiles, going ? "They are written once all lines have ended." : "There are none: no line was run.");
-    fill(files, there.map(([name, label]) => file(label, found.links[name], name === "output" ? found.done : ended(found) - found.done)));
+    const lines = { output: found.done, errors: ended(found) - found.done, results: ended(found) };
+    fill(files, there.map(([name, label]) => file(label, found.links[name], lines[name])));
   }
 
   /** A file to download; how large it is, or that it is gone, is found out. */
   function file(label, link, lines) {
     const said = h("span.muted.long", {}, plural(lines, "line"));
-    let name = `${label.toLowerCase()}.jsonl`;
+    let name = `${id}_${label.toLowerCase()}.jsonl`;
     const save = () => download(link, name).catch((problem) => toast(problem.message, "bad"));
     const button = h("button.small", { "aria-label": `Download ${label.toLowerCase()}`, onclick: save }, "Download");
-    get(link.replace(/\/content$/, "")).then(
-      (found) => {
-        name = found.filename;
-        say(said, `${plural(lines, "line")}, ${bytes(found.bytes)}`);
-      },
-      (problem) => {
-        if (problem.status !== 404) return;
-        say(said, "removed");
-        button.hidden = true;
-      },
-    );
+    if (link.endsWith(CONTENT)) {
+      get(link.slice(0, -CONTENT.length)).then(
+        (found) => {
+          name = found.filename;
+          say(said, `${plural(lines, "line")}, ${bytes(found.bytes)}`);
+        },
+        (problem) => {
+          if (problem.status !== 404) return;
+          say(said, "removed");
+          button.hidden = true;
+        },
+      );
+    }
     return h("li.row", {}, h("b", {}, label), said, button);
   }
 

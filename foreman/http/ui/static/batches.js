@@ -89,7 +89,7 @@ function hint() {
   return [
     h("h2", {}, "Run many requests as one"),
     h("p", {}, "A batch takes a file with one request a line, and gives back a file of answers. Its lines wait behind all other work, and go on after restarts."),
-    h("p", {}, "Any program for OpenAI's Batch API can send one: give it this address, with ", h("code", {}, "/v1"), "."),
+    h("p", {}, "In a terminal: ", h("code", {}, "foreman batch submit lines.jsonl"), ". Any program for OpenAI's Batch API can send one, too: give it this address, with ", h("code", {}, "/v1"), "."),
     h("pre", { tabIndex: 0 }, `client = OpenAI(base_url="${location.origin}/v1", api_key="…")\nfile = client.files.create(file=open("lines.jsonl", "rb"), purpose="batch")\nclient.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")`),
   ];
 }
