@@ -534,12 +534,14 @@ def whole(path: str, model: str, words: list[str]) -> dict[str, Any]:
         return {
             "id": "c1",
             "object": "text_completion",
+            "created": 1,
             "model": model,
             "choices": [choice | {"text": text}],
             "usage": usage,
         }
     choice["message"] = {"role": "assistant", "content": text}
-    return {"id": "c1", "object": "chat.completion", "model": model, "choices": [choice], "usage": usage}
+    top = {"id": "c1", "object": "chat.completion", "created": 1, "model": model}
+    return {**top, "choices": [choice], "usage": usage}
 
 
 def embeddings(path: str, asked: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,14 @@ def client(shared: Daemon) -> Iterator[Any]:
 def sdk(daemon: Daemon, token: str = "unused") -> Any:
     """The client; what it gives is of too many types to be told apart here."""
     http = httpx2.Client(trust_env=False)
-    return openai.OpenAI(base_url=f"{daemon.url}/v1", api_key=token, max_retries=0, timeout=60, http_client=http)
+    return openai.OpenAI(
+        base_url=f"{daemon.url}/v1",
+        api_key=token,
+        max_retries=0,
+        timeout=60,
+        http_client=http,
+        _strict_response_validation=True,
+    )
 
 
 def is_whole(event: Any) -> bool:

@@ -42,7 +42,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iter
 
 def connect(daemon: Daemon, token: str = "SECRET-A") -> openai.OpenAI:
     http = httpx2.Client(trust_env=False, timeout=60)
-    return openai.OpenAI(base_url=f"{daemon.url}/v1", api_key=token, http_client=http, max_retries=0)
+    return openai.OpenAI(
+        base_url=f"{daemon.url}/v1", api_key=token, http_client=http, max_retries=0, _strict_response_validation=True
+    )
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ def sdk(daemon: Daemon) -> Iterator[Callable[[str], openai.OpenAI]]:
 
     def client(token: str = "SECRET-A") -> openai.OpenAI:
         http = httpx2.Client(trust_env=False, timeout=30)
-        clients.append(openai.OpenAI(base_url=f"{daemon.url}/v1", api_key=token, http_client=http, max_retries=0))
+        more: Any = {"max_retries": 0, "_strict_response_validation": True}
+        clients.append(openai.OpenAI(base_url=f"{daemon.url}/v1", api_key=token, http_client=http, **more))
         return clients[-1]
 
     yield client

@@ -48,9 +48,8 @@ def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @contextmanager
 def sdk(daemon: Daemon, token: str = "SECRET-A") -> Iterator[openai.OpenAI]:
     http = httpx2.Client(trust_env=False)
-    with openai.OpenAI(
-        base_url=f"{daemon.url}/v1", api_key=token, max_retries=0, timeout=60, http_client=http
-    ) as client:
+    more: Any = {"max_retries": 0, "timeout": 60, "_strict_response_validation": True}
+    with openai.OpenAI(base_url=f"{daemon.url}/v1", api_key=token, http_client=http, **more) as client:
         yield client
 
 
@@ -69,7 +68,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def ask(client: openai.OpenAI, method: str, path: str, **more: Any) -> Any:
-    """What a resource of the SDK would send: its newest versions have one, the installed one may not yet."""
+    """What the SDK's own methods send, wrong or not, and of Foreman's own routes."""
     options = {"params": more["params"]} if "params" in more else {}
     call: Any = getattr(client, method)
     body = {"body": more["body"]} if "body" in more else {}
@@ -112,6 +111,22 @@ def test_an_endpoint_is_made_shown_changed_and_deleted(client: openai.OpenAI, re
         with pytest.raises(openai.NotFoundError) as error:
             ask(client, method, f"/{made['id']}{path}")
         assert error.value.code == "webhook_endpoint_not_found"
+
+
+def test_the_sdks_own_methods_make_turn_test_and_delete_an_endpoint(client: openai.OpenAI, receiver: Receiver) -> None:
+    assert set(client.webhooks.event_types.list().data) == set(EVENT_TYPES)
+    made = client.webhooks.create(name="mine", url=receiver.url, event_types=["batch.completed"])
+    changed = client.webhooks.update(made.id, name="yours", event_types=["response.completed"])
+    assert (changed.name, changed.event_types) == ("yours", ["response.completed"])
+    assert client.webhooks.retrieve(made.id) == changed
+    assert [one.id for one in client.webhooks.list(limit=1).data] == [made.id]
+    turned = client.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True)
+    assert turned.signing_secret != made.signing_secret
+    assert client.webhooks.test(made.id, event_type="response.completed").success
+    for secret in (made.signing_secret, turned.signing_secret):
+        assert unwrapped(client, receiver.got[0], secret).type == "response.completed"
+    assert client.webhooks.delete(made.id).deleted
+    assert client.webhooks.list().data == []
 
 
 def test_endpoints_are_listed_page_by_page_and_are_not_without_number(
