@@ -28,7 +28,11 @@ READ_LINES, READ_BYTES = 64, 2**20  # lines read at once, and bytes of them
 WRITTEN = 2**14  # bytes of lines between checkpoints
 
 
-UNFED = {BatchState.CANCELLED: CANCELLED_CODE, BatchState.EXPIRED: EXPIRED_CODE, BatchState.FAILED: FAILED_CODE}
+UNFED = {  # the state and the code of lines that never were jobs
+    BatchState.CANCELLED: (State.CANCELLED, CANCELLED_CODE),
+    BatchState.EXPIRED: (State.EXPIRED, EXPIRED_CODE),
+    BatchState.FAILED: (State.FAILED, FAILED_CODE),
+}
 
 
 class _Page(NamedTuple):
@@ -89,12 +93,12 @@ def _unanswered(kind: Kind, line: FinishedLine, store: Reader) -> bytes:
     if line.state == State.FAILED:
         return kind.failed(line, read_failure(line, store.content(line.job_id, ERROR)))
     code = line.error_code or ""
-    return kind.unanswered(line.job_id, line.custom_id, code if code in MESSAGES else CANCELLED_CODE)
+    return kind.unanswered(line, code if code in MESSAGES else CANCELLED_CODE)
 
 
 async def _write_unfed(batch: Batch, upload: Upload, unfed: AsyncIterator[RawLine]) -> None:
     assert batch.ending is not None
-    kind, code = KINDS[batch.kind], UNFED[batch.ending]
+    kind, (state, code) = KINDS[batch.kind], UNFED[batch.ending]
     number, written = batch.fed, bytearray()
     try:
         async for line in unfed:
@@ -102,7 +106,9 @@ async def _write_unfed(batch: Batch, upload: Upload, unfed: AsyncIterator[RawLin
                 custom_id = await offload(len(line.data or b""), kind.custom_id, line.data, batch.endpoint)
             except LineInvalid:  # it was checked
                 continue
-            written += kind.unanswered(f"{batch.id.rpartition('_')[2]}_{number}", custom_id, code)
+            id = f"{batch.id.rpartition('_')[2]}_{number}"
+            never = FinishedLine(number, id, custom_id, state, MESSAGES[code], code, is_job=False)
+            written += kind.unanswered(never, code)
             number += 1
             if len(written) >= WRITTEN:
                 await upload.write(bytes(written))

@@ -174,8 +174,8 @@ class Batches:
         request = await offload(len(line.data or b""), read, line.data, batch.endpoint)  # as it was checked
         own = {
             "endpoint": batch.endpoint,
-            **request.submission.own,
             "priority": Priority.LOW,
+            **request.submission.own,
             "custom_id": request.custom_id,
             "batch_id": batch.id,
             "batch_line": number,

@@ -22,7 +22,7 @@ from foreman.domain.errors import JobUnreadable, WebhookRefused
 from foreman.domain.job import Delivery, Instant, State
 from foreman.domain.retry import Sent, retry_after
 from foreman.domain.webhooks import addresses
-from foreman.domain.webhooks.endpoints import AnyDelivery, body_of
+from foreman.domain.webhooks.endpoints import AnyDelivery, EndpointDelivery, body_of
 from foreman.domain.webhooks.signature import sign
 from foreman.queue.results import show_results
 from foreman.resolver import Resolver
@@ -256,10 +256,20 @@ def content_of(store: Reader, delivery: AnyDelivery, inline: int, now: Instant) 
     """Return what a webhook carries, and its secrets. Raise JobUnreadable when what it tells of is missing."""
     if isinstance(delivery, Delivery):
         return Content(payload_of(store, delivery, inline))
+    if delivery.endpoint_id == delivery.subject:
+        return Content(_end_of_batch(store, delivery, now))
     endpoint = store.webhook_endpoint(delivery.endpoint_id)
     if endpoint is None:  # deleted meanwhile, with its deliveries
         raise JobUnreadable(delivery.subject, f"the endpoint of its event {delivery.id} is not there")
     return Content(body_of(delivery), endpoint.secrets(now))
+
+
+def _end_of_batch(store: Reader, delivery: EndpointDelivery, now: Instant) -> bytes:
+    """Return the body of the webhook for the end of a batch. Raise JobUnreadable when the batch is missing."""
+    batch = store.batch(delivery.subject)
+    if batch is None:  # pruned meanwhile
+        raise JobUnreadable(delivery.subject, "it is not there")
+    return msgspec.json.encode(views.show_batch_webhook(batch, delivery.type, delivery.created_at, now))
 
 
 def payload_of(store: Reader, delivery: Delivery, inline: int) -> bytes:

@@ -12,13 +12,24 @@ from typing import Any, TypeVar
 import msgspec
 
 from foreman.client import batch_requests
-from foreman.client.batch_input import Given, opened
-from foreman.client.errors import AnswerTooLarge, Busy, ClientError, ConnectFailed, NotEnded, NotForeman, Refused
+from foreman.client.batch_input import BatchInput, Given, opened
+from foreman.client.errors import (
+    AnswerTooLarge,
+    ArgumentInvalid,
+    Busy,
+    ClientError,
+    ConnectFailed,
+    LinesRefused,
+    NotEnded,
+    NotForeman,
+    Refused,
+)
 from foreman.client.operations import FIRST, LATE, Clock, Emit, Emitting, Held, Open, Operation, Pause, Read, ask
 from foreman.client.reading import TooMuch, decode
 from foreman.client.reconnect import Reconnect
+from foreman.client.requests import error_of
 from foreman.domain.batches import ENDED
-from foreman.domain.views import Batched
+from foreman.domain.views import Batched, Submitted
 
 T = TypeVar("T")
 
@@ -26,10 +37,26 @@ PAUSES = (0.1, 2.0)  # seconds between two looks at a batch: the first and the l
 
 
 def submit(
-    file: Given, endpoint: str | None, metadata: Mapping[str, str] | None, sent: Callable[[int], None] | None
+    url: str,
+    file: Given,
+    *,
+    endpoint: str | None,
+    metadata: Mapping[str, str] | None,
+    name: str | None,
+    state_webhook_url: str | None,
+    idempotency_key: str | None,
+    sent: Callable[[int], None] | None,
 ) -> Operation[Batched]:
-    """Upload the input of a batch and make the batch; without it, the upload is deleted."""
+    """Send the input of a batch and make the batch; without it, nothing stays stored.
+
+    Raise LinesRefused when lines are wrong.
+    """
     with opened(file, sent) as given:
+        native = {"name": name, "state_webhook_url": state_webhook_url, "idempotency_key": idempotency_key}
+        _check_place(given, {"endpoint": endpoint, "metadata": metadata} if given.is_native else native)
+        if given.is_native:
+            request = batch_requests.submit_native(given, name or given.name, state_webhook_url, idempotency_key)
+            return _submitted(url, (yield from ask(request)))
         uploaded = yield from ask(batch_requests.upload(given))
         try:
             made = yield from ask(batch_requests.create(uploaded.id, endpoint or given.endpoint, metadata))
@@ -38,6 +65,24 @@ def submit(
                 yield from ask(batch_requests.delete_file(uploaded.id))
             raise
     return (yield from ask(batch_requests.batch(made.id)))
+
+
+def _check_place(given: BatchInput, others: Mapping[str, object]) -> None:
+    """Raise ArgumentInvalid for an argument that is for batches of the other kind."""
+    for name, value in others.items():
+        if value is not None:
+            kind = "bodies of POST /jobs" if given.is_native else "requests of OpenAI's Batch API"
+            raise ArgumentInvalid(f"{name} does not go with {given.name}", f"its lines are {kind}")
+
+
+def _submitted(url: str, answer: bytes) -> Batched:
+    """Return the batch. Raise LinesRefused when lines were rejected, or another ClientError."""
+    with suppress(msgspec.DecodeError):
+        return decode(answer, Batched)
+    with suppress(msgspec.DecodeError):
+        refused = decode(answer, Submitted)
+        raise LinesRefused(refused.rejected, refused.errors)
+    raise error_of(url, 422, {}, answer)
 
 
 def watch(batch_id: str, within: float | None, retry_for: float, clock: Clock = time.monotonic) -> Emitting[Batched]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import msgspec
 
 from foreman.client.batch_input import BatchInput
-from foreman.client.requests import Ask, quoted
+from foreman.client.requests import Ask, fit, quoted
 from foreman.client.writing import encode, text
 from foreman.domain.views import Batched, BatchPage
+
+T = TypeVar("T")
 
 SLOWEST = 2**16  # bytes a second, at which an upload may take its time
 LONGEST = 86400.0  # seconds for an upload of unknown length
@@ -25,6 +28,15 @@ class Made(msgspec.Struct):
 def upload(given: BatchInput) -> Ask[Made]:
     """Upload the input of a batch."""
     return _sent(Ask(Made, "/v1/files", "POST", headers={"Content-Type": given.as_form()}), given)
+
+
+def submit_native(given: BatchInput, name: str, url: str | None, key: str | None) -> Ask[bytes]:
+    """Make a batch of bodies of POST /jobs; 422, when lines were rejected, is an answer too."""
+    headers = {"Content-Type": "application/x-ndjson"}
+    if key is not None:
+        headers["Idempotency-Key"] = fit(key, "the idempotency key")
+    params = {"batch": text(name)} | ({"state_webhook_url": text(url)} if url is not None else {})
+    return _sent(Ask(bytes, "/jobs", "POST", params=params, headers=headers, answers=(422,)), given)
 
 
 def delete_file(file_id: str) -> Ask[bytes]:
@@ -62,7 +74,7 @@ def results(batch_id: str) -> Ask[bytes]:
     return Ask(bytes, f"/batches/{quoted(batch_id)}/results")
 
 
-def _sent(ask: Ask[Made], given: BatchInput) -> Ask[Made]:
+def _sent(ask: Ask[T], given: BatchInput) -> Ask[T]:
     """Return a request with the input as its body."""
     headers, length = dict(ask.headers), given.length
     if length is not None:

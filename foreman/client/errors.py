@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foreman.client.types import Job
+from foreman.domain.views import Rejected
 
 
 class ClientError(Exception):
@@ -66,6 +67,21 @@ class Refused(ClientError):
         super().__init__(message, hint)
         self.status = status
         self.code = code  # stable, see the list of error codes
+
+
+class LinesRefused(Refused):
+    """Lines of a batch are wrong; nothing of it is stored. `errors` are the first 1,000, by their numbers."""
+
+    def __init__(self, rejected: int, errors: list[Rejected]) -> None:
+        first = errors[0]
+        what = (
+            f"line {first.line} is refused"
+            if rejected == 1
+            else f"{rejected:,} lines are refused, the first is {first.line}"
+        )
+        super().__init__(422, first.code, f"{what}: {first.error}", first.hint)
+        self.rejected = rejected
+        self.errors = errors
 
 
 class Unauthorized(Refused):

@@ -98,7 +98,7 @@ def address(url: str | None = None, token: str | None = None) -> Address:
         url = f"http://{url}"
     if not _is_address(url):
         raise ConnectFailed(url, f"not a valid URL, such as {DEFAULT_URL}", nobody=True)
-    return Address(url.rstrip("/"), _fit(token.partition(",")[0].strip(), "the token"))
+    return Address(url.rstrip("/"), fit(token.partition(",")[0].strip(), "the token"))
 
 
 def _is_address(url: str) -> bool:
@@ -116,7 +116,7 @@ def submit(body: Mapping[str, Any], idempotency_key: str | None = None) -> Ask[A
     """Store a job."""
     headers = {"Content-Type": "application/json"}
     if idempotency_key is not None:
-        headers["Idempotency-Key"] = _fit(idempotency_key, "the idempotency key")
+        headers["Idempotency-Key"] = fit(idempotency_key, "the idempotency key")
     return Ask(Accepted, "/jobs", "POST", headers=headers, body=encode(body))
 
 
@@ -311,7 +311,7 @@ def quoted(name: str) -> str:
     return quote(text(name), safe="")
 
 
-def _fit(value: str, what: str) -> str:
+def fit(value: str, what: str) -> str:
     """Return the value of a request header. Raise ArgumentInvalid for other characters than visible ASCII."""
     if not value.isascii() or not value.isprintable():
         raise ArgumentInvalid(f"{what} cannot be sent", "use visible ASCII characters only")

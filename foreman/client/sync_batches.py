@@ -29,16 +29,35 @@ class Batches:
         *,
         endpoint: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        name: str | None = None,
+        state_webhook_url: str | None = None,
+        idempotency_key: str | None = None,
         sent: Callable[[int], None] | None = None,
     ) -> Batched:
         """Upload requests as lines of JSON, and make a batch of them; it is on disk when this returns.
 
         `file` is a path, bytes or a file open for reading in binary, and is sent while it is read; `sent` is called
-        with the number of bytes sent so far. Its lines are requests of OpenAI's Batch API; the `endpoint` is the `url`
-        of the first one unless given. What is wrong with other lines is found while the batch is `validating`: it then
-        is `failed`, with `errors`.
+        with the number of bytes sent so far. What its lines are is told by the first one:
+
+        Requests of OpenAI's Batch API make a batch with `metadata`; the `endpoint` is the `url` of the first one unless
+        given. What is wrong with other lines is found while the batch is `validating`: it then is `failed`, with
+        `errors`.
+
+        Bodies of POST /jobs make one with a `name`, by default that of the file. Raise LinesRefused when any is wrong.
+        `state_webhook_url` is told of its end. The same `idempotency_key` with the same lines returns the same batch.
         """
-        return self._connection.run(batch_operations.submit(file, endpoint, metadata, sent))
+        return self._connection.run(
+            batch_operations.submit(
+                self.url,
+                file,
+                endpoint=endpoint,
+                metadata=metadata,
+                name=name,
+                state_webhook_url=state_webhook_url,
+                idempotency_key=idempotency_key,
+                sent=sent,
+            )
+        )
 
     def batch(self, batch_id: str) -> Batched:
         """Return the batch as it is now."""

@@ -58,9 +58,10 @@ class Check:
         self.total += 1
         try:
             request = self._kind.read(line.data, self._endpoint)
-            digest = blake2b(request.custom_id.encode(), digest_size=16).digest()
+            custom_id = request.custom_id or ""
+            digest = blake2b(custom_id.encode(), digest_size=16).digest()
             if digest in self._ids:
-                shown = request.custom_id[:80]
+                shown = custom_id[:80]
                 raise LineInvalid("duplicate_custom_id", f"The custom_id {shown!r} is used before.", "custom_id")
         except LineInvalid as error:
             self.faults.append(LineFault(error.code, str(error), line.number, error.param))

@@ -23,7 +23,7 @@ class RawLine(NamedTuple):
 class Request(NamedTuple):
     """A line of the input, read."""
 
-    custom_id: str
+    custom_id: str | None
     submission: Submission  # with Foreman's own fields, for kinds that have any
     refusal: ForemanError | None = None  # what its job fails with
 

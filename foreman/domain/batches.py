@@ -80,7 +80,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = "openai"  # the API that made it
     owner: str = ""  # the name of a token
     caller: str = ""  # the name of the caller under that token
-    endpoint: str
+    name: str | None = None
+    webhook_url: str | None = None  # that is told of its end
+    idempotency_key: str | None = None
+    endpoint: str  # of its requests; empty when each has its own
     state: BatchState = BatchState.VALIDATING
     ending: BatchState | None = None  # what it ends as, once that is known
     input_file: str  # id; the digest of an input that came with the request
@@ -117,10 +120,11 @@ class FinishedLine(NamedTuple):
 
     line: int  # 0 is the first
     job_id: str
-    custom_id: str
+    custom_id: str | None
     state: str
     error: str | None
     error_code: str | None
+    is_job: bool = True  # False for a line that was never fed: `job_id` then only tells it from others
 
 
 class Step(StrEnum):

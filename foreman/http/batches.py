@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quart import request
 
+from foreman.domain import views
 from foreman.domain.batches import BATCH_ID, Batch
 from foreman.domain.errors import BatchNotFound
 from foreman.http import visibility
@@ -33,3 +34,9 @@ async def cancel(batch_id: str, kind: str | None = None) -> Batch:
     batch = await ctx.queue.ask(CancelBatch(batch_id, ctx.auth.caller(request)))
     ctx.batches.wake()
     return batch
+
+
+def shown(batch: Batch) -> views.Batched:
+    """Return a batch as Foreman shows it."""
+    ctx = context()
+    return views.show_batch(batch, ctx.clock(), up=ctx.fleet.any_up and not ctx.outlook.paused)

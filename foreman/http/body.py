@@ -69,16 +69,16 @@ def _at_once(body: Inflow, limit: int) -> bytes:
     return data
 
 
-async def pieces() -> AsyncIterator[bytes]:
+async def pieces(limit: int | None = None) -> AsyncIterator[bytes]:
     """Yield the body as it arrives, unpacked.
 
     Raises:
-        BodyTooLarge: The body exceeds the setting max_body.
+        BodyTooLarge: The body exceeds `limit` bytes, the setting max_body unless given.
         WrongContentEncoding: The compression is not supported.
         BodyUnreadable: The body cannot be unpacked, or the sender stalls.
     """
     try:
-        async for piece in _pieces():
+        async for piece in _pieces(limit):
             yield piece
     except RequestTimeout:
         raise BodyUnreadable from None
@@ -89,8 +89,8 @@ def held() -> Lease:
     return inflow(request).held
 
 
-async def _pieces() -> AsyncIterator[bytes]:
-    limit = context().settings.max_body
+async def _pieces(limit: int | None = None) -> AsyncIterator[bytes]:
+    limit = context().settings.max_body if limit is None else limit
     packed = coding()
     if request.content_length is not None and request.content_length > limit:
         raise BodyTooLarge(limit)

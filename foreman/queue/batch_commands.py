@@ -25,6 +25,9 @@ class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
     input_file: str = ""  # id
     metadata: dict[str, str] | None = None
     output_ttl: float | None = None  # seconds
+    name: str | None = None
+    webhook_url: str | None = None  # that is told of its end
+    idempotency_key: str | None = None
     repeated: bool = False  # True when its client may have asked for it before
 
 

@@ -32,6 +32,9 @@ class BatchReader(Protocol):
         are being removed are not among them.
         """
 
+    def batch_by_key(self, owner: str, key: str) -> Batch | None:
+        """Return the batch of an owner's idempotency key, or None."""
+
     def open_batches(self, limit: int) -> list[Batch]:
         """Return up to `limit` batches that have not ended, the oldest first."""
 

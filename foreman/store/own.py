@@ -151,6 +151,10 @@ class OwnJobs(Reader):
             return []
         return self._store.batches(owner=self._owner, kind=kind, states=states, after=after, before=before, limit=limit)
 
+    def batch_by_key(self, owner: str, key: str) -> Batch | None:
+        """Return the batch of an owner's idempotency key, or None."""
+        return self._store.batch_by_key(owner, key) if owner == self._owner else None
+
     def open_batches(self, limit: int) -> list[Batch]:
         """Return batches that have not ended, the oldest first."""
         return [batch for batch in self._store.open_batches(limit) if batch.owner == self._owner]

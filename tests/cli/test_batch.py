@@ -61,7 +61,7 @@ def test_a_file_is_submitted_and_its_results_fetched(app: App, mixed: Path, from
     assert done.returncode == 0
     assert done.stderr in ("", "validating: the input is being checked\n")
     batch_id, said = done.stdout.split("  ", 1)
-    assert said == "in_progress: 3 lines\n"
+    assert said.startswith(("in_progress: 3 lines", "finalizing: 3 lines", "completed: 3 lines"))
     shown = app.run("batch", "show", "--watch", batch_id)
     assert shown.returncode == 1, "one line has failed"
     assert "3 lines, 2 done, 1 failed\n" in shown.stdout
@@ -117,6 +117,49 @@ def test_what_is_no_batch_is_wrong_usage(here: Invoke, given: str, said: str) ->
     assert 'must be a request of OpenAI\'s Batch API with "custom_id"' in result.stderr
 
 
+def job(text: str = "hi", **more: object) -> str:
+    return msgspec.json.encode(
+        {"model": "a", "endpoint": CHAT, "messages": [{"role": "user", "content": text}]} | more
+    ).decode()
+
+
+def test_lines_as_of_post_jobs_make_a_batch_of_jobs(app: App, tmp_path: Path) -> None:
+    path = tmp_path / "nightly.ndjson"
+    path.write_bytes(lines(job("one", custom_id="first"), "", job("#status=400")))
+    done = app.run("batch", "submit", str(path), "--wait")
+    assert done.returncode == 1
+    batch_id, said = done.stdout.split("  ", 1)
+    assert said == "completed: 2 lines, 1 done, 1 failed\n"
+    with app.client() as client:
+        batch = client.batch(batch_id)
+        assert (batch.kind, batch.name) == ("native", "nightly.ndjson")
+        found = list(client.batch_results(batch_id))
+    assert [(line["line"], line["custom_id"], line["state"]) for line in found] == [
+        (1, "first", "done"),
+        (2, None, "failed"),
+    ]
+    named = app.run("batch", "submit", "-", "--name", "mine", "--json", given=job("two"))
+    assert (named.returncode, msgspec.json.decode(named.stdout)["name"]) == (0, "mine")
+
+
+def test_bad_lines_of_jobs_are_refused_by_their_numbers(app: App, here: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.ndjson"
+    path.write_bytes(lines(job("one"), "", "{", job("two", model="nothing")))
+    result = here("batch", "submit", str(path))
+    assert (result.exit_code, result.stdout) == (4, "")
+    first, second, last = result.stderr.splitlines()
+    assert first.startswith(f"{path}:3: ")
+    assert second.startswith(f"{path}:4: model not found: the target has: ")
+    assert last == f"foreman: 2 of the lines refused: nothing of {path} is stored"
+    told = msgspec.json.decode(here("batch", "submit", str(path), "--json").stdout)
+    assert (told["rejected"], [error["line"] for error in told["errors"]]) == (2, [3, 4])
+    wrong = here("batch", "submit", str(path), "--metadata", "of=me")
+    assert (wrong.exit_code, wrong.stderr) == (
+        2,
+        "foreman: metadata does not go with wrong.ndjson: its lines are bodies of POST /jobs\n",
+    )
+
+
 def test_a_refused_batch_leaves_no_upload(app: App, here: Invoke, mixed: Path) -> None:
     def files() -> bytes:
         with app.client() as client:
@@ -134,7 +177,7 @@ def test_batches_are_listed(app: App, here: Invoke) -> None:
     ids = [ended(app, request("one")), ended(app, request("one"), request("bad", "#status=400"))]
     assert here("batch", "list", "-n", "2", "--quiet").stdout.split() == ids[::-1]
     head, row, *_ = here("batch", "list", "-n", "1").stdout.splitlines()
-    assert head.split() == ["ID", "STATE", "ENDED", "FAILED", "LEFT", "AGE", "KIND", "MODEL"]
+    assert head.split() == ["ID", "STATE", "ENDED", "FAILED", "LEFT", "AGE", "KIND", "MODEL", "NAME"]
     assert row.split()[:4] == [ids[1], "completed", "2/2", "1"]
     page = msgspec.json.decode(here("batch", "list", "-n", "1", "--json").stdout)
     assert [one["batch_id"] for one in page["batches"]] == [ids[1]]

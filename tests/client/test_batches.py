@@ -17,6 +17,7 @@ from foreman.client import (
     Batched,
     Client,
     ConnectFailed,
+    LinesRefused,
     NotEnded,
     NotForeman,
     Refused,
@@ -25,7 +26,7 @@ from foreman.client import (
 from foreman.client.batch_input import BatchInput, opened
 from foreman.client.operations import Emit, Held, Pause
 from tests.cli.conftest import TOKEN, App, an_app
-from tests.cli.test_batch import UNKNOWN, lines, request
+from tests.cli.test_batch import UNKNOWN, job, lines, request
 from tests.client.conftest import StaticAnswer
 from tests.client.test_async import Run
 from tests.client.test_async import run as run
@@ -78,6 +79,21 @@ def test_the_same_on_an_event_loop(app: App, run: Run, tmp_path: Path) -> None:
             assert (await client.wait_batch(batch.batch_id)).cancelled == 1
 
     run(use)
+
+
+def test_jobs_are_a_batch_once_under_their_key(app: App) -> None:
+    given = lines(job("one"), job("two"))
+    with app.client() as client:
+        batch = client.submit_batch(given, name="mine", idempotency_key="tonight")
+        assert client.submit_batch(given, name="mine", idempotency_key="tonight").batch_id == batch.batch_id
+        with pytest.raises(Refused, match="already used with another body"):
+            client.submit_batch(lines(job("three")), name="mine", idempotency_key="tonight")
+        assert client.wait_batch(batch.batch_id).done == 2
+        with pytest.raises(LinesRefused, match=r"^2 lines are refused, the first is 2: ") as caught:
+            client.submit_batch(lines(job("one"), "{", "[]"))
+        assert (caught.value.rejected, [error.line for error in caught.value.errors]) == (2, [2, 3])
+        with pytest.raises(ArgumentInvalid, match="idempotency_key does not go with batch.jsonl"):
+            client.submit_batch(lines(request("one")), idempotency_key="tonight")
 
 
 @pytest.mark.parametrize("given", [b"", b"\n\n", b"{", b"[]", b"{}", b'{"url": 1, "body": {}}', b"\xff"])

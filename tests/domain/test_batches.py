@@ -170,7 +170,7 @@ def test_a_line_without_an_answer_has_an_error() -> None:
     lost = DONE._replace(state="failed", error="job 01J cannot be read", error_code="job_unreadable")
     read = json.loads(OPENAI.failed(lost, read_failure(lost, None)))
     assert (read["response"]["status_code"], read["response"]["body"]["error"]["code"]) == (500, "job_unreadable")
-    expired = json.loads(OPENAI.unanswered("1", "x", "batch_expired"))
+    expired = json.loads(OPENAI.unanswered(DONE._replace(custom_id="x"), "batch_expired"))
     assert (expired["custom_id"], expired["response"]) == ("x", None)
     assert expired["error"] == {
         "code": "batch_expired",

@@ -173,6 +173,6 @@ def test_an_error_has_the_type_of_its_status(error: ForemanError, kind: str) -> 
 
 
 def test_what_was_not_executed_has_a_result() -> None:
-    found = [json.loads(KIND.unanswered("1", "x", f"batch_{end}")) for end in ("cancelled", "expired", "failed")]
+    found = [json.loads(KIND.unanswered(DONE, f"batch_{end}")) for end in ("cancelled", "expired", "failed")]
     assert [one["result"]["type"] for one in found] == ["canceled", "expired", "errored"]
     assert json.loads(KIND.answered(DONE, b"null"))["result"]["error"]["error"]["type"] == "api_error"

@@ -132,7 +132,7 @@ def test_lines_are_jobs_in_order(store: Store) -> None:
         (1, "001", "line 1", "done"),
         (2, "002", "line 2", "failed"),
     ]
-    assert store.finished_lines("batch_001", after=1, limit=9)[0][4:] == ("no", "bad")
+    assert store.finished_lines("batch_001", after=1, limit=9)[0][4:6] == ("no", "bad")
     assert len(store.finished_lines("batch_001", after=-1, limit=2)) == 2
     assert store.running_lines("batch_001", 9) == [store.job("000")]
     assert store.batch_of("001") == "batch_001"

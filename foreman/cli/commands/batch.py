@@ -89,8 +89,8 @@ def list_(
     if not rows:
         click.echo("no batches", err=True)
         return
-    heads = ("ID", "STATE", "ENDED", "FAILED", "LEFT", "AGE", "KIND", "MODEL")
-    show_table(heads, map(_row, rows), spare=("KIND", "AGE", "MODEL", "LEFT"))
+    heads = ("ID", "STATE", "ENDED", "FAILED", "LEFT", "AGE", "KIND", "MODEL", "NAME")
+    show_table(heads, map(_row, rows), spare=("KIND", "AGE", "MODEL", "NAME", "LEFT"))
     if after:
         click.echo(one_line(f"more: --after {after}"), err=True)
 
@@ -258,13 +258,24 @@ def _row(one: Batched) -> Sequence[str | Text]:
     ended = one.done + one.failed + one.cancelled + one.expired
     of = "" if one.total is None else f"/{one.total:,}"
     failed = f"{one.failed:,}" if one.failed else ""
-    return one.batch_id, state_text(one.state), f"{ended:,}{of}", failed, rest_of(one), age, one.kind, one.model or ""
+    return (
+        one.batch_id,
+        state_text(one.state),
+        f"{ended:,}{of}",
+        failed,
+        rest_of(one),
+        age,
+        one.kind,
+        one.model or "",
+        one.name or "",
+    )
 
 
 def _show(one: Batched) -> None:
     lines: dict[str, str | Text | None] = {
         "batch": one.batch_id,
         "state": state_text(one.state),
+        "name": one.name,
         "kind": one.kind,
         "endpoint": one.endpoint,
         "model": one.model,

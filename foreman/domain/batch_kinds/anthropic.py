@@ -57,7 +57,7 @@ class Anthropic:
             refusal = error
         return Request(line.custom_id, Submission(model, {}, payload, size_of(line.params)), refusal)
 
-    def custom_id(self, data: bytes | None, endpoint: str) -> str:
+    def custom_id(self, data: bytes | None, endpoint: str) -> str | None:
         """Return the custom_id of a line. Raise LineInvalid."""
         return _read(data).custom_id
 
@@ -73,11 +73,11 @@ class Anthropic:
         kind = _type_of(failure.status_code)  # servers of other APIs have types of their own
         return _errored(line.custom_id, kind, message if isinstance(message, str) else "the request failed")
 
-    def unanswered(self, id: str, custom_id: str, code: str) -> bytes:
+    def unanswered(self, line: FinishedLine, code: str) -> bytes:
         """Return the result of a request that was not executed."""
         if code in UNANSWERED:
-            return _result(custom_id, UNANSWERED[code])
-        return _errored(custom_id, API_ERROR, MESSAGES[code])
+            return _result(line.custom_id, UNANSWERED[code])
+        return _errored(line.custom_id, API_ERROR, MESSAGES[code])
 
 
 def _read(data: bytes | None) -> _Line:
@@ -103,10 +103,10 @@ def _type_of(status: int) -> str:
     return ERROR_TYPES.get(status, INVALID_REQUEST if 400 <= status < 500 else API_ERROR)
 
 
-def _errored(custom_id: str, kind: str, message: str) -> bytes:
+def _errored(custom_id: str | None, kind: str, message: str) -> bytes:
     error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": None}
     return _result(custom_id, msgspec.json.encode({"type": "errored", "error": error}))
 
 
-def _result(custom_id: str, result: bytes) -> bytes:
+def _result(custom_id: str | None, result: bytes) -> bytes:
     return one_line(b'{"custom_id":%s,"result":%s}' % (msgspec.json.encode(custom_id), result))

@@ -27,7 +27,7 @@ class Kind(Protocol):
     def read(self, data: bytes | None, endpoint: str) -> Request:
         """Return a line of the input, None for one that is too long; raise LineInvalid when it can be no job."""
 
-    def custom_id(self, data: bytes | None, endpoint: str) -> str:
+    def custom_id(self, data: bytes | None, endpoint: str) -> str | None:
         """Return the custom_id of a line that was checked. Raise LineInvalid."""
 
     def answered(self, line: FinishedLine, answer: bytes) -> bytes:
@@ -36,5 +36,5 @@ class Kind(Protocol):
     def failed(self, line: FinishedLine, failure: Failure) -> bytes:
         """Return the result of a request that failed."""
 
-    def unanswered(self, id: str, custom_id: str, code: str) -> bytes:
-        """Return the result of a request that was not executed; `code` is one of MESSAGES, `id` that of its job."""
+    def unanswered(self, line: FinishedLine, code: str) -> bytes:
+        """Return the result of a request that was not executed; `code` is one of MESSAGES."""

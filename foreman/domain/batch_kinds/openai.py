@@ -59,7 +59,7 @@ class OpenAI:
         except FieldInvalid as error:
             raise LineInvalid(INVALID, f"body.{error}.", "body.model") from None
 
-    def custom_id(self, data: bytes | None, endpoint: str) -> str:
+    def custom_id(self, data: bytes | None, endpoint: str) -> str | None:
         """Return the custom_id of a line that was checked. Raise LineInvalid."""
         try:
             return _decode_named(data or b"").custom_id
@@ -75,10 +75,10 @@ class OpenAI:
         response = _response(failure.status_code, line.job_id, msgspec.json.encode(failure.body))
         return _line(line.job_id, line.custom_id, response=response)
 
-    def unanswered(self, id: str, custom_id: str, code: str) -> bytes:
+    def unanswered(self, line: FinishedLine, code: str) -> bytes:
         """Return the line of the error file for a request that was not executed."""
         error = msgspec.json.encode({"code": code, "message": MESSAGES[code]})
-        return _line(id, custom_id, error=error)
+        return _line(line.job_id, line.custom_id, error=error)
 
 
 def _text(fields: dict[str, msgspec.Raw], name: str) -> str:
@@ -94,7 +94,7 @@ def _text(fields: dict[str, msgspec.Raw], name: str) -> str:
     return value
 
 
-def _line(id: str, custom_id: str, *, response: bytes = b"null", error: bytes = b"null") -> bytes:
+def _line(id: str, custom_id: str | None, *, response: bytes = b"null", error: bytes = b"null") -> bytes:
     head = msgspec.json.encode({"id": f"batch_req_{id}", "custom_id": custom_id})
     return one_line(b'%s,"response":%s,"error":%s}' % (head[:-1], response, error))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
+from msgspec import structs
 
 from foreman.domain.batch_speed import seconds_left, speed
 from foreman.domain.batches import ENDED, Batch, BatchState
@@ -113,7 +114,8 @@ class Batched(msgspec.Struct, frozen=True, kw_only=True):
     batch_id: str
     state: BatchState
     kind: Annotated[str, about("The API that made it.")] = "openai"
-    endpoint: str
+    name: str | None = None
+    endpoint: Annotated[str, about("Of all lines; empty when they have several.")]
     model: Annotated[str | None, about("Of all lines, if they have one.")] = None
     total: Annotated[Count | None, about("Lines; null until the input is checked.")] = None
     queued: Annotated[Count, about("Lines that are jobs and have not ended.")] = 0
@@ -140,6 +142,13 @@ class Batched(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] | None = None
     errors: Annotated[list[BatchError], about("What is wrong with its input.")] = []
     links: Annotated[dict[str, str], about("Paths relative to Foreman's URL.")] = {}
+
+
+class BatchWebhook(Batched, frozen=True, kw_only=True):
+    """The body of the webhook for the end of a batch."""
+
+    event: Annotated[str, schema(enum=["batch.completed", "batch.failed", "batch.expired", "batch.cancelled"])]
+    timestamp: Moment
 
 
 class BatchPage(msgspec.Struct, frozen=True):
@@ -210,6 +219,7 @@ def show_batch(batch: Batch, now: Instant, *, up: bool) -> Batched:
         batch_id=batch.id,
         state=batch.state,
         kind=batch.kind,
+        name=batch.name,
         endpoint=batch.endpoint,
         model=batch.model,
         total=batch.total,
@@ -233,3 +243,8 @@ def show_batch(batch: Batch, now: Instant, *, up: bool) -> Batched:
         errors=[BatchError(code=one.code, message=one.message, line=one.line, param=one.param) for one in batch.errors],
         links=links,
     )
+
+
+def show_batch_webhook(batch: Batch, event: str, at: Instant, now: Instant) -> BatchWebhook:
+    """Return the body of the webhook for the end of a batch."""
+    return BatchWebhook(event=event, timestamp=moment(at), **structs.asdict(show_batch(batch, now, up=False)))

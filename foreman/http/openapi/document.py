@@ -107,8 +107,10 @@ def document() -> dict[str, Any]:
 
 
 def _jobs() -> Paths:
-    submitted = given({"anyOf": [ref("Accepted"), ref("Submitted")]}, links=_job_links("$response.body#/job_id"))
-    submitted["headers"] = {"Location": {"schema": TEXT, "description": "URL of the job, for a single job."}}
+    submitted = given(
+        {"anyOf": [ref("Accepted"), ref("Submitted"), ref("Batched")]}, links=_job_links("$response.body#/job_id")
+    )
+    submitted["headers"] = {"Location": {"schema": TEXT, "description": "URL of a single job, or of the batch."}}
     return {
         "/jobs": {
             "post": operation(
@@ -126,16 +128,23 @@ def _jobs() -> Paths:
                     "conversation_too_long",
                     "idempotency_mismatch",
                     "queue_full",
+                    "file_too_large",
+                    "blobs_unavailable",
                 ),
                 parameters=[
-                    header("Idempotency-Key", {"type": "string", "pattern": "^[!-~]{1,255}$"}, "Single jobs only."),
+                    header(
+                        "Idempotency-Key", {"type": "string", "pattern": "^[!-~]{1,255}$"}, "Single jobs and batches."
+                    ),
+                    query("batch", {"type": "string", "minLength": 1, "maxLength": 128}, "Make a batch of this name."),
+                    query("state_webhook_url", TEXT, "With `batch`: URL that is told of its end."),
                     CALLER,
                     WAIT,
                 ],
                 body={JSON: ref("Submission"), NDJSON: TEXT | {"description": "One Submission per line."}},
                 description="202 once the job is on disk. 200 with `Prefer: wait=N` if the job ends in time. Each line "
                 "of NDJSON is accepted or rejected separately: 202 if any is accepted, else 422, both with "
-                "`Submitted`; `Retry-After` is set if lines exceeded the setting `rate` or a quota.",
+                "`Submitted`; `Retry-After` is set if lines exceeded the setting `rate` or a quota. With `batch`, all "
+                "lines are accepted as one `Batched`, or all are rejected.",
             ),
             "get": operation(
                 "list_jobs",

@@ -19,6 +19,7 @@ VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.Batched,
     views.BatchError,
     views.BatchPage,
+    views.BatchWebhook,
     views.Deliveries,
     views.Delivery,
     views.Error,

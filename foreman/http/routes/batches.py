@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from quart import Blueprint, Response, request
 
 from foreman.domain import views
@@ -11,7 +9,6 @@ from foreman.domain.batches import BATCH_ID, BatchState
 from foreman.domain.errors import FieldInvalid
 from foreman.http import batch_results, visibility
 from foreman.http import batches as found
-from foreman.http.context import context
 from foreman.http.errors import json_answer
 from foreman.http.pages import page_of
 from foreman.http.query import check_names, choice, read_limit
@@ -29,14 +26,14 @@ async def listing() -> Response:
     if after is not None and not BATCH_ID.fullmatch(after):
         raise FieldInvalid("after", after, "must be the `next` of the previous page")
     page = await visibility.read(lambda store: store.batches(states=states, after=after, limit=most + 1))
-    shown = page_of(page[:most], _show())
+    shown = page_of(page[:most], found.shown)
     return json_answer(views.BatchPage(shown, page[len(shown) - 1].id if len(page) > len(shown) else None))
 
 
 @batches.get("/<batch_id>")
 async def show(batch_id: str) -> Response:
     """Show a batch."""
-    return json_answer(_show()(await found.find(batch_id)))
+    return json_answer(found.shown(await found.find(batch_id)))
 
 
 @batches.get("/<batch_id>/results")
@@ -48,9 +45,4 @@ async def results(batch_id: str) -> Response:
 @batches.post("/<batch_id>/cancel")
 async def cancel(batch_id: str) -> Response:
     """Cancel a batch that has not ended."""
-    return json_answer(_show()(await found.cancel(batch_id)))
-
-
-def _show() -> partial[views.Batched]:
-    ctx = context()
-    return partial(views.show_batch, now=ctx.clock(), up=ctx.fleet.any_up and not ctx.outlook.paused)
+    return json_answer(found.shown(await found.cancel(batch_id)))

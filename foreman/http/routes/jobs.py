@@ -21,7 +21,7 @@ from foreman.http.headers import CALLER
 from foreman.http.new_ids import new_job_id
 from foreman.http.pages import page_of
 from foreman.http.query import check_names, read_limit, whole
-from foreman.http.routes import artifacts, bulk, stream
+from foreman.http.routes import artifacts, batch_submission, bulk, stream
 from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
 from foreman.http.stored import Stored, artifact_part, stored_answer
 from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, Submit
@@ -43,10 +43,12 @@ MOST_SEQ = 999_999_999
 
 @jobs.post("")
 async def submit() -> Response:
-    """Accept a job, or many as NDJSON; with `Prefer: wait=N` answer when the job has ended."""
+    """Accept a job, or many as NDJSON, also as a batch; with `Prefer: wait=N` answer when the job has ended."""
     ctx = context()
     if ctx.draining:
         raise Draining
+    if batch_submission.NAME in request.args:
+        return await batch_submission.submit()
     if media_type() == NDJSON:
         return await bulk.submit()
     rate_limit.count()

@@ -12,6 +12,7 @@ from foreman.domain.errors import (
     BatchNotEnded,
     BatchNotFound,
     FileNotFound,
+    IdempotencyMismatch,
     JobNotFound,
     JobUnreadable,
     QuotaExceeded,
@@ -58,6 +59,10 @@ def add_checked(ledger: Ledger, message: AddCheckedBatch) -> tuple[batches.Batch
     """Add a batch with its input; return it, and False when the input was there already."""
     new, blob = message.new, message.input
     name = f"sha256:{blob.digest}"
+    if new.idempotency_key and (known := ledger.store.batch_by_key(new.owner, new.idempotency_key)):
+        if (known.input_file, known.name, known.webhook_url) != (name, new.name, new.webhook_url):
+            raise IdempotencyMismatch
+        return known, False
     if known := _repeated(ledger, new, name):
         return known, False
     batch = replace(_made(ledger, new, name, blob.digest), total=message.total, model=message.model)
@@ -86,6 +91,9 @@ def _made(ledger: Ledger, new: NewBatch, input_file: str, digest: str) -> batche
         kind=new.kind,
         owner=new.owner,
         caller=new.caller,
+        name=new.name,
+        webhook_url=new.webhook_url,
+        idempotency_key=new.idempotency_key,
         endpoint=new.endpoint,
         input_file=input_file,
         input_blob=digest,
@@ -260,6 +268,8 @@ def _entered(ledger: Ledger, batch: batches.Batch, state: BatchState) -> batches
 def _ended(ledger: Ledger, batch: batches.Batch, state: BatchState) -> batches.Batch:
     """Return the batch as it is once it has ended; webhook endpoints are told of it."""
     endpoints.post(ledger, owner=batch.owner, kind=f"batch.{state.value}", subject=batch.id)
+    if batch.webhook_url is not None:
+        endpoints.post_to(ledger, batch.webhook_url, owner=batch.owner, kind=f"batch.{state.value}", subject=batch.id)
     lifetime = ledger.rules.job_ttl
     return replace(
         _entered(ledger, batch, state),

@@ -13,6 +13,7 @@ from foreman.domain.errors import DeliveryNotFound, EndpointNotFound, JobNotFoun
 from foreman.domain.job import Job, State
 from foreman.domain.responses.ids import response_id
 from foreman.domain.responses.request import Wanted, wanted_of
+from foreman.domain.webhooks.addresses import receiver_of
 from foreman.domain.webhooks.endpoints import (
     EVENT_TYPES,
     MOST_ENDPOINTS,
@@ -51,6 +52,23 @@ def post(ledger: Ledger, *, owner: str, kind: str, subject: str) -> None:
     if told:
         ledger.store.put_endpoint_deliveries(told)
         ledger.redelivers = True
+
+
+def post_to(ledger: Ledger, url: str, *, owner: str, kind: str, subject: str) -> None:
+    """Have one URL told, by the transaction that is open, that a batch has ended: it is its own endpoint."""
+    delivery = EndpointDelivery(
+        id=f"evt_{ULID()}",
+        endpoint_id=subject,
+        type=kind,
+        subject=subject,
+        created_at=ledger.now,
+        owner=owner,
+        receiver=receiver_of(url),
+        url=url,
+        due_at=ledger.now,
+    )
+    ledger.store.put_endpoint_deliveries([delivery])
+    ledger.redelivers = True
 
 
 def post_ended(ledger: Ledger) -> None:

@@ -15,7 +15,10 @@ from foreman.domain.job import Instant, Job
 from foreman.store.sql.rows import COLUMNS, read_job
 from foreman.store.sql.statements import Statements
 
-FIXED = "id, kind, owner, caller, endpoint, input_file, metadata, created_at, ends_by, output_ttl"
+FIXED = (
+    "id, kind, owner, caller, endpoint, input_file, metadata, created_at, ends_by, output_ttl, name, webhook_url, "
+    "idempotency_key"
+)
 CHANGES = (
     "state, ending, input_blob, ended_at, expires_at, times, model, total, fed, read_to, output_file, error_file, "
     "errors"
@@ -68,6 +71,12 @@ class BatchReads:
         found = [read_batch(row) for row in self._sql.rows(sql, (*values, limit))]
         return found if before is None else found[::-1]
 
+    def batch_by_key(self, owner: str, key: str) -> Batch | None:
+        """Return the batch of an owner's idempotency key, or None."""
+        sql = f"SELECT {BATCH} FROM batches WHERE owner = ? AND idempotency_key = ?"
+        rows = self._sql.rows(sql, (owner, key))
+        return read_batch(rows[0]) if rows else None
+
     def open_batches(self, limit: int) -> list[Batch]:
         """Return up to `limit` batches that have not ended, the oldest first."""
         sql = f"SELECT {BATCH} FROM batches INDEXED BY batches_open WHERE ended_at IS NULL ORDER BY id LIMIT ?"
@@ -110,7 +119,8 @@ class BatchWrites(BatchReads):
         fixed = (batch.id, batch.kind, batch.owner, batch.caller, batch.endpoint, batch.input_file)
         metadata = None if batch.metadata is None else _json(batch.metadata)
         times = (batch.created_at, batch.ends_by, batch.output_ttl)
-        self._sql.insert("batches", BATCH, [(*fixed, metadata, *times, *_changes(batch), *batch.counts)])
+        native = (batch.name, batch.webhook_url, batch.idempotency_key)
+        self._sql.insert("batches", BATCH, [(*fixed, metadata, *times, *native, *_changes(batch), *batch.counts)])
 
     def put_batch(self, batch: Batch) -> None:
         """Write what changes in the row of a batch, but for its counts."""
@@ -142,7 +152,7 @@ class BatchWrites(BatchReads):
 def read_batch(row: tuple[Any, ...]) -> Batch:
     """Return a row of BATCH as a Batch."""
     begin, end = _CHANGED
-    id, kind, owner, caller, endpoint, input_file, metadata, created_at, ends_by, output_ttl = row[:begin]
+    id, kind, owner, caller, endpoint, input_file, metadata, created_at, ends_by, output_ttl, *native = row[:begin]
     state, ending, input_blob, ended_at, expires_at, times, model, total, fed, read_to, *files, errors = row[begin:end]
     return Batch(
         id=id,
@@ -168,6 +178,9 @@ def read_batch(row: tuple[Any, ...]) -> Batch:
         output_file=files[0],
         error_file=files[1],
         output_ttl=output_ttl,
+        name=native[0],
+        webhook_url=native[1],
+        idempotency_key=native[2],
         errors=_decode_errors(errors),
     )
 

@@ -64,6 +64,7 @@ BOSS = {"Authorization": "Bearer boss"}
 PARKED = {"not_before": "2090-01-01T00:00:00Z"}
 WATCHED = {"state_webhook_url": "http://127.0.0.1:9/hook"}
 RELATIVE = (
+    "goes with Content-Type",
     "must be later than not_before",
     "within the next 100 years",
     "must be an RFC 3339 time",
