@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx2
 import openai
 import pytest
@@ -212,6 +213,18 @@ def test_each_end_of_a_batch_is_told(client: openai.OpenAI, receiver: Receiver) 
         event = unwrapped(client, got, secret)
         assert (event.type, event.data.id) == (f"batch.{status}", batch.id)
         assert client.batches.retrieve(batch.id).status == status
+
+
+def test_the_end_of_a_message_batch_is_told_like_that_of_others(client: openai.OpenAI, receiver: Receiver) -> None:
+    secret = make(client, receiver.url)["signing_secret"]
+    asked = [{"custom_id": "1", "params": {"model": "a", "messages": [{"role": "user", "content": "hello"}]}}]
+    url = str(client.base_url).removesuffix("/v1/")
+    with anthropic.Anthropic(base_url=url, api_key=client.api_key) as claude:
+        batch = claude.messages.batches.create(requests=asked)  # type: ignore[arg-type]
+    until(lambda: of(receiver, batch.id))
+    [got] = of(receiver, batch.id)
+    event = unwrapped(client, got, secret)
+    assert (event.type, event.data.id) == ("batch.completed", batch.id)
 
 
 def test_only_background_responses_are_told_and_only_of_the_types_asked_for(
