@@ -17,9 +17,16 @@ def test_texts_streams_and_batches(start: Start, upstream: Upstream) -> None:
         "messages": ["hello #echo ", "hello #echo "],
         "continued": "again #echo ",
         "embedding": [5.0, 0.5, -1.0],
-        "batch": ["completed", [["one", "succeeded", "hello #echo "], ["bad", "failed", None]]],
-        "cancelled": ["cancelled", [["slow", "cancelled", None]]],
-        "listed": True,
+        "openai": {
+            "results": ["completed", [["one", "succeeded", "hello #echo "], ["bad", "failed", None]]],
+            "cancelled": ["cancelled", [["slow", "cancelled", None]]],
+            "listed": True,
+        },
+        "anthropic": {
+            "results": ["ended", [["one", "succeeded", "hello #echo "], ["bad", "failed", None]]],
+            "cancelled": ["ended", [["slow", "cancelled", None]]],
+            "listed": True,
+        },
     }
     asked = upstream.asked("again #echo")[-1]["payload"]["input"]
     assert [item["role"] for item in asked] == ["user", "assistant", "user"], "the conversation went with it"

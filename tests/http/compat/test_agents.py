@@ -13,7 +13,9 @@ import openai
 import pydantic_ai
 import pytest
 from pydantic_ai.capabilities import BatchModelRequests
+from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIResponsesModel
+from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.support.foreman import Daemon, Upstream, an_upstream
@@ -65,12 +67,14 @@ def test_a_pydantic_agent_runs_in_the_background_and_goes_on(daemon: Daemon, ups
     assert states == {"done"}
 
 
-def test_requests_of_pydantic_agents_are_collected_in_batches(daemon: Daemon) -> None:
+@pytest.mark.parametrize("anthropic", [False, True])
+def test_requests_of_pydantic_agents_are_collected_in_batches(daemon: Daemon, anthropic: bool) -> None:
     """One that is refused fails its own run; one that failed otherwise is sent again, in another batch."""
     often = timedelta(milliseconds=50)
 
     async def work(client: openai.AsyncOpenAI) -> None:
-        model = OpenAIResponsesModel("a", provider=OpenAIProvider(openai_client=client))
+        claude = AnthropicModel("a", provider=AnthropicProvider(base_url=daemon.url, api_key="unused"))
+        model = claude if anthropic else OpenAIResponsesModel("a", provider=OpenAIProvider(openai_client=client))
         batches = BatchModelRequests(
             max_requests=4, max_wait=often, max_resubmissions=1, poll_interval=often, max_poll_interval=often
         )
@@ -82,10 +86,10 @@ def test_requests_of_pydantic_agents_are_collected_in_batches(daemon: Daemon) ->
         assert [getattr(error, "status_code", error) for error in runs[2:]] == [400, 500]
 
     with_client(daemon, work)
-    made = daemon.http.get("/v1/batches").json()["data"][::-1]
-    assert {(one["endpoint"], one["status"]) for one in made} == {("/v1/responses", "completed")}
-    assert sum(one["request_counts"]["total"] for one in made) == 5
-    assert sum(one["request_counts"]["completed"] for one in made) == 2
+    kind, endpoint = ("anthropic", "/v1/messages") if anthropic else ("openai", "/v1/responses")
+    made = [one for one in daemon.http.get("/batches").json()["batches"] if one["kind"] == kind]
+    assert {(one["endpoint"], one["state"]) for one in made} == {(endpoint, "completed")}
+    assert (sum(one["total"] for one in made), sum(one["done"] for one in made)) == (5, 2)
 
 
 def test_an_agent_of_openais_sdk_has_a_conversation(daemon: Daemon, upstream: Upstream) -> None:

@@ -65,11 +65,17 @@ const then = await generateText({
 said.continued = then.text;
 said.embedding = (await embed({ model: openai.embedding("a"), value: "hello" })).embedding;
 
-const batch = await startBatch({ provider: openai, requests: lines(["one", "hello #echo"], ["bad", "#status=400"]) });
-said.batch = await ended(openai, batch);
-const slow = await startBatch({ provider: openai, requests: lines(["slow", "#silent"]) });
-await cancelBatch({ provider: openai, batch: slow });
-said.cancelled = await ended(openai, slow);
-said.listed = (await listBatches({ provider: openai, limit: 1 })).batches[0].id === slow.id;
+for (const [name, provider] of [
+  ["openai", openai],
+  ["anthropic", anthropic],
+]) {
+  const batch = await startBatch({ provider, requests: lines(["one", "hello #echo"], ["bad", "#status=400"]) });
+  const results = await ended(provider, batch);
+  const slow = await startBatch({ provider, requests: lines(["slow", "#silent"]) });
+  await cancelBatch({ provider, batch: slow });
+  const cancelled = await ended(provider, slow);
+  const newest = (await listBatches({ provider, limit: 1 })).batches[0].id;
+  said[name] = { results, cancelled, listed: newest === slow.id };
+}
 
 console.log(JSON.stringify(said));
