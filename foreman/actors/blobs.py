@@ -25,7 +25,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 THREADS = 4  # that write blobs; a sync may take long
-DROPPED_AT_ONCE = 8  # blobs whose rows are deleted in one transaction; their bytes are deleted after it
+DROPPED_AT_ONCE = 8  # blobs whose rows are deleted in one transaction; their bytes are deleted afterwards
 
 
 class Upload:
@@ -140,15 +140,23 @@ class Blobs:
         return removed
 
     async def _drop_unused(self) -> int:
+        """Remove the blobs that lost their last row, and return their number.
+
+        Their bytes are removed together at the end, since that lists the folder; what is left of a failure is stray.
+        """
+        keys: list[str] = []
         dropped = 0
         while True:
             most = DROPPED_AT_ONCE + len(self._read)
             unused = await self._readers.read(partial(_unused, most))
             free = [digest for digest in unused if digest not in self._read]
             if not free:
-                return dropped
-            await self._remove(await self._queue.ask(DropBlobs(free)))
+                break
+            gone = await self._queue.ask(DropBlobs(free))
+            keys += gone
             dropped += len(free)
+        await self._remove(keys)
+        return dropped
 
     async def _remove(self, keys: list[str]) -> None:
         await self._offload(self._storage.remove, keys)

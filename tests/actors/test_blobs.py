@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import closing, suppress
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from foreman.actors import pruner
-from foreman.actors.blobs import Blobs
+from foreman.actors.blobs import DROPPED_AT_ONCE, Blobs
 from foreman.domain.errors import BlobsUnavailable, FileNotFound, QuotaExceeded, StoreFull, StoreLost
 from foreman.domain.files import DROPPED, PIECE, File
 from foreman.domain.quotas import Quota
@@ -194,6 +194,25 @@ async def test_no_transaction_deletes_more_than_a_few_pieces(
     assert await blobs.sweep(coordinates=True) > 0
     assert deleted == [DROPPED, DROPPED, 3]
     assert store.stray_pieces() == []
+
+
+async def test_the_folder_is_listed_once_however_many_blobs_go(
+    store: SqliteWriter, queue: QueueActor, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 3 * DROPPED_AT_ONCE):
+        file = await stored(blobs, number, b"%d" % number)
+        await queue.ask(DeleteFile(file.id))
+    remove, removed = store.blobs.remove, []
+
+    def removing(keys: Iterable[str]) -> None:
+        removed.append(len([*keys]))
+        remove(keys)
+
+    monkeypatch.setattr(store.blobs, "remove", removing)
+    assert await blobs.sweep(coordinates=True) == 3 * DROPPED_AT_ONCE - 1
+    assert removed[0] == 3 * DROPPED_AT_ONCE - 1
+    assert sum(removed[1:]) == 0
+    assert on_disk(store) == [".lock"]
 
 
 async def test_a_blob_that_is_read_outlives_its_file(store: SqliteWriter, queue: QueueActor, blobs: Blobs) -> None:

@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+import trio
 from quart import Blueprint, Response, request
 from ulid import ULID
+from werkzeug.exceptions import RequestTimeout
 
 from foreman.domain import views
 from foreman.domain.errors import Draining, FieldInvalid, FileNotFound, FilesNotServed, FileTooLarge
@@ -39,6 +41,7 @@ MOST_LISTED = 10_000
 LIFETIME = 3600, 2_592_000  # seconds: least and most of expires_after
 ANTHROPIC = "anthropic-version"  # a header of Anthropic's clients, whose Files API has the same paths
 LONGEST_NAME = 1024  # characters
+LEAST_RATE = 2**14  # bytes a second of an upload, on the whole: by drips it would hold its file for days
 
 Route = Callable[..., Coroutine[Any, Any, Response]]
 
@@ -98,11 +101,14 @@ async def _arriving() -> AsyncIterator[bytes]:
 
     Raises:
         FileTooLarge: It goes on and on, in whatever part.
-        RequestTimeout: Nothing comes for `body_timeout`.
+        RequestTimeout: Nothing comes for `body_timeout`, or all comes much too slowly.
     """
-    size, most = 0, context().settings.max_file
+    settings, began = context().settings, trio.current_time()
+    size, most = 0, settings.max_file
     async for data in inflow(request):
         size += len(data)
+        if trio.current_time() - began > settings.body_timeout + size / LEAST_RATE:
+            raise RequestTimeout
         if size > most + PIECE:
             raise _too_large(most)
         yield data

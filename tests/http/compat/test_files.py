@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +344,25 @@ def test_an_upload_and_a_download_are_never_whole_in_memory(tmp_path: Path) -> N
                 found.update(data)
         assert answer.headers["ETag"] == f'"{found.hexdigest()}"'
         assert most_memory(daemon) - before < 32 * 2**20
+
+
+def test_an_upload_by_drips_is_ended(tmp_path: Path) -> None:
+    with (
+        an_upstream("--kind", "ollama") as upstream,
+        Daemon(tmp_path / "data", ollama_url=upstream.url, body_timeout=0.5) as daemon,
+        socket.create_connection(("127.0.0.1", int(daemon.url.rpartition(":")[2])), timeout=0.1) as client,
+    ):
+        head = f"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM['Content-Type']}\r\n"
+        client.sendall(head.encode() + b"Content-Length: 2000000\r\n\r\n" + PURPOSE + FILE[:-4])
+
+        def drip() -> bytes:
+            client.sendall(b"x")  # well before body_timeout is over
+            with suppress(TimeoutError):
+                return client.recv(1000)
+            return b""
+
+        assert until(drip).startswith(b"HTTP/1.1 408")
+        until(lambda: not [name for name in os.listdir(tmp_path / "data" / "blobs") if name.endswith(".part")])
 
 
 def most_memory(daemon: Daemon) -> int:
