@@ -22,7 +22,7 @@ export function batch(main, { feed, link, id }) {
   const fault = h("p.fault", { hidden: true, role: "alert" });
   const late = h("p.late", { hidden: true });
   const bar = new Bar();
-  const words = h("b", { role: "status" });
+  const words = h("b");
   const speed = h("span.muted");
   const legend = h("ul.counts", {});
   const facts = h("dl.facts.wide", {});
@@ -56,7 +56,7 @@ export function batch(main, { feed, link, id }) {
       stop();
       fill(main, h("h1", {}, "No such batch"), h("p.long", {}, `There is no batch ${id}; it may have been removed. `, h("a", { href: "#/batches" }, "All batches")));
     }
-  }, 500);
+  }, 1000);
 
   function show(found) {
     going = isOpen(found);

@@ -14,13 +14,13 @@ const GROUPS = [
 
 /** All batches, newest first. The filter is in the page's address. */
 export function batches(main, { feed, link, query }) {
-  const wanted = query.get("state") ?? "";
+  let wanted = query.get("state") ?? "";
   const state = h("select", { onchange: choose }, h("option", { value: "" }, "any"), [...GROUPS, ...[...OPEN, ...OVER].map((name) => [worded(name), name])].map(([words, value]) => h("option", { value }, words)));
   state.value = wanted;
   if (state.selectedIndex < 0) state.append(h("option", { value: wanted, selected: true }, wanted)); // as the address has it
   const body = h("div", { role: "rowgroup" });
   const table = h("div.table.batches", { role: "table", "aria-label": "Batches", hidden: true }, head(), body);
-  const more = h("button", { hidden: true, onclick: () => (pages++, read()) }, "Show more");
+  const more = h("button", { hidden: true, onclick: () => (pages++, load()) }, "Show more");
   const total = h("span", { role: "status" }, "Looking …");
   const nothing = h("section.card.empty", { hidden: true });
   let pages = 1;
@@ -30,27 +30,35 @@ export function batches(main, { feed, link, query }) {
 
   fill(main, h("div.row.titled", {}, h("h1", {}, "Batches"), h("label.inline", {}, "State", state)), h("p.muted", {}, total, heard()), table, nothing, more);
 
+  /** Take the filter into the address, and the batches from the server; the focus stays where it is. */
   function choose() {
-    location.hash = `#/batches${state.value ? `?${new URLSearchParams({ state: state.value })}` : ""}`;
+    wanted = state.value;
+    pages = 1;
+    history.pushState(null, "", `#/batches${wanted ? `?${new URLSearchParams({ state: wanted })}` : ""}`);
+    say(total, "Looking …");
+    load();
   }
 
-  const read = gently(async () => {
+  async function load() {
     if (!alive) return;
     looked = Date.now();
+    const asked = wanted;
     const found = [];
     let next = null;
     try {
       do {
-        const page = await get(`/batches?${new URLSearchParams({ limit: PAGE, ...(wanted ? { state: wanted } : {}), ...(next ? { after: next } : {}) })}`);
+        const page = await get(`/batches?${new URLSearchParams({ limit: PAGE, ...(asked ? { state: asked } : {}), ...(next ? { after: next } : {}) })}`);
         found.push(...page.batches);
         next = page.next;
       } while (next && found.length < pages * PAGE);
     } catch (fault) {
-      if (alive && table.hidden) say(total, fault.message);
-      throw fault;
+      if (fault.status === undefined) throw fault;
+      if (alive && asked === wanted && (fault.status || table.hidden)) say(total, fault.message);
+      return;
     }
-    if (alive) draw(found, next);
-  }, 500);
+    if (alive && asked === wanted) draw(found, next);
+  }
+  const read = gently(load, 1000);
 
   function draw(found, next) {
     going = found.some(isOpen);
