@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.sdks.conftest import Start, lines
-from tests.support.foreman import Daemon, until
+from tests.support.foreman import LONG, Daemon, until
 
 
 def test_evaluations_run_in_batches(daemon: Daemon, start: Start) -> None:
@@ -17,7 +17,7 @@ def test_evaluations_run_in_batches(daemon: Daemon, start: Start) -> None:
         last, *before = daemon.http.get("/v1/batches").json()["data"] or [None]
         return last["id"] if len(before) == 5 and last["request_counts"]["completed"] else None
 
-    cancelled = until(to_cancel)
+    cancelled = until(to_cancel, 2 * LONG)
     assert daemon.http.post(f"/v1/batches/{cancelled}/cancel").status_code == 200
     by_responses, by_chat, refused, stopped = lines(program)
 
