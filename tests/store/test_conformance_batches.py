@@ -42,11 +42,23 @@ def test_a_batch_is_read_as_it_was_written(store: Store) -> None:
         total=3,
         times={"in_progress": 101.5},
         errors=(LineFault("empty_file", "it has no lines", 1, "body"),),
+        name="nightly",
+        webhook_url="http://127.0.0.1/hook",
+        idempotency_key="tonight",
     )
     keep(store, whole, a_batch(2))
     assert store.batch("batch_001") == store.reader().batch("batch_001") == whole
     assert store.batch("batch_002") == a_batch(2)
     assert store.batch("batch_003") is None
+
+
+def test_a_key_is_that_of_one_owner(store: Store) -> None:
+    keep(store, *(a_batch(n, owner=owner, idempotency_key="tonight") for n, owner in enumerate(("ann", "bob"))))
+    keep(store, a_batch(2, owner="ann"), a_batch(3, owner="ann"))
+    assert store.batch_by_key("ann", "tonight") == store.batch("batch_000")
+    assert store.reader().batch_by_key("bob", "tonight") == store.batch("batch_001")
+    assert store.batch_by_key("ann", "other") is None
+    assert OwnJobs(store.reader(), "ann").batch_by_key("bob", "tonight") is None
 
 
 def test_a_change_leaves_the_counts_to_the_jobs(store: Store) -> None:

@@ -263,7 +263,7 @@ def _row(one: Batched) -> Sequence[str | Text]:
         state_text(one.state),
         f"{ended:,}{of}",
         failed,
-        rest_of(one),
+        rest_of(one).removeprefix("about "),
         age,
         one.kind,
         one.model or "",
