@@ -25,6 +25,7 @@ ERROR_TYPES = {  # of results, by the status of the answer
 }
 INVALID_REQUEST, API_ERROR = "invalid_request_error", "api_error"
 UNANSWERED = {CANCELLED_CODE: b'{"type":"canceled"}', EXPIRED_CODE: b'{"type":"expired"}'}
+NO_MODEL = "unknown"  # the model of a job whose request has none: lists leave out jobs without one
 LOST = Failure(500, {"error": {"message": "The answer is missing."}})
 
 
@@ -47,7 +48,7 @@ class Anthropic:
         """Return a line as `message_requests` wrote it. Raise LineInvalid."""
         line = _read(data)
         payload: dict[str, msgspec.Raw] = {}
-        model = ""
+        model = NO_MODEL
         refusal: ForemanError | None = None
         try:
             payload = read_object(bytes(line.params))

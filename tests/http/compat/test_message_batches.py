@@ -89,7 +89,7 @@ def error_of(result: dict[str, Any]) -> tuple[str, str]:
     return result["error"]["error"]["type"], result["error"]["error"]["message"]
 
 
-def test_every_request_has_a_result_in_order(client: anthropic.Anthropic, daemon: Daemon) -> None:
+def test_every_request_has_a_result_in_order(client: anthropic.Anthropic, http: httpx2.Client, daemon: Daemon) -> None:
     asked = [
         request("good"),
         request("odd", ODD + "\0"),
@@ -124,6 +124,8 @@ def test_every_request_has_a_result_in_order(client: anthropic.Anthropic, daemon
     assert error_of(found["bad"]) == ("invalid_request_error", "told to by #status=400")
     assert error_of(found["broken"])[0] == "api_error"
     assert error_of(found["unknown"])[0] == "not_found_error"
+    jobs = http.get("/jobs", params={"batch_id": batch.id}).json()["jobs"]
+    assert [job["custom_id"] for job in jobs[::-1]] == list(found)
     for name, word in (
         ("no-model", "model"),
         ("nul", "model"),
