@@ -112,7 +112,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def running(self) -> int:
         """Return the number of lines that are jobs and have not ended."""
-        return self.fed - self.counts.ended
+        return max(0, self.fed - self.counts.ended)  # lines that were never fed end with the batch
 
 
 class FinishedLine(NamedTuple):

@@ -79,6 +79,12 @@ def test_the_speed_stands_once_no_more_lines_are_run(state: BatchState, times: d
     assert (speed(batch, BEGIN + 5000), seconds_left(batch, BEGIN + 5000)) == (30, None)
 
 
+def test_a_batch_whose_lines_were_not_all_fed_has_none_left_at_its_end() -> None:
+    ended = {"state": BatchState.CANCELLED, "ended_at": BEGIN + 9, "fed": 60}
+    shown = views.show_batch(a_batch(counts=Counts(completed=10, cancelled=90), **ended), BEGIN + 9, up=True)
+    assert (shown.total, shown.done, shown.cancelled, shown.queued) == (100, 10, 90, 0)
+
+
 def test_the_clock_may_go_back() -> None:
     batch = a_batch(counts=Counts(completed=20))
     assert (speed(batch, BEGIN - 5), seconds_left(batch, BEGIN - 5)) == (None, None)

@@ -106,7 +106,7 @@ def test_a_batch_is_followed_from_an_empty_list_to_its_files(page: Page, start: 
 
 def test_a_cancel_asks_first_and_is_seen_in_place(page: Page, start: Fresh) -> None:
     daemon = start(slots=1)
-    batch_id = a_batch(daemon, "one", *["#silent"] * 20)
+    batch_id = a_batch(daemon, "one", *["#silent"] * 300)  # more than are jobs at a time
     until(lambda: shown(daemon, batch_id)["done"] == 1)
     opened(page, daemon, f"#/batches/{batch_id}")
     cancel = page.get_by_role("button", name="Cancel", exact=True)
@@ -120,7 +120,7 @@ def test_a_cancel_asks_first_and_is_seen_in_place(page: Page, start: Fresh) -> N
     page.keyboard.press("Enter")
     dialog.get_by_role("button", name="Cancel the batch").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("cancelled")
-    expect(page.locator(".counts li")).to_have_text(["1 done", "20 cancelled"])
+    expect(page.locator(".counts li")).to_have_text(["1 done", "300 cancelled"])
     expect(cancel).to_have_count(0)
     expect(page.get_by_role("button", name="Download errors")).to_be_visible()
     assert shown(daemon, batch_id)["state"] == "cancelled"
