@@ -8,6 +8,7 @@ import { list } from "./list.js";
 import { now } from "./now.js";
 import { submit } from "./submit.js";
 import { targets } from "./targets.js";
+import { usage } from "./usage.js";
 
 const WORDS = { connecting: "connecting", live: "live", reconnecting: "reconnecting", silent: "target silent", away: "target away", dead: "no answer" };
 
@@ -37,6 +38,7 @@ function route() {
   else if (view === "batches" && id) leave = batch(main, { feed, link, id: decodeURIComponent(id) });
   else if (view === "batches") leave = batches(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "new") leave = submit(main);
+  else if (view === "usage") leave = usage(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "targets") leave = targets(main, { feed, link });
   else leave = now(main, { feed, link });
   for (const entry of document.querySelectorAll("nav a")) {

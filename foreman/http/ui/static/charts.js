@@ -7,15 +7,16 @@ const BOTTOM = 18; // for the times
 const TOP = 8;
 
 /**
- * A chart of minutes: bars that stand on each other, or lines, with a scale, and what the minute under the pointer or
- * the arrow keys comes to. `series` are `{ name, shade, of, say }`: `of` takes a minute's figures and returns a number
- * or null, `say` puts it into words. `words` labels the scale, which ends at one of `tops`.
+ * A chart of steps of time: bars that stand on each other, or lines, with a scale, and what the step under the pointer
+ * or the arrow keys comes to. `series` are `{ name, shade, of, say }`: `of` takes a step's figures, and the step, and returns a
+ * number or null, `say` puts it into words. `words` labels the scale, which ends at one of `tops`; `when` puts the time of a
+ * step into words. One that is `brief` tells the parts of the step that is looked at only.
  */
 export class Chart {
-  constructor(title, kind, { series, words, tops }) {
-    Object.assign(this, { title, kind, series, words, tops });
-    this.minutes = [];
-    this.chosen = null; // time of the minute that is looked at
+  constructor(title, kind, { series, words, tops, when = minute, brief = false }) {
+    Object.assign(this, { title, kind, series, words, tops, when, brief });
+    this.steps = [];
+    this.chosen = null; // time of the step that is looked at
     this.value = h("strong", {}, "–");
     this.readout = h("p.readout", {});
     this.picture = svg("svg", { "aria-hidden": "true" });
@@ -27,24 +28,33 @@ export class Chart {
         "aria-label": title,
         "aria-valuemin": 0,
         onkeydown: (event) => this.press(event),
-        onfocus: () => this.choose(this.chosen ?? this.minutes.at(-1)?.at),
+        onfocus: () => this.choose(this.chosen ?? this.steps.at(-1)?.at),
         onblur: () => this.choose(null),
         onpointermove: (event) => this.point(event),
         onpointerleave: () => this.choose(document.activeElement === this.slider ? this.chosen : null),
       },
       this.picture,
     );
-    const legend = series.length > 1 && h("p.legend", { "aria-hidden": "true" }, series.map((part) => h("span", {}, h(`i.${part.shade}`), part.name)));
+    this.labels = series.map((part) => h("span", {}, part.name));
+    const legend = series.length > 1 && h("p.legend", { "aria-hidden": "true" }, series.map((part, place) => h("span", {}, h(`i.${part.shade}`), this.labels[place])));
     this.element = h("figure.card.chart", {}, h("figcaption", {}, h("span", {}, title), this.value), this.slider, legend, this.readout);
     new ResizeObserver(() => this.paint()).observe(this.slider);
     this.draw([], "–");
   }
 
-  /** `minutes` are `{ at, figures }`, oldest first; `figures` is null where nothing is known. */
-  draw(minutes, headline) {
-    this.minutes = minutes;
+  /** `steps` are `{ at, figures }`, oldest first; `figures` is null where nothing is known. */
+  draw(steps, headline) {
+    this.steps = steps;
     say(this.value, headline);
     this.paint();
+  }
+
+  /** Name the series anew; one without a name is left out of the legend. */
+  name(names) {
+    this.labels.forEach((label, place) => {
+      say(label, names[place] ?? "");
+      label.parentElement.hidden = !names[place];
+    });
   }
 
   choose(at) {
@@ -55,26 +65,26 @@ export class Chart {
   press(event) {
     const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 10, PageDown: -10, Home: -Infinity, End: Infinity };
     const step = steps[event.key];
-    if (step === undefined || !this.minutes.length) return;
+    if (step === undefined || !this.steps.length) return;
     event.preventDefault();
-    const last = this.minutes.length - 1;
-    this.choose(this.minutes[Math.min(last, Math.max(0, this.place + step))].at);
+    const last = this.steps.length - 1;
+    this.choose(this.steps[Math.min(last, Math.max(0, this.place + step))].at);
   }
 
   point(event) {
     const box = this.picture.getBoundingClientRect();
-    const place = Math.floor(((event.clientX - box.left - LEFT) / (box.width - LEFT)) * this.minutes.length);
-    if (this.minutes[place]) this.choose(this.minutes[place].at);
+    const place = Math.floor(((event.clientX - box.left - LEFT) / (box.width - LEFT)) * this.steps.length);
+    if (this.steps[place]) this.choose(this.steps[place].at);
   }
 
-  /** Of the minute that is looked at; the last one where that has gone by. */
+  /** Of the step that is looked at; the last one where that has gone by. */
   get place() {
-    const found = this.minutes.findIndex((one) => one.at === this.chosen);
-    return found < 0 ? this.minutes.length - 1 : found;
+    const found = this.steps.findIndex((one) => one.at === this.chosen);
+    return found < 0 ? this.steps.length - 1 : found;
   }
 
   values(one) {
-    return this.series.map((part) => (one.figures ? part.of(one.figures) : null));
+    return this.series.map((part) => (one.figures ? part.of(one.figures, one) : null));
   }
 
   most(one) {
@@ -90,20 +100,21 @@ export class Chart {
   }
 
   paint() {
-    const { minutes } = this;
+    const { steps } = this;
     const width = this.slider.clientWidth;
-    const highest = minutes.reduce((best, one) => (one.figures && this.most(one) > (best ? this.most(best) : 0) ? one : best), null);
-    const looked = this.chosen === null ? null : minutes[this.place];
+    const highest = steps.reduce((best, one) => (one.figures && this.most(one) > (best ? this.most(best) : 0) ? one : best), null);
+    const looked = this.chosen === null ? null : steps[this.place];
     const shown = looked ?? highest;
-    say(this.readout, shown ? `${looked ? "" : "Most: "}${this.describe(shown)}${looked ? ", " : " at "}${minute(shown.at)}` : minutes.some((one) => one.figures) ? "Nothing yet" : "No figures yet");
-    this.slider.setAttribute("aria-valuemax", Math.max(0, minutes.length - 1));
+    const told = shown && (this.brief && !looked ? this.words(this.most(shown)) : this.describe(shown));
+    say(this.readout, shown ? `${looked ? "" : "Most: "}${told}${looked ? ", " : " at "}${this.when(shown.at)}` : steps.some((one) => one.figures) ? "Nothing yet" : "No figures yet");
+    this.slider.setAttribute("aria-valuemax", Math.max(0, steps.length - 1));
     this.slider.setAttribute("aria-valuenow", Math.max(0, this.place));
-    this.slider.setAttribute("aria-valuetext", minutes.length ? `${minute(minutes[this.place].at)}: ${this.describe(minutes[this.place])}` : "No figures yet");
+    this.slider.setAttribute("aria-valuetext", steps.length ? `${this.when(steps[this.place].at)}: ${this.describe(steps[this.place])}` : "No figures yet");
     if (!width) return;
     this.picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     const top = this.tops.find((value) => value >= (highest ? this.most(highest) : 0)) ?? this.tops.at(-1);
     const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - BOTTOM - TOP);
-    const step = (width - LEFT) / Math.max(1, minutes.length);
+    const step = (width - LEFT) / Math.max(1, steps.length);
     const x = (place) => LEFT + place * step;
     this.picture.replaceChildren(...this.scale(top, width, y), ...this.times(width, x), ...this.unknown(x, step), ...(looked ? [svg("rect", { class: "looked", x: x(this.place), y: TOP, width: step, height: HEIGHT - BOTTOM - TOP })] : []), ...(this.kind === "bars" ? this.bars(x, y, step) : this.lines(x, y, step)));
   }
@@ -115,28 +126,29 @@ export class Chart {
   }
 
   times(width, x) {
-    if (!this.minutes.length) return [];
-    const middle = Math.floor(this.minutes.length / 2);
+    if (!this.steps.length) return [];
+    const middle = Math.floor(this.steps.length / 2);
     return [
-      svg("text", { x: LEFT, y: HEIGHT - 4 }, minute(this.minutes[0].at)),
-      ...(width > 240 ? [svg("text", { x: x(middle), y: HEIGHT - 4, "text-anchor": "middle" }, minute(this.minutes[middle].at))] : []),
+      svg("text", { x: LEFT, y: HEIGHT - 4 }, this.when(this.steps[0].at)),
+      ...(width > 240 ? [svg("text", { x: x(middle), y: HEIGHT - 4, "text-anchor": "middle" }, this.when(this.steps[middle].at))] : []),
       svg("text", { x: width, y: HEIGHT - 4, "text-anchor": "end" }, "now"),
     ];
   }
 
-  /** The minutes of which nothing is known, so that they are not taken for zeros. */
+  /** The steps of which nothing is known, so that they are not taken for zeros. */
   unknown(x, step) {
-    const parts = this.minutes.map((one, place) => (one.figures ? "" : `M${x(place)} ${TOP}h${step}V${HEIGHT - BOTTOM}h${-step}z`));
+    const parts = this.steps.map((one, place) => (one.figures ? "" : `M${x(place)} ${TOP}h${step}V${HEIGHT - BOTTOM}h${-step}z`));
     return [svg("path", { class: "unknown", d: parts.join("") || "M0 0" })];
   }
 
   bars(x, y, step) {
     const paths = this.series.map(() => "");
-    this.minutes.forEach((one, place) => {
+    const gap = Math.min(1, step / 5);
+    this.steps.forEach((one, place) => {
       let below = 0;
       this.values(one).forEach((value, part) => {
         if (!value) return;
-        paths[part] += `M${(x(place) + 0.5).toFixed(1)} ${y(below).toFixed(1)}V${y(below + value).toFixed(1)}h${Math.max(0.5, step - 1).toFixed(1)}V${y(below).toFixed(1)}z`;
+        paths[part] += `M${(x(place) + gap / 2).toFixed(2)} ${y(below).toFixed(1)}V${y(below + value).toFixed(1)}h${(step - gap).toFixed(2)}V${y(below).toFixed(1)}z`;
         below += value;
       });
     });
@@ -147,8 +159,8 @@ export class Chart {
     return this.series.map((part) => {
       let path = "";
       let drawing = false;
-      this.minutes.forEach((one, place) => {
-        const value = one.figures ? part.of(one.figures) : null;
+      this.steps.forEach((one, place) => {
+        const value = one.figures ? part.of(one.figures, one) : null;
         const point = value === null ? "" : `${(x(place) + step / 2).toFixed(1)} ${y(value).toFixed(1)}`;
         if (point) path += drawing ? `L${point}` : `M${point}h.1`;
         drawing = Boolean(point);

@@ -2,11 +2,11 @@ import { ask, get } from "./api.js";
 import { fill, gently, h, keyed, say, toast } from "./dom.js";
 import { Figures } from "./figures.js";
 import { heard } from "./format.js";
+import { LastHour } from "./last_hour.js";
 import { OpenBatches } from "./open_batches.js";
 import { head, row } from "./rows.js";
 import { Running } from "./running.js";
 import { TargetCard } from "./target_card.js";
-import { Usage } from "./usage.js";
 import { Waiting } from "./waiting.js";
 
 const WAITING = 20; // jobs listed
@@ -17,7 +17,7 @@ export function now(main, { feed, link }) {
   const figures = new Figures();
   const cards = h("div.targets");
   const fleet = h("section", { "aria-label": "Targets", hidden: true }, h("div.row", {}, h("h2", {}, "Targets", heard()), h("a", { href: "#/targets" }, "All of them")), cards);
-  const usage = new Usage();
+  const hour = new LastHour();
   const running = new Running();
   const batches = new OpenBatches();
   const waiting = new Waiting();
@@ -35,7 +35,7 @@ export function now(main, { feed, link }) {
     h("h1.hidden", {}, "Now"),
     h("section.cards", { "aria-label": "State" }, figures.elements),
     fleet,
-    h("section", { "aria-label": "The last hour" }, h("div.charts", {}, usage.charts.map((chart) => chart.element)), usage.note),
+    h("section", { "aria-label": "The last hour" }, h("div.charts", {}, hour.charts.map((chart) => chart.element)), hour.note),
     h("section", { "aria-label": "Running" }, h("h2", {}, "Running", heard()), running.list, running.more),
     batches.element,
     h("section", { "aria-label": "Waiting" }, h("div.row", {}, h("h2", {}, title, heard()), pause), waiting.elements),
@@ -84,7 +84,7 @@ export function now(main, { feed, link }) {
     nothing.hidden = jobs.length > 0;
   }, 1000);
 
-  const readUsage = gently(() => usage.refresh(), 3000);
+  const readUsage = gently(() => hour.refresh(), 3000);
 
   const changed = () => {
     readQueue();

@@ -1,51 +1,105 @@
 import { get } from "./api.js";
-import { Chart } from "./charts.js";
-import { h, say } from "./dom.js";
-import { count, minute, plural, seconds } from "./format.js";
+import { now } from "./clock.js";
+import { fill, gently, h, say } from "./dom.js";
+import { count, heard, plural, seconds } from "./format.js";
+import { charts } from "./usage_charts.js";
+import { DIMENSIONS, ENDS, PERIODS, read, whenOf } from "./usage_figures.js";
 
-const MINUTE = 60_000; // ms
-const ENDS = ["done", "failed", "cancelled", "expired"];
-const COUNTS = [4, 10, 20, 40, 60, 100, 200, 400, 600, 1e3, 2e3, 4e3, 6e3, 1e4, 2e4, 4e4, 1e5, 2e5, 4e5, 1e6, 2e6, 4e6, 1e7, 1e8, 1e9];
-const TIMES = [0.02, 0.1, 0.2, 0.4, 1, 2, 4, 10, 20, 60, 120, 240, 600, 1200, 3600, 7200, 14400, 43200, 86400, 864000];
+const OFTEN = 5000; // ms between looks at minutes
+const SELDOM = 60_000; // and at longer steps
+const ADDED = 400; // a frame's worth of rows
 
-/** The last hour as charts, from the figures that the server keeps of every minute. */
-export class Usage {
-  constructor() {
-    const compact = (value) => (value >= 10_000 ? value.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 }) : count(value));
-    const counts = { words: compact, tops: COUNTS };
-    const ended = ENDS.map((name) => ({ name, shade: name, of: (row) => row[name], say: (value) => `${count(value)} ${name}` }));
-    this.ended = new Chart("Jobs ended", "bars", { ...counts, series: ended });
-    this.waiting = new Chart("Jobs waiting", "bars", { ...counts, series: [{ shade: "queued", of: (row) => row.waiting, say: (value) => `${count(value)} at once` }] });
-    this.waits = new Chart("Wait before start", "lines", {
-      words: seconds,
-      tops: TIMES,
-      series: [
-        { name: "half within", shade: "half", of: (row) => row.wait_p50, say: (value) => `half within ${seconds(value)}` },
-        { name: "95 % within", shade: "longest", of: (row) => row.wait_p95, say: (value) => `95 % within ${seconds(value)}` },
-      ],
-    });
-    this.tokens = new Chart("Answer tokens", "bars", { ...counts, series: [{ shade: "working", of: (row) => row.answer_tokens, say: (value) => plural(value, "token") }] });
-    this.charts = [this.ended, this.waiting, this.waits, this.tokens];
-    this.note = h("p.muted.since", {});
+/** What was done in a period, for whom, how fast. The choice is in the page's address. */
+export function usage(main, { feed, link, query }) {
+  const chosen = query.get("period") in PERIODS ? query.get("period") : "day";
+  const period = PERIODS[chosen];
+  const by = DIMENSIONS.includes(query.get("by")) ? query.get("by") : "";
+  const only = Object.fromEntries(DIMENSIONS.filter((name) => query.has(name)).map((name) => [name, query.get(name)]));
+  const dimension = by || DIMENSIONS.find((name) => !(name in only)) || "model";
+  const split = h("select", { onchange: () => go({ by: split.value }) }, h("option", { value: "" }, "nothing"), DIMENSIONS.map((name) => h("option", { value: name }, name)));
+  split.value = by;
+  const periods = h("div.periods", { role: "group", "aria-label": "Period" }, Object.entries(PERIODS).map(([name, one]) => h("a.button.small", { href: address({ period: name }), "aria-current": name === chosen ? "true" : null }, one.words)));
+  const drawn = charts(period, by);
+  const note = h("p.muted.since", { role: "status" }, "Looking …");
+  const body = h("tbody");
+  const table = h("div.scroll", { hidden: true, tabIndex: 0, role: "region", "aria-label": `By ${dimension}` }, h("table.sums", {}, h("thead", {}, h("tr", {}, [dimension, "Done", "Not done", "Read", "Cached", "Written", "Busy", "Share"].map((name, place) => h("th", { scope: "col", className: place ? "number" : "" }, capital(name))))), body));
+  let looked = 0;
+  let alive = true;
+
+  fill(
+    main,
+    h("div.row.titled", {}, h("h1", {}, "Usage", heard()), h("label.inline", {}, "Split by", split)),
+    periods,
+    Object.entries(only).map(([name, value]) => h("p.row.chosen", {}, h("span", {}, `Only ${name} `, h("b", {}, called(value))), h("a.button.small", { href: address({ [name]: null }) }, "All of them"))),
+    note,
+    h("section.charts.wide", { "aria-label": "Charts" }, drawn.elements),
+    h("section", { "aria-label": "Sums" }, h("h2", {}, `By ${dimension}`), table),
+  );
+
+  function address(change) {
+    const given = Object.entries({ period: chosen, by, ...only, ...change }).filter(([name, value]) => value !== null && (value || DIMENSIONS.includes(name)));
+    return `#/usage?${new URLSearchParams(given)}`;
   }
 
-  /** Read the last hour and draw it. */
-  async refresh() {
-    const { rows, since } = await get("/usage?step=minute");
-    const begun = Math.floor(Date.parse(since) / MINUTE) * MINUTE; // nothing was counted before
-    this.draw(rows.map((row) => ({ at: Date.parse(row.from), figures: Date.parse(row.from) < begun ? null : row })));
+  function go(change) {
+    location.hash = address(change);
   }
 
-  /** `minutes` are those of charts.js. */
-  draw(minutes) {
-    const known = minutes.filter((one) => one.figures);
-    const sum = (...names) => known.reduce((all, one) => all + names.reduce((total, name) => total + one.figures[name], 0), 0);
-    this.ended.draw(minutes, known.length ? `${count(sum(...ENDS))} in all` : "–");
-    const waiting = known.map((one) => one.figures.waiting).filter((value) => value !== null); // null: others' jobs are not told
-    this.waiting.draw(minutes, waiting.length ? `${count(Math.max(...waiting))} at most` : "–");
-    this.waits.draw(minutes, seconds(known.map((one) => one.figures.wait_p50).filter((value) => value !== null).at(-1) ?? null));
-    this.tokens.draw(minutes, known.length ? `${count(sum("answer_tokens"))} in all` : "–");
-    const whole = known.length === minutes.length;
-    say(this.note, whole ? "The last hour, minute by minute." : known.length ? `Figures since ${minute(known[0].at)}; earlier ones are not known.` : "There are no figures yet.");
+  const look = gently(async () => {
+    if (!alive) return;
+    looked = Date.now();
+    try {
+      const [found, queue] = await Promise.all([read(period, dimension, only), get("/queue")]);
+      if (alive) draw(found, queue.slots);
+    } catch (fault) {
+      if (alive) say(note, fault.message);
+      throw fault;
+    }
+  }, 500);
+
+  function draw({ steps, all, sums }, slots) {
+    const known = steps.filter((one) => one.figures);
+    drawn.draw({ steps, all, sums, slots, now: now() });
+    const ended = ENDS.reduce((sum, name) => sum + all[name], 0);
+    const whole = known.length === steps.length ? "" : known.length ? ` Counting began ${whenOf(period)(known[0].at)}.` : "";
+    say(note, `${ended ? `${plural(ended, "job")} ended` : "No job ended"} in this period.${whole}`);
+    table.hidden = !sums.length;
+    const busy = all.busy_seconds;
+    fill(body, sums.slice(0, ADDED).map((one) => line(one, busy)));
   }
+
+  function line(one, busy) {
+    const share = busy ? one.busy_seconds / busy : 0;
+    const name = h("a", { href: address({ [dimension]: one.by, by: by && by !== dimension ? by : "" }) }, called(one.by));
+    const bad = ENDS.slice(1).reduce((sum, end) => sum + one[end], 0);
+    const numbers = [count(one.done), bad ? count(bad) : "–", count(one.prompt_tokens), count(one.cached_tokens), count(one.answer_tokens), seconds(one.busy_seconds)];
+    const bar = h("meter", { min: 0, max: 1, value: share, "aria-hidden": "true" });
+    return h("tr", {}, h("th", { scope: "row" }, name), numbers.map((value) => h("td.number", {}, value)), h("td.number.share", {}, `${Math.round(100 * share)} % `, bar));
+  }
+
+  const judged = () => link.state !== "dead" && look();
+  const beat = setInterval(() => {
+    if (document.hidden || link.state === "dead" || Date.now() - looked < (period.step === "minute" ? OFTEN : SELDOM)) return;
+    look();
+  }, 1000);
+  feed.addEventListener("reset", judged);
+  link.addEventListener("change", judged);
+  document.addEventListener("visibilitychange", judged);
+  look();
+
+  return () => {
+    alive = false;
+    clearInterval(beat);
+    feed.removeEventListener("reset", judged);
+    link.removeEventListener("change", judged);
+    document.removeEventListener("visibilitychange", judged);
+  };
+}
+
+function called(name) {
+  return name || "(no name)";
+}
+
+function capital(word) {
+  return word[0].toUpperCase() + word.slice(1);
 }

@@ -1,0 +1,188 @@
+"""What the box did, for whom and how fast: the view tells what the server counted, over any period."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.e2e.page.seen import WIDTHS, covered, opened, serious, wider
+from tests.support.api import chat, submit_many
+from tests.support.foreman import Daemon, until
+
+Fresh = Callable[..., Daemon]
+
+LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("submitted", "done", "failed", "cancelled", "expired", "loads"), 0),
+    **dict.fromkeys(("prompt_tokens", "cached_tokens", "answer_tokens", "busy_seconds"), 0),
+    **dict.fromkeys(("wait_p50", "wait_p95", "waiting", "running")),
+}
+TITLES = ("Jobs ended", "Tokens", "Tokens written a second", "Busy share of the slots", "Models loaded")
+NAMES = [f"model{number}" for number in range(8)]
+
+
+def chart(page: Page, title: str) -> Locator:
+    return page.locator("figure", has=page.get_by_role("slider", name=title, exact=True))
+
+
+def last(page: Page, title: str) -> str:
+    """Return what a chart says of its last step."""
+    slider = page.get_by_role("slider", name=title, exact=True)
+    slider.focus()
+    page.keyboard.press("End")
+    return (slider.get_attribute("aria-valuetext") or "").partition(": ")[2]
+
+
+class Told:
+    """Answers for the server: each step and name has the same figures."""
+
+    def __init__(self, *, names: int = 2, most: int = 10_000, since: timedelta = timedelta(days=1000)) -> None:
+        self.asked: list[dict[str, str]] = []
+        self._names, self._most, self._since = NAMES[:names], most, since
+
+    def __call__(self, route: Route) -> None:
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(route.request.url).query).items()}
+        self.asked.append(asked)
+        now = datetime.now(UTC)
+        begin = datetime.fromisoformat(asked["from"])
+        end = datetime.fromisoformat(asked["to"]) if "to" in asked else now
+        rows = []
+        while begin < end:
+            for place, name in enumerate(self._names if "by" in asked else [None]):
+                figures = {"done": 5 - place % 5, "failed": 1, "answer_tokens": 100, "prompt_tokens": 300, "loads": 2}
+                more = {"cached_tokens": 100, "busy_seconds": 8.0 - place, "wait_p50": 1.5, "wait_p95": 20.0}
+                rows.append({"from": begin.isoformat(), "by": name, **NOTHING, **figures, **more})
+            begin += LENGTHS[asked["step"]]
+        if len(rows) > self._most:
+            route.fulfill(status=422, json={"error": "too many rows", "code": "field_invalid"})
+            return
+        since = (now - self._since).isoformat()
+        route.fulfill(json={"step": asked["step"], "from": "", "to": "", "since": since, "rows": rows})
+
+
+def test_the_figures_are_those_of_the_jobs_also_after_a_reload_and_a_restart(page: Page, fresh: Fresh) -> None:
+    daemon = fresh(slots=8)
+    submit_many(daemon, [*(chat("#chunks=3") for _ in range(40)), *(chat("x", model="b") for _ in range(20))])
+    until(lambda: len(daemon.http.get("/jobs?state=done&limit=500").json()["jobs"]) == 60, 120)
+    opened(page, daemon, "#/usage?period=hour&by=model")
+    for again in range(3):
+        expect(page.get_by_text("60 jobs ended in this period.")).to_be_visible()
+        expect(chart(page, "Jobs ended")).to_contain_text("60 in all")
+        rows = page.locator("table.sums tbody tr")
+        expect(rows).to_have_count(2)
+        done = {row.locator("th").inner_text(): row.locator("td").first.inner_text() for row in rows.all()}
+        assert sorted(done.values()) == ["20", "40"]
+        if again == 1:
+            daemon.kill()
+            daemon.start()
+        page.reload()
+
+
+@pytest.mark.parametrize(
+    ("period", "step", "steps"),
+    [
+        ("10 minutes", "minute", 10),
+        ("Hour", "minute", 60),
+        ("Day", "hour", 24),
+        ("Week", "hour", 168),
+        ("30 days", "day", 30),
+        ("90 days", "day", 90),
+        ("400 days", "day", 400),
+    ],
+)
+def test_each_period_has_its_steps_and_a_link(page: Page, shared: Daemon, period: str, step: str, steps: int) -> None:
+    told = Told()
+    page.route("**/usage?*", told)
+    opened(page, shared, "#/usage")
+    page.get_by_role("link", name=period, exact=True).click()
+    expect(page.get_by_text(f"{6 * steps:,} jobs ended in this period.")).to_be_visible()
+    expect(page.get_by_role("link", name=period, exact=True)).to_have_attribute("aria-current", "true")
+    assert told.asked[-1]["step"] == step
+    slider = page.get_by_role("slider", name="Jobs ended", exact=True)
+    expect(slider).to_have_attribute("aria-valuemax", str(steps - 1))
+    assert last(page, "Jobs ended") == "5 done, 1 failed"
+    assert last(page, "Tokens") == "200 read, 100 from the cache, 100 written"
+    assert last(page, "Tokens written a second") == "12.5 tokens"
+    assert last(page, "Wait before start") == "half within 1.5 s, 95 % within 20 s"
+    assert last(page, "Models loaded") == "2 loads"
+    assert re.fullmatch(r"[\d,.]+ %", last(page, "Busy share of the slots"))
+
+
+def test_it_is_split_by_the_busiest_names_and_the_rest(page: Page, shared: Daemon) -> None:
+    page.route("**/usage?*", Told(names=8))
+    opened(page, shared, "#/usage?period=minutes")
+    page.get_by_label("Split by").select_option("model")
+    expect(page).to_have_url(re.compile("by=model"))
+    expect(page.locator("table.sums tbody tr")).to_have_count(8)
+    assert page.locator("table.sums tbody th").all_inner_texts() == NAMES
+    legend = chart(page, "Jobs ended").locator(".legend > span:visible")
+    assert legend.all_inner_texts() == [*NAMES[:6], "others"]
+    assert last(page, "Jobs ended") == ", ".join(
+        [*(f"{6 - n % 5} {name}" for n, name in enumerate(NAMES[:6])), "9 others"]
+    )
+    assert last(page, "Wait, 95 % within").startswith("20 s model0, 20 s model1")
+
+
+def test_a_name_leads_to_what_was_done_for_it_alone_and_back(page: Page, shared: Daemon) -> None:
+    told = Told()
+    page.route("**/usage?*", told)
+    opened(page, shared, "#/usage?period=week")
+    page.get_by_role("link", name="model1").click()
+    expect(page.get_by_text("Only model model1")).to_be_visible()
+    expect(page.locator("table.sums tbody tr")).to_have_count(2)
+    assert [one.get("model") for one in told.asked[-2:]] == ["model1", "model1"]
+    assert told.asked[-1].get("by", told.asked[-2].get("by")) == "caller"  # of what else there is
+    page.get_by_role("link", name="All of them").click()
+    expect(page.get_by_text("Only model")).to_have_count(0)
+    page.go_back()
+    expect(page.get_by_text("Only model model1")).to_be_visible()
+
+
+def test_more_rows_than_one_answer_holds_are_read_in_parts(page: Page, shared: Daemon) -> None:
+    told = Told(names=8, most=1000)
+    page.route("**/usage?*", told)
+    opened(page, shared, "#/usage?period=year&by=model")
+    expect(page.locator("table.sums tbody tr")).to_have_count(8)
+    assert page.locator("table.sums tbody td:first-of-type").first.inner_text() == "2,000"
+    assert any("to" in one for one in told.asked)
+
+
+def test_the_time_before_counting_began_is_not_drawn_as_nothing(page: Page, shared: Daemon) -> None:
+    page.route("**/usage?*", Told(since=timedelta(days=3)))
+    opened(page, shared, "#/usage?period=month")
+    expect(page.get_by_text(re.compile("Counting began "))).to_be_visible()
+    slider = page.get_by_role("slider", name="Jobs ended", exact=True)
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("no figures$"))
+
+
+def test_nothing_done_and_nothing_read_are_told_apart(page: Page, fresh: Fresh) -> None:
+    daemon = fresh()
+    opened(page, daemon, "#/usage")
+    expect(page.get_by_text("No job ended in this period.")).to_be_visible()
+    expect(page.locator("table.sums")).to_be_hidden()
+    page.route("**/usage?*", lambda route: route.fulfill(status=503, json={"error": "busy", "code": "busy"}))
+    opened(page, daemon, "#/usage?period=week")
+    expect(page.get_by_text("busy", exact=True)).to_be_visible()
+    expect(chart(page, "Jobs ended").locator("strong")).to_have_text("–")
+
+
+@pytest.mark.parametrize("view", ["#/usage?period=week", "#/usage?period=month&by=model"])
+def test_it_fits_every_screen_and_everybody_can_use_it(page: Page, shared: Daemon, view: str) -> None:
+    page.route("**/usage?*", Told(names=8))
+    opened(page, shared, view)
+    expect(page.locator("table.sums tbody tr")).to_have_count(8)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert serious(page) == []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert wider(page) <= 0, width
+        assert covered(page) == [], width
