@@ -55,7 +55,7 @@ def judge_batches(db: Any, read: Read, asked: Sequence[Asked], found: Verdict) -
             found.complain("lost", f"{name} was acknowledged as {one.batch_id} and is not stored")
         for row in rows:
             _judge_end(one, row, name, found)
-            if row["state"] != "failed":
+            if one.fate != "is invalid":  # then none of its lines is a request
                 _judge_lines(stored, one, row, name, found)
         if one.file_id is not None and not one.deleting and one.file_id not in stored.files:
             found.complain("lost", f"the input of {name} was acknowledged and is not stored")
@@ -93,14 +93,14 @@ def _rows(db: Any, table: str, columns: str = "*") -> list[dict[str, Any]]:
 
 def _judge_end(asked: Asked, row: Any, name: str, found: Verdict) -> None:
     allowed = {"failed"} if asked.fate == "is invalid" else {"completed"}
-    if asked.may_expire and allowed != {"failed"}:
+    if asked.may_expire:  # also before its input is checked
         allowed.add("expired")
     if asked.cancels:
         allowed = {"cancelled"} if asked.cancelled else {*allowed, "cancelled"}
     if row["state"] not in allowed:
         found.complain("lost" if row["state"] not in ENDED else "illegal", f"{name} is {row['state']}")
     counts = [row[kind] for kind in ("completed", "failed", "cancelled", "expired")]
-    total = 0 if row["state"] == "failed" else len(asked.lines)
+    total = 0 if asked.fate == "is invalid" else len(asked.lines)
     if not row["total"] == total == sum(counts):
         found.complain("illegal", f"{name} has the counts {counts} of {row['total']}")
 
