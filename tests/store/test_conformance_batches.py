@@ -119,8 +119,9 @@ def test_results_that_are_part_of_a_batch_go_with_it_and_are_no_file_of_its_owne
 
 
 def test_open_batches_are_those_without_an_end_oldest_first(store: Store) -> None:
-    keep(store, a_batch(1), a_batch(2, ended_at=100.0), a_batch(3))
-    assert [one.id[-1] for one in store.open_batches(9)] == ["1", "3"]
+    keep(store, a_batch(1), a_batch(2, ended_at=100.0), a_batch(3), a_batch(id="msgbatch_000", created_at=99.0))
+    assert [one.id[-1] for one in store.open_batches(9)] == ["0", "1", "3"]
+    assert [one.id for one in store.open_batches(1)] == ["msgbatch_000"]  # its age counts, not its prefix
     assert [one.id[-1] for one in OwnJobs(store, "nobody").open_batches(9)] == []
 
 
@@ -170,14 +171,16 @@ def test_the_input_of_an_open_batch_stays_when_its_file_is_deleted(store: Store)
 
 
 def test_an_expired_batch_is_pruned_with_its_lines_in_steps(store: Store) -> None:
-    keep(store, a_batch(1), a_batch(2, expires_at=500.0))
+    keep(store, a_batch(1, idempotency_key="tonight"), a_batch(2, expires_at=500.0))
     for job in lines(store, 5):
         put(store, job, state=State.FAILED, completed_at=100.0)
     with store.transaction(300):
         store.put_batch(a_batch(1, expires_at=200.0, fed=5, total=5))
         assert store.prune_batches(199.0, 9) == 0
         assert store.prune_batches(300.0, 0) == 0
+        assert store.batch_by_key("", "tonight") is not None
         assert store.prune_batches(300.0, 3) == 3
+        assert store.batch_by_key("", "tonight") is None  # nobody sees the batch: its key is free
     assert store.batch("batch_001") is not None
     assert [job.id for job in store.jobs(limit=9)] == ["004", "003"]
     with store.transaction(300):

@@ -79,7 +79,8 @@ class BatchReads:
 
     def open_batches(self, limit: int) -> list[Batch]:
         """Return up to `limit` batches that have not ended, the oldest first."""
-        sql = f"SELECT {BATCH} FROM batches INDEXED BY batches_open WHERE ended_at IS NULL ORDER BY id LIMIT ?"
+        sql = f"""SELECT {BATCH} FROM batches INDEXED BY batches_open WHERE ended_at IS NULL
+                  ORDER BY created_at, id LIMIT ?"""
         return [read_batch(row) for row in self._sql.rows(sql, (limit,))]
 
     def finished_lines(self, batch_id: str, *, after: int, limit: int) -> list[FinishedLine]:
@@ -141,7 +142,8 @@ class BatchWrites(BatchReads):
         if jobs:
             self._prune(jobs)
         if len(jobs) == limit:
-            self._sql.run("UPDATE batches SET expires_at = 0 WHERE id = ?", (batch_id,))
+            # Its key is free: a request that comes now could not be given a batch that nobody sees.
+            self._sql.run("UPDATE batches SET expires_at = 0, idempotency_key = NULL WHERE id = ?", (batch_id,))
             return len(jobs)
         results = "DELETE FROM files WHERE purpose = ? AND id IN (SELECT output_file FROM batches WHERE id = ?)"
         self._sql.run(results, (BATCH_RESULTS, batch_id))
