@@ -11,11 +11,13 @@ from typing import TypeVar
 import structlog
 import trio
 
+from foreman.domain.batches import Batch
 from foreman.domain.errors import StoreLost, StoreUnavailable
 from foreman.domain.files import DROPPED, PIECE, Blob, File
 from foreman.domain.nodes import NodeState
 from foreman.queue.actor import Offload
-from foreman.queue.commands import AddFile, DropBlobs, DropPieces, NewFile, Queue
+from foreman.queue.batch_commands import AddCheckedBatch, NewBatch
+from foreman.queue.commands import AddFile, DropBlobs, DropPieces, Message, NewFile, Queue
 from foreman.store.blobs import BlobStorage, BlobWriter
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
@@ -64,14 +66,25 @@ class Upload:
             QuotaExceeded: Its owner has as many files as allowed.
             StoreUnavailable: It could not be stored.
         """
-        blob = await self.finish()
+        return await self._add(AddFile(new, await self.finish()))
+
+    async def store_batch(self, new: NewBatch, total: int, model: str | None = None) -> Batch:
+        """Return the batch whose checked input this is, of so many lines, once both are on disk.
+
+        Raises:
+            IdempotencyMismatch: Its key belongs to another batch.
+            StoreUnavailable: It could not be stored.
+        """
+        return await self._add(AddCheckedBatch(new, await self.finish(), total, model))
+
+    async def _add(self, message: Message[tuple[T, bool]]) -> T:
         with trio.CancelScope(shield=True):  # the queue answers always; without its answer nobody knows what is stored
             try:
-                file, self.stored = await self._queue.ask(AddFile(new, blob))
+                added, self.stored = await self._queue.ask(message)
             except StoreLost:
                 self.stored = True
                 raise
-        return file
+        return added
 
 
 class Blobs:

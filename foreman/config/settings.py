@@ -253,7 +253,7 @@ class Settings(HttpSettings):
     )
     max_file: Size = Field(
         default=512 * 2**20,
-        description="Largest uploaded file. The lines of a batch may have 200 MB in all.",
+        description="Largest uploaded file. The lines of a batch may have 200 MiB in all.",
     )
     usage_history: Seconds = Field(
         default=400 * 86400, description="How long to keep the hourly [usage](usage.md); 0 keeps it for ever."

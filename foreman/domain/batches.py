@@ -13,6 +13,7 @@ from foreman.domain.job import Instant, Job, State
 
 BATCH_ID = re.compile("(?:msg)?batch_[0-7][0-9A-HJKMNP-TV-Z]{25}")  # a ULID after the prefix of the API's ids
 LONGEST_LINE = 64 * 2**20  # bytes
+LARGEST_INPUT = 200 * 2**20  # bytes of all lines
 FED = 256  # lines of a batch that are jobs and have not ended, at most
 REPEATED_WITHIN = 600.0  # seconds in which the repetition of a request gets the batch that the first one made
 # Error codes of lines that were not executed.

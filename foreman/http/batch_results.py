@@ -17,8 +17,8 @@ from foreman.domain.files import PIECE, File
 from foreman.domain.job import State
 from foreman.http import visibility
 from foreman.http.body import NDJSON, held
-from foreman.http.compat.files import download, find
 from foreman.http.context import context
+from foreman.http.files import download, find, keep_as
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
 
@@ -48,6 +48,7 @@ async def results(batch: Batch, content_type: str = NDJSON) -> Response:
         files.append(file)
     held().resize(2 * PIECE)
     response = Response(_Results(batch.id, *files), content_type=content_type)
+    keep_as(f"{batch.id}_results.jsonl", response)
     if not all(files):  # each line is where it has to be
         response.headers["Content-Length"] = str(sum(file.size for file in files if file))
     response.timeout = None
@@ -100,28 +101,28 @@ class _Source:
         self._readers = readers
         self._file = file
         self._at = 0  # bytes read
-        self._piece = memoryview(b"")
+        self._piece = b""
+        self._taken = 0  # bytes of the piece
 
     @property
     def over(self) -> bool:
         """Return True when all is taken."""
-        return not self._piece and (self._file is None or self._at >= self._file.size)
+        return self._taken == len(self._piece) and (self._file is None or self._at >= self._file.size)
 
     async def take(self, lines: int | None = None) -> bytes:
         """Return a part up to the end of so many lines at most, empty at the end. Raise BlobMissing."""
-        if not self._piece and self._file is not None and self._at < self._file.size:
-            piece = await self._readers.insist(partial(_piece, self._file.blob, self._at))
-            self._at += len(piece)
-            self._piece = memoryview(piece)
-        data = bytes(self._piece)
-        end = len(data) if lines is None else _end_of(data, lines)
-        self._piece = self._piece[end:]
-        return data[:end]
+        if self._taken == len(self._piece) and self._file is not None and self._at < self._file.size:
+            self._piece = await self._readers.insist(partial(_piece, self._file.blob, self._at))
+            self._at += len(self._piece)
+            self._taken = 0
+        begin, end = self._taken, len(self._piece)
+        self._taken = end if lines is None else _end_of(self._piece, begin, lines)
+        return self._piece[begin : self._taken]
 
 
-def _end_of(data: bytes, lines: int) -> int:
-    """Return the place after so many lines, or the length of the data."""
-    end = 0
+def _end_of(data: bytes, begin: int, lines: int) -> int:
+    """Return the place after so many lines from `begin` on, or the length of the data."""
+    end = begin
     for _ in range(lines):
         found = data.find(b"\n", end)
         if found < 0:

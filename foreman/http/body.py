@@ -15,6 +15,7 @@ from foreman.http.context import context
 from foreman.http.server.inflow import Inflow, inflow
 
 BREATH = 64  # slices of a compressed body between checkpoints: about a millisecond, in which no other request is served
+LEAST_RATE = 2**14  # bytes a second of an upload, on the whole: by drips it would hold its file for days
 NDJSON = "application/x-ndjson"
 
 
@@ -84,17 +85,42 @@ async def pieces(limit: int | None = None) -> AsyncIterator[bytes]:
         raise BodyUnreadable from None
 
 
+async def uploaded(limit: int) -> AsyncIterator[bytes]:
+    """Yield the body of an upload as it arrives, unpacked. Raise as `pieces` and `arriving` do."""
+    async for piece in _pieces(limit, arriving()):
+        yield piece
+
+
+async def arriving() -> AsyncIterator[bytes]:
+    """Yield the body of an upload as it arrives.
+
+    Raise RequestTimeout when nothing comes for `body_timeout`, or all comes much too slowly.
+    """
+    body, allowed = inflow(request), context().settings.body_timeout
+    waited, size = 0.0, 0  # what is done with the data takes its own time
+    while True:
+        since = trio.current_time()
+        data = await anext(body, None)
+        if data is None:
+            return
+        waited += trio.current_time() - since
+        size += len(data)
+        if waited > allowed + size / LEAST_RATE:
+            raise RequestTimeout
+        yield data
+
+
 def held() -> Lease:
     """Return the lease that counts the bytes held for the current request; it ends with the answer."""
     return inflow(request).held
 
 
-async def _pieces(limit: int | None = None) -> AsyncIterator[bytes]:
+async def _pieces(limit: int | None = None, source: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:
     limit = context().settings.max_body if limit is None else limit
     packed = coding()
     if request.content_length is not None and request.content_length > limit:
         raise BodyTooLarge(limit)
-    raw = _within(limit)
+    raw = _within(limit, inflow(request) if source is None else source)
     async for piece in raw if packed is None else _unpacked(raw, packed, limit):
         yield piece
 
@@ -112,9 +138,9 @@ def coding(allowed: Sequence[str] = CODINGS) -> str | None:
     return codings[0]
 
 
-async def _within(limit: int) -> AsyncIterator[bytes]:
+async def _within(limit: int, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     size = 0
-    async for piece in request.body:
+    async for piece in source:
         size += len(piece)
         if size > limit:
             raise BodyTooLarge(limit)

@@ -101,6 +101,15 @@ def test_a_listed_batch_has_its_speed_tokens_times_and_faults(daemon: Daemon, ma
     ]
 
 
+def test_results_are_saved_by_browsers_and_not_run(daemon: Daemon, made: list[str]) -> None:
+    with connect(daemon, "SECRET-A") as alice:
+        answer = alice.get(f"/batches/{made[1]}/results")
+    assert len(answer.text.splitlines()) == 6
+    assert answer.headers["content-disposition"] == f"attachment; filename*=UTF-8''{made[1]}_results.jsonl"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-security-policy"].startswith("sandbox")
+
+
 def test_batches_of_others_are_not_listed(daemon: Daemon, made: list[str]) -> None:
     with connect(daemon, "SECRET-B") as bob:
         assert bob.get("/batches").json() == {"batches": [], "next": None}

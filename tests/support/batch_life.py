@@ -22,7 +22,7 @@ from foreman.domain.job import Artifact
 from foreman.http.new_ids import new_job_id
 from foreman.offload import offload
 from foreman.queue.actor import QueueActor
-from foreman.queue.batch_commands import AddBatch, AddCheckedBatch, NewBatch
+from foreman.queue.batch_commands import AddBatch, NewBatch
 from foreman.queue.commands import Answered, Claim, Finished, Message, NewFile, Rescue
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.rules import Rules
@@ -142,7 +142,7 @@ class Life:
         new = NewBatch(id=f"msgbatch_{new_job_id()}", kind="anthropic", endpoint="/v1/messages")
         async with self.blobs.upload() as upload:
             await upload.write(message_lines(read_requests(json.dumps({"requests": asked}).encode()).requests))
-            batch, upload.stored = await self.queue.ask(AddCheckedBatch(new, await upload.finish(), count))
+            batch = await upload.store_batch(new, count)
         self.batches.wake()
         return batch.id
 

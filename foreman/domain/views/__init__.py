@@ -62,7 +62,6 @@ from foreman.domain.views.jobs import (
 )
 from foreman.domain.views.kinds import encoded, moment, size_of
 from foreman.domain.views.message_batches import (
-    MESSAGE_BATCHES,
     MessageBatch,
     MessageBatchCounts,
     MessageBatchDeleted,
@@ -105,7 +104,6 @@ from foreman.domain.views.webhook_endpoints import (
 )
 
 __all__ = [
-    "MESSAGE_BATCHES",
     "MessageBatch",
     "MessageBatchCounts",
     "MessageBatchDeleted",

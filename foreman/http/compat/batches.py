@@ -9,6 +9,7 @@ from quart import Blueprint, Response, request
 from ulid import ULID
 
 from foreman.domain import intake, views
+from foreman.domain.batch_kinds.openai import OpenAI
 from foreman.domain.batches import BATCH_ID, Batch
 from foreman.domain.errors import BatchNotFound, Draining, FieldInvalid
 from foreman.domain.fields import OWN, begin_of, read_field
@@ -18,9 +19,10 @@ from foreman.domain.views.batches import WINDOW
 from foreman.http import batches as found
 from foreman.http import rate_limit, visibility
 from foreman.http.body import read_body
-from foreman.http.compat.files import LIFETIME, find
+from foreman.http.compat.files import LIFETIME
 from foreman.http.context import context
 from foreman.http.errors import json_answer
+from foreman.http.files import find
 from foreman.http.headers import CALLER
 from foreman.http.query import whole
 from foreman.queue.batch_commands import AddBatch, NewBatch
@@ -29,7 +31,7 @@ from foreman.store.protocol import Reader
 batches = Blueprint("openai_batches", __name__)
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
-KIND = "openai"  # of batches
+KIND = OpenAI.name
 LISTED, MOST_LISTED = 20, 100
 
 
@@ -60,6 +62,7 @@ async def create() -> Response:
         raise FieldInvalid("input_file_id", file.id, f"must be a file with the purpose {BATCH}")
     new = NewBatch(
         id=f"batch_{ULID()}",
+        kind=KIND,
         owner=ctx.auth.caller(request).name,
         caller=caller,
         endpoint=endpoint,

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractContextManager
 from functools import wraps
-from types import TracebackType
 from typing import Any
-from urllib.parse import quote
 
-import trio
 from quart import Blueprint, Response, request
 from ulid import ULID
-from werkzeug.exceptions import RequestTimeout
 
 from foreman.domain import views
-from foreman.domain.errors import Draining, FieldInvalid, FileNotFound, FilesNotServed, FileTooLarge
+from foreman.domain.batches import LARGEST_INPUT
+from foreman.domain.errors import Draining, FieldInvalid, FilesNotServed, FileTooLarge
 from foreman.domain.files import BATCH, BATCH_OUTPUT, FILE_ID, PIECE, File
 from foreman.http import visibility
-from foreman.http.body import coding, held
+from foreman.http.body import arriving, coding, held
 from foreman.http.compat.openai import MESSAGES_DIALECT
 from foreman.http.context import context
 from foreman.http.errors import json_answer
+from foreman.http.files import download, find
 from foreman.http.multipart import Form, read_form
 from foreman.http.query import choice, whole
-from foreman.http.sandbox import keep_from_running
-from foreman.http.server.inflow import inflow
-from foreman.http.stored import Stored, ranged, stored_answer
 from foreman.queue.commands import DeleteFile, NewFile
 from foreman.store.protocol import Reader
 
 files = Blueprint("files", __name__)
 
-LARGEST_BATCH = 200 * 2**20  # bytes of the lines of a batch
 PURPOSES = (BATCH,)  # of uploads
 FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")  # of an upload
 LISTED = (BATCH, BATCH_OUTPUT)  # purposes of all files there are
@@ -41,7 +34,6 @@ MOST_LISTED = 10_000
 LIFETIME = 3600, 2_592_000  # seconds: least and most of expires_after
 ANTHROPIC = "anthropic-version"  # a header of Anthropic's clients, whose Files API has the same paths
 LONGEST_NAME = 1024  # characters
-LEAST_RATE = 2**14  # bytes a second of an upload, on the whole: by drips it would hold its file for days
 
 Route = Callable[..., Coroutine[Any, Any, Response]]
 
@@ -83,7 +75,7 @@ async def create() -> Response:
                 raise _too_large(ctx.settings.max_file)
             await upload.write(data)
 
-        form = await read_form(request.headers.get("Content-Type", ""), _arriving(), FIELDS, "file", take)
+        form = await read_form(request.headers.get("Content-Type", ""), _bounded(), FIELDS, "file", take)
         lifetime = _check(form, upload.size)
         new = NewFile(
             id=f"file-{ULID()}",
@@ -96,19 +88,16 @@ async def create() -> Response:
     return json_answer(views.show_file(file))
 
 
-async def _arriving() -> AsyncIterator[bytes]:
+async def _bounded() -> AsyncIterator[bytes]:
     """Yield the body as it arrives.
 
     Raises:
         FileTooLarge: It goes on and on, in whatever part.
         RequestTimeout: Nothing comes for `body_timeout`, or all comes much too slowly.
     """
-    settings, began = context().settings, trio.current_time()
-    size, most = 0, settings.max_file
-    async for data in inflow(request):
+    size, most = 0, context().settings.max_file
+    async for data in arriving():
         size += len(data)
-        if trio.current_time() - began > settings.body_timeout + size / LEAST_RATE:
-            raise RequestTimeout
         if size > most + PIECE:
             raise _too_large(most)
         yield data
@@ -123,8 +112,8 @@ def _check(form: Form, size: int) -> float | None:
         raise FieldInvalid("file", None, "must be a part of the upload")
     if "\0" in form.filename or len(form.filename) > LONGEST_NAME:
         raise FieldInvalid("file", form.filename, f"must have a name of at most {LONGEST_NAME} characters, none U+0000")
-    if size > LARGEST_BATCH:
-        raise FileTooLarge(LARGEST_BATCH, "divide the lines among several batches")
+    if size > LARGEST_INPUT:
+        raise FileTooLarge(LARGEST_INPUT, "divide the lines among several batches")
     anchor, seconds = (form.fields.get(f"expires_after[{key}]") for key in ("anchor", "seconds"))
     if anchor is None and seconds is None:
         return None
@@ -184,41 +173,3 @@ async def content(file_id: str) -> Response:
         RangeInvalid: The range lies beyond the file's end.
     """
     return await download(await find(file_id), "application/octet-stream")
-
-
-async def download(file: File, content_type: str) -> Response:
-    """Answer with the bytes of a file. Raise BlobMissing or RangeInvalid."""
-    await context().readers.read(lambda store: store.blob_content(file.blob, 0, 1))  # while there is still a status
-    response = stored_answer(StoredFile(file), content_type)
-    keep_from_running(response)
-    response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(file.filename, safe='')}"
-    response.set_etag(file.blob)
-    return await ranged(response, file.size)
-
-
-async def find(file_id: str) -> File:
-    """Return a file that the caller may see. Raise FileNotFound."""
-    file = await visibility.read(lambda store: store.file(file_id)) if FILE_ID.fullmatch(file_id) else None
-    if file is None:
-        raise FileNotFound(file_id)
-    return file
-
-
-class StoredFile(Stored):
-    """The bytes of a file, which stay while they are read."""
-
-    def __init__(self, file: File) -> None:
-        def part(store: Reader, begin: int, size: int) -> bytes:
-            return store.blob_content(file.blob, begin, size)
-
-        super().__init__(context().readers, part, file.size)
-        self._kept: AbstractContextManager[None] = context().blobs.reading(file.blob)
-
-    async def __aenter__(self) -> StoredFile:
-        self._kept.__enter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._kept.__exit__(None, None, None)

@@ -10,7 +10,7 @@ from foreman.domain import intake, views
 from foreman.domain.batch_kinds.anthropic import Anthropic
 from foreman.domain.batch_kinds.message_requests import NewRequests, lines, read_requests, slices
 from foreman.domain.batches import BATCH_ID, Batch
-from foreman.domain.errors import BatchNotFound, Draining, StoreLost
+from foreman.domain.errors import BatchNotFound, Draining
 from foreman.domain.views.message_batches import MESSAGE_BATCHES
 from foreman.http import batch_results, rate_limit, visibility
 from foreman.http import batches as found
@@ -20,7 +20,7 @@ from foreman.http.errors import json_answer
 from foreman.http.headers import CALLER
 from foreman.http.query import whole
 from foreman.offload import offload
-from foreman.queue.batch_commands import AddCheckedBatch, DeleteBatch, NewBatch
+from foreman.queue.batch_commands import DeleteBatch, NewBatch
 from foreman.store.protocol import Reader
 
 message_batches = Blueprint("message_batches", __name__, url_prefix=MESSAGE_BATCHES)
@@ -62,19 +62,11 @@ async def create() -> Response:
 
 async def _store(new: NewBatch, asked: NewRequests) -> Batch:
     """Return the batch once its requests and its row are on disk."""
-    ctx = context()
-    async with ctx.blobs.upload() as upload:
+    async with context().blobs.upload() as upload:
         for size, some in slices(asked.requests):
             await upload.write(await offload(size, lines, some))
             await trio.lowlevel.checkpoint()
-        message = AddCheckedBatch(new, await upload.finish(), len(asked.requests), asked.model)
-        with trio.CancelScope(shield=True):  # without its answer nobody knows what is stored
-            try:
-                batch, upload.stored = await ctx.queue.ask(message)
-            except StoreLost:
-                upload.stored = True
-                raise
-    return batch
+        return await upload.store_batch(new, len(asked.requests), asked.model)
 
 
 @message_batches.get("")

@@ -12,28 +12,19 @@ from ulid import ULID
 from foreman.domain import intake, views
 from foreman.domain.batch_input import Lines, RawLine
 from foreman.domain.batch_kinds.native import DEFAULT_ENDPOINT, Native
-from foreman.domain.batches import Batch
-from foreman.domain.errors import (
-    BodyTooLarge,
-    FieldInvalid,
-    FileTooLarge,
-    ForemanError,
-    InvalidJson,
-    StoreLost,
-    Unavailable,
-)
+from foreman.domain.batches import LARGEST_INPUT, Batch
+from foreman.domain.errors import BodyTooLarge, FieldInvalid, FileTooLarge, ForemanError, InvalidJson, Unavailable
 from foreman.domain.files import PIECE
 from foreman.http import rate_limit
 from foreman.http.batches import shown
-from foreman.http.body import NDJSON, coding, held, media_type, pieces
-from foreman.http.compat.files import LARGEST_BATCH
+from foreman.http.body import NDJSON, coding, held, media_type, uploaded
 from foreman.http.context import context
 from foreman.http.errors import json_answer
 from foreman.http.headers import CALLER
 from foreman.http.new_ids import new_job_id
 from foreman.http.query import check_names
 from foreman.http.routes.bulk import BREATH
-from foreman.queue.batch_commands import AddCheckedBatch, NewBatch
+from foreman.queue.batch_commands import NewBatch
 from foreman.store.protocol import Reader
 
 NAME, WEBHOOK = "batch", "state_webhook_url"  # query parameters
@@ -48,6 +39,7 @@ async def submit() -> Response:
         FieldInvalid: The body is no NDJSON, or a parameter is wrong.
         WebhookRefused: No webhook may go to `state_webhook_url`.
         FileTooLarge: The body is larger than the input of a batch may be.
+        RequestTimeout: The body comes much too slowly.
         IdempotencyMismatch: The Idempotency-Key belongs to another batch.
         Unavailable: A line cannot be judged now, or the input cannot be stored.
     """
@@ -67,10 +59,10 @@ async def submit() -> Response:
     if url is not None and known is None:
         await ctx.sender.check(url)
     check = _Check(owner, caller)
-    most = min(LARGEST_BATCH, ctx.settings.max_file)
+    most = min(LARGEST_INPUT, ctx.settings.max_file)
     async with ctx.blobs.upload() as upload:
         try:
-            async for piece in pieces(most):
+            async for piece in uploaded(most):
                 await upload.write(piece)
                 await check.feed(piece)
         except BodyTooLarge:
@@ -88,13 +80,7 @@ async def submit() -> Response:
             webhook_url=url,
             idempotency_key=key,
         )
-        message = AddCheckedBatch(new, await upload.finish(), check.total, check.model)
-        with trio.CancelScope(shield=True):  # without its answer nobody knows what is stored
-            try:
-                batch, upload.stored = await ctx.queue.ask(message)
-            except StoreLost:
-                upload.stored = True
-                raise
+        batch = await upload.store_batch(new, check.total, check.model)
     ctx.batches.wake()
     response = json_answer(shown(batch), 202)
     response.headers["Location"] = f"/batches/{batch.id}"

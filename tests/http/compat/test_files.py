@@ -346,14 +346,21 @@ def test_an_upload_and_a_download_are_never_whole_in_memory(tmp_path: Path) -> N
         assert most_memory(daemon) - before < 32 * 2**20
 
 
-def test_an_upload_by_drips_is_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "media_type", "begin"),
+    [
+        ("/v1/files", FORM["Content-Type"], PURPOSE + FILE[:-4]),
+        ("/jobs?batch=slow", "application/x-ndjson", b'{"model": "'),
+    ],
+)
+def test_an_upload_by_drips_is_ended(tmp_path: Path, path: str, media_type: str, begin: bytes) -> None:
     with (
         an_upstream("--kind", "ollama") as upstream,
         Daemon(tmp_path / "data", ollama_url=upstream.url, body_timeout=0.5) as daemon,
         socket.create_connection(("127.0.0.1", int(daemon.url.rpartition(":")[2])), timeout=0.1) as client,
     ):
-        head = f"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM['Content-Type']}\r\n"
-        client.sendall(head.encode() + b"Content-Length: 2000000\r\n\r\n" + PURPOSE + FILE[:-4])
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media_type}\r\n"
+        client.sendall(head.encode() + b"Content-Length: 2000000\r\n\r\n" + begin)
 
         def drip() -> bytes:
             client.sendall(b"x")  # well before body_timeout is over
