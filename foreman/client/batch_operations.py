@@ -47,7 +47,7 @@ def submit(
     idempotency_key: str | None,
     sent: Callable[[int], None] | None,
 ) -> Operation[Batched]:
-    """Send the input of a batch and make the batch; without it, nothing stays stored.
+    """Send the input of a batch and make the batch; when that is refused, nothing stays stored.
 
     Raise LinesRefused when lines are wrong.
     """

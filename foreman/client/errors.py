@@ -114,7 +114,7 @@ class NotEnded(ClientError):
     """The job, or batch, has not ended within the given time. It goes on."""
 
     def __init__(self, job_id: str, waited: float) -> None:
-        what = job_id if job_id.startswith("batch_") else f"job {job_id}"
+        what = job_id if "batch_" in job_id else f"job {job_id}"  # msgbatch_… too
         super().__init__(f"{what} has not ended within {waited:g} s")
         self.job_id = job_id
 

@@ -128,6 +128,7 @@ def test_a_wait_ends_when_its_time_is_over_and_not_before() -> None:
         played.hold(operations.wait("J", 90.5, 60, played.clock))
     assert [ask.headers.get("Prefer") for ask in played.asked[:4]] == ["wait=30"] * 3 + [None]
     assert played.now == pytest.approx(190.5)
+    assert str(NotEnded("msgbatch_1", 2)) == "msgbatch_1 has not ended within 2 s"
 
 
 def test_a_wait_lives_through_a_restart_but_not_without_end() -> None:
