@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from foreman.domain.batches import Batch, LineFault
+from foreman.http.batches import page
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.foreman import Daemon, Upstream, an_upstream, until
 
 CHAT = "/v1/chat/completions"
+FAULT = LineFault("duplicate_custom_id", "The custom_id is used before.", 2, "custom_id")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,27 @@ def test_batches_are_listed_newest_first_in_pages(daemon: Daemon, made: list[str
         assert [one["batch_id"] for one in first["batches"]] == made[:0:-1]
         last = alice.get("/batches", params={"limit": 2, "after": first["next"]}).json()
         assert ([one["batch_id"] for one in last["batches"]], last["next"]) == (made[:1], None)
+
+
+@pytest.mark.parametrize("faults", [0, 600])
+def test_a_page_has_fewer_batches_where_they_have_many_faults(tmp_path: Path, faults: int) -> None:
+    with closing(SqliteWriter(tmp_path / "foreman.db")) as store:
+        with store.transaction(100):
+            for number in range(50):
+                plain: dict[str, Any] = {"endpoint": CHAT, "input_file": "file-1", "input_blob": None}
+                batch = Batch(id=f"batch_{number:02}", created_at=number, errors=(FAULT,) * faults, **plain)
+                store.add_batch(batch)
+        expected, pages = [f"batch_{number:02}" for number in range(49, -1, -1)], list[int]()
+        after: str | None = None
+        more = True
+        while more:
+            some, more = page(store, after=after, limit=45)
+            assert [one.id for one in some] == expected[: len(some)]
+            del expected[: len(some)]
+            pages.append(len(some))
+            after = some[-1].id if some else None
+        assert not expected
+        assert pages == ([20, 20, 10] if faults else [45, 5])
 
 
 def test_a_state_filters_the_list(daemon: Daemon, made: list[str]) -> None:

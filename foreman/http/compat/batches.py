@@ -110,13 +110,13 @@ async def listed() -> Response:
     limit = whole("limit", request.args.get("limit"), LISTED, MOST_LISTED)
     after = request.args.get("after")
 
-    def read(store: Reader) -> list[Batch]:
+    def read(store: Reader) -> tuple[list[Batch], bool]:
         if after is not None and (not BATCH_ID.fullmatch(after) or store.batch(after) is None):
             raise BatchNotFound(after)
-        return store.batches(kind=KIND, after=after, limit=limit + 1)
+        return found.page(store, kind=KIND, after=after, limit=limit)
 
-    page = await visibility.read(read)
-    return json_answer(views.show_openai_batches(page[:limit], has_more=len(page) > limit))
+    page, more = await visibility.read(read)
+    return json_answer(views.show_openai_batches(page, has_more=more))
 
 
 @batches.get("/v1/batches/<batch_id>")

@@ -25,9 +25,10 @@ async def listing() -> Response:
     most, after = read_limit(), request.args.get("after")
     if after is not None and not BATCH_ID.fullmatch(after):
         raise FieldInvalid("after", after, "must be the `next` of the previous page")
-    page = await visibility.read(lambda store: store.batches(states=states, after=after, limit=most + 1))
-    shown = page_of(page[:most], found.shown)
-    return json_answer(views.BatchPage(shown, page[len(shown) - 1].id if len(page) > len(shown) else None))
+    page, more = await visibility.read(lambda store: found.page(store, states=states, after=after, limit=most))
+    shown = page_of(page, found.shown)
+    more = more or len(page) > len(shown)
+    return json_answer(views.BatchPage(shown, page[len(shown) - 1].id if more else None))
 
 
 @batches.get("/<batch_id>")
