@@ -91,12 +91,13 @@ OTHER: dict[str, Any] = {
     "file_ttl": 7,
     "max_file": 7,
     "usage_history": 7,
+    "cost": {"a": {"input": 7}},
     "artifact_inline_limit": 7,
     "shutdown_grace": 7,
     "log_format": "json",
     "log_level": "warning",
 }
-READ_AT_EACH_USE = ("insecure", "max_body", "max_file")  # from the settings in force
+READ_AT_EACH_USE = ("cost", "insecure", "max_body", "max_file")  # from the settings in force
 NEEDS_ANOTHER = {"openai_token": {"openai_url": GONE}}  # without which it has no effect
 
 

@@ -11,6 +11,7 @@ import click
 from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
+from foreman.config.cost_settings import CostSettings
 from foreman.config.managed_model import ManagedModel
 from foreman.config.quota_settings import QuotaSettings
 from foreman.config.settings import HIDDEN, Settings
@@ -18,7 +19,7 @@ from foreman.config.target_settings import TargetSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOT_FLAGS = {"macros", "models", "quotas", "targets"}  # tables: only the file can set them
+NOT_FLAGS = {"cost", "macros", "models", "quotas", "targets"}  # tables: only the file can set them
 _TIMES = ((86400, "d"), (3600, "h"), (60, "min"))
 _SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -79,7 +80,7 @@ def without_secrets(value: Any) -> Any:
         case ManagedModel():
             fields = value.model_dump()
             return fields | {"env": dict.fromkeys(fields["env"], HIDDEN)}
-        case QuotaSettings():
+        case CostSettings() | QuotaSettings():
             return value.model_dump(exclude_none=True)
         case dict():
             return {name: without_secrets(one) for name, one in value.items()}

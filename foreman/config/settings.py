@@ -31,6 +31,7 @@ from foreman.config.checks import (
     Words,
     host_name,
 )
+from foreman.config.cost_settings import Costs
 from foreman.config.http_settings import AT_START, HttpSettings
 from foreman.config.macros import Macros
 from foreman.config.managed_model import ManagedModel
@@ -257,6 +258,11 @@ class Settings(HttpSettings):
     )
     usage_history: Seconds = Field(
         default=400 * 86400, description="How long to keep the hourly [usage](usage.md); 0 keeps it for ever."
+    )
+    cost: Costs = Field(
+        default={},
+        description="What tokens and time cost, by model, for the [usage](usage.md#cost): a table such as "
+        '[cost."qwen3:8b"](settings.md#a-cost). `*` stands for all other models.',
     )
     artifact_inline_limit: Size = Field(
         default=262_144, description="Largest artifact included in its job; larger ones are fetched by their URL."

@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from foreman.config.checks import check_together
+from foreman.config.cost_settings import CostSettings
 from foreman.config.managed_checks import check_models
 from foreman.config.managed_model import ManagedModel
 from foreman.config.quota_settings import QuotaSettings
@@ -162,7 +163,12 @@ def _in_one_line(error: ValidationError) -> SettingInvalid:
     return SettingInvalid(name, given, allowed.removeprefix("Value error, "))
 
 
-_TABLES: Mapping[str, type[BaseModel]] = {"targets": TargetSettings, "models": ManagedModel, "quotas": QuotaSettings}
+_TABLES: Mapping[str, type[BaseModel]] = {
+    "targets": TargetSettings,
+    "models": ManagedModel,
+    "quotas": QuotaSettings,
+    "cost": CostSettings,
+}
 
 _ALLOWED = {  # Foreman's own texts by Pydantic's error type
     "int_parsing": "must be a whole number",

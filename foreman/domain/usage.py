@@ -38,6 +38,19 @@ class Group(NamedTuple):
         return self._replace(model=OTHER, caller=OTHER)
 
 
+class Price(NamedTuple):
+    """What one model's tokens and time cost."""
+
+    prompt: float  # a token that was not cached
+    cached: float
+    answer: float
+    second: float  # of a slot's time
+
+
+REST = "*"  # the name under which all other models have their price
+NO_PRICES: Mapping[str, Price] = MappingProxyType({})
+
+
 class Slot(NamedTuple):
     """A step of time and a group: the key of a row of figures. Steps without activity have none."""
 
@@ -113,6 +126,7 @@ class Row(NamedTuple):
     at: int
     by: str | None
     figures: Figures
+    cost: float | None = None  # None where no model has a price
     waiting: int | None = None  # maximum; None in a row for one name
     running: int | None = None
 

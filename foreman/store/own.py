@@ -12,7 +12,7 @@ from foreman.domain.files import PIECE, File
 from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.nodes import Node
 from foreman.domain.scheduling.sequence import Waiting
-from foreman.domain.usage import NO_FILTER, Depth, Row
+from foreman.domain.usage import NO_FILTER, NO_PRICES, Depth, Price, Row
 from foreman.domain.webhooks.endpoints import AnyDelivery, EndpointDelivery, WebhookEndpoint
 from foreman.store.protocol import Reader
 from foreman.store.records import ALL, Cursor, Due, Order, Selection, Seqs, Shape
@@ -119,13 +119,21 @@ class OwnJobs(Reader):
         return self._store.alike(key, priority, caller, first, limit=limit)
 
     def usage(
-        self, *, step: int, begin: int, end: int, by: str | None, limit: int, only: Mapping[str, str] = NO_FILTER
+        self,
+        *,
+        step: int,
+        begin: int,
+        end: int,
+        by: str | None,
+        limit: int,
+        only: Mapping[str, str] = NO_FILTER,
+        prices: Mapping[str, Price] = NO_PRICES,
     ) -> list[Row]:
         """Return the usage figures of the steps from `begin` up to `end`."""
         own = {**only, "caller": only.get("caller", self._owner)}
         if own["caller"] != self._owner:
             return []
-        return self._store.usage(step=step, begin=begin, end=end, by=by, limit=limit, only=own)
+        return self._store.usage(step=step, begin=begin, end=end, by=by, limit=limit, only=own, prices=prices)
 
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth] | None:
         """Return the depths of the queue from `begin` up to `end`."""

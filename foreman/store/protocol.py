@@ -21,7 +21,7 @@ from foreman.domain.nodes import Node, NodeState, TargetReport
 from foreman.domain.scheduling.choose import Head
 from foreman.domain.scheduling.prefixes import Neighbour
 from foreman.domain.scheduling.sequence import Waiting
-from foreman.domain.usage import NO_FILTER, Depth, Figures, Row, Slot
+from foreman.domain.usage import NO_FILTER, NO_PRICES, Depth, Figures, Price, Row, Slot
 from foreman.domain.webhooks.endpoints import AnyDelivery
 from foreman.store.batch_protocol import BatchReader, BatchWriter
 from foreman.store.endpoint_protocol import EndpointReader, EndpointWriter
@@ -97,12 +97,20 @@ class Reader(FileReader, BatchReader, EndpointReader, Protocol):
         """Return up to `limit` claimable jobs of a line whose paths begin with a hash, sorted by path."""
 
     def usage(
-        self, *, step: int, begin: int, end: int, by: str | None, limit: int, only: Mapping[str, str] = NO_FILTER
+        self,
+        *,
+        step: int,
+        begin: int,
+        end: int,
+        by: str | None,
+        limit: int,
+        only: Mapping[str, str] = NO_FILTER,
+        prices: Mapping[str, Price] = NO_PRICES,
     ) -> list[Row]:
         """Return up to `limit` rows of figures, by time, of the steps (in seconds) from `begin` up to `end`.
 
         Steps without activity have no row. With `by`, a field of Group, there is a row per name in each step. `only`
-        are the names, by fields of Group, whose figures count.
+        are the names, by fields of Group, whose figures count. `prices` are those of models, for the rows' `cost`.
         """
 
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth] | None:

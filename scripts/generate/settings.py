@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pydantic.fields import FieldInfo
 
 from foreman.cli.setting_options import shown, unmarked, without_secrets
+from foreman.config.cost_settings import CostSettings
 from foreman.config.managed_model import ManagedModel
 from foreman.config.quota_settings import QuotaSettings
 from foreman.config.settings import Settings, reloads
@@ -45,6 +46,7 @@ def page() -> str:
     tables = {title: _table("setting", dict(_settings_of(title)), reloading=True) for title in SECTIONS.values()}
     tables["A target"] = _table("key", TargetSettings.model_fields)
     tables["A quota"] = _table("key", QuotaSettings.model_fields)
+    tables["A cost"] = _table("key", CostSettings.model_fields)
     tables["A managed model"] = _table("key", ManagedModel.model_fields)
     for title, table in tables.items():
         found = re.search(rf"^## {title}\n(?:(?![#|]).*\n)*((?:\|.*\n)+)", text, re.MULTILINE)

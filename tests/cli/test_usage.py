@@ -62,6 +62,14 @@ def test_with_by_each_name_has_one_line_and_the_busiest_is_first(invoke: Invoke,
     assert "by=model" in told.asked[-1][0]
 
 
+def test_costs_are_shown_where_there_are_prices(invoke: Invoke, told: StaticAnswer) -> None:
+    rows = [row("2026-03-01T00:00:00Z", "a", done=1, cost=1234.5), row("2026-03-01T00:00:00Z", "b", done=2, cost=None)]
+    told.answer("GET /usage", report(*rows))
+    lines = [words(line) for line in invoke("usage", "--by", "model").stdout.splitlines()]
+    assert lines[0][-2:] == ["COST", "MODEL"]
+    assert lines[1:] == [["2", "b"], ["1", "1,234.50", "a"], ["3", "1,234.50", "total"]]
+
+
 @pytest.mark.parametrize(
     ("period", "step"), [("hour", "minute"), ("day", "hour"), ("week", "day"), ("month", "day"), ("year", "day")]
 )

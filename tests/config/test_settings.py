@@ -364,3 +364,16 @@ def test_quotas_are_tables_of_the_file_or_json_in_the_environment(monkeypatch: p
 )
 def test_a_wrong_quota_is_named(quotas: Any, told: str) -> None:
     assert told in refusal(quotas=quotas)
+
+
+def test_costs_are_tables_of_the_file_by_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    toml('[cost."qwen3:8b"]\ninput = 3\noutput = 6\nhour = 36\n[cost."*"]\noutput = 1.5\ncached = 0')
+    costs = {model: cost.price() for model, cost in load().cost.items()}
+    assert costs == {"qwen3:8b": (3e-6, 3e-6, 6e-6, 0.01), "*": (0, 0, 1.5e-6, 0)}
+    monkeypatch.setenv("FOREMAN_COST", '{"a": {"hour": 3600}}')
+    assert load().cost["a"].price().second == 1
+
+
+def test_a_wrong_cost_is_named() -> None:
+    assert "cost.a.input: must be at least 0; given: -1" in refusal(cost={"a": {"input": -1}})
+    assert "cost.a.price: there is no such setting" in refusal(cost={"a": {"price": 1}})

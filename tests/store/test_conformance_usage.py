@@ -9,7 +9,7 @@ import pytest
 
 from foreman.domain import usage
 from foreman.domain.job import State
-from foreman.domain.usage import DAY, HOUR, MINUTE, Depth, Tokens
+from foreman.domain.usage import DAY, HOUR, MINUTE, Depth, Figures, Group, Price, Slot, Tokens
 from foreman.store.sql import usage as sql
 from tests.store.conftest import Store, add, claimed, done, draft, put
 from tests.support.queue import writing
@@ -213,3 +213,22 @@ def test_only_what_was_done_for_a_name_is_counted_where_one_is_asked_for(open_st
     assert submitted(by="caller", model="a") == {"me": 1, "you": 1}
     assert submitted(by="model", caller="me") == {"a": 1, "b": 1}
     assert submitted(model="b", caller="you") == submitted(model="nobody's") == {}
+
+
+def test_what_was_done_costs_what_the_prices_say(open_store: Callable[[], Store]) -> None:
+    store = open_store()
+    used = Figures(prompt_tokens=100, cached_tokens=40, answer_tokens=10, busy_seconds=8.0)
+    with store.transaction(T):
+        store.add_usage({Slot(HOUR, int(T) // HOUR * HOUR, Group(name, "me", "t", "e")): used for name in "ab"}, [])
+
+    def cost(by: str | None = None, **prices: Price) -> dict[str | None, float | None]:
+        found = store.usage(step=HOUR, begin=0, end=DAY, by=by, limit=10, prices=prices)
+        return {row.by: row.cost for row in found}
+
+    price, other = Price(2.0, 1.0, 3.0, 0.5), Price(0.0, 0.0, 1.0, 0.0)
+    assert cost() == {None: None}
+    assert cost("model", a=price) == {"a": 194.0, "b": None}
+    assert cost(a=price) == {None: 194.0}
+    assert cost("model", **{"*": other}, a=price) == {"a": 194.0, "b": 10.0}
+    assert cost("caller", **{"*": other}) == {"me": 20.0}
+    assert cost("model", c=price) == {"a": None, "b": None}

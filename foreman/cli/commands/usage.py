@@ -51,8 +51,8 @@ def usage(period: str, by: By | None, as_json: bool, url: str | None, token: str
 
     One line a minute, hour or day in which something happened, and their sums. IN, CACHED and OUT are tokens of
     prompts, of those that needed no computation, and of answers. BUSY is the time in which slots worked, over all
-    slots. Half of the jobs started within HALF of being ready, 95 % within 95%. The days are those of UTC. The figures
-    stay when jobs are deleted.
+    slots. Half of the jobs started within HALF of being ready, 95 % within 95%. The days are those of UTC. COST is
+    shown where the setting cost names a model. The figures stay when jobs are deleted.
     """
     chosen = PERIODS[period]
     begin = datetime.now(UTC) - chosen.length
@@ -72,10 +72,10 @@ def usage(period: str, by: By | None, as_json: bool, url: str | None, token: str
 
 def _show_steps(report: Report, period: Period) -> None:
     """Print a line for each step in which something happened."""
-    rows = [(*_cells(row), *_waits(row), _time(row, period)) for row in report.rows if _is_active(row)]
-    total = (*_cells(_sum(report.rows)), "", "", "total")
-    heads = (*COUNTS, "HALF", "95%", "FROM")
-    show_table(heads, [*rows, total], spare=(*SPARE, "HALF"))
+    total = _sum(report.rows)
+    rows = [(*_cells(row, total), *_waits(row), _time(row, period)) for row in report.rows if _is_active(row)]
+    heads = (*_heads(total), "HALF", "95%", "FROM")
+    show_table(heads, [*rows, (*_cells(total, total), "", "", "total")], spare=(*SPARE, "HALF"))
 
 
 def _show_names(report: Report, by: str) -> None:
@@ -85,8 +85,9 @@ def _show_names(report: Report, by: str) -> None:
         names.setdefault(row.by or "", []).append(row)
     sums = {name: _sum(rows) for name, rows in names.items()}
     order = sorted(sums, key=lambda name: (-sums[name].busy_seconds, -sums[name].submitted, name))
-    rows = [(*_cells(sums[name]), name or "-") for name in order if _is_active(sums[name])]
-    show_table((*COUNTS, by.upper()), [*rows, (*_cells(_sum(sums.values())), "total")], spare=SPARE)
+    total = _sum(sums.values())
+    rows = [(*_cells(sums[name], total), name or "-") for name in order if _is_active(sums[name])]
+    show_table((*_heads(total), by.upper()), [*rows, (*_cells(total, total), "total")], spare=SPARE)
 
 
 def _is_active(row: Figures) -> bool:
@@ -100,13 +101,20 @@ def _sum(rows: Iterable[Figures]) -> Figures:
     tokens = ("prompt_tokens", "cached_tokens", "answer_tokens")
     summed = (*names, *tokens, "busy_seconds", "loads")
     sums: dict[str, Any] = {name: sum(getattr(row, name) for row in given) for name in summed}
-    return Figures(start=datetime.now(UTC), **sums)
+    costs = [row.cost for row in given if row.cost is not None]
+    return Figures(start=datetime.now(UTC), cost=sum(costs) if costs else None, **sums)
 
 
-def _cells(row: Figures) -> Sequence[str]:
+def _heads(total: Figures) -> Sequence[str]:
+    return COUNTS if total.cost is None else (*COUNTS, "COST")
+
+
+def _cells(row: Figures, total: Figures) -> Sequence[str]:
+    """Return the numbers of a row; with what it costs where prices are known."""
     counts = (row.done, row.failed, row.prompt_tokens, row.cached_tokens, row.answer_tokens)
     busy = span(row.busy_seconds) if row.busy_seconds else ""
-    return (*map(_count, counts), busy, _count(row.loads))
+    cells = (*map(_count, counts), busy, _count(row.loads))
+    return cells if total.cost is None else (*cells, "" if row.cost is None else f"{row.cost:,.2f}")
 
 
 def _waits(row: Figures) -> Sequence[str]:

@@ -138,6 +138,7 @@ class Figures(msgspec.Struct, frozen=True):
     wait_p50: Annotated[Seconds | None, about("Median wait of the jobs that started.")] = None
     wait_p95: Seconds | None = None
     loads: Count = 0
+    cost: Annotated[float | None, about("By the setting cost; null where no model has one.")] = None
     waiting: Annotated[Count | None, about("Maximum at one time; null with `by` or a filter.")] = None
     running: Annotated[Count | None, about("Maximum at one time; null with `by` or a filter.")] = None
 

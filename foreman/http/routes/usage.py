@@ -33,9 +33,10 @@ async def figures() -> Response:
     ctx = context()
     step, now = STEPS[word], ctx.clock()
     begin, end = _times(word, now)
+    prices = {model: cost.price() for model, cost in ctx.settings.cost.items()}
 
     def read(store: Reader) -> tuple[list[Row], str | None]:
-        rows = store.usage(step=step, begin=begin, end=end, by=by, limit=MOST_ROWS + 1, only=only)
+        rows = store.usage(step=step, begin=begin, end=end, by=by, limit=MOST_ROWS + 1, only=only, prices=prices)
         since = store.note(SINCE)
         if by is not None:
             return rows, since
@@ -98,6 +99,7 @@ def _show(row: Row) -> views.Figures:
         wait_p50=_rounded(figures.wait(0.5)),
         wait_p95=_rounded(figures.wait(0.95)),
         loads=figures.loads,
+        cost=None if row.cost is None else round(row.cost, 6),
         waiting=row.waiting,
         running=row.running,
     )

@@ -13,7 +13,7 @@ from foreman.domain.errors import JobUnreadable
 from foreman.domain.job import CallerKey, Delivery, Instant, Job, JobEvent, LoadKey
 from foreman.domain.scheduling.choose import CLASSES
 from foreman.domain.scheduling.sequence import Waiting
-from foreman.domain.usage import NO_FILTER, Depth, Row
+from foreman.domain.usage import NO_FILTER, NO_PRICES, Depth, Price, Row
 from foreman.domain.webhooks.endpoints import AnyDelivery
 from foreman.store.records import ALL, Cursor, Due, Order, Selection, Seqs, Shape
 from foreman.store.sql import due, listing, usage
@@ -210,10 +210,18 @@ class SqlReader(FileReads, BatchReads, EndpointReads, ABC):
         ]
 
     def usage(
-        self, *, step: int, begin: int, end: int, by: str | None, limit: int, only: Mapping[str, str] = NO_FILTER
+        self,
+        *,
+        step: int,
+        begin: int,
+        end: int,
+        by: str | None,
+        limit: int,
+        only: Mapping[str, str] = NO_FILTER,
+        prices: Mapping[str, Price] = NO_PRICES,
     ) -> list[Row]:
         """Return the usage figures of the steps from `begin` up to `end`."""
-        return usage.read(self._sql, step=step, begin=begin, end=end, by=by, limit=limit, only=only)
+        return usage.read(self._sql, step=step, begin=begin, end=end, by=by, limit=limit, only=only, prices=prices)
 
     def depths(self, *, step: int, begin: int, end: int) -> list[Depth]:
         """Return the depths of the queue from `begin` up to `end`."""

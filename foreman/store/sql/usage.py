@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foreman.domain.usage import COUNTS, DAY, HOUR, MOST_GROUPS, OTHER, STORED, WAITS, Depth, Figures, Group, Row, Slot
+from foreman.domain.usage import (
+    COUNTS,
+    DAY,
+    HOUR,
+    MOST_GROUPS,
+    OTHER,
+    REST,
+    STORED,
+    WAITS,
+    Depth,
+    Figures,
+    Group,
+    Price,
+    Row,
+    Slot,
+)
 from foreman.store.sql.statements import Statements
 
 PRUNED_AT_ONCE = 5000  # rows
@@ -15,6 +30,10 @@ _SUMS = (*COUNTS, *_WAITS)
 _GROUP = ("model", "caller", "target", "endpoint")
 _TYPES = {"busy_seconds": "DOUBLE PRECISION"}  # of sums; counts are whole numbers
 _COLUMNS = ", ".join(("step", "at", *_GROUP, *_SUMS))
+_PRICED = " + ".join(
+    f"{quantity} * CAST(? AS DOUBLE PRECISION)"
+    for quantity in ("(prompt_tokens - cached_tokens)", "cached_tokens", "answer_tokens", "busy_seconds")
+)
 _ADDED = f""" ON CONFLICT (step, at, {", ".join(_GROUP)}) DO UPDATE SET
     {", ".join(f"{column} = usage.{column} + excluded.{column}" for column in _SUMS)}"""
 _RAISED = f""" ON CONFLICT (step, at) DO UPDATE SET {
@@ -68,7 +87,15 @@ class UsageWriter:
 
 
 def read(
-    statements: Statements, *, step: int, begin: int, end: int, by: str | None, limit: int, only: Mapping[str, str]
+    statements: Statements,
+    *,
+    step: int,
+    begin: int,
+    end: int,
+    by: str | None,
+    limit: int,
+    only: Mapping[str, str],
+    prices: Mapping[str, Price],
 ) -> list[Row]:
     """Return up to `limit` rows of the steps from `begin` up to `end`; steps without activity have none."""
     stored = HOUR if step == DAY else step
@@ -80,11 +107,26 @@ def read(
         conditions["(caller <> ? OR model <> ?)"] = [OTHER, OTHER]
     of = "".join(f" AND {condition}" for condition in conditions)
     whose = [value for values in conditions.values() for value in values]
-    sql = f"""SELECT abs(at) / {step:d} * {step:d} AS slot, {name}, {columns} FROM usage
+    cost, amounts = _cost(prices)
+    sql = f"""SELECT abs(at) / {step:d} * {step:d} AS slot, {name}, {cost}, {columns} FROM usage
               WHERE step = ? AND at BETWEEN ? AND ?{of} GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?"""
     first, last = (1 - end, -begin) if stored == HOUR else (begin, end - 1)
-    rows = statements.rows(sql, (stored, first, last, *whose, limit))
-    return [Row(at, found, _figures(sums)) for at, found, *sums in rows]
+    rows = statements.rows(sql, (*amounts, stored, first, last, *whose, limit))
+    return [Row(at, found, _figures(sums), cost) for at, found, cost, *sums in rows]
+
+
+def _cost(prices: Mapping[str, Price]) -> tuple[str, Sequence[str | float]]:
+    """Return the sum of what the figures cost, as SQL, and its parameters; NULL where no model has a price."""
+    if not prices:
+        return "NULL", ()
+    cases: list[str] = []
+    amounts: list[str | float] = []
+    for model in sorted(prices, key=lambda model: model == REST):  # it comes last
+        price = prices[model]
+        cases.append(f"WHEN {'TRUE' if model == REST else 'model = ?'} THEN {_PRICED}")
+        amounts += [] if model == REST else [model]
+        amounts += [price.prompt, price.cached, price.answer, price.second]
+    return f"sum(CASE {' '.join(cases)} END)", amounts
 
 
 def read_depths(statements: Statements, *, step: int, begin: int, end: int) -> list[Depth]:

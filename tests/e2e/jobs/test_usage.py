@@ -201,3 +201,13 @@ def test_hours_are_kept_as_long_as_the_setting_says(upstream: Upstream, tmp_path
         ago = (datetime.now(UTC) - timedelta(days=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
         assert error(daemon.http.get(f"/usage?from={ago}")) == (422, "field_invalid")
         assert len(usage(daemon, step="day")) in (2, 3)
+
+
+def test_what_jobs_cost_is_told_by_the_setting(upstream: Upstream, tmp_path: Path) -> None:
+    with Daemon(tmp_path, ollama_url=upstream.url, cost={"b": {"output": 1_000_000, "input": 0}}) as daemon:
+        finished(daemon)
+        finished(daemon, "#chunks=7", model="b")
+        costs = {row["by"]: row["cost"] for row in usage(daemon, step="day", by="model") if row["done"]}
+        written = total(daemon, model="b")["answer_tokens"]
+        assert costs == {"a": None, "b": written} and written
+        assert usage(daemon, step="day")[-1]["cost"] == written

@@ -21,7 +21,7 @@ LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": ti
 NOTHING: dict[str, Any] = {
     **dict.fromkeys(("submitted", "done", "failed", "cancelled", "expired", "loads"), 0),
     **dict.fromkeys(("prompt_tokens", "cached_tokens", "answer_tokens", "busy_seconds"), 0),
-    **dict.fromkeys(("wait_p50", "wait_p95", "waiting", "running")),
+    **dict.fromkeys(("wait_p50", "wait_p95", "waiting", "running", "cost")),
 }
 TITLES = ("Jobs ended", "Tokens", "Tokens written a second", "Busy share of the slots", "Models loaded")
 NAMES = [f"model{number}" for number in range(8)]
@@ -42,7 +42,10 @@ def last(page: Page, title: str) -> str:
 class Told:
     """Answers for the server: each step and name has the same figures."""
 
-    def __init__(self, *, names: int = 2, most: int = 10_000, since: timedelta = timedelta(days=1000)) -> None:
+    def __init__(
+        self, *, names: int = 2, most: int = 10_000, since: timedelta = timedelta(days=1000), cost: float | None = None
+    ) -> None:
+        self._cost = cost
         self.asked: list[dict[str, str]] = []
         self._names, self._most, self._since = NAMES[:names], most, since
 
@@ -56,7 +59,13 @@ class Told:
         while begin < end:
             for place, name in enumerate(self._names if "by" in asked else [None]):
                 figures = {"done": 5 - place % 5, "failed": 1, "answer_tokens": 100, "prompt_tokens": 300, "loads": 2}
-                more = {"cached_tokens": 100, "busy_seconds": 8.0 - place, "wait_p50": 1.5, "wait_p95": 20.0}
+                more = {
+                    "cached_tokens": 100,
+                    "busy_seconds": 8.0 - place,
+                    "wait_p50": 1.5,
+                    "wait_p95": 20.0,
+                    "cost": self._cost,
+                }
                 rows.append({"from": begin.isoformat(), "by": name, **NOTHING, **figures, **more})
             begin += LENGTHS[asked["step"]]
         if len(rows) > self._most:
@@ -151,6 +160,18 @@ def test_more_rows_than_one_answer_holds_are_read_in_parts(page: Page, shared: D
     expect(page.locator("table.sums tbody tr")).to_have_count(8)
     assert page.locator("table.sums tbody td:first-of-type").first.inner_text() == "2,000"
     assert any("to" in one for one in told.asked)
+
+
+def test_costs_are_shown_where_there_are_prices(page: Page, shared: Daemon) -> None:
+    page.route("**/usage?*", Told())
+    opened(page, shared, "#/usage?period=minutes")
+    expect(page.get_by_text("60 jobs ended in this period.", exact=True)).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Cost")).to_be_hidden()
+    page.unroute("**/usage?*")
+    page.route("**/usage?*", Told(cost=123.25))
+    page.reload()
+    expect(page.get_by_text("60 jobs ended in this period. Cost: 1,232.50.")).to_be_visible()
+    expect(page.locator("table.sums tbody tr").first.locator("td").last).to_have_text("1,232.50")
 
 
 def test_the_time_before_counting_began_is_not_drawn_as_nothing(page: Page, shared: Daemon) -> None:

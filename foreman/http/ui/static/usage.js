@@ -22,7 +22,7 @@ export function usage(main, { feed, link, query }) {
   const drawn = charts(period, by);
   const note = h("p.muted.since", { role: "status" }, "Looking …");
   const body = h("tbody");
-  const table = h("div.scroll", { hidden: true, tabIndex: 0, role: "region", "aria-label": `By ${dimension}` }, h("table.sums", {}, h("thead", {}, h("tr", {}, [dimension, "Done", "Not done", "Read", "Cached", "Written", "Busy", "Share"].map((name, place) => h("th", { scope: "col", className: place ? "number" : "" }, capital(name))))), body));
+  const table = h("div.scroll", { hidden: true, tabIndex: 0, role: "region", "aria-label": `By ${dimension}` }, h("table.sums", {}, h("thead", {}, h("tr", {}, [dimension, "Done", "Not done", "Read", "Cached", "Written", "Busy", "Share", "Cost"].map((name, place) => h("th", { scope: "col", className: place ? "number" : "" }, capital(name))))), body));
   let looked = 0;
   let alive = true;
 
@@ -61,9 +61,11 @@ export function usage(main, { feed, link, query }) {
     const known = steps.filter((one) => one.figures);
     drawn.draw({ steps, all, sums, slots, now: now() });
     const ended = ENDS.reduce((sum, name) => sum + all[name], 0);
+    const paid = all.cost === null ? "" : ` Cost: ${amount(all.cost)}.`;
     const whole = known.length === steps.length ? "" : known.length ? ` Counting began ${whenOf(period)(known[0].at)}.` : "";
-    say(note, `${ended ? `${plural(ended, "job")} ended` : "No job ended"} in this period.${whole}`);
+    say(note, `${ended ? `${plural(ended, "job")} ended` : "No job ended"} in this period.${paid}${whole}`);
     table.hidden = !sums.length;
+    table.classList.toggle("free", all.cost === null);
     const busy = all.busy_seconds;
     fill(body, sums.slice(0, ADDED).map((one) => line(one, busy)));
   }
@@ -74,7 +76,7 @@ export function usage(main, { feed, link, query }) {
     const bad = ENDS.slice(1).reduce((sum, end) => sum + one[end], 0);
     const numbers = [count(one.done), bad ? count(bad) : "–", count(one.prompt_tokens), count(one.cached_tokens), count(one.answer_tokens), seconds(one.busy_seconds)];
     const bar = h("meter", { min: 0, max: 1, value: share, "aria-hidden": "true" });
-    return h("tr", {}, h("th", { scope: "row" }, name), numbers.map((value) => h("td.number", {}, value)), h("td.number.share", {}, `${Math.round(100 * share)} % `, bar));
+    return h("tr", {}, h("th", { scope: "row" }, name), numbers.map((value) => h("td.number", {}, value)), h("td.number.share", {}, `${Math.round(100 * share)} % `, bar), h("td.number", {}, one.cost === null ? "–" : amount(one.cost)));
   }
 
   const judged = () => link.state !== "dead" && look();
@@ -94,6 +96,11 @@ export function usage(main, { feed, link, query }) {
     link.removeEventListener("change", judged);
     document.removeEventListener("visibilitychange", judged);
   };
+}
+
+/** An amount of money, in whatever currency the prices are. */
+function amount(value) {
+  return value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 }
 
 function called(name) {

@@ -71,9 +71,10 @@ async function rowsBy(step, begin, end, query) {
 }
 
 function nothing(by) {
-  return { by, ...Object.fromEntries(SUMS.map((name) => [name, 0])) };
+  return { by, cost: null, ...Object.fromEntries(SUMS.map((name) => [name, 0])) };
 }
 
 function add(sums, row) {
   for (const name of SUMS) sums[name] += row[name];
+  if (row.cost !== null) sums.cost = (sums.cost ?? 0) + row.cost;
 }
