@@ -249,7 +249,8 @@ def error(dialect: str, answer: httpx2.Response) -> tuple[int, str, str]:
         assert set(said) == {"error"}
         return answer.status_code, said["error"], ""
     if dialect in CALLS:
-        assert said.pop("type", None) == ("error" if dialect == "/v1/messages" else None)
+        if dialect == "/v1/messages":
+            assert (said.pop("type"), said.pop("request_id")) == ("error", None)
         error = said.pop("error")
         assert said == {} and set(error) == {"message", "type", "param", "code"}
         assert error["type"] == ("not_found_error" if answer.status_code == 404 else "invalid_request_error")

@@ -45,7 +45,7 @@ class _Held:
 
 
 class Disk:
-    """Runs the writer, before which and after which anything may happen meanwhile."""
+    """Runs the writer, and what else waits for the disk, before which and after which anything may happen meanwhile."""
 
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
@@ -53,7 +53,10 @@ class Disk:
         self.slow = False
 
     async def __call__(self, function: Callable[..., T], /, *args: Any) -> T:
-        (token,) = args
+        if not (args and isinstance(args[0], trio.lowlevel.TrioToken)):
+            await self._take_time()
+            return function(*args)
+        token = args[0]
         held = _Held(token)
         await self._take_time()
         answer = function(held)

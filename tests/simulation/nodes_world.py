@@ -364,9 +364,8 @@ class NodesWorld(World):
         self.ending.set()
         left = [machine for machine in self.machines if machine is not self.lost]
         for machine in left:
-            while not machine.is_up:  # noqa: ASYNC110, nobody tells
+            while not await self._opened(machine):  # noqa: ASYNC110, nobody tells
                 await trio.sleep(1)
-            await machine.ask(partial(self._open_all, machine))
         with trio.move_on_after(QUIET):
             while self._unfinished(store) or self.followers.under_way.total():  # noqa: ASYNC110, the same
                 await trio.sleep(10)
@@ -386,13 +385,22 @@ class NodesWorld(World):
         if any(state is not NodeState.GONE for state in states.values()):
             self.book.complain(f"all have left, and the nodes are {states}")
 
-    async def _open_all(self, machine: Machine) -> None:
-        app = machine.app
-        assert app is not None
-        app.disk.slow = False
-        await app.queue.ask(Resume())
-        for target in machine.targets:
-            await app.release(target.name)
+    async def _opened(self, machine: Machine) -> bool:
+        """Have a node and its targets take jobs; return False if it is not up, or did not do it, or died of it."""
+        app, done = machine.app, False
+
+        async def open_all() -> None:
+            nonlocal done
+            assert app is not None
+            app.disk.slow = False
+            await app.queue.ask(Resume())
+            for target in machine.targets:
+                await app.release(target.name)
+            done = True
+
+        if machine.is_up:
+            await machine.ask(open_all)
+        return done
 
     def _judge_quiet(self, machine: Machine) -> None:
         """A node with nothing to do knows that, and its slots wait for work."""

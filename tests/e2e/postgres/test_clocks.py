@@ -66,9 +66,9 @@ def soon(seconds: float) -> str:
 
 
 def at(daemon: Daemon, job_id: str, entered: str) -> datetime:
-    """When a job entered a state."""
+    """When a job entered a state, at the end of the millisecond that is told."""
     said = next(event["timestamp"] for event in events(daemon, job_id) if event["state"] == entered)
-    return datetime.fromisoformat(said.replace("Z", "+00:00"))
+    return datetime.fromisoformat(said.replace("Z", "+00:00")) + timedelta(microseconds=999)
 
 
 @pytest.mark.long

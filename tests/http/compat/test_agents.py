@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import agents
+import anthropic
 import httpx2
 import openai
 import pydantic_ai
@@ -67,14 +68,26 @@ def test_a_pydantic_agent_runs_in_the_background_and_goes_on(daemon: Daemon, ups
     assert states == {"done"}
 
 
-@pytest.mark.parametrize("anthropic", [False, True])
-def test_requests_of_pydantic_agents_are_collected_in_batches(daemon: Daemon, anthropic: bool) -> None:
+def claude(daemon: Daemon, client: openai.AsyncOpenAI) -> AnthropicModel:
+    """Return a model that has the other client's connections, which are closed in the end."""
+    http: Any = client._client
+    provider = AnthropicProvider(
+        anthropic_client=anthropic.AsyncAnthropic(base_url=daemon.url, api_key="unused", http_client=http)
+    )
+    return AnthropicModel("a", provider=provider)
+
+
+@pytest.mark.parametrize("by_anthropic", [False, True])
+def test_requests_of_pydantic_agents_are_collected_in_batches(daemon: Daemon, by_anthropic: bool) -> None:
     """One that is refused fails its own run; one that failed otherwise is sent again, in another batch."""
     often = timedelta(milliseconds=50)
 
     async def work(client: openai.AsyncOpenAI) -> None:
-        claude = AnthropicModel("a", provider=AnthropicProvider(base_url=daemon.url, api_key="unused"))
-        model = claude if anthropic else OpenAIResponsesModel("a", provider=OpenAIProvider(openai_client=client))
+        model = (
+            claude(daemon, client)
+            if by_anthropic
+            else OpenAIResponsesModel("a", provider=OpenAIProvider(openai_client=client))
+        )
         batches = BatchModelRequests(
             max_requests=4, max_wait=often, max_resubmissions=1, poll_interval=often, max_poll_interval=often
         )
@@ -86,7 +99,7 @@ def test_requests_of_pydantic_agents_are_collected_in_batches(daemon: Daemon, an
         assert [getattr(error, "status_code", error) for error in runs[2:]] == [400, 500]
 
     with_client(daemon, work)
-    kind, endpoint = ("anthropic", "/v1/messages") if anthropic else ("openai", "/v1/responses")
+    kind, endpoint = ("anthropic", "/v1/messages") if by_anthropic else ("openai", "/v1/responses")
     made = [one for one in daemon.http.get("/batches").json()["batches"] if one["kind"] == kind]
     assert {(one["endpoint"], one["state"]) for one in made} == {(endpoint, "completed")}
     assert (sum(one["total"] for one in made), sum(one["done"] for one in made)) == (5, 2)
