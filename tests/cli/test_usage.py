@@ -67,7 +67,7 @@ def test_costs_are_shown_where_there_are_prices(invoke: Invoke, told: StaticAnsw
     told.answer("GET /usage", report(*rows))
     lines = [words(line) for line in invoke("usage", "--by", "model").stdout.splitlines()]
     assert lines[0][-2:] == ["COST", "MODEL"]
-    assert lines[1:] == [["2", "b"], ["1", "1,234.50", "a"], ["3", "1,234.50", "total"]]
+    assert lines[1:] == [["1", "1,234.50", "a"], ["2", "b"], ["3", "1,234.50", "total"]]
 
 
 @pytest.mark.parametrize(

@@ -375,5 +375,5 @@ def test_costs_are_tables_of_the_file_by_model(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_wrong_cost_is_named() -> None:
-    assert "cost.a.input: must be at least 0; given: -1" in refusal(cost={"a": {"input": -1}})
+    assert "cost.a.input: must be at least 0.0; given: -1" in refusal(cost={"a": {"input": -1}})
     assert "cost.a.price: there is no such setting" in refusal(cost={"a": {"price": 1}})

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from foreman.config.cost_settings import CostSettings
 from foreman.config.managed_model import ManagedModel
 from foreman.config.quota_settings import QuotaSettings
 from foreman.config.settings import Settings
@@ -23,7 +24,7 @@ from foreman.http.openapi.schemas import schemas
 from tests.docs.pages import page
 from tests.domain.test_errors import every_error
 
-SETTINGS = (Settings, TargetSettings, QuotaSettings, ManagedModel)
+SETTINGS = (Settings, TargetSettings, QuotaSettings, CostSettings, ManagedModel)
 HIDDEN = {"misrouted", "store_rejected"}  # callers hear the name of the status, and internal_error
 
 
