@@ -18,6 +18,7 @@ from foreman.client.errors import (
     Unauthorized,
 )
 from foreman.client.extract import ToolCall, Usage, text_of
+from foreman.client.filters import Filters
 from foreman.client.output_parser import Chunk, StartsOver
 from foreman.client.payload import Fields
 from foreman.client.sync_client import Client
@@ -25,6 +26,7 @@ from foreman.client.types import Job, Line, Page, Submitted, Webhook
 from foreman.domain.job import State
 from foreman.domain.views import (
     Accepted,
+    Acted,
     Artifact,
     Batched,
     BatchError,
@@ -51,6 +53,7 @@ from foreman.domain.views import (
 
 __all__ = [
     "Accepted",
+    "Acted",
     "AnswerTooLarge",
     "AnswerTooSlow",
     "ArgumentInvalid",
@@ -71,6 +74,7 @@ __all__ = [
     "Event",
     "FailingModel",
     "Fields",
+    "Filters",
     "Figures",
     "Health",
     "Job",

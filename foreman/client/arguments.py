@@ -8,10 +8,13 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from foreman.client.errors import ArgumentInvalid
+from foreman.client.filters import Filters
 from foreman.client.payload import Fields
 
 C = TypeVar("C")
 
+FIELDS = "Unpack[Fields]"  # as signatures say it
+NAMES = {FIELDS: Fields.__annotations__, "Unpack[Filters]": Filters.__annotations__}
 ELSEWHERE = "options of the model go in options={…}, any other field of the request in extra={…}"
 
 
@@ -25,8 +28,11 @@ def checks_arguments(kind: type[C]) -> type[C]:
 
 def _checked(method: Callable[..., Any], called: str) -> Callable[..., Any]:
     parameters = inspect.signature(method).parameters
-    takes_job = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    known = {*list(parameters)[1:], *(Fields.__annotations__ if takes_job else ())}
+    further = [
+        str(parameter.annotation) for parameter in parameters.values() if parameter.kind is parameter.VAR_KEYWORD
+    ]
+    takes_job = FIELDS in further
+    known = {*list(parameters)[1:], *(name for kind in further for name in NAMES[kind])}
 
     def check(given: Mapping[str, Any]) -> None:
         for name in given:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 from foreman.client import operations, requests, splitting, target_requests, typed
 from foreman.client.arguments import checks_arguments
 from foreman.client.async_batches import AsyncBatches
+from foreman.client.async_selections import AsyncSelections
 from foreman.client.limits import MAX_ANSWER, SILENCE, TIMEOUT, Limits
 from foreman.client.output_parser import Chunk, StartsOver
 from foreman.client.payload import Fields, body_of
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 @checks_arguments
-class AsyncClient(AsyncBatches):
+class AsyncClient(AsyncBatches, AsyncSelections):
     """Client of one Foreman, on asyncio or Trio. Tasks may share it; close it, or use it in an `async with` statement.
 
     `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the

@@ -16,6 +16,7 @@ from foreman.client.payload import Fields, body_of
 from foreman.client.reconnect import RETRY_FOR
 from foreman.client.requests import Ask
 from foreman.client.sync_batches import Batches
+from foreman.client.sync_selections import Selections
 from foreman.client.transport import Connection
 from foreman.client.types import Job, Page, Submitted
 from foreman.domain.views import Accepted, Artifact, Delivery, Event, Health, ModelLog, Node, Queue, Report, Target
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 @checks_arguments
-class Client(Batches):
+class Client(Batches, Selections):
     """Client of one Foreman. Threads may share it; close it, or use it in a `with` statement.
 
     `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the

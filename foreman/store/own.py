@@ -53,6 +53,12 @@ class OwnJobs(Reader):
             return []
         return self._store.jobs(replace(wanted, owner=self._owner), order=order, after=after, limit=limit)
 
+    def count(self, wanted: Selection, *, most: int) -> int:
+        """Return the number of selected jobs, exact up to `most`."""
+        if wanted.owner not in (None, self._owner):
+            return 0
+        return self._store.count(replace(wanted, owner=self._owner), most=most)
+
     def running(self) -> list[Job]:
         """Return the running jobs, oldest start first."""
         return [job for job in self._store.running() if self.sees(job)]

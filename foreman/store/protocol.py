@@ -46,6 +46,9 @@ class Reader(FileReader, BatchReader, EndpointReader, Protocol):
     ) -> list[Job]:
         """Return up to `limit` of the selected jobs after a cursor, in order."""
 
+    def count(self, wanted: Selection, *, most: int) -> int:
+        """Return the number of selected jobs, exact up to `most`; unreadable ones count."""
+
     def running(self) -> list[Job]:
         """Return the running jobs, oldest start first."""
 

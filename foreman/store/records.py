@@ -61,6 +61,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     batch_id: str | None = None
     created_after: Instant | None = None  # inclusive
     created_before: Instant | None = None
+    ids: tuple[str, ...] = ()  # any of them, whole
+    alone: bool = False  # True for jobs that are in no batch
 
 
 ALL = Selection()

@@ -10,6 +10,7 @@ from scripts.generate import ROOT, cli_page, error_tables, route_tables, setting
 FILES: Mapping[str, Callable[[], str]] = {
     sync_client.CLIENT: sync_client.sync_client,
     sync_client.BATCHES: sync_client.sync_batches,
+    sync_client.SELECTIONS: sync_client.sync_selections,
     settings.TOML: settings.toml,
     settings.PAGE: settings.page,
     cli_page.PAGE: cli_page.page,

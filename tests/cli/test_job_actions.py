@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from foreman.client import Client
 from foreman.domain.job import State
-from tests.cli.conftest import App, an_app
+from tests.cli.conftest import TOKEN, App, an_app, environment
+from tests.cli.terminal import Terminal
 
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 LATER = "2099-01-01T00:00:00Z"
@@ -17,6 +19,10 @@ LATER = "2099-01-01T00:00:00Z"
 def some(client: Client, count: int) -> list[str]:
     """Jobs that wait for a day that does not come."""
     return [client.submit("a", "hi", payload={"not_before": LATER}).job_id for _ in range(count)]
+
+
+def has(text: str, lines: list[str]) -> bool:
+    return any(text in line for line in lines)
 
 
 def test_several_jobs_go_through_all_steps(app: App) -> None:
@@ -59,6 +65,47 @@ def test_steps_as_json_are_one_object(app: App) -> None:
     assert [(job["job_id"], job["state"]) for job in told["jobs"]] == [(job_id, "cancelled")]
     assert told["errors"] == [{"job_id": UNKNOWN, "error": f"job not found: {UNKNOWN}", "code": "job_not_found"}]
     assert msgspec.json.decode(app.run("rm", "--json", job_id).stdout) == {"jobs": [{"job_id": job_id}], "errors": []}
+
+
+def test_all_jobs_that_filters_select_are_acted_on(app: App) -> None:
+    with app.client() as client:
+        for number in range(3):
+            client.submit("a", "hi", custom_id=f"many-{number}", payload={"not_before": LATER})
+    asked = app.run("cancel", "--custom-id", "many-*")
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "give --yes" in asked.stderr
+    for verb, said in (
+        ("cancel", "3 jobs cancelled"),
+        ("cancel", "0 jobs cancelled, 3 skipped"),
+        ("rm", "3 jobs removed"),
+    ):
+        done = app.run(verb, "--custom-id", "many-*", "--state", "queued,cancelled", "--yes")
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{said}\n", "")
+    told = app.run("retry", "--custom-id", "many-*", "--yes", "--json")
+    assert msgspec.json.decode(told.stdout) == {"matched": 0, "done": 0, "skipped": 0}
+    assert app.run("retry", "--custom-id", "many-*", "--yes", "--quiet").stdout == "0\n"
+
+
+def test_a_person_is_asked_with_the_count(app: App) -> None:
+    with app.client() as client:
+        for number in range(2):
+            client.submit("a", "hi", custom_id=f"asked-{number}", payload={"not_before": LATER})
+    env = environment(FOREMAN_URL=app.url, FOREMAN_TOKEN=TOKEN)
+    for answer, code, said in (("n\n", 1, "nothing was changed"), ("y\n", 0, "2 jobs cancelled")):
+        with Terminal("cancel", "--custom-id", "asked-*", env=env) as terminal:
+            terminal.shows(partial(has, "Cancel 2 jobs? [y/N]:"))
+            terminal.press(answer)
+            terminal.shows(partial(has, said))
+            assert terminal.ends() == code
+
+
+def test_ids_and_filters_are_not_mixed_and_one_of_them_is_needed(app: App) -> None:
+    for words in (("cancel",), ("rm", UNKNOWN, "--state", "done"), ("retry", "--yes")):
+        done = app.run(*words)
+        assert done.returncode == 2 and "give either IDs or filters such as --state" in done.stderr
+    refused = app.run("cancel", "--state", "odd", "--yes")
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert refused.stderr.startswith("foreman: state: must be one of queued, ")
 
 
 def test_a_token_that_is_wrong_is_told_once(app: App) -> None:

@@ -111,7 +111,7 @@ def test_a_verb_that_is_none_is_wrong_usage(invoke: Invoke) -> None:
         (["submit", "--file", "-", "hi"], "{}", "prompt and --file do not go together"),
         (["submit", "--file", "-"], "", "standard input holds no jobs"),
         (["submit", "--file", "none.ndjson"], None, "No such file"),
-        (["cancel"], None, "Missing argument 'ID...'"),
+        (["cancel"], None, "give either IDs or filters such as --state"),
         (["listen", "--secret", "whsec_*"], None, "must go on in base64"),
     ],
 )

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 
-from foreman.client import AsyncClient, Chunk, JobFailed, NotEnded, NotFound, NotTheShape, Refused, State
+from foreman.client import (
+    Acted,
+    ArgumentInvalid,
+    AsyncClient,
+    Chunk,
+    JobFailed,
+    NotEnded,
+    NotFound,
+    NotTheShape,
+    Refused,
+    State,
+)
 from tests.cli.conftest import TOKEN, App, an_app
 from tests.client.test_async import Run
 from tests.client.test_async import run as run
@@ -61,6 +73,25 @@ def test_a_stream_that_is_cut_off_by_a_cancel_is_no_whole_answer(app: App) -> No
         with pytest.raises(JobFailed, match="was cancelled") as caught:
             list(pieces)
         assert caught.value.job == client.job(job_id)
+
+
+def test_selected_jobs_are_cancelled_retried_and_deleted(app: App) -> None:
+    with app.client() as client:
+        since = datetime.now(UTC) - timedelta(hours=1)
+        for number in range(3):
+            client.submit("a", "hi", custom_id=f"many-{number}", not_before=datetime(2099, 1, 1, tzinfo=UTC))
+        assert client.cancel_all(custom_id="many-*", created_after=since, dry_run=True) == Acted(3, 0, 0)
+        assert client.cancel_all(custom_id="many-*", created_after=since, priority=None) == Acted(3, 3, 0)
+        assert client.cancel_all(custom_id="many-*") == Acted(3, 0, 3)
+        assert client.retry_all(custom_id="many-0", state="cancelled,failed") == Acted(1, 1, 0)
+        assert client.wait(client.jobs(custom_id="many-0").jobs[0].job_id).state is State.DONE
+        assert client.delete_all(custom_id="many-*") == Acted(3, 3, 0)
+        with pytest.raises(Refused) as caught:
+            client.delete_all()
+        assert caught.value.code == "field_invalid"
+        with pytest.raises(ArgumentInvalid, match="takes no argument 'modle'") as invalid:
+            client.cancel_all(modle="a")  # type: ignore[call-arg]
+        assert invalid.value.hint == "did you mean 'model'?"
 
 
 def test_every_attempt_that_a_stream_tells_of_may_fail(app: App) -> None:

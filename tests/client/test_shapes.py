@@ -98,6 +98,7 @@ def found(client: Client, job_id: str) -> list[str]:
     raw(requests.redeliver(job_id, delivery["delivery_id"]))
     raw(requests.cancel(waiting["jobs"][0]["job_id"]))
     raw(requests.retry(waiting["jobs"][0]["job_id"]))
+    assert raw(requests.act("cancel", False, {"id": waiting["jobs"][0]["job_id"]}))["done"]
     raw(requests.resume())
     return unknown
 

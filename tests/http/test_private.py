@@ -50,6 +50,7 @@ ROUTES = {
     "GET /v1/responses/<response_id>/input_items": UNSEEN,
     "POST /v1/responses/<response_id>/cancel": UNSEEN,
     "GET /jobs": OWN,
+    **{f"POST /jobs/{verb}": OWN for verb in ("cancel", "retry", "delete")},
     "GET /queue": OWN,
     "GET /queue/jobs": OWN,
     "GET /usage": OWN,

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from foreman.domain.job import NOBODY, Artifact, Delivery, DeliveryState, Priority, State, queued
+from foreman.store.own import OwnJobs
 from foreman.store.records import Cursor, Due, Order, Selection, Shape
 from foreman.store.sql import listing
 from foreman.store.sqlite.writer import SqliteWriter
@@ -151,6 +152,27 @@ def test_lists_are_newest_first_filtered_and_paged(store: Store) -> None:
     b: dict[str, Any] = {"states": (State.QUEUED,), "models": ("b",), "after": Cursor("009"), "limit": 1}
     assert ids(store, **b, priority=Priority.HIGH) == ""
     assert ids(store, **b) == "7"
+
+
+def test_selected_jobs_are_counted_up_to_a_number(store: Store) -> None:
+    add(store, *(draft(n, model="ab"[n % 2], owner="ann" if n < 4 else "") for n in range(1, 10)))
+    assert store.count(Selection(), most=99) == 9
+    assert store.count(Selection(models=("a", "b")), most=99) == 9
+    assert store.count(Selection(models=("a",), states=(State.QUEUED,)), most=99) == 4
+    assert store.count(Selection(models=("a",)), most=3) == 3
+    assert store.count(Selection(states=(State.DONE,)), most=99) == 0
+    own = OwnJobs(store.reader(), "ann")
+    assert own.count(Selection(models=("b",)), most=99) == 2
+    assert own.count(Selection(owner="bob"), most=99) == 0
+
+
+def test_some_jobs_are_tested_against_a_selection(store: Store) -> None:
+    add(store, *(draft(n, model="ab"[n % 2], batch_id="batch_1" if n == 4 else None) for n in range(1, 10)))
+    some = ("002", "003", "004", "077")
+    assert ids(store, ids=some) == "432"
+    assert ids(store, ids=some, models=("a",)) == "42"
+    assert ids(store, ids=some, models=("a",), states=(State.QUEUED,), alone=True) == "2"
+    assert ids(store, alone=True, states=(State.QUEUED,), models=("a",)) == "862"
 
 
 def test_a_list_by_model_holds_every_name_of_it_and_no_job_twice(store: Store) -> None:

@@ -356,6 +356,7 @@ HOT: dict[str, Callable[[SqliteWriter, Job], object]] = {
 }
 FOUND_BY: dict[str, Selection] = {
     "id": Selection(id="0" * 26),
+    "ids": Selection(ids=("0" * 26, "1" * 26), states=(State.QUEUED,), models=("m",)),
     "beginning of an id": Selection(id="01AAAA"),
     "custom id": Selection(custom_id="mine"),
     "beginning of a custom id": Selection(custom_id="mine-*"),

@@ -1,4 +1,4 @@
-"""`foreman cancel`, `retry` and `rm`: one action on each of several jobs."""
+"""`foreman cancel`, `retry` and `rm`: one action on each of several jobs, or on all that filters select."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from foreman.cli.commands.job_selections import act_on_all, selects
 from foreman.cli.commands.shell_completion import Complete, ended_job, open_job, retried_job
 from foreman.cli.exit_codes import REFUSED, epilog
 from foreman.cli.ids import with_job
@@ -16,7 +17,7 @@ from foreman.cli.options import quiet, reaches_foreman
 from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_json
 from foreman.client import Busy, Client, Refused, Unauthorized, requests
-from foreman.client.requests import Ask
+from foreman.client.requests import Ask, Verb
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,60 +25,102 @@ EXAMPLE = "01M851ES4ND9PVJWPF0KQPVXTA"
 
 
 def _ids(complete: Complete) -> Callable[[F], F]:
-    return click.argument("job_ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete)
+    return click.argument("job_ids", metavar="[ID...]", nargs=-1, shell_complete=complete)
 
 
 _json = click.option(
-    "--json", "as_json", is_flag=True, help='Print {"jobs": […], "errors": [{"job_id", "error", "code"}]}.'
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='Print {"jobs": […], "errors": [{"job_id", "error", "code"}]}.',
 )
 
 
 @click.command(
     epilog=epilog(
         f"foreman cancel {EXAMPLE}",
-        "foreman jobs --state queued --limit 1000 --quiet | xargs foreman cancel",
+        "foreman cancel --state queued --model smollm2:135m",
     ),
     short_help="Cancel queued and running jobs.",
 )
 @_ids(open_job)
+@selects
 @_json
-@quiet()
+@quiet("Print only the ids, one a line; with filters the number of jobs.")
 @reaches_foreman
-def cancel(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
+def cancel(job_ids: tuple[str, ...], **options: Any) -> None:
     """Cancel queued and running jobs; a running one is cut off within a second.
 
     Cancelling a cancelled job changes nothing. Jobs that cannot be cancelled are reported; the others are cancelled.
+
+    With filters in place of IDs, all jobs that match every filter are cancelled, at most 100,000, after a question.
     """
-    _act(job_ids, requests.cancel, "cancelled", as_json, quiet, url, token)
+    _act("cancel", "cancelled", requests.cancel, job_ids, **options)
 
 
 @click.command(
     epilog=epilog(
         f"foreman retry {EXAMPLE}",
-        "foreman jobs --state failed --limit 1000 --quiet | xargs foreman retry",
+        "foreman retry --state failed --created-after 2030-01-31T18:00:00Z --yes",
     ),
     short_help="Queue failed, cancelled or expired jobs again.",
 )
 @_ids(retried_job)
+@selects
 @_json
-@quiet()
+@quiet("Print only the ids, one a line; with filters the number of jobs.")
 @reaches_foreman
-def retry(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
-    """Queue failed, cancelled or expired jobs again, under the same ids and with all their attempts."""
-    _act(job_ids, requests.retry, "queued again", as_json, quiet, url, token)
+def retry(job_ids: tuple[str, ...], **options: Any) -> None:
+    """Queue failed, cancelled or expired jobs again, under the same ids and with all their attempts.
+
+    With filters in place of IDs, all such jobs that match every filter are, at most 100,000, after a question.
+    """
+    _act("retry", "queued again", requests.retry, job_ids, **options)
 
 
-@click.command(epilog=epilog(f"foreman rm {EXAMPLE}"), short_help="Remove ended jobs with all their data.")
+@click.command(
+    epilog=epilog(f"foreman rm {EXAMPLE}", "foreman rm --state failed,expired"),
+    short_help="Remove ended jobs with all their data.",
+)
 @_ids(ended_job)
+@selects
 @_json
-@quiet()
+@quiet("Print only the ids, one a line; with filters the number of jobs.")
 @reaches_foreman
-def rm(job_ids: tuple[str, ...], as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
-    """Remove ended jobs with their answers, artifacts, events and deliveries. This cannot be undone."""
-    _act(job_ids, requests.delete, "removed", as_json, quiet, url, token)
+def rm(job_ids: tuple[str, ...], **options: Any) -> None:
+    """Remove ended jobs with their answers, artifacts, events and deliveries. This cannot be undone.
+
+    With filters in place of IDs, all ended jobs that match every filter are, at most 100,000, after a question. Lines
+    of batches stay.
+    """
+    _act("delete", "removed", requests.delete, job_ids, **options)
 
 
 def _act(
+    verb: Verb,
+    said: str,
+    ask_of: Callable[[str], Ask[Any]],
+    job_ids: tuple[str, ...],
+    *,
+    as_json: bool,
+    quiet: bool,
+    yes: bool,
+    url: str | None,
+    token: str | None,
+    **filters: str | None,
+) -> None:
+    """Perform an action on each job, or on all that the filters select. Raise UsageError for both or neither."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    if bool(job_ids) == bool(given):
+        raise click.UsageError("give either IDs or filters such as --state")
+    if given:
+        with Client(url, token) as client:
+            act_on_all(client, verb, said, given, yes=yes, as_json=as_json, quiet=quiet)
+    else:
+        _act_on_each(job_ids, ask_of, said, as_json, quiet, url, token)
+
+
+def _act_on_each(
     job_ids: tuple[str, ...],
     ask_of: Callable[[str], Ask[Any]],
     said: str,

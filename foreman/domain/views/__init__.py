@@ -47,6 +47,7 @@ from foreman.domain.views.events import (
 from foreman.domain.views.files import OpenAIFile, OpenAIFileDeleted, OpenAIFiles, show_file, show_files
 from foreman.domain.views.jobs import (
     Accepted,
+    Acted,
     Artifact,
     Job,
     Line,
@@ -112,6 +113,7 @@ __all__ = [
     "show_message_batches",
     "Why",
     "Accepted",
+    "Acted",
     "AnthropicError",
     "Artifact",
     "BatchError",

@@ -55,6 +55,14 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
     hint: str | None = None
 
 
+class Acted(msgspec.Struct, frozen=True):
+    """The outcome of an action on all jobs that filters select."""
+
+    matched: Annotated[Count, about("Jobs that the filters select, counted up to 100000.")]
+    done: Annotated[Count, about("Those that were changed.")]
+    skipped: Annotated[Count, about("Those that were not: by their state, their batch, their owner or a limit.")]
+
+
 class Submitted(msgspec.Struct, frozen=True):
     """The outcome of each line of NDJSON."""
 

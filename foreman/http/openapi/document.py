@@ -9,10 +9,8 @@ import msgspec
 from quart import Blueprint, Response
 
 from foreman import __version__
-from foreman.domain.batches import BATCH_ID
-from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import JOB_ID
-from foreman.domain.json_schema import ANYTHING, COUNT, PRIORITY, STATE, TEXT, TIME, many, text, words
+from foreman.domain.json_schema import ANYTHING, COUNT, TEXT, words
 from foreman.http.body import NDJSON
 from foreman.http.errors import json_text
 from foreman.http.openapi.batches import batch_paths, native_batch_paths
@@ -36,16 +34,15 @@ from foreman.http.openapi.compat import ollama_paths, openai_paths
 from foreman.http.openapi.files import file_paths
 from foreman.http.openapi.message_batches import message_batch_paths
 from foreman.http.openapi.schemas import ref, schemas
+from foreman.http.openapi.selections import FILTERED, selection_paths
 from foreman.http.openapi.service import TICKET, service_paths
 from foreman.http.openapi.webhook_endpoints import endpoint_paths
 from foreman.http.query import LONGEST_PAGE, PAGE
 from foreman.http.routes.jobs import LONGEST_WAIT, MOST_SEQ
-from foreman.http.selection import CURSOR, LONGEST, PART_OF_ID
+from foreman.http.selection import CURSOR
 from foreman.store.records import Order
 
 openapi = Blueprint("openapi", __name__)
-
-FILTER = text(LONGEST, least=1)
 
 WAIT = header("Prefer", TEXT, f"wait=N delays the answer until the job has ended, N ≤ {LONGEST_WAIT} s.")
 
@@ -78,6 +75,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "security": [{"token": []}, {"api_key": []}, {}],
         "paths": _jobs()
+        | selection_paths()
         | _one_job()
         | native_batch_paths()
         | service_paths()
@@ -152,21 +150,7 @@ def _jobs() -> Paths:
                 {"200": given(ref("Page"), links=_job_links("$response.body#/jobs/0/job_id"))},
                 ("field_invalid",),
                 parameters=[
-                    query(
-                        "id",
-                        {"type": "string", "pattern": f"^{PART_OF_ID}$"},
-                        "A job id, or the beginning or end of one.",
-                    ),
-                    query("custom_id", FILTER, "Exact, or a prefix followed by `*`."),
-                    query("state", many(STATE) | {"minItems": 1}, "Any of these states.", comma=True),
-                    query("model", FILTER, "As submitted, or any name or alias of the target's."),
-                    query("priority", PRIORITY),
-                    query("endpoint", words(*ENDPOINTS)),
-                    query("error_code", FILTER),
-                    query("batch_id", {"type": "string", "pattern": f"^{BATCH_ID.pattern}$"}, "Lines of a batch."),
-                    query("caller", FILTER, "Name of the token that submitted the job."),
-                    query("created_after", TIME, "At this time or later."),
-                    query("created_before", TIME),
+                    *FILTERED,
                     query("order", words(*Order), "ended: only ended jobs, the latest end first."),
                     query("limit", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE}),
                     query("after", {"type": "string", "pattern": f"^{CURSOR}$"}, "The `next` of the previous page."),

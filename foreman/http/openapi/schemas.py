@@ -15,6 +15,7 @@ REF = "#/components/schemas/{name}"
 
 VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.Accepted,
+    views.Acted,
     views.AnthropicError,
     views.Batched,
     views.BatchError,

@@ -21,7 +21,7 @@ from foreman.http.headers import CALLER
 from foreman.http.new_ids import new_job_id
 from foreman.http.pages import page_of
 from foreman.http.query import check_names, read_limit, whole
-from foreman.http.routes import artifacts, batch_submission, bulk, stream
+from foreman.http.routes import artifacts, batch_submission, bulk, selections, stream
 from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
 from foreman.http.stored import Stored, artifact_part, stored_answer
 from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, Submit
@@ -115,6 +115,24 @@ async def listing() -> Response:
         last = found[len(shown) - 1]
         more = show_cursor(Cursor(last.id, last.completed_at or 0.0), order)
     return json_answer(views.Page(shown, more))
+
+
+@jobs.post("/cancel")
+async def cancel_selected() -> Response:
+    """Cancel all jobs that the filters select, and that have not ended."""
+    return await selections.act(selections.CANCEL)
+
+
+@jobs.post("/retry")
+async def retry_selected() -> Response:
+    """Requeue all jobs that the filters select, and that have failed, expired or been cancelled."""
+    return await selections.act(selections.RETRY)
+
+
+@jobs.post("/delete")
+async def delete_selected() -> Response:
+    """Delete all jobs that the filters select, and that have ended."""
+    return await selections.act(selections.DELETE)
 
 
 @jobs.get("/<job_id>")

@@ -72,27 +72,7 @@ def cancel(ledger: Ledger, message: Cancel) -> Job:
 def retry(ledger: Ledger, message: Retry) -> Accepted:
     """Queue a failed, cancelled or expired job again."""
     job = ledger.find(message.job_id, message.caller)
-    if job.state not in RETRIABLE:
-        raise IllegalTransition("retry", job.state)
-    _check_batch(job.batch_id, "retry")
-    _check_quota(ledger, job.owner)
-    _check_room(ledger, [job.key])
-    # A cancelled attempt does not tell how many events it has numbered.
-    numbered = LOST if job.state is State.CANCELLED and job.fence and job.endpoint == RESPONSES.path else 0
-    fresh = replace(
-        job,
-        fence=job.fence + numbered,
-        state=State.QUEUED,
-        attempt=0,
-        since=ledger.now,
-        ready_at=None,
-        start_by=None,
-        started_at=None,
-        completed_at=None,
-        expires_at=None,
-        error=None,
-        error_code=None,
-    )
+    fresh = requeued(ledger, job)
     outlook = ledger.refreshed()
     expected = outlook.of_retried(fresh, ledger.now, up=not outlook.paused)
     return Accepted(ledger.put(fresh, job), expected.position, expected.seconds)
@@ -110,6 +90,38 @@ def delete(ledger: Ledger, message: Delete) -> None:
             raise IllegalTransition("delete", job.state)
         _check_batch(job.batch_id, "delete")
     ledger.store.delete([message.job_id])
+
+
+def requeued(ledger: Ledger, job: Job) -> Job:
+    """Return the job as it is queued again.
+
+    Raises:
+        IllegalTransition: It has not failed, been cancelled or expired.
+        LineOfBatch: It is in a batch.
+        QuotaExceeded: Its owner has too many jobs, or has used too many tokens.
+        QueueFull: The queue has no room for it.
+    """
+    if job.state not in RETRIABLE:
+        raise IllegalTransition("retry", job.state)
+    _check_batch(job.batch_id, "retry")
+    _check_quota(ledger, job.owner)
+    _check_room(ledger, [job.key])
+    # A cancelled attempt does not tell how many events it has numbered.
+    numbered = LOST if job.state is State.CANCELLED and job.fence and job.endpoint == RESPONSES.path else 0
+    return replace(
+        job,
+        fence=job.fence + numbered,
+        state=State.QUEUED,
+        attempt=0,
+        since=ledger.now,
+        ready_at=None,
+        start_by=None,
+        started_at=None,
+        completed_at=None,
+        expires_at=None,
+        error=None,
+        error_code=None,
+    )
 
 
 def _check_batch(batch_id: str | None, action: str) -> None:

@@ -44,8 +44,9 @@ from foreman.queue.commands import (
     Withdraw,
 )
 from foreman.queue.endpoint_commands import AddEndpoint, ChangeEndpoint, DeleteEndpoint, RedeliverEvent, RotateSecret
-from foreman.queue.handlers import batches, claims, deliveries, endpoints, files, jobs, maintenance, nodes
+from foreman.queue.handlers import batches, claims, deliveries, endpoints, files, jobs, maintenance, nodes, selections
 from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.selection_commands import CancelSelected, DeleteSelected, RetrySelected
 
 HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Submit: jobs.submit,
@@ -53,6 +54,9 @@ HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Cancel: jobs.cancel,
     Retry: jobs.retry,
     Delete: jobs.delete,
+    CancelSelected: selections.cancel,
+    RetrySelected: selections.retry,
+    DeleteSelected: selections.delete,
     Claim: claims.claim,
     Withdraw: claims.withdraw,
     Began: claims.began,

@@ -48,6 +48,8 @@ def ways(wanted: Selection) -> list[Way]:
     Jobs on a way must still be tested against the whole selection.
     """
     found: list[Way] = []
+    if wanted.ids:
+        return [[Range("", [_among("id", wanted.ids)])]]
     if wanted.id is not None:
         return [_by_id(wanted.id)]
     if wanted.custom_id is not None:
@@ -110,6 +112,12 @@ def page(way: Way, wanted: Selection, order: Order, after: Cursor | None, limit:
     return f"SELECT ended, id FROM ({union}) AS found ORDER BY ended DESC, id DESC LIMIT ?", [*values, limit]
 
 
+def total(way: Way, wanted: Selection, most: int) -> tuple[str, Values]:
+    """Return the statement for the number of selected jobs, exact up to `most`."""
+    sql, values = page(way, wanted, Order.NEWEST, None, most)
+    return f"SELECT count(*) FROM ({sql}) AS selected", values
+
+
 def count(way: Way, wanted: Selection, most: int) -> tuple[str, Values]:
     """Return the statement for the number of jobs on a way, exact up to `most`."""
     parts, values = [], []
@@ -158,6 +166,10 @@ def _by_id(given: str) -> Way:
 def _tests(wanted: Selection) -> list[Test]:
     """Return every condition of a selection, starting with the id ranges of its times."""
     tests = _times(wanted)
+    if wanted.ids:
+        tests.append(_among("id", wanted.ids))
+    if wanted.alone:
+        tests.append(Test("batch_id IS NULL"))
     if wanted.id is not None:
         begins, ends = _begins("id", wanted.id), _ends("id", wanted.id)
         tests.append(Test(f"({begins.sql} OR {ends.sql})", [*begins.values, *ends.values]))

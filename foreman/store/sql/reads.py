@@ -121,6 +121,11 @@ class SqlReader(FileReads, BatchReads, EndpointReads, ABC):
                 return found
             after = places[-1]
 
+    def count(self, wanted: Selection, *, most: int) -> int:
+        """Return the number of selected jobs, exact up to `most`."""
+        sql, values = listing.total(self._way(wanted, Order.NEWEST), wanted, most)
+        return int(str(self._sql.value(sql, tuple(values))))
+
     def _way(self, wanted: Selection, order: Order) -> listing.Way:
         """Return the shortest way by an index to the selected jobs, or one without sorting if none is short."""
         ways = listing.ways(wanted)

@@ -1,0 +1,81 @@
+"""The filters of `foreman cancel`, `retry` and `rm`, and the action on all jobs that they select."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from foreman.cli.commands.shell_completion import model_names
+from foreman.cli.exit_codes import FAILED
+from foreman.cli.script_output import print_json
+from foreman.client import Acted, Client, requests
+from foreman.client.reading import decode
+from foreman.client.requests import Verb
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MOST = 100_000  # jobs that one request acts on
+QUESTIONS: dict[Verb, str] = {
+    "cancel": "Cancel {}?",
+    "retry": "Queue {} again?",
+    "delete": "Remove {}? There is no undo.",
+}
+
+
+def selects(command: F) -> F:
+    """Add the filters and --yes to a command."""
+    options = (
+        click.option("--state", metavar="STATE[,STATE]", help="All jobs in these states."),
+        click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="All jobs for this model."),
+        click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="All of this priority."),
+        click.option("--caller", metavar="NAME", help="All jobs of this caller, or of the token of this name."),
+        click.option("--custom-id", metavar="ID", help="All jobs with this custom id; a prefix if it ends with *."),
+        click.option("--error-code", metavar="CODE", help="All jobs whose latest error has this code."),
+        click.option("--batch", "batch_id", metavar="ID", help="All lines of this batch."),
+        click.option("--created-before", metavar="TIME", help="All jobs created before then."),
+        click.option("--created-after", metavar="TIME", help="All jobs created then or later."),
+        click.option("-y", "--yes", is_flag=True, help="Do not ask before acting on all jobs that the filters select."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def act_on_all(
+    client: Client, verb: Verb, said: str, filters: Mapping[str, str | None], *, yes: bool, as_json: bool, quiet: bool
+) -> None:
+    """Count the selected jobs, ask unless `yes`, act on them and print one line.
+
+    Raise UsageError when there is nobody to ask.
+    """
+    if not yes:
+        counted = decode(client.raw(requests.act(verb, True, filters)), Acted)
+        able = counted.matched - counted.skipped
+        if able and not _confirmed(verb, able):
+            click.echo("nothing was changed", err=True)
+            sys.exit(FAILED)
+    raw = client.raw(requests.act(verb, False, filters))
+    if as_json:
+        print_json(raw)
+        return
+    acted = decode(raw, Acted)
+    if quiet:
+        click.echo(str(acted.done))
+        return
+    skipped = f", {acted.skipped:,} skipped" if acted.skipped else ""
+    more = "; repeat it for the rest" if acted.done and acted.matched == MOST else ""
+    click.echo(f"{_jobs(acted.done)} {said}{skipped}{more}")
+
+
+def _confirmed(verb: Verb, able: int) -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at: give --yes to act on all jobs that the filters select")
+    count = f"{_jobs(able)} or more" if able == MOST else _jobs(able)
+    return click.confirm(QUESTIONS[verb].format(count), err=True)
+
+
+def _jobs(count: int) -> str:
+    return f"{count:,} {'job' if count == 1 else 'jobs'}"

@@ -1,0 +1,34 @@
+"""The calls of Client on all selected jobs. Generated from async_selections.py by `make generate`: do not edit."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from foreman.client import operations, requests
+from foreman.client.arguments import checks_arguments
+from foreman.client.filters import Filters
+from foreman.client.transport import Connection
+from foreman.domain.views import Acted
+
+
+@checks_arguments
+class Selections:
+    """Selected jobs of one Foreman."""
+
+    _connection: Connection
+
+    def cancel_all(self, *, dry_run: bool = False, **filters: Unpack[Filters]) -> Acted:
+        """Cancel all selected jobs that have not ended, at most 100,000, and return how many; repeat it for the rest.
+
+        The filters are those of `jobs`. Raise Refused (422) without any. With `dry_run` nothing changes, and `skipped`
+        are those that would not be cancelled.
+        """
+        return self._connection.run(operations.ask(requests.act("cancel", dry_run, filters)))
+
+    def retry_all(self, *, dry_run: bool = False, **filters: Unpack[Filters]) -> Acted:
+        """Queue all selected jobs that have failed, expired or been cancelled again; see `cancel_all`."""
+        return self._connection.run(operations.ask(requests.act("retry", dry_run, filters)))
+
+    def delete_all(self, *, dry_run: bool = False, **filters: Unpack[Filters]) -> Acted:
+        """Delete all selected jobs that have ended with their data, but lines of batches; see `cancel_all`."""
+        return self._connection.run(operations.ask(requests.act("delete", dry_run, filters)))

@@ -1,0 +1,60 @@
+"""The OpenAPI description of filters, and of the actions on all jobs that they select."""
+
+from __future__ import annotations
+
+from foreman.domain.batches import BATCH_ID
+from foreman.domain.endpoints import ENDPOINTS
+from foreman.domain.json_schema import PRIORITY, STATE, TIME, many, text, words
+from foreman.http.openapi.blocks import Paths, given, operation, query
+from foreman.http.openapi.codes import WRITE
+from foreman.http.openapi.schemas import ref
+from foreman.http.selection import LONGEST, PART_OF_ID
+
+FILTER = text(LONGEST, least=1)
+
+FILTERED = (
+    query(
+        "id",
+        {"type": "string", "pattern": f"^{PART_OF_ID}$"},
+        "A job id, or the beginning or end of one.",
+    ),
+    query("custom_id", FILTER, "Exact, or a prefix followed by `*`."),
+    query("state", many(STATE) | {"minItems": 1}, "Any of these states.", comma=True),
+    query("model", FILTER, "As submitted, or any name or alias of the target's."),
+    query("priority", PRIORITY),
+    query("endpoint", words(*ENDPOINTS)),
+    query("error_code", FILTER),
+    query("batch_id", {"type": "string", "pattern": f"^{BATCH_ID.pattern}$"}, "Lines of a batch."),
+    query("caller", FILTER, "Name of the token that submitted the job."),
+    query("created_after", TIME, "At this time or later."),
+    query("created_before", TIME),
+)
+
+ABOUT = (
+    "Filters are those of `GET /jobs`, at least one. Jobs that the action is not for are skipped. One answer acts on "
+    "at most 100,000 jobs, the newest ones first, in steps of 1,000, each of them its own transaction; repeat the "
+    "request for the rest. After an error the steps before it stay done."
+)
+DRY_RUN = query("dry_run", words("true", "false"), "true: change nothing; `skipped` are those that would be.")
+
+
+def selection_paths() -> Paths:
+    """Return the actions on all jobs that filters select."""
+    actions = {
+        "cancel": ("Cancel all selected jobs that have not ended", ()),
+        "retry": ("Requeue all selected jobs that have failed, expired or been cancelled", ("rate_limited",)),
+        "delete": ("Delete all selected jobs that have ended", ()),
+    }
+    return {
+        f"/jobs/{verb}": {
+            "post": operation(
+                f"{verb}_jobs",
+                summary,
+                {"200": given(ref("Acted"))},
+                ("field_invalid", *WRITE, *errors),
+                parameters=[*FILTERED, DRY_RUN],
+                description=ABOUT,
+            )
+        }
+        for verb, (summary, errors) in actions.items()
+    }

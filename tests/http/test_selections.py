@@ -1,0 +1,100 @@
+"""POST /jobs/cancel, /jobs/retry and /jobs/delete: one action on all jobs that filters select."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import Api
+from tests.support.foreman import until
+
+pytestmark = pytest.mark.every_store
+
+Fresh = Callable[..., Api]
+LATER = "2099-01-01T00:00:00Z"
+
+
+def some(api: Api, count: int, **fields: Any) -> None:
+    """Store jobs that wait for a day that does not come."""
+    line = {"model": "a", "messages": [{"role": "user", "content": "hi"}], "not_before": LATER, **fields}
+    body = b"".join(json.dumps({**line, "custom_id": f"c{number}"}).encode() + b"\n" for number in range(count))
+    answer = api.http.post("/jobs", content=body, headers={"Content-Type": "application/x-ndjson"})
+    assert answer.status_code == 202, answer.text
+
+
+def act(api: Api, verb: str, token: str = "", **filters: str) -> list[int]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    answer = api.http.post(f"/jobs/{verb}", params=filters, headers=headers)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    return [told["matched"], told["done"], told["skipped"]]
+
+
+def waiting(api: Api) -> int:
+    return int(api.http.get("/queue").json()["queued"])
+
+
+def test_jobs_are_cancelled_retried_and_deleted_by_filter(fresh: Fresh) -> None:
+    api = fresh()
+    some(api, 2500)
+    some(api, 3, model="b", priority="high")
+    done = api.submit("hello", "b")
+    api.until_state("done", done)
+    assert act(api, "cancel", model="a", dry_run="true") == [2500, 0, 0]
+    assert waiting(api) == 2503
+    assert act(api, "cancel", model="a") == [2500, 2500, 0]  # in three steps
+    assert (waiting(api), act(api, "cancel", model="a")) == (3, [2500, 0, 2500])
+    assert act(api, "cancel", model="b", dry_run="true") == [4, 0, 1]
+    assert act(api, "cancel", model="b") == [4, 3, 1]
+    assert act(api, "cancel", state="done") == [1, 0, 1]
+    assert act(api, "retry", priority="high", state="cancelled") == [3, 3, 0]
+    assert act(api, "delete", state="cancelled", custom_id="c24*") == [111, 111, 0]
+    assert act(api, "delete", model="a", created_after="2001-01-01T00:00:00Z") == [2389, 2389, 0]
+    until(lambda: len(api.http.get("/jobs", params={"state": "done"}).json()["jobs"]) == 4)
+    assert act(api, "delete", state="done", priority="normal") == [1, 1, 0]
+    assert api.http.get(f"/jobs/{done}").status_code == 404
+    assert act(api, "delete", model="b") == [3, 3, 0]
+    assert api.http.get("/jobs").json()["jobs"] == []
+
+
+def test_running_jobs_are_cut_off(fresh: Fresh) -> None:
+    api = fresh(slots=2)
+    ids = [api.submit("#silent") for _ in range(3)]
+    until(lambda: len(api.http.get("/queue").json()["running"]) == 2)
+    assert act(api, "cancel", state="loading,working,queued") == [3, 3, 0]
+    assert [api.states(job_id)[-1] for job_id in ids] == ["cancelled"] * 3
+    until(lambda: api.http.get("/queue").json()["running"] == [])
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "delete"])
+@pytest.mark.parametrize("query", ["", "dry_run=true", "colour=red", "state=odd", "state=queued&dry_run=1", "limit=5"])
+def test_a_request_without_a_filter_or_with_a_bad_one_is_refused(api: Api, verb: str, query: str) -> None:
+    refused = api.http.post(f"/jobs/{verb}?{query}")
+    assert (refused.status_code, refused.json()["code"]) == (422, "field_invalid")
+    if query in ("", "dry_run=true"):
+        assert refused.json()["error"].startswith("query: must have at least one of id, custom_id, state")
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_others_jobs_are_left_alone(fresh: Fresh, private: bool) -> None:
+    api = fresh(token="alice:one,bob:two", admin_token="boss", private_jobs=private)
+    for token in ("one", "two", "two"):
+        body = {"model": "a", "messages": [{"role": "user", "content": "hi"}], "not_before": LATER}
+        headers = {"Authorization": f"Bearer {token}"}
+        assert api.http.post("/jobs", json=body, headers=headers).status_code == 202
+    assert act(api, "cancel", "one", model="a", dry_run="true") == ([1, 0, 0] if private else [3, 0, 2])
+    assert act(api, "cancel", "one", model="a") == ([1, 1, 0] if private else [3, 1, 2])
+    assert act(api, "cancel", "one", caller="bob") == ([0, 0, 0] if private else [2, 0, 2])
+    assert act(api, "cancel", "boss", model="a") == [3, 2, 1]
+
+
+def test_retried_jobs_count_for_the_rate(fresh: Fresh) -> None:
+    api = fresh(rate=4)
+    some(api, 3)
+    assert act(api, "cancel", model="a") == [3, 3, 0]
+    assert act(api, "retry", model="a") == [3, 1, 2]
+    refused = api.http.post("/jobs/retry?state=cancelled")
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
