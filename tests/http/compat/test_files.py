@@ -346,6 +346,7 @@ def test_an_upload_and_a_download_are_never_whole_in_memory(tmp_path: Path) -> N
         assert most_memory(daemon) - before < 32 * 2**20
 
 
+@pytest.mark.alone  # it looks into the folder
 @pytest.mark.parametrize(
     ("path", "media_type", "begin"),
     [
