@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.page.conftest import BOX
 from tests.e2e.page.seen import opened
-from tests.support.api import job, state, submit
+from tests.support.api import chat, job, state, submit, submit_many
 from tests.support.foreman import Daemon, until
 
 Fresh = Callable[..., Daemon]
@@ -54,6 +54,40 @@ def test_a_delete_asks_first_and_is_answered_by_keyboard(page: Page, fresh: Fres
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
     assert daemon.http.get(f"/jobs/{job_id}").status_code == 404
+
+
+def test_all_jobs_that_a_filter_selects_are_acted_on_after_a_question(page: Page, fresh: Fresh) -> None:
+    daemon = fresh()
+    daemon.http.post("/queue/pause")
+    submit_many(daemon, (chat(model="ab"[n % 2]) for n in range(500)))
+    opened(page, daemon, "#/jobs")
+    expect(page.get_by_role("status").filter(has_text="jobs")).to_have_text("200 newest jobs")
+    cancel = page.get_by_role("button", name="Cancel these")
+    expect(cancel).to_be_hidden()  # without a filter it would be all jobs there are
+    page.get_by_label("Model").fill("a")
+    page.get_by_label("Model").press("Enter")
+    dialog = page.get_by_role("dialog", name="Cancel 250 jobs?")
+    cancel.click()
+    expect(dialog).to_contain_text("All with model a.")
+    dialog.get_by_role("button", name="Keep").click()
+    expect(dialog).to_be_hidden()
+    assert daemon.http.get("/queue").json()["queued"] == 500
+    cancel.click()
+    dialog.get_by_role("button", name="Cancel 250 jobs").click()
+    expect(page.get_by_text("250 jobs cancelled.")).to_be_visible()
+    assert daemon.http.get("/queue").json()["queued"] == 250
+    cancel.click()
+    expect(page.get_by_text("None of these can be cancelled")).to_be_visible()
+    page.get_by_label("Model").fill("")
+    page.get_by_label("Order").select_option("ended")
+    expect(page.get_by_text("200 last ended jobs")).to_be_visible()
+    with page.expect_response("**/jobs/cancel?*") as told:
+        cancel.click()
+    assert told.value.json() == {"matched": 250, "done": 0, "skipped": 250}  # not those of b, which are not listed
+    page.get_by_role("button", name="Delete these").click()
+    page.get_by_role("dialog", name="Delete 250 jobs?").get_by_role("button", name="Delete 250 jobs").click()
+    expect(page.get_by_text("No jobs yet.")).to_be_visible()
+    assert daemon.http.get("/queue").json()["queued"] == 250
 
 
 def test_ids_and_answers_are_copied_over_plain_http_and_where_there_is_a_clipboard(page: Page, fresh: Fresh) -> None:

@@ -2,6 +2,7 @@ import { get } from "./api.js";
 import { fill, gently, h, keyed, say, toast } from "./dom.js";
 import { STATES, count, heard, plural, short } from "./format.js";
 import { Listing } from "./listing.js";
+import { many } from "./many.js";
 import { head, row } from "./rows.js";
 
 const MARGIN = 10; // rows drawn beyond what is seen
@@ -26,6 +27,7 @@ export function list(main, { feed, query }) {
   model.setAttribute("list", "models");
   const search = h("input", { type: "search", placeholder: "id, part of it, or custom id", autocomplete: "off", value: filters.find, onsearch: () => search.value || choose() });
   const total = h("span", { role: "status" });
+  const actions = many(filters, () => alive && again());
   const body = h("div.rows", { role: "rowgroup" });
   const title = head(filters.order ? "Ended" : "Submitted");
   const view = h("div.window", { tabIndex: 0, "aria-label": "The jobs found", role: "region" }, h("div.table", { role: "table", "aria-label": "Jobs" }, title, body));
@@ -36,6 +38,7 @@ export function list(main, { feed, query }) {
     h("form.filters", { onsubmit: look, role: "search" }, h("label", {}, "State", state), h("label", {}, "Priority", priority), h("label", {}, "Order", order), h("label", {}, "Model", model, models), h("label.find", {}, "Job", search), h("button.primary", {}, "Find")),
     filters.batch_id && h("p.row.chosen", {}, h("span", {}, "Lines of batch ", h("a.mono", { href: `#/batches/${filters.batch_id}` }, short(filters.batch_id))), h("a.button.small", { href: "#/jobs" }, "All jobs")),
     h("p.muted", {}, total, heard()),
+    actions.element,
     view,
   );
   get("/api/tags").then((found) => fill(models, found.models.map((one) => h("option", { value: one.name }))), () => {});
@@ -54,6 +57,7 @@ export function list(main, { feed, query }) {
     const address = `#/jobs${given.size ? `?${given}` : ""}`;
     if (address !== location.hash) history.pushState(null, "", address);
     listing = new Listing({ ...filters });
+    actions.show();
     say(title.querySelector(".when"), filters.order ? "Ended" : "Submitted");
     view.scrollTop = 0;
     return load();

@@ -1,0 +1,59 @@
+import { ask } from "./api.js";
+import { confirm } from "./confirm.js";
+import { h, toast } from "./dom.js";
+import { ENDED, count, plural } from "./format.js";
+
+const MOST = 100_000; // jobs that one request acts on
+const NONE = { matched: 0, done: 0, skipped: 0 };
+const ACTIONS = {
+  cancel: { verb: "Cancel", said: "cancelled", none: "None of these can be cancelled: they have ended.", words: "Running ones are stopped." },
+  retry: { verb: "Retry", said: "queued again", none: "None of these can be tried again: only failed, cancelled and expired jobs can, but no lines of batches.", words: "They start anew, with all their attempts." },
+  delete: { verb: "Delete", said: "deleted", none: "None of these can be deleted: only ended jobs can, but no lines of batches.", words: "With their answers, artifacts and events. This cannot be undone." },
+};
+
+/** Buttons that act on all jobs that the filters select, not only on those that are drawn; `changed` is called after. */
+export function many(filters, changed) {
+  const buttons = Object.keys(ACTIONS).map((name) => h("button.small", { onclick: () => act(name) }, `${ACTIONS[name].verb} these`));
+  const bar = h("span.row", { role: "group", "aria-label": "All jobs found" }, buttons);
+
+  /** Show the buttons where a filter is set; what *Find* takes is several searches, not a filter. */
+  function show() {
+    bar.hidden = Boolean(filters.find) || !Object.keys(chosen()).length;
+  }
+
+  function chosen() {
+    const { find, order, ...given } = filters;
+    if (order === "ended") given.state ||= [...ENDED].join(","); // no others are listed then
+    return Object.fromEntries(Object.entries(given).filter(([, value]) => value));
+  }
+
+  async function act(name) {
+    const { verb, said, none, words } = ACTIONS[name];
+    const query = chosen(); // as it is now: the question is about these
+    const counted = await post(name, { ...query, dry_run: "true" });
+    if (!counted) return;
+    const able = counted.matched - counted.skipped;
+    if (!able) return toast(none);
+    const jobs = `${plural(able, "job")}${able === MOST ? " or more" : ""}`;
+    const by = Object.entries(query).map(([key, value]) => `${key.replace("_id", "")} ${value}`).join(", ");
+    if (!(await confirm({ title: `${verb} ${jobs}?`, words: `All with ${by}. ${words}`, verb: `${verb} ${jobs}` }))) return;
+    const { done, skipped } = (await post(name, query)) ?? NONE;
+    if (done + skipped) toast(`${plural(done, "job")} ${said}${skipped ? `, ${count(skipped)} skipped` : ""}.`);
+    changed();
+  }
+
+  async function post(name, query) {
+    for (const button of buttons) button.disabled = true;
+    try {
+      return await (await ask(`/jobs/${name}?${new URLSearchParams(query)}`, { method: "POST" })).json();
+    } catch (fault) {
+      toast(fault.message, "bad");
+      return null;
+    } finally {
+      for (const button of buttons) button.disabled = false;
+    }
+  }
+
+  show();
+  return { element: bar, show };
+}
