@@ -74,6 +74,7 @@ RELATIVE = (
     "the oldest kept",
     "the end of the period",
     "steps ago",
+    "must have at least one of",
 )
 
 
