@@ -12,6 +12,7 @@ from foreman.http import visibility
 from foreman.http.context import context
 from foreman.http.errors import json_answer
 from foreman.http.query import check_names, choice, instant
+from foreman.http.selection import LONGEST
 from foreman.store.protocol import Reader
 
 usage = Blueprint("usage", __name__)
@@ -27,7 +28,7 @@ async def figures() -> Response:
     """Show the usage of a period: one row per step, or with `by` one per name and step; of certain names only."""
     check_names("by", "from", "to", "step", *Group._fields)
     asked = request.args
-    only = {name: asked[name] for name in Group._fields if name in asked}
+    only = {name: _name(name, asked[name]) for name in Group._fields if name in asked}
     by: str | None = choice("by", asked.get("by"), {name: name for name in Group._fields})
     word = choice("step", asked.get("step"), {word: word for word in STEPS}) or "hour"
     ctx = context()
@@ -57,6 +58,12 @@ async def figures() -> Response:
             rows=[_show(row) for row in rows],
         )
     )
+
+
+def _name(field: str, given: str) -> str:
+    if len(given) > LONGEST or "\0" in given:
+        raise FieldInvalid(field, given, f"must be at most {LONGEST} characters without NUL")
+    return given
 
 
 def _times(word: str, now: float) -> tuple[int, int]:

@@ -183,6 +183,8 @@ def test_a_refused_submission_is_not_counted(daemon: Daemon) -> None:
         ("step=day&from=2020-01-01T00:00:00Z", "or later, the oldest kept"),
         ("steps=3", "by, from, to, step"),
         ("step=hour&step=day", "given once"),
+        ("model=a%00b", "without NUL"),
+        (f"caller={'x' * 257}", "at most 256 characters"),
     ],
 )
 def test_what_cannot_be_told_is_refused_with_what_can(daemon: Daemon, query: str, allowed: str) -> None:
