@@ -171,11 +171,18 @@ class StatusLine:
 
 
 class Typed:
-    """Writer of a streamed answer to standard output; writes no part twice."""
+    """Writer of a streamed answer to standard output; writes no part twice. A `dim` one writes reasoning."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dim: bool = False) -> None:
+        self._dim = dim
         self._shown = ""
         self._answer = ""
+        self._line_open = False
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self._answer
 
     def add(self, text: str) -> None:
         """Write more of the answer."""
@@ -199,9 +206,10 @@ class Typed:
 
     def end_line(self) -> None:
         """End the current line, if any."""
-        if self._shown and not self._shown.endswith("\n"):
+        if self._line_open:
             self._write("\n")
 
     def _write(self, text: str) -> None:
-        click.echo(text, nl=False)
+        self._line_open = not text.endswith("\n")
+        click.echo(click.style(text, dim=True) if self._dim else text, nl=False)
         sys.stdout.flush()

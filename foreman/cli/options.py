@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,3 +33,35 @@ def reaches_foreman(command: F) -> F:
 def quiet(what: str = "Print only the ids, one a line.") -> Callable[[F], F]:
     """Add the option --quiet to a command; --json takes precedence over it."""
     return click.option("-q", "--quiet", is_flag=True, help=what)
+
+
+def model_options(command: F) -> F:
+    """Add the option --option to a command: options of the model, a dict by name."""
+    return click.option(
+        "-o",
+        "--option",
+        "options",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=VALUE",
+        help="Option of the model, such as temperature=0; may be repeated.",
+    )(command)
+
+
+def value_of(text: str) -> Any:
+    """Return the value of an option: JSON, or else text."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    """Parse NAME=VALUE pairs."""
+    options: dict[str, Any] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"must be NAME=VALUE; given: {pair}")
+        options[name] = value_of(value)
+    return options

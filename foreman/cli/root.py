@@ -16,6 +16,7 @@ from foreman.program import interrupt_handler
 GROUPS = {  # each command with its module
     "Run it": {"serve": "commands.serve", "demo": "commands.demo", "config": "commands.config"},
     "Give it work": {
+        "run": "chat",
         "submit": "commands.submit",
         "batch": "commands.batch",
         "jobs": "commands.jobs",

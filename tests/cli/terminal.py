@@ -88,7 +88,12 @@ class Terminal:
     def restored(self) -> bool:
         """Whether the terminal is what it was: the first screen, a cursor, its modes."""
         end = self.written[self.written.rfind(b"\x1b[?1049h") :]
-        return LEAVES_OTHER_SCREEN in end and SHOWS_CURSOR in end and self._modes() == self.modes
+        return LEAVES_OTHER_SCREEN in end and SHOWS_CURSOR in end and self.modes_restored
+
+    @property
+    def modes_restored(self) -> bool:
+        """Whether its modes are what they were."""
+        return self._modes() == self.modes
 
     def _read(self, retry_for: float) -> None:
         while select.select([self._ours], [], [], retry_for)[0]:

@@ -25,7 +25,7 @@ from tests.support.ports import held_port
 def test_the_answer_goes_to_standard_output_and_how_it_stands_to_the_other(app: App) -> None:
     done = app.run("submit", "-m", "a", "hello #chunks=3 #every=0.05")
     assert (done.returncode, done.stdout) == (0, "w0 w1 w2 \n")
-    told = [line for line in done.stderr.splitlines() if "position" not in line]
+    told = [line for line in done.stderr.splitlines() if "next to start" not in line]
     assert told == ["queued", "loading model a", "working"]
 
 
@@ -245,7 +245,7 @@ def test_why_nothing_moves_is_told(app: App) -> None:
         with waiting:
             assert waiting.stderr is not None
             assert waiting.stderr.readline() == "queued\n"
-            assert waiting.stderr.readline().startswith("queued, position 1: the queue is paused")
+            assert waiting.stderr.readline().startswith("queued: the queue is paused")
             assert client.job(client.jobs().jobs[0].job_id).eta_seconds is None
             client.resume()
             assert "working" in waiting.stderr.read()

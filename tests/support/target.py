@@ -193,13 +193,12 @@ class Upstream:
         return await self.reply(stream, 200, answers[path])
 
     async def post(self, stream: trio.SocketStream, path: str, asked: dict[str, Any]) -> bool:
-        model = asked.get("model", "")
+        if (model := self.known(asked.get("model", ""))) is None:
+            return await self.reply(stream, 404, self.error(path, f"model '{asked.get('model', '')}' not found"))
         if path == "/api/show":
             return await self.reply(
                 stream, 200, {**self.entry(model), "model_info": {}, "capabilities": ["completion"]}
             )
-        if (model := self.known(model)) is None:
-            return await self.reply(stream, 404, self.error(path, f"model '{asked.get('model', '')}' not found"))
         if path not in (*STREAMED, *EMBEDDED):
             return await self.reply(stream, 404, self.error(path, "no such endpoint"))
         options, keep_alive = (asked.get("options") or {}, asked.get("keep_alive")) if "/api/" in path else ({}, None)

@@ -52,6 +52,8 @@ class Described(msgspec.Struct):
     """The answer of /api/show."""
 
     model_info: dict[str, Any] = {}
+    details: dict[str, Any] = {}
+    capabilities: list[str] = []
 
     @property
     def context(self) -> int | None:
@@ -135,7 +137,7 @@ def _entries(client: Client, ask: Ask[Entries]) -> dict[str, Entry]:
 
 
 def _context(client: Client, name: str) -> int | None:
-    ask = _described(name)
+    ask = described(name)
     try:
         return decode(client.raw(ask), ask.answer).context
     except (ClientError, msgspec.DecodeError):
@@ -152,7 +154,8 @@ def _loaded() -> Ask[Entries]:
     return Ask(Entries, "/api/ps")
 
 
-def _described(model: str) -> Ask[Described]:
+def described(model: str) -> Ask[Described]:
+    """Describe a model."""
     headers = {"Content-Type": "application/json"}
     return Ask(Described, "/api/show", "POST", headers=headers, body=msgspec.json.encode({"model": model}))
 

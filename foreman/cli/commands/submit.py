@@ -6,51 +6,31 @@ import sys
 from typing import IO, Any
 
 import click
-import msgspec
 from click.core import ParameterSource
 
+from foreman.cli.answer import say_failed, show_answer
 from foreman.cli.commands.shell_completion import model_names
 from foreman.cli.commands.submit_file import submit_file
-from foreman.cli.console import StatusLine, Typed, span
+from foreman.cli.console import Typed
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, REFUSED, epilog
-from foreman.cli.follow import Away, Waiting, follow
-from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.near_names import suggest
+from foreman.cli.options import model_options, quiet, reaches_foreman
 from foreman.cli.plain import one_line, this_program
 from foreman.cli.script_output import print_json
 from foreman.client import (
     Accepted,
     ArgumentInvalid,
-    Chunk,
     Client,
-    Event,
-    Job,
     NotForeman,
     NotFound,
-    StartsOver,
     requests,
-    text_of,
 )
 from foreman.client.payload import Fields, body_of
 from foreman.client.reading import decode
-from foreman.client.writing import text
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import State
 
 WITH_FILE = {"file", "no_wait", "as_json", "quiet", "url", "token"}
-
-
-def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
-    """Parse NAME=VALUE pairs; a value is JSON, or else text."""
-    options: dict[str, Any] = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not name or not equals:
-            raise click.BadParameter(f"must be NAME=VALUE; given: {pair}")
-        try:
-            options[name] = msgspec.json.decode(value)
-        except msgspec.DecodeError:
-            options[name] = value
-    return options
 
 
 @click.command(
@@ -84,15 +64,7 @@ def _option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
     metavar="PATH",
     help=f"Endpoint of the target: one of {', '.join(ENDPOINTS)}.",
 )
-@click.option(
-    "-o",
-    "--option",
-    "options",
-    multiple=True,
-    callback=_option,
-    metavar="NAME=VALUE",
-    help="Option of the model, such as temperature=0; may be repeated.",
-)
+@model_options
 @click.option("--timeout", type=float, metavar="SECONDS", help="Timeout of one attempt.")
 @click.option("--max-attempts", type=int, metavar="N", help="Attempts, 1 to 20.")
 @click.option(
@@ -155,7 +127,7 @@ def submit(
             accepted = client.raw(requests.submit(body))
         except NotFound as error:
             if error.code == "model_not_found":
-                error.message = f"model '{text(model)}' not found"
+                suggest(client, error, model)
             raise
         known = decode(accepted, Accepted)
         job_id = known.job_id
@@ -167,15 +139,14 @@ def submit(
         if no_wait:
             return
         try:
-            job = _watch(client, job_id, model, show_text=not (as_json or quiet), silent=quiet)
+            job = show_answer(client, job_id, model, text=None if as_json or quiet else Typed(), silent=quiet)
         except KeyboardInterrupt:
             click.echo(f"foreman: the job goes on without you: {this_program()} show {job_id}", err=True)
             sys.exit(INTERRUPTED)
         if as_json:
             print_json(client.raw(requests.job(job_id)))
         if job.state is not State.DONE:
-            why = f": {job.error}" if job.error else ""
-            click.echo(one_line(f"foreman: job {job_id} {_ended(job)}{why}"), err=True)
+            say_failed(job)
             sys.exit(FAILED)
 
 
@@ -211,51 +182,3 @@ def _first_model(client: Client) -> str:
         click.echo("foreman: the list of models is not available: see 'foreman doctor', or give --model", err=True)
         sys.exit(REFUSED)
     return known[0]
-
-
-def _watch(client: Client, job_id: str, model: str, *, show_text: bool, silent: bool) -> Job:
-    """Show the progress of the job until it ends; its text goes to standard output."""
-    typed = Typed()
-    with StatusLine(silent=silent) as status:
-        for news in follow(client, job_id):
-            match news:
-                case Chunk():
-                    if show_text and news.text:
-                        status.clear()
-                        typed.add(news.text)
-                    elif news.thinking:
-                        status.show("thinking")
-                case Waiting():
-                    about = f", about {span(news.eta_seconds)}" if news.eta_seconds else ""
-                    status.show(f"queued, position {news.position}{f': {news.why}' if news.why else about}")
-                case Event():
-                    if news.state in _STATUSES:
-                        again = " again" if news.state is State.QUEUED and news.previous_state else ""
-                        status.show(_STATUSES[news.state].format(model=model) + again)
-                case StartsOver():
-                    typed.start_over()
-                    status.show(f"attempt {news.attempt}")
-                case Away():
-                    status.show(f"no answer from {client.url}, trying again")
-                case Job():
-                    status.clear()
-                    if show_text and news.state is State.DONE:
-                        typed.finish(text_of(news.result) or _as_json(news.result))
-                    else:
-                        typed.end_line()
-                    return news
-    raise AssertionError("follow ends with the job")
-
-
-_STATUSES = {State.QUEUED: "queued", State.LOADING: "loading model {model}", State.WORKING: "working"}
-
-
-def _as_json(result: Any) -> str:
-    """Return an answer without text, such as embeddings or tool calls, as JSON."""
-    return msgspec.json.format(msgspec.json.encode(result)).decode() if result is not None else ""
-
-
-def _ended(job: Job) -> str:
-    return {State.FAILED: "failed", State.CANCELLED: "was cancelled", State.EXPIRED: "expired"}.get(
-        job.state, job.state
-    )

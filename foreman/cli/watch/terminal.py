@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-ENDS = (signal.SIGTERM, signal.SIGHUP)
+from foreman.cli.ending import ends_orderly
 
 
 @contextmanager
@@ -46,18 +46,14 @@ def _read(fd: int, pressed: Callable[[str], None]) -> None:
 
 @contextmanager
 def signals(resized: Callable[[], None]) -> Iterator[None]:
-    """Call `resized` after a resize; turn SIGTERM and SIGHUP into SystemExit, so that the terminal is restored."""
+    """Call `resized` after a resize; end in order at SIGTERM and SIGHUP."""
 
     def resize(_number: int, _frame: FrameType | None) -> None:
         resized()
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = {signal.SIGWINCH: signal.signal(signal.SIGWINCH, resize)}
-    before |= {number: signal.signal(number, end) for number in ENDS}
+    before = signal.signal(signal.SIGWINCH, resize)
     try:
-        yield
+        with ends_orderly():
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGWINCH, before)
