@@ -131,7 +131,7 @@ def test_an_unknown_job_is_one_line(app: App) -> None:
     ("words", "code", "said"),
     [
         (["submit", "-m", "a", "--timeout", "nan", "hi"], 2, "foreman: timeout is nan: JSON has no such number"),
-        (["submit", "-m", "a\udcff", "hi"], 4, "foreman: model 'a\ufffd' not found: the target has: a, b, c"),
+        (["submit", "-m", "a\udcff", "hi"], 4, "foreman: model 'a\ufffd' not found: did you mean a?"),
         (["show", "\udcff"], 4, "foreman: job not found: \ufffd"),
         (["logs", "-f", "one\ntwo"], 4, "foreman: job not found: one two"),
         (["jobs", "--token", "\u2603"], 2, "foreman: the token cannot be sent: use visible ASCII"),
