@@ -9,12 +9,12 @@ from typing import NamedTuple
 import trio
 from ulid import ULID
 
-from foreman.actors.blobs import Blobs, Upload
+from foreman.actors.blobs import Blobs, Upload, ask_with
 from foreman.domain.batch_answers import ERROR, read_failure
 from foreman.domain.batch_input import LineInvalid, RawLine
 from foreman.domain.batch_kinds import KINDS, Kind
 from foreman.domain.batches import CANCELLED_CODE, EXPIRED_CODE, FAILED_CODE, MESSAGES, Batch, BatchState, FinishedLine
-from foreman.domain.errors import BlobMissing, StoreLost
+from foreman.domain.errors import BlobMissing
 from foreman.domain.files import BATCH_OUTPUT, BATCH_RESULTS
 from foreman.domain.job import State
 from foreman.offload import offload
@@ -63,12 +63,7 @@ async def write_files(
         if batch.ending in UNFED:
             await _write_unfed(batch, error if kind.own_files else output, unfed)
         message = EndBatch(batch.id, await _results(batch, "output", output), await _results(batch, "error", error))
-        with trio.CancelScope(shield=True):  # without its answer nobody knows what is stored
-            try:
-                ended = await queue.ask(message)
-            except StoreLost:
-                output.stored = error.stored = True
-                raise
+        ended = await ask_with(queue, message, output, error)
         if ended is not None:
             output.stored, error.stored = ended.output_used, ended.error_used
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 import trio
@@ -18,6 +18,7 @@ from foreman.domain.nodes import NodeState
 from foreman.queue.actor import Offload
 from foreman.queue.batch_commands import AddCheckedBatch, NewBatch
 from foreman.queue.commands import AddFile, DropBlobs, DropPieces, Message, NewFile, Queue
+from foreman.queue.replies import Reply
 from foreman.store.blobs import BlobStorage, BlobWriter
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
@@ -39,7 +40,8 @@ class Upload:
         self._offload = offload
         self._data = bytearray()
         self.size = 0  # bytes
-        self.stored = False  # True when a row may have the bytes
+        self.stored = False  # True when a row has the bytes
+        self.doubt: Reply[Any] | None = None  # the answer that will tell if a row has them
 
     async def write(self, data: bytes) -> None:
         """Add data. Raise StoreUnavailable."""
@@ -78,13 +80,25 @@ class Upload:
         return await self._add(AddCheckedBatch(new, await self.finish(), total, model))
 
     async def _add(self, message: Message[tuple[T, bool]]) -> T:
-        with trio.CancelScope(shield=True):  # the queue answers always; without its answer nobody knows what is stored
-            try:
-                added, self.stored = await self._queue.ask(message)
-            except StoreLost:
-                self.stored = True
-                raise
+        added, self.stored = await ask_with(self._queue, message, self)
         return added
+
+
+async def ask_with(queue: Queue, message: Message[T], *uploads: Upload) -> T:
+    """Return the answer to a message that names uploads. Raise what it was answered with, or StoreUnavailable.
+
+    Their bytes stay while the message may still be stored: its sender is told within seconds that nobody knows, and it
+    may be minutes until a commit turns out to be stored.
+    """
+    try:
+        with trio.CancelScope(shield=True):
+            answer = await queue.ask(message)
+    except StoreUnavailable as error:
+        if message.reply.comes or isinstance(error, StoreLost):
+            for upload in uploads:
+                upload.doubt = message.reply
+        raise
+    return answer
 
 
 class Blobs:
@@ -96,6 +110,7 @@ class Blobs:
         self._readers = readers
         self._offload = offload or _threads()
         self._read: Counter[str] = Counter()  # by digest: blobs that are being read
+        self._doubts: list[tuple[str, Reply[Any]]] = []  # keys, and the answers that will tell if a row has them
 
     @asynccontextmanager
     async def upload(self) -> AsyncIterator[Upload]:
@@ -106,7 +121,11 @@ class Blobs:
             yield upload
         finally:
             with trio.CancelScope(shield=True):
-                await self._offload(self._end, writer, upload.stored)
+                if upload.doubt is None:
+                    await self._offload(self._end, writer, upload.stored)
+                else:
+                    self._doubts.append((writer.key, upload.doubt))
+                    await self._offload(writer.close)
 
     def _end(self, writer: BlobWriter, stored: bool) -> None:
         writer.close()
@@ -117,6 +136,11 @@ class Blobs:
             log.warning("an unfinished file is left to the next sweep", why=str(error))
         finally:
             self._storage.pending.discard(writer.key)
+
+    def _end_doubts(self) -> None:
+        """Leave to the sweep what is known by now: it looks which of them have rows."""
+        self._storage.pending.difference_update(key for key, reply in self._doubts if not reply.comes)
+        self._doubts = [(key, reply) for key, reply in self._doubts if reply.comes]
 
     @contextmanager
     def reading(self, digest: str) -> Iterator[None]:
@@ -137,6 +161,7 @@ class Blobs:
         """
         removed = await self._drop_unused() if coordinates else 0
         others = await self._readers.read(_others) if coordinates else None
+        self._end_doubts()
         # In this order: a blob is pending until its row is committed.
         stored = await self._offload(self._storage.stored, others)
         in_rows = {key for key in await self._readers.read(_stray_pieces) if self._storage.may_remove(key, others)}

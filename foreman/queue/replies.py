@@ -39,6 +39,11 @@ class Reply(Generic[T]):
         """Return True once it has an answer."""
         return self._done
 
+    @property
+    def comes(self) -> bool:
+        """Return True while the message is being applied, and may be stored, although its sender may have given up."""
+        return self._taken and not self._done
+
     def take(self) -> bool:
         """Have the message applied; return False if its sender has given up. Call it in the writer's thread."""
         self._taken = True  # before the look at the other's mark, as in `give_up`: one of the two sees the other's

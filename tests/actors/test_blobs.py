@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable
@@ -11,18 +12,20 @@ from typing import TypeVar
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from foreman.actors import pruner
 from foreman.actors.blobs import DROPPED_AT_ONCE, Blobs
-from foreman.domain.errors import BlobsUnavailable, FileNotFound, QuotaExceeded, StoreFull, StoreLost
+from foreman.domain.errors import BlobsUnavailable, FileNotFound, QuotaExceeded, StoreAway, StoreFull, StoreLost
 from foreman.domain.files import DROPPED, PIECE, File
 from foreman.domain.quotas import Quota
-from foreman.queue.actor import QueueActor
+from foreman.queue.actor import ANSWERS_WITHIN, MAY_BE, QueueActor
 from foreman.queue.commands import DeleteFile, DropBlobs, DropPieces, Message, NewFile
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.rules import Rules
 from foreman.store.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
+from tests.support.queue import HangingHandlers
 
 T = TypeVar("T")
 
@@ -123,6 +126,43 @@ async def test_bytes_of_a_commit_in_doubt_stay(
     with pytest.raises(StoreLost):
         await stored(blobs, 1)
     assert len(on_disk(store)) == 1
+
+
+@pytest.mark.parametrize("loses", [False, True])
+async def test_bytes_stay_until_it_is_known_if_their_row_is_stored(
+    store: SqliteWriter,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    loses: bool,
+) -> None:
+    """A caller hears within seconds that nobody knows; the commit may turn out to be stored long after that."""
+    monkeypatch.setattr(SqliteWriter, "looks_every", 10**6)  # as a store that is on a server
+    autojump_clock.autojump_threshold = math.inf
+    handlers = HangingHandlers(store)
+    queue = QueueActor(handlers)
+    await nursery.start(queue.run)
+    blobs = Blobs(store.blobs, queue, Readers(store))
+    told = []
+
+    async def upload() -> None:
+        with pytest.raises(StoreAway, match=MAY_BE) as refused:
+            await stored(blobs, 1)
+        told.append(refused.value)
+
+    async with trio.open_nursery() as callers:
+        callers.start_soon(upload)
+        assert await trio.to_thread.run_sync(handlers.begun.wait, 60)
+        autojump_clock.jump(ANSWERS_WITHIN)
+    assert told
+    assert await blobs.sweep(coordinates=False) == 0
+    handlers.loses = loses
+    handlers.go_on.set()
+    while not await blobs.sweep(coordinates=False) and store.blobs.pending:
+        await trio.lowlevel.checkpoint()
+    assert store.blobs.pending == set()
+    assert bool([name for name in on_disk(store) if name != ".lock"]) is not loses
+    assert store.file_content("file-001", begin=0, size=5) == (None if loses else DATA[:5])
 
 
 async def test_two_uploads_of_the_same_bytes_at_once_are_one_blob(store: SqliteWriter, blobs: Blobs) -> None:

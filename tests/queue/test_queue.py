@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,6 +23,7 @@ from foreman.queue.handlers.rules import Rules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
 from tests.support.actors import draft, inline, now
+from tests.support.queue import HangingHandlers
 
 T = TypeVar("T")
 
@@ -198,21 +198,6 @@ async def test_a_broken_store_ends_the_actor(
     for asked in (told.reply.wait, partial(queue.ask, Submit(draft=draft()))):
         with trio.fail_after(1), pytest.raises(StoreLost):
             await asked()
-
-
-class HangingHandlers(CommandHandlers):
-    """Hangs in each batch until told to go on."""
-
-    def __init__(self, store: SqliteWriter) -> None:
-        super().__init__(store, Rules(), clock=time.time)
-        self.begun, self.go_on = threading.Event(), threading.Event()
-
-    def apply(
-        self, batch: Sequence[Message[Any]], lend: Lend | None = None, more: More | None = None
-    ) -> tuple[list[Answer], Commit]:
-        self.begun.set()
-        assert self.go_on.wait(60)
-        return super().apply(batch, lend, more)
 
 
 async def test_while_a_server_does_not_answer_callers_are_told_what_may_be_stored(

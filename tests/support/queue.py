@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from foreman.domain.errors import ForemanError
+from foreman.domain.errors import ForemanError, StoreAway
 from foreman.domain.job import Artifact, Instant, Job
 from foreman.domain.retry import Backoff
 from foreman.domain.scheduling.choose import Rules as Order
@@ -15,6 +17,7 @@ from foreman.domain.scheduling.forecast import Kind
 from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Withdraw, Work
 from foreman.queue.handlers.dispatch import Answer, CommandHandlers, More
 from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.handlers.open_claims import Lend
 from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
@@ -154,3 +157,22 @@ def prune_now(store: SqliteWriter, ids: Sequence[str]) -> None:
     with store.transaction():
         store._db.executemany("UPDATE jobs SET expires_at = 1 WHERE id = ?", [(job_id,) for job_id in ids])
         assert sorted(store.prune(1, len(ids))) == sorted(ids)
+
+
+class HangingHandlers(CommandHandlers):
+    """Hangs in each batch until told to go on, as with a silent server; `loses` it then, if that is set."""
+
+    loses = False
+
+    def __init__(self, store: SqliteWriter) -> None:
+        super().__init__(store, Rules(), clock=time.time)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def apply(
+        self, batch: Sequence[Message[Any]], lend: Lend | None = None, more: More | None = None
+    ) -> tuple[list[Answer], Commit]:
+        self.begun.set()
+        assert self.go_on.wait(60)
+        if self.loses:
+            return [(message, StoreAway("the commit is not stored")) for message in batch], Commit([])
+        return super().apply(batch, lend, more)
