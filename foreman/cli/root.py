@@ -53,6 +53,7 @@ GROUPS = {  # each command with its module
         "backup": "commands.backup",
         "check": "commands.backup",
         "migrate": "commands.migration",
+        "whoami": "commands.whoami",
         "token": "commands.token",
         "completion": "commands.shell_completion",
     },

@@ -12,6 +12,7 @@ from foreman.client import operations, requests, splitting, target_requests, typ
 from foreman.client.arguments import checks_arguments
 from foreman.client.async_batches import AsyncBatches
 from foreman.client.async_selections import AsyncSelections
+from foreman.client.async_service import AsyncService
 from foreman.client.limits import MAX_ANSWER, SILENCE, TIMEOUT, Limits
 from foreman.client.output_parser import Chunk, StartsOver
 from foreman.client.payload import Fields, body_of
@@ -19,13 +20,13 @@ from foreman.client.reconnect import RETRY_FOR
 from foreman.client.requests import Ask
 from foreman.client.transport import AsyncConnection
 from foreman.client.types import Job, Page, Submitted
-from foreman.domain.views import Accepted, Artifact, Delivery, Event, Health, ModelLog, Node, Queue, Report, Target
+from foreman.domain.views import Accepted, Artifact, Delivery, Event, ModelLog, Node, Queue, Report, Target
 
 T = TypeVar("T")
 
 
 @checks_arguments
-class AsyncClient(AsyncBatches, AsyncSelections):
+class AsyncClient(AsyncBatches, AsyncSelections, AsyncService):
     """Client of one Foreman, on asyncio or Trio. Tasks may share it; close it, or use it in an `async with` statement.
 
     `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the
@@ -310,14 +311,6 @@ class AsyncClient(AsyncBatches, AsyncSelections):
     async def target_log(self, target: str, *, lines: int | None = None) -> list[ModelLog]:
         """Return the last lines of each managed server of a target; 100, or `lines` up to 1000."""
         return (await self._ask(target_requests.target_log(target, lines))).logs
-
-    async def health(self) -> Health:
-        """Return the liveness of Foreman and its target."""
-        return await self._ask(requests.health())
-
-    async def ready(self) -> bool:
-        """Return True if Foreman accepts jobs now."""
-        return await self._connection.run(operations.ready())
 
     async def models(self) -> list[str]:
         """Return the names of the models."""

@@ -35,6 +35,7 @@ from foreman.domain.views import (
     Delivery,
     Events,
     Health,
+    Me,
     OpenAIModels,
     Paused,
     Queue,
@@ -234,6 +235,11 @@ def usage(
     """Read the usage report."""
     wanted = {"step": step, "by": by, "from": start, "to": end, **(only or {})}
     return Ask(Report, "/usage", params=_query(wanted))
+
+
+def me() -> Ask[Me]:
+    """Read who the caller is."""
+    return Ask(Me, "/me")
 
 
 def health() -> Ask[Health]:

@@ -17,15 +17,16 @@ from foreman.client.reconnect import RETRY_FOR
 from foreman.client.requests import Ask
 from foreman.client.sync_batches import Batches
 from foreman.client.sync_selections import Selections
+from foreman.client.sync_service import Service
 from foreman.client.transport import Connection
 from foreman.client.types import Job, Page, Submitted
-from foreman.domain.views import Accepted, Artifact, Delivery, Event, Health, ModelLog, Node, Queue, Report, Target
+from foreman.domain.views import Accepted, Artifact, Delivery, Event, ModelLog, Node, Queue, Report, Target
 
 T = TypeVar("T")
 
 
 @checks_arguments
-class Client(Batches, Selections):
+class Client(Batches, Selections, Service):
     """Client of one Foreman. Threads may share it; close it, or use it in a `with` statement.
 
     `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the
@@ -310,14 +311,6 @@ class Client(Batches, Selections):
     def target_log(self, target: str, *, lines: int | None = None) -> list[ModelLog]:
         """Return the last lines of each managed server of a target; 100, or `lines` up to 1000."""
         return self._ask(target_requests.target_log(target, lines)).logs
-
-    def health(self) -> Health:
-        """Return the liveness of Foreman and its target."""
-        return self._ask(requests.health())
-
-    def ready(self) -> bool:
-        """Return True if Foreman accepts jobs now."""
-        return self._connection.run(operations.ready())
 
     def models(self) -> list[str]:
         """Return the names of the models."""

@@ -13,6 +13,7 @@ class Caller(NamedTuple):
     name: str = ""  # of the token; empty without one
     admin: bool = True  # may act for all: by an admin token, or because none is wanted
     sees_all: bool = True  # False with private jobs, unless by an admin token
+    token_of: str = ""  # the setting that has its token; empty without one
 
     def check_admin(self) -> None:
         """Raise AdminRequired unless the caller may act for all."""

@@ -40,6 +40,18 @@ class Rate:
         self._full_at[caller] = full_at
         return 0.0
 
+    def left(self, caller: str, now: float) -> int:
+        """Return how many tokens `take` would give at once; 0 also where there is no limit."""
+        if not self._pause:
+            return 0
+        taken = max(0.0, self._full_at.get(caller, now) - now)
+        return int((self._span - taken + SLACK) / self._pause)
+
+    @property
+    def burst(self) -> int:
+        """Return how many tokens a full bucket holds."""
+        return round(self._span / self._pause) if self._pause else 0
+
     def _forget(self, now: float) -> None:
         """Drop the full buckets, then the fullest ones until half of the limit is free."""
         kept = sorted((at, caller) for caller, at in self._full_at.items() if at > now)

@@ -25,6 +25,7 @@ from foreman.http.routes.batches import batches
 from foreman.http.routes.between_nodes import CALLS, between_nodes
 from foreman.http.routes.events import events
 from foreman.http.routes.jobs import jobs
+from foreman.http.routes.me import me
 from foreman.http.routes.metrics import metrics
 from foreman.http.routes.nodes import nodes
 from foreman.http.routes.service import service
@@ -40,6 +41,7 @@ BLUEPRINTS = (
     service,
     targets,
     nodes,
+    me,
     usage,
     metrics,
     upstream,

@@ -30,6 +30,7 @@ TAKE_TICKETS = frozenset(
 )
 TICKET = "ticket"  # query parameter
 BETWEEN_NODES = "/nodes/between/"  # begins the paths that the nodes of a fleet call, and nobody else
+TOKEN, ADMIN_TOKEN = "token", "admin_token"  # the settings that have tokens
 CALLER = "foreman.caller"  # key in the scope of an admitted request: a ticket can be checked only once
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 EVERY_ORIGIN = "*"
@@ -56,12 +57,12 @@ class Auth:
         """Judge requests by these settings from now on; what is under way goes on."""
         self._private = settings.private_jobs
         self._wants_token, self._has_admins = bool(settings.token), bool(settings.admin_token)
-        self._anyone = self._caller("", admin=False)
+        self._anyone = self._caller("", "")
         self._holders: dict[bytes, Caller] = {}
-        for tokens, admin, default in ((settings.token, False, ""), (settings.admin_token, True, "admin")):
+        for setting, tokens, default in ((TOKEN, settings.token, ""), (ADMIN_TOKEN, settings.admin_token, "admin")):
             for token in tokens:
                 name, secret = name_of(token)
-                caller = self._caller(name or default, admin=admin)
+                caller = self._caller(name or default, setting)
                 # A named token may be sent with its name or without.
                 self._holders |= {token.get_secret_value().encode(): caller, secret.encode(): caller}
         self._hosts = LOCAL_NAMES | {host.lower() for host in settings.allowed_hosts} | {settings.host.lower()}
@@ -144,10 +145,21 @@ class Auth:
         """Return a new ticket for the request's caller."""
         return self.tickets.issue(self.caller(request), trio.current_time())
 
-    def _caller(self, name: str, *, admin: bool) -> Caller:
-        """Return the caller by a token, or by none."""
+    @property
+    def wants_token(self) -> bool:
+        """Return True where routes want a token."""
+        return self._wants_token
+
+    @property
+    def has_admins(self) -> bool:
+        """Return True where an admin token is set."""
+        return self._has_admins
+
+    def _caller(self, name: str, setting: str) -> Caller:
+        """Return the caller by a token of a setting, or by none."""
+        admin = setting == ADMIN_TOKEN
         acts_for_all = admin or not (self._has_admins or self._private)
-        return Caller(name, acts_for_all, sees_all=admin or not self._private)
+        return Caller(name, acts_for_all, sees_all=admin or not self._private, token_of=setting)
 
     def _holder(self, request: BaseRequestWebsocket) -> Caller | None:
         kind, _, bearer = request.headers.get("Authorization", "").partition(" ")

@@ -30,6 +30,9 @@ class FileReader(Protocol):
         Files that are parts of batches are not among them.
         """
 
+    def count_files(self, owner: str) -> int:
+        """Return the number of an owner's files, without those that are parts of batches."""
+
     def file_content(self, file_id: str, *, begin: int = 0, size: int = PIECE) -> bytes | None:
         """Return a part of a file, or None when there is no such file. Raise BlobMissing."""
 
@@ -64,9 +67,6 @@ class FileWriter(FileReader, Protocol):
 
         Raise BlobsUnavailable when it was removed meanwhile.
         """
-
-    def count_files(self, owner: str) -> int:
-        """Return the number of an owner's files, without those that are parts of batches."""
 
     def delete_files(self, file_ids: Sequence[str]) -> None:
         """Delete files; their blobs are removed by the next sweep."""

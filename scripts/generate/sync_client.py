@@ -1,4 +1,4 @@
-"""Generate the client without an event loop from the asynchronous one: three files."""
+"""Generate the client without an event loop from the asynchronous one: four files."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import sys
 from scripts.generate import ROOT
 
 CLIENT, BATCHES = "foreman/client/sync_client.py", "foreman/client/sync_batches.py"
-SELECTIONS = "foreman/client/sync_selections.py"
+SELECTIONS, SERVICE = "foreman/client/sync_selections.py", "foreman/client/sync_service.py"
 
 _HEADS = {
     CLIENT: "Client for programs without an event loop. Generated from async_client.py",
     BATCHES: "The calls of Client about batches. Generated from async_batches.py",
     SELECTIONS: "The calls of Client on all selected jobs. Generated from async_selections.py",
+    SERVICE: "The calls of Client about the service. Generated from async_service.py",
 }
 SUBSTITUTIONS = [
     (r"AsyncGenerator\[(.+), None\]", r"Generator[\1, None, None]"),
     (r"AsyncGenerator", "Generator"),
-    (r"Async(Client|Connection|Batches|Selections)\b", r"\1"),
-    (r"async_(batches|selections)", r"sync_\1"),
+    (r"Async(Client|Connection|Batches|Selections|Service)\b", r"\1"),
+    (r"async_(batches|selections|service)", r"sync_\1"),
     (r"Batches of one Foreman, on asyncio or Trio\.", "Batches of one Foreman."),
     (r"Selected jobs of one Foreman, on asyncio or Trio\.", "Selected jobs of one Foreman."),
+    (r"The service of one Foreman, on asyncio or Trio\.", "The service of one Foreman."),
     (r"Client of one Foreman, on asyncio or Trio\. Tasks may", "Client of one Foreman. Threads may"),
     (r"an `async with` statement", "a `with` statement"),
     (r"\[(\w+) async for \1 in (.+)\]", r"list(\2)"),
@@ -48,6 +50,11 @@ def sync_batches() -> str:
 def sync_selections() -> str:
     """Return the text of sync_selections.py. Raise ValueError as `sync_client` does."""
     return _generated(SELECTIONS)
+
+
+def sync_service() -> str:
+    """Return the text of sync_service.py. Raise ValueError as `sync_client` does."""
+    return _generated(SERVICE)
 
 
 def _generated(target: str) -> str:

@@ -91,6 +91,7 @@ def found(client: Client, job_id: str) -> list[str]:
     assert waiting["scheduled"]
     assert raw(requests.queue())["defaults"]
     assert raw(requests.usage("minute", "model", None, None))["rows"]
+    assert raw(requests.me())["rights"]
     raw(requests.usage(None, None, None, None))
     for path in (requests.job(job_id), requests.jobs(limit=50), requests.events(job_id), requests.health()):
         raw(path)

@@ -20,13 +20,13 @@ PLAIN = frozenset(
     re.findall(
         r"\w+",
         """
-        a acceptable access addr address after all allow allowed an and another api are as ask at away back
+        a acceptable access addr address after all allow allowed am an and another api are as ask at away back
         backup be begins behind body broken caddy cannot cert chain change chat check client clock codes
         completion concurrency config connections containers content counting crashed cut data database
         decisions demo description dir disconnects disk docker each embedded encoding ended env evened exceeded exit
         explanation failed fails fast field file finding first folder follow follows for foreman format
         found from full further get give go gone happens has header headers here history hold host hosts how
-        id idle illegal in inline inputs insecure internal interrupted interval invalid is it json keep
+        i id idle illegal in inline inputs insecure internal interrupted interval invalid is it json keep
         keeping kept key keys large leave left level life limit limited limits list listen load locks log logs
         long look loop machine machines many max may meet memory messages methods mismatch misrouted name
         next nginx not oddities of ollama on once one openai or other out over per port post previous private process
@@ -35,8 +35,8 @@ PLAIN = frozenset(
         secrets see send serve served server servers service set setting settings share show shutdown signs slow
         something start starting starves stop stopping streaming submit systemd terminal that the things
         this through timeout timeouts tls to too tree tried two type unauthorized unavailable unknown
-        unreadable unusable up upgrading url wait waiting was watch watching way what when where which with work
-        wrong you
+        unreadable unusable up upgrading url wait waiting was watch watching way what when where which who with work
+        whoami wrong you
     """,
     )
 )

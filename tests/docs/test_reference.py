@@ -94,6 +94,8 @@ def test_every_state_of_a_job_is_told_where_states_are() -> None:
         ("Artifact", "docs/jobs.md"),
         ("Queue", "docs/jobs.md"),
         ("Health", "docs/jobs.md"),
+        ("Me", "docs/security.md"),
+        ("Quotas", "docs/security.md"),
         ("Report", "docs/usage.md"),
         ("Figures", "docs/usage.md"),
         ("Delivery", "docs/webhooks.md"),

@@ -59,6 +59,7 @@ ROUTES = {
     "GET /metrics": ADMIN,
     "GET /targets": NONE,
     "GET /nodes": NONE,
+    "GET /me": OWN,
     "GET /nodes/between/outputs/<job_id>": NODES,
     "GET /nodes/between/errors/<job_id>": NODES,
     "POST /nodes/between/calls/<path:path>": NODES,

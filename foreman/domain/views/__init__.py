@@ -23,6 +23,7 @@ from foreman.domain.views.batches import (
     show_openai_batch,
     show_openai_batches,
 )
+from foreman.domain.views.callers import Me, Quota, Quotas
 from foreman.domain.views.errors import (
     AnthropicError,
     Error,
@@ -146,6 +147,7 @@ __all__ = [
     "Line",
     "ListedJob",
     "LoadedModel",
+    "Me",
     "ModelLog",
     "OllamaError",
     "OpenAIError",
@@ -158,6 +160,8 @@ __all__ = [
     "Paused",
     "Reloaded",
     "Queue",
+    "Quota",
+    "Quotas",
     "Readiness",
     "Rejected",
     "Report",

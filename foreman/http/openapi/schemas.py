@@ -33,6 +33,7 @@ VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.InputItems,
     views.Job,
     views.Line,
+    views.Me,
     views.MessageBatch,
     views.MessageBatchDeleted,
     views.MessageBatches,

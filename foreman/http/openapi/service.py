@@ -75,6 +75,15 @@ def service_paths() -> Paths:
                 "a minute.",
             )
         },
+        "/me": {
+            "get": operation(
+                "me",
+                "Show the caller: name, rights, what is left of its quotas",
+                {"200": given(ref("Me"))},
+                (),
+                dialect=SERVICE,
+            )
+        },
         "/queue": {"get": service("queue", "Summarise the queue: waiting, running, loaded model", "Queue")},
         "/queue/jobs": {
             "get": service(

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from foreman.domain.errors import QuotaExceeded, Unavailable
 from foreman.domain.quotas import counted_from, seconds_until_below, tokens_used
-from foreman.domain.usage import MINUTE, MOST_GROUPS
+from foreman.domain.usage import MINUTE
 from foreman.queue.handlers.ledger import Ledger
+from foreman.queue.spent import tokens_by_minute
 
 SOON = 1.0  # seconds: the shortest wait that a full quota answers
 
@@ -55,11 +56,7 @@ def _used(ledger: Ledger, owner: str) -> Mapping[int, int]:
     """Return the tokens that a token's jobs used, by the minutes of the last hour and more."""
     used = ledger.tokens.get(owner)
     if used is None:
-        used = ledger.tokens[owner] = {}
-        begin, end = counted_from(ledger.now), int(ledger.now) + MINUTE
-        only = {"caller": owner}
-        for row in ledger.store.usage(step=MINUTE, begin=begin, end=end, by=None, limit=MOST_GROUPS, only=only):
-            used[row.at] = row.figures.prompt_tokens + row.figures.answer_tokens
+        used = ledger.tokens[owner] = tokens_by_minute(ledger.store, owner, ledger.now)
         for slot, figures in ledger.tally.figures.items():  # of this transaction
             if slot.step == MINUTE and slot.group.caller == owner:
                 used[slot.at] = used.get(slot.at, 0) + figures.prompt_tokens + figures.answer_tokens

@@ -51,6 +51,11 @@ class FileReads:
         sql = f"SELECT {FILE} FROM files WHERE {' AND '.join(tests)} ORDER BY id {'DESC' if newest else ''} LIMIT ?"
         return [_file(row) for row in self._sql.rows(sql, (*values, limit))]
 
+    def count_files(self, owner: str) -> int:
+        """Return the number of an owner's files, without those that are parts of batches."""
+        sql = "SELECT count(*) FROM files WHERE owner = ? AND purpose <> ?"
+        return int(str(self._sql.value(sql, (owner, BATCH_RESULTS))))
+
     def file_content(self, file_id: str, *, begin: int = 0, size: int = PIECE) -> bytes | None:
         """Return a part of a file, or None when there is no such file. Raise BlobMissing."""
         digest = self._sql.value("SELECT blob FROM files WHERE id = ?", (file_id,))
@@ -138,11 +143,6 @@ class FileWrites(FileReads):
         """End the wait of the blobs of a transaction that has ended: they are in rows, or for the next sweep."""
         self.blobs.pending.difference_update(self._unnamed)
         self._unnamed.clear()
-
-    def count_files(self, owner: str) -> int:
-        """Return the number of an owner's files, without those that are parts of batches."""
-        sql = "SELECT count(*) FROM files WHERE owner = ? AND purpose <> ?"
-        return int(str(self._sql.value(sql, (owner, BATCH_RESULTS))))
 
     def delete_files(self, file_ids: Sequence[str]) -> None:
         """Delete files; their blobs are removed by the next sweep."""
