@@ -96,12 +96,17 @@ def test_a_model_is_loaded_and_unloaded_and_its_log_is_shown(page: Page, five: D
     expect(gpu.locator(".tags .tag")).to_have_count(0)
 
 
-def test_who_may_not_give_orders_is_told_so_and_shown_no_more_buttons(page: Page, fresh: Fresh) -> None:
+def test_who_may_not_give_orders_is_asked_for_an_admin_token(page: Page, fresh: Fresh) -> None:
     daemon = fresh(admin_token="boss")
     opened(page, daemon, "#/targets")
     card(page, "ollama").get_by_role("button", name="Drain").click()
-    expect(page.locator(".toast")).to_contain_text("admin token")
-    expect(card(page, "ollama").get_by_role("button", name="Drain")).to_be_hidden()
+    dialog = page.get_by_role("dialog", name="This needs an admin token")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".toast")).to_contain_text("needs an admin token")
+    card(page, "ollama").get_by_role("button", name="Drain").click()
+    dialog.get_by_label("Admin token").fill("boss")
+    page.keyboard.press("Enter")
+    expect(card(page, "ollama")).to_contain_text("drained")
 
 
 @pytest.mark.parametrize("view", ["", "#/targets"])

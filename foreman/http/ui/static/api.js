@@ -1,9 +1,10 @@
-/** The public API, with the token where one is wanted. */
+/** The public API, with the token where one is wanted, and an admin token where rights are. */
+import { askAdmin, askToken, forget, kept } from "./access.js";
 import { learn } from "./clock.js";
 
-const KEY = "foreman-token";
 const NOT_HEARD = "Foreman does not answer. Nothing was changed as far as this page knows; try again when it is back.";
-let asking = null;
+const RIGHTS = "admin_required";
+const wantAdmin = new Set(); // paths that were refused without admin rights
 
 export class AnswerError extends Error {
   constructor(status, code, message) {
@@ -13,64 +14,78 @@ export class AnswerError extends Error {
   }
 }
 
-function token() {
-  return sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY);
-}
-
-/** Ask for the token once, however many calls want it. */
-function askToken() {
-  asking ??= new Promise((resolve) => {
-    const dialog = document.getElementById("token");
-    const form = dialog.querySelector("form");
-    document.getElementById("token-fault").hidden = !token();
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
-    form.onsubmit = () => {
-      sessionStorage.removeItem(KEY);
-      localStorage.removeItem(KEY);
-      (form.elements.keep.checked ? localStorage : sessionStorage).setItem(KEY, form.elements.token.value.trim());
-      form.reset();
-      asking = null;
-      resolve();
-    };
-    dialog.showModal();
-  });
-  return asking;
-}
-
 /**
- * Send a request and return the response; ask for the token when it is wanted. Throws AnswerError with Foreman's words, with
- * status 0 where nobody answered, and what `signal` throws.
+ * Send a request and return the response; ask for the token when it is wanted, and for an admin token when `asks` and the
+ * caller's own lacks the right: then the request is sent again. Throws AnswerError with Foreman's words, with status 0
+ * where nobody answered, and what `signal` throws.
  */
-export async function ask(path, { method = "GET", json, headers = {}, signal } = {}) {
+export async function ask(path, { asks = false, ...options } = {}) {
+  const method = options.method ?? "GET";
+  const mayAsk = asks || method !== "GET"; // what changes something was asked for by somebody
+  const place = `${method} ${path.split("?")[0]}`;
+  let admin = wantAdmin.has(place) ? kept("admin") : null;
   for (;;) {
-    const sent = token();
-    const response = await send(path, {
-      method,
-      signal,
-      cache: "no-store",
-      headers: {
-        ...(sent ? { Authorization: `Bearer ${sent}` } : {}),
-        ...(json === undefined ? {} : { "Content-Type": "application/json" }),
-        ...headers,
-      },
-      body: json === undefined ? undefined : JSON.stringify(json),
-    });
-    learn(response.headers.get("Date"));
-    if (response.status === 401) {
-      if (sent === token()) await askToken();
+    const sent = admin ?? kept("token");
+    const response = await send(path, sent, options);
+    if (response.status === 401 && admin === null) {
+      if (sent === kept("token")) await askToken();
       continue;
     }
-    if (!response.ok) {
-      const said = await response.json().catch(() => ({}));
-      throw new AnswerError(response.status, said.code ?? "", [said.error ?? `status ${response.status}`, said.hint].filter(Boolean).join(": "));
-    }
-    return response;
+    if (response.ok) return response;
+    const fault = await faultOf(response);
+    if (fault.code !== RIGHTS && response.status !== 401) throw fault;
+    wantAdmin.add(place);
+    if (admin !== null && admin === kept("admin")) forget("admin"); // it is good no more
+    const stale = admin !== null;
+    admin = kept("admin");
+    if (admin === null && mayAsk) admin = await askAdmin(judge, await hopeless(stale));
+    if (admin === null) throw new AnswerError(403, RIGHTS, mayAsk ? "Nothing was done: this needs an admin token." : fault.message);
   }
 }
 
-async function send(path, options) {
+/** What is wrong with the admin token that was kept; throws where there is no admin token that anybody could give. */
+async function hopeless(stale) {
+  const me = await get("/me");
+  if (!me.admin_token_set) throw new AnswerError(403, RIGHTS, "Nobody may do this: jobs are private here, and the setting admin_token is not set.");
+  return stale ? "The admin token that was kept is not accepted any more." : "";
+}
+
+/** Ask for an admin token before anything needs it. */
+export function rise() {
+  return askAdmin(judge);
+}
+
+/** Return what is wrong with an admin token, or "". */
+async function judge(token) {
+  const response = await send("/me", token, {});
+  if (response.status === 401) return "Foreman does not know this token.";
+  if (!response.ok) throw await faultOf(response);
+  const me = await response.json();
+  if (me.token === "admin_token") return "";
+  return me.token ? `This is the token of ${me.name ?? "a caller without a name"}, which has no admin rights.` : "Foreman does not know this token.";
+}
+
+async function faultOf(response) {
+  const said = await response.json().catch(() => ({}));
+  return new AnswerError(response.status, said.code ?? "", [said.error ?? `status ${response.status}`, said.hint].filter(Boolean).join(": "));
+}
+
+async function send(path, token, { method = "GET", json, headers = {}, signal, body }) {
+  const options = {
+    method,
+    signal,
+    cache: "no-store",
+    headers: {
+      ...(token ? { Authorization: `Bearer ${token}` } : {}),
+      ...(json === undefined ? {} : { "Content-Type": "application/json" }),
+      ...headers,
+    },
+    body: json === undefined ? body : JSON.stringify(json),
+  };
   try {
-    return await fetch(path, options);
+    const response = await fetch(path, options);
+    learn(response.headers.get("Date"));
+    return response;
   } catch (error) {
     throw error instanceof TypeError ? new AnswerError(0, "", NOT_HEARD) : error;
   }

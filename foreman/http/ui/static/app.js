@@ -9,6 +9,7 @@ import { now } from "./now.js";
 import { submit } from "./submit.js";
 import { targets } from "./targets.js";
 import { usage } from "./usage.js";
+import { who } from "./who.js";
 
 const WORDS = { connecting: "connecting", live: "live", reconnecting: "reconnecting", silent: "target silent", away: "target away", dead: "no answer" };
 
@@ -45,11 +46,13 @@ function route() {
     const here = entry.getAttribute("href") === `#/${view}`;
     if (here) entry.setAttribute("aria-current", "page");
     else entry.removeAttribute("aria-current");
+    if (here) entry.scrollIntoView({ block: "nearest", inline: "nearest" }); // where the bar is too narrow for all
   }
   scrollTo(0, 0);
 }
 
 addEventListener("hashchange", route);
 route();
+who();
 link.run();
 feed.run();

@@ -4,7 +4,6 @@ import { age, count, plural, speed } from "./format.js";
 
 const SQUARES = 32; // slots drawn one by one; more are a bar
 const LINES = 60; // of a log
-const NOT_ALLOWED = "admin_required";
 
 /** How a target is, in a word and its colour. */
 function state(target) {
@@ -41,7 +40,7 @@ export class TargetCard {
     this.element.append(this.facts, this.buttons);
     if (target.kind !== "managed") return;
     this.text = h("pre", { tabIndex: 0 });
-    this.log = h("details", { ontoggle: () => this.readLog() }, h("summary", {}, "Log"), this.text);
+    this.log = h("details", { ontoggle: () => this.readLog({ asks: true }) }, h("summary", {}, "Log"), this.text);
     this.element.append(this.log);
   }
 
@@ -96,7 +95,6 @@ export class TargetCard {
     try {
       await ask(`/targets/${encodeURIComponent(this.name)}/${verb}`, { method: "POST", ...(model ? { json: { model } } : {}) });
     } catch (fault) {
-      if (fault.code === NOT_ALLOWED) this.buttons.hidden = true;
       toast(fault.message, "bad");
     }
     this.doing = "";
@@ -105,10 +103,10 @@ export class TargetCard {
   }
 
   /** Read the log anew while it is open. */
-  async readLog() {
+  async readLog({ asks = false } = {}) {
     if (!this.log?.open) return;
     try {
-      const { logs } = await get(`/targets/${encodeURIComponent(this.name)}/log?lines=${LINES}`);
+      const { logs } = await get(`/targets/${encodeURIComponent(this.name)}/log?lines=${LINES}`, { asks });
       const parts = logs.map((one) => (logs.length > 1 ? `== ${one.model}\n` : "") + one.lines.join("\n"));
       const below = this.text.scrollTop + this.text.clientHeight >= this.text.scrollHeight - 4;
       say(this.text, parts.join("\n\n") || "Nothing yet.");
