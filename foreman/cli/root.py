@@ -31,6 +31,7 @@ GROUPS = {  # each command with its module
     },
     "Change a job": {
         "cancel": "commands.job_actions",
+        "uncancel": "commands.job_actions",
         "retry": "commands.job_actions",
         "rm": "commands.job_actions",
     },

@@ -230,6 +230,10 @@ class AsyncClient(AsyncBatches, AsyncSelections, AsyncService):
         """Cancel a queued or running job; a running one is cut off. Raise Refused (409) for an ended one."""
         return await self._ask(requests.cancel(job_id))
 
+    async def uncancel(self, job_id: str) -> Job:
+        """Queue a job again, as it was, that was cancelled while queued. Raise Refused (409) for any other."""
+        return await self._ask(requests.uncancel(job_id))
+
     async def retry(self, job_id: str) -> Job:
         """Queue a failed, cancelled or expired job again, with all its attempts. Raise Refused (409) for another."""
         return await self._ask(requests.retry(job_id))

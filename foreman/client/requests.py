@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -30,7 +30,6 @@ from foreman.client.types import Job, Line, Page, Submitted
 from foreman.client.writing import encode, text
 from foreman.domain.views import (
     Accepted,
-    Acted,
     Deliveries,
     Delivery,
     Events,
@@ -44,9 +43,7 @@ from foreman.domain.views import (
 )
 
 T = TypeVar("T")
-Verb: TypeAlias = Literal["cancel", "retry", "delete"]  # of an action on all selected jobs
 
-ACTS = 300.0  # seconds that an action on 100,000 jobs may take
 DEFAULT_URL = "http://127.0.0.1:8080"
 LONGEST_RETRY = 3600.0  # seconds; the longest Retry-After that is honoured, from Foreman or a proxy
 
@@ -143,7 +140,7 @@ def payload(job_id: str) -> Ask[dict[str, Any]]:
 
 def jobs(**wanted: str | int | datetime | None) -> Ask[Page]:
     """List a page of jobs; `wanted` are query parameters, None is the same as not given."""
-    return Ask(Page, "/jobs", params=_query(wanted))
+    return Ask(Page, "/jobs", params=query(wanted))
 
 
 def events(job_id: str, after: int = 0) -> Ask[Events]:
@@ -171,6 +168,11 @@ def cancel(job_id: str) -> Ask[Job]:
     return Ask(Job, f"{_job_path(job_id)}/cancel", "POST")
 
 
+def uncancel(job_id: str) -> Ask[Job]:
+    """Queue a job again that was cancelled while it was queued, as it was."""
+    return Ask(Job, f"{_job_path(job_id)}/uncancel", "POST")
+
+
 def retry(job_id: str) -> Ask[Job]:
     """Queue an ended job again."""
     return Ask(Job, f"{_job_path(job_id)}/retry", "POST")
@@ -179,12 +181,6 @@ def retry(job_id: str) -> Ask[Job]:
 def delete(job_id: str) -> Ask[bytes]:
     """Remove an ended job."""
     return Ask(bytes, _job_path(job_id), "DELETE")
-
-
-def act(verb: Verb, dry_run: bool, filters: Mapping[str, object]) -> Ask[Acted]:
-    """Act on all jobs that the filters select, or count them."""
-    wanted: dict[str, Any] = {**filters, "dry_run": "true" if dry_run else None}
-    return Ask(Acted, f"/jobs/{verb}", "POST", params=_query(wanted), held=ACTS)
 
 
 def deliveries(job_id: str, after: int = 0) -> Ask[Deliveries]:
@@ -234,7 +230,7 @@ def usage(
 ) -> Ask[Report]:
     """Read the usage report."""
     wanted = {"step": step, "by": by, "from": start, "to": end, **(only or {})}
-    return Ask(Report, "/usage", params=_query(wanted))
+    return Ask(Report, "/usage", params=query(wanted))
 
 
 def me() -> Ask[Me]:
@@ -333,7 +329,8 @@ def fit(value: str, what: str) -> str:
     return value
 
 
-def _query(wanted: Mapping[str, Any]) -> dict[str, str]:
+def query(wanted: Mapping[str, Any]) -> dict[str, str]:
+    """Return query parameters as text, without those that are None."""
     return {name: _shown(value) for name, value in wanted.items() if value is not None}
 
 

@@ -230,6 +230,10 @@ class Client(Batches, Selections, Service):
         """Cancel a queued or running job; a running one is cut off. Raise Refused (409) for an ended one."""
         return self._ask(requests.cancel(job_id))
 
+    def uncancel(self, job_id: str) -> Job:
+        """Queue a job again, as it was, that was cancelled while queued. Raise Refused (409) for any other."""
+        return self._ask(requests.uncancel(job_id))
+
     def retry(self, job_id: str) -> Job:
         """Queue a failed, cancelled or expired job again, with all its attempts. Raise Refused (409) for another."""
         return self._ask(requests.retry(job_id))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from foreman.client import operations, requests
+from foreman.client import operations, selection_requests
 from foreman.client.arguments import checks_arguments
 from foreman.client.filters import Filters
 from foreman.client.transport import Connection
-from foreman.domain.views import Acted
+from foreman.domain.views import Acted, CancelledMany
 
 
 @checks_arguments
@@ -17,18 +17,25 @@ class Selections:
 
     _connection: Connection
 
-    def cancel_all(self, *, dry_run: bool = False, **filters: Unpack[Filters]) -> Acted:
+    def cancel_all(self, *, dry_run: bool = False, **filters: Unpack[Filters]) -> CancelledMany:
         """Cancel all selected jobs that have not ended, at most 100,000, and return how many; repeat it for the rest.
 
         The filters are those of `jobs`. Raise Refused (422) without any. With `dry_run` nothing changes, and `skipped`
-        are those that would not be cancelled.
+        are those that would not be cancelled. `changes` of the outcome is for `uncancel_all`.
         """
-        return self._connection.run(operations.ask(requests.act("cancel", dry_run, filters)))
+        return self._connection.run(operations.ask(selection_requests.cancel(dry_run, filters)))
+
+    def uncancel_all(self, changes: str) -> Acted:
+        """Queue the jobs again, as they were, that a `cancel_all` ended while they were queued, and return how many.
+
+        Jobs that ran, or were changed since, are skipped.
+        """
+        return self._connection.run(operations.ask(selection_requests.uncancel(changes)))
 
     def retry_all(self, *, dry_run: bool = False, **filters: Unpack[Filters]) -> Acted:
         """Queue all selected jobs that have failed, expired or been cancelled again; see `cancel_all`."""
-        return self._connection.run(operations.ask(requests.act("retry", dry_run, filters)))
+        return self._connection.run(operations.ask(selection_requests.act("retry", dry_run, filters)))
 
     def delete_all(self, *, dry_run: bool = False, **filters: Unpack[Filters]) -> Acted:
         """Delete all selected jobs that have ended with their data, but lines of batches; see `cancel_all`."""
-        return self._connection.run(operations.ask(requests.act("delete", dry_run, filters)))
+        return self._connection.run(operations.ask(selection_requests.act("delete", dry_run, filters)))

@@ -180,6 +180,14 @@ class Cancel(Message[Job]):
 
 
 @dataclass(slots=True)
+class Uncancel(Message[Job]):
+    """Queue a job again that was cancelled while it was queued, as it was."""
+
+    job_id: str
+    caller: Caller = FOREMAN
+
+
+@dataclass(slots=True)
 class Retry(Message[Accepted]):
     """Queue a failed, cancelled or expired job again with fresh attempts."""
 

@@ -80,7 +80,7 @@ def test_no_verb_that_takes_a_job_is_left_out() -> None:
         for verb, command in commands.items()
         if command and any(param.name in ("job_id", "job_ids", "after") for param in command.params)
     }
-    assert taking == {"show", "logs", "jobs", "deliveries", "redeliver", "cancel", "retry", "rm"}
+    assert taking == {"show", "logs", "jobs", "deliveries", "redeliver", "cancel", "uncancel", "retry", "rm"}
 
 
 @pytest.mark.parametrize("verb", ["show", "logs", "cancel", "rm"])

@@ -13,6 +13,7 @@ from tests.cli.conftest import TOKEN, App, an_app, environment
 from tests.cli.terminal import Terminal
 
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+BACK = "to take it back for jobs that were queued: foreman uncancel "
 LATER = "2099-01-01T00:00:00Z"
 
 
@@ -28,9 +29,16 @@ def has(text: str, lines: list[str]) -> bool:
 def test_several_jobs_go_through_all_steps(app: App) -> None:
     with app.client() as client:
         ids = some(client, 2)
-    for verb, said in (("cancel", "cancelled"), ("cancel", "cancelled"), ("rm", "removed")):
+    back = f"{BACK}{' '.join(ids)}\n"
+    for verb, said, hint in (
+        ("cancel", "cancelled", back),
+        ("uncancel", "queued again", ""),
+        ("cancel", "cancelled", back),
+        ("cancel", "cancelled", back),
+        ("rm", "removed", ""),
+    ):
         done = app.run(verb, *ids)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (0, hint)
         assert done.stdout.splitlines() == [f"{job_id}  {said}" for job_id in ids]
     assert app.run("show", ids[0]).stderr == f"foreman: job not found: {ids[0]}\n"
 
@@ -40,7 +48,7 @@ def test_a_job_that_refuses_does_not_keep_the_others(app: App) -> None:
         one, other = some(client, 2)
         done = app.run("cancel", one, UNKNOWN, other)
         assert client.job(other).state is State.CANCELLED
-    assert (done.returncode, done.stderr) == (4, f"foreman: job not found: {UNKNOWN}\n")
+    assert (done.returncode, done.stderr) == (4, f"foreman: job not found: {UNKNOWN}\n{BACK}{one} {other}\n")
     assert done.stdout == f"{one}  cancelled\n{other}  cancelled\n"
 
 
@@ -74,8 +82,14 @@ def test_all_jobs_that_filters_select_are_acted_on(app: App) -> None:
     asked = app.run("cancel", "--custom-id", "many-*")
     assert (asked.returncode, asked.stdout) == (2, "")
     assert "give --yes" in asked.stderr
+    first = app.run("cancel", "--custom-id", "many-*", "--yes")
+    assert (first.returncode, first.stdout) == (0, "3 jobs cancelled\n")
+    assert first.stderr.startswith(f"{BACK}--changes ")
+    back = app.run("uncancel", *first.stderr.split()[-2:])
+    assert (back.returncode, back.stdout) == (0, "3 jobs queued again\n")
+    assert app.run("uncancel").returncode == 2
+    app.run("cancel", "--custom-id", "many-*", "--yes", "--quiet")
     for verb, said in (
-        ("cancel", "3 jobs cancelled"),
         ("cancel", "0 jobs cancelled, 3 skipped"),
         ("rm", "3 jobs removed"),
     ):

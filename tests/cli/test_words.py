@@ -61,6 +61,8 @@ def test_the_version(invoke: Invoke) -> None:
         ["submit", "-m", "a", "hi"],
         ["submit", "--file", __file__],
         ["cancel", "J1", "J2"],
+        ["uncancel", "J1"],
+        ["uncancel", "--changes", "1-2"],
         ["retry", "J1"],
         ["rm", "J1"],
         ["pause"],

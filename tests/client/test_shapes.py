@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from foreman.client import Client, requests, types
+from foreman.client import Client, requests, selection_requests, types
 from foreman.client.requests import Ask
 from foreman.domain import views
 from foreman.http.openapi.schemas import schemas
@@ -99,7 +99,11 @@ def found(client: Client, job_id: str) -> list[str]:
     raw(requests.redeliver(job_id, delivery["delivery_id"]))
     raw(requests.cancel(waiting["jobs"][0]["job_id"]))
     raw(requests.retry(waiting["jobs"][0]["job_id"]))
-    assert raw(requests.act("cancel", False, {"id": waiting["jobs"][0]["job_id"]}))["done"]
+    raw(
+        selection_requests.uncancel(
+            raw(selection_requests.cancel(False, {"id": waiting["jobs"][0]["job_id"]}))["changes"]
+        )
+    )
     raw(requests.resume())
     return unknown
 

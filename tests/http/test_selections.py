@@ -98,3 +98,55 @@ def test_retried_jobs_count_for_the_rate(fresh: Fresh) -> None:
     assert act(api, "retry", model="a") == [3, 1, 2]
     refused = api.http.post("/jobs/retry?state=cancelled")
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+
+
+def test_a_cancel_of_many_is_taken_back_for_what_was_queued(fresh: Fresh) -> None:
+    api = fresh()
+    api.submit("#silent")
+    until(lambda: len(api.http.get("/queue").json()["running"]) == 1)
+    some(api, 2100)
+    some(api, 1, model="b")
+    assert act(api, "cancel", model="b") == [1, 1, 0]  # before, by somebody else
+    before = {job["job_id"]: job for job in listed(api, "queued")}
+    cancelled = api.http.post("/jobs/cancel?model=a&state=queued,working").json()
+    assert (cancelled["done"], listed(api, "queued")) == (2101, [])
+    answer = api.http.post("/jobs/uncancel", params={"changes": cancelled["changes"]})
+    assert answer.json() == {"matched": 2101, "done": 2100, "skipped": 1}
+    assert {job["job_id"]: job for job in listed(api, "queued")} == before
+    again = api.http.post("/jobs/uncancel", params={"changes": cancelled["changes"]})
+    assert again.json() == {"matched": 2101, "done": 0, "skipped": 2101}
+    assert api.http.post("/jobs/cancel?model=c").json() == {"matched": 0, "done": 0, "skipped": 0, "changes": None}
+
+
+def listed(api: Api, state: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    after: dict[str, str] = {}
+    while True:
+        page = api.http.get("/jobs", params={"state": state, "limit": "500", **after}).json()
+        found += page["jobs"]
+        if page["next"] is None:
+            return found
+        after = {"after": page["next"]}
+
+
+@pytest.mark.parametrize("query", ["", "changes=", "changes=5-1", "changes=1-200000", "changes=1-2;3", "state=queued"])
+def test_changes_that_no_cancel_has_told_are_refused(api: Api, query: str) -> None:
+    refused = api.http.post(f"/jobs/uncancel?{query}")
+    assert (refused.status_code, refused.json()["code"]) == (422, "field_invalid")
+
+
+def test_others_cancels_are_not_taken_back(fresh: Fresh) -> None:
+    api = fresh(token="alice:one,bob:two", admin_token="boss", private_jobs=True)
+    headers = {"Authorization": "Bearer two"}
+    body = {"model": "a", "messages": [{"role": "user", "content": "hi"}], "not_before": LATER}
+    job_id = api.http.post("/jobs", json=body, headers=headers).json()["job_id"]
+    changes = api.http.post("/jobs/cancel?model=a", headers=headers).json()["changes"]
+    assert act(api, "uncancel", "one", changes=changes) == [0, 0, 0]
+    assert act(api, "uncancel", "two", changes=changes) == [1, 1, 0]
+    cancelled = api.http.post(f"/jobs/{job_id}/cancel", headers=headers).json()
+    assert api.http.post(f"/jobs/{job_id}/uncancel", headers={"Authorization": "Bearer one"}).status_code == 404
+    back = api.http.post(f"/jobs/{job_id}/uncancel", headers=headers).json()
+    assert (cancelled["state"], back["state"]) == ("cancelled", "queued") and back["not_before"].startswith(
+        "2099-01-01"
+    )
+    assert api.http.post(f"/jobs/{job_id}/uncancel", headers=headers).json()["code"] == "illegal_step"

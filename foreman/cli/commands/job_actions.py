@@ -1,23 +1,24 @@
-"""`foreman cancel`, `retry` and `rm`: one action on each of several jobs, or on all that filters select."""
+"""`foreman cancel`, `uncancel`, `retry` and `rm`: one action on each of several jobs, or on all that filters select."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
-from foreman.cli.commands.job_selections import act_on_all, selects
+from foreman.cli.commands.job_selections import act_on_all, offer_uncancel, selects, show_acted
 from foreman.cli.commands.shell_completion import Complete, ended_job, open_job, retried_job
 from foreman.cli.exit_codes import REFUSED, epilog
 from foreman.cli.ids import with_job
 from foreman.cli.options import quiet, reaches_foreman
 from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_json
-from foreman.client import Busy, Client, Refused, Unauthorized, requests
-from foreman.client.requests import Ask, Verb
+from foreman.client import Busy, Client, Refused, Unauthorized, requests, selection_requests
+from foreman.client.requests import Ask
+from foreman.client.selection_requests import Verb
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,8 +55,35 @@ def cancel(job_ids: tuple[str, ...], **options: Any) -> None:
     Cancelling a cancelled job changes nothing. Jobs that cannot be cancelled are reported; the others are cancelled.
 
     With filters in place of IDs, all jobs that match every filter are cancelled, at most 100,000, after a question.
+
+    "foreman uncancel" takes it back for jobs that were queued.
     """
     _act("cancel", "cancelled", requests.cancel, job_ids, **options)
+
+
+@click.command(
+    epilog=epilog(f"foreman uncancel {EXAMPLE}", "foreman uncancel --changes 12-1011"),
+    short_help="Take back the cancel of queued jobs.",
+)
+@_ids(retried_job)
+@click.option("--changes", metavar="CHANGES", help="All jobs of a cancel with filters, by what it printed.")
+@_json
+@quiet("Print only the ids, one a line; with --changes the number of jobs.")
+@reaches_foreman
+def uncancel(
+    job_ids: tuple[str, ...], changes: str | None, as_json: bool, quiet: bool, url: str | None, token: str | None
+) -> None:
+    """Queue jobs again as they were before they were cancelled: in their place, with their times and attempts.
+
+    Only jobs that were queued can be. Jobs that ran are run anew by "foreman retry".
+    """
+    if bool(job_ids) == bool(changes):
+        raise click.UsageError("give either IDs or --changes")
+    if changes:
+        with Client(url, token) as client:
+            show_acted(client.raw(selection_requests.uncancel(changes)), "queued again", as_json=as_json, quiet=quiet)
+    else:
+        act_on_each(job_ids, requests.uncancel, "queued again", as_json=as_json, quiet=quiet, url=url, token=token)
 
 
 @click.command(
@@ -117,20 +145,23 @@ def _act(
         with Client(url, token) as client:
             act_on_all(client, verb, said, given, yes=yes, as_json=as_json, quiet=quiet)
     else:
-        _act_on_each(job_ids, ask_of, said, as_json, quiet, url, token)
+        after = offer_uncancel if verb == "cancel" and not (as_json or quiet) else None
+        act_on_each(job_ids, ask_of, said, as_json=as_json, quiet=quiet, url=url, token=token, after=after)
 
 
-def _act_on_each(
+def act_on_each(
     job_ids: tuple[str, ...],
     ask_of: Callable[[str], Ask[Any]],
     said: str,
+    *,
     as_json: bool,
     quiet: bool,
     url: str | None,
     token: str | None,
+    after: Callable[[Mapping[str, bytes]], None] | None = None,
 ) -> None:
-    """Perform an action on each job; go on when one is refused."""
-    jobs: list[object] = []
+    """Perform an action on each job and print each; go on when one is refused. `after` takes the answers by id."""
+    done: dict[str, bytes] = {}
     errors: list[dict[str, str]] = []
     try:
         with Client(url, token) as client:
@@ -149,11 +180,14 @@ def _act_on_each(
                         about = "" if name in str(error) else f"{name}: "
                         click.echo(one_line(f"foreman: {about}{error}"), err=True)
                     continue
-                jobs.append(msgspec.Raw(answer) if answer else {"job_id": job_id})
+                done[job_id] = answer
                 if not as_json:
                     click.echo(one_line(job_id) + ("" if quiet else f"  {said}"))
     finally:
-        if as_json and (jobs or errors):
+        if as_json and (done or errors):
+            jobs = [msgspec.Raw(answer) if answer else {"job_id": job_id} for job_id, answer in done.items()]
             print_json({"jobs": jobs, "errors": errors})
+        if after is not None:
+            after(done)
     if errors:
         sys.exit(REFUSED)

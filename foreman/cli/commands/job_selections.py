@@ -10,14 +10,16 @@ import click
 
 from foreman.cli.commands.shell_completion import model_names
 from foreman.cli.exit_codes import FAILED
+from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_json
-from foreman.client import Acted, Client, requests
+from foreman.client import Acted, CancelledMany, Client, Job, selection_requests
 from foreman.client.reading import decode
-from foreman.client.requests import Verb
+from foreman.client.selection_requests import Verb
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 MOST = 100_000  # jobs that one request acts on
+SHOWN = 3  # ids in a command that is offered
 QUESTIONS: dict[Verb, str] = {
     "cancel": "Cancel {}?",
     "retry": "Queue {} again?",
@@ -52,12 +54,19 @@ def act_on_all(
     Raise UsageError when there is nobody to ask.
     """
     if not yes:
-        counted = decode(client.raw(requests.act(verb, True, filters)), Acted)
+        counted = decode(client.raw(selection_requests.act(verb, True, filters)), Acted)
         able = counted.matched - counted.skipped
         if able and not _confirmed(verb, able):
             click.echo("nothing was changed", err=True)
             sys.exit(FAILED)
-    raw = client.raw(requests.act(verb, False, filters))
+    raw = client.raw(selection_requests.act(verb, False, filters))
+    show_acted(raw, said, as_json=as_json, quiet=quiet)
+    if verb == "cancel" and not (as_json or quiet) and (changes := decode(raw, CancelledMany).changes):
+        _offer(f"--changes {changes}")
+
+
+def show_acted(raw: bytes, said: str, *, as_json: bool, quiet: bool) -> None:
+    """Print the outcome of an action on many jobs: one line, only the number, or the answer itself."""
     if as_json:
         print_json(raw)
         return
@@ -68,6 +77,17 @@ def act_on_all(
     skipped = f", {acted.skipped:,} skipped" if acted.skipped else ""
     more = "; repeat it for the rest" if acted.done and acted.matched == MOST else ""
     click.echo(f"{_jobs(acted.done)} {said}{skipped}{more}")
+
+
+def offer_uncancel(cancelled: Mapping[str, bytes]) -> None:
+    """Say how to take back the cancels of jobs that had not started; the answers are by id."""
+    ids = [job_id for job_id, answer in cancelled.items() if decode(answer, Job).attempt == 0]
+    if ids:
+        _offer(" ".join(ids) if len(ids) <= SHOWN else "ID...")
+
+
+def _offer(what: str) -> None:
+    click.echo(one_line(f"to take it back for jobs that were queued: foreman uncancel {what}"), err=True)
 
 
 def _confirmed(verb: Verb, able: int) -> bool:

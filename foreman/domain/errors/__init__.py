@@ -30,6 +30,7 @@ from foreman.domain.errors.files import (
 )
 from foreman.domain.errors.jobs import (
     ArtifactNotFound,
+    CancelledWhileRunning,
     CursorGone,
     IllegalTransition,
     JobEnded,
@@ -115,6 +116,7 @@ __all__ = [
     "BodyUnreadable",
     "ConversationTooLong",
     "Cost",
+    "CancelledWhileRunning",
     "CursorGone",
     "DeliveryNotFound",
     "Drained",

@@ -49,6 +49,15 @@ class IllegalTransition(ForemanError):
         super().__init__(f"cannot {action} a job that is {state}")
 
 
+class CancelledWhileRunning(IllegalTransition):
+    """The job had started when it was cancelled, so that it cannot be as it was."""
+
+    hint = "a retry runs it from its beginning"
+
+    def __init__(self, job_id: str) -> None:
+        ForemanError.__init__(self, f"cannot uncancel {job_id}: it ran when it was cancelled")
+
+
 class JobEnded(ForemanError):
     """The job of a waiting call was cancelled, expired or failed."""
 

@@ -63,6 +63,17 @@ class Acted(msgspec.Struct, frozen=True):
     skipped: Annotated[Count, about("Those that were not: by their state, their batch, their owner or a limit.")]
 
 
+class CancelledMany(Acted, frozen=True):
+    """The outcome of a cancel of all jobs that filters select."""
+
+    changes: Annotated[
+        str | None,
+        about(
+            "For `POST /jobs/uncancel`, which takes it back for those that were queued; null when none was cancelled."
+        ),
+    ] = None
+
+
 class Submitted(msgspec.Struct, frozen=True):
     """The outcome of each line of NDJSON."""
 

@@ -107,9 +107,12 @@ def path(name: str, schema: Schema) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def query(name: str, schema: Schema, description: str = "", *, comma: bool = False) -> dict[str, Any]:
+def query(
+    name: str, schema: Schema, description: str = "", *, comma: bool = False, required: bool = False
+) -> dict[str, Any]:
     """Describe a query parameter; with `comma` its items are separated by commas in one value."""
-    shown = {"name": name, "in": "query", "schema": schema} | ({"explode": False} if comma else {})
+    more = ({"explode": False} if comma else {}) | ({"required": True} if required else {})
+    shown = {"name": name, "in": "query", "schema": schema} | more
     return shown | {"description": description} if description else shown
 
 

@@ -164,6 +164,7 @@ def _job_links(job_id: str) -> dict[str, Any]:
     names = (
         "show_job",
         "cancel_job",
+        "uncancel_job",
         "retry_job",
         "job_request",
         "job_events",
@@ -210,6 +211,15 @@ def _one_job() -> Paths:
         "/jobs/{job_id}/cancel": {
             "parameters": [job],
             "post": operation("cancel_job", "Cancel a job, queued or running", {"200": given(ref("Job"))}, step),
+        },
+        "/jobs/{job_id}/uncancel": {
+            "parameters": [job],
+            "post": operation(
+                "uncancel_job",
+                "Queue a job again as it was that was cancelled while queued",
+                {"200": given(ref("Job"))},
+                (*step, "line_of_batch", "queue_full", "quota_exceeded"),
+            ),
         },
         "/jobs/{job_id}/retry": {
             "parameters": [job],

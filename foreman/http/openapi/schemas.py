@@ -21,6 +21,7 @@ VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.BatchError,
     views.BatchPage,
     views.BatchWebhook,
+    views.CancelledMany,
     views.Deliveries,
     views.Delivery,
     views.Error,

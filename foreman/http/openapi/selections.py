@@ -8,6 +8,7 @@ from foreman.domain.json_schema import PRIORITY, STATE, TIME, many, text, words
 from foreman.http.openapi.blocks import Paths, given, operation, query
 from foreman.http.openapi.codes import WRITE
 from foreman.http.openapi.schemas import ref
+from foreman.http.routes.uncancel import CHANGES, MOST
 from foreman.http.selection import LONGEST, PART_OF_ID
 
 FILTER = text(LONGEST, least=1)
@@ -38,23 +39,46 @@ ABOUT = (
 DRY_RUN = query("dry_run", words("true", "false"), "true: change nothing; `skipped` are those that would be.")
 
 
+UNCANCELS = (
+    "Jobs of those cancels that were queued are queued again as they were: in their place, with their times and "
+    "attempts. Skipped are jobs that ran, were changed since, are lines of batches or find no room."
+)
+
+
 def selection_paths() -> Paths:
-    """Return the actions on all jobs that filters select."""
+    """Return the actions on all jobs that filters select, and the one that takes a cancel back."""
     actions = {
-        "cancel": ("Cancel all selected jobs that have not ended", ()),
-        "retry": ("Requeue all selected jobs that have failed, expired or been cancelled", ("rate_limited",)),
-        "delete": ("Delete all selected jobs that have ended", ()),
+        "cancel": ("Cancel all selected jobs that have not ended", "CancelledMany", ()),
+        "retry": ("Requeue all selected jobs that have failed, expired or been cancelled", "Acted", ("rate_limited",)),
+        "delete": ("Delete all selected jobs that have ended", "Acted", ()),
     }
+    changes = query(
+        "changes",
+        {"type": "string", "pattern": f"^{CHANGES}$"},
+        f"`changes` of an answer of `POST /jobs/cancel`, at most {MOST:,} of them.",
+        required=True,
+    )
     return {
         f"/jobs/{verb}": {
             "post": operation(
                 f"{verb}_jobs",
                 summary,
-                {"200": given(ref("Acted"))},
+                {"200": given(ref(answer))},
                 ("field_invalid", *WRITE, *errors),
                 parameters=[*FILTERED, DRY_RUN],
                 description=ABOUT,
             )
         }
-        for verb, (summary, errors) in actions.items()
+        for verb, (summary, answer, errors) in actions.items()
+    } | {
+        "/jobs/uncancel": {
+            "post": operation(
+                "uncancel_jobs",
+                "Take back a cancel of many for jobs that were queued",
+                {"200": given(ref("Acted"))},
+                ("field_invalid", *WRITE),
+                parameters=[changes],
+                description=UNCANCELS,
+            )
+        }
     }

@@ -1,4 +1,4 @@
-"""/jobs: submit, show, list, cancel, retry, delete and stream jobs."""
+"""/jobs: submit, show, list, cancel, uncancel, retry, delete and stream jobs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from foreman.http.new_ids import new_job_id
 from foreman.http.pages import page_of
 from foreman.http.query import check_names, read_limit, whole
 from foreman.http.routes import artifacts, batch_submission, bulk, selections, stream
+from foreman.http.routes import uncancel as uncancelling
 from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
 from foreman.http.stored import Stored, artifact_part, stored_answer
-from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, Submit
+from foreman.queue.commands import Accepted, Cancel, Delete, Redeliver, Retry, Submit, Uncancel
 from foreman.queue.results import COMPLETION, show_results
 from foreman.queue.why import why
 from foreman.store.protocol import Reader
@@ -123,6 +124,12 @@ async def cancel_selected() -> Response:
     return await selections.act(selections.CANCEL)
 
 
+@jobs.post("/uncancel")
+async def uncancel_selected() -> Response:
+    """Queue jobs again as they were that a cancel of selected ones ended while they were queued."""
+    return await uncancelling.act()
+
+
 @jobs.post("/retry")
 async def retry_selected() -> Response:
     """Requeue all jobs that the filters select, and that have failed, expired or been cancelled."""
@@ -196,6 +203,13 @@ async def asked(job_id: str) -> Response:
 async def cancel(job_id: str) -> Response:
     """Cancel a job, queued or running."""
     job = await context().queue.ask(Cancel(job_id=job_id, caller=_caller()))
+    return json_answer(views.show_job(views.Job, job))
+
+
+@jobs.post("/<job_id>/uncancel")
+async def uncancel(job_id: str) -> Response:
+    """Queue a job again as it was that was cancelled while it was queued."""
+    job = await context().queue.ask(Uncancel(job_id=job_id, caller=_caller()))
     return json_answer(views.show_job(views.Job, job))
 
 

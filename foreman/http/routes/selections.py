@@ -15,9 +15,10 @@ from foreman.http import rate_limit, visibility
 from foreman.http.context import context
 from foreman.http.errors import json_answer
 from foreman.http.query import check_names, choice
+from foreman.http.routes import uncancel
 from foreman.http.selection import FILTERS, read_selection
 from foreman.queue.commands import Message
-from foreman.queue.selection_commands import CancelSelected, DeleteSelected, RetrySelected
+from foreman.queue.selection_commands import CancelSelected, Changed, DeleteSelected, RetrySelected
 from foreman.store.protocol import Reader
 from foreman.store.records import Cursor, Selection
 
@@ -29,7 +30,7 @@ MOST = 100_000  # jobs of one answer
 class Action:
     """What is done to selected jobs."""
 
-    command: Callable[[Selection], Message[int]]
+    command: Callable[[Selection], Message[Changed]]
     states: frozenset[State]  # those that it is for
     lines: bool = False  # True when it is for lines of batches too
     counts: bool = False  # True when each job counts for the setting rate
@@ -56,9 +57,12 @@ async def act(action: Action) -> Response:
         return store.count(wanted, most=MOST), store.count(fit, most=MOST) if dry and fit else 0
 
     matched, able = await visibility.read(count)
-    found, done = (able, 0) if dry or fit is None else await _done(fit, action)
+    found, done, seqs = (able, 0, []) if dry or fit is None else await _done(fit, action)
     matched = max(matched, found)  # more may have come since they were counted
-    return json_answer(views.Acted(matched, done, matched - (able if dry else done)))
+    skipped = matched - (able if dry else done)
+    if action is CANCEL:
+        return json_answer(views.CancelledMany(matched, done, skipped, uncancel.show_changes(seqs)))
+    return json_answer(views.Acted(matched, done, skipped))
 
 
 def _fit(wanted: Selection, action: Action) -> Selection | None:
@@ -69,21 +73,23 @@ def _fit(wanted: Selection, action: Action) -> Selection | None:
     return replace(wanted, states=states, owner=owner, alone=not action.lines) if states else None
 
 
-async def _done(fit: Selection, action: Action) -> tuple[int, int]:
-    """Act in steps; return how many jobs were found, and how many of them changed."""
-    found = done = 0
+async def _done(fit: Selection, action: Action) -> tuple[int, int, list[range]]:
+    """Act in steps; return how many jobs were found, how many of them changed, and the seqs of each step."""
+    found, done, seqs = 0, 0, list[range]()
     after: Cursor | None = None
     while found < MOST:
         step = await _next(fit, after)
         ids = tuple(job.id for job in step)
         allowed = _within_rate(ids, first=found == 0) if action.counts else ids
         if allowed:
-            done += await context().queue.ask(action.command(replace(fit, ids=allowed)))
+            changed = await context().queue.ask(action.command(replace(fit, ids=allowed)))
+            done += changed.done
+            seqs.append(changed.seqs)
         found += len(step)
         if len(step) < STEP or len(allowed) < len(step):
             break
         after = Cursor(ids[-1])
-    return found, done
+    return found, done, seqs
 
 
 async def _next(fit: Selection, after: Cursor | None) -> list[Job]:

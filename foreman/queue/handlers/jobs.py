@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
 from foreman.domain.errors import (
+    CancelledWhileRunning,
     ForemanError,
     IdempotencyMismatch,
     IllegalTransition,
@@ -17,14 +18,15 @@ from foreman.domain.errors import (
     QueueFull,
     QuotaExceeded,
 )
-from foreman.domain.job import RETRIABLE, TERMINAL, Draft, Job, LoadKey, State
+from foreman.domain.job import RETRIABLE, TERMINAL, Draft, Job, JobEvent, LoadKey, State
 from foreman.domain.responses.numbers import LOST
-from foreman.queue.commands import Accepted, Cancel, Delete, Retry, Submit, SubmitMany
+from foreman.queue.commands import Accepted, Cancel, Delete, Retry, Submit, SubmitMany, Uncancel
 from foreman.queue.handlers import claims, quotas
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.outlook import Expected
 
 LANES = 1000  # different load keys that may wait at once
+EVENTS = 1000  # of one job, read at a time
 
 
 def submit(ledger: Ledger, message: Submit) -> Accepted:
@@ -78,6 +80,23 @@ def retry(ledger: Ledger, message: Retry) -> Accepted:
     return Accepted(ledger.put(fresh, job), expected.position, expected.seconds)
 
 
+def uncancel(ledger: Ledger, message: Uncancel) -> Job:
+    """Queue a job again that was cancelled while it was queued, as it was. Raise CancelledWhileRunning for others."""
+    job = ledger.find(message.job_id, message.caller)
+    fresh = uncancelled(ledger, job)
+    if _before_its_end(ledger, job.id) is not State.QUEUED:
+        raise CancelledWhileRunning(job.id)
+    return ledger.put(fresh, job)
+
+
+def _before_its_end(ledger: Ledger, job_id: str) -> State | None:
+    """Return the state that a job had before its latest event; None when that is not known."""
+    latest: JobEvent | None = None
+    while page := ledger.store.events(job_id=job_id, after=latest.seq if latest else 0, limit=EVENTS):
+        latest = page[-1]
+    return latest.previous if latest else None
+
+
 def delete(ledger: Ledger, message: Delete) -> None:
     """Delete an ended job; an unreadable one in any state."""
     try:
@@ -103,9 +122,7 @@ def requeued(ledger: Ledger, job: Job) -> Job:
     """
     if job.state not in RETRIABLE:
         raise IllegalTransition("retry", job.state)
-    _check_batch(job.batch_id, "retry")
-    _check_quota(ledger, job.owner)
-    _check_room(ledger, [job.key])
+    _check_return(ledger, job, "retry")
     # A cancelled attempt does not tell how many events it has numbered.
     numbered = LOST if job.state is State.CANCELLED and job.fence and job.endpoint == RESPONSES.path else 0
     return replace(
@@ -122,6 +139,29 @@ def requeued(ledger: Ledger, job: Job) -> Job:
         error=None,
         error_code=None,
     )
+
+
+def uncancelled(ledger: Ledger, job: Job) -> Job:
+    """Return a job that was cancelled while queued as it was before: in its place, with its times and attempts.
+
+    Raises:
+        IllegalTransition: It is not cancelled.
+        LineOfBatch: It is in a batch.
+        QuotaExceeded: Its owner has too many jobs, or has used too many tokens.
+        QueueFull: The queue has no room for it.
+    """
+    if job.state is not State.CANCELLED:
+        raise IllegalTransition("uncancel", job.state)
+    _check_return(ledger, job, "uncancel")
+    later = job.since if job.since > ledger.now else None  # a job that waits for its time is in the line since then
+    return replace(job, state=State.QUEUED, ready_at=later, completed_at=None, expires_at=None)
+
+
+def _check_return(ledger: Ledger, job: Job, action: str) -> None:
+    """Raise LineOfBatch, QuotaExceeded or QueueFull unless an ended job may be queued again."""
+    _check_batch(job.batch_id, action)
+    _check_quota(ledger, job.owner)
+    _check_room(ledger, [job.key])
 
 
 def _check_batch(batch_id: str | None, action: str) -> None:

@@ -5,30 +5,51 @@ The selection is tested again here: since a job was found, it may have gone on t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from foreman.domain.errors import IllegalTransition, LineOfBatch, QueueFull, QuotaExceeded
 from foreman.domain.job import TERMINAL, Job, State
 from foreman.queue.handlers import jobs
 from foreman.queue.handlers.ledger import Ledger
-from foreman.queue.selection_commands import CancelSelected, DeleteSelected, RetrySelected
+from foreman.queue.selection_commands import (
+    CancelSelected,
+    Changed,
+    DeleteSelected,
+    RetrySelected,
+    UncancelSelected,
+)
 from foreman.store.records import Selection
 
 
-def cancel(ledger: Ledger, message: CancelSelected) -> int:
-    """Cancel the selected jobs that have not ended; return their number."""
+def cancel(ledger: Ledger, message: CancelSelected) -> Changed:
+    """Cancel the selected jobs that have not ended."""
     going = [job for job in _selected(ledger, message.wanted) if job.state not in TERMINAL]
+    before = len(ledger.events)
     for job in going:
         ledger.put(ledger.ended(job, State.CANCELLED), job)
-    return len(going)
+    seqs = [event.seq for event in ledger.events[before:]]
+    return Changed(len(going), range(seqs[0], seqs[-1] + 1) if seqs else range(0))
 
 
-def retry(ledger: Ledger, message: RetrySelected) -> int:
-    """Queue the selected jobs again for which there is room; return their number."""
+def uncancel(ledger: Ledger, message: UncancelSelected) -> Changed:
+    """Queue the selected jobs as they were for which there is room."""
+    found = [job for job in _selected(ledger, message.wanted) if job.completed_at == message.when.get(job.id)]
+    return Changed(_queue_again(ledger, found, jobs.uncancelled))
+
+
+def retry(ledger: Ledger, message: RetrySelected) -> Changed:
+    """Queue the selected jobs anew for which there is room."""
+    return Changed(_queue_again(ledger, _selected(ledger, message.wanted), jobs.requeued))
+
+
+def _queue_again(ledger: Ledger, found: Sequence[Job], fresh_of: Callable[[Ledger, Job], Job]) -> int:
+    """Queue the jobs for which there is room; return their number."""
     done, full = 0, set[str]()
-    for job in _selected(ledger, message.wanted):
+    for job in found:
         if job.owner in full:
             continue
         try:
-            fresh = jobs.requeued(ledger, job)
+            fresh = fresh_of(ledger, job)
         except QuotaExceeded:
             full.add(job.owner)
         except (IllegalTransition, LineOfBatch, QueueFull):
@@ -39,13 +60,13 @@ def retry(ledger: Ledger, message: RetrySelected) -> int:
     return done
 
 
-def delete(ledger: Ledger, message: DeleteSelected) -> int:
-    """Delete the selected jobs that have ended and are in no batch; return their number."""
+def delete(ledger: Ledger, message: DeleteSelected) -> Changed:
+    """Delete the selected jobs that have ended and are in no batch."""
     found = _selected(ledger, message.wanted)
     ended = [job.id for job in found if job.state in TERMINAL and job.batch_id is None]
     if ended:
         ledger.store.delete(ended)
-    return len(ended)
+    return Changed(len(ended))
 
 
 def _selected(ledger: Ledger, wanted: Selection) -> list[Job]:

@@ -41,20 +41,23 @@ from foreman.queue.commands import (
     Retry,
     Submit,
     SubmitMany,
+    Uncancel,
     Withdraw,
 )
 from foreman.queue.endpoint_commands import AddEndpoint, ChangeEndpoint, DeleteEndpoint, RedeliverEvent, RotateSecret
 from foreman.queue.handlers import batches, claims, deliveries, endpoints, files, jobs, maintenance, nodes, selections
 from foreman.queue.handlers.ledger import Ledger
-from foreman.queue.selection_commands import CancelSelected, DeleteSelected, RetrySelected
+from foreman.queue.selection_commands import CancelSelected, DeleteSelected, RetrySelected, UncancelSelected
 
 HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Submit: jobs.submit,
     SubmitMany: jobs.submit_many,
     Cancel: jobs.cancel,
+    Uncancel: jobs.uncancel,
     Retry: jobs.retry,
     Delete: jobs.delete,
     CancelSelected: selections.cancel,
+    UncancelSelected: selections.uncancel,
     RetrySelected: selections.retry,
     DeleteSelected: selections.delete,
     Claim: claims.claim,

@@ -64,7 +64,7 @@ KEY = "[!-~]{1,255}"
 BOSS = {"Authorization": "Bearer boss"}
 PARKED = {"not_before": "2090-01-01T00:00:00Z"}
 WATCHED = {"state_webhook_url": "http://127.0.0.1:9/hook"}
-WORDS = ("/jobs/cancel", "/jobs/retry", "/jobs/delete")
+WORDS = ("/jobs/cancel", "/jobs/uncancel", "/jobs/retry", "/jobs/delete")
 RELATIVE = (
     "goes with Content-Type",
     "must be later than not_before",
