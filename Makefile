@@ -16,7 +16,7 @@ SECONDS ?= 3600
 ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sdks demo run test check bench profile simulate coverage generate docs crash prove soak binary audit lock clean
+.PHONY: help setup sdks demo run test check bench profile simulate coverage generate docs crash prove soak dist binary audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,11 @@ prove: $(READY) ## Run random histories, requests, outages, hang-ups, a long sto
 
 soak: $(READY) ## Run an hour of mixed load; fail if memory or descriptors grow (SECONDS=3600)
 	@$(BIN)/python -m tests.e2e.soak --seconds $(SECONDS)
+
+dist: $(READY) ## Build the packages that pip, pipx and uv install: dist/*.whl and dist/*.tar.gz
+	@rm -f dist/foreman_llm-*
+	@$(BIN)/hatchling build -d dist > build.log 2>&1 || { cat build.log >&2; exit 1; }; rm -f build.log
+	@ls -1sh dist/foreman_llm-*
 
 binary: $(READY) ## Build one file that needs no Python, and try it: dist/foreman (EMBEDDED=0: dist/foreman-slim)
 	@echo "Building $(ONE_FILE); this takes about two minutes …"

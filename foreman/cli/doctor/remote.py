@@ -29,7 +29,8 @@ from foreman.domain.errors import TargetError, TargetRefused, TargetUnavailable
 from foreman.domain.webhooks import addresses
 from foreman.targets.boot import boot_id_at
 from foreman.targets.http.pool import Client
-from foreman.targets.managed.engine import DEFAULT_MODEL, DEFAULT_NAME, find_model
+from foreman.targets.managed.engine import DEFAULT_NAME
+from foreman.targets.managed.model_file import DEFAULT_MODEL, find_model
 from foreman.targets.ollama import OllamaTarget
 from foreman.targets.openai import OpenAITarget
 from foreman.targets.protocol import Model
@@ -125,9 +126,12 @@ def _commands(models: Sequence[ManagedModel]) -> Finding:
 
 
 def _embedded() -> Finding:
-    if find_model(DEFAULT_MODEL) is None or importlib.util.find_spec("xllamacpp") is None:
+    if importlib.util.find_spec("xllamacpp") is None:
         do = "set ollama_url or openai_url, or pip install 'foreman-llm[embedded]'"
-        return bad("target", "none is set, and the embedded model is not installed", do)
+        return bad("target", "none is set, and the embedded engine is not installed", do)
+    if find_model(DEFAULT_MODEL) is None:
+        do = "set ollama_url or openai_url, or run foreman demo, which fetches it"
+        return bad("target", "none is set, and the embedded model is not here", do)
     return good("target", f"none is set: foreman runs {DEFAULT_NAME} itself")
 
 

