@@ -5,6 +5,7 @@ import { Feed } from "./feed.js";
 import { job } from "./job.js";
 import { Link } from "./link.js";
 import { list } from "./list.js";
+import { models } from "./models.js";
 import { now } from "./now.js";
 import { submit } from "./submit.js";
 import { targets } from "./targets.js";
@@ -40,6 +41,7 @@ function route() {
   else if (view === "batches") leave = batches(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "new") leave = submit(main);
   else if (view === "usage") leave = usage(main, { feed, link, query: new URLSearchParams(asked) });
+  else if (view === "models") leave = models(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "targets") leave = targets(main, { feed, link });
   else leave = now(main, { feed, link });
   for (const entry of document.querySelectorAll("nav a")) {

@@ -23,7 +23,8 @@ export function seconds(value) {
 export function bytes(value) {
   if (value < 1000) return `${value} bytes`;
   if (value < 1e6) return `${(value / 1000).toFixed(1)} kB`;
-  return `${(value / 1e6).toFixed(1)} MB`;
+  if (value < 1e9) return `${(value / 1e6).toFixed(1)} MB`;
+  return `${(value / 1e9).toFixed(1)} GB`;
 }
 
 /** How fast a target writes: 0.4 tokens/s, 35 tokens/s. */

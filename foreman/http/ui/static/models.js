@@ -1,0 +1,94 @@
+import { get } from "./api.js";
+import { fill, gently, h, keyed, say } from "./dom.js";
+import { heard, plural } from "./format.js";
+import { Facts, allModels, plainName } from "./model_facts.js";
+import { ModelRow } from "./model_row.js";
+
+const OFTEN = 1000; // ms between looks at what is loaded and what works
+const SELDOM = 30_000; // ms between looks at sizes and speeds
+const ORDERS = { name: "name", size: "size, largest first", loaded: "loaded first" };
+
+/** Every model that a target has. Order and search are in the page's address. */
+export function models(main, { feed, link, query }) {
+  const order = query.get("sort") in ORDERS ? query.get("sort") : "name";
+  const sort = h("select", { onchange: () => keep({ sort: sort.value }) }, Object.entries(ORDERS).map(([value, words]) => h("option", { value }, words)));
+  const find = h("input", { type: "search", value: query.get("find") ?? "", placeholder: "part of a name", oninput: () => keep({ find: find.value }) });
+  const note = h("p.muted.note", { role: "status" }, "Looking …");
+  const list = h("ul.models");
+  const empty = h("p.card.empty", { hidden: true });
+  const facts = new Facts(() => draw());
+  let found = null;
+  let alive = true;
+  let looked = 0;
+  sort.value = order;
+
+  fill(main, h("h1", {}, "Models", heard()), h("div.row.sorted", {}, h("label.grow", {}, "Find", find), h("label", {}, "Sort by", sort)), note, list, empty);
+
+  function keep(change) {
+    const given = Object.entries({ sort: sort.value, find: find.value, ...change }).filter(([name, value]) => value && !(name === "sort" && value === "name"));
+    history.replaceState(null, "", `#/models${given.length ? `?${new URLSearchParams(given)}` : ""}`);
+    draw();
+  }
+
+  const read = gently(async () => {
+    if (!alive) return;
+    try {
+      const [targets, queue, memory] = await Promise.all([get("/targets"), get("/queue"), get("/api/ps").catch(() => ({ models: [] }))]);
+      if (!alive) return;
+      found = { targets: targets.targets, queue, memory: memory.models ?? [] };
+      const known = found.targets.map((one) => one.models.length).join();
+      if (facts.listed !== known || Date.now() - looked > SELDOM) {
+        looked = Date.now();
+        await facts.read(known);
+      }
+      if (alive) draw();
+    } catch (fault) {
+      if (alive && !found) say(note, fault.message);
+      throw fault;
+    }
+  }, 500);
+
+  function draw() {
+    if (!found || !alive) return;
+    const all = allModels(found, facts);
+    const word = find.value.trim().toLowerCase();
+    const shown = all.filter((one) => one.name.toLowerCase().includes(word)).sort(BY[sort.value]);
+    keyed(list, shown, { key: (one) => one.key, make: (one) => new ModelRow(one, () => read(), facts), update: (row, one) => row.show(one), drop: (row) => row.drop() });
+    const loaded = all.filter((one) => one.loaded).length;
+    say(note, all.length ? `${plural(all.length, "model")}, ${loaded} loaded${word ? `, ${shown.length} with this name` : ""}.` : "");
+    empty.hidden = shown.length > 0;
+    if (!all.length) fill(empty, noModel(found.targets));
+    else if (!shown.length) say(empty, `No model's name contains “${find.value.trim()}”.`);
+  }
+
+  const beat = setInterval(() => {
+    if (document.hidden || link.state === "dead") return;
+    read();
+    for (const row of list.known?.values() ?? []) row.beat();
+  }, OFTEN);
+  feed.addEventListener("changes", read);
+  link.addEventListener("change", read);
+  read();
+
+  return () => {
+    alive = false;
+    clearInterval(beat);
+    facts.stop();
+    feed.removeEventListener("changes", read);
+    link.removeEventListener("change", read);
+  };
+}
+
+const byName = (one, other) => plainName(one.name).localeCompare(plainName(other.name), "en", { numeric: true });
+
+const BY = {
+  name: byName,
+  size: (one, other) => other.size - one.size || byName(one, other),
+  loaded: (one, other) => other.loaded - one.loaded || byName(one, other),
+};
+
+function noModel(targets) {
+  const away = targets.filter((one) => !one.up).map((one) => one.name);
+  if (away.length) return h("p.long", {}, `No model is known: ${away.join(", ")} cannot be reached. `, h("a", { href: "#/targets" }, "See the targets"), " for the reason.");
+  return h("p.long", {}, "No target has a model. For Ollama: ", h("code", {}, "ollama pull MODEL"), "; it shows here a moment later. See also the ", h("a", { href: "#/targets" }, "targets"), ".");
+}
