@@ -16,7 +16,7 @@ class Changed(msgspec.Struct, frozen=True):
     """The answer of a step."""
 
     done: int  # jobs that were changed
-    seqs: range = range(0)  # of the events of jobs that were cancelled
+    seqs: range = range(0)  # that has the events of all cancels that can be taken back
 
 
 @dataclass(slots=True)

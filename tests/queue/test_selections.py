@@ -129,7 +129,8 @@ def test_a_job_that_ran_or_is_in_a_batch_is_not_uncancelled(harness: QueueHarnes
 def test_a_cancel_of_many_is_taken_back_for_the_jobs_that_it_ended(harness: QueueHarness) -> None:
     cancelled = harness.say(CancelSelected(wanted=of(2, 3, 4, 5)))
     events = harness.store.events(after=cancelled.seqs.start - 1, limit=9)
-    assert [event.seq for event in events] == list(cancelled.seqs) and cancelled.done == len(events) == 3
+    assert [event.job_id for event in events if event.seq in cancelled.seqs] == ["005", "004"]  # not the running one
+    assert cancelled.done == 3
     when = {event.job_id: event.at for event in events if event.previous is State.QUEUED}
     harness.now += 1
     harness.say(Retry(job_id="005", caller=FOREMAN))

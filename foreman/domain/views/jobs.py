@@ -68,9 +68,7 @@ class CancelledMany(Acted, frozen=True):
 
     changes: Annotated[
         str | None,
-        about(
-            "For `POST /jobs/uncancel`, which takes it back for those that were queued; null when none was cancelled."
-        ),
+        about("For `POST /jobs/uncancel`, which takes it back for those that were queued; null when none was."),
     ] = None
 
 

@@ -27,7 +27,8 @@ def cancel(ledger: Ledger, message: CancelSelected) -> Changed:
     before = len(ledger.events)
     for job in going:
         ledger.put(ledger.ended(job, State.CANCELLED), job)
-    seqs = [event.seq for event in ledger.events[before:]]
+    happened = zip(ledger.events[before:], going, strict=True)
+    seqs = [event.seq for event, job in happened if event.previous is State.QUEUED and job.batch_id is None]
     return Changed(len(going), range(seqs[0], seqs[-1] + 1) if seqs else range(0))
 
 

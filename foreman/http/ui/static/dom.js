@@ -1,3 +1,5 @@
+export { toast } from "./toast.js";
+
 /** Elements from a short description: `h("p.muted", { title: "…" }, "text", child)`. Text is never read as markup. */
 export function h(what, props = {}, ...children) {
   const [tag, ...classes] = what.split(".");
@@ -58,12 +60,6 @@ export function keyed(parent, items, { key, make, update = () => {}, drop = () =
 /** Set text only where it differs, so that nothing is laid out anew for nothing. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
-}
-
-export function toast(text, kind = "") {
-  const note = h(`div.toast${kind ? `.${kind}` : ""}`, {}, text);
-  document.getElementById("toasts").append(note);
-  setTimeout(() => note.remove(), 6000);
 }
 
 export function pause(time) {

@@ -1,6 +1,7 @@
 import { ask, get } from "./api.js";
 import { asked, whole } from "./answer.js";
 import { Artifacts } from "./artifacts.js";
+import { cancelJob } from "./cancel.js";
 import { now } from "./clock.js";
 import { confirm } from "./confirm.js";
 import { copy } from "./copy.js";
@@ -71,7 +72,7 @@ export function job(main, { feed, link, id }) {
     const focused = actions.contains(document.activeElement);
     fill(
       actions,
-      !ended && h("button", { onclick: () => act("POST", "/cancel").then((done) => done && refresh()) }, "Cancel"),
+      !ended && h("button", { onclick: () => cancelJob(found).then(refresh, (problem) => toast(problem.message, "bad")) }, "Cancel"),
       ended && found.state !== "done" && !found.batch_id && h("button", { onclick: () => act("POST", "/retry").then((done) => done && refresh()) }, "Retry"),
       ended && !found.batch_id && h("button", { onclick: () => remove(found) }, "Delete"),
       h("button", { onclick: () => copy(id, "The id") }, "Copy id"),

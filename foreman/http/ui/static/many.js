@@ -1,4 +1,5 @@
 import { ask } from "./api.js";
+import { cancelMany } from "./cancel.js";
 import { confirm } from "./confirm.js";
 import { h, toast } from "./dom.js";
 import { ENDED, count, plural } from "./format.js";
@@ -6,7 +7,7 @@ import { ENDED, count, plural } from "./format.js";
 const MOST = 100_000; // jobs that one request acts on
 const NONE = { matched: 0, done: 0, skipped: 0 };
 const ACTIONS = {
-  cancel: { verb: "Cancel", said: "cancelled", none: "None of these can be cancelled: they have ended.", words: "Running ones are stopped." },
+  cancel: { verb: "Cancel", said: "cancelled", none: "None of these can be cancelled: they have ended.", words: "Running ones are stopped. For the others it can be taken back." },
   retry: { verb: "Retry", said: "queued again", none: "None of these can be tried again: only failed, cancelled and expired jobs can, but no lines of batches.", words: "They start anew, with all their attempts." },
   delete: { verb: "Delete", said: "deleted", none: "None of these can be deleted: only ended jobs can, but no lines of batches.", words: "With their answers, artifacts and events. This cannot be undone." },
 };
@@ -37,15 +38,24 @@ export function many(filters, changed) {
     const jobs = `${plural(able, "job")}${able === MOST ? " or more" : ""}`;
     const by = Object.entries(query).map(([key, value]) => `${key.replace("_id", "")} ${value}`).join(", ");
     if (!(await confirm({ title: `${verb} ${jobs}?`, words: `All with ${by}. ${words}`, verb: `${verb} ${jobs}` }))) return;
+    if (name === "cancel") {
+      await held(() => cancelMany(query));
+      return changed();
+    }
     const { done, skipped } = (await post(name, query)) ?? NONE;
     if (done + skipped) toast(`${plural(done, "job")} ${said}${skipped ? `, ${count(skipped)} skipped` : ""}.`);
     changed();
   }
 
-  async function post(name, query) {
+  function post(name, query) {
+    return held(async () => (await ask(`/jobs/${name}?${new URLSearchParams(query)}`, { method: "POST" })).json());
+  }
+
+  /** Do something, with the buttons disabled meanwhile; return null after a fault, which is said. */
+  async function held(work) {
     for (const button of buttons) button.disabled = true;
     try {
-      return await (await ask(`/jobs/${name}?${new URLSearchParams(query)}`, { method: "POST" })).json();
+      return await work();
     } catch (fault) {
       toast(fault.message, "bad");
       return null;

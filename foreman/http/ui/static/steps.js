@@ -1,4 +1,4 @@
-import { ask } from "./api.js";
+import { cancelJob } from "./cancel.js";
 import { h, toast } from "./dom.js";
 import { called } from "./format.js";
 
@@ -9,7 +9,7 @@ export function canceller(job) {
   async function cancel() {
     button.disabled = true;
     try {
-      await ask(`/jobs/${job.job_id}/cancel`, { method: "POST" });
+      await cancelJob(job);
     } catch (fault) {
       toast(fault.message, "bad");
       button.disabled = false;
