@@ -16,6 +16,7 @@ from foreman.domain.answers.chunk import NO_LABEL
 from foreman.domain.answers.images import images
 from foreman.domain.answers.joiner import Answer
 from foreman.domain.answers.tokens import tokens
+from foreman.domain.answers.usage import job_usage
 from foreman.domain.endpoints import at
 from foreman.domain.errors import (
     AnswerCut,
@@ -72,6 +73,7 @@ class Attempt:
         self.began_at: Instant | None = None  # when the request was sent
         self.loads = False  # its model had to be loaded first
         self.first_chunk: float | None = None  # seconds from the request to the first chunk of the answer
+        self._took = 0.0  # seconds from the request to the end of the answer
         self._payload = work.payload
         self._target = target
         self._loads = loads
@@ -214,7 +216,8 @@ class Attempt:
             answer, flaw = await self._collect(call, computed)
             if self._own is not None and self._own.keeps:
                 held.grow(sum(map(len, self._own.kept)))
-            return await offload(answer.size, _answered, answer, flaw, self._own)
+            times = self.first_chunk, self._took
+            return await offload(answer.size, _answered, answer, flaw, self._own, times)
         except ForemanError as error:
             return error.with_traceback(None)  # a traceback would keep the output log and its chunks alive
         except Exception as error:  # one attempt's bug must not end the others
@@ -260,14 +263,21 @@ class Attempt:
                 self._output.append(chunk.data, label, last=chunk.last)
                 if not chunk.last:
                     self._wait_for_chunk(self._timeouts.stall)
+        self._took = trio.current_time() - asked_at
         return answer, flaw
 
 
-def _answered(answer: Answer, flaw: AnswerCut | None, own: OwnAnswer | None) -> Answered:
-    """Return the joined answer with its artifacts and tokens. Raise TargetGarbled when it cannot be joined."""
+def _answered(
+    answer: Answer, flaw: AnswerCut | None, own: OwnAnswer | None, times: tuple[float | None, float]
+) -> Answered:
+    """Return the joined answer with its artifacts and usage. Raise TargetGarbled when it cannot be joined.
+
+    `times` are those of its first chunk and of its end.
+    """
     result = answer.result()
     completion = Artifact(name="completion", content_type="application/json", data=result)
     artifacts = [completion, *images(result)]
     if own is not None and own.keeps:
         artifacts.append(Artifact(name=EVENTS, content_type="application/x-ndjson", data=own.events()))
-    return Answered(artifacts, flaw, tokens(result))
+    counted = tokens(result)
+    return Answered(artifacts, flaw, counted, job_usage(counted, *times))

@@ -110,7 +110,9 @@ def show_figures(job: Job) -> None:
 
 
 def _tokens_per_second(job: Job) -> float | None:
-    """Return the speed of the answer as Ollama tells it, or as it came over the whole time."""
+    """Return the speed of the answer as Foreman or Ollama tells it, or as it came over the whole time."""
+    if job.usage.tokens_per_second:
+        return job.usage.tokens_per_second
     took = job.result.get("eval_duration") if isinstance(job.result, dict) else None
     if isinstance(took, int) and took > 0:
         return job.usage.answer_tokens / took * 1e9

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from foreman.client.reading import decode
+from foreman.domain.views import JobUsage
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -18,10 +19,13 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Token counts of prompt and answer; 0 where the target reports none."""
+    """Token counts of prompt and answer, 0 where the target reports none, and how fast the answer came."""
 
     prompt_tokens: int = 0
     answer_tokens: int = 0
+    cached_tokens: int = 0  # of the prompt's
+    first_token_seconds: float | None = None  # from the request to the target until the answer began
+    tokens_per_second: float | None = None  # of the answer, once it had begun
 
 
 def text_of(value: Any) -> str:
@@ -70,6 +74,17 @@ def usage_of(value: Any) -> Usage:
     return Usage(
         _count(usage, "prompt_eval_count", "prompt_tokens", "input_tokens"),
         _count(usage, "eval_count", "completion_tokens", "output_tokens"),
+    )
+
+
+def known_usage(used: JobUsage) -> Usage:
+    """Return the usage of a job as Foreman tells it."""
+    return Usage(
+        used.prompt_tokens or 0,
+        used.answer_tokens or 0,
+        used.cached_tokens or 0,
+        used.first_token_seconds,
+        used.tokens_per_second,
     )
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from foreman.client.extract import ToolCall, Usage, embeddings_of, text_of, thinking_of, tool_calls_of, usage_of
+from foreman.client.extract import (
+    ToolCall,
+    Usage,
+    embeddings_of,
+    known_usage,
+    text_of,
+    thinking_of,
+    tool_calls_of,
+    usage_of,
+)
 from foreman.domain import views
 
 
@@ -33,8 +42,8 @@ class Job(views.Job, frozen=True):
 
     @property
     def usage(self) -> Usage:
-        """The token counts of prompt and answer."""
-        return usage_of(self.result)
+        """The tokens of prompt and answer, and how fast it came."""
+        return usage_of(self.result) if self.used is None else known_usage(self.used)
 
 
 class Webhook(views.Webhook, frozen=True):

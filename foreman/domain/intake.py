@@ -12,6 +12,7 @@ import msgspec
 
 from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
 from foreman.domain.errors import FieldInvalid, ForemanError, ModelRequired
+from foreman.domain.excerpts import excerpt
 from foreman.domain.fields import MODEL, MOST_OWN_BYTES, OWN, RENAMED, begin_of, read_field, size_of
 from foreman.domain.fingerprint import fingerprints
 from foreman.domain.job import Draft, Instant, load_key
@@ -195,6 +196,7 @@ def make_draft(
         owner=owner,
         caller=caller or _caller_in(submission.payload),
         prefix=_prefix(submission.payload),
+        excerpt=excerpt(submission.payload),
         idempotency_key=idempotency_key,
         fingerprints=fingerprints(written, given, max_attempts=max_attempts) if idempotency_key else (),
         refusal=refusal,

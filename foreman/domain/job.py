@@ -107,6 +107,16 @@ def node_of(target: str | None) -> str:
     return target.partition("@")[2] if target else ""
 
 
+class JobUsage(msgspec.Struct, frozen=True, array_like=True):
+    """What the answer of a job took; the counts are None when the server does not tell them."""
+
+    prompt_tokens: int | None
+    cached_tokens: int | None  # of the prompt's
+    answer_tokens: int | None
+    first_token_seconds: float | None  # from the request to the target until the answer began
+    tokens_per_second: float | None  # of the answer, once it had begun
+
+
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A submitted job: checked, with an id, not yet stored."""
 
@@ -130,6 +140,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     fingerprints: tuple[bytes, ...] = ()  # with an idempotency key: the one to store, then equivalent ones
     most_tokens: int | None = None  # limit of the answer, if the payload sets one
+    excerpt: str | None = None  # of the prompt, see `excerpts.excerpt`
     batch_id: str | None = None  # of the batch that it is a line of
     batch_line: int | None = None  # 0 is the first
     refusal: ForemanError | None = None  # raised unless the idempotency key has its job already
@@ -170,6 +181,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None = None  # of the latest attempt
     batch_id: str | None = None  # of the batch that it is a line of
     batch_line: int | None = None  # 0 is the first
+    excerpt: str | None = None  # of the prompt
+    usage: JobUsage | None = None  # of the answer; None until there is one
 
     @property
     def caller_key(self) -> CallerKey:
@@ -207,6 +220,7 @@ def queued(draft: Draft, now: Instant) -> Job:
         most_tokens=draft.most_tokens,
         batch_id=draft.batch_id,
         batch_line=draft.batch_line,
+        excerpt=draft.excerpt,
     )
 
 

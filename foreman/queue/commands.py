@@ -11,7 +11,7 @@ import msgspec
 from foreman.domain.caller import FOREMAN, Caller
 from foreman.domain.errors import ForemanError
 from foreman.domain.files import Blob, File
-from foreman.domain.job import Artifact, Delivery, Draft, Job, JobEvent, LoadKey
+from foreman.domain.job import Artifact, Delivery, Draft, Job, JobEvent, JobUsage, LoadKey
 from foreman.domain.nodes import NodeState, TargetReport
 from foreman.domain.retry import Sent
 from foreman.domain.scheduling.choose import Spent
@@ -83,6 +83,7 @@ class Answered(msgspec.Struct, frozen=True):
     artifacts: Sequence[Artifact]  # the completion first
     flaw: ForemanError | None = None  # an error of the answer that leaves the job done, such as a missing end
     tokens: Tokens = NO_TOKENS
+    usage: JobUsage | None = None
 
 
 @dataclass(slots=True)

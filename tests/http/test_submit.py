@@ -59,6 +59,12 @@ def test_a_finished_job_has_its_answer_and_all_its_fields(api: Api) -> None:
     assert (completion["name"], completion["content_type"]) == ("completion", "application/json")
     assert json.loads(completion["data"]) == job["result"]
     assert completion["size"] == len(completion["data"].encode())
+    told = job["usage"]
+    assert told["answer_tokens"] == job["result"]["eval_count"] and told["prompt_tokens"] > 0
+    assert 0 <= told["first_token_seconds"] < 60
+    [listed] = api.http.get("/jobs", params={"id": job["job_id"]}).json()["jobs"]
+    assert (listed["prompt_excerpt"], listed["usage"]) == (job["prompt_excerpt"], told)
+    assert job["prompt_excerpt"] == "#chunks=4"
 
 
 @pytest.mark.every_store
@@ -66,7 +72,8 @@ def test_a_job_not_yet_started_has_null_where_nothing_is_known(api: Api) -> None
     job_id = api.submit("later", not_before="2090-01-01T00:00:00Z")
     job = api.job(job_id)
     assert (job["state"], job["attempt"], job["artifacts"]) == ("queued", 0, [])
-    assert [job[name] for name in ("started_at", "completed_at", "result", "error", "eta_seconds")][:4] == [None] * 4
+    assert [job[name] for name in ("started_at", "completed_at", "result", "error", "usage")] == [None] * 5
+    assert job["prompt_excerpt"] == "later"
     assert api.http.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from foreman.domain.job import NOBODY, Artifact, Delivery, DeliveryState, Priority, State, queued
+from foreman.domain.job import NOBODY, Artifact, Delivery, DeliveryState, JobUsage, Priority, State, queued
 from foreman.store.own import OwnJobs
 from foreman.store.records import Cursor, Due, Order, Selection, Shape
 from foreman.store.sql import listing
@@ -35,6 +35,7 @@ def test_a_job_comes_back_as_it_was_submitted(store: Store) -> None:
         custom_id="mine",
         webhook_url="http://receiver/x",
         webhook_events=(State.DONE, State.FAILED),
+        excerpt="Was heißt 🦙?",
     )
     [job] = add(store, given, now=100)
     for name in given.__struct_fields__:
@@ -71,7 +72,10 @@ def test_a_change_of_state_is_kept_whole(store: Store) -> None:
         start_by=900.0,
     )
     assert store.job(job.id) == after
-    ended = put(store, claimed(store, after), 150, state=State.FAILED, completed_at=150.0, expires_at=160.0)
+    usage = JobUsage(7, None, 9, 0.25, None)
+    ended = put(
+        store, claimed(store, after), 150, state=State.FAILED, completed_at=150.0, expires_at=160.0, usage=usage
+    )
     assert store.job(job.id) == ended
 
 
@@ -79,6 +83,7 @@ def test_a_job_may_have_run_when_it_is_added(store: Store) -> None:
     """Its first attempt may end in the transaction that adds it: well, or so that it waits again."""
     drafts = [draft(1), draft(2, webhook_url="http://receiver/x")]
     ended = replace(queued(drafts[0], 1.0), state=State.DONE, attempt=1, fence=1, started_at=1.0, completed_at=2.0)
+    ended = replace(ended, usage=JobUsage(7, 0, 9, 0.25, 31.5))
     waits = replace(queued(drafts[1], 1.0), attempt=1, fence=1, ready_at=9.0, error="gone", error_code="target_lost")
     with store.transaction(1.0):
         store.add(drafts, [ended, waits])

@@ -8,7 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import field
+from msgspec.structs import astuple
 
+from foreman.domain.excerpts import MOST_EXCERPT
 from foreman.domain.job import TERMINAL, State
 from foreman.domain.job import Job as StoredJob
 from foreman.domain.views.kinds import (
@@ -99,6 +101,20 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
         return base64.b64decode(self.data) if self.encoding == "base64" else self.data.encode()
 
 
+class JobUsage(msgspec.Struct, frozen=True):
+    """What the answer of a job took; a count is null where the server does not tell it."""
+
+    prompt_tokens: Count | None = None
+    cached_tokens: Annotated[Count | None, about("Part of `prompt_tokens`.")] = None
+    answer_tokens: Count | None = None
+    first_token_seconds: Annotated[Seconds | None, about("From the request to the target until the answer began.")] = (
+        None
+    )
+    tokens_per_second: Annotated[
+        float | None, schema(minimum=0), about("Of the answer, once it had begun; null for one that came at once.")
+    ] = None
+
+
 class ListedJob(msgspec.Struct, frozen=True):
     """A job as lists show it, without its result and artifacts."""
 
@@ -126,6 +142,10 @@ class ListedJob(msgspec.Struct, frozen=True):
     not_before: Moment | None = None
     expires_at: Annotated[Moment | None, about("Time of removal.")] = None
     batch_id: Annotated[str | None, about("The batch that it is a line of, if any.")] = None
+    prompt_excerpt: Annotated[
+        str | None, about(f"The first {MOST_EXCERPT} characters of the last question, in one line; null without text.")
+    ] = None
+    used: Annotated[JobUsage | None, about("Null until done.")] = field(default=None, name="usage")
     links: Links = {}
 
     @property
@@ -219,6 +239,8 @@ def show_job(
         not_before=moment(job.ready_at),
         expires_at=moment(job.expires_at),
         batch_id=job.batch_id,
+        prompt_excerpt=job.excerpt,
+        used=None if job.usage is None else JobUsage(*astuple(job.usage)),
         links=links(job.id),
         **results,
     )

@@ -235,7 +235,8 @@ def finished(ledger: Ledger, message: Finished) -> None:
     quotas.note_tokens(ledger, job.owner, tokens.prompt + tokens.answer)
     flaw = message.outcome.flaw
     error, code = (str(flaw), flaw.code) if flaw else (None, None)
-    ledger.put(ledger.ended(job, State.DONE, error=error, code=code), job, message.outcome.artifacts)
+    ended = ledger.ended(job, State.DONE, error=error, code=code)
+    ledger.put(replace(ended, usage=message.outcome.usage), job, message.outcome.artifacts)
 
 
 def rescue(ledger: Ledger, message: Rescue) -> int:

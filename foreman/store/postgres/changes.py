@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foreman.domain.job import Job
+from foreman.store.sql.rows import usage_row
 
 _COLUMNS = {
     "id": "text",
@@ -23,6 +24,7 @@ _COLUMNS = {
     "webhook_url": "text",
     "target": "text",
     "gave_way": "integer",
+    "usage": "text",
 }
 
 CHANGE = f"""
@@ -43,4 +45,5 @@ def _row(job: Job) -> tuple[object, ...]:
         job.id, job.state.value, job.attempt, job.max_attempts, job.fence,
         *(at if at is None else float(at) for at in times),
         job.error, job.error_code, job.webhook_url, job.target, job.gave_way,
+        usage_row(job),
     )  # fmt: skip

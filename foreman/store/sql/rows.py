@@ -10,13 +10,13 @@ import msgspec
 
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.errors import JobUnreadable
-from foreman.domain.job import Delivery, DeliveryState, Draft, Job, JobEvent, Priority, State
+from foreman.domain.job import Delivery, DeliveryState, Draft, Job, JobEvent, JobUsage, Priority, State
 from foreman.domain.webhooks.addresses import receiver_of
 
 COLUMNS = (
     "id, state, model, drain_key, endpoint, priority, attempt, max_attempts, lease, created_at, since, ready_at, "
     "start_by, timeout, started_at, completed_at, expires_at, error, error_code, metadata, custom_id, webhook_url, "
-    "webhook_events, owner, most_tokens, target, caller, gave_way, batch_id, batch_line, "
+    "webhook_events, owner, most_tokens, target, caller, gave_way, batch_id, batch_line, excerpt, usage, "
     "prefix"
 )
 
@@ -26,15 +26,17 @@ OR_CHANGE_DELIVERY = """ ON CONFLICT (seq) DO UPDATE SET state = excluded.state,
 DRAFT = (
     "id, state, model, drain_key, endpoint, priority, max_attempts, created_at, since, ready_at, start_by, timeout, "
     "metadata, custom_id, webhook_url, webhook_events, idempotency_key, fingerprint, owner, most_tokens, caller, "
-    "prefix, batch_id, batch_line"
+    "prefix, batch_id, batch_line, excerpt"
 )
-MOVED = "attempt, lease, started_at, completed_at, expires_at, error, error_code, target"  # columns of a job that ran
+# Columns of a job that ran.
+MOVED = "attempt, lease, started_at, completed_at, expires_at, error, error_code, target, usage"
 
 EVENT = "seq, job_id, state, previous, at, model, attempt, error, custom_id, owner, target"
 
 _FIRST, _END = -62_135_596_800, 253_402_300_800  # seconds: the years 1 to 9999, the range of RFC 3339
 
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
+_decode_usage = msgspec.json.Decoder(JobUsage).decode
 _decode_events = msgspec.json.Decoder(tuple[State, ...]).decode
 
 
@@ -49,7 +51,7 @@ def text(data: bytes) -> str | bytes:
 def read_job(row: tuple[Any, ...]) -> Job:
     """Return a row of COLUMNS as a Job. Raise JobUnreadable."""
     try:
-        if any(type(value) is bytes for value in row[:30]):
+        if any(type(value) is bytes for value in row[:32]):
             raise ValueError("text that is not UTF-8")
         for at in row[9:13] + row[14:17]:
             if at is not None:
@@ -102,7 +104,7 @@ def _shown(job_id: object) -> str:
 
 
 def _job(values: tuple[Any, ...]) -> Job:
-    metadata, events = values[19], values[22]
+    metadata, events, usage = values[19], values[22], values[31]
     return Job(
         id=values[0],
         state=State(values[1]),
@@ -134,7 +136,9 @@ def _job(values: tuple[Any, ...]) -> Job:
         gave_way=values[27],
         batch_id=values[28],
         batch_line=values[29],
-        prefix=values[30] or b"",
+        excerpt=values[30],
+        usage=_decode_usage(usage) if usage is not None else None,
+        prefix=values[32] or b"",
     )
 
 
@@ -243,7 +247,13 @@ def draft_row(draft: Draft, job: Job) -> tuple[object, ...]:
         job.prefix or None,
         job.batch_id,
         job.batch_line,
+        job.excerpt,
     )
+
+
+def usage_row(job: Job) -> str | None:
+    """Return the value of column `usage`."""
+    return None if job.usage is None else msgspec.json.encode(job.usage).decode()
 
 
 def moved_row(draft: Draft, job: Job) -> tuple[object, ...]:
@@ -258,6 +268,7 @@ def moved_row(draft: Draft, job: Job) -> tuple[object, ...]:
         job.error,
         job.error_code,
         job.target,
+        usage_row(job),
     )
 
 
@@ -288,6 +299,7 @@ _READ: dict[str, Callable[[Any], object]] = {
     "drain_key": _check_key,
     "endpoint": _check_endpoint,
     "metadata": _decode_metadata,
+    "usage": _decode_usage,
     "webhook_events": _decode_events,
     "webhook_url": receiver_of,
     "url": receiver_of,

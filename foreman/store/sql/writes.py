@@ -27,6 +27,7 @@ from foreman.store.sql.rows import (
     draft_row,
     moved_row,
     read_job,
+    usage_row,
 )
 from foreman.store.sql.statements import Statements
 from foreman.store.sql.usage import UsageWriter
@@ -173,11 +174,11 @@ class SqlWriter(FileWrites, BatchWrites, EndpointWrites, SqlReader):
         self._sql.run_each(
             """UPDATE jobs SET state = ?, attempt = ?, max_attempts = ?, lease = ?, since = ?, ready_at = ?,
                start_by = ?, started_at = ?, completed_at = ?, expires_at = ?, error = ?, error_code = ?,
-               webhook_url = ?, target = ?, gave_way = ? WHERE id = ?""",
+               webhook_url = ?, target = ?, gave_way = ?, usage = ? WHERE id = ?""",
             [
                 (job.state, job.attempt, job.max_attempts, job.fence, job.since, job.ready_at, job.start_by,
                  job.started_at, job.completed_at, job.expires_at, job.error, job.error_code, job.webhook_url,
-                 job.target, job.gave_way, job.id)
+                 job.target, job.gave_way, usage_row(job), job.id)
                 for job in jobs
             ],
         )  # fmt: skip
