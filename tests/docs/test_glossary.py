@@ -20,23 +20,38 @@ PLAIN = frozenset(
     re.findall(
         r"\w+",
         """
-        a acceptable access addr address after all allow allowed am an and another api are as ask at away back
-        backup be begins behind body broken caddy cannot cert chain change chat check client clock codes
-        completion concurrency config connections containers content counting crashed cut data database
-        decisions demo description dir disconnects disk docker each embedded encoding ended env evened exceeded exit
-        explanation failed fails fast field file finding first folder follow follows for foreman format
-        found from full further get give go gone happens has header headers here history hold host hosts how
-        i id idle illegal in inline inputs insecure internal interrupted interval invalid is it json keep
-        keeping kept key keys large leave left level life limit limited limits list listen load locks log logs
-        long look loop machine machines many max may meet memory messages methods mismatch misrouted name
-        next nginx not oddities of ollama on once one openai or other out over per port post previous private process
-        program programs promises prompts proof ps pull query range reaches read receive reference refused
-        rejected requested required restart retention reverse rm routes run s same satisfiable secret
-        secrets see send serve served server servers service set setting settings share show shutdown signs slow
-        something start starting starves stop stopping streaming submit systemd terminal that the things
-        this through timeout timeouts tls to too tree tried two type unauthorized unavailable unknown
-        unreadable unusable up upgrading url wait waiting was watch watching way what when where which who with work
-        whoami wrong you
+        a acceptable access addr address after again all allow allowed alone am among an and another api are as
+        ask at away
+        back backup be before begins behind body box breaks broken
+        caddy cannot celery cert chain change chat check clear client clock close closed cloud codes completion
+        concurrency config connections containers content copy counting crashed cut
+        data database decisions demo description dir disconnects disk do docker docs
+        each embedded encoding ended env evened exceeded exit explanation
+        failed fails fast field file finding first folder follow follows for foreman format found friends from
+        full further
+        get give go goes gone growing
+        happens has have header headers here history hold host hosts how
+        i id idle illegal in inline inputs insecure internal interrupted interval invalid is it
+        json
+        keep keeping kept key keys
+        laptop large leave left level life limit limited limits list listen litellm llama load locks log logs
+        long look loop
+        machine machines many max may meet memory messages methods mismatch misrouted
+        name next nginx night not nothing
+        oddities of office ollama on once one openai opens or order other others out over
+        per port post previous private process program programs promises prompts proof ps pull
+        query
+        range reaches read receive reference refused rejected requested required restart retention reverse rm
+        routes run
+        s same satisfiable script secret secrets see send serve served server servers service set setting
+        settings shape share show shutdown signs slow something start starting starves stop stopping streaming
+        submit swap systemd
+        terminal that the things this through timeout timeouts tls to told tonight too tree tried try twice two
+        type
+        unauthorized unavailable unknown unreadable unusable up upgrading url use
+        vllm
+        wait waiting warm was watch watching way what when where which who whoami with without work wrong
+        you
     """,
     )
 )
