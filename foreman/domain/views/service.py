@@ -28,6 +28,7 @@ class Defaults(msgspec.Struct, frozen=True):
 
     max_attempts: AtLeastOne = 1
     timeout: Annotated[Seconds, about("For each attempt.")] = 0.0
+    max_body: Annotated[Count, about("Bytes of a request at most.")] = 0
 
 
 class FailingModel(msgspec.Struct, frozen=True):

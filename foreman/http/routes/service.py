@@ -137,7 +137,7 @@ async def queue() -> Response:
                 )
                 for target, model, breaker in ctx.outlook.failing()
             ],
-            defaults=views.Defaults(ctx.settings.max_attempts, ctx.settings.attempt_timeout),
+            defaults=views.Defaults(ctx.settings.max_attempts, ctx.settings.attempt_timeout, ctx.settings.max_body),
             oldest_seconds=None if oldest is None else round(max(0.0, ctx.clock() - oldest), 3),
             targets=[_target(member) for member in ctx.fleet.members],
             by_caller=_by_caller(lines, running),

@@ -7,6 +7,7 @@ import { Link } from "./link.js";
 import { list } from "./list.js";
 import { models } from "./models.js";
 import { now } from "./now.js";
+import { playground } from "./playground.js";
 import { submit } from "./submit.js";
 import { targets } from "./targets.js";
 import { usage } from "./usage.js";
@@ -42,6 +43,7 @@ function route() {
   else if (view === "new") leave = submit(main);
   else if (view === "usage") leave = usage(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "models") leave = models(main, { feed, link, query: new URLSearchParams(asked) });
+  else if (view === "playground") leave = playground(main, { feed, link, id: id && decodeURIComponent(id), query: new URLSearchParams(asked) });
   else if (view === "targets") leave = targets(main, { feed, link });
   else leave = now(main, { feed, link });
   for (const entry of document.querySelectorAll("nav a")) {

@@ -36,7 +36,7 @@ export class ModelRow {
       this.element,
       h("div.is", {}, h("b.long", {}, name), this.what, this.able),
       h("div", {}, this.places, this.fault),
-      h("div.does", {}, this.work, h("p.row.links", {}, link("jobs", "Jobs", `Jobs of ${name}`), link("usage", "Usage", `Usage of ${name}`))),
+      h("div.does", {}, this.work, h("p.row.links", {}, (this.chat = link("playground", "Chat", `Chat with ${name}`)), link("jobs", "Jobs", `Jobs of ${name}`), link("usage", "Usage", `Usage of ${name}`))),
       this.log?.element,
     );
   }
@@ -57,6 +57,7 @@ export class ModelRow {
     const context = model.held?.context ?? told?.context;
     const embedding = told?.capabilities.includes("embedding");
     say(this.what, [details.parameter_size, details.quantization_level, model.size > 0 && bytes(model.size), context && `${count(context)} tokens of context`].filter(Boolean).join(" · "));
+    this.chat.hidden = Boolean(embedding);
     const able = (told?.capabilities ?? []).map((one) => (one === "completion" ? "text" : one));
     keyed(this.able, able, { key: (one) => one, make: (one) => ({ element: h("span.tag", {}, one) }) });
     const single = model.places.length === 1;
