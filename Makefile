@@ -16,10 +16,10 @@ SECONDS ?= 3600
 ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sdks demo run test check bench profile simulate coverage generate docs crash prove soak dist binary audit lock clean
+.PHONY: help setup sdks demo run test check bench profile simulate coverage generate docs crash prove soak dist dist-check binary audit lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install everything into .venv
 
@@ -80,6 +80,9 @@ dist: $(READY) ## Build the packages that pip, pipx and uv install: dist/*.whl a
 	@rm -f dist/foreman_llm-*
 	@$(BIN)/hatchling build -d dist > build.log 2>&1 || { cat build.log >&2; exit 1; }; rm -f build.log
 	@ls -1sh dist/foreman_llm-*
+
+dist-check: $(READY) ## Install dist/*.whl by pip, pipx and uv with every Python that is here; run a job with each
+	@$(BIN)/python -m scripts.dist_check
 
 binary: $(READY) ## Build one file that needs no Python, and try it: dist/foreman (EMBEDDED=0: dist/foreman-slim)
 	@echo "Building $(ONE_FILE); this takes about two minutes …"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
 
 OWN = 512  # descriptors reserved for targets, receivers, the database and children
 
@@ -17,7 +18,8 @@ def allow(connections: int) -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         if soft < most:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            with suppress(ValueError, OSError):  # macOS has a limit below the hard one; then fewer fit
+                resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return room(connections)
 
 

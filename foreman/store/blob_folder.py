@@ -13,6 +13,7 @@ from pathlib import Path
 from foreman.domain.errors import BlobsUnavailable, StoreFull, StoreUnavailable
 from foreman.domain.files import Blob
 from foreman.store.blobs import Digest, Keys
+from foreman.store.flush import flush
 
 BLOBS = "blobs"  # the folder in the data folder
 UNFINISHED = ".part"  # ends the name of a blob that is being written: its digest is not known yet
@@ -143,7 +144,7 @@ class FolderWriter:
         """Return the blob once its file and its name are on disk."""
         blob = self._digest.blob(self.key, in_rows=False)
         with _failing():
-            os.fsync(self._file.fileno())
+            flush(self._file.fileno())
             self._part.rename(self._folder / f"{blob.digest}.{blob.key}")
             _sync(self._folder)
         return blob
@@ -173,7 +174,7 @@ def _private(path: str, flags: int) -> int:
 def _sync(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(handle)
+        flush(handle)
     finally:
         os.close(handle)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from foreman.domain.errors import StoreRefused, StoreUnavailable
 from foreman.store.blob_folder import BLOBS, BlobFolder
 from foreman.store.blob_source import blob_problems, blobs_of, pieces_of
+from foreman.store.flush import flush
 from foreman.store.folder import hold
 from foreman.store.sql.consistency import CONTRADICTIONS, ODD_LINES, ROWS, SOME, Report, odd_lines, unreadable
 from foreman.store.sql.rows import text
@@ -38,7 +39,7 @@ def backup(database: Path, file: Path) -> int:
                 db.execute("VACUUM INTO ?", (str(part),))
             _add_blobs(part, folder)
         with part.open("rb") as written:
-            os.fsync(written.fileno())
+            flush(written.fileno())
         os.link(part, file)  # unlike a rename it never replaces a file
         return file.stat().st_size
     except FileExistsError:

@@ -39,9 +39,9 @@ PLAIN = frozenset(
         machine machines many max may meet memory messages methods mismatch misrouted
         name next nginx night not nothing
         oddities of office ollama on once one openai opens or order other others out over
-        per port post previous private process program programs promises prompts proof ps pull
+        packages per port post previous private process program programs promises prompts proof ps pull
         query
-        range reaches read receive reference refused rejected requested required restart retention reverse rm
+        range reaches read receive reference refused rejected release requested required restart retention reverse rm
         routes run
         s same satisfiable script secret secrets see send serve served server servers service set setting
         settings shape share show shutdown signs slow something start starting starves stop stopping streaming

@@ -139,6 +139,8 @@ def _open(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
         opened.callback(db.close)
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA fullfsync = ON")  # macOS only: see store/flush.py
+        db.execute("PRAGMA checkpoint_fullfsync = ON")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute(f"PRAGMA busy_timeout = {1000 * TIMEOUT:.0f}")
         opened.pop_all()
