@@ -113,6 +113,14 @@ def span(seconds: float) -> str:
     return ""
 
 
+def ago(seconds: float) -> str:
+    """Return an age in whole units of one kind: 32 s, 4 min, 2 h, 3 d."""
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {name}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
 def on_several_targets(queue: Queue) -> bool:
     """Return True if it says something on which target a job runs: there are several, or other nodes have some."""
     return len({*(target.name for target in queue.targets), *(job.target for job in queue.running)}) > 1

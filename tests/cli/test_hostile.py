@@ -13,6 +13,7 @@ from rich.console import Console
 
 from foreman.cli import follow
 from foreman.cli.watch.render import draw
+from foreman.cli.watch.screen import Screen
 from foreman.cli.watch.state import KEPT_RUNNING, Snapshot, WatchState
 from foreman.client import Client, Event, Health, Job, Queue, reading, sync_client
 from foreman.client.limits import Limits
@@ -120,7 +121,7 @@ def test_nor_does_watch() -> None:
     state.take(Snapshot(Queue(1), [job], Health("ok")))
     console = Console(width=100, color_system=None)
     with console.capture() as seen:
-        console.print(*draw(state, 100, 20, now), sep="\n")
+        console.print(*draw(state, Screen(), 100, 20, now), sep="\n")
     assert not set("\x1b\x07\x9b\u202e") & set(seen.get())
 
 

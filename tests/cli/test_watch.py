@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
 
-from foreman.cli.watch.render import draw, last_lines
-from foreman.cli.watch.state import Away, OutputText, Snapshot, WatchState
-from foreman.client import Client, Event, Health, Job, Queue, Running
+from foreman.cli.watch.keyboard import keys_in
+from foreman.cli.watch.now_view import last_lines
+from foreman.cli.watch.poller import about
+from foreman.cli.watch.prompts import last_question
+from foreman.cli.watch.render import draw
+from foreman.cli.watch.screen import Act, Look, Quit, Row, Screen
+from foreman.cli.watch.state import Away, Detail, Listed, OutputText, Snapshot, WatchState
+from foreman.client import Batched, Client, Event, Health, Job, Node, Queue, Running, Target
 from foreman.client.requests import Ask
+from foreman.domain.batches import BatchState
 from foreman.domain.job import State
 from tests.cli.conftest import TOKEN, App, environment
 from tests.cli.terminal import Terminal
@@ -47,28 +54,50 @@ def shown(*wanted: str) -> Callable[[list[str]], bool]:
     return lambda lines: all(word in "\n".join(lines) for word in wanted)
 
 
-def test_it_shows_a_running_job_with_its_words_and_leaves_at_q(app: App, told: str) -> None:
-    with watching(app) as terminal:
-        terminal.shows(shown("● live", told, "working", "once upon", "1 of 8 running"))
-        terminal.press("\x1a")  # Ctrl-Z, which would leave the shell with our screen
-        with app.client() as client:
-            other = client.submit("a", "hi", priority="high").job_id
-        terminal.shows(lambda lines: any("done" in line and other in line for line in lines))
+def test_it_is_driven_by_keys_and_leaves_at_q(app: App, told: str) -> None:
+    """Opens, filters, goes through views, cancels after a question, retries, pauses, and survives Ctrl-Z."""
+    with watching(app) as terminal, app.client() as client:
+        terminal.shows(shown("● live", told[-8:], "working", "once upon", "1 of 8 running"))
+        terminal.press("\x1a")  # it has no shell to stop for, so it goes on at once
+        other = client.submit("a", "hi", priority="high").job_id
+        terminal.shows(lambda lines: any("done" in line and other[-8:] in line for line in lines))
+        terminal.press("\r")
+        terminal.shows(shown(told, "CHANGES", "PROMPT", "#stall", "ANSWER", "once upon"))
+        terminal.press("c")
+        terminal.shows(lambda lines: lines[-1].startswith(f"Cancel job {told[-8:]}? y/n"))
+        terminal.press("ny")
+        assert not client.job(told).ended
+        terminal.press("cy")
+        terminal.shows(shown(f"job {told[-8:]} is cancelled"))
+        terminal.shows(shown("cancelled"))
+        terminal.press("r")
+        terminal.shows(shown(f"job {told[-8:]} is queued again", "once upon"))
+        terminal.press("\x1b2/failed\r")
+        terminal.shows(shown("nothing", "/failed"))
+        terminal.press("\x1bsss")
+        terminal.shows(lambda lines: any(line.startswith("done") and other[-8:] in line for line in lines))
+        for view, seen in (("3", "ollama"), ("4", "BATCH"), ("5", "NODE"), ("?", "KEYS")):
+            terminal.press(view)
+            terminal.shows(shown(seen))
+        terminal.press(" 1py")
+        terminal.shows(lambda lines: lines[0].rstrip().endswith("paused"))
+        terminal.press("p")
+        terminal.shows(shown("the queue goes on", "● live"))
         terminal.press("q")
         assert terminal.ends() == 0
         assert terminal.restored
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(160, 50), (60, 12)])
+@pytest.mark.parametrize(("columns", "lines"), [(160, 50), (60, 20)])
 def test_it_follows_the_size_of_the_terminal_and_leaves_at_ctrl_c(
     app: App, told: str, columns: int, lines: int
 ) -> None:
     with watching(app) as terminal:
-        terminal.shows(lambda found: found[-1].startswith("q quit"))
+        terminal.shows(lambda found: found[-1].rstrip().endswith("q quit"))
         terminal.resize(columns, lines)
-        found = terminal.shows(lambda found: fills(found[0], columns) and found[-1].startswith("q quit"))
+        found = terminal.shows(lambda found: fills(found[0], columns) and found[-1].rstrip().endswith("q quit"))
         assert len(found) == lines
-        assert any(told in line for line in found)
+        assert any(told[-8:] in line for line in found)
         terminal.press("\x03")
         assert terminal.ends() == 0
         assert terminal.restored
@@ -92,7 +121,7 @@ def test_it_waits_for_a_foreman_that_went_away_and_goes_on(app: App) -> None:
         terminal.shows(shown("● live"))
         with app.client() as client:
             job_id = client.submit("b", "hi").job_id
-        terminal.shows(lambda lines: any("done" in line and job_id in line for line in lines))
+        terminal.shows(lambda lines: any("done" in line and job_id[-8:] in line for line in lines))
         terminal.press("q")
         assert terminal.ends() == 0
 
@@ -157,8 +186,8 @@ def a_state(**queue: object) -> WatchState:
     return state
 
 
-def text(state: WatchState, width: int = 80, height: int = 24) -> str:
-    lines = draw(state, width, height, NOW)
+def text(state: WatchState, width: int = 80, height: int = 24, screen: Screen | None = None) -> str:
+    lines = draw(state, screen or Screen(), width, height, NOW)
     assert len(lines) == height
     assert all(line.cell_len <= width and "\n" not in line.plain for line in lines)
     return "\n".join(line.plain for line in lines)
@@ -173,6 +202,112 @@ def test_every_size_gets_its_very_lines(width: int, height: int) -> None:
         state.take(OutputText(f"J{n}", "words and 字 " * 200))
         state.take(event(State.FAILED, f"E{n}", error="it fell over\n" * 20))
     text(state, width, height)
+
+
+@pytest.mark.parametrize("width", [1, 20, 60, 80, 120])
+def test_every_list_fits_every_width(width: int) -> None:
+    state = a_state()
+    many: dict[str, Sequence[Any]] = {
+        "jobs": [Job(f"J{n}", State.FAILED, "模型" * 40, NOW, error="it fell\nover " * 9) for n in range(300)],
+        "targets": [Target(name="box", up=False, error="gone " * 50), Target(name="rack", draining=True)],
+        "batches": [
+            Batched(batch_id=f"batch_{n}", state=BatchState.IN_PROGRESS, endpoint="", created_at=NOW, total=n)
+            for n in range(30)
+        ],
+        "nodes": [Node(name="n", url="http://10.0.0.1:8080", coordinates=True)],
+    }
+    for number, (view, items) in enumerate(many.items(), 2):
+        screen = Screen()
+        screen.press(str(number), paused=False)
+        text(state, width, 24, screen)
+        state.listed = Listed(items, about(screen.look))
+        text(state, width, 24, screen)
+        screen.press("G", paused=False)
+        shows = text(state, width, 24, screen)
+        assert len(screen.rows) == len(items)
+        assert screen.look.view == view
+        if width >= 60:
+            assert screen.rows[-1].lines[0].plain[:8].strip() in shows
+
+
+def test_a_job_in_detail_follows_its_end_until_it_is_scrolled() -> None:
+    state, screen = a_state(), Screen(Look(opened="J1"), scroll=None)
+    job = Job("J1", State.WORKING, "a", NOW, started_at=NOW, target="box", error="once it fell over")
+    state.take(OutputText("J1", "\n".join(f"line {n} \x1b[31m" for n in range(100))))
+    assert "reading" in text(state, screen=screen)
+    state.take(Detail("J1", job, [event(State.WORKING, target="box")], "what is it"))
+    assert "line 99" in text(state, screen=screen)
+    for key in ("g", "down", "k"):
+        screen.press(key, paused=False)
+    top = text(state, screen=screen)
+    assert all(said in top for said in ("once it fell over", "attempt 1 on box", "what is it"))
+    assert "line 99" not in top and "\x1b" not in top
+    screen.press("G", paused=False)
+    assert screen.scroll is None
+    done = Job("J1", State.DONE, "a", NOW, result={"message": {"content": "字" * 100, "thinking": "hm"}})
+    state.take(Detail("J1", done))
+    assert "THINKING" in text(state, screen=screen) and "字字" in text(state, screen=screen)
+    state.take(Detail("J1", None))
+    assert "job J1 is gone" in text(state, screen=screen)
+
+
+def test_the_selection_stays_with_its_row() -> None:
+    rows = [Row(f"job {n}", (), f"J{n}") for n in range(5)]
+    screen = Screen(rows=rows)
+    for key in ("down", "j", "up"):
+        screen.press(key, paused=False)
+    assert screen.current == rows[1]
+    screen.rows = [Row("job 9", (), "J9"), *rows]
+    assert screen.current == rows[1]
+    screen.rows = [rows[0], *rows[2:]]
+    assert screen.current == rows[2]
+    assert screen.press("r", paused=False) == Act("retry", "J2")
+    assert screen.press("c", paused=False) is None
+    assert screen.press("y", paused=False) == Act("cancel", "J2")
+    screen.press("p", paused=False)
+    assert screen.press("x", paused=False) is None
+    assert screen.press("p", paused=True) == Act("resume")
+    screen.rows = [Row("batch 1", (), "", "batch_1")]
+    screen.press("c", paused=False)
+    assert screen.press("Y", paused=False) == Act("cancel batch", "batch_1")
+    screen.press("enter", paused=False)
+    assert (screen.look.view, screen.look.batch_id) == ("jobs", "batch_1")
+    screen.press("esc", paused=False)
+    assert screen.look == Look("batches")
+    for key in ("/", "f", "x", "backspace", "enter"):
+        screen.press(key, paused=False)
+    assert (screen.query, screen.typing) == ("f", False)
+    assert screen.press("q", paused=False) is None
+    assert screen.press("esc", paused=False) is None
+    assert isinstance(screen.press("q", paused=False), Quit)
+
+
+def test_keys_have_names() -> None:
+    assert keys_in("j\x1b[A\x1bOB\x1b[5~\r\x7f\x1b[1;5Cä\x1b") == [
+        "j",
+        "up",
+        "down",
+        "page up",
+        "enter",
+        "backspace",
+        "ä",
+        "esc",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "asked"),
+    [
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}, {"role": "tool"}]}, "b"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "c"}, {"type": "image"}]}]}, "c"),
+        ({"prompt": "d"}, "d"),
+        ({"input": ["e", "f"]}, "e\nf"),
+        ({"input": 3}, ""),
+        ({"messages": [{"role": "user"}]}, ""),
+    ],
+)
+def test_the_question_of_a_request(request_: dict[str, object], asked: str) -> None:
+    assert last_question(request_) == asked
 
 
 def test_a_change_is_shown_before_the_queue_is_looked_at_again() -> None:

@@ -1,59 +1,78 @@
-"""Render the state as lines of text of the size of the terminal; no I/O, no clock."""
+"""Render the screen as lines of text of the size of the terminal; no I/O, no clock."""
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Sequence
 from datetime import datetime
 
-from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.text import Text
 
-from foreman.cli.console import STATE_STYLES, between, clock, on_several_targets, span
+from foreman.cli.console import ago
 from foreman.cli.plain import one_line, plain
+from foreman.cli.watch.detail_view import detail_lines, head_of
+from foreman.cli.watch.lists import list_rows
+from foreman.cli.watch.now_view import GAP, TITLE, Block, events_block, nothing, running_block, waiting_block
+from foreman.cli.watch.poller import about
+from foreman.cli.watch.screen import SHORT, STATES, VIEWS, Look, Row, Screen
 from foreman.cli.watch.state import WatchState
-from foreman.client import Event, Job, Running
 
-STATE, ID, WHEN, PRIORITY, READY = 10, 26, 12, 7, 10  # columns
 WIDE = 130  # columns from which waiting jobs and events are side by side
-GAP = 2
-TITLE = 1
-HELP = "q quit"
+HINTS = {
+    "list": "↑↓ ⏎ open  / filter  s states  c cancel  r retry  p pause  ? help  q quit",
+    "detail": "↑↓ scroll  c cancel  r retry  p pause  ? help  q back",
+    "help": "any key goes back",
+    "typing": "⏎ keep  esc clear",
+}
+NAMES = {"": "all", "loading,working": "running", "cancelled,expired": "ended early"}  # of states
+SHORTER = "⏎ open  / filter  c cancel  r retry  ? help  q quit"
+HELP = (
+    ("1 2 3 4 5, Tab", "now, jobs, targets, batches, nodes"),
+    ("↑ ↓, j k", "select; scroll the text of a job"),
+    ("PgUp PgDn, g G", "by pages; to the first, to the last"),
+    ("Enter", "open the job; list the jobs of a batch"),
+    ("/", "only rows that contain a text"),
+    ("s", "jobs by state: queued, running, done …"),
+    ("c", "cancel the job or batch, after a question"),
+    ("r", "queue a job again that did not get done"),
+    ("p", "pause the queue, or have it go on"),
+    ("q, Esc", "back; q leaves from a list"),
+    ("Ctrl-C, Ctrl-Z", "leave; stop until fg"),
+)
 
 
-def draw(state: WatchState, width: int, height: int, now: datetime) -> list[Text]:
-    """Return exactly `height` lines of at most `width` columns."""
-    lines = [_name(state, width), _sum(state, now), *_targets(state), Text()]
-    room = height - len(lines) - 1  # the last line is the help
-    running = _running(state, width, max(TITLE + 2, room // 2), now)
-    lines += [*running, Text()]
-    room -= len(running) + 1
-    if width >= WIDE:
-        half = (width - GAP) // 2
-        beside = zip(_fill(_waiting(state, room, now), room), _fill(_events(state, room), room), strict=True)
-        for left, right in beside:
-            left.truncate(half, overflow="ellipsis")
-            left.pad_right(half + GAP - left.cell_len)
-            lines.append(left + right)
+def draw(state: WatchState, screen: Screen, width: int, height: int, now: datetime) -> list[Text]:
+    """Return exactly `height` lines of at most `width` columns; tell `screen` what is on it."""
+    lines = [_name(state, screen, width), _sum(state, now), *_targets(state), Text()]
+    room = max(0, height - len(lines) - 1)  # the last line is the footer
+    if screen.help:
+        body = [Text("KEYS", style="bold"), *(Text(f"{keys:<16}", style="bold") + what for keys, what in HELP)]
+        body += [Text(), Text(plain(state.url), style="dim")]
+    elif screen.look.opened:
+        body = _detail(state, screen, width, room, now)
+    elif screen.look.view == "now":
+        body = _now(state, screen, width, room, now)
     else:
-        waiting = _waiting(state, max(room // 2, TITLE + 1), now)
-        lines += [*waiting, Text(), *_events(state, room - len(waiting) - 1)]
-    lines = [*_fill(lines, height - 1), Text(HELP, style="dim")]
+        body = _list(state, screen, width, room, now)
+    lines = [*_fill([*lines, *body], height - 1), _footer(screen, width)]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
 
 
-def _name(state: WatchState, width: int) -> Text:
-    left = Text("Foreman", style="bold") + Text(f"  {plain(state.url)}", style="not bold")
+def _name(state: WatchState, screen: Screen, width: int) -> Text:
+    left = Text("Foreman", style="bold")
+    for number, view in enumerate(VIEWS, 1):
+        left += Text("  ") + Text(f"{number} {view}", style="bold cyan" if view == screen.look.view else "not bold dim")
     if state.away:
-        right = Text(one_line(f"no answer, trying again: {state.away}"), style="bold red")
+        right = Text("● no answer", style="bold red")
     elif state.target_error:
         right = Text(one_line(f"{_away(state)} is away"), style="bold red")
     elif state.queue.paused:
         right = Text("paused", style="bold yellow")
     else:
         right = Text("● live", style="green")
-    right.truncate(max(0, width - left.cell_len - GAP), overflow="ellipsis")
+    right.truncate(max(6, width // 3), overflow="ellipsis")
+    left.truncate(max(0, width - right.cell_len - 1), overflow="ellipsis")
     return left + Text(" " * (width - left.cell_len - right.cell_len)) + right
 
 
@@ -65,12 +84,14 @@ def _away(state: WatchState) -> str:
 def _sum(state: WatchState, now: datetime) -> Text:
     queue = state.queue
     several = len(queue.targets) > 1
+    if state.away:
+        return Text(one_line(f"no answer, trying again: {state.away}"), style="red")
     if state.target_error and not several:
         return Text(one_line(f"target: {state.target_error}"), style="red")
     said = [
         *([] if several else [queue.resident or "no model loaded"]),
         f"{len(queue.running)} of {queue.slots} running",
-        f"{queue.queued:,} waiting" + (f", oldest {span(queue.oldest_seconds)}" if queue.oldest_seconds else ""),
+        f"{queue.queued:,} waiting" + (f", oldest {ago(queue.oldest_seconds)}" if queue.oldest_seconds else ""),
         f"{state.per_minute(now):,} done in a minute",
     ]
     return Text(one_line(" · ".join(said)))
@@ -94,93 +115,104 @@ def _targets(state: WatchState) -> list[Text]:
     return [Text(" · ").join(shown)]
 
 
-def _running(state: WatchState, width: int, room: int, now: datetime) -> list[Text]:
-    """Return the running jobs with the end of their text, and the number of jobs that do not fit."""
-    jobs, several = state.queue.running, on_several_targets(state.queue)
-    title = _title("RUNNING", "FOR", "MODEL")
-    if not jobs:
-        return [title, _nothing("nothing runs")]
-    tall = max(1, min(3, (room - TITLE) // len(jobs) - 1))  # lines of text per job
-    fits = max(1, (room - TITLE) // (tall + 1))
-    lines = [title]
-    for job in jobs[:fits]:
-        text = last_lines(state.text.get(job.job_id, ""), width - 2, tall)
-        lines += [_runs(job, now, with_target=several), *(Text(f"  {line}", style="dim") for line in text)]
-    return _with_rest(lines, len(lines) + 1, len(jobs) - fits)
+def _now(state: WatchState, screen: Screen, width: int, room: int, now: datetime) -> list[Text]:
+    running = _matching(running_block(state, width, max(TITLE + 2, room // 2), now), screen.query)
+    rest = room - sum(len(item.lines) if isinstance(item, Row) else 1 for item in running) - 1
+    wide = width >= WIDE
+    half = (width - GAP) // 2 if wide else width
+    waiting = _matching(waiting_block(state, half, rest if wide else max(rest // 2, TITLE + 1), now), screen.query)
+    events = _matching(events_block(state, half, rest if wide else rest - len(waiting) - 1), screen.query)
+    key = _selected(screen, [item for item in [*running, *waiting, *events] if isinstance(item, Row)], room)
+    lines = [*_flat(running, key, width), Text()]
+    if not wide:
+        return [*lines, *_flat(waiting, key, width), Text(), *_flat(events, key, width)]
+    for left, right in zip(_fill(_flat(waiting, key, half), rest), _fill(_flat(events, key, half), rest), strict=True):
+        left.truncate(half, overflow="ellipsis")
+        left.pad_right(half + GAP - left.cell_len)
+        lines.append(left + right)
+    return lines
 
 
-def _runs(job: Running, now: datetime, *, with_target: bool) -> Text:
-    attempt = f"  attempt {job.attempt}" if job.attempt > 1 else ""
-    target = f" on {one_line(job.target)}" if with_target and job.target else ""
-    return _state_and_id(job.state, job.job_id) + Text(
-        f"{between(job.started_at, now):<{WHEN}}{one_line(job.model)}{target}{attempt}"
-    )
+def _list(state: WatchState, screen: Screen, width: int, room: int, now: datetime) -> list[Text]:
+    look, listed = screen.look, state.listed
+    if listed is None or listed.about != about(look):
+        _selected(screen, [], room)
+        return [nothing("reading …")]
+    heads, rows = list_rows(look.view, listed.items, width, now)
+    rows = [row for row in rows if _contains(row, screen.query)]
+    above = [heads]
+    if look.view == "jobs":
+        above = [_states(look), heads]
+    room = max(1, room - len(above))
+    key = _selected(screen, rows, room)
+    number = next((number for number, row in enumerate(rows) if row.key == key), 0)
+    first = max(0, min(number - room // 2, len(rows) - room))
+    return [*above, *(_flat(rows[first : first + room], key, width) or [nothing("nothing")])]
 
 
-def last_lines(text: str, width: int, height: int) -> list[str]:
-    """Return the end of a text in exactly `height` lines of at most `width` columns."""
-    tail = " ".join(plain(text)[-4 * width * height :].split())
-    lines = textwrap.wrap(tail, width) if cell_len(tail) == len(tail) else chop_cells(tail, width)
-    return [*lines, *[""] * (height - len(lines))][-height:]
+def _states(look: Look) -> Text:
+    """Return the states that `s` goes through, the listed ones marked, and the batch whose lines are listed."""
+    line = Text("s ", style="dim")
+    for states in STATES:
+        name = NAMES.get(states, states)
+        line += Text("  ") + Text(name, style="bold cyan" if states == look.states else "not bold dim")
+    return line + Text(f"  of batch {plain(look.batch_id)[-SHORT:]}" if look.batch_id else "", style="not dim")
 
 
-def _waiting(state: WatchState, room: int, now: datetime) -> list[Text]:
-    if not state.queue.queued:
-        return [_title("WAITING"), _nothing("nothing waits")]
-    lines = [_waits(position, job, now) for position, job in enumerate(state.waiting, 1)][: room - TITLE]
-    title = _title("WAITING", "FOR", f"{'PRIO':<{PRIORITY}}{'READY':<{READY}}MODEL")
-    return _with_rest([title, *lines], room, state.queue.queued - len(lines))
+def _detail(state: WatchState, screen: Screen, width: int, room: int, now: datetime) -> list[Text]:
+    detail = state.detail
+    if detail is None or detail.job_id != screen.look.opened:
+        return [nothing("reading …")]
+    lines = detail_lines(detail, state.text.get(detail.job_id, ""), width)
+    room = max(1, room - 2)
+    screen.page, screen.longest = room, max(0, len(lines) - room)
+    at = screen.longest if screen.scroll is None else min(screen.scroll, screen.longest)
+    return [head_of(detail, now), Text(), *lines[at : at + room]]
 
 
-def _with_rest(lines: list[Text], room: int, more: int) -> list[Text]:
-    """Append the number of further jobs, in place of the last line where `room` is full."""
-    if more <= 0:
-        return lines
-    cut = len(lines) - room + 1
-    shown = lines[:-cut] if cut > 0 else lines
-    return [*shown, _nothing(f"{more + max(0, cut):>8,} more")]
+def _footer(screen: Screen, width: int) -> Text:
+    if screen.asks:
+        return Text(f"{screen.asks.question} y/n", style="bold yellow")
+    if screen.typing:
+        return Text(f"/{plain(screen.query)}▏", style="bold") + Text(f"  {HINTS['typing']}", style="not bold dim")
+    if screen.said:
+        return Text(one_line(screen.said), style="bold red" if screen.failed else "bold green")
+    hints = HINTS["help" if screen.help else "detail" if screen.look.opened else "list"]
+    hints = SHORTER if len(hints) > width else hints
+    if screen.query and not screen.look.opened and not screen.help:
+        return Text(f"/{plain(screen.query)}", style="bold") + Text(f"  esc clear  {hints}", style="not bold dim")
+    return Text(hints, style="dim")
 
 
-def _waits(position: int, job: Job, now: datetime) -> Text:
-    style = {"high": "bold", "low": "dim"}.get(job.priority, "")
-    eta = f"in {guess(job.eta_seconds)}" if job.eta_seconds else ""
-    return (
-        Text(f"{position:>8}  {set_cell_size(plain(job.job_id), ID + GAP)}")
-        + Text(f"{between(job.created_at, now):<{WHEN}}")
-        + Text(f"{one_line(job.priority):<{PRIORITY}}", style=style)
-        + Text(f"{eta:<{READY}}{one_line(job.model)}")
-    )
+def _selected(screen: Screen, rows: Sequence[Row], page: int) -> str:
+    """Tell the screen its rows; return the key of the selected one."""
+    screen.rows, screen.page = rows, max(1, page - 1)
+    return screen.current.key if screen.current else ""
 
 
-def guess(seconds: float) -> str:
-    """Return a duration in one unit: 3.1 s, 4 min, 2 h, 3 d."""
-    return " ".join(span(seconds).split()[:2])
+def _matching(block: Block, query: str) -> Block:
+    return [item for item in block if not isinstance(item, Row) or _contains(item, query)]
 
 
-def _events(state: WatchState, room: int) -> list[Text]:
-    newest = [_happened(event) for event in list(state.events)[::-1][: max(0, room - TITLE)]]
-    return [_title("EVENTS", "AT", "MODEL"), *(newest or [_nothing("nothing yet")])]
+def _contains(row: Row, query: str) -> bool:
+    return not query or any(query.lower() in line.plain.lower() for line in row.lines) or query in row.job_id
 
 
-def _happened(event: Event) -> Text:
-    said = f"{one_line(event.model)}  {one_line(event.error or '')}"
-    return _state_and_id(event.state, event.job_id) + Text(f"{clock(event.timestamp)[:8]:<{WHEN}}{said}")
-
-
-def _state_and_id(state: str, job_id: str) -> Text:
-    return Text(f"{plain(state):<{STATE}}", style=STATE_STYLES.get(state, "")) + Text(
-        set_cell_size(plain(job_id), ID + GAP)
-    )
-
-
-def _title(name: str, when: str = "", rest: str = "") -> Text:
-    """Return the title of a part, with heads for the columns after the id."""
-    columns = " " * (STATE + ID + GAP - len(name)) + f"{when:<{WHEN}}{rest}"
-    return Text(name, style="bold") + Text(columns.rstrip(), style="not bold dim")
-
-
-def _nothing(said: str) -> Text:
-    return Text(said, style="dim")
+def _flat(block: Block, key: str, width: int) -> list[Text]:
+    """Return the lines of a block; those of the selected row stand out."""
+    lines: list[Text] = []
+    for item in block:
+        if not isinstance(item, Row):
+            lines.append(item)
+            continue
+        for number, line in enumerate(item.lines):
+            shown = line.copy()
+            if item.key == key and not number:
+                shown.truncate(width, overflow="ellipsis")
+                shown.pad_right(width - shown.cell_len)
+                shown.stylize("reverse")
+            lines.append(shown)
+    return lines
 
 
 def _fill(lines: list[Text], height: int) -> list[Text]:

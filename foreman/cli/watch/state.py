@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from foreman.client import Event, Health, Job, Queue, Running
+from foreman.client import Batched, Event, Health, Job, Node, Queue, Running, Target
 from foreman.domain.job import RUNNING, TERMINAL, State
 
 KEPT_EVENTS = 200
@@ -46,6 +46,32 @@ class Away:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list that the screen has asked for."""
+
+    items: Sequence[Job] | Sequence[Target] | Sequence[Batched] | Sequence[Node]
+    about: str  # the view that shows it, with its states and batch
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A job in detail; `job` is None once it is gone."""
+
+    job_id: str
+    job: Job | None
+    events: Sequence[Event] = ()
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The outcome of an action, in words."""
+
+    text: str
+    failed: bool = False
+
+
 @dataclass(slots=True)
 class WatchState:
     """All that the screen shows."""
@@ -57,9 +83,11 @@ class WatchState:
     away: str | None = None  # why Foreman cannot be reached
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))  # newest last
     text: dict[str, str] = field(default_factory=dict)  # by job id
+    listed: Listed | None = None
+    detail: Detail | None = None
     _done: deque[datetime] = field(default_factory=lambda: deque(maxlen=KEPT_DONE))
 
-    def take(self, news: Snapshot | Event | OutputText | Away) -> None:
+    def take(self, news: Snapshot | Event | OutputText | Away | Listed | Detail) -> None:
         """Apply news."""
         match news:
             case Snapshot():
@@ -76,6 +104,10 @@ class WatchState:
                     del self.text[next(iter(self.text))]
             case Away():
                 self.away = news.why
+            case Listed():
+                self.listed = news
+            case Detail():
+                self.detail = news
             case Event():
                 self._event(news)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import termios
@@ -13,14 +14,15 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from foreman.cli.ending import ends_orderly
+from foreman.cli.watch.keyboard import keys_in
+
+ESCAPE = "\x1b"
+REST = 0.05  # seconds within which the rest of a key's bytes follow the first
 
 
 @contextmanager
-def keys(pressed: Callable[[str], None]) -> Iterator[None]:
-    """Call `pressed` with every key, from a thread; do nothing where standard input is not a terminal.
-
-    Ctrl-C interrupts as usual. Ctrl-Z is off: it would leave the shell on this screen.
-    """
+def single_keys() -> Iterator[None]:
+    """Have the terminal pass on each key at once; do nothing where standard input is none. Ctrl-C and Ctrl-Z work."""
     if not sys.stdin.isatty():
         yield
         return
@@ -28,32 +30,49 @@ def keys(pressed: Callable[[str], None]) -> Iterator[None]:
     before = termios.tcgetattr(fd)
     try:
         tty.setcbreak(fd)
-        mode = termios.tcgetattr(fd)
-        mode[6][termios.VSUSP] = b"\0"
-        termios.tcsetattr(fd, termios.TCSANOW, mode)
-        threading.Thread(target=_read, args=(fd, pressed), daemon=True).start()
         yield
     finally:
         with suppress(termios.error):  # the terminal may be gone
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
+def read_keys(pressed: Callable[[str], None]) -> None:
+    """Call `pressed` with every key by its name, from a thread."""
+    if sys.stdin.isatty():
+        threading.Thread(target=_read, args=(sys.stdin.fileno(), pressed), daemon=True).start()
+
+
 def _read(fd: int, pressed: Callable[[str], None]) -> None:
     with suppress(OSError):
         while data := os.read(fd, 64):
-            pressed(data.decode(errors="replace"))
+            if data.endswith(ESCAPE.encode()) and select.select([fd], [], [], REST)[0]:
+                data += os.read(fd, 64)
+            for key in keys_in(data.decode(errors="replace")):
+                pressed(key)
+
+
+def stop() -> None:
+    """Stop this process, as Ctrl-Z does, until it is continued."""
+    before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, before)
 
 
 @contextmanager
-def signals(resized: Callable[[], None]) -> Iterator[None]:
-    """Call `resized` after a resize; end in order at SIGTERM and SIGHUP."""
+def signals(resized: Callable[[], None], stopped: Callable[[], None]) -> Iterator[None]:
+    """Call `resized` after a resize and `stopped` at SIGTSTP; end in order at SIGTERM and SIGHUP."""
 
     def resize(_number: int, _frame: FrameType | None) -> None:
         resized()
 
-    before = signal.signal(signal.SIGWINCH, resize)
+    def pause(_number: int, _frame: FrameType | None) -> None:
+        stopped()
+
+    before = {signal.SIGWINCH: signal.signal(signal.SIGWINCH, resize)}
+    before |= {signal.SIGTSTP: signal.signal(signal.SIGTSTP, pause)}
     try:
         with ends_orderly():
             yield
     finally:
-        signal.signal(signal.SIGWINCH, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
